@@ -1,0 +1,44 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+TIME   ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint peers lock bench fuzz clean
+
+help:              ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("edgesbc needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: $(STAMP)     ## calls over UDP, TCP, TLS and WSS, a flood, a dead PBX: the whole edge in under 90 s
+	$(BIN)/edgesbc demo
+
+lint: $(STAMP)     ## ruff, mypy --strict (the import and nursery rules are tests: tests/test_architecture.py)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+peers:             ## the real SIP programs of the tests and the bench (Debian packages; only as root)
+	bash tests/interop/install-peers
+
+test: lint peers   ## everything: lint, unit, property, interop and threat tests
+	$(BIN)/pytest
+
+bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, ratios printed
+	$(BIN)/python -m bench
+
+lock:              ## renew requirements.lock (hashes, no index addresses)
+	test -x .lockenv/bin/uv || { $(PYTHON) -m venv .lockenv && .lockenv/bin/pip install --quiet uv; }
+	.lockenv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean:             ## remove what the other targets made
+	rm -rf $(VENV) .lockenv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

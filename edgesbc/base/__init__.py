@@ -1,0 +1,1 @@
+"""The bottom floor: addresses, bounds, errors, reasons and timers. Imports nothing of ours."""

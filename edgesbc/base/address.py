@@ -1,0 +1,205 @@
+"""Where bytes come from and go to: transports, sources, listeners, flows and prefixes. No sockets."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["Flow", "Listener", "PrefixSet", "Source", "Transport", "Zone", "host_port", "split_host_port"]
+
+
+class Transport(enum.StrEnum):
+    """A SIP transport, by the name used in URIs and policies (RFC 3261 section 19.1.1, RFC 7118)."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+    WS = "ws"
+    WSS = "wss"
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport itself retransmits (RFC 3261 section 17)."""
+        return self is not Transport.UDP
+
+    @property
+    def secure(self) -> bool:
+        return self is Transport.TLS or self is Transport.WSS
+
+    @property
+    def default_port(self) -> int:
+        """Port of a URI or Via without one (RFC 3261 section 19.1.2, RFC 7118 section 5.1)."""
+        return _DEFAULT_PORTS[self]
+
+
+_DEFAULT_PORTS = {
+    Transport.UDP: 5060,
+    Transport.TCP: 5060,
+    Transport.TLS: 5061,
+    Transport.WS: 80,
+    Transport.WSS: 443,
+}
+
+
+class Zone(enum.StrEnum):
+    """The side of the edge a listener belongs to."""
+
+    PUBLIC = "public"
+    CORE = "core"
+
+    @property
+    def other(self) -> Zone:
+        return Zone.CORE if self is Zone.PUBLIC else Zone.PUBLIC
+
+
+class Source(NamedTuple):
+    """A peer's address as the kernel saw it: a literal IP address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return host_port(self.host, self.port)
+
+
+class Listener:
+    """One listening address of the edge, as signalling opened it.
+
+    ``host`` and ``port`` are what the socket is bound to; ``advertise_host`` and ``advertise_port`` are
+    what peers are told in Via and Contact. ``id`` is its position in the policy, small and stable.
+    """
+
+    __slots__ = ("advertise_host", "advertise_port", "host", "id", "name", "port", "transport", "zone")
+
+    def __init__(
+        self,
+        id: int,
+        name: str,
+        zone: Zone,
+        transport: Transport,
+        host: str,
+        port: int,
+        advertise_host: str = "",
+        advertise_port: int = 0,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.zone = zone
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.advertise_host = advertise_host or host
+        self.advertise_port = advertise_port or port
+
+    def __repr__(self) -> str:
+        return f"Listener({self.name!r}, {self.zone}, {self.transport}, {host_port(self.host, self.port)})"
+
+
+class Flow:
+    """One way to reach one peer (RFC 5626 section 3): a listener and an address, or one connection.
+
+    ``serial`` is 0 for UDP, where listener and peer address say it all, and otherwise the number of the
+    connection, never used again in a process. ``names`` are the DNS names that the peer's verified
+    client certificate carries.
+    """
+
+    __slots__ = ("key", "listener", "names", "peer", "serial")
+
+    def __init__(self, listener: Listener, peer: Source, serial: int = 0, names: tuple[str, ...] = ()) -> None:
+        self.listener = listener
+        self.peer = peer
+        self.serial = serial
+        self.names = names
+        self.key: tuple[int, str, int, int] = (listener.id, peer[0], peer[1], serial)
+
+    @property
+    def reliable(self) -> bool:
+        return self.serial != 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Flow) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Flow({self.listener.name} {self.peer}{f' #{self.serial}' if self.serial else ''})"
+
+
+def host_port(host: str, port: int) -> str:
+    """``host:port`` with the brackets that an IPv6 address needs (RFC 3261 section 25.1 *hostport*)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_host_port(text: str, default_port: int | None = None) -> Source:
+    """``1.2.3.4:5060`` or ``[2001:db8::1]:5060`` as a :class:`Source`; the host is not looked up.
+
+    Raises ``ValueError`` that says what was found and what was expected.
+    """
+    host, colon, port = text.rpartition(":")
+    if text.startswith("[") and text.endswith("]"):
+        host, colon, port = text, "", ""
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = text, ""
+    if host.startswith("[") and host.endswith("]"):
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address stands in brackets, as in [2001:db8::1]:5060; found {text!r}")
+    if not host:
+        raise ValueError(f"expected HOST:PORT, found {text!r}")
+    if not port:
+        if default_port is None:
+            raise ValueError(f"expected HOST:PORT, found {text!r}")
+        return Source(host, default_port)
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"expected a port from 0 to 65535, found {port!r}")
+    return Source(host, int(port))
+
+
+class PrefixSet:
+    """Membership of addresses in prefixes, in one dict look-up a prefix length.
+
+    Answers are kept for ``remember`` addresses, since a busy peer asks again and again; the memory is
+    dropped as a whole when it is full, so that strangers can neither grow it nor make it slow to shrink.
+    """
+
+    __slots__ = ("_by_length", "_remember", "_remembered")
+
+    def __init__(self, prefixes: Iterable[str] = (), remember: int = 4096) -> None:
+        self._by_length: dict[tuple[int, int], set[int]] = {}
+        self._remember = remember
+        self._remembered: dict[str, bool] = {}
+        for text in prefixes:
+            network = ipaddress.ip_network(text, strict=False)
+            shift = network.max_prefixlen - network.prefixlen
+            key = (network.version, shift)
+            self._by_length.setdefault(key, set()).add(int(network.network_address) >> shift)
+
+    def __contains__(self, host: str) -> bool:
+        """Whether the literal address ``host`` is in one of the prefixes; a name never is."""
+        if not self._by_length:
+            return False
+        answer = self._remembered.get(host)
+        if answer is None:
+            answer = self._look_up(host)
+            if len(self._remembered) >= self._remember:
+                self._remembered.clear()
+            self._remembered[host] = answer
+        return answer
+
+    def __bool__(self) -> bool:
+        return bool(self._by_length)
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        number, version = int(address), address.version
+        return any(
+            number >> shift in networks
+            for (of_version, shift), networks in self._by_length.items()
+            if of_version == version
+        )

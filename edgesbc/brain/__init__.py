@@ -1,0 +1,1 @@
+"""All of signalling as one deterministic state machine without I/O."""

@@ -1,0 +1,1 @@
+"""An embedded PBX and the demo's callers and attackers."""

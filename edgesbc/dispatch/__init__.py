@@ -1,0 +1,1 @@
+"""Destination sets, algorithms, health and capacity leases, sans-I/O."""

@@ -1,0 +1,1 @@
+"""Kernel help for sockets: classic BPF programs, built as values."""

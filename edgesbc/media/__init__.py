@@ -1,0 +1,1 @@
+"""The media plane: NG commands, sessions and the RTP relay."""

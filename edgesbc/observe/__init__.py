@@ -1,0 +1,1 @@
+"""Metrics, the decision ledger, logs and HTTP."""

@@ -1,0 +1,1 @@
+"""Policy files to frozen values, with file and key in every error."""

@@ -1,0 +1,1 @@
+"""The trio shell of the brain: listeners, flows and their sockets."""
