@@ -65,3 +65,52 @@ UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 DECISIONS: Final = 10_000
 """Decisions kept for `edgesbc why`, about 300 bytes each."""
+
+# --- Dispatch and policy ---------------------------------------------------------------------------------
+
+SET_MEMBERS: Final = 2_000
+"""Members of one destination set; each costs a probe every few seconds."""
+MEMBER_WEIGHT: Final = 10_000
+"""Largest weight of a member: shares finer than one in ten thousand cannot be told from noise."""
+POLICY_BYTES: Final = 4 * 1024 * 1024
+"""Largest policy file: two thousand members in many sets need a tenth of it."""
+ROUTE_TEXT: Final = 256
+"""Longest text of a peer that a route's pattern is tried on; longer ones match nothing. An operator's
+pattern may backtrack, and this is what a stranger can make it do."""
+
+# --- Media and session descriptions ----------------------------------------------------------------------
+
+SDP_BYTES: Final = 32_768
+"""Largest session description: a browser's with video and 40 candidates is about 8 KiB."""
+SDP_MEDIA: Final = 16
+"""Media sections of one description; each active one costs four sockets."""
+SDP_ATTRIBUTES: Final = 512
+"""Attributes of one section: a browser's video section has about 120."""
+SDP_FORMATS: Final = 64
+"""Formats of one media section: RTP has 128 payload types, of which half are taken by RTCP with rtcp-mux."""
+NG_BYTES: Final = 65_535
+"""Largest NG datagram: the largest UDP payload."""
+NG_DEPTH: Final = 12
+"""Depth of bencoding: rtpengine's deepest reply, to `query`, has 8."""
+NG_COOKIE_BYTES: Final = 128
+"""Longest NG cookie: rtpengine's clients send process id, underscore and number."""
+NG_NAME_BYTES: Final = 1_024
+"""Longest Call-ID or tag in an NG command; both are keys of a table."""
+MEDIA_CALLS: Final = CALLS
+"""Calls alive in one media plane; ports run out earlier with most ranges."""
+MEDIA_CALLS_PER_CALL_ID: Final = 8
+"""Calls of different tags under one Call-ID: what a stranger can pile up on a name it has seen."""
+MEDIA_LISTED: Final = 256
+"""Call-IDs in one answer to `list`, so that the answer fits a datagram."""
+MEDIA_PACKET_BYTES: Final = 2_047
+"""Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
+MEDIA_TURN_PACKETS: Final = 256
+"""Packets relayed before other tasks get their turn: about 2 ms."""
+MEDIA_LEARN_PACKETS: Final = 64
+"""Datagrams looked at in one go on a leg that has not learned its peer yet."""
+MEDIA_PORT_LOWEST: Final = 1_024
+"""Lowest media port accepted in a stranger's description: below are services, not RTP."""
+MEDIA_PORT_REST_SECONDS: Final = 10.0
+"""How long a closed port rests, so that late packets of one call never reach the next."""
+MEDIA_PORT_TRIES: Final = 16
+"""Ports tried for one leg when other programs hold ports of the range."""

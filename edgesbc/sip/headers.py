@@ -1,0 +1,174 @@
+"""Typed values of single header fields: addresses, Via and CSeq (RFC 3261 section 20)."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import host_port
+from edgesbc.base.errors import WireError
+from edgesbc.sip import grammar
+from edgesbc.sip.uri import Params, Uri, parse_uri
+
+__all__ = ["NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "parse_via", "split_list"]
+
+
+def parse_params(text: str) -> Params:
+    """``;name=value;flag`` as pairs, names in lower case, quoted values with their quotes."""
+    params: Params = []
+    position, end = 0, len(text)
+    while position < end:
+        match = grammar.param(text, position)
+        if match is None:
+            raise WireError("a header parameter is malformed")
+        params.append((match[1].lower(), match[2]))
+        position = match.end()
+    return params
+
+
+class NameAddr:
+    """A *name-addr* or *addr-spec* with header parameters: From, To, Contact, Route (RFC 3261 section 20.10).
+
+    The URI is read when somebody asks for it: From and To pass most of the edge as text.
+    """
+
+    __slots__ = ("_uri", "display", "params", "uri_text")
+
+    def __init__(self, display: str, uri_text: str, params: Params) -> None:
+        self.display = display
+        self.uri_text = uri_text
+        self.params = params
+        self._uri: Uri | None = None
+
+    @property
+    def uri(self) -> Uri:
+        """The URI. Raises :class:`WireError` where it is malformed."""
+        if self._uri is None:
+            self._uri = parse_uri(self.uri_text)
+        return self._uri
+
+    def param(self, name: str) -> str | None:
+        """The parameter's value, "" where it stands without one, None where it is missing."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+    @property
+    def tag(self) -> str | None:
+        return self.param("tag")
+
+    def __str__(self) -> str:
+        text = f"{self.display} <{self.uri_text}>" if self.display else f"<{self.uri_text}>"
+        for name, value in self.params:
+            text += f";{name}" if value is None else f";{name}={value}"
+        return text
+
+
+def parse_name_addr(text: str) -> NameAddr:
+    """One value of an address header field. Raises :class:`WireError`."""
+    match = grammar.name_addr(text)
+    if match is not None:
+        quoted, words, uri, rest = match.groups()
+        display = quoted or (words or "").strip()
+    else:
+        match = grammar.bare_addr(text)
+        if match is None:
+            raise WireError("an address header field is malformed")
+        uri, rest = match.groups()
+        display = ""
+    if not rest:
+        return NameAddr(display, uri, [])
+    tag = grammar.only_tag(rest)
+    return NameAddr(display, uri, [("tag", tag[1])] if tag is not None else parse_params(rest))
+
+
+class Via:
+    """One Via value (RFC 3261 section 20.42): ``transport`` in upper case, sent-by, parameters in order."""
+
+    __slots__ = ("branch", "host", "params", "port", "transport")
+
+    def __init__(self, transport: str, host: str, port: int | None, params: Params) -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.params = params
+        self.branch = self.param("branch") or ""
+
+    def param(self, name: str) -> str | None:
+        """The parameter's value, "" where it stands without one, None where it is missing."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+    @property
+    def sent_by(self) -> str:
+        """Host and port as one text, for matching (RFC 3261 section 17.2.3)."""
+        return f"{self.host}:{self.port or ''}"
+
+    def received_from(self, host: str, port: int) -> Via:
+        """This value with ``received`` and, where asked for, ``rport`` filled in (RFC 3261 section 18.2.1, RFC 3581)."""
+        params = [pair for pair in self.params if pair[0] not in ("received", "rport")]
+        rport = self.param("rport") is not None
+        if rport or self.host != host:
+            params.append(("received", host))
+        if rport:
+            params.append(("rport", str(port)))
+        return Via(self.transport, self.host, self.port, params)
+
+    def __str__(self) -> str:
+        sent_by = (
+            host_port(self.host, self.port)
+            if self.port is not None
+            else (f"[{self.host}]" if ":" in self.host else self.host)
+        )
+        text = f"SIP/2.0/{self.transport} {sent_by}"
+        for name, value in self.params:
+            text += f";{name}" if value is None else f";{name}={value}"
+        return text
+
+
+def parse_via(text: str) -> Via:
+    """One Via value. Raises :class:`WireError`."""
+    match = grammar.via(text)
+    if match is None:
+        raise WireError("a Via header field is malformed")
+    transport, host, port, rest = match.groups()
+    number = None
+    if port is not None:
+        number = int(port)
+        if not 0 < number < 65536:
+            raise WireError("the port of a Via is not between 1 and 65535")
+    return Via(
+        transport.upper(),
+        host[1:-1] if host[0] == "[" else host.lower(),
+        number,
+        parse_params(rest) if rest else [],
+    )
+
+
+def parse_cseq(text: str) -> tuple[int, str]:
+    """Number and method (RFC 3261 section 20.16). Raises :class:`WireError`."""
+    match = grammar.cseq(text)
+    if match is None or int(match[1]) >= 2**31:
+        raise WireError("CSeq is not a number below 2**31 and a method")
+    return int(match[1]), match[2]
+
+
+def split_list(text: str) -> list[str]:
+    """The values of a comma-separated list, commas in quotes and angle brackets left alone (RFC 3261 section 7.3.1)."""
+    if "," not in text:
+        return [text]
+    values: list[str] = []
+    start = position = 0
+    end = len(text)
+    while position < end:
+        match = grammar.quoted_or_comma(text, position)
+        if match is None:
+            raise WireError("a quoted string or an angle bracket is not closed")
+        if match[1]:
+            values.append(text[start:position].strip(" \t"))
+            start = match.end()
+        position = match.end()
+    values.append(text[start:].strip(" \t"))
+    if not all(values):
+        raise WireError("a list of values has an empty place")
+    return values

@@ -1,0 +1,208 @@
+"""Bytes to messages (RFC 3261 section 7): one whole datagram or framed message in, one value out.
+
+What cannot be read one way only is refused, because what the edge screens and what the far side reads
+must be the same message.
+"""
+
+from __future__ import annotations
+
+from edgesbc.base import limits
+from edgesbc.base.errors import WireError
+from edgesbc.sip import grammar
+from edgesbc.sip.headers import Via, parse_cseq, parse_via, split_list
+from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.uri import Uri, parse_uri
+
+__all__ = ["Salvage", "parse_message", "salvage"]
+
+# Every byte that may stand in a header block, apart from CR and LF: tab, printable ASCII, UTF-8.
+_TEXT = bytes([9, *range(32, 127), *range(128, 256)])
+
+
+def parse_message(data: bytes) -> Request | Response:
+    """Read one SIP message.
+
+    Bytes after the body that Content-Length announces are ignored, as RFC 3261 section 18.3 asks for a
+    datagram. Raises :class:`WireError`, whose ``status_hint`` answers a request where that is possible.
+    """
+    if len(data) > limits.MESSAGE_BYTES:
+        raise WireError("the message is too large", 513)
+    if data[:1] == b"\r":
+        data = data.lstrip(b"\r\n")  # empty lines before the start line (section 7.5)
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        raise WireError("no blank line ends the header fields")
+    lines = _split_lines(data[:end])
+    start = lines[0].split(" ", 2)
+    if len(start) != 3:
+        raise WireError("the start line has not three parts")
+    fields, first = _parse_fields(lines)
+    body = _body(data, end + 4, first)
+    try:
+        via, call_id = parse_via(first["Via"]), first["Call-ID"]
+        number, method = parse_cseq(first["CSeq"])
+        if start[0][:4] == "SIP/":
+            return Response(*_status_line(start), fields, first, body, via, call_id, number, method)
+        uri = _request_line(start)
+        if method != start[0]:
+            raise WireError("the method of CSeq is not that of the request line")
+        hops = _max_forwards(first.get("Max-Forwards"))
+        request = Request(start[0], uri, fields, first, body, via, call_id, number, method, hops)
+    except KeyError as missing:
+        raise WireError(f"{missing.args[0]} is missing") from None
+    if not grammar.call_id(call_id):
+        raise WireError("Call-ID is malformed")
+    return request
+
+
+def _split_lines(head: bytes) -> list[str]:
+    """The header block as unfolded lines without control bytes."""
+    if len(head) > limits.HEADER_BLOCK_BYTES:
+        raise WireError("the header fields are too long", 513)
+    # What is left after taking out all text must be line ends, and each CR must have its LF behind it.
+    ends = head.translate(None, _TEXT)
+    if len(ends) != 2 * head.count(b"\r\n"):
+        raise WireError("the header fields have a control byte, or a CR or LF by itself")
+    text = head.decode("utf-8", "surrogateescape")
+    lines = text.split("\r\n")
+    if "\r\n " in text or "\r\n\t" in text:
+        lines = _unfold(lines)
+    if len(lines) > limits.HEADER_FIELDS:
+        raise WireError("the message has too many header fields", 513)
+    if len(lines[0]) > limits.START_LINE_BYTES:
+        raise WireError("the start line is too long", 414)
+    return lines
+
+
+def _unfold(lines: list[str]) -> list[str]:
+    """Join continuation lines with one space (section 7.3.1)."""
+    unfolded: list[list[str]] = []
+    for line in lines:
+        if line[:1] not in (" ", "\t"):
+            unfolded.append([line])
+        elif len(unfolded) < 2:
+            raise WireError("a line is folded into the start line")
+        else:
+            unfolded[-1].append(line.strip(" \t"))
+    return [" ".join(parts) for parts in unfolded]
+
+
+def _parse_fields(lines: list[str]) -> tuple[Fields, dict[str, str]]:
+    fields: Fields = []
+    first: dict[str, str] = {}
+    canonical = grammar.CANONICAL
+    lines_after_start = iter(lines)
+    next(lines_after_start)
+    for line in lines_after_start:
+        written, colon, value = line.partition(":")
+        name = canonical.get(written)
+        if name is None:
+            name = _name(written, colon)
+        value = value.strip(" \t")
+        if len(value) > limits.HEADER_FIELD_BYTES:
+            raise WireError(f"the header field {name} is too long", 513)
+        if name in first:
+            if name in grammar.SINGLE:
+                raise WireError(f"{name} stands twice")
+        elif "," in value and name in grammar.LISTED:
+            first[name] = split_list(value)[0]
+        else:
+            first[name] = value
+        if "," in value and name in grammar.LISTED:
+            fields += [(name, part) for part in split_list(value)]
+        else:
+            fields.append((name, value))
+    return fields, first
+
+
+def _name(written: str, colon: str) -> str:
+    """The canonical form of a name that is not in the table as it is written."""
+    name = written.rstrip(" \t")  # HCOLON allows space before the colon; the serialised form has none
+    if not colon or not grammar.token(name):
+        raise WireError("a header field has no name")
+    return grammar.CANONICAL.get(name) or grammar.CANONICAL.get(name.lower()) or name
+
+
+def _body(data: bytes, start: int, first: dict[str, str]) -> bytes:
+    announced = first.pop("Content-Length", None)
+    if announced is None:
+        return data[start:]
+    length = content_length(announced)
+    if length > len(data) - start:
+        raise WireError("the body is shorter than Content-Length says")
+    return data[start : start + length]
+
+
+def content_length(text: str) -> int:
+    """The number of a Content-Length field (section 20.14). Raises :class:`WireError`."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        raise WireError("Content-Length is not a number")
+    return int(text)
+
+
+def _status_line(start: list[str]) -> tuple[int, str]:
+    version, status, text = start
+    if version.upper() != "SIP/2.0":
+        raise WireError("the version is not SIP/2.0", 505)
+    if not (len(status) == 3 and status.isascii() and status.isdigit() and "1" <= status[0] <= "6"):
+        raise WireError("the status is not a number from 100 to 699")
+    return int(status), text
+
+
+def _request_line(start: list[str]) -> Uri:
+    method, uri, version = start
+    if version.upper() != "SIP/2.0":
+        if version[:4].upper() == "SIP/" and " " not in version:
+            raise WireError("the version is not SIP/2.0", 505)
+        raise WireError("the request line is malformed")
+    if not grammar.token(method):
+        raise WireError("the method is not a token")
+    return parse_uri(uri)
+
+
+def _max_forwards(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > 255:
+        raise WireError("Max-Forwards is not a number from 0 to 255")
+    return int(text)
+
+
+class Salvage:
+    """What a refusal of a malformed request is made from; every value is a line of clean text."""
+
+    __slots__ = ("fields", "via")
+
+    def __init__(self, fields: Fields, via: Via) -> None:
+        self.fields = fields
+        self.via = via
+
+
+def salvage(data: bytes) -> Salvage | None:
+    """The fields that an answer to a malformed request repeats (RFC 3261 section 8.2.6.2), if it has them all.
+
+    None for whatever must not be answered: responses, ACK, and messages without a readable Via, From,
+    To, Call-ID and CSeq.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data[: end if end >= 0 else len(data)][: limits.HEADER_BLOCK_BYTES]
+    if head[:4].upper() == b"SIP/" or head[:4] == b"ACK ":
+        return None
+    fields: Fields = []
+    found: set[str] = set()
+    for line in head.split(b"\r\n")[1 : limits.HEADER_FIELDS]:
+        if line.translate(None, _TEXT):
+            continue
+        written, _, value = line.decode("utf-8", "surrogateescape").partition(":")
+        written = written.rstrip(" \t")
+        name = grammar.CANONICAL.get(written) or grammar.CANONICAL.get(written.lower())
+        if name == "Via" or (name in ("From", "To", "Call-ID", "CSeq") and name not in found):
+            found.add(name)
+            fields.append((name, value.strip(" \t")))
+    if len(found) != 5:
+        return None
+    try:
+        via = parse_via(split_list(next(value for name, value in fields if name == "Via"))[0])
+    except WireError:
+        return None
+    return Salvage(fields, via)

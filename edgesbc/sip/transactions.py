@@ -1,0 +1,345 @@
+"""Transactions as values in tables: matching, retransmission and deadlines (RFC 3261 section 17).
+
+The machines are in :mod:`edgesbc.sip.transaction`; here is what drives them. Time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from edgesbc.base.address import Flow
+from edgesbc.base.timers import Deadlines
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transaction import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    SERVER,
+    T1,
+    T2,
+    T4,
+    Action,
+    Event,
+    Machine,
+    State,
+)
+
+__all__ = [
+    "COOKIE",
+    "ClientTransaction",
+    "ServerTransaction",
+    "TransactionUser",
+    "Transactions",
+    "server_key",
+]
+
+COOKIE = "z9hG4bK"
+"""Begins every branch made after RFC 3261 (section 8.1.1.7)."""
+
+ServerKey = tuple[str, ...]
+
+
+class TransactionUser(Protocol):
+    """Who sends requests and hears what became of them."""
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None: ...
+
+    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
+        """No final answer will come: of a time-out or (``timeout`` False) of a transport error."""
+
+
+class Transaction:
+    """What the four machines share."""
+
+    __slots__ = (
+        "data", "due", "flow", "interval", "linger", "linger_at", "machine", "method", "queued", "resend_at",
+        "state", "timeout_at",
+    )  # fmt: skip
+
+    def __init__(self, machine: Machine, state: State, method: str, flow: Flow, linger: float) -> None:
+        self.machine = machine
+        self.state = state
+        self.method = method
+        self.flow = flow
+        self.linger = linger
+        self.data = b""  # what retransmission sends
+        self.interval = T1
+        self.resend_at: float | None = None
+        self.timeout_at: float | None = None
+        self.linger_at: float | None = None
+        self.due: float | None = None
+        self.queued: float | None = None
+
+    @property
+    def next_due(self) -> float | None:
+        return min((at for at in (self.resend_at, self.timeout_at, self.linger_at) if at is not None), default=None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method} {self.state.value} {self.flow!r}>"
+
+
+class ServerTransaction(Transaction):
+    """A request that the edge has to answer. ``flow`` is where answers go (RFC 3261 section 18.2.2)."""
+
+    __slots__ = ("context", "key", "request")
+
+    def __init__(self, key: ServerKey, request: Request, flow: Flow) -> None:
+        invite = request.method == "INVITE"
+        # Timer I and Timer J are zero on a reliable transport; Timer L never is (RFC 6026 section 8.7).
+        linger = 64 * T1 if not flow.reliable else 0.0
+        super().__init__(
+            INVITE_SERVER if invite else SERVER,
+            State.PROCEEDING if invite else State.TRYING,
+            request.method,
+            flow,
+            linger,
+        )
+        self.key = key
+        self.request = request
+        self.context: object = None  # whatever its user wants to find again
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final answer was sent."""
+        return self.state not in (State.TRYING, State.PROCEEDING)
+
+
+class ClientTransaction(Transaction):
+    """A request that the edge sent. ``branch`` is ours and cannot be guessed; it is the key."""
+
+    __slots__ = ("ack", "branch", "user")
+
+    def __init__(self, branch: str, method: str, flow: Flow, data: bytes, user: TransactionUser) -> None:
+        invite = method == "INVITE"
+        linger = (64 * T1 if invite else T4) if not flow.reliable else 0.0  # Timer D; Timer K
+        super().__init__(
+            INVITE_CLIENT if invite else CLIENT,
+            State.CALLING if invite else State.TRYING,
+            method,
+            flow,
+            linger,
+        )
+        self.branch = branch
+        self.data = data
+        self.user = user
+        self.ack: Callable[[Response], bytes] | None = None
+
+
+class Transactions:
+    """Every transaction alive, and the deadlines of all in the heap that the brain shares among its tables.
+
+    ``send`` takes a flow and bytes. ``limit`` bounds servers and clients each.
+    """
+
+    __slots__ = ("_clients", "_deadlines", "_limit", "_send", "_servers", "retransmissions")
+
+    def __init__(self, send: Callable[[Flow, bytes], None], deadlines: Deadlines, limit: int) -> None:
+        self._send = send
+        self._deadlines = deadlines
+        self._limit = limit
+        self._servers: dict[ServerKey, ServerTransaction] = {}
+        self._clients: dict[str, ClientTransaction] = {}
+        self.retransmissions = 0  # of requests and final answers, by our timers
+
+    def __len__(self) -> int:
+        return len(self._servers) + len(self._clients)
+
+    @property
+    def full(self) -> bool:
+        return len(self._servers) >= self._limit or len(self._clients) >= self._limit
+
+    # --- server side -------------------------------------------------------------------------------------
+
+    def find_server(self, request: Request, method: str | None = None) -> ServerTransaction | None:
+        """The transaction that the request belongs to; ``method`` stands in for CANCEL's and ACK's own."""
+        return self._servers.get(server_key(request, method or request.method))
+
+    def absorb(self, request: Request, now: float) -> bool:
+        """Whether ``request`` is a retransmission, or the ACK of a refusal, of a transaction alive; if so it is dealt with."""
+        if request.method == "ACK":
+            server = self._servers.get(server_key(request, "INVITE"))
+            if server is None or server.state is State.ACCEPTED:
+                return False  # the ACK of a 2xx belongs to the dialog (section 13.3.1.4)
+            self._fire(server, Event.ACK, now)
+            return True
+        server = self._servers.get(server_key(request, request.method))
+        if server is None:
+            return False
+        self._fire(server, Event.REQUEST, now)
+        return True
+
+    def open_server(self, request: Request, flow: Flow) -> ServerTransaction:
+        key = server_key(request, request.method)
+        server = self._servers[key] = ServerTransaction(key, request, flow)
+        return server
+
+    def respond(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
+        """Send an answer; one that the state does not allow (a second final) is not sent."""
+        event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
+        self._fire(server, event, now, data=data)
+
+    # --- client side -------------------------------------------------------------------------------------
+
+    def open_client(
+        self,
+        branch: str,
+        method: str,
+        flow: Flow,
+        data: bytes,
+        user: TransactionUser,
+        now: float,
+        timeout: float = 64 * T1,
+    ) -> ClientTransaction:
+        """Send ``data`` and wait ``timeout`` seconds (Timer B, Timer F) for its answer."""
+        client = self._clients[branch] = ClientTransaction(branch, method, flow, data, user)
+        client.timeout_at = now + timeout
+        if not flow.reliable:
+            client.resend_at = now + T1
+        self._deadlines.schedule(client, client.next_due)
+        self._send(flow, data)
+        return client
+
+    def receive(self, response: Response, flow: Flow, now: float) -> ClientTransaction | None:
+        """Give a response to its transaction; None where there is none, or where it comes from elsewhere.
+
+        The branch proves that its sender saw our request; the address must match too, so that a probe's
+        branch that leaked is of no use to a third party.
+        """
+        client = self._clients.get(response.via.branch)
+        if client is None or client.method != response.cseq_method:
+            return None
+        if flow.listener is not client.flow.listener or flow.peer[0] != client.flow.peer[0]:
+            return None
+        status = response.status
+        event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
+        self._fire(client, event, now, response=response)
+        return client
+
+    def fail(self, client: ClientTransaction, now: float) -> None:
+        """The transport cannot carry the request (section 17.1.4)."""
+        self._fire(client, Event.TRANSPORT, now)
+
+    def fail_flow(self, flow: Flow, now: float) -> None:
+        """The connection is gone: its unanswered requests fail, its answers have nowhere to go."""
+        for client in [client for client in self._clients.values() if client.flow == flow]:
+            self._fire(client, Event.TRANSPORT, now)
+        for server in [server for server in self._servers.values() if server.flow == flow]:
+            self._fire(server, Event.TRANSPORT, now)
+
+    def limit_wait(self, client: ClientTransaction, timeout: float, now: float) -> None:
+        """Expect a final answer within ``timeout`` seconds from now (after CANCEL: section 9.1)."""
+        client.timeout_at = now + timeout
+        self._deadlines.schedule(client, client.next_due)
+
+    def abandon(self, client: ClientTransaction) -> None:
+        """Forget a request; an answer that still comes finds nothing."""
+        self._terminate(client)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def expire(self, transaction: Transaction, now: float) -> None:
+        """Fire the timers of ``transaction`` that are due. Called by who pops the shared heap."""
+        if transaction.linger_at is not None and transaction.linger_at <= now:
+            self._fire(transaction, Event.LINGER, now)
+        elif transaction.timeout_at is not None and transaction.timeout_at <= now:
+            self._fire(transaction, Event.TIMEOUT, now)
+        elif transaction.resend_at is not None and transaction.resend_at <= now:
+            transaction.resend_at = None
+            self.retransmissions += 1
+            self._fire(transaction, Event.RETRANSMIT, now)
+        else:
+            self._deadlines.schedule(transaction, transaction.next_due)
+
+    # --- the engine --------------------------------------------------------------------------------------
+
+    def _fire(
+        self,
+        transaction: Transaction,
+        event: Event,
+        now: float,
+        data: bytes = b"",
+        response: Response | None = None,
+    ) -> None:
+        step = transaction.machine.get((transaction.state, event))
+        if step is None:
+            return
+        transaction.state, actions = step
+        inform = False
+        timed = False
+        for action in actions:
+            if action is Action.SEND:
+                transaction.data = data
+                self._send(transaction.flow, data)
+            elif action is Action.PASS or action is Action.INFORM:
+                inform = True
+            elif action is Action.RESEND:
+                if transaction.data:
+                    self._send(transaction.flow, transaction.data)
+            elif action is Action.ACK:
+                self._acknowledge(transaction, response)
+            else:
+                self._set_timer(transaction, action, now)
+                timed = True
+        if transaction.state is State.TERMINATED:
+            self._terminate(transaction)
+        elif timed:
+            if transaction.linger_at is not None and transaction.linger_at <= now:
+                self._terminate(transaction)  # a linger of zero: nothing can come again
+            else:
+                self._deadlines.schedule(transaction, transaction.next_due)
+        # Last, since the user may act on the transaction.
+        if inform and isinstance(transaction, ClientTransaction):
+            if response is not None:
+                transaction.user.on_response(transaction, response, now)
+            else:
+                transaction.user.on_failure(transaction, event is Event.TIMEOUT, now)
+
+    def _acknowledge(self, transaction: Transaction, response: Response | None) -> None:
+        assert isinstance(transaction, ClientTransaction)  # noqa: S101 - the table has ACK in one machine only
+        if transaction.ack is not None and response is not None:
+            self._send(transaction.flow, transaction.ack(response))
+
+    @staticmethod
+    def _set_timer(transaction: Transaction, action: Action, now: float) -> None:
+        if action is Action.BACK_OFF:
+            # Timer A doubles without bound (section 17.1.1.2), the others up to T2; a non-INVITE request
+            # that has a provisional answer waits T2 at once (section 17.1.2.2).
+            doubled = 2 * transaction.interval
+            if transaction.state is State.PROCEEDING:
+                doubled = T2
+            transaction.interval = doubled if transaction.state is State.CALLING else min(doubled, T2)
+            transaction.resend_at = now + transaction.interval
+        elif action is Action.START_RETRANSMIT:
+            transaction.resend_at = None if transaction.flow.reliable else now + T1  # Timer G
+        elif action is Action.START_TIMEOUT:
+            transaction.timeout_at = now + 64 * T1  # Timer H
+        elif action is Action.STOP_TIMERS:
+            transaction.resend_at = transaction.timeout_at = transaction.linger_at = None
+        elif action is Action.LINGER:
+            if transaction.state is State.ACCEPTED:
+                transaction.linger_at = now + 64 * T1  # Timers L and M
+            elif transaction.state is State.CONFIRMED:
+                transaction.linger_at = now + min(transaction.linger, T4)  # Timer I
+            else:
+                transaction.linger_at = now + transaction.linger  # Timers D, J and K
+
+    def _terminate(self, transaction: Transaction) -> None:
+        transaction.state = State.TERMINATED
+        self._deadlines.schedule(transaction, None)
+        if isinstance(transaction, ServerTransaction):
+            self._servers.pop(transaction.key, None)
+        elif isinstance(transaction, ClientTransaction):
+            self._clients.pop(transaction.branch, None)
+
+
+def server_key(request: Request, method: str) -> ServerKey:
+    """What makes two requests the same transaction (section 17.2.3).
+
+    With a branch of RFC 3261: branch, sent-by and method. Without: the fields that RFC 2543 compared,
+    less the To tag, which the ACK of a refusal has and its INVITE has not.
+    """
+    via = request.via
+    if via.branch[:7] == COOKIE and len(via.branch) > 7:
+        return (via.branch, via.sent_by, method)
+    return (str(request.uri), request.from_tag, request.call_id, str(request.cseq), str(via), method)
