@@ -1,0 +1,262 @@
+"""The rules of the house, read from the source by ``ast``: who imports whom, where tasks and clocks may be.
+
+Each rule is a function from a file's room path and syntax tree to complaints. The house is held against
+every rule, and every rule is shown snippets that break it, so that none can rot into one that cannot fail.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import edgesbc
+
+HOUSE = Path(edgesbc.__file__).parent
+
+# Low to high. A room sees those below it and itself; rooms of one line do not see each other.
+# A key is a room, or a file that stands on another floor than its room.
+FLOORS: list[set[str]] = [
+    {""},  # edgesbc/__init__.py: the version and nothing else
+    {"base"},
+    {"sip"},
+    {"dispatch", "screen", "media", "sdp", "lanes"},
+    {"brain"},
+    {"policy", "store", "observe", "lanes.attach"},
+    {"signalling", "media.plane", "observe.http"},
+    {"demo"},
+    {"app"},
+    {"cli"},
+    {"__main__"},
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+SAME_ROOM = {"media.relay": "media.plane"}  # the trio shell of media is two files
+
+SANS_IO_ROOMS = {"base", "sip", "sdp", "screen", "dispatch", "brain", "media", "lanes"}
+WORLD = {
+    *("trio", "trio_websocket", "asyncio", "threading", "multiprocessing", "subprocess", "concurrent"),
+    *("socket", "ssl", "select", "selectors", "signal", "time", "random", "secrets"),
+}
+"""What a sans-I/O room does not import: tasks, descriptors, clocks, entropy."""
+WORLD_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid", "uuid4")} | {
+    (owner, name) for owner in ("datetime", "date") for name in ("now", "utcnow", "today")
+}
+
+NURSERIES = {
+    "app.py": "the root nursery, with the media and signalling nurseries in it",
+    "media/plane.py": "the media plane: control task and relay task",
+    "signalling/plane.py": "the signalling plane: listeners, the timer task, the prober",
+    "signalling/listener.py": "a listener, for its connections",
+}
+NURSERY_ROOMS = {"demo"}  # the demo's callers, attackers and PBXs
+BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "common", "misc"}
+
+CATCH_ALL = {
+    "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
+    "brain/edge.py": "one message or timer that trips over a defect does not end the edge",
+    "media/session.py": "one command that trips over a defect is answered with an error",
+    "media/plane.py": "one packet or command that trips over a defect does not end the relay",
+}
+"""The documented boundaries that may catch every Exception, and why."""
+
+
+def room_of(module: str) -> str:
+    """The floor key of a dotted module below ``edgesbc`` (``sip.parse`` is ``sip``)."""
+    parts = module.split(".")
+    two = ".".join(parts[:2])
+    two = SAME_ROOM.get(two, two)
+    return two if two in FLOOR_OF else parts[0]
+
+
+def module_of(path: str) -> str:
+    """``sip/parse.py`` as ``sip.parse``, ``sip/__init__.py`` as ``sip``."""
+    return path.removesuffix(".py").replace("/", ".").removesuffix("__init__").removesuffix(".")
+
+
+def imports(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every import, in functions and under TYPE_CHECKING too."""
+    package = ["edgesbc", *path.split("/")[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{name}.{alias.name}") for alias in node.names)
+
+
+def sans_io(path: str) -> bool:
+    return room_of(module_of(path)) in SANS_IO_ROOMS
+
+
+def called(node: ast.AST) -> str:
+    """The last name of what a call calls: ``open_nursery`` for ``trio.open_nursery()``."""
+    if not isinstance(node, ast.Call):
+        return ""
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def floors(path: str, tree: ast.AST) -> Iterator[str]:
+    """A room imports only from floors below its own."""
+    here = room_of(module_of(path))
+    if here not in FLOOR_OF:
+        yield f"1: room {here!r} stands on no floor: add it to FLOORS"
+        return
+    for line, name in imports(path, tree):
+        top, _, inner = name.partition(".")
+        if top != "edgesbc":
+            continue
+        there = room_of(inner)
+        if there not in FLOOR_OF:
+            there = ""  # a name of edgesbc/__init__.py, such as __version__
+        if there != here and FLOOR_OF[there] >= FLOOR_OF[here]:
+            yield f"{line}: {here} imports {there} ({name})"
+
+
+def no_world(path: str, tree: ast.AST) -> Iterator[str]:
+    """A sans-I/O room has no clock, no entropy, no descriptor and no task: they are handed in."""
+    if not sans_io(path):
+        return
+    for line, name in imports(path, tree):
+        module, _, member = name.rpartition(".")
+        if name.partition(".")[0] in WORLD or (module, member) in WORLD_NAMES:
+            yield f"{line}: a sans-I/O room imports {name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            owned_by = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+            if (owned_by, node.attr) in WORLD_NAMES:
+                yield f"{node.lineno}: a sans-I/O room uses {owned_by}.{node.attr}"
+        elif isinstance(node, ast.AsyncFunctionDef | ast.Await):
+            yield f"{node.lineno}: a sans-I/O room awaits"
+
+
+def no_import_by_name(path: str, tree: ast.AST) -> Iterator[str]:
+    """An import that is computed cannot be held against the floors."""
+    for node in ast.walk(tree):
+        if called(node) in {"__import__", "import_module"}:
+            yield f"{node.lineno}: {called(node)} hides an import"
+
+
+def nurseries(path: str, tree: ast.AST) -> Iterator[str]:
+    """Tasks are started where the design says, so that the order in which they die can be read there."""
+    if path in NURSERIES or path.split("/")[0] in NURSERY_ROOMS:
+        return
+    for node in ast.walk(tree):
+        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+        if name in {"open_nursery", "spawn_system_task"}:
+            yield f"{node.lineno}: {name} outside the files named in NURSERIES"
+    for line, name in imports(path, tree):
+        if name in {"trio.open_nursery", "trio.lowlevel.spawn_system_task"}:
+            yield f"{line}: {name} outside the files named in NURSERIES"
+
+
+def catch_all(path: str, tree: ast.AST) -> Iterator[str]:
+    """Only a documented boundary catches what it does not know; nobody swallows Cancelled."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        names = {"bare" if item is None else getattr(item, "id", getattr(item, "attr", "")) for item in caught}
+        barred = {"bare", "BaseException", "Cancelled"} | (set() if path in CATCH_ALL else {"Exception"})
+        reraises = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+        if caught & barred and not reraises:
+            yield f"{node.lineno}: except {' '.join(sorted(caught & barred))}"
+
+
+def names(path: str, tree: ast.AST) -> Iterator[str]:
+    """A file's name says what is in it."""
+    yield from (f"1: {part!r} says nothing" for part in module_of(path).split(".") if part in BARRED_NAMES)
+
+
+def thought(path: str, tree: ast.AST) -> Iterator[str]:
+    """Every file says in its docstring what it is."""
+    if isinstance(tree, ast.Module) and not ast.get_docstring(tree):
+        yield "1: no docstring"
+
+
+Rule = Callable[[str, ast.AST], Iterator[str]]
+RULES: list[Rule] = [floors, no_world, no_import_by_name, nurseries, catch_all, names, thought]
+FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_the_rule(rule: Rule) -> None:
+    assert len(FILES) > 15, "the house was not found"
+    complaints = [
+        f"edgesbc/{path}:{complaint}"
+        for path in FILES
+        for complaint in rule(path, ast.parse((HOUSE / path).read_text(encoding="utf-8")))
+    ]
+    assert complaints == []
+
+
+BREACHES: list[tuple[Rule, str, str]] = [
+    (floors, "base/timers.py", "from edgesbc.sip import parse"),
+    (floors, "sip/parse.py", "import edgesbc.brain.edge"),
+    (floors, "sip/parse.py", "from edgesbc import brain"),
+    (floors, "sip/parse.py", "from ..screen import pipeline"),
+    (floors, "sip/parse.py", "from .. import screen"),
+    (floors, "sip/parse.py", "def f():\n    from edgesbc.sdp import session"),
+    (floors, "sip/parse.py", "if TYPE_CHECKING:\n    from edgesbc.brain.edge import Edge"),
+    (floors, "screen/pipeline.py", "from edgesbc.dispatch import sets"),
+    (floors, "signalling/udp.py", "from edgesbc.media.plane import Plane"),
+    (floors, "signalling/udp.py", "from edgesbc.media.relay import Relay"),
+    (floors, "signalling/udp.py", "from edgesbc.observe.http import serve_http"),
+    (floors, "media/session.py", "from edgesbc.media.plane import Plane"),
+    (floors, "media/session.py", "from .relay import Relay"),
+    (floors, "observe/ledger.py", "from edgesbc.observe.http import serve_http"),
+    (floors, "lanes/program.py", "from edgesbc.lanes.attach import attach"),
+    (floors, "app.py", "from edgesbc.cli import main"),
+    (floors, "attic/box.py", ""),
+    (no_world, "sip/parse.py", "import trio"),
+    (no_world, "brain/edge.py", "from time import monotonic"),
+    (no_world, "screen/stages/pike.py", "def f():\n    import random"),
+    (no_world, "media/latch.py", "import socket"),
+    (no_world, "lanes/program.py", "import ssl"),
+    (no_world, "dispatch/sets.py", "from os import urandom"),
+    (no_world, "dispatch/sets.py", "import os\nkey = os.urandom(16)"),
+    (no_world, "sdp/session.py", "import datetime\nnow = datetime.datetime.now()"),
+    (no_world, "base/timers.py", "async def f(): pass"),
+    (no_import_by_name, "sip/parse.py", "import importlib\nimportlib.import_module('trio')"),
+    (no_import_by_name, "sip/parse.py", "__import__('trio')"),
+    (nurseries, "signalling/udp.py", "async def f():\n    async with trio.open_nursery() as n: pass"),
+    (nurseries, "media/relay.py", "from trio import open_nursery as o"),
+    (nurseries, "observe/http.py", "trio.lowlevel.spawn_system_task(f)"),
+    (catch_all, "sip/parse.py", "try: pass\nexcept Exception: pass"),
+    (catch_all, "sip/parse.py", "try: pass\nexcept (ValueError, Exception): pass"),
+    (catch_all, "app.py", "try: pass\nexcept: pass"),
+    (catch_all, "screen/pipeline.py", "try: pass\nexcept BaseException: pass"),
+    (catch_all, "signalling/udp.py", "try: pass\nexcept trio.Cancelled: pass"),
+    (names, "sip/utils.py", ""),
+    (names, "common/x.py", ""),
+    (thought, "sip/parse.py", "x = 1"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "breach"), BREACHES)
+def test_the_rule_sees_a_breach(rule: Rule, path: str, breach: str) -> None:
+    assert list(rule(path, ast.parse(breach)))
+
+
+ALLOWED: list[tuple[Rule, str, str]] = [
+    (floors, "sip/parse.py", "from edgesbc.base.errors import WireError\nfrom edgesbc.sip import grammar"),
+    (floors, "media/plane.py", "from edgesbc.media.relay import Relay\nfrom .session import Session"),
+    (floors, "observe/http.py", "from edgesbc.observe.metrics import Metrics"),
+    (floors, "cli.py", "from edgesbc import __version__\nfrom edgesbc.app import run"),
+    (no_world, "media/plane.py", "import trio, time"),
+    (no_world, "media/relay.py", "import select"),
+    (no_world, "lanes/attach.py", "import socket"),
+    (nurseries, "app.py", "trio.open_nursery()"),
+    (catch_all, "screen/pipeline.py", "try: pass\nexcept Exception: pass"),
+    (catch_all, "app.py", "try: pass\nexcept BaseException:\n    close()\n    raise"),
+    (thought, "sip/parse.py", '"""What it is."""'),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "allowed"), ALLOWED)
+def test_the_rule_lets_pass_what_is_allowed(rule: Rule, path: str, allowed: str) -> None:
+    assert list(rule(path, ast.parse(allowed))) == []
