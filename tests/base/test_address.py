@@ -1,0 +1,151 @@
+"""Addresses: texts to sources and back, flows as keys, prefixes against ``ipaddress``."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesbc.base.address import (
+    Flow,
+    Listener,
+    PrefixSet,
+    Source,
+    Transport,
+    Zone,
+    host_port,
+    split_host_port,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "expected"),
+    [
+        ("1.2.3.4:5060", None, Source("1.2.3.4", 5060)),
+        ("1.2.3.4", 5060, Source("1.2.3.4", 5060)),
+        ("sip.example.com:0", None, Source("sip.example.com", 0)),
+        ("[2001:db8::1]:5061", None, Source("2001:db8::1", 5061)),
+        ("[2001:DB8:0::1]:65535", None, Source("2001:db8::1", 65535)),
+        ("[::1]", 8080, Source("::1", 8080)),
+    ],
+)
+def test_split_host_port(text: str, default: int | None, expected: Source) -> None:
+    assert split_host_port(text, default) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":5060",
+        "1.2.3.4",
+        "1.2.3.4:",
+        "1.2.3.4:65536",
+        "1.2.3.4:-1",
+        "1.2.3.4:+5",
+        "1.2.3.4:٣",
+        "[::1]",
+        "::1",
+        "2001:db8::1:5060",
+        "[1.2.3.4]:5060",
+        "[::1]x:5060",
+        "[::1:5060",
+        "1.2.3.4:sip",
+        "1.2.3.4: 5",
+    ],
+)
+def test_split_host_port_says_what_is_wrong(text: str) -> None:
+    with pytest.raises(ValueError):
+        split_host_port(text)
+
+
+HOSTS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
+
+
+@given(HOSTS, st.integers(0, 65535))
+def test_a_source_reads_back(host: str, port: int) -> None:
+    assert split_host_port(str(Source(host, port))) == Source(host, port)
+    assert split_host_port(host_port(host, port)) == Source(host, port)
+
+
+def listener(number: int = 0, name: str = "one") -> Listener:
+    return Listener(number, name, Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
+
+
+def test_a_listener_advertises_what_it_is_bound_to_unless_told() -> None:
+    assert (listener().advertise_host, listener().advertise_port) == ("192.0.2.1", 5060)
+    told = Listener(0, "x", Zone.CORE, Transport.TLS, "::", 5061, "sip.example.com", 443)
+    assert (told.advertise_host, told.advertise_port) == ("sip.example.com", 443)
+    assert "[::]:5061" in repr(told)
+
+
+def test_a_flow_is_its_listener_its_peer_and_its_connection() -> None:
+    peer = Source("198.51.100.1", 5060)
+    flow = Flow(listener(), peer)
+    assert flow == Flow(listener(0, "renamed"), peer)
+    assert hash(flow) == hash(Flow(listener(), peer))
+    others = [Flow(listener(1), peer), Flow(listener(), Source("198.51.100.1", 5061)), Flow(listener(), peer, 7)]
+    assert all(flow != other for other in others)
+    assert flow != "flow"
+    assert not flow.reliable
+    assert others[2].reliable
+    assert "#7" in repr(others[2])
+
+
+def test_transports_know_what_the_rfc_says_of_them() -> None:
+    assert [t for t in Transport if not t.reliable] == [Transport.UDP]
+    assert [t for t in Transport if t.secure] == [Transport.TLS, Transport.WSS]
+    assert [t.default_port for t in Transport] == [5060, 5060, 5061, 80, 443]
+    assert Zone.PUBLIC.other is Zone.CORE
+    assert Zone.CORE.other is Zone.PUBLIC
+
+
+def networks(version: int, bits: int) -> st.SearchStrategy[str]:
+    pairs = st.tuples(st.ip_addresses(v=version), st.integers(0, bits))  # type: ignore[arg-type]
+    return pairs.map(lambda pair: f"{pair[0]}/{pair[1]}")
+
+
+NETWORKS = st.one_of(networks(4, 32), networks(6, 128))
+
+
+@settings(max_examples=200)
+@given(st.lists(NETWORKS, max_size=6), st.lists(HOSTS, max_size=6), st.data())
+def test_prefixes_agree_with_ipaddress(prefixes: list[str], hosts: list[str], data: st.DataObject) -> None:
+    nets = [ipaddress.ip_network(text, strict=False) for text in prefixes]
+    near = [
+        str(net[data.draw(st.integers(0, net.num_addresses - 1))])  # hosts inside, which chance seldom finds
+        for net in nets
+    ]
+    held = PrefixSet(prefixes, remember=4)
+    for host in [*hosts, *near, *hosts]:  # asked again: the remembered answer is the same
+        expected = any(ipaddress.ip_address(host) in net for net in nets)
+        assert (host in held) is expected
+
+
+def test_a_name_is_in_no_prefix() -> None:
+    everything = PrefixSet(["0.0.0.0/0", "::/0"])
+    assert "192.0.2.1" in everything
+    assert "::1" in everything
+    assert "sip.example.com" not in everything
+    assert "" not in everything
+
+
+def test_an_empty_set_is_false_and_holds_nothing() -> None:
+    assert not PrefixSet()
+    assert "192.0.2.1" not in PrefixSet()
+    assert PrefixSet(["192.0.2.0/24"])
+
+
+def test_strangers_do_not_grow_the_memory_of_answers() -> None:
+    held = PrefixSet(["192.0.2.0/24"], remember=16)
+    for number in range(1000):
+        assert f"198.51.{number // 256}.{number % 256}" not in held
+        assert len(held._remembered) <= 16
+
+
+@pytest.mark.parametrize("prefix", ["192.0.2.0/33", "192.0.2", "name/24", "::/129"])
+def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError):
+        PrefixSet([prefix])

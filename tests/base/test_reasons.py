@@ -1,0 +1,36 @@
+"""Reason codes are a promise to operators: unique, plain, and with a status that SIP has."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+
+
+def test_codes_are_unique() -> None:
+    # Two members of one value would be one member, silently: count the names as well.
+    codes = Counter(member.code for member in Reason.__members__.values())
+    assert [code for code, times in codes.items() if times > 1] == []
+    assert len(Reason) == len(Reason.__members__)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.code)
+def test_a_reason_can_be_a_label_and_a_sentence(reason: Reason) -> None:
+    assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", reason.code)
+    assert reason.name == reason.code.upper().replace("-", "_")
+    assert reason.meaning
+    assert not reason.meaning.endswith(".")
+    assert reason.status == 0 or 400 <= reason.status < 700
+
+
+def test_a_decision_shows_what_it_has() -> None:
+    decision = Decision(1.5, Reason.PIKE, source="192.0.2.1:5060", limit=30, value=31, shadow=True)
+    shown = repr(decision)
+    assert "192.0.2.1:5060" in shown
+    assert "PIKE" in shown
+    assert "shadow=True" in shown
+    assert "call_id" not in shown
