@@ -159,8 +159,8 @@ def catch_all(path: str, tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.ExceptHandler):
             continue
-        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-        names = {"bare" if item is None else getattr(item, "id", getattr(item, "attr", "")) for item in caught}
+        types = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        caught = {"bare" if one is None else getattr(one, "id", getattr(one, "attr", "")) for one in types}
         barred = {"bare", "BaseException", "Cancelled"} | (set() if path in CATCH_ALL else {"Exception"})
         reraises = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
         if caught & barred and not reraises:
