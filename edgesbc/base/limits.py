@@ -114,3 +114,51 @@ MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests, so that late packets of one call never reach the next."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one leg when other programs hold ports of the range."""
+
+# --- Screening and lanes ---------------------------------------------------------------------------------
+
+TRACKER_ENTRIES: Final = 16_384
+"""Sources that the pike tracker watches, for strangers and for proven flows each, at about 200 bytes."""
+TRACKER_DENSITY: Final = 10_000
+"""Largest `reqs_density_per_unit`: the tracker keeps a time stamp of 8 bytes for each request of a window."""
+BUCKET_KEYS: Final = 16_384
+"""Keys of one token bucket before the older half is forgotten, at about 150 bytes each."""
+REACHABLE_FLOWS: Final = 32_768
+"""UDP flows known to be reachable; beyond it the one proven longest ago is a stranger again."""
+REGISTERED_FLOWS: Final = 65_536
+"""Registered flows; beyond it newcomers stay what they were, so that no one can push a user out."""
+REACHABLE_SECONDS: Final = 600.0
+"""How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
+UNPROVEN_BAN_SECONDS: Final = 60.0
+"""Longest penalty on the word of packets that may be forged; renewed while the flood goes on."""
+PENALTIES_WAITING: Final = 4_096
+"""Penalties kept for the kernel filter until the shell takes them; the filter holds no more than that."""
+REMEMBERED_ADDRESSES: Final = 4_096
+"""Answers of prefix look-ups that are kept, and denied addresses whose first packet was recorded."""
+TRUNK_ADDRESSES: Final = 1_024
+"""Addresses and prefixes of one trunk; a carrier lists a few dozen."""
+USER_AGENT_CHARACTERS: Final = 256
+"""How much of a User-Agent is compared with the scanners' names; they stand in its first word."""
+RETRY_AFTER_SECONDS: Final = 30
+"""Longest Retry-After of an empty bucket: a caller that is told longer gives up for good."""
+FILTER_INSTRUCTIONS: Final = 4_096
+"""BPF_MAXINSNS: the kernel takes no longer classic BPF program."""
+FILTER_SECONDS: Final = 0.1
+"""Shortest time between two programs for one socket: building one costs a few milliseconds."""
+
+# --- Observation -----------------------------------------------------------------------------------------
+
+LEDGER_TEXT_CHARS: Final = 256
+"""What the ledger keeps of a text that a peer chose; a Call-ID is seldom over 100 characters."""
+LOG_VALUE_CHARS: Final = 2_048
+"""Longest value in a log record: a traceback keeps its end, which says what happened."""
+LOG_KINDS: Final = 512
+"""Kinds of internal error remembered at once; a program has some dozens of places that can fail."""
+LOG_KIND_SECONDS: Final = 60.0
+"""How often one kind of error or decision is logged at most; the metrics have the true number."""
+METRIC_SERIES: Final = 1_000
+"""Series of one metric; what is over it is folded into one series labelled `other`."""
+HTTP_READ_SECONDS: Final = 10
+"""How long a connection to the HTTP side may be silent before or inside a request."""
+HTTP_STALL_MILLISECONDS: Final = 10_000
+"""How long the reader of an HTTP answer may take nothing before the kernel ends the connection."""
