@@ -1,1 +1,1 @@
-"""Destination sets, algorithms, health and capacity leases, sans-I/O."""
+"""Destination sets: who may take a call, who is alive, and who is next. Sends nothing and reads no clock."""

@@ -1,0 +1,24 @@
+"""The ways to pick a member, one file each, by their names in the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgesbc.dispatch.algorithms.hash import Hash
+from edgesbc.dispatch.algorithms.least_loaded import LeastLoaded
+from edgesbc.dispatch.algorithms.priority import Priority
+from edgesbc.dispatch.algorithms.random import Random
+from edgesbc.dispatch.algorithms.round_robin import RoundRobin
+from edgesbc.dispatch.algorithms.shape import Algorithm
+from edgesbc.dispatch.algorithms.weighted import Weighted
+
+__all__ = ["ALGORITHMS", "Algorithm"]
+
+ALGORITHMS: Mapping[str, type[Algorithm]] = {
+    "hash": Hash,
+    "least-loaded": LeastLoaded,
+    "priority": Priority,
+    "random": Random,
+    "round-robin": RoundRobin,
+    "weighted": Weighted,
+}

@@ -1,0 +1,21 @@
+"""Strict order: the first able member of the policy, always."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+
+if TYPE_CHECKING:
+    from edgesbc.dispatch.member import Member
+
+__all__ = ["Priority"]
+
+
+class Priority(Algorithm):
+    """Main and standby, without writing a ``priority`` on each member."""
+
+    __slots__ = ()
+
+    def choose(self, able: Able, key: bytes) -> Member | None:
+        return next(filter(able, self._members), None)

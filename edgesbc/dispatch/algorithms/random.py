@@ -1,0 +1,29 @@
+"""Random: every able member alike, weights ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+
+if TYPE_CHECKING:
+    from edgesbc.dispatch.member import Member
+
+__all__ = ["Random"]
+
+_TRIES = 4
+
+
+class Random(Algorithm):
+    """A few blind draws, which nearly always meet an able member; then a draw among the able ones."""
+
+    __slots__ = ()
+
+    def choose(self, able: Able, key: bytes) -> Member | None:
+        members = self._members
+        for _ in range(_TRIES):
+            member = members[int(self._random() * len(members))]
+            if able(member):
+                return member
+        left = [member for member in members if able(member)]
+        return left[int(self._random() * len(left))] if left else None

@@ -1,0 +1,32 @@
+"""Round-robin: one after the other in the order of the policy, weights ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+
+if TYPE_CHECKING:
+    from edgesbc.dispatch.member import Member
+
+__all__ = ["RoundRobin"]
+
+
+class RoundRobin(Algorithm):
+    """Goes on from the member after the one chosen last."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self, members: Sequence[Member], random: Callable[[], float]) -> None:
+        super().__init__(members, random)
+        self._next = 0
+
+    def choose(self, able: Able, key: bytes) -> Member | None:
+        members = self._members
+        for step in range(len(members)):
+            place = (self._next + step) % len(members)
+            if able(members[place]):
+                self._next = place + 1
+                return members[place]
+        return None

@@ -1,0 +1,371 @@
+"""The dispatcher as a whole: choice, leases, probes, evidence, orders of the operator, reload."""
+
+from collections import Counter
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edgesbc.base.address import Source, Transport
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+from edgesbc.dispatch.dispatcher import Dispatcher, Probe
+from edgesbc.dispatch.health import Order, State
+from edgesbc.dispatch.leases import Lease
+from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+
+HEALTH = HealthSettings(interval=5.0, timeout=1.0, fall=2, rise=2)
+
+
+def a_set(*members: MemberSettings, name: str = "pbx", health: HealthSettings = HEALTH) -> SetSettings:
+    return SetSettings(set=name, members=members, health=health)
+
+
+def at(host: int, **fields: object) -> MemberSettings:
+    return MemberSettings(uri=f"sip:10.0.0.{host}", **fields)  # type: ignore[arg-type]
+
+
+def dispatcher(*sets: SetSettings, recorded: list[Decision] | None = None) -> Dispatcher:
+    record = (lambda decision: None) if recorded is None else recorded.append
+    return Dispatcher(sets, Random(7).random, 0.0, record)
+
+
+def take(d: Dispatcher, now: float = 0.0, **kinds: object) -> Lease:
+    lease = d.acquire("pbx", now, **kinds)  # type: ignore[arg-type]
+    assert lease is not None
+    return lease
+
+
+def next_probe(d: Dispatcher) -> tuple[Probe, float]:
+    """Let time pass until a probe is to be sent."""
+    while True:
+        now = d.deadline()
+        assert now is not None
+        for probe in d.expire(now):
+            return probe, now
+
+
+def take_down(d: Dispatcher, member: Member, now: float = 0.0) -> None:
+    for _ in range(member.health.settings.fall):
+        d.failed(member, now, "silence")
+    assert member.state is State.INACTIVE
+
+
+def test_weights_share_the_calls() -> None:
+    d = dispatcher(a_set(at(1, weight=70), at(2, weight=30)))
+    seen = Counter(take(d).member.name for _ in range(10_000))
+    assert seen == {"sip:10.0.0.1": 7000, "sip:10.0.0.2": 3000}
+
+
+def test_the_next_priority_only_when_the_first_cannot() -> None:
+    d = dispatcher(a_set(at(1, priority=1), at(2, priority=0, max_calls=1)))
+    first, second = take(d), take(d)
+    assert [first.member.name, second.member.name] == ["sip:10.0.0.2", "sip:10.0.0.1"]
+    first.release()
+    assert take(d).member is first.member
+
+
+def test_failover_goes_through_every_member_once() -> None:
+    d = dispatcher(a_set(at(1), at(2), at(3, priority=5)))
+    tried: list[Member] = []
+    while (lease := d.acquire("pbx", 0.0, exclude=tried)) is not None:
+        lease.release()
+        tried.append(lease.member)
+    assert [member.name for member in tried] == ["sip:10.0.0.1", "sip:10.0.0.2", "sip:10.0.0.3"]
+    assert d.leases == 0
+
+
+def test_nobody_has_room() -> None:
+    d = dispatcher(a_set(at(1, max_calls=2), at(2, max_cps=1)))
+    assert [d.acquire("pbx", 0.0) is None for _ in range(4)] == [False, False, False, True]
+    assert d.acquire("pbx", 1.0) is not None
+    assert d.leases == 4
+
+
+def test_a_set_that_is_not_there() -> None:
+    with pytest.raises(KeyError):
+        dispatcher(a_set(at(1))).acquire("nowhere", 0.0)
+
+
+def test_text_and_bytes_are_the_same_key() -> None:
+    one = SetSettings(set="pbx", members=(at(1), at(2), at(3)), algorithm="hash")
+    d = dispatcher(one)
+    assert {take(d, key="a@b").member, take(d, key=b"a@b").member} == {take(d, key="a@b").member}
+    assert len({take(d, key=str(n)).member for n in range(60)}) == 3
+
+
+def test_failures_of_live_traffic_take_a_member_out_and_are_recorded() -> None:
+    recorded: list[Decision] = []
+    d = dispatcher(a_set(at(1), at(2)), recorded=recorded)
+    bad, good = d.members()
+    d.failed(bad, 3.0, "503")
+    assert bad.state is State.TRYING
+    d.failed(bad, 3.5, "503")
+    assert {take(d).member for _ in range(6)} == {good}
+    assert [(each.time, each.reason, each.source) for each in recorded] == [
+        (3.0, Reason.HEALTH, "10.0.0.1:5060"),
+        (3.5, Reason.HEALTH, "10.0.0.1:5060"),
+    ]
+    assert recorded[1].detail == "pbx sip:10.0.0.1: trying to inactive: 503"
+
+
+def test_a_success_between_failures_keeps_it_in() -> None:
+    d = dispatcher(a_set(at(1)))
+    (member,) = d.members()
+    for _ in range(5):
+        d.failed(member, 0.0, "silence")
+        d.succeeded(member, 0.0)
+    assert member.state is State.ACTIVE
+
+
+def test_a_failure_brings_the_next_probe_forward() -> None:
+    d = dispatcher(a_set(at(1)))
+    (member,) = d.members()
+    probe, now = next_probe(d)
+    d.probe_answered(probe, 200, now)
+    assert member.due is not None
+    assert now + 4.5 <= member.due < now + 5.5
+    d.failed(member, now, "silence")
+    assert now + 0.9 <= member.due < now + 1.1
+    deadline = d.deadline()
+    assert deadline is not None
+    assert deadline <= member.due
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 405, 480, 486, 500, 603])
+def test_answers_of_somebody_alive(status: int) -> None:
+    d = dispatcher(a_set(at(1)))
+    for _ in range(4):
+        probe, now = next_probe(d)
+        d.probe_answered(probe, status, now)
+    assert probe.member.state is State.ACTIVE
+
+
+@pytest.mark.parametrize("status", [408, 502, 503, 504])
+def test_answers_that_mean_not_now(status: int) -> None:
+    d = dispatcher(a_set(at(1)))
+    for _ in range(2):
+        probe, now = next_probe(d)
+        d.probe_answered(probe, status, now)
+    assert probe.member.state is State.INACTIVE
+
+
+def test_silent_probes_fail_by_themselves_and_good_ones_bring_it_back() -> None:
+    d = dispatcher(a_set(at(1)))
+    (member,) = d.members()
+    while member.state is not State.INACTIVE:
+        probe, now = next_probe(d)
+    assert now < 2.0 + 1.0 + 1.2 + 1.0  # first probe, its timeout, a short pause, the second probe
+    late = Probe(member, probe.serial - 1)
+    d.probe_answered(late, 200, now)
+    d.probe_failed(late, now)
+    assert (member.health.successes, member.probe) == (0, probe.serial)
+    d.probe_answered(probe, 200, now)
+    assert member.state is State.INACTIVE
+    probe, now = next_probe(d)
+    d.probe_answered(probe, 200, now)
+    assert member.state is State.ACTIVE
+
+
+def test_a_probe_is_answered_once() -> None:
+    d = dispatcher(a_set(at(1)))
+    probe, now = next_probe(d)
+    for _ in range(3):
+        d.probe_failed(probe, now)
+    assert probe.member.health.failures == 1
+
+
+def test_one_probe_at_a_time_at_each_member_with_jitter() -> None:
+    d = dispatcher(*(a_set(*(at(host) for host in range(1, 20)), name=name) for name in ("a", "b")))
+    sent: dict[Member, list[float]] = {}
+    while (now := d.deadline() or 0.0) < 60.0:
+        for probe in d.expire(now):
+            sent.setdefault(probe.member, []).append(now)
+            d.probe_answered(probe, 200, now)
+    assert set(sent) == set(d.members())
+    for times in sent.values():
+        assert times[0] < 1.0
+        assert all(4.5 <= later - sooner < 5.5 for sooner, later in pairwise(times))
+    assert len({time for times in sent.values() for time in times}) > 300
+
+
+def test_panic_uses_all_when_all_are_down() -> None:
+    d = dispatcher(a_set(at(1), at(2), at(3)))
+    one, two, three = d.members()
+    take_down(d, one)
+    take_down(d, two)
+    assert {take(d).member for _ in range(6)} == {three}
+    assert d.acquire("pbx", 0.0, exclude=[three]) is None
+    take_down(d, three)
+    assert {take(d).member for _ in range(6)} == {one, two, three}
+    d.order(two, Order.DISABLED, 0.0)
+    assert {take(d).member for _ in range(6)} == {one, three}
+
+
+def test_panic_at_a_share() -> None:
+    d = dispatcher(a_set(at(1), at(2), at(3), health=HealthSettings(panic=34)))
+    one, two, three = d.members()
+    take_down(d, one)
+    assert {take(d).member for _ in range(6)} == {two, three}
+    take_down(d, two)
+    assert {take(d).member for _ in range(6)} == {one, two, three}
+
+
+def test_without_probes_a_member_rests_and_is_tried_by_live_traffic() -> None:
+    d = dispatcher(a_set(at(1), at(2), health=HealthSettings(interval=0, retry=10)))
+    member, _ = d.members()
+    assert d.deadline() is None
+    take_down(d, member, now=100.0)
+    deadline = d.deadline()
+    assert deadline == 110.0
+    assert d.expire(110.0) == []
+    assert member.state is State.TRYING
+    assert d.deadline() is None
+    d.failed(member, 111.0, "silence")
+    assert member.state is State.INACTIVE
+    assert d.expire(121.0) == []
+    d.succeeded(member, 122.0)
+    assert member.state is State.ACTIVE
+
+
+def test_draining_and_disabled_members_take_no_calls() -> None:
+    recorded: list[Decision] = []
+    d = dispatcher(a_set(at(1), at(2)), recorded=recorded)
+    one, two = d.members()
+    lease = take(d)
+    assert lease.member is one
+    d.order(one, Order.DRAINING, 1.0)
+    assert {take(d).member for _ in range(4)} == {two}
+    assert (one.state, one.load) == (State.DRAINING, 1)
+    d.order(two, Order.DISABLED, 1.0)
+    assert d.acquire("pbx", 1.0) is None
+    d.order(one, Order.ENABLED, 2.0)
+    assert take(d).member is one
+    assert [decision.detail.split(": ")[1] for decision in recorded] == [
+        "active to draining",
+        "active to disabled",
+        "draining to active",
+    ]
+
+
+def test_a_disabled_member_is_not_probed_and_an_enabled_one_is_again() -> None:
+    d = dispatcher(a_set(at(1)))
+    (member,) = d.members()
+    probe, now = next_probe(d)
+    d.order(member, Order.DISABLED, now)
+    assert d.deadline() is None
+    d.probe_failed(probe, now)
+    assert member.health.failures == 0
+    d.order(member, Order.ENABLED, now)
+    assert next_probe(d)[0].member is member
+
+
+def test_member_at() -> None:
+    d = dispatcher(a_set(at(1)), a_set(at(1), at(2), name="other"))
+    first, _, second = d.members()
+    assert d.member_at(Source("10.0.0.1", 5060), Transport.UDP) is first
+    assert d.member_at(Source("10.0.0.2", 5060), Transport.UDP) is second
+    assert d.member_at(Source("10.0.0.2", 5060), Transport.TCP) is None
+    assert d.member_at(Source("10.0.0.2", 5061), Transport.UDP) is None
+
+
+def test_reload_keeps_what_is_unchanged() -> None:
+    d = dispatcher(a_set(at(1), at(2)), a_set(at(9), name="gone"))
+    one, two, nine = d.members()
+    leases = [take(d), take(d), d.acquire("gone", 0.0)]
+    take_down(d, one)
+    d.reload([a_set(at(3), at(1, weight=5, max_calls=1))], 10.0)
+    three, again = d.members()
+    assert again is one
+    assert (one.state, one.load, one.settings.weight) == (State.INACTIVE, 1, 5)
+    assert (three.state, three.name) == (State.ACTIVE, "sip:10.0.0.3")
+    assert (two.removed, nine.removed, one.removed) == (True, True, False)
+    assert d.leases == 3
+    assert d.member_at(nine.target, nine.transport) is None
+    with pytest.raises(KeyError):
+        d.acquire("gone", 10.0)
+    for lease in leases:
+        assert lease is not None
+        lease.release()
+    assert (d.leases, one.load, two.load, nine.load) == (0, 0, 0, 0)
+
+
+def test_reload_stops_the_probes_of_what_is_gone() -> None:
+    d = dispatcher(a_set(at(1)))
+    probe, now = next_probe(d)
+    d.reload([a_set(at(2))], now)
+    d.probe_failed(probe, now)
+    assert probe.member.health.failures == 0
+    assert next_probe(d)[0].member.name == "sip:10.0.0.2"
+
+
+def test_reload_takes_new_health_settings() -> None:
+    d = dispatcher(a_set(at(1)))
+    (member,) = d.members()
+    d.reload([a_set(at(1), health=HealthSettings(interval=0, fall=1))], 0.0)
+    assert d.deadline() is None
+    d.failed(member, 0.0, "silence")
+    assert member.state is State.INACTIVE
+    d.reload([a_set(at(1))], 50.0)
+    assert member.due is not None
+    assert 50.0 < member.due < 56.0
+
+
+class Leasing(RuleBasedStateMachine):
+    """Whatever happens, in whatever order: load == live leases, and within the member's bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.leases: list[Lease] = []
+        self.dispatcher = dispatcher(a_set(at(1, max_calls=3), at(2, weight=4), at(3, priority=1, max_calls=2)))
+
+    @rule()
+    def acquire(self) -> None:
+        lease = self.dispatcher.acquire("pbx", self.now)
+        if lease is not None:
+            self.leases.append(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), times=st.integers(1, 3))
+    def release(self, data: st.DataObject, times: int) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        for _ in range(times):
+            lease.release()
+
+    @rule(data=st.data(), good=st.booleans())
+    def evidence(self, data: st.DataObject, good: bool) -> None:
+        member = data.draw(st.sampled_from(list(self.dispatcher.members())))
+        if good:
+            self.dispatcher.succeeded(member, self.now)
+        else:
+            self.dispatcher.failed(member, self.now, "silence")
+
+    @rule(data=st.data(), order=st.sampled_from(Order))
+    def order(self, data: st.DataObject, order: Order) -> None:
+        member = data.draw(st.sampled_from(list(self.dispatcher.members())))
+        self.dispatcher.order(member, order, self.now)
+
+    @rule(hosts=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
+    def reload(self, hosts: list[int]) -> None:
+        self.dispatcher.reload([a_set(*(at(host, max_calls=host) for host in hosts))], self.now)
+
+    @rule(seconds=st.floats(0.01, 8))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.dispatcher.expire(self.now)
+
+    @invariant()
+    def load_is_live_leases(self) -> None:
+        live = Counter(lease.member for lease in self.leases if lease.live)
+        assert self.dispatcher.leases == live.total()
+        for member in {*self.dispatcher.members(), *(lease.member for lease in self.leases)}:
+            assert member.load == live[member] >= 0
+
+
+TestLeasing = Leasing.TestCase
+TestLeasing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
