@@ -108,6 +108,8 @@ MEDIA_TURN_PACKETS: Final = 256
 """Packets relayed before other tasks get their turn: about 2 ms."""
 MEDIA_LEARN_PACKETS: Final = 64
 """Datagrams looked at in one go on a leg that has not learned its peer yet."""
+MEDIA_STALE_PACKETS: Final = 100
+"""Packets from the peer of before that a leg ignores after its description changed: 2 s of audio."""
 MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a stranger's description: below are services, not RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0

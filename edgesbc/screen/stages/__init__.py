@@ -1,1 +1,22 @@
 """One file a stage; the file's name is its policy key and its metric label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgesbc.screen.stage import Stage
+from edgesbc.screen.stages.acl import Acl
+from edgesbc.screen.stages.method import Method
+from edgesbc.screen.stages.pike import Pike
+from edgesbc.screen.stages.ratelimit import RateLimit
+from edgesbc.screen.stages.sanity import Sanity
+from edgesbc.screen.stages.scanner import Scanner
+
+__all__ = ["STAGES"]
+
+STAGES: dict[str, Callable[[Any, Any], Stage]] = {
+    stage.name: stage for stage in (Acl, Pike, RateLimit, Sanity, Scanner, Method)
+}
+"""Every stage by its name, in the default order: a new stage is one more word here, and one attribute of
+``ScreenSettings`` with its settings."""

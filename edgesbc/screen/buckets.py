@@ -1,0 +1,56 @@
+"""Token buckets by GCRA in integer nanoseconds (ITU-T I.371 annex A). Knows keys, not messages."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+__all__ = ["TokenBucket"]
+
+SECOND = 1_000_000_000
+
+
+class TokenBucket:
+    """A bucket of ``burst`` tokens for each key, refilled at ``rate`` tokens a second.
+
+    A key's state is one integer, the theoretical arrival time: when its bucket is full again. Asking
+    (:meth:`wait`) and taking (:meth:`take`) are two steps, so that a request that another bucket
+    refuses takes no token here.
+
+    Keys live in two generations of ``keys`` each. When the newer is full the older is forgotten; whoever
+    asked lately is in the newer. To be forgotten is to have a full bucket.
+    """
+
+    __slots__ = ("_interval", "_keys", "_new", "_old", "_tolerance", "name")
+
+    def __init__(self, name: str, rate: float, burst: int, keys: int) -> None:
+        self.name = name
+        self._interval = max(1, round(SECOND / rate))
+        self._tolerance = (burst - 1) * self._interval
+        self._keys = keys
+        self._new: dict[Hashable, int] = {}
+        self._old: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._old)
+
+    def wait(self, key: Hashable, now: int) -> int:
+        """Nanoseconds until ``key`` has a token; 0: it has one at ``now`` (nanoseconds)."""
+        full = self._new.get(key)
+        if full is None:
+            full = self._old.get(key)
+            if full is None:
+                return 0
+            self._keep(key, full)
+        wait = full - self._tolerance - now
+        return wait if wait > 0 else 0
+
+    def take(self, key: Hashable, now: int) -> None:
+        """Take a token that :meth:`wait` said is there."""
+        full = self._new.get(key, now)
+        self._keep(key, (full if full > now else now) + self._interval)
+
+    def _keep(self, key: Hashable, full: int) -> None:
+        if key not in self._new and len(self._new) >= self._keys:
+            self._old = self._new
+            self._new = {}
+        self._new[key] = full

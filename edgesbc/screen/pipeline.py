@@ -1,0 +1,172 @@
+"""The gauntlet: asks the stages in order, and turns what they say into verdicts, bans, counts and decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.counts import Counts
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.penalties import Penalties
+from edgesbc.screen.settings import ScreenSettings
+from edgesbc.screen.stage import PASS, Drop, Pass, Phase, Reject, Stage, Subject, Verdict
+from edgesbc.screen.stages import STAGES
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.sip.message import Request
+
+__all__ = ["Pipeline", "ScreenSettings"]
+
+BANNED = Drop(Reason.BANNED, quiet=True)
+
+
+class Pipeline:
+    """Screening of one signalling plane.
+
+    ``record`` takes decisions for the ledger; ``failed`` is told once of each kind of exception in a
+    stage, as (stage, exception). ``counts`` holds verdicts by (stage, reason code),
+    ``shadow_counts`` those that were not carried out; bans are counted under the stage that asked when
+    they are set, and under ``penalties`` when they drop something.
+    ``extra`` stages are asked after those of the settings.
+
+    All methods take ``now`` in seconds of the plane's monotonic clock, and raise nothing.
+    """
+
+    __slots__ = (
+        "_banned", "_by_phase", "_failed", "_failures", "_record", "_shadowed", "_subject", "counts", "penalties",
+        "settings", "shadow_counts", "standings",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: ScreenSettings,
+        standings: Standings,
+        record: Callable[[Decision], None],
+        failed: Callable[[str, Exception], None],
+        extra: tuple[Stage, ...] = (),
+    ) -> None:
+        self.settings = settings
+        self.standings = standings
+        pike = settings.pike
+        self.penalties = Penalties(
+            standings,
+            capacity=int(settings.max_ban_share * pike.tracker_entries),
+            rate=pike.reqs_density_per_unit / pike.sampling_time_unit,
+        )
+        self.counts = Counts()
+        self.shadow_counts = Counts()
+        self._record = record
+        self._failed = failed
+        self._failures: set[tuple[str, type[Exception]]] = set()
+        stages = [STAGES[name](getattr(settings, name), standings) for name in settings.stages]
+        stages.extend(extra)
+        everything = settings.mode == "shadow"
+        self._shadowed = frozenset(s.name for s in stages if everything or s.name in settings.shadow)
+        self._by_phase = {phase: tuple(s for s in stages if phase in s.phases) for phase in Phase}
+        self._banned = ("penalties", Reason.BANNED.code)
+        self._subject = Subject(
+            Flow(Listener(-1, "", Zone.CORE, Transport.UDP, "", 0), Source("", 0)), Standing.UNPROVEN
+        )
+
+    def accept(self, listener: Listener, source: Source, now: float) -> Verdict:
+        """Judge a connection that was just accepted, before TLS."""
+        if listener.zone is Zone.CORE:
+            return PASS
+        flow = Flow(listener, source, serial=-1)
+        standing = self.standings.of(flow, now)
+        if self.penalties.holds(flow, standing, now):
+            self.counts.add(*self._banned)
+            return BANNED
+        return self._judge(Subject(flow, standing), Phase.ACCEPT, now)
+
+    def packet(self, flow: Flow, size: int, now: float) -> Verdict:
+        """Judge a datagram or a framed message of ``size`` bytes by its source alone."""
+        if flow.listener.zone is Zone.CORE:
+            return PASS
+        standing = self.standings.of(flow, now)
+        if self.penalties.holds(flow, standing, now):
+            counts, banned = self.counts, self._banned
+            counts[banned] = counts.get(banned, 0) + 1
+            return BANNED
+        subject = self._subject
+        subject.flow = flow
+        subject.standing = standing
+        subject.size = size
+        return self._judge(subject, Phase.PACKET, now)
+
+    def request(self, flow: Flow, request: Request, now: float) -> Verdict:
+        """Judge a parsed request, retransmissions included. An ACK, which nobody answers, is never rejected
+        but dropped."""
+        return self._judge(self._subject_of(flow, request, now), Phase.REQUEST, now)
+
+    def call(self, flow: Flow, request: Request, now: float) -> Verdict:
+        """Judge a request outside of dialogs that matched no transaction and would start something new."""
+        return self._judge(self._subject_of(flow, request, now), Phase.CALL, now)
+
+    def take_penalties(self) -> list[tuple[Listener, Source, float]]:
+        """See :meth:`edgesbc.screen.penalties.Penalties.take`."""
+        return self.penalties.take()
+
+    def _subject_of(self, flow: Flow, request: Request, now: float) -> Subject:
+        standing = self.standings.of(flow, now)
+        trunk = self.standings.trunk(flow) if standing is Standing.TRUNK else None
+        return Subject(flow, standing, trunk, request)
+
+    def _judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        for stage in self._by_phase[phase]:
+            try:
+                verdict = stage.judge(subject, phase, now)
+            except Exception as error:  # noqa: BLE001 - a broken stage costs the message, never the edge
+                verdict = self._internal(stage.name, error)
+            if verdict is not PASS and (verdict := self._refused(stage.name, verdict, subject, now)) is not PASS:
+                return verdict
+        return PASS
+
+    def _internal(self, stage: str, error: Exception) -> Reject:
+        kind = (stage, type(error))
+        if kind not in self._failures:
+            self._failures.add(kind)
+            self._failed(stage, error)
+        return Reject(500, Reason.INTERNAL, detail=type(error).__name__)
+
+    def _refused(self, stage: str, verdict: Verdict, subject: Subject, now: float) -> Verdict:
+        """Count and record what is not a pass, ban where it asks for it, and let it go in shadow mode."""
+        if isinstance(verdict, Pass):
+            return PASS
+        shadow = stage in self._shadowed
+        (self.shadow_counts if shadow else self.counts).add(stage, verdict.reason.code)
+        request = subject.request
+        if not (isinstance(verdict, Drop) and verdict.quiet):
+            self._write(stage, verdict.reason, subject, now, verdict.limit, verdict.value, shadow, verdict.detail)
+        if shadow:
+            return PASS
+        if isinstance(verdict, Drop):
+            if verdict.ban:
+                self._ban(stage, verdict, subject, now)
+        elif request is not None and request.method == "ACK":  # RFC 3261 section 17.1.1.3
+            return Drop(verdict.reason, verdict.limit, verdict.value)
+        return verdict
+
+    def _ban(self, stage: str, verdict: Drop, subject: Subject, now: float) -> None:
+        ban = self.penalties.ban(subject.flow, subject.standing, verdict.reason, verdict.ban, now)
+        if ban is not None:
+            self.counts.add(stage, Reason.BAN.code)
+            scope = "address" if ban.address_wide else "flow"
+            self._write(stage, Reason.BAN, subject, now, ban.ttl, None, False, f"{scope}: {verdict.reason.code}")
+
+    def _write(
+        self,
+        stage: str,
+        reason: Reason,
+        subject: Subject,
+        now: float,
+        limit: float | None,
+        value: float | None,
+        shadow: bool,
+        detail: str,
+    ) -> None:
+        call_id = subject.request.call_id if subject.request is not None else ""
+        flow = subject.flow
+        self._record(
+            Decision(now, reason, str(flow.peer), flow.listener.name, call_id, stage, limit, value, shadow, detail)
+        )

@@ -1,0 +1,52 @@
+"""What an operator can set about screening, with everything on by default. Reads no files: see ``policy``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from edgesbc.screen.expect import between, one_of
+from edgesbc.screen.stages import STAGES
+from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.pike import PikeSettings
+from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
+from edgesbc.screen.stages.sanity import SanitySettings
+from edgesbc.screen.stages.scanner import ScannerSettings
+
+__all__ = ["ScreenSettings"]
+
+
+def _stages(instance: object, attribute: Any, value: tuple[str, ...]) -> None:
+    unknown = [name for name in value if name not in STAGES]
+    if unknown:
+        raise ValueError(f"{attribute.name}: expected stages among {', '.join(STAGES)}; found {unknown[0]!r}")
+    if len(set(value)) != len(value):
+        raise ValueError(f"{attribute.name}: expected each stage once, found {', '.join(value)}")
+
+
+def _distinct(instance: object, attribute: Any, value: tuple[BucketSettings, ...]) -> None:
+    names = [bucket.name for bucket in value]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{attribute.name}: expected buckets of different names, found {', '.join(names)}")
+
+
+@attrs.frozen
+class ScreenSettings:
+    """``[screen]``."""
+
+    mode: str = attrs.field(default="enforce", validator=one_of("enforce", "shadow"))
+    """``shadow``: every stage records what it would have done, and passes."""
+    stages: tuple[str, ...] = attrs.field(default=tuple(STAGES), validator=_stages)
+    """The stages that are on, in the order in which they are asked."""
+    shadow: tuple[str, ...] = attrs.field(default=(), validator=_stages)
+    """Stages that only record, in mode ``enforce``."""
+    max_ban_share: float = attrs.field(default=0.5, validator=between(0.0, 1.0))
+    """Share of the sources watched that may be banned at once; what is over it is refused message by message."""
+    acl: AclSettings = attrs.field(factory=AclSettings)
+    pike: PikeSettings = attrs.field(factory=PikeSettings)
+    ratelimit: tuple[BucketSettings, ...] = attrs.field(default=DEFAULT_BUCKETS, validator=_distinct)
+    sanity: SanitySettings = attrs.field(factory=SanitySettings)
+    scanner: ScannerSettings = attrs.field(factory=ScannerSettings)
+    method: MethodSettings = attrs.field(factory=MethodSettings)

@@ -1,0 +1,131 @@
+"""The vocabulary of screening: phases, subjects, verdicts and what a stage is. Judges nothing itself."""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+from edgesbc.base.address import Flow
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.standing import Standing
+from edgesbc.sip.message import Request
+
+__all__ = ["PASS", "Drop", "Pass", "Phase", "Reject", "Stage", "Subject", "Verdict"]
+
+
+class Phase(enum.Enum):
+    """Where on its way something is judged; each later phase knows more and has cost more."""
+
+    ACCEPT = "accept"
+    """A connection was accepted: the peer's address, before TLS."""
+    PACKET = "packet"
+    """A datagram or a framed message came: source and size, before any parsing."""
+    REQUEST = "request"
+    """A request was parsed; it may be a retransmission."""
+    CALL = "call"
+    """A request that would start a dialog, and matches no transaction."""
+
+
+class Pass:
+    """Nothing stands against it. There is one instance, :data:`PASS`: compare with ``is``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "PASS"
+
+
+PASS = Pass()
+
+
+class Reject:
+    """Answer with ``status`` and, where set, Retry-After (seconds); in phases before REQUEST, a silent drop."""
+
+    __slots__ = ("detail", "limit", "reason", "retry_after", "status", "value")
+
+    def __init__(
+        self,
+        status: int,
+        reason: Reason,
+        retry_after: int | None = None,
+        limit: float | None = None,
+        value: float | None = None,
+        detail: str = "",
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+        self.limit = limit
+        self.value = value
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"Reject({self.status}, {self.reason.code})"
+
+
+class Drop:
+    """Say nothing. ``ban`` asks for a penalty of so many seconds, narrowed by what the source has proven.
+
+    ``quiet`` drops are counted, but not recorded as decisions: the first of their kind already was.
+    """
+
+    __slots__ = ("ban", "detail", "limit", "quiet", "reason", "value")
+
+    def __init__(
+        self,
+        reason: Reason,
+        limit: float | None = None,
+        value: float | None = None,
+        ban: float = 0.0,
+        quiet: bool = False,
+        detail: str = "",
+    ) -> None:
+        self.reason = reason
+        self.limit = limit
+        self.value = value
+        self.ban = ban
+        self.quiet = quiet
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"Drop({self.reason.code}{', quiet' if self.quiet else ''})"
+
+
+Verdict = Pass | Reject | Drop
+
+
+class Subject:
+    """What is judged. Valid during one ``judge`` call: the pipeline may use the object again.
+
+    ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
+    ACCEPT has no connection number yet and carries serial -1.
+    """
+
+    __slots__ = ("flow", "request", "size", "standing", "trunk")
+
+    def __init__(
+        self, flow: Flow, standing: Standing, trunk: str | None = None, request: Request | None = None, size: int = 0
+    ) -> None:
+        self.flow = flow
+        self.standing = standing
+        self.trunk = trunk
+        self.request = request
+        self.size = size
+
+
+class Stage(Protocol):
+    """One judge of the gauntlet.
+
+    Its class is made with ``(settings, standings)``. ``judge`` is a function of the subject, the time
+    and the stage's own state; what it raises rejects the one message it was asked about.
+    """
+
+    @property
+    def name(self) -> str:
+        """The stage's file name, policy key and metric label."""
+
+    @property
+    def phases(self) -> frozenset[Phase]:
+        """The phases it wants to be asked in; empty where the settings leave it nothing to do."""
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict: ...

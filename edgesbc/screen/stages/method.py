@@ -1,0 +1,44 @@
+"""Stage ``method``: which methods each side may send. The brain writes the Allow of its 405."""
+
+from __future__ import annotations
+
+import attrs
+
+from edgesbc.base.address import Zone
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.expect import tokens
+from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
+from edgesbc.screen.standing import Standings
+
+__all__ = ["Method", "MethodSettings"]
+
+CALLS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO", "REFER", "NOTIFY")
+
+
+@attrs.frozen
+class MethodSettings:
+    """``[screen.method]``."""
+
+    public: tuple[str, ...] = attrs.field(default=CALLS, validator=tokens)
+    """What strangers and trunks may send: calls and registrations. MESSAGE, SUBSCRIBE and PUBLISH reach
+    servers that few operators harden, so they are opened by name."""
+    core: tuple[str, ...] = attrs.field(default=(*CALLS, "MESSAGE", "SUBSCRIBE", "PUBLISH"), validator=tokens)
+    """What the private side may send."""
+
+    def allowed(self, zone: Zone) -> tuple[str, ...]:
+        """The methods for an Allow header field to a peer in ``zone``."""
+        return self.public if zone is Zone.PUBLIC else self.core
+
+
+class Method:
+    name = "method"
+    phases = frozenset({Phase.REQUEST})
+
+    def __init__(self, settings: MethodSettings, standings: Standings) -> None:
+        self._public = frozenset(settings.public)
+        self._core = frozenset(settings.core)
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        assert subject.request is not None  # noqa: S101 - the phase comes with one
+        allowed = self._public if subject.flow.listener.zone is Zone.PUBLIC else self._core
+        return PASS if subject.request.method in allowed else Reject(405, Reason.METHOD)

@@ -1,0 +1,146 @@
+"""Stage ``ratelimit``: named token buckets that new work must pass. Never charges what ends or confirms a call."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from zlib import crc32
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.buckets import SECOND, TokenBucket
+from edgesbc.screen.expect import between, one_of, positive, tokens
+from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.sip.message import Request
+
+__all__ = ["DEFAULT_BUCKETS", "BucketSettings", "RateLimit"]
+
+NEVER_CHARGED = frozenset({"ACK", "BYE", "CANCEL"})
+OF_STRANGERS = frozenset({"source", "prefix"})
+"""Keys of buckets that trunks do not draw from: a trunk has its own."""
+
+
+@attrs.frozen
+class BucketSettings:
+    """``[[screen.ratelimit]]``: one named bucket; a request must pass every bucket that takes its method.
+
+    ``key`` says who shares a bucket: ``source`` (an unproven address, or a proven flow), ``prefix`` (the
+    /24 or /64), ``trunk``, ``listener``, ``method``, ``aor`` (the address in To), ``destination`` (the
+    Request-URI) or ``global``. Buckets by ``source`` and ``prefix`` are not for trunks, buckets by
+    ``trunk`` for nobody else.
+    """
+
+    name: str
+    key: str = attrs.field(
+        default="source",
+        validator=one_of("source", "prefix", "trunk", "listener", "method", "aor", "destination", "global"),
+    )
+    methods: tuple[str, ...] = attrs.field(default=(), validator=tokens)
+    """The methods that are charged; none: all but ACK, BYE and CANCEL, which never are."""
+    rate: float = attrs.field(default=10.0, validator=positive)
+    """Tokens a second."""
+    burst: int = attrs.field(default=30, validator=between(1, 1_000_000))
+    """Tokens in a full bucket."""
+
+
+DEFAULT_BUCKETS = (
+    # A busy office's gateway that is not a trunk sets up one or two calls a second.
+    BucketSettings("invites-per-source", "source", ("INVITE",), rate=10.0, burst=30),
+    # A phone registers twice (challenge, credentials) a minute; several lines of one phone at once after an outage.
+    BucketSettings("registers-per-source", "source", ("REGISTER",), rate=5.0, burst=20),
+)
+
+
+class RateLimit:
+    name = "ratelimit"
+    phases = frozenset({Phase.REQUEST, Phase.CALL})
+
+    def __init__(self, settings: tuple[BucketSettings, ...], standings: Standings) -> None:
+        self._buckets = [
+            (b, frozenset(b.methods), TokenBucket(b.name, b.rate, b.burst, limits.BUCKET_KEYS)) for b in settings
+        ]
+        self._trunks = {
+            trunk.name: TokenBucket("max_cps", trunk.max_cps, max(1, round(trunk.max_cps)), 1)
+            for trunk in standings.trunks.values()
+            if trunk.max_cps is not None
+        }
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        """INVITE is charged in phase CALL, where it is known not to be a retransmission; what would start
+        no dialog, in phase REQUEST. Requests inside a dialog are not new work."""
+        request = subject.request
+        assert request is not None  # noqa: S101 - both phases come with one
+        method = request.method
+        if (method == "INVITE") is not (phase is Phase.CALL) or method in NEVER_CHARGED or request.in_dialog:
+            return PASS
+        at = int(now * SECOND)
+        charged: list[tuple[TokenBucket, Hashable]] = []
+        if method == "INVITE" and subject.trunk in self._trunks:
+            bucket = self._trunks[subject.trunk]
+            if wait := bucket.wait(subject.trunk, at):
+                return self._refuse(subject, request, bucket, wait)
+            charged.append((bucket, subject.trunk))
+        for settings, methods, bucket in self._buckets:
+            if methods and method not in methods:
+                continue
+            key = _key(settings.key, subject, request)
+            if key is None:
+                continue
+            if wait := bucket.wait(key, at):
+                return self._refuse(subject, request, bucket, wait, settings.rate)
+            charged.append((bucket, key))
+        for bucket, key in charged:
+            bucket.take(key, at)
+        return PASS
+
+    @staticmethod
+    def _refuse(
+        subject: Subject, request: Request, bucket: TokenBucket, wait: int, rate: float | None = None
+    ) -> Verdict:
+        """503 with a Retry-After that differs from call to call, so that the refused do not return at once
+        (RFC 3261 section 21.5.4); to what may be a forged source, nothing."""
+        if subject.standing is Standing.UNPROVEN:
+            return Drop(Reason.RATELIMIT, limit=rate, detail=bucket.name)
+        least = -(-wait // SECOND)
+        spread = crc32(request.call_id.encode("utf-8", "surrogateescape")) % (2 * least + 3)
+        retry_after = min(least + spread, limits.RETRY_AFTER_SECONDS)
+        return Reject(503, Reason.RATELIMIT, retry_after=retry_after, limit=rate, detail=bucket.name)
+
+
+def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
+    """What ``kind`` of bucket the request draws from; None: from none. Texts of a peer are hashed, so that
+    a key's size is not its choice."""
+    if kind in OF_STRANGERS:
+        if subject.standing is Standing.TRUNK:
+            return None
+        host = subject.flow.peer[0]
+        if kind == "prefix":
+            return _prefix(host)
+        return host if subject.standing is Standing.UNPROVEN else subject.flow.key
+    if kind == "trunk":
+        return subject.trunk
+    if kind == "listener":
+        return subject.flow.listener.id
+    if kind == "method":
+        return hash(request.method)
+    if kind == "aor":
+        uri = request.to.uri
+        return hash((uri.user, uri.host.lower()))
+    if kind == "destination":
+        return hash((request.uri.user, request.uri.host.lower()))
+    return True
+
+
+def _prefix(host: str) -> str:
+    """The /24 or /64 of a literal address: what one customer of a provider can walk through."""
+    if ":" not in host:
+        return host.rpartition(".")[0]
+    head, gap, tail = host.partition("::")
+    groups = head.split(":") if head else []
+    if gap:
+        rest = tail.split(":") if tail else []
+        width = 8 if "." not in tail else 7
+        groups += ["0"] * (width - len(groups) - len(rest)) + rest
+    return ":".join(groups[:4])

@@ -1,0 +1,57 @@
+"""Stage ``sanity``: what RFC 3261 section 16.3 asks of a request before it is routed. Leaves grammar to ``sip``."""
+
+from __future__ import annotations
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.expect import between
+from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
+from edgesbc.screen.standing import Standings
+
+__all__ = ["Sanity", "SanitySettings"]
+
+
+@attrs.frozen
+class SanitySettings:
+    """``[screen.sanity]``."""
+
+    schemes: tuple[str, ...] = ("sip", "sips", "tel")
+    """Schemes of a Request-URI that can be routed; others are answered 416."""
+    proxy_require: tuple[str, ...] = ()
+    """Option tags that may stand in Proxy-Require; others are answered 420."""
+    via_hops: int = attrs.field(default=limits.VIA_HOPS, validator=between(1, limits.VIA_HOPS))
+    """Via values a request may carry."""
+
+
+class Sanity:
+    name = "sanity"
+    phases = frozenset({Phase.REQUEST})
+
+    def __init__(self, settings: SanitySettings, standings: Standings) -> None:
+        self._schemes = frozenset(scheme.lower() for scheme in settings.schemes)
+        self._supported = frozenset(tag.lower() for tag in settings.proxy_require)
+        self._via_hops = settings.via_hops
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        request = subject.request
+        assert request is not None  # noqa: S101 - the phase comes with one
+        if request.uri.scheme not in self._schemes:  # RFC 3261 section 16.3, check 2
+            return Reject(416, Reason.SANITY, detail="the scheme of the Request-URI")
+        if request.max_forwards == 0:  # check 3; a missing field passes it
+            return Reject(483, Reason.TOO_MANY_HOPS, limit=1, value=0)
+        if request.cseq_method != request.method:  # section 8.1.1.5
+            return Reject(400, Reason.SANITY, detail="CSeq names another method")
+        if request.method == "INVITE" and request.get("Contact") is None:  # section 8.1.1.8
+            return Reject(400, Reason.SANITY, detail="an INVITE without Contact")
+        required = request.get("Proxy-Require")  # check 5
+        if required is not None and not self._supports(request.get_all("Proxy-Require")):
+            return Reject(420, Reason.EXTENSION)
+        hops = len(request.get_all("Via"))
+        if hops > self._via_hops:
+            return Reject(483, Reason.TOO_MANY_HOPS, limit=self._via_hops, value=hops)
+        return PASS
+
+    def _supports(self, values: list[str]) -> bool:
+        return all(tag.strip().lower() in self._supported for value in values for tag in value.split(","))

@@ -1,0 +1,174 @@
+"""What a source has proven, kept per flow and thus per transport. Punishes nobody: see ``penalties``."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Iterable
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.screen.expect import listed_address, listed_addresses, optional, positive
+
+__all__ = ["Standing", "Standings", "Trunk"]
+
+
+class Standing(enum.IntEnum):
+    """What a source has proven, from weakest to strongest."""
+
+    UNPROVEN = 0
+    """A datagram came; its source may be forged."""
+    REACHABLE = 1
+    """It answered what only the true address can answer: a handshake, or a branch or token of ours."""
+    REGISTERED = 2
+    """An upstream accepted its credentials on this flow."""
+    TRUNK = 3
+    """The policy lists its address, or a name of its verified client certificate."""
+
+
+def _bounded(instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if len(value) > limits.TRUNK_ADDRESSES:
+        raise ValueError(f"{attribute.name}: expected at most {limits.TRUNK_ADDRESSES} addresses, found {len(value)}")
+
+
+@attrs.frozen
+class Trunk:
+    """A carrier or another peer that the operator names.
+
+    ``addresses`` are prefixes, addresses, or addresses with a port. The port is the *source* port: a
+    trunk that connects over TCP or TLS from changing ports is listed by its address or by ``tls_names``,
+    the DNS names of its verified client certificate.
+    """
+
+    name: str
+    addresses: tuple[str, ...] = attrs.field(default=(), validator=[_bounded, listed_addresses])
+    tls_names: tuple[str, ...] = ()
+    max_calls: int | None = attrs.field(default=None, validator=optional(positive))
+    """Calls alive at once, both directions; None: no bound of its own."""
+    max_cps: float | None = attrs.field(default=None, validator=optional(positive))
+    """New calls a second from the trunk; None: no bound of its own."""
+
+
+class Standings:
+    """The standing of every flow: of trunks by the policy, of others by proof that runs out.
+
+    Streams are reachable by their handshake. The table of reachable UDP flows forgets the one proven
+    longest ago when it is full; the table of registered flows turns newcomers away. Neither can be
+    filled by packets with forged sources, since each entry takes a proof.
+    """
+
+    __slots__ = (
+        "_by_host", "_by_name", "_by_source", "_networks", "_proven_at", "_reachable", "_registered",
+        "_trunk_hosts", "trunks",
+    )  # fmt: skip
+
+    def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
+        self.trunks = {trunk.name: trunk for trunk in trunks}
+        self._by_source: dict[tuple[str, int], str] = {}
+        self._by_name: dict[str, str] = {}
+        self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]] = []
+        self._by_host: dict[str, str | None] = {}
+        self._reachable: dict[tuple[int, str, int, int], float] = {}
+        self._registered: dict[tuple[int, str, int, int], float] = {}
+        self._proven_at: dict[str, int] = {}
+        for trunk in self.trunks.values():
+            self._list(trunk)
+        self._networks.sort(key=lambda entry: entry[0].prefixlen, reverse=True)
+        self._trunk_hosts = {host for host, _ in self._by_source}
+
+    def _list(self, trunk: Trunk) -> None:
+        for text in trunk.addresses:
+            listed = listed_address(text)
+            if isinstance(listed, Source):
+                self._by_source.setdefault((listed.host, listed.port), trunk.name)
+            else:
+                self._networks.append((listed, trunk.name))
+        for name in trunk.tls_names:
+            self._by_name.setdefault(name.lower().rstrip("."), trunk.name)
+
+    def of(self, flow: Flow, now: float) -> Standing:
+        """The standing of ``flow``. The private side is trusted: its flows stand as trunks do."""
+        if flow.listener.zone is Zone.CORE or (self.trunks and self.trunk(flow) is not None):
+            return Standing.TRUNK
+        key = flow.key
+        if self._registered and self._registered.get(key, now) > now:
+            return Standing.REGISTERED
+        if flow.serial or self._reachable.get(key, now) > now:
+            return Standing.REACHABLE
+        return Standing.UNPROVEN
+
+    def trunk(self, flow: Flow) -> str | None:
+        """The name of the trunk that ``flow`` belongs to: by address and port, then the longest prefix,
+        then the certificate's names."""
+        if flow.listener.zone is Zone.CORE:
+            return None
+        name = self._by_source.get(flow.peer)
+        if name is None and self._networks:
+            host = flow.peer[0]
+            try:
+                name = self._by_host[host]
+            except KeyError:
+                name = self._look_up(host)
+        if name is None and flow.names and self._by_name:
+            return next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
+        return name
+
+    def _look_up(self, host: str) -> str | None:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        found = next((name for network, name in self._networks if address in network), None)
+        if len(self._by_host) >= limits.REMEMBERED_ADDRESSES:
+            self._by_host.clear()
+        self._by_host[host] = found
+        return found
+
+    def prove(self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS) -> bool:
+        """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
+
+        False where the table is full of others that are worth as much.
+        """
+        if flow.listener.zone is Zone.CORE:
+            return False
+        if standing is Standing.REACHABLE:
+            if not flow.serial:
+                self._enter(self._reachable, flow, now + ttl)
+                if len(self._reachable) > limits.REACHABLE_FLOWS:
+                    self._leave(self._reachable, next(iter(self._reachable)))
+            return True
+        if standing is not Standing.REGISTERED:
+            raise ValueError("a trunk is what the policy lists; nothing else proves one")
+        if flow.key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
+            oldest = next(iter(self._registered))
+            if self._registered[oldest] > now:
+                return False
+            self._leave(self._registered, oldest)
+        self._enter(self._registered, flow, now + ttl)
+        return True
+
+    def withdraw(self, flow: Flow) -> None:
+        """Forget what ``flow`` has proven: it unregistered, or its connection closed."""
+        self._leave(self._registered, flow.key)
+        self._leave(self._reachable, flow.key)
+
+    def known_at(self, host: str) -> bool:
+        """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""
+        return host in self._trunk_hosts or host in self._proven_at
+
+    def _enter(self, table: dict[tuple[int, str, int, int], float], flow: Flow, until: float) -> None:
+        key = flow.key
+        if table.pop(key, None) is None and not flow.serial:
+            self._proven_at[key[1]] = self._proven_at.get(key[1], 0) + 1
+        table[key] = until
+
+    def _leave(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int]) -> None:
+        if table.pop(key, None) is None or key[3]:
+            return
+        left = self._proven_at[key[1]] - 1
+        if left:
+            self._proven_at[key[1]] = left
+        else:
+            del self._proven_at[key[1]]

@@ -1,0 +1,125 @@
+"""The pike-style source tracker: exact thresholds in fixed memory. Bans nobody, and knows no sources, only keys."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable
+
+__all__ = ["Tracker", "Watched"]
+
+NEVER = float("-inf")
+SAMPLE = 4
+"""Entries looked at to find the one to give up when the table is full."""
+
+
+class Watched:
+    """What is known of one key: the times of its last admitted requests, at most a window's worth."""
+
+    __slots__ = ("at", "borrowed", "stamps", "tripped")
+
+    def __init__(self) -> None:
+        self.stamps: array[float] = array("d")
+        self.at = 0
+        """Where the oldest stamp stands, once there are as many as the density allows."""
+        self.borrowed = 0
+        """Stamps taken over from the entry that this one replaced, and not yet overwritten."""
+        self.tripped = NEVER
+
+
+class Tracker:
+    """Admits at most ``density`` requests of a key in any ``window`` seconds: request density + 1 trips.
+
+    The window is half open: a request made exactly ``window`` seconds ago is out of it. Refused requests
+    do not count, so a key that goes on too fast is held to the threshold, not silenced for ever.
+
+    Memory is ``entries`` keys. When it is full, a new key takes the place of one that has been idle for
+    a window; failing that, of the least busy among the next few, and with ``inherit`` takes over that
+    one's stamps, as space-saving counters do (Metwally 2005): keys too many to watch cannot hide a busy
+    one among them. Without ``inherit`` a new key starts clean, for keys that cannot be made up.
+    """
+
+    __slots__ = ("_density", "_entries", "_hand", "_inherit", "_ring", "_table", "_window")
+
+    def __init__(self, density: int, window: float, entries: int, inherit: bool) -> None:
+        self._density = density
+        self._window = window
+        self._entries = entries
+        self._inherit = inherit
+        self._table: dict[Hashable, Watched] = {}
+        self._ring: list[Hashable] = []
+        """The keys of the table, each where it stays until it is given up."""
+        self._hand = 0
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def admit(self, key: Hashable, now: float) -> Watched | None:
+        """Count a request of ``key`` at ``now`` (seconds, never going back); its entry if it is one too many.
+
+        The caller may read the entry with :meth:`first_trip` and :meth:`surely`.
+        """
+        entry = self._table.get(key)
+        if entry is None:
+            entry = self._enter(key, now)
+        stamps = entry.stamps
+        if len(stamps) < self._density:
+            stamps.append(now)
+            return None
+        at = entry.at
+        if stamps[at] > now - self._window:
+            return entry
+        stamps[at] = now
+        at += 1
+        entry.at = at if at < self._density else 0
+        if entry.borrowed:
+            entry.borrowed -= 1
+        return None
+
+    def first_trip(self, entry: Watched, now: float) -> bool:
+        """Whether this is the entry's first trip in a window: the one worth recording."""
+        if entry.tripped > now - self._window:
+            return False
+        entry.tripped = now
+        return True
+
+    def surely(self, entry: Watched) -> bool:
+        """Whether the key made every request held against it: none was another key's, taken over."""
+        return entry.borrowed == 0
+
+    def _enter(self, key: Hashable, now: float) -> Watched:
+        ring = self._ring
+        if len(ring) < self._entries:
+            ring.append(key)
+            entry = Watched()
+        else:
+            at = self._victim(now)
+            entry = self._table.pop(ring[at])
+            ring[at] = key
+            stamps = entry.stamps
+            entry.tripped = NEVER
+            if self._inherit and stamps[entry.at - 1] > now - self._window:
+                entry.borrowed = len(stamps)
+            else:
+                del stamps[:]
+                entry.at = entry.borrowed = 0
+        self._table[key] = entry
+        return entry
+
+    def _victim(self, now: float) -> int:
+        """Where in the ring the key to give up stands: the first idle one of a sample, else the least busy.
+        The next sample begins behind this one."""
+        table, ring, entries = self._table, self._ring, self._entries
+        since = now - self._window
+        hand, fewest = self._hand, self._density + 1
+        victim = hand
+        for _ in range(SAMPLE):
+            entry = table[ring[hand]]
+            stamps = entry.stamps
+            if stamps[entry.at - 1] <= since:
+                victim = hand
+                break
+            if len(stamps) < fewest:
+                victim, fewest = hand, len(stamps)
+            hand = hand + 1 if hand + 1 < entries else 0
+        self._hand = hand
+        return victim
