@@ -162,5 +162,5 @@ METRIC_SERIES: Final = 1_000
 """Series of one metric; what is over it is folded into one series labelled `other`."""
 HTTP_READ_SECONDS: Final = 10
 """How long a connection to the HTTP side may be silent before or inside a request."""
-HTTP_STALL_MILLISECONDS: Final = 10_000
+HTTP_STALL_MILLISECONDS: Final = 5_000
 """How long the reader of an HTTP answer may take nothing before the kernel ends the connection."""

@@ -1,0 +1,174 @@
+"""The HTTP side: /metrics, /healthz and /readyz for those who watch the edge. Changes nothing in it."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import attrs
+import hypercorn.config
+import hypercorn.trio
+import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from edgesbc.base import limits
+from edgesbc.base.address import split_host_port
+from edgesbc.observe.metrics import CONTENT_TYPE
+
+__all__ = ["DEFAULT_BIND", "Parts", "serve_http"]
+
+DEFAULT_BIND: Final = "127.0.0.1:8080"
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+@attrs.frozen
+class Parts:
+    """What the HTTP side shows."""
+
+    render: Callable[[], bytes]
+    """The metrics in the Prometheus text format: :meth:`edgesbc.observe.metrics.Metrics.render`."""
+    not_ready: Callable[[], Mapping[str, str]]
+    """Why the edge takes no new calls, by part; empty when it does."""
+    token: str = ""
+    """When set, /metrics and /readyz want ``Authorization: Bearer TOKEN``."""
+
+
+async def serve_http(bind: str, parts: Parts, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve ``parts`` on ``bind`` (``ADDRESS:PORT``, port 0 for any) until cancelled; starts with the port.
+
+    Raises ``ValueError`` when ``bind`` is no literal address and port, and ``OSError`` when it cannot be
+    bound.
+    """
+    listening = _listen(bind)
+    host, port = listening.getsockname()[:2]
+    app = _Gate(_routes(parts), parts.token, only_local=ipaddress.ip_address(host).is_loopback)
+    config = _config()
+    config.bind = [f"fd://{listening.detach()}"]  # from here on the socket is the server's
+    await hypercorn.trio.serve(app, config, mode="asgi", task_status=_Started(task_status, port))  # type: ignore[arg-type]
+
+
+class _Started:
+    """Tells our starter the port where the server would tell it URLs."""
+
+    def __init__(self, task_status: trio.TaskStatus[int], port: int) -> None:
+        self._task_status = task_status
+        self._port = port
+
+    def started(self, _: object = None) -> None:
+        self._task_status.started(self._port)
+
+
+def _listen(bind: str) -> socket.socket:
+    """A bound TCP socket whose connections cannot be held up by a peer that does not read."""
+    host, port = split_host_port(bind)
+    version = ipaddress.ip_address(host).version
+    listening = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by what is accepted. The server shields its writes from being cancelled, so that
+        # without this a reader that stalls would hold up the end of the process.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.HTTP_STALL_MILLISECONDS)
+        if version == 6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _config() -> hypercorn.config.Config:
+    config = hypercorn.config.Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("edgesbc.http")
+    config.include_server_header = False
+    config.read_timeout = limits.HTTP_READ_SECONDS
+    config.keep_alive_timeout = limits.HTTP_READ_SECONDS
+    config.graceful_timeout = 1.0
+    config.h11_max_incomplete_size = 8192
+    return config
+
+
+def _routes(parts: Parts) -> App:
+    # The endpoints are async and never wait: a sync one would run in a thread beside the counts it reads.
+    async def metrics(_: Request) -> Response:
+        return Response(parts.render(), headers={"content-type": CONTENT_TYPE})
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz(_: Request) -> Response:
+        reasons = dict(parts.not_ready())
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    app = Starlette(
+        routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)],
+    )
+    app.router.redirect_slashes = False  # a redirect would repeat the Host header of the request
+    return app
+
+
+class _Gate:
+    """In front of all routes: who may ask and how, and the headers of every answer.
+
+    On a loopback address only local names are answered, so that a page in a browser of this machine
+    cannot read the metrics by a DNS name that it made to point here.
+    """
+
+    def __init__(self, app: App, token: str, only_local: bool) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode() if token else b""
+        self._only_local = only_local
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: MutableMapping[str, Any]) -> Response | None:
+        headers = dict(scope["headers"])
+        if self._only_local and not _is_local(headers.get(b"host", b"").decode("latin-1")):
+            return PlainTextResponse("not a name of this service\n", 421)
+        if scope["method"] != "GET":
+            return PlainTextResponse("only GET\n", 405, {"allow": "GET"})
+        given = headers.get(b"authorization", b"")
+        if self._expected and scope["path"] != "/healthz" and not hmac.compare_digest(given, self._expected):
+            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
+        return None
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host header names the machine itself or an address, not a name of the DNS."""
+    try:
+        name = split_host_port(host, default_port=80).host
+        return name.lower() == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False

@@ -1,0 +1,232 @@
+"""The HTTP side by real HTTP over loopback."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import socket
+import warnings
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from edgesbc.base import limits
+from edgesbc.base.counts import Counts
+from edgesbc.observe.http import Parts, serve_http
+from edgesbc.observe.metrics import CONTENT_TYPE, Metrics
+
+REASONS: dict[str, str] = {}
+
+
+def parts(token: str = "") -> Parts:
+    metrics, counts = Metrics(), Counts()
+    counts.add("carriers", by=7)
+    metrics.counter("requests", "Requests received.", ("listener",), counts)
+    return Parts(metrics.render, lambda: REASONS, token)
+
+
+@asynccontextmanager
+async def served(bind: str = "127.0.0.1:0", token: str = "") -> AsyncIterator[int]:
+    REASONS.clear()
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(serve_http, bind, parts(token))
+        yield port
+        nursery.cancel_scope.cancel()
+
+
+class Answer:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+def _ask(host: str, port: int, path: str, method: str, headers: Mapping[str, str]) -> Answer:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request(method, path, headers=dict(headers))
+        response = connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        connection.close()
+
+
+async def ask(
+    port: int,
+    path: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+) -> Answer:
+    return await trio.to_thread.run_sync(_ask, host, port, path, method, headers or {})
+
+
+async def test_metrics() -> None:
+    async with served() as port:
+        answer = await ask(port, "/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == CONTENT_TYPE
+    assert b'edgesbc_requests_total{listener="carriers"} 7.0' in answer.body
+    assert b"process_cpu_seconds_total" in answer.body
+
+
+async def test_health_and_readiness() -> None:
+    async with served() as port:
+        assert (await ask(port, "/healthz")).status == 200
+        ready = await ask(port, "/readyz")
+        REASONS["signalling"] = "draining"
+        unready = await ask(port, "/readyz")
+        assert (await ask(port, "/healthz")).status == 200
+    assert (ready.status, json.loads(ready.body)) == (200, {"ready": True, "reasons": {}})
+    assert unready.status == 503
+    assert json.loads(unready.body) == {"ready": False, "reasons": {"signalling": "draining"}}
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "MADE-UP"])
+async def test_only_get(method: str) -> None:
+    async with served() as port:
+        answer = await ask(port, "/metrics", method)
+    assert answer.status == 405
+    assert answer.headers["allow"] == "GET"
+    assert b"edgesbc_" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/nothing", "/metrics%00", "/../metrics", "//healthz"])
+async def test_nothing_else_is_there(path: str) -> None:
+    async with served() as port:
+        assert (await ask(port, path)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/nothing"])
+async def test_every_answer_has_the_security_headers(path: str) -> None:
+    async with served() as port:
+        headers = (await ask(port, path)).headers
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cache-control"] == "no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "server" not in headers
+
+
+async def test_a_page_cannot_read_it_by_a_name_that_points_here() -> None:
+    async with served() as port:
+        for host in ("evil.example", "evil.example:80", "", "127.0.0.1.evil.example", "localhost.evil"):
+            answer = await ask(port, "/metrics", headers={"Host": host})
+            assert answer.status == 421, host
+            assert b"edgesbc_" not in answer.body
+        for host in ("localhost", f"LOCALHOST:{port}", "127.0.0.1", f"[::1]:{port}"):
+            assert (await ask(port, "/metrics", headers={"Host": host})).status == 200, host
+
+
+async def test_a_token_is_asked_for_when_there_is_one() -> None:
+    async with served(token="s3cret") as port:  # noqa: S106 -- a token of this test
+        for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+            for path in ("/metrics", "/readyz"):
+                answer = await ask(port, path, headers=given)
+                assert answer.status == 401
+                assert answer.headers["www-authenticate"] == "Bearer"
+        assert (await ask(port, "/metrics", headers={"Authorization": "Bearer s3cret"})).status == 200
+        assert (await ask(port, "/healthz")).status == 200
+
+
+async def test_ipv6() -> None:
+    async with served("[::1]:0") as port:
+        assert (await ask(port, "/healthz", host="::1")).status == 200
+
+
+@pytest.mark.parametrize("bind", ["localhost:0", "127.0.0.1", "127.0.0.1:x", "0:0", ""])
+async def test_an_address_that_is_none_is_refused(bind: str) -> None:
+    with pytest.raises(ValueError):
+        await serve_http(bind, parts())
+
+
+async def test_a_port_in_use_is_an_os_error() -> None:
+    async with served() as port:
+        with pytest.raises(OSError, match="in use"):
+            await serve_http(f"127.0.0.1:{port}", parts())
+
+
+async def test_cancelled_it_is_gone_even_with_connections_open() -> None:
+    with trio.fail_after(10):
+        async with served() as port:
+            silent = await trio.open_tcp_stream("127.0.0.1", port)
+            halfway = await trio.open_tcp_stream("127.0.0.1", port)
+            await halfway.send_all(b"GET /metrics HTTP/1.1\r\nHost: 127")
+            assert (await ask(port, "/healthz")).status == 200
+    for stream in (silent, halfway):
+        await stream.aclose()
+    with pytest.raises(OSError, match=r"refused|failed"):
+        await trio.open_tcp_stream("127.0.0.1", port)
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
+async def test_garbage_is_answered_or_closed_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    async with served() as port:
+        for garbage in (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
+            b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP x\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\n" + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
+        ):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            with trio.fail_after(5):
+                await stream.send_all(garbage)
+                await stream.send_eof()
+                answer = b""
+                try:
+                    while chunk := await stream.receive_some():
+                        answer += chunk
+                except trio.BrokenResourceError:
+                    pass
+            await stream.aclose()
+            assert answer[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 421")
+        assert (await ask(port, "/healthz")).status == 200
+    assert caplog.records == []
+
+
+async def test_it_writes_nothing_while_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        async with served() as port:
+            await ask(port, "/metrics")
+    assert capsys.readouterr() == ("", "")
+    assert seen == []
+
+
+async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> bytes:
+        raise RuntimeError("a room is on fire")
+
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(serve_http, "127.0.0.1:0", Parts(broken, dict))
+        answer = await ask(port, "/metrics")
+        assert (await ask(port, "/healthz")).status == 200
+        nursery.cancel_scope.cancel()
+    assert answer.status == 500
+    assert b"fire" not in answer.body
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_reader_that_stalls_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HTTP_STALL_MILLISECONDS", 200)
+    asked = trio.Event()
+
+    def large() -> bytes:
+        asked.set()
+        return bytes(50_000_000)  # more than the kernel's buffers hold
+
+    with trio.fail_after(60):  # without the bound, never
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(serve_http, "127.0.0.1:0", Parts(large, dict))
+            stalled = await trio.open_tcp_stream("127.0.0.1", port)
+            await stalled.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asked.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    await stalled.aclose()

@@ -1,0 +1,137 @@
+"""Logs: quiet, one safe line an event, and no flood."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from edgesbc.base import limits
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+from edgesbc.observe.logs import FORMATS, OncePerKind, configure, lifecycle, logger
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    handlers = list(logging.getLogger().handlers)
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
+
+
+def json_log(level: str = "warning") -> io.StringIO:
+    stream = io.StringIO()
+    configure(stream, "json", level)
+    return stream
+
+
+def records(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_quiet_by_default_but_for_the_lifecycle() -> None:
+    stream = json_log()
+    logger("signalling").info("a call")
+    logger("signalling").warning("odd", count=3)
+    lifecycle("app").info("listening", port=5060)
+    lifecycle("app").debug("not this")
+    assert [(r["event"], r["level"], r["room"]) for r in records(stream)] == [
+        ("odd", "warning", "signalling"),
+        ("listening", "info", "app"),
+    ]
+    assert records(stream)[0]["count"] == 3
+
+
+def test_the_level_can_be_lowered() -> None:
+    stream = json_log("debug")
+    logger("brain").debug("seen")
+    assert [r["event"] for r in records(stream)] == ["seen"]
+
+
+NASTY = 'a"b\r\nINVITE forged=yes \x1b[31m\x00\u2028\u202e\udc80'
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_one_line_an_event_whatever_the_values(form: str) -> None:
+    stream = io.StringIO()
+    configure(stream, form)  # type: ignore[arg-type]
+    try:
+        raise ValueError(NASTY)
+    except ValueError as error:
+        logger("x").error(NASTY, text=NASTY, raw=NASTY.encode("utf-8", "replace"), many=[NASTY], exc_info=error)
+    written = stream.getvalue()
+    assert written.endswith("\n")
+    assert written[:-1].isprintable()
+    assert "ValueError" in written
+
+
+def test_a_decoded_json_record_is_still_safe() -> None:
+    stream = json_log()
+    logger("x").warning("odd", text=NASTY)
+    (record,) = records(stream)
+    assert str(record["text"]).isprintable()
+
+
+def test_long_values_are_cut() -> None:
+    stream = json_log()
+    logger("x").warning("odd", text="x" * 1_000_000)
+    assert len(stream.getvalue()) < limits.LOG_VALUE_CHARS + 500
+
+
+def test_a_console_line_reads_as_key_and_value() -> None:
+    stream = io.StringIO()
+    configure(stream, "console")
+    logger("x").warning("something odd", a="plain", b="two words", c=1.5, d="")
+    line = stream.getvalue()
+    assert line.split(" ", 1)[1] == 'warning something odd room=x a=plain b="two words" c=1.5 d=""\n'
+
+
+def test_what_libraries_log_goes_the_same_way_once() -> None:
+    json_log()
+    stream = json_log()
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").error("failed: %s", "a\nb")
+    assert [(r["event"], r["level"], r["room"]) for r in records(stream)] == [("failed: a\\nb", "error", "library")]
+
+
+@pytest.mark.parametrize(("form", "level"), [("xml", "info"), ("json", "loud")])
+def test_a_wrong_setting_is_named(form: str, level: str) -> None:
+    with pytest.raises(ValueError, match="expected one of"):
+        configure(io.StringIO(), form, level)  # type: ignore[arg-type]
+
+
+def test_an_error_is_logged_once_a_kind_and_interval() -> None:
+    stream = json_log()
+    once = OncePerKind(logger("screen"), interval=60)
+    error = ValueError("boom")
+    said = [once.error("pike ValueError", now, error, listener="udp") for now in (0, 1, 59.9, 60, 61)]
+    assert said == [True, False, False, True, False]
+    assert once.error("acl KeyError", 1)
+    first, second, other = records(stream)
+    assert (first["left_out"], second["left_out"], other["left_out"]) == (0, 2, 0)
+    assert first["listener"] == "udp"
+    assert "boom" in str(first["exception"])
+
+
+def test_decisions_are_sampled_by_reason() -> None:
+    stream = json_log()
+    once = OncePerKind(logger("screen"), interval=10)
+    for number in range(1000):
+        once.decision(Decision(0.01 * number, Reason.PIKE, source=f"192.0.2.{number % 256}:5060", value=31))
+    once.decision(Decision(1, Reason.PIKE, source="192.0.2.1:5060", shadow=True))
+    assert [(r["reason"], r.get("shadow", False)) for r in records(stream)] == [("pike", False), ("pike", True)]
+    assert records(stream)[0]["source"] == "192.0.2.0:5060"
+    assert "call_id" not in records(stream)[0]
+
+
+def test_kinds_are_bounded_even_if_somebody_feeds_it_with_text() -> None:
+    json_log("error")
+    once = OncePerKind(logger("screen"))
+    for number in range(limits.LOG_KINDS * 2):
+        once.error(f"kind {number}", 0.0)
+    assert len(once) == limits.LOG_KINDS

@@ -1,0 +1,44 @@
+"""Text that a peer may have chosen, shown safely."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesbc.observe.text import shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sip:alice@example.com", "sip:alice@example.com"),
+        ("Ünïcode 電話", "Ünïcode 電話"),
+        ("a\r\nb", "a\\r\\nb"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+        ("\udc80", "\\udc80"),
+        ("\\n", "\\\\n"),
+    ],
+)
+def test_shown(text: str, expected: str) -> None:
+    assert shown(text, 100) == expected
+
+
+@given(st.text(alphabet=st.characters(), max_size=60))
+def test_whatever_comes_in_only_printable_text_comes_out(text: str) -> None:
+    assert shown(text, 100).isprintable()
+    assert len(shown(text, 10)) <= 10 * len("\\U0010ffff")
+
+
+def test_what_is_too_long_keeps_its_ends() -> None:
+    text = shown("head" + "x" * 1000 + "tail", 40)
+    assert len(text) == 40
+    assert text.startswith("head")
+    assert text.endswith("tail")
+    assert "…" in text
+
+
+def test_different_texts_look_different() -> None:
+    assert shown("\n", 10) != shown("\\n", 10)
