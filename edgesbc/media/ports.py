@@ -1,0 +1,48 @@
+"""Which port numbers are free, in random order and only after a rest. Opens no socket."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from edgesbc.base import limits
+
+__all__ = ["PortPool"]
+
+
+class PortPool:
+    """The even ports of a range, each standing for itself and the odd one above it (RFC 3550 section 11).
+
+    ``random`` gives a float in [0, 1): who cannot guess the next port cannot wait at it.
+    """
+
+    __slots__ = ("_free", "_random", "_rest", "_resting")
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        random: Callable[[], float],
+        rest: float = limits.MEDIA_PORT_REST_SECONDS,
+    ) -> None:
+        self._free = list(range(first + first % 2, last, 2))
+        if not self._free or first < 1 or last > 65_535:
+            raise ValueError(f"expected a range of ports from 1 to 65535, found {first}-{last}")
+        self._random = random
+        self._rest = rest
+        self._resting: deque[tuple[float, int]] = deque()
+
+    def take(self, now: float) -> int | None:
+        """A free even port, or None when all are in use or at rest."""
+        resting, free = self._resting, self._free
+        while resting and resting[0][0] <= now:
+            free.append(resting.popleft()[1])
+        if not free:
+            return None
+        chosen = int(self._random() * len(free))
+        free[chosen], free[-1] = free[-1], free[chosen]
+        return free.pop()
+
+    def give_back(self, port: int, now: float) -> None:
+        """Let a port rest before it is taken again."""
+        self._resting.append((now + self._rest, port))

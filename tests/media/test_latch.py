@@ -1,0 +1,136 @@
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source
+from edgesbc.base.errors import WireError
+from edgesbc.media.latch import NOWHERE, Aim, Latch, Scope, aim, build_interfaces, scope_of
+
+RANGE = (30000, 39999)
+EDGE = build_interfaces({"public": "203.0.113.10", "core": "10.0.0.1"}, RANGE, denied=["10.0.0.0/8"])
+LOCAL = build_interfaces({"public": "127.0.0.1", "core": "127.0.0.1"}, RANGE)
+SIX = build_interfaces({"public": "2001:db8::1", "core": "fd00::1"}, RANGE)
+
+
+@pytest.mark.parametrize(
+    ("host", "scope"),
+    [
+        ("127.9.9.9", Scope.LOOPBACK), ("::1", Scope.LOOPBACK), ("10.1.2.3", Scope.PRIVATE),
+        ("100.64.0.1", Scope.PRIVATE), ("fd12::1", Scope.PRIVATE), ("198.51.100.1", Scope.GLOBAL),
+        ("2001:db8::1", Scope.GLOBAL), ("0.0.0.0", Scope.NEVER), ("0.1.2.3", Scope.NEVER), ("::", Scope.NEVER),
+        ("224.0.0.1", Scope.NEVER), ("255.255.255.255", Scope.NEVER), ("ff02::1", Scope.NEVER),
+        ("::ffff:127.0.0.1", Scope.NEVER), ("0:0:0:0:0:ffff:7f00:1", Scope.NEVER), ("::127.0.0.1", Scope.NEVER),
+        ("64:ff9b::7f00:1", Scope.NEVER), ("fe80::1%eth0", Scope.NEVER), ("example.com", Scope.NEVER),
+    ],
+)  # fmt: skip
+def test_scopes(host, scope):
+    assert scope_of(host) is scope
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "host", "port"),
+    [
+        (EDGE, "127.0.0.1", 4000), (EDGE, "10.0.0.1", 4000), (EDGE, "10.0.0.11", 4000),
+        (EDGE, "0.0.0.0", 4000), (EDGE, "239.1.1.1", 4000), (EDGE, "255.255.255.255", 4000),
+        (EDGE, "::ffff:127.0.0.1", 4000), (EDGE, "2001:db8::1", 4000), (EDGE, "localhost", 4000),
+        (EDGE, "2130706433", 4000), (EDGE, "127.1", 4000), (EDGE, "203.0.113.10", 30000),
+        (EDGE, "203.0.113.10", 39999), (EDGE, "198.51.100.1", limits.MEDIA_PORT_LOWEST - 1),
+        (LOCAL, "127.0.0.1", 30001), (SIX, "::1", 4000), (SIX, "::ffff:198.51.100.1", 4000), (SIX, "fd00::1", 4000),
+    ],
+)  # fmt: skip
+def test_addresses_that_a_stranger_may_not_name(interfaces, host, port):
+    with pytest.raises(WireError) as error:
+        aim(interfaces["public"], host, port)
+    assert error.value.status_hint == 488
+
+
+def test_the_address_in_the_description_is_learned_from_and_sent_to():
+    for received in ("", "198.51.100.7", "192.168.1.1"):
+        found = aim(EDGE["public"], "198.51.100.1", 4000, received)
+        assert found.target == Source("198.51.100.1", 4000)
+        assert found.learn == {"198.51.100.1"}
+
+
+def test_behind_a_nat_only_the_source_of_signalling_is_learned_and_nothing_sent_before():
+    found = aim(EDGE["public"], "192.168.1.5", 4000, "198.51.100.7")
+    assert found.target is None
+    assert found.learn == {"198.51.100.7"}
+
+
+def test_a_private_address_seen_from_the_internet_is_never_sent_to_unseen():
+    assert aim(EDGE["public"], "192.168.1.5", 4000).target is None
+
+
+def test_two_private_addresses_may_be_one_site():
+    found = aim(EDGE["core"], "10.0.0.11", 4000, "10.0.0.12")
+    assert found.target == Source("10.0.0.11", 4000)
+    assert found.learn == {"10.0.0.11", "10.0.0.12"}
+
+
+def test_the_core_may_use_what_strangers_may_not():
+    assert aim(EDGE["core"], "10.0.0.11", 1000).target == Source("10.0.0.11", 1000)
+    with pytest.raises(WireError):
+        aim(EDGE["core"], "10.0.0.1", 30000)
+
+
+def test_a_wildcard_is_no_address_to_bind_media_to():
+    with pytest.raises(ValueError, match="cannot be bound"):
+        build_interfaces({"public": "0.0.0.0"}, RANGE)
+
+
+A, A2, B = Source("192.0.2.1", 4000), Source("192.0.2.1", 4002), Source("192.0.2.2", 4000)
+AIM_A = Aim(A, A, frozenset({"192.0.2.1"}))
+AIM_A2 = Aim(A2, A2, frozenset({"192.0.2.1"}))
+
+
+def test_the_first_packet_from_the_right_address_locks():
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    assert latch.destination == A
+    assert not latch.admit(B)
+    assert latch.admit(A2)  # any port of that address
+    assert latch.destination == A2
+    assert not latch.admit(A)
+    assert not latch.admit(B)
+
+
+def test_nobody_is_heard_before_signalling_spoke():
+    latch = Latch()
+    assert not latch.admit(A)
+    assert latch.destination is None
+
+
+def test_the_same_description_again_changes_nothing():
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    latch.admit(A)
+    assert not latch.set_aim(AIM_A)
+    assert latch.peer == A
+
+
+def test_another_description_unlocks_and_late_packets_of_before_do_not_lock():
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    latch.admit(A)
+    assert latch.set_aim(AIM_A2)
+    assert latch.peer is None
+    assert not latch.admit(A)
+    assert latch.admit(A2)
+
+
+def test_a_peer_that_goes_on_from_its_old_port_is_heard_in_the_end():
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    latch.admit(A)
+    latch.set_aim(AIM_A2)
+    heard = [latch.admit(A) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
+    assert heard == [False] * limits.MEDIA_STALE_PACKETS + [True]
+
+
+def test_after_a_hold_the_same_peer_is_heard_at_once():
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    latch.admit(A)
+    assert latch.set_aim(NOWHERE)
+    assert not latch.admit(A)
+    latch.set_aim(AIM_A)
+    assert latch.admit(A)

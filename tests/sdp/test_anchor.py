@@ -1,0 +1,71 @@
+from edgesbc.sdp.anchor import Place, anchor
+from edgesbc.sdp.session import Connection, parse_session
+
+OFFER = b"""v=0
+o=alice 77 78 IN IP4 192.0.2.1
+s=-
+c=IN IP4 192.0.2.1
+t=0 0
+a=group:BUNDLE 0 1
+a=ice-options:trickle
+a=x-kept:1
+m=audio 49170 RTP/AVP 0
+c=IN IP4 192.0.2.2
+a=mid:0
+a=rtcp:49180 IN IP4 192.0.2.3
+a=rtcp-mux
+a=candidate:1 1 UDP 2130706431 192.0.2.4 49170 typ host
+a=ice-ufrag:abcd
+a=ice-pwd:abcdefghijklmnopqrstuv
+a=rtpmap:0 PCMU/8000
+a=sendonly
+m=video 51372 RTP/AVP 99
+a=mid:1
+a=rtpmap:99 h263-1998/90000
+"""
+
+
+PLACES = (Place(30000), Place(30002))
+
+
+def anchored(data=OFFER, address="198.51.100.1", places=PLACES):
+    return anchor(parse_session(data), address, places)
+
+
+def test_no_address_of_the_sender_is_left():
+    session = anchored()
+    text = session.serialise().decode()
+    assert "192.0.2." not in text
+    assert "candidate" not in text
+    assert "ice" not in text
+    assert "BUNDLE" not in text
+    assert [m.port for m in session.media] == [30000, 30002]
+    assert session.connection_of(session.media[0]) == Connection("IP4", "198.51.100.1")
+
+
+def test_the_rest_stays_in_order():
+    session = anchored()
+    assert [str(a) for a in session.attributes] == ["x-kept:1"]
+    assert [str(a) for a in session.media[0].attributes] == ["mid:0", "rtpmap:0 PCMU/8000", "sendonly"]
+    assert str(session.origin) == "- 77 78 IN IP4 198.51.100.1"
+
+
+def test_rtcp_mux_stays_where_the_place_says_so():
+    session = anchored(places=(Place(30000, rtcp_mux=True), Place(30002)))
+    assert session.media[0].attribute("rtcp-mux") is not None
+    assert anchored().media[0].attribute("rtcp-mux") is None
+
+
+def test_rejected_sections_stay_rejected_whoever_rejects():
+    session = anchored(places=(Place(0), Place(30002)))
+    assert session.media[0].port == 0
+    assert [str(a) for a in session.media[0].attributes] == ["mid:0"]
+    ended = anchored(OFFER.replace(b"51372", b"0"))
+    assert [m.port for m in ended.media] == [30000, 0]
+
+
+def test_families_are_bridged_and_hold_by_address_stays_visible():
+    session = anchored(OFFER.replace(b"192.0.2.2", b"0.0.0.0"), address="2001:db8::9")
+    assert session.origin.family == "IP6"
+    assert session.connection_of(session.media[0]) == Connection("IP6", "::")
+    assert session.connection_of(session.media[1]) == Connection("IP6", "2001:db8::9")
