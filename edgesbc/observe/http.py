@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import logging
 import socket
@@ -49,8 +48,6 @@ class Parts:
     """The metrics in the Prometheus text format: :meth:`edgesbc.observe.metrics.Metrics.render`."""
     not_ready: Callable[[], Mapping[str, str]]
     """Why the edge takes no new calls, by part; empty when it does."""
-    token: str = ""
-    """When set, /metrics and /readyz want ``Authorization: Bearer TOKEN``."""
 
 
 async def serve_http(bind: str, parts: Parts, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -61,7 +58,7 @@ async def serve_http(bind: str, parts: Parts, *, task_status: trio.TaskStatus[in
     """
     listening = _listen(bind)
     host, port = listening.getsockname()[:2]
-    app = _Gate(_routes(parts), parts.token, only_local=ipaddress.ip_address(host).is_loopback)
+    app = _Gate(_routes(parts), only_local=ipaddress.ip_address(host).is_loopback)
     config = _config()
     config.bind = [f"fd://{listening.detach()}"]  # from here on the socket is the server's
     await hypercorn.trio.serve(app, config, mode="asgi", task_status=_Started(task_status, port))  # type: ignore[arg-type]
@@ -135,9 +132,8 @@ class _Gate:
     cannot read the metrics by a DNS name that it made to point here.
     """
 
-    def __init__(self, app: App, token: str, only_local: bool) -> None:
+    def __init__(self, app: App, only_local: bool) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode() if token else b""
         self._only_local = only_local
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -159,9 +155,6 @@ class _Gate:
             return PlainTextResponse("not a name of this service\n", 421)
         if scope["method"] != "GET":
             return PlainTextResponse("only GET\n", 405, {"allow": "GET"})
-        given = headers.get(b"authorization", b"")
-        if self._expected and scope["path"] != "/healthz" and not hmac.compare_digest(given, self._expected):
-            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
         return None
 
 

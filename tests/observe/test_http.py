@@ -22,18 +22,18 @@ from edgesbc.observe.metrics import CONTENT_TYPE, Metrics
 REASONS: dict[str, str] = {}
 
 
-def parts(token: str = "") -> Parts:
+def parts() -> Parts:
     metrics, counts = Metrics(), Counts()
     counts.add("carriers", by=7)
     metrics.counter("requests", "Requests received.", ("listener",), counts)
-    return Parts(metrics.render, lambda: REASONS, token)
+    return Parts(metrics.render, lambda: REASONS)
 
 
 @asynccontextmanager
-async def served(bind: str = "127.0.0.1:0", token: str = "") -> AsyncIterator[int]:
+async def served(bind: str = "127.0.0.1:0") -> AsyncIterator[int]:
     REASONS.clear()
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(serve_http, bind, parts(token))
+        port = await nursery.start(serve_http, bind, parts())
         yield port
         nursery.cancel_scope.cancel()
 
@@ -119,17 +119,6 @@ async def test_a_page_cannot_read_it_by_a_name_that_points_here() -> None:
             assert b"edgesbc_" not in answer.body
         for host in ("localhost", f"LOCALHOST:{port}", "127.0.0.1", f"[::1]:{port}"):
             assert (await ask(port, "/metrics", headers={"Host": host})).status == 200, host
-
-
-async def test_a_token_is_asked_for_when_there_is_one() -> None:
-    async with served(token="s3cret") as port:  # noqa: S106 -- a token of this test
-        for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
-            for path in ("/metrics", "/readyz"):
-                answer = await ask(port, path, headers=given)
-                assert answer.status == 401
-                assert answer.headers["www-authenticate"] == "Bearer"
-        assert (await ask(port, "/metrics", headers={"Authorization": "Bearer s3cret"})).status == 200
-        assert (await ask(port, "/healthz")).status == 200
 
 
 async def test_ipv6() -> None:
