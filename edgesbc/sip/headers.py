@@ -105,7 +105,7 @@ class Via:
         return f"{self.host}:{self.port or ''}"
 
     def received_from(self, host: str, port: int) -> Via:
-        """This value with ``received`` and, where asked for, ``rport`` filled in (RFC 3261 section 18.2.1, RFC 3581)."""
+        """This value with ``received`` and, if asked for, ``rport`` filled in (RFC 3261 section 18.2.1, RFC 3581)."""
         params = [pair for pair in self.params if pair[0] not in ("received", "rport")]
         rport = self.param("rport") is not None
         if rport or self.host != host:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.timers import Deadlines
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import (
@@ -80,11 +80,14 @@ class Transaction:
 
 
 class ServerTransaction(Transaction):
-    """A request that the edge has to answer. ``flow`` is where answers go (RFC 3261 section 18.2.2)."""
+    """A request that the edge has to answer.
 
-    __slots__ = ("context", "key", "request")
+    ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2).
+    """
 
-    def __init__(self, key: ServerKey, request: Request, flow: Flow) -> None:
+    __slots__ = ("context", "key", "request", "source")
+
+    def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
         invite = request.method == "INVITE"
         # Timer I and Timer J are zero on a reliable transport; Timer L never is (RFC 6026 section 8.7).
         linger = 64 * T1 if not flow.reliable else 0.0
@@ -97,6 +100,7 @@ class ServerTransaction(Transaction):
         )
         self.key = key
         self.request = request
+        self.source = source
         self.context: object = None  # whatever its user wants to find again
 
     @property
@@ -106,7 +110,7 @@ class ServerTransaction(Transaction):
 
 
 class ClientTransaction(Transaction):
-    """A request that the edge sent. ``branch`` is ours and cannot be guessed; it is the key."""
+    """A request that the edge sent; ``branch`` is ours and cannot be guessed."""
 
     __slots__ = ("ack", "branch", "user")
 
@@ -132,14 +136,15 @@ class Transactions:
     ``send`` takes a flow and bytes. ``limit`` bounds servers and clients each.
     """
 
-    __slots__ = ("_clients", "_deadlines", "_limit", "_send", "_servers", "retransmissions")
+    __slots__ = ("_clients", "_deadlines", "_limit", "_of_connection", "_send", "_servers", "retransmissions")
 
     def __init__(self, send: Callable[[Flow, bytes], None], deadlines: Deadlines, limit: int) -> None:
         self._send = send
         self._deadlines = deadlines
         self._limit = limit
         self._servers: dict[ServerKey, ServerTransaction] = {}
-        self._clients: dict[str, ClientTransaction] = {}
+        self._clients: dict[tuple[str, str], ClientTransaction] = {}  # by branch and method
+        self._of_connection: dict[int, set[Transaction]] = {}  # by the flow's serial number
         self.retransmissions = 0  # of requests and final answers, by our timers
 
     def __len__(self) -> int:
@@ -156,7 +161,7 @@ class Transactions:
         return self._servers.get(server_key(request, method or request.method))
 
     def absorb(self, request: Request, now: float) -> bool:
-        """Whether ``request`` is a retransmission, or the ACK of a refusal, of a transaction alive; if so it is dealt with."""
+        """Deal with a retransmission, or the ACK of a refusal; False where it is neither."""
         if request.method == "ACK":
             server = self._servers.get(server_key(request, "INVITE"))
             if server is None or server.state is State.ACCEPTED:
@@ -169,9 +174,11 @@ class Transactions:
         self._fire(server, Event.REQUEST, now)
         return True
 
-    def open_server(self, request: Request, flow: Flow) -> ServerTransaction:
+    def open_server(self, request: Request, source: Flow, flow: Flow) -> ServerTransaction:
+        """Begin a transaction for a request that came by ``source``; its answers go to ``flow``."""
         key = server_key(request, request.method)
-        server = self._servers[key] = ServerTransaction(key, request, flow)
+        server = self._servers[key] = ServerTransaction(key, request, source, flow)
+        self._file(server)
         return server
 
     def respond(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
@@ -192,7 +199,8 @@ class Transactions:
         timeout: float = 64 * T1,
     ) -> ClientTransaction:
         """Send ``data`` and wait ``timeout`` seconds (Timer B, Timer F) for its answer."""
-        client = self._clients[branch] = ClientTransaction(branch, method, flow, data, user)
+        client = self._clients[branch, method] = ClientTransaction(branch, method, flow, data, user)
+        self._file(client)
         client.timeout_at = now + timeout
         if not flow.reliable:
             client.resend_at = now + T1
@@ -206,8 +214,8 @@ class Transactions:
         The branch proves that its sender saw our request; the address must match too, so that a probe's
         branch that leaked is of no use to a third party.
         """
-        client = self._clients.get(response.via.branch)
-        if client is None or client.method != response.cseq_method:
+        client = self._clients.get((response.via.branch, response.cseq_method))
+        if client is None:
             return None
         if flow.listener is not client.flow.listener or flow.peer[0] != client.flow.peer[0]:
             return None
@@ -220,21 +228,28 @@ class Transactions:
         """The transport cannot carry the request (section 17.1.4)."""
         self._fire(client, Event.TRANSPORT, now)
 
-    def fail_flow(self, flow: Flow, now: float) -> None:
+    def fail_connection(self, serial: int, now: float) -> None:
         """The connection is gone: its unanswered requests fail, its answers have nowhere to go."""
+        for transaction in tuple(self._of_connection.get(serial, ())):
+            self._fire(transaction, Event.TRANSPORT, now)
+
+    def fail_peer(self, listener: Listener, peer: Source, now: float) -> None:
+        """The network says that nobody listens at a UDP address (ICMP port unreachable).
+
+        Looks at every request under way: to be called for destinations only, never at a stranger's wish.
+        """
+        flow = Flow(listener, peer)
         for client in [client for client in self._clients.values() if client.flow == flow]:
             self._fire(client, Event.TRANSPORT, now)
-        for server in [server for server in self._servers.values() if server.flow == flow]:
-            self._fire(server, Event.TRANSPORT, now)
 
     def limit_wait(self, client: ClientTransaction, timeout: float, now: float) -> None:
         """Expect a final answer within ``timeout`` seconds from now (after CANCEL: section 9.1)."""
         client.timeout_at = now + timeout
         self._deadlines.schedule(client, client.next_due)
 
-    def abandon(self, client: ClientTransaction) -> None:
-        """Forget a request; an answer that still comes finds nothing."""
-        self._terminate(client)
+    def forget(self, server: ServerTransaction) -> None:
+        """End a transaction without an answer (RFC 4320 section 4.2)."""
+        self._terminate(server)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -330,7 +345,18 @@ class Transactions:
         if isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
         elif isinstance(transaction, ClientTransaction):
-            self._clients.pop(transaction.branch, None)
+            self._clients.pop((transaction.branch, transaction.method), None)
+        serial = transaction.flow.serial
+        if serial:
+            others = self._of_connection.get(serial)
+            if others is not None:
+                others.discard(transaction)
+                if not others:
+                    del self._of_connection[serial]
+
+    def _file(self, transaction: Transaction) -> None:
+        if transaction.flow.serial:
+            self._of_connection.setdefault(transaction.flow.serial, set()).add(transaction)
 
 
 def server_key(request: Request, method: str) -> ServerKey:

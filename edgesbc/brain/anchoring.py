@@ -1,0 +1,127 @@
+"""The brain's side of the media plane: NG commands out, replies in, and who waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Zone
+from edgesbc.brain.calls import Call
+from edgesbc.brain.effects import Media
+from edgesbc.brain.switchboard import Switchboard
+from edgesbc.sip.message import Message
+
+__all__ = ["Anchor", "Waiting", "has_sdp", "hides_sdp"]
+
+Then = Callable[[bytes | None, float], None]
+
+
+class Waiting:
+    """Somebody who waits for the media plane; ``then`` gets the new SDP, or None for a refusal."""
+
+    __slots__ = ("cookie", "due", "queued", "then")
+
+    def __init__(self, cookie: int, then: Then) -> None:
+        self.cookie = cookie
+        self.then = then
+        self.due: float | None = None
+        self.queued: float | None = None
+
+
+class Anchor:
+    """Sends media through the media plane. Where ``enabled`` is False, SDP passes as it is."""
+
+    __slots__ = ("_board", "_cookie", "_waiting", "enabled")
+
+    def __init__(self, board: Switchboard, enabled: bool) -> None:
+        self._board = board
+        self._cookie = 0
+        self._waiting: dict[int, Waiting] = {}
+        self.enabled = enabled
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def offer(
+        self, call: Call, message: Message, offerer: str, sender: Flow, zone: Zone, then: Then, now: float
+    ) -> None:
+        """Anchor an offer: the SDP of ``message`` on its way from ``sender`` to the side ``zone``.
+
+        ``offerer`` is the dialog tag of its sender.
+        """
+        self._ask(call, "offer", message, {"from-tag": offerer}, sender, zone, then, now)
+
+    def answer(
+        self,
+        call: Call,
+        message: Message,
+        offerer: str,
+        answerer: str,
+        sender: Flow,
+        zone: Zone,
+        then: Then,
+        now: float,
+    ) -> None:
+        """Anchor the answer of ``answerer`` to the last offer of ``offerer``; both are dialog tags."""
+        tags = {"from-tag": offerer, "to-tag": answerer}
+        self._ask(call, "answer", message, tags, sender, zone, then, now)
+
+    def _ask(
+        self,
+        call: Call,
+        verb: str,
+        message: Message,
+        tags: dict[str, str],
+        sender: Flow,
+        zone: Zone,
+        then: Then,
+        now: float,
+    ) -> None:
+        host = sender.peer[0]
+        self._cookie += 1
+        waiting = self._waiting[self._cookie] = Waiting(self._cookie, then)
+        self._board.deadlines.schedule(waiting, now + limits.MEDIA_REPLY_SECONDS)
+        command: dict[str, Any] = {
+            "command": verb,
+            "call-id": call.call_id,
+            **tags,
+            "sdp": message.body,
+            "direction": [sender.listener.zone.value, zone.value],
+            "received-from": ["IP6" if ":" in host else "IP4", host],
+            "replace": ["origin", "session-connection"],
+            "ICE": "remove",
+        }
+        call.anchored = True
+        self._board.emit(Media(self._cookie, command))
+
+    def replied(self, cookie: int, reply: dict[str, Any], now: float) -> None:
+        """The media plane's reply to an offer or answer; one that nobody waits for any more is ignored."""
+        waiting = self._waiting.pop(cookie, None)
+        if waiting is None:
+            return
+        self._board.deadlines.schedule(waiting, None)
+        waiting.then(reply["sdp"] if reply.get("result") == "ok" else None, now)
+
+    def expire(self, waiting: Waiting, now: float) -> None:
+        """The media plane did not reply in time."""
+        if self._waiting.pop(waiting.cookie, None) is not None:
+            waiting.then(None, now)
+
+    def delete(self, call: Call) -> None:
+        self._cookie += 1
+        command = {"command": "delete", "call-id": call.call_id, "from-tag": call.caller.tag}
+        self._board.emit(Media(self._cookie, command))
+
+
+def has_sdp(message: Message) -> bool:
+    """Whether the body is a session description (RFC 3264)."""
+    if not message.body:
+        return False
+    kind = message.get("Content-Type") or ""
+    return kind.partition(";")[0].strip().lower() == "application/sdp"
+
+
+def hides_sdp(message: Message) -> bool:
+    """Whether SDP may stand inside a multipart body, where it would pass the media plane by."""
+    return bool(message.body) and (message.get("Content-Type") or "").strip().lower().startswith("multipart/")

@@ -1,0 +1,262 @@
+"""Calls: what the edge remembers of a dialog set up by INVITE. Routing inside it needs only the token."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.base.reasons import Reason
+from edgesbc.brain import topology
+from edgesbc.brain.flows import Flows
+from edgesbc.brain.switchboard import Switchboard
+from edgesbc.brain.tokens import Target
+from edgesbc.dispatch.leases import Lease
+from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.message import Message, serialise
+from edgesbc.sip.transactions import ClientTransaction
+from edgesbc.sip.uri import Uri
+
+__all__ = ["Call", "CallState", "Calls", "Leg"]
+
+
+class CallState(enum.Enum):
+    SETTING_UP = "setting-up"
+    ESTABLISHED = "established"
+    ENDED = "ended"
+
+
+class Leg:
+    """One side of a call: how to reach that peer, and what it calls itself.
+
+    ``contact`` is the text of its Contact URI, ``routes`` its own side's Record-Route set, ``address``
+    its From or To value with the tag, ``cseq`` the highest number it has used.
+    """
+
+    __slots__ = ("address", "contact", "cseq", "flow", "routes", "tag", "token", "token_for")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.tag = ""
+        self.address = ""
+        self.contact = ""
+        self.routes: tuple[str, ...] = ()
+        self.cseq = 0
+        self.token = ""
+        self.token_for: tuple[object, ...] = ()
+
+
+class Call:
+    """A dialog, from its INVITE to its end; owns the lease at its destination and the media session.
+
+    ``due`` is the limit of set-up, then that of the duration.
+    """
+
+    __slots__ = (
+        "anchored",
+        "call_id",
+        "callee",
+        "caller",
+        "context",
+        "due",
+        "lease",
+        "queued",
+        "started",
+        "state",
+        "trunk",
+    )  # fmt: skip
+
+    def __init__(self, call_id: str, caller: Leg, now: float) -> None:
+        self.call_id = call_id
+        self.caller = caller
+        self.callee: Leg | None = None
+        self.state = CallState.SETTING_UP
+        self.started = now
+        self.lease: Lease | None = None
+        self.anchored = False
+        self.trunk = ""
+        self.context: object = None  # the response context of the INVITE that set it up, while that lasts
+        self.due: float | None = None
+        self.queued: float | None = None
+
+    def legs_of(self, from_tag: str) -> tuple[Leg, Leg | None] | None:
+        """(sender's leg, receiver's leg) of a request inside the dialog; None where the tag is neither's."""
+        if from_tag == self.caller.tag:
+            return self.caller, self.callee
+        if self.callee is not None and from_tag == self.callee.tag:
+            return self.callee, self.caller
+        return None
+
+
+class Calls:
+    """The calls alive, by Call-ID and caller's tag."""
+
+    __slots__ = ("_board", "_calls", "_limits", "by_trunk")
+
+    def __init__(self, board: Switchboard, limits: tuple[int, float, float]) -> None:
+        """``limits``: calls at once, seconds of set-up, seconds of duration."""
+        self._board = board
+        self._calls: dict[tuple[str, str], Call] = {}
+        self._limits = limits
+        self.by_trunk: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(tuple(self._calls.values()))
+
+    @property
+    def full(self) -> bool:
+        return len(self._calls) >= self._limits[0]
+
+    def find(self, message: Message) -> Call | None:
+        """The call that a message inside a dialog belongs to, whichever side sent it."""
+        call_id = message.call_id
+        return self._calls.get((call_id, message.from_tag)) or self._calls.get((call_id, message.to_tag))
+
+    def open(self, request: Message, flow: Flow, trunk: str, now: float) -> Call:
+        leg = Leg(flow)
+        leg.tag = request.from_tag
+        leg.address = request.get("From") or ""
+        leg.cseq = request.cseq
+        learn_target(leg, request)
+        call = self._calls[request.call_id, leg.tag] = Call(request.call_id, leg, now)
+        call.trunk = trunk
+        if trunk:
+            self.by_trunk[trunk] = self.by_trunk.get(trunk, 0) + 1
+        self._board.deadlines.schedule(call, now + self._limits[1])
+        return call
+
+    def establish(self, call: Call, now: float) -> None:
+        if call.state is CallState.SETTING_UP:
+            call.state = CallState.ESTABLISHED
+            self._board.set_up.observe(now - call.started)
+            self._board.outcomes.add("answered")
+            self._board.deadlines.schedule(call, now + self._limits[2])
+
+    def end(self, call: Call, outcome: str = "") -> None:
+        """Give back all that the call holds. Any number of times; only the first does anything.
+
+        ``outcome`` names how a call ended that was never answered.
+        """
+        if call.state is CallState.ENDED:
+            return
+        if call.state is CallState.SETTING_UP:
+            self._board.outcomes.add(outcome or "failed")
+        call.state = CallState.ENDED
+        call.context = None
+        self._calls.pop((call.call_id, call.caller.tag), None)
+        self._board.deadlines.schedule(call, None)
+        if call.lease is not None:
+            call.lease.release()
+        if call.trunk:
+            left = self.by_trunk[call.trunk] - 1
+            if left:
+                self.by_trunk[call.trunk] = left
+            else:
+                del self.by_trunk[call.trunk]
+        if call.anchored:
+            self._board.anchor.delete(call)
+
+    # --- tokens ------------------------------------------------------------------------------------------
+
+    def contact_for(self, leg: Leg, holder: Flow) -> str:
+        """The Contact value that stands for ``leg``'s peer in front of the peer at ``holder``.
+
+        Sealed once and kept while what it holds is the same: a call shows the same Contact in each answer.
+        """
+        if not leg.contact:
+            return ""
+        holds = (leg.contact, leg.routes, leg.flow, holder.listener.id)
+        if leg.token_for != holds:
+            target = remote_target(leg, self._board.flows)
+            leg.token = topology.contact(holder.listener, self._board.sealer.seal(target, holder.listener.zone))
+            leg.token_for = holds
+        return leg.token
+
+    # --- ending calls from here --------------------------------------------------------------------------
+
+    def hang_up(self, call: Call, reason: Reason, now: float) -> None:
+        """BYE to both sides (RFC 3261 section 15.1.1), and end the call."""
+        self._board.record(now, reason, call.caller.flow, call.call_id, "the edge ended the call")
+        callee = call.callee
+        if call.state is CallState.ESTABLISHED and callee is not None:
+            self.bye(call, callee, call.caller, reason, now)
+            self.bye(call, call.caller, callee, reason, now)
+        self.end(call, reason.code)
+
+    def bye(self, call: Call, sender: Leg, receiver: Leg, reason: Reason, now: float) -> None:
+        """A BYE to ``receiver`` in the name of ``sender``."""
+        board = self._board
+        target = remote_target(receiver, board.flows)
+        flow = board.flows.of(target)
+        if flow is None:
+            return
+        branch = board.new_branch()
+        fields = [("Via", topology.via(flow.listener, branch)), ("Max-Forwards", "70")]
+        fields += [("Route", route) for route in receiver.routes]
+        fields += [
+            ("From", sender.address),
+            ("To", receiver.address),
+            ("Call-ID", call.call_id),
+            ("CSeq", f"{sender.cseq + 1} BYE"),
+            ("Reason", f'SIP;cause=200;text="{reason.code}"'),
+        ]
+        data = serialise(f"BYE {receiver.contact} SIP/2.0", fields, b"")
+        board.transactions.open_client(branch, "BYE", flow, data, Unheard(), now)
+
+
+class Unheard:
+    """The user of a request whose answer changes nothing."""
+
+    __slots__ = ()
+
+    def on_response(self, transaction: ClientTransaction, response: object, now: float) -> None: ...
+
+    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None: ...
+
+
+def learn_target(leg: Leg, message: Message) -> None:
+    """Take the remote target and the route set that ``message`` gives for its sender (RFC 3261 section 12.1).
+
+    A message without a Contact, or with one that cannot be read, leaves what is known.
+    """
+    value = message.get("Contact")
+    if not value or value == "*":
+        return
+    contact = parse_name_addr(value)
+    leg.contact = str(contact.uri)
+    if not leg.routes:
+        leg.routes = tuple(message.get_all("Record-Route"))
+
+
+def remote_target(leg: Leg, flows: Flows) -> Target:
+    """Where requests to ``leg``'s peer go.
+
+    On the public side always where the peer's own messages come from: that passes every NAT, and no
+    Contact can steer us elsewhere. In the core, to the first Route or the Contact if that is an address,
+    since servers there may hand a call to each other.
+    """
+    flow = leg.flow
+    peer, serial = flow.peer, flow.serial
+    if flow.listener.zone is Zone.CORE:
+        serial = 0
+        next_hop = parse_name_addr(leg.routes[0]).uri if leg.routes else parse_name_addr(f"<{leg.contact}>").uri
+        peer = _literal(next_hop, flow.listener.transport) or peer
+    return Target(flow.listener.name, peer, serial, flows.epoch, leg.contact, leg.routes)
+
+
+def _literal(uri: Uri, transport: Transport) -> Source | None:
+    """The address of a URI with a literal unicast address; None for a name or what must not be sent to."""
+    host = uri.host
+    if ":" in host:
+        if host in ("::", "::1") or host.lower().startswith(("ff", "::ffff:")):
+            return None
+    else:
+        parts = host.split(".")
+        if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+            return None
+        if int(parts[0]) in (0, *range(224, 256)):
+            return None
+    return Source(host, uri.port or transport.default_port)

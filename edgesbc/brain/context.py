@@ -1,0 +1,401 @@
+"""The response context of a forwarded request (RFC 3261 section 16.7): try, fail over, answer once."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Protocol
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Zone
+from edgesbc.base.reasons import Reason
+from edgesbc.brain import topology
+from edgesbc.brain.anchoring import has_sdp, hides_sdp
+from edgesbc.brain.calls import Call, Calls, Leg, Unheard, learn_target
+from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
+from edgesbc.brain.switchboard import Switchboard, vias_of
+from edgesbc.dispatch.leases import Lease
+from edgesbc.screen.standing import Standing
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transaction import T1, State
+from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
+
+__all__ = ["Context", "Hop", "Hops", "OneHop"]
+
+# Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515).
+_TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
+
+
+class Hop:
+    """Where a request goes next: the flow, the Request-URI there, the route set, and the lease at a destination."""
+
+    __slots__ = ("failover_on", "flow", "lease", "routes", "timeout", "uri")
+
+    def __init__(
+        self,
+        flow: Flow,
+        uri: str,
+        routes: tuple[str, ...] = (),
+        lease: Lease | None = None,
+        timeout: float = 64 * T1,
+        failover_on: frozenset[int] = frozenset(),
+    ) -> None:
+        self.flow = flow
+        self.uri = uri
+        self.routes = routes
+        self.lease = lease
+        self.timeout = timeout  # seconds to the first answer of an INVITE
+        self.failover_on = failover_on
+
+
+class Hops(Protocol):
+    """Gives the next place to try, or None when there is none left."""
+
+    def next(self, now: float) -> Hop | None: ...
+
+
+class OneHop:
+    """The one place that a token or a registration leads to."""
+
+    __slots__ = ("_hop",)
+
+    def __init__(self, hop: Hop) -> None:
+        self._hop: Hop | None = hop
+
+    def next(self, now: float) -> Hop | None:
+        hop, self._hop = self._hop, None
+        return hop
+
+
+class Context:
+    """One request on its way through the edge, from its server transaction to the answer that ends it.
+
+    ``call`` is the call that the request belongs to or sets up; ``new_call`` tells which. ``trusted`` is
+    whether the sender may assert identities.
+    """
+
+    __slots__ = (
+        "_board", "_body", "_branch", "_cancelled", "_client", "_heard", "_hop", "_hops", "_offer_here", "_queue",
+        "_sdp", "_tried", "_waiting", "call", "new_call", "request", "server", "trusted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        board: Switchboard,
+        server: ServerTransaction,
+        hops: Hops,
+        call: Call | None = None,
+        new_call: bool = False,
+        trusted: bool = False,
+    ) -> None:
+        self._board = board
+        self.server = server
+        self.request: Request = server.request
+        self.call = call
+        self.new_call = new_call
+        self.trusted = trusted
+        self._hops = hops
+        self._hop: Hop | None = None
+        self._client: ClientTransaction | None = None
+        self._branch = ""
+        self._tried = 0
+        self._body: bytes | None = None
+        self._offer_here = False  # the request carries the offer, so its answers carry the answer
+        self._waiting = False  # for the media plane
+        self._queue: deque[Response] = deque()
+        self._sdp: tuple[bytes, bytes] | None = None  # the last SDP of an answer, and what it became
+        self._heard = False
+        self._cancelled = False
+        server.context = self
+
+    @property
+    def offer_in_request(self) -> bool:
+        return self._offer_here
+
+    # --- forward -----------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Send the request on; where it has SDP, by way of the media plane."""
+        board, call, request = self._board, self.call, self.request
+        if board.anchor.enabled and call is not None and hides_sdp(request):
+            self._give_up(Reason.NO_MEDIA, now)
+            return
+        if not board.anchor.enabled or call is None or not has_sdp(request):
+            self._offer_here = has_sdp(request)
+            self._try_next(now)
+            return
+        sender = self.server.source
+        zone = sender.listener.zone.other
+        setting_up = call.context
+        if request.method == "PRACK" and isinstance(setting_up, Context) and not setting_up.offer_in_request:
+            offerer = request.to_tag
+            board.anchor.answer(call, request, offerer, request.from_tag, sender, zone, self._anchored, now)
+        else:
+            self._offer_here = True
+            board.anchor.offer(call, request, request.from_tag, sender, zone, self._anchored, now)
+        self._waiting = True
+
+    def _anchored(self, sdp: bytes | None, now: float) -> None:
+        self._waiting = False
+        if self.server.answered:
+            return  # cancelled meanwhile
+        if sdp is None:
+            self._give_up(Reason.NO_MEDIA, now)
+        else:
+            self._body = sdp
+            self._try_next(now)
+
+    def _try_next(self, now: float) -> None:
+        hop = self._hops.next(now) if self._tried < limits.FORK_BRANCHES else None
+        if hop is None:
+            self._give_up(Reason.NO_DESTINATION, now)
+            return
+        self._tried += 1
+        self._hop = hop
+        board, request, listener = self._board, self.request, hop.flow.listener
+        if self.call is not None and self.new_call:
+            self.call.lease = hop.lease
+            self.call.callee = Leg(hop.flow)
+        self._branch = board.new_branch()
+        data = topology.forward_request(
+            request,
+            listener,
+            self._branch,
+            hop.uri,
+            hop.routes,
+            self._contact(hop.flow),
+            self._body,
+            path_value(board, request, self.server.source, listener) if request.method == "REGISTER" else (),
+            self.trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC),
+        )
+        invite = request.method == "INVITE"
+        timeout = hop.timeout if invite else 64 * T1
+        client = board.transactions.open_client(self._branch, request.method, hop.flow, data, self, now, timeout)
+        if invite:
+            via = topology.via(listener, self._branch)
+            client.ack = partial(topology.refusal_ack, hop.uri, hop.routes, via, request)
+        self._client = client
+
+    def _contact(self, holder: Flow) -> str:
+        """The Contact that stands for the sender of the request."""
+        request = self.request
+        if request.method not in _TARGETED or not request.get("Contact"):
+            return ""
+        legs = self.call.legs_of(request.from_tag) if self.call is not None else None
+        if legs is not None:
+            return self._board.calls.contact_for(legs[0], holder)
+        return lone_contact(self._board.calls, request, self.server.source, holder)
+
+    # --- answers -----------------------------------------------------------------------------------------
+
+    def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
+        """An answer to the try under way; those to earlier tries are late and change nothing."""
+        if client is not self._client:
+            return
+        if self._cancelled and response.status < 200 and client.state is State.PROCEEDING:
+            self._send_cancel(client, now)
+        if self._waiting:
+            if len(self._queue) < limits.PENDING_MEDIA:
+                self._queue.append(response)
+            return
+        self._take(response, now)
+
+    def _take(self, response: Response, now: float) -> None:
+        status, hop = response.status, self._hop
+        if status == 100 or hop is None:
+            return
+        if status >= 300 and self._fails_over(status, hop):
+            self._fail_over(f"answered {status}", status == 503, now)
+            return
+        if hop.lease is not None:
+            self._board.dispatcher.succeeded(hop.lease.member, now)
+        self._heard = True
+        call = self.call
+        if call is not None and status < 300:
+            self._learn(call, response)
+            if self._board.anchor.enabled and has_sdp(response):
+                self._anchor_answer(call, response, now)
+                return
+        self._forward(response, None, now)
+
+    def _fails_over(self, status: int, hop: Hop) -> bool:
+        return hop.lease is not None and status in hop.failover_on and not self._heard and not self._cancelled
+
+    def _fail_over(self, why: str, evidence: bool, now: float) -> None:
+        """Leave the member that did not take the request, and try the next."""
+        hop = self._hop
+        if hop is None or hop.lease is None:
+            return
+        member = hop.lease.member
+        if evidence:
+            self._board.dispatcher.failed(member, now, why)
+        hop.lease.release()
+        detail = f"{member.name} {why}"
+        self._board.record(now, Reason.FAILOVER, self.server.source, self.request.call_id, detail)
+        self._try_next(now)
+
+    def _learn(self, call: Call, response: Response) -> None:
+        """Take what an answer says of its sender (RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh)."""
+        if self.new_call:
+            leg = call.callee
+            if leg is not None and response.to_tag:
+                leg.tag = response.to_tag
+                leg.address = response.get("To") or ""
+        else:
+            legs = call.legs_of(self.request.from_tag)
+            leg = legs[1] if legs is not None else None
+        if leg is not None:
+            learn_target(leg, response)
+
+    def _anchor_answer(self, call: Call, response: Response, now: float) -> None:
+        known = self._sdp
+        if known is not None and known[0] == response.body:
+            self._forward(response, known[1], now)  # a 200 that repeats its 183, or itself
+            return
+        assert self._client is not None  # noqa: S101 - it has just answered
+        self._waiting = True
+        then = partial(self._answer_anchored, response)
+        sender, zone = self._client.flow, self.server.flow.listener.zone
+        offerer, answerer = self.request.from_tag, response.to_tag
+        if self._offer_here:
+            self._board.anchor.answer(call, response, offerer, answerer, sender, zone, then, now)
+        else:
+            self._board.anchor.offer(call, response, answerer, sender, zone, then, now)
+
+    def _answer_anchored(self, response: Response, sdp: bytes | None, now: float) -> None:
+        self._waiting = False
+        if sdp is None:
+            self._refuse_answer(response, now)
+            return
+        self._sdp = (response.body, sdp)
+        self._forward(response, sdp, now)
+        while self._queue and not self._waiting:
+            self._take(self._queue.popleft(), now)
+
+    def _refuse_answer(self, response: Response, now: float) -> None:
+        """The far side's SDP cannot be used: end what it has begun, and refuse the call."""
+        call, client, hop = self.call, self._client, self._hop
+        self._queue.clear()
+        if call is None or client is None or hop is None or self.server.answered:
+            return
+        if response.status < 200:
+            self._cancelled = True
+            self._send_cancel(client, now)
+        elif self.new_call and call.callee is not None:
+            branch = self._board.new_branch()
+            via = topology.via(hop.flow.listener, branch)
+            callee = call.callee
+            self._board.send(hop.flow, topology.refusal_ack(callee.contact, callee.routes, via, self.request, response))
+            self._board.calls.bye(call, call.caller, callee, Reason.NO_MEDIA, now)
+        self._give_up(Reason.NO_MEDIA, now)
+
+    def _forward(self, response: Response, body: bytes | None, now: float) -> None:
+        board, call, server, status = self._board, self.call, self.server, response.status
+        holder = server.flow
+        contact, contacts = "", []
+        if self.request.method == "REGISTER":
+            contacts = contacts_of_sender(self.request, response)
+            self._prove(response, now)
+        elif status < 300 and response.get("Contact"):
+            contact = self._answer_contact(response, holder)
+        vias = vias_of(self.request, server.source)
+        data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
+        board.deliver(server, status, data, now)
+        if call is None or not self.new_call:
+            return
+        if 200 <= status < 300:
+            call.context = None
+            board.calls.establish(call, now)
+        elif status >= 300:
+            board.calls.end(call, "cancelled" if self._cancelled else "refused")
+
+    def _prove(self, response: Response, now: float) -> None:
+        """An upstream accepted the sender's credentials on its flow, or let go of its binding."""
+        if not 200 <= response.status < 300:
+            return
+        seconds = registered_seconds(self.request, response)
+        if seconds:
+            self._board.standings.prove(self.server.source, Standing.REGISTERED, now, seconds)
+
+    def _answer_contact(self, response: Response, holder: Flow) -> str:
+        calls = self._board.calls
+        if self.call is None:
+            assert self._client is not None  # noqa: S101 - it has just answered
+            return lone_contact(calls, response, self._client.flow, holder)
+        legs = self.call.legs_of(self.request.from_tag)
+        leg = legs[1] if legs is not None else None
+        return calls.contact_for(leg, holder) if leg is not None else ""
+
+    # --- failure -----------------------------------------------------------------------------------------
+
+    def on_failure(self, client: ClientTransaction, timeout: bool, now: float) -> None:
+        if client is not self._client or self.server.answered:
+            return
+        hop = self._hop
+        why = "gave no answer in time" if timeout else "could not be reached"
+        if self._cancelled:
+            self._finish(487, "cancelled", now)
+        elif self._heard or hop is None or hop.lease is None:
+            self._finish(408 if timeout else 480, "timeout" if timeout else "failed", now)
+        elif timeout and self.request.method != "INVITE":
+            self._board.dispatcher.failed(hop.lease.member, now, why)
+            hop.lease.release()
+            self._finish(408, "timeout", now)
+        else:
+            self._fail_over(why, True, now)
+
+    def _give_up(self, reason: Reason, now: float) -> None:
+        """No place is left to try: refuse the request, for a reason that an operator can look up."""
+        request = self.request
+        self._board.record(now, reason, self.server.source, request.call_id, f"after {self._tried} tries")
+        if self._tried and reason is Reason.NO_DESTINATION:
+            self._finish(503, "failed", now)
+        else:
+            self._finish(reason.status, reason.code, now)
+
+    def _finish(self, status: int, outcome: str, now: float) -> None:
+        """Answer from here, and end the call that the request was to set up."""
+        board = self._board
+        if status == 408 and self.request.method != "INVITE":
+            board.transactions.forget(self.server)  # RFC 4320: its sender has timed out as well
+        else:
+            extra = [("Retry-After", "5")] if status == 503 else []
+            board.respond(self.server, status, now, extra)
+        if self.call is not None and self.new_call:
+            board.calls.end(self.call, outcome)
+
+    # --- CANCEL ------------------------------------------------------------------------------------------
+
+    def cancel(self, now: float) -> None:
+        """The sender no longer wants an answer (RFC 3261 section 16.10)."""
+        if self.server.answered or self._cancelled:
+            return
+        self._cancelled = True
+        if self._client is None or self._client.state is State.TERMINATED:
+            self._finish(487, "cancelled", now)
+        elif self._client.state is State.PROCEEDING:
+            self._send_cancel(self._client, now)
+        # In Calling, CANCEL waits for a provisional answer (section 9.1); time-out ends it otherwise.
+
+    def expire(self, now: float) -> None:
+        """The call has rung too long (Timer C, RFC 3261 section 16.8)."""
+        self.cancel(now)
+        if not self.server.answered:
+            self._finish(408, "timeout", now)
+
+    def _send_cancel(self, client: ClientTransaction, now: float) -> None:
+        hop = self._hop
+        if hop is None or client.state is not State.PROCEEDING:
+            return
+        via = topology.via(hop.flow.listener, self._branch)
+        data = topology.cancel(hop.uri, hop.routes, via, self.request)
+        # Its key differs from the INVITE's, which has the same branch (section 9.1).
+        self._board.transactions.open_client(self._branch, "CANCEL", hop.flow, data, Unheard(), now)
+        self._board.transactions.limit_wait(client, 64 * T1, now)
+
+
+def lone_contact(calls: Calls, message: Request | Response, sender: Flow, holder: Flow) -> str:
+    """The Contact for the sender of a message outside any call: a subscription, say."""
+    leg = Leg(sender)
+    learn_target(leg, message)
+    return calls.contact_for(leg, holder)

@@ -1,0 +1,115 @@
+"""Requests inside a dialog: the token in the Request-URI says where they go (RFC 3261 section 12.2)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edgesbc.base.address import Flow
+from edgesbc.base.reasons import Reason
+from edgesbc.brain import topology
+from edgesbc.brain.anchoring import has_sdp
+from edgesbc.brain.calls import Call, learn_target
+from edgesbc.brain.context import Context, Hop, OneHop
+from edgesbc.brain.switchboard import Switchboard
+from edgesbc.brain.tokens import Target
+from edgesbc.screen.standing import Standing
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transactions import ServerTransaction
+
+__all__ = ["acknowledge", "follow", "open_token"]
+
+
+def open_token(board: Switchboard, request: Request, flow: Flow, now: float) -> Target | None:
+    """The target that the Request-URI's user part holds for the side that ``flow`` is on.
+
+    Whoever holds a token has had an answer of ours at this address: a UDP peer is reachable by it.
+    """
+    target = board.sealer.open(request.uri.user or "", flow.listener.zone)
+    if target is not None and not flow.serial:
+        board.standings.prove(flow, Standing.REACHABLE, now)
+    return target
+
+
+def hop_to(board: Switchboard, target: Target, request: Request) -> Hop | None:
+    flow = board.flows.of(target)
+    return Hop(flow, target.uri or str(request.uri), target.routes) if flow is not None else None
+
+
+def follow(board: Switchboard, request: Request, server: ServerTransaction, now: float) -> None:
+    """Carry a request inside a dialog to the other side, or refuse it."""
+    flow = server.source
+    target = open_token(board, request, flow, now)
+    call = board.calls.find(request)
+    if target is None or (call is None and request.method == "INVITE"):
+        # Without the call there is no media session that a new offer could go through.
+        _refuse(board, server, Reason.NO_DIALOG, now)
+        return
+    hop = hop_to(board, target, request)
+    if hop is None:
+        _refuse(board, server, Reason.FLOW_GONE, now)
+        if call is not None and request.method == "BYE":
+            board.calls.end(call)
+        return
+    if call is not None:
+        _note(call, request, flow)
+        if request.method == "BYE":
+            _Ending(board, server, OneHop(hop), call).start(now)
+            return
+    Context(board, server, OneHop(hop), call).start(now)
+
+
+class _Ending(Context):
+    """A BYE: whatever becomes of it, the call is over once it is answered (RFC 3261 section 15.1.1)."""
+
+    __slots__ = ()
+
+    def _forward(self, response: Response, body: bytes | None, now: float) -> None:
+        super()._forward(response, body, now)
+        if response.status >= 200 and response.status not in (401, 407) and self.call is not None:
+            self._board.calls.end(self.call)
+
+    def _finish(self, status: int, outcome: str, now: float) -> None:
+        super()._finish(status, outcome, now)
+        if self.call is not None:
+            self._board.calls.end(self.call)
+
+
+def _note(call: Call, request: Request, flow: Flow) -> None:
+    """Keep what the request tells of its sender: number, target, and the flow it now comes from."""
+    legs = call.legs_of(request.from_tag)
+    if legs is None:
+        return
+    sender = legs[0]
+    sender.cseq = max(sender.cseq, request.cseq)
+    if flow.listener.zone is sender.flow.listener.zone:
+        sender.flow = flow
+        learn_target(sender, request)
+
+
+def _refuse(board: Switchboard, server: ServerTransaction, reason: Reason, now: float) -> None:
+    request = server.request
+    board.record(now, reason, server.source, request.call_id, request.method)
+    board.respond(server, reason.status, now)
+
+
+def acknowledge(board: Switchboard, request: Request, flow: Flow, now: float) -> None:
+    """Pass the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
+    target = open_token(board, request, flow, now)
+    hop = hop_to(board, target, request) if target is not None else None
+    if hop is None:
+        return
+    call = board.calls.find(request)
+    if call is not None and board.anchor.enabled and has_sdp(request):
+        then = partial(_send_ack, board, request, hop)
+        offerer, zone = request.to_tag, flow.listener.zone.other
+        board.anchor.answer(call, request, offerer, request.from_tag, flow, zone, then, now)
+    else:
+        _send_ack(board, request, hop, request.body, now)
+
+
+def _send_ack(board: Switchboard, request: Request, hop: Hop, body: bytes | None, now: float) -> None:
+    """Send the ACK; where its SDP was refused, without: the far side then ends a call that has no media."""
+    data = topology.forward_request(
+        request, hop.flow.listener, board.new_branch(), hop.uri, hop.routes, body=body or b""
+    )
+    board.send(hop.flow, data)

@@ -1,0 +1,342 @@
+"""Edge: the whole of signalling as one state machine (DESIGN: one way through). No I/O, no clock, no entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.errors import WireError
+from edgesbc.base.reasons import Reason
+from edgesbc.brain import topology
+from edgesbc.brain.anchoring import Anchor, Waiting
+from edgesbc.brain.calls import Call, Calls, CallState
+from edgesbc.brain.context import Context, OneHop
+from edgesbc.brain.destinations import Dispatched
+from edgesbc.brain.dialogs import acknowledge, follow, hop_to
+from edgesbc.brain.effects import Effect, Penalise
+from edgesbc.brain.probes import send_probe
+from edgesbc.brain.routing import RoutingTable
+from edgesbc.brain.switchboard import Switchboard, reply_flow
+from edgesbc.brain.tokens import Sealer, Target
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.stage import PASS, Reject, Verdict
+from edgesbc.screen.standing import Standing
+from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message, salvage
+from edgesbc.sip.transactions import Transaction
+
+__all__ = ["Edge"]
+
+_ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER, NOTIFY"
+_DRAIN_RETRY = ("Retry-After", "30")
+
+
+class Edge:
+    """Receives messages, connection news, media replies and the time; returns effects, in order.
+
+    Everything it stands on is handed in. ``entropy`` gives n random bytes. ``anchor`` says whether
+    media is to go through the media plane.
+    """
+
+    __slots__ = ("_board", "_known_methods", "_pipeline", "_routing", "draining", "malformed")
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        dispatcher: Dispatcher,
+        routing: RoutingTable,
+        pipeline: Pipeline,
+        sealer: Sealer,
+        entropy: Callable[[int], bytes],
+        anchor: bool = True,
+    ) -> None:
+        board = self._board = Switchboard(listeners, dispatcher, pipeline.standings, sealer, entropy)
+        board.calls = Calls(board, (limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS))
+        board.anchor = Anchor(board, anchor)
+        self._pipeline = pipeline
+        self._routing = routing
+        self._known_methods = frozenset(_ALLOW.split(", ")) | {"MESSAGE", "SUBSCRIBE", "PUBLISH"}
+        self.draining = False
+        self.malformed = 0
+
+    # --- looking in (metrics, readiness, tests) ----------------------------------------------------------
+
+    @property
+    def board(self) -> Switchboard:
+        """The tables, to be read."""
+        return self._board
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return self._board.dispatcher
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self._pipeline
+
+    @property
+    def calls(self) -> int:
+        return len(self._board.calls)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left: no call, no transaction, nobody waiting for media."""
+        board = self._board
+        return not (board.calls or board.transactions or board.anchor)
+
+    # --- connections -------------------------------------------------------------------------------------
+
+    def new_flow(self, listener: Listener, peer: Source) -> Flow:
+        """A flow for a connection that a listener accepted."""
+        return Flow(listener, peer, self._board.flows.new_serial())
+
+    def accept(self, listener: Listener, peer: Source, now: float) -> bool:
+        """Phase ACCEPT: whether a connection may go on to its handshakes."""
+        return self._pipeline.accept(listener, peer, now) is PASS
+
+    def flow_opened(self, flow: Flow) -> None:
+        self._board.flows.opened(flow)
+
+    def flow_closed(self, flow: Flow, now: float) -> list[Effect]:
+        """A connection is closed, or could not be opened: what waits for it fails."""
+        self._board.flows.closed(flow)
+        self._pipeline.standings.withdraw(flow)
+        self._board.transactions.fail_connection(flow.serial, now)
+        return self._board.take()
+
+    def unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:
+        """The network reports that no socket listens at a destination (ICMP, seen by a core listener)."""
+        self._board.transactions.fail_peer(listener, peer, now)
+        return self._board.take()
+
+    # --- messages ----------------------------------------------------------------------------------------
+
+    def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
+        """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
+        verdict = self._pipeline.packet(flow, len(data), now)
+        if verdict is PASS:
+            self._parse(flow, data, now)
+        for listener, source, ttl in self._pipeline.take_penalties():
+            self._board.emit(Penalise(listener, source, ttl))
+        return self._board.take()
+
+    def _parse(self, flow: Flow, data: bytes, now: float) -> None:
+        if not data.strip(b"\r\n\0"):
+            return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
+        try:
+            message = parse_message(data)
+            if isinstance(message, Request):
+                self._take_request(flow, message, now)
+            else:
+                self._take_response(flow, message, now)
+        except WireError as error:
+            self._refuse_malformed(flow, data, error, now)
+
+    def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
+        """A stream cannot be framed any more; ``data`` is what it broke at. The shell closes it after the answer."""
+        self._refuse_malformed(flow, data, error, now)
+        return self._board.take()
+
+    def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+        """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
+        self.malformed += 1
+        self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
+        rest = salvage(data)
+        if rest is not None:
+            self._board.send(flow, topology.answer_malformed(rest, error.status_hint))
+
+    def _take_response(self, flow: Flow, response: Response, now: float) -> None:
+        client = self._board.transactions.receive(response, flow, now)
+        if client is not None and not flow.serial:
+            self._pipeline.standings.prove(flow, Standing.REACHABLE, now)
+
+    def _take_request(self, flow: Flow, request: Request, now: float) -> None:
+        board, method = self._board, request.method
+        if board.transactions.absorb(request, now):
+            return  # before screening: it costs no state, and a bucket must not answer for a call under way
+        board.counts.add(flow.listener.name, method if method in self._known_methods else "other")
+        if method == "CANCEL":
+            self._cancel(flow, request, now)
+            return
+        if not self._passes(self._pipeline.request(flow, request, now), flow, request):
+            return
+        if method == "ACK":
+            acknowledge(board, request, flow, now)
+        elif board.transactions.full:
+            self._refuse(flow, request, Reason.OVERLOAD, now)
+        elif request.in_dialog:
+            server = board.transactions.open_server(request, flow, reply_flow(request, flow))
+            if method == "INVITE":
+                board.respond(server, 100, now)
+            follow(board, request, server, now)
+        else:
+            self._start(flow, request, now)
+
+    def _passes(self, verdict: Verdict, flow: Flow, request: Request) -> bool:
+        if isinstance(verdict, Reject):
+            extra = [] if verdict.retry_after is None else [("Retry-After", str(verdict.retry_after))]
+            if verdict.reason is Reason.METHOD:
+                extra.append(("Allow", _ALLOW))
+            elif verdict.reason is Reason.EXTENSION:
+                extra.append(("Unsupported", request.get("Proxy-Require") or ""))
+            self._board.refuse(flow, request, verdict.status, extra)
+        return verdict is PASS
+
+    def _refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
+        self._board.record(now, reason, flow, request.call_id, request.method)
+        extra = [_DRAIN_RETRY] if reason.status == 503 else []
+        self._board.refuse(flow, request, reason.status, extra)
+
+    def _cancel(self, flow: Flow, request: Request, now: float) -> None:
+        """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""
+        server = self._board.transactions.find_server(request, "INVITE")
+        if server is None or server.flow.peer[0] != flow.peer[0]:
+            self._board.refuse(flow, request, Reason.UNMATCHED.status)
+            return
+        self._board.refuse(flow, request, 200)
+        if isinstance(server.context, Context):
+            server.context.cancel(now)
+
+    # --- requests outside a dialog -----------------------------------------------------------------------
+
+    def _start(self, flow: Flow, request: Request, now: float) -> None:
+        board, method = self._board, request.method
+        if method == "BYE" or method == "PRACK" or method == "UPDATE":
+            board.refuse(flow, request, Reason.NO_DIALOG.status)
+            return
+        if method == "OPTIONS" and board.flows.is_ours(request.uri.host, request.uri.port):
+            # The edge itself is asked (section 11.2); and whoever asks for a user learns nothing of users.
+            board.refuse(flow, request, 200, [("Allow", _ALLOW), ("Accept", "application/sdp"), ("Supported", "path")])
+            return
+        if not self._passes(self._pipeline.call(flow, request, now), flow, request):
+            return
+        inward = self._token_of(flow, request)
+        hops: Dispatched | OneHop
+        if inward is not None:
+            hop = hop_to(board, inward, request)
+            if hop is None:
+                self._refuse(flow, request, Reason.FLOW_GONE, now)
+                return
+            hops = OneHop(hop)
+        else:
+            route = self._routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
+            if route is None:
+                self._refuse(flow, request, Reason.NO_ROUTE, now)
+                return
+            hops = Dispatched(board, route.to, request, flow.peer, flow.listener.zone)
+        self._forward(flow, request, hops, now)
+
+    def _token_of(self, flow: Flow, request: Request) -> Target | None:
+        """The flow that a request from the core names: by the Path it has as Route, or as Request-URI."""
+        if flow.listener.zone is not Zone.CORE:
+            return None
+        route = request.get("Route")
+        for uri in ([parse_name_addr(route).uri] if route else []) + [request.uri]:
+            if uri.user and self._board.flows.is_ours(uri.host, uri.port):
+                target = self._board.sealer.open(uri.user, Zone.CORE)
+                if target is not None:
+                    return target
+        return None
+
+    def _forward(self, flow: Flow, request: Request, hops: Dispatched | OneHop, now: float) -> None:
+        board = self._board
+        standings = self._pipeline.standings
+        trusted = standings.of(flow, now) is Standing.TRUNK and flow.listener.zone is Zone.PUBLIC
+        if request.method != "INVITE":
+            server = board.transactions.open_server(request, flow, reply_flow(request, flow))
+            Context(board, server, hops, trusted=trusted).start(now)
+            return
+        reason = self._refusal_of_call(flow, request)
+        if reason is not None:
+            self._refuse(flow, request, reason, now)
+            return
+        server = board.transactions.open_server(request, flow, reply_flow(request, flow))
+        board.respond(server, 100, now)
+        call = board.calls.open(request, flow, standings.trunk(flow) or "", now)
+        context = Context(board, server, hops, call, new_call=True, trusted=trusted)
+        call.context = context
+        context.start(now)
+
+    def _refusal_of_call(self, flow: Flow, request: Request) -> Reason | None:
+        """Why a call must not begin now, if so."""
+        board = self._board
+        if self.draining:
+            return Reason.DRAINING
+        if board.calls.full:
+            return Reason.OVERLOAD
+        if board.calls.find(request) is not None:
+            return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)
+        trunk = self._pipeline.standings.trunk(flow)
+        if trunk is not None:
+            most = self._pipeline.standings.trunks[trunk].max_calls
+            if most is not None and board.calls.by_trunk.get(trunk, 0) >= most:
+                return Reason.TRUNK_CALLS
+        return None
+
+    # --- media -------------------------------------------------------------------------------------------
+
+    def media_replied(self, cookie: int, reply: dict[str, Any], now: float) -> list[Effect]:
+        """The media plane's reply to a :class:`~edgesbc.brain.effects.Media` effect."""
+        self._board.anchor.replied(cookie, reply, now)
+        return self._board.take()
+
+    def media_event(self, event: dict[str, Any], now: float) -> list[Effect]:
+        """News from the media plane: a call on which nothing was heard for too long ends."""
+        if event.get("event") == "timeout":
+            for call in self._board.calls:
+                if call.call_id == event.get("call-id") and call.state is CallState.ESTABLISHED:
+                    self._board.calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
+        return self._board.take()
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When :meth:`expire` is next to be called."""
+        return min(
+            (at for at in (self._board.deadlines.next(), self.dispatcher.deadline()) if at is not None), default=None
+        )
+
+    def expire(self, now: float) -> list[Effect]:
+        """Do what is due at ``now``."""
+        board = self._board
+        for item in board.deadlines.pop_due(now):
+            if isinstance(item, Transaction):
+                board.transactions.expire(item, now)
+            elif isinstance(item, Waiting):
+                board.anchor.expire(item, now)
+            else:
+                self._expire_call(cast(Call, item), now)
+        for probe in self.dispatcher.expire(now):
+            send_probe(board, probe, now)
+        return board.take()
+
+    def _expire_call(self, call: Call, now: float) -> None:
+        if call.state is CallState.SETTING_UP and isinstance(call.context, Context):
+            call.context.expire(now)
+        else:
+            self._board.calls.hang_up(call, Reason.DURATION, now)
+
+    # --- ending and changing -----------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """From now on, refuse new calls with 503 and Retry-After; those alive go on."""
+        self.draining = True
+
+    def end_calls(self, now: float) -> list[Effect]:
+        """End every call with a BYE to both sides, and every call that is being set up."""
+        for call in self._board.calls:
+            if call.state is CallState.SETTING_UP and isinstance(call.context, Context):
+                call.context.expire(now)
+            else:
+                self._board.calls.hang_up(call, Reason.DRAINING, now)
+        return self._board.take()
+
+    def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
+        """Judge and route by a new policy from the next message on."""
+        self._routing = routing
+        self._pipeline = pipeline
+        self._board.standings = pipeline.standings

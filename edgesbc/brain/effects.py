@@ -1,0 +1,77 @@
+"""What the brain asks its shell to do: small values, carried out in order (DESIGN: one way through)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgesbc.base.address import Flow, Listener, Source
+from edgesbc.base.decision import Decision
+
+__all__ = ["Close", "Effect", "Media", "Open", "Penalise", "Record", "Send"]
+
+
+class Send:
+    """Bytes of one whole SIP message to one peer."""
+
+    __slots__ = ("data", "flow")
+
+    def __init__(self, flow: Flow, data: bytes) -> None:
+        self.flow = flow
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"Send({self.flow!r}, {self.data[:40]!r}...)"
+
+
+class Open:
+    """Open the connection that ``flow`` stands for; what is sent to it meanwhile waits in its outbox.
+
+    The shell reports ``Edge.flow_closed`` where that fails.
+    """
+
+    __slots__ = ("flow",)
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+
+class Close:
+    """Close a connection, after what was sent to it before."""
+
+    __slots__ = ("flow",)
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+
+class Media:
+    """An NG command for the media plane; its reply comes back by ``Edge.media_replied`` with ``cookie``."""
+
+    __slots__ = ("command", "cookie")
+
+    def __init__(self, cookie: int, command: dict[str, Any]) -> None:
+        self.cookie = cookie
+        self.command = command
+
+
+class Penalise:
+    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds; port 0 is any port."""
+
+    __slots__ = ("listener", "source", "ttl")
+
+    def __init__(self, listener: Listener, source: Source, ttl: float) -> None:
+        self.listener = listener
+        self.source = source
+        self.ttl = ttl
+
+
+class Record:
+    """Enter a decision in the ledger."""
+
+    __slots__ = ("decision",)
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+
+
+Effect = Send | Open | Close | Media | Penalise | Record

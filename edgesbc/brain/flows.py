@@ -1,0 +1,86 @@
+"""Ways to peers: which listener leads to a destination, and which connections are open. Opens none itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.brain.effects import Effect, Open
+from edgesbc.brain.tokens import Target
+
+__all__ = ["Flows"]
+
+
+class Flows:
+    """The listeners of the edge and the connections that are open.
+
+    ``epoch`` is a text that no other run of the process has: connection numbers in tokens hold within it.
+    """
+
+    __slots__ = ("_by_name", "_emit", "_open", "_outbound", "_serial", "epoch", "listeners")
+
+    def __init__(self, listeners: Iterable[Listener], epoch: str, emit: Callable[[Effect], None]) -> None:
+        self.listeners = tuple(listeners)
+        self.epoch = epoch
+        self._by_name = {listener.name: listener for listener in self.listeners}
+        self._emit = emit
+        self._open: dict[int, Flow] = {}
+        self._outbound: dict[tuple[int, Source], Flow] = {}
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def new_serial(self) -> int:
+        """A number for a connection; never given twice."""
+        self._serial += 1
+        return self._serial
+
+    def opened(self, flow: Flow) -> None:
+        """A peer has connected."""
+        self._open[flow.serial] = flow
+
+    def closed(self, flow: Flow) -> None:
+        self._open.pop(flow.serial, None)
+        key = (flow.listener.id, flow.peer)
+        if self._outbound.get(key) == flow:
+            del self._outbound[key]
+
+    def listener_to(self, zone: Zone, transport: Transport, host: str, name: str | None = None) -> Listener | None:
+        """The listener that sends to ``host`` in ``zone``: the one of that name, or the first that can."""
+        six = ":" in host
+        for listener in self.listeners:
+            if name is not None and listener.name != name:
+                continue
+            if listener.zone is zone and listener.transport is transport and (":" in listener.host) is six:
+                return listener
+        return None
+
+    def to(self, listener: Listener, peer: Source) -> Flow:
+        """The flow to an address: UDP, or a connection that is open or now asked for."""
+        if listener.transport is Transport.UDP:
+            return Flow(listener, peer)
+        key = (listener.id, peer)
+        flow = self._outbound.get(key)
+        if flow is None:
+            flow = self._outbound[key] = Flow(listener, peer, self.new_serial())
+            self._open[flow.serial] = flow
+            self._emit(Open(flow))
+        return flow
+
+    def of(self, target: Target) -> Flow | None:
+        """The flow that a token names; None where its connection, or its listener, is no more."""
+        listener = self._by_name.get(target.listener)
+        if listener is None:
+            return None
+        if target.serial:
+            return self._open.get(target.serial) if target.epoch == self.epoch else None
+        return self.to(listener, target.peer)
+
+    def is_ours(self, host: str, port: int | None) -> bool:
+        """Whether a URI's host and port are those of the edge; without a port, the host alone says so."""
+        return any(
+            host in (listener.host, listener.advertise_host)
+            and (port is None or port in (listener.port, listener.advertise_port))
+            for listener in self.listeners
+        )

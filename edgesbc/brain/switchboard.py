@@ -1,0 +1,143 @@
+"""What all parts of the brain share: the effects going out, transactions, flows, tokens and counters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Listener, Source
+from edgesbc.base.counts import Counts, Histogram
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+from edgesbc.base.timers import Deadlines
+from edgesbc.brain import topology
+from edgesbc.brain.effects import Effect, Record, Send
+from edgesbc.brain.flows import Flows
+from edgesbc.brain.tokens import Sealer
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.screen.standing import Standings
+from edgesbc.sip.message import Fields, Request
+from edgesbc.sip.transactions import COOKIE, ServerTransaction, Transactions
+
+if TYPE_CHECKING:
+    from edgesbc.brain.anchoring import Anchor
+    from edgesbc.brain.calls import Calls
+
+__all__ = ["Switchboard", "vias_of"]
+
+_SET_UP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Switchboard:
+    """One a brain. Holds no decision of its own."""
+
+    __slots__ = (
+        "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy", "flows", "outcomes",
+        "responses", "sealer", "set_up", "standings", "transactions",
+    )  # fmt: skip
+
+    anchor: Anchor
+    calls: Calls
+
+    def __init__(
+        self,
+        listeners: Iterable[Listener],
+        dispatcher: Dispatcher,
+        standings: Standings,
+        sealer: Sealer,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self.effects: list[Effect] = []
+        self.deadlines = Deadlines()
+        self.entropy = entropy
+        self.dispatcher = dispatcher
+        self.standings = standings
+        self.sealer = sealer
+        self.flows = Flows(listeners, entropy(6).hex(), self.emit)
+        self.transactions = Transactions(self.send, self.deadlines, limits.TRANSACTIONS)
+        self._tag_key = entropy(16)
+        self.counts = Counts()  # (listener, method) of requests taken in
+        self.responses = Counts()  # (zone, class) of answers sent
+        self.outcomes = Counts()  # (outcome,) of calls
+        self.set_up = Histogram(_SET_UP_BOUNDS)
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def send(self, flow: Flow, data: bytes) -> None:
+        self.effects.append(Send(flow, data))
+
+    def take(self) -> list[Effect]:
+        """The effects since the last time, in order."""
+        effects, self.effects = self.effects, []
+        return effects
+
+    def record(
+        self,
+        now: float,
+        reason: Reason,
+        flow: Flow | None = None,
+        call_id: str = "",
+        detail: str = "",
+        limit: float | None = None,
+        value: float | None = None,
+    ) -> None:
+        source, listener = (str(flow.peer), flow.listener.name) if flow is not None else ("", "")
+        self.effects.append(
+            Record(Decision(now, reason, source, listener, call_id, "brain", limit, value, detail=detail))
+        )
+
+    def new_branch(self) -> str:
+        """A branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
+        return COOKIE + self.entropy(12).hex()
+
+    def new_tag(self) -> str:
+        return self.entropy(8).hex()
+
+    def stateless_tag(self, request: Request) -> str:
+        """The To tag of an answer without state: the same for each retransmission (RFC 3261 section 8.2.7)."""
+        text = f"{request.via.branch}\n{request.call_id}\n{request.from_tag}".encode("utf-8", "surrogateescape")
+        return hashlib.blake2s(text, key=self._tag_key, digest_size=8).hexdigest()
+
+    def refuse(self, flow: Flow, request: Request, status: int, extra: Iterable[tuple[str, str]] = ()) -> None:
+        """Answer without keeping any state; an ACK is never answered."""
+        if request.method != "ACK":
+            data = topology.answer(request, vias_of(request, flow), status, self.stateless_tag(request), extra)
+            self.responses.add(flow.listener.zone, f"{status // 100}xx")
+            self.send(reply_flow(request, flow), data)
+
+    def respond(
+        self, server: ServerTransaction, status: int, now: float, extra: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """An answer of the edge's own in a transaction."""
+        request = server.request
+        data = topology.answer(request, vias_of(request, server.source), status, self.stateless_tag(request), extra)
+        self.deliver(server, status, data, now)
+
+    def deliver(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
+        self.responses.add(server.flow.listener.zone, f"{status // 100}xx")
+        self.transactions.respond(server, status, data, now)
+
+
+def vias_of(request: Request, flow: Flow) -> Fields:
+    """The request's Via fields, the topmost with the address the edge saw (RFC 3261 section 18.2.1, RFC 3581)."""
+    top = ("Via", str(request.via.received_from(flow.peer[0], flow.peer[1])))
+    vias = [pair for pair in request.fields if pair[0] == "Via"]
+    vias[0] = top
+    return vias
+
+
+def reply_flow(request: Request, flow: Flow) -> Flow:
+    """Where answers go (RFC 3261 section 18.2.2, RFC 3581 section 4).
+
+    Over UDP without ``rport`` the port is that of the Via; the address is always the one that the packet
+    came from, whatever Via says (``maddr`` included), so that no request steers answers to a third party.
+    """
+    if flow.serial or request.via.param("rport") is not None:
+        return flow
+    port = request.via.port or flow.listener.transport.default_port
+    if port == flow.peer[1]:
+        return flow
+    return Flow(flow.listener, Source(flow.peer[0], port))

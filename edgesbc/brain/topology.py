@@ -1,0 +1,140 @@
+"""What the other side is shown: messages built anew, with our Via and Contact in the place of everybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgesbc.base.address import Listener, Transport, Zone, host_port
+from edgesbc.sip.message import Fields, Request, Response, phrase, serialise
+from edgesbc.sip.parse import Salvage
+
+__all__ = [
+    "answer", "answer_malformed", "cancel", "contact", "forward_request", "forward_response", "refusal_ack", "via",
+]  # fmt: skip
+
+# These end at the edge: it has its own, or the message needs none.
+_OWN = frozenset({"Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Content-Length", "Path"})
+_REGISTER_OWN = _OWN - {"Contact"}
+# What tells a stranger which software runs inside, and where (DESIGN section 7).
+_TELLING = frozenset({"Server", "User-Agent", "Warning"})
+_VIA_NAME = {
+    Transport.UDP: "UDP", Transport.TCP: "TCP", Transport.TLS: "TLS", Transport.WS: "WS", Transport.WSS: "WSS",
+}  # fmt: skip
+
+
+def _passes(name: str, to: Zone, trusted: bool) -> bool:
+    """Whether a header field crosses the edge towards ``to``.
+
+    ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5); only a trusted peer may assert
+    an identity across its border.
+    """
+    if name[:2] in ("P-", "X-", "p-", "x-"):
+        return trusted and name == "P-Asserted-Identity"
+    return to is Zone.CORE or name not in _TELLING
+
+
+def via(listener: Listener, branch: str) -> str:
+    """Our own Via value (RFC 3261 section 18.1.1), with ``rport`` (RFC 3581)."""
+    where = host_port(listener.advertise_host, listener.advertise_port)
+    return f"SIP/2.0/{_VIA_NAME[listener.transport]} {where};branch={branch};rport"
+
+
+def contact(listener: Listener, token: str) -> str:
+    """A Contact value that leads back to the edge and holds a token (RFC 3261 section 20.10)."""
+    where = host_port(listener.advertise_host, listener.advertise_port)
+    if listener.transport is Transport.UDP:
+        return f"<sip:{token}@{where}>"
+    # RFC 7118 section 5.2: "ws" stands for both; TLS is said by the port and by the connection in use.
+    name = "ws" if listener.transport in (Transport.WS, Transport.WSS) else listener.transport.value
+    return f"<sip:{token}@{where};transport={name}>"
+
+
+def forward_request(
+    request: Request,
+    listener: Listener,
+    branch: str,
+    uri: str,
+    routes: Iterable[str] = (),
+    contact_value: str = "",
+    body: bytes | None = None,
+    extra: Iterable[tuple[str, str]] = (),
+    trusted: bool = False,
+) -> bytes:
+    """The request as it leaves through ``listener`` (RFC 3261 section 16.6).
+
+    ``body`` replaces the request's where it is not None; ``contact_value`` is the Contact there, if any.
+    """
+    hops = 70 if request.max_forwards is None else request.max_forwards - 1
+    fields: Fields = [("Via", via(listener, branch)), ("Max-Forwards", str(hops))]
+    fields += [("Route", route) for route in routes]
+    own = _REGISTER_OWN if request.method == "REGISTER" else _OWN
+    zone = listener.zone
+    fields += [pair for pair in request.fields if pair[0] not in own and _passes(pair[0], zone, trusted)]
+    if contact_value:
+        fields.append(("Contact", contact_value))
+    fields += extra
+    return serialise(f"{request.method} {uri} SIP/2.0", fields, request.body if body is None else body)
+
+
+def forward_response(
+    response: Response,
+    request: Request,
+    vias: Fields,
+    to: Zone,
+    contact_value: str = "",
+    body: bytes | None = None,
+    contacts: Iterable[str] = (),
+) -> bytes:
+    """The response as the sender of ``request`` gets it (RFC 3261 section 16.7).
+
+    ``vias`` are the Via fields of the request as it came, and its Record-Route fields go back too: they
+    are the proxies on the sender's own side.
+    """
+    fields: Fields = list(vias)
+    if request.cseq_method != "REGISTER":
+        fields += [pair for pair in request.fields if pair[0] == "Record-Route"]
+    fields += [pair for pair in response.fields if pair[0] not in _OWN and _passes(pair[0], to, False)]
+    if contact_value:
+        fields.append(("Contact", contact_value))
+    fields += [("Contact", value) for value in contacts]
+    reason = response.phrase
+    return serialise(f"SIP/2.0 {response.status} {reason}", fields, response.body if body is None else body)
+
+
+def answer(request: Request, vias: Fields, status: int, tag: str, extra: Iterable[tuple[str, str]] = ()) -> bytes:
+    """An answer of the edge's own (RFC 3261 section 8.2.6); ``tag`` goes into To unless it has one or status is 100."""
+    fields = list(vias)
+    for name, value in request.fields:
+        if name in ("From", "Call-ID", "CSeq") or (status == 100 and name == "Timestamp"):
+            fields.append((name, value))
+        elif name == "To":
+            fields.append((name, value if status == 100 or request.in_dialog else f"{value};tag={tag}"))
+    fields += extra
+    return serialise(f"SIP/2.0 {status} {phrase(status)}", fields, b"")
+
+
+def answer_malformed(salvage: Salvage, status: int) -> bytes:
+    """An answer to what could not be read, from what could."""
+    return serialise(f"SIP/2.0 {status} {phrase(status)}", salvage.fields, b"")
+
+
+def refusal_ack(uri: str, routes: Iterable[str], via_value: str, request: Request, response: Response) -> bytes:
+    """The ACK of a final answer other than 2xx (RFC 3261 section 17.1.1.3)."""
+    return _hop_by_hop("ACK", uri, routes, via_value, request, response.get("To") or "")
+
+
+def cancel(uri: str, routes: Iterable[str], via_value: str, request: Request) -> bytes:
+    """The CANCEL of a request that was forwarded (RFC 3261 section 9.1)."""
+    return _hop_by_hop("CANCEL", uri, routes, via_value, request, request.get("To") or "")
+
+
+def _hop_by_hop(method: str, uri: str, routes: Iterable[str], via_value: str, request: Request, to: str) -> bytes:
+    fields: Fields = [("Via", via_value), ("Max-Forwards", "70")]
+    fields += [("Route", route) for route in routes]
+    fields += [
+        ("From", request.get("From") or ""),
+        ("To", to),
+        ("Call-ID", request.call_id),
+        ("CSeq", f"{request.cseq} {method}"),
+    ]
+    return serialise(f"{method} {uri} SIP/2.0", fields, b"")
