@@ -1,0 +1,84 @@
+import random
+
+import pytest
+import trio
+
+from edgesbc.media import ng
+from edgesbc.media.plane import MediaPlane
+from edgesbc.sdp.session import parse_session
+
+RTP = b"\x80\x00" + bytes(170)
+LOOPBACK = {"public": "127.0.0.1", "core": "127.0.0.1"}
+
+
+def described(host, port):
+    return f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+
+
+def set_up(plane, a=("127.0.0.5", 4000), b=("127.0.0.6", 4000)):
+    """A call; the RTP ports for ``a`` and ``b``."""
+    ports = []
+    for command in (
+        ng.offer("c", "a", described(*a), ("public", "core")),
+        ng.answer("c", "a", "b", described(*b)),
+    ):
+        reply = plane.command(command)
+        assert reply["result"] == "ok", reply
+        ports.append(parse_session(reply["sdp"].encode()).media[0].port)
+    return ports[1], ports[0]
+
+
+async def test_relays_and_leaves_nothing(nursery):
+    plane = MediaPlane(LOOPBACK, (20500, 20599))
+    await nursery.start(plane.run)
+    a, b = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
+    with a, b, trio.fail_after(10):
+        await a.bind(("127.0.0.5", 0))
+        await b.bind(("127.0.0.6", 0))
+        for_a, for_b = set_up(plane, a.getsockname(), b.getsockname())
+        for n in range(20):
+            await a.sendto(RTP + bytes([n]), ("127.0.0.1", for_a))
+            assert await b.recv(2048) == RTP + bytes([n])
+            await b.sendto(RTP + bytes([n]), ("127.0.0.1", for_b))
+            assert await a.recv(2048) == RTP + bytes([n])
+    assert (plane.sessions, plane.ports_in_use, plane.packets) == (1, 4, 40)
+    assert plane.command(ng.delete("c"))["result"] == "ok"
+    assert (plane.sessions, plane.ports_in_use, plane.packets) == (0, 0, 40)
+    assert not plane.counts
+
+
+async def test_a_silent_call_is_reported_once(nursery, autojump_clock):
+    events = []
+    plane = MediaPlane(LOOPBACK, (20500, 20599), events.append, media_timeout=60.0)
+    await nursery.start(plane.run)
+    await trio.sleep(100.0)  # with no call there is nothing to wake up for
+    set_up(plane)
+    await trio.sleep(59.0)
+    assert events == []
+    await trio.sleep(300.0)
+    assert events == [{"event": "timeout", "call-id": "c", "tags": ["a", "b"]}]
+    assert plane.ports_in_use == 0
+
+
+async def test_ending_the_plane_closes_every_port():
+    plane = MediaPlane(LOOPBACK, (20500, 20599), random=random.Random(3).random)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(plane.run)
+        set_up(plane)
+        assert plane.ports_in_use == 4
+        nursery.cancel_scope.cancel()
+    assert (plane.sessions, plane.ports_in_use) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "ports"),
+    [
+        ({"public": "0.0.0.0"}, (20000, 20100)),
+        ({"public": "host"}, (20000, 20100)),
+        ({}, (20000, 20100)),
+        (LOOPBACK, (5, 4)),
+    ],
+)
+def test_addresses_and_ports_that_cannot_be_used(addresses, ports):
+    with pytest.raises(ValueError):
+        MediaPlane(addresses, ports)

@@ -1,0 +1,287 @@
+import random
+import socket
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.media import ng
+from edgesbc.media.call import NoPorts
+from edgesbc.media.latch import build_interfaces
+from edgesbc.media.relay import Relay
+from edgesbc.media.session import MediaTable
+from edgesbc.sdp.session import parse_session
+
+RTP = b"\x80\x00" + bytes(range(170))
+RTCP = b"\x80\xc9\x00\x01" + bytes(4)
+NEXT = b"\x80\x00" + bytes(170)
+
+
+class Peer:
+    """A media endpoint on a loopback address of its own."""
+
+    def __init__(self, host):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
+        self.sock.bind((host, 0))
+        self.sock.setblocking(False)
+        self.host, self.port = self.sock.getsockname()[:2]
+
+    def send(self, data, port, host="127.0.0.1"):
+        self.sock.sendto(data, (host, port))
+
+    def received(self):
+        """Everything that has arrived; loopback delivers before sendto() returns."""
+        found = []
+        while True:
+            try:
+                found.append(self.sock.recv(4096))
+            except BlockingIOError:
+                return found
+            except ConnectionRefusedError:
+                continue
+
+    def sdp(self, port=None, lines=""):
+        family = "IP6" if ":" in self.host else "IP4"
+        return (
+            f"v=0\r\no=- 1 1 IN {family} {self.host}\r\ns=-\r\nc=IN {family} {self.host}\r\nt=0 0\r\n"
+            f"m=audio {port or self.port} RTP/AVP 0\r\n{lines}"
+        )
+
+
+class Edge:
+    def __init__(self, address="127.0.0.1", ports=(20000, 20199)):
+        self.now = 0.0
+        interfaces = build_interfaces({"public": address, "core": address}, ports)
+        self.relay = Relay(interfaces, lambda: self.now, random.Random().random)
+        self.table = MediaTable(self.relay, interfaces)
+        self.peers = []
+
+    def peer(self, host):
+        self.peers.append(Peer(host))
+        return self.peers[-1]
+
+    def port(self, command):
+        """Carry the command out; the RTP port in the description that the other side gets."""
+        reply = self.table.command(command, self.now)
+        assert reply["result"] == "ok", reply
+        return parse_session(reply["sdp"].encode()).media[0].port
+
+    def call(self, a, b, call_id="c"):
+        """Set a call up; the ports that ``a`` and ``b`` send to."""
+        for_b = self.port(ng.offer(call_id, "a", a.sdp(), ("public", "core")))
+        return self.port(ng.answer(call_id, "a", "b", b.sdp())), for_b
+
+    def turn(self):
+        while self.relay.turn():
+            pass
+
+    def close(self):
+        self.table.close()
+        assert self.relay.ports_in_use == 0
+        self.relay.close()
+        for peer in self.peers:
+            peer.sock.close()
+
+
+@pytest.fixture
+def edge():
+    made = Edge()
+    yield made
+    made.close()
+
+
+def test_rtp_goes_both_ways_and_is_counted(edge):
+    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
+    for_a, for_b = edge.call(a, b)
+    assert for_a % 2 == for_b % 2 == 0
+    a.send(RTP, for_a)
+    edge.turn()
+    assert b.received() == [RTP]  # to where the description said, before b showed itself
+    b.send(NEXT, for_b)
+    a.send(NEXT, for_a)
+    edge.turn()
+    assert a.received() == [NEXT]
+    assert b.received() == [NEXT]
+    assert edge.relay.packets == 3
+    totals = edge.table.command(ng.query("c"), 0.0)["totals"]["RTP"]
+    assert totals == {"packets": 3, "bytes": 3 * 172, "errors": 0}
+    edge.table.command(ng.delete("c"), 0.0)
+    assert edge.relay.packets == 3
+    assert not edge.relay.drops
+
+
+def test_rtcp_goes_from_odd_port_to_odd_port(edge):
+    a, b, b_rtcp = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.6")
+    for_b = edge.port(ng.offer("c", "a", a.sdp(), ("public", "core")))
+    for_a = edge.port(ng.answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
+    a.send(RTCP, for_a + 1)
+    edge.turn()
+    assert b_rtcp.received() == [RTCP]
+    b_rtcp.send(RTCP, for_b + 1)
+    edge.turn()
+    assert a.received() == [RTCP]  # to where a's RTCP came from, not to its RTP port plus one
+
+
+def test_rtcp_on_the_rtp_port_passes(edge):
+    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
+    for_a, _ = edge.call(a, b)
+    a.send(RTP, for_a)
+    edge.turn()
+    a.send(RTCP, for_a)
+    edge.turn()
+    assert b.received() == [RTP, RTCP]
+
+
+def test_media_goes_back_to_where_it_came_from(edge):
+    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
+    translated = edge.peer("127.0.0.5")  # the same address, another port: a NAT in front of it
+    for_a, for_b = edge.call(a, b)
+    translated.send(RTP, for_a)
+    edge.turn()
+    b.send(RTP, for_b)
+    edge.turn()
+    assert translated.received() == [RTP]
+    assert a.received() == []
+
+
+def test_behind_a_nat_nothing_is_sent_before_the_peer_shows_itself(edge):
+    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
+    private = a.sdp().replace("127.0.0.5", "192.168.7.7")
+    for_b = edge.port(ng.offer("c", "a", private, ("public", "core"), received_from="127.0.0.5"))
+    for_a = edge.port(ng.answer("c", "a", "b", b.sdp()))
+    b.send(RTP, for_b)
+    edge.turn()
+    assert a.received() == []
+    assert edge.relay.drops == {("no-destination",): 1}
+    a.send(RTP, for_a)
+    edge.turn()
+    b.send(NEXT, for_b)
+    edge.turn()
+    assert a.received() == [NEXT]
+
+
+def test_a_reinvite_moves_a_locked_leg_and_keeps_its_port(edge):
+    a, b, moved = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.7")
+    for_a, for_b = edge.call(a, b)
+    a.send(RTP, for_a)
+    b.send(RTP, for_b)
+    edge.turn()
+    assert len(a.received()) == len(b.received()) == 1
+    a.send(NEXT, for_a)  # waits in the queue while signalling moves the leg
+    assert edge.port(ng.offer("c", "a", moved.sdp(), ("public", "core"), to_tag="b")) == for_b
+    assert edge.port(ng.answer("c", "a", "b", b.sdp())) == for_a
+    a.send(NEXT, for_a)
+    edge.turn()
+    assert b.received() == []
+    b.send(RTP, for_b)
+    moved.send(RTP, for_a)
+    edge.turn()
+    b.send(RTP, for_b)
+    edge.turn()
+    assert b.received() == [RTP]
+    assert moved.received() == [RTP, RTP]
+    assert a.received() == []
+
+
+def test_the_same_description_again_keeps_the_lock(edge):
+    a, b, late = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.5")
+    for_a, _ = edge.call(a, b)
+    a.send(RTP, for_a)
+    edge.turn()
+    assert edge.call(a, b) == (for_a, _)
+    late.send(NEXT, for_a)
+    edge.turn()
+    assert b.received() == [RTP]
+
+
+def test_a_peer_that_is_gone_harms_no_other_call(edge):
+    a, b, c, d = (edge.peer(f"127.0.0.{n}") for n in range(5, 9))
+    for_a, for_b = edge.call(a, b)
+    for_c, _ = edge.call(c, d, "other")
+    for peer, port in ((a, for_a), (b, for_b), (c, for_c)):
+        peer.send(RTP, port)
+    edge.turn()
+    b.sock.close()
+    for _ in range(4):
+        a.send(RTP, for_a)
+        edge.turn()
+        c.send(RTP, for_c)
+        edge.turn()
+    assert len(d.received()) == 5
+    assert edge.relay.drops[("refused",)] >= 1
+
+
+def test_a_large_packet_is_dropped_and_not_cut(edge):
+    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
+    for_a, _ = edge.call(a, b)
+    whole = RTP.ljust(limits.MEDIA_PACKET_BYTES, b"\0")
+    for data in (whole, whole + b"\0", whole):  # the second meets a locked leg as well as an unlocked one
+        a.send(data, for_a)
+    edge.turn()
+    a.send(whole + b"\0", for_a)
+    edge.turn()
+    assert b.received() == [whole, whole]
+    assert edge.relay.drops == {("invalid",): 2}
+
+
+def test_a_turn_is_bounded(edge):
+    pairs = [(edge.peer("127.0.0.5"), edge.peer("127.0.0.6")) for _ in range(4)]
+    ports = [edge.call(a, b, f"c{n}")[0] for n, (a, b) in enumerate(pairs)]
+    for (a, _), port in zip(pairs, ports, strict=True):
+        a.send(RTP, port)
+    edge.turn()
+    sent = 0
+    for _ in range(90):
+        for (a, _), port in zip(pairs, ports, strict=True):
+            a.send(RTP, port)
+            sent += 1
+    first = edge.relay.turn()
+    assert limits.MEDIA_TURN_PACKETS <= first < sent
+    edge.turn()
+    assert edge.relay.packets == sent + len(pairs)
+
+
+def test_ipv6_and_ipv4_peers_of_one_relay_each_have_their_family():
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback")
+    edge = Edge("::1")
+    a, b = edge.peer("::1"), edge.peer("::1")
+    for_a, for_b = edge.call(a, b)
+    a.send(RTP, for_a, "::1")
+    edge.turn()
+    b.send(NEXT, for_b, "::1")
+    edge.turn()
+    assert b.received() == [RTP]
+    assert a.received() == [NEXT]
+    edge.close()
+
+
+def test_closed_ports_rest_and_exhaustion_is_an_error():
+    edge = Edge(ports=(20400, 20403))
+    edge.port(ng.offer("c", "a", edge.peer("127.0.0.5").sdp(), ("public", "core")))
+    with pytest.raises(NoPorts):
+        edge.relay.open("public")
+    edge.table.command(ng.delete("c"), edge.now)
+    with pytest.raises(NoPorts):
+        edge.relay.open("public")
+    edge.now = limits.MEDIA_PORT_REST_SECONDS
+    pair = edge.relay.open("public")
+    pair.close()
+    pair.close()
+    assert edge.relay.ports_in_use == 0
+    edge.close()
+
+
+@pytest.mark.parametrize("held", [20420, 20421])
+def test_a_port_that_another_program_holds_is_passed_over(held):
+    edge = Edge(ports=(20420, 20423))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", held))
+        assert edge.relay.open("public").port == 20422
+        with pytest.raises(NoPorts):
+            edge.relay.open("public")
+    assert edge.relay.ports_in_use == 2
+    edge.relay.close()

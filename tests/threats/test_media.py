@@ -1,0 +1,255 @@
+"""THREATS 2, 3, 6 and 9 against the media plane, with real sockets: each 127.0.0.x is a source of its own."""
+
+import random
+import socket
+
+import pytest
+
+from edgesbc.media import ng
+from edgesbc.media.latch import build_interfaces
+from edgesbc.media.relay import Relay
+from edgesbc.media.session import MediaTable
+from edgesbc.sdp.session import parse_session
+
+RTP = b"\x80\x00" + bytes(170)
+FORGED = b"\x80\x00" + b"\xee" * 170
+FORGED_RTCP = b"\x80\xc9\x00\x01" + b"\xee" * 4
+ATTACKS = 1_000
+
+
+def described(host, port, lines=""):
+    return f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n{lines}"
+
+
+class Peer:
+    def __init__(self, host):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((host, 0))
+        self.sock.setblocking(False)
+        self.host, self.port = self.sock.getsockname()
+
+    def send(self, data, port):
+        self.sock.sendto(data, ("127.0.0.1", port))
+
+    def received(self):
+        found = []
+        while True:
+            try:
+                found.append(self.sock.recv(4096))
+            except BlockingIOError:
+                return found
+
+
+class Victims:
+    """A relay with one call between ``a`` (public) and ``b`` (core), and an attacker elsewhere."""
+
+    def __init__(self):
+        interfaces = build_interfaces({"public": "127.0.0.1", "core": "127.0.0.1"}, (21000, 21199))
+        self.relay = Relay(interfaces, lambda: 0.0, random.Random().random)
+        self.table = MediaTable(self.relay, interfaces)
+        self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
+        self.for_b = self.port(ng.offer("c", "a", described(self.a.host, self.a.port), ("public", "core")))
+        self.for_a = self.port(ng.answer("c", "a", "b", described(self.b.host, self.b.port)))
+
+    def port(self, command):
+        reply = self.table.command(command, 0.0)
+        assert reply["result"] == "ok", reply
+        return parse_session(reply["sdp"].encode()).media[0].port
+
+    def turn(self):
+        while self.relay.turn():
+            pass
+
+    def attack(self):
+        """Valid packets to all four ports, in bursts that fit the sockets' queues."""
+        for _ in range(ATTACKS // 40):
+            for port in (self.for_a, self.for_a + 1, self.for_b, self.for_b + 1):
+                for _ in range(10):
+                    self.attacker.send(FORGED_RTCP if port % 2 else FORGED, port)
+            self.turn()
+
+    def talk(self):
+        """One packet each way; what each side got."""
+        self.a.send(RTP, self.for_a)
+        self.b.send(RTP, self.for_b)
+        self.turn()
+        return self.a.received(), self.b.received()
+
+    def close(self):
+        self.table.close()
+        self.relay.close()
+        for peer in (self.a, self.b, self.attacker):
+            peer.sock.close()
+
+
+@pytest.fixture
+def victims():
+    made = Victims()
+    yield made
+    made.close()
+
+
+def test_2_rtp_bleed(victims):
+    """An attacker who sends first, in between and after gets no packet of the call."""
+    victims.attack()
+    for _ in range(10):
+        victims.talk()
+        victims.attack()
+    assert victims.attacker.received() == []
+    assert victims.talk() == ([RTP], [RTP])
+
+
+def test_3_rtp_injection_before_the_lock(victims):
+    victims.attack()
+    assert victims.relay.drops[("source",)] == ATTACKS
+    assert victims.a.received() == victims.b.received() == []
+    assert victims.talk() == ([RTP], [RTP])
+
+
+def test_3_rtp_injection_after_the_lock(victims):
+    victims.talk()
+    victims.talk()
+    victims.attack()
+    assert victims.a.received() == victims.b.received() == []
+    assert victims.talk() == ([RTP], [RTP])
+
+
+def test_3_rtp_injection_queued_around_the_lock(victims):
+    """What reached the socket before connect() is still in its queue after it."""
+    for _ in range(20):
+        victims.attacker.send(FORGED, victims.for_a)
+    victims.a.send(RTP, victims.for_a)
+    for _ in range(100):
+        victims.attacker.send(FORGED, victims.for_a)
+    victims.turn()
+    assert victims.b.received() == [RTP]
+    assert victims.relay.drops[("source",)] == 120
+
+
+def test_3_rtp_injection_after_a_reinvite_unlocked(victims):
+    victims.talk()
+    moved = Peer("127.0.0.7")
+    victims.port(ng.offer("c", "a", described(moved.host, moved.port), ("public", "core"), to_tag="b"))
+    victims.port(ng.answer("c", "a", "b", described(victims.b.host, victims.b.port)))
+    victims.b.received()
+    victims.attack()
+    victims.a.send(FORGED, victims.for_a)
+    victims.turn()
+    assert victims.b.received() == []
+    assert victims.attacker.received() == []
+    moved.sock.close()
+
+
+BROKEN = {
+    "empty": b"",
+    "one byte": b"\x80",
+    "short RTP": RTP[:11],
+    "version 0": b"\x00" + RTP[1:],
+    "version 3": b"\xc0" + RTP[1:],
+    "short RTCP": b"\x80\xc9\x00\x01\x00\x00\x00",
+    "RTCP longer than its datagram": b"\x80\xc9\xff\xff" + bytes(4),
+    "STUN": b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12),
+    "DTLS ClientHello": b"\x16\xfe\xfd" + bytes(60),
+    "ZRTP": b"\x10\x00" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN.keys())
+def test_6_broken_packets_are_dropped_and_lock_nothing(victims, data):
+    elsewhere = Peer(victims.a.host)  # the right address, so only the packet itself is wrong
+    for offset in (0, 1):
+        elsewhere.send(data, victims.for_a + offset)
+    victims.turn()
+    assert victims.relay.drops == {("invalid",): 2}
+    assert victims.talk() == ([RTP], [RTP])
+    for offset in (0, 1):  # and again when the leg is locked
+        victims.a.send(data, victims.for_a + offset)
+    victims.turn()
+    assert victims.talk() == ([RTP], [RTP])
+    assert victims.b.received() == elsewhere.received() == []
+    assert victims.relay.drops == {("invalid",): 4}
+    elsewhere.sock.close()
+
+
+def test_6_rtp_is_not_relayed_as_rtcp(victims):
+    victims.a.send(RTP, victims.for_a + 1)
+    victims.turn()
+    assert victims.relay.drops == {("invalid",): 1}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.0.0.66", "::ffff:127.0.0.1", "::1", "10.0.0.1", "10.0.0.11", "0.0.0.1", "255.255.255.255",
+        "224.0.0.1", "localhost", "127.1", "0x7f000001",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["c=", "a=rtcp", "answer"])
+def test_9_no_relay_into_the_inside(host, where):
+    """Refused before a port is opened, so nothing can be sent."""
+    interfaces = build_interfaces({"public": "203.0.113.10", "core": "10.0.0.1"}, (21000, 21199), denied=["10.0.0.0/8"])
+    family = "IP6" if ":" in host else "IP4"
+    bad = described(host, 5060).replace(f"c=IN IP4 {host}", f"c=IN {family} {host}")
+    if where == "a=rtcp":
+        bad = described("198.51.100.7", 4000, f"a=rtcp:5060 IN {family} {host}\r\n")
+    with_ports = Refusing()
+    table = MediaTable(with_ports, interfaces)
+    if where == "answer":
+        table = with_ports.anchored(interfaces)
+        reply = table.command(ng.answer("c", "b", "a", bad), 0.0)
+    else:
+        reply = table.command(ng.offer("c", "a", bad, ("public", "core")), 0.0)
+    assert reply["result"] == "error"
+    assert reply["status-hint"] == 488
+    assert with_ports.aims == []
+
+
+class Refusing:
+    """A source of ports that keeps every aim that it is given towards the public side."""
+
+    def __init__(self):
+        self.aims = []
+
+    def anchored(self, interfaces):
+        """A table with a call that the core side offered."""
+        table = MediaTable(self, interfaces)
+        offer = ng.offer("c", "b", described("10.0.0.11", 4000), ("core", "public"), to_tag="a")
+        assert table.command(offer, 0.0)["result"] == "ok"
+        return table
+
+    def open(self, interface):
+        return AimedPair(self.aims if interface == "public" else [])
+
+
+class AimedPair:
+    port = 30000
+
+    def __init__(self, aims):
+        self.aims = aims
+
+    def set_aim(self, rtp, rtcp):
+        self.aims.append((rtp, rtcp))
+
+    def join(self, other):
+        pass
+
+
+def test_9_the_unspecified_address_is_hold_and_never_a_target(victims):
+    service = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    service.bind(("0.0.0.0", 0))
+    service.setblocking(False)
+    port = service.getsockname()[1]
+    victims.port(ng.offer("c", "a", described("0.0.0.0", port), ("public", "core"), to_tag="b"))
+    victims.talk()
+    victims.talk()
+    with service, pytest.raises(BlockingIOError):
+        service.recv(100)
+    assert victims.a.received() == []
+
+
+def test_9_the_relay_is_not_turned_on_itself(victims):
+    before = victims.relay.ports_in_use
+    looped = described("127.0.0.1", victims.for_a)
+    reply = victims.table.command(ng.offer("d", "a", looped, ("public", "core")), 0.0)
+    assert reply["status-hint"] == 488
+    assert victims.relay.ports_in_use == before
