@@ -27,7 +27,7 @@ JUMP_NOT_LESS = 0x35  # BPF_JMP | BPF_JGE | BPF_K
 SHIFT_RIGHT = 0x74  # BPF_ALU | BPF_RSH | BPF_K
 RETURN = 0x06  # BPF_RET | BPF_K
 
-LEAF = 8
+LEAF = 16
 """Keys that are compared one after the other: cheaper than going on to halve."""
 FARTHEST = 255
 """Longest conditional jump: its offset is one byte."""

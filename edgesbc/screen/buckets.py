@@ -20,10 +20,11 @@ class TokenBucket:
     asked lately is in the newer. To be forgotten is to have a full bucket.
     """
 
-    __slots__ = ("_interval", "_keys", "_new", "_old", "_tolerance", "name")
+    __slots__ = ("_interval", "_keys", "_new", "_old", "_tolerance", "name", "rate")
 
     def __init__(self, name: str, rate: float, burst: int, keys: int) -> None:
         self.name = name
+        self.rate = rate
         self._interval = max(1, round(SECOND / rate))
         self._tolerance = (burst - 1) * self._interval
         self._keys = keys

@@ -20,10 +20,23 @@ _Key = tuple[bool, str, int]
 class Ban:
     """A penalty on one flow, or on one address of a transport class (datagrams or streams).
 
-    Times are seconds on the plane's clock; ``hits`` counts what was dropped under it in user space.
+    Times are seconds on the plane's clock; ``hits`` counts what was dropped under it in user
+    space, ``last`` is when.
     """
 
-    __slots__ = ("address_wide", "hits", "marked", "proven", "reason", "since", "source", "stream", "ttl", "until")
+    __slots__ = (
+        "address_wide",
+        "hits",
+        "last",
+        "marked",
+        "proven",
+        "reason",
+        "since",
+        "source",
+        "stream",
+        "ttl",
+        "until",
+    )
 
     def __init__(
         self, stream: bool, source: Source, address_wide: bool, proven: bool, reason: Reason, now: float, ttl: float
@@ -37,6 +50,7 @@ class Ban:
         self.ttl = ttl
         self.until = now + ttl
         self.hits = 0
+        self.last = now
         self.marked = 0
 
     @property
@@ -52,15 +66,17 @@ class Penalties:
     unproven, a registered flow and a trunk are never banned, for what accuses them may be forged or a
     mistake: they are held to their threshold, message by message.
 
-    ``rate`` is what a source may send under a ban (messages a second) without the ban being renewed.
+    A ban that runs out is renewed while the source goes on: over all of the ban it sent more than
+    ``density`` messages in ``window`` seconds on average, and it has not paused for a window now.
     """
 
-    __slots__ = ("_bans", "_narrow", "_rate", "_standings", "_waiting", "capacity")
+    __slots__ = ("_bans", "_narrow", "_rate", "_standings", "_waiting", "_window", "capacity")
 
-    def __init__(self, standings: Standings, capacity: int, rate: float) -> None:
+    def __init__(self, standings: Standings, capacity: int, density: int, window: float) -> None:
         self.capacity = capacity
         self._standings = standings
-        self._rate = rate
+        self._rate = density / window
+        self._window = window
         self._bans: dict[_Key, Ban] = {}
         self._narrow: dict[_Key, None] = {}
         self._waiting: list[tuple[Listener, Source, float]] = []
@@ -88,11 +104,11 @@ class Penalties:
         if now >= ban.until and not self._renew(ban, flow, now):
             return False
         ban.hits += 1
+        ban.last = now
         return True
 
     def _renew(self, ban: Ban, flow: Flow, now: float) -> bool:
-        """A ban that ran out goes on where the source went on, on average, over the whole of it."""
-        if ban.hits - ban.marked <= self._rate * ban.ttl or now >= ban.until + ban.ttl:
+        if ban.hits - ban.marked <= self._rate * ban.ttl or now - ban.last > self._window:
             self._remove(ban.key)
             return False
         ban.marked = ban.hits

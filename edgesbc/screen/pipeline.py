@@ -51,7 +51,8 @@ class Pipeline:
         self.penalties = Penalties(
             standings,
             capacity=int(settings.max_ban_share * pike.tracker_entries),
-            rate=pike.reqs_density_per_unit / pike.sampling_time_unit,
+            density=pike.reqs_density_per_unit,
+            window=pike.sampling_time_unit,
         )
         self.counts = Counts()
         self.shadow_counts = Counts()

@@ -97,6 +97,8 @@ def test_penalties_are_bounded(server: socket.socket) -> None:
     assert len(penalties) == limits.PENALTIES_WAITING
     penalties.apply(1.0)
     assert 0 < penalties.covered < limits.PENALTIES_WAITING
+    penalties.add(Source("10.0.0.0", 0), 60.0, now=1.0)
+    assert penalties.due == pytest.approx(1.0 + 17 * limits.FILTER_SECONDS)
 
 
 def test_a_refusal_is_said_and_leaves_the_socket_alone(server: socket.socket) -> None:

@@ -89,24 +89,22 @@ class RateLimit:
             if key is None:
                 continue
             if wait := bucket.wait(key, at):
-                return self._refuse(subject, request, bucket, wait, settings.rate)
+                return self._refuse(subject, request, bucket, wait)
             charged.append((bucket, key))
         for bucket, key in charged:
             bucket.take(key, at)
         return PASS
 
     @staticmethod
-    def _refuse(
-        subject: Subject, request: Request, bucket: TokenBucket, wait: int, rate: float | None = None
-    ) -> Verdict:
+    def _refuse(subject: Subject, request: Request, bucket: TokenBucket, wait: int) -> Verdict:
         """503 with a Retry-After that differs from call to call, so that the refused do not return at once
         (RFC 3261 section 21.5.4); to what may be a forged source, nothing."""
         if subject.standing is Standing.UNPROVEN:
-            return Drop(Reason.RATELIMIT, limit=rate, detail=bucket.name)
+            return Drop(Reason.RATELIMIT, limit=bucket.rate, detail=bucket.name)
         least = -(-wait // SECOND)
         spread = crc32(request.call_id.encode("utf-8", "surrogateescape")) % (2 * least + 3)
         retry_after = min(least + spread, limits.RETRY_AFTER_SECONDS)
-        return Reject(503, Reason.RATELIMIT, retry_after=retry_after, limit=rate, detail=bucket.name)
+        return Reject(503, Reason.RATELIMIT, retry_after=retry_after, limit=bucket.rate, detail=bucket.name)
 
 
 def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:

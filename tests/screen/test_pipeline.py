@@ -1,0 +1,216 @@
+"""The pipeline as a whole: order, bans, shadow mode, broken stages, and what is recorded."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from edgesbc.base.address import Source
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.settings import ScreenSettings
+from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
+from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.pike import PikeSettings
+from edgesbc.screen.standing import Standing, Standings, Trunk
+
+
+class Bench:
+    """A pipeline with what it recorded and what it said was broken."""
+
+    def __init__(self, settings: ScreenSettings | None = None, trunks=(), extra=()) -> None:
+        self.decisions: list[Decision] = []
+        self.failures: list[tuple[str, Exception]] = []
+        self.pipeline = Pipeline(
+            settings or ScreenSettings(),
+            Standings(trunks),
+            self.decisions.append,
+            lambda stage, error: self.failures.append((stage, error)),
+            extra,
+        )
+
+    def reasons(self) -> list[Reason]:
+        return [decision.reason for decision in self.decisions]
+
+
+class Broken:
+    name = "broken"
+    phases = frozenset(Phase)
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        if subject.request is not None and subject.request.method == "BYE":
+            raise KeyError("bye")
+        raise ZeroDivisionError("always")
+
+
+def test_a_call_passes_every_phase_and_leaves_no_trace(flow, request_of) -> None:
+    bench = Bench()
+    pipeline, tls = bench.pipeline, flow("tls")
+    assert pipeline.accept(tls.listener, tls.peer, 1.0) is PASS
+    assert pipeline.packet(tls, 500, 1.0) is PASS
+    assert pipeline.request(tls, request_of(), 1.0) is PASS
+    assert pipeline.call(tls, request_of(), 1.0) is PASS
+    assert bench.decisions == []
+    assert pipeline.counts == {}
+
+
+def test_a_flood_is_banned_and_then_costs_a_counter(flow) -> None:
+    bench = Bench()
+    verdicts = [bench.pipeline.packet(flow(port=n + 1), 400, 10.0) for n in range(10_000)]
+    assert all(verdict is PASS for verdict in verdicts[:30])
+    assert all(isinstance(verdict, Drop) for verdict in verdicts[30:])
+    assert bench.reasons() == [Reason.PIKE, Reason.BAN]
+    pike, ban = bench.decisions
+    assert (pike.limit, pike.value, pike.source, pike.listener, pike.stage) == (
+        30,
+        31,
+        "192.0.2.1:31",
+        "carriers",
+        "pike",
+    )
+    assert (ban.limit, ban.detail) == (60.0, "address: pike")
+    assert bench.pipeline.counts == {("pike", "pike"): 1, ("pike", "ban"): 1, ("penalties", "banned"): 9969}
+    [(listener, source, ttl)] = bench.pipeline.take_penalties()
+    assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 0), 60.0)
+    assert bench.pipeline.packet(flow(), 400, 71.0) is PASS
+
+
+def test_a_trunk_whose_address_is_forged_from_other_ports_is_served(flow, request_of) -> None:
+    bench = Bench(trunks=(Trunk("carrier", ("192.0.2.1:5060",)),))
+    for n in range(5000):
+        now = 10.0 + n * 0.001
+        bench.pipeline.packet(flow(port=10_000 + n), 400, now)
+        assert bench.pipeline.packet(flow(port=5060), 400, now) is PASS
+        if n % 100 == 0:
+            assert bench.pipeline.request(flow(port=5060), request_of(), now) is PASS
+            assert bench.pipeline.call(flow(port=5060), request_of(), now) is PASS
+    assert len(bench.pipeline.penalties) == 1
+    assert bench.pipeline.take_penalties() == []
+
+
+def test_phones_behind_one_address_do_not_add_up_once_they_are_proven(flow) -> None:
+    bench = Bench()
+    for port in range(1, 201):
+        bench.pipeline.standings.prove(flow(port=port), Standing.REACHABLE, 9.0)
+        for _ in range(4):
+            assert bench.pipeline.packet(flow(port=port), 400, 10.0) is PASS
+            assert bench.pipeline.packet(flow("tls", port=port, serial=port), 400, 10.0) is PASS
+    assert bench.decisions == []
+
+
+def test_a_registered_flow_is_held_to_its_threshold_and_never_banned(flow) -> None:
+    bench = Bench()
+    bench.pipeline.standings.prove(flow(), Standing.REGISTERED, 0.0, ttl=3600.0)
+    passed = sum(bench.pipeline.packet(flow(), 400, 10.0 + n * 0.01) is PASS for n in range(1000))
+    assert passed == 150  # 30 in each 2 s of the 10 s
+    assert len(bench.pipeline.penalties) == 0
+    assert set(bench.reasons()) == {Reason.PIKE}
+    assert len(bench.decisions) <= 5
+
+
+def test_a_stream_that_floods_is_banned_and_its_neighbours_are_not(flow) -> None:
+    bench = Bench()
+    for _ in range(31):
+        last = bench.pipeline.packet(flow("tls"), 400, 10.0)
+    assert isinstance(last, Drop)
+    assert bench.pipeline.packet(flow("tls", port=7, serial=2), 400, 11.0) is PASS
+    assert isinstance(bench.pipeline.accept(flow("tls").listener, Source("192.0.2.1", 5060), 11.0), Drop)
+    assert bench.pipeline.accept(flow("tls").listener, Source("192.0.2.1", 8), 11.0) is PASS
+    assert isinstance(bench.pipeline.packet(flow("tls"), 400, 129.0), Drop)
+    assert bench.pipeline.packet(flow("tls"), 400, 130.0) is PASS
+
+
+def test_ban_share_bounds_bans_and_the_rest_is_still_refused(flow) -> None:
+    pike = PikeSettings(reqs_density_per_unit=2, tracker_entries=16)
+    bench = Bench(ScreenSettings(pike=pike, max_ban_share=0.25))
+    for n in range(10):
+        verdicts = [bench.pipeline.packet(flow(host=f"192.0.2.{n}"), 400, 10.0) for _ in range(4)]
+        assert [verdict is PASS for verdict in verdicts] == [True, True, False, False]
+    assert len(bench.pipeline.penalties) == 4
+
+
+def test_the_private_side_is_not_screened_by_packet(flow) -> None:
+    bench = Bench(ScreenSettings(acl=AclSettings(deny=("0.0.0.0/0",))))
+    core = flow("core")
+    assert all(bench.pipeline.packet(core, 400, 1.0) is PASS for _ in range(1000))
+    assert bench.pipeline.accept(core.listener, core.peer, 1.0) is PASS
+
+
+def test_order_is_that_of_the_settings(flow, request_of) -> None:
+    message = request_of("MESSAGE", "User-Agent: friendly-scanner")
+    scanner_first = Bench(ScreenSettings(stages=("scanner", "method"))).pipeline
+    assert isinstance(scanner_first.request(flow(), message, 1.0), Drop)
+    method_first = Bench(ScreenSettings(stages=("method", "scanner"))).pipeline
+    assert isinstance(method_first.request(flow(), message, 1.0), Reject)
+    assert Bench(ScreenSettings(stages=())).pipeline.request(flow(), message, 1.0) is PASS
+
+
+@pytest.mark.parametrize("settings", [ScreenSettings(mode="shadow"), ScreenSettings(shadow=("pike", "method"))])
+def test_shadow_records_what_it_would_have_done_and_passes(flow, request_of, settings: ScreenSettings) -> None:
+    bench = Bench(settings)
+    assert all(bench.pipeline.packet(flow(), 400, 10.0) is PASS for _ in range(100))
+    assert bench.pipeline.request(flow(), request_of("MESSAGE"), 10.0) is PASS
+    assert bench.reasons() == [Reason.PIKE, Reason.METHOD]
+    assert all(decision.shadow for decision in bench.decisions)
+    assert bench.decisions[1].call_id == "call-1"
+    assert len(bench.pipeline.penalties) == 0
+    assert bench.pipeline.counts == {}
+    assert bench.pipeline.shadow_counts == {("pike", "pike"): 70, ("method", "method"): 1}
+
+
+def test_a_shadowed_stage_leaves_the_others_in_force(flow, request_of) -> None:
+    bench = Bench(ScreenSettings(shadow=("scanner",)))
+    verdict = bench.pipeline.request(flow(), request_of("MESSAGE", "User-Agent: sipcli"), 1.0)
+    assert isinstance(verdict, Reject)
+    assert [(d.reason, d.shadow) for d in bench.decisions] == [(Reason.SCANNER, True), (Reason.METHOD, False)]
+
+
+def test_a_broken_stage_costs_the_message_and_is_told_once_a_kind(flow, request_of) -> None:
+    bench = Bench(extra=(Broken(),))
+    for _ in range(3):
+        verdict = bench.pipeline.request(flow(), request_of("INVITE"), 1.0)
+        assert isinstance(verdict, Reject)
+        assert (verdict.status, verdict.reason) == (500, Reason.INTERNAL)
+        assert isinstance(bench.pipeline.request(flow(), request_of("BYE"), 1.0), Reject)
+        assert isinstance(bench.pipeline.packet(flow(), 400, 1.0), Reject)
+    assert [(stage, type(error)) for stage, error in bench.failures] == [
+        ("broken", ZeroDivisionError),
+        ("broken", KeyError),
+    ]
+    assert bench.pipeline.counts == {("broken", "internal"): 9}
+
+
+def test_a_broken_stage_in_shadow_harms_nothing(flow) -> None:
+    bench = Bench(ScreenSettings(mode="shadow"), extra=(Broken(),))
+    assert bench.pipeline.packet(flow(), 400, 1.0) is PASS
+    assert len(bench.failures) == 1
+
+
+def test_an_ack_is_dropped_where_others_are_rejected(flow, request_of) -> None:
+    bench = Bench(ScreenSettings(method=MethodSettings(public=("INVITE",))))
+    assert isinstance(bench.pipeline.request(flow(), request_of("BYE"), 1.0), Reject)
+    verdict = bench.pipeline.request(flow(), request_of("ACK"), 1.0)
+    assert isinstance(verdict, Drop)
+    assert verdict.reason is Reason.METHOD
+
+
+def test_rotating_sources_leave_memory_flat_and_few_decisions(flow) -> None:
+    settings = attrs.evolve(ScreenSettings(), pike=PikeSettings(tracker_entries=64))
+    bench = Bench(settings)
+    for n in range(20_000):
+        bench.pipeline.packet(flow(host=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"), 400, 10.0 + n * 1e-4)
+    assert len(bench.pipeline.penalties) <= 32
+    [stage] = [s for s in bench.pipeline._by_phase[Phase.PACKET] if s.name == "pike"]
+    assert len(stage._strangers) == 64
+
+
+def test_a_newcomer_to_a_full_table_is_refused_but_not_banned_for_what_others_did(flow) -> None:
+    bench = Bench(ScreenSettings(pike=PikeSettings(reqs_density_per_unit=2, tracker_entries=16), max_ban_share=1.0))
+    for n in range(16):
+        for _ in range(2):
+            bench.pipeline.packet(flow(host=f"192.0.2.{n}"), 400, 10.0)
+    assert isinstance(bench.pipeline.packet(flow(host="198.51.100.1"), 400, 10.5), Drop)
+    assert bench.reasons() == [Reason.PIKE]
+    assert len(bench.pipeline.penalties) == 0

@@ -1,0 +1,141 @@
+"""What proves what, for how long, and who can push whom out."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.screen.standing import Standing, Standings, Trunk
+
+CARRIER = Trunk(
+    "carrier", addresses=("198.51.100.0/28", "203.0.113.77:5060", "2001:db8:7::/48"), tls_names=("sip.carrier.example",)
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("198.51.100.15", 1024, "carrier"),
+        ("198.51.100.16", 1024, None),
+        ("203.0.113.77", 5060, "carrier"),
+        ("203.0.113.77", 5061, None),
+        ("2001:db8:7:1::9", 5060, "carrier"),
+        ("2001:db8:8::9", 5060, None),
+    ],
+)
+def test_trunks_by_address(flow, host: str, port: int, expected: str | None) -> None:
+    standings = Standings((CARRIER,))
+    for _ in range(2):  # the second answer comes from memory
+        assert standings.trunk(flow("udp", host, port)) == expected
+    assert standings.of(flow("udp", host, port), 1.0) is (Standing.TRUNK if expected else Standing.UNPROVEN)
+
+
+def test_the_longest_prefix_wins(flow) -> None:
+    standings = Standings(
+        (Trunk("wide", ("10.0.0.0/8",)), Trunk("narrow", ("10.1.0.0/16",)), Trunk("one", ("10.1.2.3",)))
+    )
+    assert standings.trunk(flow("udp", "10.9.0.1")) == "wide"
+    assert standings.trunk(flow("udp", "10.1.0.1")) == "narrow"
+    assert standings.trunk(flow("udp", "10.1.2.3")) == "one"
+
+
+def test_trunk_by_name_of_the_certificate(flow) -> None:
+    standings = Standings((CARRIER,))
+    assert standings.trunk(flow("tls", names=("x.example", "SIP.Carrier.example"))) == "carrier"
+    assert standings.trunk(flow("tls", names=("carrier.example",))) is None
+
+
+def test_the_private_side_is_trusted_and_is_no_trunk(flow) -> None:
+    standings = Standings((Trunk("all", ("0.0.0.0/0",)),))
+    assert standings.of(flow("core"), 1.0) is Standing.TRUNK
+    assert standings.trunk(flow("core")) is None
+    assert not standings.prove(flow("core"), Standing.REGISTERED, 1.0)
+
+
+def test_streams_are_reachable_and_datagrams_must_prove_it(flow) -> None:
+    standings = Standings()
+    assert standings.of(flow("tls"), 1.0) is Standing.REACHABLE
+    assert standings.of(flow("udp"), 1.0) is Standing.UNPROVEN
+    assert standings.prove(flow("udp"), Standing.REACHABLE, 1.0, ttl=10.0)
+    assert standings.of(flow("udp"), 10.9) is Standing.REACHABLE
+    assert standings.of(flow("udp"), 11.0) is Standing.UNPROVEN
+    assert standings.of(flow("udp", port=5061), 2.0) is Standing.UNPROVEN
+
+
+@pytest.mark.parametrize("listener", ["udp", "tls"])
+def test_registered_until_it_runs_out_or_is_withdrawn(flow, listener: str) -> None:
+    standings = Standings()
+    before = standings.of(flow(listener), 1.0)
+    standings.prove(flow(listener), Standing.REGISTERED, 1.0, ttl=60.0)
+    assert standings.of(flow(listener), 60.9) is Standing.REGISTERED
+    assert standings.of(flow(listener), 61.0) is before
+    standings.prove(flow(listener), Standing.REGISTERED, 61.0, ttl=60.0)
+    standings.withdraw(flow(listener))
+    assert standings.of(flow(listener), 62.0) is before
+
+
+def test_nothing_proves_a_trunk(flow) -> None:
+    with pytest.raises(ValueError, match="the policy lists"):
+        Standings().prove(flow(), Standing.TRUNK, 1.0)
+
+
+def test_reachable_flows_are_bounded_and_push_out_no_registered_one(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REACHABLE_FLOWS", 50)
+    standings = Standings()
+    standings.prove(flow(host="192.0.2.9"), Standing.REGISTERED, 1.0, ttl=3600.0)
+    for port in range(1, 200):
+        assert standings.prove(flow(port=port), Standing.REACHABLE, 1.0)
+    proven = [port for port in range(1, 200) if standings.of(flow(port=port), 2.0) is Standing.REACHABLE]
+    assert proven == list(range(150, 200))
+    assert standings.of(flow(host="192.0.2.9"), 2.0) is Standing.REGISTERED
+
+
+def test_registered_flows_are_bounded_and_newcomers_wait(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REGISTERED_FLOWS", 2)
+    standings = Standings()
+    first, second, third = (flow("tls", serial=n) for n in (1, 2, 3))
+    assert standings.prove(first, Standing.REGISTERED, 1.0, ttl=10.0)
+    assert standings.prove(second, Standing.REGISTERED, 1.0, ttl=99.0)
+    assert not standings.prove(third, Standing.REGISTERED, 2.0, ttl=10.0)
+    assert standings.prove(first, Standing.REGISTERED, 3.0, ttl=10.0)
+    assert standings.of(third, 4.0) is Standing.REACHABLE
+    standings.withdraw(first)
+    assert standings.prove(third, Standing.REGISTERED, 4.0, ttl=10.0)
+
+
+def test_remembered_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REMEMBERED_ADDRESSES", 10)
+    standings = Standings((CARRIER,))
+    for n in range(100):
+        assert standings.trunk(flow(host=f"192.0.2.{n}")) is None
+    assert len(standings._by_host) <= 10
+
+
+def test_known_at(flow) -> None:
+    standings = Standings((CARRIER,))
+    assert standings.known_at("203.0.113.77")
+    assert not standings.known_at("192.0.2.1")
+    standings.prove(flow(), Standing.REACHABLE, 1.0)
+    standings.prove(flow(), Standing.REACHABLE, 2.0)
+    standings.prove(flow(), Standing.REGISTERED, 2.0)
+    assert standings.known_at("192.0.2.1")
+    standings.withdraw(flow())
+    standings.withdraw(flow())
+    assert not standings.known_at("192.0.2.1")
+
+
+@pytest.mark.parametrize("address", ["carrier.example", "198.51.100.0/33", "1.2.3.4:99999", "2001:db8::1:5060:x", ""])
+def test_a_wrong_address_says_what_was_expected(address: str) -> None:
+    with pytest.raises(ValueError, match=r"addresses: expected a prefix.*found"):
+        Trunk("t", (address,))
+
+
+@pytest.mark.parametrize("field", [{"max_calls": 0}, {"max_cps": -1.0}])
+def test_bounds_of_a_trunk(field: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        Trunk("t", **field)
+
+
+def test_too_many_addresses() -> None:
+    with pytest.raises(ValueError, match="expected at most"):
+        Trunk("t", tuple(f"10.0.{n >> 8}.{n & 255}" for n in range(limits.TRUNK_ADDRESSES + 1)))
