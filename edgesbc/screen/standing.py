@@ -60,7 +60,7 @@ class Standings:
     """
 
     __slots__ = (
-        "_by_host", "_by_name", "_by_source", "_networks", "_proven_at", "_reachable", "_registered",
+        "_by_host", "_by_name", "_by_prefix", "_by_source", "_proven_at", "_reachable", "_registered",
         "_trunk_hosts", "trunks",
     )  # fmt: skip
 
@@ -68,14 +68,15 @@ class Standings:
         self.trunks = {trunk.name: trunk for trunk in trunks}
         self._by_source: dict[tuple[str, int], str] = {}
         self._by_name: dict[str, str] = {}
-        self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]] = []
+        self._by_prefix: dict[tuple[int, int], dict[int, str]] = {}
+        """By IP version and the bits after the prefix, longest prefixes first: the prefix as a number."""
         self._by_host: dict[str, str | None] = {}
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._proven_at: dict[str, int] = {}
         for trunk in self.trunks.values():
             self._list(trunk)
-        self._networks.sort(key=lambda entry: entry[0].prefixlen, reverse=True)
+        self._by_prefix = dict(sorted(self._by_prefix.items(), key=lambda entry: entry[0][1]))
         self._trunk_hosts = {host for host, _ in self._by_source}
 
     def _list(self, trunk: Trunk) -> None:
@@ -84,7 +85,9 @@ class Standings:
             if isinstance(listed, Source):
                 self._by_source.setdefault((listed.host, listed.port), trunk.name)
             else:
-                self._networks.append((listed, trunk.name))
+                shift = listed.max_prefixlen - listed.prefixlen
+                of_length = self._by_prefix.setdefault((listed.version, shift), {})
+                of_length.setdefault(int(listed.network_address) >> shift, trunk.name)
         for name in trunk.tls_names:
             self._by_name.setdefault(name.lower().rstrip("."), trunk.name)
 
@@ -105,7 +108,7 @@ class Standings:
         if flow.listener.zone is Zone.CORE:
             return None
         name = self._by_source.get(flow.peer)
-        if name is None and self._networks:
+        if name is None and self._by_prefix:
             host = flow.peer[0]
             try:
                 name = self._by_host[host]
@@ -117,10 +120,13 @@ class Standings:
 
     def _look_up(self, host: str) -> str | None:
         try:
-            address = ipaddress.ip_address(host)
+            version, number = _number(host)
         except ValueError:
             return None
-        found = next((name for network, name in self._networks if address in network), None)
+        found = None
+        for (of_version, shift), names in self._by_prefix.items():
+            if of_version == version and (found := names.get(number >> shift)) is not None:
+                break
         if len(self._by_host) >= limits.REMEMBERED_ADDRESSES:
             self._by_host.clear()
         self._by_host[host] = found
@@ -172,3 +178,13 @@ class Standings:
             self._proven_at[key[1]] = left
         else:
             del self._proven_at[key[1]]
+
+
+def _number(host: str) -> tuple[int, int]:
+    """IP version and number of a literal address as the kernel writes it; ``ipaddress`` is too slow for a
+    flood of sources never seen before. Raises ``ValueError`` for what is not an address."""
+    if ":" in host:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return address.version, int(address)
+    a, b, c, d = host.split(".")
+    return 4, int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)

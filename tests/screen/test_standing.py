@@ -21,6 +21,8 @@ CARRIER = Trunk(
         ("203.0.113.77", 5061, None),
         ("2001:db8:7:1::9", 5060, "carrier"),
         ("2001:db8:8::9", 5060, None),
+        ("fe80::1%eth0", 5060, None),
+        ("", 0, None),
     ],
 )
 def test_trunks_by_address(flow, host: str, port: int, expected: str | None) -> None:
