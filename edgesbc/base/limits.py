@@ -74,6 +74,8 @@ MEMBER_WEIGHT: Final = 10_000
 """Largest weight of a member: shares finer than one in ten thousand cannot be told from noise."""
 POLICY_BYTES: Final = 4 * 1024 * 1024
 """Largest policy file: two thousand members in many sets need a tenth of it."""
+POLICY_LOG_ENTRIES: Final = 1_000
+"""Entries of the audit log of policies that are kept: a reload an hour for six weeks."""
 ROUTE_TEXT: Final = 256
 """Longest text of a peer that a route's pattern is tried on; longer ones match nothing. An operator's
 pattern may backtrack, and this is what a stranger can make it do."""
@@ -152,6 +154,8 @@ FILTER_SECONDS: Final = 0.1
 
 LEDGER_TEXT_CHARS: Final = 256
 """What the ledger keeps of a text that a peer chose; a Call-ID is seldom over 100 characters."""
+LEDGER_ANSWERS: Final = 200
+"""Sentences in one answer of the ledger: more takes the signalling plane's time, and nobody reads it."""
 LOG_VALUE_CHARS: Final = 2_048
 """Longest value in a log record: a traceback keeps its end, which says what happened."""
 LOG_KINDS: Final = 512
@@ -164,3 +168,10 @@ HTTP_READ_SECONDS: Final = 10
 """How long a connection to the HTTP side may be silent before or inside a request."""
 HTTP_STALL_MILLISECONDS: Final = 5_000
 """How long the reader of an HTTP answer may take nothing before the kernel ends the connection."""
+
+# --- Stream listeners ------------------------------------------------------------------------------------
+
+BACKLOG: Final = 512
+"""Connections that the kernel holds ready for a listener to accept."""
+WEBSOCKET_QUEUE: Final = 8
+"""Messages of one WebSocket read ahead of the brain; then the peer has to wait."""

@@ -52,7 +52,7 @@ class Ledger:
     health changes. Refusals before anything was parsed (no Call-ID) fold into one entry a source and
     reason, which leaves a flooder one line and not all of them.
 
-    Recording costs an append; asking looks through the ring (about a millisecond): many are recorded a
+    Recording costs an append; asking looks through the ring (a few milliseconds): many are recorded a
     second, few are asked for a day. ``wall_offset`` is wall clock minus monotonic clock, in seconds.
     """
 
@@ -91,7 +91,8 @@ class Ledger:
     def why(self, key: str) -> list[str]:
         """What was decided about a Call-ID, an address, or an address and port, oldest first, as sentences.
 
-        An address also finds the penalties of the prefixes that it is in.
+        An address also finds the penalties of the prefixes that it is in. Of many, the last
+        ``limits.LEDGER_ANSWERS`` are told, after a line that says how many came before.
         """
         key = key.strip()
         call_id = key[: limits.LEDGER_TEXT_CHARS]
@@ -105,7 +106,11 @@ class Ledger:
             or _host(entry.decision.source) in sources
         ]
         found.sort(key=lambda entry: entry.decision.time)
-        return [self._sentence(entry) for entry in found] if key else []
+        if not key:
+            return []
+        left_out = len(found) - limits.LEDGER_ANSWERS
+        heading = [f"{left_out} earlier decisions are not shown"] if left_out > 0 else []
+        return heading + [self._sentence(entry) for entry in found[max(left_out, 0) :]]
 
     def recent(self, count: int) -> list[str]:
         """The last ``count`` decisions as sentences, oldest first."""

@@ -125,6 +125,16 @@ def test_a_folded_entry_that_is_gone_starts_anew() -> None:
     assert ledger.why("192.0.2.2") == []
 
 
+def test_an_answer_is_bounded_to_what_came_last() -> None:
+    ledger = Ledger(WALL)
+    for number in range(limits.LEDGER_ANSWERS + 7):
+        ledger.record(pike(number, "192.0.2.1:5060", f"call-{number}"))
+    sentences = ledger.why("192.0.2.1")
+    assert sentences[0] == "7 earlier decisions are not shown"
+    assert len(sentences) == limits.LEDGER_ANSWERS + 1
+    assert "call call-7 from" in sentences[1]
+
+
 def test_recent_is_in_order() -> None:
     ledger = Ledger(WALL)
     for number in range(5):
