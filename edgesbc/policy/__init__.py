@@ -1,1 +1,1 @@
-"""Policy files to frozen values, with file and key in every error."""
+"""The policy: a TOML file as frozen values, every mistake in it named by file and key. Runs nothing."""

@@ -1,1 +1,1 @@
-"""SQL: what must outlive a process."""
+"""What outlives the process, in SQL. Every call blocks: the shell makes it in a thread."""

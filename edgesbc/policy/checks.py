@@ -1,0 +1,207 @@
+"""The sections of a policy held against each other: names, addresses, loops. Looks at nothing outside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.base.errors import PolicyError
+from edgesbc.brain.routing import Route
+from edgesbc.dispatch.sets import MemberSettings, SetSettings, member_target
+from edgesbc.policy.draft import Draft
+from edgesbc.policy.model import ListenSettings, MediaAddress, MediaSettings
+from edgesbc.screen.standing import Trunk
+
+__all__ = ["cross_check", "media_address"]
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+
+
+def cross_check(draft: Draft) -> Iterator[PolicyError]:
+    """Every mistake that only shows between sections, in the order of the file's keys."""
+    for check in (
+        _listeners, _binds, _settings_of_transports, _trunks, _sets, _members, _routes, _media,
+    ):  # fmt: skip
+        for key, message in check(draft):
+            yield PolicyError(draft.file, key, message)
+
+
+_Found = Iterator[tuple[str, str]]
+
+
+def _listen(draft: Draft) -> list[tuple[int, ListenSettings]]:
+    return draft.lists["listen"]
+
+
+def _destinations(draft: Draft) -> list[tuple[int, SetSettings]]:
+    return draft.lists["destinations"]
+
+
+def _repeated(names: Iterable[tuple[str, str]]) -> _Found:
+    """(key, name) pairs whose name was there before."""
+    seen: dict[str, str] = {}
+    for key, name in names:
+        if name in seen:
+            yield key, f"expected a name of its own, found {name!r}, which {seen[name]} has"
+        else:
+            seen[name] = key
+
+
+def _listeners(draft: Draft) -> _Found:
+    found = _listen(draft)
+    yield from _repeated((f"listen[{index}].name", each.name) for index, each in found)
+    for index, each in found:
+        if each.name in list(Zone):
+            yield f"listen[{index}].name", f"expected a name, found {each.name!r}, which means a whole zone"
+    if "listen" not in draft.broken:
+        for zone in Zone:
+            if not any(each.zone is zone for _, each in found):
+                yield "listen", f'expected at least one [[listen]] with zone = "{zone}", found none'
+
+
+def _binds(draft: Draft) -> _Found:
+    found = _listen(draft)
+    for position, (index, each) in enumerate(found):
+        for earlier, other in found[:position]:
+            if _collide(each, other):
+                yield f"listen[{index}].bind", f"expected an address of its own, listen[{earlier}] has {other.bind}"
+                break
+        transport_needs_address = each.transport not in (Transport.WS, Transport.WSS)
+        if transport_needs_address and each.advertise is None and ip_address(each.bind.host).is_unspecified:
+            yield (
+                f"listen[{index}].advertise",
+                f"is missing: peers cannot be told {each.bind.host}; write the address or name that they reach",
+            )
+
+
+def _collide(one: ListenSettings, other: ListenSettings) -> bool:
+    """Whether the kernel would refuse the second of two sockets."""
+    if one.bind.port != other.bind.port or one.bind.port == 0:
+        return False
+    if (one.transport is Transport.UDP) is not (other.transport is Transport.UDP):
+        return False
+    first, second = ip_address(one.bind.host), ip_address(other.bind.host)
+    if first.version != second.version:
+        return False
+    return first == second or first.is_unspecified or second.is_unspecified
+
+
+def _settings_of_transports(draft: Draft) -> _Found:
+    for index, each in _listen(draft):
+        here = f"listen[{index}]"
+        if not each.transport.secure:
+            if each.certificate is not None:
+                yield f"{here}.certificate", f"is for tls and wss, and the transport is {each.transport}"
+            if each.client_ca is not None:
+                yield f"{here}.client_ca", f"is for tls and wss, and the transport is {each.transport}"
+        if each.origins and each.transport not in (Transport.WS, Transport.WSS):
+            yield f"{here}.origins", f"is for ws and wss, and the transport is {each.transport}"
+        for number, origin in enumerate(each.origins):
+            if not _ORIGIN.fullmatch(origin):
+                yield f"{here}.origins[{number}]", f"expected a page's origin as in https://host, found {origin!r}"
+
+
+def _trunks(draft: Draft) -> _Found:
+    trunks: list[tuple[int, Trunk]] = draft.lists["trunk"]
+    yield from _repeated((f"trunk[{index}].name", each.name) for index, each in trunks)
+    for index, each in trunks:
+        if not each.addresses and not each.tls_names:
+            yield f"trunk[{index}]", "expected addresses or tls_names, found neither"
+    for index, each in trunks:
+        believed = any(listener.client_ca is not None for _, listener in _listen(draft))
+        if each.tls_names and not believed and "listen" not in draft.broken:
+            yield f"trunk[{index}].tls_names", "expected a listener with client_ca to check them, found none"
+
+
+def _sets(draft: Draft) -> _Found:
+    found = _destinations(draft)
+    yield from _repeated((f"destinations[{index}].set", each.set) for index, each in found)
+    if not found and "destinations" not in draft.broken:
+        yield "destinations", "expected at least one [[destinations]], found none"
+
+
+def _members(draft: Draft) -> _Found:
+    listeners = [each for _, each in _listen(draft)]
+    by_name = {each.name: each for each in listeners}
+    for index, each in _destinations(draft):
+        seen: dict[tuple[Source, Transport], str] = {}
+        for number, member in enumerate(each.members):
+            here = f"destinations[{index}].members[{number}]"
+            target = member_target(member.uri)
+            if target in seen:
+                yield f"{here}.uri", f"expected each member once, found the address of {seen[target]} again"
+            seen.setdefault(target, f"members[{number}]")
+            for listener in listeners:
+                if _is_listener(target, listener):
+                    yield f"{here}.uri", f"is the listener {listener.name} of this edge: calls would go round"
+                    break
+            yield from _socket(here, member, target[1], by_name, draft)
+
+
+def _is_listener(target: tuple[Source, Transport], listener: ListenSettings) -> bool:
+    source, transport = target
+    if listener.bind.port != source.port or (transport is Transport.UDP) is not (listener.transport is Transport.UDP):
+        return False
+    bound, host = ip_address(listener.bind.host), ip_address(source.host)
+    return bound == host or (bound.is_unspecified and host.is_loopback and bound.version == host.version)
+
+
+def _socket(
+    here: str, member: MemberSettings, transport: Transport, by_name: dict[str, ListenSettings], draft: Draft
+) -> _Found:
+    """What sends to ``member``: the listener it names, or one of the core with its transport."""
+    if member.socket is None:
+        usable = any(each.zone is Zone.CORE and each.transport is transport for each in by_name.values())
+        if not usable and "listen" not in draft.broken:
+            yield f"{here}.uri", f"needs a [[listen]] of zone core and transport {transport} to send from, found none"
+    elif member.socket in by_name:
+        of = by_name[member.socket].transport
+        if of is not transport:
+            yield f"{here}.socket", f"expected a listener of transport {transport}, found {member.socket!r} of {of}"
+    elif member.socket not in draft.names["listen"]:
+        yield f"{here}.socket", f"expected the name of a listener, found {member.socket!r}"
+
+
+def _routes(draft: Draft) -> _Found:
+    routes: list[tuple[int, Route]] = draft.lists["route"]
+    sets = {each.set for _, each in _destinations(draft)} | draft.names["destinations"]
+    places = {each.name for _, each in _listen(draft)} | draft.names["listen"] | set(Zone)
+    yield from _repeated((f"route[{index}].name", each.name) for index, each in routes)
+    for index, each in routes:
+        if each.to not in sets:
+            there = ", ".join(sorted(sets)) or "none"
+            yield f"route[{index}].to", f"expected a destination set ({there}), found {each.to!r}"
+        if each.from_ not in places and "listen" not in draft.broken:
+            there = ", ".join(sorted(places))
+            yield f"route[{index}].from", f"expected a zone or listener ({there}), found {each.from_!r}"
+    if not routes and len(sets) > 1 and "route" not in draft.broken:
+        yield "route", f"expected routes that say which of the {len(sets)} sets takes what, found none"
+
+
+def _media(draft: Draft) -> _Found:
+    media: MediaSettings | None = draft.tables.get("media")
+    if media is None or media.engine == "none" or "listen" in draft.broken:
+        return
+    address = media_address(draft)
+    for zone in Zone:
+        if not address.of(zone) and any(each.zone is zone for _, each in _listen(draft)):
+            yield (
+                f"media.address.{zone}",
+                f"is missing, and the first {zone} listener has no address of its own; write [media] address ="
+                f' {{ {zone} = "..." }} with the address of this machine that media comes to',
+            )
+
+
+def media_address(draft: Draft) -> MediaAddress:
+    """The media addresses as given; one that is not is the first listener's of that zone, or empty."""
+    given: MediaAddress = draft.tables["media"].address
+    return MediaAddress(
+        public=given.public or _first_host(draft, Zone.PUBLIC), core=given.core or _first_host(draft, Zone.CORE)
+    )
+
+
+def _first_host(draft: Draft, zone: Zone) -> str:
+    host = next((each.bind.host for _, each in _listen(draft) if each.zone is zone), "")
+    return "" if not host or ip_address(host).is_unspecified else host

@@ -1,0 +1,117 @@
+"""From a file's text to a :class:`Policy`, or to every mistake in it at once. Looks at no other file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from cattrs import BaseValidationError
+
+from edgesbc.base import limits
+from edgesbc.base.errors import PolicyError, PolicyErrors
+from edgesbc.brain.routing import Route
+from edgesbc.dispatch.sets import SetSettings
+from edgesbc.policy.checks import cross_check, media_address
+from edgesbc.policy.draft import Draft
+from edgesbc.policy.model import EdgeSettings, ListenSettings, MediaSettings, ObserveSettings, Policy
+from edgesbc.policy.structure import converter, described, mistakes, unknown_key
+from edgesbc.screen.pipeline import ScreenSettings
+from edgesbc.screen.standing import Trunk
+
+__all__ = ["load_policy", "parse_policy"]
+
+TABLES: dict[str, type[Any]] = {
+    "edge": EdgeSettings,
+    "screen": ScreenSettings,
+    "media": MediaSettings,
+    "observe": ObserveSettings,
+}
+LISTS: dict[str, type[Any]] = {
+    "listen": ListenSettings,
+    "trunk": Trunk,
+    "destinations": SetSettings,
+    "route": Route,
+}
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Read the policy in ``path``; what it says of files is relative to its folder.
+
+    Raises :class:`PolicyErrors` with every mistake in it, a file that cannot be read included. Whether this
+    machine can run it is for :func:`~edgesbc.policy.preflight.preflight` to say.
+    """
+    file = str(path)
+    try:
+        with Path(path).open("rb") as stream:
+            data = stream.read(limits.POLICY_BYTES + 1)
+    except OSError as error:
+        raise PolicyErrors([PolicyError(file, "", f"cannot be read: {error.strerror}")]) from None
+    if len(data) > limits.POLICY_BYTES:
+        message = f"expected at most {limits.POLICY_BYTES} bytes, found more"
+        raise PolicyErrors([PolicyError(file, "", message)])
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        message = f"expected text in UTF-8, found the byte {data[error.start]:#04x} at {error.start}"
+        raise PolicyErrors([PolicyError(file, "", message)]) from None
+    return parse_policy(text, file)
+
+
+def parse_policy(text: str, file: str) -> Policy:
+    """The policy in ``text``; ``file`` stands in messages, and paths are relative to its folder.
+
+    Raises :class:`PolicyErrors` with every mistake in it.
+    """
+    try:
+        data = tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        raise PolicyErrors([PolicyError(file, "", f"expected TOML: {error}")]) from None
+    except RecursionError:
+        raise PolicyErrors([PolicyError(file, "", "expected TOML: it is nested too deeply")]) from None
+    draft = Draft(file)
+    draft.errors.extend(_structured(draft, data))
+    draft.errors.extend(cross_check(draft))
+    if draft.errors:
+        raise PolicyErrors(draft.errors)
+    return Policy(
+        edge=draft.tables["edge"],
+        listen=draft.all("listen"),
+        trunk=draft.all("trunk"),
+        screen=draft.tables["screen"],
+        destinations=draft.all("destinations"),
+        route=draft.all("route"),
+        media=attrs.evolve(draft.tables["media"], address=media_address(draft)),
+        observe=draft.tables["observe"],
+        file=file,
+    )
+
+
+def _structured(draft: Draft, data: dict[str, Any]) -> Iterator[PolicyError]:
+    """Fill ``draft`` with every section that is right in itself; yield the mistakes of the others."""
+    file = draft.file
+    made = converter(Path(file).parent)
+    known = [*TABLES, *LISTS]
+    for key in data:
+        if key not in known:
+            yield PolicyError(file, key, unknown_key(key, known))
+    for key, cls in TABLES.items():
+        try:
+            draft.tables[key] = made.structure(data.get(key, {}), cls)
+        except (ValueError, BaseValidationError) as error:
+            yield from mistakes(error, file, key)
+    for key, cls in LISTS.items():
+        items = data.get(key, [])
+        if not isinstance(items, list):
+            draft.broken.add(key)
+            yield PolicyError(file, key, f"expected a list, as in [[{key}]], found {described(items)}")
+            continue
+        for index, item in enumerate(items):
+            try:
+                draft.lists[key].append((index, made.structure(item, cls)))
+            except (ValueError, BaseValidationError) as error:
+                draft.broken.add(key)
+                draft.remember_name(key, item)
+                yield from mistakes(error, file, f"{key}[{index}]")

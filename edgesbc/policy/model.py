@@ -1,0 +1,227 @@
+"""What a policy file says, as frozen values, with the defaults that make an empty file safe."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from edgesbc.base.address import Source, Transport, Zone, split_host_port
+from edgesbc.brain.routing import Route
+from edgesbc.dispatch.sets import SetSettings
+from edgesbc.policy.structure import STRUCTURE, described
+from edgesbc.screen.pipeline import ScreenSettings
+from edgesbc.screen.standing import Trunk
+
+__all__ = [
+    "EdgeSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy", "PortRange",
+    "default_state_dir",
+]  # fmt: skip
+
+_Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def default_state_dir() -> Path:
+    """``/var/lib/edgesbc`` for root, otherwise the user's own state directory (XDG base directories)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/edgesbc")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgesbc"
+
+
+def matching(pattern: str, expected: str) -> _Check:
+    """A validator: the whole text matches ``pattern``; ``expected`` says so in words."""
+    whole = re.compile(pattern)
+
+    def check(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
+        if not whole.fullmatch(value):
+            raise ValueError(f"expected {expected}, found {described(value)}")
+
+    return check
+
+
+def _seconds(low: float, high: float) -> _Check:
+    def check(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"expected {low:g} to {high:g} seconds, found {value:g}")
+
+    return check
+
+
+def _one_of(*words: str) -> _Check:
+    def check(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
+        if value not in words:
+            raise ValueError(f"expected one of {', '.join(words)}; found {described(value)}")
+
+    return check
+
+
+def _planes(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
+    if value == "processes":
+        raise ValueError('expected "tasks": planes in processes of their own are not there yet')
+    _one_of("tasks")(_instance, _attribute, value)
+
+
+def _engine(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
+    if value == "rtpengine":
+        raise ValueError('expected "builtin" or "none": an rtpengine beside the edge is not driven yet')
+    _one_of("builtin", "none")(_instance, _attribute, value)
+
+
+def literal_address(text: str) -> str:
+    """``text`` as an IP address in its usual form. Raises ``ValueError`` that says what was expected."""
+    try:
+        return str(ip_address(text.strip("[]")))
+    except ValueError:
+        raise ValueError(f"expected a literal IP address, found {described(text)}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, found {described(value)}")
+    return value
+
+
+def _bind(value: object) -> Source:
+    host, port = split_host_port(_text(value))
+    return Source(literal_address(host), port)
+
+
+def _advertise(value: object) -> Source:
+    source = split_host_port(_text(value), 0)
+    if ":" not in source.host and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", source.host):
+        raise ValueError(f"expected a host name or address with an optional port, found {described(value)}")
+    return source
+
+
+def _http(value: object) -> Source | None:
+    if value == "":
+        return None
+    source = _bind(value)
+    if not ip_address(source.host).is_loopback:
+        raise ValueError(
+            f"expected a loopback address such as 127.0.0.1:8080, found {value!r}: metrics and console ask"
+            " for no password; put a proxy that does in front"
+        )
+    return source
+
+
+def _media_address(value: object) -> str:
+    address = literal_address(_text(value))
+    if ip_address(address).is_unspecified or ip_address(address).is_multicast:
+        raise ValueError(f"expected the address that media is sent to, found {described(value)}")
+    return address
+
+
+def _ports(value: object) -> PortRange:
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", _text(value))
+    if match is None:
+        raise ValueError(f'expected a range of ports such as "30000-39999", found {described(value)}')
+    first, last = int(match[1]), int(match[2])
+    if not 1024 <= first <= last <= 65535 or last - first < 7:
+        raise ValueError(f"expected at least 8 ports between 1024 and 65535, found {described(value)}")
+    return PortRange(first, last)
+
+
+NAME = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of letters, digits, dots and dashes")
+
+
+@attrs.frozen
+class EdgeSettings:
+    """``[edge]``: this node."""
+
+    name: str = attrs.field(default="edge", validator=NAME)
+    """Its name in logs and metrics."""
+    state_dir: Path = attrs.field(factory=default_state_dir)
+    """Where keys, the audit log and a self-made certificate live; made when missing, for its owner only."""
+    planes: str = attrs.field(default="tasks", validator=_planes)
+    """``tasks``: signalling and media in one process."""
+    grace: float = attrs.field(default=30.0, validator=_seconds(0, 86_400))
+    """Seconds that live calls get when the edge is told to stop, before both sides are sent a BYE."""
+    server: str = attrs.field(default="edgesbc", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
+    """Server and User-Agent of messages of the edge's own; empty: none."""
+
+
+@attrs.frozen
+class ListenSettings:
+    """``[[listen]]``: one address that the edge listens on."""
+
+    zone: Zone
+    """``public``, the untrusted side, or ``core``, the private one."""
+    transport: Transport
+    bind: Source = attrs.field(metadata={STRUCTURE: _bind})
+    """Literal address and port; port 0: any free one."""
+    name: str = attrs.field(validator=NAME)
+    """Its label in metrics, reasons and routes; ``public-udp-5060`` and the like when not given."""
+    advertise: Source | None = attrs.field(default=None, metadata={STRUCTURE: _advertise})
+    """Host name or address that peers are told, with an optional port; None: ``bind``."""
+    certificate: Path | None = None
+    """Folder with ``fullchain.pem`` and ``privkey.pem``; None: one that the edge makes for itself."""
+    client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are believed (trunks by ``tls_names``)."""
+    origins: tuple[str, ...] = ()
+    """Web pages, as ``https://host``, that may open a WebSocket here; empty: any."""
+
+    @name.default
+    def _default_name(self) -> str:
+        return f"{self.zone}-{self.transport}-{self.bind.port}"
+
+
+@attrs.frozen
+class PortRange:
+    """Ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+
+@attrs.frozen
+class MediaAddress:
+    """Where media is sent and received on each side."""
+
+    public: str = attrs.field(default="", metadata={STRUCTURE: _media_address})
+    core: str = attrs.field(default="", metadata={STRUCTURE: _media_address})
+
+    def of(self, zone: Zone) -> str:
+        return self.public if zone is Zone.PUBLIC else self.core
+
+
+@attrs.frozen
+class MediaSettings:
+    """``[media]``: the relay."""
+
+    engine: str = attrs.field(default="builtin", validator=_engine)
+    """``builtin``, or ``none``: SDP passes as it is and media goes past the edge."""
+    ports: PortRange = attrs.field(default=PortRange(30000, 39999), metadata={STRUCTURE: _ports})
+    address: MediaAddress = attrs.field(factory=MediaAddress)
+    """In a loaded policy both sides are set, unless the engine is ``none``."""
+    timeout: float = attrs.field(default=60.0, validator=_seconds(5, 3600))
+    """Seconds without any packet after which a call is ended."""
+
+
+@attrs.frozen
+class ObserveSettings:
+    """``[observe]``: what the edge shows of itself."""
+
+    http: Source | None = attrs.field(default=Source("127.0.0.1", 8080), metadata={STRUCTURE: _http})
+    """Loopback address of ``/metrics``, ``/healthz`` and ``/readyz``; "" in the file, None here: off."""
+    log: str = attrs.field(default="info", validator=_one_of("debug", "info", "warning", "error"))
+
+
+@attrs.frozen
+class Policy:
+    """A policy that has been read and found consistent. ``file`` is where it came from, for messages."""
+
+    edge: EdgeSettings
+    listen: tuple[ListenSettings, ...]
+    trunk: tuple[Trunk, ...]
+    screen: ScreenSettings
+    destinations: tuple[SetSettings, ...]
+    route: tuple[Route, ...]
+    media: MediaSettings
+    observe: ObserveSettings
+    file: str = ""

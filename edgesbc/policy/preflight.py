@@ -1,0 +1,127 @@
+"""Whether this machine can run a policy: ports, certificates, folders. Leaves everything as it was."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.base.errors import PolicyError
+from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
+from edgesbc.policy.model import ListenSettings, Policy
+
+__all__ = ["preflight"]
+
+_Found = Iterator[tuple[str, str]]
+
+
+def preflight(policy: Policy) -> list[PolicyError]:
+    """Every reason why this machine cannot run ``policy`` now; empty when it can.
+
+    Ports are tried by binding them for a moment, so an edge that runs this policy already is found too.
+    """
+    return [
+        PolicyError(policy.file, key, message)
+        for check in (_state_dir, _listeners, _media, _http)
+        for key, message in check(policy)
+    ]
+
+
+def _state_dir(policy: Policy) -> _Found:
+    folder = policy.edge.state_dir
+    there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    if not there.is_dir():
+        yield "edge.state_dir", f"expected a folder, found the file {there}"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield "edge.state_dir", f"expected a folder that this user can write, found {there}"
+
+
+def _listeners(policy: Policy) -> _Found:
+    for index, each in enumerate(policy.listen):
+        here = f"listen[{index}]"
+        if refusal := _bindable(each.bind, udp=each.transport is Transport.UDP):
+            yield f"{here}.bind", refusal
+        yield from _certificate(here, each)
+        yield from _client_ca(here, each)
+
+
+def _media(policy: Policy) -> _Found:
+    if policy.media.engine == "none":
+        return
+    for zone in Zone:
+        address = policy.media.address.of(zone)
+        if refusal := _bindable(Source(address, 0), udp=True):
+            yield f"media.address.{zone}", refusal
+
+
+def _http(policy: Policy) -> _Found:
+    if policy.observe.http is not None and (refusal := _bindable(policy.observe.http, udp=False)):
+        yield "observe.http", refusal
+
+
+def _bindable(address: Source, udp: bool) -> str:
+    """Why the kernel refuses ``address``, or nothing."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as tried:
+            if family == socket.AF_INET6:
+                tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if not udp:  # what a restarted edge left in TIME_WAIT is no hindrance
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((address.host, address.port))
+            if not udp:
+                tried.listen(1)
+    except OSError as error:
+        return f"expected an address and port that can be bound, found {address}: {error.strerror}"
+    return ""
+
+
+def _read(path: Path, expected: str, parse: Callable[[bytes], object]) -> tuple[object, str]:
+    """What is in ``path``, or None and what is wrong with it."""
+    try:
+        return parse(path.read_bytes()), ""
+    except OSError as error:
+        return None, f"expected {expected} in {path}, found: {error.strerror}"
+    except (ValueError, TypeError) as error:  # TypeError: a key that wants a pass phrase
+        return None, f"expected {expected} in {path}, found: {error}"
+
+
+def _certificate(here: str, listener: ListenSettings) -> _Found:
+    if listener.certificate is None:
+        return
+    key = f"{here}.certificate"
+    chain, wrong = _read(listener.certificate / FULL_CHAIN, "certificates in PEM", x509.load_pem_x509_certificates)
+    if wrong:
+        yield key, wrong
+    private, wrong = _read(
+        listener.certificate / PRIVATE_KEY,
+        "an unencrypted private key in PEM",
+        lambda data: serialization.load_pem_private_key(data, None).public_key(),
+    )
+    if wrong:
+        yield key, wrong
+    if isinstance(chain, list) and chain and private is not None:
+        yield from ((key, message) for message in _fit(chain[0], private))
+
+
+def _fit(leaf: x509.Certificate, of_key: object) -> Iterator[str]:
+    now = datetime.now(UTC)
+    if leaf.public_key() != of_key:
+        yield f"expected the key of {FULL_CHAIN} in {PRIVATE_KEY}, found another one's"
+    if leaf.not_valid_after_utc <= now:
+        yield f"expected a certificate that is valid now, found one that ended on {leaf.not_valid_after_utc:%Y-%m-%d}"
+    if leaf.not_valid_before_utc > now:
+        yield f"expected a certificate that is valid now, found one that begins {leaf.not_valid_before_utc:%Y-%m-%d}"
+
+
+def _client_ca(here: str, listener: ListenSettings) -> _Found:
+    if listener.client_ca is not None:
+        _, wrong = _read(listener.client_ca, "certificates in PEM", x509.load_pem_x509_certificates)
+        if wrong:
+            yield f"{here}.client_ca", wrong

@@ -1,0 +1,129 @@
+"""Sections against each other: one mistake is made in a good policy, and exactly that one is named."""
+
+import pytest
+
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.policy.load import parse_policy
+
+GOOD = """
+[[listen]]
+name = "carriers"
+zone = "public"
+transport = "udp"
+bind = "203.0.113.10:5060"
+[[listen]]
+name = "browsers"
+zone = "public"
+transport = "wss"
+bind = "203.0.113.10:443"
+[[listen]]
+name = "inside"
+zone = "core"
+transport = "udp"
+bind = "10.0.0.1:5060"
+[[trunk]]
+name = "carrier-a"
+addresses = ["198.51.100.7"]
+[[destinations]]
+set = "pbx"
+members = [{ uri = "sip:10.0.0.11" }]
+[[destinations]]
+set = "backup"
+members = [{ uri = "sip:10.0.0.12", socket = "inside" }]
+[[route]]
+name = "numbers"
+from = "carriers"
+to = "pbx"
+"""
+
+
+def mistakes(text: str) -> dict[str, str]:
+    try:
+        parse_policy(text, "policy.toml")
+    except PolicyErrors as error:
+        return {each.key: each.message for each in error.errors}
+    return {}
+
+
+def test_the_good_one_is_good() -> None:
+    assert mistakes(GOOD) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ('name = "browsers"', 'name = "carriers"', "listen[1].name", "which listen[0].name has"),
+        ('name = "browsers"', 'name = "core"', "listen[1].name", "means a whole zone"),
+        ("203.0.113.10:443", "203.0.113.10:5060", "", ""),  # tcp beside udp: no mistake
+        ("10.0.0.1:5060", "203.0.113.10:5060", "listen[2].bind", "listen[0] has 203.0.113.10:5060"),
+        ("10.0.0.1:5060", "203.0.113.10:0", "", ""),
+        ("203.0.113.10:443", "[::]:443", "", ""),  # browsers find their way back over the connection
+        ('"wss"', '"wss"\ncertificate = "x"\nclient_ca = "y"\norigins = ["https://a.example"]', "", ""),
+        ('"wss"', '"wss"\norigins = ["a.example/x"]', "listen[1].origins[0]", "https://host"),
+        ('"wss"', '"tls"\norigins = ["https://a.example"]', "listen[1].origins", "ws and wss"),
+        ('"wss"', '"ws"\ncertificate = "x"', "listen[1].certificate", "tls and wss"),
+        ('"wss"', '"tcp"\nclient_ca = "x"', "listen[1].client_ca", "tls and wss"),
+        ('"wss"', '"wss"\nadvertise = "a b"', "listen[1].advertise", "host name or address"),
+        ('["198.51.100.7"]', "[]", "trunk[0]", "found neither"),
+        ('["198.51.100.7"]', '[]\ntls_names = ["a.example"]', "trunk[0].tls_names", "client_ca"),
+        (
+            "[[trunk]]",
+            '[[trunk]]\nname = "carrier-a"\naddresses = ["192.0.2.1"]\n[[trunk]]',
+            "trunk[1].name",
+            "of its own",
+        ),
+        ('set = "backup"', 'set = "pbx"', "destinations[1].set", "of its own"),
+        (
+            '{ uri = "sip:10.0.0.11" }',
+            '{ uri = "sip:10.0.0.11" }, { uri = "sip:10.0.0.11:5060;lr" }',
+            "destinations[0].members[1].uri",
+            "members[0] again",
+        ),
+        ("sip:10.0.0.11", "sip:10.0.0.1", "destinations[0].members[0].uri", "listener inside of this edge"),
+        ("sip:10.0.0.11", "sip:203.0.113.10:5060", "destinations[0].members[0].uri", "listener carriers of this"),
+        ("sip:10.0.0.11", "sip:10.0.0.11;transport=tcp", "destinations[0].members[0].uri", "core and transport tcp"),
+        ('socket = "inside"', 'socket = "outside"', "destinations[1].members[0].socket", "name of a listener"),
+        ('socket = "inside"', 'socket = "browsers"', "destinations[1].members[0].socket", "of transport udp"),
+        ('socket = "inside"', 'socket = "carriers"', "", ""),
+        ('to = "pbx"', 'to = "pbz"', "route[0].to", "(backup, pbx), found 'pbz'"),
+        ('from = "carriers"', 'from = "core"', "", ""),
+        ('from = "carriers"', 'from = "caries"', "route[0].from", "(browsers, carriers, core, inside, public)"),
+        ("[[route]]", '[[route]]\nname = "numbers"\nto = "pbx"\n[[route]]', "route[1].name", "of its own"),
+    ],
+)  # fmt: skip
+def test_one_mistake(old: str, new: str, key: str, says: str) -> None:
+    assert old in GOOD
+    found = mistakes(GOOD.replace(old, new, 1))
+    assert list(found) == ([key] if key else [])
+    assert says in found.get(key, "")
+
+
+def test_a_wildcard_needs_an_address_to_tell_and_one_for_media() -> None:
+    text = GOOD.replace('"203.0.113.10:5060"', '"0.0.0.0:5070"')
+    assert list(mistakes(text)) == ["listen[0].advertise", "media.address.public"]
+    text = text.replace('"0.0.0.0:5070"', '"0.0.0.0:5070"\nadvertise = "sip.example.com"')
+    assert "[media] address = { public =" in mistakes(text)["media.address.public"]
+    assert mistakes(f'{text}[media]\naddress = {{ public = "203.0.113.10" }}') == {}
+    assert mistakes(f'{text}[media]\nengine = "none"') == {}
+
+
+def test_a_wildcard_takes_the_port_of_every_address() -> None:
+    text = GOOD.replace('"10.0.0.1:5060"', '"0.0.0.0:5060"\nadvertise = "10.0.0.1"')
+    assert mistakes(text)["listen[2].bind"] == "expected an address of its own, listen[0] has 203.0.113.10:5060"
+    looped = GOOD.replace('"10.0.0.1:5060"', '"0.0.0.0:5070"\nadvertise = "10.0.0.1"')
+    looped = looped.replace("sip:10.0.0.11", "sip:127.0.0.5:5070")
+    assert "listener inside of this edge" in mistakes(looped)["destinations[0].members[0].uri"]
+
+
+def test_an_empty_policy_says_what_is_needed() -> None:
+    assert list(mistakes("")) == ["listen", "destinations"]
+
+
+def test_several_sets_need_routes() -> None:
+    assert list(mistakes(GOOD[: GOOD.index("[[route]]")])) == ["route"]
+
+
+def test_a_broken_section_brings_no_mistakes_in_others() -> None:
+    assert list(mistakes(GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', ""))) == ["destinations[0].members"]
+    assert list(mistakes(GOOD.replace('zone = "core"', 'zone = "cor"'))) == ["listen[2].zone"]
+    assert list(mistakes(GOOD.replace('name = "carriers"', 'name = "carriers"\nx = 1'))) == ["listen[0].x"]

@@ -1,0 +1,288 @@
+"""Reading policies: what a good one becomes, and that a bad one names every mistake at once."""
+
+from pathlib import Path
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.policy.load import load_policy, parse_policy
+from edgesbc.policy.model import MediaAddress, Policy, PortRange
+from edgesbc.screen.pipeline import ScreenSettings
+
+SMALL = """
+[[listen]]
+zone = "public"
+transport = "udp"
+bind = "203.0.113.10:5060"
+[[listen]]
+zone = "core"
+transport = "udp"
+bind = "10.0.0.1:5060"
+[[destinations]]
+set = "pbx"
+members = [{ uri = "sip:10.0.0.11:5060" }]
+"""
+
+FULL = r"""
+[edge]
+name = "edge-1"
+state_dir = "/var/lib/edgesbc"
+planes = "tasks"
+
+[[listen]]
+name = "carriers"
+zone = "public"
+transport = "udp"
+bind = "203.0.113.10:5060"
+advertise = "sip.example.com:5060"
+[[listen]]
+name = "browsers"
+zone = "public"
+transport = "wss"
+bind = "203.0.113.10:443"
+certificate = "certs/example.com"
+client_ca = "/etc/carriers.pem"
+origins = ["https://phone.example.com"]
+[[listen]]
+name = "inside"
+zone = "core"
+transport = "udp"
+bind = "10.0.0.1:5060"
+
+[[trunk]]
+name = "carrier-a"
+addresses = ["198.51.100.0/28", "203.0.113.77:5060"]
+tls_names = ["sip.carrier-a.example"]
+max_calls = 200
+max_cps = 20
+
+[screen]
+mode = "enforce"
+stages = ["acl", "pike", "ratelimit", "sanity", "scanner", "method"]
+[screen.acl]
+deny = ["192.0.2.0/24"]
+[screen.pike]
+sampling_time_unit = 2
+reqs_density_per_unit = 30
+remove_latency = 120
+[[screen.ratelimit]]
+name = "invites-per-source"
+key = "source"
+methods = ["INVITE"]
+rate = 5
+burst = 10
+
+[[destinations]]
+set = "pbx"
+algorithm = "weighted"
+members = [
+  { uri = "sip:10.0.0.11:5060", weight = 70, priority = 0, max_calls = 400 },
+  { uri = "sip:10.0.0.12:5060", weight = 30, priority = 0, max_calls = 200 },
+]
+[destinations.health]
+interval = 5
+timeout = 1
+fall = 2
+rise = 2
+
+[[route]]
+name = "numbers"
+from = "public"
+methods = ["INVITE"]
+request_user = '^\+?[0-9]{3,15}$'
+to = "pbx"
+
+[media]
+engine = "builtin"
+ports = "30000-39999"
+address = { public = "203.0.113.10", core = "10.0.0.1" }
+
+[observe]
+http = "127.0.0.1:8080"
+"""
+
+
+def parse(text: str, file: str = "/etc/edgesbc/policy.toml") -> Policy:
+    return parse_policy(text, file)
+
+
+def mistakes(text: str) -> dict[str, str]:
+    """Key and message of every mistake."""
+    with pytest.raises(PolicyErrors) as raised:
+        parse(text)
+    assert {error.file for error in raised.value.errors} == {"/etc/edgesbc/policy.toml"}
+    return {error.key: error.message for error in raised.value.errors}
+
+
+def test_the_small_one_has_the_defaults() -> None:
+    policy = parse(SMALL)
+    public, core = policy.listen
+    assert (public.name, public.zone, public.transport) == ("public-udp-5060", Zone.PUBLIC, Transport.UDP)
+    assert (core.name, core.bind, core.advertise) == ("core-udp-5060", Source("10.0.0.1", 5060), None)
+    assert policy.screen == ScreenSettings()
+    assert policy.media.address == MediaAddress("203.0.113.10", "10.0.0.1")
+    assert policy.observe.http == Source("127.0.0.1", 8080)
+    assert (policy.edge.planes, policy.edge.grace, policy.route, policy.trunk) == ("tasks", 30.0, (), ())
+    assert policy.file == "/etc/edgesbc/policy.toml"
+
+
+def test_the_full_one() -> None:
+    policy = parse(FULL)
+    carriers, browsers, _ = policy.listen
+    assert carriers.advertise == Source("sip.example.com", 5060)
+    assert browsers.certificate == Path("/etc/edgesbc/certs/example.com")
+    assert browsers.client_ca == Path("/etc/carriers.pem")
+    assert policy.trunk[0].max_cps == 20.0
+    assert policy.screen.acl.deny == ("192.0.2.0/24",)
+    assert [bucket.rate for bucket in policy.screen.ratelimit] == [5.0]
+    assert [member.weight for member in policy.destinations[0].members] == [70, 30]
+    assert policy.destinations[0].health.interval == 5.0
+    assert (policy.route[0].from_, policy.route[0].methods) == ("public", ("INVITE",))
+    assert policy.media.ports == PortRange(30000, 39999)
+
+
+def test_every_mistake_at_once_with_its_key() -> None:
+    found = mistakes(
+        """
+edg = 1
+[edge]
+nam = "x"
+planes = "processes"
+grace = "long"
+[[listen]]
+zone = "publik"
+transport = 5
+bind = "0.0.0.0"
+[[listen]]
+zone = "core"
+transport = "udp"
+bind = "10.0.0.1:5060"
+advertize = "x"
+[[trunk]]
+name = "t"
+addresses = "10.0.0.1"
+[screen.pike]
+sampling_time_unit = 0
+densty = 3
+[[screen.ratelimit]]
+rate = true
+[[destinations]]
+set = "pbx"
+algorithm = "latency"
+members = [{ uri = "sip:pbx.local", weight = 0 }, { uri = "sip:10.0.0.1", wieght = 3 }, {}, 5]
+health = { interval = "5", failed_on = [503, "x", 200] }
+[[route]]
+to = "nowhere"
+request_user = "("
+header = { X = 1 }
+[media]
+ports = "1-2"
+address = { public = "x", cor = "1" }
+[observe]
+http = "0.0.0.0:80"
+log = "loud"
+"""
+    )
+    expected = {
+        "edg": "did you mean 'edge'?",
+        "edge.nam": "did you mean 'name'?",
+        "edge.planes": 'expected "tasks"',
+        "edge.grace": "expected a number, found 'long'",
+        "listen[0].zone": "expected one of public, core; found 'publik'",
+        "listen[0].transport": "expected one of udp, tcp, tls, ws, wss; found 5",
+        "listen[0].bind": "expected HOST:PORT",
+        "listen[1].advertize": "did you mean 'advertise'?",
+        "trunk[0].addresses": "expected a list, found '10.0.0.1'",
+        "screen.pike.sampling_time_unit": "expected a number above 0",
+        "screen.pike.densty": "expected one of sampling_time_unit",
+        "screen.ratelimit[0].name": "is missing",
+        "screen.ratelimit[0].rate": "expected a number, found true",
+        "destinations[0].algorithm": "expected one of hash, least-loaded",
+        "destinations[0].members[0].uri": "names are not looked up yet",
+        "destinations[0].members[0].weight": "expected 1 to",
+        "destinations[0].members[1].wieght": "did you mean 'weight'?",
+        "destinations[0].members[2].uri": "is missing",
+        "destinations[0].members[3]": "expected a table, found 5",
+        "destinations[0].health.interval": "expected a number, found '5'",
+        "destinations[0].health.failed_on[1]": "expected a whole number, found 'x'",
+        "route[0].name": "is missing",
+        "route[0].request_user": "expected a regular expression",
+        "route[0].header.X": "expected a text, found 1",
+        "media.ports": "at least 8 ports",
+        "media.address.public": "expected a literal IP address",
+        "media.address.cor": "did you mean 'core'?",
+        "observe.http": "expected a loopback address",
+        "observe.log": "expected one of debug",
+    }
+    assert {key: message for key, message in found.items() if expected.get(key, "\0") not in message} == {}
+    assert found.keys() == expected.keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("grace = 1e400", "edge.grace"),
+        (f"grace = {10**400}", "edge.grace"),
+        ("grace = nan", "edge.grace"),
+        ("grace = 1979-05-27", "edge.grace"),
+        ("name = 7", "edge.name"),
+        ("name = ['x']", "edge.name"),
+        ("name = 'a b'", "edge.name"),
+        ('server = "a\\r\\nX: y"', "edge.server"),
+        ("state_dir = ''", "edge.state_dir"),
+        ('state_dir = "a\\u0000b"', "edge.state_dir"),
+        ("planes = 'threads'", "edge.planes"),
+    ],
+)
+def test_values_that_the_edge_cannot_have(line: str, key: str) -> None:
+    assert list(mistakes(f"[edge]\n{line}\n{SMALL}")) == [key]
+
+
+@pytest.mark.parametrize("section", ["edge", "screen", "media", "observe"])
+def test_a_table_that_is_none(section: str) -> None:
+    assert mistakes(f"{section} = 3\n{SMALL}") == {section: "expected a table, found 3"}
+
+
+@pytest.mark.parametrize("section", ["trunk", "route"])
+def test_a_list_that_is_none(section: str) -> None:
+    assert list(mistakes(f"[{section}]\n{SMALL}")) == [section]
+
+
+@pytest.mark.parametrize("line", ["engine = 'rtpengine'", "engine = 'x'", "timeout = 1", "ports = 3"])
+def test_values_that_media_cannot_have(line: str) -> None:
+    assert list(mistakes(f"{SMALL}[media]\n{line}")) == [f"media.{line.split(' ')[0]}"]
+
+
+def test_the_http_side_can_be_off() -> None:
+    assert parse(f'{SMALL}[observe]\nhttp = ""').observe.http is None
+
+
+@pytest.mark.parametrize("text", ["[edge", "a = 1\na = 2", "x = " + "[" * 5000, "x = " + "9" * 5000])
+def test_what_is_not_toml(text: str) -> None:
+    assert list(mistakes(text)) == [""]
+
+
+def test_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(FULL)
+    assert load_policy(str(file)).listen[1].certificate == tmp_path / "certs" / "example.com"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"# caf\xe9", "UTF-8, found the byte 0xe9 at 5"),
+        (b"#" * (limits.POLICY_BYTES + 1), "at most"),
+        (None, "No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, data: bytes | None, says: str) -> None:
+    file = tmp_path / "policy.toml"
+    if data is not None:
+        file.write_bytes(data)
+    with pytest.raises(PolicyErrors, match=says):
+        load_policy(file)
+    with pytest.raises(PolicyErrors, match="Is a directory"):
+        load_policy(tmp_path)

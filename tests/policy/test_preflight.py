@@ -1,0 +1,149 @@
+"""What this machine says to a policy: ports in use, certificates that do not fit, folders that cannot be."""
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from edgesbc.policy.certificates import make_development_certificates
+from edgesbc.policy.load import parse_policy
+from edgesbc.policy.model import Policy
+from edgesbc.policy.preflight import preflight
+
+
+def policy(tmp_path: Path, public: str = "", http: str = "", transport: str = "udp", more: str = "") -> Policy:
+    return parse_policy(
+        f"""
+        [edge]
+        state_dir = "{tmp_path}/state"
+        [[listen]]
+        zone = "public"
+        transport = "{transport}"
+        bind = "{public or "127.0.0.1:0"}"
+        {more}
+        [[listen]]
+        zone = "core"
+        transport = "udp"
+        bind = "127.0.0.2:0"
+        [[destinations]]
+        set = "pbx"
+        members = [{{ uri = "sip:127.0.0.11" }}]
+        [observe]
+        http = "{http}"
+        """,
+        str(tmp_path / "policy.toml"),
+    )
+
+
+def found(of: Policy) -> dict[str, str]:
+    return {error.key: error.message for error in preflight(of)}
+
+
+def make_leaf(folder: Path, begins: float, ends: float) -> None:
+    """A certificate that is valid from ``begins`` to ``ends``, in days from now."""
+    now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    leaf = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=begins))
+        .not_valid_after(now + timedelta(days=ends))
+        .sign(key, hashes.SHA256())
+    )
+    folder.mkdir()
+    (folder / "fullchain.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    (folder / "privkey.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def test_nothing_is_wrong_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    assert found(policy(tmp_path, http="127.0.0.1:0")) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_port_in_use(tmp_path: Path, transport: str) -> None:
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as another edge would have it
+        taken.bind(("127.0.0.1", 0))
+        if transport == "tcp":
+            taken.listen()
+        port = taken.getsockname()[1]
+        mistakes = found(policy(tmp_path, f"127.0.0.1:{port}", transport=transport))
+    assert list(mistakes) == ["listen[0].bind"]
+    assert f"found 127.0.0.1:{port}: Address already in use" in mistakes["listen[0].bind"]
+
+
+def test_the_http_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        mistakes = found(policy(tmp_path, http=f"127.0.0.1:{taken.getsockname()[1]}"))
+    assert list(mistakes) == ["observe.http"]
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    mistakes = found(policy(tmp_path, "192.0.2.1:0"))
+    assert list(mistakes) == ["listen[0].bind", "media.address.public"]
+    assert "Cannot assign requested address" in mistakes["media.address.public"]
+
+
+def certified(tmp_path: Path, more: str = 'certificate = "certs"') -> dict[str, str]:
+    return found(policy(tmp_path, transport="tls", more=more))
+
+
+def test_a_good_certificate(tmp_path: Path) -> None:
+    make_development_certificates(tmp_path / "certs")
+    assert certified(tmp_path, 'certificate = "certs"\nclient_ca = "certs/ca.pem"') == {}
+    assert certified(tmp_path, "") == {}
+
+
+def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "No such file" in certified(tmp_path)["listen[0].certificate"]
+    make_development_certificates(tmp_path / "certs")
+    (tmp_path / "certs" / "fullchain.pem").write_text("not PEM")
+    assert "expected certificates in PEM" in certified(tmp_path)["listen[0].certificate"]
+    (tmp_path / "certs" / "privkey.pem").write_text("not PEM")
+    assert len(preflight(policy(tmp_path, transport="tls", more='certificate = "certs"'))) == 2
+    assert "No such file" in certified(tmp_path, 'client_ca = "ca.pem"')["listen[0].client_ca"]
+
+
+def test_a_key_with_a_pass_phrase(tmp_path: Path) -> None:
+    make_development_certificates(tmp_path / "certs")
+    path = tmp_path / "certs" / "privkey.pem"
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        )
+    )
+    assert "expected an unencrypted private key" in certified(tmp_path)["listen[0].certificate"]
+
+
+def test_another_certificates_key(tmp_path: Path) -> None:
+    make_development_certificates(tmp_path / "certs")
+    make_development_certificates(tmp_path / "other")
+    (tmp_path / "other" / "privkey.pem").replace(tmp_path / "certs" / "privkey.pem")
+    assert "found another one's" in certified(tmp_path)["listen[0].certificate"]
+
+
+@pytest.mark.parametrize(("begins", "ends", "says"), [(-9, -1, "one that ended on"), (1, 9, "one that begins")])
+def test_a_certificate_of_another_time(tmp_path: Path, begins: float, ends: float, says: str) -> None:
+    make_leaf(tmp_path / "certs", begins, ends)
+    assert says in certified(tmp_path)["listen[0].certificate"]
+
+
+def test_a_state_dir_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    assert "found the file" in found(policy(tmp_path))["edge.state_dir"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes where it likes")
+def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "this user can write" in found(policy(tmp_path))["edge.state_dir"]
+    tmp_path.chmod(0o700)

@@ -1,0 +1,43 @@
+"""The policies that come with the edge load, and run on any machine as they stand."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.policy.load import load_policy
+from edgesbc.policy.preflight import preflight
+
+FOLDER = Path(__file__).parents[2] / "policies"
+
+
+def test_there_are_three() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir()) == ["demo.toml", "trunk.toml", "webrtc.toml"]
+
+
+@pytest.mark.parametrize("name", ["demo.toml", "trunk.toml", "webrtc.toml"])
+def test_it_runs_here(name: str, tmp_path: Path) -> None:
+    policy = load_policy(FOLDER / name)
+    # Another program may have one of the ports on the machine that runs this: any free one will do.
+    listen = [attrs.evolve(each, bind=Source(each.bind.host, 0)) for each in policy.listen]
+    http = attrs.evolve(policy.observe, http=Source("127.0.0.1", 0))
+    edge = attrs.evolve(policy.edge, state_dir=tmp_path)
+    assert preflight(attrs.evolve(policy, listen=listen, observe=http, edge=edge)) == []
+
+
+def test_the_demo_uses_free_ports_and_every_transport() -> None:
+    policy = load_policy(FOLDER / "demo.toml")
+    public = {each.transport for each in policy.listen if each.zone is Zone.PUBLIC}
+    assert public == {Transport.UDP, Transport.TCP, Transport.TLS, Transport.WSS}
+    assert {each.bind.port for each in policy.listen} == {0}
+    assert policy.observe.http == Source("127.0.0.1", 0)
+
+
+def test_trunk_listens_where_it_says() -> None:
+    policy = load_policy(FOLDER / "trunk.toml")
+    assert [each.bind for each in policy.listen] == [
+        Source("127.0.0.1", 5060),
+        Source("127.0.0.1", 5060),
+        Source("127.0.0.2", 5060),
+    ]
