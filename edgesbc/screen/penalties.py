@@ -153,6 +153,14 @@ class Penalties:
             return True
         return False
 
+    def succeed(self, previous: Penalties) -> None:
+        """Take over the bans of the policy before this one, as many as there is room for, proven ones first."""
+        for ban in sorted(previous, key=lambda ban: not ban.proven)[: self.capacity]:
+            self._bans[ban.key] = ban
+            if not ban.proven:
+                self._narrow[ban.key] = None
+        self._waiting = previous.take()
+
     def lift(self, flow: Flow) -> bool:
         """End the bans that ``flow`` may stand under; whether there was one."""
         stream = flow.serial != 0

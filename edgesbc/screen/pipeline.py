@@ -108,6 +108,15 @@ class Pipeline:
         """See :meth:`edgesbc.screen.penalties.Penalties.take`."""
         return self.penalties.take()
 
+    def succeed(self, previous: Pipeline) -> None:
+        """Take over counts, proofs and bans when a new policy replaces that of ``previous``, which is not used
+        again. Trackers and buckets start anew: their thresholds may be others."""
+        self.counts = previous.counts
+        self.shadow_counts = previous.shadow_counts
+        self._failures = previous._failures
+        self.standings.succeed(previous.standings)
+        self.penalties.succeed(previous.penalties)
+
     def _subject_of(self, flow: Flow, request: Request, now: float) -> Subject:
         standing = self.standings.of(flow, now)
         trunk = self.standings.trunk(flow) if standing is Standing.TRUNK else None

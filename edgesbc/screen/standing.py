@@ -160,6 +160,15 @@ class Standings:
         self._leave(self._registered, flow.key)
         self._leave(self._reachable, flow.key)
 
+    def succeed(self, previous: Standings) -> None:
+        """Take over what flows have proven under the policy before this one; ``previous`` is not used again.
+
+        Listeners must have kept their ids.
+        """
+        self._reachable = previous._reachable
+        self._registered = previous._registered
+        self._proven_at = previous._proven_at
+
     def known_at(self, host: str) -> bool:
         """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""
         return host in self._trunk_hosts or host in self._proven_at

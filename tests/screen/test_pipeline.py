@@ -214,3 +214,22 @@ def test_a_newcomer_to_a_full_table_is_refused_but_not_banned_for_what_others_di
     assert isinstance(bench.pipeline.packet(flow(host="198.51.100.1"), 400, 10.5), Drop)
     assert bench.reasons() == [Reason.PIKE]
     assert len(bench.pipeline.penalties) == 0
+
+
+def test_a_new_policy_keeps_counts_proofs_and_as_many_bans_as_it_allows(flow) -> None:
+    old = Bench()
+    for host in ("192.0.2.1", "192.0.2.2"):
+        for _ in range(31):
+            old.pipeline.packet(flow(host=host), 400, 10.0)
+    for _ in range(31):
+        old.pipeline.packet(flow("tls"), 400, 10.0)
+    old.pipeline.standings.prove(flow(host="192.0.2.9"), Standing.REGISTERED, 10.0)
+    new = Bench(ScreenSettings(pike=PikeSettings(tracker_entries=16), max_ban_share=0.125))
+    new.pipeline.succeed(old.pipeline)
+    assert new.pipeline.counts[("pike", "ban")] == 3
+    assert isinstance(new.pipeline.packet(flow("tls"), 400, 11.0), Drop)
+    assert isinstance(new.pipeline.packet(flow(host="192.0.2.1"), 400, 11.0), Drop)
+    assert new.pipeline.packet(flow(host="192.0.2.2"), 400, 11.0) is PASS
+    assert new.pipeline.standings.of(flow(host="192.0.2.9"), 11.0) is Standing.REGISTERED
+    assert new.pipeline.standings.known_at("192.0.2.9")
+    assert len(new.pipeline.take_penalties()) == 2
