@@ -52,7 +52,7 @@ NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
     "media/plane.py": "the media plane: control task and relay task",
     "signalling/plane.py": "the signalling plane: listeners, the timer task, the prober",
-    "signalling/listener.py": "a listener, for its connections",
+    "signalling/doors.py": "a listener, for its connections",
 }
 NURSERY_ROOMS = {"demo"}  # the demo's callers, attackers and PBXs
 BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "common", "misc"}
