@@ -14,6 +14,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import PrefixSet, Source, Zone
+from edgesbc.brain.patterns import check_pattern
 from edgesbc.dispatch.keys import field_value
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Uri
@@ -25,10 +26,7 @@ _Search = Callable[[str], object]
 
 def _pattern(_instance: object, _attribute: attrs.Attribute[Any], value: str | None) -> None:
     if value is not None:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"expected a regular expression, found {value!r} ({error})") from None
+        check_pattern(value)
 
 
 def _patterns(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:

@@ -1,0 +1,44 @@
+"""Patterns that may stand in a route, and those that a hostile text could make run for years."""
+
+import re
+
+import pytest
+
+from edgesbc.brain.patterns import check_pattern
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^\+?[0-9]{3,15}$",
+        r"^(sip|tel)[a-z]*$",
+        r"^([0-9]{1,3}\.){3}[0-9]+$",
+        r"^(?:\+49|0)[1-9]+(?=5)",
+        r"^(a++b)*$",
+        r"^(?>a+b)*$",
+        "",
+    ],
+)
+def test_may_stand(pattern: str) -> None:
+    check_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(a+)+$", r"(a*)*", r"(?:a|b+)*c", r"((x{1,30}y)){2,}", r"(?:(?=a+)b)*", r"(a+?)+?$", r"(?P<n>[0-9]+-?)*$"],
+)
+def test_repeats_inside_repeats(pattern: str) -> None:
+    with pytest.raises(ValueError, match="repeat inside a repeat"):
+        check_pattern(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(", "[", "a{2,1}", "*", "(?P<a>x)(?P<a>y)", "(?<=a+)b", "(" * 3000 + ")" * 3000])
+def test_no_regular_expression(pattern: str) -> None:
+    with pytest.raises(ValueError, match="expected a regular expression"):
+        check_pattern(pattern)
+
+
+def test_what_is_let_through_ends_soon_on_the_worst_text() -> None:
+    pattern = r"^(?>a+b)*$"
+    check_pattern(pattern)
+    assert re.search(pattern, "a" * 256) is None
