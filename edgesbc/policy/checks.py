@@ -137,7 +137,7 @@ def _members(draft: Draft) -> _Found:
                 if _is_listener(target, listener):
                     yield f"{here}.uri", f"is the listener {listener.name} of this edge: calls would go round"
                     break
-            yield from _socket(here, member, target[1], by_name, draft)
+            yield from _socket(here, member, target, by_name, draft)
 
 
 def _is_listener(target: tuple[Source, Transport], listener: ListenSettings) -> bool:
@@ -149,19 +149,31 @@ def _is_listener(target: tuple[Source, Transport], listener: ListenSettings) -> 
 
 
 def _socket(
-    here: str, member: MemberSettings, transport: Transport, by_name: dict[str, ListenSettings], draft: Draft
+    here: str,
+    member: MemberSettings,
+    target: tuple[Source, Transport],
+    by_name: dict[str, ListenSettings],
+    draft: Draft,
 ) -> _Found:
-    """What sends to ``member``: the listener it names, or one of the core with its transport."""
+    """What sends to ``member``: the listener it names, or one of the core that can reach it."""
+    version = ip_address(target[0].host).version
+    wanted = f"{target[1]} over IPv{version}"
     if member.socket is None:
-        usable = any(each.zone is Zone.CORE and each.transport is transport for each in by_name.values())
+        usable = any(each.zone is Zone.CORE and _reaches(each, target) for each in by_name.values())
         if not usable and "listen" not in draft.broken:
-            yield f"{here}.uri", f"needs a [[listen]] of zone core and transport {transport} to send from, found none"
+            yield f"{here}.uri", f"needs a [[listen]] of zone core with {wanted} to send from, found none"
     elif member.socket in by_name:
-        of = by_name[member.socket].transport
-        if of is not transport:
-            yield f"{here}.socket", f"expected a listener of transport {transport}, found {member.socket!r} of {of}"
+        named = by_name[member.socket]
+        if not _reaches(named, target):
+            found = f"{named.transport} over IPv{ip_address(named.bind.host).version}"
+            yield f"{here}.socket", f"expected a listener with {wanted}, found {member.socket!r} with {found}"
     elif member.socket not in draft.names["listen"]:
         yield f"{here}.socket", f"expected the name of a listener, found {member.socket!r}"
+
+
+def _reaches(listener: ListenSettings, target: tuple[Source, Transport]) -> bool:
+    same_version = ip_address(listener.bind.host).version == ip_address(target[0].host).version
+    return same_version and listener.transport is target[1]
 
 
 def _routes(draft: Draft) -> _Found:
