@@ -59,6 +59,7 @@ BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "com
 
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
+    "signalling/plane.py": "a fault in the brain costs the message that met it, not the edge",
 }
 """The documented boundaries that may catch every Exception, and why."""
 

@@ -108,6 +108,10 @@ MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
 """Packets relayed before other tasks get their turn: about 2 ms."""
+MEDIA_BUSY_RATE: Final = 1_000
+"""Packets a second from which on the relay lets packets gather: ten calls of 20 ms audio."""
+MEDIA_GATHER_SECONDS: Final = 0.002
+"""How long packets gather in a busy relay: a tenth of a packet's 20 ms, and half the CPU time of none."""
 MEDIA_LEARN_PACKETS: Final = 64
 """Datagrams looked at in one go on a leg that has not learned its peer yet."""
 MEDIA_STALE_PACKETS: Final = 100

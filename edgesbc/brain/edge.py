@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.counts import Counts
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
@@ -61,7 +62,7 @@ class Edge:
         self._routing = routing
         self._known_methods = frozenset(_ALLOW.split(", ")) | {"MESSAGE", "SUBSCRIBE", "PUBLISH"}
         self.draining = False
-        self.malformed = 0
+        self.malformed = Counts()
 
     # --- looking in (metrics, readiness, tests) ----------------------------------------------------------
 
@@ -90,9 +91,9 @@ class Edge:
 
     # --- connections -------------------------------------------------------------------------------------
 
-    def new_flow(self, listener: Listener, peer: Source) -> Flow:
-        """A flow for a connection that a listener accepted."""
-        return Flow(listener, peer, self._board.flows.new_serial())
+    def new_flow(self, listener: Listener, peer: Source, names: tuple[str, ...] = ()) -> Flow:
+        """A flow for a connection that a listener accepted; ``names`` are those of its verified certificate."""
+        return Flow(listener, peer, self._board.flows.new_serial(), names)
 
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
@@ -143,7 +144,7 @@ class Edge:
 
     def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
-        self.malformed += 1
+        self.malformed.add()
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
         rest = salvage(data)
         if rest is not None:
@@ -337,6 +338,7 @@ class Edge:
 
     def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
         """Judge and route by a new policy from the next message on."""
+        pipeline.succeed(self._pipeline)
         self._routing = routing
         self._pipeline = pipeline
         self._board.standings = pipeline.standings

@@ -21,6 +21,7 @@ from edgesbc.base.counts import Counts
 from edgesbc.media.call import NoPorts, Pair, Traffic
 from edgesbc.media.channel import Channel, drop_reason, is_media
 from edgesbc.media.latch import Aim, Interface
+from edgesbc.media.pace import Pace
 from edgesbc.media.ports import PortPool
 
 __all__ = ["PortPair", "Relay"]
@@ -172,9 +173,11 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled."""
+        pace = Pace(self._clock())
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            self.turn()
+            while pace.gather(self.turn(), self._clock()):
+                await trio.sleep(limits.MEDIA_GATHER_SECONDS)
 
     def close(self) -> None:
         """Close every socket. The relay is of no use afterwards."""

@@ -151,6 +151,11 @@ class Transactions:
         return len(self._servers) + len(self._clients)
 
     @property
+    def requesting(self) -> bool:
+        """Whether a request of ours still waits for its final answer."""
+        return any(client.timeout_at is not None for client in self._clients.values())
+
+    @property
     def full(self) -> bool:
         return len(self._servers) >= self._limit or len(self._clients) >= self._limit
 

@@ -82,3 +82,19 @@ async def test_ending_the_plane_closes_every_port():
 def test_addresses_and_ports_that_cannot_be_used(addresses, ports):
     with pytest.raises(ValueError):
         MediaPlane(addresses, ports)
+
+
+async def test_a_busy_plane_relays_everything(nursery):
+    plane = MediaPlane(LOOPBACK, (20500, 20599))
+    await nursery.start(plane.run)
+    a, b = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
+    with a, b, trio.fail_after(20):
+        await a.bind(("127.0.0.5", 0))
+        await b.bind(("127.0.0.6", 0))
+        for_a, _ = set_up(plane, a.getsockname(), b.getsockname())
+        for n in range(40):
+            burst = [RTP + bytes([n, m]) for m in range(50)]
+            for data in burst:
+                await a.sendto(data, ("127.0.0.1", for_a))
+            assert [await b.recv(2048) for _ in burst] == burst
+    assert not plane.counts

@@ -1,0 +1,290 @@
+"""The composition root: builds the planes from a policy, opens their nurseries, and ends them in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from edgesbc.base.address import Zone
+from edgesbc.base.counts import Counts
+from edgesbc.base.decision import Decision
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.brain.edge import Edge
+from edgesbc.brain.routing import RoutingTable
+from edgesbc.brain.tokens import Sealer
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.sets import member_target
+from edgesbc.media.plane import MediaPlane
+from edgesbc.observe import logs
+from edgesbc.observe.http import Parts, serve_http
+from edgesbc.observe.instruments import instrument_edge, instrument_media
+from edgesbc.observe.ledger import Ledger
+from edgesbc.observe.metrics import Metrics
+from edgesbc.policy.certificates import own_certificate
+from edgesbc.policy.load import load_policy
+from edgesbc.policy.model import Policy
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.plane import SignallingPlane
+from edgesbc.signalling.sockets import open_listeners
+from edgesbc.store.audit import Outcome, PolicyLog
+
+__all__ = ["App"]
+
+KEY_FILE = "token.key"
+LAST_BYES = 4.0
+"""Seconds for the answers to the BYEs that end the last calls."""
+
+
+class App:
+    """One running edge. :attr:`plane`, :attr:`media` and :attr:`http_port` are there once it has started."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.ledger = Ledger(time.time() - time.monotonic())
+        self.metrics = Metrics()
+        self.media: MediaPlane | None = None
+        self.http_port = 0
+        self.plane: SignallingPlane
+        self.edge: Edge
+        self._stopping = trio.Event()
+        self._decisions = Counts()
+        self._log = logs.lifecycle("edge")
+        self._faults = logs.OncePerKind(logs.logger("edge"))
+        self._offset = 0.0  # of trio's clock against the system's monotonic one
+
+    # --- building ----------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Open the sockets and put the planes together. Raises ``OSError`` where an address cannot be had."""
+        policy = self.policy
+        state_dir = policy.edge.state_dir
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._offset = time.monotonic() - trio.current_time()
+        opened = open_listeners(policy.listen)
+        listeners = [each.listener for each in opened]
+        now = trio.current_time()
+        dispatcher = Dispatcher(policy.destinations, random.random, now, self.record)
+        self.edge = Edge(
+            listeners,
+            dispatcher,
+            _routing(policy),
+            self._pipeline(policy),
+            Sealer([_token_key(state_dir)], os.urandom),
+            os.urandom,
+            anchor=policy.media.engine == "builtin",
+        )
+        if policy.media.engine == "builtin":
+            address, ports = policy.media.address, policy.media.ports
+            self.media = MediaPlane(
+                {zone.value: address.of(zone) for zone in Zone},
+                (ports.first, ports.last),
+                lambda event: self.plane.media_event(event),
+                media_timeout=policy.media.timeout,
+            )
+        folders = {
+            each.name: each.certificate or own_certificate(state_dir, _names(policy))
+            for each in policy.listen
+            if each.transport.secure
+        }
+        self.plane = SignallingPlane(self.edge, opened, folders, self._media_command, self.record, self._failed)
+        self._instrument()
+
+    def _pipeline(self, policy: Policy) -> Pipeline:
+        return Pipeline(policy.screen, Standings(_trunks(policy)), self.record, self._failed)
+
+    def _instrument(self) -> None:
+        instrument_edge(self.metrics, self.edge)
+        self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
+        self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
+        modes: dict[tuple[str, ...], Callable[[], float]] = {
+            (name,): partial(self._in_kernel, name) for name in self.plane.penalties
+        }
+        self.metrics.gauge("lane_mode", "1 where the kernel drops penalised sources.", modes, ("listener",))
+        media = self.media
+        if media is not None:
+            instrument_media(
+                self.metrics,
+                lambda: media.sessions,
+                lambda: media.ports_in_use,
+                lambda: media.packets,
+                media.counts,
+            )
+
+    def _in_kernel(self, listener: str) -> bool:
+        return self.plane.penalties[listener] == "kernel"
+
+    def _media_command(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.media is None:
+            return {"result": "error", "error-reason": "no media plane"}
+        return self.media.command(command)
+
+    # --- what is told ------------------------------------------------------------------------------------
+
+    def record(self, decision: Decision) -> None:
+        """Enter a decision in the ledger, its counter and, as a sample, the log."""
+        self.ledger.record(decision)
+        self._decisions.add(decision.reason.code)
+        self._faults.decision(decision)
+
+    def _failed(self, kind: str, error: Exception) -> None:
+        self._faults.error(f"{kind}: {type(error).__name__}", trio.current_time(), error)
+
+    def not_ready(self) -> dict[str, str]:
+        """Why the edge takes no new calls, by part."""
+        reasons = {}
+        if self.edge.draining:
+            reasons["signalling"] = "draining"
+        up = {member.set_name for member in self.edge.dispatcher.members() if member.health.up}
+        for name in (each.set for each in self.policy.destinations):
+            if name not in up:
+                reasons[f"destinations {name}"] = "no member is up"
+        return reasons
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until :meth:`stop` or a signal, then drain. Raises ``OSError`` when it cannot listen."""
+        self._build()
+        async with trio.open_nursery() as root:
+            if self.policy.observe.http is not None:
+                parts = Parts(self.metrics.render, self.not_ready)
+                self.http_port = await root.start(serve_http, str(self.policy.observe.http), parts)
+            async with trio.open_nursery() as media_nursery:
+                if self.media is not None:
+                    await media_nursery.start(self.media.run)
+                async with trio.open_nursery() as signalling_nursery:
+                    await signalling_nursery.start(self.plane.run)
+                    signalling_nursery.start_soon(self._obey_signals)
+                    await self._audit(Outcome.STARTED, "")
+                    for listener in self.edge.board.flows.listeners:
+                        self._log.info(
+                            "listening", listener=listener.name, transport=listener.transport.value,
+                            address=f"{listener.host}:{listener.port}",
+                        )  # fmt: skip
+                    task_status.started()
+                    await self._stopping.wait()
+                    await self._drain()
+                    signalling_nursery.cancel_scope.cancel()
+                media_nursery.cancel_scope.cancel()
+            root.cancel_scope.cancel()
+        self._log.info("stopped")
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stopping.set()
+
+    async def _obey_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                if number == signal.SIGHUP:
+                    await self.reload()
+                elif self._stopping.is_set():
+                    self._log.info("stopping at once: asked twice")
+                    sys.exit(1)
+                else:
+                    self.stop()
+
+    async def _drain(self) -> None:
+        """Refuse new calls, give live ones their grace, then end them."""
+        edge = self.edge
+        edge.drain()
+        self._log.info("draining", calls=edge.calls, grace=self.policy.edge.grace)
+        await self._until_quiet(self.policy.edge.grace, lambda: edge.calls == 0)
+        self.plane.carry_out(edge.end_calls(trio.current_time()))
+        self.plane.stop_accepting()
+        await self._until_quiet(LAST_BYES, lambda: not edge.board.transactions.requesting)
+
+    async def _until_quiet(self, seconds: float, quiet: Callable[[], bool]) -> None:
+        with trio.move_on_after(seconds):
+            while not quiet():  # noqa: ASYNC110 - the brain is pure and has no event to wait on
+                await trio.sleep(0.05)
+
+    # --- changing ----------------------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """Read the policy file again. One that has mistakes changes nothing; live calls are never moved."""
+        try:
+            policy = await trio.to_thread.run_sync(load_policy, self.policy.file)
+            self.plane.reload_certificates()
+        except (PolicyErrors, OSError) as error:
+            for line in str(error).splitlines():
+                self._log.error("policy refused, the old one goes on", error=line)
+            await self._audit(Outcome.REFUSED, str(error))
+            return
+        kept = self._adopt(policy)
+        await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
+        self._log.info("policy reloaded", needs_restart=kept)
+
+    def _adopt(self, policy: Policy) -> list[str]:
+        """Put ``policy`` in force between two messages; returns the tables that only a restart can change."""
+        old = self.policy
+        self.edge.dispatcher.reload(policy.destinations, trio.current_time())
+        self.edge.adopt(_routing(policy), self._pipeline(policy))
+        fixed = ("edge", "listen", "media", "observe")
+        kept = [name for name in fixed if getattr(policy, name) != getattr(old, name)]
+        self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in fixed})
+        return kept
+
+    async def _audit(self, outcome: Outcome, message: str) -> None:
+        """Note what became of a policy. A disk that fails is logged and stops nothing."""
+        file = self.policy.file
+        if not file:
+            return
+
+        def write() -> None:
+            text = Path(file).read_text(encoding="utf-8", errors="replace")
+            PolicyLog(self.policy.edge.state_dir).append(file, text, f"uid {os.getuid()}", outcome, message)
+
+        try:
+            await trio.to_thread.run_sync(write)
+        except OSError as error:
+            self._log.error("the audit log cannot be written", error=str(error))
+
+
+def _routing(policy: Policy) -> RoutingTable:
+    return RoutingTable(policy.route, [each.set for each in policy.destinations])
+
+
+def _trunks(policy: Policy) -> list[Trunk]:
+    """The trunks of the policy, and the destinations on the public side: the operator named them as well."""
+    listed = list(policy.trunk)
+    listeners = {each.name: each.zone for each in policy.listen}
+    outward = {route.to for route in policy.route if listeners.get(route.from_, route.from_) == Zone.CORE}
+    for each in policy.destinations:
+        if each.set in outward:
+            hosts = tuple(sorted({member_target(member.uri)[0].host for member in each.members}))
+            listed.append(Trunk(f"destinations-{each.set}", hosts))
+    return listed
+
+
+def _names(policy: Policy) -> list[str]:
+    """What the edge's own certificate is to stand for."""
+    names = {each.advertise.host for each in policy.listen if each.advertise is not None}
+    names |= {each.bind.host for each in policy.listen if each.bind.host not in ("0.0.0.0", "::")}  # noqa: S104
+    return sorted(names)
+
+
+def _token_key(state_dir: Path) -> bytes:
+    """The key that seals tokens; made when missing, readable by its owner alone."""
+    path = state_dir / KEY_FILE
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        key = os.urandom(32)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+    if len(key) != 32:
+        raise OSError(f"{path} is not a key of 32 bytes; move it away, and a new one is made")
+    return key

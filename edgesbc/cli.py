@@ -1,0 +1,132 @@
+"""The command line, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from edgesbc import __version__
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.observe import logs
+from edgesbc.policy.certificates import make_development_certificates
+from edgesbc.policy.load import load_policy
+from edgesbc.policy.model import Policy
+from edgesbc.policy.preflight import preflight
+
+__all__ = ["main"]
+
+USAGE_ERROR = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgesbc")
+def main() -> None:
+    """A security-hardened SIP edge.
+
+    It stands between the public internet and private SIP servers: terminates TLS and SIP over
+    WebSocket, drops floods, spreads calls over weighted destinations with failover, hides the inside,
+    and relays the media.
+
+    \b
+    First steps:
+      edgesbc demo                        see all of it at work, in a minute
+      edgesbc check policies/trunk.toml   is this policy sound, and can this machine run it?
+      edgesbc run policies/trunk.toml     run it
+    """
+
+
+@main.command()
+@click.argument("policy", type=click.Path(path_type=Path))
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="console", show_default=True)
+@click.option("--log-level", type=click.Choice(list(logs.LEVELS)), help="Overrides [observe] log of the policy.")
+def run(policy: Path, log_format: Any, log_level: str | None) -> None:
+    """Run the edge with the file POLICY until it is told to stop.
+
+    \b
+    Signals:
+      SIGTERM, SIGINT   drain: new calls get 503, live ones [edge] grace seconds, then BYE; twice: at once
+      SIGHUP            reload POLICY and certificates; one with mistakes changes nothing
+    """
+    loaded = _sound(policy)
+    logs.configure(sys.stderr, log_format, log_level or loaded.observe.log)
+    from edgesbc.app import App
+
+    _run(App(loaded).run)
+
+
+@main.command()
+@click.argument("policy", type=click.Path(path_type=Path))
+def check(policy: Path) -> None:
+    """Say whether POLICY is sound and this machine can run it now.
+
+    Every mistake is printed at once, with file, key, and what was found and expected; the exit code is
+    then 2. Ports and certificates are tried, and left as they were.
+    """
+    loaded = _sound(policy)
+    members = sum(len(each.members) for each in loaded.destinations)
+    click.echo(
+        f"{policy}: ok: {_counted(len(loaded.listen), 'listener')}, {_counted(len(loaded.trunk), 'trunk')}, "
+        f"{_counted(len(loaded.destinations), 'destination set')} with {_counted(members, 'member')}, "
+        f"screening {loaded.screen.mode}: {', '.join(loaded.screen.stages)}"
+    )
+
+
+@main.group()
+def certs() -> None:
+    """Certificates."""
+
+
+@certs.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", "names", multiple=True, help="A DNS name or address for the certificate; may be repeated.")
+@click.option("--force", is_flag=True, help="Replace what is there.")
+def dev(folder: Path, names: tuple[str, ...], force: bool) -> None:
+    """Make a small authority and a certificate for development in FOLDER.
+
+    Writes ca.pem (give it to clients), fullchain.pem and privkey.pem (the folder is what `certificate` of
+    a listener names). localhost, 127.0.0.1 and ::1 are always among the names.
+    """
+    try:
+        paths = make_development_certificates(folder, names, force)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    for path in paths:
+        click.echo(path)
+
+
+def _sound(path: Path) -> Policy:
+    """The policy in ``path``; ends the program with every mistake where there is one."""
+    try:
+        policy = load_policy(path)
+    except PolicyErrors as errors:
+        _refuse([str(error) for error in errors.errors])
+    mistakes = preflight(policy)
+    if mistakes:
+        _refuse([str(error) for error in mistakes])
+    return policy
+
+
+def _refuse(lines: list[str]) -> Any:
+    for line in lines:
+        click.echo(line, err=True)
+    click.echo(f"{_counted(len(lines), 'mistake')}; nothing was started", err=True)
+    sys.exit(USAGE_ERROR)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _run(function: Callable[..., Any]) -> None:
+    """Run until it ends; what the machine refuses is said in a line and not as a traceback."""
+    try:
+        trio.run(function)
+    except* OSError as group:
+        for error in group.exceptions:
+            click.echo(f"edgesbc: {error}", err=True)
+        sys.exit(USAGE_ERROR)

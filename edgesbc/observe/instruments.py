@@ -1,0 +1,85 @@
+"""Which metrics the edge shows, by name: the one list of them. Reads rooms' counters; counts nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from edgesbc.base.counts import Counts
+from edgesbc.brain.edge import Edge
+from edgesbc.dispatch.health import State
+from edgesbc.dispatch.member import Member
+from edgesbc.observe.metrics import Metrics, Read
+
+__all__ = ["instrument_edge", "instrument_media"]
+
+
+class _PerMember(Mapping[tuple[str, ...], Read]):
+    """One gauge for each member there is now; members come and go with the policy."""
+
+    def __init__(self, edge: Edge, read: Callable[[Member], float]) -> None:
+        self._edge = edge
+        self._read = read
+
+    def _now(self) -> dict[tuple[str, ...], Member]:
+        return {(member.set_name, member.name): member for member in self._edge.dispatcher.members()}
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __getitem__(self, key: tuple[str, ...]) -> Read:
+        member = self._now()[key]
+        return lambda: self._read(member)
+
+
+class _Total(Counts):
+    """A counter of one series that is kept elsewhere as a number."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        super().__init__({(): 0})
+        self._read = read
+
+    def items(self):  # type: ignore[no-untyped-def]
+        self[()] = self._read()
+        return super().items()
+
+
+def instrument_edge(metrics: Metrics, edge: Edge) -> None:
+    """The signalling plane's metrics."""
+    board, pipeline = edge.board, edge.pipeline
+    metrics.counter("requests", "Requests taken in, retransmissions not counted.", ("listener", "method"), board.counts)
+    metrics.counter("responses", "Answers sent.", ("zone", "class"), board.responses)
+    metrics.counter("calls_ended", "Calls by what became of their set-up.", ("outcome",), board.outcomes)
+    metrics.gauge("calls", "Calls alive.", lambda: edge.calls)
+    metrics.gauge("transactions", "Transactions alive.", lambda: len(board.transactions))
+    metrics.gauge("connections", "Connections open.", lambda: len(board.flows))
+    metrics.histogram("set_up_seconds", "From a call's INVITE to its 200.", board.set_up)
+    metrics.counter("malformed", "Messages that could not be read.", (), edge.malformed)
+    metrics.counter(
+        "retransmissions",
+        "Requests and final answers sent again because nothing came.",
+        (),
+        _Total(lambda: board.transactions.retransmissions),
+    )
+    metrics.counter("screened", "Refused by screening.", ("stage", "reason"), pipeline.counts)
+    metrics.counter("screened_shadow", "Would have been refused.", ("stage", "reason"), pipeline.shadow_counts)
+    metrics.gauge("penalties", "Sources under a penalty.", lambda: len(edge.pipeline.penalties))
+    metrics.gauge("draining", "1 while new calls are refused because the edge stops.", lambda: edge.draining)
+    labels = ("set", "member")
+    up = _PerMember(edge, lambda member: member.state in (State.ACTIVE, State.TRYING))
+    metrics.gauge("destination_up", "1 while a destination takes calls.", up, labels)
+    metrics.gauge("destination_calls", "Live leases.", _PerMember(edge, lambda member: member.load), labels)
+
+
+def instrument_media(
+    metrics: Metrics, sessions: Read, ports: Read, packets: Callable[[], int], dropped: Counts
+) -> None:
+    """The media plane's metrics."""
+    metrics.gauge("media_sessions", "Calls with media anchored.", sessions)
+    metrics.gauge("media_ports", "Ports in use.", ports)
+    metrics.counter("media_packets", "Packets received from peers.", (), _Total(packets))
+    metrics.counter("media_dropped", "Packets not relayed.", ("reason",), dropped)

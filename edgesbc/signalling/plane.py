@@ -1,0 +1,231 @@
+"""The signalling plane: listeners and connections around the brain, one timer task, effects carried out."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Listener, Source, Transport
+from edgesbc.base.counts import Counts
+from edgesbc.base.decision import Decision
+from edgesbc.base.errors import WireError
+from edgesbc.base.reasons import Reason
+from edgesbc.brain.edge import Edge
+from edgesbc.brain.effects import Close, Effect, Media, Open, Penalise, Record, Send
+from edgesbc.signalling.connection import Connection, StreamCarrier
+from edgesbc.signalling.doors import Door
+from edgesbc.signalling.sockets import Opened
+from edgesbc.signalling.tls import client_context
+from edgesbc.signalling.udp import UdpListener
+
+__all__ = ["SignallingPlane"]
+
+Media_ = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class SignallingPlane:
+    """Runs a brain. ``media`` carries out an NG command and returns its reply; ``record`` takes decisions;
+    ``failed`` is told, as (kind, exception), of a fault of ours in the brain.
+
+    ``certificates`` are the folders of the listeners that speak TLS, by listener name. Nurseries: one of
+    the plane, and in it each connection's own.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        opened: Sequence[Opened],
+        certificates: Mapping[str, Path],
+        media: Media_,
+        record: Callable[[Decision], None],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
+        self._failed = failed
+        self.edge = edge
+        self._media = media
+        self._record = record
+        self._opened = tuple(opened)
+        self._certificates = certificates
+        self._udp: dict[int, UdpListener] = {}
+        self._doors: list[Door] = []
+        self.connections: dict[int, Connection] = {}
+        self.counts = Counts()  # (listener, what) of transport events
+        self._sleeping_until = -math.inf
+        self._sleep = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._clients: dict[int, ssl.SSLContext] = {}
+        for each in self._opened:
+            self._prepare(each)
+
+    def _prepare(self, opened: Opened) -> None:
+        listener = opened.listener
+        if listener.transport is Transport.UDP:
+            self._udp[listener.id] = UdpListener(listener, opened.sock, self.receive, self._unreachable)
+            return
+        folder = self._certificates.get(listener.name)
+        if listener.transport is Transport.TLS:
+            self._clients[listener.id] = client_context(opened.settings, folder)
+        self._doors.append(Door(self, opened, folder))
+
+    @property
+    def penalties(self) -> dict[str, str]:
+        """How each public UDP listener drops penalised sources: ``kernel`` or ``user``."""
+        return {each.listener.name: each.penalties.mode for each in self._udp.values() if each.penalties is not None}
+
+    def reload_certificates(self) -> None:
+        """Use the certificate files as they are now for new handshakes. Raises ``OSError``; the old ones then stay."""
+        contexts = [(door, door.load()) for door in self._doors]
+        for door, context in contexts:
+            door.context = context
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Started once every listener listens."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for udp in self._udp.values():
+                nursery.start_soon(udp.run)
+            for door in self._doors:
+                await nursery.start(door.run, nursery)
+            nursery.start_soon(self._keep_time)
+            task_status.started()
+
+    def stop_accepting(self) -> None:
+        """Take no new connections; those that are open go on."""
+        for door in self._doors:
+            door.shut()
+
+    async def _keep_time(self) -> None:
+        """The one timer task: wakes the brain when its next deadline has come."""
+        while True:
+            deadline = self._deadline()
+            self._sleeping_until = deadline
+            with trio.CancelScope(deadline=deadline) as self._sleep:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            for udp in self._udp.values():
+                if udp.penalties is not None and udp.penalties.due is not None and udp.penalties.due <= now:
+                    udp.penalties.apply(now)
+            self.carry_out(self.edge.expire(now))
+
+    def _deadline(self) -> float:
+        deadline = self.edge.deadline()
+        dues = [udp.penalties.due for udp in self._udp.values() if udp.penalties is not None and udp.penalties.due]
+        return min([math.inf if deadline is None else deadline, *dues])
+
+    # --- what comes in -----------------------------------------------------------------------------------
+
+    def receive(self, flow: Flow, data: bytes, now: float) -> None:
+        """One message to the brain. A fault of ours costs that message, not the edge (DESIGN: fail closed)."""
+        try:
+            effects = self.edge.receive(flow, data, now)
+        except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
+            self.counts.add(flow.listener.name, Reason.INTERNAL.code)
+            self._failed("receive", error)
+            effects = self.edge.board.take()
+        self.carry_out(effects)
+
+    def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+        self.carry_out(self.edge.broken(flow, data, error, now))
+
+    def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
+        self.carry_out(self.edge.unreachable(listener, peer, now))
+
+    def media_event(self, event: dict[str, Any]) -> None:
+        self.carry_out(self.edge.media_event(event, trio.current_time()))
+
+    # --- what goes out -----------------------------------------------------------------------------------
+
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        """Do what the brain asks for, in order."""
+        for effect in effects:
+            kind = type(effect)
+            if kind is Send:
+                self._send(effect.flow, effect.data)  # type: ignore[union-attr]
+            elif kind is Record:
+                self._record(effect.decision)  # type: ignore[union-attr]
+            elif kind is Media:
+                self._ask_media(effect)  # type: ignore[arg-type]
+            else:
+                self._carry_out_rare(effect)
+        deadline = self.edge.deadline()
+        if deadline is not None and deadline < self._sleeping_until:
+            self._sleeping_until = self._sleep.deadline = deadline
+
+    def _send(self, flow: Flow, data: bytes) -> None:
+        if not flow.serial:
+            self._udp[flow.listener.id].send(flow.peer, data)
+        else:
+            connection = self.connections.get(flow.serial)
+            if connection is not None:
+                connection.send(data)
+
+    def _ask_media(self, effect: Media) -> None:
+        """With both planes in one process the reply is there at once."""
+        reply = dict(self._media(effect.command))
+        self.carry_out(self.edge.media_replied(effect.cookie, reply, trio.current_time()))
+
+    def _carry_out_rare(self, effect: Effect) -> None:
+        if isinstance(effect, Penalise):
+            udp = self._udp.get(effect.listener.id)
+            if udp is not None and udp.penalties is not None:
+                udp.penalties.add(effect.source, effect.ttl, trio.current_time())
+                due = udp.penalties.due
+                if due is not None and due < self._sleeping_until:
+                    self._sleeping_until = self._sleep.deadline = due
+        elif isinstance(effect, Open) and self._nursery is not None:
+            connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)
+            self._nursery.start_soon(self._connect, connection)
+        elif isinstance(effect, Close):
+            open_connection = self.connections.get(effect.flow.serial)
+            if open_connection is not None:
+                open_connection.close()
+
+    # --- connections to destinations ---------------------------------------------------------------------
+
+    async def _connect(self, connection: Connection) -> None:
+        flow = connection.flow
+        try:
+            carrier = await self._reach(flow)
+            if carrier is not None:
+                async with trio.open_nursery() as nursery:
+                    await connection.run(carrier, nursery)
+        finally:
+            self.forget(flow)
+
+    async def _reach(self, flow: Flow) -> StreamCarrier | None:
+        """Connect, and shake hands where it is TLS; None when that fails in the time it may take."""
+        host, port = flow.peer
+        with trio.move_on_after(limits.CONNECT_SECONDS):
+            try:
+                stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+                if flow.listener.transport is Transport.TLS:
+                    context = self._clients[flow.listener.id]
+                    secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+                    await secure.do_handshake()
+                    stream = secure
+                return StreamCarrier(stream)
+            except (OSError, trio.BrokenResourceError) as error:
+                self.counts.add(flow.listener.name, "connect-failed")
+                self._record(
+                    Decision(
+                        trio.current_time(),
+                        Reason.FLOW_GONE,
+                        str(flow.peer),
+                        flow.listener.name,
+                        detail=f"cannot connect: {error.__cause__ or error}",
+                    )
+                )
+        return None
+
+    def forget(self, flow: Flow) -> None:
+        """A connection has ended: the brain is told, and what waited for it fails."""
+        self.connections.pop(flow.serial, None)
+        self.carry_out(self.edge.flow_closed(flow, trio.current_time()))

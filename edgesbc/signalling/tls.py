@@ -1,0 +1,55 @@
+"""TLS settings of listeners and of connections to destinations: 1.2 and up, AEAD only, names verified."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from edgesbc.base.address import Transport, Zone
+from edgesbc.policy.model import ListenSettings
+
+__all__ = ["client_context", "peer_names", "server_context"]
+
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def server_context(settings: ListenSettings, folder: Path) -> ssl.SSLContext:
+    """The context of a ``tls`` or ``wss`` listener with the certificate in ``folder``.
+
+    With ``client_ca``, a client may show a certificate, and one that is not verified ends the handshake.
+    Raises ``OSError`` or ``ssl.SSLError`` for files that cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context)
+    context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+    if settings.client_ca is not None:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(settings.client_ca)
+    if settings.transport is Transport.WSS:
+        context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def client_context(settings: ListenSettings, folder: Path | None) -> ssl.SSLContext:
+    """The context for connections that leave by a ``tls`` listener; the peer's name is verified (RFC 5922).
+
+    Authorities are those of ``client_ca`` where the listener has one, otherwise the system's.
+    """
+    context = ssl.create_default_context(cafile=settings.client_ca)
+    _harden(context)
+    if folder is not None and settings.zone is Zone.PUBLIC:
+        context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+    return context
+
+
+def _harden(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+
+
+def peer_names(certificate: object) -> tuple[str, ...]:
+    """The DNS names of a verified certificate, as ``getpeercert`` gives it (RFC 5922 section 7.1)."""
+    if not isinstance(certificate, dict):
+        return ()
+    return tuple(value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
