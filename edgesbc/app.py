@@ -36,7 +36,7 @@ from edgesbc.policy.model import Policy
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.plane import SignallingPlane
-from edgesbc.signalling.sockets import open_listeners
+from edgesbc.signalling.sockets import open_listeners, visible_address
 from edgesbc.store.audit import Outcome, PolicyLog
 
 __all__ = ["App"]
@@ -85,9 +85,9 @@ class App:
             anchor=policy.media.engine == "builtin",
         )
         if policy.media.engine == "builtin":
-            address, ports = policy.media.address, policy.media.ports
+            ports = policy.media.ports
             self.media = MediaPlane(
-                {zone.value: address.of(zone) for zone in Zone},
+                {zone.value: _media_address(policy, zone) for zone in Zone},
                 (ports.first, ports.last),
                 lambda event: self.plane.media_event(event),
                 media_timeout=policy.media.timeout,
@@ -266,6 +266,12 @@ def _trunks(policy: Policy) -> list[Trunk]:
             hosts = tuple(sorted({member_target(member.uri)[0].host for member in each.members}))
             listed.append(Trunk(f"destinations-{each.set}", hosts))
     return listed
+
+
+def _media_address(policy: Policy, zone: Zone) -> str:
+    """The address of the relay on one side; where only a wildcard is known, the one this machine sends from."""
+    wildcard = next(each.bind.host for each in policy.listen if each.zone is zone)
+    return policy.media.address.of(zone) or visible_address(wildcard)
 
 
 def _names(policy: Policy) -> list[str]:

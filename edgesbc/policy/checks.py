@@ -11,7 +11,7 @@ from edgesbc.base.errors import PolicyError
 from edgesbc.brain.routing import Route
 from edgesbc.dispatch.sets import MemberSettings, SetSettings, member_target
 from edgesbc.policy.draft import Draft
-from edgesbc.policy.model import ListenSettings, MediaAddress, MediaSettings
+from edgesbc.policy.model import ListenSettings, MediaAddress
 from edgesbc.screen.standing import Trunk
 
 __all__ = ["cross_check", "media_address"]
@@ -22,7 +22,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 def cross_check(draft: Draft) -> Iterator[PolicyError]:
     """Every mistake that only shows between sections, in the order of the file's keys."""
     for check in (
-        _listeners, _binds, _settings_of_transports, _trunks, _sets, _members, _routes, _media,
+        _listeners, _binds, _settings_of_transports, _trunks, _sets, _members, _routes,
     ):  # fmt: skip
         for key, message in check(draft):
             yield PolicyError(draft.file, key, message)
@@ -192,22 +192,8 @@ def _routes(draft: Draft) -> _Found:
         yield "route", f"expected routes that say which of the {len(sets)} sets takes what, found none"
 
 
-def _media(draft: Draft) -> _Found:
-    media: MediaSettings | None = draft.tables.get("media")
-    if media is None or media.engine == "none" or "listen" in draft.broken:
-        return
-    address = media_address(draft)
-    for zone in Zone:
-        if not address.of(zone) and any(each.zone is zone for _, each in _listen(draft)):
-            yield (
-                f"media.address.{zone}",
-                f"is missing, and the first {zone} listener has no address of its own; write [media] address ="
-                f' {{ {zone} = "..." }} with the address of this machine that media comes to',
-            )
-
-
 def media_address(draft: Draft) -> MediaAddress:
-    """The media addresses as given; one that is not is the first listener's of that zone, or empty."""
+    """The media addresses as given; one that is not is the first listener's of that zone, or empty for a wildcard."""
     given: MediaAddress = draft.tables["media"].address
     return MediaAddress(
         public=given.public or _first_host(draft, Zone.PUBLIC), core=given.core or _first_host(draft, Zone.CORE)

@@ -198,7 +198,8 @@ class MediaSettings:
     """``builtin``, or ``none``: SDP passes as it is and media goes past the edge."""
     ports: PortRange = attrs.field(default=PortRange(30000, 39999), metadata={STRUCTURE: _ports})
     address: MediaAddress = attrs.field(factory=MediaAddress)
-    """In a loaded policy both sides are set, unless the engine is ``none``."""
+    """Where it is not given, the first listener's of that zone; where that is a wildcard, it stays empty and
+    means the address that this machine sends from."""
     timeout: float = attrs.field(default=60.0, validator=_seconds(5, 3600))
     """Seconds without any packet after which a call is ended."""
 

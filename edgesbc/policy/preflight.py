@@ -56,7 +56,7 @@ def _media(policy: Policy) -> _Found:
         return
     for zone in Zone:
         address = policy.media.address.of(zone)
-        if refusal := _bindable(Source(address, 0), udp=True):
+        if address and (refusal := _bindable(Source(address, 0), udp=True)):
             yield f"media.address.{zone}", refusal
 
 

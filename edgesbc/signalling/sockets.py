@@ -9,7 +9,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Listener, Transport
 from edgesbc.policy.model import ListenSettings
 
-__all__ = ["Opened", "open_listeners"]
+__all__ = ["Opened", "open_listeners", "visible_address"]
 
 # linux/in.h and linux/in6.h; Python's socket module names neither.
 IP_RECVERR = 11
@@ -68,13 +68,13 @@ def _open(number: int, settings: ListenSettings) -> Opened:
     if settings.advertise is not None:
         shown, shown_port = settings.advertise.host, settings.advertise.port or bound_port
     else:
-        shown, shown_port = _visible(host), bound_port
+        shown, shown_port = visible_address(host), bound_port
     listener = Listener(number, settings.name, settings.zone, settings.transport, host, bound_port, shown, shown_port)
     return Opened(listener, settings, sock)
 
 
-def _visible(host: str) -> str:
-    """What a wildcard address is told to peers as: the address that this machine sends from by default."""
+def visible_address(host: str) -> str:
+    """``host``, or for a wildcard the address that this machine sends from by default: what peers can be told."""
     if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return host
     six = ":" in host

@@ -286,3 +286,26 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, data: bytes | None, says: st
         load_policy(file)
     with pytest.raises(PolicyErrors, match="Is a directory"):
         load_policy(tmp_path)
+
+
+def test_ten_lines_make_a_webrtc_ingress() -> None:
+    policy = parse_policy(
+        """
+        [[listen]]
+        zone = "public"
+        transport = "wss"
+        bind = "0.0.0.0:443"
+        certificate = "certs/edge"
+        [[listen]]
+        zone = "core"
+        transport = "udp"
+        bind = "10.0.0.1:5060"
+        [[destinations]]
+        set = "pbx"
+        members = [{ uri = "sip:10.0.0.11:5060" }]
+        """,
+        "ten.toml",
+    )
+    assert policy.screen.stages == ("acl", "pike", "ratelimit", "sanity", "scanner", "method")
+    assert policy.media.address.core == "10.0.0.1"
+    assert policy.media.address.public == ""  # found out when the edge starts
