@@ -29,17 +29,19 @@ class CallState(enum.Enum):
 class Leg:
     """One side of a call: how to reach that peer, and what it calls itself.
 
-    ``contact`` is the text of its Contact URI, ``routes`` its own side's Record-Route set, ``address``
-    its From or To value with the tag, ``cseq`` the highest number it has used.
+    ``contact`` is its Contact URI, ``contact_value`` the field that URI stood in, ``routes`` its own
+    side's Record-Route set, ``address`` its From or To value with the tag, ``cseq`` the highest number it
+    has used.
     """
 
-    __slots__ = ("address", "contact", "cseq", "flow", "routes", "tag", "token", "token_for")
+    __slots__ = ("address", "contact", "contact_value", "cseq", "flow", "routes", "tag", "token", "token_for")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.tag = ""
         self.address = ""
         self.contact = ""
+        self.contact_value = ""
         self.routes: tuple[str, ...] = ()
         self.cseq = 0
         self.token = ""
@@ -223,10 +225,10 @@ def learn_target(leg: Leg, message: Message) -> None:
     A message without a Contact, or with one that cannot be read, leaves what is known.
     """
     value = message.get("Contact")
-    if not value or value == "*":
+    if not value or value == "*" or value == leg.contact_value:
         return
-    contact = parse_name_addr(value)
-    leg.contact = str(contact.uri)
+    leg.contact_value = value
+    leg.contact = str(parse_name_addr(value).uri)
     if not leg.routes:
         leg.routes = tuple(message.get_all("Record-Route"))
 

@@ -13,7 +13,7 @@ from edgesbc.brain import topology
 from edgesbc.brain.anchoring import has_sdp, hides_sdp
 from edgesbc.brain.calls import Call, Calls, Leg, Unheard, learn_target
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
-from edgesbc.brain.switchboard import Switchboard, vias_of
+from edgesbc.brain.switchboard import Switchboard
 from edgesbc.dispatch.leases import Lease
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
@@ -298,7 +298,7 @@ class Context:
             self._prove(response, now)
         elif status < 300 and response.get("Contact"):
             contact = self._answer_contact(response, holder)
-        vias = vias_of(self.request, server.source)
+        vias = board.vias(server)
         data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
         board.deliver(server, status, data, now)
         if call is None or not self.new_call:

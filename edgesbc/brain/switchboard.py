@@ -113,8 +113,15 @@ class Switchboard:
     ) -> None:
         """An answer of the edge's own in a transaction."""
         request = server.request
-        data = topology.answer(request, vias_of(request, server.source), status, self.stateless_tag(request), extra)
-        self.deliver(server, status, data, now)
+        tag = "" if status == 100 else self.stateless_tag(request)
+        self.deliver(server, status, topology.answer(request, self.vias(server), status, tag, extra), now)
+
+    @staticmethod
+    def vias(server: ServerTransaction) -> Fields:
+        """The Via fields of the answers in a transaction; worked out once."""
+        if not server.vias:
+            server.vias = vias_of(server.request, server.source)
+        return server.vias
 
     def deliver(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
         self.responses.add(server.flow.listener.zone, f"{status // 100}xx")

@@ -14,23 +14,23 @@ __all__ = [
 
 # These end at the edge: it has its own, or the message needs none.
 _OWN = frozenset({"Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Content-Length", "Path"})
-_REGISTER_OWN = _OWN - {"Contact"}
 # What tells a stranger which software runs inside, and where (DESIGN section 7).
 _TELLING = frozenset({"Server", "User-Agent", "Warning"})
+_STOPS_INWARD = _OWN
+_STOPS_OUTWARD = _OWN | _TELLING
 _VIA_NAME = {
     Transport.UDP: "UDP", Transport.TCP: "TCP", Transport.TLS: "TLS", Transport.WS: "WS", Transport.WSS: "WSS",
 }  # fmt: skip
 
 
-def _passes(name: str, to: Zone, trusted: bool) -> bool:
-    """Whether a header field crosses the edge towards ``to``.
+def _crossing(fields: Fields, to: Zone) -> Fields:
+    """The header fields that cross the edge towards ``to`` as they are.
 
-    ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5); only a trusted peer may assert
-    an identity across its border.
+    ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5) and end here; they are told by
+    the dash, which no other field has in that place.
     """
-    if name[:2] in ("P-", "X-", "p-", "x-"):
-        return trusted and name == "P-Asserted-Identity"
-    return to is Zone.CORE or name not in _TELLING
+    stops = _STOPS_INWARD if to is Zone.CORE else _STOPS_OUTWARD
+    return [pair for pair in fields if pair[0] not in stops and pair[0][1:2] != "-"]
 
 
 def via(listener: Listener, branch: str) -> str:
@@ -63,13 +63,16 @@ def forward_request(
     """The request as it leaves through ``listener`` (RFC 3261 section 16.6).
 
     ``body`` replaces the request's where it is not None; ``contact_value`` is the Contact there, if any.
+    ``trusted`` is whether identities may be asserted to that side (RFC 3325).
     """
     hops = 70 if request.max_forwards is None else request.max_forwards - 1
     fields: Fields = [("Via", via(listener, branch)), ("Max-Forwards", str(hops))]
     fields += [("Route", route) for route in routes]
-    own = _REGISTER_OWN if request.method == "REGISTER" else _OWN
-    zone = listener.zone
-    fields += [pair for pair in request.fields if pair[0] not in own and _passes(pair[0], zone, trusted)]
+    fields += _crossing(request.fields, listener.zone)
+    if trusted:
+        fields += [pair for pair in request.fields if pair[0] == "P-Asserted-Identity"]
+    if request.method == "REGISTER":
+        fields += [pair for pair in request.fields if pair[0] == "Contact"]
     if contact_value:
         fields.append(("Contact", contact_value))
     fields += extra
@@ -93,7 +96,7 @@ def forward_response(
     fields: Fields = list(vias)
     if request.cseq_method != "REGISTER":
         fields += [pair for pair in request.fields if pair[0] == "Record-Route"]
-    fields += [pair for pair in response.fields if pair[0] not in _OWN and _passes(pair[0], to, False)]
+    fields += _crossing(response.fields, to)
     if contact_value:
         fields.append(("Contact", contact_value))
     fields += [("Contact", value) for value in contacts]

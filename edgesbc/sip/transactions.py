@@ -10,7 +10,7 @@ from typing import Protocol
 
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.timers import Deadlines
-from edgesbc.sip.message import Request, Response
+from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.transaction import (
     CLIENT,
     INVITE_CLIENT,
@@ -85,7 +85,7 @@ class ServerTransaction(Transaction):
     ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2).
     """
 
-    __slots__ = ("context", "key", "request", "source")
+    __slots__ = ("context", "key", "request", "source", "vias")
 
     def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
         invite = request.method == "INVITE"
@@ -101,6 +101,7 @@ class ServerTransaction(Transaction):
         self.key = key
         self.request = request
         self.source = source
+        self.vias: Fields = []  # of its answers, once its user has worked them out
         self.context: object = None  # whatever its user wants to find again
 
     @property
