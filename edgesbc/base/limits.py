@@ -108,10 +108,12 @@ MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
 """Packets relayed before other tasks get their turn: about 2 ms."""
-MEDIA_BUSY_RATE: Final = 1_000
-"""Packets a second from which on the relay lets packets gather: ten calls of 20 ms audio."""
+MEDIA_BUSY_RATE: Final = 5_000
+"""Packets a second from which on the relay may let packets gather: 50 calls of 20 ms audio. It pays from there."""
+MEDIA_BUSY_TURNS: Final = 300
+"""Turns a second from which on it does; below what gathering itself leaves, so that it does not flap."""
 MEDIA_GATHER_SECONDS: Final = 0.002
-"""How long packets gather in a busy relay: a tenth of a packet's 20 ms, and half the CPU time of none."""
+"""How long packets gather in a busy relay: a tenth of the 20 ms that a packet holds."""
 MEDIA_LEARN_PACKETS: Final = 64
 """Datagrams looked at in one go on a leg that has not learned its peer yet."""
 MEDIA_STALE_PACKETS: Final = 100

@@ -100,6 +100,8 @@ class Relay:
 
     def open(self, interface: str) -> PortPair:
         """Bind a pair of ports on the interface of that name. Raises :class:`NoPorts`."""
+        if self._epoll.closed:
+            raise NoPorts("the media plane is shut down")
         chosen = self._interfaces[interface]
         pool = self._pools[chosen.address]
         for _ in range(limits.MEDIA_PORT_TRIES):
@@ -176,7 +178,8 @@ class Relay:
         pace = Pace(self._clock())
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            while pace.gather(self.turn(), self._clock()):
+            # what is slept for is packets in the kernel, which set no Event
+            while pace.gather(self.turn(), self._clock()):  # noqa: ASYNC110
                 await trio.sleep(limits.MEDIA_GATHER_SECONDS)
 
     def close(self) -> None:

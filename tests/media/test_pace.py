@@ -31,3 +31,15 @@ def test_neither_an_empty_turn_nor_a_full_one_is_a_reason_to_wait():
 def test_a_long_silence_is_no_rate():
     pace = Pace(0.0)
     assert not pace.gather(limits.MEDIA_TURN_PACKETS - 1, 60.0)
+
+
+def test_bursts_are_served_at_once():
+    pace = Pace(0.0)
+    assert not any(pace.gather(limits.MEDIA_TURN_PACKETS - 1, n / 50) for n in range(100))
+
+
+def test_gathering_does_not_end_itself():
+    pace = Pace(0.0)
+    assert run(pace, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
+    gathered = [pace.gather(20, 0.5 + n * limits.MEDIA_GATHER_SECONDS * 1.2) for n in range(500)]
+    assert all(gathered)

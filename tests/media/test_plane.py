@@ -68,6 +68,9 @@ async def test_ending_the_plane_closes_every_port():
         assert plane.ports_in_use == 4
         nursery.cancel_scope.cancel()
     assert (plane.sessions, plane.ports_in_use) == (0, 0)
+    late = ng.offer("d", "a", described("127.0.0.5", 4000), ("public", "core"))
+    assert plane.command(late)["status-hint"] == 503
+    assert plane.command(ng.delete("c"))["result"] == "ok"
 
 
 @pytest.mark.parametrize(
