@@ -1,4 +1,4 @@
-"""Requests inside a dialog: the token in the Request-URI says where they go (RFC 3261 section 12.2)."""
+"""Requests inside a dialog: the token in their Request-URI says where they go (RFC 3261 section 12.2)."""
 
 from __future__ import annotations
 
@@ -8,26 +8,39 @@ from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import has_sdp
-from edgesbc.brain.calls import Call, learn_target
+from edgesbc.brain.calls import Call, Leg, learn_target, remote_target
 from edgesbc.brain.context import Context, Hop, OneHop
 from edgesbc.brain.switchboard import Switchboard
-from edgesbc.brain.tokens import Target
+from edgesbc.brain.tokens import SHORTEST_TOKEN, Target
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transactions import ServerTransaction
 
-__all__ = ["acknowledge", "follow", "open_token"]
+__all__ = ["acknowledge", "find_target", "follow"]
 
 
-def open_token(board: Switchboard, request: Request, flow: Flow, now: float) -> Target | None:
-    """The target that the Request-URI's user part holds for the side that ``flow`` is on.
+def find_target(board: Switchboard, request: Request, flow: Flow, call: Call | None, now: float) -> Target | None:
+    """Where a request inside a dialog goes: what its token holds, or, without one, what the call knows.
 
-    Whoever holds a token has had an answer of ours at this address: a UDP peer is reachable by it.
+    Simple clients send to the URI that they first called and not to the Contact. The dialog's tags and
+    the address that they come from name the call just as well; but a token that does not open is no
+    token, and leads nowhere.
     """
-    target = board.sealer.open(request.uri.user or "", flow.listener.zone)
+    user = request.uri.user or ""
+    target = board.sealer.open(user, flow.listener.zone)
+    if target is None and call is not None and len(user) < SHORTEST_TOKEN:
+        legs = call.legs_of(request.from_tag)
+        if legs is None or legs[1] is None or request.to_tag != legs[1].tag or not _same_peer(legs[0], flow):
+            return None
+        target = remote_target(legs[1], board.flows)
     if target is not None and not flow.serial:
+        # Whoever holds a token or both tags has had an answer of ours at this address.
         board.standings.prove(flow, Standing.REACHABLE, now)
     return target
+
+
+def _same_peer(leg: Leg, flow: Flow) -> bool:
+    return leg.flow.listener.zone is flow.listener.zone and leg.flow.peer[0] == flow.peer[0]
 
 
 def hop_to(board: Switchboard, target: Target, request: Request) -> Hop | None:
@@ -38,8 +51,8 @@ def hop_to(board: Switchboard, target: Target, request: Request) -> Hop | None:
 def follow(board: Switchboard, request: Request, server: ServerTransaction, now: float) -> None:
     """Carry a request inside a dialog to the other side, or refuse it."""
     flow = server.source
-    target = open_token(board, request, flow, now)
     call = board.calls.find(request)
+    target = find_target(board, request, flow, call, now)
     if target is None or (call is None and request.method == "INVITE"):
         # Without the call there is no media session that a new offer could go through.
         _refuse(board, server, Reason.NO_DIALOG, now)
@@ -94,11 +107,11 @@ def _refuse(board: Switchboard, server: ServerTransaction, reason: Reason, now: 
 
 def acknowledge(board: Switchboard, request: Request, flow: Flow, now: float) -> None:
     """Pass the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
-    target = open_token(board, request, flow, now)
+    call = board.calls.find(request)
+    target = find_target(board, request, flow, call, now)
     hop = hop_to(board, target, request) if target is not None else None
     if hop is None:
         return
-    call = board.calls.find(request)
     if call is not None and board.anchor.enabled and has_sdp(request):
         then = partial(_send_ack, board, request, hop)
         offerer, zone = request.to_tag, flow.listener.zone.other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.brain import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -218,3 +218,22 @@ def test_options_to_the_edge_are_answered_and_a_broken_datagram_gets_400(brain: 
     assert isinstance(bad, Response)
     assert bad.status == 400
     assert brain.receive(Flow(PUBLIC, CALLER.peer), b"garbage\r\n\r\n") == []
+
+
+def test_a_client_that_ignores_contact_still_reaches_its_call(brain: Brain) -> None:
+    set_up(brain)
+    ((to, ack),) = brain.receive(CALLER, invite("ACK", branch="z9hG4bKs1", to_tag="bob"))
+    assert to == PBX
+    assert isinstance(ack, Request)
+    assert str(ack.uri) == "sip:bob@10.0.0.11:5070"
+    # from elsewhere, or with a tag that is not the other side's, it names no call
+    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    ((_, refused),) = brain.receive(stranger, invite("BYE", cseq=2, branch="z9hG4bKs2", to_tag="bob"))
+    assert isinstance(refused, Response)
+    assert refused.status == 481
+    ((_, refused),) = brain.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs3", to_tag="eve"))
+    assert isinstance(refused, Response)
+    assert refused.status == 481
+    ((to, bye),) = brain.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs4", to_tag="bob"))
+    assert to == PBX
+    assert isinstance(bye, Request)
