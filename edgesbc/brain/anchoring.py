@@ -101,7 +101,9 @@ class Anchor:
         if waiting is None:
             return
         self._board.deadlines.schedule(waiting, None)
-        waiting.then(reply["sdp"] if reply.get("result") == "ok" else None, now)
+        sdp = reply.get("sdp") if reply.get("result") == "ok" else None
+        # NG carries it as text, which bencoding turns into bytes.
+        waiting.then(sdp.encode("utf-8", "surrogateescape") if isinstance(sdp, str) else sdp, now)
 
     def expire(self, waiting: Waiting, now: float) -> None:
         """The media plane did not reply in time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class SignallingPlane:
             for udp in self._udp.values():
                 if udp.penalties is not None and udp.penalties.due is not None and udp.penalties.due <= now:
                     udp.penalties.apply(now)
-            self.carry_out(self.edge.expire(now))
+            self.carry_out(self._guarded("expire", partial(self.edge.expire, now)))
 
     def _deadline(self) -> float:
         deadline = self.edge.deadline()
@@ -132,8 +133,16 @@ class SignallingPlane:
             effects = self.edge.board.take()
         self.carry_out(effects)
 
+    def _guarded(self, kind: str, think: Callable[[], list[Effect]]) -> list[Effect]:
+        """What the brain says where no message of a peer is at hand, with the same boundary as :meth:`receive`."""
+        try:
+            return think()
+        except Exception as error:  # noqa: BLE001 - one call's fault must not end all others
+            self._failed(kind, error)
+            return self.edge.board.take()
+
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        self.carry_out(self.edge.broken(flow, data, error, now))
+        self.carry_out(self._guarded("broken", lambda: self.edge.broken(flow, data, error, now)))
 
     def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
         self.carry_out(self.edge.unreachable(listener, peer, now))
@@ -169,8 +178,10 @@ class SignallingPlane:
 
     def _ask_media(self, effect: Media) -> None:
         """With both planes in one process the reply is there at once."""
-        reply = dict(self._media(effect.command))
-        self.carry_out(self.edge.media_replied(effect.cookie, reply, trio.current_time()))
+        self.carry_out(self._guarded("media", lambda: self._media_replied(effect)))
+
+    def _media_replied(self, effect: Media) -> list[Effect]:
+        return self.edge.media_replied(effect.cookie, dict(self._media(effect.command)), trio.current_time())
 
     def _carry_out_rare(self, effect: Effect) -> None:
         if isinstance(effect, Penalise):

@@ -1,0 +1,185 @@
+"""A running edge for tests: in the test's own process on free ports, or as `edgesbc run` in one of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from edgesbc.app import App
+from edgesbc.base.address import Source
+from edgesbc.policy.load import load_policy
+
+PATIENCE = 20.0
+"""Seconds until what was started is there, or what was stopped is gone; nothing is measured by it."""
+
+
+def free_port(host: str = "127.0.0.1", datagrams: bool = True) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as sock:
+        sock.bind((host, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def listen(zone: str, transport: str, bind: str, name: str, more: str = "") -> str:
+    return f'{{ zone = "{zone}", transport = "{transport}", bind = "{bind}", name = "{name}"{more} }}'
+
+
+PUBLIC_UDP = listen("public", "udp", "127.0.0.1:0", "public-udp")
+PUBLIC_TCP = listen("public", "tcp", "127.0.0.1:0", "public-tcp")
+CORE_UDP = listen("core", "udp", "127.0.0.2:0", "core-udp")
+
+
+def policy_text(
+    folder: Path,
+    members: Iterable[str],
+    listeners: Iterable[str] = (PUBLIC_UDP, PUBLIC_TCP, CORE_UDP),
+    *,
+    trunks: Iterable[str] = (),
+    http: str = "127.0.0.1:0",
+    edge: str = "",
+    health: str = "interval = 0",
+    routes: str = "",
+    more: str = "",
+    more_sets: str = "",
+) -> str:
+    """A policy; ``members`` are URIs, tried in this order."""
+    told = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
+    trusted = ", ".join(f'{{ name = "t{n}", addresses = ["{each}"] }}' for n, each in enumerate(trunks))
+    return f"""
+listen = [{", ".join(listeners)}]
+trunk = [{trusted}]
+destinations = [{{ set = "pbx", members = [{told}], health = {{ {health} }} }}{more_sets}]
+{routes}
+[edge]
+state_dir = "{folder / "state"}"
+{edge}
+[observe]
+http = "{http}"
+log = "warning"
+{more}
+"""
+
+
+@asynccontextmanager
+async def running(folder: Path, text: str) -> AsyncIterator[App]:
+    """An edge in this process. At the end nothing of any call may be left in it."""
+    file = folder / "policy.toml"
+    file.write_text(text)
+    app = App(load_policy(file))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.run)
+        yield app
+        nursery.cancel_scope.cancel()
+
+
+def at(app: App, name: str) -> Source:
+    """Where the listener of that name can be reached."""
+    for listener in app.edge.board.flows.listeners:
+        if listener.name == name:
+            return Source(listener.host, listener.port)
+    raise LookupError(name)
+
+
+async def until(true: object, *, seconds: float = PATIENCE) -> None:
+    """Return once ``true()`` is; fails after a long time."""
+    assert callable(true)
+    with trio.fail_after(seconds):
+        while not true():
+            await trio.sleep(0.01)
+
+
+async def nothing_left(app: App) -> None:
+    """No call, lease, media session or port is left, and soon no connection that was closed."""
+    await until(lambda: not app.edge.calls)
+    assert app.edge.dispatcher.leases == 0
+    assert app.media is None or (app.media.sessions, app.media.ports_in_use) == (0, 0)
+
+
+class EdgeProcess:
+    """``edgesbc run`` in a process; ``http`` is its observation port."""
+
+    def __init__(self, file: Path, http: int, process: trio.Process) -> None:
+        self.file = file
+        self.http = http
+        self.process = process
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        return await trio.to_thread.run_sync(_get, self.http, path)
+
+    async def metric(self, name: str) -> float:
+        """The sum of a metric's series whose text begins with ``name``."""
+        _, text = await self.get("/metrics")
+        found = re.findall(rf"^{re.escape(name)}[^ ]* ([0-9.e+]+)$", text, re.MULTILINE)
+        return sum(map(float, found))
+
+    async def ended(self) -> int:
+        with trio.fail_after(PATIENCE):
+            return await self.process.wait()
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+@asynccontextmanager
+async def edge_process(folder: Path, text: str, http: int) -> AsyncIterator[EdgeProcess]:
+    """Run ``text`` until the end of the block; stopped by its own process id."""
+    file = folder / "policy.toml"
+    file.write_text(text)
+    log = folder / "edge.log"
+    with log.open("wb") as stream:
+        command = [sys.executable, "-m", "edgesbc", "run", str(file)]
+        process = await trio.lowlevel.open_process(command, stdout=stream, stderr=subprocess.STDOUT)
+    edge = EdgeProcess(file, http, process)
+    try:
+        with trio.fail_after(PATIENCE):
+            while not await _answers(edge):
+                assert process.poll() is None, log.read_text()
+                await trio.sleep(0.05)
+        yield edge
+    finally:
+        await end(process)
+
+
+async def _answers(edge: EdgeProcess) -> bool:
+    try:
+        return (await edge.get("/healthz"))[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+async def end(process: trio.Process, seconds: float = 5.0) -> None:
+    """End a process that the test started, gently and then not."""
+    if process.poll() is not None:
+        return
+    with trio.CancelScope(shield=True):
+        process.send_signal(signal.SIGTERM)
+        with trio.move_on_after(seconds):
+            await process.wait()
+            return
+        process.kill()
+        await process.wait()
+
+
+def ready(answer: tuple[int, str]) -> bool:
+    return answer[0] == 200 and bool(json.loads(answer[1])["ready"])
