@@ -166,12 +166,11 @@ def answer(call_id: str, from_tag: str, to_tag: str, sdp: str | bytes, received_
 def _described(
     command: str, call_id: str, from_tag: str, to_tag: str, sdp: str | bytes, received_from: str
 ) -> dict[str, Any]:
-    text = sdp.decode("utf-8", "surrogateescape") if isinstance(sdp, bytes) else sdp
     values: dict[str, Any] = {
         "command": command,
         "call-id": call_id,
         "from-tag": from_tag,
-        "sdp": text,
+        "sdp": sdp,
         "replace": ["origin", "session-connection"],
     }
     if to_tag:

@@ -60,7 +60,9 @@ class MediaTable:
         """Carry out one NG command; never raises for what is in it.
 
         A refusal is ``{"result": "error", "error-reason": ..., "status-hint": ...}``, where the hint is
-        the SIP status that fits. A refused command leaves ports and calls as they were.
+        the SIP status that fits. Otherwise ``result`` is ``ok`` (``pong`` to a ping), and an offer or answer
+        is replied to with the ``sdp`` for the other side, as text or bytes as the command's was. A refused
+        command leaves ports and calls as they were.
         """
         try:
             verb = self._verbs.get(ng.read_text(command, "command"))
@@ -129,7 +131,7 @@ class MediaTable:
         if not known:
             self._add(call)
         self._touch(call, now)
-        return self._shown(call, session, 1 - offerer)
+        return self._shown(command, call, session, 1 - offerer)
 
     def _answer(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
         call = self._find(command)
@@ -147,7 +149,7 @@ class MediaTable:
         call.set_aims(1 - call.offerer, aims)
         call.answered = True
         self._touch(call, now)
-        return self._shown(call, session, call.offerer)
+        return self._shown(command, call, session, call.offerer)
 
     def _delete(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
         gone = self._matching(command)
@@ -259,11 +261,12 @@ class MediaTable:
                 stream.close()
         call.streams = streams
 
-    def _shown(self, call: Call, session: Session, side: int) -> dict[str, Any]:
+    def _shown(self, command: Mapping[str, Any], call: Call, session: Session, side: int) -> dict[str, Any]:
         """The reply with ``session`` as ``side`` is to see it."""
         interface = self._interfaces[call.sides[side].interface]
         places = [
             Place(stream.pairs[side].port, stream.mux) if stream is not None and relayed(media) else Place(0)
             for stream, media in zip(call.streams, session.media, strict=True)
         ]
-        return {"result": "ok", "sdp": anchor(session, interface.advertise, places).serialise().decode()}
+        data = anchor(session, interface.advertise, places).serialise()
+        return {"result": "ok", "sdp": data if isinstance(command["sdp"], bytes) else data.decode()}

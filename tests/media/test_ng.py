@@ -59,7 +59,7 @@ def test_takes_the_depth_that_the_bound_says():
 
 
 def test_frames():
-    command = ng.offer("c1", "a", b"v=0\r\n", ("public", "core"), received_from="2001:db8::1")
+    command = ng.offer("c1", "a", "v=0\r\n", ("public", "core"), received_from="2001:db8::1")
     cookie, back = ng.parse_frame(ng.frame("77_1", command))
     assert cookie == "77_1"
     assert back == command

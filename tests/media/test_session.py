@@ -377,3 +377,11 @@ def test_what_is_asked_about_calls():
     assert statistics["currentstatistics"]["sessionsown"] == 1
     assert ng.decode(ng.encode(report)) == report
     assert edge(ng.delete("nothing"))["warning"]
+
+
+def test_a_description_given_as_bytes_comes_back_as_bytes():
+    edge = Edge()
+    as_text = edge(first_offer())["sdp"]
+    as_bytes = edge(first_offer(sdp=sdp(CALLER).encode()))["sdp"]
+    assert as_bytes == as_text.encode()
+    assert edge(ng.answer("c", "a", "b", sdp(CALLEE).encode()))["sdp"].startswith(b"v=0\r\n")
