@@ -55,6 +55,9 @@ class PortSource(Protocol):
     def open(self, interface: str) -> Pair:
         """Bind a pair on the interface. Raises :class:`NoPorts`."""
 
+    def holds(self, address: Source) -> bool:
+        """Whether that is a port which is open here: media must not go round from leg to leg."""
+
 
 class Side:
     """One party: its tag (empty until it answered), interface and latest description."""

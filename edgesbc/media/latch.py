@@ -165,7 +165,9 @@ def _judge(interface: Interface, host: str, port: int) -> str:
     if host in interface.refused or host in interface.denied:
         raise WireError("the media address belongs to the inside", 488)
     low, high = interface.ports
-    if host in (interface.address, interface.advertise) and low <= port <= high:
+    # On loopback peers share our address and any port may be theirs; open ports are refused in any case.
+    ours = scope is not Scope.LOOPBACK and host in (interface.address, interface.advertise)
+    if ours and low <= port <= high:
         raise WireError("the media address is the relay itself", 488)
     if not interface.trusted and port < limits.MEDIA_PORT_LOWEST:
         raise WireError(f"a media port below {limits.MEDIA_PORT_LOWEST}", 488)

@@ -82,6 +82,7 @@ class Relay:
         self._clock = clock
         self._epoll = select.epoll()
         self._channels: dict[int, Channel] = {}
+        self._open: set[Source] = set()
         # two interfaces on one address share its ports
         self._pools = {i.address: PortPool(*i.ports, random=random) for i in interfaces.values()}
         self._closed_packets = 0
@@ -124,9 +125,14 @@ class Relay:
             return PortPair(self, chosen, port, self._serve(rtp, False), self._serve(rtcp, True))
         raise NoPorts(f"other programs hold the ports of interface {interface}")
 
+    def holds(self, address: Source) -> bool:
+        """Whether one of the open ports has that address."""
+        return address in self._open
+
     def _serve(self, sock: socket.socket, is_rtcp: bool) -> Channel:
         channel = Channel(sock, is_rtcp, self.drops)
         self._channels[sock.fileno()] = channel
+        self._open.add(_name_of(sock))
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         return channel
 
@@ -137,6 +143,7 @@ class Relay:
         for channel in (pair.rtp, pair.rtcp):
             self._closed_packets += channel.packets
             del self._channels[channel.sock.fileno()]
+            self._open.discard(_name_of(channel.sock))
             channel.sock.close()  # which takes it out of the epoll as well
         self._pools[pair.interface.address].give_back(pair.port, self._clock())
 
@@ -187,6 +194,7 @@ class Relay:
         for channel in self._channels.values():
             channel.sock.close()
         self._channels.clear()
+        self._open.clear()
         self._epoll.close()
 
 
@@ -204,6 +212,11 @@ def _bind(address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _name_of(sock: socket.socket) -> Source:
+    name = sock.getsockname()
+    return Source(name[0], name[1])
 
 
 def _only_busy(error: OSError) -> None:

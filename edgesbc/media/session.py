@@ -11,7 +11,7 @@ from edgesbc.base.timers import Deadlines
 from edgesbc.media import ng
 from edgesbc.media.aims import aims_of, relayed
 from edgesbc.media.call import Call, NoPorts, Pair, PortSource, Side, Stream
-from edgesbc.media.latch import Interface
+from edgesbc.media.latch import Aim, Interface
 from edgesbc.media.report import report_call, report_table
 from edgesbc.sdp.anchor import Place, anchor
 from edgesbc.sdp.session import Session, parse_session
@@ -115,7 +115,7 @@ class MediaTable:
         session = parse_session(ng.read_sdp(command))
         call, offerer, known = self._call_for_offer(command, call_id, tag, now)
         names = self._directed(command, call, offerer, known)
-        aims = aims_of(session, self._interfaces[names[offerer]], ng.read_received_from(command))
+        aims = self._aims(command, session, names[offerer])
         if not any(aims):
             raise WireError("the offer has no section that can be relayed", 488)
         self._open_streams(call, [chosen is not None for chosen in aims], names)
@@ -142,7 +142,7 @@ class MediaTable:
         if offered is None or len(offered.media) != len(session.media):
             raise WireError("an answer has as many sections as its offer (RFC 3264 section 6)", 488)
         answerer = call.sides[1 - call.offerer]
-        aims = aims_of(session, self._interfaces[answerer.interface], ng.read_received_from(command))
+        aims = self._aims(command, session, answerer.interface)
         # another tag is another fork or the next destination: it takes the place of the one before
         answerer.tag = ng.read_text(command, "to-tag")
         answerer.description = session
@@ -238,6 +238,15 @@ class MediaTable:
         self._deadlines.schedule(call, now + self._timeout / 4)
 
     # --- descriptions and ports -----------------------------------------------------------------------
+
+    def _aims(self, command: Mapping[str, Any], session: Session, name: str) -> list[tuple[Aim, Aim] | None]:
+        """Where a description from the interface ``name`` wants media. Raises :class:`WireError`."""
+        aims = aims_of(session, self._interfaces[name], ng.read_received_from(command))
+        for chosen in aims:
+            for signalled in (each.signalled for each in chosen or ()):
+                if signalled is not None and self._ports.holds(signalled):
+                    raise WireError("the media address is the relay itself", 488)
+        return aims
 
     def _open_streams(self, call: Call, wanted: list[bool], names: tuple[str, str]) -> None:
         """Have a stream on the right interfaces for each wanted section, and no other; all or nothing."""

@@ -34,7 +34,7 @@ def test_scopes(host, scope):
         (EDGE, "::ffff:127.0.0.1", 4000), (EDGE, "2001:db8::1", 4000), (EDGE, "localhost", 4000),
         (EDGE, "2130706433", 4000), (EDGE, "127.1", 4000), (EDGE, "203.0.113.10", 30000),
         (EDGE, "203.0.113.10", 39999), (EDGE, "198.51.100.1", limits.MEDIA_PORT_LOWEST - 1),
-        (LOCAL, "127.0.0.1", 30001), (SIX, "::1", 4000), (SIX, "::ffff:198.51.100.1", 4000), (SIX, "fd00::1", 4000),
+        (SIX, "::1", 4000), (SIX, "::ffff:198.51.100.1", 4000), (SIX, "fd00::1", 4000),
     ],
 )  # fmt: skip
 def test_addresses_that_a_stranger_may_not_name(interfaces, host, port):
@@ -134,3 +134,7 @@ def test_after_a_hold_the_same_peer_is_heard_at_once():
     assert not latch.admit(A)
     latch.set_aim(AIM_A)
     assert latch.admit(A)
+
+
+def test_on_loopback_peers_share_the_address_and_the_range():
+    assert aim(LOCAL["public"], "127.0.0.1", 30001).target == Source("127.0.0.1", 30001)

@@ -57,6 +57,10 @@ class RecordedPorts:
         pair = self.open_pairs[interface, port] = RecordedPair(self, interface, port)
         return pair
 
+    def holds(self, address):
+        hosts = {"public": PUBLIC, "core": CORE}
+        return any((hosts[name], port) == address for name, port in self.open_pairs)
+
 
 class Edge:
     def __init__(self, last=30999, **options):

@@ -220,6 +220,9 @@ class Refusing:
     def open(self, interface):
         return AimedPair(self.aims if interface == "public" else [])
 
+    def holds(self, address):
+        return False
+
 
 class AimedPair:
     port = 30000
@@ -249,7 +252,11 @@ def test_9_the_unspecified_address_is_hold_and_never_a_target(victims):
 
 def test_9_the_relay_is_not_turned_on_itself(victims):
     before = victims.relay.ports_in_use
-    looped = described("127.0.0.1", victims.for_a)
-    reply = victims.table.command(ng.offer("d", "a", looped, ("public", "core")), 0.0)
+    for port in (victims.for_a, victims.for_a + 1, victims.for_b):
+        looped = described("127.0.0.1", port)
+        reply = victims.table.command(ng.offer("d", "a", looped, ("public", "core")), 0.0)
+        assert reply["status-hint"] == 488
+    by_rtcp = described("127.0.0.5", 4000, f"a=rtcp:{victims.for_b} IN IP4 127.0.0.1\r\n")
+    reply = victims.table.command(ng.offer("d", "a", by_rtcp, ("public", "core")), 0.0)
     assert reply["status-hint"] == 488
     assert victims.relay.ports_in_use == before
