@@ -302,6 +302,8 @@ class Context:
         data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
         board.deliver(server, status, data, now)
         if call is None or not self.new_call:
+            if status >= 200:
+                self._let_go()
             return
         if 200 <= status < 300:
             call.context = None
@@ -363,6 +365,13 @@ class Context:
             board.respond(self.server, status, now, extra)
         if self.call is not None and self.new_call:
             board.calls.end(self.call, outcome)
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Without a call, a place at a destination is held until the answer and no longer."""
+        if self._hop is not None and self._hop.lease is not None:
+            self._hop.lease.release()
 
     # --- CANCEL ------------------------------------------------------------------------------------------
 
