@@ -2,21 +2,223 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from support.running import at, nothing_left, policy_text, running
-from support.ua import Rtp, StreamWire, Ua, UdpWire, hang_up, set_up, talk
+import pytest
+import trio
+from support.running import CORE_UDP, at, listen, nothing_left, policy_text, running
+from support.ua import Dialog, Rtp, StreamWire, Ua, UdpWire, WebSocketWire, Wire, hang_up, set_up, talk
+
+from edgesbc.app import App
+
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 
 
-async def test_a_udp_call_with_audio_and_both_ways_to_end_it(tmp_path: Path) -> None:
-    async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, await Rtp.open() as near, await Rtp.open() as far:
-        async with running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app:
-            public = at(app, "public-udp")
-            async with Ua(await UdpWire.open(peer=public)) as alice:
-                calling, _ = await set_up(alice, bob, f"sip:100@{public}", near, far)
-                await talk(near, far)
-                await hang_up(calling, bob)
-                _, called = await set_up(alice, bob, f"sip:100@{public}", near, far)
-                await talk(near, far)
-                await hang_up(called, alice)
+def listeners(folder: Path) -> list[str]:
+    secure = f', certificate = "{folder}"'
+    return [
+        *(listen("public", t, "127.0.0.1:0", f"public-{t}", secure if t in ("tls", "wss") else "") for t in TRANSPORTS),
+        CORE_UDP,
+    ]
+
+
+@asynccontextmanager
+async def connected(app: App, transport: str, context: ssl.SSLContext) -> AsyncIterator[Ua]:
+    """Alice on a transport of the public side."""
+    peer = at(app, f"public-{transport}")
+    async with trio.open_nursery() as nursery:
+        wire: Wire
+        if transport == "udp":
+            wire = await UdpWire.open(peer=peer)
+        elif transport in ("tcp", "tls"):
+            wire = await StreamWire.open(peer, context if transport == "tls" else None)
+        else:
+            wire = await WebSocketWire.open(nursery, peer, context if transport == "wss" else None)
+        async with Ua(wire) as alice:
+            yield alice
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def bob_and_edge(folder: Path, text_of: object = None, **settings: object) -> AsyncIterator[tuple[Ua, App]]:
+    """A destination in the core and an edge in front of it."""
+    async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob:
+        text = policy_text(folder, [f"sip:{bob.address}"], **settings)  # type: ignore[arg-type]
+        async with running(folder, text) as app:
+            yield bob, app
             await nothing_left(app)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_call_with_audio_that_either_side_ends(tmp_path: Path, certificates, transport: str) -> None:
+    async with (
+        bob_and_edge(tmp_path, listeners=listeners(certificates.folder)) as (bob, app),
+        connected(app, transport, certificates.client) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        uri = f"sip:100@{at(app, f'public-{transport}')}"
+        calling, _ = await set_up(alice, bob, uri, near, far)
+        await talk(near, far)
+        await hang_up(calling, bob)
+        _, called = await set_up(alice, bob, uri, near, far)
+        await talk(near, far)
+        await hang_up(called, alice)
+        for shown in alice.heard:
+            assert b"127.0.0.11" not in shown
+            assert b"127.0.0.2" not in shown
+        for shown in bob.heard:
+            assert alice.address.encode() not in shown
+            assert b"IN IP4 127.0.0.1\r\n" not in shown
+
+
+async def test_hold_and_resume_by_either_side(tmp_path: Path) -> None:
+    async with (
+        bob_and_edge(tmp_path) as (bob, app),
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        await re_invite(calling, called, near, far, "sendonly", "recvonly")
+        await re_invite(called, calling, far, near, "sendrecv", "sendrecv")
+        await talk(near, far)
+        await hang_up(calling, bob)
+
+
+async def re_invite(one: Dialog, other: Dialog, near: Rtp, far: Rtp, offered: str, answered: str) -> None:
+    await one.send("INVITE", near.sdp(offered))
+    invite = await other.ua.request("INVITE")
+    assert f"a={offered}".encode() in invite.body
+    await other.answer(invite, 200, far.sdp(answered), ("Content-Type: application/sdp",))
+    ok = await one.ua.response(200, "INVITE")
+    assert f"a={answered}".encode() in ok.body
+    await one.send("ACK")
+    await other.ua.request("ACK")
+
+
+async def test_a_late_offer_is_anchored_in_the_answer_and_the_ack(tmp_path: Path) -> None:
+    async with (
+        bob_and_edge(tmp_path) as (bob, app),
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
+        await calling.send("INVITE")
+        invite = await bob.request("INVITE")
+        assert invite.body == b""
+        called = bob.taken(invite)
+        await called.answer(invite, 200, far.sdp(), ("Content-Type: application/sdp",))
+        ok = await alice.response(200)
+        assert b"127.0.0.11" not in ok.body
+        near.aim(ok)
+        calling.learn(ok)
+        await calling.send("ACK", near.sdp())
+        ack = await bob.request("ACK")
+        far.aim(ack)
+        await talk(near, far)
+        await hang_up(called, alice)
+
+
+async def test_a_cancelled_call_and_a_busy_one(tmp_path: Path) -> None:
+    async with bob_and_edge(tmp_path) as (bob, app), Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice:
+        uri = f"sip:100@{at(app, 'public-udp')}"
+        calling = alice.dialog(uri)
+        await calling.send("INVITE")
+        invite = await bob.request("INVITE")
+        await bob.taken(invite).answer(invite, 180)
+        await alice.response(180)
+        await calling.send("CANCEL")
+        await alice.response(200, "CANCEL")
+        cancel = await bob.request("CANCEL")
+        assert cancel.via.branch == invite.via.branch
+        await bob.answer(cancel, 200)
+        await bob.answer(invite, 487, tag="b")
+        await alice.response(487, "INVITE")
+        await bob.request("ACK")
+        calling = alice.dialog(uri)
+        await calling.send("INVITE")
+        invite = await bob.request("INVITE")
+        await bob.answer(invite, 486, tag="b")
+        await alice.response(486)
+        await bob.request("ACK")
+
+
+async def test_a_challenge_and_its_credentials_pass_untouched(tmp_path: Path) -> None:
+    challenge = 'WWW-Authenticate: Digest realm="inside", nonce="n1", algorithm=SHA-256, qop="auth"'
+    credentials = 'Authorization: Digest username="alice", realm="inside", nonce="n1", response="ab", uri="sip:x"'
+    async with bob_and_edge(tmp_path) as (bob, app), Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice:
+        calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
+        await calling.send("INVITE")
+        invite = await bob.request("INVITE")
+        await bob.answer(invite, 401, tag="b", extra=(challenge,))
+        refused = await alice.response(401)
+        assert refused.get("WWW-Authenticate") == challenge.partition(": ")[2]
+        await bob.request("ACK")
+        await calling.send("INVITE", extra=(credentials,))
+        invite = await bob.request("INVITE")
+        assert invite.get("Authorization") == credentials.partition(": ")[2]
+        await bob.answer(invite, 403, tag="b")
+        await alice.response(403)
+
+
+async def register(alice: Ua, bob: Ua, uri: str) -> str:
+    """Register alice through the edge; the Path that the registrar got."""
+    dialog = alice.dialog(uri)
+    await dialog.send("REGISTER", extra=("Expires: 600",))
+    received = await bob.request("REGISTER")
+    inside = "Contact: <sip:desk@127.0.0.99>;expires=600"
+    own = f"Contact: {received.get('Contact')};expires=600"
+    path = received.get("Path") or ""
+    await bob.answer(received, 200, tag="r", extra=(own, inside, f"Path: {path}"))
+    ok = await alice.response(200, "REGISTER")
+    assert ok.get("Path") is None
+    assert ok.get_all("Contact") == [own.partition(": ")[2]]
+    return path
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "wss"])
+async def test_a_registered_user_is_called_by_its_path(tmp_path: Path, certificates, transport: str) -> None:
+    async with (
+        bob_and_edge(tmp_path, listeners=listeners(certificates.folder)) as (bob, app),
+        connected(app, transport, certificates.client) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        path = await register(alice, bob, f"sip:{at(app, f'public-{transport}')}")
+        calling = bob.dialog(alice.contact.strip("<>"))
+        calling.routes = (path,)
+        await calling.send("INVITE", far.sdp())
+        invite = await alice.request("INVITE")
+        assert str(invite.uri) == alice.contact.strip("<>")
+        assert invite.get("Route") is None
+        assert b"127.0.0.11" not in alice.heard[-1]
+        near.aim(invite)
+        called = alice.taken(invite)
+        await called.answer(invite, 200, near.sdp(), ("Content-Type: application/sdp",))
+        ok = await bob.response(200)
+        far.aim(ok)
+        calling.learn(ok)
+        calling.routes = ()
+        await calling.send("ACK")
+        await alice.request("ACK")
+        await talk(near, far)
+        await hang_up(calling, alice)
+
+
+async def test_a_call_to_a_browser_that_has_gone_is_480(tmp_path: Path, certificates) -> None:
+    async with bob_and_edge(tmp_path, listeners=listeners(certificates.folder)) as (bob, app):
+        async with connected(app, "wss", certificates.client) as alice:
+            path = await register(alice, bob, f"sip:{at(app, 'public-wss')}")
+            contact = alice.contact.strip("<>")
+        with trio.fail_after(5):
+            while app.plane.connections:  # noqa: ASYNC110 - the edge sees the close in its own time
+                await trio.sleep(0.01)
+        calling = bob.dialog(contact)
+        calling.routes = (path,)
+        await calling.send("INVITE")
+        await bob.response(480)

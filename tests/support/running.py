@@ -67,6 +67,8 @@ state_dir = "{folder / "state"}"
 [observe]
 http = "{http}"
 log = "warning"
+[media]
+ports = "20000-29998"  # below the ephemeral ports, where the tests' own sockets are
 {more}
 """
 
@@ -95,7 +97,7 @@ async def until(true: object, *, seconds: float = PATIENCE) -> None:
     """Return once ``true()`` is; fails after a long time."""
     assert callable(true)
     with trio.fail_after(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
             await trio.sleep(0.01)
 
 
