@@ -7,18 +7,30 @@ from typing import Any
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
+from edgesbc.base.reasons import Reason
 from edgesbc.brain.calls import Call
 from edgesbc.brain.effects import Media
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.sip.message import Message
 
-__all__ = ["Anchor", "Waiting", "has_sdp", "hides_sdp"]
+__all__ = ["Anchor", "Refusal", "Waiting", "has_sdp", "hides_sdp"]
 
-Then = Callable[[bytes | None, float], None]
+
+class Refusal:
+    """The media plane would not: ``status`` is the SIP status that fits, ``why`` its words."""
+
+    __slots__ = ("status", "why")
+
+    def __init__(self, status: int, why: str) -> None:
+        self.status = status
+        self.why = why
+
+
+Then = Callable[[bytes | Refusal, float], None]
 
 
 class Waiting:
-    """Somebody who waits for the media plane; ``then`` gets the new SDP, or None for a refusal."""
+    """Somebody who waits for the media plane; ``then`` gets the new SDP, or a refusal."""
 
     __slots__ = ("cookie", "due", "queued", "then")
 
@@ -44,13 +56,22 @@ class Anchor:
         return len(self._waiting)
 
     def offer(
-        self, call: Call, message: Message, offerer: str, sender: Flow, zone: Zone, then: Then, now: float
+        self,
+        call: Call,
+        message: Message,
+        offerer: str,
+        other: str,
+        sender: Flow,
+        zone: Zone,
+        then: Then,
+        now: float,
     ) -> None:
         """Anchor an offer: the SDP of ``message`` on its way from ``sender`` to the side ``zone``.
 
-        ``offerer`` is the dialog tag of its sender.
+        ``offerer`` is the dialog tag of its sender, ``other`` that of the other side, "" before it has one.
         """
-        self._ask(call, "offer", message, {"from-tag": offerer}, sender, zone, then, now)
+        tags = {"from-tag": offerer, "to-tag": other} if other else {"from-tag": offerer}
+        self._ask(call, "offer", message, tags, sender, zone, then, now)
 
     def answer(
         self,
@@ -101,14 +122,17 @@ class Anchor:
         if waiting is None:
             return
         self._board.deadlines.schedule(waiting, None)
-        sdp = reply.get("sdp") if reply.get("result") == "ok" else None
-        # NG carries it as text, which bencoding turns into bytes.
-        waiting.then(sdp.encode("utf-8", "surrogateescape") if isinstance(sdp, str) else sdp, now)
+        if reply.get("result") == "ok":
+            sdp = reply["sdp"]  # NG carries it as text, which bencoding turns into bytes
+            waiting.then(sdp.encode("utf-8", "surrogateescape") if isinstance(sdp, str) else sdp, now)
+        else:
+            why = str(reply.get("error-reason", "no reason given"))
+            waiting.then(Refusal(reply.get("status-hint", Reason.NO_MEDIA.status), why), now)
 
     def expire(self, waiting: Waiting, now: float) -> None:
         """The media plane did not reply in time."""
         if self._waiting.pop(waiting.cookie, None) is not None:
-            waiting.then(None, now)
+            waiting.then(Refusal(500, "the media plane did not reply in time"), now)
 
     def delete(self, call: Call) -> None:
         self._cookie += 1

@@ -4,67 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import Protocol
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
-from edgesbc.brain.anchoring import has_sdp, hides_sdp
+from edgesbc.brain.anchoring import Refusal, has_sdp, hides_sdp
 from edgesbc.brain.calls import Call, Calls, Leg, Unheard, learn_target
+from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
 from edgesbc.brain.switchboard import Switchboard
-from edgesbc.dispatch.leases import Lease
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import T1, State
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
 
-__all__ = ["Context", "Hop", "Hops", "OneHop"]
+__all__ = ["Context"]
 
 # Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515).
 _TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
-
-
-class Hop:
-    """Where a request goes next: the flow, the Request-URI there, the route set, and the lease at a destination."""
-
-    __slots__ = ("failover_on", "flow", "lease", "routes", "timeout", "uri")
-
-    def __init__(
-        self,
-        flow: Flow,
-        uri: str,
-        routes: tuple[str, ...] = (),
-        lease: Lease | None = None,
-        timeout: float = 64 * T1,
-        failover_on: frozenset[int] = frozenset(),
-    ) -> None:
-        self.flow = flow
-        self.uri = uri
-        self.routes = routes
-        self.lease = lease
-        self.timeout = timeout  # seconds to the first answer of an INVITE
-        self.failover_on = failover_on
-
-
-class Hops(Protocol):
-    """Gives the next place to try, or None when there is none left."""
-
-    def next(self, now: float) -> Hop | None: ...
-
-
-class OneHop:
-    """The one place that a token or a registration leads to."""
-
-    __slots__ = ("_hop",)
-
-    def __init__(self, hop: Hop) -> None:
-        self._hop: Hop | None = hop
-
-    def next(self, now: float) -> Hop | None:
-        hop, self._hop = self._hop, None
-        return hop
 
 
 class Context:
@@ -118,7 +76,7 @@ class Context:
         """Send the request on; where it has SDP, by way of the media plane."""
         board, call, request = self._board, self.call, self.request
         if board.anchor.enabled and call is not None and hides_sdp(request):
-            self._give_up(Reason.NO_MEDIA, now)
+            self._give_up(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
             return
         if not board.anchor.enabled or call is None or not has_sdp(request):
             self._offer_here = has_sdp(request)
@@ -132,15 +90,15 @@ class Context:
             board.anchor.answer(call, request, offerer, request.from_tag, sender, zone, self._anchored, now)
         else:
             self._offer_here = True
-            board.anchor.offer(call, request, request.from_tag, sender, zone, self._anchored, now)
+            board.anchor.offer(call, request, request.from_tag, request.to_tag, sender, zone, self._anchored, now)
         self._waiting = True
 
-    def _anchored(self, sdp: bytes | None, now: float) -> None:
+    def _anchored(self, sdp: bytes | Refusal, now: float) -> None:
         self._waiting = False
         if self.server.answered:
             return  # cancelled meanwhile
-        if sdp is None:
-            self._give_up(Reason.NO_MEDIA, now)
+        if isinstance(sdp, Refusal):
+            self._give_up(Reason.NO_MEDIA, now, sdp.status, sdp.why)
         else:
             self._body = sdp
             self._try_next(now)
@@ -209,6 +167,10 @@ class Context:
             return
         if hop.lease is not None:
             self._board.dispatcher.succeeded(hop.lease.member, now)
+        if self._refused and self.new_call:
+            if 200 <= status < 300:
+                self._hang_up_late(response, hop, now)
+            return
         self._heard = True
         call = self.call
         if call is not None and status < 300:
@@ -260,19 +222,35 @@ class Context:
         if self._offer_here:
             self._board.anchor.answer(call, response, offerer, answerer, sender, zone, then, now)
         else:
-            self._board.anchor.offer(call, response, answerer, sender, zone, then, now)
+            self._board.anchor.offer(call, response, answerer, offerer, sender, zone, then, now)
 
-    def _answer_anchored(self, response: Response, sdp: bytes | None, now: float) -> None:
+    def _answer_anchored(self, response: Response, sdp: bytes | Refusal, now: float) -> None:
         self._waiting = False
-        if sdp is None:
-            self._refuse_answer(response, now)
+        if isinstance(sdp, Refusal):
+            self._refuse_answer(response, sdp, now)
             return
         self._sdp = (response.body, sdp)
         self._forward(response, sdp, now)
         while self._queue and not self._waiting:
             self._take(self._queue.popleft(), now)
 
-    def _refuse_answer(self, response: Response, now: float) -> None:
+    @property
+    def _refused(self) -> bool:
+        """Whether the sender has had a final answer, and it was not this call's 2xx."""
+        return self.server.answered and self.server.state is not State.ACCEPTED
+
+    def _hang_up_late(self, response: Response, hop: Hop, now: float) -> None:
+        """A 2xx that nobody waits for: acknowledge the call, and end it (RFC 3261 section 13.2.2.4)."""
+        board, listener = self._board, hop.flow.listener
+        leg = Leg(hop.flow)
+        leg.address = response.get("To") or ""
+        learn_target(leg, response)
+        via = topology.via(listener, board.new_branch())
+        board.send(hop.flow, topology.refusal_ack(leg.contact or hop.uri, leg.routes, via, self.request, response))
+        if self.call is not None:
+            board.calls.bye(self.call, self.call.caller, leg, Reason.SET_UP_TIMEOUT, now)
+
+    def _refuse_answer(self, response: Response, refusal: Refusal, now: float) -> None:
         """The far side's SDP cannot be used: end what it has begun, and refuse the call."""
         call, client, hop = self.call, self._client, self._hop
         self._queue.clear()
@@ -281,13 +259,9 @@ class Context:
         if response.status < 200:
             self._cancelled = True
             self._send_cancel(client, now)
-        elif self.new_call and call.callee is not None:
-            branch = self._board.new_branch()
-            via = topology.via(hop.flow.listener, branch)
-            callee = call.callee
-            self._board.send(hop.flow, topology.refusal_ack(callee.contact, callee.routes, via, self.request, response))
-            self._board.calls.bye(call, call.caller, callee, Reason.NO_MEDIA, now)
-        self._give_up(Reason.NO_MEDIA, now)
+        elif self.new_call:
+            self._hang_up_late(response, hop, now)
+        self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
 
     def _forward(self, response: Response, body: bytes | None, now: float) -> None:
         board, call, server, status = self._board, self.call, self.server, response.status
@@ -346,14 +320,12 @@ class Context:
         else:
             self._fail_over(why, True, now)
 
-    def _give_up(self, reason: Reason, now: float) -> None:
+    def _give_up(self, reason: Reason, now: float, status: int = 0, detail: str = "") -> None:
         """No place is left to try: refuse the request, for a reason that an operator can look up."""
         request = self.request
-        self._board.record(now, reason, self.server.source, request.call_id, f"after {self._tried} tries")
-        if self._tried and reason is Reason.NO_DESTINATION:
-            self._finish(503, "failed", now)
-        else:
-            self._finish(reason.status, reason.code, now)
+        self._board.record(now, reason, self.server.source, request.call_id, detail or f"{self._tried} tried")
+        outcome = "failed" if reason is Reason.NO_DESTINATION else reason.code
+        self._finish(status or reason.status, outcome, now)
 
     def _finish(self, status: int, outcome: str, now: float) -> None:
         """Answer from here, and end the call that the request was to set up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base.address import Listener, Source, Zone
 from edgesbc.base.reasons import Reason
-from edgesbc.brain.context import Hop
+from edgesbc.brain.hops import Hop
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.dispatch.keys import hash_key
 from edgesbc.dispatch.member import Member

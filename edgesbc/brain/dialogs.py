@@ -7,9 +7,10 @@ from functools import partial
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
-from edgesbc.brain.anchoring import has_sdp
+from edgesbc.brain.anchoring import Refusal, has_sdp
 from edgesbc.brain.calls import Call, Leg, learn_target, remote_target
-from edgesbc.brain.context import Context, Hop, OneHop
+from edgesbc.brain.context import Context
+from edgesbc.brain.hops import Hop, OneHop
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.brain.tokens import SHORTEST_TOKEN, Target
 from edgesbc.screen.standing import Standing
@@ -120,9 +121,14 @@ def acknowledge(board: Switchboard, request: Request, flow: Flow, now: float) ->
         _send_ack(board, request, hop, request.body, now)
 
 
-def _send_ack(board: Switchboard, request: Request, hop: Hop, body: bytes | None, now: float) -> None:
+def _send_ack(board: Switchboard, request: Request, hop: Hop, body: bytes | Refusal, now: float) -> None:
     """Send the ACK; where its SDP was refused, without: the far side then ends a call that has no media."""
     data = topology.forward_request(
-        request, hop.flow.listener, board.new_branch(), hop.uri, hop.routes, body=body or b""
+        request,
+        hop.flow.listener,
+        board.new_branch(),
+        hop.uri,
+        hop.routes,
+        body=b"" if isinstance(body, Refusal) else body,
     )
     board.send(hop.flow, data)

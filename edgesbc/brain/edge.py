@@ -13,10 +13,11 @@ from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Anchor, Waiting
 from edgesbc.brain.calls import Call, Calls, CallState
-from edgesbc.brain.context import Context, OneHop
+from edgesbc.brain.context import Context
 from edgesbc.brain.destinations import Dispatched
 from edgesbc.brain.dialogs import acknowledge, follow, hop_to
 from edgesbc.brain.effects import Effect, Penalise
+from edgesbc.brain.hops import OneHop
 from edgesbc.brain.probes import send_probe
 from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard, reply_flow
