@@ -14,7 +14,7 @@ from edgesbc.base.address import Source, Zone
 __all__ = ["SHORTEST_TOKEN", "Sealer", "Target"]
 
 _NONCE = 12
-SHORTEST_TOKEN = 56
+SHORTEST_TOKEN = 48
 """Characters: nonce, tag, and the least that a target needs. What is shorter was never a token."""
 _SEPARATOR = "\x1f"  # a control byte: the parser lets none into a URI
 
