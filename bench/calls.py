@@ -1,0 +1,132 @@
+"""``bench calls``: the same SIPp calls through the edge and through Kamailio, by turns."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from bench.engines import ENGINES, KAMAILIO_CHILDREN, Addresses, await_answer, choose_addresses
+from bench.process import BenchError, Process, say
+
+__all__ = ["CallSettings", "bench_calls"]
+
+SETTLE = {"edge": 33.0, "kamailio": 6.5}
+"""Seconds after the last call until an engine's transactions are gone: Timers J and L of RFC 3261 and RFC 6026
+take 32 s, Kamailio's ``wt_timer`` 5 s. What ending them costs belongs to the calls."""
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+@attrs.frozen
+class CallSettings:
+    """What is placed."""
+
+    rate: int = 300
+    """Calls a second."""
+    seconds: int = 20
+    warm_up: int = 2
+    """Seconds of calls that are not measured, before."""
+    rounds: int = 3
+    settle: bool = True
+    """Whether to wait until the last timer has run out; without it an engine's cost is a little too low."""
+
+
+def bench_calls(settings: CallSettings, engines: list[str]) -> dict[str, Any]:
+    """The figures of each engine: of every round, and their medians. Raises :class:`BenchError`."""
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in engines}
+    for number in range(settings.rounds):
+        for name in engines:
+            figures = _run(name, settings)
+            rounds[name].append(figures)
+            say(
+                f"calls: round {number + 1} of {settings.rounds}: {name}: {figures['cpu_us']:.0f} µs a call, "
+                f"{figures['failed']:.0f} failed, {figures['retransmissions']:.0f} retransmitted"
+            )
+    medians = {
+        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
+        for name, found in rounds.items()
+    }
+    for name, found in rounds.items():  # a failure of any round counts, not the usual one
+        for key in ("failed", "retransmissions"):
+            medians[name][key] = sum(each[key] for each in found)
+    result: dict[str, Any] = {
+        "settings": attrs.asdict(settings) | {"kamailio_children_per_socket": KAMAILIO_CHILDREN},
+        "rounds": rounds, "medians": medians,
+    }  # fmt: skip
+    if len(engines) == 2:
+        result["ratio"] = medians["edge"]["cpu_us"] / medians["kamailio"]["cpu_us"]
+    return result
+
+
+def _run(name: str, settings: CallSettings) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="bench-calls-") as temporary:
+        folder, at = Path(temporary), choose_addresses()
+        with ENGINES[name](at, folder) as engine, _pbx("one", at.one, folder), _pbx("two", at.two, folder):
+            await_answer(engine, at)
+            _place(at, settings.rate, settings.rate * settings.warm_up, folder, "warm-up")
+            if settings.settle:
+                time.sleep(SETTLE[name])
+            before, idle = engine.cpu_seconds(), engine.memory()
+            caller = _place(at, settings.rate, settings.rate * settings.seconds, folder, "calls")
+            memory = engine.memory()
+            if settings.settle:
+                time.sleep(SETTLE[name])
+            engine.require()
+            cpu = engine.cpu_seconds() - before
+        of_pbx = [_last_row(folder / f"{each}.csv") for each in ("one", "two")]
+    calls = float(caller["TotalCallCreated"])
+    again = sum(float(row["Retransmissions(C)"]) for row in (caller, *of_pbx))
+    return {
+        "calls": calls,
+        "failed": calls - float(caller["SuccessfulCall(C)"]),
+        "retransmissions": again,
+        "cpu_us": cpu / calls * 1e6,
+        "core_share": cpu / settings.seconds,
+        "setup_ms": _milliseconds(caller["ResponseTimesetup(C)"]),
+        "rss_mib": memory.rss / 2**20,
+        "pss_mib": memory.pss / 2**20,
+        "pss_growth_mib": (memory.pss - idle.pss) / 2**20,
+    }
+
+
+def _sipp(name: str, scenario: str, address: str, folder: Path, more: list[str]) -> Process:
+    host, _, port = address.partition(":")
+    argv = ["sipp", "-sf", str(SCENARIOS / scenario), "-i", host, "-p", port, "-bind_local", "-nostdin"]
+    argv += ["-trace_stat", "-fd", "1", "-stf", str(folder / f"{name}.csv"), "-ci", host, "-mi", host]
+    return Process(name, [*argv, *more], folder, stop=signal.SIGUSR1)
+
+
+def _pbx(name: str, address: str, folder: Path) -> Process:
+    return _sipp(name, "uas.xml", address, folder, [])
+
+
+def _place(at: Addresses, rate: int, calls: int, folder: Path, name: str) -> dict[str, str]:
+    """Place so many calls; the last row of SIPp's statistics."""
+    seconds = calls // rate + 40
+    more = ["-r", str(rate), "-m", str(calls), "-l", str(rate * 40), "-s", "15550123"]
+    with _sipp(name, "uac.xml", at.caller, folder, [*more, "-timeout", f"{seconds}s", at.public]) as caller:
+        code = caller.wait(seconds + 15)
+        if code not in (0, 1, 97):  # 1: a call failed, 97: some did not end; both are counted below
+            raise BenchError(f"sipp ended with {code}: {caller.last_words()}")
+    return _last_row(folder / f"{name}.csv")
+
+
+def _last_row(path: Path) -> dict[str, str]:
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+        return rows[-1]
+    except (OSError, IndexError):
+        raise BenchError(f"sipp left no statistics in {path.name}") from None
+
+
+def _milliseconds(text: str) -> float:
+    """SIPp's ``HH:MM:SS:microseconds``."""
+    hours, minutes, seconds, micro = text.split(":")
+    return (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * 1000 + int(micro) / 1000

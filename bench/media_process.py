@@ -1,0 +1,49 @@
+"""The media plane as a process that speaks NG over UDP on loopback, so that one client can drive it or rtpengine."""
+
+from __future__ import annotations
+
+import argparse
+
+import trio
+
+from edgesbc.base.errors import WireError
+from edgesbc.media import ng
+from edgesbc.media.plane import MediaPlane
+
+__all__ = ["main"]
+
+
+async def serve(plane: MediaPlane, host: str, port: int, task_status: trio.TaskStatus[None]) -> None:
+    """Carry out the commands that come in, and answer each to where it came from."""
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
+        await sock.bind((host, port))
+        task_status.started()
+        while True:
+            data, peer = await sock.recvfrom(65_535)
+            try:
+                cookie, command = ng.parse_frame(data)
+            except WireError:
+                continue
+            await sock.sendto(ng.frame(cookie, plane.command(command)), peer)
+
+
+async def run(plane: MediaPlane, host: str, port: int) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(plane.run)
+        await nursery.start(serve, plane, host, port)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--ng", required=True, metavar="HOST:PORT")
+    options.add_argument("--interface", action="append", required=True, metavar="NAME/ADDRESS")
+    options.add_argument("--ports", required=True, metavar="FIRST-LAST")
+    chosen = options.parse_args()
+    host, _, port = chosen.ng.partition(":")
+    first, _, last = chosen.ports.partition("-")
+    addresses = dict(each.split("/", 1) for each in chosen.interface)
+    trio.run(run, MediaPlane(addresses, (int(first), int(last))), host, int(port))
+
+
+if __name__ == "__main__":
+    main()

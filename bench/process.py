@@ -1,0 +1,144 @@
+"""Programs under measurement: started and ended by their own pid, their CPU time and memory read from /proc."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+__all__ = ["BenchError", "Memory", "Process", "free_port", "say", "wait_until"]
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_LAST_LINES = 12
+
+
+class BenchError(Exception):
+    """Something that is measured did not start or did not end as it should; the message says what."""
+
+
+class Memory(NamedTuple):
+    """Of all processes of a program, in bytes."""
+
+    rss: int
+    """Resident, with pages that processes share counted in each of them."""
+    pss: int
+    """The same with shared pages divided among those who share them."""
+
+
+def say(line: str) -> None:
+    """A line of progress, to stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def free_port(host: str) -> int:
+    """A UDP port of ``host`` that nobody has now; whoever wants it binds it at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
+    """Look every 50 ms until ``true()``. Raises :class:`BenchError` that names ``what`` after ``seconds``."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise BenchError(f"{what} did not come in {seconds:g} s")
+        time.sleep(0.05)
+
+
+class Process:
+    """A program with its children, as a context: ended with ``stop`` (a signal) and then, if need be, killed."""
+
+    def __init__(self, name: str, argv: Sequence[str], folder: Path, stop: signal.Signals = signal.SIGTERM) -> None:
+        self.name = name
+        self._stop = stop
+        self._log = folder / f"{name}.log"
+        with self._log.open("wb") as log:
+            self._popen = subprocess.Popen(
+                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env=os.environ | {"TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[1])},
+                start_new_session=True,
+            )  # fmt: skip
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._popen.poll() is None:
+            self._popen.send_signal(self._stop)
+        try:
+            self._popen.wait(8)
+        except subprocess.TimeoutExpired:
+            pids = self.pids()
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            self._popen.wait()
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def wait(self, seconds: float) -> int:
+        """The exit code. Raises :class:`BenchError` when it has none after ``seconds``."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self.name} did not end in {seconds:g} s: {self.last_words()}") from None
+
+    def last_words(self) -> str:
+        """The end of what it printed."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+
+    def require(self) -> None:
+        """Raises :class:`BenchError` when it has ended."""
+        if not self.running:
+            raise BenchError(f"{self.name} ended with {self._popen.returncode}: {self.last_words()}")
+
+    def pids(self) -> list[int]:
+        """The process and all below it."""
+        parents: dict[int, list[int]] = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                fields = _stat(int(entry))
+                if fields:
+                    parents.setdefault(int(fields[1]), []).append(int(entry))
+        found = [self._popen.pid]
+        for pid in found:
+            found.extend(parents.get(pid, []))
+        return found
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes so far, in steps of a tick (10 ms) each."""
+        return sum(int(fields[11]) + int(fields[12]) for pid in self.pids() if (fields := _stat(pid))) / _TICK
+
+    def memory(self) -> Memory:
+        rss = pss = 0
+        for pid in self.pids():
+            try:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue
+            sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
+            rss += sizes.get("Rss", 0)
+            pss += sizes.get("Pss", 0)
+        return Memory(rss, pss)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name, of which the first is the state; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,105 @@
+"""``bench relay``: the same RTP flows through the edge's media plane and through rtpengine in user space, by turns."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from bench.process import BenchError, Process, free_port, say
+
+__all__ = ["RelaySettings", "bench_relay"]
+
+PUBLIC, CORE, CONTROL = "127.0.66.3", "127.0.66.4", "127.0.66.5"
+FIRST_PORT, LAST_PORT = 42_000, 45_999
+WARM_UP = 4.0
+"""Seconds before the measurement: rtpengine settles on where its peers are for 3 s."""
+
+
+@attrs.frozen
+class RelaySettings:
+    """What is sent."""
+
+    flows: int = 50
+    """Calls, each with a packet of 172 bytes every 20 ms in both directions."""
+    seconds: int = 10
+    rounds: int = 3
+    rtpengine_threads: int = 1
+    """More only contend at this rate; one is to rtpengine's advantage."""
+
+
+def _plane(ng: str, settings: RelaySettings) -> list[str]:
+    argv = [sys.executable, "-m", "bench.media_process", "--ng", ng, "--ports", f"{FIRST_PORT}-{LAST_PORT}"]
+    return [*argv, "--interface", f"public/{PUBLIC}", "--interface", f"core/{CORE}"]
+
+
+def _rtpengine(ng: str, settings: RelaySettings) -> list[str]:
+    argv = ["rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--config-file=none", "--table=-1"]
+    argv += [f"--interface=public/{PUBLIC}", f"--interface=core/{CORE}", f"--listen-ng={ng}"]
+    return [*argv, f"--port-min={FIRST_PORT}", f"--port-max={LAST_PORT}", f"--num-threads={settings.rtpengine_threads}"]
+
+
+ENGINES: dict[str, Callable[[str, RelaySettings], list[str]]] = {"edge": _plane, "rtpengine": _rtpengine}
+
+
+def bench_relay(settings: RelaySettings, engines: list[str]) -> dict[str, Any]:
+    """The figures of each engine: of every round, and their medians. Raises :class:`BenchError`."""
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in engines}
+    direct = _generate("", settings, lambda: 0.0)
+    say(f"relay: without a relay: p50 {direct['p50_us']:.0f} µs, p99 {direct['p99_us']:.0f} µs")
+    for number in range(settings.rounds):
+        for name in engines:
+            with tempfile.TemporaryDirectory(prefix="bench-relay-") as folder:
+                ng = f"{CONTROL}:{free_port(CONTROL)}"
+                with Process(name, ENGINES[name](ng, settings), Path(folder)) as engine:
+                    figures = _generate(ng, settings, engine.cpu_seconds)
+                    engine.require()
+                    figures["pss_mib"] = engine.memory().pss / 2**20
+            figures["added_p50_us"] = figures["p50_us"] - direct["p50_us"]
+            figures["added_p99_us"] = figures["p99_us"] - direct["p99_us"]
+            rounds[name].append(figures)
+            say(
+                f"relay: round {number + 1} of {settings.rounds}: {name}: {figures['cpu_us']:.2f} µs a packet, "
+                f"{figures['lost']:.0f} lost, p50 {figures['p50_us']:.0f} µs"
+            )
+    medians = {
+        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
+        for name, found in rounds.items()
+    }
+    for name, found in rounds.items():
+        medians[name]["lost"] = sum(each["lost"] for each in found)
+    result: dict[str, Any] = {
+        "settings": attrs.asdict(settings), "direct": direct, "rounds": rounds, "medians": medians,
+    }  # fmt: skip
+    if len(engines) == 2:
+        result["ratio"] = medians["edge"]["cpu_us"] / medians["rtpengine"]["cpu_us"]
+    return result
+
+
+def _generate(ng: str, settings: RelaySettings, cpu_seconds: Callable[[], float]) -> dict[str, float]:
+    """Run the generator against the relay at ``ng``; ``cpu_seconds`` is read when its sending begins and ends."""
+    argv = [sys.executable, "-m", "bench.generator", "--ng", ng, "--flows", str(settings.flows)]
+    argv += ["--seconds", str(settings.seconds if ng else 2), "--warm-up", str(WARM_UP if ng else 0.5)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(argv, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as generator:
+        assert generator.stdout is not None
+        try:
+            marks = []
+            for word in ("start", "stop"):
+                if generator.stdout.readline().strip() != word:
+                    raise BenchError("the generator of RTP ended early; it says why above")
+                marks.append(cpu_seconds())
+            figures: dict[str, float] = json.loads(generator.stdout.readline())
+        except BaseException:
+            generator.kill()
+            raise
+    figures["lost"] = figures["sent"] - figures["received"]
+    figures["cpu_us"] = (marks[1] - marks[0]) / figures["sent"] * 1e6
+    return figures

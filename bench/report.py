@@ -1,0 +1,82 @@
+"""The figures as plain tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["render"]
+
+_CALLS = [
+    ("cpu_us", "CPU a call, µs", "{:.0f}"),
+    ("core_share", "of one core", "{:.1%}"),
+    ("calls", "calls a round", "{:.0f}"),
+    ("failed", "failed, all rounds", "{:.0f}"),
+    ("retransmissions", "retransmissions, all rounds", "{:.0f}"),
+    ("setup_ms", "mean set-up, ms", "{:.1f}"),
+    ("rss_mib", "RSS of all processes, MiB", "{:.1f}"),
+    ("pss_mib", "the same, shared pages once, MiB", "{:.1f}"),
+]
+_RELAY = [
+    ("cpu_us", "CPU a packet, µs", "{:.2f}"),
+    ("added_p50_us", "added latency p50, µs", "{:.0f}"),
+    ("added_p99_us", "added latency p99, µs", "{:.0f}"),
+    ("sent", "packets a round", "{:.0f}"),
+    ("lost", "lost, all rounds", "{:.0f}"),
+    ("pss_mib", "memory, shared pages once, MiB", "{:.1f}"),
+]
+_LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """All that was measured, as text."""
+    parts = [_table([[name, value] for name, value in results["machine"].items()])]
+    if "calls" in results:
+        calls = results["calls"]
+        of = calls["settings"]
+        parts.append(
+            f"Calls: {of['rate']} a second for {of['seconds']} s, 7 messages each, {of['rounds']} rounds, medians\n"
+            f"(Kamailio: {of['kamailio_children_per_socket']} processes a socket; "
+            f"{'timers run out' if of['settle'] else 'last timers not awaited'})\n"
+            + _compared(calls, _CALLS, "Kamailio")
+        )
+    if "relay" in results:
+        relay = results["relay"]
+        of = relay["settings"]
+        parts.append(
+            f"RTP relay: {of['flows']} calls, {of['flows'] * 100} packets of 172 bytes a second, {of['seconds']} s, "
+            f"{of['rounds']} rounds, medians\n(rtpengine: user space, {of['rtpengine_threads']} worker; latency above "
+            f"that of loopback itself, p50 {relay['direct']['p50_us']:.0f} µs)\n"
+            + _compared(relay, _RELAY, "rtpengine")
+        )
+    if "parse" in results:
+        rows = [[name, *_cells(each, _LOOPS)] for name, each in results["parse"].items()]
+        parts.append("In one process, µs\n" + _table([["", *(title for _, title, _ in _LOOPS)], *rows]))
+    parts += [f"not measured: {each}" for each in results["left_out"]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _compared(measured: Mapping[str, Any], lines: Sequence[tuple[str, str, str]], peer: str) -> str:
+    medians = measured["medians"]
+    rows = [["", *medians]]
+    rows += [[title, *(shown.format(each[key]) for each in medians.values())] for key, title, shown in lines]
+    text = _table(rows)
+    if "ratio" in measured:
+        text += f"\nCPU, edge to {peer}: {measured['ratio']:.2f}"
+    return text
+
+
+def _cells(figures: Mapping[str, float], lines: Iterable[tuple[str, str, str]]) -> list[str]:
+    return [shown.format(figures[key]) for key, _, shown in lines]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    numbers = len(rows[0]) > 2 or not rows[0][0]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if numbers and column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
