@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.running import CORE_UDP, at, listen, nothing_left, policy_text, running
+from support.running import CORE_UDP, at, listen, nothing_left, policy_text, running, until
 from support.ua import Dialog, Rtp, StreamWire, Ua, UdpWire, WebSocketWire, Wire, hang_up, set_up, talk
 
 from edgesbc.app import App
@@ -43,7 +43,7 @@ async def connected(app: App, transport: str, context: ssl.SSLContext) -> AsyncI
 
 
 @asynccontextmanager
-async def bob_and_edge(folder: Path, text_of: object = None, **settings: object) -> AsyncIterator[tuple[Ua, App]]:
+async def bob_and_edge(folder: Path, **settings: object) -> AsyncIterator[tuple[Ua, App]]:
     """A destination in the core and an edge in front of it."""
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob:
         text = policy_text(folder, [f"sip:{bob.address}"], **settings)  # type: ignore[arg-type]
@@ -215,9 +215,7 @@ async def test_a_call_to_a_browser_that_has_gone_is_480(tmp_path: Path, certific
         async with connected(app, "wss", certificates.client) as alice:
             path = await register(alice, bob, f"sip:{at(app, 'public-wss')}")
             contact = alice.contact.strip("<>")
-        with trio.fail_after(5):
-            while app.plane.connections:  # noqa: ASYNC110 - the edge sees the close in its own time
-                await trio.sleep(0.01)
+        await until(lambda: not app.plane.connections)
         calling = bob.dialog(contact)
         calling.routes = (path,)
         await calling.send("INVITE")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -93,12 +94,14 @@ def at(app: App, name: str) -> Source:
     raise LookupError(name)
 
 
-async def until(true: object, *, seconds: float = PATIENCE) -> None:
-    """Return once ``true()`` is; fails after a long time."""
-    assert callable(true)
-    with trio.fail_after(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await trio.sleep(0.01)
+async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Return once ``true()`` is, or is when awaited; fails after a long time."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            answer = true()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await trio.sleep(0.02)
 
 
 async def nothing_left(app: App) -> None:
@@ -123,10 +126,27 @@ class EdgeProcess:
         return await trio.to_thread.run_sync(_get, self.http, path)
 
     async def metric(self, name: str) -> float:
-        """The sum of a metric's series whose text begins with ``name``."""
+        """The sum of the series of a metric, ``name`` or ``name{label="value"}``, that have these labels."""
         _, text = await self.get("/metrics")
-        found = re.findall(rf"^{re.escape(name)}[^ ]* ([0-9.e+]+)$", text, re.MULTILINE)
+        name, _, label = name.rstrip("}").partition("{")
+        found = re.findall(rf"^{name}(?:{{[^}}]*{re.escape(label)}[^}}]*}})? ([0-9.e+]+)$", text, re.MULTILINE)
+        assert f"# HELP {name} " in text, f"no metric {name} in:\n{text}"
         return sum(map(float, found))
+
+    async def comes_to(self, name: str, low: float, high: float = math.inf) -> None:
+        """Return once the metric is between ``low`` and ``high``."""
+
+        async def within() -> bool:
+            return low <= await self.metric(name) <= high
+
+        await until(within)
+
+    async def ready(self) -> bool:
+        status, text = await self.get("/readyz")
+        return status == 200 and bool(json.loads(text)["ready"])
+
+    async def unready(self) -> bool:
+        return not await self.ready()
 
     async def ended(self) -> int:
         with trio.fail_after(PATIENCE):
@@ -181,7 +201,3 @@ async def end(process: trio.Process, seconds: float = 5.0) -> None:
             return
         process.kill()
         await process.wait()
-
-
-def ready(answer: tuple[int, str]) -> bool:
-    return answer[0] == 200 and bool(json.loads(answer[1])["ready"])

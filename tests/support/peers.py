@@ -1,0 +1,105 @@
+"""Real SIP programs as processes of a test: started on ports of their own, stopped by their own ids."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from support.running import end, free_port, until
+
+SCENARIOS = Path(__file__).parent.parent / "interop" / "scenarios"
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        shutil.which(program) is None, reason=f"{program} is not installed (as root, `make peers` installs it)"
+    )
+
+
+def taken(host: str, port: int, datagrams: bool) -> bool:
+    """Whether somebody holds the address: how a program is seen to be ready, without a word to it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as sock:
+        if not datagrams:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+class Called:
+    """A sipp that takes calls."""
+
+    def __init__(self, host: str, port: int, tcp: bool, process: trio.Process) -> None:
+        self.uri = f"sip:{host}:{port}" + (";transport=tcp" if tcp else "")
+        self.process = process
+
+
+def _sipp(folder: Path, scenario: str, host: str, port: int, tcp: bool, *more: str) -> list[str]:
+    name = f"{scenario}-{port}"
+    return [
+        *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", host, "-p", str(port)),
+        *("-t", "t1" if tcp else "u1", "-nostdin", "-mi", host, "-mp", str(free_port(host))),
+        *("-trace_err", "-error_file", str(folder / f"{name}.errors")),
+        *("-trace_msg", "-message_file", str(folder / f"{name}.messages")),
+        *more,
+    ]
+
+
+@asynccontextmanager
+async def called(folder: Path, scenario: str, host: str, tcp: bool = False) -> AsyncIterator[Called]:
+    """A sipp that takes calls by ``scenario`` and echoes their audio."""
+    port = free_port(host, datagrams=not tcp)
+    command = _sipp(folder, scenario, host, port, tcp, "-aa", "-rtp_echo")
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
+    )
+    try:
+        await until(lambda: taken(host, port, not tcp) or process.poll() is not None)
+        assert process.poll() is None, "sipp did not start"
+        yield Called(host, port, tcp, process)
+    finally:
+        await end(process, 1.0)
+
+
+class Calls:
+    """What became of calls that a sipp placed."""
+
+    def __init__(self, status: int, messages: str, errors: str) -> None:
+        self.status = status
+        self.messages = messages
+        self.errors = errors
+
+    @property
+    def received(self) -> str:
+        """What it received, without what it sent."""
+        parts = self.messages.split("-----------------------------------------------")
+        return "\n".join(part for part in parts if "message received" in part[:300])
+
+
+async def place(
+    folder: Path, scenario: str, peer: str, calls: int, rate: int, hold: int = 100, tcp: bool = False, host: str = ""
+) -> Calls:
+    """Place calls by ``scenario`` and wait for the end of the last."""
+    host = host or "127.0.0.1"
+    port = free_port(host, datagrams=not tcp)
+    arguments = ("-m", str(calls), "-r", str(rate), "-d", str(hold), "-s", "100", "-timeout", "40s", "-timeout_error")
+    command = [*_sipp(folder, scenario, host, port, tcp, *arguments), peer]
+    with trio.fail_after(60):
+        ended = await trio.run_process(
+            command, check=False, cwd=folder, capture_stdout=True, capture_stderr=True, stdin=b""
+        )
+    name = f"{scenario}-{port}"
+    return Calls(ended.returncode, _read(folder / f"{name}.messages"), _read(folder / f"{name}.errors"))
+
+
+def _read(file: Path) -> str:
+    return file.read_text(errors="replace") if file.exists() else ""
