@@ -1,7 +1,7 @@
 """The patterns of RFC 3261 section 25.1 that the other files match with; nothing but patterns and tables.
 
-Every pattern is linear: no two neighbouring parts of one pattern can match the same character in a way
-that a failing match would have to try in turn.
+Every pattern is linear. Repetitions are possessive (``*+``, ``++``: what they took they never give back),
+or end where a character must stand that they cannot match, so that a match that fails fails at once.
 """
 
 from __future__ import annotations
@@ -9,59 +9,82 @@ from __future__ import annotations
 import re
 from typing import Final
 
-TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]+"
-QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-HOST: Final = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.\-_]*)"
-LWS: Final = r"[ \t]*"
+_TOKEN_SIGNS = r"A-Za-z0-9\-.!%*_+`'~"
+TOKEN: Final = rf"[{_TOKEN_SIGNS}]++"
+QUOTED: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+LWS: Final = r"[ \t]*+"
+
+# IPv6address as RFC 5954 corrects it: at most one "::", and no ":::" before an IPv4 tail.
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_GROUP = r"[0-9A-Fa-f]{1,4}"
+_TAIL = rf"(?:{_GROUP}:{_GROUP}|{_OCTET}(?:\.{_OCTET}){{3}})"
+IPV6: Final = "|".join(
+    [
+        rf"(?:{_GROUP}:){{6}}{_TAIL}",
+        rf"::(?:{_GROUP}:){{5}}{_TAIL}",
+        *(rf"(?:(?:{_GROUP}:){{0,{n}}}{_GROUP})?::(?:{_GROUP}:){{{4 - n}}}{_TAIL}" for n in range(5)),
+        rf"(?:(?:{_GROUP}:){{0,5}}{_GROUP})?::{_GROUP}",
+        rf"(?:(?:{_GROUP}:){{0,6}}{_GROUP})?::",
+    ]
+)
+HOST: Final = rf"\[(?:{IPV6})\]|[A-Za-z0-9][A-Za-z0-9.\-_]*+"
 
 token = re.compile(TOKEN).fullmatch
 
-# user-unreserved and password, with "%" standing for the escapes that `escapes_ok` checks.
-_USER = r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%#\[\]]+"
-_PASSWORD = r"[A-Za-z0-9\-_.!~*'()&=+$,%]*"
-_PARAM_TEXT = r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%=]*"
+# user-unreserved and password, with "%" standing for the escapes that `bad_escape` checks.
+_USER = r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%#\[\]]++"
+_PASSWORD = r"[A-Za-z0-9\-_.!~*'()&=+$,%]*+"
+_PARAM_TEXT = r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%=]*+"
 
-# SIP-URI and SIPS-URI (section 25.1): scheme, user, password, host, port, parameters, headers.
+# SIP-URI and SIPS-URI: scheme, user, password, host, port, parameters, headers.
 sip_uri = re.compile(
-    rf"(sips?):(?:({_USER})(?::({_PASSWORD}))?@)?({HOST})(?::([0-9]{{1,5}}))?"
-    rf"((?:;{_PARAM_TEXT})*)(?:\?([^\s<>\"@]*))?",
-    re.IGNORECASE | re.ASCII,
+    rf"([Ss][Ii][Pp][Ss]?):(?:({_USER})(?::({_PASSWORD}))?@)?({HOST})(?::([0-9]{{1,5}}))?"
+    rf"((?:;{_PARAM_TEXT})*+)(?:\?([!#-;=?A-\[\]-~]*+))?"
 ).fullmatch
 
 # absoluteURI of any other scheme: what follows the colon is passed through.
-absolute_uri = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):([!-;=?-~]+)", re.ASCII).fullmatch
+absolute_uri = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):([A-Za-z0-9;/?:@&=+$,\-_.!~*'()%#\[\]]++)").fullmatch
 
 bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
 # name-addr with its parameters: display name, addr-spec, the rest from the first ";".
 name_addr = re.compile(
-    rf"(?:({QUOTED})|([A-Za-z0-9\-.!%*_+`'~ \t\x80-\U0010ffff]*))?{LWS}<([^<>\s]+)>{LWS}(;.*)?",
+    rf"(?:({QUOTED})|([{_TOKEN_SIGNS} \t\x80-\U0010ffff]*+)){LWS}<([^<>\s]++)>{LWS}(;.*+)?",
     re.DOTALL,
 ).fullmatch
 
 # addr-spec without angle brackets: here ";" begins the header's parameters (section 20.10).
-bare_addr = re.compile(rf"([^<>;?,\s\"]+){LWS}(;.*)?", re.DOTALL).fullmatch
+bare_addr = re.compile(rf"([^<>;?,\s\"]++){LWS}(;.*+)?", re.DOTALL).fullmatch
 
-# generic-param, one after the other.
-param = re.compile(rf"{LWS};{LWS}({TOKEN})(?:{LWS}={LWS}({TOKEN}|{QUOTED}|\[[0-9A-Fa-f:.]+\]))?{LWS}").match
+# generic-param, one after the other. A value may be an IPv6 address with brackets (host) and without
+# them (via-received; RFC 5118 section 4.5 asks for both).
+param = re.compile(rf"{LWS};{LWS}({TOKEN})(?:{LWS}={LWS}([{_TOKEN_SIGNS}:]++|{QUOTED}|\[(?:{IPV6})\]))?{LWS}").match
+
+# The usual case: parameters without space and quotes, for which it is enough to split at ";" and "=".
+plain_params = re.compile(rf"(?:;{TOKEN}(?:=[{_TOKEN_SIGNS}:]++)?)++").fullmatch
 
 # The usual case of From and To after the addr-spec.
 only_tag = re.compile(rf";tag=({TOKEN})").fullmatch
 
 # sent-protocol, sent-by and parameters of one Via value.
 via = re.compile(
-    rf"SIP{LWS}/{LWS}2\.0{LWS}/{LWS}({TOKEN})[ \t]+({HOST})(?:{LWS}:{LWS}([0-9]{{1,5}}))?{LWS}(;.*)?",
-    re.IGNORECASE | re.DOTALL,
+    rf"[Ss][Ii][Pp]{LWS}/{LWS}2\.0{LWS}/{LWS}({TOKEN})[ \t]++({HOST})(?:{LWS}:{LWS}([0-9]{{1,5}}))?{LWS}(;.*+)?",
+    re.DOTALL,
 ).fullmatch
 
-cseq = re.compile(rf"([0-9]{{1,10}})[ \t]+({TOKEN})").fullmatch
+cseq = re.compile(rf"([0-9]{{1,10}})[ \t]++({TOKEN})").fullmatch
 
 # callid = word [ "@" word ]
-call_id = re.compile(
-    r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+(?:@[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+)?"
-).fullmatch
+_WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]++"
+call_id = re.compile(rf"{_WORD}(?:@{_WORD})?").fullmatch
 
-quoted_or_comma = re.compile(rf'{QUOTED}|<[^<>]*>|[^",<]+|(,)').match
+# A piece of a list; group 1 where it is the comma between two values.
+quoted_or_comma = re.compile(rf'{QUOTED}|<[^<>]*+>|[^",<]++|(,)').match
+
+# The values of the Content-Length fields of a header block in bytes, folds included.
+content_lengths = re.compile(
+    rb"\r\n(?:Content-Length|l)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n(?=[ \t]))*+)", re.IGNORECASE
+).findall
 
 # Compact forms (section 7.3.3 and the registry of header fields).
 COMPACT: Final = {
@@ -96,5 +119,8 @@ LISTED: Final = frozenset({"Via", "Route", "Record-Route", "Contact", "Path", "S
 
 # A message with two of these has two meanings; peers disagree on which one counts, so neither does.
 SINGLE: Final = frozenset(
-    {"From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type", "Expires"}
+    """
+    From To Call-ID CSeq Max-Forwards Content-Length Content-Type Content-Disposition Expires
+    Event Join RAck Refer-To Referred-By Replaces RSeq Session-Expires Target-Dialog
+    """.split()
 )

@@ -11,16 +11,29 @@ __all__ = ["NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "
 
 
 def parse_params(text: str) -> Params:
-    """``;name=value;flag`` as pairs, names in lower case, quoted values with their quotes."""
-    params: Params = []
-    position, end = 0, len(text)
-    while position < end:
-        match = grammar.param(text, position)
-        if match is None:
-            raise WireError("a header parameter is malformed")
-        params.append((match[1].lower(), match[2]))
-        position = match.end()
-    return params
+    """``;name=value;flag`` as pairs, names in lower case, quoted values with their quotes.
+
+    Raises :class:`WireError`, also where a name stands twice (RFC 3261 section 7.3.1).
+    """
+    params: dict[str, str | None] = {}
+    if grammar.plain_params(text):
+        parts = text[1:].split(";")
+        for part in parts:
+            name, _, value = part.partition("=")
+            params[name.lower()] = value or None
+        count = len(parts)
+    else:
+        count, position, end = 0, 0, len(text)
+        while position < end:
+            match = grammar.param(text, position)
+            if match is None:
+                raise WireError("a header parameter is malformed")
+            params[match[1].lower()] = match[2]
+            position = match.end()
+            count += 1
+    if len(params) != count:
+        raise WireError("a header parameter stands twice")
+    return list(params.items())
 
 
 class NameAddr:
@@ -77,7 +90,13 @@ def parse_name_addr(text: str) -> NameAddr:
     if not rest:
         return NameAddr(display, uri, [])
     tag = grammar.only_tag(rest)
-    return NameAddr(display, uri, [("tag", tag[1])] if tag is not None else parse_params(rest))
+    if tag is not None:
+        return NameAddr(display, uri, [("tag", tag[1])])
+    params = parse_params(rest)
+    for name, value in params:
+        if name == "tag" and (value is None or not grammar.token(value)):
+            raise WireError("a tag is not a token")
+    return NameAddr(display, uri, params)
 
 
 class Via:
@@ -139,7 +158,7 @@ def parse_via(text: str) -> Via:
             raise WireError("the port of a Via is not between 1 and 65535")
     return Via(
         transport.upper(),
-        host[1:-1] if host[0] == "[" else host.lower(),
+        (host[1:-1] if host[0] == "[" else host).lower(),
         number,
         parse_params(rest) if rest else [],
     )
@@ -155,7 +174,7 @@ def parse_cseq(text: str) -> tuple[int, str]:
 
 def split_list(text: str) -> list[str]:
     """The values of a comma-separated list, commas in quotes and angle brackets left alone (RFC 3261 section 7.3.1)."""
-    if "," not in text:
+    if "," not in text and text:
         return [text]
     values: list[str] = []
     start = position = 0

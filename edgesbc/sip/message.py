@@ -30,7 +30,8 @@ class Message:
     """What requests and responses share.
 
     ``fields`` are the header fields in the order of the wire, names in canonical form, values unfolded,
-    lists of Via, Route, Record-Route, Contact and Path one value a field. ``via`` is the topmost Via;
+    lists of Via, Route, Record-Route, Contact and Path one value a field, without Content-Length, which
+    is that of ``body``. ``via`` is the topmost Via;
     ``cseq`` and ``cseq_method`` are the two parts of CSeq.
     """
 

@@ -6,6 +6,9 @@ must be the same message.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
@@ -16,7 +19,8 @@ from edgesbc.sip.uri import Uri, parse_uri
 __all__ = ["Salvage", "parse_message", "salvage"]
 
 # Every byte that may stand in a header block, apart from CR and LF: tab, printable ASCII, UTF-8.
-_TEXT = bytes([9, *range(32, 127), *range(128, 256)])
+_TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
+_FOLD: Final = re.compile(rb"\r\n[ \t]++")
 
 
 def parse_message(data: bytes) -> Request | Response:
@@ -27,8 +31,7 @@ def parse_message(data: bytes) -> Request | Response:
     """
     if len(data) > limits.MESSAGE_BYTES:
         raise WireError("the message is too large", 513)
-    if data[:1] == b"\r":
-        data = data.lstrip(b"\r\n")  # empty lines before the start line (section 7.5)
+    data = _skip_empty_lines(data)
     end = data.find(b"\r\n\r\n")
     if end < 0:
         raise WireError("no blank line ends the header fields")
@@ -37,40 +40,51 @@ def parse_message(data: bytes) -> Request | Response:
     if len(start) != 3:
         raise WireError("the start line has not three parts")
     fields, first = _parse_fields(lines)
-    body = _body(data, end + 4, first)
+    body = _body(data, end + 4, fields, first)
     try:
         via, call_id = parse_via(first["Via"]), first["Call-ID"]
         number, method = parse_cseq(first["CSeq"])
+        if not grammar.call_id(call_id):
+            raise WireError("Call-ID is malformed")
         if start[0][:4] == "SIP/":
             return Response(*_status_line(start), fields, first, body, via, call_id, number, method)
         uri = _request_line(start)
         if method != start[0]:
             raise WireError("the method of CSeq is not that of the request line")
         hops = _max_forwards(first.get("Max-Forwards"))
-        request = Request(start[0], uri, fields, first, body, via, call_id, number, method, hops)
+        return Request(start[0], uri, fields, first, body, via, call_id, number, method, hops)
     except KeyError as missing:
         raise WireError(f"{missing.args[0]} is missing") from None
-    if not grammar.call_id(call_id):
-        raise WireError("Call-ID is malformed")
-    return request
+
+
+def _skip_empty_lines(data: bytes) -> bytes:
+    """What follows the empty lines that may stand before a start line (section 7.5)."""
+    if data[:2] != b"\r\n":
+        return data
+    rest = data.lstrip(b"\r\n")
+    skipped = len(data) - len(rest)
+    if data[:skipped] != b"\r\n" * (skipped // 2):
+        raise WireError("a CR or LF stands by itself before the start line")
+    return rest
 
 
 def _split_lines(head: bytes) -> list[str]:
     """The header block as unfolded lines without control bytes."""
     if len(head) > limits.HEADER_BLOCK_BYTES:
         raise WireError("the header fields are too long", 513)
-    # What is left after taking out all text must be line ends, and each CR must have its LF behind it.
-    ends = head.translate(None, _TEXT)
-    if len(ends) != 2 * head.count(b"\r\n"):
-        raise WireError("the header fields have a control byte, or a CR or LF by itself")
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
-    if "\r\n " in text or "\r\n\t" in text:
+    # What is left after taking out all text must be the line ends that the lines were split at.
+    if len(head.translate(None, _TEXT)) != 2 * (len(lines) - 1):
+        raise WireError("the header fields have a control byte, or a CR or LF by itself")
+    if _FOLD.search(head):
         lines = _unfold(lines)
     if len(lines) > limits.HEADER_FIELDS:
         raise WireError("the message has too many header fields", 513)
     if len(lines[0]) > limits.START_LINE_BYTES:
         raise WireError("the start line is too long", 414)
+    if len(text) > limits.HEADER_FIELD_BYTES and max(map(len, lines)) > limits.HEADER_FIELD_BYTES:
+        raise WireError("a header field is too long", 513)
     return lines
 
 
@@ -82,6 +96,8 @@ def _unfold(lines: list[str]) -> list[str]:
             unfolded.append([line])
         elif len(unfolded) < 2:
             raise WireError("a line is folded into the start line")
+        elif ":" not in unfolded[-1][0]:
+            raise WireError("a line is folded between the name of a header field and its colon")
         else:
             unfolded[-1].append(line.strip(" \t"))
     return [" ".join(parts) for parts in unfolded]
@@ -90,28 +106,25 @@ def _unfold(lines: list[str]) -> list[str]:
 def _parse_fields(lines: list[str]) -> tuple[Fields, dict[str, str]]:
     fields: Fields = []
     first: dict[str, str] = {}
-    canonical = grammar.CANONICAL
+    canonical, listed = grammar.CANONICAL, grammar.LISTED
     lines_after_start = iter(lines)
     next(lines_after_start)
     for line in lines_after_start:
         written, colon, value = line.partition(":")
-        name = canonical.get(written)
-        if name is None:
-            name = _name(written, colon)
+        name = (colon and canonical.get(written)) or _name(written, colon)
         value = value.strip(" \t")
-        if len(value) > limits.HEADER_FIELD_BYTES:
-            raise WireError(f"the header field {name} is too long", 513)
-        if name in first:
-            if name in grammar.SINGLE:
-                raise WireError(f"{name} stands twice")
-        elif "," in value and name in grammar.LISTED:
-            first[name] = split_list(value)[0]
-        else:
-            first[name] = value
-        if "," in value and name in grammar.LISTED:
-            fields += [(name, part) for part in split_list(value)]
+        if name in listed and ("," in value or not value):
+            values = split_list(value)
+            fields += [(name, part) for part in values]
+            value = values[0]
         else:
             fields.append((name, value))
+        if name not in first:
+            first[name] = value
+        elif name in grammar.SINGLE:
+            raise WireError(f"{name} stands twice")
+    if len(fields) > limits.HEADER_FIELDS:
+        raise WireError("the message has too many header fields", 513)
     return fields, first
 
 
@@ -123,10 +136,15 @@ def _name(written: str, colon: str) -> str:
     return grammar.CANONICAL.get(name) or grammar.CANONICAL.get(name.lower()) or name
 
 
-def _body(data: bytes, start: int, first: dict[str, str]) -> bytes:
+def _body(data: bytes, start: int, fields: Fields, first: dict[str, str]) -> bytes:
+    """The body; Content-Length, which belongs to the framing, leaves the header fields."""
     announced = first.pop("Content-Length", None)
     if announced is None:
         return data[start:]
+    if fields[-1][0] == "Content-Length":
+        fields.pop()
+    else:
+        fields[:] = [pair for pair in fields if pair[0] != "Content-Length"]
     length = content_length(announced)
     if length > len(data) - start:
         raise WireError("the body is shorter than Content-Length says")
@@ -142,7 +160,7 @@ def content_length(text: str) -> int:
 
 def _status_line(start: list[str]) -> tuple[int, str]:
     version, status, text = start
-    if version.upper() != "SIP/2.0":
+    if version != "SIP/2.0":
         raise WireError("the version is not SIP/2.0", 505)
     if not (len(status) == 3 and status.isascii() and status.isdigit() and "1" <= status[0] <= "6"):
         raise WireError("the status is not a number from 100 to 699")
@@ -151,19 +169,23 @@ def _status_line(start: list[str]) -> tuple[int, str]:
 
 def _request_line(start: list[str]) -> Uri:
     method, uri, version = start
-    if version.upper() != "SIP/2.0":
-        if version[:4].upper() == "SIP/" and " " not in version:
+    if version != "SIP/2.0":
+        if version[:4].upper() != "SIP/" or " " in version or not version.isascii():
+            raise WireError("the request line is malformed")
+        if version.upper() != "SIP/2.0":
             raise WireError("the version is not SIP/2.0", 505)
-        raise WireError("the request line is malformed")
     if not grammar.token(method):
         raise WireError("the method is not a token")
-    return parse_uri(uri)
+    parsed = parse_uri(uri)
+    if parsed.headers:
+        raise WireError("a Request-URI has no header fields")  # section 19.1.1, table 1
+    return parsed
 
 
 def _max_forwards(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > 255:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > 255:
         raise WireError("Max-Forwards is not a number from 0 to 255")
     return int(text)
 
@@ -184,8 +206,10 @@ def salvage(data: bytes) -> Salvage | None:
     None for whatever must not be answered: responses, ACK, and messages without a readable Via, From,
     To, Call-ID and CSeq.
     """
+    data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
     head = data[: end if end >= 0 else len(data)][: limits.HEADER_BLOCK_BYTES]
+    head = _FOLD.sub(b" ", head)
     if head[:4].upper() == b"SIP/" or head[:4] == b"ACK ":
         return None
     fields: Fields = []

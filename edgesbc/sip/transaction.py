@@ -68,7 +68,6 @@ class Action(enum.Enum):
     BACK_OFF = "set the retransmission timer again, longer"
     START_RETRANSMIT = "set Timer G"
     START_TIMEOUT = "set Timer H"
-    STOP_RETRANSMIT = "stop the retransmission timer"
     STOP_TIMERS = "stop all timers"
     LINGER = "set the linger timer"
 

@@ -249,9 +249,13 @@ class Transactions:
             self._fire(client, Event.TRANSPORT, now)
 
     def limit_wait(self, client: ClientTransaction, timeout: float, now: float) -> None:
-        """Expect a final answer within ``timeout`` seconds from now (after CANCEL: section 9.1)."""
-        client.timeout_at = now + timeout
-        self._deadlines.schedule(client, client.next_due)
+        """Expect a final answer within ``timeout`` seconds from now (after CANCEL: section 9.1).
+
+        Without effect on a transaction that has its final answer.
+        """
+        if (client.state, Event.TIMEOUT) in client.machine:
+            client.timeout_at = now + timeout
+            self._deadlines.schedule(client, client.next_due)
 
     def forget(self, server: ServerTransaction) -> None:
         """End a transaction without an answer (RFC 4320 section 4.2)."""
@@ -348,10 +352,14 @@ class Transactions:
     def _terminate(self, transaction: Transaction) -> None:
         transaction.state = State.TERMINATED
         self._deadlines.schedule(transaction, None)
+        # A key may by now stand for another transaction, which goes on.
         if isinstance(transaction, ServerTransaction):
-            self._servers.pop(transaction.key, None)
+            if self._servers.get(transaction.key) is transaction:
+                del self._servers[transaction.key]
         elif isinstance(transaction, ClientTransaction):
-            self._clients.pop((transaction.branch, transaction.method), None)
+            key = (transaction.branch, transaction.method)
+            if self._clients.get(key) is transaction:
+                del self._clients[key]
         serial = transaction.flow.serial
         if serial:
             others = self._of_connection.get(serial)

@@ -74,11 +74,11 @@ def parse_uri(text: str) -> Uri:
     if len(text) > limits.START_LINE_BYTES:
         raise WireError("a URI is too long", 414)
     match = grammar.sip_uri(text)
+    if "%" in text and grammar.bad_escape(text):
+        raise WireError("a URI has a percent sign that begins no escape")
     if match is None:
         return _parse_other(text)
     scheme, user, password, host, port, params, headers = match.groups()
-    if "%" in text and grammar.bad_escape(text):
-        raise WireError("a URI has a percent sign that begins no escape")
     if password is not None:
         user = f"{user}:{password}"
     number = None
@@ -89,7 +89,7 @@ def parse_uri(text: str) -> Uri:
     return Uri(
         scheme.lower(),
         user,
-        host[1:-1] if host[0] == "[" else host.lower(),
+        (host[1:-1] if host[0] == "[" else host).lower(),
         number,
         _parse_params(params) if params else None,
         headers or "",
@@ -97,13 +97,17 @@ def parse_uri(text: str) -> Uri:
 
 
 def _parse_params(text: str) -> Params:
-    params: Params = []
-    for part in text[1:].split(";"):
+    """The parameters; one that stands twice would mean two things (RFC 3261 section 19.1.1)."""
+    params: dict[str, str | None] = {}
+    parts = text[1:].split(";")
+    for part in parts:
         name, equals, value = part.partition("=")
         if not name:
             raise WireError("a URI parameter has no name")
-        params.append((name.lower(), value if equals else None))
-    return params
+        params[name.lower()] = value if equals else None
+    if len(params) != len(parts):
+        raise WireError("a URI parameter stands twice")
+    return list(params.items())
 
 
 def _parse_other(text: str) -> Uri:

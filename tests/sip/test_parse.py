@@ -1,0 +1,314 @@
+"""Bytes to messages: reading and writing agree, and what can be read two ways is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from types import FrameType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.sip import hostile, messages, request, response, values, written
+from support.torture import CASES
+
+from edgesbc.base import limits
+from edgesbc.base.errors import WireError
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import content_length, parse_message, salvage
+
+
+def refused(data: bytes) -> WireError:
+    with pytest.raises(WireError) as caught:
+        parse_message(data)
+    return caught.value
+
+
+@given(messages())
+def test_writing_a_message_loses_nothing(data: bytes) -> None:
+    message = parse_message(data)
+    again = parse_message(written(message))
+    assert values(again) == values(message)
+    assert written(again) == written(message)
+
+
+@given(st.one_of(hostile, st.binary(max_size=300)))
+def test_any_bytes_are_a_message_or_a_wire_error(data: bytes) -> None:
+    with contextlib.suppress(WireError):
+        parse_message(data)
+    salvage(data)
+
+
+@given(messages(), st.data())
+def test_a_broken_message_is_a_message_or_a_wire_error(data: bytes, draw: st.DataObject) -> None:
+    at = draw.draw(st.integers(0, len(data)))
+    broken = data[:at] + draw.draw(hostile) + data[at + draw.draw(st.integers(0, 3)) :]
+    with contextlib.suppress(WireError):
+        message = parse_message(broken)
+        again = parse_message(written(message))
+        assert values(again) == values(message)
+    rest = salvage(broken)
+    if rest is not None:
+        lines = [f"{name}: {value}" for name, value in rest.fields]
+        assert not any(ord(sign) < 32 and sign != "\t" for line in lines for sign in line)
+
+
+# --- work: twice as much to read is about twice as much to do --------------------------------------------
+
+_PIECES = {
+    "commas": b"Contact: " + b"a," * 4000,
+    "commas in an unknown field": b"Z: " + b"," * 8000,
+    "quotes": b'Contact: "' + b'"' * 8000,
+    "open quote": b'Contact: ,"' + b"a" * 8000,
+    "backslashes": b'Contact: ,"' + b"\\" * 8000,
+    "spaces": b"Contact: a" + b" " * 8000 + b"b,c",
+    "angle brackets": b"Contact: ," + b"<" * 8000,
+    "semicolons": b"Via: SIP/2.0/UDP h" + b";" * 8000,
+    "parameters": b"Via: SIP/2.0/UDP h" + b"".join(b";a%d" % i for i in range(1200)),
+    "parameters with space": b"Via: SIP/2.0/UDP h" + b"".join(b" ;a%d" % i for i in range(1000)),
+    "folds": b"Z: a" + b"\r\n b" * 2000,
+    "parentheses": b"Call-ID: " + b"(" * 8000,
+    "fields": b"\r\n".join(b"Z: y" for _ in range(151)),
+}
+
+
+def work(data: bytes) -> int:
+    """How many calls, of Python and of C, it takes to read ``data``."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        with contextlib.suppress(WireError):
+            parse_message(data)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("line", _PIECES.values(), ids=_PIECES)
+def test_twice_the_size_is_at_most_about_twice_the_work(line: bytes) -> None:
+    # That no single call is slow is for tests/sip/test_grammar.py to say.
+    half = work(request(extra=(line[: len(line) // 2] + b"\r\n").decode("latin-1")))
+    whole = work(request(extra=(line + b"\r\n").decode("latin-1")))
+    assert whole <= 2.5 * half + 50
+
+
+# --- cases after RFC 4475 and RFC 5118 -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("data", "outcome"), [case[2:] for case in CASES], ids=[f"{c[0]} ({c[1]})" for c in CASES])
+def test_torture(data: bytes, outcome: int | str) -> None:
+    if outcome == "read":
+        message = parse_message(data)
+        assert values(parse_message(written(message))) == values(message)
+    else:
+        assert refused(data).status_hint == outcome
+
+
+def test_the_tortuous_request_is_read_right() -> None:
+    message = parse_message(CASES[0][2])
+    assert isinstance(message, Request)
+    assert (message.cseq, message.cseq_method, message.max_forwards, message.body) == (9, "INVITE", 68, b"hi")
+    assert (message.to_tag, message.from_tag, message.from_.display) == (
+        "1918181833n",
+        "98asjd8",
+        '"J Rosenberg \\\\\\""',
+    )
+    assert message.get("NewFangledHeader") == "newfangled value continued newfangled value"
+    assert message.get("Subject") == ""
+    assert message.get_all("Via") == [
+        "SIP  /   2.0 /UDP 192.0.2.2;branch=390skdjuw",
+        "SIP  / 2.0  / TCP     spindle.example.com   ; branch  =   z9hG4bK9ikj8",
+        "SIP  /    2.0   / UDP  192.168.255.111   ; branch= z9hG4bK30239",
+    ]
+
+
+def test_what_follows_the_announced_body_is_not_read() -> None:
+    message = parse_message(request("REGISTER", body=b"ab") + request())
+    assert isinstance(message, Request)
+    assert (message.method, message.body) == ("REGISTER", b"ab")
+
+
+# --- smuggling -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("byte", [*range(32), 127])
+@pytest.mark.parametrize("where", ["start", "name", "value"])
+def test_a_control_byte_is_refused(byte: int, where: str) -> None:
+    control = bytes([byte])
+    data = {
+        "start": request().replace(b"sip:100@", b"sip:1" + control + b"@", 1),
+        "name": request(extra="X-Any: 1\r\n").replace(b"X-Any", b"X" + control + b"Any"),
+        "value": request(extra="X-Any: 1\r\n").replace(b"Any: 1", b"Any: a" + control + b"b"),
+    }[where]
+    if byte == 9 and where == "value":
+        assert parse_message(data).get("X-Any") == "a\tb"
+    else:
+        assert refused(data).status_hint == 400
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "Route\r\n : <sip:x>\r\n", " Z: y\r\n", "X y\r\n", ": y\r\n", "X Y: z\r\n", "X\xa0: y\r\n", "X(: y\r\n",
+        "X\r\n", "Route\r\n",
+        "\u212aey: 1\r\n", "Contact:\r\n", "Route: ,<sip:x>\r\n", "Via: <,>\r\n,\r\n", "Z: a\rb\r\n",
+        "Z: a\nb: c\r\n", "Z: a\r\r\n",
+    ],
+)  # fmt: skip
+def test_a_field_that_two_readers_would_read_differently_is_refused(extra: str) -> None:
+    if extra.startswith(" "):  # right behind the start line
+        data = request().replace(b"SIP/2.0\r\n", b"SIP/2.0\r\n" + extra.encode(), 1)
+    else:
+        data = request(extra=extra)
+    assert refused(data).status_hint == 400
+
+
+def test_space_before_the_colon_does_not_hide_a_field() -> None:
+    message = parse_message(request(extra="P-Asserted-Identity \t: <sip:boss@h>\r\nROUTE : <sip:a>\r\n"))
+    assert message.get("P-Asserted-Identity") == "<sip:boss@h>"
+    assert message.get("Route") == "<sip:a>"
+    assert b"P-Asserted-Identity: " in written(message)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["t: <sip:o@e>", "f: <sip:o@e>", "i: b", "CSEQ: 1 INVITE", "max-forwards: 1", "l: 0",
+     "c: text/plain\r\nContent-Type: a/b",
+     "r: <sip:a>\r\nRefer-To: <sip:b>", "Replaces: a\r\nreplaces: b", "Expires: 1\r\nexpires : 2"],
+)  # fmt: skip
+def test_a_field_twice_that_may_stand_once_is_refused(line: str) -> None:
+    assert refused(request(extra=f"{line}\r\n")).reason.endswith("stands twice")
+
+
+@pytest.mark.parametrize("name", ["Via", "From", "To", "Call-ID", "CSeq"])
+def test_a_missing_field_is_named(name: str) -> None:
+    data = b"\r\n".join(line for line in request().split(b"\r\n") if not line.startswith(name.encode() + b":"))
+    assert refused(data).reason == f"{name} is missing"
+
+
+@pytest.mark.parametrize("call_id", ["", "a b", "a@b@c", "é"])
+def test_a_malformed_call_id_is_refused_in_requests_and_responses(call_id: str) -> None:
+    assert refused(request(call_id=call_id)).status_hint == 400
+    refused(response().replace(b"Call-ID: c1@198.51.100.7", b"Call-ID: " + call_id.encode()))
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        ("SIP/2.0 INVITE sip:h", 400), ("SIP/2.0 sip:h SIP/2.0", 400), ("200 OK SIP/2.0", 400), ("INVITE * SIP/2.0",
+        400),
+        ("INVITE sip:h \u017fIP/2.0", 400), ("INVITE sip:h", 400), ("GET / HTTP/1.1", 400), ("INV(ITE sip:h SIP/2.0",
+        400),
+        ("SIP/2.0 200", 400), ("SIP/2.0 ２00 OK", 400), ("SIP/2.0 099 OK", 400), ("SIP/3.0 200 OK", 505),
+        (" sip:h SIP/2.0", 400),
+        ("sip/2.0 200 OK", 400), ("\tINVITE sip:h SIP/2.0", 400),
+    ],
+)  # fmt: skip
+def test_a_start_line_of_neither_kind_is_refused(start: str, status: int) -> None:
+    data = request().partition(b"\r\n")[2]
+    assert refused(start.encode() + b"\r\n" + data).status_hint == status
+
+
+def test_the_version_is_read_in_any_case_and_written_in_one() -> None:
+    message = parse_message(request().replace(b"SIP/2.0\r\n", b"sIp/2.0\r\n", 1))
+    assert written(message).startswith(b"INVITE sip:100@192.0.2.1 SIP/2.0\r\n")
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1 2", "1,1", "0x1", "1e3", "\u0661", "9" * 11, "1;a"])
+def test_what_is_no_content_length(text: str) -> None:
+    with pytest.raises(WireError):
+        content_length(text)
+    assert refused(request(length=f"Content-Length: {text}\r\n")).status_hint == 400
+
+
+@pytest.mark.parametrize("text", ["-1", "256", "", "1.0", "7 0", "9" * 11])
+def test_what_is_no_max_forwards(text: str) -> None:
+    refused(request().replace(b"Max-Forwards: 70", f"Max-Forwards: {text}".encode()))
+
+
+def test_without_content_length_the_body_is_the_rest() -> None:
+    assert parse_message(request(length="", body=b"\x00\r\n\r\n\xff")).body == b"\x00\r\n\r\n\xff"
+
+
+def test_empty_lines_before_the_start_line_are_skipped() -> None:
+    assert values(parse_message(b"\r\n\r\n\r\n" + request())) == values(parse_message(request()))
+
+
+@pytest.mark.parametrize("junk", [b"\r", b"\n", b"\n\r", b"\r\n\n", b"\r\r\n", b"\x00", b" "])
+def test_other_bytes_before_the_start_line_are_refused(junk: bytes) -> None:
+    refused(junk + request())
+
+
+# --- bounds ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (request(body=b"a" * limits.MESSAGE_BYTES), 513),
+        (request(extra="Z: " + "a" * limits.HEADER_FIELD_BYTES + "\r\n"), 513),
+        (request(extra=("Z: " + "a" * 8000 + "\r\n") * 4 + "Y: " + "a" * 1000 + "\r\n"), 513),
+        (request(extra="Z: y\r\n" * limits.HEADER_FIELDS), 513),
+        (request(extra="Contact: " + ",".join(["<sip:a>"] * limits.HEADER_FIELDS) + "\r\n"), 513),
+        (request(uri="sip:" + "a" * limits.START_LINE_BYTES), 414),
+    ],
+    ids=["message", "field", "block", "fields", "values", "start line"],
+)
+def test_what_is_over_a_bound_is_refused(data: bytes, status: int) -> None:
+    assert refused(data).status_hint == status
+
+
+def test_what_is_just_under_the_bounds_is_read() -> None:
+    at_most = limits.HEADER_FIELD_BYTES - len("Z: ")
+    assert parse_message(request(extra="Z: " + "a" * at_most + "\r\n")).get("Z") == "a" * at_most
+    parse_message(request(extra="Z: y\r\n" * (limits.HEADER_FIELDS - 8)))
+
+
+# --- salvage ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [data for _, _, data, outcome in CASES if isinstance(outcome, int)])
+def test_a_refused_request_is_answered_when_it_says_whom_to_answer(data: bytes) -> None:
+    rest = salvage(data)
+    if data[:4] == b"SIP/" or b"Via:" not in data or b";;" in data:
+        assert rest is None
+    else:
+        assert rest is not None
+        assert {name for name, _ in rest.fields} == {"Via", "From", "To", "Call-ID", "CSeq"}
+
+
+@pytest.mark.parametrize("start", [b"", b"\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("data", [request("ACK", cseq="1 INVITE"), response(700), b"", b"GET / HTTP/1.1\r\n\r\n"])
+def test_what_must_not_be_answered_is_not_salvaged(start: bytes, data: bytes) -> None:
+    assert salvage(start + data) is None
+
+
+def test_salvage_takes_the_first_of_two_and_every_via() -> None:
+    rest = salvage(request(extra="v: SIP/2.0/UDP second\r\nTo: <sip:other@e>\r\nZ: \x00\r\n"))
+    assert rest is not None
+    assert [value for name, value in rest.fields if name == "To"] == ["<sip:100@192.0.2.1>"]
+    assert [value.split(";")[0] for name, value in rest.fields if name == "Via"] == [
+        "SIP/2.0/UDP 198.51.100.7:5060",
+        "SIP/2.0/UDP second",
+    ]
+    assert rest.via.branch == "z9hG4bKa1"
+
+
+def test_salvage_unfolds() -> None:
+    rest = salvage(request(to='"a\r\n b" <sip:100@h>', cseq="1 BYE"))
+    assert rest is not None
+    assert ("To", '"a b" <sip:100@h>') in rest.fields
+
+
+@settings(max_examples=30)
+@given(messages())
+def test_what_is_read_is_also_salvaged(data: bytes) -> None:
+    message = parse_message(data)
+    rest = salvage(data)
+    assert (rest is None) == isinstance(message, Response)
