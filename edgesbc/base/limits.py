@@ -179,5 +179,7 @@ HTTP_STALL_MILLISECONDS: Final = 5_000
 
 BACKLOG: Final = 512
 """Connections that the kernel holds ready for a listener to accept."""
+LAST_ANSWERS_SECONDS: Final = 5.0
+"""How long a connection that ends may take for what is in its outbox: a peer that does not read would hold it."""
 WEBSOCKET_QUEUE: Final = 8
 """Messages of one WebSocket read ahead of the brain; then the peer has to wait."""

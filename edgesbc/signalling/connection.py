@@ -122,7 +122,9 @@ class Connection:
         try:
             await self._read(carrier)
             self.close()
-            await trio.sleep_forever()  # the writer sends the last answers and ends the nursery
+            with trio.move_on_after(limits.LAST_ANSWERS_SECONDS):
+                await trio.sleep_forever()  # the writer sends the last answers and ends the nursery
+            self.abort()
         finally:
             self._closing = True
             with trio.move_on_after(1.0, shield=True):
