@@ -13,7 +13,7 @@ _CALLS = [
     ("calls", "calls a round", "{:.0f}"),
     ("failed", "failed, all rounds", "{:.0f}"),
     ("retransmissions", "retransmissions, all rounds", "{:.0f}"),
-    ("setup_ms", "mean set-up, ms", "{:.1f}"),
+    ("setup_ms", "mean set-up, ms (20 of ringing)", "{:.1f}"),
     ("rss_mib", "RSS of all processes, MiB", "{:.1f}"),
     ("pss_mib", "the same, shared pages once, MiB", "{:.1f}"),
 ]
