@@ -305,7 +305,11 @@ class Context:
     # --- failure -----------------------------------------------------------------------------------------
 
     def on_failure(self, client: ClientTransaction, timeout: bool, now: float) -> None:
-        if client is not self._client or self.server.answered:
+        if client is not self._client:
+            return
+        if self.server.answered:
+            if not self.new_call:
+                self._let_go()
             return
         hop = self._hop
         why = "gave no answer in time" if timeout else "could not be reached"
@@ -357,6 +361,17 @@ class Context:
         elif self._client.state is State.PROCEEDING:
             self._send_cancel(self._client, now)
         # In Calling, CANCEL waits for a provisional answer (section 9.1); time-out ends it otherwise.
+
+    def abandon(self, now: float) -> None:
+        """The sender's connection is gone: nobody waits for an answer, so stop what an INVITE began."""
+        if self.request.method == "INVITE" and not self._cancelled:
+            self._cancelled = True
+            if self._client is not None:
+                self._send_cancel(self._client, now)  # in Calling, on_response does when a provisional comes
+        if self.call is not None and self.new_call:
+            self._board.calls.end(self.call, "cancelled")
+        else:
+            self._let_go()
 
     def expire(self, now: float) -> None:
         """The call has rung too long (Timer C, RFC 3261 section 16.8)."""

@@ -87,6 +87,11 @@ class _Ending(Context):
         if self.call is not None:
             self._board.calls.end(self.call)
 
+    def abandon(self, now: float) -> None:
+        super().abandon(now)
+        if self.call is not None:
+            self._board.calls.end(self.call)
+
 
 def _note(call: Call, request: Request, flow: Flow) -> None:
     """Keep what the request tells of its sender: number, target, and the flow it now comes from."""

@@ -107,7 +107,9 @@ class Edge:
         """A connection is closed, or could not be opened: what waits for it fails."""
         self._board.flows.closed(flow)
         self._pipeline.standings.withdraw(flow)
-        self._board.transactions.fail_connection(flow.serial, now)
+        for server in self._board.transactions.fail_connection(flow.serial, now):
+            if isinstance(server.context, Context):
+                server.context.abandon(now)
         return self._board.take()
 
     def unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:

@@ -234,10 +234,17 @@ class Transactions:
         """The transport cannot carry the request (section 17.1.4)."""
         self._fire(client, Event.TRANSPORT, now)
 
-    def fail_connection(self, serial: int, now: float) -> None:
-        """The connection is gone: its unanswered requests fail, its answers have nowhere to go."""
+    def fail_connection(self, serial: int, now: float) -> list[ServerTransaction]:
+        """The connection is gone: its unanswered requests fail, its answers have nowhere to go.
+
+        Returns the requests that came by it and had no final answer yet.
+        """
+        unanswered = []
         for transaction in tuple(self._of_connection.get(serial, ())):
+            if isinstance(transaction, ServerTransaction) and not transaction.answered:
+                unanswered.append(transaction)
             self._fire(transaction, Event.TRANSPORT, now)
+        return unanswered
 
     def fail_peer(self, listener: Listener, peer: Source, now: float) -> None:
         """The network says that nobody listens at a UDP address (ICMP port unreachable).

@@ -104,6 +104,42 @@ class StreamWire:
         await trio.aclose_forcefully(self.stream)
 
 
+class ServedWire:
+    """A TCP or TLS server for one peer at a time, accepted when something is first heard."""
+
+    def __init__(self, sock: trio.socket.SocketType, context: ssl.SSLContext | None) -> None:
+        self._sock = sock
+        self._context = context
+        self._wire: StreamWire | None = None
+        self.via = "TCP" if context is None else "TLS"
+        self.host, self.port = sock.getsockname()[:2]
+
+    @classmethod
+    async def open(cls, host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> ServedWire:
+        sock = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+        await sock.bind((host, 0))
+        sock.listen(8)
+        return cls(sock, context)
+
+    async def send(self, data: bytes) -> None:
+        assert self._wire is not None
+        await self._wire.send(data)
+
+    async def receive(self) -> bytes:
+        if self._wire is None:
+            accepted, _ = await self._sock.accept()
+            stream: trio.abc.Stream = trio.SocketStream(accepted)
+            if self._context is not None:
+                stream = trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
+            self._wire = StreamWire(stream, self.via, self.host, self.port)
+        return await self._wire.receive()
+
+    async def aclose(self) -> None:
+        self._sock.close()
+        if self._wire is not None:
+            await self._wire.aclose()
+
+
 class WebSocketWire:
     """SIP over WebSocket as a browser does it: it cannot know its own address (RFC 7118 section 5)."""
 
