@@ -93,7 +93,7 @@ class StreamFramer:
         if len(written) != 1:
             self._break("a message on a stream needs Content-Length" if not written else "Content-Length stands twice")
         try:
-            found = content_length(written[0].strip(b" \t").decode("latin-1"))
+            found = content_length(grammar.fold.sub(b" ", written[0]).strip(b" \t").decode("latin-1"))
         except WireError as error:
             self._break(error.reason)
         if found > limits.MESSAGE_BYTES - end - 4:

@@ -81,6 +81,9 @@ call_id = re.compile(rf"{_WORD}(?:@{_WORD})?").fullmatch
 # A piece of a list; group 1 where it is the comma between two values.
 quoted_or_comma = re.compile(rf'{QUOTED}|<[^<>]*+>|[^",<]++|(,)').match
 
+# Where a header field goes on in the next line (section 7.3.1).
+fold = re.compile(rb"\r\n[ \t]++")
+
 # The values of the Content-Length fields of a header block in bytes, folds included.
 content_lengths = re.compile(
     rb"\r\n(?:Content-Length|l)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n(?=[ \t]))*+)", re.IGNORECASE

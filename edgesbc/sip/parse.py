@@ -6,7 +6,6 @@ must be the same message.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from edgesbc.base import limits
@@ -20,7 +19,6 @@ __all__ = ["Salvage", "parse_message", "salvage"]
 
 # Every byte that may stand in a header block, apart from CR and LF: tab, printable ASCII, UTF-8.
 _TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
-_FOLD: Final = re.compile(rb"\r\n[ \t]++")
 
 
 def parse_message(data: bytes) -> Request | Response:
@@ -77,7 +75,7 @@ def _split_lines(head: bytes) -> list[str]:
     # What is left after taking out all text must be the line ends that the lines were split at.
     if len(head.translate(None, _TEXT)) != 2 * (len(lines) - 1):
         raise WireError("the header fields have a control byte, or a CR or LF by itself")
-    if _FOLD.search(head):
+    if grammar.fold.search(head):
         lines = _unfold(lines)
     if len(lines) > limits.HEADER_FIELDS:
         raise WireError("the message has too many header fields", 513)
@@ -209,7 +207,7 @@ def salvage(data: bytes) -> Salvage | None:
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
     head = data[: end if end >= 0 else len(data)][: limits.HEADER_BLOCK_BYTES]
-    head = _FOLD.sub(b" ", head)
+    head = grammar.fold.sub(b" ", head)
     if head[:4].upper() == b"SIP/" or head[:4] == b"ACK ":
         return None
     fields: Fields = []

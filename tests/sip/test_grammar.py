@@ -13,9 +13,9 @@ from edgesbc.sip import grammar
 _parser: Any = re._parser  # type: ignore[attr-defined]
 _UNBOUNDED = 16  # a repetition of at most so many can be tried in every way without harm
 PATTERNS = {
-    name: found.__self__
+    name: pattern
     for name, found in vars(grammar).items()
-    if isinstance(getattr(found, "__self__", None), re.Pattern)
+    if isinstance(pattern := getattr(found, "__self__", found), re.Pattern)
 }
 
 
