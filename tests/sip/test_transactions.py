@@ -1,0 +1,155 @@
+"""Which message belongs to which transaction, transport errors, and tables that become empty again."""
+
+from __future__ import annotations
+
+import pytest
+from support.sip import VIA
+from support.transactions import BRANCH, TCP, UDP, Layer, answer, ask, flow
+
+from edgesbc.base.address import Flow, Source
+from edgesbc.sip.transaction import State
+from edgesbc.sip.transactions import server_key
+
+
+@pytest.fixture
+def layer() -> Layer:
+    return Layer()
+
+
+# --- matching ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "listener", "taken"),
+    [("198.51.100.7", UDP, True), ("198.51.100.8", UDP, False), ("198.51.100.7", TCP, False)],
+)
+def test_an_answer_from_elsewhere_is_not_ours(layer: Layer, host: str, listener: object, taken: bool) -> None:
+    layer.client()
+    came_by = Flow(UDP if listener is UDP else TCP, Source(host, 5060))
+    assert (layer.table.receive(answer(200), came_by, 0) is not None) == taken
+    assert bool(layer.told) == taken
+
+
+def test_an_answer_from_another_port_of_the_peer_is_taken(layer: Layer) -> None:
+    layer.client()
+    assert layer.table.receive(answer(200), flow(port=49152), 0) is not None
+
+
+@pytest.mark.parametrize(("method", "branch"), [("OPTIONS", BRANCH), ("CANCEL", BRANCH), ("INVITE", BRANCH + "x")])
+def test_an_answer_with_another_branch_or_method_is_not_ours(layer: Layer, method: str, branch: str) -> None:
+    layer.client()
+    assert layer.table.receive(answer(200, method, branch), flow(), 0) is None
+
+
+def test_a_cancel_shares_the_branch_of_its_invite(layer: Layer) -> None:
+    invite, cancel = layer.client(), layer.client("CANCEL")
+    assert layer.hear(180) is invite
+    assert layer.hear(200, "CANCEL") is cancel
+    assert invite.state is State.PROCEEDING
+
+
+def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
+    server = layer.server()
+    assert layer.table.find_server(ask("CANCEL"), "INVITE") is server
+    assert layer.table.find_server(ask("CANCEL")) is None
+    assert not layer.table.absorb(ask("CANCEL"), 0)
+    assert layer.table.absorb(ask("ACK"), 0)
+    assert server.state is State.PROCEEDING  # there is no refusal that it could confirm
+
+
+@pytest.mark.parametrize(
+    ("via", "same"),
+    [
+        (VIA, True),
+        ("SIP/2.0/UDP 198.51.100.7:5060;rport;branch=z9hG4bKa1;x", True),
+        ("SIP/2.0/TCP 198.51.100.7:5060;branch=z9hG4bKa1", True),
+        ("SIP/2.0/UDP 198.51.100.7:5061;branch=z9hG4bKa1", False),
+        ("SIP/2.0/UDP 198.51.100.8:5060;branch=z9hG4bKa1", False),
+        ("SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKa2", False),
+    ],
+)
+def test_a_request_is_known_by_branch_and_sent_by(via: str, same: bool) -> None:
+    assert (server_key(ask(via=via), "INVITE") == server_key(ask(), "INVITE")) == same
+
+
+_OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing behind the cookie: RFC 4475 section 3.2.1
+
+
+@pytest.mark.parametrize("via", ["SIP/2.0/UDP old.example.com", "SIP/2.0/UDP old.example.com;branch=1", _OLD])
+def test_a_request_of_rfc_2543_is_known_by_its_fields(layer: Layer, via: str) -> None:
+    server = layer.server(via=via)
+    assert layer.table.find_server(ask(via=via)) is server
+    assert layer.table.absorb(ask(via=via), 0)
+    layer.respond(server, 486)
+    assert layer.table.absorb(ask("ACK", via=via, to="<sip:100@192.0.2.1>;tag=ours"), 0)
+    assert server.state is State.CONFIRMED
+    others: list[dict[str, str]] = [
+        {"uri": "sip:101@192.0.2.1"}, {"from_": "<sip:alice@example.org>;tag=b"}, {"call_id": "c2"},
+        {"cseq": "2 INVITE"},
+    ]  # fmt: skip
+    for other in others:
+        assert layer.table.find_server(ask(**{"via": via, **other})) is None
+    assert layer.table.find_server(ask(via="SIP/2.0/UDP other.example.com")) is None
+
+
+# --- transport errors ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_a_lost_connection_fails_what_is_unanswered(layer: Layer, method: str) -> None:
+    layer.client(method, reliable=True)
+    layer.server(method, reliable=True)
+    layer.table.fail_connection(8, 0)
+    assert len(layer.table) == 2
+    layer.table.fail_connection(7, 0)
+    assert layer.told == [(0, "transport")]
+    assert layer.empty
+
+
+def test_a_lost_connection_leaves_what_is_answered_to_its_timers(layer: Layer) -> None:
+    layer.client(reliable=True)
+    layer.respond(layer.server(reliable=True), 200)
+    layer.hear(200, reliable=True)
+    layer.table.fail_connection(7, 0)
+    assert len(layer.table) == 2
+    layer.wait(32)
+    assert layer.told == [(0, "200")]
+    assert layer.empty
+
+
+def test_an_unreachable_peer_fails_what_was_sent_to_it(layer: Layer) -> None:
+    layer.client()
+    layer.table.fail_peer(UDP, Source("198.51.100.7", 5061), 0)
+    assert layer.told == []
+    layer.table.fail_peer(UDP, Source("198.51.100.7", 5060), 0)
+    assert layer.told == [(0, "transport")]
+    assert layer.empty
+
+
+def test_a_transaction_can_be_failed_by_its_user(layer: Layer) -> None:
+    layer.table.fail(layer.client(), 0)
+    assert layer.told == [(0, "transport")]
+    assert layer.empty
+
+
+# --- bounds ----------------------------------------------------------------------------------------------
+
+
+def test_the_table_says_when_it_is_full() -> None:
+    layer = Layer(limit=2)
+    servers = [layer.server(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}") for number in range(2)]
+    assert layer.table.full
+    layer.table.forget(servers[0])
+    assert not layer.table.full
+    layer.client()
+    layer.client("OPTIONS")
+    assert layer.table.full
+
+
+def test_the_end_of_an_older_transaction_does_not_take_the_newer_one_away(layer: Layer) -> None:
+    older, newer = layer.server(), layer.server()
+    layer.table.forget(older)
+    assert layer.table.find_server(ask()) is newer
+    first, second = layer.client(), layer.client()
+    layer.table.fail(first, 0)
+    assert layer.hear(180) is second

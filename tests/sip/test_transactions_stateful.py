@@ -1,0 +1,146 @@
+"""Random answers, requests, errors and time: what holds of the transaction layer whatever happens."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.transactions import Layer, answer, ask, flow
+
+from edgesbc.sip.transaction import State
+from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
+
+_METHODS = st.sampled_from(["INVITE", "OPTIONS"])
+_STATUS = st.sampled_from([100, 180, 200, 302, 486, 503, 603])
+_WHICH = st.integers(0, 99)
+
+
+class Life(RuleBasedStateMachine):
+    """A model beside the layer: who is alive, who was told of an end, who has answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = Layer()
+        self.clients: list[ClientTransaction] = []
+        self.servers: list[ServerTransaction] = []
+        self.ends: dict[ClientTransaction, list[str]] = {}
+        self.finals: dict[ServerTransaction, list[int]] = {}
+
+    def on_response(self, transaction: ClientTransaction, response: object, now: float) -> None:
+        status = int(getattr(response, "status", 0))
+        if status >= 200:
+            self.ends[transaction].append("success" if status < 300 else "refusal")
+
+    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
+        self.ends[transaction].append("failure")
+
+    @rule(method=_METHODS, reliable=st.booleans())
+    def send(self, method: str, reliable: bool) -> None:
+        branch, where = f"z9hG4bK{len(self.clients)}", flow(reliable, serial=1 + len(self.clients) % 3)
+        client = self.layer.table.open_client(branch, method, where, b"request", self, self.layer.now)
+        client.ack = lambda response: b"ACK"
+        self.clients.append(client)
+        self.ends[client] = []
+
+    @rule(method=_METHODS, reliable=st.booleans())
+    def accept(self, method: str, reliable: bool) -> None:
+        where = flow(reliable, serial=1 + len(self.servers) % 3)
+        request = ask(method, via=f"SIP/2.0/UDP h;branch=z9hG4bK{len(self.servers)}")
+        assert not self.layer.table.absorb(request, self.layer.now)
+        server = self.layer.table.open_server(request, where, where)
+        self.servers.append(server)
+        self.finals[server] = []
+
+    @precondition(lambda self: self.clients)
+    @rule(which=_WHICH, status=_STATUS, forged=st.booleans())
+    def hear(self, which: int, status: int, forged: bool) -> None:
+        client = self.clients[which % len(self.clients)]
+        alive = client.state is not State.TERMINATED
+        came_by = flow(client.flow.reliable, host="203.0.113.66") if forged else client.flow
+        told = list(self.ends[client])
+        taken = self.layer.table.receive(answer(status, client.method, client.branch), came_by, self.layer.now)
+        assert taken is (client if alive and not forged else None)
+        if taken is None:
+            assert self.ends[client] == told
+
+    @precondition(lambda self: self.servers)
+    @rule(which=_WHICH, status=_STATUS)
+    def respond(self, which: int, status: int) -> None:
+        server = self.servers[which % len(self.servers)]
+        before = len(self.layer.sent)
+        self.layer.respond(server, status)
+        if len(self.layer.sent) > before and status >= 200:
+            self.finals[server].append(status)
+
+    @precondition(lambda self: self.servers)
+    @rule(which=_WHICH, ack=st.booleans())
+    def again(self, which: int, ack: bool) -> None:
+        server = self.servers[which % len(self.servers)]
+        request = ask("ACK" if ack else server.method, via=str(server.request.via))
+        alive = server.state is not State.TERMINATED
+        before = len(self.layer.sent)
+        taken = self.layer.table.absorb(request, self.layer.now)
+        assert taken == (alive and (not ack or (server.method == "INVITE" and server.state is not State.ACCEPTED)))
+        assert len(self.layer.sent) <= before + 1  # never more out than came in
+
+    @precondition(lambda self: self.clients)
+    @rule(which=_WHICH)
+    def cancel(self, which: int) -> None:
+        self.layer.table.limit_wait(self.clients[which % len(self.clients)], 32.0, self.layer.now)
+
+    @rule(serial=st.integers(1, 3))
+    def lose(self, serial: int) -> None:
+        self.layer.table.fail_connection(serial, self.layer.now)
+
+    @rule()
+    def unreachable(self) -> None:
+        self.layer.table.fail_peer(flow().listener, flow().peer, self.layer.now)
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 4.0, 5.0, 31.0, 32.0]))
+    def wait(self, seconds: float) -> None:
+        self.layer.wait(self.layer.now + seconds)
+
+    @invariant()
+    def the_table_holds_those_alive_and_no_other(self) -> None:
+        alive = [one for one in (*self.clients, *self.servers) if one.state is not State.TERMINATED]
+        assert len(self.layer.table) == len(alive)
+        for one in alive:
+            if one.state in (State.ACCEPTED, State.COMPLETED, State.CONFIRMED, State.CALLING):
+                assert one.due is not None
+                assert one.due >= self.layer.now
+        held = set().union(*self.layer.table._of_connection.values())
+        assert held == {one for one in alive if one.flow.serial}
+
+    @invariant()
+    def an_end_is_told_once(self) -> None:
+        for client, ends in self.ends.items():
+            if client.method == "INVITE" and ends[:1] == ["success"]:
+                assert set(ends) == {"success"}  # each 2xx is passed: a fork may have several
+            else:
+                assert len(ends) <= 1
+            ended = client.state not in (State.CALLING, State.TRYING, State.PROCEEDING)
+            assert ended == bool(ends)
+
+    @invariant()
+    def a_request_has_one_final_answer(self) -> None:
+        for server, finals in self.finals.items():
+            if server.method == "INVITE" and finals[:1] == [200]:
+                assert set(finals) == {200}
+            else:
+                assert len(finals) <= 1
+
+    def teardown(self) -> None:
+        """All that ends by itself has ended when every deadline is past; what a user owes an answer stays."""
+        self.layer.wait(self.layer.now + 65)
+        for client in self.clients:
+            assert client.state in (State.TERMINATED, State.PROCEEDING)
+            assert client.state is State.TERMINATED or client.method == "INVITE"  # Timer C is the user's
+            self.layer.table.fail(client, self.layer.now)
+        for server in self.servers:
+            assert server.state in (State.TERMINATED, State.TRYING, State.PROCEEDING)
+            self.layer.table.forget(server)
+        assert self.layer.empty
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,84 @@
+"""A transaction layer on a clock that the test sets, with a record of what was sent when."""
+
+from __future__ import annotations
+
+from support.sip import VIA, request, response
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.timers import Deadlines
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message
+from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transaction, Transactions
+
+UDP = Listener(0, "udp", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
+TCP = Listener(1, "tcp", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060)
+BRANCH = "z9hG4bKours"
+
+
+def flow(reliable: bool = False, host: str = "198.51.100.7", port: int = 5060, serial: int = 7) -> Flow:
+    return Flow(TCP, Source(host, port), serial) if reliable else Flow(UDP, Source(host, port))
+
+
+def ask(method: str = "INVITE", **parts: str) -> Request:
+    message = parse_message(request(method, **parts))  # type: ignore[arg-type]
+    assert isinstance(message, Request)
+    return message
+
+
+def answer(status: int, method: str = "INVITE", branch: str = BRANCH) -> Response:
+    message = parse_message(response(status, method, via=f"SIP/2.0/UDP 192.0.2.1;branch={branch}"))
+    assert isinstance(message, Response)
+    return message
+
+
+class Layer:
+    """Transactions, their heap, and a user who writes down what it is told."""
+
+    def __init__(self, limit: int = 100) -> None:
+        self.now = 0.0
+        self.sent: list[tuple[float, bytes]] = []
+        self.told: list[tuple[float, str]] = []
+        self.deadlines = Deadlines()
+        self.table = Transactions(self._send, self.deadlines, limit)
+
+    def _send(self, flow: Flow, data: bytes) -> None:
+        self.sent.append((self.now, data))
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        self.told.append((now, str(response.status)))
+
+    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
+        self.told.append((now, "timeout" if timeout else "transport"))
+
+    def client(self, method: str = "INVITE", reliable: bool = False, **settings: float) -> ClientTransaction:
+        client = self.table.open_client(BRANCH, method, flow(reliable), b"request", self, self.now, **settings)
+        client.ack = lambda response: b"ACK %d" % response.status
+        return client
+
+    def server(self, method: str = "INVITE", reliable: bool = False, via: str = VIA) -> ServerTransaction:
+        where = flow(reliable)
+        return self.table.open_server(ask(method, via=via), where, where)
+
+    def hear(self, status: int, method: str = "INVITE", reliable: bool = False) -> ClientTransaction | None:
+        return self.table.receive(answer(status, method), flow(reliable), self.now)
+
+    def respond(self, server: ServerTransaction, status: int) -> None:
+        self.table.respond(server, status, b"answer %d" % status, self.now)
+
+    def wait(self, until: float) -> None:
+        """Let the clock come to ``until``, deadline by deadline."""
+        while (when := self.deadlines.next()) is not None and when <= until:
+            self.now = max(self.now, when)
+            for item in self.deadlines.pop_due(self.now):
+                assert isinstance(item, Transaction)
+                self.table.expire(item, self.now)
+        self.now = until
+
+    def times(self, data: bytes) -> list[float]:
+        """When these bytes were sent."""
+        return [when for when, sent in self.sent if sent == data]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all is left: no transaction, no connection remembered, no deadline."""
+        return len(self.table) == 0 and not self.table._of_connection and self.deadlines.next() is None
