@@ -157,21 +157,23 @@ async def test_a_doubtful_length_is_answered_400_and_closed(tmp_path: Path, leng
 async def test_connections_that_are_reset_after_an_invite_leave_nothing(
     tmp_path: Path, hasty_clock: trio.testing.MockClock
 ) -> None:
-    async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob:
-        async with running(tmp_path, text(tmp_path, member=f"sip:{bob.address}")) as app:
-            tcp = at(app, "public-tcp")
-            tasks, descriptors = living_tasks(), open_descriptors()
-            for _ in range(10):
-                for _ in range(100):
-                    await invite_and_reset(tcp)
-                await until(lambda: not doors_inside(app))
-            assert app.edge.board.counts["public-tcp", "INVITE"] > 100, "they were heard"
-            for _ in range(8):
-                hasty_clock.jump(32)
-                await trio.sleep(0.05)
-            await until(lambda: app.edge.idle)
-            assert (app.edge.dispatcher.leases, len(app.edge.board.flows), app.plane.connections) == (0, 0, {})
-            assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}")) as app,
+    ):
+        tcp = at(app, "public-tcp")
+        tasks, descriptors = living_tasks(), open_descriptors()
+        for _ in range(10):
+            for _ in range(100):
+                await invite_and_reset(tcp)
+            await until(lambda: not doors_inside(app))
+        assert app.edge.board.counts["public-tcp", "INVITE"] > 100, "they were heard"
+        for _ in range(8):
+            hasty_clock.jump(32)
+            await trio.sleep(0.05)
+        await until(lambda: app.edge.idle)
+        assert (app.edge.dispatcher.leases, len(app.edge.board.flows), app.plane.connections) == (0, 0, {})
+        assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
 
 
 async def invite_and_reset(tcp: Source) -> None:

@@ -180,7 +180,9 @@ class WebSocketWire:
         return message.encode() if isinstance(message, str) else bytes(message)
 
     async def aclose(self) -> None:
-        await self.socket.aclose()
+        with trio.move_on_after(0.5):
+            await self.socket.aclose()
+        await trio.aclose_forcefully(self.socket._stream)  # whatever its own tasks have come to
 
 
 class Ua:

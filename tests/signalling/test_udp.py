@@ -1,0 +1,124 @@
+"""The UDP side on real sockets: forged answers, ICMP, penalties in the kernel, answers to whom they belong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+from support.running import at, free_port, policy_text, running, until
+from support.ua import Ua, UdpWire
+
+from edgesbc.base.address import Source
+
+
+async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) -> None:
+    """ICMP says so, and the call moves on; a time-out would say otherwise in the ledger."""
+    dead = f"sip:127.0.0.12:{free_port('127.0.0.12')}"
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [dead, f"sip:{bob.address}"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
+        await calling.send("INVITE")
+        invite = await bob.request("INVITE")
+        await bob.answer(invite, 486, tag="b")
+        await alice.response(486)
+        assert any(f"{dead} could not be reached" in line for line in app.ledger.why(calling.call_id))
+
+
+async def test_answers_from_where_nothing_was_asked_are_ignored(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "core-udp"))) as mallory,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as outside,
+    ):
+        await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        invite = await bob.request("INVITE")
+        for liar in (mallory, outside):
+            await liar.answer(invite, 603, tag="m")
+        await bob.answer(invite, 486, tag="b")
+        await alice.response(486)
+        assert [b" 603 " in heard for heard in alice.heard].count(True) == 0
+
+
+async def test_answers_go_to_the_source_whatever_the_via_says(tmp_path: Path) -> None:
+    """RFC 3581: with rport to the port that was seen; maddr and sent-by steer nothing elsewhere."""
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.77")) as victim,
+    ):
+        request = alice.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS").decode()
+        via = f"SIP/2.0/UDP {alice.address};branch="
+        lying = request.replace(via, f"SIP/2.0/UDP {victim.address};maddr=127.0.0.77;received=127.0.0.77;branch=")
+        assert lying != request
+        await alice.wire.send(lying.encode())
+        ok = await alice.response(200)
+        assert ok.via.param("received") == "127.0.0.1"
+        assert ok.via.param("rport") == str(alice.wire.port)
+        assert await victim.silent()
+
+
+async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as flooder,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
+    ):
+        assert app.plane.penalties == {"public-udp": "kernel"}
+        uri = f"sip:{at(app, 'public-udp')}"
+        for _ in range(200):
+            await flooder.dialog(uri).send("OPTIONS")
+        (listener,) = (udp for udp in app.plane._udp.values() if udp.penalties is not None)
+        await until(lambda: listener.penalties is not None and listener.penalties.covered == 1)
+        await carrier.dialog(uri).send("OPTIONS")
+        await carrier.response(200)  # what was in the queue before the filter has been heard as well
+        dropped = app.edge.pipeline.counts["penalties", "banned"]
+        for _ in range(200):
+            await flooder.dialog(uri).send("OPTIONS")
+        for _ in range(40):  # more than a stranger may send
+            await carrier.dialog(uri).send("OPTIONS")
+            await carrier.response(200)
+        assert app.edge.pipeline.counts["penalties", "banned"] == dropped
+
+
+async def test_broken_datagrams_are_answered_where_they_can_be_and_end_nothing(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        good = alice.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS")
+        for broken in (
+            b"\0",
+            b"\r\n",
+            b"SIP/2.0 200",
+            b"OPTIONS",
+            good[:40],
+            b"\xff" * 1000,
+            good.replace(b": ", b"\0"),
+        ):
+            await alice.wire.send(broken)
+        await alice.wire.send(good.replace(b"Max-Forwards: 70", b"Max-Forwards: many"))
+        await alice.response(400)
+        await alice.wire.send(good)
+        await alice.response(200)
+
+
+async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> None:
+    """An answer without rport goes to the port of the Via at the address that was seen."""
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as asking,
+        Ua(await UdpWire.open(peer=Source("127.0.0.1", 9))) as told,
+    ):
+        request = asking.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS")
+        await asking.wire.send(
+            request.replace(b";rport", b"").replace(asking.address.encode(), told.address.encode(), 1)
+        )
+        await told.response(200)
+        with trio.move_on_after(0.1):
+            await asking.hear()
+            raise AssertionError("answered twice")
