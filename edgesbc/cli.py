@@ -11,6 +11,7 @@ import click
 import trio
 
 from edgesbc import __version__
+from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.observe import logs
 from edgesbc.policy.certificates import make_development_certificates
@@ -74,6 +75,43 @@ def check(policy: Path) -> None:
         f"{_counted(len(loaded.destinations), 'destination set')} with {_counted(members, 'member')}, "
         f"screening {loaded.screen.mode}: {', '.join(loaded.screen.stages)}"
     )
+
+
+@main.command()
+@click.option(
+    "--rate",
+    type=click.IntRange(1, limits.DEMO_FLOOD_RATE),
+    default=20_000,
+    show_default=True,
+    help="INVITEs a second of the flood.",
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, limits.DEMO_FLOOD_SECONDS),
+    default=10,
+    show_default=True,
+    help="How long the flood lasts.",
+)
+@click.option("--stay", is_flag=True, help="Leave the edge and the PBXs running after the table, until Ctrl-C.")
+def demo(rate: int, seconds: int, stay: bool) -> None:
+    """See the edge at work, in about a minute, on loopback addresses only.
+
+    Starts an edge with policies/demo.toml and two PBXs; places calls over UDP, TCP, TLS and WSS and checks
+    that the audio that comes back is the audio sent; floods the edge while a trunk goes on calling; kills
+    one PBX during that; prints a table. The exit code is 0 when every call completed and nothing is left
+    over, otherwise 1.
+    """
+    from rich.console import Console
+
+    from edgesbc.demo.run import play
+    from edgesbc.demo.scene import Plan
+
+    code = 130  # interrupted, as shells have it
+    try:
+        code = trio.run(play, Plan(rate, seconds), stay, Console())
+    except* KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+    sys.exit(code)
 
 
 @main.group()

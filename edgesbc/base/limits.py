@@ -183,3 +183,14 @@ LAST_ANSWERS_SECONDS: Final = 5.0
 """How long a connection that ends may take for what is in its outbox: a peer that does not read would hold it."""
 WEBSOCKET_QUEUE: Final = 8
 """Messages of one WebSocket read ahead of the brain; then the peer has to wait."""
+
+# --- Demo ------------------------------------------------------------------------------------------------
+
+DEMO_FLOOD_RATE: Final = 50_000
+"""Packets a second that the demo's attacker may send, to loopback only: what one core can pace in Python."""
+DEMO_FLOOD_SECONDS: Final = 60
+"""Longest flood of the demo: it is to be watched, not to be used."""
+DEMO_PBX_CALLS: Final = 2_000
+"""Calls at once in an embedded PBX; the demo's own callers have about a dozen."""
+DEMO_CALLS: Final = 5_000
+"""Calls in one job of the demo's callers: 20 a second for as long as the longest flood, and room."""

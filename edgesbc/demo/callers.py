@@ -1,0 +1,99 @@
+"""The demo's callers, in a process of their own: groups of calls as a job says, one line a result. Judges nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import attrs
+import trio
+
+from edgesbc.base import limits
+from edgesbc.base.address import Transport, split_host_port
+from edgesbc.demo.caller import Caller
+from edgesbc.demo.children import loopback
+from edgesbc.demo.result import CallResult
+
+__all__ = ["Group", "read_jobs", "read_result", "write_jobs"]
+
+MOST_PACKETS = 500
+
+
+def _bounded(low: float, high: float) -> Any:
+    def check(_instance: object, attribute: Any, value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name}: expected {low} to {high}, found {value}")
+
+    return check
+
+
+def _loopback(_instance: object, _attribute: object, value: str) -> None:
+    loopback(value)
+
+
+def _edge(_instance: object, _attribute: object, value: str) -> None:
+    loopback(split_host_port(value).host)
+
+
+@attrs.frozen
+class Group:
+    """Calls of one user agent: ``count`` of them, ``rate`` a second, each ``packets`` of 20 ms long."""
+
+    name: str
+    transport: Transport = attrs.field(converter=Transport)
+    edge: str = attrs.field(validator=_edge)
+    host: str = attrs.field(validator=_loopback)
+    ca: str
+    count: int = attrs.field(validator=_bounded(1, limits.DEMO_CALLS))
+    rate: float = attrs.field(validator=_bounded(0.1, 200))
+    packets: int = attrs.field(default=25, validator=_bounded(1, MOST_PACKETS))
+
+
+def write_jobs(groups: list[Group]) -> bytes:
+    return json.dumps([attrs.asdict(group) for group in groups]).encode()
+
+
+def read_jobs(text: str) -> list[Group]:
+    return [Group(**each) for each in json.loads(text)]
+
+
+def read_result(line: str) -> tuple[str, CallResult]:
+    """The group's name and the result, from a line of this process."""
+    fields = json.loads(line)
+    group = fields.pop("group")
+    return group, CallResult(**{**fields, "transport": Transport(fields["transport"])})
+
+
+async def _place(caller: Caller, group: Group, offset: float) -> None:
+    """One call, and a line about it with the times on the clock that all processes share."""
+    result = await caller.call(packets=group.packets)
+    times = {
+        name: None if (value := getattr(result, name)) is None else value + offset
+        for name in ("placed", "answered", "ended")
+    }
+    print(json.dumps({"group": group.name, **attrs.asdict(result), **times}), flush=True)
+
+
+async def _call_all(group: Group, offset: float) -> None:
+    edge = split_host_port(group.edge)
+    async with (
+        Caller(group.transport, edge, group.host, group.ca or None) as caller,
+        trio.open_nursery() as nursery,
+    ):
+        start = trio.current_time()
+        for number in range(group.count):
+            await trio.sleep_until(start + number / group.rate)
+            nursery.start_soon(_place, caller, group, offset)
+
+
+async def _main(groups: list[Group]) -> None:
+    offset = time.monotonic() - trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for group in groups:
+            nursery.start_soon(_call_all, group, offset)
+
+
+if __name__ == "__main__":
+    trio.run(_main, read_jobs(sys.stdin.read()))

@@ -1,0 +1,65 @@
+"""The demo's policy: the shipped file with the ports and folders of this run put in. Starts nothing."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import edgesbc
+from edgesbc.base.address import Source
+
+__all__ = ["shipped_policy", "to_toml", "write_policy"]
+
+MEDIA_TIMEOUT = 10
+"""Seconds of silence after which the edge ends a call whose PBX was killed, where nobody else does."""
+
+
+def shipped_policy() -> Path:
+    """``policies/demo.toml``: beside the package in a checkout, in it where it is installed.
+
+    Raises ``FileNotFoundError`` where it is in neither.
+    """
+    package = Path(edgesbc.__file__).parent
+    for folder in (package.parent / "policies", package / "policies"):
+        if (folder / "demo.toml").is_file():
+            return folder / "demo.toml"
+    raise FileNotFoundError("policies/demo.toml is neither beside the package nor in it")
+
+
+def write_policy(path: Path, pbxs: Sequence[Source], state_dir: Path, certificate: Path, probe: bool = True) -> None:
+    """Write the policy of this run to ``path``. Without ``probe``, destinations are not asked for their health.
+
+    Members keep what the shipped file says of them but for their addresses; there are as many as ``pbxs``.
+    """
+    policy: dict[str, Any] = tomllib.loads(shipped_policy().read_text(encoding="utf-8"))
+    policy["edge"]["state_dir"] = str(state_dir)
+    for listen in policy["listen"]:
+        if listen["transport"] in ("tls", "wss"):
+            listen["certificate"] = str(certificate)
+    destinations = policy["destinations"][0]
+    for member, address in zip(destinations["members"], pbxs, strict=True):
+        member["uri"] = f"sip:{address}"
+    if not probe:
+        destinations["health"]["interval"] = 0
+    policy["media"]["timeout"] = MEDIA_TIMEOUT
+    draft = path.with_suffix(".new")
+    draft.write_text(to_toml(policy), encoding="utf-8")
+    draft.replace(path)
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """``table`` as TOML, one line a key; its values are texts, numbers, truths, lists and tables of them."""
+    return "".join(f"{json.dumps(key)} = {_value(value)}\n" for key, value in table.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(each) for each in value) + "]"
+    if isinstance(value, str | bool | int | float):
+        return json.dumps(value, ensure_ascii=False)
+    raise TypeError(f"no TOML for {type(value).__name__}")

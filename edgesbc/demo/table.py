@@ -1,0 +1,59 @@
+"""The demo's table: findings as rows, for a terminal or as plain lines. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from edgesbc.demo.findings import Findings, percentile
+
+__all__ = ["print_table", "rows"]
+
+Row = tuple[str, str]
+
+
+def rows(findings: Findings) -> Iterator[Row]:
+    """What is measured and what came out, in the order in which it is read."""
+    for group, planned in findings.planned.items():
+        yield f"{group}: calls placed", str(planned)
+        yield f"{group}: calls completed", str(findings.completed(group))
+        yield f"{group}: audio verified", str(findings.verified(group))
+    cut = sum(len(findings.cut(group)) for group in findings.planned)
+    yield f"calls cut by the kill (in conversation on {findings.killed})", str(cut)
+    flood = findings.flood
+    yield "flood: sent", f"{flood.sent} ({flood.rate:.0f} a second)"
+    yield "flood: received by the edge", str(flood.sent - findings.dropped_in_kernel)
+    yield "flood: answered", str(flood.answered)
+    for reason, count in sorted(findings.dropped.items()):
+        yield f"flood: dropped, {reason}", str(count)
+    yield "flood: bans set or renewed", str(findings.bans)
+    yield "flood: dropped in the kernel (sent - received)", str(findings.dropped_in_kernel)
+    for name, during in (("before", False), ("during", True)):
+        times = findings.set_ups(during)
+        p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
+        yield f"set-up p50 / p99 {name} the attack", f"{_milliseconds(p50)} / {_milliseconds(p99)}"
+    yield "calls moved on to another destination", str(findings.failovers)
+    yield "failover time (longest set-up that met the dead PBX)", _milliseconds(findings.failover())
+    yield "calls left", str(findings.calls_left)
+    yield "ports left", str(findings.ports_left)
+    yield "transactions left", str(findings.transactions_left)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "none" if seconds is None else f"{1000 * seconds:.1f} ms"
+
+
+def print_table(console: Console, findings: Findings) -> None:
+    """Print the rows: a table on a terminal, elsewhere one ``name: value`` a line."""
+    if console.is_terminal:
+        table = Table(title="edgesbc demo", title_justify="left")
+        table.add_column("measured")
+        table.add_column("result", justify="right")
+        for name, value in rows(findings):
+            table.add_row(name, value)
+        console.print(table)
+        return
+    for name, value in rows(findings):
+        console.print(f"{name} = {value}", markup=False, highlight=False, soft_wrap=True)
