@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgesbc.base import limits
 from edgesbc.base.address import host_port
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
@@ -173,7 +174,10 @@ def parse_cseq(text: str) -> tuple[int, str]:
 
 
 def split_list(text: str) -> list[str]:
-    """The values of a comma-separated list, commas in quotes and angle brackets left alone (RFC 3261 section 7.3.1)."""
+    """The values of a comma-separated list, commas in quotes and angle brackets left alone (RFC 3261 section 7.3.1).
+
+    Raises :class:`WireError` for a list that is malformed or has more values than a message has fields.
+    """
     if "," not in text and text:
         return [text]
     values: list[str] = []
@@ -184,6 +188,8 @@ def split_list(text: str) -> list[str]:
         if match is None:
             raise WireError("a quoted string or an angle bracket is not closed")
         if match[1]:
+            if len(values) >= limits.HEADER_FIELDS:
+                raise WireError("a list has too many values", 513)
             values.append(text[start:position].strip(" \t"))
             start = match.end()
         position = match.end()

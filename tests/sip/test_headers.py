@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.sip import hostile, name_addrs, vias
 
+from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_cseq, parse_name_addr, parse_params, parse_via, split_list
 
@@ -186,6 +187,13 @@ def test_parameters_read_the_same_plain_and_with_space() -> None:
 )
 def test_the_values_of_a_list(text: str, values: list[str]) -> None:
     assert [value.strip() for value in split_list(text)] == values
+
+
+def test_a_list_of_too_many_values_is_refused() -> None:
+    assert len(split_list(",".join("a" * limits.HEADER_FIELDS))) == limits.HEADER_FIELDS
+    with pytest.raises(WireError) as caught:
+        split_list(",".join("a" * (limits.HEADER_FIELDS + 2)))
+    assert caught.value.status_hint == 513
 
 
 @pytest.mark.parametrize("text", ["", ",", "a,", ",a", "a,,b", "a, ,b", 'a,"b', "a,<b", 'a,"b\\"', "a,b<c"])

@@ -1,0 +1,127 @@
+"""How the time to read hostile SIP grows with its size: ``python -m bench.linear``. Prints, asserts nothing.
+
+Twice the size may take about twice the time; what takes four times is quadratic. The tests hold the same
+by structure (tests/sip/test_grammar.py) and by counting calls (tests/sip/test_parse.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import timeit
+from collections.abc import Callable
+from typing import TypeVar
+
+from edgesbc.base import limits
+from edgesbc.base.errors import WireError
+from edgesbc.sip.framing import StreamFramer
+from edgesbc.sip.headers import parse_name_addr, parse_via, split_list
+from edgesbc.sip.parse import parse_message, salvage
+from edgesbc.sip.uri import parse_uri
+
+_REQUEST = (
+    b"INVITE sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKa\r\nFrom: <sip:a@h>;tag=a\r\n"
+    b"To: <sip:100@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n%b\r\nContent-Length: 0\r\n\r\n"
+)
+# What stands before, what is repeated, what stands behind.
+_HOSTILE: dict[str, tuple[bytes, bytes, bytes]] = {
+    "commas": (b"Contact: ", b"a,", b"a"),
+    "empty commas": (b"Contact: a", b",", b""),
+    "quotes": (b"Contact: ,", b'"', b""),
+    "open quote": (b'Contact: ,"', b"a", b""),
+    "backslashes": (b'Contact: ,"', b"\\", b""),
+    "angle brackets": (b"Contact: ,", b"<", b""),
+    "semicolons": (b"Via: SIP/2.0/UDP h", b";", b""),
+    "parameters": (b"Via: SIP/2.0/UDP h", b";a", b""),
+    "spaces": (b"Via: SIP/2.0/UDP h", b" ", b"x"),
+    "folds": (b"Z: a", b"\r\n ", b"b"),
+    "parentheses": (b"Call-ID: ", b"(", b""),
+    "fields": (b"Z: a", b"\r\nZ: a", b""),
+    "names": (b"", b"a", b""),
+}
+_TEXTS: dict[str, tuple[Callable[[str], object], str, str, str]] = {
+    "address: spaces": (parse_name_addr, "a", " ", "x"),
+    "address: words": (parse_name_addr, "", "a ", "@<"),
+    "address: backslashes": (parse_name_addr, '"', "\\\\", ""),
+    "address: user": (parse_name_addr, "<sip:", "a", ""),
+    "via: spaces": (parse_via, "SIP/2.0/UDP h", " ", ":x"),
+    "via: host": (parse_via, "SIP/2.0/UDP h", "a.", "!"),
+    "via: parameters": (parse_via, "SIP/2.0/UDP h;b", " ;a", '="'),
+    "list: brackets": (split_list, ",", "<a>", "<"),
+    "list: quotes": (split_list, ",", '"\\""', '"'),
+    "uri: user signs": (parse_uri, "sip:", "a;=?/", "@"),
+    "uri: percent signs": (parse_uri, "sip:", "%41", "%@h"),
+    "uri: password": (parse_uri, "sip:a:", "&=+", "h"),
+    "uri: parameters": (parse_uri, "sip:h", ";a", "\\"),
+    "uri: IPv6": (parse_uri, "sip:[", "a:", "]"),
+}
+_Input = TypeVar("_Input")
+
+
+def _seconds(read: Callable[[], object]) -> float:
+    def once() -> None:
+        with contextlib.suppress(WireError):
+            read()
+
+    return min(timeit.repeat(once, number=5, repeat=7)) / 5
+
+
+def _report(name: str, size: int, write: Callable[[int], _Input], read: Callable[[_Input], object]) -> None:
+    small, large = write(size // 2), write(size)
+    half, whole = _seconds(lambda: read(small)), _seconds(lambda: read(large))
+    print(f"{name:24}{size:8}{half * 1e6:12.1f}{whole * 1e6:12.1f}{whole / half:8.2f}")
+
+
+def _messages() -> None:
+    for name, (before, piece, behind) in _HOSTILE.items():
+        # "fields" and "folds" go to the bound of the header block, the others to that of one field.
+        most = limits.HEADER_BLOCK_BYTES if name in ("fields", "folds") else limits.HEADER_FIELD_BYTES
+
+        def write(size: int, parts: tuple[bytes, bytes, bytes] = (before, piece, behind)) -> bytes:
+            return _REQUEST % (parts[0] + parts[1] * (size // len(parts[1])) + parts[2])
+
+        _report(name, most - 300, write, parse_message)
+        _report(f"{name}, salvaged", most - 300, write, salvage)
+
+
+def _texts() -> None:
+    for name, (parser, before, piece, behind) in _TEXTS.items():
+        most = limits.START_LINE_BYTES if parser is parse_uri else limits.HEADER_FIELD_BYTES
+
+        def write(size: int, parts: tuple[str, str, str] = (before, piece, behind)) -> str:
+            return parts[0] + parts[1] * (size // len(parts[1])) + parts[2]
+
+        _report(name, most - 50, write, parser)
+
+
+def _streams() -> None:
+    for name, piece in {"pings": b"\r\n\r\n", "messages": _REQUEST % b"Z: a"}.items():
+
+        def repeat(size: int, piece: bytes = piece) -> bytes:
+            return piece * (size // len(piece))
+
+        _report(f"stream: {name}", 65_536, repeat, lambda data: StreamFramer().receive(data))
+    for name, piece in {"one line": b"a", "many lines": b"\r\nl "}.items():
+
+        def begin(size: int, piece: bytes = piece) -> bytes:
+            return b"A" + piece * (size // len(piece))
+
+        _report(f"byte by byte: {name}", limits.HEADER_BLOCK_BYTES, begin, _trickle)
+
+
+def _trickle(data: bytes) -> None:
+    framer = StreamFramer()
+    for at in range(len(data)):
+        framer.receive(data[at : at + 1])
+
+
+def main() -> None:
+    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}")
+    print(f"{'input':24}{'bytes':>8}{'half, us':>12}{'whole, us':>12}{'ratio':>8}")
+    _messages()
+    _texts()
+    _streams()
+
+
+if __name__ == "__main__":
+    main()
