@@ -35,6 +35,9 @@ test: lint peers   ## everything: lint, unit, property, interop and threat tests
 bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, ratios printed
 	$(BIN)/python -m bench
 
+fuzz: $(STAMP)     ## mutated input for everything that reads from the network, TIME=60 seconds in all
+	$(BIN)/python -m fuzz.run --seconds $(TIME)
+
 lock:              ## renew requirements.lock (hashes, no index addresses)
 	test -x .lockenv/bin/uv || { $(PYTHON) -m venv .lockenv && .lockenv/bin/pip install --quiet uv; }
 	.lockenv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
