@@ -108,8 +108,10 @@ MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
 """Packets relayed before other tasks get their turn: about 2 ms."""
-MEDIA_BUSY_RATE: Final = 5_000
-"""Packets a second from which on the relay may let packets gather: 50 calls of 20 ms audio. It pays from there."""
+MEDIA_POLL_EVENTS: Final = 128
+"""Ports that one look at the inner epoll may name."""
+MEDIA_BUSY_RATE: Final = 1_000
+"""Packets a second from which on the relay may let packets gather: ten calls of 20 ms audio."""
 MEDIA_BUSY_TURNS: Final = 300
 """Turns a second from which on it does; below what gathering itself leaves, so that it does not flap."""
 MEDIA_GATHER_SECONDS: Final = 0.002
