@@ -66,10 +66,14 @@ class House:
     async def _start_pbx(self, number: int, host: str, port: int = 0) -> tuple[Child, Source]:
         arguments = ["--name", f"pbx-{number}", "--host", host, "--port", str(port)]
         child = Child("edgesbc.demo.pbx", arguments)
-        line = await child.line()
-        if line is None:
-            raise DemoError(f"PBX {number} did not start")
-        return child, Source(host, int(json.loads(line)["port"]))
+        try:
+            line = await child.line()
+            if line is None:
+                raise DemoError(f"PBX {number} did not start")
+            return child, Source(host, int(json.loads(line)["port"]))
+        except BaseException:
+            child.kill()
+            raise
 
     async def _start_edge(self, nursery: trio.Nursery) -> None:
         policy = self._write_policy()

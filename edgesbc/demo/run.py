@@ -15,7 +15,7 @@ from edgesbc.demo.house import DemoError, House
 from edgesbc.demo.scene import KILLED, Plan, Scene
 from edgesbc.demo.table import print_table
 
-__all__ = ["play"]
+__all__ = ["conclude", "play"]
 
 
 async def play(plan: Plan, stay: bool, console: Console) -> int:
@@ -46,13 +46,14 @@ async def _play(plan: Plan, stay: bool, console: Console, house: House, nursery:
     except (DemoError, OSError) as error:
         _say(console, f"the demo could not be played: {error}")
         return 1
-    code = _conclude(console, findings, house, trio.current_time() - began)
+    code = conclude(console, findings, house, trio.current_time() - began)
     if stay:
         await _stay(console, house)
     return code
 
 
-def _conclude(console: Console, findings: Findings, house: House, seconds: float) -> int:
+def conclude(console: Console, findings: Findings, house: House, seconds: float) -> int:
+    """Print what was found, and each failure as a line; the exit code. ``seconds`` is how long it took."""
     print_table(console, findings)
     failures = findings.failures()
     for failure in failures:

@@ -130,7 +130,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     assert lines["flood: received by the edge"] == "931"
     assert lines["flood: dropped, banned"] == "900"
     assert lines["flood: dropped in the kernel (sent - received)"] == "199069"
-    assert lines["failover time (longest set-up that met the dead PBX)"] == "190.0 ms"
+    assert lines["failover time (longest set-up in the 3 s after the kill)"] == "190.0 ms"
     assert lines["ports left"] == "0"
 
 

@@ -1,0 +1,52 @@
+"""What the demo says and which code it ends with when something is not as it has to be."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edgesbc.demo.findings import Findings, Flood
+from edgesbc.demo.house import House
+from edgesbc.demo.run import conclude, play
+from edgesbc.demo.scene import Plan
+
+
+def findings(ports_left: int) -> Findings:
+    return Findings(
+        planned={}, results={}, flood=Flood(1.0, 2.0, 100, 1), dropped=Counter(), bans=0, killed="pbx-1",
+        killed_at=1.5, failovers=0, calls_left=0, ports_left=ports_left, transactions_left=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "code"), [(0, 0), (2, 1)])
+def test_the_code_and_the_last_line_say_how_it_went(tmp_path: Path, left: int, code: int) -> None:
+    out = io.StringIO()
+    house = House(tmp_path)
+    house.warnings.append("the last words of the edge")
+    assert conclude(Console(file=out), findings(left), house, 51.6) == code
+    lines = out.getvalue().splitlines()
+    assert lines[-1] == ("failed after 52 s" if code else "passed after 52 s")
+    assert ("failed: 2 media ports are left over" in lines) is bool(code)
+    assert ("the edge said: the last words of the edge" in lines) is bool(code)
+
+
+async def test_a_demo_that_cannot_be_played_fails_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> Path:
+        raise FileNotFoundError("no policy anywhere")
+
+    monkeypatch.setattr("edgesbc.demo.setting.shipped_policy", missing)
+    out = io.StringIO()
+    assert await play(Plan(1, 1), False, Console(file=out)) == 1
+    assert "could not be played: no policy anywhere" in out.getvalue()
+
+
+async def test_an_edge_that_does_not_start_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgesbc.demo.house.write_policy", lambda path, *_: path.write_text("surprise = 1"))
+    out = io.StringIO()
+    assert await play(Plan(1, 1), False, Console(file=out)) == 1
+    assert "the edge did not start" in out.getvalue()
+    assert "surprise" in out.getvalue()
