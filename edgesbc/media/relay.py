@@ -153,15 +153,16 @@ class Relay:
         largest = limits.MEDIA_PACKET_BYTES
         done = 0
         while done < limits.MEDIA_TURN_PACKETS:
-            most = min(limits.MEDIA_POLL_EVENTS, limits.MEDIA_TURN_PACKETS - done)
-            events = poll(0, most)
+            events = poll(0, limits.MEDIA_POLL_EVENTS)
+            if not events:
+                break
             for fd, _ in events:
                 channel = channels[fd]
                 if not channel.fast:
                     done += channel.drain_checked(limits.MEDIA_LEARN_PACKETS) or 1
                     continue
                 done += 1
-                # One packet an event: the next turn tells of more, cheaper than asking each socket in vain.
+                # One packet an event: the next poll tells of more, cheaper than asking each socket in vain.
                 try:
                     data = channel.receive(largest + 1)
                 except OSError:
@@ -177,8 +178,6 @@ class Relay:
                     channel.forward(data)
                 except OSError as error:
                     channel.fail(drop_reason(error))
-            if len(events) < most:
-                break  # what has come since then is for the next turn: asking again costs as much as a packet
         return done
 
     async def run(self) -> None:
