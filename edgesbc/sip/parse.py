@@ -29,7 +29,8 @@ def parse_message(data: bytes) -> Request | Response:
     """
     if len(data) > limits.MESSAGE_BYTES:
         raise WireError("the message is too large", 513)
-    data = _skip_empty_lines(data)
+    if data[:2] == b"\r\n":
+        data = _skip_empty_lines(data)
     end = data.find(b"\r\n\r\n")
     if end < 0:
         raise WireError("no blank line ends the header fields")
@@ -57,8 +58,6 @@ def parse_message(data: bytes) -> Request | Response:
 
 def _skip_empty_lines(data: bytes) -> bytes:
     """What follows the empty lines that may stand before a start line (section 7.5)."""
-    if data[:2] != b"\r\n":
-        return data
     rest = data.lstrip(b"\r\n")
     skipped = len(data) - len(rest)
     if data[:skipped] != b"\r\n" * (skipped // 2):

@@ -96,6 +96,8 @@ INVITE_CLIENT: Final[Machine] = {
     (_S.PROCEEDING, _E.TRANSPORT): _FAIL,
     (_S.ACCEPTED, _E.SUCCESS): (_S.ACCEPTED, (_A.PASS,)),
     (_S.ACCEPTED, _E.LINGER): _END,
+    # A transport error ends nothing here (section 17.1.1.2 would end it): it may be forged, and to go on
+    # costs one ACK for each repeated answer until Timer D.
     (_S.COMPLETED, _E.FAILURE): (_S.COMPLETED, (_A.ACK,)),
     (_S.COMPLETED, _E.LINGER): _END,
 }
@@ -123,6 +125,7 @@ INVITE_SERVER: Final[Machine] = {
     (_S.PROCEEDING, _E.PROVISIONAL): (_S.PROCEEDING, (_A.SEND,)),
     (_S.PROCEEDING, _E.SUCCESS): (_S.ACCEPTED, (_A.SEND, _A.LINGER)),
     (_S.PROCEEDING, _E.FAILURE): (_S.COMPLETED, (_A.SEND, _A.START_RETRANSMIT, _A.START_TIMEOUT)),
+    # RFC 6026 section 7.1 stays here, since an answer could go to another address; a flow has no other.
     (_S.PROCEEDING, _E.TRANSPORT): _FAIL,
     (_S.ACCEPTED, _E.SUCCESS): (_S.ACCEPTED, (_A.SEND,)),
     (_S.ACCEPTED, _E.LINGER): _END,

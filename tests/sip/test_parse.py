@@ -169,6 +169,17 @@ def test_a_field_that_two_readers_would_read_differently_is_refused(extra: str) 
     assert refused(data).status_hint == 400
 
 
+def test_a_contact_of_all_is_kept_as_it_is() -> None:
+    message = parse_message(request("REGISTER", extra="m: *\r\nExpires: 0\r\n"))
+    assert message.get_all("Contact") == ["*"]
+    assert b"\r\nContact: *\r\n" in written(message)
+
+
+def test_empty_values_are_kept_where_a_field_may_be_empty() -> None:
+    message = parse_message(request(extra="Supported:\r\nSubject: \t\r\nZ-Any:\r\n \r\n"))
+    assert (message.get("Supported"), message.get("Subject"), message.get("Z-Any")) == ("", "", "")
+
+
 def test_space_before_the_colon_does_not_hide_a_field() -> None:
     message = parse_message(request(extra="P-Asserted-Identity \t: <sip:boss@h>\r\nROUTE : <sip:a>\r\n"))
     assert message.get("P-Asserted-Identity") == "<sip:boss@h>"

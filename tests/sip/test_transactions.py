@@ -117,6 +117,17 @@ def test_a_lost_connection_leaves_what_is_answered_to_its_timers(layer: Layer) -
     assert layer.empty
 
 
+def test_a_lost_connection_tells_which_requests_had_no_answer(layer: Layer) -> None:
+    waiting = layer.server("INVITE", reliable=True)
+    layer.respond(waiting, 180)
+    answered = layer.server("INVITE", reliable=True, via="SIP/2.0/TCP h;branch=z9hG4bKb")
+    layer.respond(answered, 486)
+    layer.client(reliable=True)
+    assert layer.table.fail_connection(7, 0) == [waiting]
+    assert layer.table.fail_connection(7, 0) == []
+    assert layer.empty
+
+
 def test_an_unreachable_peer_fails_what_was_sent_to_it(layer: Layer) -> None:
     layer.client()
     layer.table.fail_peer(UDP, Source("198.51.100.7", 5061), 0)
