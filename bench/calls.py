@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import signal
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import attrs
 
 from bench.engines import ENGINES, KAMAILIO_CHILDREN, Addresses, await_answer, choose_addresses
+from bench.figures import ratios, summary
 from bench.process import BenchError, Process, say
 
 __all__ = ["CallSettings", "bench_calls"]
@@ -49,19 +49,13 @@ def bench_calls(settings: CallSettings, engines: list[str]) -> dict[str, Any]:
                 f"calls: round {number + 1} of {settings.rounds}: {name}: {figures['cpu_us']:.0f} µs a call, "
                 f"{figures['failed']:.0f} failed, {figures['retransmissions']:.0f} retransmitted"
             )
-    medians = {
-        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
-        for name, found in rounds.items()
-    }
-    for name, found in rounds.items():  # a failure of any round counts, not the usual one
-        for key in ("failed", "retransmissions"):
-            medians[name][key] = sum(each[key] for each in found)
+    medians = summary(rounds, ("failed", "retransmissions"))
     result: dict[str, Any] = {
         "settings": attrs.asdict(settings) | {"kamailio_children_per_socket": KAMAILIO_CHILDREN},
         "rounds": rounds, "medians": medians,
     }  # fmt: skip
     if len(engines) == 2:
-        result["ratio"] = medians["edge"]["cpu_us"] / medians["kamailio"]["cpu_us"]
+        result["ratios"] = ratios(rounds, "edge", "kamailio")
     return result
 
 

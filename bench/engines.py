@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from bench.process import Process, free_port, wait_until
+from bench.process import Process, free_port, loopback, wait_until
 
 __all__ = ["ENGINES", "KAMAILIO_CHILDREN", "Addresses", "await_answer", "choose_addresses"]
 
@@ -82,7 +82,7 @@ class Addresses:
 
 def choose_addresses() -> Addresses:
     """Loopback addresses of the bench's own, with ports that nobody has."""
-    hosts = ("127.0.66.10", "127.0.66.1", "127.0.66.2", "127.0.66.11", "127.0.66.12")
+    hosts = [loopback(last) for last in (10, 1, 2, 11, 12)]
     return Addresses(*(f"{host}:{free_port(host)}" for host in hosts))
 
 

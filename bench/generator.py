@@ -18,7 +18,6 @@ from edgesbc.media import ng
 
 __all__ = ["main"]
 
-CALLER, PBX = "127.0.66.20", "127.0.66.21"
 PACKET_BYTES = 172
 """RTP header and 20 ms of G.711."""
 INTERVAL = 0.020
@@ -143,11 +142,13 @@ def send_for(ends: list[End], seconds: float, counts: bool) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--ng", default="", metavar="HOST:PORT", help="the relay; none: the ends send to each other")
+    options.add_argument("--caller", required=True, metavar="HOST", help="where one end of each flow is")
+    options.add_argument("--pbx", required=True, metavar="HOST", help="where the other end is")
     options.add_argument("--flows", type=int, required=True)
     options.add_argument("--seconds", type=float, required=True)
     options.add_argument("--warm-up", type=float, required=True)
     chosen = options.parse_args()
-    flows = [(End(CALLER, 2 * n + 1), End(PBX, 2 * n + 2)) for n in range(chosen.flows)]
+    flows = [(End(chosen.caller, 2 * n + 1), End(chosen.pbx, 2 * n + 2)) for n in range(chosen.flows)]
     if chosen.ng:
         host, _, port = chosen.ng.partition(":")
         join_through(Control(host, int(port)), flows)

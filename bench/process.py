@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-__all__ = ["BenchError", "Memory", "Process", "free_port", "say", "wait_until"]
+__all__ = ["BenchError", "Memory", "Process", "free_port", "loopback", "say", "wait_until"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _LAST_LINES = 12
@@ -35,6 +35,12 @@ class Memory(NamedTuple):
 def say(line: str) -> None:
     """A line of progress, to stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+def loopback(last: int) -> str:
+    """An address of this run alone: two runs at once on one address would get each other's packets."""
+    pid = os.getpid()
+    return f"127.{64 + pid % 128}.{pid // 128 % 256}.{last}"
 
 
 def free_port(host: str) -> int:

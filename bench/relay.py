@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,11 +12,12 @@ from typing import Any
 
 import attrs
 
-from bench.process import BenchError, Process, free_port, say
+from bench.figures import ratios, summary
+from bench.process import BenchError, Process, free_port, loopback, say
 
 __all__ = ["RelaySettings", "bench_relay"]
 
-PUBLIC, CORE, CONTROL = "127.0.66.3", "127.0.66.4", "127.0.66.5"
+PUBLIC, CORE, CONTROL, CALLER, PBX = (loopback(last) for last in (3, 4, 5, 20, 21))
 FIRST_PORT, LAST_PORT = 42_000, 45_999
 WARM_UP = 4.0
 """Seconds before the measurement: rtpengine settles on where its peers are for 3 s."""
@@ -69,24 +69,28 @@ def bench_relay(settings: RelaySettings, engines: list[str]) -> dict[str, Any]:
                 f"relay: round {number + 1} of {settings.rounds}: {name}: {figures['cpu_us']:.2f} µs a packet, "
                 f"{figures['lost']:.0f} lost, p50 {figures['p50_us']:.0f} µs"
             )
-    medians = {
-        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
-        for name, found in rounds.items()
-    }
-    for name, found in rounds.items():
-        medians[name]["lost"] = sum(each["lost"] for each in found)
+    medians = summary(rounds, ("lost",))
     result: dict[str, Any] = {
         "settings": attrs.asdict(settings), "direct": direct, "rounds": rounds, "medians": medians,
     }  # fmt: skip
     if len(engines) == 2:
-        result["ratio"] = medians["edge"]["cpu_us"] / medians["rtpengine"]["cpu_us"]
+        result["ratios"] = ratios(rounds, "edge", "rtpengine")
     return result
 
 
 def _generate(ng: str, settings: RelaySettings, cpu_seconds: Callable[[], float]) -> dict[str, float]:
     """Run the generator against the relay at ``ng``; ``cpu_seconds`` is read when its sending begins and ends."""
     argv = [sys.executable, "-m", "bench.generator", "--ng", ng, "--flows", str(settings.flows)]
-    argv += ["--seconds", str(settings.seconds if ng else 2), "--warm-up", str(WARM_UP if ng else 0.5)]
+    argv += [
+        "--caller",
+        CALLER,
+        "--pbx",
+        PBX,
+        "--seconds",
+        str(settings.seconds if ng else 2),
+        "--warm-up",
+        str(WARM_UP if ng else 0.5),
+    ]
     root = Path(__file__).parents[1]
     with subprocess.Popen(argv, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as generator:
         assert generator.stdout is not None

@@ -61,8 +61,8 @@ def _compared(measured: Mapping[str, Any], lines: Sequence[tuple[str, str, str]]
     rows = [["", *medians]]
     rows += [[title, *(shown.format(each[key]) for each in medians.values())] for key, title, shown in lines]
     text = _table(rows)
-    if "ratio" in measured:
-        text += f"\nCPU, edge to {peer}: {measured['ratio']:.2f}"
+    if ratio := measured.get("ratios"):
+        text += f"\nCPU, edge to {peer}: {ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
     return text
 
 
