@@ -1,14 +1,18 @@
-"""The four transaction machines of RFC 3261 section 17, with RFC 6026 and RFC 4320, as tables.
+"""The four transaction machines of RFC 3261 section 17, with RFC 6026 and RFC 4320, and a transaction as a value.
 
 A machine is a dict from (state, event) to (next state, actions). A pair that is not in the table is
-ignored: that, too, is what the RFC says. Nothing here knows of calls or of sockets; bytes go out through
-the callable that :class:`Transactions` is given.
+ignored: that, too, is what the RFC says. Nothing here knows of calls or of sockets, and nothing moves by
+itself: :mod:`edgesbc.sip.transactions` drives it.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from edgesbc.base.address import Flow
+from edgesbc.sip.message import Fields, Request, Response
 
 __all__ = [
     "CLIENT",
@@ -19,9 +23,14 @@ __all__ = [
     "T2",
     "T4",
     "Action",
+    "ClientTransaction",
     "Event",
     "Machine",
+    "ServerKey",
+    "ServerTransaction",
     "State",
+    "Transaction",
+    "TransactionUser",
 ]
 
 T1: Final = 0.5
@@ -151,3 +160,97 @@ SERVER: Final[Machine] = {
     (_S.COMPLETED, _E.REQUEST): (_S.COMPLETED, (_A.RESEND,)),
     (_S.COMPLETED, _E.LINGER): _END,
 }
+
+
+ServerKey = tuple[str, ...]
+
+
+class TransactionUser(Protocol):
+    """Who sends requests and hears what became of them."""
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None: ...
+
+    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
+        """No final answer will come: of a time-out or (``timeout`` False) of a transport error."""
+
+
+class Transaction:
+    """What the four machines share."""
+
+    __slots__ = (
+        "data", "due", "flow", "interval", "linger", "linger_at", "machine", "method", "queued", "resend_at",
+        "state", "timeout_at",
+    )  # fmt: skip
+
+    def __init__(self, machine: Machine, state: State, method: str, flow: Flow, linger: float) -> None:
+        self.machine = machine
+        self.state = state
+        self.method = method
+        self.flow = flow
+        self.linger = linger
+        self.data = b""  # what retransmission sends
+        self.interval = T1
+        self.resend_at: float | None = None
+        self.timeout_at: float | None = None
+        self.linger_at: float | None = None
+        self.due: float | None = None
+        self.queued: float | None = None
+
+    @property
+    def next_due(self) -> float | None:
+        return min((at for at in (self.resend_at, self.timeout_at, self.linger_at) if at is not None), default=None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method} {self.state.value} {self.flow!r}>"
+
+
+class ServerTransaction(Transaction):
+    """A request that the edge has to answer.
+
+    ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2).
+    """
+
+    __slots__ = ("context", "key", "request", "source", "vias")
+
+    def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
+        invite = request.method == "INVITE"
+        # Timer I and Timer J are zero on a reliable transport; Timer L never is (RFC 6026 section 8.7).
+        linger = 64 * T1 if not flow.reliable else 0.0
+        super().__init__(
+            INVITE_SERVER if invite else SERVER,
+            State.PROCEEDING if invite else State.TRYING,
+            request.method,
+            flow,
+            linger,
+        )
+        self.key = key
+        self.request = request
+        self.source = source
+        self.vias: Fields = []  # of its answers, once its user has worked them out
+        self.context: object = None  # whatever its user wants to find again
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final answer was sent."""
+        return self.state not in (State.TRYING, State.PROCEEDING)
+
+
+class ClientTransaction(Transaction):
+    """A request that the edge sent; ``branch`` is ours and cannot be guessed."""
+
+    __slots__ = ("ack", "branch", "user")
+
+    def __init__(self, branch: str, method: str, flow: Flow, data: bytes, user: TransactionUser) -> None:
+        invite = method == "INVITE"
+        linger = (64 * T1 if invite else T4) if not flow.reliable else 0.0  # Timer D; Timer K
+        super().__init__(
+            INVITE_CLIENT if invite else CLIENT,
+            State.CALLING if invite else State.TRYING,
+            method,
+            flow,
+            linger,
+        )
+        self.branch = branch
+        self.data = data
+        self.user = user
+        self.ack: Callable[[Response], bytes] | None = None

@@ -1,34 +1,35 @@
-"""Transactions as values in tables: matching, retransmission and deadlines (RFC 3261 section 17).
+"""The table of all transactions: matching, retransmission and deadlines (RFC 3261 section 17).
 
-The machines are in :mod:`edgesbc.sip.transaction`; here is what drives them. Time is an argument.
+The machines and the transactions are in :mod:`edgesbc.sip.transaction`; here is what drives them. Time is an
+argument, bytes go out through a callable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.timers import Deadlines
-from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import (
-    CLIENT,
-    INVITE_CLIENT,
-    INVITE_SERVER,
-    SERVER,
     T1,
     T2,
     T4,
     Action,
+    ClientTransaction,
     Event,
-    Machine,
+    ServerKey,
+    ServerTransaction,
     State,
+    Transaction,
+    TransactionUser,
 )
 
 __all__ = [
     "COOKIE",
     "ClientTransaction",
     "ServerTransaction",
+    "Transaction",
     "TransactionUser",
     "Transactions",
     "server_key",
@@ -36,99 +37,6 @@ __all__ = [
 
 COOKIE = "z9hG4bK"
 """Begins every branch made after RFC 3261 (section 8.1.1.7)."""
-
-ServerKey = tuple[str, ...]
-
-
-class TransactionUser(Protocol):
-    """Who sends requests and hears what became of them."""
-
-    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None: ...
-
-    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
-        """No final answer will come: of a time-out or (``timeout`` False) of a transport error."""
-
-
-class Transaction:
-    """What the four machines share."""
-
-    __slots__ = (
-        "data", "due", "flow", "interval", "linger", "linger_at", "machine", "method", "queued", "resend_at",
-        "state", "timeout_at",
-    )  # fmt: skip
-
-    def __init__(self, machine: Machine, state: State, method: str, flow: Flow, linger: float) -> None:
-        self.machine = machine
-        self.state = state
-        self.method = method
-        self.flow = flow
-        self.linger = linger
-        self.data = b""  # what retransmission sends
-        self.interval = T1
-        self.resend_at: float | None = None
-        self.timeout_at: float | None = None
-        self.linger_at: float | None = None
-        self.due: float | None = None
-        self.queued: float | None = None
-
-    @property
-    def next_due(self) -> float | None:
-        return min((at for at in (self.resend_at, self.timeout_at, self.linger_at) if at is not None), default=None)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self.state.value} {self.flow!r}>"
-
-
-class ServerTransaction(Transaction):
-    """A request that the edge has to answer.
-
-    ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2).
-    """
-
-    __slots__ = ("context", "key", "request", "source", "vias")
-
-    def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
-        invite = request.method == "INVITE"
-        # Timer I and Timer J are zero on a reliable transport; Timer L never is (RFC 6026 section 8.7).
-        linger = 64 * T1 if not flow.reliable else 0.0
-        super().__init__(
-            INVITE_SERVER if invite else SERVER,
-            State.PROCEEDING if invite else State.TRYING,
-            request.method,
-            flow,
-            linger,
-        )
-        self.key = key
-        self.request = request
-        self.source = source
-        self.vias: Fields = []  # of its answers, once its user has worked them out
-        self.context: object = None  # whatever its user wants to find again
-
-    @property
-    def answered(self) -> bool:
-        """Whether a final answer was sent."""
-        return self.state not in (State.TRYING, State.PROCEEDING)
-
-
-class ClientTransaction(Transaction):
-    """A request that the edge sent; ``branch`` is ours and cannot be guessed."""
-
-    __slots__ = ("ack", "branch", "user")
-
-    def __init__(self, branch: str, method: str, flow: Flow, data: bytes, user: TransactionUser) -> None:
-        invite = method == "INVITE"
-        linger = (64 * T1 if invite else T4) if not flow.reliable else 0.0  # Timer D; Timer K
-        super().__init__(
-            INVITE_CLIENT if invite else CLIENT,
-            State.CALLING if invite else State.TRYING,
-            method,
-            flow,
-            linger,
-        )
-        self.branch = branch
-        self.data = data
-        self.user = user
-        self.ack: Callable[[Response], bytes] | None = None
 
 
 class Transactions:
