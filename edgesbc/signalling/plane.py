@@ -214,27 +214,29 @@ class SignallingPlane:
     async def _reach(self, flow: Flow) -> StreamCarrier | None:
         """Connect, and shake hands where it is TLS; None when that fails in the time it may take."""
         host, port = flow.peer
-        with trio.move_on_after(limits.CONNECT_SECONDS):
-            try:
-                stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+        plain: trio.SocketStream | None = None
+        carrier: StreamCarrier | None = None
+        try:
+            with trio.move_on_after(limits.CONNECT_SECONDS):
+                plain = await trio.open_tcp_stream(host, port)
+                stream: trio.abc.Stream = plain
                 if flow.listener.transport is Transport.TLS:
                     context = self._clients[flow.listener.id]
-                    secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-                    await secure.do_handshake()
-                    stream = secure
-                return StreamCarrier(stream)
-            except (OSError, trio.BrokenResourceError) as error:
-                self.counts.add(flow.listener.name, "connect-failed")
-                self._record(
-                    Decision(
-                        trio.current_time(),
-                        Reason.FLOW_GONE,
-                        str(flow.peer),
-                        flow.listener.name,
-                        detail=f"cannot connect: {error.__cause__ or error}",
-                    )
-                )
-        return None
+                    stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
+                    await stream.do_handshake()
+                carrier = StreamCarrier(stream)
+        except (OSError, trio.BrokenResourceError) as error:
+            self._not_connected(flow, error)
+        finally:
+            if carrier is None and plain is not None:
+                await trio.aclose_forcefully(plain)  # whom it cannot trust, it does not leave waiting
+        return carrier
+
+    def _not_connected(self, flow: Flow, error: Exception) -> None:
+        self.counts.add(flow.listener.name, "connect-failed")
+        detail = f"cannot connect: {error.__cause__ or error}"
+        now = trio.current_time()
+        self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 
     def forget(self, flow: Flow) -> None:
         """A connection has ended: the brain is told, and what waited for it fails."""
