@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.running import CORE_UDP, at, listen, nothing_left, policy_text, running, until
-from support.ua import Dialog, Rtp, StreamWire, Ua, UdpWire, WebSocketWire, Wire, hang_up, set_up, talk
+from support.running import CORE_UDP, PUBLIC_UDP, at, listen, nothing_left, policy_text, running, until
+from support.ua import Dialog, Rtp, ServedWire, StreamWire, Ua, UdpWire, WebSocketWire, Wire, hang_up, set_up, talk
 
 from edgesbc.app import App
 
@@ -220,3 +220,85 @@ async def test_a_call_to_a_browser_that_has_gone_is_480(tmp_path: Path, certific
         calling.routes = (path,)
         await calling.send("INVITE")
         await bob.response(480)
+
+
+def tls_inside(certificates) -> list[str]:
+    """Listeners of an edge that speaks TLS to its destinations."""
+    files = f', certificate = "{certificates.folder}", client_ca = "{certificates.ca_file}"'
+    return [PUBLIC_UDP, listen("core", "tls", "127.0.0.1:0", "core-tls", files)]
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+    return context
+
+
+async def test_a_destination_over_tls_with_a_verified_name(tmp_path: Path, certificates) -> None:
+    async with (
+        Ua(await ServedWire.open(context=server_context(certificates.folder)), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address};transport=tls"], tls_inside(certificates))) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open() as far,
+    ):
+        calling, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        await talk(near, far)
+        await hang_up(calling, bob)
+        _, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        await hang_up(called, alice)
+        assert len(app.plane.connections) == 1, "one connection serves all calls"
+        await nothing_left(app)
+
+
+async def test_a_destination_over_tls_with_another_name_gets_no_call(tmp_path: Path, certificates) -> None:
+    folder = certificates.issue(tmp_path / "other", "other.example.com")
+    async with (
+        Ua(await ServedWire.open(context=server_context(folder)), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address};transport=tls"], tls_inside(certificates))) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def serve() -> None:
+            with trio.fail_after(10), pytest.raises((trio.BrokenResourceError, EOFError)):
+                await bob.wire.receive()
+
+        nursery.start_soon(serve)
+        await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        await alice.response(503)
+        assert bob.heard == []
+        assert app.plane.counts["core-tls", "connect-failed"] == 1
+        await nothing_left(app)
+
+
+async def test_a_call_from_the_core_to_a_trunk(tmp_path: Path) -> None:
+    routes = """
+route = [
+  { name = "in", to = "pbx" },
+  { name = "out", from = "core", methods = ["INVITE"], request_user = '^\\+', to = "carrier" },
+]"""
+    async with (
+        Ua(await UdpWire.open("127.0.0.9"), "carrier") as carrier,
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        await Rtp.open("127.0.0.9") as far,
+        await Rtp.open("127.0.0.11") as near,
+    ):
+        outward = f', {{ set = "carrier", members = [{{ uri = "sip:{carrier.address}", socket = "public-udp" }}] }}'
+        text = policy_text(tmp_path, [f"sip:{bob.address}"], routes=routes, more_sets=outward)
+        async with running(tmp_path, text) as app:
+            assert isinstance(bob.wire, UdpWire)
+            bob.wire.peer = at(app, "core-udp")
+            uri = f"sip:+4930123@{at(app, 'core-udp')}"
+            calling, _ = await set_up(bob, carrier, uri, near, far)
+            await talk(near, far)
+            await hang_up(calling, carrier)
+            _, called = await set_up(bob, carrier, uri, near, far)
+            await hang_up(called, bob)
+            for shown in carrier.heard:
+                assert b"127.0.0.11" not in shown
+                assert str(at(app, "core-udp")).encode() not in shown.replace(uri.partition("@")[2].encode(), b"", 1)
+            # no route leads there
+            await bob.dialog(f"sip:100@{at(app, 'core-udp')}").send("INVITE")
+            await bob.response(404)
+            await nothing_left(app)
