@@ -59,6 +59,11 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.05)
 
 
+def python_path() -> str:
+    """Where Python processes find the package and the bench, whatever folder they are started in."""
+    return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 class Process:
     """A program with its children, as a context: ended with ``stop`` (a signal) and then, if need be, killed."""
 
@@ -69,7 +74,7 @@ class Process:
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
                 argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=os.environ | {"TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[1])},
+                env=os.environ | {"TERM": "xterm", "PYTHONPATH": python_path()},
                 start_new_session=True,
             )  # fmt: skip
 
