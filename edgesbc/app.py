@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import trio
+from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
@@ -59,6 +60,7 @@ class App:
         self.plane: SignallingPlane
         self.edge: Edge
         self._stopping = trio.Event()
+        self._hurried = False
         self._decisions = Counts()
         self._log = logs.lifecycle("edge")
         self._faults = logs.OncePerKind(logs.logger("edge"))
@@ -167,7 +169,7 @@ class App:
                     await media_nursery.start(self.media.run)
                 async with trio.open_nursery() as signalling_nursery:
                     await signalling_nursery.start(self.plane.run)
-                    signalling_nursery.start_soon(self._obey_signals)
+                    signalling_nursery.start_soon(self._obey_signals, root.cancel_scope)
                     await self._audit(Outcome.STARTED, "")
                     _spare_the_collector()
                     for listener in self.edge.board.flows.listeners:
@@ -181,20 +183,23 @@ class App:
                     signalling_nursery.cancel_scope.cancel()
                 media_nursery.cancel_scope.cancel()
             root.cancel_scope.cancel()
+        if self._hurried:
+            sys.exit(1)  # here, and not in a task: a nursery would make a group of it, with a traceback
         self._log.info("stopped")
 
     def stop(self) -> None:
         """Begin to drain."""
         self._stopping.set()
 
-    async def _obey_signals(self) -> None:
+    async def _obey_signals(self, root: trio.CancelScope) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
             async for number in received:
                 if number == signal.SIGHUP:
                     await self.reload()
                 elif self._stopping.is_set():
                     self._log.info("stopping at once: asked twice")
-                    sys.exit(1)
+                    self._hurried = True
+                    root.cancel()
                 else:
                     self.stop()
 
@@ -251,7 +256,7 @@ class App:
 
         try:
             await trio.to_thread.run_sync(write)
-        except OSError as error:
+        except (OSError, SQLAlchemyError) as error:
             self._log.error("the audit log cannot be written", error=str(error))
 
 

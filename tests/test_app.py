@@ -1,0 +1,201 @@
+"""The edge as an operator has it: signals, reload, readiness, metrics, and a fault of its own that it survives."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from support.running import EdgeProcess, at, edge_process, free_port, listen, nothing_left, policy_text, running, until
+from support.ua import Rtp, Ua, UdpWire, set_up, talk
+
+from edgesbc.base.address import Source
+from edgesbc.screen.stages.sanity import Sanity
+from edgesbc.store.audit import Outcome, PolicyLog
+
+
+def text_for(folder: Path, public: Source, http: int, *members: Ua, edge: str = "grace = 1") -> str:
+    listeners = [listen("public", "udp", str(public), "public-udp"), listen("core", "udp", "127.0.0.2:0", "core-udp")]
+    uris = [f"sip:{each.address}" for each in members]
+    return policy_text(folder, uris, listeners, trunks=["127.0.0.1"], http=f"127.0.0.1:{http}", edge=edge)
+
+
+@asynccontextmanager
+async def edge_before(folder: Path, *members: Ua, edge: str = "grace = 1") -> AsyncIterator[tuple[EdgeProcess, Source]]:
+    public, http = Source("127.0.0.1", free_port()), free_port(datagrams=False)
+    async with edge_process(folder, text_for(folder, public, http, *members, edge=edge), http) as process:
+        yield process, public
+
+
+async def test_sigterm_drains(tmp_path: Path) -> None:
+    """Not ready, no new calls, grace for those alive, then BYE to both sides, and an end in good order."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_before(tmp_path, bob) as (edge, public),
+        Ua(await UdpWire.open(peer=public)) as alice,
+        Ua(await UdpWire.open(peer=public)) as late,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        assert await edge.ready()
+        await set_up(alice, bob, f"sip:100@{public}", near, far)
+        edge.signal(signal.SIGTERM)
+        await until(edge.unready)
+        assert json.loads((await edge.get("/readyz"))[1])["reasons"]["signalling"] == "draining"
+        assert (await edge.get("/healthz"))[0] == 200
+        await late.dialog(f"sip:100@{public}").send("INVITE")
+        refused = await late.response(503)
+        assert (refused.get("Retry-After") or "").isdigit()
+        await talk(near, far, 3)
+        for ua in (bob, alice):
+            bye = await ua.request("BYE")
+            assert "draining" in (bye.get("Reason") or "")
+            await ua.answer(bye, 200)
+        assert await edge.ended() == 0
+
+
+async def test_without_calls_sigterm_ends_at_once(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_before(tmp_path, bob, edge="grace = 3600") as (
+            edge,
+            _,
+        ),
+    ):
+        edge.signal(signal.SIGTERM)
+        assert await edge.ended() == 0
+
+
+async def test_asked_twice_it_ends_with_calls_alive_and_says_so(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_before(tmp_path, bob, edge="grace = 3600") as (edge, public),
+        Ua(await UdpWire.open(peer=public)) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        await set_up(alice, bob, f"sip:100@{public}", near, far)
+        edge.signal(signal.SIGTERM)
+        await until(edge.unready)
+        edge.signal(signal.SIGTERM)
+        assert await edge.ended() == 1
+        assert "Traceback" not in (tmp_path / "edge.log").read_text()
+
+
+async def test_sighup_takes_a_new_policy_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        Ua(await UdpWire.open("127.0.0.12"), "carol") as carol,
+        edge_before(tmp_path, bob) as (edge, public),
+        Ua(await UdpWire.open(peer=public)) as alice,
+    ):
+        await lands_at(alice, public, bob)
+        edge.file.write_text(text_for(tmp_path, public, edge.http, carol))
+        edge.signal(signal.SIGHUP)
+        await until(lambda: log_says(tmp_path, Outcome.RELOADED))
+        await lands_at(alice, public, carol)
+        edge.file.write_text(text_for(tmp_path, public, edge.http, bob).replace("grace", "graze"))
+        edge.signal(signal.SIGHUP)
+        await until(lambda: log_says(tmp_path, Outcome.REFUSED))
+        await lands_at(alice, public, carol)
+        assert "edge.graze" in (tmp_path / "edge.log").read_text()
+
+
+def log_says(folder: Path, outcome: Outcome) -> bool:
+    """Whether this is what became of the newest policy."""
+    return PolicyLog(folder / "state").entries(1)[0].outcome is outcome
+
+
+async def lands_at(alice: Ua, public: Source, called: Ua) -> None:
+    await alice.dialog(f"sip:100@{public}").send("INVITE")
+    invite = await called.request("INVITE")
+    await called.answer(invite, 486, tag="b")
+    await alice.response(486)
+    await called.request("ACK")
+
+
+async def test_agents_of_strangers_make_no_series(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+
+        async def ask(count: int) -> int:
+            for _ in range(count):
+                extra = (f"User-Agent: {secrets.token_hex(8)}", f"X-{secrets.token_hex(4)}: 1")
+                await alice.dialog(f"sip:{secrets.token_hex(4)}@{at(app, 'public-udp')}").send("OPTIONS", extra=extra)
+                await alice.response(200)
+            await alice.dialog(f"sip:a@{at(app, 'public-udp')}").send(secrets.token_hex(4).upper())
+            await alice.response(405)
+            return len(app.metrics.render().splitlines())
+
+        assert await ask(1) == await ask(300)
+
+
+async def test_a_stage_that_fails_costs_the_message_and_not_the_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Sanity.judge
+
+    def fails(self, subject, phase, now):
+        if subject.request is not None and subject.request.get("Subject") == "trip":
+            raise KeyError("a fault of ours")
+        return judge(self, subject, phase, now)
+
+    monkeypatch.setattr(Sanity, "judge", fails)
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        uri = f"sip:{at(app, 'public-udp')}"
+        for _ in range(3):
+            await alice.dialog(uri).send("OPTIONS", extra=("Subject: trip",))
+            await alice.response(500)
+            await alice.dialog(uri).send("OPTIONS")
+            await alice.response(200)
+        assert app.edge.pipeline.counts["sanity", "internal"] == 3
+        await nothing_left(app)
+
+
+async def test_a_fault_in_the_brain_costs_the_message_and_not_the_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        uri = f"sip:{at(app, 'public-udp')}"
+        with monkeypatch.context() as patch:
+            patch.setattr(app.edge.pipeline.standings, "trunks", None)  # what no message can do
+            await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+            await until(lambda: app.plane.counts.get(("public-udp", "internal"), 0) == 1)
+        await alice.dialog(uri).send("OPTIONS")
+        await alice.response(200)
+
+
+async def test_a_second_edge_on_the_same_port_is_refused_with_its_key(tmp_path: Path) -> None:
+    async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, edge_before(tmp_path, bob) as (edge, _):
+        command = [sys.executable, "-m", "edgesbc", "run", str(edge.file)]
+        with trio.fail_after(20):
+            second = await trio.run_process(command, check=False, capture_stderr=True, capture_stdout=True)
+        assert second.returncode == 2
+        assert b"listen[0].bind" in second.stderr
+        assert b"observe.http" in second.stderr
+
+
+async def test_an_audit_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "edgesbc.sqlite").write_bytes(b"no database" * 100)
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        await app.reload()
+        await alice.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+        await alice.response(200)
