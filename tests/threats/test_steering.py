@@ -1,0 +1,156 @@
+"""What a stranger could make the edge send, to whom, and how much of it (THREATS 21, 23, 25, 37)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from support.running import at, nothing_left, policy_text, running, until
+from support.ua import Ua, UdpWire
+
+
+async def test_no_field_steers_a_request_to_a_third_party(tmp_path: Path) -> None:
+    """Route, Request-URI, maddr and Contact name a victim; only the destination hears anything."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        Ua(await UdpWire.open("127.0.0.77")) as victim,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as mallory,
+    ):
+        for uri in (f"sip:100@{victim.address}", f"sip:100@{at(app, 'public-udp')};maddr=127.0.0.77"):
+            dialog = mallory.dialog(uri)
+            fields = (f"Route: <sip:{victim.address};lr>", f"Record-Route: <sip:{victim.address};lr>")
+            await dialog.send("INVITE", extra=fields)
+            invite = await bob.request("INVITE")
+            assert invite.get_all("Route") == []
+            await bob.answer(invite, 486, tag="b")
+            await mallory.response(486)
+            await bob.request("ACK")
+        assert await victim.silent()
+        await nothing_left(app)
+
+
+async def test_the_remote_target_of_a_stranger_is_where_it_is_and_not_what_it_says(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        Ua(await UdpWire.open("127.0.0.77")) as victim,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as mallory,
+    ):
+        dialog = mallory.dialog(f"sip:100@{at(app, 'public-udp')}")
+        lying = dialog.build("INVITE").replace(
+            f"Contact: {mallory.contact}".encode(), f"Contact: {victim.contact}".encode()
+        )
+        await mallory.wire.send(lying)
+        invite = await bob.request("INVITE")
+        called = bob.taken(invite)
+        await called.answer(invite, 200)
+        dialog.learn(await mallory.response(200))
+        await dialog.send("ACK")
+        await bob.request("ACK")
+        await called.send("BYE")
+        bye = await mallory.request("BYE")
+        await mallory.answer(bye, 200)
+        await bob.response(200)
+        assert await victim.silent()
+        await nothing_left(app)
+
+
+async def test_a_trunk_is_never_banned_whatever_comes_in_its_name(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as forger,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
+    ):
+        uri = f"sip:{at(app, 'public-udp')}"
+        for number in range(500):
+            await forger.dialog(uri).send("OPTIONS", extra=("User-Agent: friendly-scanner",))
+            if number % 50 == 0:
+                await forger.wire.send(b"\xff" * 100)
+        for _ in range(20):
+            await carrier.dialog(uri).send("OPTIONS")
+            await carrier.response(200)
+        assert len(app.edge.pipeline.penalties) == 0
+
+
+@pytest.mark.parametrize("said", ["OPTIONS", "MESSAGE", "NOTHING", "INVITE", "BYE", "broken"])
+async def test_a_stranger_gets_no_more_than_it_sent(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, said: str
+) -> None:
+    """Bytes to an unproven source are at most one and a half times those from it, retransmissions included."""
+    mock_clock.rate = 1
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], routes=ROUTE)) as app,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+    ):
+        data = stranger.dialog(f"sip:100@{at(app, 'public-udp')}").build("OPTIONS" if said == "broken" else said)
+        if said == "broken":
+            data = data.replace(b"Max-Forwards: 70", b"Max-Forwards: 7x")
+        await stranger.wire.send(data)
+        await stranger.hear()
+        got = len(stranger.heard[0])
+        for _ in range(8):
+            mock_clock.jump(5)
+            with trio.move_on_after(0.05):
+                while True:
+                    got += len(await stranger.wire.receive())
+        assert got <= 1.5 * len(data)
+
+
+ROUTE = 'route = [ { name = "numbers", methods = ["INVITE"], request_user = "^9", to = "pbx" } ]'
+
+
+async def test_a_health_check_is_answered_by_the_one_that_was_asked(tmp_path: Path) -> None:
+    health = "interval = 0.2, timeout = 0.3, fall = 2, rise = 1"
+    async with (
+        Ua(await UdpWire.open("127.0.0.11")) as deaf,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{deaf.address}"], health=health)) as app,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "core-udp"))) as liar,
+        trio.open_nursery() as nursery,
+    ):
+        speaker = liar
+
+        async def lie() -> None:
+            """Answer every probe, with its own branch, but not from where it was asked."""
+            while True:
+                probe = await deaf.wire.receive()
+                head = probe.replace(b"OPTIONS ", b"SIP/2.0 200 OK\r\nX-Was: ", 1)
+                await speaker.wire.send(head)
+
+        nursery.start_soon(lie)
+        await until(lambda: bool(app.not_ready()))
+        assert app.not_ready() == {"destinations pbx": "no member is up"}
+        speaker = deaf  # the same words from the right place
+        await until(lambda: not app.not_ready())
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="timer G (RFC 3261 section 17.2.1) repeats a refusal of the inside to a source that has proven nothing",
+)
+async def test_a_refusal_that_a_stranger_does_not_acknowledge_is_not_repeated_to_it(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    """Timer G would repeat the final answer ten times to whomever the source address names."""
+    mock_clock.rate = 1
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+    ):
+        data = stranger.dialog(f"sip:100@{at(app, 'public-udp')}").build("INVITE")
+        await stranger.wire.send(data)
+        invite = await bob.request("INVITE")
+        await bob.answer(invite, 486, tag="b")
+        await bob.request("ACK")
+        await stranger.response(486)
+        got = sum(map(len, stranger.heard))
+        for _ in range(16):
+            mock_clock.jump(3)
+            with trio.move_on_after(0.05):
+                while True:
+                    got += len(await stranger.wire.receive())
+        assert got <= 1.5 * len(data), f"{got} octets for {len(data)}"
