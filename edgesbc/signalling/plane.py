@@ -145,10 +145,10 @@ class SignallingPlane:
         self.carry_out(self._guarded("broken", lambda: self.edge.broken(flow, data, error, now)))
 
     def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
-        self.carry_out(self.edge.unreachable(listener, peer, now))
+        self.carry_out(self._guarded("unreachable", lambda: self.edge.unreachable(listener, peer, now)))
 
     def media_event(self, event: dict[str, Any]) -> None:
-        self.carry_out(self.edge.media_event(event, trio.current_time()))
+        self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
 
     # --- what goes out -----------------------------------------------------------------------------------
 
@@ -241,4 +241,4 @@ class SignallingPlane:
     def forget(self, flow: Flow) -> None:
         """A connection has ended: the brain is told, and what waited for it fails."""
         self.connections.pop(flow.serial, None)
-        self.carry_out(self.edge.flow_closed(flow, trio.current_time()))
+        self.carry_out(self._guarded("flow closed", lambda: self.edge.flow_closed(flow, trio.current_time())))
