@@ -16,6 +16,7 @@ from support.running import EdgeProcess, at, edge_process, free_port, listen, no
 from support.ua import Rtp, Ua, UdpWire, set_up, talk
 
 from edgesbc.base.address import Source
+from edgesbc.brain.edge import Edge
 from edgesbc.screen.stages.sanity import Sanity
 from edgesbc.store.audit import Outcome, PolicyLog
 
@@ -177,6 +178,30 @@ async def test_a_fault_in_the_brain_costs_the_message_and_not_the_edge(
             await until(lambda: app.plane.counts.get(("public-udp", "internal"), 0) == 1)
         await alice.dialog(uri).send("OPTIONS")
         await alice.response(200)
+
+
+@pytest.mark.parametrize("way", ["flow_closed", "expire", "broken"])
+async def test_a_fault_on_any_way_into_the_brain_does_not_end_the_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    faults = 0
+
+    def fails(*_: object) -> None:
+        nonlocal faults
+        faults += 1
+        monkeypatch.undo()
+        raise KeyError("a fault of ours")
+
+    dead = f"sip:127.0.0.11:{free_port('127.0.0.11')}"
+    async with running(tmp_path, policy_text(tmp_path, [dead], health="interval = 0.1")) as app:
+        monkeypatch.setattr(Edge, way, fails)
+        stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
+        await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        await stream.aclose()
+        await until(lambda: faults == 1)
+        async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice:
+            await alice.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            await alice.response(200)
 
 
 async def test_a_second_edge_on_the_same_port_is_refused_with_its_key(tmp_path: Path) -> None:
