@@ -179,6 +179,8 @@ HTTP_STALL_MILLISECONDS: Final = 5_000
 
 # --- Stream listeners ------------------------------------------------------------------------------------
 
+TIMER_GRAIN_SECONDS: Final = 0.02
+"""The timer task sleeps at least so long: SIP's timers begin at 500 ms, and waking up costs as much as a message."""
 BACKLOG: Final = 512
 """Connections that the kernel holds ready for a listener to accept."""
 LAST_ANSWERS_SECONDS: Final = 5.0

@@ -58,6 +58,7 @@ class SignallingPlane:
         self.connections: dict[int, Connection] = {}
         self.counts = Counts()  # (listener, what) of transport events
         self._sleeping_until = -math.inf
+        self._awake_from = -math.inf
         self._sleep = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._clients: dict[int, ssl.SSLContext] = {}
@@ -104,13 +105,13 @@ class SignallingPlane:
             door.shut()
 
     async def _keep_time(self) -> None:
-        """The one timer task: wakes the brain when its next deadline has come."""
+        """The one timer task: wakes the brain when its next deadline has come, many deadlines at a time."""
         while True:
-            deadline = self._deadline()
-            self._sleeping_until = deadline
-            with trio.CancelScope(deadline=deadline) as self._sleep:
+            self._sleeping_until = max(self._deadline(), self._awake_from)
+            with trio.CancelScope(deadline=self._sleeping_until) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
+            self._awake_from = now + limits.TIMER_GRAIN_SECONDS
             for udp in self._udp.values():
                 if udp.penalties is not None and udp.penalties.due is not None and udp.penalties.due <= now:
                     udp.penalties.apply(now)
@@ -166,7 +167,11 @@ class SignallingPlane:
                 self._carry_out_rare(effect)
         deadline = self.edge.deadline()
         if deadline is not None and deadline < self._sleeping_until:
-            self._sleeping_until = self._sleep.deadline = deadline
+            self._wake_at(deadline)
+
+    def _wake_at(self, deadline: float) -> None:
+        """Let the timer task wake earlier than it meant to, though not before its grain is over."""
+        self._sleeping_until = self._sleep.deadline = max(deadline, self._awake_from)
 
     def _send(self, flow: Flow, data: bytes) -> None:
         if not flow.serial:
@@ -190,7 +195,7 @@ class SignallingPlane:
                 udp.penalties.add(effect.source, effect.ttl, trio.current_time())
                 due = udp.penalties.due
                 if due is not None and due < self._sleeping_until:
-                    self._sleeping_until = self._sleep.deadline = due
+                    self._wake_at(due)
         elif isinstance(effect, Open) and self._nursery is not None:
             connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)
             self._nursery.start_soon(self._connect, connection)
