@@ -214,3 +214,23 @@ async def shown(app: App, certificates) -> object:
     certificate = wire.stream.getpeercert()
     await wire.aclose()
     return certificate["serialNumber"]
+
+
+async def test_messages_in_pieces_and_a_ping_between_them(tmp_path: Path) -> None:
+    async with running(tmp_path, text(tmp_path)) as app:
+        tcp = at(app, "public-tcp")
+        stream = await trio.open_tcp_stream(*tcp)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        alice = Ua(StreamWire(stream, "TCP", *stream.socket.getsockname()[:2]))
+        for byte in alice.dialog(f"sip:{tcp}").build("OPTIONS", b"a body"):
+            await stream.send_all(bytes((byte,)))
+        await alice.response(200)
+        await stream.send_all(b"\r\n\r\n")
+        with trio.fail_after(10):
+            assert await stream.receive_some() == b"\r\n"
+        one, two = (alice.dialog(f"sip:{tcp}").build("OPTIONS") for _ in range(2))
+        await stream.send_all(one + b"\r\n" + two[:100])
+        await alice.response(200)
+        await stream.send_all(two[100:])
+        await alice.response(200)
+        await trio.aclose_forcefully(stream)
