@@ -29,7 +29,7 @@ from edgesbc.screen.standing import Standing
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message, salvage
-from edgesbc.sip.transactions import Transaction
+from edgesbc.sip.transactions import ServerTransaction, Transaction
 
 __all__ = ["Edge"]
 
@@ -107,9 +107,9 @@ class Edge:
         """A connection is closed, or could not be opened: what waits for it fails."""
         self._board.flows.closed(flow)
         self._pipeline.standings.withdraw(flow)
-        for server in self._board.transactions.fail_connection(flow.serial, now):
-            if isinstance(server.context, Context):
-                server.context.abandon(now)
+        for context in self._board.transactions.fail_connection(flow.serial, now):
+            if isinstance(context, Context):
+                context.abandon(now)
         return self._board.take()
 
     def unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:
@@ -173,9 +173,9 @@ class Edge:
         elif board.transactions.full:
             self._refuse(flow, request, Reason.OVERLOAD, now)
         elif request.in_dialog:
-            server = board.transactions.open_server(request, flow, reply_flow(request, flow))
+            server = self._open(flow, request, now)
             if method == "INVITE":
-                board.respond(server, 100, now)
+                board.promise(server, now)
             follow(board, request, server, now)
         else:
             self._start(flow, request, now)
@@ -251,19 +251,24 @@ class Edge:
         standings = self._pipeline.standings
         trusted = standings.of(flow, now) is Standing.TRUNK and flow.listener.zone is Zone.PUBLIC
         if request.method != "INVITE":
-            server = board.transactions.open_server(request, flow, reply_flow(request, flow))
+            server = self._open(flow, request, now)
             Context(board, server, hops, trusted=trusted).start(now)
             return
         reason = self._refusal_of_call(flow, request)
         if reason is not None:
             self._refuse(flow, request, reason, now)
             return
-        server = board.transactions.open_server(request, flow, reply_flow(request, flow))
-        board.respond(server, 100, now)
+        server = self._open(flow, request, now)
+        board.promise(server, now)
         call = board.calls.open(request, flow, standings.trunk(flow) or "", now)
         context = Context(board, server, hops, call, new_call=True, trusted=trusted)
         call.context = context
         context.start(now)
+
+    def _open(self, flow: Flow, request: Request, now: float) -> ServerTransaction:
+        server = self._board.transactions.open_server(request, flow, reply_flow(request, flow))
+        server.proven = self._pipeline.standings.of(flow, now) is not Standing.UNPROVEN
+        return server
 
     def _refusal_of_call(self, flow: Flow, request: Request) -> Reason | None:
         """Why a call must not begin now, if so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgesbc.base import limits
@@ -113,8 +114,16 @@ class Switchboard:
     ) -> None:
         """An answer of the edge's own in a transaction."""
         request = server.request
-        tag = "" if status == 100 else self.stateless_tag(request)
-        self.deliver(server, status, topology.answer(request, self.vias(server), status, tag, extra), now)
+        data = topology.answer(request, self.vias(server), status, self.stateless_tag(request), extra)
+        self.deliver(server, status, data, now)
+
+    def promise(self, server: ServerTransaction, now: float) -> None:
+        """Let an INVITE that gets no answer soon have 100."""
+        self.transactions.expect(server, partial(self._trying, server), now)
+
+    def _trying(self, server: ServerTransaction) -> bytes:
+        self.responses.add(server.flow.listener.zone, "1xx")
+        return topology.answer(server.request, self.vias(server), 100, "")
 
     @staticmethod
     def vias(server: ServerTransaction) -> Fields:

@@ -37,6 +37,8 @@ T1: Final = 0.5
 """Estimate of the round trip, seconds (RFC 3261 section 17.1.1.1)."""
 T2: Final = 4.0
 """Longest interval between retransmissions of a non-INVITE request and of a final INVITE answer."""
+TRYING_SECONDS: Final = 0.2
+"""An INVITE that has had no answer for so long gets 100 (RFC 3261 section 17.2.1)."""
 T4: Final = 5.0
 """How long a message stays in the network."""
 
@@ -60,6 +62,7 @@ class Event(enum.Enum):
     SUCCESS = "2xx"
     FAILURE = "300-699"
     RETRANSMIT = "retransmission timer (A, E, G)"
+    SILENCE = "200 ms without an answer"
     TIMEOUT = "time-out (B, F, H)"
     LINGER = "linger timer (D, I, J, K, L, M)"
     TRANSPORT = "transport error"
@@ -77,6 +80,7 @@ class Action(enum.Enum):
     BACK_OFF = "set the retransmission timer again, longer"
     START_RETRANSMIT = "set Timer G"
     START_TIMEOUT = "set Timer H"
+    TRYING = "send 100, unless something was sent"
     STOP_TIMERS = "stop all timers"
     LINGER = "set the linger timer"
 
@@ -131,8 +135,9 @@ CLIENT: Final[Machine] = {
 # Section 17.2.1, with Accepted and Timer L of RFC 6026 section 7.1.
 INVITE_SERVER: Final[Machine] = {
     (_S.PROCEEDING, _E.REQUEST): (_S.PROCEEDING, (_A.RESEND,)),
+    (_S.PROCEEDING, _E.SILENCE): (_S.PROCEEDING, (_A.TRYING,)),
     (_S.PROCEEDING, _E.PROVISIONAL): (_S.PROCEEDING, (_A.SEND,)),
-    (_S.PROCEEDING, _E.SUCCESS): (_S.ACCEPTED, (_A.SEND, _A.LINGER)),
+    (_S.PROCEEDING, _E.SUCCESS): (_S.ACCEPTED, (_A.SEND, _A.STOP_TIMERS, _A.LINGER)),
     (_S.PROCEEDING, _E.FAILURE): (_S.COMPLETED, (_A.SEND, _A.START_RETRANSMIT, _A.START_TIMEOUT)),
     # RFC 6026 section 7.1 stays here, since an answer could go to another address; a flow has no other.
     (_S.PROCEEDING, _E.TRANSPORT): _FAIL,
@@ -207,10 +212,12 @@ class Transaction:
 class ServerTransaction(Transaction):
     """A request that the edge has to answer.
 
-    ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2).
+    ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2). ``proven`` is
+    whether the sender is known to be there; to one that is not, no timer repeats an answer, or a request
+    with a forged source would have us send ten times what it cost.
     """
 
-    __slots__ = ("context", "key", "request", "source", "vias")
+    __slots__ = ("context", "key", "proven", "repeated", "request", "source", "trying", "vias")
 
     def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
         invite = request.method == "INVITE"
@@ -226,6 +233,9 @@ class ServerTransaction(Transaction):
         self.key = key
         self.request = request
         self.source = source
+        self.proven = True
+        self.trying: Callable[[], bytes] | None = None  # makes the 100
+        self.repeated = False  # a 2xx, which the far side sends again until it is acknowledged
         self.vias: Fields = []  # of its answers, once its user has worked them out
         self.context: object = None  # whatever its user wants to find again
 

@@ -15,6 +15,7 @@ from edgesbc.sip.transaction import (
     T1,
     T2,
     T4,
+    TRYING_SECONDS,
     Action,
     ClientTransaction,
     Event,
@@ -96,9 +97,24 @@ class Transactions:
         return server
 
     def respond(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
-        """Send an answer; one that the state does not allow (a second final) is not sent."""
+        """Send an answer; one that the state does not allow (a second final) is not sent.
+
+        A repeated 2xx goes once to a sender that is not proven, as a loss may need it, and no more often.
+        """
+        if server.state is State.ACCEPTED and not server.proven:
+            if server.repeated:
+                return
+            server.repeated = True
         event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
         self._fire(server, event, now, data=data)
+        if status >= 200 and server.method != "INVITE":
+            server.context = None  # it has said all; the bytes are kept for repetition
+
+    def expect(self, server: ServerTransaction, trying: Callable[[], bytes], now: float) -> None:
+        """Send what ``trying`` makes, a 100, to an INVITE that gets no answer in 200 ms (section 17.2.1)."""
+        server.trying = trying
+        server.resend_at = now + TRYING_SECONDS
+        self._deadlines.schedule(server, server.next_due)
 
     # --- client side -------------------------------------------------------------------------------------
 
@@ -142,15 +158,15 @@ class Transactions:
         """The transport cannot carry the request (section 17.1.4)."""
         self._fire(client, Event.TRANSPORT, now)
 
-    def fail_connection(self, serial: int, now: float) -> list[ServerTransaction]:
+    def fail_connection(self, serial: int, now: float) -> list[object]:
         """The connection is gone: its unanswered requests fail, its answers have nowhere to go.
 
-        Returns the requests that came by it and had no final answer yet.
+        Returns the contexts of the requests that came by it and had no final answer yet.
         """
         unanswered = []
         for transaction in tuple(self._of_connection.get(serial, ())):
             if isinstance(transaction, ServerTransaction) and not transaction.answered:
-                unanswered.append(transaction)
+                unanswered.append(transaction.context)
             self._fire(transaction, Event.TRANSPORT, now)
         return unanswered
 
@@ -186,8 +202,8 @@ class Transactions:
             self._fire(transaction, Event.TIMEOUT, now)
         elif transaction.resend_at is not None and transaction.resend_at <= now:
             transaction.resend_at = None
-            self.retransmissions += 1
-            self._fire(transaction, Event.RETRANSMIT, now)
+            silent = transaction.state is State.PROCEEDING and isinstance(transaction, ServerTransaction)
+            self._fire(transaction, Event.SILENCE if silent else Event.RETRANSMIT, now)
         else:
             self._deadlines.schedule(transaction, transaction.next_due)
 
@@ -205,17 +221,21 @@ class Transactions:
         if step is None:
             return
         transaction.state, actions = step
-        inform = False
+        inform: TransactionUser | None = None
         timed = False
         for action in actions:
             if action is Action.SEND:
                 transaction.data = data
                 self._send(transaction.flow, data)
             elif action is Action.PASS or action is Action.INFORM:
-                inform = True
+                inform = transaction.user if isinstance(transaction, ClientTransaction) else None
             elif action is Action.RESEND:
                 if transaction.data:
+                    self.retransmissions += event is Event.RETRANSMIT
                     self._send(transaction.flow, transaction.data)
+            elif action is Action.TRYING:
+                self._say_trying(transaction)
+                timed = True
             elif action is Action.ACK:
                 self._acknowledge(transaction, response)
             else:
@@ -229,11 +249,16 @@ class Transactions:
             else:
                 self._deadlines.schedule(transaction, transaction.next_due)
         # Last, since the user may act on the transaction.
-        if inform and isinstance(transaction, ClientTransaction):
+        if inform is not None and isinstance(transaction, ClientTransaction):
             if response is not None:
-                transaction.user.on_response(transaction, response, now)
+                inform.on_response(transaction, response, now)
             else:
-                transaction.user.on_failure(transaction, event is Event.TIMEOUT, now)
+                inform.on_failure(transaction, event is Event.TIMEOUT, now)
+
+    def _say_trying(self, transaction: Transaction) -> None:
+        if isinstance(transaction, ServerTransaction) and transaction.trying is not None and not transaction.data:
+            transaction.data = transaction.trying()
+            self._send(transaction.flow, transaction.data)
 
     def _acknowledge(self, transaction: Transaction, response: Response | None) -> None:
         assert isinstance(transaction, ClientTransaction)  # noqa: S101 - the table has ACK in one machine only
@@ -251,7 +276,8 @@ class Transactions:
             transaction.interval = doubled if transaction.state is State.CALLING else min(doubled, T2)
             transaction.resend_at = now + transaction.interval
         elif action is Action.START_RETRANSMIT:
-            transaction.resend_at = None if transaction.flow.reliable else now + T1  # Timer G
+            repeats = not transaction.flow.reliable and getattr(transaction, "proven", True)
+            transaction.resend_at = now + T1 if repeats else None  # Timer G
         elif action is Action.START_TIMEOUT:
             transaction.timeout_at = now + 64 * T1  # Timer H
         elif action is Action.STOP_TIMERS:
@@ -271,10 +297,14 @@ class Transactions:
         if isinstance(transaction, ServerTransaction):
             if self._servers.get(transaction.key) is transaction:
                 del self._servers[transaction.key]
+            # Its user knows it and it knows its user: apart, both go without the garbage collector.
+            transaction.context = transaction.trying = None
         elif isinstance(transaction, ClientTransaction):
             key = (transaction.branch, transaction.method)
             if self._clients.get(key) is transaction:
                 del self._clients[key]
+            transaction.user = NOBODY
+            transaction.ack = None
         serial = transaction.flow.serial
         if serial:
             others = self._of_connection.get(serial)
@@ -286,6 +316,19 @@ class Transactions:
     def _file(self, transaction: Transaction) -> None:
         if transaction.flow.serial:
             self._of_connection.setdefault(transaction.flow.serial, set()).add(transaction)
+
+
+class _Nobody:
+    """The user of a transaction that has ended."""
+
+    __slots__ = ()
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None: ...
+
+    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None: ...
+
+
+NOBODY = _Nobody()
 
 
 def server_key(request: Request, method: str) -> ServerKey:

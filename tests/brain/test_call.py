@@ -18,10 +18,7 @@ def uri_of(message: Request | Response) -> str:
 
 def set_up(brain: Brain, body: bytes = b"") -> tuple[Request, Response]:
     """A call answered by the first destination: the INVITE it got, and the 200 the caller got."""
-    (flow, trying), (to, forwarded) = brain.receive(CALLER, invite(body=body))
-    assert flow == CALLER
-    assert isinstance(trying, Response)
-    assert trying.status == 100
+    ((to, forwarded),) = brain.receive(CALLER, invite(body=body))
     assert to == PBX
     assert isinstance(forwarded, Request)
     ((_, ringing),) = brain.receive(PBX, respond(forwarded, 180))
@@ -97,17 +94,27 @@ def test_a_forged_or_changed_token_leads_nowhere(brain: Brain) -> None:
 
 
 def set_up_again(brain: Brain) -> Request:
-    _, (_, forwarded) = brain.receive(CALLER, invite(branch="z9hG4bKx", from_tag="other"))
+    ((_, forwarded),) = brain.receive(CALLER, invite(branch="z9hG4bKx", from_tag="other"))
     assert isinstance(forwarded, Request)
     return forwarded
 
 
 def test_a_retransmitted_invite_gets_the_last_answer_again(brain: Brain) -> None:
     brain.receive(CALLER, invite())
+    assert brain.receive(CALLER, invite()) == []  # it has had none yet
+    ((to, trying),) = brain.wait(0.3)
+    assert to == CALLER
+    assert isinstance(trying, Response)
+    assert trying.status == 100
     ((to, again),) = brain.receive(CALLER, invite())
     assert to == CALLER
     assert isinstance(again, Response)
     assert again.status == 100
+
+
+def test_a_quick_answer_needs_no_100(brain: Brain) -> None:
+    set_up(brain)
+    assert [m for _, m in brain.wait(0.4) if isinstance(m, Response) and m.status == 100] == []
 
 
 def test_the_same_call_by_another_way_is_a_loop(brain: Brain) -> None:
@@ -118,7 +125,7 @@ def test_the_same_call_by_another_way_is_a_loop(brain: Brain) -> None:
 
 
 def test_cancel_waits_for_a_provisional_answer_and_ends_with_487(brain: Brain) -> None:
-    _, (_, forwarded) = brain.receive(CALLER, invite())
+    ((_, forwarded),) = brain.receive(CALLER, invite())
     ((_, ok),) = brain.receive(CALLER, invite("CANCEL"))
     assert isinstance(ok, Response)
     assert (ok.status, ok.cseq_method) == (200, "CANCEL")
@@ -143,7 +150,7 @@ def test_a_silent_destination_is_left_for_the_next(brain: Brain) -> None:
 
 
 def test_a_503_moves_on_and_a_486_does_not(brain: Brain) -> None:
-    _, (_, first) = brain.receive(CALLER, invite())
+    ((_, first),) = brain.receive(CALLER, invite())
     ack, (to, second) = brain.receive(PBX, respond(first, 503))
     assert isinstance(ack[1], Request)
     assert ack[1].method == "ACK"
@@ -165,8 +172,7 @@ def test_with_every_destination_down_the_caller_gets_an_answer(brain: Brain) -> 
 
 def test_media_is_anchored_both_ways() -> None:
     brain = Brain(anchor=True)
-    ((_, trying),) = brain.receive(CALLER, invite(body=OFFER))
-    assert isinstance(trying, Response)
+    assert brain.receive(CALLER, invite(body=OFFER)) == []
     command = brain.media[0].command
     assert command["command"] == "offer"
     assert command["direction"] == ["public", "core"]

@@ -23,34 +23,34 @@ from edgesbc.sip.transaction import (
 MACHINES = {"INVITE client": INVITE_CLIENT, "client": CLIENT, "INVITE server": INVITE_SERVER, "server": SERVER}
 
 # One row a state, one column an event: the state that follows, or "." where nothing happens at all.
-# REQUEST ACK 1xx 2xx 3-699 RETRANSMIT TIMEOUT LINGER TRANSPORT
+# REQUEST ACK 1xx 2xx 3-699 RETRANSMIT TIMEOUT LINGER TRANSPORT SILENCE
 _FIGURES = {
     "INVITE client": """
-        Calling    . . Proceeding Accepted  Completed Calling    Terminated . Terminated
-        Proceeding . . Proceeding Accepted  Completed .          Terminated . Terminated
-        Accepted   . . .          Accepted  .         .          .          Terminated .
-        Completed  . . .          .         Completed .          .          Terminated .
+        Calling    . . Proceeding Accepted  Completed Calling    Terminated . Terminated .
+        Proceeding . . Proceeding Accepted  Completed .          Terminated . Terminated .
+        Accepted   . . .          Accepted  .         .          .          Terminated . .
+        Completed  . . .          .         Completed .          .          Terminated . .
     """,
     "client": """
-        Trying     . . Proceeding Completed Completed Trying     Terminated . Terminated
-        Proceeding . . Proceeding Completed Completed Proceeding Terminated . Terminated
-        Completed  . . .          .         .         .          .          Terminated .
+        Trying     . . Proceeding Completed Completed Trying     Terminated . Terminated .
+        Proceeding . . Proceeding Completed Completed Proceeding Terminated . Terminated .
+        Completed  . . .          .         .         .          .          Terminated . .
     """,
     "INVITE server": """
-        Proceeding Proceeding . Proceeding Accepted Completed . . . Terminated
-        Accepted   . . . Accepted . . . Terminated .
-        Completed  Completed Confirmed . . . Completed Terminated . Terminated
-        Confirmed  . . . . . . . Terminated .
+        Proceeding Proceeding . Proceeding Accepted Completed . . . Terminated Proceeding
+        Accepted   . . . Accepted . . . Terminated . .
+        Completed  Completed Confirmed . . . Completed Terminated . Terminated .
+        Confirmed  . . . . . . . Terminated . .
     """,
     "server": """
-        Trying     . . Proceeding Completed Completed . . . Terminated
-        Proceeding Proceeding . Proceeding Completed Completed . . . Terminated
-        Completed  Completed . . . . . . Terminated .
+        Trying     . . Proceeding Completed Completed . . . Terminated .
+        Proceeding Proceeding . Proceeding Completed Completed . . . Terminated .
+        Completed  Completed . . . . . . Terminated . .
     """,
 }
 _COLUMNS = [
     Event.REQUEST, Event.ACK, Event.PROVISIONAL, Event.SUCCESS, Event.FAILURE, Event.RETRANSMIT, Event.TIMEOUT,
-    Event.LINGER, Event.TRANSPORT,
+    Event.LINGER, Event.TRANSPORT, Event.SILENCE,
 ]  # fmt: skip
 
 

@@ -119,11 +119,12 @@ def test_a_lost_connection_leaves_what_is_answered_to_its_timers(layer: Layer) -
 
 def test_a_lost_connection_tells_which_requests_had_no_answer(layer: Layer) -> None:
     waiting = layer.server("INVITE", reliable=True)
+    waiting.context = "its user"
     layer.respond(waiting, 180)
     answered = layer.server("INVITE", reliable=True, via="SIP/2.0/TCP h;branch=z9hG4bKb")
     layer.respond(answered, 486)
     layer.client(reliable=True)
-    assert layer.table.fail_connection(7, 0) == [waiting]
+    assert layer.table.fail_connection(7, 0) == ["its user"]
     assert layer.table.fail_connection(7, 0) == []
     assert layer.empty
 
@@ -164,3 +165,41 @@ def test_the_end_of_an_older_transaction_does_not_take_the_newer_one_away(layer:
     first, second = layer.client(), layer.client()
     layer.table.fail(first, 0)
     assert layer.hear(180) is second
+
+
+def test_an_invite_without_an_answer_gets_100_after_200_ms_and_no_other_does(layer: Layer) -> None:
+    quick, slow = layer.server("INVITE"), layer.server("INVITE", via="SIP/2.0/UDP h;branch=z9hG4bKslow")
+    for server in (quick, slow):
+        layer.table.expect(server, lambda: b"SIP/2.0 100 Trying", 0)
+    layer.respond(quick, 180)
+    layer.sent.clear()
+    layer.wait(0.1)
+    assert layer.sent == []
+    layer.wait(0.2)
+    assert [data for _, data, *_ in layer.sent] == [b"SIP/2.0 100 Trying"]
+
+
+def test_to_a_sender_that_may_be_forged_nothing_is_repeated_by_a_timer(layer: Layer) -> None:
+    refused = layer.server("INVITE")
+    refused.proven = False
+    layer.respond(refused, 486)
+    layer.sent.clear()
+    layer.wait(40)
+    assert layer.sent == []
+    assert layer.empty
+
+
+def test_to_a_sender_that_may_be_forged_a_2xx_is_repeated_once(layer: Layer) -> None:
+    answered = layer.server("INVITE")
+    answered.proven = False
+    for _ in range(5):
+        layer.respond(answered, 200)
+    assert len(layer.sent) == 2
+
+
+def test_what_has_ended_holds_nobody(layer: Layer) -> None:
+    """Transactions and their users know each other; apart, they go without the garbage collector."""
+    server = layer.server("OPTIONS")
+    server.context = object()
+    layer.respond(server, 200)
+    assert server.context is None

@@ -127,10 +127,6 @@ async def test_a_health_check_is_answered_by_the_one_that_was_asked(tmp_path: Pa
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="timer G (RFC 3261 section 17.2.1) repeats a refusal of the inside to a source that has proven nothing",
-)
 async def test_a_refusal_that_a_stranger_does_not_acknowledge_is_not_repeated_to_it(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
