@@ -120,9 +120,7 @@ class Replay:
 
     def start(self, number: int) -> bytes:
         """The INVITE of call ``number``; what the destination gets."""
-        data = invite(number)
-        _trying, forwarded = self._timed(lambda: self.edge.receive(CALLER, data, self.now))
-        return forwarded
+        return self._receive(CALLER, invite(number))
 
     def finish(self, number: int, forwarded: bytes) -> None:
         """180, 200, ACK, BYE and 200 of a call that has begun."""
