@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Door"]
 
-_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.HandshakeError, EOFError, OSError)
+_BROKEN = (
+    trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError,
+    trio_websocket.HandshakeError, trio_websocket.ConnectionClosed,
+)  # fmt: skip
 
 
 class Door:
@@ -79,6 +82,10 @@ class Door:
         self._by_address[peer.host] = self._by_address.get(peer.host, 0) + 1
         try:
             await self._serve(stream, peer)
+        except* _BROKEN:
+            pass  # the peer has gone; the reader of a WebSocket tells it in a task of its own
+        except* Exception as faults:  # noqa: BLE001 - one connection's fault must not end all others
+            plane.fault(listener, "connection", faults)
         finally:
             self._inside -= 1
             self._by_address[peer.host] -= 1

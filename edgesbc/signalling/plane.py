@@ -129,8 +129,7 @@ class SignallingPlane:
         try:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
-            self.counts.add(flow.listener.name, Reason.INTERNAL.code)
-            self._failed("receive", error)
+            self.fault(flow.listener, "receive", error)
             effects = self.edge.board.take()
         self.carry_out(effects)
 
@@ -141,6 +140,13 @@ class SignallingPlane:
         except Exception as error:  # noqa: BLE001 - one call's fault must not end all others
             self._failed(kind, error)
             return self.edge.board.take()
+
+    def fault(self, listener: Listener, kind: str, error: Exception) -> None:
+        """Count and tell of a fault of ours that cost one message, or one connection."""
+        self.counts.add(listener.name, Reason.INTERNAL.code)
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]  # the kind of fault, not of the nursery that it came through
+        self._failed(kind, error)
 
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         self.carry_out(self._guarded("broken", lambda: self.edge.broken(flow, data, error, now)))
@@ -213,6 +219,8 @@ class SignallingPlane:
             if carrier is not None:
                 async with trio.open_nursery() as nursery:
                     await connection.run(carrier, nursery)
+        except* Exception as faults:  # noqa: BLE001 - one connection's fault must not end all others
+            self.fault(flow.listener, "connection", faults)
         finally:
             self.forget(flow)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,3 +128,28 @@ async def test_the_answers_of_a_websocket_that_went_are_dropped(tmp_path: Path) 
             nursery.cancel_scope.cancel()
         await until(lambda: not app.plane.connections)
         assert (app.edge.calls, app.edge.dispatcher.leases) == (0, 0)
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("last", [b"", b"\xff\xff\xff\xff", b"\x89\x80abcd"])
+async def test_a_peer_that_is_gone_before_its_answer_ends_nothing_but_itself(tmp_path: Path, last: bytes) -> None:
+    """The library tells of it by exceptions of its own, from the handshake as well as from its reader's task."""
+    async with door(tmp_path) as app:
+        for _ in range(20):
+            if last:
+                stream, _ = await handshake(app)
+            else:
+                stream, last_words = await trio.open_tcp_stream(*at(app, "ws")), UPGRADE
+            assert isinstance(stream, trio.SocketStream)
+            await stream.send_all(last or last_words)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.socket.close()
+        await until(lambda: not app.plane.connections)
+        async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
+            await answered(alice, app)
+            nursery.cancel_scope.cancel()
