@@ -81,11 +81,8 @@ class Door:
         self._inside += 1
         self._by_address[peer.host] = self._by_address.get(peer.host, 0) + 1
         try:
-            await self._serve(stream, peer)
-        except* _BROKEN:
-            pass  # the peer has gone; the reader of a WebSocket tells it in a task of its own
-        except* Exception as faults:  # noqa: BLE001 - one connection's fault must not end all others
-            plane.fault(listener, "connection", faults)
+            with plane.contained(listener):
+                await self._serve(stream, peer)
         finally:
             self._inside -= 1
             self._by_address[peer.host] -= 1
@@ -104,6 +101,12 @@ class Door:
         return ""
 
     async def _serve(self, stream: trio.SocketStream, peer: Source) -> None:
+        try:
+            await self._admit(stream, peer)
+        except* _BROKEN:
+            pass  # the peer has gone; the reader of a WebSocket tells it in a task of its own
+
+    async def _admit(self, stream: trio.SocketStream, peer: Source) -> None:
         async with trio.open_nursery() as nursery:
             names: tuple[str, ...] = ()
             carrier: Carrier | None = None

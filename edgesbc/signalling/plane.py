@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ class SignallingPlane:
         try:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
-            self.fault(flow.listener, "receive", error)
+            self._fault(flow.listener, "receive", error)
             effects = self.edge.board.take()
         self.carry_out(effects)
 
@@ -141,8 +142,15 @@ class SignallingPlane:
             self._failed(kind, error)
             return self.edge.board.take()
 
-    def fault(self, listener: Listener, kind: str, error: Exception) -> None:
-        """Count and tell of a fault of ours that cost one message, or one connection."""
+    @contextmanager
+    def contained(self, listener: Listener) -> Iterator[None]:
+        """Around a connection's task: what goes wrong there ends that connection and no other."""
+        try:
+            yield
+        except* Exception as faults:  # noqa: BLE001 - the boundary between one connection and all others
+            self._fault(listener, "connection", faults)
+
+    def _fault(self, listener: Listener, kind: str, error: Exception) -> None:
         self.counts.add(listener.name, Reason.INTERNAL.code)
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]  # the kind of fault, not of the nursery that it came through
@@ -172,7 +180,7 @@ class SignallingPlane:
             else:
                 self._carry_out_rare(effect)
         deadline = self.edge.deadline()
-        if deadline is not None and deadline < self._sleeping_until:
+        if deadline is not None and deadline < self._sleeping_until > self._awake_from:
             self._wake_at(deadline)
 
     def _wake_at(self, deadline: float) -> None:
@@ -200,7 +208,7 @@ class SignallingPlane:
             if udp is not None and udp.penalties is not None:
                 udp.penalties.add(effect.source, effect.ttl, trio.current_time())
                 due = udp.penalties.due
-                if due is not None and due < self._sleeping_until:
+                if due is not None and due < self._sleeping_until > self._awake_from:
                     self._wake_at(due)
         elif isinstance(effect, Open) and self._nursery is not None:
             connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)
@@ -215,12 +223,11 @@ class SignallingPlane:
     async def _connect(self, connection: Connection) -> None:
         flow = connection.flow
         try:
-            carrier = await self._reach(flow)
-            if carrier is not None:
-                async with trio.open_nursery() as nursery:
-                    await connection.run(carrier, nursery)
-        except* Exception as faults:  # noqa: BLE001 - one connection's fault must not end all others
-            self.fault(flow.listener, "connection", faults)
+            with self.contained(flow.listener):
+                carrier = await self._reach(flow)
+                if carrier is not None:
+                    async with trio.open_nursery() as nursery:
+                        await connection.run(carrier, nursery)
         finally:
             self.forget(flow)
 
