@@ -305,9 +305,10 @@ class Edge:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is next to be called."""
-        return min(
-            (at for at in (self._board.deadlines.next(), self.dispatcher.deadline()) if at is not None), default=None
-        )
+        own, health = self._board.deadlines.next(), self._board.dispatcher.deadline()
+        if own is None or health is None:
+            return health if own is None else own
+        return min(own, health)
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due at ``now``."""

@@ -17,13 +17,19 @@ class Flows:
     ``epoch`` is a text that no other run of the process has: connection numbers in tokens hold within it.
     """
 
-    __slots__ = ("_by_name", "_emit", "_open", "_outbound", "_serial", "epoch", "listeners")
+    __slots__ = ("_by_name", "_emit", "_open", "_outbound", "_own", "_serial", "epoch", "listeners")
 
     def __init__(self, listeners: Iterable[Listener], epoch: str, emit: Callable[[Effect], None]) -> None:
         self.listeners = tuple(listeners)
         self.epoch = epoch
         self._by_name = {listener.name: listener for listener in self.listeners}
         self._emit = emit
+        self._own: set[tuple[str, int | None]] = {
+            (host, port)
+            for listener in self.listeners
+            for host in (listener.host, listener.advertise_host)
+            for port in (None, listener.port, listener.advertise_port)
+        }
         self._open: dict[int, Flow] = {}
         self._outbound: dict[tuple[int, Source], Flow] = {}
         self._serial = 0
@@ -79,8 +85,4 @@ class Flows:
 
     def is_ours(self, host: str, port: int | None) -> bool:
         """Whether a URI's host and port are those of the edge; without a port, the host alone says so."""
-        return any(
-            host in (listener.host, listener.advertise_host)
-            and (port is None or port in (listener.port, listener.advertise_port))
-            for listener in self.listeners
-        )
+        return (host, port) in self._own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,9 @@ __all__ = ["SHORTEST_TOKEN", "Sealer", "Target"]
 _NONCE = 12
 SHORTEST_TOKEN = 48
 """Characters: nonce, tag, and the least that a target needs. What is shorter was never a token."""
+# The alphabet of RFC 4648 section 5; what is outside of it does not translate into it.
+_TO_URL = str.maketrans("+/", "-_")
+_FROM_URL = str.maketrans("-_+/=", "+/   ")
 _SEPARATOR = "\x1f"  # a control byte: the parser lets none into a URI
 
 
@@ -61,12 +63,12 @@ class Sealer:
         plain = _SEPARATOR.join(parts).encode("utf-8", "surrogateescape")
         nonce = self._entropy(_NONCE)
         sealed = nonce + self._ciphers[0].encrypt(nonce, plain, holder.encode())
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
+        return binascii.b2a_base64(sealed, newline=False).decode("ascii").rstrip("=").translate(_TO_URL)
 
     def open(self, token: str, holder: Zone) -> Target | None:
         """The target of a token that a peer in the zone ``holder`` presents; None where it is not one of ours."""
         try:
-            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            sealed = binascii.a2b_base64(token.translate(_FROM_URL) + "=" * (-len(token) % 4), strict_mode=True)
         except (binascii.Error, ValueError):
             return None
         if len(sealed) < _NONCE + 16:
