@@ -17,7 +17,7 @@ from edgesbc.sip.message import Message, serialise
 from edgesbc.sip.transactions import ClientTransaction
 from edgesbc.sip.uri import Uri
 
-__all__ = ["Call", "CallState", "Calls", "Leg"]
+__all__ = ["Call", "CallState", "Calls", "Leg", "check_addresses"]
 
 
 class CallState(enum.Enum):
@@ -217,6 +217,16 @@ class Unheard:
     def on_response(self, transaction: ClientTransaction, response: object, now: float) -> None: ...
 
     def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None: ...
+
+
+def check_addresses(message: Message) -> None:
+    """Read what the brain will want to know of addresses, before anything is begun. Raises ``WireError``."""
+    for value in message.get_all("Contact"):
+        if value != "*":
+            _ = parse_name_addr(value).uri
+    route = message.get("Record-Route")
+    if route is not None:
+        _ = parse_name_addr(route).uri
 
 
 def learn_target(leg: Leg, message: Message) -> None:

@@ -17,7 +17,7 @@ from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transactions import ServerTransaction
 
-__all__ = ["acknowledge", "find_target", "follow"]
+__all__ = ["acknowledge", "find_target", "follow", "hop_to", "way_on"]
 
 
 def find_target(board: Switchboard, request: Request, flow: Flow, call: Call | None, now: float) -> Target | None:
@@ -49,23 +49,25 @@ def hop_to(board: Switchboard, target: Target, request: Request) -> Hop | None:
     return Hop(flow, target.uri or str(request.uri), target.routes) if flow is not None else None
 
 
-def follow(board: Switchboard, request: Request, server: ServerTransaction, now: float) -> None:
-    """Carry a request inside a dialog to the other side, or refuse it."""
-    flow = server.source
-    call = board.calls.find(request)
+def way_on(board: Switchboard, request: Request, flow: Flow, call: Call | None, now: float) -> Hop | Reason:
+    """Where a request inside a dialog goes, or why it goes nowhere."""
     target = find_target(board, request, flow, call, now)
     if target is None or (call is None and request.method == "INVITE"):
         # Without the call there is no media session that a new offer could go through.
-        _refuse(board, server, Reason.NO_DIALOG, now)
-        return
+        return Reason.NO_DIALOG
     hop = hop_to(board, target, request)
-    if hop is None:
-        _refuse(board, server, Reason.FLOW_GONE, now)
-        if call is not None and request.method == "BYE":
-            board.calls.end(call)
-        return
+    if hop is not None:
+        return hop
+    if call is not None and request.method == "BYE":
+        board.calls.end(call)
+    return Reason.FLOW_GONE
+
+
+def follow(board: Switchboard, server: ServerTransaction, hop: Hop, call: Call | None, now: float) -> None:
+    """Carry a request inside a dialog to the other side."""
+    request = server.request
     if call is not None:
-        _note(call, request, flow)
+        _note(call, request, server.source)
         if request.method == "BYE":
             _Ending(board, server, OneHop(hop), call).start(now)
             return
@@ -103,12 +105,6 @@ def _note(call: Call, request: Request, flow: Flow) -> None:
     if flow.listener.zone is sender.flow.listener.zone:
         sender.flow = flow
         learn_target(sender, request)
-
-
-def _refuse(board: Switchboard, server: ServerTransaction, reason: Reason, now: float) -> None:
-    request = server.request
-    board.record(now, reason, server.source, request.call_id, request.method)
-    board.respond(server, reason.status, now)
 
 
 def acknowledge(board: Switchboard, request: Request, flow: Flow, now: float) -> None:

@@ -12,10 +12,10 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Anchor, Waiting
-from edgesbc.brain.calls import Call, Calls, CallState
+from edgesbc.brain.calls import Call, Calls, CallState, check_addresses
 from edgesbc.brain.context import Context
 from edgesbc.brain.destinations import Dispatched
-from edgesbc.brain.dialogs import acknowledge, follow, hop_to
+from edgesbc.brain.dialogs import acknowledge, follow, hop_to, way_on
 from edgesbc.brain.effects import Effect, Penalise
 from edgesbc.brain.hops import OneHop
 from edgesbc.brain.probes import send_probe
@@ -133,6 +133,7 @@ class Edge:
             return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
         try:
             message = parse_message(data)
+            check_addresses(message)
             if isinstance(message, Request):
                 self._take_request(flow, message, now)
             else:
@@ -173,12 +174,22 @@ class Edge:
         elif board.transactions.full:
             self._refuse(flow, request, Reason.OVERLOAD, now)
         elif request.in_dialog:
-            server = self._open(flow, request, now)
-            if method == "INVITE":
-                board.promise(server, now)
-            follow(board, request, server, now)
+            self._continue(flow, request, now)
         else:
             self._start(flow, request, now)
+
+    def _continue(self, flow: Flow, request: Request, now: float) -> None:
+        """A request inside a dialog; one that names none of ours costs no state."""
+        board = self._board
+        call = board.calls.find(request)
+        hop = way_on(board, request, flow, call, now)
+        if isinstance(hop, Reason):
+            self._refuse(flow, request, hop, now)
+            return
+        server = self._open(flow, request, now)
+        if request.method == "INVITE":
+            board.promise(server, now)
+        follow(board, server, hop, call, now)
 
     def _passes(self, verdict: Verdict, flow: Flow, request: Request) -> bool:
         if isinstance(verdict, Reject):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.brain import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
+from support.brain import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
@@ -166,3 +166,11 @@ def test_a_call_to_a_browser_that_has_left_is_480(brain: Brain) -> None:
     stolen = call_inside_out(path).replace(b"10.0.0.11:5060;branch", b"198.51.100.7:5060;branch")
     sent = brain.receive(CALLER, stolen)
     assert all(to != browser for to, _ in sent)
+
+
+def test_a_request_inside_a_dialog_that_is_none_costs_no_state(brain: Brain) -> None:
+    for number, method in enumerate(("INVITE", "BYE", "INFO", "REFER")):
+        stranger = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
+        sent = brain.receive(stranger, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
+        assert response(sent).status == 481
+    assert len(brain.edge.board.transactions) == 0

@@ -1,0 +1,53 @@
+"""Addresses that cannot be read: refused before they cost anything, whoever sends them."""
+
+from __future__ import annotations
+
+import pytest
+from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
+
+from edgesbc.base.address import Flow
+from edgesbc.sip.message import Request, Response
+
+PBX = Flow(CORE, MEMBERS[0])
+MINE = b"Contact: <sip:alice@192.168.1.5:5062>"
+UNREADABLE = [b"Contact: <sip:>", b"Contact: <<sip:>", b"Contact: <sip:a@b:70000>", MINE + b"\r\nRecord-Route: <sip:>"]
+
+
+def nothing_stays(brain: Brain) -> None:
+    brain.wait(300)
+    assert brain.edge.idle
+    assert brain.dispatcher.leases == 0
+
+
+@pytest.mark.parametrize("method", ["INVITE", "REGISTER", "REFER", "NOTIFY", "OPTIONS"])
+@pytest.mark.parametrize("field", UNREADABLE)
+def test_in_a_request_that_begins_something(brain: Brain, method: str, field: bytes) -> None:
+    ((to, refused),) = brain.receive(CALLER, invite(method).replace(MINE, field))
+    assert to == CALLER
+    assert isinstance(refused, Response)
+    assert refused.status == 400
+    nothing_stays(brain)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_in_a_request_inside_a_dialog(brain: Brain, method: str) -> None:
+    sent = brain.receive(CALLER, invite())
+    ((_, ok),) = brain.receive(PBX, respond(sent[-1][1], 200))
+    contact = (ok.get("Contact") or "").strip("<>")
+    again = invite(method, contact, 2, "z9hG4bKagain", to_tag="bob").replace(MINE, UNREADABLE[0])
+    ((_, refused),) = brain.receive(CALLER, again)
+    assert isinstance(refused, Response)
+    assert refused.status == 400
+    (bye,) = brain.receive(CALLER, invite("BYE", contact, 3, "z9hG4bKbye", to_tag="bob"))
+    brain.receive(PBX, respond(bye[1], 200))
+    nothing_stays(brain)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "REFER"])
+def test_in_an_answer(brain: Brain, method: str) -> None:
+    """It is no answer at all (RFC 3261 section 16.7 step 3 and 18.1.2): the transaction's own timers end it."""
+    sent = brain.receive(CALLER, invite(method))
+    forwarded = sent[-1][1]
+    assert isinstance(forwarded, Request)
+    assert brain.receive(PBX, respond(forwarded, 200, contact=False, extra="Contact: <sip:>")) == []
+    nothing_stays(brain)
