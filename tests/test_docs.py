@@ -1,0 +1,294 @@
+"""What is told to readers is what holds: keys and defaults, commands, links, policies, metrics and reason codes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import attrs
+import click
+import pytest
+from prometheus_client.metrics_core import Metric
+from support.running import policy_text, running
+
+from edgesbc.base.reasons import Reason
+from edgesbc.brain.routing import Route
+from edgesbc.cli import main
+from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.policy.load import LISTS, TABLES, parse_policy
+from edgesbc.policy.model import (
+    EdgeSettings,
+    ListenSettings,
+    MediaAddress,
+    MediaSettings,
+    ObserveSettings,
+    PortRange,
+)
+from edgesbc.screen.settings import ScreenSettings
+from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.pike import PikeSettings
+from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
+from edgesbc.screen.stages.sanity import SanitySettings
+from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.standing import Trunk
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
+POLICY = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+SECTIONS: dict[str, type[Any]] = {
+    "[edge]": EdgeSettings,
+    "[[listen]]": ListenSettings,
+    "[[trunk]]": Trunk,
+    "[screen]": ScreenSettings,
+    "[screen.acl]": AclSettings,
+    "[screen.pike]": PikeSettings,
+    "[[screen.ratelimit]]": BucketSettings,
+    "[screen.sanity]": SanitySettings,
+    "[screen.scanner]": ScannerSettings,
+    "[screen.method]": MethodSettings,
+    "[[destinations]]": SetSettings,
+    "[[destinations.members]]": MemberSettings,
+    "[destinations.health]": HealthSettings,
+    "[[route]]": Route,
+    "[media]": MediaSettings,
+    "[media.address]": MediaAddress,
+    "[observe]": ObserveSettings,
+}
+WORDS = {
+    "text": "text", "path": "path", "number": "number", "list of texts": "list", "list of numbers": "list",
+    "table of texts": "table", "word": "word", "address:port": "own", "host[:port]": "own", "address": "own",
+}  # fmt: skip
+COMPUTED = {
+    "[edge] state_dir": "`/var/lib/edgesbc` for root, otherwise `$XDG_STATE_HOME/edgesbc` or `~/.local/state/edgesbc`",
+    "[[listen]] name": "`ZONE-TRANSPORT-PORT`",
+}
+"""Defaults that are worked out from something else, as the page puts them."""
+UNWRITTEN = {ROOT / "bench" / "README.md"}
+"""Pages that links lead to and that are still to be written."""
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every line of every table, heads left out; an escaped bar is no end of a cell."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def section(heading: str) -> str:
+    """What stands under a heading of the policy page, up to the next heading."""
+    found = re.search(rf"^##+ `{re.escape(heading)}`$(.*?)(?=^##|\Z)", POLICY, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"docs/policy.md has no section {heading}"
+    return found[1]
+
+
+def told(heading: str) -> dict[str, tuple[str, str]]:
+    """Type and default of each key in the section's table."""
+    return {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows(section(heading)) if cells[0].startswith("`")}
+
+
+def keys(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+    """The keys that have a row: tables of their own have a section."""
+    attrs.resolve_types(cls)
+    fields = {field.name.rstrip("_"): field for field in attrs.fields(cls)}
+    return {name: field for name, field in fields.items() if not inner(field.type)}
+
+
+def inner(type_: Any) -> type[Any] | None:
+    """The settings class of a nested table, or list of tables."""
+    of = get_args(type_)[0] if get_origin(type_) is tuple else type_
+    return of if of in SECTIONS.values() else None
+
+
+def as_toml(field: attrs.Attribute[Any]) -> str:
+    """The default as the page writes it."""
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        default = default.factory()  # type: ignore[union-attr]
+    if default is attrs.NOTHING:
+        return "required"
+    if default is None or (default == "" and "structure" in field.metadata):
+        return "-"
+    if isinstance(default, PortRange):
+        default = f"{default.first}-{default.last}"
+    elif isinstance(default, tuple) and hasattr(default, "port"):
+        default = str(default)
+    return f"`{_toml(default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    return str(value)
+
+
+def kind(field: attrs.Attribute[Any]) -> str:
+    if "structure" in field.metadata:
+        return "text" if field.type is PortRange else "own"
+    type_ = next((each for each in get_args(field.type) if each is not type(None)), field.type)
+    origin = get_origin(field.type)
+    if origin is tuple:
+        return "list"
+    if origin is Mapping:
+        return "table"
+    return {str: "text", int: "number", float: "number", Path: "path"}.get(type_, "word")
+
+
+# --- the policy page ---------------------------------------------------------------------------------------
+
+
+def test_every_settings_class_has_a_section() -> None:
+    reached: set[type[Any]] = set()
+    waiting = [*TABLES.values(), *LISTS.values()]
+    while waiting:
+        cls = waiting.pop()
+        reached.add(cls)
+        attrs.resolve_types(cls)
+        for field in attrs.fields(cls):
+            of = get_args(field.type)[0] if get_origin(field.type) is tuple else field.type
+            if attrs.has(of) and of is not PortRange and of not in reached:
+                waiting.append(of)
+    assert reached == set(SECTIONS.values())
+
+
+def test_the_page_has_no_other_section() -> None:
+    assert re.findall(r"^##+ `(.*)`$", POLICY, re.MULTILINE) == list(SECTIONS)
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_keys_defaults_and_types_are_those_of_the_code(heading: str) -> None:
+    page, code = told(heading), keys(SECTIONS[heading])
+    assert sorted(page) == sorted(code)
+    for name, field in code.items():
+        of_type, default = page[name]
+        wanted = COMPUTED.get(f"{heading} {name}") or as_toml(field)
+        assert default == wanted, f"{heading} {name}"
+        assert WORDS[of_type] == kind(field), f"{heading} {name} is told to be: {of_type}"
+
+
+def test_the_examples_together_are_one_policy_with_every_key() -> None:
+    text = "\n".join(blocks(POLICY))
+    parse_policy(text, "docs/policy.md")
+    for heading, cls in SECTIONS.items():
+        found = in_tables(tomllib.loads(text), heading.strip("[]").split("."))
+        written = {key for table in found for key in table}
+        assert set(keys(cls)) <= written, f"the example of {heading} leaves out a key"
+
+
+def in_tables(data: Any, path: list[str]) -> list[dict[str, Any]]:
+    """The tables at a dotted path, lists of tables on the way gone through."""
+    tables = data if isinstance(data, list) else [data]
+    if not path:
+        return tables
+    return [each for table in tables if path[0] in table for each in in_tables(table[path[0]], path[1:])]
+
+
+def test_the_buckets_that_are_there_by_default_are_told() -> None:
+    (text,) = blocks(section("[[screen.ratelimit]]"))
+    buckets = tomllib.loads(text)["screen"]["ratelimit"]
+    assert [BucketSettings(**{**each, "methods": tuple(each["methods"])}) for each in buckets] == list(DEFAULT_BUCKETS)
+
+
+# --- all pages ---------------------------------------------------------------------------------------------
+
+
+def blocks(text: str, language: str = "toml") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_policies_in_the_pages_are_sound() -> None:
+    whole = 0
+    for page in PAGES:
+        for text in blocks(page.read_text(encoding="utf-8")):
+            data = tomllib.loads(text)
+            if {"listen", "destinations"} <= set(data):
+                whole += 1
+                parse_policy(text, str(page))
+    assert whole > 0
+
+
+def commands(text: str) -> Iterator[str]:
+    """What pages show as a command line of the edge, in a block or between backticks."""
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield from re.findall(r"^(?:[#$] )?(?:ExecStart=)?(?:\S*/)?edgesbc +([^#\n]+)", block, re.MULTILINE)
+    yield from re.findall(r"`(?:\S*/)?edgesbc +([^`\n]+)`", text)
+
+
+def test_every_command_in_the_pages_exists() -> None:
+    found = {command for page in PAGES for command in commands(page.read_text(encoding="utf-8"))}
+    assert len(found) > 4
+    for line in sorted(found):
+        command: click.Command = main
+        for word in line.split():
+            if word.startswith("--"):
+                known = {option for each in command.params for option in each.opts} | {"--help", "--version"}
+                assert word in known, f"edgesbc {line}"
+            elif isinstance(command, click.Group):
+                assert word in command.commands, f"edgesbc {line}"
+                command = command.commands[word]
+        assert not isinstance(command, click.Group) or line.startswith("--"), f"edgesbc {line}"
+
+
+def test_every_make_target_in_the_pages_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+        assert {one or other for one, other in named} <= targets, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists() or file in UNWRITTEN, f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+# --- the page for operators --------------------------------------------------------------------------------
+
+
+def test_reason_codes_are_those_of_the_code() -> None:
+    page = [cells for cells in rows(part("Reason codes")) if cells[0].startswith("`")]
+    assert page == [[f"`{each.code}`", str(each.status or "-"), each.meaning] for each in Reason]
+
+
+async def test_metrics_are_those_that_a_running_edge_exposes(tmp_path: Path) -> None:
+    page = {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows(part("Metrics")) if cells[0].startswith("`")}
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:5060"])) as app:
+        families = list(app.metrics.registry.collect())
+    own = {exposed(each): (each.type, labels(each)) for each in families if each.name.startswith("edgesbc_")}
+    assert page == own
+    others = {exposed(each) for each in families if not each.name.startswith("edgesbc_")}
+    assert others == set(re.findall(r"`(process_\w+)`", part("Metrics")))
+
+
+def exposed(family: Metric) -> str:
+    """The name that a scrape shows."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def labels(family: Metric) -> str:
+    return ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ())) or "-"
+
+
+def part(heading: str) -> str:
+    found = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", OPERATIONS, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"docs/operations.md has no part {heading!r}"
+    return found[1]
