@@ -13,7 +13,7 @@ from edgesbc.brain.switchboard import Switchboard
 from edgesbc.brain.tokens import Target
 from edgesbc.dispatch.leases import Lease
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Message, serialise
+from edgesbc.sip.message import Message, Request, Response, serialise
 from edgesbc.sip.transactions import ClientTransaction
 from edgesbc.sip.uri import Uri
 
@@ -46,6 +46,14 @@ class Leg:
         self.cseq = 0
         self.token = ""
         self.token_for: tuple[object, ...] = ()
+
+    def answered_by(self, response: Message) -> None:
+        """An answer to the INVITE says whose dialog this is; another fork has a route set of its own."""
+        if response.to_tag != self.tag:
+            self.contact_value = ""
+            self.routes = ()
+        self.tag = response.to_tag
+        self.address = response.get("To") or ""
 
 
 class Call:
@@ -177,6 +185,12 @@ class Calls:
             leg.token_for = holds
         return leg.token
 
+    def lone_contact(self, message: Message, sender: Flow, holder: Flow) -> str:
+        """The Contact for the sender of a message outside any call: a subscription, say."""
+        leg = Leg(sender)
+        learn_target(leg, message)
+        return self.contact_for(leg, holder)
+
     # --- ending calls from here --------------------------------------------------------------------------
 
     def hang_up(self, call: Call, reason: Reason, now: float) -> None:
@@ -187,6 +201,15 @@ class Calls:
             self.bye(call, callee, call.caller, reason, now)
             self.bye(call, call.caller, callee, reason, now)
         self.end(call, reason.code)
+
+    def hang_up_late(self, call: Call, flow: Flow, uri: str, request: Request, response: Response, now: float) -> None:
+        """A 2xx that nobody waits for: acknowledge the call, and end it (RFC 3261 section 13.2.2.4)."""
+        leg = Leg(flow)
+        leg.address = response.get("To") or ""
+        learn_target(leg, response)
+        via = topology.via(flow.listener, self._board.new_branch())
+        self._board.send(flow, topology.refusal_ack(leg.contact or uri, leg.routes, via, request, response))
+        self.bye(call, call.caller, leg, Reason.SET_UP_TIMEOUT, now)
 
     def bye(self, call: Call, sender: Leg, receiver: Leg, reason: Reason, now: float) -> None:
         """A BYE to ``receiver`` in the name of ``sender``."""
@@ -253,9 +276,10 @@ def remote_target(leg: Leg, flows: Flows) -> Target:
     flow = leg.flow
     peer, serial = flow.peer, flow.serial
     if flow.listener.zone is Zone.CORE:
-        serial = 0
         next_hop = parse_name_addr(leg.routes[0]).uri if leg.routes else parse_name_addr(f"<{leg.contact}>").uri
-        peer = _literal(next_hop, flow.listener.transport) or peer
+        literal = _literal(next_hop, flow.listener.transport)
+        if literal is not None and (":" in literal.host) is (":" in peer.host):
+            peer, serial = literal, 0
     return Target(flow.listener.name, peer, serial, flows.epoch, leg.contact, leg.routes)
 
 

@@ -10,7 +10,7 @@ from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal, has_sdp, hides_sdp
-from edgesbc.brain.calls import Call, Calls, Leg, Unheard, learn_target
+from edgesbc.brain.calls import Call, CallState, Leg, Unheard, learn_target
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
 from edgesbc.brain.switchboard import Switchboard
@@ -33,8 +33,9 @@ class Context:
     """
 
     __slots__ = (
-        "_board", "_body", "_branch", "_cancelled", "_client", "_heard", "_hop", "_hops", "_offer_here", "_queue",
-        "_sdp", "_tried", "_waiting", "call", "new_call", "request", "server", "trusted",
+        "_best", "_board", "_body", "_branch", "_cancel_sent", "_cancelled", "_client", "_heard", "_hop", "_hops",
+        "_queue", "_sdp", "_tried", "_waiting", "call", "due", "new_call", "offer_here", "queued", "request",
+        "server", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -58,38 +59,40 @@ class Context:
         self._branch = ""
         self._tried = 0
         self._body: bytes | None = None
-        self._offer_here = False  # the request carries the offer, so its answers carry the answer
+        self.offer_here = False  # the request carries the offer, so its answers carry the answer
         self._waiting = False  # for the media plane
         self._queue: deque[Response] = deque()
         self._sdp: tuple[bytes, bytes] | None = None  # the last SDP of an answer, and what it became
         self._heard = False
         self._cancelled = False
+        self._cancel_sent = False
+        self._best: Response | None = None  # of the refusals that led to another try
+        self.due: float | None = None
+        self.queued: float | None = None
         server.context = self
-
-    @property
-    def offer_in_request(self) -> bool:
-        return self._offer_here
 
     # --- forward -----------------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
         """Send the request on; where it has SDP, by way of the media plane."""
         board, call, request = self._board, self.call, self.request
+        if request.method == "INVITE" and not self.new_call:
+            board.deadlines.schedule(self, now + limits.SET_UP_SECONDS)  # the call's own set-up bounds the first one
         if board.anchor.enabled and call is not None and hides_sdp(request):
             self._give_up(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
             return
         if not board.anchor.enabled or call is None or not has_sdp(request):
-            self._offer_here = has_sdp(request)
+            self.offer_here = has_sdp(request)
             self._try_next(now)
             return
         sender = self.server.source
         zone = sender.listener.zone.other
         setting_up = call.context
-        if request.method == "PRACK" and isinstance(setting_up, Context) and not setting_up.offer_in_request:
+        if request.method == "PRACK" and isinstance(setting_up, Context) and not setting_up.offer_here:
             offerer = request.to_tag
             board.anchor.answer(call, request, offerer, request.from_tag, sender, zone, self._anchored, now)
         else:
-            self._offer_here = True
+            self.offer_here = True
             board.anchor.offer(call, request, request.from_tag, request.to_tag, sender, zone, self._anchored, now)
         self._waiting = True
 
@@ -106,7 +109,10 @@ class Context:
     def _try_next(self, now: float) -> None:
         hop = self._hops.next(now) if self._tried < limits.FORK_BRANCHES else None
         if hop is None:
-            self._give_up(Reason.NO_DESTINATION, now)
+            if self._best is not None:
+                self._forward(self._best, None, now)
+            else:
+                self._give_up(Reason.NO_DESTINATION, now)
             return
         self._tried += 1
         self._hop = hop
@@ -142,7 +148,7 @@ class Context:
         legs = self.call.legs_of(request.from_tag) if self.call is not None else None
         if legs is not None:
             return self._board.calls.contact_for(legs[0], holder)
-        return lone_contact(self._board.calls, request, self.server.source, holder)
+        return self._board.calls.lone_contact(request, self.server.source, holder)
 
     # --- answers -----------------------------------------------------------------------------------------
 
@@ -160,16 +166,17 @@ class Context:
 
     def _take(self, response: Response, now: float) -> None:
         status, hop = response.status, self._hop
-        if status == 100 or hop is None:
-            return
+        if hop is None or status == 100 or (status < 200 and self.request.method != "INVITE"):
+            return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
         if status >= 300 and self._fails_over(status, hop):
+            self._keep_best(response)
             self._fail_over(f"answered {status}", status == 503, now)
             return
         if hop.lease is not None:
             self._board.dispatcher.succeeded(hop.lease.member, now)
         if self._refused and self.new_call:
-            if 200 <= status < 300:
-                self._hang_up_late(response, hop, now)
+            if 200 <= status < 300 and self.call is not None:
+                self._board.calls.hang_up_late(self.call, hop.flow, hop.uri, self.request, response, now)
             return
         self._heard = True
         call = self.call
@@ -182,6 +189,15 @@ class Context:
 
     def _fails_over(self, status: int, hop: Hop) -> bool:
         return hop.lease is not None and status in hop.failover_on and not self._heard and not self._cancelled
+
+    def _keep_best(self, response: Response) -> None:
+        """Remember what to answer if nobody takes the request: the lowest class (RFC 3261 section 16.7 step 6).
+
+        Never a 503 or 408 of one destination: they would say that the edge itself is to be avoided.
+        """
+        best = self._best
+        if response.status not in (408, 503) and (best is None or response.status // 100 < best.status // 100):
+            self._best = response
 
     def _fail_over(self, why: str, evidence: bool, now: float) -> None:
         """Leave the member that did not take the request, and try the next."""
@@ -200,9 +216,10 @@ class Context:
         """Take what an answer says of its sender (RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh)."""
         if self.new_call:
             leg = call.callee
+            if call.state is not CallState.SETTING_UP:
+                return  # the answer of another fork, or the same again
             if leg is not None and response.to_tag:
-                leg.tag = response.to_tag
-                leg.address = response.get("To") or ""
+                leg.answered_by(response)
         else:
             legs = call.legs_of(self.request.from_tag)
             leg = legs[1] if legs is not None else None
@@ -219,7 +236,7 @@ class Context:
         then = partial(self._answer_anchored, response)
         sender, zone = self._client.flow, self.server.flow.listener.zone
         offerer, answerer = self.request.from_tag, response.to_tag
-        if self._offer_here:
+        if self.offer_here:
             self._board.anchor.answer(call, response, offerer, answerer, sender, zone, then, now)
         else:
             self._board.anchor.offer(call, response, answerer, offerer, sender, zone, then, now)
@@ -230,7 +247,7 @@ class Context:
             self._refuse_answer(response, sdp, now)
             return
         self._sdp = (response.body, sdp)
-        self._forward(response, sdp, now)
+        self._take(response, now)
         while self._queue and not self._waiting:
             self._take(self._queue.popleft(), now)
 
@@ -238,17 +255,6 @@ class Context:
     def _refused(self) -> bool:
         """Whether the sender has had a final answer, and it was not this call's 2xx."""
         return self.server.answered and self.server.state is not State.ACCEPTED
-
-    def _hang_up_late(self, response: Response, hop: Hop, now: float) -> None:
-        """A 2xx that nobody waits for: acknowledge the call, and end it (RFC 3261 section 13.2.2.4)."""
-        board, listener = self._board, hop.flow.listener
-        leg = Leg(hop.flow)
-        leg.address = response.get("To") or ""
-        learn_target(leg, response)
-        via = topology.via(listener, board.new_branch())
-        board.send(hop.flow, topology.refusal_ack(leg.contact or hop.uri, leg.routes, via, self.request, response))
-        if self.call is not None:
-            board.calls.bye(self.call, self.call.caller, leg, Reason.SET_UP_TIMEOUT, now)
 
     def _refuse_answer(self, response: Response, refusal: Refusal, now: float) -> None:
         """The far side's SDP cannot be used: end what it has begun, and refuse the call."""
@@ -260,7 +266,7 @@ class Context:
             self._cancelled = True
             self._send_cancel(client, now)
         elif self.new_call:
-            self._hang_up_late(response, hop, now)
+            self._board.calls.hang_up_late(call, hop.flow, hop.uri, self.request, response, now)
         self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
 
     def _forward(self, response: Response, body: bytes | None, now: float) -> None:
@@ -297,9 +303,11 @@ class Context:
         calls = self._board.calls
         if self.call is None:
             assert self._client is not None  # noqa: S101 - it has just answered
-            return lone_contact(calls, response, self._client.flow, holder)
+            return calls.lone_contact(response, self._client.flow, holder)
         legs = self.call.legs_of(self.request.from_tag)
         leg = legs[1] if legs is not None else None
+        if self.new_call and leg is not None and leg.tag != response.to_tag and self._client is not None:
+            return calls.lone_contact(response, self._client.flow, holder)  # another fork answered as well
         return calls.contact_for(leg, holder) if leg is not None else ""
 
     # --- failure -----------------------------------------------------------------------------------------
@@ -346,6 +354,7 @@ class Context:
 
     def _let_go(self) -> None:
         """Without a call, a place at a destination is held until the answer and no longer."""
+        self._board.deadlines.schedule(self, None)
         if self._hop is not None and self._hop.lease is not None:
             self._hop.lease.release()
 
@@ -381,17 +390,11 @@ class Context:
 
     def _send_cancel(self, client: ClientTransaction, now: float) -> None:
         hop = self._hop
-        if hop is None or client.state is not State.PROCEEDING:
+        if hop is None or client.state is not State.PROCEEDING or self._cancel_sent:
             return
+        self._cancel_sent = True
         via = topology.via(hop.flow.listener, self._branch)
         data = topology.cancel(hop.uri, hop.routes, via, self.request)
         # Its key differs from the INVITE's, which has the same branch (section 9.1).
         self._board.transactions.open_client(self._branch, "CANCEL", hop.flow, data, Unheard(), now)
         self._board.transactions.limit_wait(client, 64 * T1, now)
-
-
-def lone_contact(calls: Calls, message: Request | Response, sender: Flow, holder: Flow) -> str:
-    """The Contact for the sender of a message outside any call: a subscription, say."""
-    leg = Leg(sender)
-    learn_target(leg, message)
-    return calls.contact_for(leg, holder)

@@ -33,7 +33,10 @@ class Dispatched:
 
     def next(self, now: float) -> Hop | None:
         board = self._board
-        settings = board.dispatcher.settings(self._set_name)
+        try:
+            settings = board.dispatcher.settings(self._set_name)
+        except KeyError:
+            return None  # a reload has taken the set away since the request came
         if self._key is None:
             self._key = hash_key(settings.hash_on, self._request, self._source) if settings.algorithm == "hash" else ""
         while True:

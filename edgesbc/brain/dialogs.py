@@ -68,30 +68,37 @@ def follow(board: Switchboard, server: ServerTransaction, hop: Hop, call: Call |
     request = server.request
     if call is not None:
         _note(call, request, server.source)
-        if request.method == "BYE":
+        legs = call.legs_of(request.from_tag)
+        if request.method == "BYE" and legs is not None and legs[1] is not None and legs[1].tag == request.to_tag:
             _Ending(board, server, OneHop(hop), call).start(now)
             return
     Context(board, server, OneHop(hop), call).start(now)
 
 
 class _Ending(Context):
-    """A BYE: whatever becomes of it, the call is over once it is answered (RFC 3261 section 15.1.1)."""
+    """A BYE: whatever becomes of it, the call is over once it is answered (RFC 3261 section 15.1.1).
+
+    One that comes before the INVITE has its final answer ends an early dialog and leaves the call to that
+    answer, which is due (section 15.1.2), or to the limit of set-up: another fork may still be ringing.
+    """
 
     __slots__ = ()
 
     def _forward(self, response: Response, body: bytes | None, now: float) -> None:
         super()._forward(response, body, now)
-        if response.status >= 200 and response.status not in (401, 407) and self.call is not None:
-            self._board.calls.end(self.call)
+        if response.status >= 200 and response.status not in (401, 407):
+            self._end()
 
     def _finish(self, status: int, outcome: str, now: float) -> None:
         super()._finish(status, outcome, now)
-        if self.call is not None:
-            self._board.calls.end(self.call)
+        self._end()
 
     def abandon(self, now: float) -> None:
         super().abandon(now)
-        if self.call is not None:
+        self._end()
+
+    def _end(self) -> None:
+        if self.call is not None and self.call.context is None:
             self._board.calls.end(self.call)
 
 

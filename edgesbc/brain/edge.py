@@ -308,7 +308,8 @@ class Edge:
         """News from the media plane: a call on which nothing was heard for too long ends."""
         if event.get("event") == "timeout":
             for call in self._board.calls:
-                if call.call_id == event.get("call-id") and call.state is CallState.ESTABLISHED:
+                known = call.call_id == event.get("call-id") and call.caller.tag in event.get("tags", ())
+                if known and call.state is CallState.ESTABLISHED:
                     self._board.calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
         return self._board.take()
 
@@ -329,6 +330,8 @@ class Edge:
                 board.transactions.expire(item, now)
             elif isinstance(item, Waiting):
                 board.anchor.expire(item, now)
+            elif isinstance(item, Context):
+                item.expire(now)
             else:
                 self._expire_call(cast(Call, item), now)
         for probe in self.dispatcher.expire(now):

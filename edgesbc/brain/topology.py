@@ -13,11 +13,13 @@ __all__ = [
 ]  # fmt: skip
 
 # These end at the edge: it has its own, or the message needs none.
-_OWN = frozenset({"Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Content-Length", "Path"})
+_OWN = frozenset({"Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Content-Length", "Path", "Service-Route"})
 # What tells a stranger which software runs inside, and where (DESIGN section 7).
 _TELLING = frozenset({"Server", "User-Agent", "Warning"})
-_STOPS_INWARD = _OWN
-_STOPS_OUTWARD = _OWN | _TELLING
+# Says who calls, as P-Asserted-Identity does, without being told apart by its name (draft-ietf-sip-privacy).
+_ASSERTED = frozenset({"P-Asserted-Identity", "Remote-Party-ID"})
+_STOPS_INWARD = _OWN | _ASSERTED
+_STOPS_OUTWARD = _OWN | _ASSERTED | _TELLING
 _VIA_NAME = {
     Transport.UDP: "UDP", Transport.TCP: "TCP", Transport.TLS: "TLS", Transport.WS: "WS", Transport.WSS: "WSS",
 }  # fmt: skip
@@ -70,7 +72,7 @@ def forward_request(
     fields += [("Route", route) for route in routes]
     fields += _crossing(request.fields, listener.zone)
     if trusted:
-        fields += [pair for pair in request.fields if pair[0] == "P-Asserted-Identity"]
+        fields += [pair for pair in request.fields if pair[0] in _ASSERTED]
     if request.method == "REGISTER":
         fields += [pair for pair in request.fields if pair[0] == "Contact"]
     if contact_value:

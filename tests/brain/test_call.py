@@ -243,3 +243,33 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(brain: Brain) -> N
     ((to, bye),) = brain.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs4", to_tag="bob"))
     assert to == PBX
     assert isinstance(bye, Request)
+
+
+def test_what_the_registrar_recorded_and_who_a_stranger_says_it_is_do_not_cross(brain: Brain) -> None:
+    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    claim = "Remote-Party-ID: <sip:boss@example.org>;screen=yes\r\nP-Asserted-Identity: <sip:boss@example.org>\r\n"
+    forwarded = brain.receive(stranger, invite(extra=claim))[-1][1]
+    assert forwarded.get("Remote-Party-ID") is forwarded.get("P-Asserted-Identity") is None
+    ((_, forwarded),) = brain.receive(CALLER, invite("REGISTER", branch="z9hG4bKreg", extra=claim))
+    assert forwarded.get("Remote-Party-ID"), "the carrier is a trunk"
+    brain.receive(PBX, respond(forwarded, 200, extra="Service-Route: <sip:10.0.0.11;lr>", contact=False))
+    assert b"10.0.0." not in brain.raw[-1]
+
+
+def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_id(brain: Brain) -> None:
+    for number, tag in enumerate(("alice", "mallory")):
+        sent = brain.receive(CALLER, invite(branch=f"z9hG4bKt{number}", from_tag=tag))
+        brain.receive(PBX, respond(sent[-1][1], 200))
+    assert brain.edge.calls == 2
+    brain.sort(brain.edge.media_event({"event": "timeout", "call-id": "c1", "tags": ["mallory", "bob"]}, brain.now))
+    assert [call.caller.tag for call in brain.edge.board.calls] == ["alice"]
+
+
+def test_a_set_that_a_reload_takes_away_ends_the_tries_of_its_calls(brain: Brain) -> None:
+    sent = brain.receive(CALLER, invite())
+    brain.dispatcher.reload([], brain.now)
+    _, (to, refused) = brain.receive(PBX, respond(sent[-1][1], 503))
+    assert to == CALLER
+    assert isinstance(refused, Response)
+    assert refused.status == 503
+    assert brain.edge.calls == brain.dispatcher.leases == 0

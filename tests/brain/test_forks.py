@@ -1,0 +1,48 @@
+"""More than one answer to one INVITE: the core forked it (RFC 3261 section 13.2.2.4)."""
+
+from __future__ import annotations
+
+from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
+
+from edgesbc.base.address import Flow
+from edgesbc.sip.message import Request, Response
+
+PBX = Flow(CORE, MEMBERS[0])
+
+
+def answered(brain: Brain, forwarded: Request | Response, tag: str, where: str) -> str:
+    """The URI that the caller is shown for the fork with this tag, which is at ``where``."""
+    by = f"Contact: <sip:{tag}@{where}>\r\nRecord-Route: <sip:{where};lr>"
+    data = respond(forwarded, 200, tag=tag, contact=False, extra=by).replace(
+        b"Record-Route: <sip:10.0.0.11;lr>\r\n", b"", 1
+    )
+    ((_, ok),) = brain.receive(PBX, data)
+    return (ok.get("Contact") or "").strip("<>")
+
+
+def acknowledged(brain: Brain, contact: str, tag: str) -> Request:
+    ((_, ack),) = brain.receive(CALLER, invite("ACK", contact, branch=f"z9hG4bK{tag}", to_tag=tag))
+    assert isinstance(ack, Request)
+    return ack
+
+
+def test_the_route_set_is_that_of_the_fork_that_answers(brain: Brain) -> None:
+    forwarded = brain.receive(CALLER, invite())[-1][1]
+    brain.receive(PBX, respond(forwarded, 180, tag="early"))
+    ack = acknowledged(brain, answered(brain, forwarded, "late", "10.0.0.21"), "late")
+    assert ack.get_all("Route") == ["<sip:10.0.0.21;lr>"]
+    assert str(ack.uri) == "sip:late@10.0.0.21"
+
+
+def test_two_forks_answer_and_one_is_hung_up(brain: Brain) -> None:
+    forwarded = brain.receive(CALLER, invite())[-1][1]
+    first = answered(brain, forwarded, "one", "10.0.0.21")
+    second = answered(brain, forwarded, "two", "10.0.0.22")
+    assert str(acknowledged(brain, first, "one").uri) == "sip:one@10.0.0.21"
+    assert str(acknowledged(brain, second, "two").uri) == "sip:two@10.0.0.22"
+    ((to, bye),) = brain.receive(CALLER, invite("BYE", second, 2, "z9hG4bKbye2", to_tag="two"))
+    brain.receive(to, respond(bye, 200))
+    assert brain.edge.calls == 1
+    ((to, bye),) = brain.receive(CALLER, invite("BYE", first, 3, "z9hG4bKbye1", to_tag="one"))
+    brain.receive(to, respond(bye, 200))
+    assert brain.edge.calls == brain.dispatcher.leases == 0

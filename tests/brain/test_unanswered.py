@@ -1,0 +1,87 @@
+"""INVITEs that never get a final answer: Timer C, BYE in an early dialog, CANCEL among many provisional answers."""
+
+from __future__ import annotations
+
+from support.brain import ANSWER, CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
+
+from edgesbc.base.address import Flow
+from edgesbc.sip.message import Request, Response
+
+PBX = Flow(CORE, MEMBERS[0])
+
+
+def methods(sent: list[tuple[Flow, Request | Response]], to: Flow = PBX) -> list[str]:
+    return [m.method for flow, m in sent if isinstance(m, Request) and flow == to]
+
+
+def established(brain: Brain) -> str:
+    """A call that is up; the URI of the edge's Contact."""
+    sent = brain.receive(CALLER, invite())
+    ((_, ok),) = brain.receive(PBX, respond(sent[-1][1], 200))
+    contact = (ok.get("Contact") or "").strip("<>")
+    brain.receive(CALLER, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
+    return contact
+
+
+def test_a_re_invite_without_a_final_answer_ends_by_timer_c(brain: Brain) -> None:
+    contact = established(brain)
+    sent = brain.receive(CALLER, invite("INVITE", contact, 2, "z9hG4bKre", to_tag="bob"))
+    brain.receive(PBX, respond(sent[-1][1], 180))
+    assert brain.edge.calls == 1
+    sent = brain.wait(300)
+    assert "CANCEL" in methods(sent)
+    assert 408 in [m.status for to, m in sent if to == CALLER and isinstance(m, Response)]
+    assert brain.edge.calls == 1, "the call goes on as it was"
+    assert len(brain.edge.board.transactions) == 0
+
+
+def test_bye_before_the_answer_leaves_the_call_to_the_answer_of_its_invite(brain: Brain) -> None:
+    sent = brain.receive(CALLER, invite())
+    forwarded = sent[-1][1]
+    ((_, ringing),) = brain.receive(PBX, respond(forwarded, 180))
+    contact = (ringing.get("Contact") or "").strip("<>")
+    (bye,) = brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
+    brain.receive(PBX, respond(bye[1], 200))
+    (_, refused) = brain.receive(PBX, respond(forwarded, 487))
+    assert isinstance(refused[1], Response)
+    assert refused[1].status == 487
+    assert brain.edge.calls == brain.dispatcher.leases == 0
+
+
+def test_bye_before_an_answer_that_never_comes_leaves_nothing(brain: Brain) -> None:
+    sent = brain.receive(CALLER, invite())
+    ((_, ringing),) = brain.receive(PBX, respond(sent[-1][1], 180))
+    contact = (ringing.get("Contact") or "").strip("<>")
+    (bye,) = brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
+    brain.receive(PBX, respond(bye[1], 200))
+    brain.wait(300)
+    assert brain.edge.idle
+    assert brain.dispatcher.leases == 0
+
+
+def test_one_cancel_however_often_it_rings_again(brain: Brain) -> None:
+    sent = brain.receive(CALLER, invite())
+    forwarded = sent[-1][1]
+    brain.receive(CALLER, invite("CANCEL"))
+    cancels = []
+    for _ in range(5):
+        brain.now += 10
+        cancels += methods(brain.receive(PBX, respond(forwarded, 180)))
+    assert cancels == ["CANCEL"]
+
+
+def test_an_answer_whose_media_comes_after_the_refusal_is_hung_up() -> None:
+    brain = Brain(anchor=True)
+    brain.receive(CALLER, invite(body=OFFER))
+    sent = brain.reply(b"v=0\r\n")
+    brain.receive(PBX, respond(sent[-1][1], 200, body=ANSWER))
+    brain.sort(brain.edge.end_calls(brain.now))
+    sent = brain.reply(b"v=0\r\n")
+    assert methods(sent) == ["ACK", "BYE"]
+    assert brain.edge.calls == brain.dispatcher.leases == 0
+
+
+def test_no_provisional_answer_but_100_to_what_is_no_invite(brain: Brain) -> None:
+    sent = brain.receive(CALLER, invite("REFER"))
+    assert brain.receive(PBX, respond(sent[-1][1], 183)) == []
+    assert brain.receive(PBX, respond(sent[-1][1], 202))
