@@ -11,6 +11,7 @@ import structlog
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
 from edgesbc.observe.text import shown
 
 __all__ = ["FORMATS", "LEVELS", "OncePerKind", "configure", "lifecycle", "logger"]
@@ -106,7 +107,9 @@ class OncePerKind:
             return False
         names = ("source", "listener", "call_id", "stage", "limit", "value", "shadow", "detail")
         values = {name: value for name in names if (value := getattr(decision, name)) not in ("", None, False)}
-        self._log.warning("decision", reason=code, left_out=left_out, **values)
+        # That a call found its way is no news; whatever else is decided, somebody may have to look into.
+        log = self._log.debug if decision.reason is Reason.ROUTED else self._log.warning
+        log("decision", reason=code, left_out=left_out, **values)
         return True
 
     def _take(self, kind: str, now: float) -> int | None:

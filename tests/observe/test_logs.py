@@ -135,3 +135,13 @@ def test_kinds_are_bounded_even_if_somebody_feeds_it_with_text() -> None:
     for number in range(limits.LOG_KINDS * 2):
         once.error(f"kind {number}", 0.0)
     assert len(once) == limits.LOG_KINDS
+
+
+def test_a_call_that_finds_its_way_is_no_news() -> None:
+    stream = io.StringIO()
+    configure(stream, "json", "info")
+    once = OncePerKind(logger("edge"))
+    once.decision(Decision(1.0, Reason.ROUTED, detail="pbx sip:10.0.0.11"))
+    assert stream.getvalue() == ""
+    once.decision(Decision(1.0, Reason.FAILOVER, detail="sip:10.0.0.11 gave no answer in time"))
+    assert "failover" in stream.getvalue()
