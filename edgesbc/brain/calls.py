@@ -31,13 +31,13 @@ class Leg:
 
     ``contact`` is its Contact URI, ``contact_value`` the field that URI stood in, ``routes`` its own
     side's Record-Route set, ``address`` its From or To value with the tag, ``cseq`` the highest number it
-    has used.
+    has used, ``first`` the flow that the dialog began on, ``flow`` the one that it is on now.
     """
 
-    __slots__ = ("address", "contact", "contact_value", "cseq", "flow", "routes", "tag", "token", "token_for")
+    __slots__ = ("address", "contact", "contact_value", "cseq", "first", "flow", "routes", "tag", "token", "token_for")
 
     def __init__(self, flow: Flow) -> None:
-        self.flow = flow
+        self.flow = self.first = flow
         self.tag = ""
         self.address = ""
         self.contact = ""

@@ -34,10 +34,18 @@ def find_target(board: Switchboard, request: Request, flow: Flow, call: Call | N
         if legs is None or legs[1] is None or request.to_tag != legs[1].tag or not _same_peer(legs[0], flow):
             return None
         target = remote_target(legs[1], board.flows)
-    if target is not None and not flow.serial:
-        # Whoever holds a token or both tags has had an answer of ours at this address.
+    if target is not None and not flow.serial and call is not None and _knows(call, request, flow):
         board.standings.prove(flow, Standing.REACHABLE, now)
     return target
+
+
+def _knows(call: Call, request: Request, flow: Flow) -> bool:
+    """Whether the sender has had what we sent to this very address: the tag of the other side.
+
+    A token alone proves nothing of the address it comes from: its holder may forge any other.
+    """
+    legs = call.legs_of(request.from_tag)
+    return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and flow == legs[0].first
 
 
 def _same_peer(leg: Leg, flow: Flow) -> bool:
@@ -105,8 +113,8 @@ class _Ending(Context):
 def _note(call: Call, request: Request, flow: Flow) -> None:
     """Keep what the request tells of its sender: number, target, and the flow it now comes from."""
     legs = call.legs_of(request.from_tag)
-    if legs is None:
-        return
+    if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
+        return  # another fork's, or somebody's who holds a token and guesses
     sender = legs[0]
     sender.cseq = max(sender.cseq, request.cseq)
     if flow.listener.zone is sender.flow.listener.zone:
