@@ -15,12 +15,14 @@ from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.screen.standing import Standing
-from edgesbc.sip.message import Request, Response
+from edgesbc.sip.message import Message, Request, Response
 from edgesbc.sip.transaction import T1, State
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
 
 __all__ = ["Context"]
 
+# Requests whose SDP is an offer or an answer (RFC 3261, RFC 3311, RFC 3262); ACK has no context.
+_NEGOTIATING = frozenset({"INVITE", "UPDATE", "PRACK"})
 # Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515).
 _TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
 
@@ -81,8 +83,9 @@ class Context:
         if board.anchor.enabled and call is not None and hides_sdp(request):
             self._give_up(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
             return
-        if not board.anchor.enabled or call is None or not has_sdp(request):
+        if call is None or not self._anchors(request):
             self.offer_here = has_sdp(request)
+            self._body = self._without_sdp(request)
             self._try_next(now)
             return
         sender = self.server.source
@@ -95,6 +98,14 @@ class Context:
             self.offer_here = True
             board.anchor.offer(call, request, request.from_tag, request.to_tag, sender, zone, self._anchored, now)
         self._waiting = True
+
+    def _anchors(self, message: Message) -> bool:
+        """Whether the SDP of ``message`` describes the session of a call (RFC 3264, RFC 3311, RFC 3262)."""
+        return self._board.anchor.enabled and self.request.method in _NEGOTIATING and has_sdp(message)
+
+    def _without_sdp(self, message: Message) -> bytes | None:
+        """An empty body in the place of SDP that no media session stands for: it names addresses of its own side."""
+        return b"" if self._board.anchor.enabled and has_sdp(message) else None
 
     def _anchored(self, sdp: bytes | Refusal, now: float) -> None:
         self._waiting = False
@@ -182,7 +193,7 @@ class Context:
         call = self.call
         if call is not None and status < 300:
             self._learn(call, response)
-            if self._board.anchor.enabled and has_sdp(response):
+            if self._anchors(response):
                 self._anchor_answer(call, response, now)
                 return
         self._forward(response, None, now)
@@ -278,6 +289,8 @@ class Context:
             self._prove(response, now)
         elif status < 300 and response.get("Contact"):
             contact = self._answer_contact(response, holder)
+        if body is None:
+            body = self._without_sdp(response)
         vias = board.vias(server)
         data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
         board.deliver(server, status, data, now)

@@ -15,9 +15,10 @@ __all__ = [
 # These end at the edge: it has its own, or the message needs none.
 _OWN = frozenset({"Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Content-Length", "Path", "Service-Route"})
 # What tells a stranger which software runs inside, and where (DESIGN section 7).
-_TELLING = frozenset({"Server", "User-Agent", "Warning"})
-# Says who calls, as P-Asserted-Identity does, without being told apart by its name (draft-ietf-sip-privacy).
-_ASSERTED = frozenset({"P-Asserted-Identity", "Remote-Party-ID"})
+_TELLING = frozenset({"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"})
+# Says who calls, and by which way the call came: for those who are trusted to say it, and to those who may know
+# (RFC 3325, RFC 5806, RFC 7044; Remote-Party-ID is from a draft that they replaced).
+_ASSERTED = frozenset({"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"})
 _STOPS_INWARD = _OWN | _ASSERTED
 _STOPS_OUTWARD = _OWN | _ASSERTED | _TELLING
 _VIA_NAME = {

@@ -42,8 +42,7 @@ def anchor(session: Session, address: str, places: Sequence[Place]) -> Session:
     family = "IP6" if ":" in address else "IP4"
     origin = session.origin._replace(username="-", family=family, address=address)
     media = tuple(
-        _anchor_media(session, section, family, place)
-        for section, place in zip(session.media, places, strict=True)
+        _anchor_media(session, section, family, place) for section, place in zip(session.media, places, strict=True)
     )
     return attrs.evolve(
         session,

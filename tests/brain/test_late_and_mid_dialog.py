@@ -190,3 +190,29 @@ def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(brain: Bra
     assert call.caller.flow == stranger
     brain.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
     assert brain.standings.of(stranger, brain.now) is Standing.REACHABLE
+
+
+def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
+    """An answer to OPTIONS describes what the inside could do, with its addresses."""
+    brain = Brain(anchor=True)
+    asked = request(brain.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
+    assert asked.body == b""
+    told = response(brain.receive(PBX, respond(asked, 200, body=ANSWER)))
+    assert told.body == b""
+    assert brain.media == []
+    # the same inside a call, where it is no offer either
+    brain.receive(CALLER, invite(body=OFFER, branch="z9hG4bKo1"))
+    forwarded = request(brain.reply(b"v=0\r\na\r\n"))
+    brain.receive(PBX, respond(forwarded, 200, body=ANSWER))
+    ok = response(brain.reply(b"v=0\r\nb\r\n"))
+    asked = request(brain.receive(CALLER, invite("OPTIONS", uri_of(ok), 5, "z9hG4bKo2", to_tag="bob")))
+    assert response(brain.receive(PBX, respond(asked, 200, body=ANSWER))).body == b""
+    assert brain.media == []
+
+
+def test_a_refusal_with_sdp_shows_nothing_of_the_inside() -> None:
+    brain = Brain(anchor=True)
+    brain.receive(CALLER, invite(body=OFFER))
+    forwarded = request(brain.reply(b"v=0\r\na\r\n"))
+    sent = brain.receive(PBX, respond(forwarded, 488, body=ANSWER))
+    assert response(sent).body == b""
