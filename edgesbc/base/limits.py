@@ -183,6 +183,8 @@ TIMER_GRAIN_SECONDS: Final = 0.02
 """The timer task sleeps at least so long: SIP's timers begin at 500 ms, and waking up costs as much as a message."""
 BACKLOG: Final = 512
 """Connections that the kernel holds ready for a listener to accept."""
+STREAM_READ_BYTES: Final = 16_384
+"""Read from a connection in one turn: a TLS record; more, in the smallest messages, would hold the others up."""
 LAST_ANSWERS_SECONDS: Final = 5.0
 """How long a connection that ends may take for what is in its outbox: a peer that does not read would hold it."""
 WEBSOCKET_QUEUE: Final = 8

@@ -16,14 +16,14 @@ from edgesbc.brain.calls import Call, Calls, CallState, check_addresses
 from edgesbc.brain.context import Context
 from edgesbc.brain.destinations import Dispatched
 from edgesbc.brain.dialogs import acknowledge, follow, hop_to, way_on
-from edgesbc.brain.effects import Effect, Penalise
+from edgesbc.brain.effects import Close, Effect, Penalise
 from edgesbc.brain.hops import OneHop
 from edgesbc.brain.probes import send_probe
 from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard, reply_flow
 from edgesbc.brain.tokens import Sealer, Target
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.stage import PASS, Reject, Verdict
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.headers import parse_name_addr
@@ -124,6 +124,8 @@ class Edge:
         verdict = self._pipeline.packet(flow, len(data), now)
         if verdict is PASS:
             self._parse(flow, data, now)
+        elif verdict is BANNED and flow.serial:
+            self._board.emit(Close(flow))  # it may come again, as often as connections may
         for listener, source, ttl in self._pipeline.take_penalties():
             self._board.emit(Penalise(listener, source, ttl))
         return self._board.take()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
+from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.settings import ScreenSettings
@@ -15,7 +16,7 @@ from edgesbc.screen.stages import STAGES
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request
 
-__all__ = ["Pipeline", "ScreenSettings"]
+__all__ = ["BANNED", "Pipeline", "ScreenSettings"]
 
 BANNED = Drop(Reason.BANNED, quiet=True)
 
@@ -126,6 +127,8 @@ class Pipeline:
         for stage in self._by_phase[phase]:
             try:
                 verdict = stage.judge(subject, phase, now)
+            except WireError as error:  # a stage looked at a part that is read when it is asked for
+                verdict = Reject(error.status_hint, Reason.MALFORMED, detail=error.reason)
             except Exception as error:  # noqa: BLE001 - a broken stage costs the message, never the edge
                 verdict = self._internal(stage.name, error)
             if verdict is not PASS and (verdict := self._refused(stage.name, verdict, subject, now)) is not PASS:

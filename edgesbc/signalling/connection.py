@@ -53,7 +53,7 @@ class StreamCarrier:
         return self._framer.broken
 
     async def receive(self) -> list[bytes]:
-        data = await self._stream.receive_some(65536)
+        data = await self._stream.receive_some(limits.STREAM_READ_BYTES)
         if not data:
             raise EOFError
         return self._framer.receive(bytes(data))
@@ -145,11 +145,12 @@ class Connection:
                     self._broken(self.flow, carrier.broken, error, trio.current_time())
                     return
                 now = trio.current_time()
+                if PING in messages:
+                    self.send(PONG)  # one for all of them: who sends many at once is not asking whether we live
                 for message in messages:
-                    if message == PING:
-                        self.send(PONG)
-                    else:
-                        self._receive(self.flow, message, now)
+                    if self._closing:
+                        break
+                    self._receive(self.flow, message, now)  # pings as well: they are screened like all else
                 if messages:
                     silent_until = now + limits.IDLE_SECONDS
                     begun = None

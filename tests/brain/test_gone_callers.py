@@ -6,6 +6,7 @@ import pytest
 from support.brain import CORE, MEMBERS, OFFER, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.brain.effects import Close
 from edgesbc.sip.message import Request
 
 STREAM = Flow(Listener(0, "public", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060), Source("198.51.100.7", 5060), 7)
@@ -90,3 +91,11 @@ def test_a_bye_ends_its_call_all_the_same(brain: Brain) -> None:
     brain.receive(STREAM, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
     close(brain)
     nothing_stays(brain)
+
+
+def test_a_connection_that_is_banned_is_closed(brain: Brain) -> None:
+    stranger = Flow(STREAM.listener, Source("203.0.113.9", 40000), 9)
+    brain.edge.flow_opened(stranger)
+    for number in range(40):
+        brain.receive(stranger, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
+    assert [effect.flow for effect in brain.other if isinstance(effect, Close)][:1] == [stranger]

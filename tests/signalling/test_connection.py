@@ -25,6 +25,7 @@ class Ends:
         self.peer = peer
         self.received: list[bytes] = []
         self.broken: list[str] = []
+        self.closes = False  # whether the brain closes the connection upon its first message
         self.over = trio.Event()
         self.over_at = 0.0
         self._ours = ours
@@ -32,6 +33,8 @@ class Ends:
 
     def _receive(self, flow: Flow, data: bytes, now: float) -> None:
         self.received.append(data)
+        if self.closes:
+            self.connection.close()
 
     def _broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         self.broken.append(error.reason)
@@ -72,6 +75,23 @@ async def test_a_ping_is_answered_by_a_pong(autojump_clock: trio.testing.MockClo
         assert await ends.peer.receive_some() == b"\r\n"
         await ends.peer.send_all(MESSAGE)
         await trio.testing.wait_all_tasks_blocked()
+        assert ends.received == [b"\r\n\r\n", MESSAGE], "pings are screened as well"
+
+
+async def test_many_pings_at_once_are_answered_by_one_pong_a_read(autojump_clock: trio.testing.MockClock) -> None:
+    async with connected() as ends:
+        await ends.peer.send_all(b"\r\n\r\n" * 1000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await ends.peer.receive_some() == b"\r\n"
+
+
+async def test_nothing_more_of_a_read_is_heard_once_the_connection_is_to_close(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected() as ends:
+        ends.closes = True
+        await ends.peer.send_all(MESSAGE * 100)
+        await ends.over.wait()
         assert ends.received == [MESSAGE]
 
 

@@ -159,7 +159,7 @@ async def test_connections_that_are_reset_after_an_invite_leave_nothing(
 ) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}")) as app,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
     ):
         tcp = at(app, "public-tcp")
         tasks, descriptors = living_tasks(), open_descriptors()
@@ -183,6 +183,17 @@ async def invite_and_reset(tcp: Source) -> None:
     assert isinstance(wire.stream, trio.SocketStream)
     wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.stream.socket.close()
+
+
+async def test_a_stranger_that_connects_again_and_again_is_held_to_the_density(tmp_path: Path) -> None:
+    async with running(tmp_path, text(tmp_path)) as app:
+        for _ in range(100):
+            await invite_and_reset(at(app, "public-tcp"))
+        await until(lambda: not doors_inside(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
+        assert app.edge.board.counts["public-tcp", "INVITE"] < 100
+        async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
+            await other.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            await other.response(200)
 
 
 def living_tasks() -> int:

@@ -19,7 +19,8 @@ class PikeSettings:
     """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings.
 
     Every datagram and every framed message counts. An unproven source is watched by its address, a
-    reachable or registered one by its flow, so that phones behind one address do not add up.
+    reachable or registered one by its flow, so that phones behind one address do not add up. An address
+    may open as many connections in a window, or each new one would be a new flow with nothing against it.
     """
 
     sampling_time_unit: float = attrs.field(default=2.0, validator=positive)
@@ -34,19 +35,23 @@ class PikeSettings:
 
 class Pike:
     name = "pike"
-    phases = frozenset({Phase.PACKET})
+    phases = frozenset({Phase.ACCEPT, Phase.PACKET})
 
     def __init__(self, settings: PikeSettings, standings: Standings) -> None:
         density, window = settings.reqs_density_per_unit, settings.sampling_time_unit
         self._strangers = Tracker(density, window, settings.tracker_entries, inherit=True)
         self._proven = Tracker(density, window, settings.tracker_entries, inherit=False)
+        self._arrivals = Tracker(density, window, settings.tracker_entries, inherit=False)
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
         self._ban = settings.remove_latency
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         standing = subject.standing
-        if standing is Standing.UNPROVEN:
+        if phase is Phase.ACCEPT and standing is not Standing.TRUNK:
+            tracker = self._arrivals
+            entry = tracker.admit(subject.flow.peer[0], now)
+        elif standing is Standing.UNPROVEN:
             tracker = self._strangers
             entry = tracker.admit(subject.flow.peer[0], now)
         elif standing is Standing.TRUNK:
@@ -58,5 +63,5 @@ class Pike:
             return PASS
         if not tracker.first_trip(entry, now):
             return self._quiet
-        ban = self._ban if tracker.surely(entry) else 0.0
+        ban = self._ban if phase is Phase.PACKET and tracker.surely(entry) else 0.0
         return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)

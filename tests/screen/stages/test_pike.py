@@ -33,3 +33,17 @@ def test_proven_flows_are_watched_one_by_one(flow, subject) -> None:
 def test_trunks_are_not_watched(subject) -> None:
     pike = Pike(SETTINGS, Standings())
     assert all(pike.judge(subject(standing=Standing.TRUNK), Phase.PACKET, 1.0) is PASS for _ in range(1000))
+
+
+def test_new_connections_of_an_address_are_held_to_the_density_without_a_ban(flow, subject) -> None:
+    """Each would be a new flow with nothing against it; but who else is behind the address is not known."""
+    pike = Pike(SETTINGS, Standings())
+    arrivals = [subject(of=flow(port=n), standing=Standing.REACHABLE) for n in range(1, 6)]
+    verdicts = [pike.judge(arrival, Phase.ACCEPT, 1.0) for arrival in arrivals]
+    assert verdicts[:3] == [PASS] * 3
+    for verdict in verdicts[3:]:
+        assert isinstance(verdict, Drop)
+        assert (verdict.reason, verdict.ban) == (Reason.PIKE, 0.0)
+    assert pike.judge(subject(of=flow(port=9), standing=Standing.REACHABLE), Phase.ACCEPT, 3.5) is PASS
+    trunk = subject(standing=Standing.TRUNK)
+    assert all(pike.judge(trunk, Phase.ACCEPT, 1.0) is PASS for _ in range(100))
