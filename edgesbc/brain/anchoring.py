@@ -144,10 +144,14 @@ def has_sdp(message: Message) -> bool:
     """Whether the body is a session description (RFC 3264)."""
     if not message.body:
         return False
-    kind = message.get("Content-Type") or ""
-    return kind.partition(";")[0].strip().lower() == "application/sdp"
+    return _kind(message) == "application/sdp"
 
 
 def hides_sdp(message: Message) -> bool:
-    """Whether SDP may stand inside a multipart body, where it would pass the media plane by."""
-    return bool(message.body) and (message.get("Content-Type") or "").strip().lower().startswith("multipart/")
+    """Whether SDP may stand in a multipart body or in one of no kind, where it would pass the media plane by."""
+    return bool(message.body) and (not _kind(message) or _kind(message).startswith("multipart/"))
+
+
+def _kind(message: Message) -> str:
+    """Type and subtype of the body; space may stand about the slash (RFC 3261 section 25.1 *SLASH*)."""
+    return "".join((message.get("Content-Type") or "").partition(";")[0].split()).lower()

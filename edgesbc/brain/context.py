@@ -80,7 +80,7 @@ class Context:
         board, call, request = self._board, self.call, self.request
         if request.method == "INVITE" and not self.new_call:
             board.deadlines.schedule(self, now + limits.SET_UP_SECONDS)  # the call's own set-up bounds the first one
-        if board.anchor.enabled and call is not None and hides_sdp(request):
+        if board.anchor.enabled and call is not None and request.method in _NEGOTIATING and hides_sdp(request):
             self._give_up(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
             return
         if call is None or not self._anchors(request):
@@ -105,7 +105,10 @@ class Context:
 
     def _without_sdp(self, message: Message) -> bytes | None:
         """An empty body in the place of SDP that no media session stands for: it names addresses of its own side."""
-        return b"" if self._board.anchor.enabled and has_sdp(message) else None
+        if not self._board.anchor.enabled:
+            return None
+        hidden = self.request.method in _NEGOTIATING and hides_sdp(message)
+        return b"" if hidden or has_sdp(message) else None
 
     def _anchored(self, sdp: bytes | Refusal, now: float) -> None:
         self._waiting = False

@@ -7,7 +7,7 @@ from functools import partial
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
-from edgesbc.brain.anchoring import Refusal, has_sdp
+from edgesbc.brain.anchoring import Refusal, has_sdp, hides_sdp
 from edgesbc.brain.calls import Call, Leg, learn_target, remote_target
 from edgesbc.brain.context import Context
 from edgesbc.brain.hops import Hop, OneHop
@@ -134,7 +134,8 @@ def acknowledge(board: Switchboard, request: Request, flow: Flow, now: float) ->
         offerer, zone = request.to_tag, flow.listener.zone.other
         board.anchor.answer(call, request, offerer, request.from_tag, flow, zone, then, now)
     else:
-        _send_ack(board, request, hop, request.body, now)
+        bare = board.anchor.enabled and (has_sdp(request) or hides_sdp(request))
+        _send_ack(board, request, hop, b"" if bare else request.body, now)
 
 
 def _send_ack(board: Switchboard, request: Request, hop: Hop, body: bytes | Refusal, now: float) -> None:

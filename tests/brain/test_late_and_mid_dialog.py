@@ -216,3 +216,32 @@ def test_a_refusal_with_sdp_shows_nothing_of_the_inside() -> None:
     forwarded = request(brain.reply(b"v=0\r\na\r\n"))
     sent = brain.receive(PBX, respond(forwarded, 488, body=ANSWER))
     assert response(sent).body == b""
+
+
+def test_space_in_the_content_type_hides_no_offer_and_a_body_of_no_kind_is_refused() -> None:
+    brain = Brain(anchor=True)
+    brain.receive(CALLER, invite(body=OFFER).replace(b"application/sdp", b"Application / SDP ;x=y"))
+    assert brain.media[0].command["command"] == "offer"
+    brain = Brain(anchor=True)
+    nameless = invite(body=OFFER).replace(b"Content-Type: application/sdp\r\n", b"")
+    assert response(brain.receive(CALLER, nameless)).status == 488
+
+
+def test_sdp_hidden_in_an_answer_or_an_ack_does_not_cross() -> None:
+    brain = Brain(anchor=True)
+    forwarded = request(brain.receive(CALLER, invite()))
+    hidden = respond(forwarded, 200, body=OFFER).replace(b"application/sdp", b"multipart/mixed;boundary=x")
+    ok = response(brain.receive(PBX, hidden))
+    assert ok.body == b""
+    ack = invite("ACK", uri_of(ok), branch="z9hG4bKh1", to_tag="bob", body=ANSWER)
+    ack = ack.replace(b"application/sdp", b"multipart/mixed;boundary=x")
+    assert request(brain.receive(CALLER, ack)).body == b""
+
+
+def test_a_bye_with_a_multipart_body_is_passed_on() -> None:
+    brain = Brain(anchor=True)
+    forwarded = request(brain.receive(CALLER, invite()))
+    ok = response(brain.receive(PBX, respond(forwarded, 200)))
+    bye = invite("BYE", uri_of(ok), 2, "z9hG4bKh2", to_tag="bob", body=b"isup")
+    bye = bye.replace(b"application/sdp", b"multipart/mixed;boundary=x")
+    assert request(brain.receive(CALLER, bye)).method == "BYE"
