@@ -173,12 +173,16 @@ class Edge:
             return
         if method == "ACK":
             acknowledge(board, request, flow, now)
-        elif board.transactions.full:
+        elif board.transactions.full or (board.transactions.half_full and self._may_be_forged(flow, now)):
             self._refuse(flow, request, Reason.OVERLOAD, now)
         elif request.in_dialog:
             self._continue(flow, request, now)
         else:
             self._start(flow, request, now)
+
+    def _may_be_forged(self, flow: Flow, now: float) -> bool:
+        """Whether nothing proves the source: such flows share half of the tables, and the rest is for the others."""
+        return self._pipeline.standings.of(flow, now) is Standing.UNPROVEN
 
     def _continue(self, flow: Flow, request: Request, now: float) -> None:
         """A request inside a dialog; one that names none of ours costs no state."""

@@ -66,6 +66,10 @@ class Transactions:
         return any(client.timeout_at is not None for client in self._clients.values())
 
     @property
+    def half_full(self) -> bool:
+        return 2 * max(len(self._servers), len(self._clients)) >= self._limit
+
+    @property
     def full(self) -> bool:
         return len(self._servers) >= self._limit or len(self._clients) >= self._limit
 

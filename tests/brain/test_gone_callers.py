@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.brain import CORE, MEMBERS, OFFER, Brain, invite, respond
+from support.brain import CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.brain.effects import Close
@@ -99,3 +99,13 @@ def test_a_connection_that_is_banned_is_closed(brain: Brain) -> None:
     for number in range(40):
         brain.receive(stranger, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
     assert [effect.flow for effect in brain.other if isinstance(effect, Close)][:1] == [stranger]
+
+
+def test_strangers_leave_half_of_the_transactions_to_others(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brain.edge.board.transactions, "_limit", 8)
+    for number in range(10):
+        stranger = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
+        brain.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+    assert brain.edge.calls == 4
+    brain.receive(CALLER, invite())
+    assert brain.edge.calls == 5
