@@ -17,6 +17,7 @@ import attrs
 import trio
 from sqlalchemy.exc import SQLAlchemyError
 
+from edgesbc import __version__
 from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
@@ -86,6 +87,7 @@ class App:
             Sealer([_token_key(state_dir)], os.urandom),
             os.urandom,
             anchor=policy.media.engine == "builtin",
+            server=policy.edge.server,
         )
         if policy.media.engine == "builtin":
             ports = policy.media.ports
@@ -107,6 +109,8 @@ class App:
         return Pipeline(policy.screen, Standings(_trunks(policy)), self.record, self._failed)
 
     def _instrument(self) -> None:
+        labels = ("name", "version")
+        self.metrics.gauge("info", "Always 1.", {(self.policy.edge.name, __version__): lambda: 1.0}, labels)
         instrument_edge(self.metrics, self.edge)
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)

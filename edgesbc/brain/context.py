@@ -308,8 +308,8 @@ class Context:
             board.calls.end(call, "cancelled" if self._cancelled else "refused")
 
     def _prove(self, response: Response, now: float) -> None:
-        """An upstream accepted the sender's credentials on its flow, or let go of its binding."""
-        if not 200 <= response.status < 300:
+        """An upstream accepted the sender's credentials on its flow; a registrar that asks for none proves nothing."""
+        if not 200 <= response.status < 300 or not self.request.get("Authorization"):
             return
         seconds = registered_seconds(self.request, response)
         if seconds:

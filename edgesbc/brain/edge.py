@@ -33,7 +33,10 @@ from edgesbc.sip.transactions import ServerTransaction, Transaction
 
 __all__ = ["Edge"]
 
-_ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER, NOTIFY"
+# Whatever else a request is called counts as "other": a stranger's word is no label.
+_COUNTED = frozenset(
+    "INVITE ACK CANCEL BYE OPTIONS REGISTER PRACK UPDATE INFO REFER NOTIFY MESSAGE SUBSCRIBE PUBLISH".split()
+)
 _DRAIN_RETRY = ("Retry-After", "30")
 
 
@@ -41,10 +44,10 @@ class Edge:
     """Receives messages, connection news, media replies and the time; returns effects, in order.
 
     Everything it stands on is handed in. ``entropy`` gives n random bytes. ``anchor`` says whether
-    media is to go through the media plane.
+    media is to go through the media plane, ``server`` what the edge calls itself in messages of its own.
     """
 
-    __slots__ = ("_board", "_known_methods", "_pipeline", "_routing", "draining", "malformed")
+    __slots__ = ("_board", "_pipeline", "_routing", "draining", "malformed")
 
     def __init__(
         self,
@@ -55,13 +58,13 @@ class Edge:
         sealer: Sealer,
         entropy: Callable[[int], bytes],
         anchor: bool = True,
+        server: str = "",
     ) -> None:
-        board = self._board = Switchboard(listeners, dispatcher, pipeline.standings, sealer, entropy)
+        board = self._board = Switchboard(listeners, dispatcher, pipeline.standings, sealer, entropy, server)
         board.calls = Calls(board, (limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS))
         board.anchor = Anchor(board, anchor)
         self._pipeline = pipeline
         self._routing = routing
-        self._known_methods = frozenset(_ALLOW.split(", ")) | {"MESSAGE", "SUBSCRIBE", "PUBLISH"}
         self.draining = False
         self.malformed = Counts()
 
@@ -165,7 +168,7 @@ class Edge:
         board, method = self._board, request.method
         if board.transactions.absorb(request, now):
             return  # before screening: it costs no state, and a bucket must not answer for a call under way
-        board.counts.add(flow.listener.name, method if method in self._known_methods else "other")
+        board.counts.add(flow.listener.name, method if method in _COUNTED else "other")
         if method == "CANCEL":
             self._cancel(flow, request, now)
             return
@@ -201,11 +204,14 @@ class Edge:
         if isinstance(verdict, Reject):
             extra = [] if verdict.retry_after is None else [("Retry-After", str(verdict.retry_after))]
             if verdict.reason is Reason.METHOD:
-                extra.append(("Allow", _ALLOW))
+                extra.append(self._allow(flow))
             elif verdict.reason is Reason.EXTENSION:
                 extra.append(("Unsupported", request.get("Proxy-Require") or ""))
             self._board.refuse(flow, request, verdict.status, extra)
         return verdict is PASS
+
+    def _allow(self, flow: Flow) -> tuple[str, str]:
+        return "Allow", ", ".join(self._pipeline.settings.method.allowed(flow.listener.zone))
 
     def _refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
         self._board.record(now, reason, flow, request.call_id, request.method)
@@ -231,7 +237,8 @@ class Edge:
             return
         if method == "OPTIONS" and board.flows.is_ours(request.uri.host, request.uri.port):
             # The edge itself is asked (section 11.2); and whoever asks for a user learns nothing of users.
-            board.refuse(flow, request, 200, [("Allow", _ALLOW), ("Accept", "application/sdp"), ("Supported", "path")])
+            able = [self._allow(flow), ("Accept", "application/sdp"), ("Supported", "path")]
+            board.refuse(flow, request, 200, able)
             return
         if not self._passes(self._pipeline.call(flow, request, now), flow, request):
             return

@@ -48,6 +48,8 @@ def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
         ("CSeq", "1 OPTIONS"),
         ("Accept", "application/sdp"),
     ]
+    if board.server:
+        fields.append(("User-Agent", board.server))
     data = serialise(f"OPTIONS {member.name} SIP/2.0", fields, b"")
     flow = board.flows.to(listener, member.target)
     timeout = member.health.settings.timeout

@@ -35,8 +35,8 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy", "flows", "outcomes",
-        "responses", "sealer", "set_up", "standings", "transactions",
+        "_signed", "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy", "flows",
+        "outcomes", "responses", "sealer", "server", "set_up", "standings", "transactions",
     )  # fmt: skip
 
     anchor: Anchor
@@ -49,7 +49,10 @@ class Switchboard:
         standings: Standings,
         sealer: Sealer,
         entropy: Callable[[int], bytes],
+        server: str = "",
     ) -> None:
+        self.server = server
+        self._signed: list[tuple[str, str]] = [("Server", server)] if server else []
         self.effects: list[Effect] = []
         self.deadlines = Deadlines()
         self.entropy = entropy
@@ -105,7 +108,9 @@ class Switchboard:
     def refuse(self, flow: Flow, request: Request, status: int, extra: Iterable[tuple[str, str]] = ()) -> None:
         """Answer without keeping any state; an ACK is never answered."""
         if request.method != "ACK":
-            data = topology.answer(request, vias_of(request, flow), status, self.stateless_tag(request), extra)
+            data = topology.answer(
+                request, vias_of(request, flow), status, self.stateless_tag(request), [*extra, *self._signed]
+            )
             self.responses.add(flow.listener.zone, f"{status // 100}xx")
             self.send(reply_flow(request, flow), data)
 
@@ -114,7 +119,7 @@ class Switchboard:
     ) -> None:
         """An answer of the edge's own in a transaction."""
         request = server.request
-        data = topology.answer(request, self.vias(server), status, self.stateless_tag(request), extra)
+        data = topology.answer(request, self.vias(server), status, self.stateless_tag(request), [*extra, *self._signed])
         self.deliver(server, status, data, now)
 
     def promise(self, server: ServerTransaction, now: float) -> None:

@@ -142,7 +142,7 @@ class EdgeSettings:
     """``tasks``: signalling and media in one process."""
     grace: float = attrs.field(default=30.0, validator=_seconds(0, 86_400))
     """Seconds that live calls get when the edge is told to stop, before both sides are sent a BYE."""
-    server: str = attrs.field(default="edgesbc", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
+    server: str = attrs.field(default="", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
     """Server and User-Agent of messages of the edge's own; empty: none."""
 
 

@@ -46,7 +46,7 @@ class Trunk:
     addresses: tuple[str, ...] = attrs.field(default=(), validator=[_bounded, listed_addresses])
     tls_names: tuple[str, ...] = ()
     max_calls: int | None = attrs.field(default=None, validator=optional(positive))
-    """Calls alive at once, both directions; None: no bound of its own."""
+    """Calls from the trunk alive at once; None: no bound of its own."""
     max_cps: float | None = attrs.field(default=None, validator=optional(positive))
     """New calls a second from the trunk; None: no bound of its own."""
 

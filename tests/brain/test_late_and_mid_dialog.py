@@ -119,7 +119,8 @@ def test_an_answer_after_the_caller_was_refused_is_acknowledged_and_ended(brain:
 REGISTER = (
     b"REGISTER sip:example.org SIP/2.0\r\nVia: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bKw1\r\n"
     b"From: <sip:bob@example.org>;tag=r1\r\nTo: <sip:bob@example.org>\r\nCall-ID: reg1\r\nCSeq: 1 REGISTER\r\n"
-    b"Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    b"Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1\r\nMax-Forwards: 70\r\n"
+    b'Authorization: Digest username="bob"\r\nContent-Length: 0\r\n\r\n'
 )
 
 
