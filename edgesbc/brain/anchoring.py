@@ -13,7 +13,7 @@ from edgesbc.brain.effects import Media
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.sip.message import Message
 
-__all__ = ["Anchor", "Refusal", "Waiting", "has_sdp", "hides_sdp"]
+__all__ = ["Anchor", "Refusal", "Then", "Waiting", "has_sdp", "hides_sdp"]
 
 
 class Refusal:

@@ -69,6 +69,7 @@ class Call:
         "caller",
         "context",
         "due",
+        "late_offer",
         "lease",
         "queued",
         "started",
@@ -84,6 +85,7 @@ class Call:
         self.started = now
         self.lease: Lease | None = None
         self.anchored = False
+        self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
         self.context: object = None  # the response context of the INVITE that set it up, while that lasts
         self.due: float | None = None
@@ -141,6 +143,7 @@ class Calls:
     def establish(self, call: Call, now: float) -> None:
         if call.state is CallState.SETTING_UP:
             call.state = CallState.ESTABLISHED
+            call.late_offer = False
             self._board.set_up.observe(now - call.started)
             self._board.outcomes.add("answered")
             self._board.deadlines.schedule(call, now + self._limits[2])

@@ -9,20 +9,19 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
-from edgesbc.brain.anchoring import Refusal, has_sdp, hides_sdp
+from edgesbc.brain.anchoring import Refusal
 from edgesbc.brain.calls import Call, CallState, Leg, Unheard, learn_target
 from edgesbc.brain.hops import Hop, Hops
+from edgesbc.brain.negotiation import Negotiation
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.screen.standing import Standing
-from edgesbc.sip.message import Message, Request, Response
+from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import T1, State
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
 
 __all__ = ["Context"]
 
-# Requests whose SDP is an offer or an answer (RFC 3261, RFC 3311, RFC 3262); ACK has no context.
-_NEGOTIATING = frozenset({"INVITE", "UPDATE", "PRACK"})
 # Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515).
 _TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
 
@@ -36,8 +35,7 @@ class Context:
 
     __slots__ = (
         "_best", "_board", "_body", "_branch", "_cancel_sent", "_cancelled", "_client", "_heard", "_hop", "_hops",
-        "_queue", "_sdp", "_tried", "_waiting", "call", "due", "new_call", "offer_here", "queued", "request",
-        "server", "trusted",
+        "_queue", "_sdp", "_tried", "call", "due", "new_call", "queued", "request", "server", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -61,10 +59,8 @@ class Context:
         self._branch = ""
         self._tried = 0
         self._body: bytes | None = None
-        self.offer_here = False  # the request carries the offer, so its answers carry the answer
-        self._waiting = False  # for the media plane
-        self._queue: deque[Response] = deque()
-        self._sdp: tuple[bytes, bytes] | None = None  # the last SDP of an answer, and what it became
+        self._sdp = Negotiation(board, server, call)
+        self._queue: deque[Response] = deque()  # behind one that waits for the media plane
         self._heard = False
         self._cancelled = False
         self._cancel_sent = False
@@ -80,38 +76,15 @@ class Context:
         board, call, request = self._board, self.call, self.request
         if request.method == "INVITE" and not self.new_call:
             board.deadlines.schedule(self, now + limits.SET_UP_SECONDS)  # the call's own set-up bounds the first one
-        if board.anchor.enabled and call is not None and request.method in _NEGOTIATING and hides_sdp(request):
+        if self._sdp.evades():
             self._give_up(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
-            return
-        if call is None or not self._anchors(request):
-            self.offer_here = has_sdp(request)
-            self._body = self._without_sdp(request)
+        elif not self._sdp.send(self._anchored, now):
+            self._body = self._sdp.plain(request)
+            if call is not None and self.new_call:
+                call.late_offer = not self._sdp.offer_here
             self._try_next(now)
-            return
-        sender = self.server.source
-        zone = sender.listener.zone.other
-        setting_up = call.context
-        if request.method == "PRACK" and isinstance(setting_up, Context) and not setting_up.offer_here:
-            offerer = request.to_tag
-            board.anchor.answer(call, request, offerer, request.from_tag, sender, zone, self._anchored, now)
-        else:
-            self.offer_here = True
-            board.anchor.offer(call, request, request.from_tag, request.to_tag, sender, zone, self._anchored, now)
-        self._waiting = True
-
-    def _anchors(self, message: Message) -> bool:
-        """Whether the SDP of ``message`` describes the session of a call (RFC 3264, RFC 3311, RFC 3262)."""
-        return self._board.anchor.enabled and self.request.method in _NEGOTIATING and has_sdp(message)
-
-    def _without_sdp(self, message: Message) -> bytes | None:
-        """An empty body in the place of SDP that no media session stands for: it names addresses of its own side."""
-        if not self._board.anchor.enabled:
-            return None
-        hidden = self.request.method in _NEGOTIATING and hides_sdp(message)
-        return b"" if hidden or has_sdp(message) else None
 
     def _anchored(self, sdp: bytes | Refusal, now: float) -> None:
-        self._waiting = False
         if self.server.answered:
             return  # cancelled meanwhile
         if isinstance(sdp, Refusal):
@@ -172,7 +145,7 @@ class Context:
             return
         if self._cancelled and response.status < 200 and client.state is State.PROCEEDING:
             self._send_cancel(client, now)
-        if self._waiting:
+        if self._sdp.waiting:
             if len(self._queue) < limits.PENDING_MEDIA:
                 self._queue.append(response)
             return
@@ -196,8 +169,8 @@ class Context:
         call = self.call
         if call is not None and status < 300:
             self._learn(call, response)
-            if self._anchors(response):
-                self._anchor_answer(call, response, now)
+            if self._sdp.takes(response):
+                self._sdp.answer(response, hop.flow, self._answer_anchored, now)
                 return
         self._forward(response, None, now)
 
@@ -240,29 +213,15 @@ class Context:
         if leg is not None:
             learn_target(leg, response)
 
-    def _anchor_answer(self, call: Call, response: Response, now: float) -> None:
-        known = self._sdp
-        if known is not None and known[0] == response.body:
-            self._forward(response, known[1], now)  # a 200 that repeats its 183, or itself
-            return
-        assert self._client is not None  # noqa: S101 - it has just answered
-        self._waiting = True
-        then = partial(self._answer_anchored, response)
-        sender, zone = self._client.flow, self.server.flow.listener.zone
-        offerer, answerer = self.request.from_tag, response.to_tag
-        if self.offer_here:
-            self._board.anchor.answer(call, response, offerer, answerer, sender, zone, then, now)
-        else:
-            self._board.anchor.offer(call, response, answerer, offerer, sender, zone, then, now)
-
     def _answer_anchored(self, response: Response, sdp: bytes | Refusal, now: float) -> None:
-        self._waiting = False
         if isinstance(sdp, Refusal):
             self._refuse_answer(response, sdp, now)
             return
-        self._sdp = (response.body, sdp)
-        self._take(response, now)
-        while self._queue and not self._waiting:
+        if self._refused and self.new_call:
+            self._take(response, now)  # cancelled meanwhile
+        else:
+            self._forward(response, sdp, now)
+        while self._queue and not self._sdp.waiting:
             self._take(self._queue.popleft(), now)
 
     @property
@@ -293,7 +252,7 @@ class Context:
         elif status < 300 and response.get("Contact"):
             contact = self._answer_contact(response, holder)
         if body is None:
-            body = self._without_sdp(response)
+            body = self._sdp.plain(response)
         vias = board.vias(server)
         data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
         board.deliver(server, status, data, now)
