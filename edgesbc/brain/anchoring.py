@@ -105,7 +105,7 @@ class Anchor:
         self._board.deadlines.schedule(waiting, now + limits.MEDIA_REPLY_SECONDS)
         command: dict[str, Any] = {
             "command": verb,
-            "call-id": call.call_id,
+            "call-id": call.media_id,
             **tags,
             "sdp": message.body,
             "direction": [sender.listener.zone.value, zone.value],
@@ -136,7 +136,7 @@ class Anchor:
 
     def delete(self, call: Call) -> None:
         self._cookie += 1
-        command = {"command": "delete", "call-id": call.call_id, "from-tag": call.caller.tag}
+        command = {"command": "delete", "call-id": call.media_id, "from-tag": call.caller.tag}
         self._board.emit(Media(self._cookie, command))
 
 

@@ -91,6 +91,11 @@ class Call:
         self.due: float | None = None
         self.queued: float | None = None
 
+    @property
+    def media_id(self) -> str:
+        """What the media plane knows the call by; see :meth:`Calls.find` for why the Call-ID will not do."""
+        return self.call_id if self.caller.first.listener.zone is Zone.PUBLIC else f"{self.call_id};outward"
+
     def legs_of(self, from_tag: str) -> tuple[Leg, Leg | None] | None:
         """(sender's leg, receiver's leg) of a request inside the dialog; None where the tag is neither's."""
         if from_tag == self.caller.tag:
@@ -101,14 +106,14 @@ class Call:
 
 
 class Calls:
-    """The calls alive, by Call-ID and caller's tag."""
+    """The calls alive, by Call-ID, caller's tag and caller's side."""
 
     __slots__ = ("_board", "_calls", "_limits", "by_trunk")
 
     def __init__(self, board: Switchboard, limits: tuple[int, float, float]) -> None:
         """``limits``: calls at once, seconds of set-up, seconds of duration."""
         self._board = board
-        self._calls: dict[tuple[str, str], Call] = {}
+        self._calls: dict[tuple[str, str, Zone], Call] = {}
         self._limits = limits
         self.by_trunk: dict[str, int] = {}
 
@@ -122,10 +127,14 @@ class Calls:
     def full(self) -> bool:
         return len(self._calls) >= self._limits[0]
 
-    def find(self, message: Message) -> Call | None:
-        """The call that a message inside a dialog belongs to, whichever side sent it."""
-        call_id = message.call_id
-        return self._calls.get((call_id, message.from_tag)) or self._calls.get((call_id, message.to_tag))
+    def find(self, message: Message, zone: Zone) -> Call | None:
+        """The call that a message from ``zone`` belongs to: its caller is there, or its callee is.
+
+        A proxy inside may send a call out again with the Call-ID and tags that it came in with; the two
+        are calls of their own, told apart by the side that they began on.
+        """
+        calls, call_id = self._calls, message.call_id
+        return calls.get((call_id, message.from_tag, zone)) or calls.get((call_id, message.to_tag, zone.other))
 
     def open(self, request: Message, flow: Flow, trunk: str, now: float) -> Call:
         leg = Leg(flow)
@@ -133,7 +142,7 @@ class Calls:
         leg.address = request.get("From") or ""
         leg.cseq = request.cseq
         learn_target(leg, request)
-        call = self._calls[request.call_id, leg.tag] = Call(request.call_id, leg, now)
+        call = self._calls[request.call_id, leg.tag, flow.listener.zone] = Call(request.call_id, leg, now)
         call.trunk = trunk
         if trunk:
             self.by_trunk[trunk] = self.by_trunk.get(trunk, 0) + 1
@@ -159,7 +168,7 @@ class Calls:
             self._board.outcomes.add(outcome or "failed")
         call.state = CallState.ENDED
         call.context = None
-        self._calls.pop((call.call_id, call.caller.tag), None)
+        self._calls.pop((call.call_id, call.caller.tag, call.caller.first.listener.zone), None)
         self._board.deadlines.schedule(call, None)
         if call.lease is not None:
             call.lease.release()

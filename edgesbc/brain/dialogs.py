@@ -124,7 +124,7 @@ def _note(call: Call, request: Request, flow: Flow) -> None:
 
 def acknowledge(board: Switchboard, request: Request, flow: Flow, now: float) -> None:
     """Pass the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
-    call = board.calls.find(request)
+    call = board.calls.find(request, flow.listener.zone)
     target = find_target(board, request, flow, call, now)
     hop = hop_to(board, target, request) if target is not None else None
     if hop is None:

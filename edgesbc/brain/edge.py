@@ -190,7 +190,7 @@ class Edge:
     def _continue(self, flow: Flow, request: Request, now: float) -> None:
         """A request inside a dialog; one that names none of ours costs no state."""
         board = self._board
-        call = board.calls.find(request)
+        call = board.calls.find(request, flow.listener.zone)
         hop = way_on(board, request, flow, call, now)
         if isinstance(hop, Reason):
             self._refuse(flow, request, hop, now)
@@ -301,7 +301,7 @@ class Edge:
             return Reason.DRAINING
         if board.calls.full:
             return Reason.OVERLOAD
-        if board.calls.find(request) is not None:
+        if board.calls.find(request, flow.listener.zone) is not None:
             return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)
         trunk = self._pipeline.standings.trunk(flow)
         if trunk is not None:
@@ -321,7 +321,7 @@ class Edge:
         """News from the media plane: a call on which nothing was heard for too long ends."""
         if event.get("event") == "timeout":
             for call in self._board.calls:
-                known = call.call_id == event.get("call-id") and call.caller.tag in event.get("tags", ())
+                known = call.media_id == event.get("call-id") and call.caller.tag in event.get("tags", ())
                 if known and call.state is CallState.ESTABLISHED:
                     self._board.calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
         return self._board.take()
