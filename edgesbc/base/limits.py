@@ -16,6 +16,10 @@ HEADER_FIELD_BYTES: Final = 8_192
 """Longest header field, unfolded: Identity (RFC 8224) with a long passport is about 2 KiB."""
 HEADER_FIELDS: Final = 192
 """Number of header fields. Twenty hops with Via and Record-Route each stay under 60."""
+REMEMBERED_VALUES: Final = 2_048
+"""Header values of one kind that are kept as they were read: those of about five hundred calls under way."""
+REMEMBERED_LENGTH: Final = 256
+"""Longest value kept; with its text, about 1 KiB each, 8 MiB in all."""
 VIA_HOPS: Final = 70
 """Via values in one message: the default of Max-Forwards (RFC 3261 section 8.1.1.6)."""
 

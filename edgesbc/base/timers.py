@@ -1,4 +1,4 @@
-"""A heap of deadlines shared by everything that waits in a sans-I/O room. Reads no clock."""
+"""Deadlines shared by everything that waits in a sans-I/O room, in a calendar of short slots. Reads no clock."""
 
 from __future__ import annotations
 
@@ -8,72 +8,111 @@ from typing import Protocol
 
 __all__ = ["Deadlines", "Due"]
 
+_SLOTS_A_SECOND = 50
+
 
 class Due(Protocol):
-    """What can stand in a :class:`Deadlines` heap."""
+    """What can stand in :class:`Deadlines`. It is told from others by identity."""
 
     due: float | None
     """When the item wants to be woken (seconds, the plane's monotonic clock), or None: never."""
     queued: float | None
-    """For the heap alone: the earliest entry that the item has in it. Starts as None."""
+    """For the calendar alone: the time under which the item stands in it. Starts as None."""
 
 
 class Deadlines:
     """Items by the time they want to be woken.
 
-    A deadline that moves later costs nothing: the entry in the heap stays where it is and is looked at
-    again when it comes up. A transaction that is retransmitted, answered and ended thus stands in the
-    heap once or twice, not once for every timer it ever set.
+    A calendar queue: items that are due within the same 20 ms share a slot, and only slots are kept in
+    order, so that setting and taking back a deadline costs a dict access however many there are. An item
+    stands in one slot at most. A deadline that moves later costs nothing: the item is looked at again
+    when its slot comes up. One that is taken back leaves nothing behind.
     """
 
-    __slots__ = ("_heap", "_sequence")
+    __slots__ = ("_count", "_slots", "_soonest", "_times")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Due]] = []
-        self._sequence = 0
+        self._slots: dict[int, dict[Due, None]] = {}
+        self._times: list[int] = []  # a heap of the keys of slots, some of them empty by now
+        self._soonest: float | None = None  # of all entries, or None where it has to be worked out
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._count
 
     def schedule(self, item: Due, when: float | None) -> None:
         """Wake ``item`` at ``when``; None takes back what was asked before."""
         item.due = when
-        if when is not None and (item.queued is None or when < item.queued):
-            self._push(item, when)
+        queued = item.queued
+        if queued is not None:
+            if when is not None and when >= queued:
+                return
+            self._take_out(item, queued)
+        if when is not None:
+            self._put(item, when)
 
-    def _push(self, item: Due, when: float) -> None:
-        self._sequence += 1
+    def _put(self, item: Due, when: float) -> None:
+        key = int(when * _SLOTS_A_SECOND)
+        slot = self._slots.get(key)
+        if slot is None:
+            self._slots[key] = {item: None}
+            heapq.heappush(self._times, key)
+        else:
+            slot[item] = None
         item.queued = when
-        heapq.heappush(self._heap, (when, self._sequence, item))
+        if not self._count or (self._soonest is not None and when < self._soonest):
+            self._soonest = when
+        self._count += 1
+
+    def _take_out(self, item: Due, queued: float) -> None:
+        key = int(queued * _SLOTS_A_SECOND)
+        slot = self._slots[key]
+        del slot[item]
+        if not slot:
+            del self._slots[key]
+        item.queued = None
+        self._count -= 1
+        if queued == self._soonest:
+            self._soonest = None
 
     def next(self) -> float | None:
         """When :meth:`pop_due` next has something to look at; never later than the true deadline."""
-        heap = self._heap
-        while heap and heap[0][2].due is None:
-            self._forget(heapq.heappop(heap))
-        return heap[0][0] if heap else None
+        if self._soonest is None and self._count:
+            self._soonest = min(item.queued for item in self._first()[1] if item.queued is not None)
+        return self._soonest
 
-    @staticmethod
-    def _forget(entry: tuple[float, int, Due]) -> None:
-        if entry[2].queued == entry[0]:
-            entry[2].queued = None
+    def _first(self) -> tuple[int, dict[Due, None]]:
+        """The earliest slot that has an item; there is one."""
+        times, slots = self._times, self._slots
+        while True:
+            slot = slots.get(times[0])
+            if slot is not None:
+                return times[0], slot
+            heapq.heappop(times)
 
     def pop_due(self, now: float) -> Iterator[Due]:
-        """Take out and yield every item whose deadline is at or before ``now``.
+        """Take out and yield every item whose deadline is at or before ``now``, the earliest first.
 
-        The deadline of a yielded item is None until it is scheduled again.
+        The deadline of a yielded item is None until it is scheduled again. What is scheduled for ``now``
+        or before while this goes on is yielded as well.
         """
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            entry = heapq.heappop(heap)
-            when, _, item = entry
-            if item.queued != when:
-                continue  # an older entry of an item that has since asked to be woken earlier
-            item.queued = None
-            if item.due is None:
-                continue
-            if item.due > now:
-                self._push(item, item.due)
-                continue
-            item.due = None
-            yield item
+        while self._count:
+            soonest = self.next()
+            if soonest is None or soonest > now:
+                return
+            _, slot = self._first()
+            for item in sorted(slot, key=_queued):
+                queued, due = item.queued, item.due
+                if queued is None or queued > now or item not in slot:
+                    continue  # not yet; or what was yielded before has moved it
+                self._take_out(item, queued)
+                if due is None or due > now:
+                    if due is not None:
+                        self._put(item, due)
+                    continue
+                item.due = None
+                yield item
+
+
+def _queued(item: Due) -> float:
+    return item.queued or 0.0

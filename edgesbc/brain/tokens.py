@@ -16,8 +16,8 @@ _NONCE = 12
 SHORTEST_TOKEN = 48
 """Characters: nonce, tag, and the least that a target needs. What is shorter was never a token."""
 # The alphabet of RFC 4648 section 5; what is outside of it does not translate into it.
-_TO_URL = str.maketrans("+/", "-_")
-_FROM_URL = str.maketrans("-_+/=", "+/   ")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/   ")
 _SEPARATOR = "\x1f"  # a control byte: the parser lets none into a URI
 
 
@@ -63,12 +63,14 @@ class Sealer:
         plain = _SEPARATOR.join(parts).encode("utf-8", "surrogateescape")
         nonce = self._entropy(_NONCE)
         sealed = nonce + self._ciphers[0].encrypt(nonce, plain, holder.encode())
-        return binascii.b2a_base64(sealed, newline=False).decode("ascii").rstrip("=").translate(_TO_URL)
+        return binascii.b2a_base64(sealed, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
     def open(self, token: str, holder: Zone) -> Target | None:
         """The target of a token that a peer in the zone ``holder`` presents; None where it is not one of ours."""
         try:
-            sealed = binascii.a2b_base64(token.translate(_FROM_URL) + "=" * (-len(token) % 4), strict_mode=True)
+            sealed = binascii.a2b_base64(
+                token.encode("ascii").translate(_FROM_URL) + b"=" * (-len(token) % 4), strict_mode=True
+            )
         except (binascii.Error, ValueError):
             return None
         if len(sealed) < _NONCE + 16:

@@ -6,6 +6,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import host_port
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
+from edgesbc.sip.remembered import remembered
 from edgesbc.sip.uri import Params, Uri, parse_uri
 
 __all__ = ["NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "parse_via", "split_list"]
@@ -76,6 +77,7 @@ class NameAddr:
         return text
 
 
+@remembered
 def parse_name_addr(text: str) -> NameAddr:
     """One value of an address header field. Raises :class:`WireError`."""
     match = grammar.name_addr(text)
@@ -146,6 +148,7 @@ class Via:
         return text
 
 
+@remembered
 def parse_via(text: str) -> Via:
     """One Via value. Raises :class:`WireError`."""
     match = grammar.via(text)
@@ -165,6 +168,7 @@ def parse_via(text: str) -> Via:
     )
 
 
+@remembered
 def parse_cseq(text: str) -> tuple[int, str]:
     """Number and method (RFC 3261 section 20.16). Raises :class:`WireError`."""
     match = grammar.cseq(text)

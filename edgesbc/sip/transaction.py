@@ -203,7 +203,12 @@ class Transaction:
 
     @property
     def next_due(self) -> float | None:
-        return min((at for at in (self.resend_at, self.timeout_at, self.linger_at) if at is not None), default=None)
+        """The earliest of the timers that are set."""
+        due = self.resend_at
+        for at in (self.timeout_at, self.linger_at):
+            if at is not None and (due is None or at < due):
+                due = at
+        return due
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.state.value} {self.flow!r}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
+from edgesbc.sip.remembered import remembered
 
 __all__ = ["Uri", "parse_uri"]
 
@@ -66,6 +67,7 @@ class Uri:
         return f"Uri({str(self)!r})"
 
 
+@remembered
 def parse_uri(text: str) -> Uri:
     """Read ``text`` as a URI; it may come from anywhere.
 

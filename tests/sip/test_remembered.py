@@ -1,0 +1,43 @@
+"""What was read lately is kept, within bounds, and nothing that could not be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.base.errors import WireError
+from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.remembered import remembered
+
+
+def test_a_value_is_read_once_while_it_is_remembered() -> None:
+    read: list[str] = []
+    parse = remembered(lambda text: read.append(text) or text.upper())  # type: ignore[func-returns-value]
+    assert [parse("a"), parse("a")] == ["A", "A"]
+    assert read == ["a"]
+    for number in range(limits.REMEMBERED_VALUES):
+        parse(str(number))
+    parse("a")  # strangers have pushed it out, and nothing has grown
+    assert read.count("a") == 2
+
+
+def test_long_values_and_broken_ones_are_not_kept() -> None:
+    read: list[str] = []
+
+    def fussy(text: str) -> str:
+        read.append(text)
+        if text == "broken":
+            raise WireError("broken")
+        return text
+
+    parse, long = remembered(fussy), "x" * (limits.REMEMBERED_LENGTH + 1)
+    for text in (long, long):
+        parse(text)
+    for _ in range(2):
+        with pytest.raises(WireError):
+            parse("broken")
+    assert read == [long, long, "broken", "broken"]
+
+
+def test_the_parsers_remember() -> None:
+    assert parse_name_addr("<sip:a@b>;tag=1") is parse_name_addr("<sip:a@b>;tag=1")
