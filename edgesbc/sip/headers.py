@@ -7,7 +7,7 @@ from edgesbc.base.address import host_port
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.remembered import remembered
-from edgesbc.sip.uri import Params, Uri, parse_uri
+from edgesbc.sip.uri import Parameters, Params, Uri, parse_uri
 
 __all__ = ["NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "parse_via", "split_list"]
 
@@ -38,13 +38,13 @@ def parse_params(text: str) -> Params:
     return list(params.items())
 
 
-class NameAddr:
+class NameAddr(Parameters):
     """A *name-addr* or *addr-spec* with header parameters: From, To, Contact, Route (RFC 3261 section 20.10).
 
     The URI is read when somebody asks for it: From and To pass most of the edge as text.
     """
 
-    __slots__ = ("_uri", "display", "params", "uri_text")
+    __slots__ = ("_uri", "display", "uri_text")
 
     def __init__(self, display: str, uri_text: str, params: Params) -> None:
         self.display = display
@@ -58,13 +58,6 @@ class NameAddr:
         if self._uri is None:
             self._uri = parse_uri(self.uri_text)
         return self._uri
-
-    def param(self, name: str) -> str | None:
-        """The parameter's value, "" where it stands without one, None where it is missing."""
-        for key, value in self.params:
-            if key == name:
-                return value or ""
-        return None
 
     @property
     def tag(self) -> str | None:
@@ -102,10 +95,10 @@ def parse_name_addr(text: str) -> NameAddr:
     return NameAddr(display, uri, params)
 
 
-class Via:
+class Via(Parameters):
     """One Via value (RFC 3261 section 20.42): ``transport`` in upper case, sent-by, parameters in order."""
 
-    __slots__ = ("branch", "host", "params", "port", "transport")
+    __slots__ = ("branch", "host", "port", "transport")
 
     def __init__(self, transport: str, host: str, port: int | None, params: Params) -> None:
         self.transport = transport
@@ -113,13 +106,6 @@ class Via:
         self.port = port
         self.params = params
         self.branch = self.param("branch") or ""
-
-    def param(self, name: str) -> str | None:
-        """The parameter's value, "" where it stands without one, None where it is missing."""
-        for key, value in self.params:
-            if key == name:
-                return value or ""
-        return None
 
     @property
     def sent_by(self) -> str:

@@ -7,12 +7,27 @@ from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.remembered import remembered
 
-__all__ = ["Uri", "parse_uri"]
+__all__ = ["Parameters", "Params", "Uri", "parse_uri"]
 
 Params = list[tuple[str, str | None]]
 
 
-class Uri:
+class Parameters:
+    """What has parameters: a URI, an address, a Via. Names are in lower case, the order is that of the wire."""
+
+    __slots__ = ("params",)
+
+    params: Params
+
+    def param(self, name: str) -> str | None:
+        """The parameter's value, "" where it stands without one, None where it is missing."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+
+class Uri(Parameters):
     """A URI in its parts, escapes left as they were written.
 
     ``host`` is in lower case, an IPv6 reference without its brackets; ``user`` includes a password, if
@@ -20,7 +35,7 @@ class Uri:
     follows the colon.
     """
 
-    __slots__ = ("headers", "host", "opaque", "params", "port", "scheme", "user")
+    __slots__ = ("headers", "host", "opaque", "port", "scheme", "user")
 
     def __init__(
         self,
@@ -36,16 +51,9 @@ class Uri:
         self.user = user
         self.host = host
         self.port = port
-        self.params: Params = [] if params is None else params
+        self.params = [] if params is None else params
         self.headers = headers
         self.opaque = opaque
-
-    def param(self, name: str) -> str | None:
-        """The parameter's value, "" where it stands without one, None where it is missing."""
-        for key, value in self.params:
-            if key == name:
-                return value or ""
-        return None
 
     @property
     def transport(self) -> str:
