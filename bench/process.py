@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from edgesbc.demo.children import bound_to
+
 __all__ = ["BenchError", "Memory", "Process", "free_port", "loopback", "say", "wait_until"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -74,6 +76,7 @@ class Process:
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
                 argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                preexec_fn=bound_to(os.getpid()),  # whatever ends the bench ends what it has started
                 env=os.environ | {"TERM": "xterm", "PYTHONPATH": python_path()},
                 start_new_session=True,
             )  # fmt: skip

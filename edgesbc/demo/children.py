@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 import trio
 
-__all__ = ["Child", "loopback"]
+__all__ = ["Child", "bound_to", "loopback"]
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 5.0
@@ -31,7 +31,7 @@ def loopback(text: str) -> str:
     return str(address)
 
 
-def _bound_to(parent: int) -> Callable[[], None]:
+def bound_to(parent: int) -> Callable[[], None]:
     """What a child does before its program: ask the kernel for SIGKILL when ``parent`` ends (prctl(2))."""
 
     def bind() -> None:
@@ -59,7 +59,7 @@ class Child:
             stdout=unheard if hear_errors else heard,
             stderr=heard if hear_errors else None,
             process_group=0,
-            preexec_fn=_bound_to(os.getpid()),
+            preexec_fn=bound_to(os.getpid()),
         )
         stdin, output = self._process.stdin, self._process.stderr if hear_errors else self._process.stdout
         if stdin is None or output is None:
