@@ -14,7 +14,7 @@ from edgesbc.brain.tokens import Target
 from edgesbc.dispatch.leases import Lease
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Message, Request, Response, serialise
-from edgesbc.sip.transactions import ClientTransaction
+from edgesbc.sip.transactions import NOBODY
 from edgesbc.sip.uri import Uri
 
 __all__ = ["Call", "CallState", "Calls", "Leg", "check_addresses"]
@@ -241,17 +241,7 @@ class Calls:
             ("Reason", f'SIP;cause=200;text="{reason.code}"'),
         ]
         data = serialise(f"BYE {receiver.contact} SIP/2.0", fields, b"")
-        board.transactions.open_client(branch, "BYE", flow, data, Unheard(), now)
-
-
-class Unheard:
-    """The user of a request whose answer changes nothing."""
-
-    __slots__ = ()
-
-    def on_response(self, transaction: ClientTransaction, response: object, now: float) -> None: ...
-
-    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None: ...
+        board.transactions.open_client(branch, "BYE", flow, data, NOBODY, now)
 
 
 def check_addresses(message: Message) -> None:

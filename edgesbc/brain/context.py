@@ -10,7 +10,7 @@ from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal
-from edgesbc.brain.calls import Call, CallState, Leg, Unheard, learn_target
+from edgesbc.brain.calls import Call, CallState, Leg, learn_target
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
@@ -18,7 +18,7 @@ from edgesbc.brain.switchboard import Switchboard
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import T1, State
-from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
+from edgesbc.sip.transactions import NOBODY, ClientTransaction, ServerTransaction
 
 __all__ = ["Context"]
 
@@ -371,5 +371,5 @@ class Context:
         via = topology.via(hop.flow.listener, self._branch)
         data = topology.cancel(hop.uri, hop.routes, via, self.request)
         # Its key differs from the INVITE's, which has the same branch (section 9.1).
-        self._board.transactions.open_client(self._branch, "CANCEL", hop.flow, data, Unheard(), now)
+        self._board.transactions.open_client(self._branch, "CANCEL", hop.flow, data, NOBODY, now)
         self._board.transactions.limit_wait(client, 64 * T1, now)

@@ -28,6 +28,7 @@ from edgesbc.sip.transaction import (
 
 __all__ = [
     "COOKIE",
+    "NOBODY",
     "ClientTransaction",
     "ServerTransaction",
     "Transaction",
@@ -41,7 +42,7 @@ COOKIE = "z9hG4bK"
 
 
 class Transactions:
-    """Every transaction alive, and the deadlines of all in the heap that the brain shares among its tables.
+    """Every transaction alive, and their deadlines in the calendar that the brain shares among its tables.
 
     ``send`` takes a flow and bytes. ``limit`` bounds servers and clients each.
     """
@@ -199,7 +200,7 @@ class Transactions:
     # --- time --------------------------------------------------------------------------------------------
 
     def expire(self, transaction: Transaction, now: float) -> None:
-        """Fire the timers of ``transaction`` that are due. Called by who pops the shared heap."""
+        """Fire the timers of ``transaction`` that are due. Called by who takes it out of the shared calendar."""
         if transaction.linger_at is not None and transaction.linger_at <= now:
             self._fire(transaction, Event.LINGER, now)
         elif transaction.timeout_at is not None and transaction.timeout_at <= now:
@@ -280,7 +281,9 @@ class Transactions:
             transaction.interval = doubled if transaction.state is State.CALLING else min(doubled, T2)
             transaction.resend_at = now + transaction.interval
         elif action is Action.START_RETRANSMIT:
-            repeats = not transaction.flow.reliable and getattr(transaction, "proven", True)
+            # Only a server has this action.
+            proven = isinstance(transaction, ServerTransaction) and transaction.proven
+            repeats = proven and not transaction.flow.reliable
             transaction.resend_at = now + T1 if repeats else None  # Timer G
         elif action is Action.START_TIMEOUT:
             transaction.timeout_at = now + 64 * T1  # Timer H
@@ -323,7 +326,7 @@ class Transactions:
 
 
 class _Nobody:
-    """The user of a transaction that has ended."""
+    """The user of a transaction that has ended, and of a request whose answer changes nothing."""
 
     __slots__ = ()
 
