@@ -163,6 +163,7 @@ class App:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`stop` or a signal, then drain. Raises ``OSError`` when it cannot listen."""
         self._build()
+        await self._audit(Outcome.STARTED, "")  # before a reload can be asked for, which has its entry after this one
         async with trio.open_nursery() as root:
             if self.policy.observe.http is not None:
                 parts = Parts(self.metrics.render, self.not_ready)
@@ -174,7 +175,6 @@ class App:
                 async with trio.open_nursery() as signalling_nursery:
                     await signalling_nursery.start(self.plane.run)
                     signalling_nursery.start_soon(self._obey_signals, root.cancel_scope)
-                    await self._audit(Outcome.STARTED, "")
                     _spare_the_collector()
                     for listener in self.edge.board.flows.listeners:
                         self._log.info(

@@ -96,6 +96,8 @@ async def test_sighup_takes_a_new_policy_and_a_broken_one_changes_nothing(tmp_pa
         edge_before(tmp_path, bob) as (edge, public),
         Ua(await UdpWire.open(peer=public)) as alice,
     ):
+        (started,) = PolicyLog(tmp_path / "state").entries()  # there before anything is served
+        assert (started.outcome, started.text) == (Outcome.STARTED, edge.file.read_text())
         await lands_at(alice, public, bob)
         edge.file.write_text(text_for(tmp_path, public, edge.http, carol))
         edge.signal(signal.SIGHUP)
@@ -110,7 +112,7 @@ async def test_sighup_takes_a_new_policy_and_a_broken_one_changes_nothing(tmp_pa
 
 def log_says(folder: Path, outcome: Outcome) -> bool:
     """Whether this is what became of the newest policy."""
-    return any(entry.outcome is outcome for entry in PolicyLog(folder / "state").entries(1))
+    return PolicyLog(folder / "state").entries(1)[0].outcome is outcome
 
 
 async def lands_at(alice: Ua, public: Source, called: Ua) -> None:
