@@ -57,7 +57,9 @@ class Leg:
 
 
 class Call:
-    """A dialog, from its INVITE to its end; owns the lease at its destination and the media session.
+    """A dialog, from its INVITE to its end; owns the leases at its destinations and the media session.
+
+    While it is set up, there is a lease for each place that was asked; then only that of who answered.
 
     ``due`` is the limit of set-up, then that of the duration.
     """
@@ -70,7 +72,7 @@ class Call:
         "context",
         "due",
         "late_offer",
-        "lease",
+        "leases",
         "queued",
         "started",
         "state",
@@ -83,7 +85,7 @@ class Call:
         self.callee: Leg | None = None
         self.state = CallState.SETTING_UP
         self.started = now
-        self.lease: Lease | None = None
+        self.leases: list[Lease] = []
         self.anchored = False
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
@@ -149,8 +151,12 @@ class Calls:
         self._board.deadlines.schedule(call, now + self._limits[1])
         return call
 
-    def establish(self, call: Call, now: float) -> None:
+    def establish(self, call: Call, lease: Lease | None, now: float) -> None:
+        """The call is answered by who is at ``lease``; a second answer changes nothing."""
         if call.state is CallState.SETTING_UP:
+            for other in call.leases:
+                if other is not lease:
+                    other.release()
             call.state = CallState.ESTABLISHED
             call.late_offer = False
             self._board.set_up.observe(now - call.started)
@@ -170,8 +176,8 @@ class Calls:
         call.context = None
         self._calls.pop((call.call_id, call.caller.tag, call.caller.first.listener.zone), None)
         self._board.deadlines.schedule(call, None)
-        if call.lease is not None:
-            call.lease.release()
+        for lease in call.leases:
+            lease.release()
         if call.trunk:
             left = self.by_trunk[call.trunk] - 1
             if left:
@@ -210,20 +216,24 @@ class Calls:
         self._board.record(now, reason, call.caller.flow, call.call_id, "the edge ended the call")
         callee = call.callee
         if call.state is CallState.ESTABLISHED and callee is not None:
-            self.bye(call, callee, call.caller, reason, now)
-            self.bye(call, call.caller, callee, reason, now)
+            self.bye(call.call_id, callee, call.caller, reason, now)
+            self.bye(call.call_id, call.caller, callee, reason, now)
         self.end(call, reason.code)
 
-    def hang_up_late(self, call: Call, flow: Flow, uri: str, request: Request, response: Response, now: float) -> None:
-        """A 2xx that nobody waits for: acknowledge the call, and end it (RFC 3261 section 13.2.2.4)."""
-        leg = Leg(flow)
-        leg.address = response.get("To") or ""
-        learn_target(leg, response)
+    def end_answered(self, request: Request, flow: Flow, uri: str, response: Response, bye: bool, now: float) -> None:
+        """A 2xx that nobody waits for: acknowledge it, and if ``bye``, end the call (RFC 3261 section 13.2.2.4)."""
+        callee, caller = Leg(flow), Leg(flow)
+        callee.address = response.get("To") or ""
+        callee.contact = uri
+        learn_target(callee, response)
         via = topology.via(flow.listener, self._board.new_branch())
-        self._board.send(flow, topology.refusal_ack(leg.contact or uri, leg.routes, via, request, response))
-        self.bye(call, call.caller, leg, Reason.SET_UP_TIMEOUT, now)
+        self._board.send(flow, topology.refusal_ack(callee.contact, callee.routes, via, request, response))
+        if bye:
+            caller.address = request.get("From") or ""
+            caller.cseq = request.cseq
+            self.bye(request.call_id, caller, callee, Reason.SET_UP_TIMEOUT, now)
 
-    def bye(self, call: Call, sender: Leg, receiver: Leg, reason: Reason, now: float) -> None:
+    def bye(self, call_id: str, sender: Leg, receiver: Leg, reason: Reason, now: float) -> None:
         """A BYE to ``receiver`` in the name of ``sender``."""
         board = self._board
         target = remote_target(receiver, board.flows)
@@ -236,7 +246,7 @@ class Calls:
         fields += [
             ("From", sender.address),
             ("To", receiver.address),
-            ("Call-ID", call.call_id),
+            ("Call-ID", call_id),
             ("CSeq", f"{sender.cseq + 1} BYE"),
             ("Reason", f'SIP;cause=200;text="{reason.code}"'),
         ]

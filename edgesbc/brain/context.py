@@ -1,4 +1,4 @@
-"""The response context of a forwarded request (RFC 3261 section 16.7): try, fail over, answer once."""
+"""The response context of a forwarded request (RFC 3261 section 16.7): try, fork, fail over, answer once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal
+from edgesbc.brain.best import Best
+from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import Call, CallState, Leg, learn_target
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
@@ -17,8 +19,8 @@ from edgesbc.brain.registrations import contacts_of_sender, path_value, register
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import T1, State
-from edgesbc.sip.transactions import NOBODY, ClientTransaction, ServerTransaction
+from edgesbc.sip.transaction import State
+from edgesbc.sip.transactions import ServerTransaction
 
 __all__ = ["Context"]
 
@@ -34,8 +36,8 @@ class Context:
     """
 
     __slots__ = (
-        "_best", "_board", "_body", "_branch", "_cancel_sent", "_cancelled", "_client", "_heard", "_hop", "_hops",
-        "_queue", "_sdp", "_tried", "call", "due", "new_call", "queued", "request", "server", "trusted",
+        "_best", "_board", "_body", "_branches", "_cancelled", "_heard", "_hops", "_mark", "_queue", "_sdp",
+        "_settled", "_timed_out", "_tried", "call", "due", "new_call", "queued", "request", "server", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -54,17 +56,17 @@ class Context:
         self.new_call = new_call
         self.trusted = trusted
         self._hops = hops
-        self._hop: Hop | None = None
-        self._client: ClientTransaction | None = None
-        self._branch = ""
+        self._branches: list[Branch] = []  # that owe a final answer
         self._tried = 0
+        self._mark = "" if self.request.in_dialog else board.loop_mark(self.request, server.source.listener)
         self._body: bytes | None = None
         self._sdp = Negotiation(board, server, call)
-        self._queue: deque[Response] = deque()  # behind one that waits for the media plane
+        self._queue: deque[tuple[Branch, Response]] = deque()  # behind one that waits for the media plane
         self._heard = False
         self._cancelled = False
-        self._cancel_sent = False
-        self._best: Response | None = None  # of the refusals that led to another try
+        self._settled = False  # a refusal, or a failure, after which no other place is tried
+        self._timed_out = False
+        self._best: Best | None = None
         self.due: float | None = None
         self.queued: float | None = None
         server.context = self
@@ -94,38 +96,46 @@ class Context:
             self._try_next(now)
 
     def _try_next(self, now: float) -> None:
-        hop = self._hops.next(now) if self._tried < limits.FORK_BRANCHES else None
-        if hop is None:
-            if self._best is not None:
-                self._forward(self._best, None, now)
-            else:
-                self._give_up(Reason.NO_DESTINATION, now)
+        """Send to the next target group (RFC 3261 section 16.6): one place, or several at once."""
+        most = limits.FORK_BRANCHES - self._tried
+        if self.request.get("Max-Breadth") is not None:
+            most = min(most, topology.breadth(self.request))
+            if not most:
+                self._give_up(Reason.LOOP, now, 440, "Max-Breadth is used up")
+                return
+        hops = self._hops.next(now, most) if most else ()
+        if not hops:
+            self._answer_best(Reason.NO_DESTINATION, now)
             return
-        self._tried += 1
-        self._hop = hop
-        board, request, listener = self._board, self.request, hop.flow.listener
+        self._tried += len(hops)
+        # All are there before the first is sent: one that fails at once is not the last.
+        branches = [Branch(self._board, self, self.request, hop, self._mark) for hop in hops]
+        self._branches += branches
+        for branch in branches:
+            self._send(branch, len(branches), now)
+
+    def _send(self, branch: Branch, abreast: int, now: float) -> None:
+        board, request, hop = self._board, self.request, branch.hop
+        listener = hop.flow.listener
         if self.call is not None and self.new_call:
-            self.call.lease = hop.lease
+            if hop.lease is not None:
+                self.call.leases.append(hop.lease)
             self.call.callee = Leg(hop.flow)
-        self._branch = board.new_branch()
+        extra = path_value(board, request, self.server.source, listener) if request.method == "REGISTER" else []
+        if abreast > 1 or request.get("Max-Breadth") is not None:
+            extra = [*extra, ("Max-Breadth", str(topology.breadth(request) // abreast))]
         data = topology.forward_request(
             request,
             listener,
-            self._branch,
+            branch.id,
             hop.uri,
             hop.routes,
             self._contact(hop.flow),
             self._body,
-            path_value(board, request, self.server.source, listener) if request.method == "REGISTER" else (),
+            extra,
             self.trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC),
         )
-        invite = request.method == "INVITE"
-        timeout = hop.timeout if invite else 64 * T1
-        client = board.transactions.open_client(self._branch, request.method, hop.flow, data, self, now, timeout)
-        if invite:
-            via = topology.via(listener, self._branch)
-            client.ack = partial(topology.refusal_ack, hop.uri, hop.routes, via, request)
-        self._client = client
+        branch.send(data, now)
 
     def _contact(self, holder: Flow) -> str:
         """The Contact that stands for the sender of the request."""
@@ -139,73 +149,101 @@ class Context:
 
     # --- answers -----------------------------------------------------------------------------------------
 
-    def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
-        """An answer to the try under way; those to earlier tries are late and change nothing."""
-        if client is not self._client:
-            return
-        if self._cancelled and response.status < 200 and client.state is State.PROCEEDING:
-            self._send_cancel(client, now)
-        if self._sdp.waiting:
-            if len(self._queue) < limits.PENDING_MEDIA:
-                self._queue.append(response)
-            return
-        self._take(response, now)
+    def on_answer(self, branch: Branch, response: Response, now: float) -> None:
+        """A branch has an answer, which waits for those before it that are at the media plane."""
+        if not self._sdp.waiting:
+            self._take(branch, response, now)
+        elif len(self._queue) < limits.PENDING_MEDIA:
+            self._queue.append((branch, response))
 
-    def _take(self, response: Response, now: float) -> None:
-        status, hop = response.status, self._hop
-        if hop is None or status == 100 or (status < 200 and self.request.method != "INVITE"):
+    def _take(self, branch: Branch, response: Response, now: float) -> None:
+        status, method = response.status, self.request.method
+        if status == 100 or (status < 200 and method != "INVITE"):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
-        if status >= 300 and self._fails_over(status, hop):
-            self._keep_best(response)
-            self._fail_over(f"answered {status}", status == 503, now)
+        if branch.left or self._refused:
+            branch.hang_up(response, now)  # left, or refused, while this waited
             return
-        if hop.lease is not None:
-            self._board.dispatcher.succeeded(hop.lease.member, now)
-        if self._refused and self.new_call:
-            if 200 <= status < 300 and self.call is not None:
-                self._board.calls.hang_up_late(self.call, hop.flow, hop.uri, self.request, response, now)
+        if status >= 300:
+            self._take_refusal(branch, response, now)
             return
-        self._heard = True
+        if branch.hop.lease is not None:
+            self._board.dispatcher.succeeded(branch.hop.lease.member, now)
+        branch.heard = self._heard = True
         call = self.call
-        if call is not None and status < 300:
-            self._learn(call, response)
+        if call is not None:
+            self._learn(call, branch, response)
             if self._sdp.takes(response):
-                self._sdp.answer(response, hop.flow, self._answer_anchored, now)
+                self._sdp.answer(response, branch.hop.flow, partial(self._answer_anchored, branch), now)
                 return
-        self._forward(response, None, now)
+        self._forward(branch, response, None, now)
+
+    def _take_refusal(self, branch: Branch, response: Response, now: float) -> None:
+        """A branch is refused: what the sender hears is decided when all are (RFC 3261 section 16.7 step 5)."""
+        status, hop = response.status, branch.hop
+        if branch in self._branches:
+            self._branches.remove(branch)
+        if self.server.answered:
+            return  # another branch has the call
+        settled = not self._fails_over(status, hop)
+        if not settled:
+            self._blame(branch, f"answered {status}", status == 503, now)
+        elif hop.lease is not None:
+            self._board.dispatcher.succeeded(hop.lease.member, now)
+        if settled and not self._branches and self._best is None:
+            self._forward(branch, response, None, now)  # as nearly always: one branch, one answer
+            return
+        if self._best is None:
+            self._best = Best()
+        self._best.add(branch, response, settled)
+        branch.release()
+        self._settled = self._settled or settled
+        if settled and status >= 600:
+            for other in self._branches:
+                other.cancel(now)  # nobody else is to be asked, says step 5
+        self._go_on(now)
 
     def _fails_over(self, status: int, hop: Hop) -> bool:
         return hop.lease is not None and status in hop.failover_on and not self._heard and not self._cancelled
 
-    def _keep_best(self, response: Response) -> None:
-        """Remember what to answer if nobody takes the request: the lowest class (RFC 3261 section 16.7 step 6).
+    def _blame(self, branch: Branch, why: str, evidence: bool, now: float) -> None:
+        """A member did not take the request; ``evidence`` is whether that speaks against its health."""
+        lease = branch.hop.lease
+        if lease is not None:
+            if evidence:
+                self._board.dispatcher.failed(lease.member, now, why)
+            detail = f"{lease.member.name} {why}"
+            self._board.record(now, Reason.FAILOVER, self.server.source, self.request.call_id, detail)
 
-        Never a 503 or 408 of one destination: they would say that the edge itself is to be avoided.
-        """
-        best = self._best
-        if response.status not in (408, 503) and (best is None or response.status // 100 < best.status // 100):
-            self._best = response
-
-    def _fail_over(self, why: str, evidence: bool, now: float) -> None:
-        """Leave the member that did not take the request, and try the next."""
-        hop = self._hop
-        if hop is None or hop.lease is None:
+    def _go_on(self, now: float) -> None:
+        """A branch has ended: wait for the others, or try the next, or answer."""
+        if self._branches:
             return
-        member = hop.lease.member
-        if evidence:
-            self._board.dispatcher.failed(member, now, why)
-        hop.lease.release()
-        detail = f"{member.name} {why}"
-        self._board.record(now, Reason.FAILOVER, self.server.source, self.request.call_id, detail)
-        self._try_next(now)
+        if not (self._heard or self._cancelled or self._settled):
+            self._try_next(now)
+        else:
+            self._answer_best(None, now)
 
-    def _learn(self, call: Call, response: Response) -> None:
+    def _answer_best(self, reason: Reason | None, now: float) -> None:
+        """No place is left: pass the best refusal on, or refuse for ``reason``; None: as the last try ended."""
+        response = self._best.gather() if self._best is not None else None
+        if self._best is not None and response is not None and self._best.branch is not None:
+            self._forward(self._best.branch, response, None, now)
+        elif self._cancelled:
+            self._finish(487, "cancelled", now)
+        elif reason is not None:
+            self._give_up(reason, now)
+        else:
+            self._finish(408 if self._timed_out else 480, "timeout" if self._timed_out else "failed", now)
+
+    def _learn(self, call: Call, branch: Branch, response: Response) -> None:
         """Take what an answer says of its sender (RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh)."""
         if self.new_call:
-            leg = call.callee
             if call.state is not CallState.SETTING_UP:
                 return  # the answer of another fork, or the same again
-            if leg is not None and response.to_tag:
+            leg = call.callee
+            if leg is None or leg.first != branch.hop.flow:
+                leg = call.callee = Leg(branch.hop.flow)
+            if response.to_tag:
                 leg.answered_by(response)
         else:
             legs = call.legs_of(self.request.from_tag)
@@ -213,58 +251,63 @@ class Context:
         if leg is not None:
             learn_target(leg, response)
 
-    def _answer_anchored(self, response: Response, sdp: bytes | Refusal, now: float) -> None:
-        if isinstance(sdp, Refusal):
-            self._refuse_answer(response, sdp, now)
-            return
-        if self._refused and self.new_call:
-            self._take(response, now)  # cancelled meanwhile
+    def _answer_anchored(self, branch: Branch, response: Response, sdp: bytes | Refusal, now: float) -> None:
+        if branch.left or self._refused:
+            branch.hang_up(response, now)  # cancelled meanwhile
+        elif isinstance(sdp, Refusal):
+            self._refuse_answer(branch, response, sdp, now)
         else:
-            self._forward(response, sdp, now)
+            self._forward(branch, response, sdp, now)
         while self._queue and not self._sdp.waiting:
-            self._take(self._queue.popleft(), now)
+            self._take(*self._queue.popleft(), now)
 
     @property
     def _refused(self) -> bool:
-        """Whether the sender has had a final answer, and it was not this call's 2xx."""
+        """Whether the sender has had a final answer, and it was no 2xx to an INVITE."""
         return self.server.answered and self.server.state is not State.ACCEPTED
 
-    def _refuse_answer(self, response: Response, refusal: Refusal, now: float) -> None:
-        """The far side's SDP cannot be used: end what it has begun, and refuse the call."""
-        call, client, hop = self.call, self._client, self._hop
-        self._queue.clear()
-        if call is None or client is None or hop is None or self.server.answered:
-            return
-        if response.status < 200:
-            self._cancelled = True
-            self._send_cancel(client, now)
-        elif self.new_call:
-            self._board.calls.hang_up_late(call, hop.flow, hop.uri, self.request, response, now)
-        self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
+    def _refuse_answer(self, branch: Branch, response: Response, refusal: Refusal, now: float) -> None:
+        """The far side's SDP cannot be used: end what it has begun, and refuse the call if nobody else may answer."""
+        branch.leave(now)
+        branch.hang_up(response, now)
+        if branch in self._branches:
+            self._branches.remove(branch)
+        if not self._branches and not self.server.answered:
+            self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
 
-    def _forward(self, response: Response, body: bytes | None, now: float) -> None:
-        board, call, server, status = self._board, self.call, self.server, response.status
+    def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
+        board, server, status = self._board, self.server, response.status
         holder = server.flow
         contact, contacts = "", []
         if self.request.method == "REGISTER":
             contacts = contacts_of_sender(self.request, response)
             self._prove(response, now)
         elif status < 300 and response.get("Contact"):
-            contact = self._answer_contact(response, holder)
+            contact = self._answer_contact(branch, response, holder)
         if body is None:
             body = self._sdp.plain(response)
         vias = board.vias(server)
         data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
         board.deliver(server, status, data, now)
+        if status >= 200:
+            self._answered(branch, status, now)
+
+    def _answered(self, branch: Branch, status: int, now: float) -> None:
+        """The sender has its final answer, which ``branch`` gave."""
+        call = self.call
+        if branch in self._branches:
+            self._branches.remove(branch)
         if call is None or not self.new_call:
-            if status >= 200:
-                self._let_go()
-            return
-        if 200 <= status < 300:
+            branch.release()
+            self._let_go(now)
+        elif status < 300:
+            for other in self._branches:
+                other.cancel(now)  # step 10; what answers all the same is passed on (step 5)
+                other.release()
             call.context = None
-            board.calls.establish(call, now)
-        elif status >= 300:
-            board.calls.end(call, "cancelled" if self._cancelled else "refused")
+            self._board.calls.establish(call, branch.hop.lease, now)
+        else:
+            self._board.calls.end(call, "cancelled" if self._cancelled else "refused")
 
     def _prove(self, response: Response, now: float) -> None:
         """An upstream accepted the sender's credentials on its flow; a registrar that asks for none proves nothing."""
@@ -274,38 +317,37 @@ class Context:
         if seconds:
             self._board.standings.prove(self.server.source, Standing.REGISTERED, now, seconds)
 
-    def _answer_contact(self, response: Response, holder: Flow) -> str:
-        calls = self._board.calls
+    def _answer_contact(self, branch: Branch, response: Response, holder: Flow) -> str:
+        calls, sender = self._board.calls, branch.hop.flow
         if self.call is None:
-            assert self._client is not None  # noqa: S101 - it has just answered
-            return calls.lone_contact(response, self._client.flow, holder)
+            return calls.lone_contact(response, sender, holder)
         legs = self.call.legs_of(self.request.from_tag)
         leg = legs[1] if legs is not None else None
-        if self.new_call and leg is not None and leg.tag != response.to_tag and self._client is not None:
-            return calls.lone_contact(response, self._client.flow, holder)  # another fork answered as well
+        if self.new_call and leg is not None and (leg.tag != response.to_tag or leg.first != sender):
+            return calls.lone_contact(response, sender, holder)  # another fork answered as well
         return calls.contact_for(leg, holder) if leg is not None else ""
 
     # --- failure -----------------------------------------------------------------------------------------
 
-    def on_failure(self, client: ClientTransaction, timeout: bool, now: float) -> None:
-        if client is not self._client:
-            return
-        if self.server.answered:
-            if not self.new_call:
-                self._let_go()
-            return
-        hop = self._hop
-        why = "gave no answer in time" if timeout else "could not be reached"
-        if self._cancelled:
-            self._finish(487, "cancelled", now)
-        elif self._heard or hop is None or hop.lease is None:
-            self._finish(408 if timeout else 480, "timeout" if timeout else "failed", now)
-        elif timeout and self.request.method != "INVITE":
-            self._board.dispatcher.failed(hop.lease.member, now, why)
-            hop.lease.release()
-            self._finish(408, "timeout", now)
-        else:
-            self._fail_over(why, True, now)
+    def on_failure(self, branch: Branch, timeout: bool, now: float) -> None:
+        """A branch will get no answer: of a time-out or (``timeout`` False) of a transport error."""
+        if branch in self._branches:
+            self._branches.remove(branch)
+        lease = branch.hop.lease
+        if not self.server.answered and not self._cancelled and not branch.heard and lease is not None:
+            why = "gave no answer in time" if timeout else "could not be reached"
+            if timeout and self.request.method != "INVITE":
+                self._board.dispatcher.failed(lease.member, now, why)
+                self._settled = True  # its sender has no time left for another
+            else:
+                self._blame(branch, why, True, now)
+        self._settled = self._settled or lease is None
+        self._timed_out = timeout
+        branch.leave(now)
+        if not self.server.answered:
+            self._go_on(now)
+        elif not self.new_call:
+            self._let_go(now)
 
     def _give_up(self, reason: Reason, now: float, status: int = 0, detail: str = "") -> None:
         """No place is left to try: refuse the request, for a reason that an operator can look up."""
@@ -317,6 +359,7 @@ class Context:
     def _finish(self, status: int, outcome: str, now: float) -> None:
         """Answer from here, and end the call that the request was to set up."""
         board = self._board
+        self._leave_all(now)
         if status == 408 and self.request.method != "INVITE":
             board.transactions.forget(self.server)  # RFC 4320: its sender has timed out as well
         else:
@@ -325,13 +368,20 @@ class Context:
         if self.call is not None and self.new_call:
             board.calls.end(self.call, outcome)
         else:
-            self._let_go()
+            self._let_go(now)
 
-    def _let_go(self) -> None:
-        """Without a call, a place at a destination is held until the answer and no longer."""
+    def _leave_all(self, now: float) -> None:
+        branches, self._branches = self._branches, []
+        for branch in branches:
+            branch.leave(now)
+        queue, self._queue = self._queue, deque()
+        for branch, response in queue:
+            branch.hang_up(response, now)
+
+    def _let_go(self, now: float) -> None:
+        """Without a call to hold them, places at destinations are held until the answer and no longer."""
         self._board.deadlines.schedule(self, None)
-        if self._hop is not None and self._hop.lease is not None:
-            self._hop.lease.release()
+        self._leave_all(now)
 
     # --- CANCEL ------------------------------------------------------------------------------------------
 
@@ -340,36 +390,26 @@ class Context:
         if self.server.answered or self._cancelled:
             return
         self._cancelled = True
-        if self._client is None or self._client.state is State.TERMINATED:
-            self._finish(487, "cancelled", now)
-        elif self._client.state is State.PROCEEDING:
-            self._send_cancel(self._client, now)
-        # In Calling, CANCEL waits for a provisional answer (section 9.1); time-out ends it otherwise.
+        if not self._branches:
+            self._finish(487, "cancelled", now)  # nothing was sent yet
+        for branch in self._branches:
+            branch.cancel(now)
 
     def abandon(self, now: float) -> None:
-        """The sender's connection is gone: nobody waits for an answer, so stop what an INVITE began."""
-        if self.request.method == "INVITE" and not self._cancelled:
-            self._cancelled = True
-            if self._client is not None:
-                self._send_cancel(self._client, now)  # in Calling, on_response does when a provisional comes
+        """The sender's connection is gone: nobody waits for an answer, so stop what the request began."""
+        self._cancelled = True
+        self._leave_all(now)
         if self.call is not None and self.new_call:
             self._board.calls.end(self.call, "cancelled")
         else:
-            self._let_go()
+            self._let_go(now)
 
     def expire(self, now: float) -> None:
         """The call has rung too long (Timer C, RFC 3261 section 16.8)."""
-        self.cancel(now)
-        if not self.server.answered:
-            self._finish(408, "timeout", now)
+        self.stop(Reason.SET_UP_TIMEOUT, "timeout", now)
 
-    def _send_cancel(self, client: ClientTransaction, now: float) -> None:
-        hop = self._hop
-        if hop is None or client.state is not State.PROCEEDING or self._cancel_sent:
-            return
-        self._cancel_sent = True
-        via = topology.via(hop.flow.listener, self._branch)
-        data = topology.cancel(hop.uri, hop.routes, via, self.request)
-        # Its key differs from the INVITE's, which has the same branch (section 9.1).
-        self._board.transactions.open_client(self._branch, "CANCEL", hop.flow, data, NOBODY, now)
-        self._board.transactions.limit_wait(client, 64 * T1, now)
+    def stop(self, reason: Reason, outcome: str, now: float) -> None:
+        """End it from here, with the status of ``reason``."""
+        if not self.server.answered:
+            self._cancelled = True
+            self._finish(reason.status, outcome, now)

@@ -1,13 +1,17 @@
-"""Requests to a destination set: one member after the other, each with a lease while it is tried."""
+"""Requests to a destination set: one member after the other, or several at once, each with a lease."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from edgesbc.base.address import Listener, Source, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.hops import Hop
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.dispatch.keys import hash_key
+from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.sets import SetSettings
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Uri
 
@@ -31,28 +35,39 @@ class Dispatched:
         self._tried: list[Member] = []
         self._key: str | None = None
 
-    def next(self, now: float) -> Hop | None:
+    def next(self, now: float, most: int) -> Sequence[Hop]:
         board = self._board
         try:
             settings = board.dispatcher.settings(self._set_name)
         except KeyError:
-            return None  # a reload has taken the set away since the request came
+            return ()  # a reload has taken the set away since the request came
         if self._key is None:
             self._key = hash_key(settings.hash_on, self._request, self._source) if settings.algorithm == "hash" else ""
-        while True:
-            lease = board.dispatcher.acquire(self._set_name, now, self._tried, self._key)
-            if lease is None:
-                return None
-            member = lease.member
-            self._tried.append(member)
-            listener = listener_for(board, member, self._zone.other)
-            if listener is not None:
+        hops: list[Hop] = []
+        while not hops:
+            leases = board.dispatcher.acquire_all(self._set_name, now, self._tried, self._key, most)
+            if not leases:
                 break
-            lease.release()
-        board.record(now, Reason.ROUTED, None, self._request.call_id, f"{self._set_name} {member.name}")
-        uri = self._uri_at(member)
-        flow = board.flows.to(listener, member.target)
-        return Hop(flow, uri, (), lease, settings.try_timeout, frozenset(settings.failover_on))
+            for lease in leases:
+                hop = self._hop(lease, settings)
+                if hop is None:
+                    lease.release()
+                else:
+                    board.record(
+                        now, Reason.ROUTED, None, self._request.call_id, f"{self._set_name} {lease.member.name}"
+                    )
+                    hops.append(hop)
+        return hops
+
+    def _hop(self, lease: Lease, settings: SetSettings) -> Hop | None:
+        """The way to a member; None where no listener leads there."""
+        member = lease.member
+        self._tried.append(member)
+        listener = listener_for(self._board, member, self._zone.other)
+        if listener is None:
+            return None
+        flow = self._board.flows.to(listener, member.target)
+        return Hop(flow, self._uri_at(member), (), lease, settings.try_timeout, settings.failover_on)
 
     def _uri_at(self, member: Member) -> str:
         """The Request-URI for ``member``: a URI of the edge's own address becomes one of the member's.

@@ -8,6 +8,7 @@ from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal, has_sdp, hides_sdp
+from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import Call, Leg, learn_target, remote_target
 from edgesbc.brain.context import Context
 from edgesbc.brain.hops import Hop, OneHop
@@ -92,8 +93,8 @@ class _Ending(Context):
 
     __slots__ = ()
 
-    def _forward(self, response: Response, body: bytes | None, now: float) -> None:
-        super()._forward(response, body, now)
+    def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
+        super()._forward(branch, response, body, now)
         if response.status >= 200 and response.status not in (401, 407):
             self._end()
 

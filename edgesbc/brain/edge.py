@@ -12,6 +12,7 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Anchor, Waiting
+from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import Call, Calls, CallState, check_addresses
 from edgesbc.brain.context import Context
 from edgesbc.brain.destinations import Dispatched
@@ -240,6 +241,9 @@ class Edge:
             able = [self._allow(flow), ("Accept", "application/sdp"), ("Supported", "path")]
             board.refuse(flow, request, 200, able)
             return
+        if board.came_round(request, flow.listener):
+            self._refuse(flow, request, Reason.LOOP, now)
+            return
         if not self._passes(self._pipeline.call(flow, request, now), flow, request):
             return
         inward = self._token_of(flow, request)
@@ -343,7 +347,7 @@ class Edge:
                 board.transactions.expire(item, now)
             elif isinstance(item, Waiting):
                 board.anchor.expire(item, now)
-            elif isinstance(item, Context):
+            elif isinstance(item, (Branch, Context)):
                 item.expire(now)
             else:
                 self._expire_call(cast(Call, item), now)
@@ -367,7 +371,7 @@ class Edge:
         """End every call with a BYE to both sides, and every call that is being set up."""
         for call in self._board.calls:
             if call.state is CallState.SETTING_UP and isinstance(call.context, Context):
-                call.context.expire(now)
+                call.context.stop(Reason.DRAINING, Reason.DRAINING.code, now)
             else:
                 self._board.calls.hang_up(call, Reason.DRAINING, now)
         return self._board.take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from edgesbc.base.address import Flow
@@ -23,20 +24,21 @@ class Hop:
         routes: tuple[str, ...] = (),
         lease: Lease | None = None,
         timeout: float = 64 * T1,
-        failover_on: frozenset[int] = frozenset(),
+        failover_on: tuple[int, ...] = (),
     ) -> None:
         self.flow = flow
         self.uri = uri
         self.routes = routes
         self.lease = lease
-        self.timeout = timeout  # seconds to the first answer of an INVITE
+        self.timeout = timeout  # seconds that an INVITE may go without any answer
         self.failover_on = failover_on
 
 
 class Hops(Protocol):
-    """Gives the next place to try, or None when there is none left."""
+    """Gives the places to send to next: the next *target group* of RFC 3261 section 16.6."""
 
-    def next(self, now: float) -> Hop | None: ...
+    def next(self, now: float, most: int) -> Sequence[Hop]:
+        """At most ``most`` hops, to be tried at the same time; none when there is none left."""
 
 
 class OneHop:
@@ -47,6 +49,6 @@ class OneHop:
     def __init__(self, hop: Hop) -> None:
         self._hop: Hop | None = hop
 
-    def next(self, now: float) -> Hop | None:
+    def next(self, now: float, most: int) -> Sequence[Hop]:
         hop, self._hop = self._hop, None
-        return hop
+        return () if hop is None else (hop,)

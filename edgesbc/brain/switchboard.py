@@ -97,6 +97,26 @@ class Switchboard:
         """A branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
         return COOKIE + self.entropy(12).hex()
 
+    def loop_mark(self, request: Request, listener: Listener) -> str:
+        """What ends the branch of a request that begins something (RFC 5393 section 4.2).
+
+        A keyed hash of all that its way through the edge depends on: the same request by the same way has
+        the same mark, by which it is known when it comes round; a *spiral*, which goes elsewhere, has another.
+        """
+        text = "\n".join((
+            listener.name, request.method, str(request.uri), request.call_id, request.from_tag, str(request.cseq),
+            *request.get_all("Route"),
+        ))  # fmt: skip
+        return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), key=self._tag_key, digest_size=6).hexdigest()
+
+    def came_round(self, request: Request, listener: Listener) -> bool:
+        """Whether the request was here before and would go the same way again: a loop."""
+        vias = request.get_all("Via")
+        if len(vias) < 2:
+            return False  # the usual case: who sent it made it
+        mark = self.loop_mark(request, listener)
+        return any(mark in value for value in vias)
+
     def new_tag(self) -> str:
         return self.entropy(8).hex()
 

@@ -9,11 +9,14 @@ from edgesbc.sip.message import Fields, Request, Response, phrase, serialise
 from edgesbc.sip.parse import Salvage
 
 __all__ = [
-    "answer", "answer_malformed", "cancel", "contact", "forward_request", "forward_response", "refusal_ack", "via",
+    "answer", "answer_malformed", "breadth", "cancel", "contact", "forward_request", "forward_response", "refusal_ack",
+    "via",
 ]  # fmt: skip
 
 # These end at the edge: it has its own, or the message needs none.
-_OWN = frozenset({"Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Content-Length", "Path", "Service-Route"})
+_OWN = frozenset({
+    "Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Max-Breadth", "Content-Length", "Path", "Service-Route",
+})  # fmt: skip
 # What tells a stranger which software runs inside, and where (DESIGN section 7).
 _TELLING = frozenset({"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"})
 # Says who calls, and by which way the call came: for those who are trusted to say it, and to those who may know
@@ -50,6 +53,12 @@ def contact(listener: Listener, token: str) -> str:
     # RFC 7118 section 5.2: "ws" stands for both; TLS is said by the port and by the connection in use.
     name = "ws" if listener.transport in (Transport.WS, Transport.WSS) else listener.transport.value
     return f"<sip:{token}@{where};transport={name}>"
+
+
+def breadth(request: Request) -> int:
+    """In how many places at once a request may be (RFC 5393 section 5): its Max-Breadth, 60 at most and by default."""
+    text = request.get("Max-Breadth") or ""
+    return min(int(text), 60) if text.isascii() and text.isdigit() and len(text) < 10 else 60
 
 
 def forward_request(

@@ -91,10 +91,18 @@ class Dispatcher:
     def acquire(
         self, set_name: str, now: float, exclude: Collection[Member] = (), key: bytes | str | None = None
     ) -> Lease | None:
-        """A place at the next member of ``set_name``, or None when no member is able.
+        """A place at the next member of ``set_name``, or None when no member is able; see :meth:`acquire_all`."""
+        leases = self.acquire_all(set_name, now, exclude, key, 1)
+        return leases[0] if leases else None
+
+    def acquire_all(
+        self, set_name: str, now: float, exclude: Collection[Member], key: bytes | str | None, most: int
+    ) -> list[Lease]:
+        """Places at the members that a request is sent to at once: several, up to ``most``, with ``broadcast`` only.
 
         The lowest priority number that has an able member decides; ``exclude`` are the members that this
-        request has tried; ``key`` is what ``hash`` goes by. KeyError: no such set.
+        request has tried; ``key`` is what ``hash`` goes by. Empty when no member is able. KeyError: no
+        such set.
         """
         chosen_set = self._sets[set_name]
         panic: bool | None = None
@@ -111,11 +119,13 @@ class Dispatcher:
 
         key_bytes = key.encode(errors="surrogateescape") if isinstance(key, str) else key or b""
         for group in chosen_set.groups:
-            member = group.choose(able, key_bytes)
-            if member is not None:
+            leases = []
+            for member in group.choose_all(able, key_bytes, most):
                 member.starts.append(now)
-                return Lease(member, self._leases, now)
-        return None
+                leases.append(Lease(member, self._leases, now))
+            if leases:
+                return leases
+        return []
 
     # --- evidence from live traffic -------------------------------------------------------------------
 

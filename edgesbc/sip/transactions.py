@@ -193,6 +193,12 @@ class Transactions:
             client.timeout_at = now + timeout
             self._deadlines.schedule(client, client.next_due)
 
+    def stop_sending(self, client: ClientTransaction) -> None:
+        """Send a request no more; answers to what was sent are taken until Timer B."""
+        if client.resend_at is not None:
+            client.resend_at = None
+            self._deadlines.schedule(client, client.next_due)
+
     def forget(self, server: ServerTransaction) -> None:
         """End a transaction without an answer (RFC 4320 section 4.2)."""
         self._terminate(server)

@@ -150,3 +150,11 @@ def test_hash_moves_only_the_keys_of_the_member_that_goes(weights: list[int], da
         was, now = before.choose(EVERYBODY, key), after.choose(EVERYBODY, key)
         assert now is was or was is gone
         assert before.choose(lambda member: member is not gone, key) is now
+
+
+def test_broadcast_takes_all_that_are_able_up_to_the_most() -> None:
+    group = members([1, 1, 1, 1])
+    algorithm = build("broadcast", group)
+    assert algorithm.choose_all(lambda member: member is not group[1], b"", 8) == [group[0], group[2], group[3]]
+    assert algorithm.choose_all(lambda member: True, b"", 2) == group[:2]
+    assert algorithm.choose_all(lambda member: False, b"", 8) == []

@@ -42,14 +42,20 @@ class Entropy:
 class Brain:
     """An Edge with its effects sorted: what was sent, what was asked of media, what was decided."""
 
-    def __init__(self, anchor: bool = False, algorithm: str = "priority", **set_settings: Any) -> None:
+    def __init__(
+        self, anchor: bool = False, algorithm: str = "priority", one_priority: bool = False, **set_settings: Any
+    ) -> None:
+        """``one_priority``: the members are alike; otherwise the second is for when the first is not able."""
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
         self.raw: list[bytes] = []
         self.media: list[Media] = []
         self.decisions: list[Decision] = []
         self.other: list[Effect] = []
-        members = tuple(MemberSettings(f"sip:{host}:{port}", priority=i) for i, (host, port) in enumerate(MEMBERS))
+        members = tuple(
+            MemberSettings(f"sip:{host}:{port}", priority=0 if one_priority else i)
+            for i, (host, port) in enumerate(MEMBERS)
+        )
         health = HealthSettings(interval=0)
         self.dispatcher = Dispatcher(
             [SetSettings("pbx", members=members, health=health, algorithm=algorithm, **set_settings)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgesbc.dispatch.algorithms.broadcast import Broadcast
 from edgesbc.dispatch.algorithms.hash import Hash
 from edgesbc.dispatch.algorithms.least_loaded import LeastLoaded
 from edgesbc.dispatch.algorithms.priority import Priority
@@ -15,6 +16,7 @@ from edgesbc.dispatch.algorithms.weighted import Weighted
 __all__ = ["ALGORITHMS", "Algorithm"]
 
 ALGORITHMS: Mapping[str, type[Algorithm]] = {
+    "broadcast": Broadcast,
     "hash": Hash,
     "least-loaded": LeastLoaded,
     "priority": Priority,

@@ -31,3 +31,8 @@ class Algorithm(ABC):
     @abstractmethod
     def choose(self, able: Able, key: bytes) -> Member | None:
         """The member for the next call, or None when none is able; ``key`` is what ``hash`` goes by."""
+
+    def choose_all(self, able: Able, key: bytes, most: int) -> list[Member]:
+        """The members to send the next call to at the same time, at most ``most``: one, but for ``broadcast``."""
+        member = self.choose(able, key)
+        return [] if member is None else [member]
