@@ -305,6 +305,6 @@ def _literal(uri: Uri, transport: Transport) -> Source | None:
         parts = host.split(".")
         if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
             return None
-        if int(parts[0]) in (0, *range(224, 256)):
+        if not 0 < int(parts[0]) < 224:
             return None
     return Source(host, uri.port or transport.default_port)

@@ -35,7 +35,7 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_signed", "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy", "flows",
+        "_server_field", "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy", "flows",
         "outcomes", "responses", "sealer", "server", "set_up", "standings", "transactions",
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ class Switchboard:
         server: str = "",
     ) -> None:
         self.server = server
-        self._signed: list[tuple[str, str]] = [("Server", server)] if server else []
+        self._server_field: list[tuple[str, str]] = [("Server", server)] if server else []
         self.effects: list[Effect] = []
         self.deadlines = Deadlines()
         self.entropy = entropy
@@ -129,7 +129,7 @@ class Switchboard:
         """Answer without keeping any state; an ACK is never answered."""
         if request.method != "ACK":
             data = topology.answer(
-                request, vias_of(request, flow), status, self.stateless_tag(request), [*extra, *self._signed]
+                request, vias_of(request, flow), status, self.stateless_tag(request), [*extra, *self._server_field]
             )
             self.responses.add(flow.listener.zone, f"{status // 100}xx")
             self.send(reply_flow(request, flow), data)
@@ -139,7 +139,9 @@ class Switchboard:
     ) -> None:
         """An answer of the edge's own in a transaction."""
         request = server.request
-        data = topology.answer(request, self.vias(server), status, self.stateless_tag(request), [*extra, *self._signed])
+        data = topology.answer(
+            request, self.vias(server), status, self.stateless_tag(request), [*extra, *self._server_field]
+        )
         self.deliver(server, status, data, now)
 
     def promise(self, server: ServerTransaction, now: float) -> None:
