@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TIME   ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint peers lock bench fuzz clean
+.PHONY: help demo test lint peers lock bench fuzz compiled interpreted clean
 
 help:              ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,10 +38,20 @@ bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, rati
 fuzz: $(STAMP)     ## mutated input for everything that reads from the network, TIME=60 seconds in all
 	$(BIN)/python -m fuzz.run --seconds $(TIME)
 
+compiled: $(STAMP) interpreted ## make machine code of the rooms without I/O, about twice as fast (needs a C compiler)
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/compiled .
+	$(BIN)/python -m zipfile --extract build/compiled/*.whl build/compiled
+	cd build/compiled && find . -name '*.so' -exec cp --parents {} ../.. ';'
+	$(BIN)/edgesbc --version
+
+interpreted:       ## remove that machine code again
+	rm -rf build/compiled
+	find edgesbc *__mypyc* -name '*.so' -delete 2>/dev/null || true
+
 lock:              ## renew requirements.lock (hashes, no index addresses)
 	test -x .lockenv/bin/uv || { $(PYTHON) -m venv .lockenv && .lockenv/bin/pip install --quiet uv; }
 	.lockenv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --extra dev pyproject.toml -o requirements.lock
 
-clean:             ## remove what the other targets made
+clean: interpreted ## remove what the other targets made
 	rm -rf $(VENV) .lockenv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

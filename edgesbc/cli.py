@@ -18,14 +18,20 @@ from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import preflight
+from edgesbc.sip import parse
 
 __all__ = ["main"]
 
 USAGE_ERROR = 2
 
 
+def build() -> str:
+    """Whether the rooms without I/O are machine code: docs/adr/0008."""
+    return "compiled" if (parse.__file__ or "").endswith(".so") else "interpreted"
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="edgesbc")
+@click.version_option(f"{__version__} ({build()})", prog_name="edgesbc")
 def main() -> None:
     """A security-hardened SIP edge.
 

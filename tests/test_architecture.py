@@ -280,3 +280,10 @@ ALLOWED: list[tuple[Rule, str, str]] = [
 @pytest.mark.parametrize(("rule", "path", "allowed"), ALLOWED)
 def test_the_rule_lets_pass_what_is_allowed(rule: Rule, path: str, allowed: str) -> None:
     assert list(rule(path, ast.parse(allowed))) == []
+
+
+def test_no_compiled_room_is_older_than_its_source() -> None:
+    """What runs is what is read: after a change, `make compiled` again, or `make interpreted`."""
+    house = Path(edgesbc.__file__).parent
+    modules = {path: path.with_name(path.name.partition(".")[0] + ".py") for path in house.rglob("*.so")}
+    assert [str(path) for path, source in modules.items() if path.stat().st_mtime < source.stat().st_mtime] == []

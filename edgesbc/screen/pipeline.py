@@ -127,8 +127,8 @@ class Pipeline:
         for stage in self._by_phase[phase]:
             try:
                 verdict = stage.judge(subject, phase, now)
-            except WireError as error:  # a stage looked at a part that is read when it is asked for
-                verdict = Reject(error.status_hint, Reason.MALFORMED, detail=error.reason)
+            except WireError as unreadable:  # a stage looked at a part that is read when it is asked for
+                verdict = Reject(unreadable.status_hint, Reason.MALFORMED, detail=unreadable.reason)
             except Exception as error:  # noqa: BLE001 - a broken stage costs the message, never the edge
                 verdict = self._internal(stage.name, error)
             if verdict is not PASS and (verdict := self._refused(stage.name, verdict, subject, now)) is not PASS:

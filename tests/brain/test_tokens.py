@@ -13,13 +13,15 @@ from edgesbc.brain.tokens import SHORTEST_TOKEN, Sealer, Target
 KEY, OTHER = b"a" * 32, b"b" * 32
 TARGET = Target("inside", Source("10.0.0.11", 5060), 7, "e", "sip:bob@10.0.0.11", ["<sip:10.0.0.2;lr>", "<sip:x;lr>"])
 
+NAMES = ("listener", "peer", "serial", "epoch", "uri", "routes")
+
 
 def test_what_is_sealed_opens_for_its_holder_and_nobody_else() -> None:
     sealer = Sealer([KEY], os.urandom)
     token = sealer.seal(TARGET, Zone.PUBLIC)
     opened = sealer.open(token, Zone.PUBLIC)
     assert opened is not None
-    assert all(getattr(opened, name) == getattr(TARGET, name) for name in Target.__slots__)
+    assert all(getattr(opened, name) == getattr(TARGET, name) for name in NAMES)
     assert sealer.open(token, Zone.CORE) is None
     assert Sealer([OTHER], os.urandom).open(token, Zone.PUBLIC) is None
     assert b"10.0.0.11" not in token.encode()

@@ -84,12 +84,11 @@ def test_udp_bans_are_told_for_the_kernel_unless_somebody_proven_is_there(flow) 
     assert penalties.take() == []
 
 
-def test_what_waits_for_the_kernel_is_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PENALTIES_WAITING", 5)
-    penalties = Penalties(Standings(), 100, 30, 2.0)
-    for n in range(20):
-        penalties.ban(flow(host=f"192.0.2.{n}"), UNPROVEN, Reason.PIKE, 30.0, 0.0)
-    assert len(penalties.take()) == 5
+def test_what_waits_for_the_kernel_is_bounded(flow) -> None:
+    penalties = Penalties(Standings(), 2 * limits.PENALTIES_WAITING, 30, 2.0)
+    for n in range(limits.PENALTIES_WAITING + 1):
+        penalties.ban(flow(host=f"192.0.{n >> 8}.{n & 255}"), UNPROVEN, Reason.PIKE, 30.0, 0.0)
+    assert len(penalties.take()) == limits.PENALTIES_WAITING
 
 
 def test_the_table_is_bounded_and_forged_sources_push_out_no_proven_ban(flow) -> None:
