@@ -34,7 +34,7 @@ class Reason(enum.Enum):
     TOKEN = ("token", "a token in a URI is not one that this edge sealed", 403)
     NO_DIALOG = ("no-dialog", "a request inside a dialog names no dialog that goes through here", 481)
     UNMATCHED = ("unmatched", "a response or CANCEL belongs to no transaction", 481)
-    INTERNAL = ("internal", "a stage of the edge failed on this message", 500)
+    INTERNAL = ("internal", "a part of the edge failed on this message", 500)
     # The brain
     NO_ROUTE = ("no-route", "no route takes this request", 404)
     NO_DESTINATION = ("no-destination", "no member of the set can take the call", 503)

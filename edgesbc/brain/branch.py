@@ -31,7 +31,7 @@ class Branch:
     begins to ring is cancelled, and a 2xx is acknowledged and ended with BYE. A network delays, and a
     call that only one side knows of would ring, or bill, for ever.
 
-    ``heard`` is whether the caller was told of anything that came from here. ``due`` is when the far side
+    ``id`` is the branch parameter, ours and not to be guessed. ``heard`` is whether the caller was told of anything that came from here. ``due`` is when the far side
     has been silent for too long.
     """
 
@@ -39,8 +39,7 @@ class Branch:
         "_board", "_cancelling", "_client", "_context", "_hung_up", "_request", "due", "heard", "hop", "id", "queued",
     )  # fmt: skip
 
-    def __init__(self, board: Switchboard, context: _Context, request: Request, hop: Hop, mark: str = "") -> None:
-        """``mark`` ends the branch parameter: it tells the request if it comes round again."""
+    def __init__(self, board: Switchboard, context: _Context, request: Request, hop: Hop) -> None:
         self._board = board
         self._context: _Context | None = context
         self._request = request
@@ -48,7 +47,7 @@ class Branch:
         self._cancelling = False
         self._hung_up: set[str] | None = None
         self.hop = hop
-        self.id = board.new_branch() + mark
+        self.id = ""
         self.heard = False
         self.due: float | None = None
         self.queued: float | None = None

@@ -108,8 +108,8 @@ class Context:
             self._answer_best(Reason.NO_DESTINATION, now)
             return
         self._tried += len(hops)
-        # All are there before the first is sent: one that fails at once is not the last.
-        branches = [Branch(self._board, self, self.request, hop, self._mark) for hop in hops]
+        # All are there before the first is sent: whatever happens then, their places are given back.
+        branches = [Branch(self._board, self, self.request, hop) for hop in hops]
         self._branches += branches
         for branch in branches:
             self._send(branch, len(branches), now)
@@ -117,6 +117,7 @@ class Context:
     def _send(self, branch: Branch, abreast: int, now: float) -> None:
         board, request, hop = self._board, self.request, branch.hop
         listener = hop.flow.listener
+        branch.id = board.new_branch() + self._mark
         if self.call is not None and self.new_call:
             if hop.lease is not None:
                 self.call.leases.append(hop.lease)
@@ -184,6 +185,10 @@ class Context:
             self._branches.remove(branch)
         if self.server.answered:
             return  # another branch has the call
+        if status == 408 and self.request.method != "INVITE" and not self._branches:
+            branch.release()
+            self._finish(408, "timeout", now)  # RFC 4320 section 4.2: it comes too late to be of use
+            return
         settled = not self._fails_over(status, hop)
         if not settled:
             self._blame(branch, f"answered {status}", status == 503, now)

@@ -152,6 +152,22 @@ class Edge:
         self._refuse_malformed(flow, data, error, now)
         return self._board.take()
 
+    def faulted(self, data: bytes, now: float) -> list[Effect]:
+        """A fault of ours ended :meth:`receive` half-way: a request that was opened gets 500, and what it began ends.
+
+        Without it, its sender would wait for ever, and its place at a destination would be lost.
+        """
+        message = parse_message(data)
+        if isinstance(message, Request) and message.method != "ACK":
+            server = self._board.transactions.find_server(message)
+            if server is not None and not server.answered:
+                self._board.record(now, Reason.INTERNAL, server.source, message.call_id, message.method)
+                if isinstance(server.context, Context):
+                    server.context.stop(Reason.INTERNAL, "failed", now)
+                else:
+                    self._board.respond(server, Reason.INTERNAL.status, now)
+        return self._board.take()
+
     def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
         self.malformed.add()

@@ -131,7 +131,7 @@ class SignallingPlane:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
             self._fault(flow.listener, "receive", error)
-            effects = self.edge.board.take()
+            effects = self._guarded("faulted", lambda: self.edge.faulted(data, now))
         self.carry_out(effects)
 
     def _guarded(self, kind: str, think: Callable[[], list[Effect]]) -> list[Effect]:

@@ -85,3 +85,12 @@ def test_no_provisional_answer_but_100_to_what_is_no_invite(brain: Brain) -> Non
     sent = brain.receive(CALLER, invite("REFER"))
     assert brain.receive(PBX, respond(sent[-1][1], 183)) == []
     assert brain.receive(PBX, respond(sent[-1][1], 202))
+
+
+def test_a_408_of_the_far_side_to_what_is_no_invite_goes_no_further(brain: Brain) -> None:
+    """RFC 4320 section 4.2."""
+    ((to, forwarded),) = brain.receive(CALLER, invite("REGISTER"))
+    assert brain.receive(to, respond(forwarded, 408)) == []
+    assert brain.dispatcher.leases == 0
+    brain.wait(60)
+    assert brain.edge.idle
