@@ -67,7 +67,7 @@ def _loops() -> dict[str, Callable[[], object]]:
         # ten packets a second from each of 8,192 strangers: watched, and within the limit
         "PACKET phase, strangers": lambda: watched.packet(strangers[(n := next(turn)) & 8191], size, n / 81_920),
         "PACKET phase, a penalised stranger": lambda: pipeline.packet(STRANGER, size, 1_000.0),
-        "REQUEST phase, trunk": lambda: pipeline.request(CALLER, parsed, 1_000.0),
+        "REQUEST phase, trunk": lambda: pipeline.request(pipeline.subject(CALLER, parsed, 1_000.0), 1_000.0),
     }
 
 

@@ -31,8 +31,8 @@ class Branch:
     begins to ring is cancelled, and a 2xx is acknowledged and ended with BYE. A network delays, and a
     call that only one side knows of would ring, or bill, for ever.
 
-    ``id`` is the branch parameter, ours and not to be guessed. ``heard`` is whether the caller was told of anything that came from here. ``due`` is when the far side
-    has been silent for too long.
+    ``id`` is the branch parameter, ours and not to be guessed. ``heard`` is whether the caller was told of
+    anything that came from here. ``due`` is when the far side has been silent for too long.
     """
 
     __slots__ = (

@@ -273,7 +273,7 @@ def learn_target(leg: Leg, message: Message) -> None:
     if not value or value == "*" or value == leg.contact_value:
         return
     leg.contact_value = value
-    leg.contact = str(parse_name_addr(value).uri)
+    leg.contact = parse_name_addr(value).uri_text
     if not leg.routes:
         leg.routes = tuple(message.get_all("Record-Route"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 
 from edgesbc.base import limits
@@ -61,7 +60,7 @@ class Context:
         self._mark = "" if self.request.in_dialog else board.loop_mark(self.request, server.source.listener)
         self._body: bytes | None = None
         self._sdp = Negotiation(board, server, call)
-        self._queue: deque[tuple[Branch, Response]] = deque()  # behind one that waits for the media plane
+        self._queue: list[tuple[Branch, Response]] = []  # behind one that waits for the media plane
         self._heard = False
         self._cancelled = False
         self._settled = False  # a refusal, or a failure, after which no other place is tried
@@ -264,7 +263,7 @@ class Context:
         else:
             self._forward(branch, response, sdp, now)
         while self._queue and not self._sdp.waiting:
-            self._take(*self._queue.popleft(), now)
+            self._take(*self._queue.pop(0), now)
 
     @property
     def _refused(self) -> bool:
@@ -379,7 +378,7 @@ class Context:
         branches, self._branches = self._branches, []
         for branch in branches:
             branch.leave(now)
-        queue, self._queue = self._queue, deque()
+        queue, self._queue = self._queue, []
         for branch, response in queue:
             branch.hang_up(response, now)
 

@@ -25,7 +25,7 @@ from edgesbc.brain.switchboard import Switchboard, reply_flow
 from edgesbc.brain.tokens import Sealer, Target
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.screen.pipeline import BANNED, Pipeline
-from edgesbc.screen.stage import PASS, Reject, Verdict
+from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
@@ -189,30 +189,29 @@ class Edge:
         if method == "CANCEL":
             self._cancel(flow, request, now)
             return
-        if not self._passes(self._pipeline.request(flow, request, now), flow, request):
+        subject = self._pipeline.subject(flow, request, now)
+        if not self._passes(self._pipeline.request(subject, now), flow, request):
             return
+        # Those whom nothing proves share half of the tables, and the rest is for the others.
+        bound = board.transactions.half_full if subject.standing is Standing.UNPROVEN else board.transactions.full
         if method == "ACK":
             acknowledge(board, request, flow, now)
-        elif board.transactions.full or (board.transactions.half_full and self._may_be_forged(flow, now)):
+        elif bound:
             self._refuse(flow, request, Reason.OVERLOAD, now)
         elif request.in_dialog:
-            self._continue(flow, request, now)
+            self._continue(subject, request, now)
         else:
-            self._start(flow, request, now)
+            self._start(subject, request, now)
 
-    def _may_be_forged(self, flow: Flow, now: float) -> bool:
-        """Whether nothing proves the source: such flows share half of the tables, and the rest is for the others."""
-        return self._pipeline.standings.of(flow, now) is Standing.UNPROVEN
-
-    def _continue(self, flow: Flow, request: Request, now: float) -> None:
+    def _continue(self, subject: Subject, request: Request, now: float) -> None:
         """A request inside a dialog; one that names none of ours costs no state."""
-        board = self._board
+        board, flow = self._board, subject.flow
         call = board.calls.find(request, flow.listener.zone)
         hop = way_on(board, request, flow, call, now)
         if isinstance(hop, Reason):
             self._refuse(flow, request, hop, now)
             return
-        server = self._open(flow, request, now)
+        server = self._open(subject, request)
         if request.method == "INVITE":
             board.promise(server, now)
         follow(board, server, hop, call, now)
@@ -247,8 +246,8 @@ class Edge:
 
     # --- requests outside a dialog -----------------------------------------------------------------------
 
-    def _start(self, flow: Flow, request: Request, now: float) -> None:
-        board, method = self._board, request.method
+    def _start(self, subject: Subject, request: Request, now: float) -> None:
+        board, flow, method = self._board, subject.flow, request.method
         if method == "BYE" or method == "PRACK" or method == "UPDATE":
             board.refuse(flow, request, Reason.NO_DIALOG.status)
             return
@@ -260,7 +259,7 @@ class Edge:
         if board.came_round(request, flow.listener):
             self._refuse(flow, request, Reason.LOOP, now)
             return
-        if not self._passes(self._pipeline.call(flow, request, now), flow, request):
+        if not self._passes(self._pipeline.call(subject, now), flow, request):
             return
         inward = self._token_of(flow, request)
         hops: Dispatched | OneHop
@@ -276,7 +275,7 @@ class Edge:
                 self._refuse(flow, request, Reason.NO_ROUTE, now)
                 return
             hops = Dispatched(board, route.to, request, flow.peer, flow.listener.zone)
-        self._forward(flow, request, hops, now)
+        self._forward(subject, request, hops, now)
 
     def _token_of(self, flow: Flow, request: Request) -> Target | None:
         """The flow that a request from the core names: by the Path it has as Route, or as Request-URI."""
@@ -290,40 +289,40 @@ class Edge:
                     return target
         return None
 
-    def _forward(self, flow: Flow, request: Request, hops: Dispatched | OneHop, now: float) -> None:
-        board = self._board
-        standings = self._pipeline.standings
-        trusted = standings.of(flow, now) is Standing.TRUNK and flow.listener.zone is Zone.PUBLIC
+    def _forward(self, subject: Subject, request: Request, hops: Dispatched | OneHop, now: float) -> None:
+        board, flow = self._board, subject.flow
+        trusted = subject.standing is Standing.TRUNK and flow.listener.zone is Zone.PUBLIC
         if request.method != "INVITE":
-            server = self._open(flow, request, now)
+            server = self._open(subject, request)
             Context(board, server, hops, trusted=trusted).start(now)
             return
-        reason = self._refusal_of_call(flow, request)
+        reason = self._refusal_of_call(subject, request)
         if reason is not None:
             self._refuse(flow, request, reason, now)
             return
-        server = self._open(flow, request, now)
+        server = self._open(subject, request)
         board.promise(server, now)
-        call = board.calls.open(request, flow, standings.trunk(flow) or "", now)
+        call = board.calls.open(request, flow, subject.trunk or "", now)
         context = Context(board, server, hops, call, new_call=True, trusted=trusted)
         call.context = context
         context.start(now)
 
-    def _open(self, flow: Flow, request: Request, now: float) -> ServerTransaction:
+    def _open(self, subject: Subject, request: Request) -> ServerTransaction:
+        flow = subject.flow
         server = self._board.transactions.open_server(request, flow, reply_flow(request, flow))
-        server.proven = self._pipeline.standings.of(flow, now) is not Standing.UNPROVEN
+        server.proven = subject.standing is not Standing.UNPROVEN
         return server
 
-    def _refusal_of_call(self, flow: Flow, request: Request) -> Reason | None:
+    def _refusal_of_call(self, subject: Subject, request: Request) -> Reason | None:
         """Why a call must not begin now, if so."""
         board = self._board
         if self.draining:
             return Reason.DRAINING
         if board.calls.full:
             return Reason.OVERLOAD
-        if board.calls.find(request, flow.listener.zone) is not None:
+        if board.calls.find(request, subject.flow.listener.zone) is not None:
             return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)
-        trunk = self._pipeline.standings.trunk(flow)
+        trunk = subject.trunk
         if trunk is not None:
             most = self._pipeline.standings.trunks[trunk].max_calls
             if most is not None and board.calls.by_trunk.get(trunk, 0) >= most:

@@ -35,8 +35,8 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_server_field", "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy", "flows",
-        "outcomes", "responses", "sealer", "server", "set_up", "standings", "transactions",
+        "_server_field", "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy",
+        "flows", "outcomes", "responses", "sealer", "server", "set_up", "standings", "transactions",
     )  # fmt: skip
 
     anchor: Anchor

@@ -96,14 +96,19 @@ class Pipeline:
         subject.size = size
         return self._judge(subject, Phase.PACKET, now)
 
-    def request(self, flow: Flow, request: Request, now: float) -> Verdict:
-        """Judge a parsed request, retransmissions included. An ACK, which nobody answers, is never rejected
-        but dropped."""
-        return self._judge(self._subject_of(flow, request, now), Phase.REQUEST, now)
+    def subject(self, flow: Flow, request: Request, now: float) -> Subject:
+        """A parsed request and what its source is worth: the one look at it, for all that follows."""
+        standing = self.standings.of(flow, now)
+        trunk = self.standings.trunk(flow) if standing is Standing.TRUNK else None
+        return Subject(flow, standing, trunk, request)
 
-    def call(self, flow: Flow, request: Request, now: float) -> Verdict:
+    def request(self, subject: Subject, now: float) -> Verdict:
+        """Judge a parsed request. An ACK, which nobody answers, is never rejected but dropped."""
+        return self._judge(subject, Phase.REQUEST, now)
+
+    def call(self, subject: Subject, now: float) -> Verdict:
         """Judge a request outside of dialogs that matched no transaction and would start something new."""
-        return self._judge(self._subject_of(flow, request, now), Phase.CALL, now)
+        return self._judge(subject, Phase.CALL, now)
 
     def take_penalties(self) -> list[tuple[Listener, Source, float]]:
         """See :meth:`edgesbc.screen.penalties.Penalties.take`."""
@@ -117,11 +122,6 @@ class Pipeline:
         self._failures = previous._failures
         self.standings.succeed(previous.standings)
         self.penalties.succeed(previous.penalties)
-
-    def _subject_of(self, flow: Flow, request: Request, now: float) -> Subject:
-        standing = self.standings.of(flow, now)
-        trunk = self.standings.trunk(flow) if standing is Standing.TRUNK else None
-        return Subject(flow, standing, trunk, request)
 
     def _judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         for stage in self._by_phase[phase]:

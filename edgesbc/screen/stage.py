@@ -95,7 +95,7 @@ Verdict = Pass | Reject | Drop
 
 
 class Subject:
-    """What is judged. Valid during one ``judge`` call: the pipeline may use the object again.
+    """What is judged. Before phase REQUEST it is valid during one ``judge`` call: the pipeline uses it again.
 
     ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
     ACCEPT has no connection number yet and carries serial -1.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from edgesbc.base.address import Source
+from edgesbc.base.address import Flow, Source
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.pipeline import Pipeline
@@ -15,6 +15,15 @@ from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.sip.message import Request
+
+
+def request(pipeline: Pipeline, flow: Flow, message: Request, now: float) -> Verdict:
+    return pipeline.request(pipeline.subject(flow, message, now), now)
+
+
+def call(pipeline: Pipeline, flow: Flow, message: Request, now: float) -> Verdict:
+    return pipeline.call(pipeline.subject(flow, message, now), now)
 
 
 class Bench:
@@ -50,8 +59,8 @@ def test_a_call_passes_every_phase_and_leaves_no_trace(flow, request_of) -> None
     pipeline, tls = bench.pipeline, flow("tls")
     assert pipeline.accept(tls.listener, tls.peer, 1.0) is PASS
     assert pipeline.packet(tls, 500, 1.0) is PASS
-    assert pipeline.request(tls, request_of(), 1.0) is PASS
-    assert pipeline.call(tls, request_of(), 1.0) is PASS
+    assert request(pipeline, tls, request_of(), 1.0) is PASS
+    assert call(pipeline, tls, request_of(), 1.0) is PASS
     assert bench.decisions == []
     assert pipeline.counts == {}
 
@@ -84,8 +93,8 @@ def test_a_trunk_whose_address_is_forged_from_other_ports_is_served(flow, reques
         bench.pipeline.packet(flow(port=10_000 + n), 400, now)
         assert bench.pipeline.packet(flow(port=5060), 400, now) is PASS
         if n % 100 == 0:
-            assert bench.pipeline.request(flow(port=5060), request_of(), now) is PASS
-            assert bench.pipeline.call(flow(port=5060), request_of(), now) is PASS
+            assert request(bench.pipeline, flow(port=5060), request_of(), now) is PASS
+            assert call(bench.pipeline, flow(port=5060), request_of(), now) is PASS
     assert len(bench.pipeline.penalties) == 1
     assert bench.pipeline.take_penalties() == []
 
@@ -141,17 +150,17 @@ def test_the_private_side_is_not_screened_by_packet(flow) -> None:
 def test_order_is_that_of_the_settings(flow, request_of) -> None:
     message = request_of("MESSAGE", "User-Agent: friendly-scanner")
     scanner_first = Bench(ScreenSettings(stages=("scanner", "method"))).pipeline
-    assert isinstance(scanner_first.request(flow(), message, 1.0), Drop)
+    assert isinstance(request(scanner_first, flow(), message, 1.0), Drop)
     method_first = Bench(ScreenSettings(stages=("method", "scanner"))).pipeline
-    assert isinstance(method_first.request(flow(), message, 1.0), Reject)
-    assert Bench(ScreenSettings(stages=())).pipeline.request(flow(), message, 1.0) is PASS
+    assert isinstance(request(method_first, flow(), message, 1.0), Reject)
+    assert request(Bench(ScreenSettings(stages=())).pipeline, flow(), message, 1.0) is PASS
 
 
 @pytest.mark.parametrize("settings", [ScreenSettings(mode="shadow"), ScreenSettings(shadow=("pike", "method"))])
 def test_shadow_records_what_it_would_have_done_and_passes(flow, request_of, settings: ScreenSettings) -> None:
     bench = Bench(settings)
     assert all(bench.pipeline.packet(flow(), 400, 10.0) is PASS for _ in range(100))
-    assert bench.pipeline.request(flow(), request_of("MESSAGE"), 10.0) is PASS
+    assert request(bench.pipeline, flow(), request_of("MESSAGE"), 10.0) is PASS
     assert bench.reasons() == [Reason.PIKE, Reason.METHOD]
     assert all(decision.shadow for decision in bench.decisions)
     assert bench.decisions[1].call_id == "call-1"
@@ -162,7 +171,7 @@ def test_shadow_records_what_it_would_have_done_and_passes(flow, request_of, set
 
 def test_a_shadowed_stage_leaves_the_others_in_force(flow, request_of) -> None:
     bench = Bench(ScreenSettings(shadow=("scanner",)))
-    verdict = bench.pipeline.request(flow(), request_of("MESSAGE", "User-Agent: sipcli"), 1.0)
+    verdict = request(bench.pipeline, flow(), request_of("MESSAGE", "User-Agent: sipcli"), 1.0)
     assert isinstance(verdict, Reject)
     assert [(d.reason, d.shadow) for d in bench.decisions] == [(Reason.SCANNER, True), (Reason.METHOD, False)]
 
@@ -170,10 +179,10 @@ def test_a_shadowed_stage_leaves_the_others_in_force(flow, request_of) -> None:
 def test_a_broken_stage_costs_the_message_and_is_told_once_a_kind(flow, request_of) -> None:
     bench = Bench(extra=(Broken(),))
     for _ in range(3):
-        verdict = bench.pipeline.request(flow(), request_of("INVITE"), 1.0)
+        verdict = request(bench.pipeline, flow(), request_of("INVITE"), 1.0)
         assert isinstance(verdict, Reject)
         assert (verdict.status, verdict.reason) == (500, Reason.INTERNAL)
-        assert isinstance(bench.pipeline.request(flow(), request_of("BYE"), 1.0), Reject)
+        assert isinstance(request(bench.pipeline, flow(), request_of("BYE"), 1.0), Reject)
         assert isinstance(bench.pipeline.packet(flow(), 400, 1.0), Reject)
     assert [(stage, type(error)) for stage, error in bench.failures] == [
         ("broken", ZeroDivisionError),
@@ -190,8 +199,8 @@ def test_a_broken_stage_in_shadow_harms_nothing(flow) -> None:
 
 def test_an_ack_is_dropped_where_others_are_rejected(flow, request_of) -> None:
     bench = Bench(ScreenSettings(method=MethodSettings(public=("INVITE",))))
-    assert isinstance(bench.pipeline.request(flow(), request_of("BYE"), 1.0), Reject)
-    verdict = bench.pipeline.request(flow(), request_of("ACK"), 1.0)
+    assert isinstance(request(bench.pipeline, flow(), request_of("BYE"), 1.0), Reject)
+    verdict = request(bench.pipeline, flow(), request_of("ACK"), 1.0)
     assert isinstance(verdict, Drop)
     assert verdict.reason is Reason.METHOD
 
