@@ -160,8 +160,9 @@ class Context:
         status, method = response.status, self.request.method
         if status == 100 or (status < 200 and method != "INVITE"):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
-        if branch.left or self._refused:
-            branch.hang_up(response, now)  # left, or refused, while this waited
+        call = self.call
+        if branch.left or self._refused or (self.new_call and call is not None and call.state is CallState.ENDED):
+            branch.hang_up(response, now)  # nobody waits for it any more
             return
         if status >= 300:
             self._take_refusal(branch, response, now)
@@ -169,7 +170,6 @@ class Context:
         if branch.hop.lease is not None:
             self._board.dispatcher.succeeded(branch.hop.lease.member, now)
         branch.heard = self._heard = True
-        call = self.call
         if call is not None:
             self._learn(call, branch, response)
             if self._sdp.takes(response):

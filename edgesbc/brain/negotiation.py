@@ -7,7 +7,7 @@ from functools import partial
 
 from edgesbc.base.address import Flow
 from edgesbc.brain.anchoring import Refusal, Then, has_sdp, hides_sdp
-from edgesbc.brain.calls import Call
+from edgesbc.brain.calls import Call, CallState
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.sip.message import Message, Response
 from edgesbc.sip.transactions import ServerTransaction
@@ -44,7 +44,9 @@ class Negotiation:
 
     def takes(self, message: Message) -> bool:
         """Whether the SDP of ``message`` describes the session of the call."""
-        return self._anchor.enabled and self._call is not None and self._negotiates and has_sdp(message)
+        call = self._call
+        alive = call is not None and call.state is not CallState.ENDED
+        return self._anchor.enabled and alive and self._negotiates and has_sdp(message)
 
     def plain(self, message: Message) -> bytes | None:
         """The body of a message that is not negotiated: its own (None), or nothing in the place of SDP.

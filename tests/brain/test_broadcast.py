@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
+from support.brain import ANSWER, CALLER, CORE, MEMBERS, Brain, invite, respond
 
 from edgesbc.base.address import Flow
 from edgesbc.sip.message import Request, Response
@@ -72,6 +72,20 @@ def test_two_answers_are_both_passed_on_and_the_call_is_the_first_ones(brain: Br
     contact = (second.get("Contact") or "").strip("<>")
     assert said(brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))) != []
     assert brain.edge.calls == 1
+
+
+def test_who_answers_when_the_call_is_over_is_hung_up_and_opens_no_media() -> None:
+    brain = Brain(anchor=True, algorithm="broadcast", one_priority=True)
+    one, two = forked(brain)
+    brain.receive(ONE, respond(one, 180, tag="one"))
+    brain.receive(TWO, respond(two, 200, tag="two", body=ANSWER))
+    ((_, ok), *_) = brain.reply(ANSWER)
+    contact = (ok.get("Contact") or "").strip("<>")
+    ((to, bye),) = brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
+    brain.receive(to, respond(bye, 200))
+    brain.media.clear()
+    assert said(brain.receive(ONE, respond(one, 200, tag="one", body=ANSWER))) == [(ONE, "ACK"), (ONE, "BYE")]
+    assert brain.media == []
 
 
 def test_a_refusal_waits_for_the_others(brain: Brain) -> None:
