@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TIME   ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint peers lock bench fuzz compiled interpreted clean
+.PHONY: help demo test lint peers lock bench fuzz torture compiled interpreted clean
 
 help:              ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,9 @@ bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, rati
 
 fuzz: $(STAMP)     ## mutated input for everything that reads from the network, TIME=60 seconds in all
 	$(BIN)/python -m fuzz.run --seconds $(TIME)
+
+torture: $(STAMP)  ## the messages of RFC 4475 and RFC 5118 and some of ours: expected, and what came of them
+	PYTHONPATH=tests $(BIN)/python -m torture
 
 compiled: $(STAMP) interpreted ## make machine code of the rooms without I/O, about twice as fast (needs a C compiler)
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/compiled .

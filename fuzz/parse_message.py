@@ -22,7 +22,7 @@ from fuzz.engine import main
 def check(data: bytes) -> None:
     rest = salvage(data)
     if rest is not None:
-        assert_clean(rest.fields)
+        assert_clean(rest)
     try:
         message = parse_message(data)
     except WireError:

@@ -144,6 +144,7 @@ class Calls:
         leg.address = request.get("From") or ""
         leg.cseq = request.cseq
         learn_target(leg, request)
+        leg.contact = leg.contact or request.from_.uri_text  # RFC 2543: who has no Contact is where From says
         call = self._calls[request.call_id, leg.tag, flow.listener.zone] = Call(request.call_id, leg, now)
         call.trunk = trunk
         if trunk:

@@ -140,7 +140,7 @@ class Context:
     def _contact(self, holder: Flow) -> str:
         """The Contact that stands for the sender of the request."""
         request = self.request
-        if request.method not in _TARGETED or not request.get("Contact"):
+        if request.method not in _TARGETED or not (request.get("Contact") or self.new_call):
             return ""
         legs = self.call.legs_of(request.from_tag) if self.call is not None else None
         if legs is not None:

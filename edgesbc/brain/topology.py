@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from edgesbc.base.address import Listener, Transport, Zone, host_port
 from edgesbc.sip.message import Fields, Request, Response, phrase, serialise
-from edgesbc.sip.parse import Salvage
 
 __all__ = [
     "answer", "answer_malformed", "breadth", "cancel", "contact", "forward_request", "forward_response", "refusal_ack",
@@ -128,9 +127,9 @@ def answer(request: Request, vias: Fields, status: int, tag: str, extra: Iterabl
     return serialise(f"SIP/2.0 {status} {phrase(status)}", fields, b"")
 
 
-def answer_malformed(salvage: Salvage, status: int) -> bytes:
-    """An answer to what could not be read, from what could."""
-    return serialise(f"SIP/2.0 {status} {phrase(status)}", salvage.fields, b"")
+def answer_malformed(fields: Fields, status: int) -> bytes:
+    """An answer to what could not be read, which repeats ``fields`` of it."""
+    return serialise(f"SIP/2.0 {status} {phrase(status)}", fields, b"")
 
 
 def refusal_ack(uri: str, routes: Iterable[str], via_value: str, request: Request, response: Response) -> bytes:

@@ -97,7 +97,7 @@ class StreamFramer:
         except WireError as error:
             self._break(error.reason)
         if found > limits.MESSAGE_BYTES - end - 4:
-            self._break("the message is too large", 513)
+            self._break("the body is too large", 413)
         return found
 
     def _break(self, reason: str, status_hint: int = 400) -> NoReturn:

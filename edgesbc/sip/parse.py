@@ -11,11 +11,11 @@ from typing import Final
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
-from edgesbc.sip.headers import Via, parse_cseq, parse_via, split_list
+from edgesbc.sip.headers import parse_cseq, parse_via, split_list
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.uri import Uri, parse_uri
 
-__all__ = ["Salvage", "parse_message", "salvage"]
+__all__ = ["parse_message", "salvage"]
 
 # Every byte that may stand in a header block, apart from CR and LF: tab, printable ASCII, UTF-8.
 _TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
@@ -187,21 +187,12 @@ def _max_forwards(text: str | None) -> int | None:
     return int(text)
 
 
-class Salvage:
-    """What a refusal of a malformed request is made from; every value is a line of clean text."""
+def salvage(data: bytes) -> Fields | None:
+    """The fields that an answer to a malformed request repeats (RFC 3261 section 8.2.6.2), those that are there.
 
-    __slots__ = ("fields", "via")
-
-    def __init__(self, fields: Fields, via: Via) -> None:
-        self.fields = fields
-        self.via = via
-
-
-def salvage(data: bytes) -> Salvage | None:
-    """The fields that an answer to a malformed request repeats (RFC 3261 section 8.2.6.2), if it has them all.
-
-    None for whatever must not be answered: responses, ACK, and messages without a readable Via, From,
-    To, Call-ID and CSeq.
+    Each value is a line of clean text, however malformed: it says to its sender what it sent. None for
+    what must not be answered, responses and ACK, and for what has no Via and CSeq: by these a client
+    knows its transaction (section 17.1.3).
     """
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
@@ -220,10 +211,4 @@ def salvage(data: bytes) -> Salvage | None:
         if name == "Via" or (name in ("From", "To", "Call-ID", "CSeq") and name not in found):
             found.add(name)
             fields.append((name, value.strip(" \t")))
-    if len(found) != 5:
-        return None
-    try:
-        via = parse_via(split_list(next(value for name, value in fields if name == "Via"))[0])
-    except WireError:
-        return None
-    return Salvage(fields, via)
+    return fields if "Via" in found and "CSeq" in found else None

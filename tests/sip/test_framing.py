@@ -180,5 +180,5 @@ def test_a_message_over_the_bound_breaks_the_stream_before_its_body_comes() -> N
     message = request(length=f"Content-Length: {fits}\r\n", body=b"a" * fits)
     assert len(message) == limits.MESSAGE_BYTES
     assert framed([message]) == ([message], None)
-    assert broken(request(length=f"Content-Length: {fits + 1}\r\n")).status_hint == 513
-    assert broken(request(length="Content-Length: 4294967295\r\n")).status_hint == 513
+    assert broken(request(length=f"Content-Length: {fits + 1}\r\n")).status_hint == 413
+    assert broken(request(length="Content-Length: 4294967295\r\n")).status_hint == 413

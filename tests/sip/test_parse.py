@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sip import hostile, messages, request, response, values, written
-from support.torture import CASES
+from torture.valid import CASES
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -49,7 +49,7 @@ def test_a_broken_message_is_a_message_or_a_wire_error(data: bytes, draw: st.Dat
         assert values(again) == values(message)
     rest = salvage(broken)
     if rest is not None:
-        lines = [f"{name}: {value}" for name, value in rest.fields]
+        lines = [f"{name}: {value}" for name, value in rest]
         assert not any(ord(sign) < 32 and sign != "\t" for line in lines for sign in line)
 
 
@@ -101,19 +101,10 @@ def test_twice_the_size_is_at_most_about_twice_the_work(line: bytes) -> None:
 # --- cases after RFC 4475 and RFC 5118 -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("data", "outcome"), [case[2:] for case in CASES], ids=[f"{c[0]} ({c[1]})" for c in CASES])
-def test_torture(data: bytes, outcome: int | str) -> None:
-    if outcome == "read":
-        message = parse_message(data)
-        assert values(parse_message(written(message))) == values(message)
-    else:
-        assert refused(data).status_hint == outcome
-
-
 def test_the_tortuous_request_is_read_right() -> None:
-    message = parse_message(CASES[0][2])
+    message = parse_message(CASES[0].data)
     assert isinstance(message, Request)
-    assert (message.cseq, message.cseq_method, message.max_forwards, message.body) == (9, "INVITE", 68, b"hi")
+    assert (message.cseq, message.cseq_method, message.max_forwards) == (9, "INVITE", 68)
     assert (message.to_tag, message.from_tag, message.from_.display) == (
         "1918181833n",
         "98asjd8",
@@ -284,14 +275,16 @@ def test_what_is_just_under_the_bounds_is_read() -> None:
 # --- salvage ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [data for _, _, data, outcome in CASES if isinstance(outcome, int)])
-def test_a_refused_request_is_answered_when_it_says_whom_to_answer(data: bytes) -> None:
-    rest = salvage(data)
-    if data[:4] == b"SIP/" or b"Via:" not in data or b";;" in data:
-        assert rest is None
-    else:
-        assert rest is not None
-        assert {name for name, _ in rest.fields} == {"Via", "From", "To", "Call-ID", "CSeq"}
+@pytest.mark.parametrize("lost", ["From: ", "To: ", "Call-ID: "])
+def test_an_answer_needs_no_more_than_via_and_cseq(lost: str) -> None:
+    rest = salvage(request().replace(lost.encode(), b"X-" + lost.encode(), 1))
+    assert rest is not None
+    assert {name for name, _ in rest} == {"Via", "From", "To", "Call-ID", "CSeq"} - {lost[:-2]}
+
+
+@pytest.mark.parametrize("lost", ["Via: ", "CSeq: "])
+def test_without_these_nobody_could_tell_what_it_answers(lost: str) -> None:
+    assert salvage(request().replace(lost.encode(), b"X-" + lost.encode(), 1)) is None
 
 
 @pytest.mark.parametrize("start", [b"", b"\r\n", b"\r\n\r\n"])
@@ -303,18 +296,17 @@ def test_what_must_not_be_answered_is_not_salvaged(start: bytes, data: bytes) ->
 def test_salvage_takes_the_first_of_two_and_every_via() -> None:
     rest = salvage(request(extra="v: SIP/2.0/UDP second\r\nTo: <sip:other@e>\r\nZ: \x00\r\n"))
     assert rest is not None
-    assert [value for name, value in rest.fields if name == "To"] == ["<sip:100@192.0.2.1>"]
-    assert [value.split(";")[0] for name, value in rest.fields if name == "Via"] == [
+    assert [value for name, value in rest if name == "To"] == ["<sip:100@192.0.2.1>"]
+    assert [value.split(";")[0] for name, value in rest if name == "Via"] == [
         "SIP/2.0/UDP 198.51.100.7:5060",
         "SIP/2.0/UDP second",
     ]
-    assert rest.via.branch == "z9hG4bKa1"
 
 
 def test_salvage_unfolds() -> None:
     rest = salvage(request(to='"a\r\n b" <sip:100@h>', cseq="1 BYE"))
     assert rest is not None
-    assert ("To", '"a b" <sip:100@h>') in rest.fields
+    assert ("To", '"a b" <sip:100@h>') in rest
 
 
 @settings(max_examples=30)

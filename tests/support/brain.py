@@ -14,6 +14,7 @@ from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
@@ -21,6 +22,7 @@ from edgesbc.sip.parse import parse_message
 PUBLIC = Listener(0, "public", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 CORE = Listener(1, "core", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
 BROWSERS = Listener(2, "browsers", Zone.PUBLIC, Transport.WSS, "192.0.2.1", 443)
+CARRIERS = Listener(3, "carriers", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060)
 CALLER = Flow(PUBLIC, Source("198.51.100.7", 5060))
 MEMBERS = (Source("10.0.0.11", 5060), Source("10.0.0.12", 5060))
 
@@ -43,9 +45,17 @@ class Brain:
     """An Edge with its effects sorted: what was sent, what was asked of media, what was decided."""
 
     def __init__(
-        self, anchor: bool = False, algorithm: str = "priority", one_priority: bool = False, **set_settings: Any
+        self,
+        anchor: bool = False,
+        algorithm: str = "priority",
+        one_priority: bool = False,
+        methods: tuple[str, ...] = CALLS,
+        **set_settings: Any,
     ) -> None:
-        """``one_priority``: the members are alike; otherwise the second is for when the first is not able."""
+        """``one_priority``: the members are alike; otherwise the second is for when the first is not able.
+
+        ``methods`` may come from the public side.
+        """
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
         self.raw: list[bytes] = []
@@ -64,9 +74,14 @@ class Brain:
         )
         entropy = Entropy()
         self.standings = Standings([Trunk("carrier", ("198.51.100.7",))])
-        pipeline = Pipeline(ScreenSettings(), self.standings, self.decisions.append, lambda stage, error: None)
+        pipeline = Pipeline(
+            ScreenSettings(method=MethodSettings(public=methods)),
+            self.standings,
+            self.decisions.append,
+            lambda stage, error: None,
+        )
         self.edge = Edge(
-            [PUBLIC, CORE, BROWSERS],
+            [PUBLIC, CORE, BROWSERS, CARRIERS],
             self.dispatcher,
             RoutingTable((), ["pbx"]),
             pipeline,

@@ -9,6 +9,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.screen.expect import between
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standings
+from edgesbc.sip.transactions import COOKIE
 
 __all__ = ["Sanity", "SanitySettings"]
 
@@ -43,7 +44,8 @@ class Sanity:
             return Reject(483, Reason.TOO_MANY_HOPS, limit=1, value=0)
         if request.cseq_method != request.method:  # section 8.1.1.5
             return Reject(400, Reason.SANITY, detail="CSeq names another method")
-        if request.method == "INVITE" and request.get("Contact") is None:  # section 8.1.1.8
+        if request.method == "INVITE" and request.get("Contact") is None and request.via.branch.startswith(COOKIE):
+            # Section 8.1.1.8. Clients of RFC 2543, which have no such branch, need not say where they are.
             return Reject(400, Reason.SANITY, detail="an INVITE without Contact")
         required = request.get("Proxy-Require")  # check 5
         if required is not None and not self._supports(request.get_all("Proxy-Require")):

@@ -1,0 +1,126 @@
+"""What a case is, and how it is put to the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import attrs
+from support.brain import CALLER, CARRIERS, CORE, MEMBERS, Brain, invite
+
+from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.base.errors import WireError
+from edgesbc.brain.effects import Send
+from edgesbc.screen.stages.method import CALLS
+from edgesbc.sip.framing import StreamFramer
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message
+
+__all__ = ["ANSWER", "Case", "Got", "case", "response_case", "stream_case"]
+
+Check = Callable[[Request | Response], None]
+ANSWER = "from the destination"
+
+
+@attrs.frozen
+class Case:
+    """One message and what the edge must make of it.
+
+    ``layer`` is where it is decided: framing, parse, transaction or application. ``expected`` is what can
+    be seen from outside: ``forwarded`` (to the destination, or an answer to the caller), the status that
+    the sender gets, or ``nothing``; on a stream with `` and closed`` where the connection ends.
+    ``checks`` look at what was forwarded.
+    """
+
+    section: str
+    name: str
+    layer: str
+    expected: str
+    data: bytes
+    over: str = "datagram"
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.section} {self.name}"
+
+    def run(self) -> Got:
+        """Send it through a brain of its own."""
+        if self.over == "stream":
+            return _by_stream(self.data)
+        if self.over == ANSWER:
+            return _as_answer(self.data)
+        return _seen(_brain(), CALLER, [self.data])
+
+
+@attrs.frozen
+class Got:
+    """What the edge did: ``outcome`` in the words of :attr:`Case.expected`, and the messages it forwarded."""
+
+    outcome: str
+    forwarded: tuple[Request | Response, ...]
+    where: tuple[Flow, ...]
+
+
+def _brain() -> Brain:
+    """An edge that lets every method pass that a case needs, so that the message decides and not the policy."""
+    return Brain(methods=(*CALLS, "MESSAGE"))
+
+
+def _seen(brain: Brain, flow: Flow, messages: Iterable[bytes]) -> Got:
+    """What goes back is looked at as bytes: an answer to a malformed request repeats what it had."""
+    effects = [effect for data in messages for effect in brain.edge.receive(flow, data, brain.now)]
+    sent = [effect for effect in effects if isinstance(effect, Send)]
+    onward = [each for each in sent if each.flow.listener.zone is not flow.listener.zone]
+    back = [each.data for each in sent if each.flow.listener.zone is flow.listener.zone]
+    outcome = "forwarded" if onward else _status(back)
+    return Got(outcome, tuple(parse_message(each.data) for each in onward), tuple(each.flow for each in onward))
+
+
+def _status(sent: list[bytes]) -> str:
+    """The status of the one answer; a hop's own ACK is none."""
+    answers = [data.split(b" ", 2)[1].decode() for data in sent if data.startswith(b"SIP/2.0 ")]
+    assert len(answers) <= 1
+    return answers[0] if answers else "nothing"
+
+
+def _by_stream(data: bytes) -> Got:
+    """In pieces of seven bytes, as a network may cut it."""
+    brain, framer = _brain(), StreamFramer()
+    flow = Flow(CARRIERS, Source("198.51.100.7", 40000), 1)
+    brain.edge.flow_opened(flow)
+    messages: list[bytes] = []
+    try:
+        for start in range(0, len(data), 7):
+            messages += framer.receive(data[start : start + 7])
+    except WireError as error:
+        effects = brain.edge.broken(flow, framer.broken, error, brain.now)
+        return Got(f"{_status([each.data for each in effects if isinstance(each, Send)])} and closed", (), ())
+    return _seen(brain, flow, messages)
+
+
+def _as_answer(data: bytes) -> Got:
+    """A response of the destination to an INVITE, whose own fields take the places that the case leaves for them."""
+    brain = _brain()
+    ((_, request),) = brain.receive(CALLER, invite(extra="Via: SIP/2.0/UDP 203.0.113.1;branch=z9hG4bKb\r\n"))
+    for name, value in (
+        (b"{via}", str(request.via)), (b"{call_id}", request.call_id), (b"{from}", request.get("From") or ""),
+        (b"{to}", request.get("To") or ""),
+    ):  # fmt: skip
+        data = data.replace(name, value.encode())
+    got = _seen(brain, Flow(CORE, MEMBERS[0]), [data])
+    assert all(to.listener.zone is Zone.PUBLIC and to == CALLER for to in got.where)
+    return got
+
+
+def case(
+    section: str, name: str, layer: str, expected: str, data: bytes | str, *checks: Check, over: str = "datagram"
+) -> Case:
+    """A text is written with plain line ends, and without the blank line that ends its header fields."""
+    if isinstance(data, str):
+        data = data.strip("\n").replace("\n", "\r\n").encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+    return Case(section, name, layer, expected, data, over, checks)
+
+
+stream_case = partial(case, over="stream")
+response_case = partial(case, over=ANSWER)

@@ -1,0 +1,53 @@
+"""Every message of the table comes to what it has to, and the table is whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from edgesbc.sip.message import serialise
+from torture import __main__, case, malformed, table
+from torture.table import CASES
+
+
+@pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in CASES])
+def test_it_comes_to_what_it_has_to(each: case.Case) -> None:
+    got = each.run()
+    assert got.outcome == each.expected
+    assert not each.checks or got.forwarded
+    for message in got.forwarded:
+        for check in each.checks:
+            check(message)
+
+
+@pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in CASES])
+def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(each: case.Case) -> None:
+    got = each.run()
+    assert len(got.forwarded) <= 1  # no second message rides along
+    for message in got.forwarded:
+        assert not any("\r" in value or "\n" in value for _, value in message.fields)
+        assert b"\r\n\r\n" in serialise("start", message.fields, message.body)
+
+
+def test_each_message_of_the_rfcs_is_there() -> None:
+    """RFC 4475 has 49 messages, RFC 5118 twelve; one of the former stands twice, as a request outside of dialogs."""
+    sections = Counter(each.section for each in CASES)
+    valid = [f"3.1.1.{n}" for n in range(1, 14)]
+    invalid = [f"3.1.2.{n}" for n in range(1, 20)]
+    others = ["3.2.1", *(f"3.3.{n}" for n in range(1, 16)), "3.4.1"]
+    assert len(valid + invalid + others) == 49
+    assert [section for section in valid + invalid + others if section not in sections] == []
+    assert sum(count for section, count in sections.items() if section.startswith("5118")) == 12
+
+
+def test_the_table_says_what_differs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = case.case("0", "a message that is expected to be refused", "parse", "400", malformed.CASES[0].data)
+    right = malformed.CASES[1]
+    other = case.Case("0", "a message that is expected to pass", "parse", "forwarded", right.data)
+    monkeypatch.setattr(__main__, "CASES", (wrong, right, other))
+    assert __main__.main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("WRONG") for line in lines] == [False, False, False, True, False]
+    assert lines[-1] == "3 messages, 1 not as expected"
+    assert table.CASES == CASES
