@@ -16,6 +16,8 @@ HEADER_FIELD_BYTES: Final = 8_192
 """Longest header field, unfolded: Identity (RFC 8224) with a long passport is about 2 KiB."""
 HEADER_FIELDS: Final = 192
 """Number of header fields. Twenty hops with Via and Record-Route each stay under 60."""
+PARAMETERS: Final = 64
+"""Parameters of one header value or URI: a Contact with all feature tags of RFC 3840 has about 20."""
 REMEMBERED_VALUES: Final = 2_048
 """Header values of one kind that are kept as they were read: those of about five hundred calls under way."""
 REMEMBERED_LENGTH: Final = 256

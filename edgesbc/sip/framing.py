@@ -7,7 +7,7 @@ from typing import NoReturn
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
-from edgesbc.sip.parse import content_length
+from edgesbc.sip.values import parse_content_length
 
 __all__ = ["PING", "PONG", "StreamFramer"]
 
@@ -93,7 +93,7 @@ class StreamFramer:
         if len(written) != 1:
             self._break("a message on a stream needs Content-Length" if not written else "Content-Length stands twice")
         try:
-            found = content_length(grammar.fold.sub(b" ", written[0]).strip(b" \t").decode("latin-1"))
+            found = parse_content_length(grammar.fold.sub(b" ", written[0]).strip(b" \t").decode("latin-1"))
         except WireError as error:
             self._break(error.reason)
         if found > limits.MESSAGE_BYTES - end - 4:

@@ -74,6 +74,18 @@ via = re.compile(
 
 cseq = re.compile(rf"([0-9]{{1,10}})[ \t]++({TOKEN})").fullmatch
 
+# RAck = response-num LWS CSeq-num LWS Method (RFC 3262 section 11)
+rack = re.compile(rf"([0-9]{{1,10}})[ \t]++([0-9]{{1,10}})[ \t]++({TOKEN})").fullmatch
+
+# signed-identity-digest, ident-info and the other parameters (RFC 8224 section 4.1). The digest is that of a
+# PASSporT (RFC 8225), in base64url.
+identity = re.compile(
+    rf"([A-Za-z0-9+/\-_=.]++){LWS};{LWS}[Ii][Nn][Ff][Oo]{LWS}={LWS}<([^<>\s]++)>{LWS}(;.*+)?", re.DOTALL
+).fullmatch
+
+# A piece of a comment; group 1 where a comment begins or ends.
+comment_piece = re.compile(r"[^()\\]++|\\.|([()])", re.DOTALL).match
+
 # callid = word [ "@" word ]
 _WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]++"
 call_id = re.compile(rf"{_WORD}(?:@{_WORD})?").fullmatch

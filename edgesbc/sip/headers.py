@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from edgesbc.base import limits
 from edgesbc.base.address import host_port
 from edgesbc.base.errors import WireError
@@ -9,7 +11,7 @@ from edgesbc.sip import grammar
 from edgesbc.sip.remembered import remembered
 from edgesbc.sip.uri import Parameters, Params, Uri, parse_uri
 
-__all__ = ["NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "parse_via", "split_list"]
+__all__ = ["CSeq", "NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "parse_via", "split_list"]
 
 
 def parse_params(text: str) -> Params:
@@ -19,20 +21,22 @@ def parse_params(text: str) -> Params:
     """
     params: dict[str, str | None] = {}
     if grammar.plain_params(text):
-        parts = text[1:].split(";")
+        parts = text[1:].split(";", limits.PARAMETERS)
         for part in parts:
             name, _, value = part.partition("=")
             params[name.lower()] = value or None
         count = len(parts)
     else:
         count, position, end = 0, 0, len(text)
-        while position < end:
+        while position < end and count <= limits.PARAMETERS:
             match = grammar.param(text, position)
             if match is None:
                 raise WireError("a header parameter is malformed")
             params[match[1].lower()] = match[2]
             position = match.end()
             count += 1
+    if count > limits.PARAMETERS:
+        raise WireError("a header field has too many parameters", 513)
     if len(params) != count:
         raise WireError("a header parameter stands twice")
     return list(params.items())
@@ -65,9 +69,7 @@ class NameAddr(Parameters):
 
     def __str__(self) -> str:
         text = f"{self.display} <{self.uri_text}>" if self.display else f"<{self.uri_text}>"
-        for name, value in self.params:
-            text += f";{name}" if value is None else f";{name}={value}"
-        return text
+        return text + self.written_params()
 
 
 @remembered
@@ -128,10 +130,7 @@ class Via(Parameters):
             if self.port is not None
             else (f"[{self.host}]" if ":" in self.host else self.host)
         )
-        text = f"SIP/2.0/{self.transport} {sent_by}"
-        for name, value in self.params:
-            text += f";{name}" if value is None else f";{name}={value}"
-        return text
+        return f"SIP/2.0/{self.transport} {sent_by}{self.written_params()}"
 
 
 @remembered
@@ -154,13 +153,23 @@ def parse_via(text: str) -> Via:
     )
 
 
+class CSeq(NamedTuple):
+    """Number and method (RFC 3261 section 20.16)."""
+
+    number: int
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
 @remembered
-def parse_cseq(text: str) -> tuple[int, str]:
-    """Number and method (RFC 3261 section 20.16). Raises :class:`WireError`."""
+def parse_cseq(text: str) -> CSeq:
+    """A CSeq value. Raises :class:`WireError`."""
     match = grammar.cseq(text)
     if match is None or int(match[1]) >= 2**31:
         raise WireError("CSeq is not a number below 2**31 and a method")
-    return int(match[1]), match[2]
+    return CSeq(int(match[1]), match[2])
 
 
 def split_list(text: str) -> list[str]:
@@ -178,7 +187,7 @@ def split_list(text: str) -> list[str]:
         if match is None:
             raise WireError("a quoted string or an angle bracket is not closed")
         if match[1]:
-            if len(values) >= limits.HEADER_FIELDS:
+            if len(values) + 1 == limits.HEADER_FIELDS:  # and one stands behind this comma
                 raise WireError("a list has too many values", 513)
             values.append(text[start:position].strip(" \t"))
             start = match.end()

@@ -14,6 +14,7 @@ from edgesbc.sip import grammar
 from edgesbc.sip.headers import parse_cseq, parse_via, split_list
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.uri import Uri, parse_uri
+from edgesbc.sip.values import parse_content_length, parse_max_forwards
 
 __all__ = ["parse_message", "salvage"]
 
@@ -50,8 +51,9 @@ def parse_message(data: bytes) -> Request | Response:
         uri = _request_line(start)
         if method != start[0]:
             raise WireError("the method of CSeq is not that of the request line")
-        hops = _max_forwards(first.get("Max-Forwards"))
-        return Request(start[0], uri, fields, first, body, via, call_id, number, method, hops)
+        hops = first.get("Max-Forwards")
+        left = None if hops is None else parse_max_forwards(hops)
+        return Request(start[0], uri, fields, first, body, via, call_id, number, method, left)
     except KeyError as missing:
         raise WireError(f"{missing.args[0]} is missing") from None
 
@@ -76,13 +78,17 @@ def _split_lines(head: bytes) -> list[str]:
         raise WireError("the header fields have a control byte, or a CR or LF by itself")
     if grammar.fold.search(head):
         lines = _unfold(lines)
-    if len(lines) > limits.HEADER_FIELDS:
+    if len(lines) > limits.HEADER_FIELDS + 1:
         raise WireError("the message has too many header fields", 513)
-    if len(lines[0]) > limits.START_LINE_BYTES:
+    if len(head) > limits.START_LINE_BYTES and _size(lines[0]) > limits.START_LINE_BYTES:
         raise WireError("the start line is too long", 414)
-    if len(text) > limits.HEADER_FIELD_BYTES and max(map(len, lines)) > limits.HEADER_FIELD_BYTES:
+    if len(head) > limits.HEADER_FIELD_BYTES and max(map(_size, lines)) > limits.HEADER_FIELD_BYTES:
         raise WireError("a header field is too long", 513)
     return lines
+
+
+def _size(line: str) -> int:
+    return len(line.encode("utf-8", "surrogateescape"))
 
 
 def _unfold(lines: list[str]) -> list[str]:
@@ -142,17 +148,12 @@ def _body(data: bytes, start: int, fields: Fields, first: dict[str, str]) -> byt
         fields.pop()
     else:
         fields[:] = [pair for pair in fields if pair[0] != "Content-Length"]
-    length = content_length(announced)
+    length = parse_content_length(announced)
+    if length > limits.MESSAGE_BYTES - start:
+        raise WireError("the body is too large", 413)
     if length > len(data) - start:
         raise WireError("the body is shorter than Content-Length says")
     return data[start : start + length]
-
-
-def content_length(text: str) -> int:
-    """The number of a Content-Length field (section 20.14). Raises :class:`WireError`."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 10:
-        raise WireError("Content-Length is not a number")
-    return int(text)
 
 
 def _status_line(start: list[str]) -> tuple[int, str]:
@@ -177,14 +178,6 @@ def _request_line(start: list[str]) -> Uri:
     if parsed.headers:
         raise WireError("a Request-URI has no header fields")  # section 19.1.1, table 1
     return parsed
-
-
-def _max_forwards(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > 255:
-        raise WireError("Max-Forwards is not a number from 0 to 255")
-    return int(text)
 
 
 def salvage(data: bytes) -> Fields | None:

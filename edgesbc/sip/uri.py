@@ -26,6 +26,13 @@ class Parameters:
                 return value or ""
         return None
 
+    def written_params(self) -> str:
+        """The parameters as they stand on the wire, each behind its semicolon."""
+        text = ""
+        for name, value in self.params:
+            text += f";{name}" if value is None else f";{name}={value}"
+        return text
+
 
 class Uri(Parameters):
     """A URI in its parts, escapes left as they were written.
@@ -67,8 +74,7 @@ class Uri(Parameters):
         text = f"{self.scheme}:{self.user}@{host}" if self.user is not None else f"{self.scheme}:{host}"
         if self.port is not None:
             text = f"{text}:{self.port}"
-        for name, value in self.params:
-            text += f";{name}" if value is None else f";{name}={value}"
+        text += self.written_params()
         return f"{text}?{self.headers}" if self.headers else text
 
     def __repr__(self) -> str:
@@ -109,7 +115,9 @@ def parse_uri(text: str) -> Uri:
 def _parse_params(text: str) -> Params:
     """The parameters; one that stands twice would mean two things (RFC 3261 section 19.1.1)."""
     params: dict[str, str | None] = {}
-    parts = text[1:].split(";")
+    parts = text[1:].split(";", limits.PARAMETERS)
+    if len(parts) > limits.PARAMETERS:
+        raise WireError("a URI has too many parameters", 414)
     for part in parts:
         name, equals, value = part.partition("=")
         if not name:

@@ -15,7 +15,7 @@ from torture.valid import CASES
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.parse import content_length, parse_message, salvage
+from edgesbc.sip.parse import parse_message, salvage
 
 
 def refused(data: bytes) -> WireError:
@@ -224,8 +224,6 @@ def test_the_version_is_read_in_any_case_and_written_in_one() -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1 2", "1,1", "0x1", "1e3", "\u0661", "9" * 11, "1;a"])
 def test_what_is_no_content_length(text: str) -> None:
-    with pytest.raises(WireError):
-        content_length(text)
     assert refused(request(length=f"Content-Length: {text}\r\n")).status_hint == 400
 
 
