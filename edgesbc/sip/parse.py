@@ -28,12 +28,12 @@ def parse_message(data: bytes) -> Request | Response:
     Bytes after the body that Content-Length announces are ignored, as RFC 3261 section 18.3 asks for a
     datagram. Raises :class:`WireError`, whose ``status_hint`` answers a request where that is possible.
     """
-    if len(data) > limits.MESSAGE_BYTES:
-        raise WireError("the message is too large", 513)
     if data[:2] == b"\r\n":
         data = _skip_empty_lines(data)
-    end = data.find(b"\r\n\r\n")
+    end = data.find(b"\r\n\r\n", 0, limits.HEADER_BLOCK_BYTES + 4)
     if end < 0:
+        if len(data) > limits.HEADER_BLOCK_BYTES + 3:
+            raise WireError("the header fields are too long", 513)
         raise WireError("no blank line ends the header fields")
     lines = _split_lines(data[:end])
     start = lines[0].split(" ", 2)
@@ -69,8 +69,6 @@ def _skip_empty_lines(data: bytes) -> bytes:
 
 def _split_lines(head: bytes) -> list[str]:
     """The header block as unfolded lines without control bytes."""
-    if len(head) > limits.HEADER_BLOCK_BYTES:
-        raise WireError("the header fields are too long", 513)
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
     # What is left after taking out all text must be the line ends that the lines were split at.
@@ -143,6 +141,8 @@ def _body(data: bytes, start: int, fields: Fields, first: dict[str, str]) -> byt
     """The body; Content-Length, which belongs to the framing, leaves the header fields."""
     announced = first.pop("Content-Length", None)
     if announced is None:
+        if len(data) > limits.MESSAGE_BYTES:
+            raise WireError("the body is too large", 413)
         return data[start:]
     if fields[-1][0] == "Content-Length":
         fields.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -147,7 +148,7 @@ def test_after_a_break_no_message_comes_any_more() -> None:
         framer.receive(request())
 
 
-# --- bounds ----------------------------------------------------------------------------------------------
+# --- bounds (those that a datagram has, too: test_bounds.py) ----------------------------------------------
 
 
 def sized(block: int) -> bytes:
@@ -162,7 +163,7 @@ def test_the_longest_header_block_passes_however_it_is_cut(at: int) -> None:
     assert framed([message[:-at], message[-at:]]) == ([message], None)
 
 
-def test_a_header_block_over_the_bound_breaks_the_stream() -> None:
+def test_what_is_answered_of_a_header_block_over_the_bound_is_no_longer_than_one() -> None:
     assert broken(sized(limits.HEADER_BLOCK_BYTES + 1)).status_hint == 513
 
 
@@ -174,11 +175,19 @@ def test_header_fields_that_do_not_end_break_the_stream_in_time() -> None:
     assert caught.value.status_hint == 513
 
 
-def test_a_message_over_the_bound_breaks_the_stream_before_its_body_comes() -> None:
-    block = len(request(length="Content-Length: 65000\r\n"))
-    fits = limits.MESSAGE_BYTES - block
-    message = request(length=f"Content-Length: {fits}\r\n", body=b"a" * fits)
-    assert len(message) == limits.MESSAGE_BYTES
-    assert framed([message]) == ([message], None)
-    assert broken(request(length=f"Content-Length: {fits + 1}\r\n")).status_hint == 413
-    assert broken(request(length="Content-Length: 4294967295\r\n")).status_hint == 413
+@pytest.mark.parametrize("length", [65_536, 4_294_967_295])
+def test_a_body_over_the_bound_breaks_the_stream_before_it_comes(length: int) -> None:
+    assert broken(request(length=f"Content-Length: {length}\r\n")).status_hint == 413
+
+
+def test_nothing_is_allocated_for_what_is_announced_and_has_not_come() -> None:
+    begun = request(length="Content-Length: 60000\r\n", body=b"0123456789")
+    framer = StreamFramer()
+    tracemalloc.start()
+    try:
+        assert framer.receive(begun) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert framer.pending
+    assert peak < 6 * len(begun) < 6000

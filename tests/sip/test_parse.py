@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from support.sip import hostile, messages, request, response, values, written
 from torture.valid import CASES
 
-from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message, salvage
@@ -243,31 +242,6 @@ def test_empty_lines_before_the_start_line_are_skipped() -> None:
 @pytest.mark.parametrize("junk", [b"\r", b"\n", b"\n\r", b"\r\n\n", b"\r\r\n", b"\x00", b" "])
 def test_other_bytes_before_the_start_line_are_refused(junk: bytes) -> None:
     refused(junk + request())
-
-
-# --- bounds ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("data", "status"),
-    [
-        (request(body=b"a" * limits.MESSAGE_BYTES), 513),
-        (request(extra="Z: " + "a" * limits.HEADER_FIELD_BYTES + "\r\n"), 513),
-        (request(extra=("Z: " + "a" * 8000 + "\r\n") * 4 + "Y: " + "a" * 1000 + "\r\n"), 513),
-        (request(extra="Z: y\r\n" * limits.HEADER_FIELDS), 513),
-        (request(extra="Contact: " + ",".join(["<sip:a>"] * limits.HEADER_FIELDS) + "\r\n"), 513),
-        (request(uri="sip:" + "a" * limits.START_LINE_BYTES), 414),
-    ],
-    ids=["message", "field", "block", "fields", "values", "start line"],
-)
-def test_what_is_over_a_bound_is_refused(data: bytes, status: int) -> None:
-    assert refused(data).status_hint == status
-
-
-def test_what_is_just_under_the_bounds_is_read() -> None:
-    at_most = limits.HEADER_FIELD_BYTES - len("Z: ")
-    assert parse_message(request(extra="Z: " + "a" * at_most + "\r\n")).get("Z") == "a" * at_most
-    parse_message(request(extra="Z: y\r\n" * (limits.HEADER_FIELDS - 8)))
 
 
 # --- salvage ---------------------------------------------------------------------------------------------
