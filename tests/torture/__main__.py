@@ -9,24 +9,25 @@ from torture.table import CASES
 
 
 def main() -> int:
-    rows = [("message", "layer", "expected", "got", "")] + [_row(each) for each in CASES]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    rows = [("message", "over", "layer", "expected", "got", "")] + [_row(each) for each in CASES]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip())
-    wrong = sum(bool(row[4]) for row in rows)
+    wrong = sum(bool(row[5]) for row in rows)
     print(f"{len(CASES)} messages, {wrong} not as expected")
     return int(wrong > 0)
 
 
-def _row(each: Case) -> tuple[str, str, str, str, str]:
+def _row(each: Case) -> tuple[str, ...]:
     try:
         got = each.run()
         for message in got.forwarded:
             for check in each.checks:
                 check(message)
     except Exception as error:  # noqa: BLE001 - the row says it
-        return (each.title, each.layer, each.expected, type(error).__name__, "WRONG")
-    return (each.title, each.layer, each.expected, got.outcome, "" if got.outcome == each.expected else "WRONG")
+        return (each.title, each.over, each.layer, each.expected, type(error).__name__, "WRONG")
+    wrong = "" if got.outcome == each.expected else "WRONG"
+    return (each.title, each.over, each.layer, each.expected, got.outcome, wrong)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from edgesbc.sip.parse import parse_message
 __all__ = ["ANSWER", "Case", "Got", "case", "response_case", "stream_case"]
 
 Check = Callable[[Request | Response], None]
-ANSWER = "from the destination"
+ANSWER = "answer"
 
 
 @attrs.frozen
@@ -28,8 +28,8 @@ class Case:
 
     ``layer`` is where it is decided: framing, parse, transaction or application. ``expected`` is what can
     be seen from outside: ``forwarded`` (to the destination, or an answer to the caller), the status that
-    the sender gets, or ``nothing``; on a stream with `` and closed`` where the connection ends.
-    ``checks`` look at what was forwarded.
+    the sender gets, or ``nothing``; on a stream with `` and closed`` where the connection ends. ``over``
+    says how it comes: as a datagram, on a stream, or as an answer of the destination. ``checks`` look at what was forwarded.
     """
 
     section: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torture.case import Case, case, response_case
+from torture.case import Case, case, response_case, stream_case
 from torture.checks import field
 
 _INVITE = """
@@ -31,7 +31,11 @@ CASES: tuple[Case, ...] = (
     case("3.1.2.1", "separators that separate nothing", "parse", "400", _invite(
         via="Via: SIP/2.0/UDP 192.0.2.15;;,;,,", contact='Contact: "Joe" <sip:joe@example.org>;;;;')),
     case("3.1.2.2", "Content-Length over what is there", "framing", "400", _invite("Content-Length: 9999")),
+    stream_case("3.1.2.2", "the same on a stream, where the rest may still come", "framing", "nothing",
+                _invite("Content-Length: 9999")),
     case("3.1.2.3", "a negative Content-Length", "framing", "400", _invite("Content-Length: -999")),
+    stream_case("3.1.2.3", "the same on a stream, which has no end then", "framing", "400 and closed",
+                _invite("Content-Length: -999")),
     case("3.1.2.4", "numbers too large, in a request", "parse", "400", """
 REGISTER sip:example.com SIP/2.0
 Via: SIP/2.0/TCP host129.example.com;branch=z9hG4bK342sdfoi3

@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from edgesbc.sip.message import serialise
+from edgesbc.sip.framing import StreamFramer
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message
 from torture import __main__, case, malformed, table
 from torture.table import CASES
 
@@ -21,13 +23,27 @@ def test_it_comes_to_what_it_has_to(each: case.Case) -> None:
             check(message)
 
 
-@pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in CASES])
+PASSING = [each for each in CASES if each.expected == "forwarded"]
+
+
+@pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in PASSING])
 def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(each: case.Case) -> None:
-    got = each.run()
-    assert len(got.forwarded) <= 1  # no second message rides along
-    for message in got.forwarded:
-        assert not any("\r" in value or "\n" in value for _, value in message.fields)
-        assert b"\r\n\r\n" in serialise("start", message.fields, message.body)
+    (message,) = each.run().forwarded  # no second message rides along
+    (sent, *_) = StreamFramer().receive(each.data.lstrip(b"\r\n")) if each.over == "stream" else [each.data]
+    assert not any("\r" in value or "\n" in value for _, value in message.fields)
+    if each.over != case.ANSWER:
+        read = parse_message(sent)
+        assert kept(message) == kept(read)
+        assert message.body == read.body
+
+
+# The edge's own, one hop less, or left out: docs/deviations.md.
+OF_A_SIDE = {"Via", "Route", "Record-Route", "Contact", "Path", "Max-Forwards"}
+
+
+def kept(message: Request | Response) -> list[tuple[str, str]]:
+    """The header fields that pass, in order."""
+    return [(name, value) for name, value in message.fields if name not in OF_A_SIDE and value != "path"]
 
 
 def test_each_message_of_the_rfcs_is_there() -> None:

@@ -35,7 +35,21 @@ m:"Quoted string \\"\\"" <sip:jdrosen@example.com> ; newparam =
   secondparam ; q = 0.33
 """
 
-_EVERY_SIGN = "!interesting-Method0123456789_*+`.%indeed'~"
+_EVERY_SIGN_METHOD = "!interesting-Method0123456789_*+`.%indeed'~"
+_EVERY_SIGN_URI = (
+    "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com"
+)
+_EVERY_SIGN = """
+{method} {uri} SIP/2.0
+Via: SIP/2.0/UDP host1.example.com;branch=z9hG4bK-.!%66*_+`'~
+To: "{signs}" <sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*@example.com>
+From: token1~` token2'+_ token3*%!.- <sip:mundane@example.com>;fromParam''~+*_!.-%="\\e\\\"\\\\work%";tag=_token~1'+`*%!-.
+Call-ID: intmeth.word%ZK-!.*_+'@word`~)(><:\\/"][?}}{{
+CSeq: 139122385 {method}
+Max-Forwards: 255
+extensionHeader-!.%*+_`'~: \t anything but what is there: ;,"\\ é
+Content-Length: 0
+"""
 
 _PARTS = (
     b"--boundary42\r\nContent-Type: text/plain\r\n\r\nHello\r\n--boundary42\r\n"
@@ -50,17 +64,18 @@ CASES: tuple[Case, ...] = (
          field("NewFangledHeader", "newfangled value continued newfangled value"),
          field("UnknownHeaderWithUnusualValue", ";;,,;;,;"), field("Subject", ""), field("Max-Forwards", "67"),
          field("From", '"J Rosenberg \\\\\\""       <sip:jdrosen@example.com> ; tag = 98asjd8'), field("Route")),
-    case("3.1.1.2", "every sign that a method, a header field and a URI may have", "parse", "405", f"""
-{_EVERY_SIGN} sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@e.com SIP/2.0
-Via: SIP/2.0/UDP host1.example.com;branch=z9hG4bK-.!%66*_+`'~
-To: "BEL:\x07 NUL: DEL:" <sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*@example.com>
-From: token1~` token2'+_ token3*%!.- <sip:mundane@example.com>;fromParam''~+*_!.-%="work";tag=_token~1'+`*%!-.
-Call-ID: intmeth.word%ZK-!.*_+'@word`~)(><:\\/"][?}}{{
-CSeq: 139122385 {_EVERY_SIGN}
-Max-Forwards: 255
-extensionHeader-!.%*+_`'~: anything
-Content-Length: 0
-""".replace("BEL:\x07 NUL: DEL:", "every quotable sign: \\; \\, \\\" \\\\")),
+    # The grammar has control bytes behind a backslash; no edge lets a NUL pass to servers written in C.
+    case("3.1.1.2", "every sign that there may be, control bytes too", "parse", "400", _EVERY_SIGN.format(
+        method=_EVERY_SIGN_METHOD, uri=_EVERY_SIGN_URI, signs="BEL:\\\x07 NUL:\\\x00 DEL:\\\x7f")),
+    case("3.1.1.2", "the same without control bytes, where the method is all that is not allowed", "application", "405",
+         _EVERY_SIGN.format(method=_EVERY_SIGN_METHOD, uri=_EVERY_SIGN_URI, signs="")),
+    case("3.1.1.2", "the same with a method that is", "parse", "forwarded", _EVERY_SIGN.format(
+        method="OPTIONS", uri=_EVERY_SIGN_URI, signs="quoted: \\; \\, \\\" \\\\ \\é"),
+         uri(_EVERY_SIGN_URI), field("Call-ID", "intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"),
+         field("To", '"quoted: \\; \\, \\" \\\\ \\é" <sip:1_unusual.URI~(to-be!sure)&isn\'t+it$/crazy?,/;;*@example.com>'),
+         field("From", "token1~` token2'+_ token3*%!.- <sip:mundane@example.com>"
+               ";fromParam''~+*_!.-%=\"\\e\\\"\\\\work%\";tag=_token~1'+`*%!-."),
+         field("extensionHeader-!.%*+_`'~", 'anything but what is there: ;,"\\ é'), field("Max-Forwards", "254")),
     case("3.1.1.3", "escapes in a user", "parse", "forwarded", """
 INVITE sip:sips%3Auser%40example.com@example.net SIP/2.0
 To: sip:%75se%72@example.com
