@@ -58,6 +58,10 @@ def test_compact_forms_name_fields_that_have_a_long_form() -> None:
     assert all(grammar.CANONICAL[letter.upper()] == name for letter, name in grammar.COMPACT.items())
 
 
+def test_the_compact_forms_are_those_that_are_registered() -> None:
+    assert "".join(sorted(grammar.COMPACT)) == "abcdefijklmnorstuvxy"
+
+
 @pytest.mark.parametrize("name", sorted(grammar.LISTED | grammar.SINGLE))
 def test_the_fields_with_rules_are_found_by_any_case(name: str) -> None:
     assert grammar.CANONICAL[name] == grammar.CANONICAL[name.lower()] == name

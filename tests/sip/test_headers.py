@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sip import hostile, name_addrs, vias
+from support.sip import hostile, name_addrs, params, tokens, vias
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
-from edgesbc.sip.headers import parse_cseq, parse_name_addr, parse_params, parse_via, split_list
+from edgesbc.sip.headers import NameAddr, parse_cseq, parse_name_addr, parse_params, parse_via, split_list
 
 PARSERS: list[Callable[[str], object]] = [parse_cseq, parse_name_addr, parse_params, parse_via, split_list]
 
@@ -168,6 +168,26 @@ def test_cseq(text: str, value: tuple[int, str]) -> None:
 def test_what_is_no_cseq(text: str) -> None:
     with pytest.raises(WireError):
         parse_cseq(text)
+
+
+@given(st.integers(0, 2**31 - 1), tokens)
+def test_writing_a_cseq_loses_nothing(number: int, method: str) -> None:
+    value = parse_cseq(f"{number:010} \t{method}")
+    assert value == (number, method) == parse_cseq(str(value))
+
+
+@given(params())
+def test_writing_parameters_loses_nothing(text: str) -> None:
+    value = parse_params(text)
+    written = NameAddr("", "sip:a", value).written_params()
+    assert parse_params(written) == value
+
+
+@given(st.lists(name_addrs(), min_size=1, max_size=4), st.sampled_from([",", " , ", ",\t"]))
+def test_a_list_of_addresses_comes_apart_where_it_was_joined(addresses: list[str], between: str) -> None:
+    assert [value.strip(" \t") for value in split_list(between.join(addresses))] == [
+        address.strip(" \t") for address in addresses
+    ]
 
 
 def test_parameters_read_the_same_plain_and_with_space() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from types import FrameType
 
@@ -13,6 +14,7 @@ from support.sip import hostile, messages, request, response, values, written
 from torture.valid import CASES
 
 from edgesbc.base.errors import WireError
+from edgesbc.sip import grammar
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message, salvage
 
@@ -116,6 +118,24 @@ def test_the_tortuous_request_is_read_right() -> None:
         "SIP  / 2.0  / TCP     spindle.example.com   ; branch  =   z9hG4bK9ikj8",
         "SIP  /    2.0   / UDP  192.168.255.111   ; branch= z9hG4bK30239",
     ]
+
+
+@pytest.mark.parametrize("letter", sorted(grammar.COMPACT))
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_compact_name_is_read_as_the_long_one(letter: str, upper: bool) -> None:
+    name = grammar.COMPACT[letter]
+    spelled = letter.upper() if upper else letter
+    plain = request("REFER", extra=f"{name}: <sip:x>\r\n" if name.encode() not in request() else "")
+    found = re.compile(rf"(?m)^{name}(?=:)".encode()).sub(spelled.encode(), plain)
+    assert found != plain
+    assert values(parse_message(found)) == values(parse_message(plain))
+    assert re.search(rf"(?m)^{name}:".encode(), written(parse_message(found)))
+
+
+def test_header_fields_keep_their_order_and_their_names() -> None:
+    extra = 'Zeta: 1\r\nalpha-Beta: 2,,3\r\nSubject: s\r\nZETA: 4;;\r\nzeta: "5\r\n'
+    fields = parse_message(request(extra=extra)).fields
+    assert fields[-5:] == [("Zeta", "1"), ("alpha-Beta", "2,,3"), ("Subject", "s"), ("ZETA", "4;;"), ("zeta", '"5')]
 
 
 def test_what_follows_the_announced_body_is_not_read() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.sip import hostile, uris
+from support.sip import hostile, telephone_uris, uris
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -83,6 +83,26 @@ def test_a_uri_of_another_scheme_passes_through_unread() -> None:
     uri = parse_uri("TEL:+49-30;phone-context=x@y?a=b")
     assert (uri.scheme, uri.host, uri.opaque) == ("tel", "", "+49-30;phone-context=x@y?a=b")
     assert str(uri) == "tel:+49-30;phone-context=x@y?a=b"
+
+
+@given(telephone_uris())
+def test_a_telephone_uri_passes_as_it_is(text: str) -> None:
+    uri = parse_uri(text)
+    assert (uri.scheme, str(uri)) == ("tel", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tel:+1-201-555-0123", "tel:+1.(201).555.0123", "tel:7042;phone-context=example.com", "tel:*31%23;ext=12",
+        "tel:863-1234;phone-context=+1-914-555;isub=12", "tel:911;phone-context=+1;x=%5B", "urn:service:sos.fire",
+        "http://[2001:db8::1]:80/a?b#c", "mailto:a@b", "im:user@example.com", "pres:user@example.com", "im-1+x.y:z",
+        "soap.beep://192.0.2.103:3002", "isbn:2983792873", "cid:foo4%25foo1@bar.net", "data:,a%20b",
+    ],
+)  # fmt: skip
+def test_a_uri_of_another_scheme_is_kept_to_the_letter(text: str) -> None:
+    uri = parse_uri(text)
+    assert (uri.user, uri.host, uri.port, uri.params, str(uri)) == (None, "", None, [], text)
 
 
 def test_a_long_uri_is_answered_414() -> None:

@@ -99,6 +99,18 @@ def uris(draw: st.DrawFn, headers: bool = True) -> str:
 
 
 @st.composite
+def telephone_uris(draw: st.DrawFn) -> str:
+    """RFC 3966: a global or a local number with visual separators, and parameters."""
+    if draw(st.booleans()):
+        number, context = "+" + draw(st.from_regex(r"[-.()]{0,2}[0-9][0-9\-.()]{0,12}", fullmatch=True)), ""
+    else:
+        number = draw(st.from_regex(r"[-.()]{0,2}[0-9*A-F][0-9*A-F\-.()]{0,9}(%23)?", fullmatch=True))
+        context = ";phone-context=" + draw(st.sampled_from(["example.com", "+1-914-555", "+44.(20)"]))
+    rest = draw(st.sampled_from(["", ";ext=12", ";isub=a%20b", ";a=b;c", ";x=[:&+$]"]))
+    return f"tel:{number}{context}{rest}"
+
+
+@st.composite
 def params(draw: st.DrawFn) -> str:
     text = ""
     for name in draw(st.lists(tokens, max_size=3, unique_by=str.lower)):
