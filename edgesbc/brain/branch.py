@@ -54,7 +54,8 @@ class Branch:
 
     def send(self, data: bytes, now: float) -> None:
         board, hop, method = self._board, self.hop, self._request.method
-        client = self._client = board.transactions.open_client(self.id, method, hop.flow, data, self, now)
+        repeat = not self._request.in_dialog or board.may_repeat(hop.flow, now)
+        client = self._client = board.transactions.open_client(self.id, method, hop.flow, data, self, now, repeat)
         if method == "INVITE":
             client.ack = self._refusal_ack
             if hop.timeout < 64 * T1:
@@ -112,8 +113,6 @@ class Branch:
             self._board.deadlines.schedule(self, None)
         self.release()
         self.cancel(now)
-        if self._client is not None:
-            self._board.transactions.stop_sending(self._client)
 
     def release(self) -> None:
         if self.hop.lease is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Transport, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
@@ -71,6 +72,7 @@ class Call:
         "caller",
         "context",
         "due",
+        "forks",
         "late_offer",
         "leases",
         "queued",
@@ -86,6 +88,7 @@ class Call:
         self.state = CallState.SETTING_UP
         self.started = now
         self.leases: list[Lease] = []
+        self.forks: list[Leg] = []  # others that answered the INVITE as well, until they are hung up
         self.anchored = False
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
@@ -106,17 +109,29 @@ class Call:
             return self.callee, self.caller
         return None
 
+    def fork(self, leg: Leg) -> None:
+        """Somebody else has answered too: the caller may keep either (RFC 3261 section 13.2.2.4)."""
+        if len(self.forks) < limits.FORK_BRANCHES and all(leg.tag != each.tag for each in self.forks):
+            self.forks.append(leg)
+
+    def survives(self, tags: tuple[str, str]) -> bool:
+        """Whether the call goes on when the dialog with these two tags is hung up: with another fork, then."""
+        self.forks = [leg for leg in self.forks if leg.tag not in tags]
+        if self.callee is not None and self.callee.tag in tags and self.forks:
+            self.callee = self.forks.pop(0)
+        return self.callee is not None and self.callee.tag not in tags
+
 
 class Calls:
     """The calls alive, by Call-ID, caller's tag and caller's side."""
 
-    __slots__ = ("_board", "_calls", "_limits", "by_trunk")
+    __slots__ = ("_board", "_bounds", "_calls", "by_trunk")
 
-    def __init__(self, board: Switchboard, limits: tuple[int, float, float]) -> None:
-        """``limits``: calls at once, seconds of set-up, seconds of duration."""
+    def __init__(self, board: Switchboard, bounds: tuple[int, float, float]) -> None:
+        """``bounds``: calls at once, seconds of set-up, seconds of duration."""
         self._board = board
         self._calls: dict[tuple[str, str, Zone], Call] = {}
-        self._limits = limits
+        self._bounds = bounds
         self.by_trunk: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -127,7 +142,7 @@ class Calls:
 
     @property
     def full(self) -> bool:
-        return len(self._calls) >= self._limits[0]
+        return len(self._calls) >= self._bounds[0]
 
     def find(self, message: Message, zone: Zone) -> Call | None:
         """The call that a message from ``zone`` belongs to: its caller is there, or its callee is.
@@ -149,7 +164,7 @@ class Calls:
         call.trunk = trunk
         if trunk:
             self.by_trunk[trunk] = self.by_trunk.get(trunk, 0) + 1
-        self._board.deadlines.schedule(call, now + self._limits[1])
+        self._board.deadlines.schedule(call, now + self._bounds[1])
         return call
 
     def establish(self, call: Call, lease: Lease | None, now: float) -> None:
@@ -162,7 +177,7 @@ class Calls:
             call.late_offer = False
             self._board.set_up.observe(now - call.started)
             self._board.outcomes.add("answered")
-            self._board.deadlines.schedule(call, now + self._limits[2])
+            self._board.deadlines.schedule(call, now + self._bounds[2])
 
     def end(self, call: Call, outcome: str = "") -> None:
         """Give back all that the call holds. Any number of times; only the first does anything.
@@ -252,7 +267,7 @@ class Calls:
             ("Reason", f'SIP;cause=200;text="{reason.code}"'),
         ]
         data = serialise(f"BYE {receiver.contact} SIP/2.0", fields, b"")
-        board.transactions.open_client(branch, "BYE", flow, data, NOBODY, now)
+        board.transactions.open_client(branch, "BYE", flow, data, NOBODY, now, board.may_repeat(flow, now))
 
 
 def check_addresses(message: Message) -> None:

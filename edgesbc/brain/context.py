@@ -243,7 +243,12 @@ class Context:
         """Take what an answer says of its sender (RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh)."""
         if self.new_call:
             if call.state is not CallState.SETTING_UP:
-                return  # the answer of another fork, or the same again
+                if call.callee is not None and response.to_tag != call.callee.tag and response.status >= 200:
+                    other = Leg(branch.hop.flow)
+                    other.answered_by(response)
+                    learn_target(other, response)
+                    call.fork(other)
+                return
             leg = call.callee
             if leg is None or leg.first != branch.hop.flow:
                 leg = call.callee = Leg(branch.hop.flow)

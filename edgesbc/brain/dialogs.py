@@ -67,8 +67,8 @@ def way_on(board: Switchboard, request: Request, flow: Flow, call: Call | None, 
     hop = hop_to(board, target, request)
     if hop is not None:
         return hop
-    if call is not None and request.method == "BYE":
-        board.calls.end(call)
+    if call is not None and request.method == "BYE" and not call.survives((request.from_tag, request.to_tag)):
+        board.calls.end(call)  # whoever it was for is not there any more
     return Reason.FLOW_GONE
 
 
@@ -77,8 +77,7 @@ def follow(board: Switchboard, server: ServerTransaction, hop: Hop, call: Call |
     request = server.request
     if call is not None:
         _note(call, request, server.source)
-        legs = call.legs_of(request.from_tag)
-        if request.method == "BYE" and legs is not None and legs[1] is not None and legs[1].tag == request.to_tag:
+        if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
             _Ending(board, server, OneHop(hop), call).start(now)
             return
     Context(board, server, OneHop(hop), call).start(now)
@@ -107,8 +106,13 @@ class _Ending(Context):
         self._end()
 
     def _end(self) -> None:
-        if self.call is not None and self.call.context is None:
-            self._board.calls.end(self.call)
+        call = self.call
+        if (
+            call is not None
+            and call.context is None
+            and not call.survives((self.request.from_tag, self.request.to_tag))
+        ):
+            self._board.calls.end(call)
 
 
 def _note(call: Call, request: Request, flow: Flow) -> None:

@@ -53,4 +53,4 @@ def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
     data = serialise(f"OPTIONS {member.name} SIP/2.0", fields, b"")
     flow = board.flows.to(listener, member.target)
     timeout = member.health.settings.timeout
-    board.transactions.open_client(branch, "OPTIONS", flow, data, _Asking(board, probe), now, timeout)
+    board.transactions.open_client(branch, "OPTIONS", flow, data, _Asking(board, probe), now, timeout=timeout)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source
+from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.counts import Counts, Histogram
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
@@ -18,7 +18,7 @@ from edgesbc.brain.effects import Effect, Record, Send
 from edgesbc.brain.flows import Flows
 from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.screen.standing import Standings
+from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Fields, Request
 from edgesbc.sip.transactions import COOKIE, ServerTransaction, Transactions
 
@@ -92,6 +92,14 @@ class Switchboard:
         self.effects.append(
             Record(Decision(now, reason, source, listener, call_id, "brain", limit, value, detail=detail))
         )
+
+    def may_repeat(self, flow: Flow, now: float) -> bool:
+        """Whether a timer may send a request inside a dialog again to ``flow``.
+
+        Not to a stranger that has not even acknowledged its call: its INVITE may have been forged, and the
+        BYE of whoever answered it would go eleven times to a third party.
+        """
+        return flow.listener.zone is Zone.CORE or self.standings.of(flow, now) is not Standing.UNPROVEN
 
     def new_branch(self) -> str:
         """A branch that nobody can guess (RFC 3261 section 8.1.1.7)."""

@@ -55,7 +55,7 @@ class Transactions:
         self._limit = limit
         self._servers: dict[ServerKey, ServerTransaction] = {}
         self._clients: dict[tuple[str, str], ClientTransaction] = {}  # by branch and method
-        self._of_connection: dict[int, set[Transaction]] = {}  # by the flow's serial number
+        self._of_connection: dict[int, dict[Transaction, None]] = {}  # by the flow's serial number, in their order
         self.retransmissions = 0  # of requests and final answers, by our timers
 
     def __len__(self) -> int:
@@ -131,13 +131,17 @@ class Transactions:
         data: bytes,
         user: TransactionUser,
         now: float,
+        repeat: bool = True,
         timeout: float = 64 * T1,
     ) -> ClientTransaction:
-        """Send ``data`` and wait ``timeout`` seconds (Timer B, Timer F) for its answer."""
+        """Send ``data`` and wait ``timeout`` seconds (Timer B, Timer F) for its answer.
+
+        ``repeat`` False: no timer sends it again, since the peer may be one that never asked for anything.
+        """
         client = self._clients[branch, method] = ClientTransaction(branch, method, flow, data, user)
         self._file(client)
         client.timeout_at = now + timeout
-        if not flow.reliable:
+        if repeat and not flow.reliable:
             client.resend_at = now + T1
         self._deadlines.schedule(client, client.next_due)
         self._send(flow, data)
@@ -191,12 +195,6 @@ class Transactions:
         """
         if (client.state, Event.TIMEOUT) in client.machine:
             client.timeout_at = now + timeout
-            self._deadlines.schedule(client, client.next_due)
-
-    def stop_sending(self, client: ClientTransaction) -> None:
-        """Send a request no more; answers to what was sent are taken until Timer B."""
-        if client.resend_at is not None:
-            client.resend_at = None
             self._deadlines.schedule(client, client.next_due)
 
     def forget(self, server: ServerTransaction) -> None:
@@ -322,13 +320,13 @@ class Transactions:
         if serial:
             others = self._of_connection.get(serial)
             if others is not None:
-                others.discard(transaction)
+                others.pop(transaction, None)
                 if not others:
                     del self._of_connection[serial]
 
     def _file(self, transaction: Transaction) -> None:
         if transaction.flow.serial:
-            self._of_connection.setdefault(transaction.flow.serial, set()).add(transaction)
+            self._of_connection.setdefault(transaction.flow.serial, {})[transaction] = None
 
 
 class _Nobody:

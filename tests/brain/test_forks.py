@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
+from support.brain import BROWSERS, CALLER, CORE, MEMBERS, Brain, invite, respond
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -32,6 +32,45 @@ def test_the_route_set_is_that_of_the_fork_that_answers(brain: Brain) -> None:
     ack = acknowledged(brain, answered(brain, forwarded, "late", "10.0.0.21"), "late")
     assert ack.get_all("Route") == ["<sip:10.0.0.21;lr>"]
     assert str(ack.uri) == "sip:late@10.0.0.21"
+
+
+def test_the_caller_may_keep_the_fork_that_answered_second(brain: Brain) -> None:
+    forwarded = brain.receive(CALLER, invite())[-1][1]
+    first = answered(brain, forwarded, "one", "10.0.0.21")
+    second = answered(brain, forwarded, "two", "10.0.0.22")
+    ((to, bye),) = brain.receive(CALLER, invite("BYE", first, 2, "z9hG4bKbye1", to_tag="one"))
+    brain.receive(to, respond(bye, 200))
+    assert brain.edge.calls == brain.dispatcher.leases == 1
+    assert str(acknowledged(brain, second, "two").uri) == "sip:two@10.0.0.22"
+    sent = [message for _, message in brain.wait(4 * 3600)]
+    byes = [str(message.uri) for message in sent if isinstance(message, Request) and message.method == "BYE"]
+    assert byes.count("sip:two@10.0.0.22") > 0
+    assert "sip:one@10.0.0.21" not in byes
+    assert brain.edge.calls == brain.dispatcher.leases == 0
+
+
+def test_a_fork_that_hangs_up_when_the_caller_is_gone_ends_no_other(brain: Brain) -> None:
+    browser = brain.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
+    brain.edge.flow_opened(browser)
+    forwarded = brain.receive(browser, invite())[-1][1]
+    shown = (forwarded.get("Contact") or "").strip("<>")
+    for tag in ("one", "two"):
+        brain.receive(PBX, respond(forwarded, 200, tag=tag))
+    brain.edge.flow_closed(browser, brain.now)
+    for tag, left in (("two", 1), ("one", 0)):
+        bye = invite("BYE", shown, 1, f"z9hG4bK{tag}", to_tag="alice", from_tag=tag)
+        ((_, answer),) = brain.receive(PBX, bye)
+        assert isinstance(answer, Response)
+        assert answer.status == 480
+        assert brain.edge.calls == left
+
+
+def test_forks_without_end_are_not_all_remembered(brain: Brain) -> None:
+    forwarded = brain.receive(CALLER, invite())[-1][1]
+    for number in range(12):
+        answered(brain, forwarded, f"t{number}", "10.0.0.21")
+    (call,) = brain.edge.board.calls
+    assert len(call.forks) == 8
 
 
 def test_two_forks_answer_and_one_is_hung_up(brain: Brain) -> None:

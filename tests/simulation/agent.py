@@ -1,0 +1,271 @@
+"""A user agent by RFC 3261, small: client and server transactions with their timers, and dialogs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message
+from simulation import messages
+from simulation.clock import Clock, Timer
+from simulation.messages import SDP
+
+__all__ = ["T1", "Agent", "Asked", "Dialog", "Wire"]
+
+T1, T2 = 0.5, 4.0
+
+
+class Wire(Protocol):
+    """What carries an agent's messages to the edge, and knows how long they take."""
+
+    clock: Clock
+
+    def carry(self, agent: Agent, data: bytes) -> None: ...
+
+    def word(self) -> str:
+        """A word that was not said before."""
+
+
+class Asked:
+    """A client transaction: sent until it is answered."""
+
+    def __init__(self, agent: Agent, data: bytes, method: str, branch: str, then: Callable[[Response | None], None]):
+        self.agent = agent
+        self.data = data
+        self.method = method
+        self.branch = branch
+        self.provisional = self.final = False
+        self._then = then
+        self._wait = T1
+        agent.wire.carry(agent, data)
+        self._resend = None if agent.reliable else agent.after(T1, self._again)
+        self._end = agent.after(64 * T1, self._give_up)
+
+    def _again(self) -> None:
+        self.agent.wire.carry(self.agent, self.data)
+        self._wait = 2 * self._wait if self.method == "INVITE" else min(2 * self._wait, T2)
+        self._resend = self.agent.after(self._wait, self._again)
+
+    def _give_up(self) -> None:
+        self.stop()
+        if not self.final:
+            self.final = True
+            self._then(None)
+
+    def stop(self) -> None:
+        for timer in (self._resend, self._end):
+            if timer is not None:
+                timer.cancel()
+
+    def hear(self, response: Response) -> None:
+        if response.status < 200:
+            self.provisional = True
+            if self.method == "INVITE":
+                self.stop()
+        elif self.method == "INVITE" or not self.final:
+            self.stop()
+            first, self.final = not self.final, True
+            if response.status >= 300 and self.method == "INVITE":
+                self.agent.wire.carry(self.agent, messages.refusal_ack(self.data, response))
+                if not first:
+                    return
+        else:
+            return
+        self._then(response)
+
+
+class Answering:
+    """A server transaction: keeps its last answer, and repeats a final one of an INVITE until it is acknowledged."""
+
+    def __init__(self, agent: Agent, request: Request) -> None:
+        self.agent = agent
+        self.request = request
+        self.final = self.refused = self.acknowledged = False
+        self._last = b""
+        self._timers: list[Timer] = []
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether it has said anything: only then may a CANCEL come (RFC 3261 section 9.1)."""
+        return bool(self._last)
+
+    def again(self) -> None:
+        if self._last:
+            self.agent.wire.carry(self.agent, self._last)
+
+    def say(self, status: int, tag: str, lines: list[str], body: str = "") -> None:
+        """``lines`` are header fields beside those that every answer has."""
+        data = messages.answer(self.request, status, tag, lines, body)
+        self.agent.wire.carry(self.agent, data)
+        self._last = data
+        if status >= 200:
+            self.final = True
+            self.refused = status >= 300
+            if self.request.method == "INVITE":
+                self._repeat(data, T1, 0.0, tag, status)
+
+    def _repeat(self, data: bytes, wait: float, waited: float, tag: str, status: int) -> None:
+        def again() -> None:
+            if self.acknowledged and status >= 300:
+                return
+            dialog = self.agent.dialogs.get((self.request.call_id, tag))
+            if status < 300 and (dialog is None or dialog.acknowledged):
+                return
+            if waited + wait >= 64 * T1:
+                if dialog is not None and status < 300:
+                    dialog.hang_up()  # RFC 3261 section 13.3.1.4
+                return
+            if status < 300 or not self.agent.reliable:
+                self.agent.wire.carry(self.agent, data)
+            self._repeat(data, min(2 * wait, T2), waited + wait, tag, status)
+
+        self._timers.append(self.agent.after(wait, again))
+
+    def stop(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+
+
+class Dialog:
+    """What one side knows of a call; known by Call-ID and its own tag."""
+
+    def __init__(self, agent: Agent, call_id: str, local: str, remote: str, target: str, cseq: int, tag: str) -> None:
+        self.agent = agent
+        self.call_id = call_id
+        self.local = local  # From or To value with the tag
+        self.remote = remote
+        self.target = target
+        self.cseq = cseq
+        self.tag = tag
+        self.acknowledged = False
+        self.ending = False
+        agent.dialogs[call_id, tag] = self
+
+    def ask(self, method: str, then: Callable[[Response | None], None], body: str = "") -> Asked:
+        self.cseq += 1
+        return self.agent.ask(
+            method, self.target, self.local, self.remote, self.call_id, self.cseq, [self.agent.contact], body, then
+        )
+
+    def acknowledge(self, cseq: int, body: str = "") -> None:
+        agent = self.agent
+        via = agent.via(f"z9hG4bK{agent.wire.word()}")
+        agent.wire.carry(
+            agent,
+            messages.request("ACK", self.target, via, self.local, self.remote, self.call_id, cseq, [], body),
+        )
+
+    def hang_up(self) -> None:
+        if not self.ending:
+            self.ending = True
+            self.ask("BYE", lambda response: self.end())
+
+    def end(self) -> None:
+        self.ending = True
+        self.agent.dialogs.pop((self.call_id, self.tag), None)
+
+
+class Agent:
+    """One party. ``script`` decides what it does with requests that begin something."""
+
+    def __init__(self, wire: Wire, name: str, host: str, port: int, transport: str, rate: float = 1.0) -> None:
+        self.wire = wire
+        self.name = name
+        self.host, self.port, self.transport = host, port, transport
+        self.rate = rate  # how much slower than true time its clock is
+        self.alive = True
+        self.excused = False  # crashed, cut off or silent on purpose: not judged by what it is left with
+        self.asked: dict[tuple[str, str], Asked] = {}
+        self.answering: dict[tuple[str, str], Answering] = {}
+        self.dialogs: dict[tuple[str, str], Dialog] = {}
+        self.on_request: Callable[[Answering], None] = lambda answering: None
+        self.never_acknowledges = False
+
+    @property
+    def reliable(self) -> bool:
+        return self.transport != "UDP"
+
+    @property
+    def contact(self) -> str:
+        return f"Contact: <sip:{self.name}@{self.host}:{self.port}>"
+
+    def via(self, branch: str) -> str:
+        return f"SIP/2.0/{self.transport} {self.host}:{self.port};branch={branch};rport"
+
+    def after(self, seconds: float, act: Callable[[], None]) -> Timer:
+        return self.wire.clock.after(seconds * self.rate, lambda: act() if self.alive else None)
+
+    def crash(self) -> None:
+        """Lose everything that is not on a disk."""
+        self.alive = False
+        self.excused = True
+        for asked in self.asked.values():
+            asked.stop()
+        for answering in self.answering.values():
+            answering.stop()
+        self.asked, self.answering, self.dialogs = {}, {}, {}
+
+    def ask(
+        self, method: str, uri: str, from_: str, to: str, call_id: str, cseq: int, lines: list[str], body: str,
+        then: Callable[[Response | None], None],
+    ) -> Asked:  # fmt: skip
+        branch = f"z9hG4bK{self.wire.word()}"
+        data = messages.request(method, uri, self.via(branch), from_, to, call_id, cseq, lines, body)
+        asked = self.asked[branch, method] = Asked(self, data, method, branch, then)
+        return asked
+
+    def cancel(self, asked: Asked) -> None:
+        data = messages.cancel(asked.data)
+        self.asked[asked.branch, "CANCEL"] = Asked(self, data, "CANCEL", asked.branch, lambda response: None)
+
+    # --- hearing -----------------------------------------------------------------------------------------
+
+    def hear(self, data: bytes) -> None:
+        if not self.alive:
+            return
+        message = parse_message(data)
+        if isinstance(message, Response):
+            asked = self.asked.get((message.via.branch, message.cseq_method))
+            if asked is not None:
+                asked.hear(message)
+            return
+        key = (message.via.branch, "INVITE" if message.method == "ACK" else message.method)
+        known = self.answering.get(key)
+        if message.method == "ACK":
+            self._hear_ack(message, known)
+        elif known is not None:
+            known.again()
+        else:
+            known = self.answering[key] = Answering(self, message)
+            self._answer(known)
+
+    def _hear_ack(self, ack: Request, known: Answering | None) -> None:
+        if known is not None:
+            known.acknowledged = True
+        dialog = self.dialogs.get((ack.call_id, ack.to_tag))
+        if dialog is not None:
+            dialog.acknowledged = True
+
+    def _answer(self, answering: Answering) -> None:
+        request = answering.request
+        dialog = self.dialogs.get((request.call_id, request.to_tag))
+        if request.method == "CANCEL":
+            invite = self.answering.get((request.via.branch, "INVITE"))
+            answering.say(200 if invite is not None else 481, "c", [])
+            if invite is not None and not invite.final:
+                invite.say(487, f"x{request.call_id}", [])
+        elif request.method == "BYE":
+            answering.say(200 if dialog is not None else 481, "b", [])
+            if dialog is not None:
+                dialog.end()
+        elif request.method == "OPTIONS":
+            answering.say(200, "o", [])
+        elif request.in_dialog:
+            if dialog is None:
+                answering.say(481, "n", [])
+            else:
+                dialog.acknowledged = request.method != "INVITE"
+                answering.say(200, request.to_tag, [self.contact], SDP.format(self.host) if request.body else "")
+        else:
+            self.on_request(answering)

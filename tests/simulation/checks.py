@@ -1,0 +1,177 @@
+"""What has to hold in every run, whatever the network and the parties do."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Flow, Zone
+from edgesbc.base.errors import WireError
+from edgesbc.brain.calls import CallState
+from edgesbc.brain.context import Context
+from edgesbc.brain.edge import Edge
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message
+from simulation.agent import T1, Agent
+from simulation.scripts import Destination
+
+__all__ = ["Checks", "Finding"]
+
+_INSIDE = b"10.0.0."
+
+
+class Finding(Exception):
+    """Something that must not happen did."""
+
+
+class _Invite:
+    """An INVITE that the edge took in, and the final answers that its sender was given."""
+
+    def __init__(self, flow: Flow, request: Request, since: float) -> None:
+        self.flow = flow
+        self.since = since
+        self.request = request
+        self.finals: set[tuple[int, str]] = set()
+
+
+class Checks:
+    """Looks at what goes into the edge and what comes out of it. ``hidden``: no address of the core may go out."""
+
+    def __init__(self, edge: Edge, hidden: bool) -> None:
+        self._edge = edge
+        self._hidden = hidden
+        self._invites: dict[tuple[str, str, Zone], _Invite] = {}
+        self._closed: set[int] = set()
+        self._sessions: set[str] = set()
+        self._strangers: set[str] = set()
+        self._told: dict[tuple[Flow, bytes], int] = {}
+        self.destinations: list[Destination] = []
+        self.calls = 0
+        self.outcomes: dict[str, int] = {}
+
+    # --- as it goes --------------------------------------------------------------------------------------
+
+    def received(self, flow: Flow, data: bytes, now: float) -> None:
+        """The edge has dealt with a message."""
+        if not data.startswith(b"INVITE "):
+            return
+        try:
+            request = parse_message(data)
+        except Exception:  # noqa: BLE001 - mutated on purpose
+            return
+        if isinstance(request, Request) and self._edge.board.transactions.find_server(request) is not None:
+            key = (request.via.branch, request.via.sent_by, flow.listener.zone)
+            if key not in self._invites:
+                self._invites[key] = _Invite(flow, request, now)
+                self.calls += 1
+
+    def closed(self, flow: Flow) -> None:
+        self._closed.add(flow.serial)
+
+    def sent(self, flow: Flow, data: bytes, now: float) -> None:
+        """The edge sends a message."""
+        outward = flow.listener.zone is Zone.PUBLIC
+        if outward and self._hidden and _INSIDE in data:
+            raise Finding(f"an address of the core goes out: {data!r}")
+        try:
+            message = parse_message(data)
+        except WireError:
+            if self.is_stranger(flow) and data.startswith(b"SIP/2.0 "):
+                return  # a refusal repeats what could not be read
+            raise
+        if isinstance(message, Request):
+            if len(message.get_all("Via")) != 1:
+                raise Finding(f"a Via of somebody else's crosses: {data!r}")
+            if outward is False and message.get("Route") and not message.in_dialog:
+                raise Finding(f"a Route crosses: {data!r}")
+        elif message.cseq_method == "INVITE" and message.status >= 200:
+            self._final(flow, message, now)
+
+    def _final(self, flow: Flow, response: Response, now: float) -> None:
+        key = (response.via.branch, response.via.sent_by, flow.listener.zone)
+        invite = self._invites.get(key)
+        if invite is None or (invite.finals and now > invite.since + 64 * T1):
+            return  # refused without state: at once, or when it is repeated after its transaction has ended
+        invite.finals.add((response.status, response.to_tag if response.status < 300 else ""))
+        self._judge(invite)
+
+    def _judge(self, invite: _Invite) -> None:
+        statuses = {status for status, _ in invite.finals}
+        if len(statuses) > 1:
+            raise Finding(f"{invite.request!r} got two final answers: {sorted(invite.finals)}")
+        if not invite.request.in_dialog:
+            for status, tag in invite.finals:
+                if status < 300 and not self._was_given(invite.request.call_id, tag):
+                    raise Finding(f"{invite.request!r} got a {status} that nobody gave")
+
+    def _was_given(self, call_id: str, tag: str) -> bool:
+        return any((call_id, tag) in each.answered for each in self.destinations)
+
+    def media(self, command: str, call_id: str) -> None:
+        if command == "delete":
+            self._sessions.discard(call_id)
+        else:
+            self._sessions.add(call_id)
+
+    def stranger(self, flow: Flow) -> None:
+        """A source that may be forged has sent something; the same is never sent twice."""
+        self._strangers.add(flow.peer.host)
+
+    def is_stranger(self, flow: Flow) -> bool:
+        return flow.peer.host in self._strangers
+
+    def to_stranger(self, flow: Flow, data: bytes) -> None:
+        """A final answer goes to such a source once, and a 2xx, which its callee repeats, one more time."""
+        if data.startswith(b"SIP/2.0 1"):
+            return
+        most = 2 if data.startswith(b"SIP/2.0 2") else 1
+        told = self._told[flow, data] = self._told.get((flow, data), 0) + 1
+        if told > most:
+            raise Finding(f"{flow} is told {told} times: {data!r}")
+
+    def leases(self) -> None:
+        """What the destinations are said to carry is what live calls and requests hold there."""
+        edge = self._edge
+        held = [lease for call in edge.board.calls for lease in call.leases if lease.live]
+        for server in edge.board.transactions._servers.values():
+            context = server.context
+            if isinstance(context, Context) and not context.new_call:
+                held += [b.hop.lease for b in context._branches if b.hop.lease is not None and b.hop.lease.live]
+        if len(set(map(id, held))) != edge.dispatcher.leases:
+            raise Finding(f"{edge.dispatcher.leases} leases are counted, {len(held)} are held")
+        load = sum(member.load for member in edge.dispatcher.members())
+        if load != edge.dispatcher.leases:
+            raise Finding(f"the members' load is {load}, leases are {edge.dispatcher.leases}")
+
+    # --- when all deadlines have passed ------------------------------------------------------------------
+
+    def end(self, agents: list[Agent]) -> None:
+        edge = self._edge
+        board = edge.board
+        if not edge.idle:
+            raise Finding(f"{len(board.calls)} calls, {len(board.transactions)} transactions are left")
+        left = {
+            "deadlines": len(board.deadlines),
+            "leases": edge.dispatcher.leases,
+            "calls of trunks": len(board.calls.by_trunk),
+            "media sessions": len(self._sessions),
+            "connections of transactions": len(board.transactions._of_connection),
+        }
+        if any(left.values()):
+            raise Finding(f"left over: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")
+        for call in board.calls:
+            raise Finding(f"a call is {CallState(call.state).value}")
+        for invite in self._invites.values():
+            if not invite.finals and invite.flow.serial not in self._closed:
+                raise Finding(f"{invite.request!r} of {invite.flow} got no final answer")
+            for status, _ in invite.finals:
+                self.outcomes[str(status)] = self.outcomes.get(str(status), 0) + 1
+        for agent in agents:
+            self._no_ghosts(agent)
+
+    @staticmethod
+    def _no_ghosts(agent: Agent) -> None:
+        if agent.excused:
+            return
+        if agent.dialogs:
+            raise Finding(f"{agent.name} still talks: {list(agent.dialogs)}")
+        for answering in agent.answering.values():
+            if answering.request.method == "INVITE" and answering.has_spoken and not answering.final:
+                raise Finding(f"{agent.name} was never told of the end of {answering.request!r}")

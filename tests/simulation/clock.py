@@ -1,0 +1,48 @@
+"""Virtual time: what is to happen, in order. Two things at the same moment happen in the order they were asked for."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from functools import partial
+
+__all__ = ["Clock", "Timer"]
+
+
+class Timer:
+    """Something that is to happen; it does not when it was cancelled before."""
+
+    __slots__ = ("act",)
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act: Callable[[], None] | None = act
+
+    def cancel(self) -> None:
+        self.act = None
+
+
+class Clock:
+    """Seconds since the simulation began, and the queue of what comes."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._queue: list[tuple[float, int, Timer]] = []
+        self._count = 0
+
+    def after(self, seconds: float, act: Callable[..., None], *arguments: object) -> Timer:
+        self._count += 1
+        timer = Timer(partial(act, *arguments))
+        heapq.heappush(self._queue, (self.now + max(0.0, seconds), self._count, timer))
+        return timer
+
+    def next(self) -> float | None:
+        """When the next thing happens; None when nothing will."""
+        while self._queue and self._queue[0][2].act is None:
+            heapq.heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def step(self) -> None:
+        """Do the next thing, at its time."""
+        self.now, _, timer = heapq.heappop(self._queue)
+        if timer.act is not None:
+            timer.act()

@@ -1,0 +1,205 @@
+"""From a seed to a run: draws the house and everybody around it, lets hours pass, and checks."""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+
+from edgesbc.base.address import Source
+from edgesbc.brain.edge import Edge
+from edgesbc.dispatch.algorithms import ALGORITHMS
+from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from simulation.agent import Agent
+from simulation.checks import Finding
+from simulation.scripts import Caller, Destination, Register
+from simulation.world import BROWSERS, CARRIER, CORE, CORE_TCP, PUBLIC, MakeEdge, World
+
+__all__ = ["Outcome", "simulate"]
+
+_MOODS = {
+    "answers": 10, "answers_at_once": 2, "has_early_media": 3, "refuses": 3, "fails": 3, "is_silent": 2,
+    "says_100_and_no_more": 1, "rings_for_ever": 1, "answers_late": 2, "forks": 2,
+}  # fmt: skip
+_BUSY_SECONDS = 60.0
+_LONGEST_CALL = 4 * 3600.0
+
+
+@attrs.frozen
+class Outcome:
+    """A run: what it was, and what came of it. ``finding`` is "" where all held."""
+
+    seed: int
+    calls: int
+    messages: int
+    seconds: float
+    statuses: dict[str, int]
+    digest: str
+    finding: str
+    trace: tuple[str, ...] = ()
+
+
+def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) -> Outcome:
+    """One run. The same seed gives the same outcome; ``make_edge`` stands in for :class:`Edge`."""
+    world = _draw(Random(seed), make_edge)
+    world.trace = [] if keep_trace else None
+    finding = ""
+    try:
+        world.run(_BUSY_SECONDS + 400.0)
+        for member in world.edge.dispatcher.members():
+            world.edge.dispatcher.order(member, Order.DISABLED, world.now)  # no probe for hours
+        world.run(world.clock.now + _LONGEST_CALL + 600.0)
+        world.checks.end(world.agents)
+    except Finding as error:
+        finding = str(error)
+    except Exception as error:  # noqa: BLE001 - what comes out of the brain is a finding too
+        finding = f"{type(error).__name__}: {error} (raised at {_place(error)})"
+    checks = world.checks
+    return Outcome(
+        seed, checks.calls, world.messages, world.clock.now, checks.outcomes, world.digest, finding,
+        tuple(world.trace or ()),
+    )  # fmt: skip
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+
+
+def _draw(random: Random, make_edge: MakeEdge) -> World:
+    rough = random.random() < 0.7
+    transports = [random.choice(("udp", "udp", "tcp")) for _ in range(random.randint(1, 4))]
+    members = tuple(
+        MemberSettings(
+            f"sip:10.0.0.{11 + n};transport={transport}", weight=random.randint(1, 3), priority=random.randint(0, 1),
+            max_calls=random.choice((None, None, 3)),
+        )
+        for n, transport in enumerate(transports)
+    )  # fmt: skip
+    destinations = SetSettings(
+        "pbx",
+        members=members,
+        algorithm=random.choice(sorted(ALGORITHMS)),
+        health=HealthSettings(interval=random.choice((0, 0, 5.0)), panic=random.choice((0, 50))),
+        try_timeout=random.choice((0.5, 2.0)),
+    )
+    world = World(random, destinations, random.random() < 0.5, rough, make_edge)
+    _add_destinations(world, transports)
+    _add_callers(world)
+    _add_phones(world)
+    _add_trouble(world)
+    return world
+
+
+def _rate(world: World) -> float:
+    return world.random.choice((1.0, 1.0, 0.9, 1.1))
+
+
+def _add_destinations(world: World, transports: list[str]) -> None:
+    for n, transport in enumerate(transports):
+        listener = CORE if transport == "udp" else CORE_TCP
+        agent = Agent(world, f"pbx{n}", f"10.0.0.{11 + n}", 5060, transport.upper(), _rate(world))
+        moods = {mood: weight * world.random.choice((0, 1, 1, 3)) for mood, weight in _MOODS.items()}
+        if not any(moods.values()):
+            moods = dict(_MOODS)
+        world.checks.destinations.append(Destination(world.add(agent, listener), world.random, moods))
+
+
+def _add_callers(world: World) -> None:
+    random = world.random
+    trunk = world.add(Agent(world, "carrier", CARRIER, 5060, "UDP", _rate(world)), PUBLIC)
+    phones = [trunk]
+    for n in range(random.randint(0, 4)):
+        stream = random.random() < 0.5
+        host, port = f"203.0.113.{10 + n}", 40000 + n
+        agent = Agent(world, f"phone{n}", host, port, "WSS" if stream else "UDP", _rate(world))
+        phones.append(world.add(agent, BROWSERS if stream else PUBLIC))
+    for _ in range(random.randint(5, 30)):
+        agent = random.choice([trunk, *phones])
+        world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, agent)
+    if random.random() < 0.1:
+        silent = world.add(Agent(world, "silent", "203.0.113.99", 5060, "UDP"), PUBLIC)
+        silent.never_acknowledges = silent.excused = True
+        world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, silent)
+
+
+def _call(world: World, agent: Agent) -> None:
+    if agent.alive:
+        Caller(agent, world.random, "sip:100@192.0.2.1")
+
+
+def _add_phones(world: World) -> None:
+    """Phones that register, and a server inside that calls them by the Path that it was given."""
+    random = world.random
+    inside = world.add(Agent(world, "switch", "10.0.0.50", 5060, "UDP", _rate(world)), CORE)
+    for n in range(random.randint(0, 2)):
+        stream = random.random() < 0.5
+        agent = Agent(world, f"user{n}", f"198.51.100.{50 + n}", 5060, "WSS" if stream else "UDP", _rate(world))
+        world.add(agent, BROWSERS if stream else PUBLIC)
+        world.checks.destinations.append(Destination(agent, random, dict(_MOODS)))
+        world.clock.after(random.uniform(0.0, 5.0), Register, agent)
+        for _ in range(random.randint(0, 3)):
+            world.clock.after(random.uniform(10.0, _BUSY_SECONDS), _call_user, world, inside, agent.name)
+
+
+def _call_user(world: World, inside: Agent, user: str) -> None:
+    for destination in world.checks.destinations:
+        contact, path = destination.bindings.get(user, ("", ""))
+        if path:
+            Caller(inside, world.random, contact.strip("<>"), [f"Route: {path}"])
+            return
+
+
+def _add_trouble(world: World) -> None:
+    random, clock = world.random, world.clock
+    for agent in world.agents:
+        if random.random() < 0.12:
+            at, back = random.uniform(0.0, _BUSY_SECONDS), random.choice((0.5, 20.0, 1e9))
+            clock.after(at, _crash, world, agent, back)
+        if random.random() < 0.08:
+            at = random.uniform(0.0, _BUSY_SECONDS)
+            world.link(agent).cut.append((at, at + random.choice((2.0, 40.0, 1e9))))
+            agent.excused = True
+        if agent.transport == "WSS" and random.random() < 0.3:
+            clock.after(random.uniform(0.0, _BUSY_SECONDS), _drop, world, agent)
+    if random.random() < 0.15:
+        clock.after(random.uniform(0.0, _BUSY_SECONDS), world.jump, random.choice((0.5, 5.0, 45.0)))
+    if random.random() < 0.4:
+        at = random.uniform(0.0, _BUSY_SECONDS)
+        for n in range(random.randint(10, 150)):
+            clock.after(at + n * 0.004, _flood, world)
+
+
+def _crash(world: World, agent: Agent, back: float) -> None:
+    agent.crash()
+    if agent.reliable:
+        world.disconnect(agent)
+    world.clock.after(back, setattr, agent, "alive", True)
+
+
+def _drop(world: World, agent: Agent) -> None:
+    """The browser's connection is gone; it comes again, and knows nothing of its calls."""
+    agent.excused = True
+    world.disconnect(agent)
+    world.connect(agent)
+
+
+def _flood(world: World) -> None:
+    random = world.random
+    source = Source(f"100.64.{random.randint(0, 3)}.{random.randint(0, 255)}", random.choice((5060, 5061)))
+    word = world.word()
+    data = bytearray(
+        f"{random.choice(('INVITE', 'OPTIONS', 'REGISTER', 'BYE', 'CANCEL', 'ACK'))} sip:100@192.0.2.1 SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP {source.host}:5060;branch=z9hG4bK{word};rport\r\nFrom: <sip:x@e>;tag={word}\r\n"
+        f"To: <sip:100@192.0.2.1>\r\nCall-ID: flood{word}\r\nCSeq: 1 INVITE\r\nContact: <sip:x@{source.host}>\r\n"
+        "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    if random.random() < 0.5:
+        for _ in range(random.randint(1, 4)):
+            data[random.randrange(len(data))] = random.randrange(256)
+    else:
+        data = bytearray(bytes(data).replace(b"1 INVITE", b"1 " + bytes(data).split(b" ")[0]))
+    world.intrude(source, bytes(data))

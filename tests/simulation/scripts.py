@@ -1,0 +1,202 @@
+"""What parties do: callers, destinations with their moods, phones that register, strangers who flood."""
+
+from __future__ import annotations
+
+from random import Random
+
+from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.message import Response
+from simulation.agent import Agent, Answering, Asked, Dialog
+from simulation.messages import SDP
+
+__all__ = ["Caller", "Destination", "Register"]
+
+
+class Caller:
+    """One call of an agent, from its INVITE to its end."""
+
+    def __init__(self, agent: Agent, random: Random, uri: str, lines: list[str] | None = None) -> None:
+        self.agent = agent
+        self._random = random
+        word = agent.wire.word()
+        self.call_id, self.tag = f"call{word}", f"t{word}"
+        self._from = f"<sip:{agent.name}@phones.example>;tag={self.tag}"
+        self._to = "<sip:100@example.com>"
+        self._cancelled = False
+        self._late_offer = random.random() < 0.1
+        self.finals: list[int] = []
+        body = "" if self._late_offer else SDP.format(agent.host)
+        self._asked: Asked = agent.ask(
+            "INVITE", uri, self._from, self._to, self.call_id, 1, [agent.contact, *(lines or [])], body, self._hear
+        )
+        mood = random.random()
+        if mood < 0.2:
+            agent.after(random.uniform(0.0, 4.0), self._cancel)
+        else:
+            agent.after(60.0, self._cancel)  # nobody lets it ring for ever
+
+    def _cancel(self) -> None:
+        if not self._asked.final:
+            self._cancelled = True
+            if self._asked.provisional:
+                self.agent.cancel(self._asked)
+
+    def _hear(self, response: Response | None) -> None:
+        if response is None:
+            self.finals.append(0)
+        elif response.status < 200:
+            if self._cancelled and (self._asked.branch, "CANCEL") not in self.agent.asked:
+                self.agent.cancel(self._asked)
+        elif response.status >= 300:
+            self.finals.append(response.status)
+        else:
+            self._answered(response)
+
+    def _answered(self, response: Response) -> None:
+        """Acknowledge; keep the first call, and end those of other forks (RFC 3261 section 13.2.2.4)."""
+        if self.agent.never_acknowledges:
+            return
+        known = next((d for d in self.agent.dialogs.values() if d.call_id == self.call_id), None)
+        body = SDP.format(self.agent.host) if self._late_offer else ""
+        if known is not None and known.remote.endswith(f"tag={response.to_tag}"):
+            known.acknowledge(1, body)
+            return
+        self.finals.append(response.status)
+        target = str(parse_name_addr(response.get("Contact") or "<sip:nobody@invalid>").uri)
+        # Forks share the caller's tag, so each is filed under its own.
+        tag = self.tag if known is None else f"{self.tag}/{response.to_tag}"
+        dialog = Dialog(self.agent, self.call_id, self._from, response.get("To") or "", target, 1, tag)
+        dialog.acknowledge(1, body)
+        if known is not None or self._cancelled:
+            dialog.hang_up()
+            return
+        talk = self._random.choice((0.05, 3.0, 20.0, 120.0))
+        if self._random.random() < 0.2:
+            self.agent.after(talk / 2, lambda: self._again(dialog))
+        self.agent.after(talk, dialog.hang_up)
+
+    def _again(self, dialog: Dialog) -> None:
+        """A re-INVITE."""
+        if dialog.ending:
+            return
+
+        def heard(response: Response | None) -> None:
+            if response is not None and 200 <= response.status < 300:
+                dialog.acknowledge(response.cseq)
+            elif response is None or response.status in (408, 481):
+                dialog.hang_up()  # RFC 3261 section 14.1
+
+        dialog.ask("INVITE", heard, SDP.format(self.agent.host))
+
+
+class Destination:
+    """A server or phone that answers calls, each in a mood that the seed draws."""
+
+    def __init__(self, agent: Agent, random: Random, moods: dict[str, int]) -> None:
+        self.agent = agent
+        self._random = random
+        self._moods = moods
+        self.answered: set[tuple[str, str]] = set()  # Call-ID and tag of each 2xx
+        self.bindings: dict[str, tuple[str, str]] = {}  # user: Contact and Path
+        agent.on_request = self._asked
+
+    def _asked(self, answering: Answering) -> None:
+        request = answering.request
+        if request.method == "REGISTER":
+            contact = request.get("Contact") or ""
+            self.bindings[request.to.uri.user or ""] = (contact, request.get("Path") or "")
+            answering.say(200, self.agent.wire.word(), [f"Contact: {contact};expires=600"])
+        elif request.method != "INVITE":
+            answering.say(501, "n", [])
+        else:
+            mood = self._random.choices(list(self._moods), list(self._moods.values()))[0]
+            getattr(self, f"_{mood}")(answering)
+
+    def _then(self, answering: Answering, seconds: float, status: int, tag: str) -> None:
+        def say() -> None:
+            if answering.refused or (answering.final and not 200 <= status < 300):
+                return
+            if answering.final and (answering.request.call_id, tag) not in self._forking:
+                return
+            if status == 100:
+                answering.say(100, "", [])
+            elif status < 200:
+                early = SDP.format(self.agent.host) if status == 183 else ""
+                answering.say(status, tag, [self.agent.contact], early)
+            elif status < 300:
+                self._take(answering, tag)
+            else:
+                answering.say(status, tag, [])
+
+        self.agent.after(seconds, say)
+
+    _forking: frozenset[tuple[str, str]] | set[tuple[str, str]] = frozenset()
+
+    def _take(self, answering: Answering, tag: str) -> None:
+        request = answering.request
+        self.answered.add((request.call_id, tag))
+        target = str(parse_name_addr(request.get("Contact") or "<sip:nobody@invalid>").uri)
+        local = f"{request.get('To')};tag={tag}"
+        dialog = Dialog(self.agent, request.call_id, local, request.get("From") or "", target, 0, tag)
+        answering.say(200, tag, [self.agent.contact], SDP.format(self.agent.host))
+        if self._random.random() < 0.3:
+            self.agent.after(self._random.uniform(1.0, 60.0), dialog.hang_up)
+
+    def _tag(self) -> str:
+        return f"d{self.agent.wire.word()}"
+
+    def _answers(self, answering: Answering) -> None:
+        tag, wait = self._tag(), self._random.choice((0.0, 0.05, 1.0))
+        for seconds, status in ((wait, 180), (wait + self._random.uniform(0.0, 8.0), 200)):
+            self._then(answering, seconds, status, tag)
+
+    def _answers_at_once(self, answering: Answering) -> None:
+        self._then(answering, 0.0, 200, self._tag())
+
+    def _has_early_media(self, answering: Answering) -> None:
+        tag = self._tag()
+        for seconds, status in ((0.02, 100), (0.1, 183), (2.0, 200)):
+            self._then(answering, seconds, status, tag)
+
+    def _refuses(self, answering: Answering) -> None:
+        self._then(
+            answering, self._random.choice((0.0, 3.0)), self._random.choice((302, 404, 486, 600, 603)), self._tag()
+        )
+
+    def _fails(self, answering: Answering) -> None:
+        self._then(answering, 0.01, self._random.choice((480, 500, 503)), self._tag())
+
+    def _is_silent(self, answering: Answering) -> None:
+        pass
+
+    def _says_100_and_no_more(self, answering: Answering) -> None:
+        self._then(answering, 0.01, 100, "")
+
+    def _rings_for_ever(self, answering: Answering) -> None:
+        self._then(answering, 0.1, 180, self._tag())
+
+    def _answers_late(self, answering: Answering) -> None:
+        tag, wait = self._tag(), self._random.uniform(1.8, 12.0)
+        self._then(answering, wait, self._random.choice((180, 200)), tag)
+        self._then(answering, wait + self._random.uniform(0.0, 6.0), 200, tag)
+
+    def _forks(self, answering: Answering) -> None:
+        """A proxy behind which two phones ring, and both are answered."""
+        tags = [self._tag(), self._tag()]
+        self._forking = {*self._forking, *((answering.request.call_id, tag) for tag in tags)}
+        for number, tag in enumerate(tags):
+            self._then(answering, 0.1 + number / 10, 180, tag)
+            self._then(answering, 2.0 + number * self._random.uniform(0.0, 2.0), 200, tag)
+
+
+class Register:
+    """A phone that registers through the edge."""
+
+    def __init__(self, agent: Agent) -> None:
+        aor = f"<sip:{agent.name}@phones.example>"
+        self.registered = False
+        lines = [agent.contact, "Authorization: Digest username=x", "Expires: 600"]
+        agent.ask("REGISTER", "sip:example.com", f"{aor};tag=r", aor, f"reg{agent.name}", 1, lines, "", self._hear)
+
+    def _hear(self, response: Response | None) -> None:
+        self.registered = response is not None and response.status == 200

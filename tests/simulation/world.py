@@ -1,0 +1,247 @@
+"""The edge in the middle of it: carries its effects out as its shell would, on virtual time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from random import Random
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.brain.edge import Edge
+from edgesbc.brain.effects import Close, Effect, Media, Open, Send
+from edgesbc.brain.routing import RoutingTable
+from edgesbc.brain.tokens import Sealer
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.sets import SetSettings
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.standing import Standings, Trunk
+from simulation.agent import T1, Agent
+from simulation.checks import Checks, Finding
+from simulation.clock import Clock, Timer
+from simulation.network import Link
+
+__all__ = ["BROWSERS", "CARRIER", "CORE", "CORE_TCP", "PUBLIC", "World"]
+
+PUBLIC = Listener(0, "public", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
+CORE = Listener(1, "core", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
+BROWSERS = Listener(2, "browsers", Zone.PUBLIC, Transport.WSS, "192.0.2.1", 443)
+CORE_TCP = Listener(3, "core-tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
+CARRIER = "198.51.100.7"
+
+MakeEdge = Callable[..., Edge]
+
+
+class World:
+    """One edge, its network and its media plane. ``make_edge`` takes what :class:`Edge` takes."""
+
+    def __init__(
+        self, random: Random, destinations: SetSettings, anchor: bool, rough: bool, make_edge: MakeEdge = Edge
+    ) -> None:
+        self.clock = Clock()
+        self.random = random
+        self._rough = rough
+        self._words = 0
+        self._skew = 0.0  # of the edge's clock, which only ever jumps forward
+        standings = Standings([Trunk("carrier", (CARRIER,))])
+        pipeline = Pipeline(ScreenSettings(), standings, lambda decision: None, self._stage_failed)
+        self.edge = make_edge(
+            [PUBLIC, CORE, BROWSERS, CORE_TCP],
+            Dispatcher([destinations], random.random, 0.0),
+            RoutingTable((), [destinations.set]),
+            pipeline,
+            Sealer([b"k" * 16], random.randbytes),
+            random.randbytes,
+            anchor,
+        )
+        self.checks = Checks(self.edge, hidden=anchor)
+        self.agents: list[Agent] = []
+        self.messages = 0
+        self.trace: list[str] | None = None
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._links: dict[Agent, Link] = {}
+        self._listeners: dict[Agent, Listener] = {}
+        self._by_address: dict[tuple[Zone, Source], Agent] = {}
+        self._streams: dict[int, Agent] = {}
+        self._flow_of: dict[Agent, Flow] = {}
+        self._wake: Timer | None = None
+        self._wake_at = 0.0
+        self._media_waits = random.choice((0.0, 0.001, 0.3))
+        self._media_fails = random.choice((0.0, 0.0, 0.1))
+
+    @staticmethod
+    def _stage_failed(stage: str, error: Exception) -> None:
+        raise Finding(f"stage {stage} raised {error!r}")
+
+    @property
+    def now(self) -> float:
+        """The time as the edge knows it."""
+        return self.clock.now + self._skew
+
+    @property
+    def digest(self) -> str:
+        """Of every message that went in or out, in order."""
+        return self._digest.hexdigest()
+
+    def jump(self, seconds: float) -> None:
+        """The machine of the edge was suspended for so long.
+
+        After more than 64*T1 it has forgotten whom it asked, and who rings then is not to blame.
+        """
+        self._skew += seconds
+        if seconds > 64 * T1:
+            for agent in self.agents:
+                agent.excused = True
+        self._arm()
+
+    # --- who is there ------------------------------------------------------------------------------------
+
+    def add(self, agent: Agent, listener: Listener) -> Agent:
+        self.agents.append(agent)
+        self._links[agent] = Link(self.random, self.clock, self._rough)
+        self._listeners[agent] = listener
+        self._by_address[listener.zone, Source(agent.host, agent.port)] = agent
+        if listener is BROWSERS:
+            self.connect(agent)
+        return agent
+
+    def link(self, agent: Agent) -> Link:
+        return self._links[agent]
+
+    def word(self) -> str:
+        self._words += 1
+        return f"{self._words:x}"
+
+    def connect(self, agent: Agent) -> None:
+        """A stream of the agent's own to the edge."""
+        flow = self.edge.new_flow(self._listeners[agent], Source(agent.host, agent.port))
+        self.edge.flow_opened(flow)
+        self._streams[flow.serial] = agent
+        self._flow_of[agent] = flow
+
+    def disconnect(self, agent: Agent) -> None:
+        flow = self._flow_of.pop(agent, None)
+        if flow is not None:
+            del self._streams[flow.serial]
+            self.checks.closed(flow)
+            self._carry_out(self.edge.flow_closed(flow, self.now))
+
+    # --- towards the edge --------------------------------------------------------------------------------
+
+    def carry(self, agent: Agent, data: bytes) -> None:
+        """A message of an agent sets out for the edge."""
+        link, flow = self._links[agent], self._flow_of.get(agent)
+        if flow is not None:
+            link.stream("in", lambda: self._receive(flow, data) if flow.serial in self._streams else None)
+        elif not agent.reliable:
+            there = Flow(self._listeners[agent], Source(agent.host, agent.port))
+            link.datagram(lambda: self._receive(there, data))
+
+    def intrude(self, source: Source, data: bytes) -> None:
+        """A datagram of somebody unknown, who may not be where it says."""
+        flow = Flow(PUBLIC, source)
+        self.checks.stranger(flow)
+        self._receive(flow, data)
+
+    def _receive(self, flow: Flow, data: bytes) -> None:
+        self._note(">", flow, data)
+        effects = self.edge.receive(flow, data, self.now)
+        self.checks.received(flow, data, self.now)
+        self._carry_out(effects)
+
+    # --- from the edge -----------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._note("<", effect.flow, effect.data)
+                self.checks.sent(effect.flow, effect.data, self.now)
+                self._send(effect.flow, effect.data)
+            elif isinstance(effect, Open):
+                self._open(effect.flow)
+            elif isinstance(effect, Close):
+                agent = self._streams.get(effect.flow.serial)
+                if agent is not None:
+                    self.clock.after(0.0, self.disconnect, agent)
+            elif isinstance(effect, Media):
+                self._media(effect)
+        self._arm()
+
+    def _send(self, flow: Flow, data: bytes) -> None:
+        if flow.serial:
+            agent = self._streams.get(flow.serial)
+            if agent is not None:
+                serial, hear = flow.serial, agent.hear
+                self._links[agent].stream("out", lambda: hear(data) if serial in self._streams else None)
+            return
+        agent = self._by_address.get((flow.listener.zone, flow.peer))
+        if agent is None:
+            if flow.listener.zone is Zone.CORE or not self.checks.is_stranger(flow):
+                raise Finding(f"sent to {flow}, where nobody was ever heard of: {data!r}")
+            self.checks.to_stranger(flow, data)
+        elif not agent.alive and flow.listener is CORE and self.random.random() < 0.5:
+            self.clock.after(0.001, self._unreachable, flow)
+        else:
+            self._links[agent].datagram(lambda: agent.hear(data))
+
+    def _unreachable(self, flow: Flow) -> None:
+        self._carry_out(self.edge.unreachable(flow.listener, flow.peer, self.now))
+
+    def _open(self, flow: Flow) -> None:
+        agent = self._by_address.get((flow.listener.zone, flow.peer))
+        if agent is None:
+            raise Finding(f"a connection to {flow.peer}, where nobody was ever heard of")
+        self._streams[flow.serial] = agent
+        self._flow_of[agent] = flow
+        if not agent.alive:
+            self.clock.after(0.01, self.disconnect, agent)
+
+    def _media(self, effect: Media) -> None:
+        command = effect.command
+        self.checks.media(command["command"], command["call-id"])
+        if command["command"] == "delete":
+            return
+        side = "10.0.0.1" if command["direction"][1] == "core" else "192.0.2.1"
+        sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
+        drawn = self.random.random()
+        if drawn < self._media_fails / 2:
+            return  # and never replies
+        reply = {"result": "ok", "sdp": sdp} if drawn >= self._media_fails else {"result": "error", "error-reason": "x"}
+        self.clock.after(
+            self._media_waits, lambda: self._carry_out(self.edge.media_replied(effect.cookie, reply, self.now))
+        )
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Wake when the edge wants to be woken, and not before 20 ms, as its shell does."""
+        deadline = self.edge.deadline()
+        if deadline is None:
+            return
+        at = max(deadline - self._skew, self.clock.now)
+        if self._wake is not None and self._wake.act is not None and self._wake_at <= at:
+            return
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake_at = at
+        self._wake = self.clock.after(at - self.clock.now + 0.02, self._expire)
+
+    def _expire(self) -> None:
+        self._wake = None
+        self._carry_out(self.edge.expire(self.now))
+
+    def run(self, until: float) -> None:
+        """Let everything happen that happens before ``until``, seconds."""
+        steps = 0
+        while (at := self.clock.next()) is not None and at <= until:
+            self.clock.step()
+            steps += 1
+            if steps % 16 == 0:
+                self.checks.leases()
+        self.clock.now = max(self.clock.now, until)
+
+    def _note(self, way: str, flow: Flow, data: bytes) -> None:
+        self.messages += 1
+        line = f"{self.clock.now:.6f} {way} {flow!r} "
+        self._digest.update(line.encode() + data)
+        if self.trace is not None:
+            self.trace.append(line + data.decode("utf-8", "backslashreplace").replace("\r\n", "\n    "))
