@@ -4,9 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TIME   ?= 60
+SEEDS  ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint peers lock bench fuzz torture compiled interpreted clean
+.PHONY: help demo test lint peers lock bench fuzz torture simulate compiled interpreted clean
 
 help:              ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +38,9 @@ bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, rati
 
 fuzz: $(STAMP)     ## mutated input for everything that reads from the network, TIME=60 seconds in all
 	$(BIN)/python -m fuzz.run --seconds $(TIME)
+
+simulate: $(STAMP) ## SEEDS=1000 runs of the brain in a network that loses, doubles, reorders and crashes
+	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS)
 
 torture: $(STAMP)  ## the messages of RFC 4475 and RFC 5118 and some of ours: expected, and what came of them
 	PYTHONPATH=tests $(BIN)/python -m torture

@@ -289,7 +289,10 @@ def learn_target(leg: Leg, message: Message) -> None:
     if not value or value == "*" or value == leg.contact_value:
         return
     leg.contact_value = value
-    leg.contact = parse_name_addr(value).uri_text
+    address = parse_name_addr(value)
+    # Header fields have no place in a Request-URI, which this becomes (RFC 3261 section 19.1.1, table 1).
+    uri = address.uri
+    leg.contact = str(Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params)) if uri.headers else address.uri_text
     if not leg.routes:
         leg.routes = tuple(message.get_all("Record-Route"))
 

@@ -51,3 +51,15 @@ def test_in_an_answer(brain: Brain, method: str) -> None:
     assert isinstance(forwarded, Request)
     assert brain.receive(PBX, respond(forwarded, 200, contact=False, extra="Contact: <sip:>")) == []
     nothing_stays(brain)
+
+
+def test_a_contact_with_header_fields_makes_no_request_uri_that_has_them(brain: Brain) -> None:
+    """What the edge sends is what it would take in itself (RFC 3261 section 19.1.1, table 1)."""
+    shown = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:al?ce@192.168.1.5:5062;a=b?Subject=x&Route=y>")
+    ((to, forwarded),) = brain.receive(CALLER, shown)
+    brain.receive(to, respond(forwarded, 200))
+    target = (forwarded.get("Contact") or "").strip("<>")
+    bye = invite("BYE", target, 1, "z9hG4bKbye", to_tag="alice", from_tag="bob")
+    ((_, sent),) = brain.receive(to, bye)
+    assert isinstance(sent, Request)
+    assert str(sent.uri) == "sip:al?ce@192.168.1.5:5062;a=b"

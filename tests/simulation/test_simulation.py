@@ -1,0 +1,167 @@
+"""Some hundred runs hold, the same seed gives the same run, and a brain that breaks a promise is found out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.brain.edge import Edge
+from edgesbc.brain.effects import Effect, Send
+from simulation import __main__
+from simulation.scenario import simulate
+from simulation.world import PUBLIC
+
+SEEDS = 400
+CHUNK = 50
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_all_holds(first: int) -> None:
+    found = [outcome for seed in range(first, first + CHUNK) if (outcome := simulate(seed)).finding]
+    assert [(outcome.seed, outcome.finding) for outcome in found] == []
+
+
+def test_the_runs_are_worth_something() -> None:
+    """They reach what they are for: calls that are answered, refused, cancelled, failed over, lost."""
+    outcomes = [simulate(seed) for seed in range(40)]
+    statuses = {status for outcome in outcomes for status in outcome.statuses}
+    assert statuses >= {"200", "302", "404", "408", "480", "486", "487", "488", "500", "503", "600", "603"}
+    assert sum(outcome.calls for outcome in outcomes) > 500
+
+
+def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
+    here = [simulate(seed).digest for seed in (3, 4, 5)]
+    assert here == [simulate(seed).digest for seed in (3, 4, 5)]
+    assert len(set(here)) == 3
+    code = "from simulation.scenario import simulate\nfor seed in (3, 4, 5): print(simulate(seed).digest)"
+    path = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed}
+        run = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert run.stdout.split() == here
+
+
+# --- brains that break a promise -------------------------------------------------------------------------
+
+
+def _finals_out(effect: Effect) -> bool:
+    """Whether it is a final answer to an INVITE of the public side."""
+    return (
+        isinstance(effect, Send)
+        and effect.flow.listener.zone is Zone.PUBLIC
+        and effect.data.startswith((b"SIP/2.0 2", b"SIP/2.0 4"))
+        and b"INVITE\r\n" in effect.data
+    )
+
+
+class _Broken(Edge):
+    def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
+        return self.spoil(super().receive(flow, data, now))
+
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        raise NotImplementedError
+
+
+class SwallowsAnswers(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [effect for effect in effects if not _finals_out(effect)]
+
+
+class AnswersTwice(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        more = [
+            Send(effect.flow, effect.data.replace(b"SIP/2.0 200", b"SIP/2.0 486", 1))
+            for effect in effects
+            if isinstance(effect, Send) and _finals_out(effect)
+        ]
+        return effects + more
+
+
+class InventsAnswers(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [
+            Send(effect.flow, effect.data.replace(b"SIP/2.0 480", b"SIP/2.0 200", 1))
+            if isinstance(effect, Send) and _finals_out(effect)
+            else effect
+            for effect in effects
+        ]
+
+
+class LeaksLeases(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        self.dispatcher.acquire("pbx", 0.0)
+        return effects
+
+
+class CallsStrangers(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        elsewhere = Flow(PUBLIC, Source("203.0.113.66", 5060))
+        return effects + [Send(elsewhere, each.data) for each in effects[:1] if isinstance(each, Send)]
+
+
+class KeepsVias(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        more = b"\r\nVia: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKx\r\nFrom: "
+        for effect in effects:
+            if isinstance(effect, Send) and effect.data.startswith(b"INVITE"):
+                effect.data = effect.data.replace(b"\r\nFrom: ", more, 1)
+        return effects
+
+
+class TellsTheInside(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            if isinstance(effect, Send) and effect.flow.listener.zone is Zone.PUBLIC:
+                effect.data = effect.data.replace(b"\r\nFrom: ", b"\r\nX-Seen-By: 10.0.0.11\r\nFrom: ", 1)
+        return effects
+
+
+class ForgetsToCancel(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [e for e in effects if not (isinstance(e, Send) and e.data.startswith(b"CANCEL"))]
+
+
+class Raises(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        raise KeyError("oh")
+
+
+@pytest.mark.parametrize(
+    ("edge", "says"),
+    [
+        (SwallowsAnswers, "got no final answer"),
+        (AnswersTwice, "got two final answers"),
+        (InventsAnswers, "that nobody gave"),
+        (LeaksLeases, "leases are counted"),
+        (CallsStrangers, "nobody was ever heard of"),
+        (KeepsVias, "Via of somebody else's"),
+        (TellsTheInside, "an address of the core goes out"),
+        (ForgetsToCancel, "was never told of the end"),
+        (Raises, "KeyError"),
+    ],
+)
+def test_a_brain_that_breaks_a_promise_is_found_out(edge: type[_Broken], says: str) -> None:
+    findings = [simulate(seed, make_edge=edge).finding for seed in range(60)]
+    assert any(says in finding for finding in findings)
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+def test_one_seed_is_told_message_by_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main(["3", "--trace"]) == 0
+    said = capsys.readouterr().out
+    assert " INVITE sip:100@192.0.2.1 SIP/2.0\n    Via: SIP/2.0/" in said
+    assert said.endswith("all held\n")
+
+
+def test_many_seeds_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main(["--seeds", "10", "--processes", "1"]) == 0
+    assert "10 seeds from 0: " in capsys.readouterr().out
