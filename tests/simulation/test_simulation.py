@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
     path = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed}
-        run = subprocess.run(  # noqa: S603
+        run = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
         )
         assert run.stdout.split() == here
