@@ -14,10 +14,19 @@ from typing import TypeVar
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
+from edgesbc.sip.extensions import (
+    parse_asserted_identity,
+    parse_identity,
+    parse_privacy,
+    parse_rack,
+    parse_reason,
+    parse_replaces,
+)
 from edgesbc.sip.framing import StreamFramer
 from edgesbc.sip.headers import parse_name_addr, parse_via, split_list
 from edgesbc.sip.parse import parse_message, salvage
 from edgesbc.sip.uri import parse_uri
+from edgesbc.sip.values import parse_require, parse_retry_after
 
 _REQUEST = (
     b"INVITE sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKa\r\nFrom: <sip:a@h>;tag=a\r\n"
@@ -35,7 +44,17 @@ _HOSTILE: dict[str, tuple[bytes, bytes, bytes]] = {
     "parameters": (b"Via: SIP/2.0/UDP h", b";a", b""),
     "spaces": (b"Via: SIP/2.0/UDP h", b" ", b"x"),
     "folds": (b"Z: a", b"\r\n ", b"b"),
+    "a long fold": (b"Z: a\r\n", b" ", b"b"),
+    "folds in a list": (b"Contact: a", b",\r\n\ta", b""),
+    "folds without a field": (b"Z", b"\r\n ", b": b"),
+    "lengths in folds": (b"Z: a", b"\r\n l:0", b""),
+    "escapes": (b"To: <sip:", b"%41", b"%@h>"),
+    "nested angle brackets": (b"Contact: ", b"<", b">,a"),
+    "open brackets and commas": (b"Contact: ", b"<a,", b""),
+    "open quotes and commas": (b"Contact: ", b'"a,', b'"'),
+    "quoted parameters": (b"Contact: a,a", b';b="\\""', b""),
     "parentheses": (b"Call-ID: ", b"(", b""),
+    "CRs": (b"Z: a", b"\r", b""),
     "fields": (b"Z: a", b"\r\nZ: a", b""),
     "names": (b"", b"a", b""),
 }
@@ -54,6 +73,18 @@ _TEXTS: dict[str, tuple[Callable[[str], object], str, str, str]] = {
     "uri: password": (parse_uri, "sip:a:", "&=+", "h"),
     "uri: parameters": (parse_uri, "sip:h", ";a", "\\"),
     "uri: IPv6": (parse_uri, "sip:[", "a:", "]"),
+    "uri: another scheme": (parse_uri, "a", "+.-", "<"),
+    "tokens: commas": (parse_require, "a", ",a", ","),
+    "retry-after: comments": (parse_retry_after, "5 ", "(", ""),
+    "retry-after: escapes": (parse_retry_after, "5 (", "\\)", ""),
+    "retry-after: comment, then": (parse_retry_after, "5 ", "(a)", ";"),
+    "reason: quotes": (parse_reason, "a", ',b;text="\\""', '"'),
+    "privacy: semicolons": (parse_privacy, "a", ";a", ""),
+    "replaces: parameters": (parse_replaces, "a@b", ";a", "="),
+    "rack: spaces": (parse_rack, "1", " ", "x"),
+    "identity: signature": (parse_identity, "", "a.=", ";info"),
+    "identity: URI": (parse_identity, "a;info=<", "a:", ""),
+    "asserted: brackets": (parse_asserted_identity, "", "<sip:a>,", "<"),
 }
 _Input = TypeVar("_Input")
 
@@ -69,13 +100,15 @@ def _seconds(read: Callable[[], object]) -> float:
 def _report(name: str, size: int, write: Callable[[int], _Input], read: Callable[[_Input], object]) -> None:
     small, large = write(size // 2), write(size)
     half, whole = _seconds(lambda: read(small)), _seconds(lambda: read(large))
-    print(f"{name:24}{size:8}{half * 1e6:12.1f}{whole * 1e6:12.1f}{whole / half:8.2f}")
+    print(f"{name:36}{size:8}{half * 1e6:12.1f}{whole * 1e6:12.1f}{whole / half:8.2f}")
 
 
 def _messages() -> None:
     for name, (before, piece, behind) in _HOSTILE.items():
-        # "fields" and "folds" go to the bound of the header block, the others to that of one field.
-        most = limits.HEADER_BLOCK_BYTES if name in ("fields", "folds") else limits.HEADER_FIELD_BYTES
+        # Fields and folds go to the bound of the header block, the others to that of one field.
+        most = (
+            limits.HEADER_BLOCK_BYTES if name.startswith(("fields", "folds", "lengths")) else limits.HEADER_FIELD_BYTES
+        )
 
         def write(size: int, parts: tuple[bytes, bytes, bytes] = (before, piece, behind)) -> bytes:
             return _REQUEST % (parts[0] + parts[1] * (size // len(parts[1])) + parts[2])
@@ -117,7 +150,7 @@ def _trickle(data: bytes) -> None:
 
 def main() -> None:
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}")
-    print(f"{'input':24}{'bytes':>8}{'half, us':>12}{'whole, us':>12}{'ratio':>8}")
+    print(f"{'input':36}{'bytes':>8}{'half, us':>12}{'whole, us':>12}{'ratio':>8}")
     _messages()
     _texts()
     _streams()

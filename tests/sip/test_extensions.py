@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.sip import hostile, name_addrs, params, tokens, uris
+from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -182,3 +183,19 @@ def test_identity_with_a_passport_of_shaken() -> None:
         "", "a", '"a"', "a;info=<https://a", "a;info=https://a", "a;info=<nonsense>", ";info=<https://a>", "a;alg=b",
         "a;info=<https://a>;", "a;info=<https://a>,b;info=<https://b>",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parser", "before", "piece", "behind"),
+    [
+        (parse_reason, "a", ',b;text="\\""', '"'), (parse_privacy, "a", ";a", ""), (parse_replaces, "a@b", ";a", "="),
+        (parse_rack, "1", " ", "x"), (parse_identity, "", "a.=", ";info"), (parse_identity, "a;info=<", "a:", ""),
+        (parse_identity, "a;info=<b:c>", ';d="\\""', ""), (parse_asserted_identity, "", "<sip:a>,", "<"),
+        (parse_event, "a", " ;b", "c c"), (parse_session_expires, "90", ";a=b", "="), (parse_refer_to, "<", "%", ">"),
+    ],
+)  # fmt: skip
+def test_twice_the_size_is_at_most_about_twice_the_work(
+    parser: Callable[[str], object], before: str, piece: str, behind: str
+) -> None:
+    half, whole = (work(parser, before + piece * count + behind) for count in (1000, 2000))
+    assert whole <= 2.5 * half + 50

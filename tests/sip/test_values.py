@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.sip import hostile, name_addrs, params, tokens, uris
+from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -189,3 +190,22 @@ def test_how_many_values_a_list_may_have() -> None:
     assert len(parse_require(",".join("a" * limits.HEADER_FIELDS))) == limits.HEADER_FIELDS
     with pytest.raises(WireError):
         parse_require(",".join("a" * (limits.HEADER_FIELDS + 1)))
+
+
+# --- work ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parser", "before", "piece", "behind"),
+    [
+        (parse_require, "a", ",a", ","), (parse_require, "", '"', ""), (parse_retry_after, "5 ", "(", ""),
+        (parse_retry_after, "5 (", "\\)", ""), (parse_retry_after, "5 ", "(a)", ";"),
+        (parse_retry_after, "5", ";a", "("), (parse_contact, "<sip:a", ";a", ">"), (parse_route, "<", "<", ">"),
+        (parse_expires, "", "9", ""),
+    ],
+)  # fmt: skip
+def test_twice_the_size_is_at_most_about_twice_the_work(
+    parser: Callable[[str], object], before: str, piece: str, behind: str
+) -> None:
+    half, whole = (work(parser, before + piece * count + behind) for count in (2000, 4000))
+    assert whole <= 2.5 * half + 50

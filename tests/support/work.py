@@ -1,0 +1,34 @@
+"""How much there is to do: a measure that is the same on every machine."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+from edgesbc.base.errors import WireError
+
+_Input = TypeVar("_Input")
+
+
+def work(read: Callable[[_Input], object], data: _Input) -> int:
+    """How many calls, of Python and of C, it takes to read ``data``.
+
+    That no single call is slow is for tests/sip/test_grammar.py to say.
+    """
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        with contextlib.suppress(WireError):
+            read(data)
+    finally:
+        sys.setprofile(before)
+    return count
