@@ -30,13 +30,14 @@ lint: $(STAMP)     ## ruff, mypy --strict (the import and nursery rules are test
 peers:             ## the real SIP programs of the tests and the bench (Debian packages; only as root)
 	bash tests/interop/install-peers
 
-test: lint peers   ## everything: lint, unit, property, interop and threat tests
+test: lint peers   ## everything: lint, all tests, and a minute of every fuzz target from a fixed seed
 	$(BIN)/pytest
+	$(BIN)/python -m fuzz.run --seconds 60 --seed 1
 
 bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, ratios printed
 	$(BIN)/python -m bench
 
-fuzz: $(STAMP)     ## mutated input for everything that reads from the network, TIME=60 seconds in all
+fuzz: $(STAMP)     ## TIME=60 seconds of hostile input for each thing that reads from the network
 	$(BIN)/python -m fuzz.run --seconds $(TIME)
 
 simulate: $(STAMP) ## SEEDS=1000 runs of the brain in a network that loses, doubles, reorders and crashes

@@ -1,20 +1,19 @@
-"""What runs a target: atheris, where it is installed, or a plain loop of seeded mutations."""
+"""Runs one target on plain seeded mutations, the same ones for the same seed number. Needs nothing but Python."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import importlib.util
-import sys
+import importlib
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
 from fuzz.mutation import mutations
 
-__all__ = ["ROOT", "Finding", "fuzz", "main", "seeds_of"]
-
-ROOT = Path(__file__).parent
+__all__ = ["Check", "Finding", "fuzz", "main", "read_seeds"]
 
 Check = Callable[[bytes], None]
 """Raises whatever it likes where the input breaks an invariant of the target."""
@@ -28,9 +27,9 @@ class Finding(Exception):
         self.data = data
 
 
-def seeds_of(target: str) -> list[bytes]:
-    """The corpus of a target, in the order of its file names."""
-    return [path.read_bytes() for path in sorted((ROOT / "corpus" / target).iterdir())]
+def read_seeds(folder: Path) -> list[bytes]:
+    """The inputs in a folder, one a file, in the order of their names."""
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
 def fuzz(
@@ -50,29 +49,28 @@ def fuzz(
     return done
 
 
-def save(target: str, data: bytes) -> Path:
-    """Keep an input that broke something; it is to become a seed, or a test, when the fault is mended."""
-    folder = ROOT / "findings" / target
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / hashlib.sha256(data).hexdigest()[:16]
-    path.write_bytes(data)
-    return path
+def main(arguments: Sequence[str] | None = None) -> int:
+    """What :mod:`fuzz.run` starts; 1 where an invariant broke, and the input is then in ``findings``."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz.engine", description=__doc__)
+    parser.add_argument("module")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("findings", type=Path)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--executions", type=int)
+    parser.add_argument("--seconds", type=float)
+    options = parser.parse_args(arguments)
+    check: Check = importlib.import_module(options.module).check
+    try:
+        done = fuzz(check, read_seeds(options.corpus), options.seed, options.executions, options.seconds)
+    except Finding as finding:
+        traceback.print_exception(finding)
+        path = options.findings / f"crash-{hashlib.sha256(finding.data).hexdigest()[:16]}"
+        path.write_bytes(finding.data)
+        print(f"input kept in {path}")
+        return 1
+    print(f"executions: {done}")
+    return 0
 
 
-def main(target: str, check: Check) -> None:
-    """The whole of a target's command line: libFuzzer's options under atheris, none otherwise."""
-    if importlib.util.find_spec("atheris") is not None:
-        import atheris
-
-        atheris.instrument_all()
-        # libFuzzer adds what it finds to the first folder: not to the one that is under version control.
-        folder = ROOT / "findings" / f"{target}.corpus"
-        folder.mkdir(parents=True, exist_ok=True)
-        findings = ROOT / "findings" / target
-        findings.mkdir(parents=True, exist_ok=True)
-        options = [f"-artifact_prefix={findings}/", *sys.argv[1:]]
-        atheris.Setup([sys.argv[0], *options, str(folder), str(ROOT / "corpus" / target)], check)
-        atheris.Fuzz()
-    else:
-        print(f"{target}: atheris is not installed; ten seconds of plain mutations instead")
-        print(f"{target}: {fuzz(check, seeds_of(target), 0, seconds=10)} executions")
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -13,7 +13,6 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.framing import PING, StreamFramer
-from fuzz.engine import main
 
 
 def check(data: bytes) -> None:
@@ -41,7 +40,3 @@ def framed(data: bytes, size: int) -> tuple[list[bytes], str | None]:
         except WireError as error:
             return messages, error.reason
     return messages, None
-
-
-if __name__ == "__main__":
-    main("framing", check)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-__all__ = ["mutations"]
+__all__ = ["MOST_BYTES", "PIECES", "mutations"]
 
-_MOST_BYTES = 4096
-_PIECES = [
+MOST_BYTES = 4096
+PIECES = [
     b"\r\n", b"\r", b"\n", b"\r\n\r\n", b"\r\n ", b"\x00", b"\x7f", b"\xff", b"\xc2\x85", b" ", b"\t", b",", b";",
      b":", b'"',
     b"\\", b"<", b">", b"%", b"%00", b"@", b"=", b"[", b"]", b"::", b"*", b"0", b"-1", b"65536", b"2147483648",
@@ -24,7 +24,7 @@ def mutations(seeds: Sequence[bytes], random: Random) -> Iterator[bytes]:
         data = bytearray(random.choice(seeds))
         for _ in range(random.randint(1, 5)):
             random.choice(_CHANGES)(data, seeds, random)
-        yield bytes(data[:_MOST_BYTES])
+        yield bytes(data[:MOST_BYTES])
 
 
 def _span(data: bytearray, random: Random) -> tuple[int, int]:
@@ -44,12 +44,12 @@ def _delete(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:
 
 def _insert(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:
     at = random.randint(0, len(data))
-    data[at:at] = random.choice(_PIECES)
+    data[at:at] = random.choice(PIECES)
 
 
 def _replace(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:
     start, end = _span(data, random)
-    data[start:end] = random.choice(_PIECES)
+    data[start:end] = random.choice(PIECES)
 
 
 def _repeat(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:

@@ -16,7 +16,6 @@ from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response, serialise
 from edgesbc.sip.parse import parse_message, salvage
-from fuzz.engine import main
 
 
 def check(data: bytes) -> None:
@@ -56,7 +55,3 @@ def values(message: Request | Response) -> tuple[object, ...]:
         type(message), message.fields, message.body, str(message.via), message.call_id, message.cseq,
         message.cseq_method, str(message.from_), str(message.to), message.from_tag, message.to_tag,
     )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main("parse_message", check)

@@ -1,42 +1,147 @@
-"""``python -m fuzz.run``: every target in turn, by plain seeded mutations. Exits 1 where an invariant broke."""
+"""``python -m fuzz.run``: the targets, each in a process of its own. Exits 1 where an invariant broke."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
 import time
-import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-from fuzz.engine import Finding, fuzz, save, seeds_of
+from fuzz.mutation import MOST_BYTES, PIECES
 
+__all__ = ["ROOT", "TARGETS", "main"]
+
+ROOT = Path(__file__).parent
 TARGETS = ("parse_message", "framing", "sdp")
+
+_SLOWEST = 5
+"""Seconds that one input may take; it is kept as a finding then."""
+_MEMORY = 1024
+"""MiB that the process of a target may take."""
+
+
+class Bounds(NamedTuple):
+    """How long each target runs: by the clock or, where ``executions`` is given, by number."""
+
+    seconds: float
+    executions: int | None
+    seed: int
+
+
+class Outcome(NamedTuple):
+    target: str
+    sound: bool
+    executions: int
+    edges: int
+    """Ways through the package that were taken, as libFuzzer counts them; 0 where nobody looked."""
+    seconds: float
+    log: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz.run", description=__doc__)
     parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all, where none is named")
-    parser.add_argument("--seconds", type=float, default=10.0, help="for all targets together (10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each target (10)")
     parser.add_argument("--executions", type=int, help="for each target; the time is then not looked at")
     parser.add_argument("--seed", type=int, help="the same number, the same inputs (default: from the clock)")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="targets at a time (%(default)s)"
+    )
+    parser.add_argument("--plain", action="store_true", help="do not look at coverage, even where atheris is installed")
+    parser.add_argument(
+        "--grown", type=Path, help="keep inputs that reach something new in FOLDER/TARGET, and go on there"
+    )
+    parser.add_argument("--findings", type=Path, default=ROOT / "findings", help="where inputs go that break something")
     options = parser.parse_args(arguments)
     targets = options.targets or TARGETS
     if unknown := [target for target in targets if target not in TARGETS]:
         parser.error(f"there is no target {', '.join(unknown)}")
-    seed = time.time_ns() % 2**32 if options.seed is None else options.seed
-    seconds = options.seconds / len(targets) if options.executions is None else None
-    failed = False
-    for target in targets:
-        check = importlib.import_module(f"fuzz.{target}").check
-        try:
-            done = fuzz(check, seeds_of(target), seed, options.executions, seconds)
-        except Finding as finding:
-            failed = True
-            traceback.print_exception(finding)
-            print(f"{target}: broken with seed {seed}; input kept in {save(target, finding.data)}")
-        else:
-            print(f"{target}: {done} executions with seed {seed}, nothing found")
-    return int(failed)
+    seed = time.time_ns() % 2**31 if options.seed is None else options.seed
+    bounds = Bounds(options.seconds, options.executions, seed)
+    guided = not options.plain and importlib.util.find_spec("atheris") is not None
+    long = f"{bounds.executions} executions" if bounds.executions is not None else f"{bounds.seconds:g} s"
+    print(
+        f"{len(targets)} targets, {long} each, {options.jobs} at a time, "
+        f"{'guided by coverage' if guided else 'plain mutations'}, seed {seed}; logs in {options.findings}",
+        flush=True,
+    )
+    one = partial(_run, bounds=bounds, guided=guided, findings=options.findings, grown=options.grown)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        outcomes = []
+        for outcome in pool.map(one, targets):
+            print(_line(outcome, guided), flush=True)
+            outcomes.append(outcome)
+    total = sum(outcome.executions for outcome in outcomes)
+    broken = [outcome.target for outcome in outcomes if not outcome.sound]
+    print(f"{total} executions, {'broken: ' + ', '.join(broken) if broken else 'nothing found'}")
+    return int(bool(broken))
+
+
+def _run(target: str, bounds: Bounds, guided: bool, findings: Path, grown: Path | None) -> Outcome:
+    kept = findings / target
+    kept.mkdir(parents=True, exist_ok=True)
+    log = findings / f"{target}.log"
+    command = _guided if guided else _plain
+    # The order of sets must not depend on the process, or a seed number would not say what happens.
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch, log.open("wb") as stream:
+        arguments = command(target, bounds, kept, Path(scratch), grown)
+        status = subprocess.run(
+            [sys.executable, *arguments], stdout=stream, stderr=stream, cwd=ROOT.parent, env=environment, check=False
+        ).returncode
+    text = log.read_text(errors="replace")
+    done = [
+        int(number) for number in re.findall(r"^(?:executions: |stat::number_of_executed_units: )(\d+)", text, re.M)
+    ]
+    edges = [int(number) for number in re.findall(r" cov: (\d+) ", text)]
+    return Outcome(target, status == 0 and bool(done), sum(done), max(edges, default=0), time.monotonic() - begun, log)
+
+
+def _plain(target: str, bounds: Bounds, kept: Path, scratch: Path, grown: Path | None) -> list[str]:
+    bound = f"--seconds={bounds.seconds}" if bounds.executions is None else f"--executions={bounds.executions}"
+    return [
+        "-m",
+        "fuzz.engine",
+        f"fuzz.{target}",
+        str(ROOT / "corpus" / target),
+        str(kept),
+        f"--seed={bounds.seed}",
+        bound,
+    ]
+
+
+def _guided(target: str, bounds: Bounds, kept: Path, scratch: Path, grown: Path | None) -> list[str]:
+    words = scratch / "words"
+    words.write_text("".join(f'"{_escaped(piece)}"\n' for piece in PIECES))
+    # libFuzzer adds what it finds to the first folder: never to the one that is under version control.
+    folder = (grown or scratch) / target
+    folder.mkdir(parents=True, exist_ok=True)
+    bound = f"-max_total_time={bounds.seconds:.0f}" if bounds.executions is None else f"-runs={bounds.executions}"
+    return [
+        "-m", "fuzz.guided", f"fuzz.{target}", bound, f"-seed={bounds.seed or 2**31}", f"-dict={words}",
+        f"-max_len={MOST_BYTES}", f"-timeout={_SLOWEST}", f"-rss_limit_mb={_MEMORY}", f"-artifact_prefix={kept}/",
+        "-print_final_stats=1", str(folder), str(ROOT / "corpus" / target),
+    ]  # fmt: skip
+
+
+def _escaped(piece: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+def _line(outcome: Outcome, guided: bool) -> str:
+    reached = f", {outcome.edges} edges reached" if guided else ""
+    end = "nothing found" if outcome.sound else f"BROKEN, see {outcome.log}"
+    return f"{outcome.target}: {outcome.executions} executions in {outcome.seconds:.0f} s{reached}, {end}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from edgesbc.base.errors import WireError
 from edgesbc.sdp.session import parse_session
-from fuzz.engine import main
 
 
 def check(data: bytes) -> None:
@@ -23,7 +22,3 @@ def check(data: bytes) -> None:
     assert parse_session(text) == session
     assert parse_session(text).serialise() == text
     assert all(line[1:2] == b"=" for line in text.split(b"\r\n")[:-1])
-
-
-if __name__ == "__main__":
-    main("sdp", check)
