@@ -45,15 +45,17 @@ def parse_params(text: str) -> Params:
 class NameAddr(Parameters):
     """A *name-addr* or *addr-spec* with header parameters: From, To, Contact, Route (RFC 3261 section 20.10).
 
-    The URI is read when somebody asks for it: From and To pass most of the edge as text.
+    The URI is read when somebody asks for it: From and To pass most of the edge as text. ``tag`` is ""
+    where there is none.
     """
 
-    __slots__ = ("_uri", "display", "uri_text")
+    __slots__ = ("_uri", "display", "tag", "uri_text")
 
     def __init__(self, display: str, uri_text: str, params: Params) -> None:
         self.display = display
         self.uri_text = uri_text
         self.params = params
+        self.tag = self.param("tag") or ""
         self._uri: Uri | None = None
 
     @property
@@ -62,10 +64,6 @@ class NameAddr(Parameters):
         if self._uri is None:
             self._uri = parse_uri(self.uri_text)
         return self._uri
-
-    @property
-    def tag(self) -> str | None:
-        return self.param("tag")
 
     def __str__(self) -> str:
         text = f"{self.display} <{self.uri_text}>" if self.display else f"<{self.uri_text}>"

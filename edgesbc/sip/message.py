@@ -13,8 +13,9 @@ PHRASES = {
     100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 183: "Session Progress", 200: "OK",
     400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout",
     413: "Request Entity Too Large", 414: "Request-URI Too Long", 415: "Unsupported Media Type",
-    416: "Unsupported URI Scheme", 420: "Bad Extension", 480: "Temporarily Unavailable",
-    481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 483: "Too Many Hops", 487: "Request Terminated",
+    416: "Unsupported URI Scheme", 420: "Bad Extension", 440: "Max-Breadth Exceeded",
+    480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected",
+    483: "Too Many Hops", 487: "Request Terminated",
     488: "Not Acceptable Here", 491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented",
     503: "Service Unavailable", 504: "Server Time-out", 505: "Version Not Supported", 513: "Message Too Large",
     603: "Decline",
@@ -32,10 +33,12 @@ class Message:
     ``fields`` are the header fields in the order of the wire, names in canonical form, values unfolded,
     lists of Via, Route, Record-Route, Contact and Path one value a field, without Content-Length, which
     is that of ``body``. ``via`` is the topmost Via;
-    ``cseq`` and ``cseq_method`` are the two parts of CSeq.
+    ``cseq`` and ``cseq_method`` are the two parts of CSeq; ``from_tag`` and ``to_tag`` are "" where there is none.
     """
 
-    __slots__ = ("_first", "_from", "_to", "body", "call_id", "cseq", "cseq_method", "fields", "via")
+    __slots__ = (
+        "_first", "body", "call_id", "cseq", "cseq_method", "fields", "from_", "from_tag", "to", "to_tag", "via",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,16 +57,10 @@ class Message:
         self.call_id = call_id
         self.cseq = cseq
         self.cseq_method = cseq_method
-        self._from = parse_name_addr(first["From"])
-        self._to = parse_name_addr(first["To"])
-
-    @property
-    def from_(self) -> NameAddr:
-        return self._from
-
-    @property
-    def to(self) -> NameAddr:
-        return self._to
+        self.from_: NameAddr = parse_name_addr(first["From"])
+        self.to: NameAddr = parse_name_addr(first["To"])
+        self.from_tag = self.from_.tag
+        self.to_tag = self.to.tag
 
     def get(self, name: str) -> str | None:
         """The first value of the field with this canonical name."""
@@ -72,14 +69,6 @@ class Message:
     def get_all(self, name: str) -> list[str]:
         """Every value of the fields with this canonical name, in order."""
         return [value for key, value in self.fields if key == name] if name in self._first else []
-
-    @property
-    def from_tag(self) -> str:
-        return self._from.tag or ""
-
-    @property
-    def to_tag(self) -> str:
-        return self._to.tag or ""
 
 
 class Request(Message):
@@ -108,7 +97,7 @@ class Request(Message):
     @property
     def in_dialog(self) -> bool:
         """Whether the request belongs to a dialog: its To has a tag (RFC 3261 section 12.2)."""
-        return self._to.tag is not None
+        return self.to_tag != ""
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.uri} {self.call_id} {self.cseq}>"

@@ -84,7 +84,7 @@ def test_a_contact_of_all_is_no_uri() -> None:
 
 
 def test_a_tag_and_none() -> None:
-    assert (parse_name_addr("<sip:a>;x;tag=1").tag, parse_name_addr("<sip:a>;x").tag) == ("1", None)
+    assert (parse_name_addr("<sip:a>;x;tag=1").tag, parse_name_addr("<sip:a>;x").tag) == ("1", "")
 
 
 # --- Via -------------------------------------------------------------------------------------------------
