@@ -43,6 +43,8 @@ MEDIA_REPLY_SECONDS: Final = 2.0
 """How long the media plane may take to answer a command before the message waiting for it is refused."""
 ROUTE_SET: Final = 8
 """Record-Route values of one side that a token carries."""
+TARGET_BYTES: Final = 1280
+"""Contact and Record-Route of one side together: sealed into a token, they still fit into a Request-URI."""
 
 # --- Listeners and connections ---------------------------------------------------------------------------
 

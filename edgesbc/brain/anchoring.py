@@ -123,8 +123,10 @@ class Anchor:
             return
         self._board.deadlines.schedule(waiting, None)
         if reply.get("result") == "ok":
-            sdp = reply["sdp"]  # NG carries it as text, which bencoding turns into bytes
-            waiting.then(sdp.encode("utf-8", "surrogateescape") if isinstance(sdp, str) else sdp, now)
+            sdp = reply.get("sdp")
+            if isinstance(sdp, str):  # NG carries it as text, which bencoding turns into bytes
+                sdp = sdp.encode("utf-8", "surrogateescape")
+            waiting.then(sdp if isinstance(sdp, bytes) else Refusal(500, "a reply without a description"), now)
         else:
             why = str(reply.get("error-reason", "no reason given"))
             waiting.then(Refusal(reply.get("status-hint", Reason.NO_MEDIA.status), why), now)

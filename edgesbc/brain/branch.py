@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from edgesbc.base import limits
@@ -36,7 +37,8 @@ class Branch:
     """
 
     __slots__ = (
-        "_board", "_cancelling", "_client", "_context", "_hung_up", "_request", "due", "heard", "hop", "id", "queued",
+        "_board", "_cancelling", "_client", "_context", "_hung_up", "_reasons", "_request", "due", "heard", "hop", "id",
+        "queued",
     )  # fmt: skip
 
     def __init__(self, board: Switchboard, context: _Context, request: Request, hop: Hop) -> None:
@@ -46,6 +48,7 @@ class Branch:
         self._client: ClientTransaction | None = None
         self._cancelling = False
         self._hung_up: set[str] | None = None
+        self._reasons: Sequence[str] = ()
         self.hop = hop
         self.id = ""
         self.heard = False
@@ -54,6 +57,10 @@ class Branch:
 
     def send(self, data: bytes, now: float) -> None:
         board, hop, method = self._board, self.hop, self._request.method
+        if not board.flows.is_open(hop.flow):
+            if self._context is not None:
+                self._context.on_failure(self, False, now)  # it was closed while the media plane was asked
+            return
         repeat = not self._request.in_dialog or board.may_repeat(hop.flow, now)
         client = self._client = board.transactions.open_client(self.id, method, hop.flow, data, self, now, repeat)
         if method == "INVITE":
@@ -96,12 +103,16 @@ class Branch:
         """Whether nobody waits for its answer."""
         return self._context is None
 
-    def cancel(self, now: float) -> None:
-        """Ask the far side to stop (RFC 3261 section 9.1); its answer is still waited for."""
+    def cancel(self, now: float, reasons: Sequence[str] = ()) -> None:
+        """Ask the far side to stop (RFC 3261 section 9.1); its answer is still waited for.
+
+        ``reasons`` are the Reason fields of the CANCEL (RFC 3326); those that were given first stay.
+        """
         client = self._client
         if client is None or client.method != "INVITE":
             return
         self._cancelling = True
+        self._reasons = self._reasons or reasons
         if client.state is State.PROCEEDING:
             self._send_cancel(client, now)
         # In Calling, CANCEL waits for a provisional answer (section 9.1).
@@ -122,7 +133,7 @@ class Branch:
         if client.state is not State.PROCEEDING or client.timeout_at is not None:
             return  # answered, or cancelled before
         hop = self.hop
-        data = topology.cancel(hop.uri, hop.routes, self._via(), self._request)
+        data = topology.cancel(hop.uri, hop.routes, self._via(), self._request, self._reasons)
         # Its key differs from the INVITE's, which has the same branch (section 9.1).
         self._board.transactions.open_client(self.id, "CANCEL", hop.flow, data, NOBODY, now)
         self._board.transactions.limit_wait(client, 64 * T1, now)

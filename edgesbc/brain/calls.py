@@ -7,18 +7,22 @@ from collections.abc import Iterator
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.flows import Flows
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.brain.tokens import Target
 from edgesbc.dispatch.leases import Lease
-from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.headers import NameAddr, parse_name_addr
 from edgesbc.sip.message import Message, Request, Response, serialise
 from edgesbc.sip.transactions import NOBODY
 from edgesbc.sip.uri import Uri
 
-__all__ = ["Call", "CallState", "Calls", "Leg", "check_addresses"]
+__all__ = ["TARGETED", "Call", "CallState", "Calls", "Leg", "check_addresses"]
+
+TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
+"""Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515)."""
 
 
 class CallState(enum.Enum):
@@ -30,7 +34,8 @@ class CallState(enum.Enum):
 class Leg:
     """One side of a call: how to reach that peer, and what it calls itself.
 
-    ``contact`` is its Contact URI, ``contact_value`` the field that URI stood in, ``routes`` its own
+    ``contact`` is its Contact URI, or what it was called by until it names one, ``contact_value`` the field
+    that URI stood in, "" where there was none, ``routes`` its own
     side's Record-Route set, ``address`` its From or To value with the tag, ``cseq`` the highest number it
     has used, ``first`` the flow that the dialog began on, ``flow`` the one that it is on now.
     """
@@ -48,11 +53,17 @@ class Leg:
         self.token = ""
         self.token_for: tuple[object, ...] = ()
 
-    def answered_by(self, response: Message) -> None:
-        """An answer to the INVITE says whose dialog this is; another fork has a route set of its own."""
-        if response.to_tag != self.tag:
+    def answered_by(self, response: Response, called: str) -> None:
+        """An answer to the INVITE says whose dialog this is, and by which way: a 2xx anew (section 13.2.2.4).
+
+        ``called`` is the Request-URI it came to, which stands for who names no Contact.
+        """
+        if response.to_tag != self.tag or not self.address:
+            self.contact = called
             self.contact_value = ""
             self.routes = ()
+        if not self.routes or response.status >= 200:
+            self.routes = route_set(response)
         self.tag = response.to_tag
         self.address = response.get("To") or ""
 
@@ -158,8 +169,9 @@ class Calls:
         leg.tag = request.from_tag
         leg.address = request.get("From") or ""
         leg.cseq = request.cseq
+        leg.routes = route_set(request)
         learn_target(leg, request)
-        leg.contact = leg.contact or request.from_.uri_text  # RFC 2543: who has no Contact is where From says
+        leg.contact = leg.contact or _target_text(request.from_)  # RFC 2543: who has no Contact is where From says
         call = self._calls[request.call_id, leg.tag, flow.listener.zone] = Call(request.call_id, leg, now)
         call.trunk = trunk
         if trunk:
@@ -222,6 +234,7 @@ class Calls:
     def lone_contact(self, message: Message, sender: Flow, holder: Flow) -> str:
         """The Contact for the sender of a message outside any call: a subscription, say."""
         leg = Leg(sender)
+        leg.routes = route_set(message)
         learn_target(leg, message)
         return self.contact_for(leg, holder)
 
@@ -241,6 +254,7 @@ class Calls:
         callee, caller = Leg(flow), Leg(flow)
         callee.address = response.get("To") or ""
         callee.contact = uri
+        callee.routes = route_set(response)
         learn_target(callee, response)
         via = topology.via(flow.listener, self._board.new_branch())
         self._board.send(flow, topology.refusal_ack(callee.contact, callee.routes, via, request, response))
@@ -272,29 +286,45 @@ class Calls:
 
 def check_addresses(message: Message) -> None:
     """Read what the brain will want to know of addresses, before anything is begun. Raises ``WireError``."""
+    if isinstance(message, Request) and message.method == "INVITE" and message.get("Contact") is None:
+        _ = message.from_.uri  # which takes its place
     for value in message.get_all("Contact"):
         if value != "*":
             _ = parse_name_addr(value).uri
-    route = message.get("Record-Route")
-    if route is not None:
-        _ = parse_name_addr(route).uri
+    routes = message.get_all("Record-Route")
+    for value in routes:
+        _ = parse_name_addr(value).uri
+    if message.cseq_method in TARGETED and not (isinstance(message, Response) and message.status >= 300):
+        written = "".join((message.get("Contact") or "", *routes))
+        if len(routes) > limits.ROUTE_SET or len(written.encode("utf-8", "surrogateescape")) > limits.TARGET_BYTES:
+            raise WireError("Contact and Record-Route are too long for a dialog", 513)
 
 
 def learn_target(leg: Leg, message: Message) -> None:
-    """Take the remote target and the route set that ``message`` gives for its sender (RFC 3261 section 12.1).
+    """Take the remote target that ``message`` gives for its sender (RFC 3261 sections 12.1 and 12.2).
 
-    A message without a Contact, or with one that cannot be read, leaves what is known.
+    A message without a Contact, or whose method moves no target, leaves what is known.
     """
-    value = message.get("Contact")
+    value = message.get("Contact") if message.cseq_method in TARGETED else None
     if not value or value == "*" or value == leg.contact_value:
         return
     leg.contact_value = value
-    address = parse_name_addr(value)
-    # Header fields have no place in a Request-URI, which this becomes (RFC 3261 section 19.1.1, table 1).
+    leg.contact = _target_text(parse_name_addr(value))
+
+
+def route_set(message: Message) -> tuple[str, ...]:
+    """The route set towards the sender of ``message``, the nearest proxy first (RFC 3261 sections 12.1.1 and 12.1.2).
+
+    In a request that is the order of Record-Route; an answer repeats those of the request as its sender had them.
+    """
+    values = message.get_all("Record-Route")
+    return tuple(values if isinstance(message, Request) else reversed(values))
+
+
+def _target_text(address: NameAddr) -> str:
+    """The URI as a Request-URI, where header fields have no place (RFC 3261 section 19.1.1, table 1)."""
     uri = address.uri
-    leg.contact = str(Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params)) if uri.headers else address.uri_text
-    if not leg.routes:
-        leg.routes = tuple(message.get_all("Record-Route"))
+    return str(Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params)) if uri.headers else address.uri_text
 
 
 def remote_target(leg: Leg, flows: Flows) -> Target:
@@ -302,13 +332,14 @@ def remote_target(leg: Leg, flows: Flows) -> Target:
 
     On the public side always where the peer's own messages come from: that passes every NAT, and no
     Contact can steer us elsewhere. In the core, to the first Route or the Contact if that is an address,
-    since servers there may hand a call to each other.
+    since servers there may hand a call to each other; who names neither is where its messages come from,
+    for the URI that it was called by is a stranger's choice.
     """
     flow = leg.flow
     peer, serial = flow.peer, flow.serial
-    if flow.listener.zone is Zone.CORE:
-        next_hop = parse_name_addr(leg.routes[0]).uri if leg.routes else parse_name_addr(f"<{leg.contact}>").uri
-        literal = _literal(next_hop, flow.listener.transport)
+    if flow.listener.zone is Zone.CORE and (leg.routes or leg.contact_value):
+        next_hop = leg.routes[0] if leg.routes else f"<{leg.contact}>"
+        literal = _literal(parse_name_addr(next_hop).uri, flow.listener.transport)
         if literal is not None and (":" in literal.host) is (":" in peer.host):
             peer, serial = literal, 0
     return Target(flow.listener.name, peer, serial, flows.epoch, leg.contact, leg.routes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from edgesbc.base import limits
@@ -11,7 +12,7 @@ from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal
 from edgesbc.brain.best import Best
 from edgesbc.brain.branch import Branch
-from edgesbc.brain.calls import Call, CallState, Leg, learn_target
+from edgesbc.brain.calls import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
 from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
@@ -23,8 +24,7 @@ from edgesbc.sip.transactions import ServerTransaction
 
 __all__ = ["Context"]
 
-# Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515).
-_TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
+_ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 
 
 class Context:
@@ -140,7 +140,7 @@ class Context:
     def _contact(self, holder: Flow) -> str:
         """The Contact that stands for the sender of the request."""
         request = self.request
-        if request.method not in _TARGETED or not (request.get("Contact") or self.new_call):
+        if request.method not in TARGETED or not (request.get("Contact") or self.new_call):
             return ""
         legs = self.call.legs_of(request.from_tag) if self.call is not None else None
         if legs is not None:
@@ -203,7 +203,7 @@ class Context:
         self._settled = self._settled or settled
         if settled and status >= 600:
             for other in self._branches:
-                other.cancel(now)  # nobody else is to be asked, says step 5
+                other.cancel(now, [f"SIP;cause={status}"])  # nobody else is to be asked, says step 5
         self._go_on(now)
 
     def _fails_over(self, status: int, hop: Hop) -> bool:
@@ -245,15 +245,15 @@ class Context:
             if call.state is not CallState.SETTING_UP:
                 if call.callee is not None and response.to_tag != call.callee.tag and response.status >= 200:
                     other = Leg(branch.hop.flow)
-                    other.answered_by(response)
+                    other.answered_by(response, branch.hop.uri)
                     learn_target(other, response)
                     call.fork(other)
                 return
             leg = call.callee
             if leg is None or leg.first != branch.hop.flow:
                 leg = call.callee = Leg(branch.hop.flow)
-            if response.to_tag:
-                leg.answered_by(response)
+            if response.to_tag or not leg.address:  # servers of RFC 2543 put no tag there
+                leg.answered_by(response, branch.hop.uri)
         else:
             legs = call.legs_of(self.request.from_tag)
             leg = legs[1] if legs is not None else None
@@ -311,7 +311,8 @@ class Context:
             self._let_go(now)
         elif status < 300:
             for other in self._branches:
-                other.cancel(now)  # step 10; what answers all the same is passed on (step 5)
+                # Step 10; what answers all the same is passed on (step 5). No call was missed: RFC 3326 section 3.1.
+                other.cancel(now, [_ELSEWHERE])
                 other.release()
             call.context = None
             self._board.calls.establish(call, branch.hop.lease, now)
@@ -394,15 +395,15 @@ class Context:
 
     # --- CANCEL ------------------------------------------------------------------------------------------
 
-    def cancel(self, now: float) -> None:
-        """The sender no longer wants an answer (RFC 3261 section 16.10)."""
+    def cancel(self, now: float, reasons: Sequence[str] = ()) -> None:
+        """The sender no longer wants an answer (RFC 3261 section 16.10), for what its CANCEL has as Reason."""
         if self.server.answered or self._cancelled:
             return
         self._cancelled = True
         if not self._branches:
             self._finish(487, "cancelled", now)  # nothing was sent yet
         for branch in self._branches:
-            branch.cancel(now)
+            branch.cancel(now, reasons)
 
     def abandon(self, now: float) -> None:
         """The sender's connection is gone: nobody waits for an answer, so stop what the request began."""

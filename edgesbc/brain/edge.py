@@ -31,6 +31,7 @@ from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message, salvage
 from edgesbc.sip.transactions import ServerTransaction, Transaction
+from edgesbc.sip.values import unsupported
 
 __all__ = ["Edge"]
 
@@ -39,6 +40,8 @@ _COUNTED = frozenset(
     "INVITE ACK CANCEL BYE OPTIONS REGISTER PRACK UPDATE INFO REFER NOTIFY MESSAGE SUBSCRIBE PUBLISH".split()
 )
 _DRAIN_RETRY = ("Retry-After", "30")
+_SUPPORTED = ("path",)
+"""Option tags that the edge itself understands; those of others pass it."""
 
 
 class Edge:
@@ -192,6 +195,9 @@ class Edge:
         subject = self._pipeline.subject(flow, request, now)
         if not self._passes(self._pipeline.request(subject, now), flow, request):
             return
+        if request.max_forwards == 0:  # also where screening only looks on: there is no number below it
+            self._refuse(flow, request, Reason.TOO_MANY_HOPS, now)
+            return
         # Those whom nothing proves share half of the tables, and the rest is for the others.
         bound = board.transactions.half_full if subject.standing is Standing.UNPROVEN else board.transactions.full
         if method == "ACK":
@@ -212,8 +218,7 @@ class Edge:
             self._refuse(flow, request, hop, now)
             return
         server = self._open(subject, request)
-        if request.method == "INVITE":
-            board.promise(server, now)
+        board.promise(server, now)
         follow(board, server, hop, call, now)
 
     def _passes(self, verdict: Verdict, flow: Flow, request: Request) -> bool:
@@ -222,7 +227,7 @@ class Edge:
             if verdict.reason is Reason.METHOD:
                 extra.append(self._allow(flow))
             elif verdict.reason is Reason.EXTENSION:
-                extra.append(("Unsupported", request.get("Proxy-Require") or ""))
+                extra.append(("Unsupported", ", ".join(self._pipeline.settings.sanity.lacks(request))))
             self._board.refuse(flow, request, verdict.status, extra)
         return verdict is PASS
 
@@ -242,7 +247,7 @@ class Edge:
             return
         self._board.refuse(flow, request, 200)
         if isinstance(server.context, Context):
-            server.context.cancel(now)
+            server.context.cancel(now, request.get_all("Reason"))
 
     # --- requests outside a dialog -----------------------------------------------------------------------
 
@@ -253,7 +258,11 @@ class Edge:
             return
         if method == "OPTIONS" and board.flows.is_ours(request.uri.host, request.uri.port):
             # The edge itself is asked (section 11.2); and whoever asks for a user learns nothing of users.
-            able = [self._allow(flow), ("Accept", "application/sdp"), ("Supported", "path")]
+            lacks = unsupported(request.get_all("Require"), _SUPPORTED)
+            if lacks:  # section 8.2.2.3
+                board.refuse(flow, request, 420, [("Unsupported", ", ".join(lacks))])
+                return
+            able = [self._allow(flow), ("Accept", "application/sdp"), ("Supported", ", ".join(_SUPPORTED))]
             board.refuse(flow, request, 200, able)
             return
         if board.came_round(request, flow.listener):
@@ -294,6 +303,7 @@ class Edge:
         trusted = subject.standing is Standing.TRUNK and flow.listener.zone is Zone.PUBLIC
         if request.method != "INVITE":
             server = self._open(subject, request)
+            board.promise(server, now)
             Context(board, server, hops, trusted=trusted).start(now)
             return
         reason = self._refusal_of_call(subject, request)

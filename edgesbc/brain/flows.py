@@ -83,6 +83,10 @@ class Flows:
             return self._open.get(target.serial) if target.epoch == self.epoch else None
         return self.to(listener, target.peer)
 
+    def is_open(self, flow: Flow) -> bool:
+        """Whether something can be sent there: by UDP always."""
+        return not flow.serial or flow.serial in self._open
+
     def is_ours(self, host: str, port: int | None) -> bool:
         """Whether a URI's host and port are those of the edge; without a port, the host alone says so."""
         return (host, port) in self._own

@@ -153,7 +153,7 @@ class Switchboard:
         self.deliver(server, status, data, now)
 
     def promise(self, server: ServerTransaction, now: float) -> None:
-        """Let an INVITE that gets no answer soon have 100."""
+        """Let a request that gets no answer soon have 100."""
         self.transactions.expect(server, partial(self._trying, server), now)
 
     def _trying(self, server: ServerTransaction) -> bytes:

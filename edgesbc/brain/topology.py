@@ -137,12 +137,20 @@ def refusal_ack(uri: str, routes: Iterable[str], via_value: str, request: Reques
     return _hop_by_hop("ACK", uri, routes, via_value, request, response.get("To") or "")
 
 
-def cancel(uri: str, routes: Iterable[str], via_value: str, request: Request) -> bytes:
-    """The CANCEL of a request that was forwarded (RFC 3261 section 9.1)."""
-    return _hop_by_hop("CANCEL", uri, routes, via_value, request, request.get("To") or "")
+def cancel(uri: str, routes: Iterable[str], via_value: str, request: Request, reasons: Iterable[str] = ()) -> bytes:
+    """The CANCEL of a request that was forwarded (RFC 3261 section 9.1), with the Reason fields it has (RFC 3326)."""
+    return _hop_by_hop("CANCEL", uri, routes, via_value, request, request.get("To") or "", reasons)
 
 
-def _hop_by_hop(method: str, uri: str, routes: Iterable[str], via_value: str, request: Request, to: str) -> bytes:
+def _hop_by_hop(
+    method: str,
+    uri: str,
+    routes: Iterable[str],
+    via_value: str,
+    request: Request,
+    to: str,
+    reasons: Iterable[str] = (),
+) -> bytes:
     fields: Fields = [("Via", via_value), ("Max-Forwards", "70")]
     fields += [("Route", route) for route in routes]
     fields += [
@@ -151,4 +159,5 @@ def _hop_by_hop(method: str, uri: str, routes: Iterable[str], via_value: str, re
         ("Call-ID", request.call_id),
         ("CSeq", f"{request.cseq} {method}"),
     ]
+    fields += [("Reason", reason) for reason in reasons]
     return serialise(f"{method} {uri} SIP/2.0", fields, b"")

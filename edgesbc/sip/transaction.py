@@ -39,6 +39,8 @@ T2: Final = 4.0
 """Longest interval between retransmissions of a non-INVITE request and of a final INVITE answer."""
 TRYING_SECONDS: Final = 0.2
 """An INVITE that has had no answer for so long gets 100 (RFC 3261 section 17.2.1)."""
+LATE_TRYING_SECONDS: Final = 7 * T1
+"""Any other request gets it when its sender's Timer E has come to T2 (RFC 4320 section 4.1)."""
 T4: Final = 5.0
 """How long a message stays in the network."""
 
@@ -62,7 +64,7 @@ class Event(enum.Enum):
     SUCCESS = "2xx"
     FAILURE = "300-699"
     RETRANSMIT = "retransmission timer (A, E, G)"
-    SILENCE = "200 ms without an answer"
+    SILENCE = "no answer so far"
     TIMEOUT = "time-out (B, F, H)"
     LINGER = "linger timer (D, I, J, K, L, M)"
     TRANSPORT = "transport error"
@@ -151,16 +153,17 @@ INVITE_SERVER: Final[Machine] = {
     (_S.CONFIRMED, _E.LINGER): _END,
 }
 
-# Section 17.2.2. RFC 4320: the user sends no 408, and no 1xx but a late 100.
+# Section 17.2.2. RFC 4320: the user sends no 408, and no 1xx; the one there is is a late 100.
 SERVER: Final[Machine] = {
+    (_S.TRYING, _E.SILENCE): (_S.PROCEEDING, (_A.TRYING,)),
     (_S.TRYING, _E.PROVISIONAL): (_S.PROCEEDING, (_A.SEND,)),
-    (_S.TRYING, _E.SUCCESS): (_S.COMPLETED, (_A.SEND, _A.LINGER)),
-    (_S.TRYING, _E.FAILURE): (_S.COMPLETED, (_A.SEND, _A.LINGER)),
+    (_S.TRYING, _E.SUCCESS): (_S.COMPLETED, (_A.SEND, _A.STOP_TIMERS, _A.LINGER)),
+    (_S.TRYING, _E.FAILURE): (_S.COMPLETED, (_A.SEND, _A.STOP_TIMERS, _A.LINGER)),
     (_S.TRYING, _E.TRANSPORT): _FAIL,
     (_S.PROCEEDING, _E.REQUEST): (_S.PROCEEDING, (_A.RESEND,)),
     (_S.PROCEEDING, _E.PROVISIONAL): (_S.PROCEEDING, (_A.SEND,)),
-    (_S.PROCEEDING, _E.SUCCESS): (_S.COMPLETED, (_A.SEND, _A.LINGER)),
-    (_S.PROCEEDING, _E.FAILURE): (_S.COMPLETED, (_A.SEND, _A.LINGER)),
+    (_S.PROCEEDING, _E.SUCCESS): (_S.COMPLETED, (_A.SEND, _A.STOP_TIMERS, _A.LINGER)),
+    (_S.PROCEEDING, _E.FAILURE): (_S.COMPLETED, (_A.SEND, _A.STOP_TIMERS, _A.LINGER)),
     (_S.PROCEEDING, _E.TRANSPORT): _FAIL,
     (_S.COMPLETED, _E.REQUEST): (_S.COMPLETED, (_A.RESEND,)),
     (_S.COMPLETED, _E.LINGER): _END,

@@ -12,6 +12,7 @@ from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.timers import Deadlines
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import (
+    LATE_TRYING_SECONDS,
     T1,
     T2,
     T4,
@@ -116,9 +117,12 @@ class Transactions:
             server.context = None  # it has said all; the bytes are kept for repetition
 
     def expect(self, server: ServerTransaction, trying: Callable[[], bytes], now: float) -> None:
-        """Send what ``trying`` makes, a 100, to an INVITE that gets no answer in 200 ms (section 17.2.1)."""
+        """Send what ``trying`` makes, a 100, to a request that has had no answer for some time.
+
+        That is 200 ms for an INVITE (section 17.2.1), and 3.5 s for others (RFC 4320 section 4.1).
+        """
         server.trying = trying
-        server.resend_at = now + TRYING_SECONDS
+        server.resend_at = now + (TRYING_SECONDS if server.method == "INVITE" else LATE_TRYING_SECONDS)
         self._deadlines.schedule(server, server.next_due)
 
     # --- client side -------------------------------------------------------------------------------------
@@ -211,7 +215,7 @@ class Transactions:
             self._fire(transaction, Event.TIMEOUT, now)
         elif transaction.resend_at is not None and transaction.resend_at <= now:
             transaction.resend_at = None
-            silent = transaction.state is State.PROCEEDING and isinstance(transaction, ServerTransaction)
+            silent = isinstance(transaction, ServerTransaction) and not transaction.answered
             self._fire(transaction, Event.SILENCE if silent else Event.RETRANSMIT, now)
         else:
             self._deadlines.schedule(transaction, transaction.next_due)

@@ -8,7 +8,7 @@ than the field that they came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 from edgesbc.base.errors import WireError
@@ -19,7 +19,7 @@ from edgesbc.sip.uri import Parameters, Params
 __all__ = [
     "DELTA_SECONDS", "Contact", "DeltaSeconds", "RetryAfter", "Values", "parse_allow", "parse_contact",
     "parse_content_length", "parse_delta_seconds", "parse_expires", "parse_max_forwards", "parse_number",
-    "parse_require", "parse_retry_after", "parse_route", "parse_supported",
+    "parse_require", "parse_retry_after", "parse_route", "parse_supported", "unsupported",
 ]  # fmt: skip
 
 DELTA_SECONDS: Final = 2**32 - 1
@@ -183,6 +183,11 @@ def parse_route(text: str) -> NameAddr:
 def parse_require(text: str) -> Values[str]:
     """The option tags of Require and Proxy-Require (sections 20.32 and 20.29), in lower case."""
     return Values(tag.lower() for tag in _tokens(text))
+
+
+def unsupported(fields: Iterable[str], known: Collection[str]) -> list[str]:
+    """The option tags of the fields of Require or Proxy-Require that are not ``known``: what Unsupported lists."""
+    return [tag for field in fields for tag in parse_require(field) if tag not in known]
 
 
 def parse_supported(text: str) -> Values[str]:

@@ -49,6 +49,40 @@ def test_the_first_to_answer_has_the_call_and_the_rest_is_cancelled(brain: Brain
     assert brain.edge.calls == 1
 
 
+def test_who_is_cancelled_is_told_why(brain: Brain) -> None:
+    """RFC 3326 section 3.1: a call that somebody else has taken was not missed."""
+    one, two = forked(brain)
+    brain.receive(ONE, respond(one, 180, tag="one"))
+    (_, (_, cancel)) = brain.receive(TWO, respond(two, 200, tag="two"))
+    assert cancel.get_all("Reason") == ['SIP;cause=200;text="Call completed elsewhere"']
+
+
+def test_who_is_cancelled_for_a_6xx_is_told_so(brain: Brain) -> None:
+    one, two = forked(brain)
+    brain.receive(ONE, respond(one, 180, tag="one"))
+    sent = brain.receive(TWO, respond(two, 603, tag="two"))
+    assert [m.get_all("Reason") for _, m in sent if isinstance(m, Request) and m.method == "CANCEL"] == [
+        ["SIP;cause=603"]
+    ]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_reason_of_a_cancel_goes_with_it(brain: Brain, early: bool) -> None:
+    """RFC 3326 section 2; also where it has to wait for a provisional answer."""
+    one, _ = forked(brain)
+    reasons = ["SIP;cause=480", 'Q.850;cause=16;text="Normal"']
+    told = invite("CANCEL", extra="".join(f"Reason: {each}\r\n" for each in reasons))
+    if early:
+        brain.receive(CALLER, told)
+        sent = brain.receive(ONE, respond(one, 180, tag="one"))
+    else:
+        brain.receive(ONE, respond(one, 180, tag="one"))
+        sent = brain.receive(CALLER, told)
+    (cancel,) = [m for _, m in sent if isinstance(m, Request)]
+    assert cancel.method == "CANCEL"
+    assert cancel.get_all("Reason") == reasons
+
+
 def test_requests_inside_the_dialog_go_to_who_answered(brain: Brain) -> None:
     one, two = forked(brain)
     brain.receive(ONE, respond(one, 180, tag="one"))

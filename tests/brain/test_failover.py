@@ -34,3 +34,13 @@ def test_a_refusal_counts_where_the_next_is_silent(brain: Brain) -> None:
     brain.receive(FIRST, respond(sent[-1][1], 480))
     finals = {m.status for to, m in brain.wait(40) if to == CALLER and isinstance(m, Response) and m.status >= 200}
     assert finals == {480}
+
+
+def test_a_member_that_says_when_to_come_back_is_asked_as_before(brain: Brain) -> None:
+    """RFC 3261 section 21.5.4 would leave it alone; see the deviations."""
+    for number in range(2):
+        asked = invite(branch=f"z9hG4bKra{number}", from_tag=f"ra{number}")
+        ((to, forwarded),) = brain.receive(CALLER, asked)
+        assert to == FIRST
+        brain.receive(FIRST, respond(forwarded, 503, extra="Retry-After: 3600"))
+        brain.receive(CALLER, asked.replace(b"INVITE", b"CANCEL"))

@@ -6,6 +6,7 @@ import pytest
 from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
 
 from edgesbc.base.address import Flow
+from edgesbc.brain.routing import Route, RoutingTable
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -27,6 +28,29 @@ def test_in_a_request_that_begins_something(brain: Brain, method: str, field: by
     assert isinstance(refused, Response)
     assert refused.status == 400
     nothing_stays(brain)
+
+
+@pytest.mark.parametrize("sender", [CALLER, PBX], ids=["public", "core"])
+@pytest.mark.parametrize("uri", [b"<foo>", b"<sip:%zz>"])
+def test_in_from_where_that_stands_for_a_contact(brain: Brain, sender: Flow, uri: bytes) -> None:
+    """Clients of RFC 2543 need no Contact."""
+    brain.edge.adopt(RoutingTable((Route("in", "pbx"), Route("out", "pbx", "core")), ["pbx"]), brain.edge.pipeline)
+    old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"<sip:alice@example.org>", uri)
+    ((to, refused),) = brain.receive(sender, old)
+    assert to == sender
+    assert isinstance(refused, Response)
+    assert refused.status == 400
+    assert brain.edge.idle
+    assert brain.dispatcher.leases == 0
+
+
+def test_a_from_that_stands_for_a_contact_makes_no_request_uri_with_header_fields(brain: Brain) -> None:
+    old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"alice@example.org", b"alice@example.org?a=b")
+    forwarded = brain.receive(CALLER, old)[-1][1]
+    brain.receive(PBX, respond(forwarded, 200))
+    brain.sort(brain.edge.end_calls(brain.now))
+    byes = [message for to, message in brain.sent if to == CALLER and isinstance(message, Request)]
+    assert [str(bye.uri) for bye in byes] == ["sip:alice@example.org"]
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])

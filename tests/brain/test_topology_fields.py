@@ -6,6 +6,7 @@ import pytest
 from support.brain import CALLER, CORE, MEMBERS, PUBLIC, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Source
+from edgesbc.brain.routing import Route, RoutingTable
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -40,3 +41,14 @@ def test_an_answer_tells_nothing_of_the_inside(name: str) -> None:
     forwarded = only(brain.receive(STRANGER, invite()))
     shown = only(brain.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
     assert shown.get(name) is None
+
+
+def test_a_set_of_the_public_side_may_know_who_calls_whatever_privacy_says() -> None:
+    """RFC 3325: a carrier that is a destination counts as trusted."""
+    brain = Brain()
+    brain.edge.adopt(RoutingTable((Route("out", "pbx", "core"),), ["pbx"]), brain.edge.pipeline)
+    got = only(brain.receive(PBX, invite(extra=f"{FIELDS}Privacy: id\r\n")))
+    assert isinstance(got, Request)
+    assert got.get("P-Asserted-Identity") == "<sip:boss@example.org>"
+    assert got.get("Privacy") == "id"
+    assert got.get("X-Account") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.brain import ANSWER, CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
 
 from edgesbc.base.address import Flow
@@ -85,6 +86,29 @@ def test_no_provisional_answer_but_100_to_what_is_no_invite(brain: Brain) -> Non
     sent = brain.receive(CALLER, invite("REFER"))
     assert brain.receive(PBX, respond(sent[-1][1], 183)) == []
     assert brain.receive(PBX, respond(sent[-1][1], 202))
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "BYE"])
+def test_what_is_no_invite_gets_100_when_nobody_answers_it(brain: Brain, method: str) -> None:
+    """RFC 4320 section 4.1: its sender would ask again and again."""
+    to_tag, uri = "", "sip:100@192.0.2.1"
+    if method == "BYE":
+        forwarded = brain.receive(CALLER, invite())[-1][1]
+        ((_, ok),) = brain.receive(PBX, respond(forwarded, 200))
+        to_tag, uri = "bob", (ok.get("Contact") or "").strip("<>")
+    asked = invite(method, uri, 2, "z9hG4bKslow", to_tag=to_tag)
+    ((_, forwarded),) = brain.receive(CALLER, asked)
+    assert [flow for flow, _ in brain.wait(3.4)].count(CALLER) == 0
+    back = [message for flow, message in brain.wait(0.2) if flow == CALLER]
+    assert [message.status for message in back if isinstance(message, Response)] == [100]
+    ((_, again),) = brain.receive(CALLER, asked)
+    assert isinstance(again, Response)
+    assert again.status == 100
+    ((_, answered),) = brain.receive(PBX, respond(forwarded, 200, contact=False))
+    assert isinstance(answered, Response)
+    assert answered.status == 200
+    brain.wait(64)
+    assert brain.edge.idle
 
 
 def test_a_408_of_the_far_side_to_what_is_no_invite_goes_no_further(brain: Brain) -> None:

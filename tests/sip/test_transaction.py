@@ -43,7 +43,7 @@ _FIGURES = {
         Confirmed  . . . . . . . Terminated . .
     """,
     "server": """
-        Trying     . . Proceeding Completed Completed . . . Terminated .
+        Trying     . . Proceeding Completed Completed . . . Terminated Proceeding
         Proceeding Proceeding . Proceeding Completed Completed . . . Terminated .
         Completed  Completed . . . . . . Terminated . .
     """,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.sip import VIA
+from support.sip import VIA, response
 from support.transactions import BRANCH, TCP, UDP, Layer, answer, ask, flow
 
 from edgesbc.base.address import Flow, Source
+from edgesbc.sip.message import Response
+from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import server_key
 
@@ -33,6 +35,15 @@ def test_an_answer_from_elsewhere_is_not_ours(layer: Layer, host: str, listener:
 def test_an_answer_from_another_port_of_the_peer_is_taken(layer: Layer) -> None:
     layer.client()
     assert layer.table.receive(answer(200), flow(port=49152), 0) is not None
+
+
+def test_sent_by_of_an_answer_is_not_looked_at(layer: Layer) -> None:
+    """Its branch and where it comes from say more; see the deviations from section 18.1.2."""
+    layer.client()
+    other = response(200, via=f"SIP/2.0/UDP elsewhere.example;branch={BRANCH}")
+    message = parse_message(other)
+    assert isinstance(message, Response)
+    assert layer.table.receive(message, flow(), 0) is not None
 
 
 @pytest.mark.parametrize(("method", "branch"), [("OPTIONS", BRANCH), ("CANCEL", BRANCH), ("INVITE", BRANCH + "x")])
@@ -177,6 +188,36 @@ def test_an_invite_without_an_answer_gets_100_after_200_ms_and_no_other_does(lay
     assert layer.sent == []
     layer.wait(0.2)
     assert [data for _, data, *_ in layer.sent] == [b"SIP/2.0 100 Trying"]
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_what_is_no_invite_gets_100_when_the_timer_e_of_its_sender_has_come_to_t2(layer: Layer, reliable: bool) -> None:
+    """RFC 4320 section 4.1."""
+    slow = layer.server("OPTIONS", reliable)
+    layer.table.expect(slow, lambda: b"SIP/2.0 100 Trying", 0)
+    layer.wait(3.4)
+    assert layer.table.absorb(ask("OPTIONS"), layer.now)
+    assert layer.sent == []
+    layer.wait(3.5)
+    assert layer.table.absorb(ask("OPTIONS"), layer.now)  # which gets it again
+    assert layer.times(b"SIP/2.0 100 Trying") == [3.5, 3.5]
+    layer.wait(20)
+    layer.respond(slow, 200)
+    layer.wait(60)
+    assert layer.times(b"answer 200") == [20]
+    assert layer.empty
+
+
+def test_what_is_answered_sooner_gets_no_100(layer: Layer) -> None:
+    quick = layer.server("OPTIONS")
+    layer.table.expect(quick, lambda: b"SIP/2.0 100 Trying", 0)
+    layer.wait(3.4)
+    layer.respond(quick, 404)
+    layer.wait(35.3)
+    assert len(layer.table) == 1
+    layer.wait(35.5)
+    assert layer.times(b"SIP/2.0 100 Trying") == []
+    assert layer.empty
 
 
 def test_to_a_sender_that_may_be_forged_nothing_is_repeated_by_a_timer(layer: Layer) -> None:

@@ -9,7 +9,9 @@ from edgesbc.base.reasons import Reason
 from edgesbc.screen.expect import between
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standings
+from edgesbc.sip.message import Request
 from edgesbc.sip.transactions import COOKIE
+from edgesbc.sip.values import unsupported
 
 __all__ = ["Sanity", "SanitySettings"]
 
@@ -25,6 +27,10 @@ class SanitySettings:
     via_hops: int = attrs.field(default=limits.VIA_HOPS, validator=between(1, limits.VIA_HOPS))
     """Via values a request may carry."""
 
+    def lacks(self, request: Request) -> list[str]:
+        """The option tags that the request asks of proxies and that are not among them, in lower case."""
+        return unsupported(request.get_all("Proxy-Require"), [tag.lower() for tag in self.proxy_require])
+
 
 class Sanity:
     name = "sanity"
@@ -32,7 +38,7 @@ class Sanity:
 
     def __init__(self, settings: SanitySettings, standings: Standings) -> None:
         self._schemes = frozenset(scheme.lower() for scheme in settings.schemes)
-        self._supported = frozenset(tag.lower() for tag in settings.proxy_require)
+        self._settings = settings
         self._via_hops = settings.via_hops
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
@@ -47,13 +53,9 @@ class Sanity:
         if request.method == "INVITE" and request.get("Contact") is None and request.via.branch.startswith(COOKIE):
             # Section 8.1.1.8. Clients of RFC 2543, which have no such branch, need not say where they are.
             return Reject(400, Reason.SANITY, detail="an INVITE without Contact")
-        required = request.get("Proxy-Require")  # check 5
-        if required is not None and not self._supports(request.get_all("Proxy-Require")):
+        if request.get("Proxy-Require") is not None and self._settings.lacks(request):  # check 5
             return Reject(420, Reason.EXTENSION)
         hops = len(request.get_all("Via"))
         if hops > self._via_hops:
             return Reject(483, Reason.TOO_MANY_HOPS, limit=self._via_hops, value=hops)
         return PASS
-
-    def _supports(self, values: list[str]) -> bool:
-        return all(tag.strip().lower() in self._supported for value in values for tag in value.split(","))
