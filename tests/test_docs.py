@@ -259,6 +259,60 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+# --- the page of RFCs --------------------------------------------------------------------------------------
+
+CONFORMANCE = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+DEVIATIONS = ROOT / "docs" / "deviations.md"
+TOLD = [cells for cells in rows(CONFORMANCE) if cells[0] != "section"]
+_LINK = re.compile(r"\[[^\]]*\]\(([^)]*)\)")
+
+
+def test_every_row_says_what_holds_and_where_that_can_be_seen() -> None:
+    assert len(TOLD) > 100
+    for section, asked, edge, code, shown in TOLD:
+        row = f"{section} {asked}"
+        files, tests = (set(_LINK.findall(cell)) for cell in (code, shown))
+        assert asked, row
+        assert re.match(r"(kept|otherwise|not there)\b", edge), row
+        assert edge.startswith("not there") or (files and tests), row
+        assert all(link.startswith("../edgesbc/") and link.endswith(".py") for link in files), row
+        assert all(link.startswith("../tests/") and "/test_" in link for link in tests), row
+        if "otherwise" in edge:
+            assert "](deviations.md#" in edge, row
+        for cell in (code, shown):
+            assert all(f"[{Path(link).stem.removeprefix('test_')}]" in cell for link in _LINK.findall(cell)), row
+
+
+def test_no_link_of_the_page_is_left_out_of_its_tables() -> None:
+    in_cells = {link for cells in TOLD for cell in cells for link in _LINK.findall(cell)}
+    assert {link for link in _LINK.findall(CONFORMANCE) if link.startswith("../")} == {
+        link for link in in_cells if link.startswith("../")
+    }
+
+
+def test_every_departure_from_an_rfc_is_found_from_its_row() -> None:
+    text = DEVIATIONS.read_text(encoding="utf-8")
+    named = set(re.findall(r"RFC (\d+)", text))
+    assert len(named) > 20
+    headings = "\n".join(re.findall(r"^## (.*)$", CONFORMANCE, re.MULTILINE))
+    assert named <= set(re.findall(r"RFC (\d+)", headings)) | set(
+        re.findall(r"\b\d{4}\b", "\n".join(c[0] for c in TOLD))
+    )
+    linked = set(re.findall(r"\(deviations\.md#([^)]*)\)", "\n".join(cells[2] for cells in TOLD)))
+    assert linked == anchors(DEVIATIONS) - {"where-the-edge-departs-from-the-rfcs"}
+
+
+def test_every_section_of_rfc_3261_with_a_departure_has_a_row() -> None:
+    """A row of the deviations begins with its sections; here one may be told under what it is a part of."""
+    rules = [cells[0] for cells in rows(DEVIATIONS.read_text(encoding="utf-8")) if "RFC" not in cells[0]]
+    departed = {each for rule in rules for each in re.findall(r"\b\d+(?:\.\d+)+\b", rule)}
+    assert len(departed) > 30
+    part_3261 = CONFORMANCE.partition("## RFC 3261")[2].partition("\n## ")[0]
+    there = {each for cells in rows(part_3261) for each in re.findall(r"\b\d+(?:\.\d+)*\b", cells[0])}
+    missing = {each for each in departed if not any(f"{each}.".startswith(f"{one}.") for one in there)}
+    assert missing == set()
+
+
 # --- the page for operators --------------------------------------------------------------------------------
 
 

@@ -1,0 +1,244 @@
+"""``python -m docs.draw``: the diagrams and tables of ``transactions.md``, drawn from the tables in the code.
+
+Which timer a step sets, and to how many seconds, is not repeated here: the engine takes each step, and what it
+has set is read. Exits 1 where the page says something else; ``--write`` renews it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.timers import Deadlines
+from edgesbc.sip.message import Request
+from edgesbc.sip.parse import parse_message
+from edgesbc.sip.transaction import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    SERVER,
+    T1,
+    Action,
+    Event,
+    Machine,
+    State,
+    Transaction,
+)
+from edgesbc.sip.transactions import NOBODY, Transactions
+
+__all__ = ["PAGE", "drawn", "renewed"]
+
+PAGE = Path(__file__).with_name("transactions.md")
+_BEGIN, _END = "<!-- drawn: {} -->", "<!-- end -->"
+_NONE = "-"
+
+
+class Drawn(NamedTuple):
+    """A machine, what begins it, and what the RFCs call its timers, by state where that matters."""
+
+    name: str
+    machine: Machine
+    method: str
+    client: bool
+    begun: str
+    timers: dict[tuple[State | None, Event], str]
+
+
+_SENT_AGAIN, _SILENCE, _TIMEOUT, _LINGER = Event.RETRANSMIT, Event.SILENCE, Event.TIMEOUT, Event.LINGER
+MACHINES = (
+    Drawn("INVITE client", INVITE_CLIENT, "INVITE", True, "INVITE sent", {
+        (None, _SENT_AGAIN): "Timer A", (State.CALLING, _TIMEOUT): "Timer B",
+        (State.PROCEEDING, _TIMEOUT): "64*T1 after CANCEL",
+        (State.COMPLETED, _LINGER): "Timer D", (State.ACCEPTED, _LINGER): "Timer M",
+    }),
+    Drawn("client", CLIENT, "OPTIONS", True, "request sent", {
+        (None, _SENT_AGAIN): "Timer E", (None, _TIMEOUT): "Timer F", (None, _LINGER): "Timer K",
+    }),
+    Drawn("INVITE server", INVITE_SERVER, "INVITE", False, "INVITE received", {
+        (None, _SILENCE): "silence", (None, _SENT_AGAIN): "Timer G", (None, _TIMEOUT): "Timer H",
+        (State.ACCEPTED, _LINGER): "Timer L", (State.CONFIRMED, _LINGER): "Timer I",
+    }),
+    Drawn("server", SERVER, "OPTIONS", False, "request received", {
+        (None, _SILENCE): "silence", (None, _LINGER): "Timer J",
+    }),
+)  # fmt: skip
+_DOES = {
+    _SENT_AGAIN: "sends again",
+    _SILENCE: "sends 100",
+    _TIMEOUT: "gives up",
+    _LINGER: "no longer waits for what may come again",
+}
+_BOTH = (False, True)
+"""Over UDP, over a stream."""
+_SETS_A_TIMER = {Action.BACK_OFF, Action.START_RETRANSMIT, Action.START_TIMEOUT, Action.LINGER}
+
+
+# --- asking the engine -----------------------------------------------------------------------------------
+
+
+def _flow(reliable: bool) -> Flow:
+    transport = Transport.TCP if reliable else Transport.UDP
+    return Flow(Listener(0, "any", Zone.CORE, transport, "192.0.2.1", 5060), Source("192.0.2.2", 5060), int(reliable))
+
+
+def _begun(each: Drawn, reliable: bool) -> tuple[Transactions, Transaction]:
+    """A transaction that has just been opened, at time 0."""
+    table, flow = Transactions(lambda flow, data: None, Deadlines(), 1), _flow(reliable)
+    if each.client:
+        return table, table.open_client("z9hG4bKdrawn", each.method, flow, b"", NOBODY, 0.0)
+    request = parse_message(
+        f"{each.method} sip:a SIP/2.0\r\nVia: SIP/2.0/UDP b;branch=z9hG4bKdrawn\r\nFrom: <sip:a>;tag=a\r\n"
+        f"To: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 {each.method}\r\n\r\n".encode()
+    )
+    assert isinstance(request, Request)  # noqa: S101 - it is written above
+    server = table.open_server(request, flow, flow)
+    if (server.state, _SILENCE) in each.machine:
+        table.expect(server, lambda: b"", 0.0)
+    return table, server
+
+
+def _timers(each: Drawn, transaction: Transaction, entered: State) -> dict[str, str]:
+    """The timers that are set, by the names of the RFCs, with their seconds."""
+    silent = (entered, _SILENCE) in each.machine
+    found = (
+        (_SILENCE if silent else _SENT_AGAIN, transaction.resend_at),
+        (_TIMEOUT, transaction.timeout_at),
+        (_LINGER, transaction.linger_at),
+    )
+    return {_name(each, entered, event): _seconds(at) for event, at in found if at is not None}
+
+
+def _opened(each: Drawn, reliable: bool) -> dict[str, str]:
+    """The timers that a transaction begins with."""
+    return _timers(each, _begun(each, reliable)[1], next(iter(each.machine))[0])
+
+
+def _step(each: Drawn, state: State, event: Event, reliable: bool) -> dict[str, str]:
+    """The timers that a step sets; none for the step of a timer that never runs."""
+    table, transaction = _begun(each, reliable)
+    transaction.resend_at = transaction.timeout_at = transaction.linger_at = None
+    transaction.state = state
+    if Action.BACK_OFF not in each.machine[state, event][1]:
+        table._fire(transaction, event, 0.0)
+        return _timers(each, transaction, each.machine[state, event][0])
+    name = _name(each, state, event)
+    if name not in _ever_set(each, reliable):
+        return {}
+    waits: list[float] = []
+    while sum(waits) < 64 * T1:
+        table._fire(transaction, event, 0.0)
+        assert transaction.resend_at is not None  # noqa: S101 - the action sets it
+        waits.append(transaction.resend_at)
+    return {name: f"{', '.join(_seconds(wait, '') for wait in waits[:4])}, ... s"}
+
+
+def _ever_set(each: Drawn, reliable: bool) -> dict[str, str]:
+    """Every timer that begins with a transaction or in one of its steps, but for those that set themselves again."""
+    found = _opened(each, reliable)
+    for (state, event), (_, actions) in each.machine.items():
+        if Action.BACK_OFF not in actions:
+            found = _step(each, state, event, reliable) | found
+    return found
+
+
+def _name(each: Drawn, state: State, event: Event) -> str:
+    """What the RFCs call an event; timers have one name in each machine, or in each state of it."""
+    return each.timers.get((state, event)) or each.timers.get((None, event)) or event.value
+
+
+def _seconds(value: float, unit: str = " s") -> str:
+    return f"{value:g}{unit}"
+
+
+# --- drawing ---------------------------------------------------------------------------------------------
+
+
+def _diagram(each: Drawn) -> Iterator[str]:
+    arrows: dict[tuple[State, State], list[str]] = {}
+    for (state, event), (after, _) in each.machine.items():
+        arrows.setdefault((state, after), []).append(_name(each, state, event))
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {next(iter(each.machine))[0].value}: {each.begun}"
+    for (state, after), events in arrows.items():
+        yield f"    {state.value} --> {after.value}: {', '.join(events)}"
+    yield f"    {State.TERMINATED.value} --> [*]"
+    yield "```"
+
+
+def _steps(each: Drawn) -> Iterator[str]:
+    first = next(iter(each.machine))[0]
+    yield _head("state", "event", "next state", "actions", "timers set over UDP", "timers set over streams")
+    sent = [Action.SEND.value] if each.client else []
+    yield _row("", each.begun, first.value, _list(sent), *(_list(_told(_opened(each, it))) for it in _BOTH))
+    for (state, event), (after, actions) in each.machine.items():
+        done = [action.value for action in actions if action not in _SETS_A_TIMER]
+        timers = (_list(_told(_step(each, state, event, reliable))) for reliable in _BOTH)
+        yield _row(state.value, _name(each, state, event), after.value, _list(done), *timers)
+
+
+def _timers_of_all() -> Iterator[str]:
+    yield _head("timer", "machine", "state", "when it fires", "over UDP", "over streams")
+    for each in MACHINES:
+        udp, stream = (_ever_set(each, reliable) for reliable in _BOTH)
+        runs: dict[str, tuple[Event, list[str]]] = {}
+        for state, event in each.machine:
+            if (name := _name(each, state, event)) in udp:
+                runs.setdefault(name, (event, []))[1].append(state.value)
+        for name, (event, states) in sorted(runs.items()):
+            yield _row(name, each.name, _list(states), _DOES[event], udp[name], stream.get(name, _NONE))
+
+
+def _told(timers: dict[str, str]) -> list[str]:
+    return [f"{name}: {seconds}" for name, seconds in timers.items()]
+
+
+def _list(texts: Iterable[str]) -> str:
+    return ", ".join(texts) or _NONE
+
+
+def _head(*cells: str) -> str:
+    return f"{_row(*cells)}\n|{'---|' * len(cells)}"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def drawn() -> dict[str, str]:
+    """What stands between the markers of the page, by the name in the first of them."""
+    machines = {each.name: "\n".join([*_diagram(each), "", *_steps(each)]) for each in MACHINES}
+    return machines | {"timers": "\n".join(_timers_of_all())}
+
+
+def renewed(page: str) -> str:
+    """``page`` with everything between its markers drawn anew. Raises ``ValueError`` where a drawing has no place."""
+    for name, text in drawn().items():
+        begin = _BEGIN.format(name)
+        between = re.compile(f"^{re.escape(begin)}$.*?^{re.escape(_END)}$", re.MULTILINE | re.DOTALL)
+        page, places = between.subn(lambda _, new=f"{begin}\n{text}\n{_END}": new, page)  # type: ignore[misc]
+        if places != 1:
+            raise ValueError(f"expected one place marked {begin}, found {places}")
+    return page
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m docs.draw", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="renew the page")
+    options = parser.parse_args(arguments)
+    text = PAGE.read_text(encoding="utf-8")
+    if (new := renewed(text)) == text:
+        return 0
+    if not options.write:
+        print(f"{PAGE.name} does not show what the code has; renew it with --write")
+        return 1
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
