@@ -110,8 +110,8 @@ MEDIA_CALLS: Final = CALLS
 """Calls alive in one media plane; ports run out earlier with most ranges."""
 MEDIA_CALLS_PER_CALL_ID: Final = 8
 """Calls of different tags under one Call-ID: what a stranger can pile up on a name it has seen."""
-MEDIA_LISTED: Final = 256
-"""Call-IDs in one answer to `list`, so that the answer fits a datagram."""
+MEDIA_LISTED: Final = 60
+"""Call-IDs in one answer to `list`, so that the answer fits a datagram with the longest of them."""
 MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
@@ -197,6 +197,9 @@ LAST_ANSWERS_SECONDS: Final = 5.0
 """How long a connection that ends may take for what is in its outbox: a peer that does not read would hold it."""
 WEBSOCKET_QUEUE: Final = 8
 """Messages of one WebSocket read ahead of the brain; then the peer has to wait."""
+WEBSOCKET_BYTES: Final = (WEBSOCKET_QUEUE + 2) * MESSAGE_BYTES
+"""Read from a WebSocket until a message is taken: those ahead and one on its way. Its library keeps a record of each
+fragment, empty ones too, and counts only what is in them."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 

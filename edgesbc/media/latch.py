@@ -199,7 +199,7 @@ class Latch:
         """
         if aim == self.aim:
             return False
-        if self.aim != NOWHERE:
+        if self.peer is not None:  # an aim at which nobody showed up leaves nothing under way
             self._before = (self.aim, self.peer)
         self._stale = self._before[1] if self._before[0] != aim else None
         self._patience = limits.MEDIA_STALE_PACKETS

@@ -207,7 +207,7 @@ def error(reason: str) -> dict[str, Any]:
 def read_text(command: Mapping[str, Any], key: str, required: bool = True) -> str:
     """A short string of a command, such as a Call-ID or a tag. Raises :class:`WireError`."""
     value = command.get(key, "")
-    if not isinstance(value, str) or len(value) > limits.NG_NAME_BYTES:
+    if not isinstance(value, str) or len(value.encode("utf-8", "surrogateescape")) > limits.NG_NAME_BYTES:
         raise WireError(f"{key} is a short string")
     if required and not value:
         raise WireError(f"{key} is missing")

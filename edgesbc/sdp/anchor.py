@@ -16,6 +16,8 @@ _OF_THE_PATH = frozenset(
         # ICE and the addresses beside c= name a path that ends at the relay (RFC 8839, RFC 3605, RFC 6947)
         *("candidate", "remote-candidates", "end-of-candidates", "ice-ufrag", "ice-pwd", "ice-options"),
         *("ice-lite", "ice-mismatch", "ice-pacing", "rtcp", "altc", "source-filter"),
+        # the same as a capability (RFC 7006), between networks (3GPP TS 29.079), and in ICE's first drafts
+        *("ccap", "visited-realm", "secondary-realm", "alt"),
         # a DTLS handshake offered beside plain RTP (RFC 8643) cannot cross a relay of plain RTP
         *("fingerprint", "setup", "tls-id", "dtls-id"),
         # every section has ports of its own here (RFC 9143)
@@ -67,12 +69,17 @@ def _anchor_media(session: Session, media: Media, family: str, place: Place) -> 
         attributes=tuple(
             a
             for a in media.attributes
-            if _passes(a) and (place.rtcp_mux or a.name not in ("rtcp-mux", "rtcp-mux-only"))
+            if _passes(a) and (place.rtcp_mux or a.name.lower() not in ("rtcp-mux", "rtcp-mux-only"))
         ),
     )
 
 
 def _passes(attribute: Attribute) -> bool:
-    if attribute.name == "group":
-        return not (attribute.value or "").startswith("BUNDLE")
-    return attribute.name not in _OF_THE_PATH
+    """Whether the other side may see it. Some readers take names in any case, so here too none counts."""
+    name, value = attribute.name.lower(), attribute.value or ""
+    if name == "group":
+        return not value.lstrip().upper().startswith("BUNDLE")
+    if name == "acap":  # a number and an attribute that is offered as a capability (RFC 5939 section 3.3.2)
+        offered = value.split(maxsplit=1)[1:]
+        return not any(each.partition(":")[0].strip().lower() in _OF_THE_PATH for each in offered)
+    return name not in _OF_THE_PATH

@@ -213,7 +213,7 @@ class _Sections:
         found = []
         for value in values:
             name, colon, rest = value.partition(":")
-            if not name or " " in name:
+            if name.split() != [name]:  # space behind it would be another name here, and none to a forgiving reader
                 raise WireError("an a= line without a name")
             found.append(Attribute(name, rest if colon else None))
         return tuple(found)

@@ -25,6 +25,7 @@ __all__ = ["Door"]
 _BROKEN = (
     trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError,
     trio_websocket.HandshakeError, trio_websocket.ConnectionClosed,
+    UnicodeError,  # of the WebSocket library, for an opening handshake that is not ASCII
 )  # fmt: skip
 
 

@@ -8,29 +8,37 @@ import trio
 import trio_websocket
 
 from edgesbc.base import limits
+from edgesbc.base.errors import WireError
 
 __all__ = ["WebSocketCarrier", "accept_websocket"]
 
 SUBPROTOCOL = "sip"
+_TOO_BIG = 1009  # RFC 6455 section 7.4.1
 
 
 class WebSocketCarrier:
     """One message of the WebSocket is one SIP message (RFC 7118 section 5)."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_code", "_meter", "_socket")
 
     pending = False
     broken = b""
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, meter: _Metered) -> None:
         self._socket = socket
+        self._meter = meter
+        self._code = 1000
 
     async def receive(self) -> list[bytes]:
         try:
             message = await self._socket.get_message()
         except trio_websocket.ConnectionClosed:
             raise EOFError from None
+        self._meter.received = 0
         data: bytes = message.encode("utf-8") if isinstance(message, str) else bytes(message)
+        if len(data) > limits.MESSAGE_BYTES:  # of a text, the library counts the characters
+            self._code = _TOO_BIG
+            raise WireError("the message is too large", 513)
         return [data]
 
     async def send(self, messages: list[bytes]) -> None:
@@ -41,7 +49,31 @@ class WebSocketCarrier:
             raise trio.BrokenResourceError from None
 
     async def aclose(self) -> None:
-        await self._socket.aclose()
+        await self._socket.aclose(self._code)
+
+
+class _Metered(trio.abc.Stream):
+    """A stream that breaks off where too much is read from it for nothing."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.received = 0  # bytes since a message was taken
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self.received > limits.WEBSOCKET_BYTES:
+            raise trio.BrokenResourceError
+        data = await self._stream.receive_some(max_bytes)
+        self.received += len(data)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _as_frame(data: bytes) -> str | bytes:
@@ -61,9 +93,10 @@ async def accept_websocket(
     Raises ``trio_websocket.HandshakeError``, ``trio.BrokenResourceError`` or ``EOFError`` for a peer
     that does not complete it.
     """
+    meter = _Metered(stream)
     request = await trio_websocket.wrap_server_stream(
         nursery,
-        stream,
+        meter,
         max_message_size=limits.MESSAGE_BYTES,
         message_queue_size=limits.WEBSOCKET_QUEUE,
     )
@@ -75,4 +108,4 @@ async def accept_websocket(
     if SUBPROTOCOL not in request.proposed_subprotocols:
         await request.reject(400)
         return "subprotocol"
-    return WebSocketCarrier(await request.accept(subprotocol=SUBPROTOCOL))
+    return WebSocketCarrier(await request.accept(subprotocol=SUBPROTOCOL), meter)

@@ -80,6 +80,9 @@ def test_a_wildcard_is_no_address_to_bind_media_to():
 A, A2, B = Source("192.0.2.1", 4000), Source("192.0.2.1", 4002), Source("192.0.2.2", 4000)
 AIM_A = Aim(A, A, frozenset({"192.0.2.1"}))
 AIM_A2 = Aim(A2, A2, frozenset({"192.0.2.1"}))
+A3 = Source("192.0.2.1", 4004)
+AIM_A3 = Aim(A3, A3, frozenset({"192.0.2.1"}))
+AIM_B = Aim(B, B, frozenset({"192.0.2.2"}))
 
 
 def test_the_first_packet_from_the_right_address_locks():
@@ -124,6 +127,27 @@ def test_a_peer_that_goes_on_from_its_old_port_is_heard_in_the_end():
     latch.set_aim(AIM_A2)
     heard = [latch.admit(A) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
     assert heard == [False] * limits.MEDIA_STALE_PACKETS + [True]
+
+
+@pytest.mark.parametrize("between", [AIM_B, NOWHERE])
+def test_late_packets_do_not_lock_however_many_descriptions_came_before_anything_else(between):
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    latch.admit(A)
+    latch.set_aim(AIM_A3)  # nothing comes from there
+    latch.set_aim(between)
+    latch.set_aim(AIM_A2)
+    assert not latch.admit(A)
+    assert latch.admit(A2)
+
+
+def test_a_description_that_is_taken_back_before_anything_came_leaves_the_peer_as_it_was():
+    latch = Latch()
+    latch.set_aim(AIM_A)
+    latch.admit(A)
+    latch.set_aim(AIM_A2)
+    latch.set_aim(AIM_A)
+    assert latch.admit(A)
 
 
 def test_after_a_hold_the_same_peer_is_heard_at_once():

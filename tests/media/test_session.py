@@ -272,6 +272,7 @@ def test_hold_by_an_unspecified_address_is_heard_by_nobody_and_sent_nowhere(body
         (first_offer() | {"sdp": 5}, 400),
         (first_offer() | {"sdp": "nonsense"}, 400),
         (first_offer() | {"call-id": "x" * (limits.NG_NAME_BYTES + 1)}, 400),
+        (first_offer() | {"call-id": "\xe9" * (limits.NG_NAME_BYTES // 2 + 1)}, 400),
         (first_offer() | {"from-tag": ""}, 400),
         (first_offer() | {"to-tag": 7}, 400),
         (first_offer() | {"direction": ["public"]}, 400),
@@ -313,6 +314,15 @@ def test_the_table_is_bounded(monkeypatch):
         edge.ok(first_offer(call_id=f"c{n}"))
     edge.refused(first_offer(call_id="c4"), 503)
     edge.ok(first_offer(call_id="c1"))
+
+
+def test_a_list_of_the_longest_call_ids_fits_a_datagram():
+    edge = Edge(last=32999)
+    for n in range(limits.MEDIA_LISTED + 1):
+        edge.ok(first_offer(call_id=f"{n:03}" + "x" * (limits.NG_NAME_BYTES - 3)))
+    reply = edge({"command": "list", "limit": 10**6})
+    assert len(reply["calls"]) == limits.MEDIA_LISTED
+    assert len(ng.frame("c" * limits.NG_COOKIE_BYTES, reply)) <= limits.NG_BYTES
 
 
 def run_until(edge, start, end):

@@ -1,3 +1,5 @@
+import pytest
+
 from edgesbc.sdp.anchor import Place, anchor
 from edgesbc.sdp.session import Connection, parse_session
 
@@ -43,6 +45,28 @@ def test_no_address_of_the_sender_is_left():
     assert session.connection_of(session.media[0]) == Connection("IP4", "198.51.100.1")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "altc:1 IP4 192.0.2.9 4000", "source-filter: incl IN IP4 * 192.0.2.9", "ccap:1 IN IP4 192.0.2.9",
+        "acap:1 candidate:1 1 UDP 1 192.0.2.9 4000 typ host", "acap:1  RTCP:4444 IN IP4 192.0.2.9",
+        "alt:1 1 : user word 192.0.2.9 4000", "visited-realm:1 example.com IN IP4 192.0.2.9 4000",
+        "secondary-realm:1 example.com IN IP4 192.0.2.9 4000", "RTCP:4444 IN IP4 192.0.2.9",
+        "Candidate:1 1 UDP 1 192.0.2.9 4000 typ host", "group: bundle 0 1",
+    ],
+)  # fmt: skip
+def test_no_other_attribute_names_a_path_however_it_is_spelt(line):
+    """Some readers compare the names of attributes without regard to case."""
+    plain = anchored().serialise()
+    assert anchored(OFFER + f"a={line}\n".encode()).serialise() == plain
+    assert anchored(OFFER.replace(b"a=x-kept", f"a={line}\na=x-kept".encode())).serialise() == plain
+
+
+def test_a_capability_that_names_no_path_stays():
+    kept = b"a=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\n"
+    assert kept.strip() in anchored(OFFER + kept).serialise()
+
+
 def test_the_rest_stays_in_order():
     session = anchored()
     assert [str(a) for a in session.attributes] == ["x-kept:1"]
@@ -54,6 +78,7 @@ def test_rtcp_mux_stays_where_the_place_says_so():
     session = anchored(places=(Place(30000, rtcp_mux=True), Place(30002)))
     assert session.media[0].attribute("rtcp-mux") is not None
     assert anchored().media[0].attribute("rtcp-mux") is None
+    assert b"mux" not in anchored(OFFER.replace(b"a=rtcp-mux", b"a=RTCP-Mux")).serialise()
 
 
 def test_rejected_sections_stay_rejected_whoever_rejects():

@@ -78,6 +78,8 @@ BASE = b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
         (BASE + b"no line\n", 400),
         (BASE + b"\na=after an empty line\n", 400),
         (BASE + b"a=\n", 400),
+        (BASE + b"a=rtcp\t:4444 IN IP4 192.0.2.9\n", 400),
+        (BASE + b"a=rtcp\xc2\xa0:4444 IN IP4 192.0.2.9\n", 400),
         (BASE + b"a=null\0byte\n", 400),
         (BASE + b"a=bare\rreturn\n", 400),
         (BASE + b"s=\xff\n", 400),

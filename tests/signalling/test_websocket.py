@@ -80,14 +80,33 @@ async def answered(ua: Ua, app: App) -> None:
     await ua.response(200)
 
 
-async def test_one_message_that_is_too_large_is_1009(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "data", [b"x" * (limits.MESSAGE_BYTES + 1), "\N{GRINNING FACE}".encode() * (limits.MESSAGE_BYTES // 4 + 1)]
+)
+async def test_one_message_that_is_too_large_is_1009(tmp_path: Path, data: bytes) -> None:
+    """It is bytes that count, not the characters of a text."""
     async with door(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice, Ua(await open_from(nursery, app)) as other:
             assert isinstance(alice.wire, WebSocketWire)
-            await alice.wire.send(b"x" * (limits.MESSAGE_BYTES + 1))
+            await alice.wire.send(data)
             assert await closing(alice.wire) == 1009
             await answered(other, app)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("nothing", [b"\x00\x80\0\0\0\0", b"\x89\x80\0\0\0\0"], ids=["fragments", "pings"])
+async def test_what_never_becomes_a_message_ends(tmp_path: Path, nothing: bytes) -> None:
+    """The library keeps a record of each fragment; without a bound a stranger could fill the memory."""
+    async with door(tmp_path) as app:
+        stream, _ = await handshake(app)
+        await stream.send_all(b"\x01\x80\0\0\0\0")  # a text begins
+        sent = 0
+        with trio.fail_after(30), pytest.raises(trio.BrokenResourceError):
+            while sent < 4 * limits.WEBSOCKET_BYTES:
+                await stream.send_all(nothing * 1000)
+                sent += 6000
+        await until(lambda: not app.plane.connections)
+        await trio.aclose_forcefully(stream)
 
 
 async def closing(wire: WebSocketWire) -> int:
@@ -99,6 +118,21 @@ async def closing(wire: WebSocketWire) -> int:
     return code
 
 
+@pytest.mark.parametrize("name", ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Connection"])
+async def test_header_fields_that_are_not_ascii_end_the_handshake_and_are_no_fault_of_ours(
+    tmp_path: Path, name: str
+) -> None:
+    async with door(tmp_path) as app:
+        stream, answer = await handshake(app, more=f"{name}: \xe9\r\n")
+        await trio.aclose_forcefully(stream)
+        assert not answer.startswith("HTTP/1.1 101")
+        await until(lambda: not app.plane.connections)
+        assert ("ws", "internal") not in app.plane.counts
+        async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
+            await answered(alice, app)
+            nursery.cancel_scope.cancel()
+
+
 async def test_no_extension_is_accepted(tmp_path: Path) -> None:
     """A compressed bomb needs an extension that unpacks it."""
     async with door(tmp_path) as app:
@@ -108,6 +142,21 @@ async def test_no_extension_is_accepted(tmp_path: Path) -> None:
         await stream.send_all(bytes((0xC1, 0x80)) + bytes(4))  # RSV1, by which deflate is told
         await until(lambda: not app.plane.connections)
         await trio.aclose_forcefully(stream)
+
+
+async def test_a_message_may_be_text_or_binary(tmp_path: Path) -> None:
+    """RFC 7118 section 4.2; an answer that is no UTF-8 is binary as well."""
+    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+        async with Ua(await open_from(nursery, app)) as alice:
+            assert isinstance(alice.wire, WebSocketWire)
+            asked = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
+            for data in (asked, asked.replace(b"From: ", b'From: "caf\xe9" ')):
+                await alice.wire.socket.send_message(data)
+                with trio.fail_after(10):
+                    answer = await alice.wire.socket.get_message()
+                assert answer[:11] in ("SIP/2.0 200", b"SIP/2.0 200")
+                assert isinstance(answer, bytes) == (b"\xe9" in data)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_path: Path) -> None:
