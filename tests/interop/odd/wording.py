@@ -1,0 +1,266 @@
+"""Messages that are legal and seldom written so: each has to reach the other side with its meaning whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from support.steps import (
+    ack,
+    answer,
+    bye,
+    hung_up,
+    invite,
+    refused,
+    reply,
+    request,
+    sdp,
+    send,
+    take,
+    taken,
+    wait,
+)  # fmt: skip
+from support.stories import Message, Story, Told
+
+_UNKNOWN = ('Zeta: 1 ; a="b;c"', "alpha-Beta: 2,,3", "ZETA: <4>", "zeta: ;", "Ordnung: Größe")
+_FILLING = tuple(f"Filling-{n}: {'x' * 7000}" for n in range(3))
+_PARTS = """--part
+Content-Type: text/plain
+
+one
+--part
+Content-Type: application/octet-stream
+Content-Transfer-Encoding: binary
+
+two -- \\ <>
+--part--"""
+_MIXED = "multipart/mixed;boundary=part"
+
+_COMPACT = f"""INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+v: SIP/2.0/[transport] [local_ip]:[local_port];branch=z9hG4bK-[pid]-1;rport
+f: sip:alice@example.org;tag=[pid]a[call_number]
+t: sip:[service]@[remote_ip]:[remote_port]
+i: [call_id]
+CSeq: 1 INVITE
+Max-Forwards: 70
+m: sip:alice@[local_ip]:[local_port]
+k: timer, replaces
+s: short
+c: application/sdp
+l: [len]
+
+{sdp()}"""
+_COMPACT_ANSWER = f"""SIP/2.0 200 OK
+v:[$via]
+f:[$from]
+t:[$to];tag=[pid]b
+i: [call_id]
+CSeq:[$cseq]
+m: <sip:desk@[local_ip]:[local_port]>
+k: timer
+s: shorter
+c: application/sdp
+l: [len]
+
+{sdp()}"""
+
+_FOLDED = f"""INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via:[fold]SIP/2.0/[transport][fold][local_ip]:[local_port][fold];branch=z9hG4bK-[pid]-1[fold];rport
+From: "Alice[fold]  of old"[fold] <sip:alice@example.org>[fold];tag=[pid]a[call_number]
+To:[fold]<sip:[service]@[remote_ip]:[remote_port]>
+Call-ID:[fold][call_id]
+CSeq: 1[fold]INVITE
+Max-Forwards:[fold]70
+Contact:[fold]<sip:alice@[local_ip]:[local_port]>
+Subject: one[fold]two[fold]three
+Content-Type:[fold]application/sdp
+Content-Length:[fold][len]
+
+{sdp()}"""
+
+_SPACED = f"""INVITE sip:[service]@[remote_ip]:[remote_port] sip/2.0
+vIA   : SIP  / 2.0 /  [transport]   [local_ip] : [local_port]  ; branch =  z9hG4bK-[pid]-1 ;  RPORT
+FROM\t:"A\\"l, ice;" <sip:alice@example.org> ; TAG = [pid]a[call_number] ; x
+tO :   <SIP:[service]@[remote_ip]:[remote_port]>  ;  nothing = "a;b , c"
+call-id :[call_id]
+cSEQ  :   0001     INVITE
+MAX-FORWARDS:0070
+CONTACT:   sip:alice@[local_ip]:[local_port]   ;  expires = 60
+SUBJECT:
+content-TYPE : APPLICATION  /  SDP ; charset=utf-8
+CONTENT-LENGTH  :  [len]
+
+{sdp()}"""
+
+_TELEPHONE = f"""INVITE tel:+1-201-555-0123;phone-context=example.com SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=z9hG4bK-[pid]-1;rport
+From: <tel:+1-201-555-0100>;tag=[pid]a[call_number]
+To: <tel:+1-201-555-0123;phone-context=example.com>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Max-Forwards: 70
+Contact: <sip:alice@[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+{sdp()}"""
+
+_SIX = f"""INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [loopback]:[local_port];branch=z9hG4bK-[pid]-1;rport
+From: <sip:alice@[far]>;tag=[pid]a[call_number]
+To: <sip:[service]@[farther]:5070>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Max-Forwards: 70
+Contact: <sip:alice@[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+{sdp()}"""
+
+
+def _meant(told: Told) -> Message:
+    """The INVITE as the called side got it, which has the long names and no fold."""
+    message = told.called[0].got("INVITE")
+    names = [name for name, _ in message.fields]
+    for name in ("Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Contact", "Content-Type", "Content-Length"):
+        assert names.count(name) == 1, name
+    number, method = message["CSeq"].split()
+    assert (int(number), method) == (1, "INVITE")
+    assert message["Max-Forwards"] == "69"
+    assert not any(name[:1] in " \t" or name != name.strip() for name in names)
+    return message
+
+
+def _compact(told: Told) -> None:
+    message = _meant(told)
+    assert (message["Supported"], message["Subject"]) == ("timer, replaces", "short")
+    ok = told.caller.got(200)
+    assert (ok["Supported"], ok["Subject"], ok["Content-Type"]) == ("timer", "shorter", "application/sdp")
+
+
+def _folded(told: Told) -> None:
+    message = _meant(told)
+    assert message["Subject"] == "one two three"
+    assert re.fullmatch(r'"Alice of old" <sip:alice@example\.org> ;tag=[0-9]+a1', message["From"])
+
+
+def _spaced(told: Told) -> None:
+    message = _meant(told)
+    assert message["Subject"] == ""
+    assert message["From"].startswith('"A\\"l, ice;" <sip:alice@example.org>')
+    assert "a;b , c" in message["To"]
+
+
+def _unknown(told: Told) -> None:
+    for message in (told.called[0].got("INVITE"), told.caller.got(200)):
+        names = [line.partition(":")[0] for line in _UNKNOWN]
+        assert [f"{name}: {value}" for name, value in message.fields if name in names] == list(_UNKNOWN)
+
+
+def _method(told: Told) -> None:
+    message = told.called[0].got("FROBNICATE")
+    assert message["CSeq"] == "2 FROBNICATE"
+    assert message["Zeta"] == "1"
+    assert message.body.split() == ["any", "words"]
+    assert told.caller.got(299).start == "SIP/2.0 299 Frobnicated"
+
+
+def _refused_method(told: Told) -> None:
+    assert "INVITE" in told.caller.got(405)["Allow"]
+    assert "WIBBLE" not in told.caller.got(405)["Allow"]
+
+
+def _parts(told: Told) -> None:
+    message = told.called[0].got("INFO")
+    assert message["Content-Type"] == _MIXED
+    assert message.body.strip() == _PARTS.replace("\n", "\r\n")
+
+
+def _long(told: Told) -> None:
+    for message in (told.called[0].got("INVITE"), told.caller.got(200)):
+        assert len(message.text) > 21_000
+        assert [f"{name}: {value}" for name, value in message.fields if name.startswith("Filling")] == list(_FILLING)
+
+
+def _telephone(told: Told) -> None:
+    message = _meant(told)
+    assert message.start == "INVITE tel:+1-201-555-0123;phone-context=example.com SIP/2.0"
+    assert message["From"].startswith("<tel:+1-201-555-0100>;tag=")
+
+
+def _six(told: Told) -> None:
+    message = _meant(told)
+    assert "[2001:DB8::1]" in message["From"]
+    assert message["To"].endswith("@[2001:db8:0::2]:5070>")
+    assert "::1" not in message["Via"] + message["Contact"] + message.body
+    assert "received=::1" in told.caller.got(200)["Via"]
+
+
+def _call(name: str, proves: str, first: str, check: Callable[[Told], None], last: str = "", **more: Any) -> Story:
+    """A call that begins with the text ``first`` and is otherwise as usual."""
+    called = (taken(), send(last) if last else answer(200, body=sdp()), take("ACK"), hung_up())
+    caller = (send(first), wait(200, keep=True), ack(), bye())
+    return Story(name, proves, caller, (called,), check, **more)
+
+
+STORIES = (
+    _call("compact", "compact names mean what the long ones do, in requests and answers", _COMPACT, _compact,
+          last=_COMPACT_ANSWER),
+    _call("folded", "a header field may be folded anywhere there may be space", _FOLDED, _folded),
+    _call("spaced", "space and case that mean nothing change nothing", _SPACED, _spaced),
+    _call("telephone", "a tel: URI is routed by its number, and is the callee's to read", _TELEPHONE, _telephone,
+          user=r"^\+1-201-555"),
+    _call("six", "an IPv6 caller writes its addresses in any form", _SIX, _six, six=True, arguments=(
+        "-key", "loopback", "[0:0:0:0:0:0:0:1]", "-key", "far", "[2001:DB8::1]", "-key", "farther", "[2001:db8:0::2]")),
+    Story(
+        "unknown-fields",
+        "header fields that nobody knows pass in their order, both ways",
+        (invite(*_UNKNOWN), wait(200, keep=True), ack(), bye()),
+        ((taken(), answer(200, *_UNKNOWN, body=sdp()), take("ACK"), hung_up()),),
+        _unknown,
+    ),
+    Story(
+        "unknown-method",
+        "a method that the policy allows passes with its body, and so does a status that nobody knows",
+        (
+            invite(), wait(200, keep=True), ack(),
+            request("FROBNICATE", 2, "Zeta: 1", body="any words", kind="text/plain"), take(299), bye(3),
+        ),
+        ((
+            taken(), answer(200, body=sdp()), take("ACK"),
+            take("FROBNICATE"), reply(299, reason="Frobnicated"), hung_up(),
+        ),),
+        _method,
+    ),
+    Story(
+        "refused-method",
+        "a method that the policy does not name is 405, with those that it does",
+        (send(_COMPACT.replace("INVITE", "WIBBLE")), take(405)),
+        check=_refused_method,
+        ends="",
+    ),
+    Story(
+        "parts",
+        "a multipart body that is no offer passes byte by byte",
+        (invite(), wait(200, keep=True), ack(), request("INFO", 2, body=_PARTS, kind=_MIXED), take(200), bye(3)),
+        ((taken(), answer(200, body=sdp()), take("ACK"), take("INFO"), reply(200), hung_up()),),
+        _parts,
+    ),
+    Story(
+        "offer-in-parts",
+        "an offer inside a multipart body would pass the relay by, and is 488",
+        (invite(body=f"--part\nContent-Type: application/sdp\n\n{sdp()}\n--part--", kind=_MIXED), refused(488)),
+        ends="no-media",
+    ),
+    Story(
+        "long",
+        "21 kilobytes of header fields pass over TCP, both ways",
+        (invite(*_FILLING), wait(200, keep=True), ack(), bye()),
+        ((taken(), answer(200, *_FILLING, body=sdp()), take("ACK"), hung_up()),),
+        _long,
+        over="t1",
+        inside="t1",
+    ),
+)  # fmt: skip

@@ -1,0 +1,189 @@
+"""SIPp scenarios, written as steps: what each side of a call sends and takes, in order. Runs nothing.
+
+The caller's requests are :func:`invite`, :func:`request`, :func:`ack` and :func:`cancel`; the called side takes
+an INVITE with :func:`taken`, answers that one with :func:`answer` and any other with :func:`reply`, and asks
+back with :func:`back`. Texts are SIPp's: ``[local_ip]`` and the like are filled in by it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgesbc.sip.message import phrase
+
+__all__ = [
+    "FIRST", "Steps", "ack", "ack_refusal", "answer", "back", "bye", "cancel", "cancelled", "hung_up", "invite",
+    "pause", "refused", "reply", "request", "scenario", "sdp", "send", "sends", "take", "taken", "wait",
+]  # fmt: skip
+
+Steps = tuple["str | tuple[str, ...]", ...]
+"""What one side does; a tuple in it is a phrase that belongs together."""
+FIRST = "sip:[service]@[remote_ip]:[remote_port]", " <sip:[service]@[remote_ip]:[remote_port]>"
+"""Request-URI and To of what begins a call."""
+_SDP = "application/sdp"
+_CALLER = "<sip:alice@example.org>;tag=[pid]a[call_number]"
+_CALLED_TAG = "tag=[pid]b[call_number]"
+_CONTACT = "<sip:side@[local_ip]:[local_port];transport=[transport]>"
+_VIA = "SIP/2.0/[transport] [local_ip]:[local_port];branch=z9hG4bK-[pid]-[call_number]-{branch};rport"
+
+
+def scenario(name: str, steps: Steps) -> str:
+    """The file that SIPp reads."""
+    body = "\n".join(step if isinstance(step, str) else "\n".join(step) for step in steps)
+    kept = ",".join(sorted(set(re.findall(r'assign_to="(\w+)"', body))))
+    # SIPp refuses a variable that nobody uses.
+    used = f'<Reference variables="{kept}"/>\n' if kept else ""
+    return f'<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="{name}">\n{body}\n{used}</scenario>\n'
+
+
+def sdp(direction: str = "sendrecv", version: int = 1) -> str:
+    """A session description of the side that sends it."""
+    return "\n".join((
+        "v=0", f"o=side 1 {version} IN IP[media_ip_type] [media_ip]", "s=-", "c=IN IP[media_ip_type] [media_ip]",
+        "t=0 0", "m=audio [media_port] RTP/AVP 0", "a=rtpmap:0 PCMU/8000", f"a={direction}", "",
+    ))  # fmt: skip
+
+
+# --- the parts -------------------------------------------------------------------------------------------
+
+
+def _message(start: str, fields: tuple[str, ...], body: str, kind: str = _SDP) -> str:
+    lines = [start, *fields]
+    if body:
+        lines.append(f"Content-Type: {kind}")
+    return "\n".join([*lines, "Content-Length: [len]", "", body])
+
+
+def send(text: str, repeat: bool = True, lost: int = 0) -> str:
+    """``repeat``: again and again over UDP until it is answered. ``lost``: percent that never leave."""
+    repeated = ' retrans="500"' if repeat else ""
+    losing = f' lost="{lost}"' if lost else ""
+    return f"<send{repeated}{losing}><![CDATA[\n{text}\n]]></send>"
+
+
+def take(what: str | int, optional: bool = False, lost: int = 0, keep: str = "") -> str:
+    """Wait for a request (its method) or a response (its status).
+
+    ``keep`` names header fields whose values later steps use. ``lost``: percent that are not heard.
+    """
+    kind = "response" if isinstance(what, int) else "request"
+    # The Contact of what is kept is the remote target; a refusal has none.
+    flags = [
+        *(['rrs="true"'] if keep and (isinstance(what, str) or what < 300) else []),
+        *(['optional="true"'] if optional else []),
+        *([f'lost="{lost}"'] if lost else []),
+    ]
+    kept = "".join(
+        f'<ereg regexp=".*" search_in="hdr" header="{name}:" check_it="true" assign_to="{name.lower()}"/>'
+        for name in keep.split()
+    )
+    actions = f"<action>{kept}</action>" if kept else ""
+    return f'<recv {kind}="{what}" {" ".join(flags)}>{actions}</recv>'
+
+
+def pause(milliseconds: int = 200) -> str:
+    """Whatever comes meanwhile fails the call, unless it repeats what came before."""
+    return f'<pause milliseconds="{milliseconds}"/>'
+
+
+# --- the caller ------------------------------------------------------------------------------------------
+
+
+def sends(
+    method: str, cseq: int, uri: str, to: str, *fields: str, body: str = "", kind: str = _SDP, branch: str = ""
+) -> str:
+    """The text of a request of the caller. Its branch is that of its number:
+    CANCEL and the ACK of a refusal share the INVITE's."""
+    own = (
+        f"Via: {_VIA.format(branch=branch or cseq)}", f"From: {_CALLER}", f"To:{to}", "Call-ID: [call_id]",
+        f"CSeq: {cseq} {method}", f"Contact: {_CONTACT}", "Max-Forwards: 70",
+    )  # fmt: skip
+    return _message(f"{method} {uri} SIP/2.0", (*own, *fields), body, kind)
+
+
+def invite(*fields: str, body: str | None = None, cseq: int = 1, kind: str = _SDP, lost: int = 0) -> str:
+    """The INVITE of a call, with an offer unless ``body`` says otherwise."""
+    text = sends("INVITE", cseq, *FIRST, *fields, body=sdp() if body is None else body, kind=kind)
+    return send(text, lost=lost)
+
+
+def request(method: str, cseq: int, *fields: str, body: str = "", kind: str = _SDP, lost: int = 0) -> str:
+    """A request of the caller inside the dialog."""
+    return send(sends(method, cseq, "[next_url]", "[$to]", *fields, body=body, kind=kind), lost=lost)
+
+
+def ack(cseq: int = 1, body: str = "") -> str:
+    """The ACK of a 2xx."""
+    return send(sends("ACK", cseq, "[next_url]", "[$to]", body=body, branch=f"{cseq}-ack"), repeat=False)
+
+
+def wait(status: int, keep: bool = False) -> tuple[str, str]:
+    """An answer to INVITE, maybe after a 100. ``keep``: its To and Contact are the dialog's."""
+    return take(100, optional=True), take(status, keep="To" if keep else "")
+
+
+def ack_refusal(cseq: int = 1) -> str:
+    """The ACK of a refusal, which belongs to the transaction of the INVITE."""
+    return send(sends("ACK", cseq, FIRST[0], "[$to]"), repeat=False)
+
+
+def refused(status: int, cseq: int = 1) -> tuple[str, ...]:
+    """A final refusal of the INVITE, and its ACK."""
+    return *wait(status, keep=True), ack_refusal(cseq)
+
+
+def cancel() -> tuple[str, str]:
+    """CANCEL the INVITE, and take the answer to that."""
+    return send(sends("CANCEL", 1, *FIRST)), take(200)
+
+
+def bye(cseq: int = 2, lost: int = 0) -> tuple[str, ...]:
+    """End the call, and take the answer, maybe after a late 100 (RFC 4320 section 4.1)."""
+    return request("BYE", cseq, lost=lost), take(100, optional=True), take(200)
+
+
+# --- the called side -------------------------------------------------------------------------------------
+
+
+def taken(lost: int = 0) -> str:
+    """The INVITE of a call, which is kept."""
+    return take("INVITE", keep="Via From To CSeq", lost=lost)
+
+
+def answer(
+    status: int, *fields: str, body: str = "", repeat: bool | None = None, lost: int = 0, contact: bool = True
+) -> str:
+    """Answer the INVITE that was taken; a final answer is repeated until its ACK, unless ``repeat`` says otherwise."""
+    own = ["Via:[$via]", "From:[$from]", f"To:[$to];{_CALLED_TAG}", "Call-ID: [call_id]", "CSeq:[$cseq]"]
+    if contact:
+        own.append(f"Contact: {_CONTACT}")
+    text = _message(f"SIP/2.0 {status} {phrase(status)}", (*own, *fields), body)
+    return send(text, repeat=status >= 200 if repeat is None else repeat, lost=lost)
+
+
+def reply(status: int, *fields: str, body: str = "", tag: bool = False, reason: str = "") -> str:
+    """Answer the request that came last, on either side. ``tag``: it has none in To yet."""
+    own = (
+        "[last_Via:]", "[last_From:]", f"[last_To:];{_CALLED_TAG}" if tag else "[last_To:]", "[last_Call-ID:]",
+        "[last_CSeq:]", f"Contact: {_CONTACT}",
+    )  # fmt: skip
+    return send(_message(f"SIP/2.0 {status} {reason or phrase(status)}", (*own, *fields), body), repeat=False)
+
+
+def back(method: str, cseq: int, *fields: str, body: str = "", kind: str = _SDP) -> str:
+    """A request of the called side inside the dialog."""
+    own = (
+        f"Via: {_VIA.format(branch=f'{cseq}-{method}')}", f"From:[$to];{_CALLED_TAG}", "To:[$from]",
+        "Call-ID: [call_id]", f"CSeq: {cseq} {method}", f"Contact: {_CONTACT}", "Max-Forwards: 70",
+    )  # fmt: skip
+    return send(_message(f"{method} [next_url] SIP/2.0", (*own, *fields), body, kind), repeat=method != "ACK")
+
+
+def cancelled() -> tuple[str, str]:
+    """The CANCEL of the INVITE, and its answer; the INVITE still waits for its own."""
+    return take("CANCEL"), reply(200, tag=True)
+
+
+def hung_up(lost: int = 0) -> tuple[str, str]:
+    """The other side's BYE, and its answer."""
+    return take("BYE", lost=lost), reply(200)
