@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -94,19 +95,30 @@ async def test_one_message_that_is_too_large_is_1009(tmp_path: Path, data: bytes
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("nothing", [b"\x00\x80\0\0\0\0", b"\x89\x80\0\0\0\0"], ids=["fragments", "pings"])
+@pytest.mark.parametrize(
+    "nothing", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"]
+)
 async def test_what_never_becomes_a_message_ends(tmp_path: Path, nothing: bytes) -> None:
     """The library keeps a record of each fragment; without a bound a stranger could fill the memory."""
-    async with door(tmp_path) as app:
+    async with door(tmp_path) as app, trio.open_nursery() as nursery:
         stream, _ = await handshake(app)
+        nursery.start_soon(read_on, stream)  # the answers to pings: unread, they would stop the flow both ways
         await stream.send_all(b"\x01\x80\0\0\0\0")  # a text begins
         sent = 0
         with trio.fail_after(30), pytest.raises(trio.BrokenResourceError):
             while sent < 4 * limits.WEBSOCKET_BYTES:
                 await stream.send_all(nothing * 1000)
-                sent += 6000
+                sent += 1000 * len(nothing)
         await until(lambda: not app.plane.connections)
+        nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
+
+
+async def read_on(stream: trio.abc.Stream) -> None:
+    """Take what comes, until the other side ends."""
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while await stream.receive_some():
+            pass
 
 
 async def closing(wire: WebSocketWire) -> int:
