@@ -125,6 +125,10 @@ class Call:
         if len(self.forks) < limits.FORK_BRANCHES and all(leg.tag != each.tag for each in self.forks):
             self.forks.append(leg)
 
+    def has_fork(self, tag: str) -> bool:
+        """Whether ``tag`` is the far side's, or that of another fork that the caller may keep."""
+        return (self.callee is not None and self.callee.tag == tag) or any(leg.tag == tag for leg in self.forks)
+
     def survives(self, tags: tuple[str, str]) -> bool:
         """Whether the call goes on when the dialog with these two tags is hung up: with another fork, then."""
         self.forks = [leg for leg in self.forks if leg.tag not in tags]

@@ -161,7 +161,8 @@ class Context:
         if status == 100 or (status < 200 and method != "INVITE"):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
         call = self.call
-        if branch.left or self._refused or (self.new_call and call is not None and call.state is CallState.ENDED):
+        over = self.new_call and call is not None and (call.state is CallState.ENDED or self._untold(call, response))
+        if branch.left or self._refused or over:
             branch.hang_up(response, now)  # nobody waits for it any more
             return
         if status >= 300:
@@ -176,6 +177,11 @@ class Context:
                 self._sdp.answer(response, branch.hop.flow, partial(self._answer_anchored, branch), now)
                 return
         self._forward(branch, response, None, now)
+
+    def _untold(self, call: Call, response: Response) -> bool:
+        """Whether it is a 2xx of another fork, and the caller, whose address may be forged, is told of no more."""
+        server = self.server
+        return server.repeated and 200 <= response.status < 300 and not call.has_fork(response.to_tag)
 
     def _take_refusal(self, branch: Branch, response: Response, now: float) -> None:
         """A branch is refused: what the sender hears is decided when all are (RFC 3261 section 16.7 step 5)."""

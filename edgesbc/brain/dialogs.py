@@ -67,8 +67,8 @@ def way_on(board: Switchboard, request: Request, flow: Flow, call: Call | None, 
     hop = hop_to(board, target, request)
     if hop is not None:
         return hop
-    if call is not None and request.method == "BYE" and not call.survives((request.from_tag, request.to_tag)):
-        board.calls.end(call)  # whoever it was for is not there any more
+    if request.method == "BYE":
+        _end_call(board, call, request)  # whoever it was for is not there any more
     return Reason.FLOW_GONE
 
 
@@ -86,8 +86,7 @@ def follow(board: Switchboard, server: ServerTransaction, hop: Hop, call: Call |
 class _Ending(Context):
     """A BYE: whatever becomes of it, the call is over once it is answered (RFC 3261 section 15.1.1).
 
-    One that comes before the INVITE has its final answer ends an early dialog and leaves the call to that
-    answer, which is due (section 15.1.2), or to the limit of set-up: another fork may still be ringing.
+    See :func:`_end_call` for one that comes earlier.
     """
 
     __slots__ = ()
@@ -106,13 +105,17 @@ class _Ending(Context):
         self._end()
 
     def _end(self) -> None:
-        call = self.call
-        if (
-            call is not None
-            and call.context is None
-            and not call.survives((self.request.from_tag, self.request.to_tag))
-        ):
-            self._board.calls.end(call)
+        _end_call(self._board, self.call, self.request)
+
+
+def _end_call(board: Switchboard, call: Call | None, bye: Request) -> None:
+    """End the call that ``bye`` hangs up, unless another fork goes on.
+
+    A BYE that comes before the INVITE has its final answer ends an early dialog and leaves the call to that
+    answer, which is due (RFC 3261 section 15.1.2), or to the limit of set-up: another fork may still be ringing.
+    """
+    if call is not None and call.context is None and not call.survives((bye.from_tag, bye.to_tag)):
+        board.calls.end(call)
 
 
 def _note(call: Call, request: Request, flow: Flow) -> None:

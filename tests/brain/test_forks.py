@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.brain import BROWSERS, CALLER, CORE, MEMBERS, Brain, invite, respond
+from support.brain import BROWSERS, CALLER, CORE, MEMBERS, PUBLIC, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
@@ -85,3 +85,19 @@ def test_two_forks_answer_and_one_is_hung_up(brain: Brain) -> None:
     ((to, bye),) = brain.receive(CALLER, invite("BYE", first, 3, "z9hG4bKbye1", to_tag="one"))
     brain.receive(to, respond(bye, 200))
     assert brain.edge.calls == brain.dispatcher.leases == 0
+
+
+def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(brain: Brain) -> None:
+    """A caller that may be forged is told of two answers: what comes then is nobody's call."""
+    forwarded = brain.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
+    for tag in ("one", "two"):
+        (told,) = brain.receive(PBX, respond(forwarded, 200, tag=tag))
+        assert isinstance(told[1], Response)
+    sent = brain.receive(PBX, respond(forwarded, 200, tag="three"))
+    assert [(to, m.method, m.to_tag) for to, m in sent if isinstance(m, Request)] == [
+        (PBX, "ACK", "three"),
+        (PBX, "BYE", "three"),
+    ]
+    for tag in ("one", "two"):
+        assert brain.receive(PBX, respond(forwarded, 200, tag=tag)) == []
+    assert brain.edge.calls == brain.dispatcher.leases == 1

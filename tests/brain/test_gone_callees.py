@@ -1,8 +1,8 @@
-"""Callees whose connection ends while the media plane is asked: their caller is told at once."""
+"""Callees whose connection has ended: their caller is told at once, and nothing stays."""
 
 from __future__ import annotations
 
-from support.brain import BROWSERS, CORE, MEMBERS, OFFER, Brain, respond
+from support.brain import BROWSERS, CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
@@ -62,3 +62,24 @@ def test_of_a_call_that_is_up() -> None:
     assert isinstance(told, Response)
     assert told.status == 480
     assert brain.edge.calls == 1
+
+
+def test_a_bye_that_leads_to_who_is_gone_leaves_a_call_that_rings_to_its_answer() -> None:
+    brain = Brain()
+    browser, path = registered(brain)
+    brain.edge.flow_closed(browser, brain.now)
+    ((_, asked),) = brain.receive(CALLER, invite())
+    brain.receive(PBX, respond(asked, 180))
+    where = path.strip("<>").removesuffix(";lr")
+    bye = (
+        f"BYE {where} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb1\r\n"
+        "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
+        "CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+    ((_, gone),) = brain.receive(PBX, bye)
+    assert isinstance(gone, Response)
+    assert gone.status == 480
+    told = [message.status for to, message in brain.wait(300) if to == CALLER and isinstance(message, Response)]
+    assert 408 in told
+    assert brain.edge.idle
+    assert brain.dispatcher.leases == 0
