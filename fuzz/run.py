@@ -21,7 +21,9 @@ from fuzz.mutation import MOST_BYTES, PIECES
 __all__ = ["ROOT", "TARGETS", "main"]
 
 ROOT = Path(__file__).parent
-TARGETS = ("parse_message", "framing", "sdp")
+TARGETS = (
+    "brain", "parse_message", "framing", "websocket", "uri", "headers", "sdp", "anchor", "ng", "media", "rtp",
+)  # fmt: skip
 
 _SLOWEST = 5
 """Seconds that one input may take; it is kept as a finding then."""

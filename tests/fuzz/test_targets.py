@@ -1,8 +1,13 @@
-"""A short run of every fuzz target, bounded in executions; and that the engine finds what is broken."""
+"""A short run of every fuzz target, bounded in executions; and that the engines find what is broken."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -10,28 +15,34 @@ from random import Random
 import pytest
 
 from fuzz import engine, run
-from fuzz.engine import Finding, fuzz, seeds_of
+from fuzz.engine import Finding, fuzz, read_seeds
 from fuzz.mutation import mutations
+
+CORPUS = run.ROOT / "corpus"
+
+FRAGILE = """
+def check(data):
+    assert data[:1] != b"!"
+"""
 
 
 @pytest.mark.parametrize("target", run.TARGETS)
-def test_a_target_stands_a_thousand_mutations(target: str) -> None:
+def test_a_target_stands_its_seeds_and_some_hundred_mutations(target: str) -> None:
     check = importlib.import_module(f"fuzz.{target}").check
-    seeds = seeds_of(target)
-    assert fuzz(check, seeds, seed=1, executions=len(seeds) + 1000) == len(seeds) + 1000
+    seeds = read_seeds(CORPUS / target)
+    assert fuzz(check, seeds, seed=1, executions=len(seeds) + 300) == len(seeds) + 300
 
 
-def test_every_folder_of_seeds_has_its_target() -> None:
-    assert {path.name for path in (engine.ROOT / "corpus").iterdir()} == set(run.TARGETS)
-
-
-def test_a_target_says_what_it_holds() -> None:
+def test_every_target_has_seeds_and_says_what_it_holds() -> None:
+    assert {path.name for path in CORPUS.iterdir()} == set(run.TARGETS)
     for target in run.TARGETS:
-        assert "For whatever bytes come:" in (importlib.import_module(f"fuzz.{target}").__doc__ or "")
+        said = importlib.import_module(f"fuzz.{target}").__doc__ or ""
+        assert "For whatever bytes come:" in " ".join(said.split())
+        assert f"| `{target}` |" in (run.ROOT / "README.md").read_text()
 
 
 def test_the_same_number_gives_the_same_inputs() -> None:
-    seeds = seeds_of("parse_message")
+    seeds = read_seeds(CORPUS / "parse_message")
 
     def begin(seed: int) -> list[bytes]:
         return list(islice(mutations(seeds, Random(seed)), 200))
@@ -51,29 +62,75 @@ def test_a_fault_is_found_and_its_input_with_it() -> None:
     assert isinstance(caught.value.__cause__, AssertionError)
 
 
-def test_a_run_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main(["sdp", "--executions", "20", "--seed", "5"]) == 0
-    assert capsys.readouterr().out == "sdp: 20 executions with seed 5, nothing found\n"
-
-
-def test_a_run_that_finds_something_fails_and_keeps_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_the_plain_engine_finds_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seeds = seeds_of("sdp")
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds" / "one").write_bytes(b"!")
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert engine.main(["fragile", str(tmp_path / "seeds"), str(tmp_path), "--seed=1", "--executions=9"]) == 1
+    (kept,) = tmp_path.glob("crash-*")
+    assert kept.read_bytes() == b"!"
+    printed = capfd.readouterr()
+    assert str(kept) in printed.out
+    assert "AssertionError" in printed.err
 
-    def check(data: bytes) -> None:
-        raise ValueError
 
-    monkeypatch.setattr("fuzz.sdp.check", check)
-    monkeypatch.setattr("fuzz.run.seeds_of", lambda target: seeds)
-    monkeypatch.setattr(engine, "ROOT", tmp_path)
-    assert run.main(["sdp", "--executions", "20", "--seed", "5"]) == 1
-    (kept,) = (tmp_path / "findings" / "sdp").iterdir()
-    assert kept.read_bytes() == seeds[0]
-    assert str(kept) in capsys.readouterr().out
+@pytest.mark.parametrize("way", ["--plain", "--jobs=1"])
+def test_a_run_says_what_it_did(way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["sdp", "uri", way, "--executions=200", "--seed=5", f"--findings={tmp_path}"]
+    assert run.main(arguments) == 0
+    said = capfd.readouterr().out
+    assert re.search(r"^sdp: 2\d\d executions in \d+ s", said, re.M)
+    assert re.search(r"^uri: 2\d\d executions in \d+ s", said, re.M)
+    assert re.search(r"^4\d\d executions, nothing found$", said, re.M)
+
+
+def test_a_run_whose_target_ends_in_another_way_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "TARGETS", ("absent",))
+    assert run.main(["--executions=20", f"--findings={tmp_path}"]) == 1
+    said = capfd.readouterr().out
+    assert "absent: 0 executions" in said
+    assert said.endswith("0 executions, broken: absent\n")
+    assert "fuzz.absent" in (tmp_path / "absent.log").read_text()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="there is no atheris for this Python")
+def test_the_guided_engine_finds_a_way_that_mutations_alone_do_not(tmp_path: Path) -> None:
+    # Both engines are given one seed that is far from the fault; a branch in the package leads towards it.
+    target = """
+from edgesbc.base.errors import WireError
+from edgesbc.sip.values import parse_require
+
+def check(data):
+    try:
+        names = parse_require(data.decode("latin-1"))
+    except WireError:
+        return
+    assert len(names) < 4
+"""
+    (tmp_path / "fragile.py").write_text(target)
+    for folder in ("grown", "seeds", "kept"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "seeds" / "one").write_bytes(b"a")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "fuzz.guided", "fragile", "-runs=200000", "-seed=1", "-only_ascii=1",
+            f"-artifact_prefix={tmp_path}/kept/", str(tmp_path / "grown"), str(tmp_path / "seeds"),
+        ],
+        cwd=run.ROOT.parent, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "AssertionError" in done.stdout + done.stderr
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert kept.read_bytes().count(b",") >= 3
 
 
 def test_an_unknown_target_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run.main(["rtp"])
-    assert "there is no target rtp" in capsys.readouterr().err
+        run.main(["stun"])
+    assert "there is no target stun" in capsys.readouterr().err

@@ -1,0 +1,148 @@
+"""Who is answered, how often and with what: the server transactions as their senders see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgesbc.base.address import Flow
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transaction import ServerTransaction
+from fuzz.house import EDGE_HOSTS
+from fuzz.step import Step
+from fuzz.wording import Wording
+
+__all__ = ["Answers"]
+
+_Key = tuple[object, ...]
+
+
+class _Asking:
+    """A request that came in, and what its sender has heard of it."""
+
+    def __init__(self, flow: Flow, request: Request, server: ServerTransaction | None, unproven: bool) -> None:
+        self.flow = flow
+        self.request = request
+        self.server = server
+        self.unproven = unproven
+        self.repeats = 0
+        self.finals: dict[bytes, int] = {}
+        self.successes = 0
+        self.refusals: set[bytes] = set()
+
+
+class Answers:
+    """Every request by its sender, topmost Via and method, and every answer that a destination gave."""
+
+    def __init__(self, wording: Wording) -> None:
+        self._wording = wording
+        self._askings: dict[_Key, _Asking] = {}
+        self._by_server: dict[ServerTransaction, _Asking] = {}
+        self._given: set[tuple[int, str | None, str, str | None]] = set()
+
+    # --- what comes in -----------------------------------------------------------------------------------
+
+    def take_request(self, flow: Flow, request: Request, step: Step) -> None:
+        """The edge has dealt with a request; what it is sent because of it is still to be looked at."""
+        if request.method == "ACK":
+            return
+        known = self._by_server.get(step.server) if step.server is not None and request.method != "CANCEL" else None
+        if known is not None:
+            known.repeats += 1
+            return
+        server = step.edge.board.transactions.find_server(request) if request.method != "CANCEL" else None
+        asking = self._askings[_key(flow, request)] = _Asking(flow, request, server, step.unproven)
+        if server is not None:
+            self._by_server[server] = asking
+
+    def take_response(self, response: Response) -> None:
+        """A destination has answered a request of the edge, from the right place."""
+        self._given.add(_said(response))
+
+    # --- what goes out -----------------------------------------------------------------------------------
+
+    def check(self, flow: Flow, response: Response, data: bytes) -> None:
+        asking = self._askings.get(_key(flow, response))
+        assert asking is not None, f"{response!r} to {flow!r}, which asked nothing"
+        request = asking.request
+        self._check_way(flow, asking)
+        vias = request.get_all("Via")
+        vias[0] = str(request.via.received_from(*asking.flow.peer))
+        assert response.get_all("Via") == vias, f"Via of {response!r}"
+        if response.status > 100 and _said(response) in self._given:
+            self._wording.check_given(flow, response, request)
+        else:
+            self._check_invented(response, request)
+            self._wording.check_own(flow, response, request)
+        if response.status >= 200:
+            self._count(asking, response, data)
+
+    def again(self, flow: Flow, response: Response, data: bytes) -> None:
+        """The same bytes as before to the same flow."""
+        asking = self._askings.get(_key(flow, response))
+        assert asking is not None
+        if response.status >= 200:
+            self._count(asking, response, data)
+
+    @staticmethod
+    def _check_way(flow: Flow, asking: _Asking) -> None:
+        """By the connection, or to the address that the request came from and its port or that of Via.
+
+        A connection may be closed by then: what is still said to it is lost.
+        """
+        via, source = asking.request.via, asking.flow
+        ports = {source.peer.port}
+        if not source.serial and via.param("rport") is None:
+            ports = {via.port or source.listener.transport.default_port}
+        assert flow.peer.port in ports, f"an answer to {flow!r} and not to {source!r}"
+
+    @staticmethod
+    def _check_invented(response: Response, request: Request) -> None:
+        """What no destination gave is 100, a refusal, or of a CANCEL or an OPTIONS for the edge itself."""
+        status, method = response.status, request.method
+        if status == 100:
+            return
+        ours = request.uri.host in EDGE_HOSTS.values()
+        own = method == "CANCEL" or (method == "OPTIONS" and ours and not request.in_dialog)
+        assert status >= 300 or (status == 200 and own), f"{response!r} that nobody gave to {request!r}"
+
+    def _count(self, asking: _Asking, response: Response, data: bytes) -> None:
+        """One class of final answer; of a refusal one wording; and to who is not proven hardly a repetition."""
+        request, status = asking.request, response.status
+        asking.finals[data] = asking.finals.get(data, 0) + 1
+        if status < 300:
+            asking.successes += 1
+        else:
+            asking.refusals.add(data)
+        kinds = len(asking.refusals) + bool(asking.successes)
+        assert kinds == 1, f"{request!r} of {asking.flow!r} has several final answers: {[*asking.finals]}"
+        if request.method != "INVITE":
+            assert len(asking.finals) == 1, f"{request!r} has several answers: {[*asking.finals]}"
+        if not asking.unproven:
+            return
+        most = 1 + asking.repeats
+        if request.method == "INVITE" and status < 300:
+            most = 2
+        told = sum(asking.finals.values())
+        assert told <= most, f"{asking.flow!r}, which has proven nothing, is told {told} times of {response!r}"
+
+    # --- when all is over --------------------------------------------------------------------------------
+
+    def check_end(self, closed: Iterable[int]) -> None:
+        """Who has asked with INVITE, and is still there, has had a final answer."""
+        gone = set(closed)
+        for asking in self._askings.values():
+            if asking.request.method == "INVITE" and asking.server is not None and asking.flow.serial not in gone:
+                assert asking.finals, f"{asking.request!r} of {asking.flow!r} had no final answer"
+
+
+def _key(flow: Flow, message: Request | Response) -> _Key:
+    via = message.via
+    params = tuple(pair for pair in via.params if pair[0] not in ("received", "rport"))
+    return (
+        flow.listener.id, flow.peer.host, flow.serial, via.transport, via.sent_by, params, message.cseq_method,
+        *(() if via.branch.startswith("z9hG4bK") else (message.call_id, message.from_tag, message.cseq)),
+    )  # fmt: skip
+
+
+def _said(response: Response) -> tuple[int, str | None, str, str | None]:
+    return response.status, response.get("To"), response.call_id, response.get("CSeq")

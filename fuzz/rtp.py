@@ -1,0 +1,226 @@
+"""Fuzz target: two media ports of a call that face a peer each, and what comes in on them.
+
+The bytes are steps: packets, new aims, and the relay's turns (``_Steps``). For whatever bytes come:
+
+- nothing is relayed but what looks like RTP or RTCP, and on the port for RTCP nothing but RTCP (RFC 3550, RFC 5761);
+- a port hears and sends to the peer that a plain model of the latch believes in: a new aim unlocks it, the first
+  packet from an address of the aim locks it, and nothing but a new aim moves it then;
+- what the kernel is left to judge alone, it judges as the model does.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from typing import Any, Final
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source
+from edgesbc.base.counts import Counts
+from edgesbc.media.channel import Channel
+from edgesbc.media.latch import NOWHERE, Aim
+
+HOSTS: Final = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
+SOURCES: Final = tuple(Source(host, port) for host in HOSTS for port in (4000, 4001, 4002, 4003))
+AIMS: Final = (
+    NOWHERE,
+    *(Aim(source, source, frozenset({source.host})) for source in SOURCES[:10]),
+    Aim(SOURCES[0], None, frozenset({HOSTS[1]})),  # behind a NAT
+    Aim(SOURCES[1], None, frozenset({HOSTS[1]})),
+    Aim(SOURCES[0], SOURCES[0], frozenset(HOSTS[:2])),  # two private addresses
+    Aim(SOURCES[5], SOURCES[5], frozenset(HOSTS[:2])),
+    Aim(SOURCES[0], SOURCES[0], frozenset()),
+)
+_MOST_PACKETS = 1_000
+
+
+class Port(socket.socket):
+    """A UDP socket that is really connected and dissolved, but to which nothing comes and from which nothing goes."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
+        self.queue: deque[tuple[bytes, Source]] = deque()
+        self.sent: list[tuple[bytes, Source]] = []
+        self.refuses = False
+
+    def peer(self) -> Source | None:
+        try:
+            return Source(*self.getpeername())
+        except OSError:
+            return None
+
+    def arrive(self, data: bytes, source: Source) -> None:
+        """What the kernel does: a connected socket has no other peer; what came before that is still there."""
+        if self.peer() in (None, source):
+            self.queue.append((data, source))
+
+    def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Source]:
+        if not self.queue:
+            raise BlockingIOError
+        data, source = self.queue.popleft()
+        return data[:size], source
+
+    def connect(self, address: Any) -> None:
+        if self.refuses:
+            raise ConnectionRefusedError
+        super().connect(address)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        peer = self.peer()
+        assert peer is not None, "sent by a socket without a peer"
+        self.sent.append((data, peer))
+        return len(data)
+
+    def sendto(self, data: Any, address: Any) -> int:  # type: ignore[override]  # flags are never given
+        self.sent.append((data, address))
+        return len(data)
+
+
+class Model:
+    """What a latch is to do, from all that happened: the peers of each aim, and what came since the last one."""
+
+    def __init__(self) -> None:
+        self.past: list[tuple[Aim, Source]] = []
+        self.aim = NOWHERE
+        self.locked: Source | None = None
+        self.late = 0
+
+    def set_aim(self, aim: Aim) -> None:
+        if aim == self.aim:
+            return
+        if self.locked is not None:
+            self.past.append((self.aim, self.locked))
+        self.aim, self.locked, self.late = aim, None, 0
+
+    def destination(self) -> Source | None:
+        return self.locked or self.aim.target
+
+    def left_behind(self) -> Source | None:
+        """The peer that the last locked aim had, where that was another aim: what it sends may be late."""
+        if not self.past or self.past[-1][0] == self.aim or self.past[-1][1] == self.aim.target:
+            return None
+        return self.past[-1][1]
+
+    def hears(self, source: Source) -> bool:
+        if self.locked is not None:
+            return source == self.locked
+        if source.host not in self.aim.learn:
+            return False
+        if source == self.left_behind() and self.late < limits.MEDIA_STALE_PACKETS:
+            self.late += 1
+            return False
+        self.locked = source
+        return True
+
+
+def looks_like_media(data: bytes, only_rtcp: bool) -> bool:
+    if not 8 <= len(data) <= limits.MEDIA_PACKET_BYTES:
+        return False
+    first, kind, words = struct.unpack_from("!BBH", data)
+    if not 0x80 <= first <= 0xBF:
+        return False
+    rtcp = 192 <= kind <= 223 and 4 * words + 4 <= len(data)
+    return rtcp or (len(data) >= 12 and not only_rtcp)
+
+
+_PORTS = (Port(), Port())
+
+
+def check(data: bytes) -> None:
+    steps = _Steps(data)
+    while steps.more():
+        steps.step()
+
+
+class _Steps:
+    """A byte for each step: which port, what, and how much of it; then what it needs."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data[1:]
+        is_rtcp = data[:1] == b"\x01"
+        self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
+        for port, channel in zip(_PORTS, self._channels, strict=True):
+            port.queue.clear()
+            port.sent.clear()
+            port.refuses = False
+            if port.peer() is not None:
+                channel.latch.peer = port.peer()
+                channel.latch.aim = AIMS[1]
+                channel.set_aim(NOWHERE)  # dissolves what the last input left
+            assert port.peer() is None
+        near, far = self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
+        near.join(far)
+        far.join(near)
+        self._models = [Model(), Model()]
+        self._is_rtcp = is_rtcp
+        self._packets = 0
+
+    def more(self) -> bool:
+        return bool(self._data) and self._packets < _MOST_PACKETS
+
+    def _take(self, count: int) -> bytes:
+        taken, self._data = self._data[:count], self._data[count:]
+        return taken
+
+    def _byte(self) -> int:
+        return (self._take(1) or b"\0")[0]
+
+    def step(self) -> None:
+        what = self._byte()
+        side, kind, amount = what & 1, what >> 1 & 3, what >> 3
+        if kind == 0:
+            self._set_aim(side, amount)
+        elif kind == 1:
+            self._arrive(side, self._take(amount), 1)
+        elif kind == 2:
+            times = self._byte()
+            self._arrive(side, bytes((0x80, 200, 0, 1)) + bytes(8 + amount), times)
+        else:
+            self._turn(side, amount)
+
+    def _set_aim(self, side: int, number: int) -> None:
+        aim = AIMS[number % len(AIMS)]
+        self._channels[side].set_aim(aim)
+        self._models[side].set_aim(aim)
+        self._compare()
+
+    def _arrive(self, side: int, packet: bytes, times: int) -> None:
+        which = self._byte()
+        if which & 128:
+            packet += bytes(limits.MEDIA_PACKET_BYTES - len(packet) + (which >> 4 & 1))
+        for _ in range(times):
+            _PORTS[side].arrive(packet, SOURCES[which % len(SOURCES)])
+        self._packets += times
+
+    def _turn(self, side: int, amount: int) -> None:
+        """A turn of the relay, and the same packets for the model."""
+        near, far = _PORTS[side], _PORTS[1 - side]
+        channel, model, other = self._channels[side], self._models[side], self._models[1 - side]
+        near.refuses = amount == 31
+        waiting = list(near.queue)
+        before = channel.packets
+        taken = channel.drain_checked(min(amount, limits.MEDIA_LEARN_PACKETS))
+        relayed = []
+        for packet, source in waiting[:taken]:
+            if not looks_like_media(packet, self._is_rtcp):
+                continue
+            locked = model.locked
+            if model.hears(source):
+                relayed.append(packet)
+                if near.refuses:
+                    model.locked = locked
+        to = other.destination()
+        assert channel.packets - before == len(relayed)
+        assert far.sent == ([] if to is None else [(packet, to) for packet in relayed])
+        far.sent.clear()
+        near.refuses = False
+        self._compare()
+
+    def _compare(self) -> None:
+        for port, channel, model in zip(_PORTS, self._channels, self._models, strict=True):
+            assert channel.latch.peer == model.locked
+            assert channel.latch.destination == model.destination()
+            assert port.peer() == model.locked
+            if channel.fast:
+                assert all(source == model.locked for _, source in port.queue)

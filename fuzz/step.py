@@ -1,0 +1,68 @@
+"""One thing that the edge was told, with what was so before. Judges nothing."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Flow
+from edgesbc.brain.edge import Edge
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transaction import ClientTransaction, ServerTransaction, State
+from fuzz.reading import read
+
+__all__ = ["Step"]
+
+
+class Step:
+    """``flow`` and ``data`` are of a message, or None and b"" for the time, a reply or the end of a connection.
+
+    ``server`` is the transaction that the message belonged to when it came: of an ACK or CANCEL, that of
+    its INVITE. ``client`` is the request of the edge that it answers, if it comes from the right place.
+    ``unproven`` is whether its sender had proven nothing.
+    """
+
+    __slots__ = (
+        "_refusals", "banned", "busy", "client", "data", "edge", "flow", "malformed", "message", "passed", "server",
+        "state", "unproven",
+    )  # fmt: skip
+
+    def __init__(self, edge: Edge, flow: Flow | None, data: bytes, unproven: bool = False) -> None:
+        self.edge = edge
+        self.flow = flow
+        self.data = data
+        self.unproven = unproven
+        self.message: Request | Response | None = None
+        self.server: ServerTransaction | None = None
+        self.client: ClientTransaction | None = None
+        self.state: State | None = None
+        self.busy = len(edge.board.transactions) + edge.calls
+        self.passed = self.banned = self.malformed = False
+        self._refusals = (0, 0, 0)
+        if flow is not None:
+            self._read(flow, data)
+            self._refusals = self._count()
+
+    def _read(self, flow: Flow, data: bytes) -> None:
+        self.message = read(data)
+        transactions = self.edge.board.transactions
+        if isinstance(self.message, Request):
+            method = self.message.method
+            self.server = transactions.find_server(self.message, "INVITE" if method in ("ACK", "CANCEL") else method)
+            self.state = self.server.state if self.server is not None else None
+        elif self.message is not None:
+            client = transactions._clients.get((self.message.via.branch, self.message.cseq_method))
+            if client is not None and client.flow.listener is flow.listener and client.flow.peer[0] == flow.peer[0]:
+                self.client = client
+                self.state = client.state
+
+    def _count(self) -> tuple[int, int, int]:
+        """Refusals by the screen; of these, those under a ban; and messages that could not be read."""
+        counts = self.edge.pipeline.counts
+        return sum(counts.values()), counts.get(("penalties", "banned"), 0), sum(self.edge.malformed.values())
+
+    def done(self) -> None:
+        """The edge has dealt with it."""
+        if self.flow is None:
+            return
+        now, before = self._count(), self._refusals
+        self.banned = now[1] > before[1]
+        self.malformed = now[2] > before[2]
+        self.passed = now == before and (isinstance(self.message, Request) or self.client is not None)

@@ -1,0 +1,206 @@
+"""That the targets would notice: each of their invariants, and a fault that breaks it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio_websocket
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source
+from edgesbc.media import channel, ng, session
+from edgesbc.media.call import Stream
+from edgesbc.media.channel import Channel
+from edgesbc.media.latch import Aim, Latch
+from edgesbc.media.session import MediaTable
+from edgesbc.sdp.anchor import Place, anchor
+from edgesbc.sdp.session import Attribute, Session
+from edgesbc.signalling import websocket
+from edgesbc.sip import extensions, headers, values
+from edgesbc.sip.extensions import Event
+from edgesbc.sip.uri import Uri, parse_uri
+from fuzz import headers as headers_target
+from fuzz import run
+from fuzz.engine import read_seeds
+
+Patch = pytest.MonkeyPatch
+
+
+def uri(change: Callable[[Uri], Uri]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr("fuzz.uri.parse_uri", lambda text: change(parse_uri(text)))
+
+
+def name_addr(read: Callable[[str], object]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setitem(headers_target.READERS, b"f", read)
+
+
+def shown(change: Callable[[Session], Session]) -> Callable[[Patch], None]:
+    def broken(session: Session, address: str, places: list[Place]) -> Session:
+        return change(anchor(session, address, places))
+
+    return lambda patch: patch.setattr("fuzz.anchor.anchor", broken)
+
+
+def first_port(session: Session, port: int) -> Session:
+    return attrs.evolve(session, media=tuple(attrs.evolve(media, port=port) for media in session.media))
+
+
+def as_it_came(session: Session, *_: object) -> Session:
+    return session
+
+
+def no_bound(patch: Patch) -> None:
+    begin = MediaTable._call_for_offer
+
+    def broken(table: MediaTable, *args: Any) -> Any:
+        with pytest.MonkeyPatch.context() as wide:
+            wide.setattr(limits, "MEDIA_CALLS", 10**6)
+            return begin(table, *args)
+
+    patch.setattr(MediaTable, "_call_for_offer", broken)
+
+
+def leaking(patch: Patch) -> None:
+    prepare = MediaTable._open_streams
+
+    def broken(table: MediaTable, *args: Any) -> None:
+        table._ports.open("core")
+        prepare(table, *args)
+
+    patch.setattr(MediaTable, "_open_streams", broken)
+
+
+def hasty(patch: Patch) -> None:
+    """A command that changes the call before it is known to be good."""
+    judge = MediaTable._aims
+
+    def broken(table: MediaTable, *args: Any) -> Any:
+        for call in table.calls():
+            call.offerer = 1 - call.offerer
+        return judge(table, *args)
+
+    patch.setattr(MediaTable, "_aims", broken)
+
+
+def unjudged(interface: object, host: str, port: int, received: str = "") -> Aim:
+    return Aim(Source(host, port), Source(host, port), frozenset({host}))
+
+
+def forgetful(patch: Patch) -> None:
+    set_aim = Latch.set_aim
+
+    def broken(latch: Latch, aim: Aim) -> bool:
+        forgotten = set_aim(latch, aim)
+        latch._stale = None
+        return forgotten
+
+    patch.setattr(Latch, "set_aim", broken)
+
+
+def unlocked(latch: Latch, source: Source) -> bool:
+    latch.peer = source
+    return source.host in latch.aim.learn
+
+
+async def unbounded(carrier: Any) -> list[bytes]:
+    try:
+        message = await carrier._socket.get_message()
+    except trio_websocket.ConnectionClosed:
+        raise EOFError from None
+    return [message.encode() if isinstance(message, str) else bytes(message)]
+
+
+async def of_any_page(nursery: trio.Nursery, stream: trio.abc.Stream, origins: object) -> object:
+    return await websocket.accept_websocket(nursery, stream, ())
+
+
+async def stuck(*_: object) -> None:
+    await trio.sleep(5)
+
+
+def fails(*_: object) -> Any:
+    raise ValueError
+
+
+FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
+    ("uri", "another error", lambda patch: patch.setattr("fuzz.uri.parse_uri", int)),
+    ("uri", "a space", uri(lambda it: Uri(it.scheme, "a b", it.host or "c"))),
+    ("uri", "a bracket", uri(lambda it: Uri(it.scheme, it.user, it.host + ">", it.port))),
+    ("uri", "not the same again", uri(lambda it: Uri(it.scheme, it.user, it.host[1:], it.port, opaque=it.opaque))),
+    ("uri", "longer", uri(lambda it: Uri(it.scheme, it.user, it.host, it.port or 5060, it.params, opaque=it.opaque))),
+    ("uri", "a port that is none", uri(lambda it: Uri("sip", None, "h", 0))),
+    ("uri", "a parameter twice", uri(lambda it: Uri("sip", None, "h", None, [("x", None), ("x", None)]))),
+    ("headers", "another error", name_addr(fails)),
+    ("headers", "a line more", name_addr(lambda text: Event("a\r\nb", []))),
+    ("headers", "not the same again", name_addr(lambda text: Event(f"x{len(text)}", []))),
+    ("headers", "written otherwise again", name_addr(lambda text: f" {text}")),
+    ("headers", "a parameter twice", name_addr(lambda text: Event("a", [("x", None), ("x", None)]))),
+    ("headers", "too many parameters", name_addr(lambda text: Event("a", [(f"x{n}", None) for n in range(65)]))),
+    ("headers", "too many values", name_addr(lambda text: values.Values(range(193)))),
+    ("headers", "a number out of range", name_addr(lambda text: -1)),
+    ("ng", "another error", lambda patch: patch.setattr(ng, "decode", fails)),
+    ("ng", "two ways to write", lambda patch: patch.setattr(ng, "_integer", lambda digits: int(digits or b"0"))),
+    ("ng", "a command raises", lambda patch: patch.setattr(session, "report_table", fails)),
+    ("ng", "no reply", lambda patch: patch.setattr(session, "report_table", lambda *_: {"result": None})),
+    ("ng", "a port too many", leaking),
+    ("media", "a command raises", lambda patch: patch.setattr(MediaTable, "_find", fails)),
+    ("media", "too many calls", no_bound),
+    ("media", "a port too many", leaking),
+    ("media", "a port stays open", lambda patch: patch.setattr(Stream, "close", lambda it: it.pairs[0].close())),
+    ("media", "a refusal changes something", hasty),
+    ("media", "the sender's place", lambda patch: patch.setattr(session, "anchor", as_it_came)),
+    ("media", "aimed at the inside", lambda patch: patch.setattr("edgesbc.media.aims.aim", unjudged)),
+    ("media", "no end", lambda patch: patch.setattr("edgesbc.media.call.Call.lifetime", lambda *_: 1e9)),
+    ("anchor", "the sender's place", lambda patch: patch.setattr("fuzz.anchor.anchor", as_it_came)),
+    ("anchor", "an address in an attribute", shown(lambda it: attrs.evolve(it, attributes=(Attribute("RTCP", "1"),)))),
+    ("anchor", "another port", shown(lambda it: first_port(it, 4000))),
+    ("anchor", "another attribute", shown(lambda it: attrs.evolve(it, attributes=(Attribute("x-new"),)))),
+    ("anchor", "another order", shown(lambda it: attrs.evolve(it, attributes=it.attributes[::-1]))),
+    ("anchor", "sections lost", shown(lambda it: attrs.evolve(it, media=it.media[:1]))),
+    ("anchor", "no fixed point", shown(lambda it: attrs.evolve(it, name=it.name + "x"))),
+    ("anchor", "no description", shown(lambda it: attrs.evolve(it, name="a\r\nb"))),
+    ("rtp", "not media", lambda patch: patch.setattr(channel, "is_media", lambda data: True)),
+    ("rtp", "media left out", lambda patch: patch.setattr(channel, "is_media", channel._is_rtcp)),
+    ("rtp", "RTP on the port for RTCP", lambda patch: patch.setattr(channel, "_is_rtcp", lambda data: True)),
+    ("rtp", "strangers heard", lambda patch: patch.setattr(Latch, "admit", lambda it, source: True)),
+    ("rtp", "a lock that moves", lambda patch: patch.setattr(Latch, "admit", unlocked)),
+    ("rtp", "late packets heard", forgetful),
+    ("rtp", "sent to where it was", lambda patch: patch.setattr(Channel, "_tell_far", lambda it: None)),
+    ("rtp", "the kernel not told", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),
+    ("websocket", "another error", lambda patch: patch.setattr("fuzz.websocket._GONE", (OSError, EOFError))),
+    ("websocket", "of any page", lambda patch: patch.setattr("fuzz.websocket.accept_websocket", of_any_page)),
+    ("websocket", "for anything", lambda patch: patch.setattr(websocket, "SUBPROTOCOL", "chat")),
+    ("websocket", "too large", lambda patch: patch.setattr(websocket.WebSocketCarrier, "receive", unbounded)),
+    ("websocket", "text as bytes", lambda patch: patch.setattr(websocket, "_as_frame", bytes)),
+    ("websocket", "held up", lambda patch: patch.setattr(websocket.WebSocketCarrier, "send", stuck)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "what", "fault"), FAULTS, ids=[f"{target}: {what}" for target, what, _ in FAULTS])
+def test_a_fault_is_noticed_by_the_seeds_alone(
+    target: str, what: str, fault: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = importlib.import_module(f"fuzz.{target}").check
+    seeds = read_seeds(run.ROOT / "corpus" / target)
+    fault(monkeypatch)
+    with pytest.raises((AssertionError, TypeError, ValueError, ExceptionGroup)):
+        for seed in seeds:
+            check(seed)
+
+
+@pytest.mark.parametrize("module", [headers, values, extensions])
+def test_every_reader_of_a_header_field_has_its_letter(module: ModuleType) -> None:
+    parts = {"parse_params", "parse_number", "parse_delta_seconds"}  # of other readers
+    readers = {getattr(module, name) for name in module.__all__ if name.startswith("parse_") and name not in parts}
+    assert readers <= set(headers_target.READERS.values())
+
+
+def test_a_letter_of_a_reader_begins_some_seed() -> None:
+    letters = {seed[:1] for seed in read_seeds(run.ROOT / "corpus" / "headers")}
+    assert letters == set(headers_target.READERS)
