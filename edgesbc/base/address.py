@@ -1,13 +1,12 @@
-"""Where bytes come from and go to: transports, sources, listeners, flows and prefixes. No sockets."""
+"""Where bytes come from and go to: transports, sources, listeners and flows. No sockets."""
 
 from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Flow", "Listener", "PrefixSet", "Source", "Transport", "Zone", "host_port", "split_host_port"]
+__all__ = ["Flow", "Listener", "Source", "Transport", "Zone", "host_port", "split_host_port"]
 
 
 class Transport(enum.StrEnum):
@@ -156,50 +155,3 @@ def split_host_port(text: str, default_port: int | None = None) -> Source:
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError(f"expected a port from 0 to 65535, found {port!r}")
     return Source(host, int(port))
-
-
-class PrefixSet:
-    """Membership of addresses in prefixes, in one dict look-up a prefix length.
-
-    Answers are kept for ``remember`` addresses, since a busy peer asks again and again; the memory is
-    dropped as a whole when it is full, so that strangers can neither grow it nor make it slow to shrink.
-    """
-
-    __slots__ = ("_by_length", "_remember", "_remembered")
-
-    def __init__(self, prefixes: Iterable[str] = (), remember: int = 4096) -> None:
-        self._by_length: dict[tuple[int, int], set[int]] = {}
-        self._remember = remember
-        self._remembered: dict[str, bool] = {}
-        for text in prefixes:
-            network = ipaddress.ip_network(text, strict=False)
-            shift = network.max_prefixlen - network.prefixlen
-            key = (network.version, shift)
-            self._by_length.setdefault(key, set()).add(int(network.network_address) >> shift)
-
-    def __contains__(self, host: str) -> bool:
-        """Whether the literal address ``host`` is in one of the prefixes; a name never is."""
-        if not self._by_length:
-            return False
-        answer = self._remembered.get(host)
-        if answer is None:
-            answer = self._look_up(host)
-            if len(self._remembered) >= self._remember:
-                self._remembered.clear()
-            self._remembered[host] = answer
-        return answer
-
-    def __bool__(self) -> bool:
-        return bool(self._by_length)
-
-    def _look_up(self, host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        number, version = int(address), address.version
-        return any(
-            number >> shift in networks
-            for (of_version, shift), networks in self._by_length.items()
-            if of_version == version
-        )

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import PrefixSet, Source, Zone
+from edgesbc.base.address import Source, Zone
+from edgesbc.base.prefixes import PrefixSet
 from edgesbc.brain.patterns import check_pattern
 from edgesbc.dispatch.keys import field_value
 from edgesbc.sip.message import Request

@@ -14,8 +14,9 @@ from typing import Final
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import PrefixSet, Source
+from edgesbc.base.address import Source
 from edgesbc.base.errors import WireError
+from edgesbc.base.prefixes import PrefixSet
 
 __all__ = ["NOWHERE", "Aim", "Interface", "Latch", "Scope", "aim", "build_interfaces", "scope_of"]
 

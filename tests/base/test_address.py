@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesbc.base.address import (
     Flow,
     Listener,
-    PrefixSet,
     Source,
     Transport,
     Zone,
@@ -100,52 +97,3 @@ def test_transports_know_what_the_rfc_says_of_them() -> None:
     assert [t.default_port for t in Transport] == [5060, 5060, 5061, 80, 443]
     assert Zone.PUBLIC.other is Zone.CORE
     assert Zone.CORE.other is Zone.PUBLIC
-
-
-def networks(version: int, bits: int) -> st.SearchStrategy[str]:
-    pairs = st.tuples(st.ip_addresses(v=version), st.integers(0, bits))  # type: ignore[arg-type]
-    return pairs.map(lambda pair: f"{pair[0]}/{pair[1]}")
-
-
-NETWORKS = st.one_of(networks(4, 32), networks(6, 128))
-
-
-@settings(max_examples=200)
-@given(st.lists(NETWORKS, max_size=6), st.lists(HOSTS, max_size=6), st.data())
-def test_prefixes_agree_with_ipaddress(prefixes: list[str], hosts: list[str], data: st.DataObject) -> None:
-    nets = [ipaddress.ip_network(text, strict=False) for text in prefixes]
-    near = [
-        str(net[data.draw(st.integers(0, net.num_addresses - 1))])  # hosts inside, which chance seldom finds
-        for net in nets
-    ]
-    held = PrefixSet(prefixes, remember=4)
-    for host in [*hosts, *near, *hosts]:  # asked again: the remembered answer is the same
-        expected = any(ipaddress.ip_address(host) in net for net in nets)
-        assert (host in held) is expected
-
-
-def test_a_name_is_in_no_prefix() -> None:
-    everything = PrefixSet(["0.0.0.0/0", "::/0"])
-    assert "192.0.2.1" in everything
-    assert "::1" in everything
-    assert "sip.example.com" not in everything
-    assert "" not in everything
-
-
-def test_an_empty_set_is_false_and_holds_nothing() -> None:
-    assert not PrefixSet()
-    assert "192.0.2.1" not in PrefixSet()
-    assert PrefixSet(["192.0.2.0/24"])
-
-
-def test_strangers_do_not_grow_the_memory_of_answers() -> None:
-    held = PrefixSet(["192.0.2.0/24"], remember=16)
-    for number in range(1000):
-        assert f"198.51.{number // 256}.{number % 256}" not in held
-        assert len(held._remembered) <= 16
-
-
-@pytest.mark.parametrize("prefix", ["192.0.2.0/33", "192.0.2", "name/24", "::/129"])
-def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
-    with pytest.raises(ValueError):
-        PrefixSet([prefix])

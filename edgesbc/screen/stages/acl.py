@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import PrefixSet
+from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.expect import prefixes
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict

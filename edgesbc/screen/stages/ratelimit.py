@@ -8,6 +8,7 @@ from zlib import crc32
 import attrs
 
 from edgesbc.base import limits
+from edgesbc.base.prefixes import prefix_keys
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.expect import between, one_of, positive, tokens
@@ -115,7 +116,7 @@ def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
             return None
         host = subject.flow.peer[0]
         if kind == "prefix":
-            return _prefix(host)
+            return prefix_keys(host)[0]
         return host if subject.standing is Standing.UNPROVEN else subject.flow.key
     if kind == "trunk":
         return subject.trunk
@@ -129,16 +130,3 @@ def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
     if kind == "destination":
         return hash((request.uri.user, request.uri.host.lower()))
     return True
-
-
-def _prefix(host: str) -> str:
-    """The /24 or /64 of a literal address: what one customer of a provider can walk through."""
-    if ":" not in host:
-        return host.rpartition(".")[0]
-    head, gap, tail = host.partition("::")
-    groups = head.split(":") if head else []
-    if gap:
-        rest = tail.split(":") if tail else []
-        width = 8 if "." not in tail else 7
-        groups += ["0"] * (width - len(groups) - len(rest)) + rest
-    return ":".join(groups[:4])

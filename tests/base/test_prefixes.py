@@ -1,0 +1,102 @@
+"""Prefixes: membership against the standard library, longest first, bounded memory, and keys for tables."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesbc.base.prefixes import PrefixMap, PrefixSet, enclosing, is_within, prefix_keys
+
+HOSTS = st.ip_addresses().map(str)
+
+
+def networks(version: int, bits: int) -> st.SearchStrategy[str]:
+    pairs = st.tuples(st.ip_addresses(v=version), st.integers(0, bits))  # type: ignore[arg-type]
+    return pairs.map(lambda pair: f"{pair[0]}/{pair[1]}")
+
+
+NETWORKS = st.one_of(networks(4, 32), networks(6, 128))
+
+
+@settings(max_examples=200)
+@given(st.lists(NETWORKS, max_size=6), st.lists(HOSTS, max_size=6), st.data())
+def test_prefixes_agree_with_ipaddress(prefixes: list[str], hosts: list[str], data: st.DataObject) -> None:
+    nets = [ipaddress.ip_network(text, strict=False) for text in prefixes]
+    near = [
+        str(net[data.draw(st.integers(0, net.num_addresses - 1))])  # hosts inside, which chance seldom finds
+        for net in nets
+    ]
+    held = PrefixSet(prefixes, remember=4)
+    for host in [*hosts, *near, *hosts]:  # asked again: the remembered answer is the same
+        expected = any(ipaddress.ip_address(host) in net for net in nets)
+        assert (host in held) is expected
+
+
+def test_a_name_is_in_no_prefix() -> None:
+    everything = PrefixSet(["0.0.0.0/0", "::/0"])
+    assert "192.0.2.1" in everything
+    assert "::1" in everything
+    assert "sip.example.com" not in everything
+    assert "" not in everything
+
+
+def test_an_empty_set_is_false_and_holds_nothing() -> None:
+    assert not PrefixSet()
+    assert "192.0.2.1" not in PrefixSet()
+    assert PrefixSet(["192.0.2.0/24"])
+
+
+def test_strangers_do_not_grow_the_memory_of_answers() -> None:
+    held = PrefixSet(["192.0.2.0/24"], remember=16)
+    for number in range(1000):
+        assert f"198.51.{number // 256}.{number % 256}" not in held
+        assert len(held._map._remembered) <= 16
+
+
+@pytest.mark.parametrize("prefix", ["192.0.2.0/33", "192.0.2", "name/24", "::/129"])
+def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError):
+        PrefixSet([prefix])
+
+
+def test_the_longest_prefix_says() -> None:
+    values: PrefixMap[str] = PrefixMap()
+    for prefix in ("0.0.0.0/0", "192.0.2.0/24", "192.0.2.7"):
+        values.put(prefix, prefix)
+    assert [values.get(host) for host in ("192.0.2.7", "192.0.2.8", "198.51.100.1", "2001:db8::1", "name")] == [
+        "192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", None, None,
+    ]  # fmt: skip
+    values.drop("192.0.2.7/32")
+    assert values.get("192.0.2.7") == "192.0.2.0/24"
+    values.drop("192.0.2.7")  # it is not there any more
+    values.drop("192.0.2.0/24")
+    values.drop("0.0.0.0/0")
+    assert not values
+    assert values.get("192.0.2.7") is None
+
+
+def test_the_prefixes_of_an_address() -> None:
+    assert enclosing("192.0.2.7") == ("192.0.2.0/24",)
+    assert enclosing("2001:db8:1:2::7") == ("2001:db8:1:2::/64", "2001:db8:1::/48")
+    assert enclosing("fe80::1%eth0") == ("fe80::/64", "fe80::/48")
+    assert enclosing("edge.example") == ()
+
+
+@given(st.ip_addresses(), st.ip_addresses())
+def test_keys_are_alike_where_the_prefixes_are(
+    one: ipaddress.IPv4Address | ipaddress.IPv6Address, two: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> None:
+    near = type(one)(int(one) ^ (int(two) & 0xFF))
+    for other in (near, two):
+        same = [a == b for a, b in zip(prefix_keys(str(one)), prefix_keys(str(other)), strict=False)]
+        assert same == [a == b for a, b in zip(enclosing(str(one)), enclosing(str(other)), strict=False)]
+
+
+def test_within() -> None:
+    assert is_within("192.0.2.7", "192.0.2.0/24")
+    assert is_within("192.0.2.7", "192.0.2.7")
+    assert not is_within("192.0.2.7", "2001:db8::/32")
+    assert not is_within("name", "0.0.0.0/0")
