@@ -27,6 +27,7 @@ from edgesbc.policy.model import (
     ObserveSettings,
     PortRange,
 )
+from edgesbc.screen.conduct import ConductSettings
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.method import MethodSettings
@@ -46,6 +47,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[[listen]]": ListenSettings,
     "[[trunk]]": Trunk,
     "[screen]": ScreenSettings,
+    "[screen.conduct]": ConductSettings,
     "[screen.acl]": AclSettings,
     "[screen.pike]": PikeSettings,
     "[[screen.ratelimit]]": BucketSettings,

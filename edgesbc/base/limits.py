@@ -151,6 +151,18 @@ REACHABLE_SECONDS: Final = 600.0
 """How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
 UNPROVEN_BAN_SECONDS: Final = 60.0
 """Longest penalty on the word of packets that may be forged; renewed while the flood goes on."""
+BAN_SECONDS: Final = 86_400.0
+"""Longest penalty that repeated offences double to: who owns the address tomorrow may be somebody else."""
+OFFENCE_SECONDS: Final = 3_600.0
+"""How long an address's last offence counts against it."""
+OFFENDERS: Final = 8_192
+"""Addresses whose offences over streams are remembered; beyond it the one that offended longest ago starts anew."""
+OFFENCES_OF_ADDRESS: Final = 3
+"""The offence from which on an address is banned, and not the connection alone."""
+BANS_OF_PREFIX: Final = 4
+"""Banned addresses that make a banned /24 or /64, and banned /64 that make a banned /48."""
+ORDERS: Final = 4_096
+"""Bans and exemptions that operators have ordered: what one list of a provider's bad prefixes may hold."""
 PENALTIES_WAITING: Final = 4_096
 """Penalties kept for the kernel filter until the shell takes them; the filter holds no more than that."""
 REMEMBERED_ADDRESSES: Final = 4_096

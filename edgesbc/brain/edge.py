@@ -133,8 +133,26 @@ class Edge:
             self._parse(flow, data, now)
         elif verdict is BANNED and flow.serial:
             self._board.emit(Close(flow))  # it may come again, as often as connections may
-        for listener, source, ttl in self._pipeline.take_penalties():
+        if self._pipeline.penalties.news:
+            self._penalise(now)
+        return self._board.take()
+
+    def _penalise(self, now: float) -> None:
+        """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
+        penalties = self._pipeline.penalties
+        for listener, source, ttl in penalties.take():
             self._board.emit(Penalise(listener, source, ttl))
+        if penalties.take_closing():
+            self._expel(now)
+
+    def _expel(self, now: float) -> None:
+        for flow in self._board.flows:
+            if flow.listener.zone is Zone.PUBLIC and self._pipeline.is_out(flow, now):
+                self._board.emit(Close(flow))
+
+    def expel(self, now: float) -> list[Effect]:
+        """Close the connections of everybody who is banned, after the operator has ordered something."""
+        self._expel(now)
         return self._board.take()
 
     def _parse(self, flow: Flow, data: bytes, now: float) -> None:
@@ -153,6 +171,8 @@ class Edge:
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
         """A stream cannot be framed any more; ``data`` is what it broke at. The shell closes it after the answer."""
         self._refuse_malformed(flow, data, error, now)
+        if self._pipeline.penalties.news:
+            self._penalise(now)
         return self._board.take()
 
     def faulted(self, data: bytes, now: float) -> list[Effect]:
@@ -175,6 +195,7 @@ class Edge:
         """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
         self.malformed.add()
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
+        self._pipeline.misread(flow, now)
         rest = salvage(data)
         if rest is not None:
             self._board.send(flow, topology.answer_malformed(rest, error.status_hint))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.brain.effects import Effect, Open
@@ -36,6 +36,10 @@ class Flows:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[Flow]:
+        """The connections that are open."""
+        return iter(tuple(self._open.values()))
 
     def new_serial(self) -> int:
         """A number for a connection; never given twice."""

@@ -45,10 +45,17 @@ class TokenBucket:
         wait = full - self._tolerance - now
         return wait if wait > 0 else 0
 
-    def take(self, key: Hashable, now: int) -> None:
-        """Take a token that :meth:`wait` said is there."""
-        full = self._new.get(key, now)
-        self._keep(key, (full if full > now else now) + self._interval)
+    def take(self, key: Hashable, now: int, tokens: int = 1) -> None:
+        """Take a token that :meth:`wait` said is there, or ``tokens``, whether they are there or will be."""
+        full = self._new.get(key)
+        if full is None:
+            full = self._old.get(key, now)
+        self._keep(key, (full if full > now else now) + tokens * self._interval)
+
+    def refill(self, key: Hashable) -> None:
+        """Fill the bucket of ``key``."""
+        self._new.pop(key, None)
+        self._old.pop(key, None)
 
     def _keep(self, key: Hashable, full: int) -> None:
         if key not in self._new and len(self._new) >= self._keys:

@@ -6,80 +6,54 @@ from collections.abc import Iterator
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
+from edgesbc.base.prefixes import enclosing
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.bans import ANY_PORT, Ban, BanKey, Scope, keys_of
 from edgesbc.screen.standing import Standing, Standings
 
-__all__ = ["Ban", "Penalties"]
-
-ANY_PORT = -1
-
-_Key = tuple[bool, str, int]
-"""Whether the transport is a stream, the address, and the port or ANY_PORT."""
-
-
-class Ban:
-    """A penalty on one flow, or on one address of a transport class (datagrams or streams).
-
-    Times are seconds on the plane's clock; ``hits`` counts what was dropped under it in user
-    space, ``last`` is when.
-    """
-
-    __slots__ = (
-        "address_wide",
-        "hits",
-        "last",
-        "marked",
-        "proven",
-        "reason",
-        "since",
-        "source",
-        "stream",
-        "ttl",
-        "until",
-    )
-
-    def __init__(
-        self, stream: bool, source: Source, address_wide: bool, proven: bool, reason: Reason, now: float, ttl: float
-    ) -> None:
-        self.stream = stream
-        self.source = source
-        self.address_wide = address_wide
-        self.proven = proven
-        self.reason = reason
-        self.since = now
-        self.ttl = ttl
-        self.until = now + ttl
-        self.hits = 0
-        self.last = now
-        self.marked = 0
-
-    @property
-    def key(self) -> _Key:
-        return (self.stream, self.source[0], ANY_PORT if self.address_wide else self.source[1])
+__all__ = ["Penalties"]
 
 
 class Penalties:
     """The table of bans, bounded to ``capacity``.
 
-    Proof before punishment: datagrams of an unproven source ban their address, for unproven datagrams
-    only and at most a minute at a time; a stream bans its own flow. A UDP flow that is more than
-    unproven, a registered flow and a trunk are never banned, for what accuses them may be forged or a
-    mistake: they are held to their threshold, message by message.
+    Proof before punishment. Datagrams of an unproven source ban their flow or, where many flows of an
+    address share in it, their address: for unproven datagrams only, and at most a minute at a time.
+    A UDP flow that is more than unproven, a registered flow and a trunk are never banned, for what
+    accuses them may be forged or a mistake: they are held to their threshold, message by message.
 
-    A ban that runs out is renewed while the source goes on: over all of the ban it sent more than
-    ``density`` messages in ``window`` seconds on average, and it has not paused for a window now.
+    A stream cannot be forged. It bans its own flow, with each offence of its address for twice as long;
+    the third bans the address, four addresses ban their prefix, four prefixes their site, as long as no
+    registered flow is there.
+
+    A ban on datagrams that runs out is renewed while the source goes on: over all of the ban it sent more
+    than ``density`` messages in ``window`` seconds on average, and it has not paused for a window now.
     """
 
-    __slots__ = ("_bans", "_narrow", "_rate", "_standings", "_waiting", "_window", "capacity")
+    __slots__ = (
+        "_bans", "_closing", "_narrow", "_offences", "_rate", "_standings", "_swept", "_waiting", "_wide",
+        "_window", "capacity", "version",
+    )  # fmt: skip
 
     def __init__(self, standings: Standings, capacity: int, density: int, window: float) -> None:
         self.capacity = capacity
+        self.version = 0
+        """Another number whenever a ban has come or gone: who keeps them over a restart looks at it."""
         self._standings = standings
         self._rate = density / window
         self._window = window
-        self._bans: dict[_Key, Ban] = {}
-        self._narrow: dict[_Key, None] = {}
+        self._bans: dict[BanKey, Ban] = {}
+        """In the order in which they were set or renewed."""
+        self._narrow: dict[BanKey, None] = {}
+        """Those without proof, in the same order."""
+        self._wide = 0
+        """Bans of prefixes and sites."""
+        self._offences: dict[str, tuple[int, float]] = {}
+        """Of addresses whose streams were banned: how often, and when last."""
+        self._swept = float("-inf")
+        """When bans that have run out were last looked for, to make room."""
         self._waiting: list[tuple[Listener, Source, float]] = []
+        self._closing: list[Ban] = []
 
     def __len__(self) -> int:
         return len(self._bans)
@@ -87,103 +61,188 @@ class Penalties:
     def __iter__(self) -> Iterator[Ban]:
         return iter(tuple(self._bans.values()))
 
+    # --- asking ------------------------------------------------------------------------------------------
+
     def holds(self, flow: Flow, standing: Standing, now: float) -> bool:
         """Whether a packet of ``flow`` is to be dropped under a ban; counts it if so."""
-        if standing >= Standing.REGISTERED:
+        bans = self._bans
+        if not bans or standing >= Standing.REGISTERED:
             return False
         host, port = flow.peer
-        if flow.serial:
-            key: _Key = (True, host, port)
-        elif standing is Standing.UNPROVEN:
-            key = (False, host, ANY_PORT)
-        else:
+        stream = flow.serial != 0
+        if not stream and standing is not Standing.UNPROVEN:
             return False
-        ban = self._bans.get(key)
+        ban = bans.get((stream, host, port)) or bans.get((stream, host, ANY_PORT))
         if ban is None:
-            return False
+            if not self._wide:
+                return False
+            ban = next((bans[key] for prefix in enclosing(host) if (key := (stream, prefix, ANY_PORT)) in bans), None)
+            if ban is None:
+                return False
         if now >= ban.until and not self._renew(ban, flow, now):
             return False
         ban.hits += 1
         ban.last = now
         return True
 
+    def covers(self, flow: Flow, now: float) -> bool:
+        """Whether a ban stands against a connection that is open."""
+        bans = self._bans
+        found = (bans.get(key) for key in keys_of(flow.serial != 0, flow.peer))
+        return any(ban is not None and ban.until > now for ban in found)
+
+    # --- banning -----------------------------------------------------------------------------------------
+
+    def ban(
+        self, flow: Flow, standing: Standing, reason: Reason, ttl: float, now: float, wide: bool = False
+    ) -> Ban | None:
+        """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
+
+        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow. When the
+        table is full, a ban with proof takes the place of the oldest one without.
+        """
+        if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
+            return None
+        keys = keys_of(flow.serial != 0, flow.peer)
+        if not flow.serial:
+            scope = Scope.ADDRESS if wide else Scope.FLOW
+            ban = Ban(keys[scope], scope, False, reason, now, min(ttl, limits.UNPROVEN_BAN_SECONDS))
+        else:
+            offence = self._note_offence(flow.peer[0], now)
+            ttl = min(ttl * 2 ** (min(offence, 32) - 1), max(ttl, limits.BAN_SECONDS))
+            scope = self._scope_of(keys, offence)
+            ban = Ban(keys[scope], scope, True, reason, now, ttl, offence)
+        return ban if self._set(ban, flow.listener, now) else None
+
+    def _note_offence(self, host: str, now: float) -> int:
+        offences = self._offences
+        count, last = offences.pop(host, (0, now))
+        if now - last > limits.OFFENCE_SECONDS:
+            count = 0
+        if len(offences) >= limits.OFFENDERS:
+            del offences[next(iter(offences))]
+        offences[host] = (count + 1, now)
+        return count + 1
+
+    def _scope_of(self, keys: list[BanKey], offence: int) -> Scope:
+        """How widely the ``offence``-th offence of a stream is answered."""
+        host = keys[Scope.ADDRESS][1]
+        if offence < limits.OFFENCES_OF_ADDRESS or self._standings.registered_within(host):
+            return Scope.FLOW
+        scope = Scope.ADDRESS
+        for wider in (Scope.PREFIX, Scope.SITE)[: len(keys) - 2]:
+            alike = {ban.key for ban in self._bans.values() if ban.stream and ban.scope is scope}
+            alike.add(keys[scope])
+            prefix = keys[wider][1]
+            inside = sum(prefix in enclosing(key[1].partition("/")[0]) for key in alike)
+            if inside < limits.BANS_OF_PREFIX or self._standings.registered_within(prefix):
+                break
+            scope = wider
+        return scope
+
+    def _set(self, ban: Ban, listener: Listener | None, now: float) -> bool:
+        """Enter a ban, in the place of a former one of the same key; False where there is no room."""
+        key = ban.key
+        self._remove(key)
+        if len(self._bans) >= self.capacity and not self._make_room(ban.proven, now):
+            return False
+        self._bans[key] = ban
+        self._wide += ban.scope >= Scope.PREFIX
+        self.version += 1
+        if not ban.proven:
+            self._narrow[key] = None
+        if ban.stream:
+            self._closing.append(ban)
+        elif listener is not None:
+            self._tell(ban, listener)
+        return True
+
+    def _make_room(self, proven: bool, now: float) -> bool:
+        if now - self._swept >= self._window:
+            self._swept = now
+            for ban in self:
+                if ban.until <= now:
+                    self._remove(ban.key)
+        if len(self._bans) < self.capacity:
+            return True
+        oldest = next(iter(self._narrow), None)
+        return proven and oldest is not None and self._remove(oldest)
+
     def _renew(self, ban: Ban, flow: Flow, now: float) -> bool:
-        if ban.hits - ban.marked <= self._rate * ban.ttl or now - ban.last > self._window:
+        if ban.stream or ban.hits - ban.marked <= self._rate * ban.ttl or now - ban.last > self._window:
             self._remove(ban.key)
             return False
         ban.marked = ban.hits
         ban.until = now + ban.ttl
         key = ban.key
-        self._bans[key] = self._bans.pop(key)  # the order of the table is the order of running out
+        self._bans[key] = self._bans.pop(key)
         if key in self._narrow:
             self._narrow[key] = self._narrow.pop(key)
         self._tell(ban, flow.listener)
         return True
 
-    def ban(self, flow: Flow, standing: Standing, reason: Reason, ttl: float, now: float) -> Ban | None:
-        """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
+    def _remove(self, key: BanKey) -> bool:
+        ban = self._bans.pop(key, None)
+        if ban is None:
+            return False
+        self._narrow.pop(key, None)
+        self._wide -= ban.scope >= Scope.PREFIX
+        self.version += 1
+        return True
 
-        ``ttl`` is in seconds. When the table is full, a ban with proof takes the place of the oldest
-        one without.
-        """
-        if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
-            return None
-        proven = standing is Standing.REACHABLE
-        if not proven:
-            ttl = min(ttl, limits.UNPROVEN_BAN_SECONDS)
-        ban = Ban(flow.serial != 0, flow.peer, not proven, proven, reason, now, ttl)
-        key = ban.key
-        self._remove(key)
-        if len(self._bans) >= self.capacity and not self._make_room(proven, now):
-            return None
-        self._bans[key] = ban
-        if not proven:
-            self._narrow[key] = None
-        self._tell(ban, flow.listener)
-        return ban
+    # --- ending, keeping, telling ------------------------------------------------------------------------
 
-    def _make_room(self, proven: bool, now: float) -> bool:
-        oldest = next(iter(self._narrow), None)
-        if oldest is not None and (proven or self._bans[oldest].until <= now):
-            self._remove(oldest)
-            return True
-        first = next(iter(self._bans), None)
-        if first is not None and self._bans[first].until <= now:
-            self._remove(first)
-            return True
-        return False
+    def lift(self, who: str) -> int:
+        """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
+        of an address those of its flows too, and what it has done is forgotten. How many there were."""
+        self._offences.pop(who, None)
+        keys = [ban.key for ban in self if ban.who == who or ban.key[1] == who]
+        for key in keys:
+            self._remove(key)
+        return len(keys)
+
+    def restore(self, ban: Ban) -> bool:
+        """Enter a ban that was kept; False where there is no room or its time is up."""
+        if len(self._bans) >= self.capacity:
+            return False
+        if ban.proven and ban.scope <= Scope.ADDRESS:
+            self._offences[ban.key[1]] = (ban.offence, ban.since)
+        return self._set(ban, None, ban.since)
 
     def succeed(self, previous: Penalties) -> None:
         """Take over the bans of the policy before this one, as many as there is room for, proven ones first."""
         for ban in sorted(previous, key=lambda ban: not ban.proven)[: self.capacity]:
             self._bans[ban.key] = ban
+            self._wide += ban.scope >= Scope.PREFIX
             if not ban.proven:
                 self._narrow[ban.key] = None
+        self._offences = previous._offences
         self._waiting = previous.take()
+        self._closing = previous.take_closing()
+        self.version = previous.version + 1
 
-    def lift(self, flow: Flow) -> bool:
-        """End the bans that ``flow`` may stand under; whether there was one."""
-        stream = flow.serial != 0
-        found = [key for key in ((stream, *flow.peer), (stream, flow.peer[0], ANY_PORT)) if key in self._bans]
-        for key in found:
-            self._remove(key)
-        return bool(found)
+    @property
+    def news(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._waiting or self._closing)
 
     def take(self) -> list[tuple[Listener, Source, float]]:
         """The UDP sources banned or renewed since the last call, for the kernel: (listener, source, seconds).
 
-        Port 0 means the whole address. An address at which a trunk or a proven flow is known is not
-        among them; it is left to user space, which can tell them apart.
+        Port 0 means the whole address, which is not among them where a trunk or a proven flow is known
+        there: it is left to user space, which can tell them apart.
         """
         waiting, self._waiting = self._waiting, []
         return waiting
 
+    def take_closing(self) -> list[Ban]:
+        """The bans of streams set since the last call: what they cover is to be closed."""
+        closing, self._closing = self._closing, []
+        return closing
+
     def _tell(self, ban: Ban, listener: Listener) -> None:
         if ban.stream or len(self._waiting) >= limits.PENALTIES_WAITING:
             return
-        if not self._standings.known_at(ban.source[0]):
-            self._waiting.append((listener, Source(ban.source[0], 0), ban.ttl))
-
-    def _remove(self, key: _Key) -> None:
-        self._bans.pop(key, None)
-        self._narrow.pop(key, None)
+        # No proven flow is banned, so that one that is can be dropped before we see it, wherever it is.
+        if ban.scope is Scope.FLOW or not self._standings.known_at(ban.key[1]):
+            self._waiting.append((listener, ban.source, ban.ttl))

@@ -9,6 +9,8 @@ from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.conduct import Conduct
+from edgesbc.screen.orders import Orders
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stage import PASS, Drop, Pass, Phase, Reject, Stage, Subject, Verdict
@@ -34,8 +36,8 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_banned", "_by_phase", "_failed", "_failures", "_record", "_shadowed", "_subject", "counts", "penalties",
-        "settings", "shadow_counts", "standings",
+        "_banned", "_by_phase", "_conduct", "_failed", "_failures", "_record", "_shadowed", "_subject", "counts",
+        "orders", "penalties", "settings", "shadow_counts", "standings",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +57,8 @@ class Pipeline:
             density=pike.reqs_density_per_unit,
             window=pike.sampling_time_unit,
         )
+        self.orders = Orders(settings.exempt)
+        self._conduct = Conduct(settings.conduct)
         self.counts = Counts()
         self.shadow_counts = Counts()
         self._record = record
@@ -76,7 +80,7 @@ class Pipeline:
             return PASS
         flow = Flow(listener, source, serial=-1)
         standing = self.standings.of(flow, now)
-        if self.penalties.holds(flow, standing, now):
+        if (self.orders and self._is_ordered_out(flow, standing, now)) or self.penalties.holds(flow, standing, now):
             self.counts.add(*self._banned)
             return BANNED
         return self._judge(Subject(flow, standing), Phase.ACCEPT, now)
@@ -86,7 +90,7 @@ class Pipeline:
         if flow.listener.zone is Zone.CORE:
             return PASS
         standing = self.standings.of(flow, now)
-        if self.penalties.holds(flow, standing, now):
+        if (self.orders and self._is_ordered_out(flow, standing, now)) or self.penalties.holds(flow, standing, now):
             counts, banned = self.counts, self._banned
             counts[banned] = counts.get(banned, 0) + 1
             return BANNED
@@ -110,9 +114,20 @@ class Pipeline:
         """Judge a request outside of dialogs that matched no transaction and would start something new."""
         return self._judge(subject, Phase.CALL, now)
 
-    def take_penalties(self) -> list[tuple[Listener, Source, float]]:
-        """See :meth:`edgesbc.screen.penalties.Penalties.take`."""
-        return self.penalties.take()
+    def misread(self, flow: Flow, now: float) -> None:
+        """What came by ``flow`` could not be read, and has been recorded."""
+        standing = self.standings.of(flow, now)
+        self._blame(Subject(flow, standing), Reason.MALFORMED, now)
+
+    def is_out(self, flow: Flow, now: float) -> bool:
+        """Whether an open connection is under a ban, the edge's or the operator's."""
+        standing = self.standings.of(flow, now)
+        if standing is Standing.TRUNK:
+            return False
+        order = self.orders.of(flow.peer[0], now)
+        if order is not None:
+            return not order.exempt
+        return standing < Standing.REGISTERED and self.penalties.covers(flow, now)
 
     def succeed(self, previous: Pipeline) -> None:
         """Take over counts, proofs and bans when a new policy replaces that of ``previous``, which is not used
@@ -121,6 +136,7 @@ class Pipeline:
         self.shadow_counts = previous.shadow_counts
         self._failures = previous._failures
         self.standings.succeed(previous.standings)
+        self.orders.succeed(previous.orders)
         self.penalties.succeed(previous.penalties)
 
     def _judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
@@ -153,19 +169,54 @@ class Pipeline:
             self._write(stage, verdict.reason, subject, now, verdict.limit, verdict.value, shadow, verdict.detail)
         if shadow:
             return PASS
+        if isinstance(verdict, Drop) and verdict.ban:
+            self._ban(stage, verdict, subject, now)
+        else:
+            self._blame(subject, verdict.reason, now)
         if isinstance(verdict, Drop):
-            if verdict.ban:
-                self._ban(stage, verdict, subject, now)
+            pass
         elif request is not None and request.method == "ACK":  # RFC 3261 section 17.1.1.3
             return Drop(verdict.reason, verdict.limit, verdict.value)
         return verdict
 
+    def _is_ordered_out(self, flow: Flow, standing: Standing, now: float) -> bool:
+        """Whether the operator has banned the source; a trunk is taken out of the policy instead."""
+        order = self.orders.of(flow.peer[0], now)
+        if order is None or order.exempt or standing is Standing.TRUNK:
+            return False
+        order.hits += 1
+        return True
+
+    def _blame(self, subject: Subject, reason: Reason, now: float) -> None:
+        """Let a refusal count against its source, where it may.
+
+        What comes in a datagram from a proven or listed address may be forged, and counts for nothing. A
+        registered connection that has too much against it loses what it has proven, any other its place.
+        """
+        flow, standing = subject.flow, subject.standing
+        if standing is Standing.TRUNK or (standing is not Standing.UNPROVEN and not flow.serial):
+            return
+        if not self._conduct.blame(flow, reason, now):
+            return
+        points = self._conduct.settings.points
+        if self.settings.mode == "shadow":
+            self.shadow_counts.add("conduct", Reason.CONDUCT.code)
+            self._write("conduct", Reason.CONDUCT, subject, now, points, None, True, "")
+        elif standing is Standing.REGISTERED:
+            self.standings.withdraw(flow)
+            self._write("conduct", Reason.CONDUCT, subject, now, points, None, False, "no longer registered")
+        else:
+            verdict = Drop(Reason.CONDUCT, limit=points, ban=self._conduct.settings.ban)
+            self._ban("conduct", verdict, subject, now)
+
     def _ban(self, stage: str, verdict: Drop, subject: Subject, now: float) -> None:
-        ban = self.penalties.ban(subject.flow, subject.standing, verdict.reason, verdict.ban, now)
+        if self.orders.exempts(subject.flow.peer[0], now):
+            return
+        ban = self.penalties.ban(subject.flow, subject.standing, verdict.reason, verdict.ban, now, verdict.wide)
         if ban is not None:
             self.counts.add(stage, Reason.BAN.code)
-            scope = "address" if ban.address_wide else "flow"
-            self._write(stage, Reason.BAN, subject, now, ban.ttl, None, False, f"{scope}: {verdict.reason.code}")
+            detail = f"{ban.scope.word} {ban.who}, for {verdict.reason.code}"
+            self._write(stage, Reason.BAN, subject, now, ban.ttl, None, False, detail)
 
     def _write(
         self,

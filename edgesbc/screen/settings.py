@@ -6,7 +6,8 @@ from typing import Any
 
 import attrs
 
-from edgesbc.screen.expect import between, one_of
+from edgesbc.screen.conduct import ConductSettings
+from edgesbc.screen.expect import between, one_of, prefixes
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.method import MethodSettings
@@ -44,6 +45,9 @@ class ScreenSettings:
     """Stages that only record, in mode ``enforce``."""
     max_ban_share: float = attrs.field(default=0.5, validator=between(0.0, 1.0))
     """Share of the sources watched that may be banned at once; what is over it is refused message by message."""
+    exempt: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
+    """Prefixes that are never penalised; what is over a threshold is refused there too, message by message."""
+    conduct: ConductSettings = attrs.field(factory=ConductSettings)
     acl: AclSettings = attrs.field(factory=AclSettings)
     pike: PikeSettings = attrs.field(factory=PikeSettings)
     ratelimit: tuple[BucketSettings, ...] = attrs.field(default=DEFAULT_BUCKETS, validator=_distinct)

@@ -64,12 +64,13 @@ class Reject:
 
 
 class Drop:
-    """Say nothing. ``ban`` asks for a penalty of so many seconds, narrowed by what the source has proven.
+    """Say nothing. ``ban`` asks for a penalty of so many seconds, narrowed by what the source has proven; ``wide``
+    for one of the address, where all of its flows had a share in it.
 
     ``quiet`` drops are counted, but not recorded as decisions: the first of their kind already was.
     """
 
-    __slots__ = ("ban", "detail", "limit", "quiet", "reason", "value")
+    __slots__ = ("ban", "detail", "limit", "quiet", "reason", "value", "wide")
 
     def __init__(
         self,
@@ -79,11 +80,13 @@ class Drop:
         ban: float = 0.0,
         quiet: bool = False,
         detail: str = "",
+        wide: bool = False,
     ) -> None:
         self.reason = reason
         self.limit = limit
         self.value = value
         self.ban = ban
+        self.wide = wide
         self.quiet = quiet
         self.detail = detail
 

@@ -10,6 +10,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.base.prefixes import enclosing
 from edgesbc.screen.expect import listed_address, listed_addresses, optional, positive
 
 __all__ = ["Standing", "Standings", "Trunk"]
@@ -172,6 +173,12 @@ class Standings:
     def known_at(self, host: str) -> bool:
         """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""
         return host in self._trunk_hosts or host in self._proven_at
+
+    def registered_within(self, prefix: str) -> bool:
+        """Whether a registered connection comes from an address, or from inside a prefix. Looks at every one of
+        them where it is a prefix: for the rare ban of a prefix, not for the path of a message."""
+        streams = {key[1] for key in self._registered if key[3]}
+        return prefix in streams or ("/" in prefix and any(prefix in enclosing(host) for host in streams))
 
     def _enter(self, table: dict[tuple[int, str, int, int], float], flow: Flow, until: float) -> None:
         key = flow.key

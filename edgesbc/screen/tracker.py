@@ -15,7 +15,7 @@ SAMPLE = 4
 class Watched:
     """What is known of one key: the times of its last admitted requests, at most a window's worth."""
 
-    __slots__ = ("at", "borrowed", "stamps", "tripped")
+    __slots__ = ("at", "borrowed", "changed", "member", "refused", "stamps", "tripped")
 
     def __init__(self) -> None:
         self.stamps: array[float] = array("d")
@@ -24,6 +24,16 @@ class Watched:
         self.borrowed = 0
         """Stamps taken over from the entry that this one replaced, and not yet overwritten."""
         self.tripped = NEVER
+        self.refused = 0
+        """Requests refused since the first trip of this window."""
+        self.member = -1
+        self.changed = NEVER
+        """When another member than the one before sent something: a key of one member has none."""
+
+    @property
+    def newest(self) -> float:
+        """The time of the last admitted request."""
+        return self.stamps[self.at - 1]
 
 
 class Tracker:
@@ -53,20 +63,26 @@ class Tracker:
     def __len__(self) -> int:
         return len(self._table)
 
-    def admit(self, key: Hashable, now: float) -> Watched | None:
+    def admit(self, key: Hashable, now: float, member: int = 0) -> Watched | None:
         """Count a request of ``key`` at ``now`` (seconds, never going back); its entry if it is one too many.
 
-        The caller may read the entry with :meth:`first_trip` and :meth:`surely`.
+        ``member`` tells apart those who share the key. The caller may read the entry with
+        :meth:`first_trip`, :meth:`surely` and :meth:`alone`.
         """
         entry = self._table.get(key)
         if entry is None:
             entry = self._enter(key, now)
+            entry.member = member
+        elif entry.member != member:
+            entry.member = member
+            entry.changed = now
         stamps = entry.stamps
         if len(stamps) < self._density:
             stamps.append(now)
             return None
         at = entry.at
         if stamps[at] > now - self._window:
+            entry.refused += 1
             return entry
         stamps[at] = now
         at += 1
@@ -80,11 +96,28 @@ class Tracker:
         if entry.tripped > now - self._window:
             return False
         entry.tripped = now
+        entry.refused = 1
         return True
 
     def surely(self, entry: Watched) -> bool:
         """Whether the key made every request held against it: none was another key's, taken over."""
         return entry.borrowed == 0
+
+    def alone(self, entry: Watched, now: float) -> bool:
+        """Whether one member made every request of the last window."""
+        return entry.changed <= now - self._window
+
+    def busiest(self, now: float, count: int) -> list[tuple[Hashable, int, bool]]:
+        """The ``count`` keys with the most requests in the window before ``now``: (key, requests, whether it has
+        tripped in it), busiest first. Looks at every entry: for operators, not for the path of a message."""
+        since = now - self._window
+        found = [
+            (key, sum(stamp > since for stamp in entry.stamps), entry.tripped > since)
+            for key, entry in self._table.items()
+            if entry.stamps and entry.newest > since
+        ]
+        found.sort(key=lambda row: (row[2], row[1]), reverse=True)
+        return found[:count]
 
     def _enter(self, key: Hashable, now: float) -> Watched:
         ring = self._ring
@@ -96,7 +129,8 @@ class Tracker:
             entry = self._table.pop(ring[at])
             ring[at] = key
             stamps = entry.stamps
-            entry.tripped = NEVER
+            entry.tripped = entry.changed = NEVER
+            entry.refused = 0
             if self._inherit and stamps[entry.at - 1] > now - self._window:
                 entry.borrowed = len(stamps)
             else:

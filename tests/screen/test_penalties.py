@@ -6,20 +6,30 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.bans import Ban, Scope
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.standing import Standing, Standings, Trunk
 
 UNPROVEN, REACHABLE, REGISTERED, TRUNK = Standing
 
 
-def test_an_unproven_ban_is_its_address_over_udp_for_a_minute_at_most(flow) -> None:
+def test_an_unproven_ban_is_its_flow_over_udp_for_a_minute_at_most(flow) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0)
     assert ban is not None
-    assert (ban.until, ban.address_wide) == (10.0 + limits.UNPROVEN_BAN_SECONDS, True)
+    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, Scope.FLOW, "192.0.2.1:5060")
+    assert penalties.holds(flow(), UNPROVEN, 11.0)
+    assert not penalties.holds(flow(port=1), UNPROVEN, 11.0)
+    assert not penalties.holds(flow(), UNPROVEN, 70.0)
+
+
+def test_an_unproven_ban_is_its_address_where_all_of_it_had_a_share(flow) -> None:
+    penalties = Penalties(Standings(), 16, 30, 2.0)
+    ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0, wide=True)
+    assert ban is not None
+    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, Scope.ADDRESS, "192.0.2.1")
     assert penalties.holds(flow(port=1), UNPROVEN, 11.0)
     assert not penalties.holds(flow(host="192.0.2.2"), UNPROVEN, 11.0)
-    assert not penalties.holds(flow(), UNPROVEN, 70.0)
 
 
 @pytest.mark.parametrize("standing", [REACHABLE, REGISTERED, TRUNK])
@@ -72,16 +82,19 @@ def test_a_flood_that_ended_renews_nothing(flow) -> None:
     assert not penalties.holds(flow(), UNPROVEN, 60.0)
 
 
-def test_udp_bans_are_told_for_the_kernel_unless_somebody_proven_is_there(flow) -> None:
+def test_udp_bans_are_told_for_the_kernel_but_for_whole_addresses_where_somebody_proven_is(flow) -> None:
     standings = Standings((Trunk("t", ("203.0.113.7:5060",)),))
     penalties = Penalties(standings, 16, 30, 2.0)
     standings.prove(flow(host="192.0.2.9"), Standing.REACHABLE, 0.0)
     for host in ("192.0.2.1", "192.0.2.9", "203.0.113.7"):
-        assert penalties.ban(flow(host=host, port=99), UNPROVEN, Reason.PIKE, 30.0, 0.0) is not None
+        for port, wide in ((98, True), (99, False)):
+            assert penalties.ban(flow(host=host, port=port), UNPROVEN, Reason.PIKE, 30.0, 0.0, wide) is not None
+    assert penalties.news
     assert [(listener.name, source, ttl) for listener, source, ttl in penalties.take()] == [
-        ("carriers", ("192.0.2.1", 0), 30.0)
+        ("carriers", (host, port), 30.0)
+        for host, port in [("192.0.2.1", 0), ("192.0.2.1", 99), ("192.0.2.9", 99), ("203.0.113.7", 99)]
     ]
-    assert penalties.take() == []
+    assert not penalties.news
 
 
 def test_what_waits_for_the_kernel_is_bounded(flow) -> None:
@@ -105,7 +118,7 @@ def test_the_table_is_bounded_and_forged_sources_push_out_no_proven_ban(flow) ->
     assert not penalties.holds(flow(host="192.0.0.0"), UNPROVEN, 2.0)
     assert penalties.holds(flow(host="192.0.0.1"), UNPROVEN, 2.0)
     assert penalties.ban(flow(host="198.51.100.1"), UNPROVEN, Reason.PIKE, 60.0, 61.0) is not None
-    assert len(penalties) == 10
+    assert len(penalties) == 3  # those that have run out were swept out
 
 
 def test_no_share_no_bans(flow) -> None:
@@ -113,10 +126,118 @@ def test_no_share_no_bans(flow) -> None:
     assert penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0) is None
 
 
-def test_lift(flow) -> None:
+def test_lifting_an_address_lifts_its_flows_and_forgets_what_it_did(flow) -> None:
     penalties = Penalties(Standings(), 10, 30, 2.0)
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
-    assert [ban.source.host for ban in penalties] == ["192.0.2.1"]
-    assert penalties.lift(flow(port=9))
-    assert not penalties.lift(flow())
+    penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 0.0)
+    penalties.ban(flow(host="192.0.2.11"), UNPROVEN, Reason.PIKE, 60.0, 0.0)
+    assert penalties.lift("192.0.2.1") == 2
+    assert penalties.lift("192.0.2.1") == 0
     assert not penalties.holds(flow(), UNPROVEN, 1.0)
+    assert [ban.who for ban in penalties] == ["192.0.2.11:5060"]
+    again = penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 1.0)
+    assert again is not None
+    assert again.offence == 1
+    assert penalties.lift("192.0.2.11:5060") == 1
+
+
+def offend(penalties: Penalties, flow, host: str, times: int, now: float = 0.0) -> list[Ban]:
+    """Bans of so many connections of ``host``, one after the other."""
+    bans = []
+    for n in range(times):
+        ban = penalties.ban(flow("tls", host, 1000 + n, 1000 + n), REACHABLE, Reason.PIKE, 100.0, now)
+        assert ban is not None
+        bans.append(ban)
+    return bans
+
+
+def test_each_offence_doubles_and_the_third_is_the_address(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    bans = offend(penalties, flow, "192.0.2.1", 4)
+    assert [ban.ttl for ban in bans] == [100.0, 200.0, 400.0, 800.0]
+    assert [ban.scope for ban in bans] == [Scope.FLOW, Scope.FLOW, Scope.ADDRESS, Scope.ADDRESS]
+    assert penalties.holds(flow("tls", port=9, serial=9), REACHABLE, 1.0)
+    assert penalties.holds(flow("tls", port=9, serial=-1), REACHABLE, 1.0)  # before its handshakes
+    assert not penalties.holds(flow("tls", port=9, serial=9), REGISTERED, 1.0)
+    assert not penalties.holds(flow(), UNPROVEN, 1.0)  # what it did over streams harms no datagram
+    assert offend(penalties, flow, "192.0.2.1", 60)[-1].ttl == limits.BAN_SECONDS
+    later = limits.OFFENCE_SECONDS + 1
+    assert offend(penalties, flow, "192.0.2.1", 1, later)[0].offence == 1
+
+
+def test_nobody_registered_is_banned_with_others_of_the_address(flow) -> None:
+    standings = Standings()
+    standings.prove(flow("tls", port=7, serial=7), REGISTERED, 0.0)
+    penalties = Penalties(standings, 100, 30, 2.0)
+    assert {ban.scope for ban in offend(penalties, flow, "192.0.2.1", 6)} == {Scope.FLOW}
+    for n in range(20, 30):
+        assert offend(penalties, flow, f"192.0.2.{n}", 3)[-1].scope is Scope.ADDRESS
+    standings.withdraw(flow("tls", port=7, serial=7))
+    assert offend(penalties, flow, "192.0.2.30", 3)[-1].scope is Scope.PREFIX
+
+
+@pytest.mark.parametrize(
+    ("inside", "prefix", "outside"),
+    [("192.0.2.{}", "192.0.2.0/24", "192.0.3.9"), ("2001:db8:1:2::{}", "2001:db8:1:2::/64", "2001:db8:1:3::9")],
+)
+def test_four_addresses_are_their_prefix(flow, inside: str, prefix: str, outside: str) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    last = [offend(penalties, flow, inside.format(n), 3)[-1] for n in range(1, 5)]
+    assert [ban.scope for ban in last] == [Scope.ADDRESS] * 3 + [Scope.PREFIX]
+    assert last[-1].who == prefix
+    assert penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
+    assert not penalties.holds(flow("tls", outside), REACHABLE, 1.0)
+    assert penalties.lift(prefix) == 1
+    assert not penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
+
+
+def test_four_prefixes_are_their_site(flow) -> None:
+    penalties = Penalties(Standings(), 1000, 30, 2.0)
+    for subnet in range(4):
+        for n in range(1, 5):
+            last = offend(penalties, flow, f"2001:db8:1:{subnet}::{n}", 3)[-1]
+    assert (last.scope, last.who) == (Scope.SITE, "2001:db8:1::/48")
+    assert penalties.holds(flow("tls", "2001:db8:1:ffff::1"), REACHABLE, 1.0)
+    assert not penalties.holds(flow("tls", "2001:db8:2::1"), REACHABLE, 1.0)
+
+
+def test_connections_under_a_ban_are_to_be_closed(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    bans = offend(penalties, flow, "192.0.2.1", 3)
+    assert penalties.news
+    assert penalties.take_closing() == bans
+    assert not penalties.news
+    assert penalties.covers(flow("tls", port=77, serial=77), 1.0)
+    assert not penalties.covers(flow("tls", "192.0.2.2", 1000, 3), 1.0)
+    assert not penalties.covers(flow("tls", port=77, serial=77), 401.0)
+
+
+def test_what_offenders_did_is_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OFFENDERS", 3)
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    for n in range(1, 6):
+        offend(penalties, flow, f"192.0.{n}.1", 1)
+    assert offend(penalties, flow, "192.0.1.1", 1)[0].offence == 1
+    assert offend(penalties, flow, "192.0.5.1", 1)[0].offence == 2
+
+
+def test_a_ban_that_was_kept_holds_again_and_goes_on_counting(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    kept = offend(penalties, flow, "192.0.2.1", 3)[-1]
+    penalties = Penalties(Standings(), 1, 30, 2.0)
+    assert penalties.restore(kept)
+    assert penalties.holds(flow("tls", port=9, serial=9), REACHABLE, 1.0)
+    assert not penalties.restore(offend(Penalties(Standings(), 9, 30, 2.0), flow, "192.0.2.2", 1)[0])
+    assert offend(penalties, flow, "192.0.2.1", 1)[0].offence == 4
+
+
+def test_another_number_says_that_bans_have_come_or_gone(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    seen = [penalties.version]
+    penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
+    seen.append(penalties.version)
+    penalties.holds(flow(), UNPROVEN, 1.0)
+    assert penalties.version == seen[-1]
+    penalties.holds(flow(), UNPROVEN, 100.0)
+    seen.append(penalties.version)
+    assert len(set(seen)) == 3

@@ -8,6 +8,7 @@ import pytest
 from edgesbc.base.address import Flow, Source
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.orders import Order
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
@@ -65,25 +66,34 @@ def test_a_call_passes_every_phase_and_leaves_no_trace(flow, request_of) -> None
     assert pipeline.counts == {}
 
 
-def test_a_flood_is_banned_and_then_costs_a_counter(flow) -> None:
+def test_a_flood_of_one_flow_is_banned_and_then_costs_a_counter(flow) -> None:
     bench = Bench()
-    verdicts = [bench.pipeline.packet(flow(port=n + 1), 400, 10.0) for n in range(10_000)]
+    verdicts = [bench.pipeline.packet(flow(), 400, 10.0) for n in range(10_000)]
     assert all(verdict is PASS for verdict in verdicts[:30])
     assert all(isinstance(verdict, Drop) for verdict in verdicts[30:])
     assert bench.reasons() == [Reason.PIKE, Reason.BAN]
     pike, ban = bench.decisions
     assert (pike.limit, pike.value, pike.source, pike.listener, pike.stage) == (
-        30,
-        31,
-        "192.0.2.1:31",
-        "carriers",
-        "pike",
-    )
-    assert (ban.limit, ban.detail) == (60.0, "address: pike")
+        30, 31, "192.0.2.1:5060", "carriers", "pike",
+    )  # fmt: skip
+    assert (ban.limit, ban.detail) == (60.0, "flow 192.0.2.1:5060, for pike")
     assert bench.pipeline.counts == {("pike", "pike"): 1, ("pike", "ban"): 1, ("penalties", "banned"): 9969}
-    [(listener, source, ttl)] = bench.pipeline.take_penalties()
-    assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 0), 60.0)
+    [(listener, source, ttl)] = bench.pipeline.penalties.take()
+    assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 5060), 60.0)
+    assert bench.pipeline.packet(flow(port=1), 400, 12.1) is PASS
     assert bench.pipeline.packet(flow(), 400, 71.0) is PASS
+
+
+def test_a_flood_of_many_flows_of_an_address_is_refused_and_then_banned(flow) -> None:
+    bench = Bench()
+    verdicts = [bench.pipeline.packet(flow(port=n + 1), 400, 10.0) for n in range(10_000)]
+    assert all(isinstance(verdict, Drop) for verdict in verdicts[30:])
+    assert bench.reasons() == [Reason.PIKE, Reason.PIKE, Reason.BAN]
+    assert [decision.limit for decision in bench.decisions] == [30, 960, 60.0]
+    assert bench.decisions[-1].detail == "address 192.0.2.1, for pike"
+    assert bench.pipeline.counts["penalties", "banned"] == 10_000 - 30 - 960
+    [(listener, source, ttl)] = bench.pipeline.penalties.take()
+    assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 0), 60.0)
 
 
 def test_a_trunk_whose_address_is_forged_from_other_ports_is_served(flow, request_of) -> None:
@@ -96,7 +106,7 @@ def test_a_trunk_whose_address_is_forged_from_other_ports_is_served(flow, reques
             assert request(bench.pipeline, flow(port=5060), request_of(), now) is PASS
             assert call(bench.pipeline, flow(port=5060), request_of(), now) is PASS
     assert len(bench.pipeline.penalties) == 1
-    assert bench.pipeline.take_penalties() == []
+    assert bench.pipeline.penalties.take() == []
 
 
 def test_phones_behind_one_address_do_not_add_up_once_they_are_proven(flow) -> None:
@@ -241,4 +251,82 @@ def test_a_new_policy_keeps_counts_proofs_and_as_many_bans_as_it_allows(flow) ->
     assert new.pipeline.packet(flow(host="192.0.2.2"), 400, 11.0) is PASS
     assert new.pipeline.standings.of(flow(host="192.0.2.9"), 11.0) is Standing.REGISTERED
     assert new.pipeline.standings.known_at("192.0.2.9")
-    assert len(new.pipeline.take_penalties()) == 2
+    assert len(new.pipeline.penalties.take()) == 2
+
+
+def test_what_cannot_be_read_counts_until_it_is_enough(flow) -> None:
+    bench = Bench()
+    stream = flow("tls")
+    for _ in range(10):
+        bench.pipeline.misread(stream, 10.0)
+    assert bench.pipeline.packet(stream, 400, 10.0) is PASS
+    bench.pipeline.misread(stream, 10.0)
+    assert isinstance(bench.pipeline.packet(stream, 400, 10.0), Drop)
+    assert bench.reasons() == [Reason.BAN]
+    assert bench.decisions[0].detail == "flow 192.0.2.1:5060, for conduct"
+    assert bench.pipeline.is_out(stream, 11.0)
+
+
+def test_what_may_be_forged_counts_only_against_who_has_proven_nothing(flow) -> None:
+    bench = Bench(trunks=[Trunk("carrier", ("198.51.100.7",))])
+    trunk, proven, stranger = flow(host="198.51.100.7"), flow(port=7), flow(port=8)
+    bench.pipeline.standings.prove(proven, Standing.REACHABLE, 10.0)
+    for _ in range(100):
+        for each in (trunk, proven, stranger):
+            bench.pipeline.misread(each, 10.0)
+    assert bench.pipeline.packet(trunk, 400, 10.0) is PASS
+    assert bench.pipeline.packet(proven, 400, 10.0) is PASS
+    assert isinstance(bench.pipeline.packet(stranger, 400, 10.0), Drop)
+    assert bench.pipeline.standings.of(proven, 10.0) is Standing.REACHABLE
+
+
+def test_a_registered_connection_that_behaves_badly_is_no_longer_registered(flow) -> None:
+    bench = Bench()
+    stream = flow("tls")
+    bench.pipeline.standings.prove(stream, Standing.REGISTERED, 10.0)
+    for _ in range(11):
+        bench.pipeline.misread(stream, 10.0)
+    assert bench.pipeline.standings.of(stream, 10.0) is Standing.REACHABLE
+    assert bench.pipeline.packet(stream, 400, 10.0) is PASS
+    assert bench.reasons() == [Reason.CONDUCT]
+
+
+def test_in_shadow_mode_bad_behaviour_is_noted_and_no_more(flow) -> None:
+    bench = Bench(ScreenSettings(mode="shadow"))
+    for _ in range(50):
+        bench.pipeline.misread(flow("tls"), 10.0)
+    assert len(bench.pipeline.penalties) == 0
+    assert bench.pipeline.shadow_counts["conduct", "conduct"] == 4
+    assert all(decision.shadow for decision in bench.decisions)
+
+
+def test_the_operators_ban_holds_for_all_but_trunks(flow) -> None:
+    bench = Bench(trunks=[Trunk("carrier", ("192.0.2.7",))])
+    bench.pipeline.standings.prove(flow(port=9), Standing.REGISTERED, 10.0)
+    bench.pipeline.orders.put(Order("192.0.2.0/24", False, 10.0, None, "operator", "abuse"))
+    for each in (flow(), flow(port=9), flow("tls")):
+        assert isinstance(bench.pipeline.packet(each, 400, 10.0), Drop)
+        assert bench.pipeline.is_out(each, 10.0)
+    assert isinstance(bench.pipeline.accept(flow("tls").listener, Source("192.0.2.9", 1), 10.0), Drop)
+    assert bench.pipeline.packet(flow(host="192.0.2.7"), 400, 10.0) is PASS
+    assert not bench.pipeline.is_out(flow(host="192.0.2.7"), 10.0)
+    assert bench.pipeline.packet(flow(host="198.51.100.1"), 400, 10.0) is PASS
+    assert [order.hits for order in bench.pipeline.orders] == [4]
+
+
+def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
+    bench = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
+    verdicts = [bench.pipeline.packet(flow(), 400, 10.0) for _ in range(5_000)]
+    assert verdicts.count(PASS) == 30
+    assert len(bench.pipeline.penalties) == 0
+    for _ in range(50):
+        bench.pipeline.misread(flow(), 10.0)
+    assert bench.pipeline.packet(flow(), 400, 12.0) is PASS
+
+
+def test_a_new_policy_keeps_the_operators_orders_and_not_those_of_the_old_policy(flow) -> None:
+    old = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
+    old.pipeline.orders.put(Order("198.51.100.0/24", False, 10.0, None, "operator", ""))
+    new = Bench(ScreenSettings(exempt=("203.0.113.0/24",)))
+    new.pipeline.succeed(old.pipeline)
+    assert sorted(order.prefix for order in new.pipeline.orders) == ["198.51.100.0/24", "203.0.113.0/24"]

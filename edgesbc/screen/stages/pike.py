@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 
 from edgesbc.base import limits
+from edgesbc.base.address import Source
+from edgesbc.base.prefixes import prefix_keys
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.expect import between, positive
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
@@ -16,7 +18,7 @@ __all__ = ["Pike", "PikeSettings"]
 
 @attrs.frozen
 class PikeSettings:
-    """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings.
+    """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings, and two more.
 
     Every datagram and every framed message counts. An unproven source is watched by its address, a
     reachable or registered one by its flow, so that phones behind one address do not add up. An address
@@ -29,8 +31,26 @@ class PikeSettings:
     """What a source may send in a window; one more trips."""
     remove_latency: float = attrs.field(default=120.0, validator=positive)
     """How long a source that tripped is banned, in seconds; at most 60 where its address may be forged."""
+    flood_factor: int = attrs.field(default=32, validator=between(1, 10_000))
+    """An address that may be forged and that several flows use, as an office behind NAT does, is held to its density
+    and banned only when so many times the density was refused in a window. A lone flow is banned when it trips."""
+    prefix_factor: int = attrs.field(default=16, validator=between(1, 1_000))
+    """Strangers of a /24 or a /64 may together send so many times the density, those of a /48 four times that; what is
+    over it is refused message by message, and nobody is banned for it."""
     tracker_entries: int = attrs.field(default=limits.TRACKER_ENTRIES, validator=between(16, 1 << 20))
-    """Sources watched at once, for strangers and for proven flows each."""
+    """Sources watched at once, for strangers and for proven flows each; a quarter as many /24 and /64, and of /48 a
+    sixteenth."""
+
+
+class _Prefixes:
+    """Prefixes of one length, by IPv4 and IPv6, and what their strangers may send together in a window."""
+
+    __slots__ = ("density", "lengths", "tracker")
+
+    def __init__(self, tracker: Tracker, density: int, lengths: tuple[str, str]) -> None:
+        self.tracker = tracker
+        self.density = density
+        self.lengths = lengths
 
 
 class Pike:
@@ -38,30 +58,71 @@ class Pike:
     phases = frozenset({Phase.ACCEPT, Phase.PACKET})
 
     def __init__(self, settings: PikeSettings, standings: Standings) -> None:
-        density, window = settings.reqs_density_per_unit, settings.sampling_time_unit
-        self._strangers = Tracker(density, window, settings.tracker_entries, inherit=True)
-        self._proven = Tracker(density, window, settings.tracker_entries, inherit=False)
-        self._arrivals = Tracker(density, window, settings.tracker_entries, inherit=False)
+        density, window, entries = (
+            settings.reqs_density_per_unit,
+            settings.sampling_time_unit,
+            settings.tracker_entries,
+        )
+        self._strangers = Tracker(density, window, entries, inherit=True)
+        self._proven = Tracker(density, window, entries, inherit=False)
+        self._arrivals = Tracker(density, window, entries, inherit=False)
+        wide = density * settings.prefix_factor
+        self._prefixes = (
+            _Prefixes(Tracker(wide, window, max(16, entries // 4), inherit=True), wide, ("/24", "/64")),
+            _Prefixes(Tracker(4 * wide, window, max(16, entries // 16), inherit=True), 4 * wide, ("", "/48")),
+        )
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
+        self._flood = density * settings.flood_factor
         self._ban = settings.remove_latency
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         standing = subject.standing
-        if phase is Phase.ACCEPT and standing is not Standing.TRUNK:
-            tracker = self._arrivals
-            entry = tracker.admit(subject.flow.peer[0], now)
-        elif standing is Standing.UNPROVEN:
-            tracker = self._strangers
-            entry = tracker.admit(subject.flow.peer[0], now)
-        elif standing is Standing.TRUNK:
+        if standing is Standing.TRUNK:
             return PASS
+        if phase is Phase.PACKET and standing is Standing.UNPROVEN:
+            return self._judge_stranger(subject.flow.peer[0], subject.flow.peer[1], now)
+        if phase is Phase.ACCEPT:
+            tracker, ban = self._arrivals, 0.0  # who else is behind the address is not known
+            entry = tracker.admit(subject.flow.peer[0], now)
         else:
-            tracker = self._proven
+            tracker, ban = self._proven, self._ban
             entry = tracker.admit(subject.flow.key, now)
         if entry is None:
             return PASS
         if not tracker.first_trip(entry, now):
             return self._quiet
-        ban = self._ban if phase is Phase.PACKET and tracker.surely(entry) else 0.0
         return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)
+
+    def _judge_stranger(self, host: str, port: int, now: float) -> Verdict:
+        tracker = self._strangers
+        entry = tracker.admit(host, now, port)
+        if entry is None:
+            return self._judge_prefixes(host, now)
+        first = tracker.first_trip(entry, now)
+        if first and tracker.alone(entry, now):
+            ban = self._ban if tracker.surely(entry) else 0.0
+            return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)
+        if entry.refused == self._flood and tracker.surely(entry):
+            return Drop(Reason.PIKE, limit=self._flood, value=self._flood, ban=self._ban, wide=True)
+        return Drop(Reason.PIKE, limit=self._density, value=self._density + 1) if first else self._quiet
+
+    def _judge_prefixes(self, host: str, now: float) -> Verdict:
+        for prefixes, key in zip(self._prefixes, prefix_keys(host), strict=False):
+            entry = prefixes.tracker.admit(key, now)
+            if entry is not None:
+                if not prefixes.tracker.first_trip(entry, now):
+                    return self._quiet
+                most = prefixes.density
+                return Drop(Reason.PIKE, limit=most, value=most + 1, detail=f"its {prefixes.lengths[':' in host]}")
+        return PASS
+
+    def busiest(self, now: float, count: int) -> list[tuple[str, int, bool]]:
+        """Strangers' addresses and proven flows with the most requests of the last window, those that tripped first:
+        (who, requests, whether it tripped)."""
+        rows = [(str(key), seen, hot) for key, seen, hot in self._strangers.busiest(now, count)]
+        for key, seen, hot in self._proven.busiest(now, count):
+            assert isinstance(key, tuple)  # noqa: S101 - a flow's
+            rows.append((str(Source(key[1], key[2])), seen, hot))
+        rows.sort(key=lambda row: (row[2], row[1]), reverse=True)
+        return rows[:count]

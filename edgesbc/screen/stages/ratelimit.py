@@ -49,8 +49,9 @@ class BucketSettings:
 DEFAULT_BUCKETS = (
     # A busy office's gateway that is not a trunk sets up one or two calls a second.
     BucketSettings("invites-per-source", "source", ("INVITE",), rate=10.0, burst=30),
-    # A phone registers twice (challenge, credentials) a minute; several lines of one phone at once after an outage.
-    BucketSettings("registers-per-source", "source", ("REGISTER",), rate=5.0, burst=20),
+    # A phone registers twice (challenge, credentials) a minute; but all phones of an office, which are one source until
+    # they have proven more, at once after an outage: as fast as pike lets one source, and within what a phone waits.
+    BucketSettings("registers-per-source", "source", ("REGISTER",), rate=20.0, burst=60),
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import attrs
+import pytest
+
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, Phase
 from edgesbc.screen.stages.pike import Pike, PikeSettings
@@ -10,15 +13,78 @@ from edgesbc.screen.standing import Standing, Standings
 SETTINGS = PikeSettings(sampling_time_unit=2.0, reqs_density_per_unit=3, remove_latency=120.0)
 
 
-def test_strangers_are_watched_by_address(flow, subject) -> None:
+def test_a_stranger_alone_at_its_address_is_banned_when_it_trips(subject) -> None:
     pike = Pike(SETTINGS, Standings())
-    verdicts = [pike.judge(subject(of=flow(port=n)), Phase.PACKET, 1.0) for n in range(1, 6)]
+    verdicts = [pike.judge(subject(), Phase.PACKET, 1.0) for _ in range(5)]
     assert verdicts[:3] == [PASS] * 3
     first, second = verdicts[3:]
     assert isinstance(first, Drop)
     assert isinstance(second, Drop)
-    assert (first.reason, first.limit, first.value, first.ban, first.quiet) == (Reason.PIKE, 3, 4, 120.0, False)
+    assert (first.reason, first.limit, first.value, first.ban, first.wide, first.quiet) == (
+        Reason.PIKE, 3, 4, 120.0, False, False,
+    )  # fmt: skip
     assert (second.quiet, second.ban) == (True, 0.0)
+
+
+def test_strangers_who_share_an_address_are_held_to_its_density_and_banned_when_they_flood(flow, subject) -> None:
+    pike = Pike(attrs.evolve(SETTINGS, flood_factor=2), Standings())
+    verdicts = [pike.judge(subject(of=flow(port=n)), Phase.PACKET, 1.0) for n in range(1, 12)]
+    assert verdicts[:3] == [PASS] * 3
+    drops = [verdict for verdict in verdicts[3:] if isinstance(verdict, Drop)]
+    assert len(drops) == 8
+    assert [drop.ban for drop in drops] == [0.0] * 5 + [120.0] + [0.0] * 2
+    assert [drop.quiet for drop in drops] == [False] + [True] * 4 + [False] + [True] * 2
+    assert drops[5].wide
+    assert (drops[5].limit, drops[5].value) == (6, 6)
+
+
+def test_who_was_alone_for_a_window_is_alone(flow, subject) -> None:
+    pike = Pike(SETTINGS, Standings())
+    pike.judge(subject(of=flow(port=7)), Phase.PACKET, 1.0)
+    for now in (2.0, 2.5, 2.9):
+        assert pike.judge(subject(of=flow(port=8)), Phase.PACKET, now) is PASS if now < 2.9 else True
+    shared = pike.judge(subject(of=flow(port=8)), Phase.PACKET, 2.95)
+    assert isinstance(shared, Drop)
+    assert shared.ban == 0.0
+    for now in (10.0, 10.1, 10.2):
+        assert pike.judge(subject(of=flow(port=8)), Phase.PACKET, now) is PASS
+    lone = pike.judge(subject(of=flow(port=8)), Phase.PACKET, 10.3)
+    assert isinstance(lone, Drop)
+    assert lone.ban == 120.0
+
+
+@pytest.mark.parametrize(
+    ("hosts", "most", "name"),
+    [
+        ([f"192.0.2.{n}" for n in range(256)], 6, "its /24"),
+        ([f"2001:db8:1:2::{n:x}" for n in range(1, 256)], 6, "its /64"),
+        ([f"2001:db8:1:{n:x}::1" for n in range(256)], 24, "its /48"),
+    ],
+)
+def test_a_prefix_that_is_walked_trips_and_nobody_is_banned(flow, subject, hosts, most: int, name: str) -> None:
+    pike = Pike(attrs.evolve(SETTINGS, prefix_factor=2), Standings())
+    verdicts = [pike.judge(subject(of=flow(host=host)), Phase.PACKET, 1.0) for host in hosts]
+    assert verdicts[:most] == [PASS] * most
+    drops = [verdict for verdict in verdicts[most:] if isinstance(verdict, Drop)]
+    assert len(drops) == len(hosts) - most
+    assert (drops[0].limit, drops[0].value, drops[0].detail) == (most, most + 1, name)
+    assert not any(drop.ban for drop in drops)
+    assert [drop.quiet for drop in drops] == [False] + [True] * (len(drops) - 1)
+    other = flow(host="198.51.100.1" if "." in hosts[0] else "2001:db8:ffff::1")
+    assert pike.judge(subject(of=other), Phase.PACKET, 1.0) is PASS
+    proven = subject(of=flow(host=hosts[0]), standing=Standing.REACHABLE)
+    assert pike.judge(proven, Phase.PACKET, 1.0) is PASS
+
+
+def test_the_busiest_are_told_those_that_tripped_first(flow, subject) -> None:
+    pike = Pike(SETTINGS, Standings())
+    for host, count in (("192.0.2.1", 1), ("192.0.2.2", 9), ("192.0.2.3", 2)):
+        for _ in range(count):
+            pike.judge(subject(of=flow(host=host)), Phase.PACKET, 1.0)
+    for _ in range(2):
+        pike.judge(subject(of=flow(port=7), standing=Standing.REACHABLE), Phase.PACKET, 1.0)
+    assert pike.busiest(1.5, 3) == [("192.0.2.2", 3, True), ("192.0.2.3", 2, False), ("192.0.2.1:7", 2, False)]
+    assert pike.busiest(9.0, 3) == []
 
 
 def test_proven_flows_are_watched_one_by_one(flow, subject) -> None:

@@ -1,0 +1,85 @@
+"""What the operator has ordered about addresses: bans and exemptions, by prefix. Knows no evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from edgesbc.base import limits
+from edgesbc.base.prefixes import PrefixMap, network_key
+
+__all__ = ["Order", "Orders"]
+
+
+class Order:
+    """A ban, or with ``exempt`` the opposite: never penalised, whatever it does.
+
+    ``until`` is in seconds on the plane's clock, None for good. ``by`` is who gave it, "policy" where it is
+    in the file; ``hits`` is what was dropped under it.
+    """
+
+    __slots__ = ("by", "exempt", "hits", "prefix", "since", "until", "why")
+
+    def __init__(self, prefix: str, exempt: bool, since: float, until: float | None, by: str, why: str) -> None:
+        self.prefix = prefix
+        self.exempt = exempt
+        self.since = since
+        self.until = until
+        self.by = by
+        self.why = why
+        self.hits = 0
+
+
+class Orders:
+    """The orders in force, at most ``limits.ORDERS``; the one for the longest prefix counts."""
+
+    __slots__ = ("_by_prefix", "_map", "version")
+
+    def __init__(self, exempt: Iterable[str] = ()) -> None:
+        self._by_prefix: dict[tuple[int, int, int], Order] = {}
+        self._map: PrefixMap[Order] = PrefixMap(limits.REMEMBERED_ADDRESSES)
+        self.version = 0
+        """Another number whenever an order has come or gone."""
+        for prefix in exempt:
+            self.put(Order(prefix, True, 0.0, None, "policy", ""))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_prefix)
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(tuple(self._by_prefix.values()))
+
+    def put(self, order: Order) -> None:
+        """Give an order, in the place of the one for the same prefix. Raises ``ValueError``."""
+        key = network_key(order.prefix)
+        if key not in self._by_prefix and len(self._by_prefix) >= limits.ORDERS:
+            raise ValueError(f"there are {limits.ORDERS} orders already; remove some first")
+        self._by_prefix[key] = order
+        self._map.put(order.prefix, order)
+        self.version += 1
+
+    def drop(self, prefix: str) -> bool:
+        """Take the order for exactly this prefix back; whether there was one. Raises ``ValueError``."""
+        if self._by_prefix.pop(network_key(prefix), None) is None:
+            return False
+        self._map.drop(prefix)
+        self.version += 1
+        return True
+
+    def of(self, host: str, now: float) -> Order | None:
+        """The order that counts for an address at ``now``."""
+        order = self._map.get(host)
+        while order is not None and order.until is not None and order.until <= now:
+            self.drop(order.prefix)
+            order = self._map.get(host)
+        return order
+
+    def exempts(self, host: str, now: float) -> bool:
+        """Whether an address is never to be penalised."""
+        order = self.of(host, now) if self._by_prefix else None
+        return order is not None and order.exempt
+
+    def succeed(self, previous: Orders) -> None:
+        """Take over what was ordered while ``previous`` was in force; what was in its policy is not."""
+        for key, order in previous._by_prefix.items():
+            if order.by != "policy" and key not in self._by_prefix:
+                self.put(order)
