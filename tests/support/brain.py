@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
@@ -50,11 +52,12 @@ class Brain:
         algorithm: str = "priority",
         one_priority: bool = False,
         methods: tuple[str, ...] = CALLS,
+        trunks: Mapping[str, tuple[str, ...]] = MappingProxyType({"carrier": ("198.51.100.7",)}),
         **set_settings: Any,
     ) -> None:
         """``one_priority``: the members are alike; otherwise the second is for when the first is not able.
 
-        ``methods`` may come from the public side.
+        ``methods`` may come from the public side; ``trunks`` are addresses by name.
         """
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
@@ -73,7 +76,7 @@ class Brain:
             self.now,
         )
         entropy = Entropy()
-        self.standings = Standings([Trunk("carrier", ("198.51.100.7",))])
+        self.standings = Standings([Trunk(name, addresses) for name, addresses in trunks.items()])
         pipeline = Pipeline(
             ScreenSettings(method=MethodSettings(public=methods)),
             self.standings,

@@ -109,11 +109,11 @@ def test_trunks_draw_from_their_own(subject, request_of) -> None:
 def test_max_cps_of_a_trunk(subject, request_of) -> None:
     stage = RateLimit((), Standings((Trunk("a", ("192.0.2.1",), max_cps=20.0), Trunk("b"))))
     carrier = subject(request_of(), Standing.TRUNK, "a")
-    assert passed(stage, [carrier] * 100) == 60
+    assert passed(stage, [carrier] * 100) == 20
     verdict = stage.judge(carrier, Phase.CALL, 1.0)
     assert isinstance(verdict, Reject)
     assert (verdict.status, verdict.detail, verdict.limit) == (503, "max_cps", 20.0)
-    assert passed(stage, [carrier] * 100, now=2.0) == 60
+    assert passed(stage, [carrier] * 100, now=2.0) == 20
     assert passed(stage, [subject(request_of(), Standing.TRUNK, "b")] * 100) == 100
 
 

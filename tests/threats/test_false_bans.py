@@ -1,0 +1,203 @@
+"""Who must never be banned: an office that registers anew, a forged trunk, a clumsy user, a carrier's burst.
+
+The clock is the test's own, so that minutes pass in no time; the brain is whole.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+from support.brain import CALLER, CARRIERS, MEMBERS, PUBLIC, Brain, respond
+
+from edgesbc.base.address import Flow, Source
+from edgesbc.brain.effects import Close, Penalise
+from edgesbc.screen.standing import Standing
+from edgesbc.sip.message import Request, Response
+
+OFFICE = "203.0.113.50"
+CREDENTIALS = 'Authorization: Digest username="u", realm="pbx", nonce="n", uri="sip:192.0.2.1", response="r"\r\n'
+CHALLENGE = 'WWW-Authenticate: Digest realm="pbx", nonce="n"'
+
+
+class Phone:
+    """A user agent that registers as RFC 3261 has it: a challenge, credentials, and Timers E and F."""
+
+    def __init__(self, number: int, flow: Flow) -> None:
+        self.number = number
+        self.flow = flow
+        self.cseq = 0
+        self.registered = False
+        self.begun = 0.0
+        self.interval = 0.5
+        self.extra = ""
+
+    def request(self) -> bytes:
+        transport = self.flow.listener.transport.upper()
+        return (
+            f"REGISTER sip:192.0.2.1 SIP/2.0\r\n"
+            f"Via: SIP/2.0/{transport} 192.168.1.5:5060;branch=z9hG4bKr{self.number}x{self.cseq};rport\r\n"
+            f"From: <sip:u{self.number}@pbx>;tag=f\r\nTo: <sip:u{self.number}@pbx>\r\nCall-ID: phone{self.number}\r\n"
+            f"CSeq: {self.cseq} REGISTER\r\nContact: <sip:u{self.number}@192.168.1.5>;expires=600\r\n"
+            f"Max-Forwards: 70\r\n{self.extra}Content-Length: 0\r\n\r\n"
+        ).encode()
+
+
+class Office:
+    """Phones, an edge and a registrar, played in time."""
+
+    def __init__(self, brain: Brain, phones: list[Phone]) -> None:
+        self.brain = brain
+        self.phones = phones
+        self._order = itertools.count()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self.packets = 0
+
+    def _at(self, when: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), what))
+
+    def _begin(self, phone: Phone, extra: str = "") -> None:
+        phone.cseq += 1
+        phone.begun, phone.interval, phone.extra = self.brain.now, 0.5, extra
+        self._send(phone, phone.cseq)
+
+    def _send(self, phone: Phone, cseq: int) -> None:
+        if phone.registered or phone.cseq != cseq:
+            return
+        now = self.brain.now
+        if now - phone.begun >= 32.0:  # Timer F; it tries again when half a minute has passed
+            self._at(now + 30.0, lambda: None if phone.registered else self._begin(phone))
+            return
+        self.packets += 1
+        if not phone.flow.serial:
+            self._at(now + phone.interval, lambda: self._send(phone, cseq))
+            phone.interval = min(2 * phone.interval, 4.0)
+        self._carry(self.brain.receive(phone.flow, phone.request()))
+
+    def _carry(self, sent: list[tuple[Flow, Request | Response]]) -> None:
+        for _, message in sent:
+            if isinstance(message, Request):
+                good = message.get("Authorization") is not None
+                contact = f"Contact: {message.get('Contact')}"
+                answer = respond(message, 200 if good else 401, extra=contact if good else CHALLENGE, contact=False)
+                self._carry(self.brain.receive(Flow(PBX_LISTENER, MEMBERS[0]), answer))
+            else:
+                phone = self.phones[int(message.call_id.removeprefix("phone"))]
+                if message.cseq == phone.cseq and message.status == 401 and not phone.extra:
+                    self._begin(phone, CREDENTIALS)
+                elif message.cseq == phone.cseq and message.status == 200:
+                    phone.registered = True
+
+    def play(self, seconds: float) -> None:
+        for phone in self.phones:
+            self._at(self.brain.now + 0.002 * phone.number, lambda phone=phone: self._begin(phone))  # type: ignore[misc]
+        end = self.brain.now + seconds
+        while self._due and self._due[0][0] <= end:
+            when, _, what = heapq.heappop(self._due)
+            self._carry(self.brain.wait(max(0.0, when - self.brain.now)))
+            what()
+
+
+PBX_LISTENER = Brain().edge.board.flows.listeners[1]
+
+
+def assert_nobody_is_banned(brain: Brain) -> None:
+    assert len(brain.edge.pipeline.penalties) == 0
+    assert "ban" not in brain.reasons
+    assert not any(isinstance(effect, Close | Penalise) for effect in brain.other)
+
+
+def test_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
+    brain = Brain()
+    office = Office(brain, [Phone(n, Flow(PUBLIC, Source(OFFICE, 10_000 + n))) for n in range(200)])
+    office.play(120.0)
+    assert_nobody_is_banned(brain)
+    assert sum(phone.registered for phone in office.phones) == 200
+    assert office.packets > 1_000  # far more at once than a source may send
+    assert brain.edge.pipeline.counts["pike", "pike"] > 0
+    standings = brain.edge.pipeline.standings
+    assert {standings.of(phone.flow, brain.now) for phone in office.phones} == {Standing.REGISTERED}
+
+
+def test_200_phones_behind_one_address_that_register_anew_over_tcp() -> None:
+    brain = Brain()
+    phones = []
+    for n in range(200):
+        flow = brain.edge.new_flow(CARRIERS, Source(OFFICE, 10_000 + n))
+        brain.edge.flow_opened(flow)
+        phones.append(Phone(n, flow))
+    office = Office(brain, phones)
+    office.play(40.0)
+    assert_nobody_is_banned(brain)
+    assert all(phone.registered for phone in phones)
+    assert office.packets == 400
+
+
+def test_a_trunk_whose_address_is_forged_from_other_ports() -> None:
+    """50,000 packets a second for two seconds, and the trunk's own call in between."""
+    brain = Brain()
+    standings = brain.edge.pipeline.standings
+    listed = Flow(PUBLIC, CALLER.peer)
+    assert standings.of(listed, brain.now) is Standing.TRUNK
+    brain = forged_trunk()
+    trunk = Flow(PUBLIC, Source("203.0.113.77", 5060))
+    forged = [Flow(PUBLIC, Source("203.0.113.77", port)) for port in range(10_000, 60_000)]
+    for second in range(2):
+        for number, flow in enumerate(forged):
+            brain.now = 1000.0 + second + number / 50_000
+            brain.edge.receive(flow, b"OPTIONS sip:192.0.2.1 SIP/2.0\r\n\r\n", brain.now)
+            if number % 5_000 == 0:
+                n = second * 10 + number // 5_000
+                ((_, asked),) = brain.receive(trunk, call_of(n, "203.0.113.77"))
+                assert isinstance(asked, Request)
+                assert [m.status for _, m in brain.receive(PBX, respond(asked, 200, tag=f"b{n}"))] == [200]
+    assert brain.edge.pipeline.standings.of(trunk, brain.now) is Standing.TRUNK
+    assert brain.edge.calls == 20
+    # Whatever the kernel is asked to drop, it is not the trunk's port, nor the whole address.
+    dropped = [effect.source for effect in brain.other if isinstance(effect, Penalise)]
+    assert all(source.host == "203.0.113.77" and source.port not in (0, 5060) for source in dropped)
+
+
+PBX = Flow(PBX_LISTENER, MEMBERS[0])
+
+
+def forged_trunk() -> Brain:
+    return Brain(trunks={"carrier": ("203.0.113.77:5060",)})
+
+
+def call_of(number: int, host: str) -> bytes:
+    return (
+        f"INVITE sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {host}:5060;branch=z9hG4bKc{number};rport\r\n"
+        f"From: <sip:a@carrier>;tag=t{number}\r\nTo: <sip:100@192.0.2.1>\r\nCall-ID: call{number}@{host}\r\n"
+        f"CSeq: 1 INVITE\r\nContact: <sip:a@{host}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+
+
+def test_a_carrier_that_sends_100_calls_in_one_burst() -> None:
+    brain = forged_trunk()
+    trunk = Flow(PUBLIC, Source("203.0.113.77", 5060))
+    for number in range(100):
+        ((to, asked),) = brain.receive(trunk, call_of(number, "203.0.113.77"))
+        assert (to, asked.call_id) == (PBX, f"call{number}@203.0.113.77")
+    assert_nobody_is_banned(brain)
+    assert brain.edge.calls == 100
+
+
+def test_a_user_who_mistypes_a_password_three_times() -> None:
+    brain = Brain()
+    flow = brain.edge.new_flow(CARRIERS, Source(OFFICE, 10_000))
+    brain.edge.flow_opened(flow)
+    phone = Phone(0, flow)
+    for status in (401, 401, 401, 401, 200):  # the first without credentials
+        phone.cseq += 1
+        phone.extra = CREDENTIALS if phone.cseq > 1 else ""
+        ((_, asked),) = brain.receive(flow, phone.request())
+        contact = f"Contact: {asked.get('Contact')}"
+        answer = respond(asked, status, extra=CHALLENGE if status == 401 else contact, contact=False)
+        ((to, told),) = brain.receive(PBX, answer)
+        assert isinstance(told, Response)
+        assert (to, told.status) == (flow, status)
+        brain.now += 5.0
+    assert_nobody_is_banned(brain)
+    assert brain.edge.pipeline.standings.of(flow, brain.now) is Standing.REGISTERED
