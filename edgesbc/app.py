@@ -18,6 +18,7 @@ import trio
 from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc import __version__
+from edgesbc.base import limits
 from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
@@ -40,6 +41,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.plane import SignallingPlane
 from edgesbc.signalling.sockets import open_listeners, visible_address
+from edgesbc.store import bans
 from edgesbc.store.audit import Outcome, PolicyLog
 
 __all__ = ["App"]
@@ -163,6 +165,7 @@ class App:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`stop` or a signal, then drain. Raises ``OSError`` when it cannot listen."""
         self._build()
+        self._enter_bans()
         await self._audit(Outcome.STARTED, "")  # before a reload can be asked for, which has its entry after this one
         async with trio.open_nursery() as root:
             if self.policy.observe.http is not None:
@@ -181,9 +184,11 @@ class App:
                             "listening", listener=listener.name, transport=listener.transport.value,
                             address=f"{listener.host}:{listener.port}",
                         )  # fmt: skip
+                    signalling_nursery.start_soon(self._keep_bans)
                     task_status.started()
                     await self._stopping.wait()
                     await self._drain()
+                    await self._write_bans()
                     signalling_nursery.cancel_scope.cancel()
                 media_nursery.cancel_scope.cancel()
             root.cancel_scope.cancel()
@@ -221,6 +226,43 @@ class App:
         with trio.move_on_after(seconds):
             while not quiet():  # noqa: ASYNC110 - the brain is pure and has no event to wait on
                 await trio.sleep(0.05)
+
+    # --- bans over a restart -----------------------------------------------------------------------------
+
+    def _enter_bans(self) -> None:
+        """Put the bans of the last run in force. A file that is broken is said and put aside, and stops nothing."""
+        folder = self.policy.edge.state_dir
+        try:
+            entered = bans.enter(self.edge.pipeline, bans.read(folder), trio.current_time(), time.time())
+        except ValueError as error:
+            self._log.error(
+                "the bans of the last run are broken", error=str(error), kept_as=str(bans.put_aside(folder))
+            )
+        except OSError as error:
+            self._log.error("the bans of the last run cannot be read", error=str(error))
+        else:
+            if entered:
+                self._log.info("bans of the last run are in force again", bans=entered)
+
+    async def _keep_bans(self) -> None:
+        """Write bans to disk from time to time, where there are others than before."""
+        written = self._bans_version
+        while True:
+            await trio.sleep(limits.BANS_KEPT_SECONDS)
+            if self._bans_version != written:
+                written = self._bans_version
+                await self._write_bans()
+
+    @property
+    def _bans_version(self) -> tuple[int, int]:
+        return self.edge.pipeline.penalties.version, self.edge.pipeline.orders.version
+
+    async def _write_bans(self) -> None:
+        data = bans.as_json(self.edge.pipeline, trio.current_time(), time.time())
+        try:
+            await trio.to_thread.run_sync(bans.write, self.policy.edge.state_dir, data)
+        except OSError as error:
+            self._log.error("bans cannot be written", error=str(error))
 
     # --- changing ----------------------------------------------------------------------------------------
 

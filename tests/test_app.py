@@ -17,7 +17,9 @@ from support.ua import Rtp, Ua, UdpWire, set_up, talk
 
 from edgesbc.base.address import Source
 from edgesbc.brain.edge import Edge
+from edgesbc.screen.orders import Order
 from edgesbc.screen.stages.sanity import Sanity
+from edgesbc.store import bans
 from edgesbc.store.audit import Outcome, PolicyLog
 
 
@@ -226,3 +228,29 @@ async def test_an_audit_log_that_cannot_be_written_stops_nothing(tmp_path: Path)
         await app.reload()
         await alice.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
         await alice.response(200)
+
+
+async def test_bans_outlive_a_restart(tmp_path: Path) -> None:
+    text = policy_text(tmp_path, ["sip:127.0.0.11:9"], edge="grace = 0")
+    async with running(tmp_path, text) as app:
+        app.edge.pipeline.orders.put(Order("127.0.0.9/32", False, trio.current_time(), None, "test", "abuse"))
+        app.stop()
+        await until(lambda: (tmp_path / "state" / bans.FILE).exists())
+    async with running(tmp_path, text) as app:
+        assert [(order.prefix, order.why) for order in app.edge.pipeline.orders] == [("127.0.0.9/32", "abuse")]
+        async with (
+            Ua(await UdpWire.open("127.0.0.9", peer=at(app, "public-udp"))) as banned,
+            Ua(await UdpWire.open("127.0.0.8", peer=at(app, "public-udp"))) as other,
+        ):
+            await banned.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            await until(lambda: app.edge.pipeline.counts.get(("penalties", "banned"), 0) == 1)
+            await other.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            await other.response(200)
+
+
+async def test_broken_bans_are_put_aside_and_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / bans.FILE).write_text('{"version": 1}')
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
+        assert not app.edge.pipeline.orders
+    assert (tmp_path / "state" / "bans.json.broken").read_text() == '{"version": 1}'

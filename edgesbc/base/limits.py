@@ -163,6 +163,10 @@ BANS_OF_PREFIX: Final = 4
 """Banned addresses that make a banned /24 or /64, and banned /64 that make a banned /48."""
 ORDERS: Final = 4_096
 """Bans and exemptions that operators have ordered: what one list of a provider's bad prefixes may hold."""
+BANS_BYTES: Final = 16 * 1024 * 1024
+"""Largest file of bans that is read at the start: as many as there can be need a quarter of it."""
+BANS_KEPT_SECONDS: Final = 30.0
+"""How often bans are written to disk where there are new ones: what a crash may lose."""
 PENALTIES_WAITING: Final = 4_096
 """Penalties kept for the kernel filter until the shell takes them; the filter holds no more than that."""
 REMEMBERED_ADDRESSES: Final = 4_096

@@ -74,6 +74,10 @@ class Pipeline:
             Flow(Listener(-1, "", Zone.CORE, Transport.UDP, "", 0), Source("", 0)), Standing.UNPROVEN
         )
 
+    def stage(self, name: str) -> Stage | None:
+        """The stage of that name; None where it is off."""
+        return next((stage for stages in self._by_phase.values() for stage in stages if stage.name == name), None)
+
     def accept(self, listener: Listener, source: Source, now: float) -> Verdict:
         """Judge a connection that was just accepted, before TLS."""
         if listener.zone is Zone.CORE:

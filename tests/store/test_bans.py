@@ -1,0 +1,104 @@
+"""Bans on disk: what is kept comes back by the wall clock, what has run out does not, what is broken is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.bans import Scope
+from edgesbc.screen.orders import Order
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.store import bans
+
+UDP = Listener(0, "carriers", Zone.PUBLIC, Transport.UDP, "127.0.0.1", 5060)
+TLS = Listener(1, "browsers", Zone.PUBLIC, Transport.TLS, "127.0.0.1", 5061)
+WALL = 1_800_000_000.0
+
+
+def pipeline() -> Pipeline:
+    return Pipeline(ScreenSettings(), Standings(), lambda decision: None, lambda stage, error: None)
+
+
+def stream(host: str, serial: int = 1) -> Flow:
+    return Flow(TLS, Source(host, 4000 + serial), serial)
+
+
+def with_bans() -> Pipeline:
+    made = pipeline()
+    for serial in (1, 2, 3):
+        made.penalties.ban(stream("192.0.2.1", serial), Standing.REACHABLE, Reason.PIKE, 100.0, 10.0)
+    made.penalties.ban(Flow(UDP, Source("192.0.2.2", 5060)), Standing.UNPROVEN, Reason.PIKE, 100.0, 10.0)
+    made.orders.put(Order("198.51.100.0/24", False, 10.0, 500.0, "uid 0", "abuse"))
+    made.orders.put(Order("203.0.113.7", True, 10.0, None, "uid 0", "ours"))
+    made.orders.put(Order("203.0.113.8", True, 0.0, None, "policy", ""))
+    return made
+
+
+def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
+    bans.write(tmp_path, bans.as_json(with_bans(), 20.0, WALL))
+    assert (tmp_path / bans.FILE).stat().st_mode & 0o777 == 0o600
+    again = pipeline()
+    assert bans.enter(again, bans.read(tmp_path), 7_000.0, WALL + 50.0) == 5
+    told = {(ban.who, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
+    assert told == {
+        ("192.0.2.1:4001", Scope.FLOW, True, 6_940.0, 7_040.0, 1),
+        ("192.0.2.1:4002", Scope.FLOW, True, 6_940.0, 7_140.0, 2),
+        ("192.0.2.1", Scope.ADDRESS, True, 6_940.0, 7_340.0, 3),
+    }
+    assert again.penalties.holds(stream("192.0.2.1", 9), Standing.REACHABLE, 7_000.0)
+    orders = {order.prefix: order for order in again.orders}
+    assert set(orders) == {"198.51.100.0/24", "203.0.113.7"}
+    assert (orders["198.51.100.0/24"].until, orders["198.51.100.0/24"].why) == (7_430.0, "abuse")
+    assert orders["203.0.113.7"].until is None
+    assert orders["203.0.113.7"].exempt
+    fourth = again.penalties.ban(stream("192.0.2.1", 9), Standing.REACHABLE, Reason.PIKE, 100.0, 7_000.0)
+    assert fourth is not None
+    assert fourth.offence == 4
+
+
+def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
+    bans.write(tmp_path, bans.as_json(with_bans(), 20.0, WALL))
+    again = pipeline()
+    assert bans.enter(again, bans.read(tmp_path), 7_000.0, WALL + 1_000.0) == 1
+    assert len(again.penalties) == 0
+    assert [order.prefix for order in again.orders] == ["203.0.113.7"]
+
+
+def test_no_file_is_no_bans(tmp_path: Path) -> None:
+    assert bans.read(tmp_path) == b""
+    assert bans.enter(pipeline(), b"", 1.0, WALL) == 0
+
+
+BAN = {
+    "stream": True, "host": "192.0.2.1", "port": -1, "scope": "address", "reason": "pike", "since": WALL,
+    "until": WALL + 100, "offence": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "Expecting"),
+        ("[]", "expected a table"),
+        ('{"version": 2}', "expected version 1, found 2"),
+        ('{"version": 1, "bans": {}}', "bans: expected a list"),
+        (json.dumps({"version": 1, "bans": [BAN, {**BAN, "reason": "none"}], "orders": []}), r"bans\[1\]"),
+        (json.dumps({"version": 1, "bans": [{**BAN, "scope": "world"}], "orders": []}), r"bans\[0\]"),
+        (json.dumps({"version": 1, "bans": [], "orders": [{"prefix": "192.0.2.0/24"}]}), r"orders\[0\]"),
+    ],
+)
+def test_what_is_broken_is_said(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        bans.enter(pipeline(), text.encode(), 1.0, WALL)
+
+
+def test_a_broken_file_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / bans.FILE).write_text("{")
+    aside = bans.put_aside(tmp_path)
+    assert aside.read_text() == "{"
+    assert bans.read(tmp_path) == b""
