@@ -11,7 +11,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.screen.expect import between, positive
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.screen.tracker import Tracker
+from edgesbc.screen.tracker import Tracker, Watched
 
 __all__ = ["Pike", "PikeSettings"]
 
@@ -43,14 +43,13 @@ class PikeSettings:
 
 
 class _Prefixes:
-    """Prefixes of one length, by IPv4 and IPv6, and what their strangers may send together in a window."""
+    """What the strangers of a prefix may send together in a window."""
 
-    __slots__ = ("density", "lengths", "tracker")
+    __slots__ = ("density", "tracker")
 
-    def __init__(self, tracker: Tracker, density: int, lengths: tuple[str, str]) -> None:
-        self.tracker = tracker
+    def __init__(self, density: int, window: float, entries: int) -> None:
+        self.tracker = Tracker(density, window, entries, inherit=True)
         self.density = density
-        self.lengths = lengths
 
 
 class Pike:
@@ -67,9 +66,10 @@ class Pike:
         self._proven = Tracker(density, window, entries, inherit=False)
         self._arrivals = Tracker(density, window, entries, inherit=False)
         wide = density * settings.prefix_factor
+        # Stamps of a whole window are kept: the wider the prefix, the more of them, and the fewer entries.
         self._prefixes = (
-            _Prefixes(Tracker(wide, window, max(16, entries // 4), inherit=True), wide, ("/24", "/64")),
-            _Prefixes(Tracker(4 * wide, window, max(16, entries // 16), inherit=True), 4 * wide, ("", "/48")),
+            _Prefixes(wide, window, max(16, entries // 4)),
+            _Prefixes(4 * wide, window, max(16, entries // 16)),
         )
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
@@ -108,14 +108,21 @@ class Pike:
         return Drop(Reason.PIKE, limit=self._density, value=self._density + 1) if first else self._quiet
 
     def _judge_prefixes(self, host: str, now: float) -> Verdict:
-        for prefixes, key in zip(self._prefixes, prefix_keys(host), strict=False):
-            entry = prefixes.tracker.admit(key, now)
-            if entry is not None:
-                if not prefixes.tracker.first_trip(entry, now):
-                    return self._quiet
-                most = prefixes.density
-                return Drop(Reason.PIKE, limit=most, value=most + 1, detail=f"its {prefixes.lengths[':' in host]}")
-        return PASS
+        wide, widest = self._prefixes
+        if ":" not in host:
+            entry = wide.tracker.admit(host[: host.rfind(".")], now)
+            return PASS if entry is None else self._refuse_prefix(wide, entry, "/24", now)
+        narrow, site = prefix_keys(host)
+        entry = wide.tracker.admit(narrow, now)
+        if entry is not None:
+            return self._refuse_prefix(wide, entry, "/64", now)
+        entry = widest.tracker.admit(site, now)
+        return PASS if entry is None else self._refuse_prefix(widest, entry, "/48", now)
+
+    def _refuse_prefix(self, prefixes: _Prefixes, entry: Watched, length: str, now: float) -> Verdict:
+        if not prefixes.tracker.first_trip(entry, now):
+            return self._quiet
+        return Drop(Reason.PIKE, limit=prefixes.density, value=prefixes.density + 1, detail=f"its {length}")
 
     def busiest(self, now: float, count: int) -> list[tuple[str, int, bool]]:
         """Strangers' addresses and proven flows with the most requests of the last window, those that tripped first:
