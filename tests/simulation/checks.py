@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.brain.calls import CallState
 from edgesbc.brain.context import Context
 from edgesbc.brain.edge import Edge
+from edgesbc.screen.bans import Scope
+from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation.agent import T1, Agent
@@ -39,6 +42,7 @@ class Checks:
         self._hidden = hidden
         self._invites: dict[tuple[str, str, Zone], _Invite] = {}
         self._closed: set[int] = set()
+        self._bans_seen = 0
         self._sessions: set[str] = set()
         self._strangers: set[str] = set()
         self._told: dict[tuple[Flow, bytes], int] = {}
@@ -50,6 +54,9 @@ class Checks:
 
     def received(self, flow: Flow, data: bytes, now: float) -> None:
         """The edge has dealt with a message."""
+        if self._edge.pipeline.penalties.version != self._bans_seen:
+            self._bans_seen = self._edge.pipeline.penalties.version
+            self._bans(flow, now)
         if not data.startswith(b"INVITE "):
             return
         try:
@@ -61,6 +68,26 @@ class Checks:
             if key not in self._invites:
                 self._invites[key] = _Invite(flow, request, now)
                 self.calls += 1
+
+    def _bans(self, flow: Flow, now: float) -> None:
+        """No ban is wider or longer than what stands behind it, and none is of who is known."""
+        pipeline = self._edge.pipeline
+        penalties, standings = pipeline.penalties, pipeline.standings
+        if len(penalties) > penalties.capacity:
+            raise Finding(f"{len(penalties)} bans, {penalties.capacity} may be")
+        for ban in penalties:
+            if ban.proven is not ban.stream:
+                raise Finding(f"{ban!r} says that it is {'' if ban.proven else 'not '}proven")
+            if not ban.proven and (ban.scope > Scope.ADDRESS or ban.ttl > limits.UNPROVEN_BAN_SECONDS):
+                raise Finding(f"{ban!r} stands on the word of packets that may be forged")
+            if ban.until > max(now, ban.since) + limits.BAN_SECONDS:
+                raise Finding(f"{ban!r} is too long")
+        standing = standings.of(flow, now)
+        if flow.listener.zone is Zone.CORE and standing is not Standing.TRUNK:
+            raise Finding(f"{flow} of the core stands as {standing.name}")
+        known = standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial)
+        if known and penalties.holds(flow, standing, now):
+            raise Finding(f"{flow}, which is {standing.name}, is banned")
 
     def closed(self, flow: Flow) -> None:
         self._closed.add(flow.serial)

@@ -169,8 +169,13 @@ def _add_trouble(world: World) -> None:
         clock.after(random.uniform(0.0, _BUSY_SECONDS), world.jump, random.choice((0.5, 5.0, 45.0)))
     if random.random() < 0.4:
         at = random.uniform(0.0, _BUSY_SECONDS)
+        lone = Source("100.64.9.9", 5060) if random.random() < 0.5 else None
         for n in range(random.randint(10, 150)):
-            clock.after(at + n * 0.004, _flood, world)
+            clock.after(at + n * 0.004, _flood, world, lone)
+    if random.random() < 0.2:
+        for agent in world.agents:
+            if agent.transport == "WSS" and random.random() < 0.5:
+                clock.after(random.uniform(0.0, _BUSY_SECONDS), _babble, world, agent)
 
 
 def _crash(world: World, agent: Agent, back: float) -> None:
@@ -187,9 +192,18 @@ def _drop(world: World, agent: Agent) -> None:
     world.connect(agent)
 
 
-def _flood(world: World) -> None:
+def _babble(world: World, agent: Agent) -> None:
+    """A connection carries what is no SIP, until it has had enough of that; then the agent comes again."""
+    agent.excused = True
+    for _ in range(world.random.choice((3, 15))):
+        world.carry(agent, b"hello\r\n\r\n")
+    world.clock.after(2.0, _drop, world, agent)
+
+
+def _flood(world: World, lone: Source | None) -> None:
+    """A datagram with a source that nobody has heard of, or of ``lone``, who sends them all."""
     random = world.random
-    source = Source(f"100.64.{random.randint(0, 3)}.{random.randint(0, 255)}", random.choice((5060, 5061)))
+    source = lone or Source(f"100.64.{random.randint(0, 3)}.{random.randint(0, 255)}", random.choice((5060, 5061)))
     word = world.word()
     data = bytearray(
         f"{random.choice(('INVITE', 'OPTIONS', 'REGISTER', 'BYE', 'CANCEL', 'ACK'))} sip:100@192.0.2.1 SIP/2.0\r\n"

@@ -128,6 +128,23 @@ class ForgetsToCancel(_Broken):
         return [e for e in effects if not (isinstance(e, Send) and e.data.startswith(b"CANCEL"))]
 
 
+class BansLong(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        penalties = self.pipeline.penalties
+        for ban in penalties:
+            ban.ttl += 3600.0
+        return effects
+
+
+class BansWithoutProof(_Broken):
+    """It takes a datagram's word for more than it is worth."""
+
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        for ban in self.pipeline.penalties:
+            ban.proven = True
+        return effects
+
+
 class Raises(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         raise KeyError("oh")
@@ -144,6 +161,8 @@ class Raises(_Broken):
         (KeepsVias, "Via of somebody else's"),
         (TellsTheInside, "an address of the core goes out"),
         (ForgetsToCancel, "was never told of the end"),
+        (BansLong, "stands on the word of packets"),
+        (BansWithoutProof, "says that it is proven"),
         (Raises, "KeyError"),
     ],
 )
