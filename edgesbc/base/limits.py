@@ -66,6 +66,8 @@ CONNECT_SECONDS: Final = 5.0
 """How long opening a connection to a destination may take, TLS included."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
+UDP_STRANGERS_BATCH: Final = 16
+"""Datagrams taken from strangers before trusted sources are looked at again: about a millisecond of a flood."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """Kernel receive buffer of a listener: half a second of a flood, so that its bursts harm nobody."""
 

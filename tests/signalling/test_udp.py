@@ -68,7 +68,7 @@ async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: P
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as flooder,
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
     ):
-        assert app.plane.penalties == {"public-udp": "kernel"}
+        assert app.plane.lanes["public-udp", "penalties"] == ("kernel", 0)
         uri = f"sip:{at(app, 'public-udp')}"
         for _ in range(200):
             await flooder.dialog(uri).send("OPTIONS")
