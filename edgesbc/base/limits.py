@@ -50,6 +50,8 @@ TARGET_BYTES: Final = 1280
 
 CONNECTIONS: Final = 8_192
 """Connections in all: each costs a descriptor and about 40 KiB with TLS."""
+CONNECTIONS_TRUSTED: Final = 1_024
+"""Of these, what strangers leave to trunks and to the private side: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
 """Connections of one address: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0

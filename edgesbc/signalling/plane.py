@@ -21,8 +21,10 @@ from edgesbc.base.reasons import Reason
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.lanes.program import Listed
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.connection import Connection, StreamCarrier
 from edgesbc.signalling.doors import Door
+from edgesbc.signalling.places import Places
 from edgesbc.signalling.sockets import Opened
 from edgesbc.signalling.tls import client_context
 from edgesbc.signalling.udp import UdpListener
@@ -57,6 +59,7 @@ class SignallingPlane:
         self._certificates = certificates
         self._udp: dict[int, UdpListener] = {}
         self._doors: list[Door] = []
+        self.places = Places()
         self.connections: dict[int, Connection] = {}
         self.counts = Counts()  # (listener, what) of transport events
         self._steered = edge.board.standings.version  # the version of standings that lanes know or have due
@@ -72,7 +75,7 @@ class SignallingPlane:
         listener = opened.listener
         if listener.transport is Transport.UDP:
             self._udp[listener.id] = UdpListener(
-                listener, opened.sock, opened.strangers, self.receive, self._unreachable, self._trusted
+                listener, opened.sock, opened.strangers, self.receive, self._unreachable, self.trusted
             )
             return
         folder = self._certificates.get(listener.name)
@@ -82,9 +85,13 @@ class SignallingPlane:
 
     @property
     def lanes(self) -> dict[tuple[str, str], tuple[str, int]]:
-        """Who does what for each public UDP listener, by its name and ``penalties`` or ``steering``: ``kernel`` or
+        """Who does what for each public listener, by its name and ``penalties`` or ``steering``: ``kernel`` or
         ``user``, and how many sources the kernel's program had no room for."""
-        return {(udp.listener.name, lane): state for udp in self._udp.values() for lane, state in udp.lanes.items()}
+        return {(each.listener.name, lane): state for each in self._listening for lane, state in each.lanes.items()}
+
+    @property
+    def _listening(self) -> list[UdpListener | Door]:
+        return [*self._udp.values(), *self._doors]
 
     def reload_certificates(self) -> None:
         """Use the certificate files as they are now for new handshakes. Raises ``OSError``; the old ones then stay."""
@@ -118,13 +125,13 @@ class SignallingPlane:
                 await trio.sleep_forever()
             now = trio.current_time()
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
-            for udp in self._udp.values():
-                udp.apply(now)
+            for each in self._listening:
+                each.apply(now)
             self.carry_out(self._guarded("expire", partial(self.edge.expire, now)))
 
     def _deadline(self) -> float:
         deadline = self.edge.deadline()
-        dues = [math.inf if due is None else due for due in (udp.due for udp in self._udp.values())]
+        dues = [math.inf if due is None else due for due in (each.due for each in self._listening)]
         return min([math.inf if deadline is None else deadline, *dues])
 
     # --- what comes in -----------------------------------------------------------------------------------
@@ -192,17 +199,23 @@ class SignallingPlane:
         if deadline is not None and deadline < self._sleeping_until > self._awake_from:
             self._sleeping_until = self._sleep.deadline = max(deadline, self._awake_from)
 
-    def _trusted(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
+    def trusted(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
+        """Whom the kernel is to steer past the strangers; see :meth:`Standings.trusted`."""
         return self.edge.board.standings.trusted(listener, now)
+
+    def trusts(self, listener: Listener, peer: Source) -> bool:
+        """Whether a connection is from a trunk or the private side, as far as its address tells."""
+        flow = Flow(listener, peer, serial=-1)
+        return self.edge.board.standings.of(flow, trio.current_time()) is Standing.TRUNK
 
     def _steer_anew(self) -> None:
         """Others are trusted now than before: the kernel is to know it soon."""
         self._steered = self.edge.board.standings.version
         now = trio.current_time()
-        for udp in self._udp.values():
-            if udp.steering is not None:
-                udp.steering.ask(now)
-                self._wake_at(udp.due)
+        for each in self._listening:
+            if each.steering is not None:
+                each.steering.ask(now)
+                self._wake_at(each.due)
 
     def _send(self, flow: Flow, data: bytes) -> None:
         if not flow.serial:

@@ -36,10 +36,13 @@ class Opened:
         self.sock = sock
         self.strangers = strangers
 
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return [self.sock] if self.strangers is None else [self.sock, self.strangers]
+
     def close(self) -> None:
-        self.sock.close()
-        if self.strangers is not None:
-            self.strangers.close()
+        for sock in self.sockets:
+            sock.close()
 
 
 def open_listeners(settings: Sequence[ListenSettings]) -> list[Opened]:
@@ -66,7 +69,7 @@ def _open(number: int, settings: ListenSettings) -> Opened:
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"{settings.name} cannot listen on {settings.bind}: {error.strerror}") from error
-    strangers = _beside(sock, settings) if datagrams and settings.zone is Zone.PUBLIC else None
+    strangers = _beside(sock, settings) if settings.zone is Zone.PUBLIC else None
     bound_port = sock.getsockname()[1]
     if settings.advertise is not None:
         shown, shown_port = settings.advertise.host, settings.advertise.port or bound_port
@@ -109,6 +112,8 @@ def _beside(first: socket.socket, settings: ListenSettings) -> socket.socket | N
         for sock in (first, second):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         second.bind(first.getsockname())
+        if settings.transport is not Transport.UDP:
+            second.listen(limits.BACKLOG)
         if steer(first, steering_program(())[0]) == KERNEL:
             return second
     except OSError:
