@@ -60,9 +60,9 @@ def _refusal(sock: socket.socket, option: int, program: Program) -> int:
     return 0
 
 
-def _pause(sources: int) -> float:
-    """Seconds from one program to the next: building takes 10 to 100 µs a source."""
-    return limits.FILTER_SECONDS * (1 + min(sources, limits.FILTER_INSTRUCTIONS) // 256)
+def _pause(sources: int, at_once: int) -> float:
+    """Seconds from one program to the next, longer for every ``at_once`` of the sources that one may hold."""
+    return limits.FILTER_SECONDS * (1 + min(sources, limits.FILTER_INSTRUCTIONS) // at_once)
 
 
 class _Place:
@@ -137,7 +137,7 @@ class Penalties:
             self._ask(now)
 
     def _ask(self, when: float) -> None:
-        when = max(when, self._applied + _pause(len(self._until)))
+        when = max(when, self._applied + _pause(len(self._until), 256))  # building takes about 10 µs a source
         self.due = when if self.due is None else min(self.due, when)
 
     def apply(self, now: float) -> str:
@@ -191,7 +191,7 @@ class Steering:
     def ask(self, when: float) -> None:
         """Let the list be asked for at ``when``, or as soon after it as may be."""
         if self.mode == KERNEL:
-            when = max(when, self._applied + _pause(len(self._held)))
+            when = max(when, self._applied + _pause(len(self._held), 64))  # 30 µs a port, over IPv6 70
             self.due = when if self.due is None else min(self.due, when)
 
     def apply(self, trusted: Collection[Listed], until: float | None, now: float) -> str:

@@ -224,7 +224,7 @@ def test_trusted_sources_that_do_not_fit_are_counted(pair: Pair) -> None:
     assert 1000 < steering.covered < 3000
     assert steering.left_out == 3000 - steering.covered
     steering.ask(1.0)
-    assert steering.due == pytest.approx(1.0 + 12 * limits.FILTER_SECONDS)
+    assert steering.due == pytest.approx(1.0 + 47 * limits.FILTER_SECONDS)
 
 
 def test_a_kernel_that_knows_no_steering_is_not_asked_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
