@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from edgesbc.dispatch.sets import member_target
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.http import Parts, serve_http
-from edgesbc.observe.instruments import instrument_edge, instrument_media
+from edgesbc.observe.instruments import instrument_edge, instrument_lanes, instrument_media
 from edgesbc.observe.ledger import Ledger
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
@@ -116,10 +115,7 @@ class App:
         instrument_edge(self.metrics, self.edge)
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
-        modes: dict[tuple[str, ...], Callable[[], float]] = {
-            (name,): partial(self._in_kernel, name) for name in self.plane.penalties
-        }
-        self.metrics.gauge("lane_mode", "1 where the kernel drops penalised sources.", modes, ("listener",))
+        instrument_lanes(self.metrics, self.plane.lanes.keys(), lambda lane: self.plane.lanes[lane])
         media = self.media
         if media is not None:
             instrument_media(
@@ -129,9 +125,6 @@ class App:
                 lambda: media.packets,
                 media.counts,
             )
-
-    def _in_kernel(self, listener: str) -> bool:
-        return self.plane.penalties[listener] == "kernel"
 
     def _media_command(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.media is None:

@@ -50,6 +50,8 @@ TARGET_BYTES: Final = 1280
 
 CONNECTIONS: Final = 8_192
 """Connections in all: each costs a descriptor and about 40 KiB with TLS."""
+CONNECTIONS_TRUSTED: Final = 1_024
+"""Of these, what strangers leave to trunks and to the private side: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
 """Connections of one address: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0
@@ -66,6 +68,8 @@ CONNECT_SECONDS: Final = 5.0
 """How long opening a connection to a destination may take, TLS included."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
+UDP_STRANGERS_BATCH: Final = 16
+"""Datagrams taken from strangers before trusted sources are looked at again: about a millisecond of a flood."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """Kernel receive buffer of a listener: half a second of a flood, so that its bursts harm nobody."""
 

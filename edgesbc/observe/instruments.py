@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from edgesbc.base.counts import Counts
 from edgesbc.brain.edge import Edge
@@ -10,7 +11,7 @@ from edgesbc.dispatch.health import State
 from edgesbc.dispatch.member import Member
 from edgesbc.observe.metrics import Metrics, Read
 
-__all__ = ["instrument_edge", "instrument_media"]
+__all__ = ["instrument_edge", "instrument_lanes", "instrument_media"]
 
 
 class _PerMember(Mapping[tuple[str, ...], Read]):
@@ -73,6 +74,29 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
     up = _PerMember(edge, lambda member: member.state in (State.ACTIVE, State.TRYING))
     metrics.gauge("destination_up", "1 while a destination takes calls.", up, labels)
     metrics.gauge("destination_calls", "Live leases.", _PerMember(edge, lambda member: member.load), labels)
+
+
+def instrument_lanes(
+    metrics: Metrics, lanes: Iterable[tuple[str, str]], state: Callable[[tuple[str, str]], tuple[str, int]]
+) -> None:
+    """What the kernel does for the public UDP listeners. ``lanes`` are (listener, lane); ``state`` tells of one
+    whether ``kernel`` or ``user`` space does it, and how many sources it had no room for."""
+    modes: dict[tuple[str, ...], Read] = {}
+    left_out: dict[tuple[str, ...], Read] = {}
+    for lane in lanes:
+        modes[lane] = partial(_in_kernel, state, lane)
+        left_out[lane] = partial(_left_out, state, lane)
+    labels = ("listener", "lane")
+    metrics.gauge("lane_mode", "1 where the kernel steers trusted sources or drops penalised ones.", modes, labels)
+    metrics.gauge("lane_left_out", "Sources that the kernel's program has no room for.", left_out, labels)
+
+
+def _in_kernel(state: Callable[[tuple[str, str]], tuple[str, int]], lane: tuple[str, str]) -> float:
+    return state(lane)[0] == "kernel"
+
+
+def _left_out(state: Callable[[tuple[str, str]], tuple[str, int]], lane: tuple[str, str]) -> float:
+    return state(lane)[1]
 
 
 def instrument_media(

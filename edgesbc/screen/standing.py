@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.prefixes import enclosing
 from edgesbc.screen.expect import listed_address, listed_addresses, optional, positive
 
@@ -61,8 +61,8 @@ class Standings:
     """
 
     __slots__ = (
-        "_by_host", "_by_name", "_by_prefix", "_by_source", "_proven_at", "_reachable", "_registered",
-        "_trunk_hosts", "trunks",
+        "_by_host", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
+        "_trunk_hosts", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -75,6 +75,9 @@ class Standings:
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._proven_at: dict[str, int] = {}
+        self._listed: list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source] = []
+        self.version = 0
+        """Grows when :meth:`trusted` would give others, but for those whose time is up."""
         for trunk in self.trunks.values():
             self._list(trunk)
         self._by_prefix = dict(sorted(self._by_prefix.items(), key=lambda entry: entry[0][1]))
@@ -83,6 +86,7 @@ class Standings:
     def _list(self, trunk: Trunk) -> None:
         for text in trunk.addresses:
             listed = listed_address(text)
+            self._listed.append(listed)
             if isinstance(listed, Source):
                 self._by_source.setdefault((listed.host, listed.port), trunk.name)
             else:
@@ -153,11 +157,15 @@ class Standings:
             if self._registered[oldest] > now:
                 return False
             self._leave(self._registered, oldest)
+        if not flow.serial and self._registered.get(flow.key, now) <= now:
+            self.version += 1
         self._enter(self._registered, flow, now + ttl)
         return True
 
     def withdraw(self, flow: Flow) -> None:
         """Forget what ``flow`` has proven: it unregistered, or its connection closed."""
+        if not flow.serial and flow.key in self._registered:
+            self.version += 1
         self._leave(self._registered, flow.key)
         self._leave(self._reachable, flow.key)
 
@@ -169,6 +177,19 @@ class Standings:
         self._reachable = previous._reachable
         self._registered = previous._registered
         self._proven_at = previous._proven_at
+        self.version = previous.version + 1
+
+    def trusted(
+        self, listener: Listener, now: float
+    ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
+        """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
+        first of them has to prove itself anew; None: none of them has to."""
+        registered = {
+            Source(key[1], key[2]): until
+            for key, until in self._registered.items()
+            if key[0] == listener.id and not key[3] and until > now
+        }
+        return [*self._listed, *registered], min(registered.values(), default=None)
 
     def known_at(self, host: str) -> bool:
         """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""

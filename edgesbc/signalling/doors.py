@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ import trio
 import trio_websocket
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Source, Transport
+from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.base.reasons import Reason
+from edgesbc.lanes.attach import USER, Steering
 from edgesbc.signalling.connection import Carrier, Connection, StreamCarrier
 from edgesbc.signalling.sockets import Opened
 from edgesbc.signalling.tls import peer_names, server_context
@@ -36,8 +38,7 @@ class Door:
         self._plane = plane
         self._opened = opened
         self._folder = folder
-        self._by_address: dict[str, int] = {}
-        self._inside = 0
+        self.steering = Steering(opened.sock) if opened.strangers is not None else None
         self._accepting = trio.CancelScope()
         self.context = self.load()
 
@@ -57,15 +58,42 @@ class Door:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept until :meth:`shut`; connections live on in ``nursery``."""
-        sockets = trio.SocketListener(trio.socket.from_stdlib_socket(self._opened.sock))
-        async with sockets:
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in self._opened.sockets]
+        async with contextlib.AsyncExitStack() as stack:
+            for each in listeners:
+                await stack.enter_async_context(each)
+            if self.steering is not None:
+                self.steering.ask(trio.current_time())
+                self.apply(trio.current_time())
             task_status.started()
             with self._accepting:
-                await trio.serve_listeners(self._enter, [sockets], handler_nursery=nursery)
+                # One connection of each socket in turn: strangers wait in a backlog of their own.
+                await trio.serve_listeners(self._enter, listeners, handler_nursery=nursery)
 
     def shut(self) -> None:
         """Accept no more."""
         self._accepting.cancel()
+
+    # --- what the kernel does ------------------------------------------------------------------------------
+
+    @property
+    def lanes(self) -> dict[str, tuple[str, int]]:
+        """As of a UDP listener, without penalties: whoever is accepted has proven its address."""
+        if self.listener.zone is Zone.CORE:
+            return {}
+        return {"steering": (USER, 0) if self.steering is None else (self.steering.mode, self.steering.left_out)}
+
+    @property
+    def due(self) -> float | None:
+        """When to call :meth:`apply` (seconds, trio's clock); None: nothing is to be done."""
+        return None if self.steering is None else self.steering.due
+
+    def apply(self, now: float) -> None:
+        """Give the kernel the program that is due."""
+        if self.steering is not None and self.steering.due is not None and self.steering.due <= now:
+            self.steering.apply(*self._plane.trusted(self.listener, now), now)
+
+    # --- one connection ------------------------------------------------------------------------------------
 
     async def _enter(self, stream: trio.SocketStream) -> None:
         listener, plane = self.listener, self._plane
@@ -74,32 +102,26 @@ class Door:
         except OSError:
             await trio.aclose_forcefully(stream)
             return
-        refused = self._refusal(peer)
+        trusted = plane.trusts(listener, peer)
+        refused = self._refusal(peer, trusted)
         if refused:
             plane.counts.add(listener.name, refused)
             await trio.aclose_forcefully(stream)
             return
-        self._inside += 1
-        self._by_address[peer.host] = self._by_address.get(peer.host, 0) + 1
+        plane.places.take(peer.host, trusted)
         try:
             with plane.contained(listener):
                 await self._serve(stream, peer)
         finally:
-            self._inside -= 1
-            self._by_address[peer.host] -= 1
-            if not self._by_address[peer.host]:
-                del self._by_address[peer.host]
+            plane.places.leave(peer.host, trusted)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
-    def _refusal(self, peer: Source) -> str:
+    def _refusal(self, peer: Source, trusted: bool) -> str:
         """Why the peer may not come in, as a label; "" when it may."""
         if not self._plane.edge.accept(self.listener, peer, trio.current_time()):
             return Reason.BANNED.code
-        per_address = self._by_address.get(peer.host, 0)
-        if self._inside >= limits.CONNECTIONS or per_address >= limits.CONNECTIONS_PER_ADDRESS:
-            return Reason.CONNECTIONS.code
-        return ""
+        return "" if self._plane.places.free(peer.host, trusted) else Reason.CONNECTIONS.code
 
     async def _serve(self, stream: trio.SocketStream, peer: Source) -> None:
         try:

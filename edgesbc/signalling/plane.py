@@ -20,8 +20,11 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Close, Effect, Media, Open, Penalise, Record, Send
+from edgesbc.lanes.program import Listed
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.connection import Connection, StreamCarrier
 from edgesbc.signalling.doors import Door
+from edgesbc.signalling.places import Places
 from edgesbc.signalling.sockets import Opened
 from edgesbc.signalling.tls import client_context
 from edgesbc.signalling.udp import UdpListener
@@ -56,8 +59,10 @@ class SignallingPlane:
         self._certificates = certificates
         self._udp: dict[int, UdpListener] = {}
         self._doors: list[Door] = []
+        self.places = Places()
         self.connections: dict[int, Connection] = {}
         self.counts = Counts()  # (listener, what) of transport events
+        self._steered = edge.board.standings.version  # the version of standings that lanes know or have due
         self._sleeping_until = -math.inf
         self._awake_from = -math.inf
         self._sleep = trio.CancelScope()
@@ -69,7 +74,9 @@ class SignallingPlane:
     def _prepare(self, opened: Opened) -> None:
         listener = opened.listener
         if listener.transport is Transport.UDP:
-            self._udp[listener.id] = UdpListener(listener, opened.sock, self.receive, self._unreachable)
+            self._udp[listener.id] = UdpListener(
+                listener, opened.sock, opened.strangers, self.receive, self._unreachable, self.trusted
+            )
             return
         folder = self._certificates.get(listener.name)
         if listener.transport is Transport.TLS:
@@ -77,9 +84,14 @@ class SignallingPlane:
         self._doors.append(Door(self, opened, folder))
 
     @property
-    def penalties(self) -> dict[str, str]:
-        """How each public UDP listener drops penalised sources: ``kernel`` or ``user``."""
-        return {each.listener.name: each.penalties.mode for each in self._udp.values() if each.penalties is not None}
+    def lanes(self) -> dict[tuple[str, str], tuple[str, int]]:
+        """Who does what for each public listener, by its name and ``penalties`` or ``steering``: ``kernel`` or
+        ``user``, and how many sources the kernel's program had no room for."""
+        return {(each.listener.name, lane): state for each in self._listening for lane, state in each.lanes.items()}
+
+    @property
+    def _listening(self) -> list[UdpListener | Door]:
+        return [*self._udp.values(), *self._doors]
 
     def reload_certificates(self) -> None:
         """Use the certificate files as they are now for new handshakes. Raises ``OSError``; the old ones then stay."""
@@ -113,14 +125,13 @@ class SignallingPlane:
                 await trio.sleep_forever()
             now = trio.current_time()
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
-            for udp in self._udp.values():
-                if udp.penalties is not None and udp.penalties.due is not None and udp.penalties.due <= now:
-                    udp.penalties.apply(now)
+            for each in self._listening:
+                each.apply(now)
             self.carry_out(self._guarded("expire", partial(self.edge.expire, now)))
 
     def _deadline(self) -> float:
         deadline = self.edge.deadline()
-        dues = [udp.penalties.due for udp in self._udp.values() if udp.penalties is not None and udp.penalties.due]
+        dues = [math.inf if due is None else due for due in (each.due for each in self._listening)]
         return min([math.inf if deadline is None else deadline, *dues])
 
     # --- what comes in -----------------------------------------------------------------------------------
@@ -179,13 +190,32 @@ class SignallingPlane:
                 self._ask_media(effect)  # type: ignore[arg-type]
             else:
                 self._carry_out_rare(effect)
-        deadline = self.edge.deadline()
-        if deadline is not None and deadline < self._sleeping_until > self._awake_from:
-            self._wake_at(deadline)
+        if self.edge.board.standings.version != self._steered:
+            self._steer_anew()
+        self._wake_at(self.edge.deadline())
 
-    def _wake_at(self, deadline: float) -> None:
+    def _wake_at(self, deadline: float | None) -> None:
         """Let the timer task wake earlier than it meant to, though not before its grain is over."""
-        self._sleeping_until = self._sleep.deadline = max(deadline, self._awake_from)
+        if deadline is not None and deadline < self._sleeping_until > self._awake_from:
+            self._sleeping_until = self._sleep.deadline = max(deadline, self._awake_from)
+
+    def trusted(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
+        """Whom the kernel is to steer past the strangers; see :meth:`Standings.trusted`."""
+        return self.edge.board.standings.trusted(listener, now)
+
+    def trusts(self, listener: Listener, peer: Source) -> bool:
+        """Whether a connection is from a trunk or the private side, as far as its address tells."""
+        flow = Flow(listener, peer, serial=-1)
+        return self.edge.board.standings.of(flow, trio.current_time()) is Standing.TRUNK
+
+    def _steer_anew(self) -> None:
+        """Others are trusted now than before: the kernel is to know it soon."""
+        self._steered = self.edge.board.standings.version
+        now = trio.current_time()
+        for each in self._listening:
+            if each.steering is not None:
+                each.steering.ask(now)
+                self._wake_at(each.due)
 
     def _send(self, flow: Flow, data: bytes) -> None:
         if not flow.serial:
@@ -207,9 +237,7 @@ class SignallingPlane:
             udp = self._udp.get(effect.listener.id)
             if udp is not None and udp.penalties is not None:
                 udp.penalties.add(effect.source, effect.ttl, trio.current_time())
-                due = udp.penalties.due
-                if due is not None and due < self._sleeping_until > self._awake_from:
-                    self._wake_at(due)
+                self._wake_at(udp.due)
         elif isinstance(effect, Open) and self._nursery is not None:
             connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)
             self._nursery.start_soon(self._connect, connection)

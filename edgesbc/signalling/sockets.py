@@ -6,7 +6,9 @@ import socket
 from collections.abc import Sequence
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Transport
+from edgesbc.base.address import Listener, Transport, Zone
+from edgesbc.lanes.attach import KERNEL, steer
+from edgesbc.lanes.program import steering_program
 from edgesbc.policy.model import ListenSettings
 
 __all__ = ["Opened", "open_listeners", "visible_address"]
@@ -17,14 +19,30 @@ IPV6_RECVERR = 25
 
 
 class Opened:
-    """A listener and its bound socket."""
+    """A listener and its bound socket; ``strangers`` is a second one at the same address, for all but trusted
+    sources, where the kernel can tell them apart."""
 
-    __slots__ = ("listener", "settings", "sock")
+    __slots__ = ("listener", "settings", "sock", "strangers")
 
-    def __init__(self, listener: Listener, settings: ListenSettings, sock: socket.socket) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        settings: ListenSettings,
+        sock: socket.socket,
+        strangers: socket.socket | None = None,
+    ) -> None:
         self.listener = listener
         self.settings = settings
         self.sock = sock
+        self.strangers = strangers
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return [self.sock] if self.strangers is None else [self.sock, self.strangers]
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
 
 
 def open_listeners(settings: Sequence[ListenSettings]) -> list[Opened]:
@@ -35,42 +53,74 @@ def open_listeners(settings: Sequence[ListenSettings]) -> list[Opened]:
             opened.append(_open(number, each))
     except OSError:
         for each_opened in opened:
-            each_opened.sock.close()
+            each_opened.close()
         raise
     return opened
 
 
 def _open(number: int, settings: ListenSettings) -> Opened:
     host, port = settings.bind
-    six = ":" in host
-    family = socket.AF_INET6 if six else socket.AF_INET
     datagrams = settings.transport is Transport.UDP
-    sock = socket.socket(family, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
+    sock = _socket(settings)
     try:
-        sock.setblocking(False)
-        if six:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # an address has one form here
-        if datagrams:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.UDP_RECEIVE_BUFFER)
-            if settings.zone == "core":
-                # A dead destination then says so at once (ICMP); from the public side nobody is asked.
-                level, option = (socket.IPPROTO_IPV6, IPV6_RECVERR) if six else (socket.IPPROTO_IP, IP_RECVERR)
-                sock.setsockopt(level, option, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
+        sock.bind((host, port))  # alone: whoever holds the address already is not joined but an error
         if not datagrams:
             sock.listen(limits.BACKLOG)
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"{settings.name} cannot listen on {settings.bind}: {error.strerror}") from error
+    strangers = _beside(sock, settings) if settings.zone is Zone.PUBLIC else None
     bound_port = sock.getsockname()[1]
     if settings.advertise is not None:
         shown, shown_port = settings.advertise.host, settings.advertise.port or bound_port
     else:
         shown, shown_port = visible_address(host), bound_port
     listener = Listener(number, settings.name, settings.zone, settings.transport, host, bound_port, shown, shown_port)
-    return Opened(listener, settings, sock)
+    return Opened(listener, settings, sock, strangers)
+
+
+def _socket(settings: ListenSettings) -> socket.socket:
+    """A socket of the listener's kind that is not bound yet."""
+    six = ":" in settings.bind.host
+    datagrams = settings.transport is Transport.UDP
+    sock = socket.socket(
+        socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+    )
+    sock.setblocking(False)
+    if six:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # an address has one form here
+    if datagrams:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.UDP_RECEIVE_BUFFER)
+        if settings.zone is Zone.CORE:
+            # A dead destination then says so at once (ICMP); from the public side nobody is asked.
+            level, option = (socket.IPPROTO_IPV6, IPV6_RECVERR) if six else (socket.IPPROTO_IP, IP_RECVERR)
+            sock.setsockopt(level, option, 1)
+    else:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return sock
+
+
+def _beside(first: socket.socket, settings: ListenSettings) -> socket.socket | None:
+    """A second socket at the address of ``first``, which the kernel gives all that is not steered to the first.
+
+    None where the kernel does not do that; then ``first`` is as it was. That both are bound with
+    SO_REUSEPORT lets other processes with the effective user of this one bind the address as well, and
+    nobody else; it is set on the first only once it has the address.
+    """
+    second = _socket(settings)
+    try:
+        for sock in (first, second):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        second.bind(first.getsockname())
+        if settings.transport is not Transport.UDP:
+            second.listen(limits.BACKLOG)
+        if steer(first, steering_program(())[0]) == KERNEL:
+            return second
+    except OSError:
+        pass
+    second.close()
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    return None
 
 
 def visible_address(host: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgesbc.base import limits
+from edgesbc.screen.expect import listed_address
 from edgesbc.screen.standing import Standing, Standings, Trunk
 
 CARRIER = Trunk(
@@ -141,3 +142,45 @@ def test_bounds_of_a_trunk(field: dict[str, float]) -> None:
 def test_too_many_addresses() -> None:
     with pytest.raises(ValueError, match="expected at most"):
         Trunk("t", tuple(f"10.0.{n >> 8}.{n & 255}" for n in range(limits.TRUNK_ADDRESSES + 1)))
+
+
+def test_who_is_trusted_is_listed_with_trunks_first(flow) -> None:
+    standings = Standings((CARRIER,))
+    listed = [listed_address(each) for each in CARRIER.addresses]
+    udp = flow("udp").listener
+    assert standings.trusted(udp, 1.0) == (listed, None)
+    for n, ttl in ((1, 60.0), (2, 30.0)):
+        standings.prove(flow("udp", f"192.0.2.{n}"), Standing.REGISTERED, 1.0, ttl)
+    standings.prove(flow("udp", "192.0.2.3"), Standing.REACHABLE, 1.0)
+    standings.prove(flow("tls", "192.0.2.4"), Standing.REGISTERED, 1.0, 9.0)
+    users = [flow("udp", f"192.0.2.{n}").peer for n in (1, 2)]
+    assert standings.trusted(udp, 1.0) == ([*listed, *users], 31.0)
+    assert standings.trusted(udp, 31.0) == ([*listed, users[0]], 61.0)
+    assert standings.trusted(flow("tls").listener, 1.0)[0] == listed
+
+
+def test_the_version_grows_when_others_are_trusted_and_not_at_each_message(flow) -> None:
+    standings = Standings((CARRIER,))
+    seen = [standings.version]
+
+    def grew() -> bool:
+        seen.append(standings.version)
+        return seen[-1] > seen[-2]
+
+    standings.prove(flow(), Standing.REACHABLE, 1.0)
+    standings.prove(flow("tls"), Standing.REGISTERED, 1.0)
+    assert not grew()
+    standings.prove(flow(), Standing.REGISTERED, 1.0, 60.0)
+    assert grew()
+    standings.prove(flow(), Standing.REGISTERED, 50.0, 60.0)
+    assert not grew()
+    standings.prove(flow(), Standing.REGISTERED, 110.0, 60.0)
+    assert grew(), "its time was up, and a program may have been built since"
+    standings.withdraw(flow())
+    assert grew()
+    standings.withdraw(flow())
+    standings.withdraw(flow("tls"))
+    assert not grew()
+    after = Standings(())
+    after.succeed(standings)
+    assert after.version > standings.version

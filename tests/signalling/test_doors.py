@@ -71,7 +71,7 @@ WS = listen("public", "ws", "127.0.0.1:0", "ws")
 
 def doors_inside(app: App) -> int:
     """Connections of all doors, those still in their handshake included."""
-    return sum(door._inside for door in app.plane._doors)
+    return app.plane.places.inside
 
 
 async def test_a_silent_connection_is_closed(tmp_path: Path, hasty_clock: trio.testing.MockClock) -> None:
@@ -107,16 +107,78 @@ async def test_connections_of_one_address_are_capped_and_others_come_in(
             await trio.aclose_forcefully(stream)
 
 
-async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS", 2)
-    async with running(tmp_path, text(tmp_path)) as app:
-        tcp = at(app, "public-tcp")
-        held = [await trio.open_tcp_stream(*tcp, local_address=f"127.0.0.{n}") for n in (5, 6)]
+@pytest.mark.parametrize("door", ["public-tcp", "ws"])
+async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+    """Over all doors together: they share the descriptors."""
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 1)
+    async with running(tmp_path, text(tmp_path, WS)) as app:
+        held = [await trio.open_tcp_stream(*at(app, "public-tcp"), local_address=f"127.0.0.{n}") for n in (5, 6)]
         await until(lambda: len(app.plane.connections) == 2)
-        third = await trio.open_tcp_stream(*tcp, local_address="127.0.0.7")
+        third = await trio.open_tcp_stream(*at(app, door), local_address="127.0.0.7")
         assert await closed(third) == b""
+        assert counted(app, door, "connections") == 1
         for stream in [*held, third]:
             await trio.aclose_forcefully(stream)
+
+
+async def test_strangers_leave_trunks_and_the_private_side_a_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 4)
+    monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 2)
+    core = listen("core", "tcp", "127.0.0.2:0", "core-tcp")
+    async with running(tmp_path, text(tmp_path, core, trunks=["127.0.0.5"])) as app:
+        tcp, inside = at(app, "public-tcp"), at(app, "core-tcp")
+        held = [await trio.open_tcp_stream(*tcp, local_address=f"127.0.0.{n}") for n in (66, 67)]
+        await until(lambda: len(app.plane.connections) == 2)
+        third = await trio.open_tcp_stream(*tcp, local_address="127.0.0.68")
+        assert await closed(third) == b""
+        async with (
+            Ua(await StreamWire.open(tcp, host="127.0.0.5")) as trunk,
+            Ua(await StreamWire.open(inside, host="127.0.0.11")) as pbx,
+        ):
+            for peer, target in ((trunk, tcp), (pbx, inside)):
+                await peer.dialog(f"sip:{target}").send("OPTIONS")
+                await peer.response(200)
+            one_more = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
+            assert await closed(one_more) == b"", "the bound is that of descriptors"
+        for stream in [*held, third, one_more]:
+            await trio.aclose_forcefully(stream)
+        await until(lambda: doors_inside(app) == 0)
+
+
+async def test_strangers_at_a_trunk_s_address_do_not_use_up_its_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trunk is listed with its port, and others are behind the same NAT."""
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 1)
+    listed = trio.socket.socket()
+    await listed.bind(("127.0.0.5", 0))
+    port = listed.getsockname()[1]
+    async with running(tmp_path, text(tmp_path, trunks=[f"127.0.0.5:{port}"])) as app:
+        tcp = at(app, "public-tcp")
+        stranger = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
+        await until(lambda: len(app.plane.connections) == 1)
+        await listed.connect(tuple(tcp))
+        async with Ua(StreamWire(trio.SocketStream(listed), "TCP", "127.0.0.5", port)) as trunk:
+            await trunk.dialog(f"sip:{tcp}").send("OPTIONS")
+            await trunk.response(200)
+        await trio.aclose_forcefully(stranger)
+
+
+async def test_a_door_steers_trunks_to_a_backlog_of_their_own(tmp_path: Path) -> None:
+    async with running(tmp_path, text(tmp_path, trunks=["127.0.0.5", "127.0.1.0/24"])) as app:
+        (door,) = app.plane._doors
+        if door.steering is None:
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        assert door.steering.covered == 2
+        assert app.plane.lanes["public-tcp", "steering"] == ("kernel", 0)
+        tcp = at(app, "public-tcp")
+        for host in ("127.0.0.5", "127.0.1.9", "127.0.0.66"):  # whichever socket it came by
+            async with Ua(await StreamWire.open(tcp, host=host)) as peer:
+                await peer.dialog(f"sip:{tcp}").send("OPTIONS")
+                await peer.response(200)
 
 
 @pytest.mark.parametrize(

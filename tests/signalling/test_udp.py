@@ -1,14 +1,25 @@
-"""The UDP side on real sockets: forged answers, ICMP, penalties in the kernel, answers to whom they belong."""
+"""The UDP side on real sockets: forged answers, ICMP, lanes in the kernel, answers to whom they belong."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from support.running import at, free_port, policy_text, running, until
 from support.ua import Ua, UdpWire
 
-from edgesbc.base.address import Source
+from edgesbc.app import App
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.lanes import attach
+from edgesbc.policy.model import ListenSettings
+from edgesbc.screen.standing import Standing
+from edgesbc.signalling.sockets import open_listeners
+from edgesbc.signalling.udp import UdpListener
 
 
 async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) -> None:
@@ -68,7 +79,7 @@ async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: P
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as flooder,
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
     ):
-        assert app.plane.penalties == {"public-udp": "kernel"}
+        assert app.plane.lanes["public-udp", "penalties"] == ("kernel", 0)
         uri = f"sip:{at(app, 'public-udp')}"
         for _ in range(200):
             await flooder.dialog(uri).send("OPTIONS")
@@ -122,3 +133,152 @@ async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> 
         with trio.move_on_after(0.1):
             await asking.hear()
             raise AssertionError("answered twice")
+
+
+# --- lanes -------------------------------------------------------------------------------------------------
+
+PAIR = ListenSettings(zone=Zone.PUBLIC, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="public-udp")
+
+
+class Crowd:
+    """A trunk and a stranger before a listener, and what the listener hears of them, in order."""
+
+    def __init__(self) -> None:
+        (self.opened,) = open_listeners([PAIR])
+        if self.opened.strangers is None:
+            self.opened.close()
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        self.heard: list[str] = []
+        self.on_hearing: Callable[[str], None] = lambda who: None
+        self.trunk, self.stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.trunk.bind(("127.0.0.5", 0))
+        self.stranger.bind(("127.0.0.66", 0))
+        self.listener = UdpListener(
+            self.opened.listener, self.opened.sock, self.opened.strangers, self.receive, lambda *_: None, self.trusted
+        )
+
+    def trusted(self, listener: object, now: float) -> tuple[list[Source], None]:
+        return [Source(*self.trunk.getsockname())], None
+
+    def receive(self, flow: Flow, data: bytes, now: float) -> None:
+        self.heard.append(data.decode())
+        self.on_hearing(self.heard[-1])
+
+    def say(self, who: str, times: int = 1) -> None:
+        sock = self.trunk if who == "trunk" else self.stranger
+        for _ in range(times):
+            sock.sendto(who.encode(), self.opened.sock.getsockname())
+
+
+@asynccontextmanager
+async def crowd() -> AsyncIterator[Crowd]:
+    """Its listener runs, and has told the kernel whom to trust."""
+    crowd = Crowd()
+    with crowd.trunk, crowd.stranger:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crowd.listener.run)
+            await until(lambda: crowd.listener.steering is not None and crowd.listener.steering.covered == 1)
+            yield crowd
+            nursery.cancel_scope.cancel()
+
+
+async def test_trusted_sources_are_heard_first_whoever_came_first() -> None:
+    async with crowd() as around:
+        around.say("stranger", 100)
+        around.say("trunk", 100)
+        await until(lambda: len(around.heard) == 200)
+        turn = limits.UDP_BATCH
+        assert around.heard[:turn] == ["trunk"] * turn
+        assert around.heard.index("stranger") == turn, "the strangers have their budget even then"
+
+
+async def test_a_trusted_source_waits_for_no_more_than_a_budget_of_strangers() -> None:
+    async with crowd() as around:
+        around.on_hearing = lambda who: around.say("trunk") if len(around.heard) == 1 else None
+        around.say("stranger", 200)
+        await until(lambda: len(around.heard) == 201)
+        assert around.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
+
+
+async def test_strangers_are_heard_beside_a_flood_in_the_trunk_s_name() -> None:
+    """Its address may be forged; whoever does that spends the trunk's own lane."""
+    async with crowd() as around:
+        around.on_hearing = lambda who: around.say("trunk") if who == "trunk" and len(around.heard) < 5000 else None
+        around.say("trunk", 200)  # as many as it began with are waiting at any time
+        around.say("stranger", 3)
+        await until(lambda: len(around.heard) >= 5000)
+        assert around.heard.index("stranger") <= limits.UDP_BATCH
+        assert around.heard.count("stranger") == 3
+
+
+def steered(app: App) -> int:
+    """How many trusted sources the kernel's program holds."""
+    (listener,) = (udp for udp in app.plane._udp.values() if udp.penalties is not None)
+    if listener.steering is None:
+        pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+    return listener.steering.covered
+
+
+async def test_the_lane_follows_registrations_and_reloads(tmp_path: Path) -> None:
+    text = policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])
+    async with (
+        running(tmp_path, text) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as phone,
+    ):
+        uri = f"sip:{at(app, 'public-udp')}"
+
+        async def say() -> None:
+            await phone.dialog(uri).send("OPTIONS")
+            await phone.response(200)
+
+        await until(lambda: steered(app) == 1)
+        assert app.plane.lanes["public-udp", "steering"] == ("kernel", 0)
+        listener = next(each for each in app.edge.board.flows.listeners if each.name == "public-udp")
+        flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
+        app.edge.board.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
+        await say()  # as the answer to its REGISTER would have been the message that brought it about
+        await until(lambda: steered(app) == 2)
+        app.edge.board.standings.withdraw(flow)
+        await say()
+        await until(lambda: steered(app) == 1)
+        more = text.replace('addresses = ["127.0.0.5"]', 'addresses = ["127.0.0.5", "127.0.1.0/24", "127.0.0.9:5060"]')
+        assert more != text
+        (tmp_path / "policy.toml").write_text(more)
+        await app.reload()
+        await say()
+        await until(lambda: steered(app) == 3)
+
+
+async def test_a_registration_that_runs_out_leaves_the_lane(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
+    mock_clock.rate = 1
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as phone,
+    ):
+        steered(app)
+        listener = next(each for each in app.edge.board.flows.listeners if each.name == "public-udp")
+        flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
+        app.edge.board.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 60.0)
+        await phone.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+        await phone.response(200)
+        await until(lambda: steered(app) == 1)
+        mock_clock.jump(61)
+        await until(lambda: steered(app) == 0)
+
+
+async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)  # an option that no kernel knows
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+    ):
+        assert app.plane.lanes["public-udp", "steering"] == ("user", 0)
+        metrics = app.metrics.render().decode()
+        assert 'edgesbc_lane_mode{lane="steering",listener="public-udp"} 0.0' in metrics
+        assert 'edgesbc_lane_mode{lane="penalties",listener="public-udp"} 1.0' in metrics
+        for peer in (carrier, stranger):
+            await peer.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            await peer.response(200)
