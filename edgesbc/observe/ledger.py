@@ -48,12 +48,13 @@ class Ledger:
     ``wall_offset`` is wall clock minus the clock of the decisions, in seconds.
     """
 
-    __slots__ = ("_folded", "_ours", "_theirs", "wall_offset")
+    __slots__ = ("_folded", "_number", "_ours", "_theirs", "wall_offset")
 
     def __init__(self, wall_offset: float, capacity: int = limits.DECISIONS) -> None:
         self.wall_offset = wall_offset
         self._ours = _Ring(capacity - capacity // 2)
         self._theirs = _Ring(max(1, capacity // 2))
+        self._number = 0
         self._folded: dict[tuple[Reason, str, str, bool], Entry] = {}
 
     def __len__(self) -> int:
@@ -61,18 +62,18 @@ class Ledger:
 
     def record(self, decision: Decision) -> None:
         """Keep ``decision``; the oldest of its half gives way."""
+        host = _host(decision.source)
         if decision.reason not in _MADE_BY_STRANGERS:
-            self._ours.add(_bounded(decision))
+            self._ours.add(self._entry(decision, host))
             return
         folded = self._folded
-        host = _host(decision.source)
         key = (decision.reason, host, decision.stage, decision.shadow)
         if not decision.call_id and (same := folded.get(key)) is not None:
             same.repeats += 1
             same.last = decision.time
             same.other_ports = same.other_ports or same.decision.source != decision.source
             return
-        entry = _bounded(decision)
+        entry = self._entry(decision, host)
         oldest = self._theirs.add(entry)
         if oldest is not None and not oldest.decision.call_id:
             gone = oldest.decision
@@ -111,7 +112,17 @@ class Ledger:
                 found[id(entry)] = entry
             for host in wanted.hosts:
                 found.update((id(entry), entry) for entry in ring.by_host.get(host, ()) if wanted.has(entry))
-        return sorted(found.values(), key=lambda entry: entry.decision.time)
+        return sorted(found.values(), key=lambda entry: entry.number)
+
+    def _entry(self, decision: Decision, host: str) -> Entry:
+        """The next entry; it holds no more of a peer's text than the bound says."""
+        bound = limits.LEDGER_TEXT_CHARS
+        if len(decision.call_id) > bound:
+            decision.call_id = decision.call_id[:bound]
+        if len(decision.detail) > bound:
+            decision.detail = decision.detail[:bound]
+        self._number += 1
+        return Entry(decision, host, self._number)
 
 
 class _Ring:
@@ -193,16 +204,6 @@ def _address_or_prefix(key: str) -> tuple[str, ...]:
         return ()
     lengths = (24,) if address.version == 4 else (64, 48)
     return (str(address), *(str(ipaddress.ip_network((address, bits), strict=False)) for bits in lengths))
-
-
-def _bounded(decision: Decision) -> Entry:
-    """An entry that holds no more of a peer's text than the bound says."""
-    bound = limits.LEDGER_TEXT_CHARS
-    if len(decision.call_id) > bound:
-        decision.call_id = decision.call_id[:bound]
-    if len(decision.detail) > bound:
-        decision.detail = decision.detail[:bound]
-    return Entry(decision, _host(decision.source))
 
 
 def _host(source: str) -> str:

@@ -27,13 +27,17 @@ _EVENTS = {
 
 
 class Entry:
-    """A decision, the address in its source, and how often it was repeated since, maybe from other ports of that."""
+    """A decision, the address in its source, and how often it was repeated since, maybe from other ports of that.
 
-    __slots__ = ("decision", "host", "last", "other_ports", "repeats")
+    ``number`` counts the entries in the order of their coming: several may be of one moment.
+    """
 
-    def __init__(self, decision: Decision, host: str) -> None:
+    __slots__ = ("decision", "host", "last", "number", "other_ports", "repeats")
+
+    def __init__(self, decision: Decision, host: str, number: int) -> None:
         self.decision = decision
         self.host = host
+        self.number = number
         self.last = decision.time
         self.repeats = 0
         self.other_ports = False
@@ -51,7 +55,7 @@ class Told(TypedDict):
     call_id: str
     stage: str
     limit: float | None
-    """What was allowed; None where the reason has no number."""
+    """What was allowed, of a penalty its seconds; None where the reason has no number."""
     value: float | None
     """What was seen."""
     shadow: bool
@@ -127,7 +131,8 @@ def _subject(decision: Decision) -> Iterator[str]:
     if decision.call_id:
         yield f"call {_safe(decision.call_id)}"
     if decision.source:
-        yield f"from {_safe(decision.source)}"
+        done_to_it = decision.reason in (Reason.BAN, Reason.HEALTH)
+        yield _safe(decision.source) if done_to_it else f"from {_safe(decision.source)}"
     if decision.listener:
         yield f"on {_safe(decision.listener)}"
 
@@ -137,7 +142,7 @@ def _notes(decision: Decision) -> Iterator[str]:
     if decision.value is not None:
         yield f"{decision.value:g} seen"
     if decision.limit is not None:
-        yield f"{decision.limit:g} allowed"
+        yield f"{decision.limit:g} {'s' if decision.reason is Reason.BAN else 'allowed'}"
     if decision.stage:
         yield f"stage {_safe(decision.stage)}"
     if decision.reason.status:

@@ -42,6 +42,24 @@ def test_a_decision_is_a_sentence() -> None:
     ]
 
 
+def test_what_is_of_one_moment_is_told_in_the_order_of_its_coming() -> None:
+    ledger = Ledger(WALL)
+    for reason in (Reason.PIKE, Reason.BAN, Reason.NO_ROUTE, Reason.ROUTED):
+        ledger.record(Decision(1, reason, source="192.0.2.1:5060"))
+    assert [told["reason"] for told in ledger.ask("192.0.2.1").decisions] == ["pike", "ban", "no-route", "routed"]
+
+
+def test_a_penalty_and_a_change_of_health_are_of_somebody_and_not_from_him() -> None:
+    ledger = Ledger(WALL)
+    ledger.record(Decision(0, Reason.BAN, "192.0.2.1:5060", limit=60, stage="pike", detail="address: pike"))
+    ledger.record(Decision(0, Reason.HEALTH, "192.0.2.1:5060", detail="active to trying"))
+    ban, health = (sentence.partition("Z ")[2] for sentence in ledger.why("192.0.2.1"))
+    assert ban.startswith(
+        "penalised 192.0.2.1:5060 because a penalty was set or renewed (60 s; stage pike; reason ban)"
+    )
+    assert health.startswith("noted health of 192.0.2.1:5060 because")
+
+
 def test_a_shadow_decision_says_that_it_was_none() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(0, Reason.SCANNER, source="192.0.2.1:5060", shadow=True))
@@ -203,7 +221,7 @@ def scanned(ledger: Ledger, key: str) -> list[Entry]:
             mine = not port or source in (key, of) or "/" in of or entry.other_ports
             if (same or covers) and mine:
                 found.append(entry)
-    return sorted(found, key=lambda entry: entry.decision.time)
+    return sorted(found, key=lambda entry: entry.number)
 
 
 @given(DECISIONS, st.integers(1, 12))
