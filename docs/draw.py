@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ from edgesbc.sip.transaction import (
 )
 from edgesbc.sip.transactions import NOBODY, Transactions
 
-__all__ = ["PAGE", "drawn", "renewed"]
+__all__ = ["PAGE", "drawn", "keep", "renewed"]
 
 PAGE = Path(__file__).with_name("transactions.md")
 _BEGIN, _END = "<!-- drawn: {} -->", "<!-- end -->"
@@ -215,9 +215,9 @@ def drawn() -> dict[str, str]:
     return machines | {"timers": "\n".join(_timers_of_all())}
 
 
-def renewed(page: str) -> str:
+def renewed(page: str, drawings: Mapping[str, str] | None = None) -> str:
     """``page`` with everything between its markers drawn anew. Raises ``ValueError`` where a drawing has no place."""
-    for name, text in drawn().items():
+    for name, text in (drawn() if drawings is None else drawings).items():
         begin = _BEGIN.format(name)
         between = re.compile(f"^{re.escape(begin)}$.*?^{re.escape(_END)}$", re.MULTILINE | re.DOTALL)
         page, places = between.subn(lambda _, new=f"{begin}\n{text}\n{_END}": new, page)  # type: ignore[misc]
@@ -226,18 +226,22 @@ def renewed(page: str) -> str:
     return page
 
 
+def keep(path: Path, drawings: Mapping[str, str], write: bool) -> int:
+    """An exit code: 0 where the page at ``path`` shows the drawings, or does from now on."""
+    text = path.read_text(encoding="utf-8")
+    if (new := renewed(text, drawings)) == text:
+        return 0
+    if not write:
+        print(f"{path.name} does not show what the code has; renew it with --write")
+        return 1
+    path.write_text(new, encoding="utf-8")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m docs.draw", description=__doc__)
     parser.add_argument("--write", action="store_true", help="renew the page")
-    options = parser.parse_args(arguments)
-    text = PAGE.read_text(encoding="utf-8")
-    if (new := renewed(text)) == text:
-        return 0
-    if not options.write:
-        print(f"{PAGE.name} does not show what the code has; renew it with --write")
-        return 1
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    return keep(PAGE, drawn(), parser.parse_args(arguments).write)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.sets import member_target
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
+from edgesbc.observe.control import Commands, serve_control
 from edgesbc.observe.http import Parts, serve_http
 from edgesbc.observe.instruments import instrument_edge, instrument_lanes, instrument_media
-from edgesbc.observe.ledger import Ledger
+from edgesbc.observe.ledger import Answer, Ledger
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
 from edgesbc.policy.load import load_policy
-from edgesbc.policy.model import Policy
+from edgesbc.policy.model import CONTROL_SOCKET, Policy
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.plane import SignallingPlane
@@ -50,12 +51,20 @@ LAST_BYES = 4.0
 """Seconds for the answers to the BYEs that end the last calls."""
 
 
+@attrs.frozen
+class Reloaded:
+    """What became of a reload: the mistakes for which it was refused, or the tables that only a restart changes."""
+
+    mistakes: list[str]
+    needs_restart: list[str] = attrs.field(factory=list)
+
+
 class App:
     """One running edge. :attr:`plane`, :attr:`media` and :attr:`http_port` are there once it has started."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.ledger = Ledger(time.time() - time.monotonic())
+        self.ledger = Ledger(0.0)
         self.metrics = Metrics()
         self.media: MediaPlane | None = None
         self.http_port = 0
@@ -66,7 +75,7 @@ class App:
         self._decisions = Counts()
         self._log = logs.lifecycle("edge")
         self._faults = logs.OncePerKind(logs.logger("edge"))
-        self._offset = 0.0  # of trio's clock against the system's monotonic one
+        self._reloading = trio.Lock()
 
     # --- building ----------------------------------------------------------------------------------------
 
@@ -75,7 +84,6 @@ class App:
         policy = self.policy
         state_dir = policy.edge.state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._offset = time.monotonic() - trio.current_time()
         opened = open_listeners(policy.listen)
         listeners = [each.listener for each in opened]
         now = trio.current_time()
@@ -139,6 +147,12 @@ class App:
         self._decisions.add(decision.reason.code)
         self._faults.decision(decision)
 
+    def why(self, key: str) -> Answer:
+        """What was decided about a Call-ID or an address; see :meth:`edgesbc.observe.ledger.Ledger.ask`."""
+        # Taken anew each time: the wall clock is set right now and then, and the plane's clock never.
+        self.ledger.wall_offset = time.time() - trio.current_time()
+        return self.ledger.ask(key)
+
     def _failed(self, kind: str, error: Exception) -> None:
         self._faults.error(f"{kind}: {type(error).__name__}", trio.current_time(), error)
 
@@ -153,6 +167,22 @@ class App:
                 reasons[f"destinations {name}"] = "no member is up"
         return reasons
 
+    def _commands(self) -> Commands:
+        """What can be asked of this edge over its control socket, by name."""
+
+        def drain(_: object) -> dict[str, Any]:
+            self.stop()
+            return {"calls": self.edge.calls, "grace": self.policy.edge.grace}
+
+        async def reload(_: object) -> dict[str, Any]:
+            return attrs.asdict(await self.reload())
+
+        return {
+            "why": lambda asked: attrs.asdict(self.why(asked.text("of"))),
+            "drain": drain,
+            "reload": reload,
+        }
+
     # --- running -----------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -161,8 +191,10 @@ class App:
         self._enter_bans()
         await self._audit(Outcome.STARTED, "")  # before a reload can be asked for, which has its entry after this one
         async with trio.open_nursery() as root:
+            control = self.policy.edge.state_dir / CONTROL_SOCKET
+            await root.start(serve_control, control, self._commands(), self._failed, root)
             if self.policy.observe.http is not None:
-                parts = Parts(self.metrics.render, self.not_ready)
+                parts = Parts(self.metrics.render, self.not_ready, self.why)
                 self.http_port = await root.start(serve_http, str(self.policy.observe.http), parts)
                 self._log.info("metrics", address=host_port(self.policy.observe.http.host, self.http_port))
             async with trio.open_nursery() as media_nursery:
@@ -259,19 +291,22 @@ class App:
 
     # --- changing ----------------------------------------------------------------------------------------
 
-    async def reload(self) -> None:
+    async def reload(self) -> Reloaded:
         """Read the policy file again. One that has mistakes changes nothing; live calls are never moved."""
-        try:
-            policy = await trio.to_thread.run_sync(load_policy, self.policy.file)
-            self.plane.reload_certificates()
-        except (PolicyErrors, OSError) as error:
-            for line in str(error).splitlines():
-                self._log.error("policy refused, the old one goes on", error=line)
-            await self._audit(Outcome.REFUSED, str(error))
-            return
-        kept = self._adopt(policy)
-        await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
-        self._log.info("policy reloaded", needs_restart=kept)
+        async with self._reloading:  # who asks last is heard last, whose ever file was read faster
+            try:
+                policy = await trio.to_thread.run_sync(load_policy, self.policy.file)
+                self.plane.reload_certificates()
+            except (PolicyErrors, OSError) as error:
+                mistakes = str(error).splitlines()
+                for line in mistakes:
+                    self._log.error("policy refused, the old one goes on", error=line)
+                await self._audit(Outcome.REFUSED, str(error))
+                return Reloaded(mistakes)
+            kept = self._adopt(policy)
+            await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
+            self._log.info("policy reloaded", needs_restart=kept)
+            return Reloaded([], kept)
 
     def _adopt(self, policy: Policy) -> list[str]:
         """Put ``policy`` in force between two messages; returns the tables that only a restart can change."""

@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"dispatch", "screen", "media", "sdp", "lanes"},
     {"brain"},
     {"policy", "store", "observe", "lanes.attach"},
-    {"signalling", "media.plane", "observe.http"},
+    {"signalling", "media.plane", "observe.http", "observe.control"},
     {"demo"},
     {"app"},
     {"cli"},
@@ -60,6 +60,7 @@ BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "com
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
     "signalling/plane.py": "a fault in the brain costs the message that met it, not the edge",
+    "observe/control.py": "a command that fails costs its answer, not the edge",
 }
 """The documented boundaries that may catch every Exception, and why."""
 
@@ -227,6 +228,7 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (floors, "sdp/session.py", "from edgesbc.media.session import Sessions"),
     (floors, "screen/stage.py", "from edgesbc.sdp.session import Session"),
     (floors, "observe/ledger.py", "from edgesbc.observe.http import serve_http"),
+    (floors, "observe/ledger.py", "from edgesbc.observe.control import serve_control"),
     (floors, "lanes/program.py", "from edgesbc.lanes.attach import attach"),
     (floors, "app.py", "from edgesbc.cli import main"),
     (floors, "attic/box.py", ""),

@@ -14,7 +14,6 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from support.running import policy_text, running
 
-from edgesbc.base.reasons import Reason
 from edgesbc.brain.routing import Route
 from edgesbc.cli import main
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
@@ -316,11 +315,6 @@ def test_every_section_of_rfc_3261_with_a_departure_has_a_row() -> None:
 
 
 # --- the page for operators --------------------------------------------------------------------------------
-
-
-def test_reason_codes_are_those_of_the_code() -> None:
-    page = [cells for cells in rows(part("Reason codes")) if cells[0].startswith("`")]
-    assert page == [[f"`{each.code}`", str(each.status or "-"), each.meaning] for each in Reason]
 
 
 async def test_metrics_are_those_that_a_running_edge_exposes(tmp_path: Path) -> None:

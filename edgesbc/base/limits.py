@@ -76,7 +76,7 @@ UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 # --- Ledger ----------------------------------------------------------------------------------------------
 
 DECISIONS: Final = 10_000
-"""Decisions kept for `edgesbc why`, about 300 bytes each."""
+"""Decisions kept for `edgesbc why`, about 600 bytes each with their place in its index."""
 
 # --- Dispatch and policy ---------------------------------------------------------------------------------
 
@@ -191,13 +191,25 @@ FILTER_SECONDS: Final = 0.1
 LEDGER_TEXT_CHARS: Final = 256
 """What the ledger keeps of a text that a peer chose; a Call-ID is seldom over 100 characters."""
 LEDGER_ANSWERS: Final = 200
-"""Sentences in one answer of the ledger: more takes the signalling plane's time, and nobody reads it."""
+"""Decisions in one answer of the ledger: more takes the signalling plane's time, and nobody reads it."""
+CONTROL_CONNECTIONS: Final = 16
+"""Connections to the control socket at once: operators and their scripts, each for the time of one question."""
+CONTROL_SECONDS: Final = 5.0
+"""How long a peer of the control socket may take to ask, and to take its answer."""
+CONTROL_QUESTION_BYTES: Final = 16_384
+"""Longest question on the control socket; one for the longest Call-ID that the ledger keeps has about 3 KiB."""
+CONTROL_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""Longest answer: the ledger's, with every character of a peer's texts escaped, stays under 3 MiB."""
+CONTROL_ANSWER_SECONDS: Final = 30.0
+"""How long a command line waits for its answer: a reload reads a policy and its certificates."""
 LOG_VALUE_CHARS: Final = 2_048
 """Longest value in a log record: a traceback keeps its end, which says what happened."""
 LOG_KINDS: Final = 512
 """Kinds of internal error remembered at once; a program has some dozens of places that can fail."""
 LOG_KIND_SECONDS: Final = 60.0
 """How often one kind of error or decision is logged at most; the metrics have the true number."""
+LOG_SAMPLES: Final = 200
+"""Samples of errors and decisions of all kinds in that time: room for every reason, with some left for errors."""
 METRIC_SERIES: Final = 1_000
 """Series of one metric; what is over it is folded into one series labelled `other`."""
 HTTP_READ_SECONDS: Final = 10

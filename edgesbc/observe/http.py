@@ -1,4 +1,4 @@
-"""The HTTP side: /metrics, /healthz and /readyz for those who watch the edge. Changes nothing in it."""
+"""The HTTP side: /metrics, /healthz, /readyz and /why for those who watch the edge. Changes nothing in it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from edgesbc.base import limits
 from edgesbc.base.address import split_host_port
+from edgesbc.observe.ledger import Answer
 from edgesbc.observe.metrics import CONTENT_TYPE
 
 __all__ = ["DEFAULT_BIND", "Parts", "serve_http"]
@@ -48,6 +49,8 @@ class Parts:
     """The metrics in the Prometheus text format: :meth:`edgesbc.observe.metrics.Metrics.render`."""
     not_ready: Callable[[], Mapping[str, str]]
     """Why the edge takes no new calls, by part; empty when it does."""
+    why: Callable[[str], Answer]
+    """What was decided about a Call-ID or an address: :meth:`edgesbc.observe.ledger.Ledger.ask`."""
 
 
 async def serve_http(bind: str, parts: Parts, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -118,9 +121,14 @@ def _routes(parts: Parts) -> App:
         reasons = dict(parts.not_ready())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
-    app = Starlette(
-        routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)],
-    )
+    async def why(request: Request) -> Response:
+        asked = request.query_params.get("q", "").strip()
+        if not asked:
+            return JSONResponse({"error": "expected ?q=CALL-ID or ?q=ADDRESS"}, status_code=400)
+        return JSONResponse(attrs.asdict(parts.why(asked)))
+
+    endpoints = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/why": why}
+    app = Starlette(routes=[Route(path, endpoint) for path, endpoint in endpoints.items()])
     app.router.redirect_slashes = False  # a redirect would repeat the Host header of the request
     return app
 

@@ -1,48 +1,48 @@
-"""The ledger of decisions: what the edge decided of late, and why, as sentences. Counts nothing, logs nothing."""
+"""The ledger: what the edge decided of late, found by Call-ID and by address. Counts nothing, logs nothing."""
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 from collections import deque
-from collections.abc import Iterator
+
+import attrs
 
 from edgesbc.base import limits
+from edgesbc.base.address import host_port, split_host_port
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.observe.text import shown
+from edgesbc.observe.telling import Entry, Told, as_told, sentence
 
-__all__ = ["Ledger"]
+__all__ = ["Answer", "Ledger"]
 
 _MADE_BY_STRANGERS = frozenset(
-    {Reason.ACL_DENIED, Reason.BANNED, Reason.PIKE, Reason.RATELIMIT, Reason.CONNECTIONS, Reason.HANDSHAKE}
+    {
+        Reason.ACL_DENIED,
+        Reason.BANNED,
+        Reason.PIKE,
+        Reason.RATELIMIT,
+        Reason.CONDUCT,
+        Reason.CONNECTIONS,
+        Reason.HANDSHAKE,
+    }
     | {Reason.ORIGIN, Reason.MALFORMED, Reason.SANITY, Reason.TOO_LARGE, Reason.SCANNER, Reason.METHOD}
     | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.TOKEN, Reason.NO_DIALOG, Reason.UNMATCHED}
     | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.OVERLOAD}
 )
 """What a stranger can make the edge record as often as he likes."""
 
-_EVENTS = {
-    Reason.ROUTED: "routed",
-    Reason.FAILOVER: "failed over",
-    Reason.HEALTH: "noted health of",
-    Reason.BAN: "penalised",
-    Reason.POLICY: "noted policy",
-    Reason.MEDIA_TIMEOUT: "ended",
-    Reason.DURATION: "ended",
-    Reason.SET_UP_TIMEOUT: "ended",
-}
 
+@attrs.frozen
+class Answer:
+    """What the ledger knows of a Call-ID or an address, oldest first; ``left_out`` older decisions are not told."""
 
-class _Entry:
-    """A decision, and how often it was repeated since."""
+    decisions: list[Told]
+    left_out: int = 0
 
-    __slots__ = ("decision", "last", "repeats")
-
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
-        self.last = decision.time
-        self.repeats = 0
+    def sentences(self) -> list[str]:
+        """The decisions in plain English, after a line that says how many came before."""
+        heading = [f"{self.left_out} earlier decisions are not shown"] if self.left_out else []
+        return heading + [told["sentence"] for told in self.decisions]
 
 
 class Ledger:
@@ -52,102 +52,166 @@ class Ledger:
     health changes. Refusals before anything was parsed (no Call-ID) fold into one entry a source and
     reason, which leaves a flooder one line and not all of them.
 
-    Recording costs an append; asking looks through the ring (a few milliseconds): many are recorded a
-    second, few are asked for a day. ``wall_offset`` is wall clock minus monotonic clock, in seconds.
+    Each half has an index by Call-ID and by address, so that asking looks only at what it tells.
+    ``wall_offset`` is wall clock minus the clock of the decisions, in seconds.
     """
 
-    __slots__ = ("_folded", "_ours", "_theirs", "wall_offset")
+    __slots__ = ("_folded", "_number", "_ours", "_theirs", "wall_offset")
 
     def __init__(self, wall_offset: float, capacity: int = limits.DECISIONS) -> None:
         self.wall_offset = wall_offset
-        self._ours: deque[_Entry] = deque(maxlen=capacity - capacity // 2)
-        self._theirs: deque[_Entry] = deque(maxlen=max(1, capacity // 2))
-        self._folded: dict[tuple[Reason, str, str, bool], _Entry] = {}
+        self._ours = _Ring(capacity - capacity // 2)
+        self._theirs = _Ring(max(1, capacity // 2))
+        self._number = 0
+        self._folded: dict[tuple[Reason, str, str, bool], Entry] = {}
 
     def __len__(self) -> int:
-        return len(self._ours) + len(self._theirs)
+        return len(self._ours.entries) + len(self._theirs.entries)
 
     def record(self, decision: Decision) -> None:
         """Keep ``decision``; the oldest of its half gives way."""
+        host = _host(decision.source)
         if decision.reason not in _MADE_BY_STRANGERS:
-            self._ours.append(_bounded(decision))
+            self._ours.add(self._entry(decision, host))
             return
-        theirs, folded = self._theirs, self._folded
-        key = _fold_key(decision)
-        if not decision.call_id and (entry := folded.get(key)) is not None:
-            entry.repeats += 1
-            entry.last = decision.time
+        folded = self._folded
+        key = (decision.reason, host, decision.stage, decision.shadow)
+        if not decision.call_id and (same := folded.get(key)) is not None:
+            same.repeats += 1
+            same.last = decision.time
+            same.other_ports = same.other_ports or same.decision.source != decision.source
             return
-        if len(theirs) == theirs.maxlen:
-            oldest = theirs.popleft()
-            oldest_key = _fold_key(oldest.decision)
-            if folded.get(oldest_key) is oldest:
-                del folded[oldest_key]
-        entry = _bounded(decision)
-        theirs.append(entry)
+        entry = self._entry(decision, host)
+        oldest = self._theirs.add(entry)
+        if oldest is not None and not oldest.decision.call_id:
+            gone = oldest.decision
+            folded.pop((gone.reason, oldest.host, gone.stage, gone.shadow), None)
         if not decision.call_id:
             folded[key] = entry
 
-    def why(self, key: str) -> list[str]:
-        """What was decided about a Call-ID, an address, or an address and port, oldest first, as sentences.
+    def ask(self, key: str) -> Answer:
+        """What was decided about a Call-ID, an address, an address and port, or a prefix.
 
-        An address also finds the penalties of the prefixes that it is in. Of many, the last
-        ``limits.LEDGER_ANSWERS`` are told, after a line that says how many came before.
+        An address also finds the penalties of the prefixes that it is in, and an address and port what was
+        folded with others of the address. Of many, the last ``limits.LEDGER_ANSWERS`` are told.
         """
-        key = key.strip()
-        call_id = key[: limits.LEDGER_TEXT_CHARS]
-        sources = _sources(key)
-        found = [
-            entry
-            for ring in (self._ours, self._theirs)
-            for entry in ring
-            if call_id == entry.decision.call_id
-            or entry.decision.source in sources
-            or _host(entry.decision.source) in sources
-        ]
-        found.sort(key=lambda entry: entry.decision.time)
-        if not key:
-            return []
-        left_out = len(found) - limits.LEDGER_ANSWERS
-        heading = [f"{left_out} earlier decisions are not shown"] if left_out > 0 else []
-        return heading + [self._sentence(entry) for entry in found[max(left_out, 0) :]]
+        found = self._find(key.strip())
+        left_out = max(len(found) - limits.LEDGER_ANSWERS, 0)
+        return Answer([as_told(entry, self.wall_offset) for entry in found[left_out:]], left_out)
+
+    def why(self, key: str) -> list[str]:
+        """The answer to :meth:`ask` as sentences; none where nothing is known."""
+        return self.ask(key).sentences()
 
     def recent(self, count: int) -> list[str]:
-        """The last ``count`` decisions as sentences, oldest first."""
-        entries = sorted([*self._ours, *self._theirs], key=lambda entry: entry.last)
-        return [self._sentence(entry) for entry in entries[-count:]] if count > 0 else []
+        """The last ``count`` decisions as sentences, oldest first. Looks through all."""
+        entries = sorted([*self._ours.entries, *self._theirs.entries], key=lambda entry: entry.last)
+        return [sentence(entry, self.wall_offset) for entry in entries[-count:]] if count > 0 else []
 
-    def _clock(self, time: float) -> str:
-        moment = datetime.datetime.fromtimestamp(time + self.wall_offset, datetime.UTC)
-        return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    def _find(self, key: str) -> list[Entry]:
+        """The entries of ``key``, oldest first, each once."""
+        if not key:
+            return []
+        call_id = key[: limits.LEDGER_TEXT_CHARS]
+        wanted = _Wanted(key)
+        found: dict[int, Entry] = {}
+        for ring in (self._ours, self._theirs):
+            for entry in ring.by_call.get(call_id, ()):
+                found[id(entry)] = entry
+            for host in wanted.hosts:
+                found.update((id(entry), entry) for entry in ring.by_host.get(host, ()) if wanted.has(entry))
+        return sorted(found.values(), key=lambda entry: entry.number)
 
-    def _sentence(self, entry: _Entry) -> str:
-        """One entry in plain English, on one line, nothing of a peer's raw."""
-        decision = entry.decision
-        words = [self._clock(decision.time), _verb(decision), *_subject(decision)]
-        words.append(f"because {decision.reason.meaning}")
-        notes = "; ".join(_notes(decision))
-        text = f"{' '.join(words)} ({notes})"
-        if decision.detail:
-            text += f": {_safe(decision.detail)}"
-        if entry.repeats:
-            again = "once more" if entry.repeats == 1 else f"{entry.repeats} times more"
-            text += f"; {again}, last at {self._clock(entry.last)}"
-        return text
+    def _entry(self, decision: Decision, host: str) -> Entry:
+        """The next entry; it holds no more of a peer's text than the bound says."""
+        bound = limits.LEDGER_TEXT_CHARS
+        if len(decision.call_id) > bound:
+            decision.call_id = decision.call_id[:bound]
+        if len(decision.detail) > bound:
+            decision.detail = decision.detail[:bound]
+        self._number += 1
+        return Entry(decision, host, self._number)
 
 
-def _safe(text: str) -> str:
-    return shown(text, limits.LEDGER_TEXT_CHARS)
+class _Ring:
+    """At most ``capacity`` entries in the order of their coming, and where those of a call or an address are.
+
+    An entry stands under its Call-ID and under its host, and leaves both when it leaves the ring: the index never
+    has more keys than two an entry. What leaves is the oldest of all, and so the oldest under its keys.
+    """
+
+    __slots__ = ("by_call", "by_host", "capacity", "entries")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.entries: deque[Entry] = deque()
+        self.by_call: dict[str, list[Entry]] = {}
+        self.by_host: dict[str, list[Entry]] = {}
+
+    def add(self, entry: Entry) -> Entry | None:
+        """Take in ``entry``; returns the one that gave way."""
+        oldest = None
+        if len(self.entries) >= self.capacity:
+            oldest = self.entries.popleft()
+            _remove_oldest(self.by_call, oldest.decision.call_id)
+            _remove_oldest(self.by_host, oldest.host)
+        self.entries.append(entry)
+        _insert(self.by_call, entry.decision.call_id, entry)
+        _insert(self.by_host, entry.host, entry)
+        return oldest
 
 
-def _bounded(decision: Decision) -> _Entry:
-    """An entry that holds no more of a peer's text than the bound says."""
-    bound = limits.LEDGER_TEXT_CHARS
-    if len(decision.call_id) > bound:
-        decision.call_id = decision.call_id[:bound]
-    if len(decision.detail) > bound:
-        decision.detail = decision.detail[:bound]
-    return _Entry(decision)
+def _insert(index: dict[str, list[Entry]], key: str, entry: Entry) -> None:
+    if not key:
+        return
+    under = index.get(key)
+    if under is None:
+        index[key] = [entry]  # a list, since most keys have one entry: a deque takes ten times the memory
+    else:
+        under.append(entry)
+
+
+def _remove_oldest(index: dict[str, list[Entry]], key: str) -> None:
+    if not key:
+        return
+    under = index[key]
+    if len(under) == 1:
+        del index[key]
+    else:
+        del under[0]
+
+
+class _Wanted:
+    """What the text of a question means as an address: the hosts to look under, and which entries there are meant."""
+
+    __slots__ = ("_source", "hosts")
+
+    def __init__(self, key: str) -> None:
+        self._source = ""
+        """Address and port, where one port is meant."""
+        self.hosts = _address_or_prefix(key)
+        if not self.hosts:
+            try:
+                host, port = split_host_port(key)
+            except ValueError:
+                return
+            self.hosts = _address_or_prefix(host)
+            self._source = host_port(self.hosts[0], port) if self.hosts else ""
+
+    def has(self, entry: Entry) -> bool:
+        return not self._source or entry.decision.source in (self._source, entry.host) or entry.other_ports
+
+
+def _address_or_prefix(key: str) -> tuple[str, ...]:
+    """An address and the prefixes that can be banned with it, or a prefix, as the ledger writes them."""
+    try:
+        if "/" in key:
+            return (str(ipaddress.ip_network(key, strict=False)),)
+        address = ipaddress.ip_address(key.strip("[]"))
+    except ValueError:
+        return ()
+    lengths = (24,) if address.version == 4 else (64, 48)
+    return (str(address), *(str(ipaddress.ip_network((address, bits), strict=False)) for bits in lengths))
 
 
 def _host(source: str) -> str:
@@ -155,47 +219,3 @@ def _host(source: str) -> str:
     if source.startswith("["):
         return source[1:].partition("]")[0]
     return source.partition(":")[0] if source.count(":") == 1 else source
-
-
-def _fold_key(decision: Decision) -> tuple[Reason, str, str, bool]:
-    return decision.reason, _host(decision.source), decision.stage, decision.shadow
-
-
-def _sources(key: str) -> set[str]:
-    """The texts under which a ledger may know the address ``key``: itself and the prefixes that can be banned."""
-    try:
-        address = ipaddress.ip_address(key.strip("[]"))
-    except ValueError:
-        return {key}
-    lengths = (24,) if address.version == 4 else (64, 48)
-    return {str(address)} | {str(ipaddress.ip_network((address, bits), strict=False)) for bits in lengths}
-
-
-def _verb(decision: Decision) -> str:
-    """What was done, or would have been done."""
-    refused = "refused" if decision.reason.status else "dropped"
-    verb = _EVENTS.get(decision.reason, refused)
-    return f"would have {verb} (shadow)" if decision.shadow else verb
-
-
-def _subject(decision: Decision) -> Iterator[str]:
-    """To what it was done."""
-    if decision.call_id:
-        yield f"call {_safe(decision.call_id)}"
-    if decision.source:
-        yield f"from {_safe(decision.source)}"
-    if decision.listener:
-        yield f"on {_safe(decision.listener)}"
-
-
-def _notes(decision: Decision) -> Iterator[str]:
-    """The numbers and the names by which policy and metrics know it."""
-    if decision.value is not None:
-        yield f"{decision.value:g} seen"
-    if decision.limit is not None:
-        yield f"{decision.limit:g} allowed"
-    if decision.stage:
-        yield f"stage {_safe(decision.stage)}"
-    if decision.reason.status:
-        yield f"answer {decision.reason.status}"
-    yield f"reason {decision.reason.code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
@@ -72,20 +73,25 @@ class OncePerKind:
     """Logs an event of a kind at once and then at most every ``interval`` seconds, with how many it left out.
 
     A kind is a name from this program (a stage and an exception's class, a reason), never text that a
-    peer chose; should there be more than ``kinds`` of them all the same, the oldest is forgotten.
+    peer chose; should there be more than ``kinds`` of them all the same, the oldest is forgotten. Of all kinds
+    together, no more than ``samples`` records are written in an interval.
     """
 
-    __slots__ = ("_interval", "_kinds", "_log", "_seen")
+    __slots__ = ("_interval", "_kinds", "_log", "_room", "_samples", "_seen", "_since")
 
     def __init__(
         self,
         log: structlog.typing.FilteringBoundLogger,
         interval: float = limits.LOG_KIND_SECONDS,
         kinds: int = limits.LOG_KINDS,
+        samples: int = limits.LOG_SAMPLES,
     ) -> None:
         self._log = log
         self._interval = interval
         self._kinds = kinds
+        self._samples = samples
+        self._room = samples
+        self._since = -math.inf
         self._seen: dict[str, tuple[float, int]] = {}
 
     def __len__(self) -> int:
@@ -114,14 +120,16 @@ class OncePerKind:
 
     def _take(self, kind: str, now: float) -> int | None:
         """How many were left out since the last record of ``kind``; None when this one is left out too."""
-        since, left_out = self._seen.get(kind, (None, 0))
-        if since is not None and now - since < self._interval:
-            self._seen[kind] = (since, left_out + 1)
-            return None
-        self._seen.pop(kind, None)
+        if now - self._since >= self._interval:
+            self._since, self._room = now, self._samples
+        since, left_out = self._seen.pop(kind, (-math.inf, 0))
         if len(self._seen) >= self._kinds:
             del self._seen[next(iter(self._seen))]
+        if now - since < self._interval or not self._room:
+            self._seen[kind] = (since, left_out + 1)
+            return None
         self._seen[kind] = (now, 0)
+        self._room -= 1
         return left_out
 
 

@@ -19,9 +19,12 @@ from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
 
 __all__ = [
-    "EdgeSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy", "PortRange",
-    "default_state_dir",
+    "CONTROL_SOCKET", "EdgeSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy",
+    "PortRange", "default_state_dir",
 ]  # fmt: skip
+
+CONTROL_SOCKET = "control.sock"
+"""Where in its state directory a running edge answers its operator."""
 
 _Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -137,7 +140,8 @@ class EdgeSettings:
     name: str = attrs.field(default="edge", validator=NAME)
     """Its name in logs and metrics."""
     state_dir: Path = attrs.field(factory=default_state_dir)
-    """Where keys, the audit log and a self-made certificate live; made when missing, for its owner only."""
+    """Where keys, the audit log, a self-made certificate and the control socket live; made when missing, for its
+    owner only. Each edge that runs has one of its own."""
     planes: str = attrs.field(default="tasks", validator=_planes)
     """``tasks``: signalling and media in one process."""
     grace: float = attrs.field(default=30.0, validator=_seconds(0, 86_400))
@@ -209,7 +213,7 @@ class ObserveSettings:
     """``[observe]``: what the edge shows of itself."""
 
     http: Source | None = attrs.field(default=Source("127.0.0.1", 8080), metadata={STRUCTURE: _http})
-    """Loopback address of ``/metrics``, ``/healthz`` and ``/readyz``; "" in the file, None here: off."""
+    """Loopback address of ``/metrics``, ``/healthz``, ``/readyz`` and ``/why``; "" in the file, None here: off."""
     log: str = attrs.field(default="info", validator=_one_of("debug", "info", "warning", "error"))
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
-from edgesbc.policy.model import ListenSettings, Policy
+from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
 
 __all__ = ["preflight"]
 
@@ -40,6 +40,19 @@ def _state_dir(policy: Policy) -> _Found:
         yield "edge.state_dir", f"expected a folder, found the file {there}"
     elif not os.access(there, os.W_OK | os.X_OK):
         yield "edge.state_dir", f"expected a folder that this user can write, found {there}"
+    elif _served(folder / CONTROL_SOCKET):
+        yield "edge.state_dir", f"expected a folder of its own, found {folder}, which another edge runs from"
+
+
+def _served(path: Path) -> bool:
+    """Whether a running edge answers at its control socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        tried.settimeout(1)
+        try:
+            tried.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def _listeners(policy: Policy) -> _Found:

@@ -105,7 +105,7 @@ class Door:
         trusted = plane.trusts(listener, peer)
         refused = self._refusal(peer, trusted)
         if refused:
-            plane.counts.add(listener.name, refused)
+            plane.turned_away(listener, peer, refused)
             await trio.aclose_forcefully(stream)
             return
         plane.places.take(peer.host, trusted)
@@ -133,17 +133,22 @@ class Door:
         async with trio.open_nursery() as nursery:
             names: tuple[str, ...] = ()
             carrier: Carrier | None = None
+            refused = Reason.HANDSHAKE.code
             # Absolute: whatever trickles in, the handshakes end by then.
             with trio.move_on_after(limits.HANDSHAKE_SECONDS):
                 try:
                     secure = await self._shake_hands(stream)
                     if secure is not None:
                         names = peer_names(secure.getpeercert())
-                    carrier = await self._carrier(secure or stream, nursery)
+                    came = await self._carrier(secure or stream, nursery)
+                    if isinstance(came, str):
+                        refused = came
+                    else:
+                        carrier = came
                 except _BROKEN:
                     pass
             if carrier is None:
-                self._plane.counts.add(self.listener.name, Reason.HANDSHAKE.code)
+                self._plane.turned_away(self.listener, peer, refused)
             else:
                 await self._carry(carrier, peer, names, nursery)
             nursery.cancel_scope.cancel()
@@ -155,14 +160,11 @@ class Door:
         await secure.do_handshake()
         return secure
 
-    async def _carrier(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> Carrier | None:
+    async def _carrier(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> Carrier | str:
+        """What carries messages from here on, or why the opening handshake is refused."""
         if self.listener.transport not in (Transport.WS, Transport.WSS):
             return StreamCarrier(stream)
-        carrier = await accept_websocket(nursery, stream, self._opened.settings.origins)
-        if isinstance(carrier, str):
-            self._plane.counts.add(self.listener.name, carrier)
-            return None
-        return carrier
+        return await accept_websocket(nursery, stream, self._opened.settings.origins)
 
     async def _carry(self, carrier: Carrier, peer: Source, names: tuple[str, ...], nursery: trio.Nursery) -> None:
         plane = self._plane

@@ -34,6 +34,9 @@ __all__ = ["SignallingPlane"]
 Media_ = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
+_TURNED_AWAY = {each.code: each for each in (Reason.BANNED, Reason.CONNECTIONS, Reason.HANDSHAKE, Reason.ORIGIN)}
+
+
 class SignallingPlane:
     """Runs a brain. ``media`` carries out an NG command and returns its reply; ``record`` takes decisions;
     ``failed`` is told, as (kind, exception), of a fault of ours in the brain.
@@ -166,6 +169,13 @@ class SignallingPlane:
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]  # the kind of fault, not of the nursery that it came through
         self._failed(kind, error)
+
+    def turned_away(self, listener: Listener, peer: Source, why: str) -> None:
+        """A connection that is not taken, by its label in the metrics; the ledger has one entry for each address."""
+        self.counts.add(listener.name, why)
+        reason = _TURNED_AWAY.get(why, Reason.HANDSHAKE)
+        detail = "" if why == reason.code else why
+        self._record(Decision(trio.current_time(), reason, str(peer), listener.name, detail=detail))
 
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         self.carry_out(self._guarded("broken", lambda: self.edge.broken(flow, data, error, now)))

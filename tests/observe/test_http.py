@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import socket
+import urllib.parse
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,7 +17,10 @@ import trio.testing
 
 from edgesbc.base import limits
 from edgesbc.base.counts import Counts
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
 from edgesbc.observe.http import Parts, serve_http
+from edgesbc.observe.ledger import Ledger
 from edgesbc.observe.metrics import CONTENT_TYPE, Metrics
 
 REASONS: dict[str, str] = {}
@@ -26,7 +30,20 @@ def parts() -> Parts:
     metrics, counts = Metrics(), Counts()
     counts.add("carriers", by=7)
     metrics.counter("requests", "Requests received.", ("listener",), counts)
-    return Parts(metrics.render, lambda: REASONS)
+    return Parts(metrics.render, lambda: REASONS, ledger().ask)
+
+
+NASTY = "<script>alert(1)</script>\r\n\x1b[31m\u202e\udc80"
+
+
+def ledger() -> Ledger:
+    kept = Ledger(1_700_000_000.0)
+    for number in range(limits.LEDGER_ANSWERS + 5):
+        kept.record(
+            Decision(number, Reason.NO_ROUTE, "192.0.2.1:5060", "carriers", f"call-{number}", "brain", detail="INVITE")
+        )
+    kept.record(Decision(0.5, Reason.MALFORMED, "192.0.2.66:5060", call_id=NASTY, detail=NASTY, limit=float("inf")))
+    return kept
 
 
 @asynccontextmanager
@@ -82,6 +99,46 @@ async def test_health_and_readiness() -> None:
     assert (ready.status, json.loads(ready.body)) == (200, {"ready": True, "reasons": {}})
     assert unready.status == 503
     assert json.loads(unready.body) == {"ready": False, "reasons": {"signalling": "draining"}}
+
+
+async def test_why() -> None:
+    async with served() as port:
+        answer = await ask(port, "/why?q=call-7")
+        nothing = await ask(port, "/why?q=nobody")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert json.loads(answer.body) == {
+        "decisions": [
+            {
+                "time": "2023-11-14T22:13:27.000Z", "reason": "no-route", "meaning": Reason.NO_ROUTE.meaning,
+                "source": "192.0.2.1:5060", "listener": "carriers", "call_id": "call-7", "stage": "brain",
+                "limit": None, "value": None, "shadow": False, "detail": "INVITE", "repeats": 0,
+                "last": "2023-11-14T22:13:27.000Z", "sentence": ledger().why("call-7")[0],
+            }
+        ],
+        "left_out": 0,
+    }  # fmt: skip
+    assert (nothing.status, json.loads(nothing.body)) == (200, {"decisions": [], "left_out": 0})
+
+
+async def test_why_is_bounded() -> None:
+    async with served() as port:
+        many = json.loads((await ask(port, "/why?q=192.0.2.1")).body)
+        for path in ("/why", "/why?q=", "/why?q=%20", "/why?p=1"):
+            assert (await ask(port, path)).status == 400, path
+        assert len((await ask(port, f"/why?q={'x' * 4000}")).body) < 100
+    assert (len(many["decisions"]), many["left_out"]) == (limits.LEDGER_ANSWERS, 5)
+
+
+async def test_why_shows_nothing_of_a_peer_raw() -> None:
+    async with served() as port:
+        answer = await ask(port, "/why?q=%5B192.0.2.66%5D:5060")
+        (told,) = json.loads((await ask(port, "/why?q=192.0.2.66")).body)["decisions"]
+        by_call = await ask(port, "/why?q=" + urllib.parse.quote("<script>alert(1)</script>"))
+    assert answer.status == 200
+    assert by_call.status == 200
+    assert all(str(value).isprintable() for value in told.values())
+    assert "\\x1b[31m\\u202e\\udc80" in told["call_id"]
+    assert told["limit"] is None
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "MADE-UP"])
@@ -192,7 +249,7 @@ async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogC
         raise RuntimeError("a room is on fire")
 
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(serve_http, "127.0.0.1:0", Parts(broken, dict))
+        port = await nursery.start(serve_http, "127.0.0.1:0", Parts(broken, dict, ledger().ask))
         answer = await ask(port, "/metrics")
         assert (await ask(port, "/healthz")).status == 200
         nursery.cancel_scope.cancel()
@@ -212,7 +269,7 @@ async def test_a_reader_that_stalls_does_not_hold_up_the_end(monkeypatch: pytest
 
     with trio.fail_after(60):  # without the bound, never
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve_http, "127.0.0.1:0", Parts(large, dict))
+            port = await nursery.start(serve_http, "127.0.0.1:0", Parts(large, dict, ledger().ask))
             stalled = await trio.open_tcp_stream("127.0.0.1", port)
             await stalled.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asked.wait()

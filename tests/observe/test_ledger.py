@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.observe.ledger import Ledger
+from edgesbc.observe.telling import Entry
 
 WALL = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 
@@ -36,6 +40,24 @@ def test_a_decision_is_a_sentence() -> None:
         "2023-11-14 22:13:20.123Z refused call abc@host from 192.0.2.1:5060 on carriers because a token bucket was "
         "empty (11 seen; 10 allowed; stage ratelimit; answer 503; reason ratelimit): bucket invites-per-source"
     ]
+
+
+def test_what_is_of_one_moment_is_told_in_the_order_of_its_coming() -> None:
+    ledger = Ledger(WALL)
+    for reason in (Reason.PIKE, Reason.BAN, Reason.NO_ROUTE, Reason.ROUTED):
+        ledger.record(Decision(1, reason, source="192.0.2.1:5060"))
+    assert [told["reason"] for told in ledger.ask("192.0.2.1").decisions] == ["pike", "ban", "no-route", "routed"]
+
+
+def test_a_penalty_and_a_change_of_health_are_of_somebody_and_not_from_him() -> None:
+    ledger = Ledger(WALL)
+    ledger.record(Decision(0, Reason.BAN, "192.0.2.1:5060", limit=60, stage="pike", detail="address: pike"))
+    ledger.record(Decision(0, Reason.HEALTH, "192.0.2.1:5060", detail="active to trying"))
+    ban, health = (sentence.partition("Z ")[2] for sentence in ledger.why("192.0.2.1"))
+    assert ban.startswith(
+        "penalised 192.0.2.1:5060 because a penalty was set or renewed (60 s; stage pike; reason ban)"
+    )
+    assert health.startswith("noted health of 192.0.2.1:5060 because")
 
 
 def test_a_shadow_decision_says_that_it_was_none() -> None:
@@ -111,8 +133,30 @@ def test_drops_before_parsing_fold_into_one_entry_a_source() -> None:
     for number in range(1000):
         ledger.record(pike(number, f"192.0.2.66:{number + 1}"))
     (sentence,) = ledger.why("192.0.2.66")
-    assert "999 times more, last at 2023-11-14 22:29:59.000Z" in sentence
+    assert "999 times more from ports of this address, last at 2023-11-14 22:29:59.000Z" in sentence
     assert len(ledger.why("victim")) == 1
+
+
+def test_what_was_folded_is_found_by_any_port_of_the_address() -> None:
+    """What is told of a port may have been said of its neighbours, and says so."""
+    ledger = Ledger(WALL)
+    ledger.record(pike(1, "192.0.2.66:1111"))
+    assert ledger.why("192.0.2.66:2222") == []
+    ledger.record(pike(2, "192.0.2.66:1111"))
+    assert ledger.why("192.0.2.66:2222") == []
+    ledger.record(pike(3, "192.0.2.66:2222"))
+    (sentence,) = ledger.why("192.0.2.66:2222")
+    assert "2 times more from ports of this address" in sentence
+    assert ledger.why("192.0.2.66:1111") == [sentence]
+    assert ledger.why("192.0.2.67:2222") == []
+
+
+def test_a_prefix_is_found_however_it_is_written() -> None:
+    ledger = Ledger(WALL)
+    ledger.record(Decision(1, Reason.BAN, source="2001:db8::/64"))
+    assert len(ledger.why("2001:DB8:0:0::7/64")) == 1
+    assert len(ledger.why("[2001:db8::7]:5060")) == 1
+    assert ledger.why("2001:db8::/63") == []
 
 
 def test_a_folded_entry_that_is_gone_starts_anew() -> None:
@@ -133,6 +177,116 @@ def test_an_answer_is_bounded_to_what_came_last() -> None:
     assert sentences[0] == "7 earlier decisions are not shown"
     assert len(sentences) == limits.LEDGER_ANSWERS + 1
     assert "call call-7 from" in sentences[1]
+
+
+# --- the index ---------------------------------------------------------------------------------------------
+
+HOSTS = ("192.0.2.1", "192.0.2.2", "198.51.100.1", "2001:db8::1", "2001:db8::2")
+SOURCES = st.one_of(
+    st.builds(lambda host, port: f"[{host}]:{port}" if ":" in host else f"{host}:{port}", st.sampled_from(HOSTS),
+              st.sampled_from((5060, 5061))),
+    st.sampled_from(("", "192.0.2.0/24", "2001:db8::/64", "2001:db8::/48", *HOSTS)),
+)  # fmt: skip
+CALLS = st.sampled_from(("", "", "one", "two", "192.0.2.1", "192.0.2.1:5060", "x" * (limits.LEDGER_TEXT_CHARS + 9)))
+DECISIONS = st.lists(
+    st.tuples(
+        st.sampled_from((Reason.PIKE, Reason.NO_ROUTE, Reason.ROUTED, Reason.BAN)), SOURCES, CALLS, st.booleans()
+    ),
+    max_size=40,
+)
+KEYS = ("one", "two", "x" * (limits.LEDGER_TEXT_CHARS + 9), "nobody", *HOSTS, "192.0.2.1:5060", "[2001:db8::1]:5061",
+        "192.0.2.0/24", "2001:db8::/48", "192.0.2.77", "2001:db8:0:7::1")  # fmt: skip
+
+
+def scanned(ledger: Ledger, key: str) -> list[Entry]:
+    """What the question means, by a look at every entry there is."""
+    host, port = key, ""
+    if key.startswith("["):
+        host, _, port = key[1:].partition("]:")
+    elif key.count(":") == 1:
+        host, _, port = key.partition(":")
+    try:
+        network = ipaddress.ip_network(host)
+    except ValueError:
+        network = None
+    found = []
+    for entry in [*ledger._ours.entries, *ledger._theirs.entries]:
+        source, of = entry.decision.source, entry.host
+        if entry.decision.call_id == key[: limits.LEDGER_TEXT_CHARS]:
+            found.append(entry)
+        elif network is not None and of:
+            there = ipaddress.ip_network(of)
+            same = there == network
+            covers = "/" not in host and "/" in of and there.version == network.version and network.subnet_of(there)
+            mine = not port or source in (key, of) or "/" in of or entry.other_ports
+            if (same or covers) and mine:
+                found.append(entry)
+    return sorted(found, key=lambda entry: entry.number)
+
+
+@given(DECISIONS, st.integers(1, 12))
+@example([(Reason.PIKE, "192.0.2.1:5060", "192.0.2.1", False)] * 3, 2)
+def test_asking_finds_what_a_look_at_every_entry_finds(
+    decisions: list[tuple[Reason, str, str, bool]], capacity: int
+) -> None:
+    ledger = Ledger(WALL, capacity)
+    for time, (reason, source, call_id, shadow) in enumerate(decisions):
+        ledger.record(Decision(time, reason, source=source, call_id=call_id, shadow=shadow))
+        for key in KEYS:
+            assert ledger._find(key) == scanned(ledger, key), key
+        the_index_is_that_of_the_ring(ledger)
+
+
+def the_index_is_that_of_the_ring(ledger: Ledger) -> None:
+    for ring in (ledger._ours, ledger._theirs):
+        assert len(ring.entries) <= ring.capacity
+        calls = [(entry.decision.call_id, entry) for entry in ring.entries if entry.decision.call_id]
+        hosts = [(entry.host, entry) for entry in ring.entries if entry.host]
+        for index, there in ((ring.by_call, calls), (ring.by_host, hosts)):
+            assert {key: [entry for of, entry in there if of == key] for key, _ in there} == index
+    unparsed = {id(entry) for entry in ledger._theirs.entries if not entry.decision.call_id}
+    assert {id(entry) for entry in ledger._folded.values()} == unparsed
+
+
+@given(DECISIONS)
+def test_nothing_is_lost_in_folding(decisions: list[tuple[Reason, str, str, bool]]) -> None:
+    ledger = Ledger(WALL)
+    for time, (reason, source, call_id, shadow) in enumerate(decisions):
+        ledger.record(Decision(time, reason, source=source, call_id=call_id, shadow=shadow))
+    assert sum(1 + entry.repeats for ring in (ledger._ours, ledger._theirs) for entry in ring.entries) == len(decisions)
+
+
+# --- as objects --------------------------------------------------------------------------------------------
+
+
+def test_an_answer_has_every_value_of_a_decision() -> None:
+    ledger = Ledger(WALL)
+    for time in (0.1234, 1, 2):
+        ledger.record(pike(time, "192.0.2.1:5060"))
+    (told,) = ledger.ask("192.0.2.1").decisions
+    assert told == {
+        "time": "2023-11-14T22:13:20.123Z", "reason": "pike", "meaning": Reason.PIKE.meaning,
+        "source": "192.0.2.1:5060", "listener": "", "call_id": "", "stage": "pike", "limit": 30, "value": 31,
+        "shadow": False, "detail": "", "repeats": 2, "last": "2023-11-14T22:13:22.000Z",
+        "sentence": ledger.why("192.0.2.1")[0],
+    }  # fmt: skip
+
+
+def test_an_object_is_json_whatever_the_numbers() -> None:
+    ledger = Ledger(WALL)
+    ledger.record(Decision(1, Reason.BAN, source="192.0.2.1", limit=float("inf"), value=float("nan")))
+    (told,) = ledger.ask("192.0.2.1").decisions
+    assert (told["limit"], told["value"]) == (None, None)
+
+
+def test_the_longest_answer_there_can_be_has_its_bound() -> None:
+    ledger = Ledger(WALL)
+    worst = "\U0010ffff" * limits.LEDGER_TEXT_CHARS  # escaped once for a terminal, and that once more in JSON
+    for time in range(limits.LEDGER_ANSWERS * 2):
+        ledger.record(Decision(time, Reason.MALFORMED, source="192.0.2.1:5060", call_id=worst, detail=worst))
+    answer = ledger.ask(worst)
+    assert answer.left_out == len(answer.decisions) == limits.LEDGER_ANSWERS
+    assert len(json.dumps(answer.decisions)) < 3 * 1024 * 1024 < limits.CONTROL_ANSWER_BYTES
 
 
 def test_recent_is_in_order() -> None:
@@ -156,3 +310,5 @@ def test_a_sentence_is_one_printable_line(call_id: str, detail: str, reason: Rea
     ledger.record(Decision(1, reason, call_id=call_id, detail=detail))
     (sentence,) = ledger.recent(1)
     assert sentence.isprintable()
+    for told in ledger.ask(call_id).decisions:
+        assert all(str(value).isprintable() for value in told.values())

@@ -137,6 +137,38 @@ def test_kinds_are_bounded_even_if_somebody_feeds_it_with_text() -> None:
     assert len(once) == limits.LOG_KINDS
 
 
+def test_all_kinds_together_are_bounded_too() -> None:
+    """Kinds that push each other out of what is remembered would else be written each time."""
+    stream = json_log("error")
+    once = OncePerKind(logger("edge"), interval=60)
+    for number in range(limits.LOG_KINDS * 5):
+        once.error(f"kind {number % (limits.LOG_KINDS + 1)}", now=0.01 * number)
+    assert len(records(stream)) == limits.LOG_SAMPLES
+    assert once.error("kind 7", now=60.0)
+    assert once.error("kind 8", now=60.0)
+    assert len(records(stream)) == limits.LOG_SAMPLES + 2
+
+
+def test_what_found_no_room_is_counted() -> None:
+    stream = json_log("error")
+    once = OncePerKind(logger("edge"), interval=60, samples=1)
+    assert [once.error(kind, now) for kind, now in (("a", 0), ("b", 1), ("b", 2), ("a", 3), ("b", 60))] == [
+        True, False, False, False, True,
+    ]  # fmt: skip
+    assert [(r["kind"], r["left_out"]) for r in records(stream)] == [("a", 0), ("b", 2)]
+
+
+def test_a_flood_of_every_decision_there_is_fills_no_disk_and_hides_no_error() -> None:
+    stream = json_log("debug")
+    once = OncePerKind(logger("edge"), interval=60)
+    for number in range(20):
+        for reason in Reason:
+            for shadow in (False, True):
+                once.decision(Decision(0.1 * number, reason, source=f"192.0.2.{number}:5060", shadow=shadow))
+    assert len(records(stream)) == 2 * len(Reason) < limits.LOG_SAMPLES
+    assert once.error("a fault", 2.0)
+
+
 def test_a_call_that_finds_its_way_is_no_news() -> None:
     stream = io.StringIO()
     configure(stream, "json", "info")

@@ -16,6 +16,7 @@ from support.ua import StreamWire, Ua, UdpWire
 from edgesbc.app import App
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.base.reasons import Reason
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ async def test_a_handshake_that_does_not_end_is_cut_off(
         await closed(stream)
         await until(lambda: not doors_inside(app))
         assert counted(app, transport, "handshake") == 1
+        (sentence,) = app.why("127.0.0.1").sentences()
+        assert f"on {transport} because {Reason.HANDSHAKE.meaning}" in sentence
         await trio.aclose_forcefully(stream)
 
 

@@ -58,6 +58,8 @@ async def test_without_the_sip_subprotocol_nobody_comes_in(tmp_path: Path) -> No
         assert await refusal(app, subprotocol="chat") == "HTTP/1.1 400"
         assert await refusal(app, subprotocol="") == "HTTP/1.1 400"
         assert app.plane.counts["ws", "subprotocol"] == 2
+        (sentence,) = app.why("127.0.0.1").sentences()
+        assert "reason handshake): subprotocol; once more" in sentence
         await until(lambda: not app.plane.connections)
 
 
@@ -67,6 +69,8 @@ async def test_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> Non
         assert await refusal(app, origin=f"{PAGE}.evil.example.net") == "HTTP/1.1 403"
         assert await refusal(app) == "HTTP/1.1 403"
         assert app.plane.counts["ws", "origin"] == 3
+        (sentence,) = app.why("127.0.0.1").sentences()
+        assert "reason origin); 2 times more" in sentence
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app, PAGE)) as alice:
             await answered(alice, app)
             nursery.cancel_scope.cancel()

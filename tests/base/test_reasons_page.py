@@ -1,0 +1,53 @@
+"""The page of reasons shows what the code has: every code, who gives it, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from docs import reasons
+from edgesbc.base.reasons import Reason
+
+
+def test_the_page_is_made_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reasons.main([]) == 0, capsys.readouterr().out
+
+
+def test_every_reason_has_its_advice() -> None:
+    missing = [each.name for each in Reason if each not in reasons.ADVICE]
+    assert missing == [], "what can an operator do about it? docs/reasons.py"
+    assert all(advice.endswith(".") and "|" not in advice and "\n" not in advice for advice in reasons.ADVICE.values())
+
+
+def test_each_has_a_row_with_its_answer_and_who_says_it() -> None:
+    rows = {cells[1].strip(" `"): cells for cells in (line.split("|") for line in drawn().splitlines()[2:])}
+    assert list(rows) == [each.code for each in Reason]
+    assert rows["ratelimit"][2].strip() == "503"
+    assert rows["pike"][2].strip() == "-"
+    assert rows["pike"][4].strip() == "[stage `pike`](../edgesbc/screen/stages/pike.py)"
+    assert rows["routed"][4].strip() == "[brain.destinations](../edgesbc/brain/destinations.py)"
+
+
+def test_who_compares_with_a_reason_or_only_answers_does_not_say_it() -> None:
+    said = reasons.said_by()
+    assert "brain/edge.py" not in said[Reason.METHOD]  # there it is compared, to add Allow
+    assert "brain/edge.py" in said[Reason.NO_ROUTE]
+
+
+def test_other_advice_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "ADVICE", {**reasons.ADVICE, Reason.PIKE: "Run."})
+    assert reasons.main([]) == 1
+
+
+def test_write_renews_the_page_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = reasons.PAGE.read_text(encoding="utf-8")
+    monkeypatch.setattr(reasons, "PAGE", tmp_path / "page.md")
+    reasons.PAGE.write_text(text.replace("| `pike` |", "| `shark` |"), encoding="utf-8")
+    assert reasons.main([]) == 1
+    assert reasons.main(["--write"]) == 0
+    assert reasons.PAGE.read_text(encoding="utf-8") == text
+
+
+def drawn() -> str:
+    return reasons.drawn()["reasons"]

@@ -1,0 +1,44 @@
+"""``python -m cases``: play the ten cases and print what ``edgesbc why`` says of each, or put it into docs/why.md."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from cases.play import Told, play
+from docs.draw import keep
+
+PAGE = Path(__file__).parents[2] / "docs" / "why.md"
+
+
+def drawn(told: dict[str, Told]) -> str:
+    """The cases as the page has them, and on which run they were."""
+    release = ".".join(platform.release().split(".")[:2])
+    lines = [
+        f"A run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on Linux {release} with CPython {platform.python_version()}."
+    ]
+    for heading, each in told.items():
+        lines += ["", f"### {heading}", "", "```", f"$ edgesbc why {each.asked} --policy policy.toml"]
+        lines += [*each.output.splitlines(), "```"]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m cases", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="renew the page")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text = drawn(trio.run(play, Path(folder), True))
+    if options.write:
+        return keep(PAGE, {"cases": text}, write=True)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,215 @@
+"""Plays the ten cases with a real edge on loopback, one after the other, and asks it about each. Writes no page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import trio
+from support.running import EdgeProcess, edge_process, free_port, listen, policy_text, until
+from support.ua import Rtp, Ua, UdpWire, hang_up, set_up
+
+from edgesbc.base.address import Source
+from edgesbc.observe.asking import ask
+from edgesbc.observe.questions import Question
+
+__all__ = ["CASES", "Told", "play"]
+
+SCREENING = """
+[screen.acl]
+deny = ["127.0.0.26"]
+[[screen.ratelimit]]
+name = "invites-per-source"
+key = "source"
+methods = ["INVITE"]
+rate = 1
+burst = 3
+"""
+ROUTES = (
+    """route = [{ name = "numbers", from = "public", methods = ["INVITE"], request_user = '^[0-9]+$', to = "pbx" }]"""
+)
+TRUNK = "127.0.0.31"
+HOUSE = Path(__file__).parents[2]
+
+
+class Told(NamedTuple):
+    """What was asked, and what came: the codes of the reasons in order, and the lines of the command."""
+
+    asked: str
+    reasons: list[str]
+    output: str
+
+
+class Scene:
+    """A running edge before two PBXs, of which the first is asked first, and a gateway that is probed."""
+
+    def __init__(self, edge: EdgeProcess, public: Source, pbxs: tuple[Ua, Ua], gateway: Source) -> None:
+        self.edge = edge
+        self.public = public
+        self.pbxs = pbxs
+        self.gateway = gateway
+
+    @asynccontextmanager
+    async def peer(self, host: str) -> AsyncIterator[Ua]:
+        async with Ua(await UdpWire.open(host, self.public)) as ua:
+            yield ua
+
+    def uri(self, user: str) -> str:
+        return f"sip:{user}@{self.public}"
+
+    async def told(self, asked: str) -> list[dict[str, Any]]:
+        """What the edge has of it now."""
+        control = self.edge.file.parent / "state" / "control.sock"
+        answer = await trio.to_thread.run_sync(ask, control, Question("why", {"of": asked}))
+        decisions: list[dict[str, Any]] = answer["decisions"]
+        return decisions
+
+    async def comes(self, asked: str, reason: str, detail: str = "") -> str:
+        """Wait until the edge has a decision of that reason about ``asked``, which is returned."""
+
+        async def there() -> bool:
+            return any(each["reason"] == reason and detail in each["detail"] for each in await self.told(asked))
+
+        await until(there)
+        return asked
+
+
+async def routed(scene: Scene) -> str:
+    async with scene.peer(TRUNK) as alice, await Rtp.open() as near, await Rtp.open("127.0.0.11") as far:
+        calling, _ = await set_up(alice, scene.pbxs[0], scene.uri("4930123456"), near, far)
+        await hang_up(calling, scene.pbxs[0])
+        return await scene.comes(calling.call_id, "routed")
+
+
+async def failover(scene: Scene) -> str:
+    first, second = scene.pbxs
+    async with scene.peer(TRUNK) as alice:
+        calling = alice.dialog(scene.uri("4930123456"))
+        await calling.send("INVITE")
+        await first.answer(await first.request("INVITE"), 503, tag="a")
+        await first.request("ACK")
+        await second.answer(await second.request("INVITE"), 486, tag="b")
+        await second.request("ACK")
+        await alice.response(486)
+        return await scene.comes(calling.call_id, "failover")
+
+
+async def no_route(scene: Scene) -> str:
+    async with scene.peer("127.0.0.27") as stranger:
+        calling = stranger.dialog(scene.uri("admin"))
+        await calling.send("INVITE")
+        await stranger.response(404)
+        return await scene.comes(calling.call_id, "no-route")
+
+
+async def ratelimit(scene: Scene) -> str:
+    async with scene.peer("127.0.0.22") as stranger:
+        for _ in range(6):
+            await stranger.dialog(scene.uri("admin")).send("INVITE")
+        return await scene.comes("127.0.0.22", "ratelimit")
+
+
+async def pike(scene: Scene) -> str:
+    async with scene.peer("127.0.0.21") as stranger:
+        for _ in range(40):
+            await stranger.dialog(scene.uri("100")).send("OPTIONS")
+        return await scene.comes("127.0.0.21", "ban")
+
+
+async def scanner(scene: Scene) -> str:
+    async with scene.peer("127.0.0.23") as stranger:
+        for user in range(100, 103):
+            await stranger.dialog(scene.uri(str(user))).send("REGISTER", extra=("User-Agent: friendly-scanner",))
+        return await scene.comes("127.0.0.23", "scanner")
+
+
+async def method(scene: Scene) -> str:
+    async with scene.peer("127.0.0.24") as stranger:
+        await stranger.dialog(scene.uri("100")).send("MESSAGE", b"buy", ("Content-Type: text/plain",))
+        await stranger.response(405)
+        return await scene.comes("127.0.0.24", "method")
+
+
+async def malformed(scene: Scene) -> str:
+    async with scene.peer("127.0.0.25") as stranger:
+        sound = stranger.dialog(scene.uri("100")).build("INVITE")
+        for broken in (sound.replace(b"CSeq: 1 INVITE", b"CSeq: one INVITE"), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"):
+            await stranger.wire.send(broken)
+        return await scene.comes("127.0.0.25", "malformed")
+
+
+async def acl(scene: Scene) -> str:
+    async with scene.peer("127.0.0.26") as stranger:
+        for _ in range(3):
+            await stranger.dialog(scene.uri("100")).send("INVITE")
+        return await scene.comes("127.0.0.26", "acl-denied")
+
+
+async def health(scene: Scene) -> str:
+    """The gateway is not there at first, then it is, and then it goes again."""
+    host, port = scene.gateway
+    await scene.comes(host, "health", "trying to inactive")
+    async with Ua(await UdpWire.open(host, port=port)) as gateway, trio.open_nursery() as nursery:
+        nursery.start_soon(answer_probes, gateway)
+        await scene.comes(host, "health", "inactive to active")
+        nursery.cancel_scope.cancel()
+    return host
+
+
+async def answer_probes(gateway: Ua) -> None:
+    while True:
+        with trio.move_on_after(1):
+            await gateway.hear()
+
+
+CASES: dict[str, Callable[[Scene], Awaitable[str]]] = {
+    "A call that went well": routed,
+    "A call that went to the second PBX": failover,
+    "A call that no route takes": no_route,
+    "Too many calls at once": ratelimit,
+    "A flood": pike,
+    "A scanner": scanner,
+    "A method that is not open": method,
+    "Messages that are none": malformed,
+    "A denied address": acl,
+    "A gateway that came and went": health,
+}
+"""By the heading that each has in the page."""
+
+
+async def play(folder: Path, by_command: bool) -> dict[str, Told]:
+    """What the edge said about each of the cases; ``by_command``: with what ``edgesbc why`` printed."""
+    public, http = Source("127.0.0.1", free_port()), free_port(datagrams=False)
+    gateway = Source("127.0.0.13", free_port("127.0.0.13"))
+    async with Ua(await UdpWire.open("127.0.0.11"), "one") as one, Ua(await UdpWire.open("127.0.0.12"), "two") as two:
+        text = policy_text(
+            folder,
+            [f"sip:{each.address}" for each in (one, two)],
+            [listen("public", "udp", str(public), "carriers"), listen("core", "udp", "127.0.0.2:0", "inside")],
+            trunks=[TRUNK],
+            http=f"127.0.0.1:{http}",
+            more_sets=f', {{ set = "gateways", members = [{{ uri = "sip:{gateway}" }}], health = {{ interval = 1 }} }}',
+            routes=ROUTES,
+            more=SCREENING,
+        )
+        async with edge_process(folder, text, http) as edge:
+            scene = Scene(edge, public, (one, two), gateway)
+            found = {}
+            for heading, case in CASES.items():
+                asked = await case(scene)
+                output = await why(edge, asked) if by_command else ""
+                found[heading] = Told(asked, [each["reason"] for each in await scene.told(asked)], output)
+            return found
+
+
+async def why(edge: EdgeProcess, asked: str) -> str:
+    """What the command prints, run beside the policy."""
+    command = [sys.executable, "-m", "edgesbc", "why", asked, "--policy", edge.file.name]
+    paths = os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])
+    there = {**os.environ, "PYTHONPATH": paths}
+    told = await trio.run_process(command, capture_stdout=True, cwd=edge.file.parent, env=there)
+    return told.stdout.decode()

@@ -1,0 +1,33 @@
+"""What docs/why.md shows of each case is what the edge decides today: the same reasons in the same order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cases.__main__ import PAGE
+from cases.play import CASES, play
+
+
+def shown() -> dict[str, list[str]]:
+    """The reasons of each case of the page, by its heading."""
+    cases = re.findall(r"^### ([^\n]*)\n\n```\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return {heading: re.findall(r"; reason ([a-z-]+)\)", block) for heading, block in cases}
+
+
+def once(reasons: list[str]) -> list[str]:
+    """How often the same is said again depends on how fast packets came."""
+    return list(dict.fromkeys(reasons))
+
+
+@pytest.mark.timeout(240)
+async def test_the_page_shows_what_the_edge_says(tmp_path: Path) -> None:
+    told = await play(tmp_path, by_command=False)
+    page = shown()
+    assert list(page) == list(told) == list(CASES)
+    assert {heading: once(each.reasons) for heading, each in told.items()} == {
+        heading: once(reasons) for heading, reasons in page.items()
+    }
+    assert all(page.values())
