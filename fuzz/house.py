@@ -18,6 +18,7 @@ from edgesbc.dispatch.health import Order
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.media.session import MediaTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
 from fuzz.letters import Policy
@@ -91,7 +92,10 @@ def _sets(algorithm: str, members: str, probes: bool) -> tuple[SetSettings, ...]
 
 _ROUTING = RoutingTable((Route("in", "pbx", "public"), Route("out", "carriers", "core")), ["pbx", "carriers"])
 _SCREENS = {
-    every: ScreenSettings(method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every else CALLS))
+    every: ScreenSettings(
+        method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every else CALLS),
+        admission=AdmissionSettings(open=("public",)),
+    )
     for every in (False, True)
 }
 _TRUNKS = [Trunk("carrier", ("198.51.100.7", "198.51.100.8"), max_calls=4)]

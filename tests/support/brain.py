@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
@@ -14,6 +16,7 @@ from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.sip.message import Request, Response
@@ -50,11 +53,14 @@ class Brain:
         algorithm: str = "priority",
         one_priority: bool = False,
         methods: tuple[str, ...] = CALLS,
+        open: tuple[str, ...] = (),
+        screen: Mapping[str, Any] = MappingProxyType({}),
         **set_settings: Any,
     ) -> None:
         """``one_priority``: the members are alike; otherwise the second is for when the first is not able.
 
-        ``methods`` may come from the public side.
+        ``methods`` may come from the public side, and strangers may call by the listeners in ``open``; ``screen``
+        has the settings of other stages.
         """
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
@@ -75,7 +81,7 @@ class Brain:
         entropy = Entropy()
         self.standings = Standings([Trunk("carrier", ("198.51.100.7",))])
         pipeline = Pipeline(
-            ScreenSettings(method=MethodSettings(public=methods)),
+            ScreenSettings(method=MethodSettings(public=methods), admission=AdmissionSettings(open=open), **screen),
             self.standings,
             self.decisions.append,
             lambda stage, error: None,

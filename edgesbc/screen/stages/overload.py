@@ -30,7 +30,7 @@ class OverloadSettings:
     each further quarter of what is left of the tables above ``transactions``.
     """
 
-    lag: float = attrs.field(default=0.25, validator=between(0.01, 60.0))
+    lag: float = attrs.field(default=0.25, validator=between(0.01, 1.0))
     """How late the edge may be, in seconds."""
     transactions: int = attrs.field(default=70_000, validator=between(1, 2 * limits.TRANSACTIONS))
     """Transactions that may be alive, servers and clients together."""
