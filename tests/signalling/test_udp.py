@@ -16,7 +16,7 @@ async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) 
     dead = f"sip:127.0.0.12:{free_port('127.0.0.12')}"
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [dead, f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [dead, f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
     ):
         calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
@@ -30,7 +30,7 @@ async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) 
 async def test_answers_from_where_nothing_was_asked_are_ignored(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "core-udp"))) as mallory,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as outside,
