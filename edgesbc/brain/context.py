@@ -303,7 +303,8 @@ class Context:
             if response.status >= 300 and from_stranger(board, server, now) and branch.hop.lease is not None:
                 response = board.challenges.disguise(branch.hop.lease.member.set_name, response)
                 due = self._came + limits.REGISTER_ANSWER_SECONDS
-            contacts = contacts_of_sender(request, response)
+            if response.status < 300:  # a refusal has no bindings to show
+                contacts = contacts_of_sender(request, response)
         elif response.status < 300 and response.get("Contact"):
             contact = self._answer_contact(branch, response, holder)
         if body is None:

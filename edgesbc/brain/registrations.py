@@ -6,7 +6,8 @@ challenges. It checks no password and counts no tries: see ``screen.stages.guess
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.brain import topology
@@ -24,7 +25,9 @@ __all__ = ["Challenges", "Held", "contacts_of_sender", "deliver", "from_stranger
 _TELLS_OF_USERS = frozenset({403, 404, 410, 604})
 _OF_EACH = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Date"})
 """Fields of a response that belong to its request, or to its time."""
+_DIGITS, _LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 _HEX = "0123456789abcdef"
+_WORD = re.compile(r"[0-9A-Za-z]+")
 
 
 def path_value(board: Switchboard, request: Request, sender: Flow, listener: Listener) -> Fields:
@@ -98,27 +101,24 @@ class Challenges:
         for name, value in last.fields:
             if name == "WWW-Authenticate":
                 fields.append((name, renewed(value, self._fresh)))
-            elif name not in _OF_EACH:
+            elif name not in _OF_EACH and name != "Contact":
                 fields.append((name, value))
             elif name != "Via" and (own := response.get(name)) is not None:
                 fields.append((name, own))
         return _response(response, last.status, last.phrase, fields)
 
     def _fresh(self, like: str) -> str:
-        """A text of the same length and letters: hex where ``like`` is, otherwise digits for digits and letters for
-        letters, and all other signs where they were."""
-        chance = self._entropy(len(like))
-        if all(sign in _HEX for sign in like):
-            return "".join(_HEX[byte % 16] for byte in chance)
-        return "".join(map(_another, like, chance))
+        """A text of the same length and kind: in each word of it hex digits for a word in hex, otherwise digits for
+        digits and letters for letters, and the signs between the words where they were."""
+        chance = iter(self._entropy(len(like)))
+        return _WORD.sub(lambda match: _another(match[0], chance), like)
 
 
-def _another(sign: str, byte: int) -> str:
-    if sign.isdigit():
-        return str(byte % 10)
-    if "a" <= sign <= "z":
-        return chr(ord("a") + byte % 26)
-    return chr(ord("A") + byte % 26) if "A" <= sign <= "Z" else sign
+def _another(word: str, chance: Iterator[int]) -> str:
+    if all(sign in _HEX for sign in word) and not word.isdigit():
+        return "".join(_HEX[next(chance) % 16] for _ in word)
+    alphabets = (_DIGITS if sign.isdigit() else _LOWER if sign.islower() else _LOWER.upper() for sign in word)
+    return "".join(alphabet[next(chance) % len(alphabet)] for alphabet in alphabets)
 
 
 def _response(to: Response, status: int, reason: str, fields: Fields) -> Response:
