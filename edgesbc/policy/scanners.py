@@ -41,7 +41,8 @@ def read_scanners(path: Path) -> ScannerList:
     except RecursionError:
         raise ValueError(f"{path}: expected TOML: it is nested too deeply") from None
     except BaseValidationError as error:
-        raise ValueError("; ".join(map(str, mistakes(error, str(path), "")))) from None
+        found_wrong = [(each.key.lstrip("."), each.message) for each in mistakes(error, str(path), "")]
+        raise ValueError("; ".join(str(PolicyError(str(path), *each)) for each in found_wrong)) from None
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError among them
         raise ValueError(f"{path}: expected TOML: {error}") from None
     wrong = [str(PolicyError(str(path), key, message)) for key, message in _checked(found)]

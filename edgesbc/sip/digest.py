@@ -26,8 +26,9 @@ def parse_digest(text: str) -> dict[str, str]:
         name, value = name.strip().lower(), value.strip()
         if not equals or not name or name in found:
             raise WireError("a Digest parameter is malformed or stands twice")
-        quoted = len(value) > 1 and value[0] == value[-1] == '"'
-        found[name] = value[1:-1] if quoted else value
+        if value[:1] == '"' and (len(value) < 2 or value[-1] != '"'):
+            raise WireError("a Digest parameter has quotes that are not closed")
+        found[name] = value[1:-1] if value[:1] == '"' else value
     return found
 
 

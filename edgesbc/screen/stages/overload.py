@@ -17,8 +17,6 @@ from edgesbc.screen.standing import Standing, Standings
 __all__ = ["Overload", "OverloadSettings"]
 
 _BEGIN_DIALOGS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
-_CALM = 0.75
-"""A level ends when what set it is below this share of its bound: at the bound itself it would come and go."""
 _RETRY_SECONDS = 5
 
 
@@ -43,26 +41,29 @@ class Overload:
     def __init__(self, settings: OverloadSettings, standings: Standings) -> None:
         count = len(Standing)
         step = (2 * limits.TRANSACTIONS - settings.transactions) / count
-        self._bounds = tuple((settings.lag * (n + 1), settings.transactions + n * step) for n in range(count))
+        self._begins = tuple((settings.lag * (n + 1), settings.transactions + n * step) for n in range(count))
+        # A level ends some way below its bound: at the bound itself it would come and go.
+        self._ends = tuple((0.75 * lag, transactions - step / 2) for lag, transactions in self._begins)
         self._level = 0
         """How many standings, from the weakest up, are refused now."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, under_way = subject.request, subject.under_way
         assert request is not None  # noqa: S101 - the phase comes with one
-        self._level = max(self._reached(under_way, 1.0), min(self._level, self._reached(under_way, _CALM)))
+        self._level = max(_reached(self._begins, under_way), min(self._level, _reached(self._ends, under_way)))
         if subject.standing >= self._level or request.method not in _BEGIN_DIALOGS:
             return PASS
-        lag, transactions = self._bounds[subject.standing]
-        if under_way.lag >= _CALM * lag:
+        lag, transactions = self._begins[subject.standing]
+        if under_way.lag >= self._ends[subject.standing][0]:
             return put_off(subject, Reason.OVERLOAD, _RETRY_SECONDS, lag, round(under_way.lag, 3), "lag")
         return put_off(subject, Reason.OVERLOAD, _RETRY_SECONDS, transactions, under_way.transactions, "transactions")
 
-    def _reached(self, under_way: UnderWay, share: float) -> int:
-        """The level whose bounds, or ``share`` of them, are reached."""
-        level = 0
-        for lag, transactions in self._bounds:
-            if under_way.lag < share * lag and under_way.transactions < share * transactions:
-                break
-            level += 1
-        return level
+
+def _reached(bounds: tuple[tuple[float, float], ...], under_way: UnderWay) -> int:
+    """How many of the bounds on lag or transactions, which rise, are reached."""
+    level = 0
+    for lag, transactions in bounds:
+        if under_way.lag < lag and under_way.transactions < transactions:
+            break
+        level += 1
+    return level
