@@ -80,8 +80,11 @@ class Brain:
         )
         entropy = Entropy()
         self.standings = Standings([Trunk("carrier", ("198.51.100.7",))])
+        settings: dict[str, Any] = {
+            "method": MethodSettings(public=methods), "admission": AdmissionSettings(open=open), **screen,
+        }  # fmt: skip
         pipeline = Pipeline(
-            ScreenSettings(method=MethodSettings(public=methods), admission=AdmissionSettings(open=open), **screen),
+            ScreenSettings(**settings),
             self.standings,
             self.decisions.append,
             lambda stage, error: None,
