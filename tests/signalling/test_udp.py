@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
+import trio.testing
 from support.running import at, free_port, policy_text, running, until
 from support.ua import Ua, UdpWire
 
+from edgesbc.base import limits
 from edgesbc.base.address import Source
 
 
@@ -122,3 +124,24 @@ async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> 
         with trio.move_on_after(0.1):
             await asking.hear()
             raise AssertionError("answered twice")
+
+
+async def test_the_shell_tells_how_late_it_is_and_looks_again_when_nothing_else_wakes_it(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 1
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
+        await calling.send("INVITE")
+        await bob.request("INVITE")
+        for _ in range(4):  # Timer A, the silence of the member, and whatever else was to happen meanwhile
+            mock_clock.jump(2)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        assert app.edge.lag > 0.1
+        assert app.metrics.render().partition(b"\nedgesbc_lag_seconds ")[2][:3] != b"0.0"
+        mock_clock.rate = 50
+        await until(lambda: app.edge.lag < limits.TIMER_GRAIN_SECONDS)
