@@ -44,6 +44,12 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.SCANNER: "Nothing. A product of yours with such a name: take its name out of `[screen.scanner]"
     " user_agents`.",
     Reason.METHOD: "Add the method to `[screen.method]` of that side, if peers there need it.",
+    Reason.ADMISSION: "A phone has to register first. A peer that calls without: list it as a `[[trunk]]`, or open its"
+    " listener in `[screen.admission] open`.",
+    Reason.RINGING: "A dialler, or a call centre behind one address: list it as a `[[trunk]]`, or raise"
+    " `[screen.admission] ringing`.",
+    Reason.GUESS: "The detail says who has run out of tries: the source, its address, or the user that many guess at. A"
+    " user of yours with a wrong password in a device: mend that.",
     Reason.EXTENSION: "The sender insists, by Require or Proxy-Require, on what the edge does not have; let it ask by"
     " Supported.",
     Reason.LOOP: "A destination sends calls back, or a route leads to where they came from: look at both.",

@@ -70,11 +70,19 @@ class Answers:
         assert response.get_all("Via") == vias, f"Via of {response!r}"
         if response.status > 100 and _said(response) in self._given:
             self._wording.check_given(flow, response, request)
+        elif self._is_disguised(response):
+            self._wording.check_disguised(flow, response)
         else:
             self._check_invented(response, request)
             self._wording.check_own(flow, response, request)
         if response.status >= 200:
             self._count(asking, response, data)
+
+    def _is_disguised(self, response: Response) -> bool:
+        """Whether it stands in for what the inside said of a user that it does not know, or refuses."""
+        if response.cseq_method != "REGISTER" or response.status not in (401, 403):
+            return False
+        return any((status, *_said(response)[1:]) in self._given for status in (403, 404, 410, 604))
 
     def again(self, flow: Flow, response: Response, data: bytes) -> None:
         """The same bytes as before to the same flow."""

@@ -17,8 +17,11 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import Order
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.media.session import MediaTable
+from edgesbc.policy.scanners import shipped_scanners
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
+from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standings, Trunk
 from fuzz.letters import Policy
 from fuzz.recorded import INTERFACES, RecordedPorts
@@ -91,7 +94,11 @@ def _sets(algorithm: str, members: str, probes: bool) -> tuple[SetSettings, ...]
 
 _ROUTING = RoutingTable((Route("in", "pbx", "public"), Route("out", "carriers", "core")), ["pbx", "carriers"])
 _SCREENS = {
-    every: ScreenSettings(method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every else CALLS))
+    every: ScreenSettings(
+        method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every else CALLS),
+        admission=AdmissionSettings(open=("public",)),
+        scanner=ScannerSettings(list=shipped_scanners()),
+    )
     for every in (False, True)
 }
 _TRUNKS = [Trunk("carrier", ("198.51.100.7", "198.51.100.8"), max_calls=4)]

@@ -20,6 +20,7 @@ _NEVER_CROSS = {"Via", "Route", "Record-Route", "Contact", "Path", "Service-Rout
 _TELLING = {"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"}
 _ASSERTED = {"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"}
 _NUMBER = re.compile(r"[0-9]{1,3}").fullmatch
+_NONCE = re.compile(r'\b(?:nonce|opaque)="[^"]*"', re.IGNORECASE)
 _EDGES_REASONS = {
     "BYE": re.compile(r'SIP;cause=200;text="[a-z-]+"').fullmatch,
     "CANCEL": re.compile(r'SIP;cause=(200;text="Call completed elsewhere"|6[0-9]{2})').fullmatch,
@@ -157,6 +158,20 @@ class Wording:
                 fine = self._crosses(flow.listener.zone, name, value)
             assert fine, f"{name}: {value} in {response!r} to {flow!r}"
         self._check_body(flow, response, request.method, response.status >= 300)
+
+    def check_disguised(self, flow: Flow, response: Response) -> None:
+        """An answer to a REGISTER that looks like another one of the inside, but for nonce and opaque."""
+        inside = flow.listener.zone.other
+        asked = {_NONCE.sub("", value) for name, value in self._read[inside] if name == "WWW-Authenticate"}
+        for name, value in response.fields:
+            if name == "WWW-Authenticate":
+                fine = _NONCE.sub("", value) in asked
+            elif name in ("Via", "From", "To", "Call-ID", "CSeq"):
+                fine = name == "Via" or (name, value) in self._read[inside]
+            else:
+                fine = self._crosses(flow.listener.zone, name, value)
+            assert fine, f"{name}: {value} in {response!r} to {flow!r}"
+        assert not response.body
 
     def check_own(self, flow: Flow, response: Response, request: Request) -> None:
         """An answer of the edge's own making (RFC 3261 section 8.2.6)."""

@@ -29,11 +29,14 @@ from edgesbc.policy.model import (
 from edgesbc.screen.conduct import ConductSettings
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
+from edgesbc.screen.stages.guess import GuessSettings
 from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.overload import OverloadSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
 from edgesbc.screen.stages.sanity import SanitySettings
-from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.stages.scanner import ScannerList, ScannerSettings
 from edgesbc.screen.standing import Trunk
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +56,9 @@ SECTIONS: dict[str, type[Any]] = {
     "[screen.sanity]": SanitySettings,
     "[screen.scanner]": ScannerSettings,
     "[screen.method]": MethodSettings,
+    "[screen.guess]": GuessSettings,
+    "[screen.admission]": AdmissionSettings,
+    "[screen.overload]": OverloadSettings,
     "[[destinations]]": SetSettings,
     "[[destinations.members]]": MemberSettings,
     "[destinations.health]": HealthSettings,
@@ -63,7 +69,8 @@ SECTIONS: dict[str, type[Any]] = {
 }
 WORDS = {
     "text": "text", "path": "path", "number": "number", "list of texts": "list", "list of numbers": "list",
-    "table of texts": "table", "word": "word", "address:port": "own", "host[:port]": "own", "address": "own",
+    "table of texts": "table", "true or false": "truth",
+    "word": "word", "address:port": "own", "host[:port]": "own", "address": "own",
 }  # fmt: skip
 COMPUTED = {
     "[edge] state_dir": "`/var/lib/edgesbc` for root, otherwise `$XDG_STATE_HOME/edgesbc` or `~/.local/state/edgesbc`",
@@ -126,7 +133,7 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def kind(field: attrs.Attribute[Any]) -> str:
@@ -138,7 +145,8 @@ def kind(field: attrs.Attribute[Any]) -> str:
         return "list"
     if origin is Mapping:
         return "table"
-    return {str: "text", int: "number", float: "number", Path: "path"}.get(type_, "word")
+    known = {str: "text", int: "number", float: "number", bool: "truth", Path: "path", ScannerList: "path"}
+    return known.get(type_, "word")
 
 
 # --- the policy page ---------------------------------------------------------------------------------------

@@ -180,7 +180,19 @@ TRUNK_ADDRESSES: Final = 1_024
 USER_AGENT_CHARACTERS: Final = 256
 """How much of a User-Agent is compared with the scanners' names; they stand in its first word."""
 RETRY_AFTER_SECONDS: Final = 30
-"""Longest Retry-After of an empty bucket: a caller that is told longer gives up for good."""
+"""Longest Retry-After of screening: a caller that is told longer gives up for good."""
+GUESS_KEYS: Final = 8_192
+"""Sources, addresses and users each whose refused passwords are counted; the one idle longest is forgotten. About
+400 bytes each."""
+GUESS_TRIES: Final = 1_000
+"""Largest number of tries that a policy may allow: the time of each is kept, in 16 bytes."""
+REGISTER_ANSWER_SECONDS: Final = 0.1
+"""A refusal of a REGISTER goes out no earlier than this after it came: a database that does not know a name is
+quicker or slower than one that does, by less than that."""
+SCANNER_TEXTS: Final = 256
+"""User-Agents in the list of scanners, and shapes: each is compared with each message of a stranger."""
+LAG_SECONDS: Final = 0.5
+"""How often the timer task wakes, while it was late, to see whether it still is."""
 FILTER_INSTRUCTIONS: Final = 4_096
 """BPF_MAXINSNS: the kernel takes no longer classic BPF program."""
 FILTER_SECONDS: Final = 0.1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Transport, Zone
@@ -20,6 +21,8 @@ from edgesbc.sip.transactions import NOBODY
 from edgesbc.sip.uri import Uri
 
 __all__ = ["TARGETED", "Call", "CallState", "Calls", "Leg", "check_addresses"]
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
 """Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515)."""
@@ -87,6 +90,7 @@ class Call:
         "late_offer",
         "leases",
         "queued",
+        "source",
         "started",
         "state",
         "trunk",
@@ -103,6 +107,7 @@ class Call:
         self.anchored = False
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
+        self.source: Hashable = None
         self.context: object = None  # the response context of the INVITE that set it up, while that lasts
         self.due: float | None = None
         self.queued: float | None = None
@@ -140,7 +145,7 @@ class Call:
 class Calls:
     """The calls alive, by Call-ID, caller's tag and caller's side."""
 
-    __slots__ = ("_board", "_bounds", "_calls", "by_trunk")
+    __slots__ = ("_board", "_bounds", "_calls", "by_trunk", "ringing")
 
     def __init__(self, board: Switchboard, bounds: tuple[int, float, float]) -> None:
         """``bounds``: calls at once, seconds of set-up, seconds of duration."""
@@ -148,6 +153,8 @@ class Calls:
         self._calls: dict[tuple[str, str, Zone], Call] = {}
         self._bounds = bounds
         self.by_trunk: dict[str, int] = {}
+        self.ringing: dict[Hashable, int] = {}
+        """Calls of each source that is no trunk which were not answered yet."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -168,7 +175,8 @@ class Calls:
         calls, call_id = self._calls, message.call_id
         return calls.get((call_id, message.from_tag, zone)) or calls.get((call_id, message.to_tag, zone.other))
 
-    def open(self, request: Message, flow: Flow, trunk: str, now: float) -> Call:
+    def open(self, request: Message, flow: Flow, trunk: str, source: Hashable, now: float) -> Call:
+        """``trunk`` and ``source`` say whose call it is, as screening counts them; "" and None: nobody counts it."""
         leg = Leg(flow)
         leg.tag = request.from_tag
         leg.address = request.get("From") or ""
@@ -178,8 +186,11 @@ class Calls:
         leg.contact = leg.contact or _target_text(request.from_)  # RFC 2543: who has no Contact is where From says
         call = self._calls[request.call_id, leg.tag, flow.listener.zone] = Call(request.call_id, leg, now)
         call.trunk = trunk
+        call.source = source
         if trunk:
-            self.by_trunk[trunk] = self.by_trunk.get(trunk, 0) + 1
+            _one_more(self.by_trunk, trunk)
+        if source is not None:
+            _one_more(self.ringing, source)
         self._board.deadlines.schedule(call, now + self._bounds[1])
         return call
 
@@ -190,6 +201,8 @@ class Calls:
                 if other is not lease:
                     other.release()
             call.state = CallState.ESTABLISHED
+            if call.source is not None:
+                _one_less(self.ringing, call.source)
             call.late_offer = False
             self._board.set_up.observe(now - call.started)
             self._board.outcomes.add("answered")
@@ -204,6 +217,8 @@ class Calls:
             return
         if call.state is CallState.SETTING_UP:
             self._board.outcomes.add(outcome or "failed")
+            if call.source is not None:
+                _one_less(self.ringing, call.source)
         call.state = CallState.ENDED
         call.context = None
         self._calls.pop((call.call_id, call.caller.tag, call.caller.first.listener.zone), None)
@@ -211,11 +226,7 @@ class Calls:
         for lease in call.leases:
             lease.release()
         if call.trunk:
-            left = self.by_trunk[call.trunk] - 1
-            if left:
-                self.by_trunk[call.trunk] = left
-            else:
-                del self.by_trunk[call.trunk]
+            _one_less(self.by_trunk, call.trunk)
         if call.anchored:
             self._board.anchor.delete(call)
 
@@ -286,6 +297,19 @@ class Calls:
         ]
         data = serialise(f"BYE {receiver.contact} SIP/2.0", fields, b"")
         board.transactions.open_client(branch, "BYE", flow, data, NOBODY, now, board.may_repeat(flow, now))
+
+
+def _one_more(counts: dict[_Key, int], key: _Key) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _one_less(counts: dict[_Key, int], key: _Key) -> None:
+    """What comes to nothing leaves nothing behind."""
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]
 
 
 def check_addresses(message: Message) -> None:

@@ -15,7 +15,7 @@ from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
-from edgesbc.brain.registrations import contacts_of_sender, path_value, registered_seconds
+from edgesbc.brain.registrations import contacts_of_sender, deliver, from_stranger, path_value, registered_seconds
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
@@ -35,7 +35,7 @@ class Context:
     """
 
     __slots__ = (
-        "_best", "_board", "_body", "_branches", "_cancelled", "_heard", "_hops", "_mark", "_queue", "_sdp",
+        "_best", "_board", "_body", "_branches", "_came", "_cancelled", "_heard", "_hops", "_mark", "_queue", "_sdp",
         "_settled", "_timed_out", "_tried", "call", "due", "new_call", "queued", "request", "server", "trusted",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Context:
         self._hops = hops
         self._branches: list[Branch] = []  # that owe a final answer
         self._tried = 0
+        self._came = 0.0
         self._mark = "" if self.request.in_dialog else board.loop_mark(self.request, server.source.listener)
         self._body: bytes | None = None
         self._sdp = Negotiation(board, server, call)
@@ -75,6 +76,7 @@ class Context:
     def start(self, now: float) -> None:
         """Send the request on; where it has SDP, by way of the media plane."""
         board, call, request = self._board, self.call, self.request
+        self._came = now
         if request.method == "INVITE" and not self.new_call:
             board.deadlines.schedule(self, now + limits.SET_UP_SECONDS)  # the call's own set-up bounds the first one
         if self._sdp.evades():
@@ -291,21 +293,27 @@ class Context:
             self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
-        board, server, status = self._board, self.server, response.status
-        holder = server.flow
-        contact, contacts = "", []
-        if self.request.method == "REGISTER":
-            contacts = contacts_of_sender(self.request, response)
+        board, server, request = self._board, self.server, self.request
+        holder, final = server.flow, response.status >= 200
+        if final and server.source.listener.zone is Zone.PUBLIC:
+            board.pipeline.answered(server.source, request, response, now)
+        contact, contacts, due = "", [], now
+        if request.method == "REGISTER":
             self._prove(response, now)
-        elif status < 300 and response.get("Contact"):
+            if response.status >= 300 and from_stranger(board, server, now) and branch.hop.lease is not None:
+                response = board.challenges.disguise(branch.hop.lease.member.set_name, response)
+                due = self._came + limits.REGISTER_ANSWER_SECONDS
+            if response.status < 300:  # a refusal has no bindings to show
+                contacts = contacts_of_sender(request, response)
+        elif response.status < 300 and response.get("Contact"):
             contact = self._answer_contact(branch, response, holder)
         if body is None:
             body = self._sdp.plain(response)
         vias = board.vias(server)
-        data = topology.forward_response(response, self.request, vias, holder.listener.zone, contact, body, contacts)
-        board.deliver(server, status, data, now)
-        if status >= 200:
-            self._answered(branch, status, now)
+        data = topology.forward_response(response, request, vias, holder.listener.zone, contact, body, contacts)
+        deliver(board, server, response.status, data, due, now)
+        if final:
+            self._answered(branch, response.status, now)
 
     def _answered(self, branch: Branch, status: int, now: float) -> None:
         """The sender has its final answer, which ``branch`` gave."""

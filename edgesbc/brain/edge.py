@@ -20,12 +20,13 @@ from edgesbc.brain.dialogs import acknowledge, follow, hop_to, way_on
 from edgesbc.brain.effects import Close, Effect, Penalise
 from edgesbc.brain.hops import OneHop
 from edgesbc.brain.probes import send_probe
+from edgesbc.brain.registrations import Challenges, Held
 from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard, reply_flow
 from edgesbc.brain.tokens import Sealer, Target
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.screen.pipeline import BANNED, Pipeline
-from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
+from edgesbc.screen.stage import PASS, Reject, Subject, UnderWay, Verdict
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
@@ -51,7 +52,7 @@ class Edge:
     media is to go through the media plane, ``server`` what the edge calls itself in messages of its own.
     """
 
-    __slots__ = ("_board", "_pipeline", "_routing", "draining", "malformed")
+    __slots__ = ("_board", "_late", "_routing", "draining", "lag", "malformed")
 
     def __init__(
         self,
@@ -64,12 +65,15 @@ class Edge:
         anchor: bool = True,
         server: str = "",
     ) -> None:
-        board = self._board = Switchboard(listeners, dispatcher, pipeline.standings, sealer, entropy, server)
+        board = self._board = Switchboard(listeners, dispatcher, pipeline, sealer, entropy, server)
         board.calls = Calls(board, (limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS))
         board.anchor = Anchor(board, anchor)
-        self._pipeline = pipeline
+        board.challenges = Challenges(entropy)
         self._routing = routing
         self.draining = False
+        self.lag = 0.0
+        """By how many seconds the edge is late, of late."""
+        self._late = 0.0
         self.malformed = Counts()
 
     # --- looking in (metrics, readiness, tests) ----------------------------------------------------------
@@ -85,7 +89,7 @@ class Edge:
 
     @property
     def pipeline(self) -> Pipeline:
-        return self._pipeline
+        return self._board.pipeline
 
     @property
     def calls(self) -> int:
@@ -105,7 +109,7 @@ class Edge:
 
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
-        return self._pipeline.accept(listener, peer, now) is PASS
+        return self.pipeline.accept(listener, peer, now) is PASS
 
     def flow_opened(self, flow: Flow) -> None:
         self._board.flows.opened(flow)
@@ -113,7 +117,7 @@ class Edge:
     def flow_closed(self, flow: Flow, now: float) -> list[Effect]:
         """A connection is closed, or could not be opened: what waits for it fails."""
         self._board.flows.closed(flow)
-        self._pipeline.standings.withdraw(flow)
+        self.pipeline.standings.withdraw(flow)
         for context in self._board.transactions.fail_connection(flow.serial, now):
             if isinstance(context, Context):
                 context.abandon(now)
@@ -128,18 +132,18 @@ class Edge:
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
-        verdict = self._pipeline.packet(flow, len(data), now)
+        verdict = self.pipeline.packet(flow, len(data), now)
         if verdict is PASS:
             self._parse(flow, data, now)
         elif verdict is BANNED and flow.serial:
             self._board.emit(Close(flow))  # it may come again, as often as connections may
-        if self._pipeline.penalties.news:
+        if self.pipeline.penalties.news:
             self._penalise(now)
         return self._board.take()
 
     def _penalise(self, now: float) -> None:
         """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
-        penalties = self._pipeline.penalties
+        penalties = self.pipeline.penalties
         for listener, source, ttl in penalties.take():
             self._board.emit(Penalise(listener, source, ttl))
         if penalties.take_closing():
@@ -147,7 +151,7 @@ class Edge:
 
     def _expel(self, now: float) -> None:
         for flow in self._board.flows:
-            if flow.listener.zone is Zone.PUBLIC and self._pipeline.is_out(flow, now):
+            if flow.listener.zone is Zone.PUBLIC and self.pipeline.is_out(flow, now):
                 self._board.emit(Close(flow))
 
     def expel(self, now: float) -> list[Effect]:
@@ -171,7 +175,7 @@ class Edge:
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
         """A stream cannot be framed any more; ``data`` is what it broke at. The shell closes it after the answer."""
         self._refuse_malformed(flow, data, error, now)
-        if self._pipeline.penalties.news:
+        if self.pipeline.penalties.news:
             self._penalise(now)
         return self._board.take()
 
@@ -195,7 +199,7 @@ class Edge:
         """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
         self.malformed.add()
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
-        self._pipeline.misread(flow, now)
+        self.pipeline.misread(flow, now)
         rest = salvage(data)
         if rest is not None:
             self._board.send(flow, topology.answer_malformed(rest, error.status_hint))
@@ -203,7 +207,7 @@ class Edge:
     def _take_response(self, flow: Flow, response: Response, now: float) -> None:
         client = self._board.transactions.receive(response, flow, now)
         if client is not None and not flow.serial:
-            self._pipeline.standings.prove(flow, Standing.REACHABLE, now)
+            self.pipeline.standings.prove(flow, Standing.REACHABLE, now)
 
     def _take_request(self, flow: Flow, request: Request, now: float) -> None:
         board, method = self._board, request.method
@@ -213,8 +217,8 @@ class Edge:
         if method == "CANCEL":
             self._cancel(flow, request, now)
             return
-        subject = self._pipeline.subject(flow, request, now)
-        if not self._passes(self._pipeline.request(subject, now), flow, request):
+        subject = self.pipeline.subject(flow, request, now)
+        if not self._passes(self.pipeline.request(subject, now), flow, request):
             return
         if request.max_forwards == 0:  # also where screening only looks on: there is no number below it
             self._refuse(flow, request, Reason.TOO_MANY_HOPS, now)
@@ -248,12 +252,12 @@ class Edge:
             if verdict.reason is Reason.METHOD:
                 extra.append(self._allow(flow))
             elif verdict.reason is Reason.EXTENSION:
-                extra.append(("Unsupported", ", ".join(self._pipeline.settings.sanity.lacks(request))))
+                extra.append(("Unsupported", ", ".join(self.pipeline.settings.sanity.lacks(request))))
             self._board.refuse(flow, request, verdict.status, extra)
         return verdict is PASS
 
     def _allow(self, flow: Flow) -> tuple[str, str]:
-        return "Allow", ", ".join(self._pipeline.settings.method.allowed(flow.listener.zone))
+        return "Allow", ", ".join(self.pipeline.settings.method.allowed(flow.listener.zone))
 
     def _refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
         self._board.record(now, reason, flow, request.call_id, request.method)
@@ -289,7 +293,8 @@ class Edge:
         if board.came_round(request, flow.listener):
             self._refuse(flow, request, Reason.LOOP, now)
             return
-        if not self._passes(self._pipeline.call(subject, now), flow, request):
+        subject.under_way = self._under_way(subject)
+        if not self._passes(self.pipeline.call(subject, now), flow, request):
             return
         inward = self._token_of(flow, request)
         hops: Dispatched | OneHop
@@ -306,6 +311,15 @@ class Edge:
                 return
             hops = Dispatched(board, route.to, request, flow.peer, flow.listener.zone)
         self._forward(subject, request, hops, now)
+
+    def _under_way(self, subject: Subject) -> UnderWay:
+        calls = self._board.calls
+        return UnderWay(
+            calls.ringing.get(subject.source, 0),
+            calls.by_trunk.get(subject.trunk or "", 0),
+            len(self._board.transactions),
+            self.lag,
+        )
 
     def _token_of(self, flow: Flow, request: Request) -> Target | None:
         """The flow that a request from the core names: by the Path it has as Route, or as Request-URI."""
@@ -333,7 +347,8 @@ class Edge:
             return
         server = self._open(subject, request)
         board.promise(server, now)
-        call = board.calls.open(request, flow, subject.trunk or "", now)
+        source = None if subject.standing is Standing.TRUNK else subject.source
+        call = board.calls.open(request, flow, subject.trunk or "", source, now)
         context = Context(board, server, hops, call, new_call=True, trusted=trusted)
         call.context = context
         context.start(now)
@@ -353,11 +368,6 @@ class Edge:
             return Reason.OVERLOAD
         if board.calls.find(request, subject.flow.listener.zone) is not None:
             return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)
-        trunk = subject.trunk
-        if trunk is not None:
-            most = self._pipeline.standings.trunks[trunk].max_calls
-            if most is not None and board.calls.by_trunk.get(trunk, 0) >= most:
-                return Reason.TRUNK_CALLS
         return None
 
     # --- media -------------------------------------------------------------------------------------------
@@ -393,13 +403,21 @@ class Edge:
                 board.transactions.expire(item, now)
             elif isinstance(item, Waiting):
                 board.anchor.expire(item, now)
-            elif isinstance(item, (Branch, Context)):
+            elif isinstance(item, (Branch, Context, Held)):
                 item.expire(now)
             else:
                 self._expire_call(cast(Call, item), now)
         for probe in self.dispatcher.expire(now):
             send_probe(board, probe, now)
         return board.take()
+
+    def woken(self, late: float) -> None:
+        """The shell was woken ``late`` seconds after it meant to: :attr:`lag` is what that comes to of late.
+
+        Of two in a row the lesser counts, so that a machine that was suspended once is not overloaded.
+        """
+        self.lag += (min(late, self._late) - self.lag) / 4
+        self._late = late
 
     def _expire_call(self, call: Call, now: float) -> None:
         if call.state is CallState.SETTING_UP and isinstance(call.context, Context):
@@ -424,7 +442,6 @@ class Edge:
 
     def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
         """Judge and route by a new policy from the next message on."""
-        pipeline.succeed(self._pipeline)
+        pipeline.succeed(self.pipeline)
         self._routing = routing
-        self._pipeline = pipeline
-        self._board.standings = pipeline.standings
+        self._board.pipeline = pipeline

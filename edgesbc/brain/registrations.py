@@ -1,15 +1,33 @@
-"""REGISTER on its way inward: Path with a sealed flow token (RFC 3327, RFC 5626), and what comes back."""
+"""REGISTER on its way inward: Path with a sealed flow token (RFC 3327, RFC 5626), and what comes back.
+
+Strangers are not told which users there are: what the inside refuses looks, and takes as long, as what it
+challenges. It checks no password and counts no tries: see ``screen.stages.guess``.
+"""
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, Listener
+import re
+from collections.abc import Callable, Iterator
+
+from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.brain import topology
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.brain.tokens import Target
+from edgesbc.screen.standing import Standing
+from edgesbc.sip.digest import renewed
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.message import Fields, Request, Response, phrase
+from edgesbc.sip.transaction import State
+from edgesbc.sip.transactions import ServerTransaction
 
-__all__ = ["contacts_of_sender", "path_value", "registered_seconds"]
+__all__ = ["Challenges", "Held", "contacts_of_sender", "deliver", "from_stranger", "path_value", "registered_seconds"]
+
+_TELLS_OF_USERS = frozenset({403, 404, 410, 604})
+_OF_EACH = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Date"})
+"""Fields of a response that belong to its request, or to its time."""
+_DIGITS, _LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+_HEX = "0123456789abcdef"
+_WORD = re.compile(r"[0-9A-Za-z]+")
 
 
 def path_value(board: Switchboard, request: Request, sender: Flow, listener: Listener) -> Fields:
@@ -44,3 +62,94 @@ def registered_seconds(request: Request, response: Response) -> int:
         if expires.isascii() and expires.isdigit():
             longest = max(longest, min(int(expires), 7200))
     return longest
+
+
+def from_stranger(board: Switchboard, server: ServerTransaction, now: float) -> bool:
+    """Whether a REGISTER came from somebody on the public side who is not to learn which users there are."""
+    source = server.source
+    if source.listener.zone is not Zone.PUBLIC or not board.pipeline.same_answer:
+        return False
+    return board.standings.of(source, now) < Standing.REGISTERED
+
+
+class Challenges:
+    """How each destination set asks for a password: its last 401, a memory of one message a set.
+
+    A user that is not there gets the like of it, again and again, as one that is there does with a wrong
+    password.
+    """
+
+    __slots__ = ("_entropy", "_last")
+
+    def __init__(self, entropy: Callable[[int], bytes]) -> None:
+        self._entropy = entropy
+        self._last: dict[str, Response] = {}
+
+    def disguise(self, set_name: str, response: Response) -> Response:
+        """The answer of ``set_name`` to a REGISTER as a stranger may see it: a 401 is remembered, and stands in for
+        403, 404, 410 and 604. Before there was one, these are all 403."""
+        if response.status == 401 and response.get("WWW-Authenticate") is not None:
+            self._last[set_name] = response
+            return response
+        if response.status not in _TELLS_OF_USERS:
+            return response
+        last = self._last.get(set_name)
+        if last is None:
+            fields = [pair for pair in response.fields if pair[0] in _OF_EACH]
+            return _response(response, 403, phrase(403), fields)
+        fields = [pair for pair in response.fields if pair[0] == "Via"]
+        for name, value in last.fields:
+            if name == "WWW-Authenticate":
+                fields.append((name, renewed(value, self._fresh)))
+            elif name not in _OF_EACH and name != "Contact":
+                fields.append((name, value))
+            elif name != "Via" and (own := response.get(name)) is not None:
+                fields.append((name, own))
+        return _response(response, last.status, last.phrase, fields)
+
+    def _fresh(self, like: str) -> str:
+        """A text of the same length and kind: in each word of it hex digits for a word in hex, otherwise digits for
+        digits and letters for letters, and the signs between the words where they were."""
+        chance = iter(self._entropy(len(like)))
+        return _WORD.sub(lambda match: _another(match[0], chance), like)
+
+
+def _another(word: str, chance: Iterator[int]) -> str:
+    if all(sign in _HEX for sign in word) and not word.isdigit():
+        return "".join(_HEX[next(chance) % 16] for _ in word)
+    alphabets = (_DIGITS if sign.isdigit() else _LOWER if sign.islower() else _LOWER.upper() for sign in word)
+    return "".join(alphabet[next(chance) % len(alphabet)] for alphabet in alphabets)
+
+
+def _response(to: Response, status: int, reason: str, fields: Fields) -> Response:
+    """A response in the place of ``to``, without a body."""
+    first: dict[str, str] = {}
+    for name, value in fields:
+        first.setdefault(name, value)
+    return Response(status, reason, fields, first, b"", to.via, to.call_id, to.cseq, to.cseq_method)
+
+
+class Held:
+    """An answer that waits until it has taken as long as any other. Held in the deadlines alone."""
+
+    __slots__ = ("_board", "_data", "_server", "_status", "due", "queued")
+
+    def __init__(self, board: Switchboard, server: ServerTransaction, status: int, data: bytes) -> None:
+        self._board = board
+        self._server = server
+        self._status = status
+        self._data = data
+        self.due: float | None = None
+        self.queued: float | None = None
+
+    def expire(self, now: float) -> None:
+        if self._server.state is not State.TERMINATED:  # its connection may be gone
+            self._board.deliver(self._server, self._status, self._data, now)
+
+
+def deliver(board: Switchboard, server: ServerTransaction, status: int, data: bytes, due: float, now: float) -> None:
+    """Send an answer, but not before ``due``."""
+    if due <= now:
+        board.deliver(server, status, data, now)
+    else:
+        board.deadlines.schedule(Held(board, server, status, data), due)

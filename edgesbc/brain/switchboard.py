@@ -18,6 +18,7 @@ from edgesbc.brain.effects import Effect, Record, Send
 from edgesbc.brain.flows import Flows
 from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Fields, Request
 from edgesbc.sip.transactions import COOKIE, ServerTransaction, Transactions
@@ -25,6 +26,7 @@ from edgesbc.sip.transactions import COOKIE, ServerTransaction, Transactions
 if TYPE_CHECKING:
     from edgesbc.brain.anchoring import Anchor
     from edgesbc.brain.calls import Calls
+    from edgesbc.brain.registrations import Challenges
 
 __all__ = ["Switchboard", "vias_of"]
 
@@ -35,18 +37,19 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_server_field", "_tag_key", "anchor", "calls", "counts", "deadlines", "dispatcher", "effects", "entropy",
-        "flows", "outcomes", "responses", "sealer", "server", "set_up", "standings", "transactions",
+        "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines", "dispatcher", "effects",
+        "entropy", "flows", "outcomes", "pipeline", "responses", "sealer", "server", "set_up", "transactions",
     )  # fmt: skip
 
     anchor: Anchor
     calls: Calls
+    challenges: Challenges
 
     def __init__(
         self,
         listeners: Iterable[Listener],
         dispatcher: Dispatcher,
-        standings: Standings,
+        pipeline: Pipeline,
         sealer: Sealer,
         entropy: Callable[[int], bytes],
         server: str = "",
@@ -57,7 +60,7 @@ class Switchboard:
         self.deadlines = Deadlines()
         self.entropy = entropy
         self.dispatcher = dispatcher
-        self.standings = standings
+        self.pipeline = pipeline
         self.sealer = sealer
         self.flows = Flows(listeners, entropy(6).hex(), self.emit)
         self.transactions = Transactions(self.send, self.deadlines, limits.TRANSACTIONS)
@@ -66,6 +69,10 @@ class Switchboard:
         self.responses = Counts()  # (zone, class) of answers sent
         self.outcomes = Counts()  # (outcome,) of calls
         self.set_up = Histogram(_SET_UP_BOUNDS)
+
+    @property
+    def standings(self) -> Standings:
+        return self.pipeline.standings
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)

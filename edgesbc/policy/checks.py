@@ -12,6 +12,7 @@ from edgesbc.brain.routing import Route
 from edgesbc.dispatch.sets import MemberSettings, SetSettings, member_target
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
+from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
 
 __all__ = ["cross_check", "media_address"]
@@ -22,7 +23,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 def cross_check(draft: Draft) -> Iterator[PolicyError]:
     """Every mistake that only shows between sections, in the order of the file's keys."""
     for check in (
-        _listeners, _binds, _settings_of_transports, _trunks, _sets, _members, _routes,
+        _listeners, _binds, _settings_of_transports, _trunks, _screen, _sets, _members, _routes,
     ):  # fmt: skip
         for key, message in check(draft):
             yield PolicyError(draft.file, key, message)
@@ -113,6 +114,18 @@ def _trunks(draft: Draft) -> _Found:
         believed = any(listener.client_ca is not None for _, listener in _listen(draft))
         if each.tls_names and not believed and "listen" not in draft.broken:
             yield f"trunk[{index}].tls_names", "expected a listener with client_ca to check them, found none"
+
+
+def _screen(draft: Draft) -> _Found:
+    screen: ScreenSettings | None = draft.tables.get("screen")
+    public = {each.name for _, each in _listen(draft) if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
+    if screen is None or "listen" in draft.broken:
+        return
+    for number, name in enumerate(screen.admission.open):
+        if name not in public:
+            there = ", ".join(sorted(public))
+            key = f"screen.admission.open[{number}]"
+            yield key, f"expected public or a listener of that zone ({there}), found {name!r}"
 
 
 def _sets(draft: Draft) -> _Found:

@@ -17,8 +17,10 @@ from edgesbc.dispatch.sets import SetSettings
 from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import EdgeSettings, ListenSettings, MediaSettings, ObserveSettings, Policy
+from edgesbc.policy.scanners import read_scanners, shipped_scanners
 from edgesbc.policy.structure import converter, described, mistakes, unknown_key
 from edgesbc.screen.pipeline import ScreenSettings
+from edgesbc.screen.stages.scanner import ScannerList
 from edgesbc.screen.standing import Trunk
 
 __all__ = ["load_policy", "parse_policy"]
@@ -80,7 +82,7 @@ def parse_policy(text: str, file: str) -> Policy:
         edge=draft.tables["edge"],
         listen=draft.all("listen"),
         trunk=draft.all("trunk"),
-        screen=draft.tables["screen"],
+        screen=_with_scanners(draft.tables["screen"]),
         destinations=draft.all("destinations"),
         route=draft.all("route"),
         media=attrs.evolve(draft.tables["media"], address=media_address(draft)),
@@ -89,10 +91,18 @@ def parse_policy(text: str, file: str) -> Policy:
     )
 
 
+def _with_scanners(screen: ScreenSettings) -> ScreenSettings:
+    """``screen`` with the list of scanners that comes with the edge, where it names no other."""
+    if screen.scanner.list is not None:
+        return screen
+    return attrs.evolve(screen, scanner=attrs.evolve(screen.scanner, list=shipped_scanners()))
+
+
 def _structured(draft: Draft, data: dict[str, Any]) -> Iterator[PolicyError]:
     """Fill ``draft`` with every section that is right in itself; yield the mistakes of the others."""
     file = draft.file
     made = converter(Path(file).parent)
+    made.register_structure_hook(ScannerList, lambda value, _: read_scanners(made.structure(value, Path)))
     known = [*TABLES, *LISTS]
     for key in data:
         if key not in known:

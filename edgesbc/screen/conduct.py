@@ -20,6 +20,7 @@ POINTS: Final = {
     Reason.MALFORMED: 2,
     Reason.SANITY: 1,
     Reason.METHOD: 1,
+    Reason.ADMISSION: 1,
     Reason.NO_DIALOG: 1,
     Reason.TOO_MANY_HOPS: 1,
 }

@@ -13,10 +13,10 @@ from edgesbc.screen.conduct import Conduct
 from edgesbc.screen.orders import Orders
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.settings import ScreenSettings
-from edgesbc.screen.stage import PASS, Drop, Pass, Phase, Reject, Stage, Subject, Verdict
+from edgesbc.screen.stage import PASS, Drop, Hearer, Pass, Phase, Reject, Stage, Subject, Verdict
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.sip.message import Request
+from edgesbc.sip.message import Request, Response
 
 __all__ = ["BANNED", "Pipeline", "ScreenSettings"]
 
@@ -36,8 +36,8 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_banned", "_by_phase", "_conduct", "_failed", "_failures", "_record", "_shadowed", "_subject", "counts",
-        "orders", "penalties", "settings", "shadow_counts", "standings",
+        "_banned", "_by_phase", "_conduct", "_failed", "_failures", "_hearers", "_record", "_shadowed", "_subject",
+        "counts", "orders", "penalties", "same_answer", "settings", "shadow_counts", "standings",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,9 @@ class Pipeline:
         everything = settings.mode == "shadow"
         self._shadowed = frozenset(s.name for s in stages if everything or s.name in settings.shadow)
         self._by_phase = {phase: tuple(s for s in stages if phase in s.phases) for phase in Phase}
+        self._hearers = [s for s in stages if isinstance(s, Hearer)]
+        self.same_answer = settings.guess.same_answer and "guess" in {s.name for s in stages} - self._shadowed
+        """Whether strangers are not to be told which users there are."""
         self._banned = ("penalties", Reason.BANNED.code)
         self._subject = Subject(
             Flow(Listener(-1, "", Zone.CORE, Transport.UDP, "", 0), Source("", 0)), Standing.UNPROVEN
@@ -132,6 +135,21 @@ class Pipeline:
         if order is not None:
             return not order.exempt
         return standing < Standing.REGISTERED and self.penalties.covers(flow, now)
+
+    def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
+        """The inside gave its final answer to a request of the public side: the stages that care are told."""
+        if response.status < 300:
+            self._conduct.clear(flow)
+        if not self._hearers:
+            return
+        subject = self.subject(flow, request, now)
+        for stage in self._hearers:
+            try:
+                stage.answered(subject, response, now)
+            except WireError:
+                pass  # a part of the message that is read when it is asked for
+            except Exception as error:  # noqa: BLE001 - the answer goes out all the same
+                self._internal(stage.name, error)
 
     def succeed(self, previous: Pipeline) -> None:
         """Take over counts, proofs and bans when a new policy replaces that of ``previous``, which is not used

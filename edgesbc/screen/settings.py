@@ -10,7 +10,10 @@ from edgesbc.screen.conduct import ConductSettings
 from edgesbc.screen.expect import between, one_of, prefixes
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
+from edgesbc.screen.stages.guess import GuessSettings
 from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.overload import OverloadSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
 from edgesbc.screen.stages.sanity import SanitySettings
@@ -54,3 +57,6 @@ class ScreenSettings:
     sanity: SanitySettings = attrs.field(factory=SanitySettings)
     scanner: ScannerSettings = attrs.field(factory=ScannerSettings)
     method: MethodSettings = attrs.field(factory=MethodSettings)
+    guess: GuessSettings = attrs.field(factory=GuessSettings)
+    admission: AdmissionSettings = attrs.field(factory=AdmissionSettings)
+    overload: OverloadSettings = attrs.field(factory=OverloadSettings)

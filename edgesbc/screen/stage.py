@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from collections.abc import Hashable
+from typing import Protocol, runtime_checkable
 
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.standing import Standing
-from edgesbc.sip.message import Request
+from edgesbc.sip.message import Request, Response
 
-__all__ = ["PASS", "Drop", "Pass", "Phase", "Reject", "Stage", "Subject", "Verdict"]
+__all__ = [
+    "NOTHING", "PASS", "Drop", "Hearer", "Pass", "Phase", "Reject", "Stage", "Subject", "UnderWay", "Verdict",
+]  # fmt: skip
 
 
 class Phase(enum.Enum):
@@ -97,14 +100,33 @@ class Drop:
 Verdict = Pass | Reject | Drop
 
 
+class UnderWay:
+    """What the brain has in hand when a call is judged.
+
+    ``ringing`` are the calls of the subject's source that were not answered yet, ``trunk_calls`` those alive
+    of its trunk, ``transactions`` those alive in all; ``lag`` says by how many seconds the edge is late.
+    """
+
+    __slots__ = ("lag", "ringing", "transactions", "trunk_calls")
+
+    def __init__(self, ringing: int = 0, trunk_calls: int = 0, transactions: int = 0, lag: float = 0.0) -> None:
+        self.ringing = ringing
+        self.trunk_calls = trunk_calls
+        self.transactions = transactions
+        self.lag = lag
+
+
+NOTHING = UnderWay()
+
+
 class Subject:
     """What is judged. Before phase REQUEST it is valid during one ``judge`` call: the pipeline uses it again.
 
     ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
-    ACCEPT has no connection number yet and carries serial -1.
+    ACCEPT has no connection number yet and carries serial -1. ``under_way`` is filled in for phase CALL.
     """
 
-    __slots__ = ("flow", "request", "size", "standing", "trunk")
+    __slots__ = ("flow", "request", "size", "standing", "trunk", "under_way")
 
     def __init__(
         self, flow: Flow, standing: Standing, trunk: str | None = None, request: Request | None = None, size: int = 0
@@ -114,6 +136,12 @@ class Subject:
         self.trunk = trunk
         self.request = request
         self.size = size
+        self.under_way = NOTHING
+
+    @property
+    def source(self) -> Hashable:
+        """Who is held to a number: the flow of who is proven, otherwise the address, which may be forged."""
+        return self.flow.peer[0] if self.standing is Standing.UNPROVEN else self.flow.key
 
 
 class Stage(Protocol):
@@ -132,3 +160,14 @@ class Stage(Protocol):
         """The phases it wants to be asked in; empty where the settings leave it nothing to do."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict: ...
+
+
+@runtime_checkable
+class Hearer(Protocol):
+    """A stage that wants to know what became of requests; it has ``answered`` beside what every stage has."""
+
+    @property
+    def name(self) -> str: ...
+
+    def answered(self, subject: Subject, response: Response, now: float) -> None:
+        """The inside gave this final answer to a request of the public side. ``subject.standing`` is of now."""

@@ -123,14 +123,20 @@ class SignallingPlane:
     async def _keep_time(self) -> None:
         """The one timer task: wakes the brain when its next deadline has come, many deadlines at a time."""
         while True:
-            self._sleeping_until = max(self._deadline(), self._awake_from)
+            self._sleeping_until = max(min(self._deadline(), self._look_again()), self._awake_from)
             with trio.CancelScope(deadline=self._sleeping_until) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
+            self.edge.woken(now - self._sleeping_until)
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
             for each in self._listening:
                 each.apply(now)
             self.carry_out(self._guarded("expire", partial(self.edge.expire, now)))
+
+    def _look_again(self) -> float:
+        """When to wake without any deadline: soon, while the edge was late, to see whether it still is."""
+        late = self.edge.lag > limits.TIMER_GRAIN_SECONDS
+        return trio.current_time() + limits.LAG_SECONDS if late else math.inf
 
     def _deadline(self) -> float:
         deadline = self.edge.deadline()

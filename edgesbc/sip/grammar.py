@@ -83,6 +83,9 @@ identity = re.compile(
     rf"([A-Za-z0-9+/\-_=.]++){LWS};{LWS}[Ii][Nn][Ff][Oo]{LWS}={LWS}<([^<>\s]++)>{LWS}(;.*+)?", re.DOTALL
 ).fullmatch
 
+# nonce and opaque of a Digest challenge (section 25.1); what stands in quotes is group 2.
+nonce_or_opaque = re.compile(r"(\b(?:nonce|opaque)[ \t]*+=[ \t]*+\")([^\"\\]*+)(\")", re.IGNORECASE)
+
 # A piece of a comment; group 1 where a comment begins or ends.
 comment_piece = re.compile(r"[^()\\]++|\\.|([()])", re.DOTALL).match
 

@@ -9,3 +9,9 @@ from support.brain import Brain
 @pytest.fixture
 def brain() -> Brain:
     return Brain()
+
+
+@pytest.fixture
+def open_brain() -> Brain:
+    """One that strangers may call."""
+    return Brain(open=("public",))

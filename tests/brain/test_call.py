@@ -245,15 +245,15 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(brain: Brain) -> N
     assert isinstance(bye, Request)
 
 
-def test_what_the_registrar_recorded_and_who_a_stranger_says_it_is_do_not_cross(brain: Brain) -> None:
+def test_what_the_registrar_recorded_and_who_a_stranger_says_it_is_do_not_cross(open_brain: Brain) -> None:
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
     claim = "Remote-Party-ID: <sip:boss@example.org>;screen=yes\r\nP-Asserted-Identity: <sip:boss@example.org>\r\n"
-    forwarded = brain.receive(stranger, invite(extra=claim))[-1][1]
+    forwarded = open_brain.receive(stranger, invite(extra=claim))[-1][1]
     assert forwarded.get("Remote-Party-ID") is forwarded.get("P-Asserted-Identity") is None
-    ((_, forwarded),) = brain.receive(CALLER, invite("REGISTER", branch="z9hG4bKreg", extra=claim))
+    ((_, forwarded),) = open_brain.receive(CALLER, invite("REGISTER", branch="z9hG4bKreg", extra=claim))
     assert forwarded.get("Remote-Party-ID"), "the carrier is a trunk"
-    brain.receive(PBX, respond(forwarded, 200, extra="Service-Route: <sip:10.0.0.11;lr>", contact=False))
-    assert b"10.0.0." not in brain.raw[-1]
+    open_brain.receive(PBX, respond(forwarded, 200, extra="Service-Route: <sip:10.0.0.11;lr>", contact=False))
+    assert b"10.0.0." not in open_brain.raw[-1]
 
 
 def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_id(brain: Brain) -> None:

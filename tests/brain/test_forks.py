@@ -49,20 +49,20 @@ def test_the_caller_may_keep_the_fork_that_answered_second(brain: Brain) -> None
     assert brain.edge.calls == brain.dispatcher.leases == 0
 
 
-def test_a_fork_that_hangs_up_when_the_caller_is_gone_ends_no_other(brain: Brain) -> None:
-    browser = brain.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
-    brain.edge.flow_opened(browser)
-    forwarded = brain.receive(browser, invite())[-1][1]
+def test_a_fork_that_hangs_up_when_the_caller_is_gone_ends_no_other(open_brain: Brain) -> None:
+    browser = open_brain.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
+    open_brain.edge.flow_opened(browser)
+    forwarded = open_brain.receive(browser, invite())[-1][1]
     shown = (forwarded.get("Contact") or "").strip("<>")
     for tag in ("one", "two"):
-        brain.receive(PBX, respond(forwarded, 200, tag=tag))
-    brain.edge.flow_closed(browser, brain.now)
+        open_brain.receive(PBX, respond(forwarded, 200, tag=tag))
+    open_brain.edge.flow_closed(browser, open_brain.now)
     for tag, left in (("two", 1), ("one", 0)):
         bye = invite("BYE", shown, 1, f"z9hG4bK{tag}", to_tag="alice", from_tag=tag)
-        ((_, answer),) = brain.receive(PBX, bye)
+        ((_, answer),) = open_brain.receive(PBX, bye)
         assert isinstance(answer, Response)
         assert answer.status == 480
-        assert brain.edge.calls == left
+        assert open_brain.edge.calls == left
 
 
 def test_forks_without_end_are_not_all_remembered(brain: Brain) -> None:
@@ -87,17 +87,17 @@ def test_two_forks_answer_and_one_is_hung_up(brain: Brain) -> None:
     assert brain.edge.calls == brain.dispatcher.leases == 0
 
 
-def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(brain: Brain) -> None:
+def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(open_brain: Brain) -> None:
     """A caller that may be forged is told of two answers: what comes then is nobody's call."""
-    forwarded = brain.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
+    forwarded = open_brain.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
     for tag in ("one", "two"):
-        (told,) = brain.receive(PBX, respond(forwarded, 200, tag=tag))
+        (told,) = open_brain.receive(PBX, respond(forwarded, 200, tag=tag))
         assert isinstance(told[1], Response)
-    sent = brain.receive(PBX, respond(forwarded, 200, tag="three"))
+    sent = open_brain.receive(PBX, respond(forwarded, 200, tag="three"))
     assert [(to, m.method, m.to_tag) for to, m in sent if isinstance(m, Request)] == [
         (PBX, "ACK", "three"),
         (PBX, "BYE", "three"),
     ]
     for tag in ("one", "two"):
-        assert brain.receive(PBX, respond(forwarded, 200, tag=tag)) == []
-    assert brain.edge.calls == brain.dispatcher.leases == 1
+        assert open_brain.receive(PBX, respond(forwarded, 200, tag=tag)) == []
+    assert open_brain.edge.calls == open_brain.dispatcher.leases == 1

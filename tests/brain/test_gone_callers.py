@@ -101,11 +101,11 @@ def test_a_connection_that_is_banned_is_closed(brain: Brain) -> None:
     assert [effect.flow for effect in brain.other if isinstance(effect, Close)][:1] == [stranger]
 
 
-def test_strangers_leave_half_of_the_transactions_to_others(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brain.edge.board.transactions, "_limit", 8)
+def test_strangers_leave_half_of_the_transactions_to_others(open_brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_brain.edge.board.transactions, "_limit", 8)
     for number in range(10):
         stranger = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
-        brain.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
-    assert brain.edge.calls == 4
-    brain.receive(CALLER, invite())
-    assert brain.edge.calls == 5
+        open_brain.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+    assert open_brain.edge.calls == 4
+    open_brain.receive(CALLER, invite())
+    assert open_brain.edge.calls == 5

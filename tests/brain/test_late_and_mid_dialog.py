@@ -178,19 +178,19 @@ def test_a_request_inside_a_dialog_that_is_none_costs_no_state(brain: Brain) -> 
     assert len(brain.edge.board.transactions) == 0
 
 
-def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(brain: Brain) -> None:
+def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_brain: Brain) -> None:
     stranger, forged = (Flow(PUBLIC, Source(host, 5060)) for host in ("203.0.113.9", "203.0.113.66"))
-    ok = response(brain.receive(PBX, respond(request(brain.receive(stranger, invite())), 200)))
+    ok = response(open_brain.receive(PBX, respond(request(open_brain.receive(stranger, invite())), 200)))
     for number, tag in enumerate(("alice", "guessed")):
         ack = invite("ACK", uri_of(ok), branch=f"z9hG4bKf{number}", to_tag="bob", from_tag=tag)
-        assert request(brain.receive(forged, ack)).method == "ACK"
+        assert request(open_brain.receive(forged, ack)).method == "ACK"
         info = invite("INFO", uri_of(ok), 2, f"z9hG4bKg{number}", to_tag="wrong", from_tag=tag)
-        brain.receive(forged, info)
-        assert brain.standings.of(forged, brain.now) is Standing.UNPROVEN
-    (call,) = brain.edge.board.calls
+        open_brain.receive(forged, info)
+        assert open_brain.standings.of(forged, open_brain.now) is Standing.UNPROVEN
+    (call,) = open_brain.edge.board.calls
     assert call.caller.flow == stranger
-    brain.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
-    assert brain.standings.of(stranger, brain.now) is Standing.REACHABLE
+    open_brain.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
+    assert open_brain.standings.of(stranger, open_brain.now) is Standing.REACHABLE
 
 
 def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:

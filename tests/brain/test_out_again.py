@@ -14,7 +14,7 @@ CARRIER = Flow(PUBLIC, Source("198.51.100.99", 5060))
 
 
 def with_a_carrier() -> Brain:
-    brain = Brain(anchor=True)
+    brain = Brain(anchor=True, open=("public",))  # for the carrier, whom the shell would list as a trunk
     health = HealthSettings(interval=0)
     sets = [
         SetSettings("pbx", members=(MemberSettings("sip:10.0.0.11:5060"),), health=health),

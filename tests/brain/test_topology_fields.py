@@ -29,7 +29,7 @@ def test_a_trunk_may_say_who_calls() -> None:
 
 @pytest.mark.parametrize("name", ASSERTED)
 def test_a_stranger_may_not(name: str) -> None:
-    got = only(Brain().receive(STRANGER, invite(extra=FIELDS)))
+    got = only(Brain(open=("public",)).receive(STRANGER, invite(extra=FIELDS)))
     assert got.get(name) is None
 
 
@@ -37,7 +37,7 @@ def test_a_stranger_may_not(name: str) -> None:
     "name", [*ASSERTED, "Server", "User-Agent", "Warning", "Call-Info", "Error-Info", "Service-Route", "X-Secret"]
 )
 def test_an_answer_tells_nothing_of_the_inside(name: str) -> None:
-    brain = Brain()
+    brain = Brain(open=("public",))
     forwarded = only(brain.receive(STRANGER, invite()))
     shown = only(brain.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
     assert shown.get(name) is None

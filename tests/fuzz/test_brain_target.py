@@ -72,6 +72,7 @@ def said(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...], int
         ("media-says-nothing-of-use", "INVITE 500 488", {"no-media": 3}),
         ("register", "REGISTER 401 200 INVITE ACK BYE 480", {"answered": 1, "failed": 1}),
         ("register-by-udp", "REGISTER INVITE 200 ACK BYE MESSAGE", {"answered": 1}),
+        ("users-that-are-not", "REGISTER 403 401", {}),
         ("late-offer", "INVITE PRACK UPDATE 183 200 ACK", {"answered": 1}),
         ("hidden-offers", "INVITE INFO BYE OPTIONS ACK 488", {"answered": 1, "no-media": 5}),
         ("plain", "INVITE UPDATE ACK BYE 200", {"answered": 1}),

@@ -9,7 +9,10 @@ from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.load import load_policy, parse_policy
 from edgesbc.policy.model import MediaAddress, Policy, PortRange
+from edgesbc.policy.scanners import shipped_scanners
 from edgesbc.screen.pipeline import ScreenSettings
+from edgesbc.screen.stages import STAGES
+from edgesbc.screen.stages.scanner import ScannerSettings
 
 SMALL = """
 [[listen]]
@@ -121,7 +124,8 @@ def test_the_small_one_has_the_defaults() -> None:
     public, core = policy.listen
     assert (public.name, public.zone, public.transport) == ("public-udp-5060", Zone.PUBLIC, Transport.UDP)
     assert (core.name, core.bind, core.advertise) == ("core-udp-5060", Source("10.0.0.1", 5060), None)
-    assert policy.screen == ScreenSettings()
+    shipped = ScannerSettings(list=shipped_scanners())
+    assert policy.screen == ScreenSettings(scanner=shipped)
     assert policy.media.address == MediaAddress("203.0.113.10", "10.0.0.1")
     assert policy.observe.http == Source("127.0.0.1", 8080)
     assert (policy.edge.planes, policy.edge.grace, policy.route, policy.trunk) == ("tasks", 30.0, (), ())
@@ -306,6 +310,7 @@ def test_ten_lines_make_a_webrtc_ingress() -> None:
         """,
         "ten.toml",
     )
-    assert policy.screen.stages == ("acl", "pike", "ratelimit", "sanity", "scanner", "method")
+    assert policy.screen.stages == tuple(STAGES)
+    assert policy.screen.admission.open == ()
     assert policy.media.address.core == "10.0.0.1"
     assert policy.media.address.public == ""  # found out when the edge starts

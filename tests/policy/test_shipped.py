@@ -12,8 +12,9 @@ from edgesbc.policy.preflight import preflight
 FOLDER = Path(__file__).parents[2] / "policies"
 
 
-def test_there_are_three() -> None:
-    assert sorted(path.name for path in FOLDER.iterdir()) == ["demo.toml", "trunk.toml", "webrtc.toml"]
+def test_there_are_three_and_a_list_of_scanners() -> None:
+    there = ["demo.toml", "scanners.toml", "trunk.toml", "webrtc.toml"]
+    assert sorted(path.name for path in FOLDER.iterdir()) == there
 
 
 @pytest.mark.parametrize("name", ["demo.toml", "trunk.toml", "webrtc.toml"])

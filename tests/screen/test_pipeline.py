@@ -15,8 +15,11 @@ from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
 from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.stages.pike import PikeSettings
+from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standing, Standings, Trunk
 from edgesbc.sip.message import Request
+
+SCANNER = ScannerSettings(user_agents=("friendly-scanner",))
 
 
 def request(pipeline: Pipeline, flow: Flow, message: Request, now: float) -> Verdict:
@@ -58,6 +61,7 @@ class Broken:
 def test_a_call_passes_every_phase_and_leaves_no_trace(flow, request_of) -> None:
     bench = Bench()
     pipeline, tls = bench.pipeline, flow("tls")
+    pipeline.standings.prove(tls, Standing.REGISTERED, 1.0)
     assert pipeline.accept(tls.listener, tls.peer, 1.0) is PASS
     assert pipeline.packet(tls, 500, 1.0) is PASS
     assert request(pipeline, tls, request_of(), 1.0) is PASS
@@ -159,9 +163,9 @@ def test_the_private_side_is_not_screened_by_packet(flow) -> None:
 
 def test_order_is_that_of_the_settings(flow, request_of) -> None:
     message = request_of("MESSAGE", "User-Agent: friendly-scanner")
-    scanner_first = Bench(ScreenSettings(stages=("scanner", "method"))).pipeline
+    scanner_first = Bench(ScreenSettings(stages=("scanner", "method"), scanner=SCANNER)).pipeline
     assert isinstance(request(scanner_first, flow(), message, 1.0), Drop)
-    method_first = Bench(ScreenSettings(stages=("method", "scanner"))).pipeline
+    method_first = Bench(ScreenSettings(stages=("method", "scanner"), scanner=SCANNER)).pipeline
     assert isinstance(request(method_first, flow(), message, 1.0), Reject)
     assert request(Bench(ScreenSettings(stages=())).pipeline, flow(), message, 1.0) is PASS
 
@@ -180,8 +184,8 @@ def test_shadow_records_what_it_would_have_done_and_passes(flow, request_of, set
 
 
 def test_a_shadowed_stage_leaves_the_others_in_force(flow, request_of) -> None:
-    bench = Bench(ScreenSettings(shadow=("scanner",)))
-    verdict = request(bench.pipeline, flow(), request_of("MESSAGE", "User-Agent: sipcli"), 1.0)
+    bench = Bench(ScreenSettings(shadow=("scanner",), scanner=SCANNER))
+    verdict = request(bench.pipeline, flow(), request_of("MESSAGE", "User-Agent: friendly-scanner"), 1.0)
     assert isinstance(verdict, Reject)
     assert [(d.reason, d.shadow) for d in bench.decisions] == [(Reason.SCANNER, True), (Reason.METHOD, False)]
 

@@ -12,7 +12,10 @@ from edgesbc.base.address import Zone
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
+from edgesbc.screen.stages.guess import GuessSettings
 from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.overload import OverloadSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.ratelimit import BucketSettings
 from edgesbc.screen.stages.sanity import SanitySettings
@@ -21,7 +24,11 @@ from edgesbc.screen.stages.sanity import SanitySettings
 def test_everything_is_on_by_default() -> None:
     settings = ScreenSettings()
     assert settings.mode == "enforce"
-    assert settings.stages == ("acl", "pike", "ratelimit", "sanity", "scanner", "method")
+    assert settings.stages == tuple(STAGES) == (
+        "acl", "pike", "ratelimit", "sanity", "scanner", "method", "guess", "admission", "overload",
+    )  # fmt: skip
+    assert settings.admission.open == ()
+    assert settings.guess.same_answer
     assert settings.shadow == ()
     assert {bucket.name for bucket in settings.ratelimit} == {"invites-per-source", "registers-per-source"}
 
@@ -78,6 +85,12 @@ def test_a_policy_s_table_becomes_settings() -> None:
         (lambda: BucketSettings("a", burst=0), "burst: expected a number from 1"),
         (lambda: MethodSettings(public=("",)), "public: expected SIP methods"),
         (lambda: SanitySettings(via_hops=0), "via_hops: expected a number from 1 to 70"),
+        (lambda: AdmissionSettings(ringing=0), "ringing: expected a number from 1 to 20000, found 0"),
+        (lambda: GuessSettings(tries=0), "tries: expected a number from 1 to 1000, found 0"),
+        (lambda: GuessSettings(user_tries=1001), "user_tries: expected a number from 1 to 1000"),
+        (lambda: GuessSettings(window=0), "window: expected a number above 0"),
+        (lambda: OverloadSettings(lag=0), "lag: expected a number from 0.01 to 1"),
+        (lambda: OverloadSettings(transactions=100_001), "transactions: expected a number from 1 to 100000"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected(make, expected: str) -> None:

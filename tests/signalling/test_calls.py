@@ -44,9 +44,9 @@ async def connected(app: App, transport: str, context: ssl.SSLContext) -> AsyncI
 
 @asynccontextmanager
 async def bob_and_edge(folder: Path, **settings: object) -> AsyncIterator[tuple[Ua, App]]:
-    """A destination in the core and an edge in front of it."""
+    """A destination in the core and an edge in front of it, by which strangers may call."""
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob:
-        text = policy_text(folder, [f"sip:{bob.address}"], **settings)  # type: ignore[arg-type]
+        text = policy_text(folder, [f"sip:{bob.address}"], open=["public"], **settings)  # type: ignore[arg-type]
         async with running(folder, text) as app:
             yield bob, app
             await nothing_left(app)
@@ -237,7 +237,10 @@ def server_context(folder: Path) -> ssl.SSLContext:
 async def test_a_destination_over_tls_with_a_verified_name(tmp_path: Path, certificates) -> None:
     async with (
         Ua(await ServedWire.open(context=server_context(certificates.folder)), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address};transport=tls"], tls_inside(certificates))) as app,
+        running(
+            tmp_path,
+            policy_text(tmp_path, [f"sip:{bob.address};transport=tls"], tls_inside(certificates), open=["public-udp"]),
+        ) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
         await Rtp.open() as near,
         await Rtp.open() as far,
@@ -255,7 +258,10 @@ async def test_a_destination_over_tls_with_another_name_gets_no_call(tmp_path: P
     folder = certificates.issue(tmp_path / "other", "other.example.com")
     async with (
         Ua(await ServedWire.open(context=server_context(folder)), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address};transport=tls"], tls_inside(certificates))) as app,
+        running(
+            tmp_path,
+            policy_text(tmp_path, [f"sip:{bob.address};transport=tls"], tls_inside(certificates), open=["public-udp"]),
+        ) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
         trio.open_nursery() as nursery,
     ):

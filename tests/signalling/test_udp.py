@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from support.running import at, free_port, policy_text, running, until
 from support.ua import Ua, UdpWire
 
 from edgesbc.app import App
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.brain.edge import Edge
 from edgesbc.lanes import attach
 from edgesbc.policy.model import ListenSettings
 from edgesbc.screen.standing import Standing
@@ -27,7 +29,7 @@ async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) 
     dead = f"sip:127.0.0.12:{free_port('127.0.0.12')}"
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [dead, f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [dead, f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
     ):
         calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
@@ -41,7 +43,7 @@ async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) 
 async def test_answers_from_where_nothing_was_asked_are_ignored(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "core-udp"))) as mallory,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as outside,
@@ -282,3 +284,44 @@ async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
         for peer in (carrier, stranger):
             await peer.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
             await peer.response(200)
+
+
+async def test_the_shell_tells_how_late_it_is(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    woken = Edge.woken
+
+    def listen(edge: Edge, late: float) -> None:
+        told.append(late)
+        woken(edge, late)
+
+    monkeypatch.setattr(Edge, "woken", listen)
+    mock_clock.rate = 1
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        await bob.request("INVITE")
+        mock_clock.jump(100)  # past all that is due in the call
+        await until(lambda: max(told, default=0.0) > 50)
+
+
+async def test_a_late_edge_looks_again_when_nothing_else_wakes_it(tmp_path: Path) -> None:
+    """A transaction of OPTIONS wakes it twice in half a minute; what it believes of itself does not wait so long."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(9):
+            app.edge.woken(1.0)
+        assert app.edge.lag > 0.8
+        nursery.start_soon(bob.hear)  # which answers OPTIONS
+        await alice.dialog("sip:100@elsewhere.example").send("OPTIONS")
+        await alice.response(200)
+        await until(lambda: app.edge.lag < 0.1)
+        nursery.cancel_scope.cancel()

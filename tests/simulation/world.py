@@ -14,6 +14,7 @@ from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.sets import SetSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.standing import Standings, Trunk
 from simulation.agent import T1, Agent
 from simulation.checks import Checks, Finding
@@ -43,7 +44,12 @@ class World:
         self._words = 0
         self._skew = 0.0  # of the edge's clock, which only ever jumps forward
         standings = Standings([Trunk("carrier", (CARRIER,))])
-        pipeline = Pipeline(ScreenSettings(), standings, lambda decision: None, self._stage_failed)
+        pipeline = Pipeline(
+            ScreenSettings(admission=AdmissionSettings(open=("public",))),
+            standings,
+            lambda decision: None,
+            self._stage_failed,
+        )
         self.edge = make_edge(
             [PUBLIC, CORE, BROWSERS, CORE_TCP],
             Dispatcher([destinations], random.random, 0.0),

@@ -16,6 +16,7 @@ from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.sip.message import Request, Response
@@ -53,11 +54,14 @@ class Brain:
         one_priority: bool = False,
         methods: tuple[str, ...] = CALLS,
         trunks: Mapping[str, tuple[str, ...]] = MappingProxyType({"carrier": ("198.51.100.7",)}),
+        open: tuple[str, ...] = (),
+        screen: Mapping[str, Any] = MappingProxyType({}),
         **set_settings: Any,
     ) -> None:
         """``one_priority``: the members are alike; otherwise the second is for when the first is not able.
 
-        ``methods`` may come from the public side; ``trunks`` are addresses by name.
+        ``methods`` may come from the public side, and strangers may call by the listeners in ``open``; ``trunks`` are
+        addresses by name, and ``screen`` has the settings of other stages.
         """
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
@@ -77,8 +81,11 @@ class Brain:
         )
         entropy = Entropy()
         self.standings = Standings([Trunk(name, addresses) for name, addresses in trunks.items()])
+        settings: dict[str, Any] = {
+            "method": MethodSettings(public=methods), "admission": AdmissionSettings(open=open), **screen,
+        }  # fmt: skip
         pipeline = Pipeline(
-            ScreenSettings(method=MethodSettings(public=methods)),
+            ScreenSettings(**settings),
             self.standings,
             self.decisions.append,
             lambda stage, error: None,

@@ -52,9 +52,10 @@ def policy_text(
     health: str = "interval = 0",
     routes: str = "",
     more: str = "",
+    open: Iterable[str] = (),
     more_sets: str = "",
 ) -> str:
-    """A policy; ``members`` are URIs, tried in this order."""
+    """A policy; ``members`` are URIs, tried in this order. Strangers may call by the listeners in ``open``."""
     told = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
     trusted = ", ".join(f'{{ name = "t{n}", addresses = ["{each}"] }}' for n, each in enumerate(trunks))
     return f"""
@@ -62,6 +63,8 @@ listen = [{", ".join(listeners)}]
 trunk = [{trusted}]
 destinations = [{{ set = "pbx", members = [{told}], health = {{ {health} }} }}{more_sets}]
 {routes}
+[screen.admission]
+open = {json.dumps(list(open))}
 [edge]
 state_dir = "{folder / "state"}"
 {edge}

@@ -49,9 +49,9 @@ class Ua:
     def contact(self) -> str:
         return f"<sip:{self.user}@{self.address};transport={self.wire.via.lower()}>"
 
-    async def hear(self) -> Request | Response:
+    async def hear(self, patience: float = PATIENCE) -> Request | Response:
         """The next message that is no retransmission."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             while True:
                 data = await self.wire.receive()
                 if data in self._seen or not data.strip(b"\r\n"):

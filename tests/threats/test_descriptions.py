@@ -32,7 +32,7 @@ USELESS = {
 async def test_a_useless_offer_is_refused_and_nothing_is_left(tmp_path: Path, sdp: bytes) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
         await Rtp.open() as near,
         await Rtp.open("127.0.0.11") as far,

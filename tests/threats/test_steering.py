@@ -16,7 +16,7 @@ async def test_no_field_steers_a_request_to_a_third_party(tmp_path: Path) -> Non
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.77")) as victim,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as mallory,
     ):
         for uri in (f"sip:100@{victim.address}", f"sip:100@{at(app, 'public-udp')};maddr=127.0.0.77"):
@@ -36,7 +36,7 @@ async def test_the_remote_target_of_a_stranger_is_where_it_is_and_not_what_it_sa
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.77")) as victim,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as mallory,
     ):
         dialog = mallory.dialog(f"sip:100@{at(app, 'public-udp')}")
@@ -82,7 +82,7 @@ async def test_a_stranger_gets_no_more_than_it_sent(
     """Bytes to an unproven source are at most one and a half times those from it, retransmissions included."""
     mock_clock.rate = 1
     async with (
-        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], routes=ROUTE)) as app,
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], routes=ROUTE, open=["public-udp"])) as app,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
     ):
         data = stranger.dialog(f"sip:100@{at(app, 'public-udp')}").build("OPTIONS" if said == "broken" else said)
@@ -134,7 +134,7 @@ async def test_a_refusal_that_a_stranger_does_not_acknowledge_is_not_repeated_to
     mock_clock.rate = 1
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
     ):
         data = stranger.dialog(f"sip:100@{at(app, 'public-udp')}").build("INVITE")

@@ -7,7 +7,10 @@ from typing import Any
 
 from edgesbc.screen.stage import Stage
 from edgesbc.screen.stages.acl import Acl
+from edgesbc.screen.stages.admission import Admission
+from edgesbc.screen.stages.guess import Guess
 from edgesbc.screen.stages.method import Method
+from edgesbc.screen.stages.overload import Overload
 from edgesbc.screen.stages.pike import Pike
 from edgesbc.screen.stages.ratelimit import RateLimit
 from edgesbc.screen.stages.sanity import Sanity
@@ -16,7 +19,7 @@ from edgesbc.screen.stages.scanner import Scanner
 __all__ = ["STAGES"]
 
 STAGES: dict[str, Callable[[Any, Any], Stage]] = {
-    stage.name: stage for stage in (Acl, Pike, RateLimit, Sanity, Scanner, Method)
+    stage.name: stage for stage in (Acl, Pike, RateLimit, Sanity, Scanner, Method, Guess, Admission, Overload)
 }
 """Every stage by its name, in the default order: a new stage is one more word here, and one attribute of
 ``ScreenSettings`` with its settings."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from zlib import crc32
 
 import attrs
 
@@ -12,7 +11,8 @@ from edgesbc.base.prefixes import prefix_keys
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.expect import between, one_of, positive, tokens
-from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
+from edgesbc.screen.retry import put_off
+from edgesbc.screen.stage import PASS, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request
 
@@ -82,7 +82,7 @@ class RateLimit:
         if method == "INVITE" and subject.trunk in self._trunks:
             bucket = self._trunks[subject.trunk]
             if wait := bucket.wait(subject.trunk, at):
-                return self._refuse(subject, request, bucket, wait)
+                return self._refuse(subject, bucket, wait)
             charged.append((bucket, subject.trunk))
         for settings, methods, bucket in self._buckets:
             if methods and method not in methods:
@@ -91,22 +91,15 @@ class RateLimit:
             if key is None:
                 continue
             if wait := bucket.wait(key, at):
-                return self._refuse(subject, request, bucket, wait)
+                return self._refuse(subject, bucket, wait)
             charged.append((bucket, key))
         for bucket, key in charged:
             bucket.take(key, at)
         return PASS
 
     @staticmethod
-    def _refuse(subject: Subject, request: Request, bucket: TokenBucket, wait: int) -> Verdict:
-        """503 with a Retry-After that differs from call to call, so that the refused do not return at once
-        (RFC 3261 section 21.5.4); to what may be a forged source, nothing."""
-        if subject.standing is Standing.UNPROVEN:
-            return Drop(Reason.RATELIMIT, limit=bucket.rate, detail=bucket.name)
-        least = -(-wait // SECOND)
-        spread = crc32(request.call_id.encode("utf-8", "surrogateescape")) % (2 * least + 3)
-        retry_after = min(least + spread, limits.RETRY_AFTER_SECONDS)
-        return Reject(503, Reason.RATELIMIT, retry_after=retry_after, limit=bucket.rate, detail=bucket.name)
+    def _refuse(subject: Subject, bucket: TokenBucket, wait: int) -> Verdict:
+        return put_off(subject, Reason.RATELIMIT, -(-wait // SECOND), bucket.rate, detail=bucket.name)
 
 
 def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
@@ -115,10 +108,7 @@ def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
     if kind in OF_STRANGERS:
         if subject.standing is Standing.TRUNK:
             return None
-        host = subject.flow.peer[0]
-        if kind == "prefix":
-            return prefix_keys(host)[0]
-        return host if subject.standing is Standing.UNPROVEN else subject.flow.key
+        return prefix_keys(subject.flow.peer[0])[0] if kind == "prefix" else subject.source
     if kind == "trunk":
         return subject.trunk
     if kind == "listener":

@@ -1,6 +1,12 @@
-"""Stage ``scanner``: says nothing to known scanners, by the name they give themselves."""
+"""Stage ``scanner``: says nothing to known scanners, told by their names or by what their messages look like.
+
+The list of both is the policy's to read: see ``policy.scanners``.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import attrs
 
@@ -9,19 +15,39 @@ from edgesbc.base.limits import USER_AGENT_CHARACTERS
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.sip.message import Request
 
-__all__ = ["Scanner", "ScannerSettings"]
+__all__ = ["Scanner", "ScannerList", "ScannerSettings", "Shape"]
+
+
+@attrs.frozen
+class Shape:
+    """What the messages of one scanner look like, whatever it calls itself.
+
+    ``header`` has patterns for the first value of header fields, by their canonical names: all must be found
+    in a request, each in the first 256 characters.
+    """
+
+    name: str
+    header: Mapping[str, str]
+
+
+@attrs.frozen
+class ScannerList:
+    """A list of known scanners: texts anywhere in User-Agent, in any case, and shapes."""
+
+    user_agents: tuple[str, ...] = ()
+    shape: tuple[Shape, ...] = ()
 
 
 @attrs.frozen
 class ScannerSettings:
     """``[screen.scanner]``. Trunks and the private side are not asked: they are known by more than a name."""
 
-    user_agents: tuple[str, ...] = (
-        "friendly-scanner", "friendly-request", "sipvicious", "sipcli", "sip-scan", "sipscan", "sundayddr",
-        "vaxsipuseragent", "vaxipuseragent", "pplsip", "sivus", "smap", "siparmyknife", "warvox",
-    )  # fmt: skip
-    """Texts anywhere in User-Agent, in any case."""
+    list: ScannerList | None = None
+    """In a policy the path of the list; None there: the one that comes with the edge."""
+    user_agents: tuple[str, ...] = ()
+    """More texts anywhere in User-Agent, in any case."""
 
 
 class Scanner:
@@ -29,16 +55,33 @@ class Scanner:
     phases = frozenset({Phase.REQUEST})
 
     def __init__(self, settings: ScannerSettings, standings: Standings) -> None:
-        self._names = tuple(name.lower() for name in settings.user_agents if name)
+        known = settings.list or ScannerList()
+        names = (*known.user_agents, *settings.user_agents)
+        self._names = tuple(dict.fromkeys(name.lower() for name in names if name))
+        self._shapes = [
+            (shape.name, [(name, re.compile(pattern).search) for name, pattern in shape.header.items()])
+            for shape in known.shape
+        ]
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
-        if subject.standing is Standing.TRUNK or subject.flow.listener.zone is Zone.CORE:
+        request = subject.request
+        if subject.standing is Standing.TRUNK or subject.flow.listener.zone is Zone.CORE or request is None:
             return PASS
-        agent = subject.request.get("User-Agent") if subject.request is not None else None
-        if agent is None:
-            return PASS
-        agent = agent[:USER_AGENT_CHARACTERS].lower()
-        for name in self._names:
-            if name in agent:
-                return Drop(Reason.SCANNER, detail=name)
-        return PASS
+        agent = request.get("User-Agent")
+        if agent is not None:
+            agent = agent[:USER_AGENT_CHARACTERS].lower()
+            for name in self._names:
+                if name in agent:
+                    return Drop(Reason.SCANNER, detail=name)
+        shape = self._shape_of(request)
+        return PASS if shape is None else Drop(Reason.SCANNER, detail=shape)
+
+    def _shape_of(self, request: Request) -> str | None:
+        for name, fields in self._shapes:
+            for field, search in fields:
+                value = request.get(field)
+                if value is None or search(value[:USER_AGENT_CHARACTERS]) is None:
+                    break
+            else:
+                return name
+        return None

@@ -1,0 +1,69 @@
+"""The list of known scanners: from its file to a :class:`ScannerList`. Judges no message."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from cattrs import BaseValidationError
+
+import edgesbc
+from edgesbc.base import limits
+from edgesbc.base.errors import PolicyError
+from edgesbc.brain.patterns import check_pattern
+from edgesbc.policy.structure import converter, mistakes
+from edgesbc.screen.stages.scanner import ScannerList
+from edgesbc.sip.grammar import CANONICAL
+
+__all__ = ["read_scanners", "shipped_scanners"]
+
+
+def shipped_scanners() -> ScannerList:
+    """The list that comes with the edge, ``policies/scanners.toml``: beside the package in a checkout, in it where
+    it is installed. Raises ``ValueError`` where it is in neither."""
+    package = Path(edgesbc.__file__).parent
+    beside, within = (folder / "policies" / "scanners.toml" for folder in (package.parent, package))
+    return read_scanners(beside if beside.is_file() else within)
+
+
+def read_scanners(path: Path) -> ScannerList:
+    """The list in the file at ``path``. Raises ``ValueError`` that says what is wrong with it."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limits.POLICY_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > limits.POLICY_BYTES:
+        raise ValueError(f"expected at most {limits.POLICY_BYTES} bytes, {path} has more")
+    try:
+        found = converter(path.parent).structure(tomllib.loads(data.decode()), ScannerList)
+    except RecursionError:
+        raise ValueError(f"{path}: expected TOML: it is nested too deeply") from None
+    except BaseValidationError as error:
+        found_wrong = [(each.key.lstrip("."), each.message) for each in mistakes(error, str(path), "")]
+        raise ValueError("; ".join(str(PolicyError(str(path), *each)) for each in found_wrong)) from None
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError among them
+        raise ValueError(f"{path}: expected TOML: {error}") from None
+    wrong = [str(PolicyError(str(path), key, message)) for key, message in _checked(found)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return found
+
+
+def _checked(found: ScannerList) -> Iterator[tuple[str, str]]:
+    most = limits.SCANNER_TEXTS
+    for key, texts in (("user_agents", found.user_agents), ("shape", found.shape)):
+        if len(texts) > most:
+            yield key, f"expected at most {most}, found {len(texts)}"
+    for index, shape in enumerate(found.shape):
+        here = f"shape[{index}].header"
+        if not shape.header:
+            yield here, "expected a pattern for a header field at least, found none: every message has that shape"
+        for name, pattern in shape.header.items():
+            if CANONICAL.get(name.lower(), name) != name:
+                yield f"{here}.{name}", f"expected the name as it is usually written, {CANONICAL[name.lower()]}"
+            try:
+                check_pattern(pattern)
+            except ValueError as error:
+                yield f"{here}.{name}", str(error)

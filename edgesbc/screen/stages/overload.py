@@ -1,0 +1,69 @@
+"""Stage ``overload``: when there is too much to do, new dialogs of the weakest standing are refused first.
+
+It measures nothing: the shell says how late it is, and calls that are alive are never asked.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.expect import between
+from edgesbc.screen.retry import put_off
+from edgesbc.screen.stage import PASS, Phase, Subject, UnderWay, Verdict
+from edgesbc.screen.standing import Standing, Standings
+
+__all__ = ["Overload", "OverloadSettings"]
+
+_BEGIN_DIALOGS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_RETRY_SECONDS = 5
+
+
+@attrs.frozen
+class OverloadSettings:
+    """``[screen.overload]``: from ``lag`` or ``transactions`` on, unproven sources begin no new dialogs.
+
+    At twice, three and four times ``lag``, reachable ones, registered ones and trunks do not either; and so at
+    each further quarter of what is left of the tables above ``transactions``.
+    """
+
+    lag: float = attrs.field(default=0.25, validator=between(0.01, 1.0))
+    """How late the edge may be, in seconds."""
+    transactions: int = attrs.field(default=70_000, validator=between(1, 2 * limits.TRANSACTIONS))
+    """Transactions that may be alive, servers and clients together."""
+
+
+class Overload:
+    name = "overload"
+    phases = frozenset({Phase.CALL})
+
+    def __init__(self, settings: OverloadSettings, standings: Standings) -> None:
+        count = len(Standing)
+        step = (2 * limits.TRANSACTIONS - settings.transactions) / count
+        self._begins = tuple((settings.lag * (n + 1), settings.transactions + n * step) for n in range(count))
+        # A level ends some way below its bound: at the bound itself it would come and go.
+        self._ends = tuple((0.75 * lag, transactions - step / 2) for lag, transactions in self._begins)
+        self._level = 0
+        """How many standings, from the weakest up, are refused now."""
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        request, under_way = subject.request, subject.under_way
+        assert request is not None  # noqa: S101 - the phase comes with one
+        self._level = max(_reached(self._begins, under_way), min(self._level, _reached(self._ends, under_way)))
+        if subject.standing >= self._level or request.method not in _BEGIN_DIALOGS:
+            return PASS
+        lag, transactions = self._begins[subject.standing]
+        if under_way.lag >= self._ends[subject.standing][0]:
+            return put_off(subject, Reason.OVERLOAD, _RETRY_SECONDS, lag, round(under_way.lag, 3), "lag")
+        return put_off(subject, Reason.OVERLOAD, _RETRY_SECONDS, transactions, under_way.transactions, "transactions")
+
+
+def _reached(bounds: tuple[tuple[float, float], ...], under_way: UnderWay) -> int:
+    """How many of the bounds on lag or transactions, which rise, are reached."""
+    level = 0
+    for lag, transactions in bounds:
+        if under_way.lag < lag and under_way.transactions < transactions:
+            break
+        level += 1
+    return level

@@ -1,0 +1,66 @@
+"""Debian's sipvicious against an edge: it finds nothing, and the edge says why (THREATS 32)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+from support.registrar import Registrar
+from support.running import at, policy_text, running
+from support.ua import Ua, UdpWire
+
+pytestmark = pytest.mark.skipif(shutil.which("svwar") is None, reason="sipvicious is not installed")
+
+_SECONDS = 12
+"""It waits a while for what does not come."""
+
+
+async def sipvicious(folder: Path, *command: str) -> str:
+    """What it says at the end, or by the time that it is ended."""
+    process = await trio.lowlevel.open_process(
+        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "HOME": str(folder)}, cwd=folder,
+    )  # fmt: skip
+    said = b""
+    with trio.move_on_after(_SECONDS):
+        assert process.stdout is not None
+        async for chunk in process.stdout:
+            said += chunk
+    if process.poll() is None:
+        process.kill()
+    await process.wait()
+    return said.decode()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("svmap", "-p{port}", "127.0.0.1"),
+        ("svwar", "-p{port}", "-e100-110", "127.0.0.1"),
+        ("svwar", "-p{port}", "-mINVITE", "-e100-110", "--force", "127.0.0.1"),
+        ("svwar", "-p{port}", "-mOPTIONS", "-e100-110", "--force", "127.0.0.1"),
+        ("svcrack", "-p{port}", "-u100", "-r100-120", "127.0.0.1"),
+    ],
+    ids=lambda command: "-".join(command[:1] + tuple(word.strip("-") for word in command if word.startswith("-m"))),
+)
+async def test_it_finds_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """User 100 has the password 105, which is among those that are tried."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "pbx") as pbx,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{pbx.address}"])) as app,
+        trio.open_nursery() as nursery,
+    ):
+        registrar = Registrar(pbx, {"100": "105"})
+        nursery.start_soon(registrar.run)
+        port = str(at(app, "public-udp").port)
+        said = await sipvicious(tmp_path, *(word.format(port=port) for word in command))
+        nursery.cancel_scope.cancel()
+        assert registrar.asked == []
+        assert app.edge.pipeline.counts["scanner", "scanner"] > 0
+        assert "reqauth" not in said
+        assert "| 105" not in said
+        assert any("known scanner" in line for line in app.ledger.why("127.0.0.1"))

@@ -1,0 +1,105 @@
+"""Stage admission: who may call, how many calls of one source ring, and how many a trunk has."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, UnderWay, Verdict
+from edgesbc.screen.stages.admission import Admission, AdmissionSettings
+from edgesbc.screen.standing import Standing, Standings, Trunk
+
+TRUNK = Trunk("carrier", ("192.0.2.1",), max_calls=3)
+
+
+def judged(subject: Subject, under_way: UnderWay | None = None, **settings) -> Verdict:
+    subject.under_way = under_way or UnderWay()
+    return Admission(AdmissionSettings(**settings), Standings([TRUNK])).judge(subject, Phase.CALL, 1.0)
+
+
+def test_whoever_may_be_forged_hears_nothing(subject, request_of) -> None:
+    verdict = judged(subject(request_of()))
+    assert isinstance(verdict, Drop)
+    assert (verdict.reason, verdict.ban) == (Reason.ADMISSION, 0.0)
+
+
+def test_whoever_is_there_is_told_that_it_may_not(flow, subject, request_of) -> None:
+    verdict = judged(subject(request_of(), Standing.REACHABLE, of=flow("tls")))
+    assert isinstance(verdict, Reject)
+    assert (verdict.status, verdict.reason, verdict.retry_after) == (403, Reason.ADMISSION, None)
+
+
+@pytest.mark.parametrize("standing", [Standing.REGISTERED, Standing.TRUNK])
+def test_users_and_trunks_call(flow, subject, request_of, standing: Standing) -> None:
+    assert judged(subject(request_of(), standing, "carrier" if standing is Standing.TRUNK else None)) is PASS
+
+
+def test_the_private_side_calls_out(flow, subject, request_of) -> None:
+    assert judged(subject(request_of(), Standing.TRUNK, of=flow("core")), UnderWay(1000, 1000)) is PASS
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "SUBSCRIBE", "REFER", "NOTIFY", "INFO", "FROBNICATE"])
+def test_nothing_else_reaches_the_inside_either(flow, subject, request_of, method: str) -> None:
+    """THREATS 31 and 32: what asks after a user would tell of users."""
+    assert judged(subject(request_of(method))) is not PASS
+    assert judged(subject(request_of(method), Standing.REGISTERED)) is PASS
+
+
+def test_whoever_wants_to_be_known_may_register(subject, request_of) -> None:
+    assert judged(subject(request_of("REGISTER"))) is PASS
+
+
+@pytest.mark.parametrize("field", ["Authorization", "Proxy-Authorization"])
+def test_a_password_is_no_registration(flow, subject, request_of, field: str) -> None:
+    request = request_of("INVITE", f'{field}: Digest username="a", realm="b", nonce="c", uri="sip:x", response="d"')
+    assert isinstance(judged(subject(request, Standing.REACHABLE, of=flow("tls"))), Reject)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "udp", "tls"),
+    [
+        ((), False, False),
+        (("browsers",), False, True),
+        (("public",), True, True),
+        (("carriers", "browsers"), True, True),
+    ],
+)
+def test_the_policy_opens_it_by_listener_or_altogether(flow, subject, request_of, listeners, udp, tls) -> None:
+    assert (judged(subject(request_of()), open=listeners) is PASS) == udp
+    assert (judged(subject(request_of(), Standing.REACHABLE, of=flow("tls")), open=listeners) is PASS) == tls
+
+
+@pytest.mark.parametrize("standing", [Standing.REACHABLE, Standing.REGISTERED])
+def test_calls_that_ring_are_bounded_and_not_all_put_off_alike(flow, subject, request_of, standing) -> None:
+    told = set()
+    for number in range(50):
+        asking = subject(request_of(call_id=f"call-{number}"), standing, of=flow("tls"))
+        assert judged(asking, UnderWay(ringing=19), open=("public",)) is PASS
+        verdict = judged(asking, UnderWay(ringing=20), open=("public",))
+        assert isinstance(verdict, Reject)
+        assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.RINGING, 20, 20)
+        assert verdict.retry_after is not None
+        assert 0 < verdict.retry_after <= limits.RETRY_AFTER_SECONDS
+        told.add(verdict.retry_after)
+    assert len(told) > 5
+
+
+def test_what_may_be_forged_is_not_told_that_too_much_rings(subject, request_of) -> None:
+    verdict = judged(subject(request_of()), UnderWay(ringing=20), open=("public",))
+    assert isinstance(verdict, Drop)
+    assert verdict.reason is Reason.RINGING
+
+
+def test_only_calls_ring(subject, request_of) -> None:
+    assert judged(subject(request_of("OPTIONS"), Standing.REGISTERED), UnderWay(ringing=20)) is PASS
+
+
+def test_a_trunk_has_the_calls_that_it_may_have_however_many_ring(subject, request_of) -> None:
+    assert judged(subject(request_of(), Standing.TRUNK, "carrier"), UnderWay(ringing=500, trunk_calls=2)) is PASS
+    verdict = judged(subject(request_of(), Standing.TRUNK, "carrier"), UnderWay(trunk_calls=3))
+    assert isinstance(verdict, Reject)
+    assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.TRUNK_CALLS, 3, 3)
+    assert verdict.retry_after is not None
+    assert judged(subject(request_of("OPTIONS"), Standing.TRUNK, "carrier"), UnderWay(trunk_calls=3)) is PASS
+    assert judged(subject(request_of(), Standing.TRUNK, "other"), UnderWay(trunk_calls=3000)) is PASS

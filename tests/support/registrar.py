@@ -1,0 +1,77 @@
+"""A registrar behind the edge that checks passwords (RFC 3261 section 22) and says what it thinks of unknown users."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+
+from support.ua import Ua
+
+from edgesbc.sip.digest import parse_digest
+from edgesbc.sip.message import Request
+
+__all__ = ["Registrar", "credentials"]
+
+REALM = "inside"
+
+
+class Registrar:
+    """Answers what comes to ``ua``; ``passwords`` are those of its users. ``asked`` has the requests in order."""
+
+    def __init__(self, ua: Ua, passwords: Mapping[str, str]) -> None:
+        self._ua = ua
+        self._passwords = passwords
+        self._nonces: set[str] = set()
+        self.asked: list[Request] = []
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            request = await self._ua.hear(patience=float("inf"))
+            if isinstance(request, Request) and request.method != "ACK":
+                self.asked.append(request)
+                await self._answer(request)
+
+    async def _answer(self, request: Request) -> None:
+        if request.method != "REGISTER":
+            await self._ua.answer(request, 486, tag="busy")
+            return
+        user = request.to.uri.user or ""
+        if user not in self._passwords:
+            await self._ua.answer(request, 404, tag=secrets.token_hex(4), extra=("Reason: SIP;cause=404",))
+        elif self._right(user, request):
+            bound = f"Contact: {request.get('Contact')};expires=600"
+            await self._ua.answer(request, 200, tag=secrets.token_hex(4), extra=(bound,))
+        else:
+            nonce = secrets.token_hex(16)
+            self._nonces.add(nonce)
+            asks = f'WWW-Authenticate: Digest realm="{REALM}", nonce="{nonce}", algorithm=MD5'
+            await self._ua.answer(request, 401, tag=secrets.token_hex(4), extra=(asks, "Allow: REGISTER, INVITE"))
+
+    def _right(self, user: str, request: Request) -> bool:
+        given = parse_digest(request.get("Authorization") or "")
+        if given.get("nonce") not in self._nonces or given.get("username") != user:
+            return False
+        wanted = _response(user, given.get("realm", ""), self._passwords[user], given["nonce"], given.get("uri", ""))
+        return given.get("response") == wanted
+
+
+def credentials(user: str, password: str, challenge: str) -> str:
+    """The Authorization field of a REGISTER that answers ``challenge``."""
+    asked = parse_digest(challenge)
+    realm, nonce, uri = asked["realm"], asked["nonce"], "sip:edge"
+    response = _response(user, realm, password, nonce, uri)
+    return (
+        f'Authorization: Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{uri}",'
+        f' response="{response}", algorithm=MD5'
+    )
+
+
+def _response(user: str, realm: str, password: str, nonce: str, uri: str) -> str:
+    """RFC 2617 section 3.2.2, without qop."""
+    return _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'REGISTER:{uri}')}")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

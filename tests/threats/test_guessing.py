@@ -1,0 +1,157 @@
+"""Names, numbers and passwords, tried through a running edge at a registrar that checks them (THREATS 31, 32)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from support.registrar import Registrar, credentials
+from support.running import at, policy_text, running, until
+from support.ua import StreamWire, Ua, UdpWire
+
+from edgesbc.app import App
+from edgesbc.sip.message import Response
+
+PASSWORDS = {"100": "secret", "101": "other"}
+
+
+@asynccontextmanager
+async def inside(folder: Path) -> AsyncIterator[tuple[App, Registrar]]:
+    """An edge with the policy that is safe by default, and the registrar behind it."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "pbx") as pbx,
+        running(folder, policy_text(folder, [f"sip:{pbx.address}"])) as app,
+        trio.open_nursery() as nursery,
+    ):
+        registrar = Registrar(pbx, PASSWORDS)
+        nursery.start_soon(registrar.run)
+        yield app, registrar
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def phone(app: App, transport: str = "tcp", host: str = "127.0.0.1") -> AsyncIterator[Ua]:
+    peer = at(app, f"public-{transport}")
+    async with Ua(await (UdpWire.open(host, peer=peer) if transport == "udp" else StreamWire.open(peer))) as ua:
+        yield ua
+
+
+async def tell(ua: Ua, app: App, user: str, *fields: str, method: str = "REGISTER") -> Response:
+    """The answer to a request of ``ua`` for ``user``."""
+    dialog = ua.dialog(f"sip:{user}@{at(app, 'public-tcp')}")
+    await dialog.send(method, extra=fields)
+    answer = await ua.hear()
+    assert isinstance(answer, Response)
+    if method == "INVITE":
+        await dialog.send("ACK")
+    return answer
+
+
+async def register(ua: Ua, app: App, user: str, password: str) -> Response:
+    challenge = await tell(ua, app, user)
+    assert challenge.status == 401
+    return await tell(ua, app, user, credentials(user, password, challenge.get("WWW-Authenticate") or ""))
+
+
+def shape(answer: Response) -> tuple[object, ...]:
+    """What can be compared of an answer: all but what belongs to its request and the nonce, of which the length."""
+    own = {"Via", "From", "To", "Call-ID", "CSeq", "WWW-Authenticate"}
+    head, _, rest = (answer.get("WWW-Authenticate") or "").partition('nonce="')
+    nonce, _, tail = rest.partition('"')
+    fields = [(name, "" if name in own else value) for name, value in answer.fields]
+    return (
+        answer.status,
+        answer.phrase,
+        fields,
+        head,
+        len(nonce),
+        set(nonce) <= set("0123456789abcdef"),
+        tail,
+        answer.body,
+    )
+
+
+async def test_32_users_that_there_are_and_are_not_are_answered_alike(tmp_path: Path) -> None:
+    async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
+        known = await tell(mallory, app, "100")
+        assert known.status == 401
+        nonces = {known.get("WWW-Authenticate")}
+        for user in ("555", "admin", "100"):
+            first = await tell(mallory, app, user)
+            second = await tell(mallory, app, user, credentials(user, "guess", first.get("WWW-Authenticate") or ""))
+            assert shape(first) == shape(second) == shape(known)
+            nonces |= {first.get("WWW-Authenticate"), second.get("WWW-Authenticate")}
+        assert len(nonces) == 7
+        assert [request.to.uri.user for request in registrar.asked][1::2] == ["555", "admin", "100"]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REFER", "NOTIFY"])
+async def test_32_numbers_that_there_are_and_are_not_are_refused_alike(tmp_path: Path, method: str) -> None:
+    async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
+        for user in ("100", "555"):
+            dialog = mallory.dialog(f"sip:{user}@pbx.example")
+            await dialog.send(method)
+            answer = await mallory.hear()
+            assert isinstance(answer, Response)
+            assert answer.status == 403
+            assert any("may not call" in line for line in app.ledger.why(dialog.call_id))
+        assert registrar.asked == []
+
+
+@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "PUBLISH", "FROBNICATE"])
+async def test_31_methods_without_a_place_are_refused(tmp_path: Path, method: str) -> None:
+    async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
+        assert (await tell(mallory, app, "100", method=method)).status == 405
+        assert registrar.asked == []
+
+
+async def test_32_a_stranger_who_may_be_forged_hears_nothing_of_its_call(tmp_path: Path) -> None:
+    async with inside(tmp_path) as (app, registrar), phone(app, "udp", "127.0.0.66") as mallory:
+        await mallory.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        await until(lambda: app.edge.pipeline.counts.get(("admission", "admission"), 0) > 0)
+        assert await mallory.silent()
+        assert registrar.asked == []
+
+
+async def test_32_ten_tries_then_the_connection_is_closed_and_others_go_on(tmp_path: Path) -> None:
+    async with inside(tmp_path) as (app, registrar), phone(app) as mallory, phone(app) as alice:
+        challenge = (await tell(mallory, app, "100")).get("WWW-Authenticate") or ""
+        for number in range(10):
+            refused = await tell(mallory, app, "100", credentials("100", f"guess{number}", challenge))
+            assert refused.status == 401
+            challenge = refused.get("WWW-Authenticate") or ""
+        asked = len(registrar.asked)
+        serial = min(app.plane.connections)
+        for _ in range(2):
+            await mallory.dialog(f"sip:100@{at(app, 'public-tcp')}").send("REGISTER")
+        await until(lambda: serial not in app.plane.connections)
+        assert len(registrar.asked) == asked == 11
+        assert app.edge.pipeline.counts["guess", "guess"] == app.edge.pipeline.counts["guess", "ban"] == 1
+        # The same user, from the same address, by another connection.
+        for wrong in range(3):
+            assert (await register(alice, app, "100", f"typo{wrong}")).status == 401
+        assert (await register(alice, app, "100", "secret")).status == 200
+        calling = alice.dialog(f"sip:101@{at(app, 'public-tcp')}")
+        await calling.send("INVITE")
+        await alice.response(486)
+        assert registrar.asked[-1].method == "INVITE"
+
+
+async def test_32_names_tried_one_after_the_other_end_as_soon(tmp_path: Path) -> None:
+    """As svwar does, by datagrams: a minute in which the address is not heard, and phones that are known are."""
+    async with inside(tmp_path) as (app, registrar), phone(app, "udp", "127.0.0.66") as mallory:
+        for number in range(600, 610):
+            answer = await tell(mallory, app, str(number))
+            assert answer.status == 403
+        for number in range(610, 620):
+            await mallory.dialog(f"sip:{number}@{at(app, 'public-udp')}").send("REGISTER")
+        await until(lambda: app.edge.pipeline.counts.get(("guess", "ban"), 0) == 1)
+        assert await mallory.silent()
+        assert len(registrar.asked) == 10
+        (ban,) = app.edge.pipeline.penalties
+        assert (ban.address_wide, ban.ttl, ban.reason.code) == (True, 60.0, "guess")
+        async with phone(app, "udp", "127.0.0.67") as alice:
+            assert (await register(alice, app, "101", "other")).status == 200
