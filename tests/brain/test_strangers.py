@@ -124,7 +124,7 @@ def test_ten_wrong_passwords_and_the_connection_is_closed(brain: Brain) -> None:
     guess, ban = (d for d in brain.decisions if d.reason in (Reason.GUESS, Reason.BAN))
     assert (guess.reason, guess.limit, guess.stage) == (Reason.GUESS, 10, "guess")
     assert (ban.reason, ban.detail) == (Reason.BAN, "flow 203.0.113.5:40000, for guess")
-    assert [effect.flow for effect in brain.other if isinstance(effect, Close)] == [browser]
+    assert {effect.flow for effect in brain.other if isinstance(effect, Close)} == {browser}
     assert answered(brain, connected(brain, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, "its neighbour"
 
 
