@@ -161,6 +161,8 @@ USER_AGENT_CHARACTERS: Final = 256
 """How much of a User-Agent is compared with the scanners' names; they stand in its first word."""
 RETRY_AFTER_SECONDS: Final = 30
 """Longest Retry-After of an empty bucket: a caller that is told longer gives up for good."""
+SHADOW_EXAMPLES: Final = 5
+"""Messages kept of each pair of verdicts that a policy and the one beside it do not agree on."""
 FILTER_INSTRUCTIONS: Final = 4_096
 """BPF_MAXINSNS: the kernel takes no longer classic BPF program."""
 FILTER_SECONDS: Final = 0.1
