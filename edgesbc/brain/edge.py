@@ -24,7 +24,7 @@ from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard, reply_flow
 from edgesbc.brain.tokens import Sealer, Target
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.screen.beside import Beside, Witness
+from edgesbc.screen.beside import Beside, Told, Witness
 from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standing
@@ -443,17 +443,17 @@ class Edge:
         if isinstance(witness, Beside):
             witness.follow(self._pipeline)
 
-    def shadow(self, pipeline: Pipeline, routing: RoutingTable) -> Beside:
+    def shadow(self, pipeline: Pipeline, routing: RoutingTable, told: Told | None = None) -> Beside:
         """Judge by a second policy beside the live one from the next message on, without effect.
 
-        It takes the place of one that was there; :meth:`watch` with None ends it.
+        It takes the place of one that was there; :meth:`watch` with None ends it. ``told`` hears each verdict.
         """
 
         def choose(flow: Flow, request: Request) -> str | None:
             route = routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
             return None if route is None else route.to
 
-        beside = Beside(pipeline, choose, self.shadow_differences)
+        beside = Beside(pipeline, choose, self.shadow_differences, told)
         self.watch(beside)
         return beside
 
