@@ -31,7 +31,10 @@ class Dialogs:
 
     def learn(self, data: bytes) -> None:
         """An answer that the brain sends to the outside: where it says how the dialog is named, remember that."""
-        response = parse_message(data)
+        try:
+            response = parse_message(data)
+        except WireError:
+            return  # the answer to something malformed has what could be saved of it, which need not be a message
         if not isinstance(response, Response) or response.cseq_method != "INVITE" or not 100 < response.status < 300:
             return
         contact = response.get("Contact")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, host_port
 from edgesbc.base.counts import Counts
+from edgesbc.base.errors import WireError
 from edgesbc.brain import topology
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.parse import parse_message
@@ -40,7 +41,11 @@ class Inside:
 
     def take(self, flow: Flow, data: bytes) -> Answers:
         """What comes back at once for a message that the brain sends to ``flow``."""
-        message = parse_message(data)
+        try:
+            message = parse_message(data)
+        except WireError:
+            self.forwarded.add(str(flow.peer), "what the inside could not read")
+            return []
         if not isinstance(message, Request):
             return []
         self.forwarded.add(str(flow.peer), message.method)

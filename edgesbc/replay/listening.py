@@ -90,7 +90,7 @@ class Listening:
             shown = self._mapped[number]
         elif each.advertise is not None:
             shown = Source(each.advertise.host, each.advertise.port or bind.port)
-        port = bind.port or shown.port
+        port = bind.port or shown.port or each.transport.default_port  # no port 0 in a Via
         return Listener(
             number, each.name, each.zone, each.transport, bind.host, port, shown.host, shown.port or port
         )  # fmt: skip
