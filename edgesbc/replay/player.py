@@ -79,6 +79,8 @@ class Player:
         self.now = 0.0
         self._late = 0
         self._messages = 0
+        self._went_in = 0
+        self._parts = 0
         self._most = 0
         self._left_out = Counts()
         self._verdicts = Counts()
@@ -124,8 +126,11 @@ class Player:
             found: Packet | Fragment | None = dissect(frame.link, frame.data)
             if isinstance(found, Fragment):
                 found = self._fragments.add(found)
-            if found is not None:
+            if found is None:
+                self._parts += 1
+            else:
                 self._take_packet(found, (self._last - self._first) / 1e9)
+                self._went_in += 1
         except NotRead as why:
             self._left_out.add(str(why))
 
@@ -235,6 +240,7 @@ class Player:
         notes = {
             "packets earlier than the one before them, taken as of the same time": self._late,
             "requests that got the tag and Contact of this replay's dialog": self._dialogs.fitted,
+            "IP fragments that were not the last of their packet": self._parts,
             "IP packets of which fragments are missing": len(self._fragments) + self._fragments.given_up,
             "TCP segments behind a hole": connections.waiting,
         }
@@ -246,6 +252,7 @@ class Player:
             packets=packets,
             seconds=(self._last - (self._first or self._last)) / 1e9,
             broken=broken,
+            went_in=self._went_in,
             messages=self._messages,
             connections=connections.opened,
             left_out=flat(self._left_out),

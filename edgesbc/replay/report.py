@@ -19,8 +19,8 @@ def lines(result: Result) -> Iterator[str]:
     yield f"{result.capture}: {result.packets} packets in {result.seconds:.3f} s, judged by {result.policy}"
     if result.broken:
         yield f"the capture is broken, and what stands before that was judged: {result.broken}"
-    went_in = f"{result.messages} messages" + (f", {result.connections} TCP connections" if result.connections else "")
-    yield f"went in: {went_in}"
+    connections = f"; TCP connections: {result.connections}" if result.connections else ""
+    yield f"went in: {result.went_in} packets with {result.messages} messages{connections}"
     yield from _table("left out (packets)", result.left_out)
     yield from _table("to be known", result.notes)
     yield from _table("verdicts (messages)", result.verdicts)

@@ -88,6 +88,8 @@ class Result:
     """From the first of them to the last."""
     broken: str
     """Why the capture could not be read to its end, or ""."""
+    went_in: int
+    """Packets of what went into the brain: with those left out and fragments, all packets."""
     messages: int
     """Messages and keep-alives from outside that went into the brain."""
     connections: int

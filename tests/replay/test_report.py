@@ -20,7 +20,7 @@ def test_a_small_replay_in_full() -> None:
     ]
     assert list(lines(replayed(frames, Player(policy(), strict)))) == [
         "test.pcap: 3 packets in 1.000 s, judged by edge.toml",
-        "went in: 2 messages",
+        "went in: 2 packets with 2 messages",
         "left out (packets):",
         "  1  to and from other addresses",
         "verdicts (messages):",
@@ -44,7 +44,7 @@ def test_a_small_replay_in_full() -> None:
 def test_nothing_and_agreement_are_said_too() -> None:
     assert list(lines(replayed([], Player(policy(), policy(file="new.toml"))))) == [
         "test.pcap: 0 packets in 0.000 s, judged by edge.toml",
-        "went in: 0 messages",
+        "went in: 0 packets with 0 messages",
         "new.toml would have judged and routed all of it the same",
     ]
 
@@ -55,7 +55,7 @@ def test_a_peers_words_are_made_safe() -> None:
         [(0.0, frame(udp(PHONE, EDGE, message(call_id="a\\x1b[2J" + "b" * 200))))], Player(policy(), strict)
     )
     text = "\n".join(lines(result))
-    assert "Call-ID a\\x5cx1b[2J" in text  # no terminal's escape, and not to be taken for one that was made safe
+    assert "Call-ID a\\\\x1b[2J" in text  # no terminal's escape, and not to be taken for one that was made safe
     assert "b" * 100 not in text
 
 
