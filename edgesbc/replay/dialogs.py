@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_name_addr
@@ -9,6 +11,8 @@ from edgesbc.sip.message import Request, Response, serialise
 from edgesbc.sip.parse import parse_message
 
 __all__ = ["Dialogs"]
+
+_CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:\s*(\S+)", re.IGNORECASE)
 
 
 class Dialogs:
@@ -19,10 +23,12 @@ class Dialogs:
     stays as it was.
     """
 
-    __slots__ = ("_known", "fitted")
+    __slots__ = ("_call_ids", "_known", "fitted")
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[str, str]] = {}
+        self._call_ids: dict[bytes, int] = {}
+        """How many of them have a Call-ID: what has none of these, a flood say, need not be read twice."""
         self.fitted = 0
         """Requests that were changed so."""
 
@@ -41,13 +47,24 @@ class Dialogs:
         if contact is None or not response.to_tag:
             return
         key = (response.call_id, response.from_tag)
-        if key not in self._known and len(self._known) >= limits.REPLAY_DIALOGS:
-            del self._known[next(iter(self._known))]
+        if key not in self._known:
+            if len(self._known) >= limits.REPLAY_DIALOGS:
+                self._forget(next(iter(self._known)))
+            name = _bytes(response.call_id)
+            self._call_ids[name] = self._call_ids.get(name, 0) + 1
         self._known[key] = (response.to_tag, parse_name_addr(contact).uri_text)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        del self._known[key]
+        name = _bytes(key[0])
+        self._call_ids[name] -= 1
+        if not self._call_ids[name]:
+            del self._call_ids[name]
 
     def fit(self, data: bytes) -> bytes:
         """``data`` as it would have been in this replay; as it is, where it belongs to no dialog of it."""
-        if not self._known or data[:4] == b"SIP/":
+        found = _CALL_ID.search(data)
+        if found is None or found[1] not in self._call_ids or data[:4] == b"SIP/":
             return data
         try:
             request = parse_message(data)
@@ -66,3 +83,7 @@ class Dialogs:
         ]
         self.fitted += 1
         return serialise(f"{request.method} {contact} SIP/2.0", fields, request.body)
+
+
+def _bytes(call_id: str) -> bytes:
+    return call_id.encode("utf-8", "surrogateescape")

@@ -31,6 +31,7 @@ from edgesbc.replay.result import Result, Sources, flat
 from edgesbc.screen.beside import Witness
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
+from edgesbc.sip.framing import PING, StreamFramer
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
 
@@ -157,16 +158,21 @@ class Player:
             self._connections.take(listener, packet, now)
 
     def _take_answer(self, packet: Packet, now: float) -> None:
-        """What the captured edge told the outside tells what its inside said."""
+        """What the captured edge told the outside tells what its inside said.
+
+        Its side of a stream is not put in order: an answer is heard where a segment begins with one.
+        """
         if packet.payload[:8] != b"SIP/2.0 ":
             return
         try:
-            response = parse_message(packet.payload)
+            told = StreamFramer().receive(packet.payload) if packet.stream else [packet.payload]
+            answers = [parse_message(each) for each in told if each != PING]
         except WireError:
             return
-        if isinstance(response, Response):
-            self._advance(now)
-            self._answer(deque(self._inside.captured(response)))
+        self._advance(now)
+        for answer in answers:
+            if isinstance(answer, Response):
+                self._answer(deque(self._inside.captured(answer)))
 
     # --- the brain ---------------------------------------------------------------------------------------
 

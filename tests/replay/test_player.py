@@ -194,6 +194,15 @@ def test_the_captured_inside_rings_until_the_capture_shows_an_answer() -> None:
     assert result.calls == {"refused": 1}
 
 
+def test_answers_that_share_a_segment_are_all_heard() -> None:
+    invite = message(transport="TCP")
+    said = answer(invite, 180) + answer(invite, 200) + b"\r\n\r\n" + answer(invite, 200)[:40]
+    packets = [*over_tcp(invite, size=2000)[:2], tcp(EDGE, PHONE, 1, said)]
+    result = replayed(timed(packets), player(inside="captured"))
+    assert result.calls == {"answered": 1}
+    assert result.answers == {"1xx": 1, "2xx": 1}
+
+
 def test_a_call_that_was_cancelled_is_cancelled_in_the_captured_inside() -> None:
     frames = from_phone(message(), message("CANCEL"), step=2.5)
     result = replayed(frames, player(inside="captured"))
