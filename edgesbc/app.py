@@ -23,10 +23,8 @@ from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.brain.edge import Edge
-from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.sets import member_target
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.control import Commands, serve_control
@@ -37,8 +35,9 @@ from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import CONTROL_SOCKET, Policy
+from edgesbc.policy.parts import routing_of, trunks_of
 from edgesbc.screen.pipeline import Pipeline
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
 from edgesbc.signalling.plane import SignallingPlane
 from edgesbc.signalling.sockets import open_listeners, visible_address
 from edgesbc.store import bans
@@ -91,7 +90,7 @@ class App:
         self.edge = Edge(
             listeners,
             dispatcher,
-            _routing(policy),
+            routing_of(policy),
             self._pipeline(policy),
             Sealer([_token_key(state_dir)], os.urandom),
             os.urandom,
@@ -115,7 +114,7 @@ class App:
         self._instrument()
 
     def _pipeline(self, policy: Policy) -> Pipeline:
-        return Pipeline(policy.screen, Standings(_trunks(policy)), self.record, self._failed)
+        return Pipeline(policy.screen, Standings(trunks_of(policy)), self.record, self._failed)
 
     def _instrument(self) -> None:
         labels = ("name", "version")
@@ -308,11 +307,23 @@ class App:
             self._log.info("policy reloaded", needs_restart=kept)
             return Reloaded([], kept)
 
+    def shadow(self, policy: Policy | None) -> None:
+        """Judge by ``policy`` beside the live one from now on, without effect; None ends it.
+
+        What came of it is in ``edge.beside``, and is gone with it; the metric goes on.
+        """
+        if policy is None:
+            self.edge.watch(None)
+        else:
+            pipeline = Pipeline(policy.screen, Standings(trunks_of(policy)), lambda decision: None, self._failed)
+            self.edge.shadow(pipeline, routing_of(policy))
+        self._log.info("shadow policy", file="" if policy is None else policy.file)
+
     def _adopt(self, policy: Policy) -> list[str]:
         """Put ``policy`` in force between two messages; returns the tables that only a restart can change."""
         old = self.policy
         self.edge.dispatcher.reload(policy.destinations, trio.current_time())
-        self.edge.adopt(_routing(policy), self._pipeline(policy))
+        self.edge.adopt(routing_of(policy), self._pipeline(policy))
         fixed = ("edge", "listen", "media", "observe")
         kept = [name for name in fixed if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in fixed})
@@ -343,22 +354,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1_000_000)
-
-
-def _routing(policy: Policy) -> RoutingTable:
-    return RoutingTable(policy.route, [each.set for each in policy.destinations])
-
-
-def _trunks(policy: Policy) -> list[Trunk]:
-    """The trunks of the policy, and the destinations on the public side: the operator named them as well."""
-    listed = list(policy.trunk)
-    listeners = {each.name: each.zone for each in policy.listen}
-    outward = {route.to for route in policy.route if listeners.get(route.from_, route.from_) == Zone.CORE}
-    for each in policy.destinations:
-        if each.set in outward:
-            hosts = tuple(sorted({member_target(member.uri)[0].host for member in each.members}))
-            listed.append(Trunk(f"destinations-{each.set}", hosts))
-    return listed
 
 
 def _media_address(policy: Policy, zone: Zone) -> str:

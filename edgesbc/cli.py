@@ -22,6 +22,7 @@ from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import CONTROL_SOCKET, Policy, default_state_dir
 from edgesbc.policy.preflight import preflight
+from edgesbc.replay.inside import MOODS
 from edgesbc.sip import parse
 
 __all__ = ["main"]
@@ -129,6 +130,67 @@ def demo(rate: int, seconds: int, stay: bool) -> None:
     except* KeyboardInterrupt:
         click.echo("interrupted", err=True)
     sys.exit(code)
+
+
+@main.command()
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.argument("policy", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), help="A second policy: say what it would judge otherwise.")
+@click.option(
+    "--to",
+    metavar="ADDRESS:PORT=LISTENER",
+    multiple=True,
+    help="What was captured at this address goes to that listener of POLICY; may be repeated.",
+)
+@click.option(
+    "--inside",
+    type=click.Choice(MOODS),
+    default=MOODS[0],
+    show_default=True,
+    help="How the destinations answer: 200 at once, as the capture shows, or not at all.",
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Of what is left to chance: branches, tags, weights."
+)
+@click.option("--top", type=click.IntRange(0, 1000), default=10, show_default=True, help="Sources listed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def replay(
+    capture: Path,
+    policy: Path,
+    against: Path | None,
+    to: tuple[str, ...],
+    inside: str,
+    seed: int,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Judge the traffic in the file CAPTURE (pcap or pcapng) by POLICY, on the capture's own clock.
+
+    What was sent to a public listener of POLICY, over UDP or plain TCP, goes into the same brain that `run` has,
+    and what it says is summed up by reason and by source. Nothing is sent, and no socket is opened. The same
+    capture and policies give the same output.
+
+    \b
+    What cannot be as it was:
+      the inside      is played: INVITE gets 180 and 200 at once, others 200 (see --inside); a REGISTER
+                      always gets the answer that the capture shows, or none
+      dialogs         an ACK or BYE of a captured call gets the tag and Contact of the replayed one
+      TLS, WebSocket  cannot be read; their packets are counted and left out
+      media           is not relayed, and destinations are not probed
+      the kernel      drops nothing: what a penalty keeps from a running edge is judged here, as banned
+
+    \b
+    Examples:
+      edgesbc replay flood.pcap edge.toml
+      edgesbc replay today.pcapng edge.toml --against edge-new.toml
+      edgesbc replay old-edge.pcap edge.toml --to 203.0.113.10:5060=carriers
+
+    The exit code is 0; 1 where the capture breaks off, after what stands before that was judged; 2 where
+    there is nothing to judge.
+    """
+    from edgesbc.replay.command import judge
+
+    sys.exit(judge(capture, policy, against, to, inside, seed, top, as_json))
 
 
 def _of_running(command: Callable[..., None]) -> Callable[..., None]:

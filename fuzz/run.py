@@ -23,6 +23,7 @@ __all__ = ["ROOT", "TARGETS", "main"]
 ROOT = Path(__file__).parent
 TARGETS = (
     "brain", "parse_message", "framing", "websocket", "uri", "headers", "sdp", "anchor", "ng", "media", "rtp",
+    "capture",
 )  # fmt: skip
 
 _SLOWEST = 5

@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"brain"},
     {"policy", "store", "observe", "lanes.attach"},
     {"signalling", "media.plane", "observe.http", "observe.control"},
-    {"demo"},
+    {"demo", "replay"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -38,7 +38,7 @@ SAME_ROOM = {  # the trio shell of media, which owns its sockets, is several fil
 }
 SEES_SIBLING = {("media", "sdp"): "offers and answers are SDP, which media parses and builds anew"}
 
-SANS_IO_ROOMS = {"base", "sip", "sdp", "screen", "dispatch", "brain", "media", "lanes"}
+SANS_IO_ROOMS = {"base", "sip", "sdp", "screen", "dispatch", "brain", "media", "lanes", "replay"}
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "multiprocessing", "subprocess", "concurrent"),
     *("socket", "ssl", "select", "selectors", "signal", "time", "random", "secrets"),
@@ -231,6 +231,10 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (floors, "observe/ledger.py", "from edgesbc.observe.control import serve_control"),
     (floors, "lanes/program.py", "from edgesbc.lanes.attach import attach"),
     (floors, "app.py", "from edgesbc.cli import main"),
+    (floors, "replay/player.py", "from edgesbc.demo.messages import respond"),
+    (floors, "replay/player.py", "from edgesbc.app import App"),
+    (no_world, "replay/player.py", "import random"),
+    (no_world, "replay/capture.py", "import time"),
     (floors, "attic/box.py", ""),
     (no_world, "sip/parse.py", "import trio"),
     (no_world, "brain/edge.py", "from time import monotonic"),

@@ -193,6 +193,8 @@ SCANNER_TEXTS: Final = 256
 """User-Agents in the list of scanners, and shapes: each is compared with each message of a stranger."""
 LAG_SECONDS: Final = 0.5
 """How often the timer task wakes, while it was late, to see whether it still is."""
+SHADOW_EXAMPLES: Final = 5
+"""Messages kept of each pair of verdicts that a policy and the one beside it do not agree on."""
 FILTER_INSTRUCTIONS: Final = 4_096
 """BPF_MAXINSNS: the kernel takes no longer classic BPF program."""
 FILTER_SECONDS: Final = 0.1
@@ -255,3 +257,26 @@ DEMO_PBX_CALLS: Final = 2_000
 """Calls at once in an embedded PBX; the demo's own callers have about a dozen."""
 DEMO_CALLS: Final = 5_000
 """Calls in one job of the demo's callers: 20 a second for as long as the longest flood, and room."""
+
+# --- Replay ----------------------------------------------------------------------------------------------
+
+CAPTURE_PACKET_BYTES: Final = 262_144
+"""Largest packet of a capture: the largest snap length that capture programs use."""
+CAPTURE_BLOCK_BYTES: Final = 1024 * 1024
+"""Largest pcapng block that is held: a packet with its options. Blocks of other kinds are skipped in pieces."""
+CAPTURE_INTERFACES: Final = 1_024
+"""Interfaces of one pcapng section."""
+REPLAY_FRAGMENTED: Final = 1_024
+"""IP packets of which a fragment is missing, at most 64 KiB each; the oldest is given up."""
+REPLAY_STREAMS: Final = 4_096
+"""TCP connections followed at once; each holds a message that is not whole, and what waits behind a missing segment."""
+REPLAY_STREAM_BYTES: Final = 65_536
+"""What may wait behind a missing segment: a window without scaling, after which it would have been sent again."""
+REPLAY_STREAM_SEGMENTS: Final = 512
+"""Segments that may wait behind a missing one; many empty ones would take more than their bytes."""
+REPLAY_DIALOGS: Final = CALLS
+"""Dialogs of a replay whose tags are remembered, about 500 bytes each."""
+REPLAY_PENDING: Final = 10_000
+"""Requests that the inside of a replay keeps until the capture shows their answer."""
+REPLAY_SOURCES: Final = 65_536
+"""Addresses whose verdicts are kept apart; when there are more, the quieter half becomes one line."""

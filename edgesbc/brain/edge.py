@@ -25,6 +25,7 @@ from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard, reply_flow
 from edgesbc.brain.tokens import Sealer, Target
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.screen.beside import Beside, Told, Witness
 from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.stage import PASS, Reject, Subject, UnderWay, Verdict
 from edgesbc.screen.standing import Standing
@@ -52,7 +53,7 @@ class Edge:
     media is to go through the media plane, ``server`` what the edge calls itself in messages of its own.
     """
 
-    __slots__ = ("_board", "_late", "_routing", "draining", "lag", "malformed")
+    __slots__ = ("_board", "_late", "_routing", "_witness", "draining", "lag", "malformed", "shadow_differences")
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class Edge:
         """By how many seconds the edge is late, of late."""
         self._late = 0.0
         self.malformed = Counts()
+        self._witness: Witness | None = None
+        self.shadow_differences = Counts()  # (live, other) of all policies that were judged beside the live one
 
     # --- looking in (metrics, readiness, tests) ----------------------------------------------------------
 
@@ -109,7 +112,10 @@ class Edge:
 
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
-        return self.pipeline.accept(listener, peer, now) is PASS
+        verdict = self.pipeline.accept(listener, peer, now)
+        if self._witness is not None:
+            self._witness.accept(listener, peer, verdict, now)
+        return verdict is PASS
 
     def flow_opened(self, flow: Flow) -> None:
         self._board.flows.opened(flow)
@@ -133,12 +139,16 @@ class Edge:
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
         verdict = self.pipeline.packet(flow, len(data), now)
+        if self._witness is not None:
+            self._witness.begin(flow, len(data), verdict, now)
         if verdict is PASS:
             self._parse(flow, data, now)
         elif verdict is BANNED and flow.serial:
             self._board.emit(Close(flow))  # it may come again, as often as connections may
         if self.pipeline.penalties.news:
             self._penalise(now)
+        if self._witness is not None:
+            self._witness.end(now)
         return self._board.take()
 
     def _penalise(self, now: float) -> None:
@@ -198,6 +208,7 @@ class Edge:
     def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
         self.malformed.add()
+        self._tell(Reason.MALFORMED)
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
         self.pipeline.misread(flow, now)
         rest = salvage(data)
@@ -218,7 +229,10 @@ class Edge:
             self._cancel(flow, request, now)
             return
         subject = self.pipeline.subject(flow, request, now)
-        if not self._passes(self.pipeline.request(subject, now), flow, request):
+        verdict = self.pipeline.request(subject, now)
+        if self._witness is not None:
+            self._witness.request(subject, verdict, now)
+        if not self._passes(verdict, flow, request):
             return
         if request.max_forwards == 0:  # also where screening only looks on: there is no number below it
             self._refuse(flow, request, Reason.TOO_MANY_HOPS, now)
@@ -260,6 +274,7 @@ class Edge:
         return "Allow", ", ".join(self.pipeline.settings.method.allowed(flow.listener.zone))
 
     def _refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
+        self._tell(reason)
         self._board.record(now, reason, flow, request.call_id, request.method)
         extra = [_DRAIN_RETRY] if reason.status == 503 else []
         self._board.refuse(flow, request, reason.status, extra)
@@ -268,17 +283,23 @@ class Edge:
         """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""
         server = self._board.transactions.find_server(request, "INVITE")
         if server is None or server.flow.peer[0] != flow.peer[0]:
+            self._tell(Reason.UNMATCHED)
             self._board.refuse(flow, request, Reason.UNMATCHED.status)
             return
         self._board.refuse(flow, request, 200)
         if isinstance(server.context, Context):
             server.context.cancel(now, request.get_all("Reason"))
 
+    def _tell(self, reason: Reason) -> None:
+        if self._witness is not None:
+            self._witness.refused(reason)
+
     # --- requests outside a dialog -----------------------------------------------------------------------
 
     def _start(self, subject: Subject, request: Request, now: float) -> None:
         board, flow, method = self._board, subject.flow, request.method
         if method == "BYE" or method == "PRACK" or method == "UPDATE":
+            self._tell(Reason.NO_DIALOG)
             board.refuse(flow, request, Reason.NO_DIALOG.status)
             return
         if method == "OPTIONS" and board.flows.is_ours(request.uri.host, request.uri.port):
@@ -294,7 +315,10 @@ class Edge:
             self._refuse(flow, request, Reason.LOOP, now)
             return
         subject.under_way = self._under_way(subject)
-        if not self._passes(self.pipeline.call(subject, now), flow, request):
+        verdict = self.pipeline.call(subject, now)
+        if self._witness is not None:
+            self._witness.call(verdict, now)
+        if not self._passes(verdict, flow, request):
             return
         inward = self._token_of(flow, request)
         hops: Dispatched | OneHop
@@ -306,6 +330,8 @@ class Edge:
             hops = OneHop(hop)
         else:
             route = self._routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
+            if self._witness is not None:
+                self._witness.route(None if route is None else route.to, now)
             if route is None:
                 self._refuse(flow, request, Reason.NO_ROUTE, now)
                 return
@@ -443,5 +469,33 @@ class Edge:
     def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
         """Judge and route by a new policy from the next message on."""
         pipeline.succeed(self.pipeline)
+        if isinstance(self._witness, Beside):
+            self._witness.follow(pipeline)
         self._routing = routing
         self._board.pipeline = pipeline
+
+    def watch(self, witness: Witness | None) -> None:
+        """Let ``witness`` hear what becomes of each message from the next one on; None: nobody."""
+        self.pipeline.follower = self.pipeline.standings.follower = None
+        self._witness = witness
+        if isinstance(witness, Beside):
+            witness.follow(self.pipeline)
+
+    def shadow(self, pipeline: Pipeline, routing: RoutingTable, told: Told | None = None) -> Beside:
+        """Judge by a second policy beside the live one from the next message on, without effect.
+
+        It takes the place of one that was there; :meth:`watch` with None ends it. ``told`` hears each verdict.
+        """
+
+        def choose(flow: Flow, request: Request) -> str | None:
+            route = routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
+            return None if route is None else route.to
+
+        beside = Beside(pipeline, choose, self.shadow_differences, told)
+        self.watch(beside)
+        return beside
+
+    @property
+    def beside(self) -> Beside | None:
+        """The policy that is judged beside the live one, if there is one."""
+        return self._witness if isinstance(self._witness, Beside) else None

@@ -68,6 +68,12 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
     )
     metrics.counter("screened", "Refused by screening.", ("stage", "reason"), pipeline.counts)
     metrics.counter("screened_shadow", "Would have been refused.", ("stage", "reason"), pipeline.shadow_counts)
+    metrics.counter(
+        "shadow_differences",
+        "Messages that a policy beside the live one would have judged otherwise.",
+        ("live", "other"),
+        edge.shadow_differences,
+    )
     metrics.gauge("penalties", "Sources under a penalty.", lambda: len(edge.pipeline.penalties))
     metrics.gauge("lag_seconds", "By how much the edge is late of late.", lambda: edge.lag)
     metrics.gauge("draining", "1 while new calls are refused because the edge stops.", lambda: edge.draining)

@@ -37,7 +37,7 @@ class Pipeline:
 
     __slots__ = (
         "_banned", "_by_phase", "_conduct", "_failed", "_failures", "_hearers", "_record", "_shadowed", "_subject",
-        "counts", "orders", "penalties", "same_answer", "settings", "shadow_counts", "standings",
+        "counts", "follower", "orders", "penalties", "same_answer", "settings", "shadow_counts", "standings",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,8 @@ class Pipeline:
         )
         self.orders = Orders(settings.exempt)
         self._conduct = Conduct(settings.conduct)
+        self.follower: Pipeline | None = None
+        """Another that is judged beside this one, and hears what this one hears."""
         self.counts = Counts()
         self.shadow_counts = Counts()
         self._record = record
@@ -123,6 +125,8 @@ class Pipeline:
 
     def misread(self, flow: Flow, now: float) -> None:
         """What came by ``flow`` could not be read, and has been recorded."""
+        if self.follower is not None:
+            self.follower.misread(flow, now)
         standing = self.standings.of(flow, now)
         self._blame(Subject(flow, standing), Reason.MALFORMED, now)
 
@@ -138,6 +142,8 @@ class Pipeline:
 
     def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
         """The inside gave its final answer to a request of the public side: the stages that care are told."""
+        if self.follower is not None:
+            self.follower.answered(flow, request, response, now)
         if response.status < 300:
             self._conduct.clear(flow)
         if not self._hearers:

@@ -62,11 +62,13 @@ class Standings:
 
     __slots__ = (
         "_by_host", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
-        "_trunk_hosts", "trunks", "version",
+        "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
         self.trunks = {trunk.name: trunk for trunk in trunks}
+        self.follower: Standings | None = None
+        """Those of a policy that is judged beside this one: they get the same proofs."""
         self._by_source: dict[tuple[str, int], str] = {}
         self._by_name: dict[str, str] = {}
         self._by_prefix: dict[tuple[int, int], dict[int, str]] = {}
@@ -144,6 +146,8 @@ class Standings:
         """
         if flow.listener.zone is Zone.CORE:
             return False
+        if self.follower is not None:
+            self.follower.prove(flow, standing, now, ttl)
         if standing is Standing.REACHABLE:
             if not flow.serial:
                 self._enter(self._reachable, flow, now + ttl)
@@ -166,6 +170,8 @@ class Standings:
         """Forget what ``flow`` has proven: it unregistered, or its connection closed."""
         if not flow.serial and flow.key in self._registered:
             self.version += 1
+        if self.follower is not None:
+            self.follower.withdraw(flow)
         self._leave(self._registered, flow.key)
         self._leave(self._reachable, flow.key)
 
@@ -190,6 +196,12 @@ class Standings:
             if key[0] == listener.id and not key[3] and until > now
         }
         return [*self._listed, *registered], min(registered.values(), default=None)
+
+    def resemble(self, live: Standings) -> None:
+        """Begin with what flows have proven to ``live``, which keeps it."""
+        self._reachable = dict(live._reachable)
+        self._registered = dict(live._registered)
+        self._proven_at = dict(live._proven_at)
 
     def known_at(self, host: str) -> bool:
         """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""

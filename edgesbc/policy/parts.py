@@ -1,0 +1,28 @@
+"""What a policy's tables become for the brain: routes and trunks. Opens nothing, and knows no running edge."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Zone
+from edgesbc.brain.routing import RoutingTable
+from edgesbc.dispatch.sets import member_target
+from edgesbc.policy.model import Policy
+from edgesbc.screen.standing import Trunk
+
+__all__ = ["routing_of", "trunks_of"]
+
+
+def routing_of(policy: Policy) -> RoutingTable:
+    """The routes of the policy, over its destination sets."""
+    return RoutingTable(policy.route, [each.set for each in policy.destinations])
+
+
+def trunks_of(policy: Policy) -> list[Trunk]:
+    """The trunks of the policy, and the destinations on the public side: the operator named them as well."""
+    listed = list(policy.trunk)
+    listeners = {each.name: each.zone for each in policy.listen}
+    outward = {route.to for route in policy.route if listeners.get(route.from_, route.from_) == Zone.CORE}
+    for each in policy.destinations:
+        if each.set in outward:
+            hosts = tuple(sorted({member_target(member.uri)[0].host for member in each.members}))
+            listed.append(Trunk(f"destinations-{each.set}", hosts))
+    return listed

@@ -1,0 +1,1 @@
+"""A capture judged by a policy: frames from a file to the brain on the capture's own clock. No sockets, no tasks."""

@@ -1,0 +1,78 @@
+"""One direction of a TCP connection put in order (RFC 9293 section 3.4), in bounded memory. Knows no SIP."""
+
+from __future__ import annotations
+
+from edgesbc.base import limits
+
+__all__ = ["Hole", "Stream"]
+
+_MODULUS = 1 << 32
+_HALF = 1 << 31
+
+
+class Hole(Exception):
+    """So much came behind a segment that is missing that it will not come any more."""
+
+
+class Stream:
+    """``next`` is the sequence number that is expected; what is ahead of it waits, up to ``REPLAY_STREAM_BYTES``."""
+
+    __slots__ = ("_ahead", "_end", "_held", "next")
+
+    def __init__(self, sequence: int) -> None:
+        self.next = sequence % _MODULUS
+        self._ahead: dict[int, bytes] = {}
+        self._held = 0
+        self._end: int | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Segments that wait behind a hole."""
+        return len(self._ahead)
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything up to the sender's FIN is there."""
+        return self._end is not None and self._distance(self._end) <= 0
+
+    def finish(self, sequence: int) -> None:
+        """The sender's FIN stands at ``sequence``."""
+        self._end = sequence % _MODULUS
+
+    def add(self, sequence: int, data: bytes) -> bytes:
+        """What ``data``, which begins at ``sequence``, lets follow in order; b"" for what is doubled or early.
+
+        Raises :class:`Hole`.
+        """
+        ahead = self._distance(sequence)
+        if ahead > 0:
+            self._hold(sequence % _MODULUS, data)
+            return b""
+        out = bytearray(data[-ahead:])
+        self.next = (self.next + len(out)) % _MODULUS
+        while self._ahead and out:
+            ready = [at for at in self._ahead if self._distance(at) <= 0]
+            if not ready:
+                break
+            for at in sorted(ready, key=self._distance):
+                waited = self._ahead.pop(at)
+                self._held -= len(waited)
+                new = waited[-self._distance(at) :] if self._distance(at) else waited
+                out += new
+                self.next = (self.next + len(new)) % _MODULUS
+        return bytes(out)
+
+    def _hold(self, sequence: int, data: bytes) -> None:
+        before = self._ahead.get(sequence)
+        if before is not None:
+            if len(before) >= len(data):
+                return
+            self._held -= len(before)
+        self._ahead[sequence] = data
+        self._held += len(data)
+        if self._held > limits.REPLAY_STREAM_BYTES or len(self._ahead) > limits.REPLAY_STREAM_SEGMENTS:
+            raise Hole
+
+    def _distance(self, sequence: int) -> int:
+        """How far ``sequence`` is ahead of what is expected; negative: that much of it was there before."""
+        return (sequence - self.next + _HALF) % _MODULUS - _HALF

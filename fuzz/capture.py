@@ -1,0 +1,59 @@
+"""Fuzz target: a capture file, and all that is in it, on its way through a replay.
+
+For whatever bytes come:
+
+- the file gives packets, or raises CaptureError with the number of the packet that it broke at, and nothing else;
+- every packet goes in, is left out for a reason that is counted, or is a fragment: none is lost;
+- every message that goes in has a verdict, and every verdict a source;
+- the same bytes give the same result.
+"""
+
+from __future__ import annotations
+
+import io
+
+from edgesbc.policy.load import parse_policy
+from edgesbc.replay.capture import Capture, CaptureError
+from edgesbc.replay.player import Player
+from edgesbc.replay.result import Result
+
+POLICY = parse_policy(
+    """
+listen = [
+  { name = "udp", zone = "public", transport = "udp", bind = "192.0.2.1:5060" },
+  { name = "tcp", zone = "public", transport = "tcp", bind = "192.0.2.1:5060" },
+  { name = "any", zone = "public", transport = "udp", bind = "[::]:5060", advertise = "[2001:db8::1]" },
+  { name = "inside", zone = "core", transport = "udp", bind = "10.0.0.1:5060" },
+]
+destinations = [{ set = "pbx", members = [{ uri = "sip:10.0.0.11" }, { uri = "sip:10.0.0.12", priority = 1 }] }]
+media = { address = { public = "192.0.2.1", core = "10.0.0.1" } }
+""",
+    "fuzz.toml",
+)
+MOODS = ("obliging", "captured", "silent")
+
+
+def check(data: bytes) -> None:
+    mood = MOODS[sum(data[-8:]) % len(MOODS)]
+    result = played(data, mood)
+    if result is None:
+        return
+    assert result == played(data, mood)
+    parts = result.notes.get("IP fragments that were not the last of their packet", 0)
+    assert result.went_in + sum(result.left_out.values()) + parts == result.packets
+    assert sum(result.verdicts.values()) >= result.messages + result.connections
+    assert sum(line.messages for line in result.sources) == sum(result.verdicts.values())
+    if result.broken:
+        assert f"packet {result.packets + 1}: " in result.broken
+    if result.otherwise is not None:  # the policy beside it is the same one
+        assert not result.otherwise["differences"]
+        assert not result.otherwise["routes"]
+
+
+def played(data: bytes, mood: str) -> Result | None:
+    """What comes of it; None: it is no capture."""
+    try:
+        capture = Capture(io.BytesIO(data))
+    except CaptureError:
+        return None
+    return Player(POLICY, POLICY, inside=mood).play(capture, "fuzzed")

@@ -1,0 +1,134 @@
+"""What tcpdump recorded of a running edge, replayed: the verdicts, calls and sources are those that the edge had."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from support.peers import called, needs, place
+from support.running import EdgeProcess, edge_process, end, free_port, listen, policy_text, until
+
+pytestmark = [
+    *(needs("sipp"), needs("tcpdump")),
+    pytest.mark.skipif(os.geteuid() != 0, reason="recording packets needs root"),
+]
+SCANNER = "127.0.0.66"
+MARK = b"the last packet of the recording"
+
+
+@asynccontextmanager
+async def recording(file: Path, interface: str, ports: list[int]) -> AsyncIterator[None]:
+    """tcpdump on loopback, for these ports only, from its first to its last packet.
+
+    Its ring has a place of the snap length for each packet: with a large one, it has few, and loses some.
+    """
+    wanted = " or ".join(f"port {port}" for port in ports)
+    command = [
+        "tcpdump",
+        "-i",
+        interface,
+        "-Z",
+        "root",
+        "-U",
+        "--immediate-mode",
+        "-s",
+        "8192",
+        "-w",
+        str(file),
+        wanted,
+    ]
+    process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = b""
+    try:
+        with trio.fail_after(20):
+            while b"listening on" not in said:
+                some = await process.stderr.receive_some()
+                assert some, said
+                said += some
+        yield
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(MARK, ("127.0.0.3", ports[0]))  # where nobody is
+        await until(lambda: MARK in file.read_bytes())
+        process.send_signal(signal.SIGINT)
+    finally:
+        await end(process)
+        await process.stderr.aclose()
+
+
+def scan(port: int, count: int) -> None:
+    """So many OPTIONS of a scanner, one behind the other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((SCANNER, 0))
+        for n in range(count):
+            sock.sendto(
+                (
+                    f"OPTIONS sip:{n}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {SCANNER};branch=z9hG4bK{n};rport\r\n"
+                    f"From: <sip:s@{SCANNER}>;tag={n}\r\nTo: <sip:{n}@127.0.0.1>\r\nCall-ID: scan{n}\r\n"
+                    "CSeq: 1 OPTIONS\r\n"
+                    "User-Agent: friendly-scanner\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+                ).encode(),
+                ("127.0.0.1", port),
+            )
+
+
+async def seen_all(edge: EdgeProcess, count: int) -> None:
+    """The edge has judged what the scanner sent, or the kernel has dropped it under a ban."""
+
+    async def done() -> bool:
+        return await edge.metric("edgesbc_screened_total") >= min(count, 30)
+
+    await until(done)
+
+
+async def replay(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "edgesbc", "replay", *arguments]
+    done = await trio.run_process(command, capture_stdout=True, check=False)
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.parametrize("interface", ["lo", "any"])
+async def test_a_recording_of_an_edge_is_judged_as_the_edge_judged_it(tmp_path: Path, interface: str) -> None:
+    udp, tcp, http = free_port(), free_port(datagrams=False), free_port(datagrams=False)
+    async with called(tmp_path, "called", "127.0.0.11") as one:
+        listeners = [
+            listen("public", "udp", f"127.0.0.1:{udp}", "carriers"),
+            listen("public", "tcp", f"127.0.0.1:{tcp}", "carriers-tcp"),
+            listen("core", "udp", "127.0.0.2:0", "inside"),
+        ]
+        text = policy_text(tmp_path, [one.uri], listeners, trunks=["127.0.0.1"], http=f"127.0.0.1:{http}")
+        file = tmp_path / "recorded.pcap"
+        async with edge_process(tmp_path, text, http) as edge, recording(file, interface, [udp, tcp]):
+            for port, over_tcp in ((udp, False), (tcp, True)):
+                calls = await place(tmp_path, "caller", f"127.0.0.1:{port}", 10, 20, tcp=over_tcp)
+                assert calls.status == 0, calls.errors
+            await trio.to_thread.run_sync(scan, udp, 100)
+            await seen_all(edge, 100)
+            screened = {
+                reason: await edge.metric(f'edgesbc_screened_total{{reason="{reason}"}}')
+                for reason in ("scanner", "pike")
+            }
+    strict = tmp_path / "strict.toml"
+    strict.write_text(text.replace('127.0.0.1"]', '127.0.0.77"]') + '[screen.method]\npublic = ["OPTIONS"]\n')
+    status, out = await replay(str(file), str(tmp_path / "policy.toml"), "--against", str(strict), "--json")
+    assert status == 0
+    result: dict[str, Any] = json.loads(out)
+    assert result["calls"] == {"answered": 20}
+    assert result["calls_left"] == 0
+    assert result["requests"]["INVITE"] == result["requests"]["BYE"] == 20
+    assert (result["verdicts"]["scanner"], result["verdicts"]["pike"]) == (screened["scanner"], screened["pike"])
+    scanner = next(each for each in result["sources"] if each["address"] == SCANNER)
+    assert scanner["messages"] == 100  # those too that the kernel kept from the edge
+    otherwise = {(each["live"], each["other"]): each["count"] for each in result["otherwise"]["differences"]}
+    assert otherwise["pass", "method"] >= 20
+    assert (status, out) == await replay(str(file), str(tmp_path / "policy.toml"), "--against", str(strict), "--json")

@@ -1,0 +1,47 @@
+"""The tables of connections keep their bounds; the rest of them is shown by whole captures in ``test_player``."""
+
+from __future__ import annotations
+
+from support.captures import RAW, SYN, Timed, tcp
+from support.replaying import EDGE, message, player, replayed
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source
+
+TRUNK = '[[trunk]]\nname = "all"\naddresses = ["198.51.100.0/24"]'
+
+
+def test_as_many_connections_as_there_may_be_and_the_longest_idle_ends() -> None:
+    frames: list[Timed] = [
+        (n / 1000, tcp(("198.51.100.1", 1024 + n), EDGE, 7, flags=SYN)) for n in range(limits.REPLAY_STREAMS + 5)
+    ]
+    late = message("OPTIONS", transport="TCP")
+    frames.append((10.0, tcp(("198.51.100.1", 1024), EDGE, 8, late)))  # of the first, which has ended
+    one = player(TRUNK)
+    result = replayed(frames, one, RAW)
+    assert len(one._connections) == limits.REPLAY_STREAMS
+    assert result.connections == limits.REPLAY_STREAMS + 6  # it is joined again where its message begins
+    assert result.verdicts["pass"] == result.connections + 1
+
+
+def test_connections_that_were_refused_are_remembered_within_bounds() -> None:
+    one = player('[screen.acl]\ndeny = ["198.51.100.0/24"]')
+    frames: list[Timed] = [
+        (n / 1000, tcp(("198.51.100.1", 1024 + n), EDGE, 7, flags=SYN)) for n in range(limits.REPLAY_STREAMS + 5)
+    ]
+    result = replayed(frames, one, RAW)
+    assert result.connections == 0
+    assert len(one._connections._refused) == limits.REPLAY_STREAMS
+
+
+def test_a_hole_ends_the_connection_and_what_follows_is_left_out() -> None:
+    phone = ("198.51.100.1", 1024)
+    frames: list[Timed] = [(0.0, tcp(phone, EDGE, 0, flags=SYN))]
+    size = 1400
+    behind = range(0, limits.REPLAY_STREAM_BYTES + 2 * size, size)
+    frames += [(0.1 + n / 1e6, tcp(phone, EDGE, 100 + n, b"x" * size)) for n in behind]
+    frames.append((1.0, tcp(phone, EDGE, 1, message())))
+    result = replayed(frames, player(TRUNK), RAW)
+    assert result.verdicts == {"pass": 1}
+    assert result.left_out["on a TCP connection with a hole in it"] >= 1
+    assert Source(*phone).host == result.sources[0].address

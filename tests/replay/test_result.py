@@ -1,0 +1,53 @@
+"""Sums by source in bounded memory, and their order."""
+
+from __future__ import annotations
+
+import json
+
+from support.captures import frame, udp
+from support.replaying import EDGE, PHONE, message, policy, replayed
+
+from edgesbc.base import limits
+from edgesbc.base.counts import Counts
+from edgesbc.replay.player import Player
+from edgesbc.replay.result import Sources, flat
+
+
+def test_the_busiest_come_first_and_the_rest_is_one_line() -> None:
+    sources = Sources()
+    for host, times in (("192.0.2.1", 2), ("192.0.2.2", 5), ("192.0.2.3", 1), ("192.0.2.4", 2)):
+        for _ in range(times):
+            sources.add(host, "pike" if host.endswith("2") else "pass")
+    lines = sources.top(2)
+    assert [(line.address, line.messages, line.verdicts) for line in lines] == [
+        ("192.0.2.2", 5, {"pike": 5}),
+        ("192.0.2.1", 2, {"pass": 2}),
+        ("", 3, {"pass": 3}),
+    ]
+    assert sources.top(9)[-1].address == "192.0.2.3"
+
+
+def test_when_there_are_more_the_quieter_half_is_added_up_and_no_message_is_lost() -> None:
+    sources = Sources()
+    for _ in range(3):
+        sources.add("198.51.100.1", "pass")
+    for n in range(limits.REPLAY_SOURCES + 100):
+        sources.add(f"2001:db8::{n:x}", "pike")
+    assert len(sources) <= limits.REPLAY_SOURCES
+    lines = sources.top(1)
+    assert (lines[0].address, lines[0].messages) == ("198.51.100.1", 3)
+    assert sum(line.messages for line in lines) == limits.REPLAY_SOURCES + 103
+    assert sources.count == limits.REPLAY_SOURCES + 101
+
+
+def test_counts_are_told_largest_first_and_by_name_where_they_are_equal() -> None:
+    counts = Counts({("b",): 1, ("a", "x"): 1, ("c",): 7})
+    assert list(flat(counts).items()) == [("c", 7), ("a x", 1), ("b", 1)]
+
+
+def test_a_result_is_json() -> None:
+    result = replayed([(0.0, frame(udp(PHONE, EDGE, message())))], Player(policy(), policy()))
+    again = json.loads(json.dumps(result.as_dict()))
+    assert again["verdicts"] == {"pass": 1}
+    assert again["sources"] == [{"address": PHONE[0], "messages": 1, "verdicts": {"pass": 1}}]
+    assert again["otherwise"]["differences"] == []

@@ -1,0 +1,53 @@
+"""A policy beside itself agrees with itself in every run, and no run is another because somebody looks on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgesbc.brain.edge import Edge
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.standing import Standings, Trunk
+from simulation.scenario import simulate
+from simulation.world import CARRIER
+
+
+class Watched:
+    """Makes edges with a second policy beside the first, and keeps them."""
+
+    def __init__(self, settings: ScreenSettings) -> None:
+        self.settings = settings
+        self.edges: list[Edge] = []
+
+    def __call__(self, *given: Any) -> Edge:
+        edge = Edge(*given)
+        pipeline = Pipeline(self.settings, Standings([Trunk("carrier", (CARRIER,))]), lambda _: None, lambda *_: None)
+        edge.shadow(pipeline, given[2])
+        self.edges.append(edge)
+        return edge
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_the_same_policy_beside_itself_never_differs(first: int) -> None:
+    judged = 0
+    for seed in range(first, first + 20):
+        same = Watched(ScreenSettings())
+        outcome = simulate(seed, make_edge=same)
+        assert outcome.finding == ""
+        for edge in same.edges:
+            beside = edge.beside
+            assert beside is not None
+            assert (beside.differences, beside.routes) == ({}, {}), seed
+            judged += beside.judged
+    assert judged > 1000
+
+
+def test_a_run_is_the_same_whatever_is_beside_it() -> None:
+    differ = 0
+    for seed in range(10):
+        strict = Watched(ScreenSettings(method=MethodSettings(public=())))
+        assert simulate(seed, make_edge=strict).digest == simulate(seed).digest
+        differ += sum(edge.shadow_differences.get(("pass", "method"), 0) for edge in strict.edges)
+    assert differ > 100
