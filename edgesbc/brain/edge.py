@@ -283,7 +283,7 @@ class Edge:
             if route is None:
                 self._refuse(flow, request, Reason.NO_ROUTE, now)
                 return
-            hops = Dispatched(board, route.to, request, flow.peer, flow.listener.zone)
+            hops = Dispatched(board, route.to, request, flow)
         self._forward(subject, request, hops, now)
 
     def _token_of(self, flow: Flow, request: Request) -> Target | None:
