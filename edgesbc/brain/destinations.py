@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgesbc.base.address import Listener, Source, Zone
+from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.hops import Hop
 from edgesbc.brain.switchboard import Switchboard
@@ -21,17 +21,16 @@ __all__ = ["Dispatched", "listener_for"]
 class Dispatched:
     """The hops of a request that a route gives to ``set_name``; what was tried is not tried again.
 
-    ``zone`` is the side that the request came from.
+    ``flow`` is the one that the request came by.
     """
 
-    __slots__ = ("_board", "_key", "_request", "_set_name", "_source", "_tried", "_zone")
+    __slots__ = ("_board", "_flow", "_key", "_request", "_set_name", "_tried")
 
-    def __init__(self, board: Switchboard, set_name: str, request: Request, source: Source, zone: Zone) -> None:
+    def __init__(self, board: Switchboard, set_name: str, request: Request, flow: Flow) -> None:
         self._board = board
         self._set_name = set_name
         self._request = request
-        self._zone = zone
-        self._source = source
+        self._flow = flow
         self._tried: list[Member] = []
         self._key: str | None = None
 
@@ -42,7 +41,9 @@ class Dispatched:
         except KeyError:
             return ()  # a reload has taken the set away since the request came
         if self._key is None:
-            self._key = hash_key(settings.hash_on, self._request, self._source) if settings.algorithm == "hash" else ""
+            self._key = ""
+            if settings.algorithm == "hash":
+                self._key = hash_key(settings.hash_on, self._request, self._flow.peer)
         hops: list[Hop] = []
         while not hops:
             leases = board.dispatcher.acquire_all(self._set_name, now, self._tried, self._key, most)
@@ -53,9 +54,8 @@ class Dispatched:
                 if hop is None:
                     lease.release()
                 else:
-                    board.record(
-                        now, Reason.ROUTED, None, self._request.call_id, f"{self._set_name} {lease.member.name}"
-                    )
+                    detail = f"{self._set_name} {lease.member.name}"
+                    board.record(now, Reason.ROUTED, self._flow, self._request.call_id, detail)
                     hops.append(hop)
         return hops
 
@@ -63,7 +63,7 @@ class Dispatched:
         """The way to a member; None where no listener leads there."""
         member = lease.member
         self._tried.append(member)
-        listener = listener_for(self._board, member, self._zone.other)
+        listener = listener_for(self._board, member, self._flow.listener.zone.other)
         if listener is None:
             return None
         flow = self._board.flows.to(listener, member.target)

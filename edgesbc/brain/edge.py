@@ -335,7 +335,7 @@ class Edge:
             if route is None:
                 self._refuse(flow, request, Reason.NO_ROUTE, now)
                 return
-            hops = Dispatched(board, route.to, request, flow.peer, flow.listener.zone)
+            hops = Dispatched(board, route.to, request, flow)
         self._forward(subject, request, hops, now)
 
     def _under_way(self, subject: Subject) -> UnderWay:

@@ -1,1 +1,1 @@
-"""Metrics, the decision ledger, logs and HTTP."""
+"""Metrics, the decision ledger, logs, HTTP and the control socket."""

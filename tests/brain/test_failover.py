@@ -44,3 +44,12 @@ def test_a_member_that_says_when_to_come_back_is_asked_as_before(brain: Brain) -
         assert to == FIRST
         brain.receive(FIRST, respond(forwarded, 503, extra="Retry-After: 3600"))
         brain.receive(CALLER, asked.replace(b"INVITE", b"CANCEL"))
+
+
+def test_every_step_says_whose_call_it_was(brain: Brain) -> None:
+    """So that the ledger can be asked by the caller's address as well as by the Call-ID."""
+    sent = brain.receive(CALLER, invite())
+    brain.receive(FIRST, respond(sent[-1][1], 503))
+    steps = [each for each in brain.decisions if each.reason.code in ("routed", "failover")]
+    assert [each.reason.code for each in steps] == ["routed", "failover", "routed"]
+    assert {(each.source, each.listener) for each in steps} == {(str(CALLER.peer), CALLER.listener.name)}

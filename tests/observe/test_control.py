@@ -189,7 +189,7 @@ async def test_what_a_crash_left_is_replaced(path: Path) -> None:
 
 async def test_a_second_edge_does_not_take_the_socket_of_one_that_lives(path: Path) -> None:
     async with served(path), trio.open_nursery() as nursery:
-        with pytest.raises(OSError, match="another edge that runs has this folder"):
+        with trio.fail_after(10), pytest.raises(OSError, match="another edge that runs has this folder"):
             await serve_control(path, COMMANDS, lambda *_: None, nursery)
         assert await asked(path, "say", what="mine") == "mine"
 
