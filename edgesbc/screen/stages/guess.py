@@ -139,7 +139,7 @@ def _user(request: Request) -> int:
                 found = parse_digest(value)
             except WireError:
                 continue
-            if "username" in found:
-                return hash((found["username"], found.get("realm", "")))
+            if (name_there := found.text("username")) is not None:
+                return hash((name_there, found.text("realm")))
     uri = request.to.uri
-    return hash((uri.user, uri.host.lower(), ""))
+    return hash((uri.user, uri.host.lower(), uri.opaque))
