@@ -16,6 +16,7 @@ from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
+from edgesbc.sip.digest import Digest, is_stale, parse_digest, renewed
 from edgesbc.sip.extensions import (
     parse_asserted_identity,
     parse_event,
@@ -46,7 +47,8 @@ from edgesbc.sip.values import (
 )  # fmt: skip
 
 READERS: Final[dict[bytes, Callable[[str], object]]] = {
-    b"A": parse_allow, b"C": parse_cseq, b"E": parse_expires, b"L": lambda text: Values(split_list(text)),
+    b"A": parse_allow, b"C": parse_cseq, b"D": parse_digest, b"E": parse_expires,
+    b"L": lambda text: Values(split_list(text)),
     b"M": parse_max_forwards, b"N": parse_min_se, b"P": parse_privacy, b"R": parse_route, b"a": parse_rack,
     b"b": parse_replaces, b"e": parse_reason, b"f": parse_name_addr, b"i": parse_asserted_identity,
     b"k": parse_supported, b"l": parse_content_length, b"m": parse_contact, b"o": parse_event, b"q": parse_require,
@@ -122,5 +124,9 @@ def look_at(value: object) -> None:
         assert noted.param("received") == (
             "192.0.2.1" if value.param("rport") is not None or value.host != "192.0.2.1" else None
         )
+    if isinstance(value, Digest):
+        assert all(value.text(name) is not None for name, _ in value.params)
+        is_stale(str(value))
+        parse_digest(renewed(str(value), lambda old: old))
     if isinstance(value, Contact):
         assert 0 <= (value.expires or 0) <= DELTA_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.counts import Counts
@@ -71,7 +72,7 @@ class Pipeline:
         everything = settings.mode == "shadow"
         self._shadowed = frozenset(s.name for s in stages if everything or s.name in settings.shadow)
         self._by_phase = {phase: tuple(s for s in stages if phase in s.phases) for phase in Phase}
-        self._hearers = [s for s in stages if isinstance(s, Hearer)]
+        self._hearers = [cast(Hearer, s) for s in stages if hasattr(s, "answered")]
         self.same_answer = settings.guess.same_answer and "guess" in {s.name for s in stages} - self._shadowed
         """Whether strangers are not to be told which users there are."""
         self._banned = ("penalties", Reason.BANNED.code)

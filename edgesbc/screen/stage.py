@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Hashable
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
@@ -162,12 +162,8 @@ class Stage(Protocol):
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict: ...
 
 
-@runtime_checkable
-class Hearer(Protocol):
-    """A stage that wants to know what became of requests; it has ``answered`` beside what every stage has."""
-
-    @property
-    def name(self) -> str: ...
+class Hearer(Stage, Protocol):
+    """A stage that wants to know what became of requests: one that has ``answered``."""
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
         """The inside gave this final answer to a request of the public side. ``subject.standing`` is of now."""

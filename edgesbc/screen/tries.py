@@ -39,6 +39,9 @@ class Tries:
     def __len__(self) -> int:
         return len(self._table)
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._table
+
     def add(self, key: Hashable, mark: int, now: float) -> None:
         tried = self._table.pop(key, None)
         if tried is None:

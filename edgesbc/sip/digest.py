@@ -4,38 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.headers import split_list
+from edgesbc.sip.uri import Parameters, Params
 
-__all__ = ["is_stale", "parse_digest", "renewed"]
+__all__ = ["Digest", "is_stale", "parse_digest", "renewed"]
 
 
-def parse_digest(text: str) -> dict[str, str]:
-    """The parameters of a value of WWW-Authenticate, Authorization and the like, names in lower case and values
-    without quotes; none where the scheme is not Digest.
+class Digest(Parameters):
+    """One value of WWW-Authenticate, Authorization and the like; ``params`` with the quotes that they have.
 
-    Raises :class:`WireError`.
+    There are none where the scheme is not Digest.
     """
+
+    __slots__ = ()
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def text(self, name: str) -> str | None:
+        """A parameter's value without its quotes; None where it is missing."""
+        value = self.param(name)
+        return value[1:-1] if value is not None and value[:1] == '"' else value
+
+    def __str__(self) -> str:
+        return "Digest " + ", ".join(f"{name}={value or ''}" for name, value in self.params)
+
+
+def parse_digest(text: str) -> Digest:
+    """Raises :class:`WireError`, also where a parameter stands twice."""
     scheme, _, rest = text.partition(" ")
-    if scheme.lower() != "digest" or not rest.strip():
-        return {}
-    found: dict[str, str] = {}
-    for part in split_list(rest.strip()):
+    rest = rest.strip(" \t")
+    if scheme.lower() != "digest" or not rest:
+        return Digest([])
+    found: dict[str, str | None] = {}
+    for part in split_list(rest):
         name, equals, value = part.partition("=")
-        name, value = name.strip().lower(), value.strip()
-        if not equals or not name or name in found:
+        name, value = name.strip(" \t").lower(), value.strip(" \t")
+        if not equals or not grammar.token(name) or name in found:
             raise WireError("a Digest parameter is malformed or stands twice")
-        if value[:1] == '"' and (len(value) < 2 or value[-1] != '"'):
+        if '"' in value and not grammar.quoted(value):
             raise WireError("a Digest parameter has quotes that are not closed")
-        found[name] = value[1:-1] if value[:1] == '"' else value
-    return found
+        if len(found) == limits.PARAMETERS:
+            raise WireError("a header field has too many parameters", 513)
+        found[name] = value
+    return Digest(list(found.items()))
 
 
 def is_stale(challenge: str) -> bool:
-    """Whether a challenge says that password and name were right, or not looked at: only the nonce was old."""
+    """Whether a challenge says that the password was not looked at: only the nonce was old."""
     try:
-        return parse_digest(challenge).get("stale", "").lower() == "true"
+        return (parse_digest(challenge).text("stale") or "").lower() == "true"
     except WireError:
         return False
 

@@ -30,6 +30,7 @@ IPV6: Final = "|".join(
 HOST: Final = rf"\[(?:{IPV6})\]|[A-Za-z0-9][A-Za-z0-9.\-_]*+"
 
 token = re.compile(TOKEN).fullmatch
+quoted = re.compile(QUOTED).fullmatch
 
 # user-unreserved and password, with "%" standing for the escapes that `bad_escape` checks.
 _USER = r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%#\[\]]++"

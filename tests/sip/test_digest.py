@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import pytest
 
+from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.digest import is_stale, parse_digest, renewed
 
 
 def test_parameters() -> None:
-    text = 'Digest username="bob, the builder",Realm="a \\"b\\"", nonce="n=1" , uri="sip:x;y=z", qop=auth,nc=00000001'
-    assert parse_digest(text) == {
-        "username": "bob, the builder", "realm": 'a \\"b\\"', "nonce": "n=1", "uri": "sip:x;y=z", "qop": "auth",
-        "nc": "00000001",
-    }  # fmt: skip
+    text = 'Digest username="bob, the builder",Realm="a \\"b\\"", nonce="n=1" , uri="sip:x;y=z", qop=auth,nc='
+    value = parse_digest(text)
+    assert [name for name, _ in value.params] == ["username", "realm", "nonce", "uri", "qop", "nc"]
+    assert value.text("username") == "bob, the builder"
+    assert value.text("realm") == 'a \\"b\\"'
+    assert (value.text("nonce"), value.text("qop"), value.text("nc")) == ("n=1", "auth", "")
+    assert value.text("response") is None
+    assert parse_digest(str(value)).params == value.params
 
 
 @pytest.mark.parametrize("text", ["Basic abc", "", "Digest", "Digest  ", "Bearer x=y", "Digestx a=b"])
 def test_other_schemes_say_nothing(text: str) -> None:
-    assert parse_digest(text) == {}
+    assert parse_digest(text).params == []
 
 
-@pytest.mark.parametrize("text", ["Digest a", "Digest =b", 'Digest a="b', "Digest a=b,,c=d", "Digest a=b, A=c"])
+def test_parameters_are_bounded() -> None:
+    most = limits.PARAMETERS
+    assert len(parse_digest("Digest " + ",".join(f"a{n}=b" for n in range(most))).params) == most
+    with pytest.raises(WireError) as caught:
+        parse_digest("Digest " + ",".join(f"a{n}=b" for n in range(most + 1)))
+    assert caught.value.status_hint == 513
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Digest a", "Digest =b", 'Digest a="b', "Digest a=b,,c=d", "Digest a=b, A=c", 'Digest a=b"c"', "Digest a b=c"],
+)
 def test_what_cannot_be_read(text: str) -> None:
     with pytest.raises(WireError):
         parse_digest(text)

@@ -51,16 +51,16 @@ class Registrar:
 
     def _right(self, user: str, request: Request) -> bool:
         given = parse_digest(request.get("Authorization") or "")
-        if given.get("nonce") not in self._nonces or given.get("username") != user:
+        nonce, uri = given.text("nonce") or "", given.text("uri") or ""
+        if nonce not in self._nonces or given.text("username") != user:
             return False
-        wanted = _response(user, given.get("realm", ""), self._passwords[user], given["nonce"], given.get("uri", ""))
-        return given.get("response") == wanted
+        return given.text("response") == _response(user, REALM, self._passwords[user], nonce, uri)
 
 
 def credentials(user: str, password: str, challenge: str) -> str:
     """The Authorization field of a REGISTER that answers ``challenge``."""
     asked = parse_digest(challenge)
-    realm, nonce, uri = asked["realm"], asked["nonce"], "sip:edge"
+    realm, nonce, uri = asked.text("realm") or "", asked.text("nonce") or "", "sip:edge"
     response = _response(user, realm, password, nonce, uri)
     return (
         f'Authorization: Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{uri}",'

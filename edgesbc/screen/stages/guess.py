@@ -68,11 +68,16 @@ class Guess:
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, standing = subject.request, subject.standing
-        if standing is Standing.TRUNK or request is None or request.in_dialog or request.method in _GO_ON:
+        if standing is Standing.TRUNK or request is None:
             return PASS
-        sources = self._strangers if standing is Standing.UNPROVEN else self._proven
         source = subject.source
-        if sources.over(source, now):
+        sources = self._strangers if standing is Standing.UNPROVEN else self._proven
+        known = source in sources
+        if not (known or request.method == "REGISTER" or _has_credentials(request)):
+            return PASS  # as nearly always
+        if request.in_dialog or request.method in _GO_ON:
+            return PASS
+        if known and sources.over(source, now):
             return self._bar(subject, request, sources.first_told(source))
         if standing is Standing.REGISTERED or not _tries_something(request):
             return PASS
@@ -122,7 +127,7 @@ class Guess:
 
 
 def _has_credentials(request: Request) -> bool:
-    return any(request.get(name) is not None for name in _CREDENTIALS)
+    return request.get("Authorization") is not None or request.get("Proxy-Authorization") is not None
 
 
 def _tries_something(request: Request) -> bool:
@@ -139,7 +144,7 @@ def _user(request: Request) -> int:
                 found = parse_digest(value)
             except WireError:
                 continue
-            if "username" in found:
-                return hash((found["username"], found.get("realm", "")))
+            if (name_there := found.text("username")) is not None:
+                return hash((name_there, found.text("realm")))
     uri = request.to.uri
-    return hash((uri.user, uri.host.lower(), ""))
+    return hash((uri.user, uri.host.lower(), uri.opaque))
