@@ -310,13 +310,13 @@ class App:
     def shadow(self, policy: Policy | None) -> None:
         """Judge by ``policy`` beside the live one from now on, without effect; None ends it.
 
-        What came of it is in ``edge.beside``, and is gone with it; the metric goes on.
+        What came of it is in ``edge.gate.beside``, and is gone with it; the metric goes on.
         """
         if policy is None:
-            self.edge.watch(None)
+            self.edge.gate.watch(None)
         else:
             pipeline = Pipeline(policy.screen, Standings(trunks_of(policy)), lambda decision: None, self._failed)
-            self.edge.shadow(pipeline, routing_of(policy))
+            self.edge.gate.shadow(pipeline, routing_of(policy))
         self._log.info("shadow policy", file="" if policy is None else policy.file)
 
     def _adopt(self, policy: Policy) -> list[str]:

@@ -6,34 +6,31 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.counts import Counts
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Anchor, Waiting
+from edgesbc.brain.beginnings import Beginnings
 from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import Call, Calls, CallState, check_addresses
 from edgesbc.brain.context import Context
-from edgesbc.brain.destinations import Dispatched
-from edgesbc.brain.dialogs import acknowledge, follow, hop_to, way_on
-from edgesbc.brain.effects import Close, Effect, Penalise
-from edgesbc.brain.hops import OneHop
+from edgesbc.brain.dialogs import acknowledge, follow, way_on
+from edgesbc.brain.effects import Effect
+from edgesbc.brain.gate import Gate
 from edgesbc.brain.probes import send_probe
 from edgesbc.brain.registrations import Challenges, Held
 from edgesbc.brain.routing import RoutingTable
-from edgesbc.brain.switchboard import Switchboard, reply_flow
-from edgesbc.brain.tokens import Sealer, Target
+from edgesbc.brain.switchboard import Switchboard
+from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.screen.beside import Beside, Told, Witness
-from edgesbc.screen.pipeline import BANNED, Pipeline
-from edgesbc.screen.stage import PASS, Reject, Subject, UnderWay, Verdict
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.stage import Subject
 from edgesbc.screen.standing import Standing
-from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message, salvage
-from edgesbc.sip.transactions import ServerTransaction, Transaction
-from edgesbc.sip.values import unsupported
+from edgesbc.sip.transactions import Transaction
 
 __all__ = ["Edge"]
 
@@ -41,9 +38,6 @@ __all__ = ["Edge"]
 _COUNTED = frozenset(
     "INVITE ACK CANCEL BYE OPTIONS REGISTER PRACK UPDATE INFO REFER NOTIFY MESSAGE SUBSCRIBE PUBLISH".split()
 )
-_DRAIN_RETRY = ("Retry-After", "30")
-_SUPPORTED = ("path",)
-"""Option tags that the edge itself understands; those of others pass it."""
 
 
 class Edge:
@@ -53,7 +47,7 @@ class Edge:
     media is to go through the media plane, ``server`` what the edge calls itself in messages of its own.
     """
 
-    __slots__ = ("_board", "_late", "_routing", "_witness", "draining", "lag", "malformed", "shadow_differences")
+    __slots__ = ("_beginnings", "_board", "_late", "gate", "malformed")
 
     def __init__(
         self,
@@ -70,14 +64,10 @@ class Edge:
         board.calls = Calls(board, (limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS))
         board.anchor = Anchor(board, anchor)
         board.challenges = Challenges(entropy)
-        self._routing = routing
-        self.draining = False
-        self.lag = 0.0
-        """By how many seconds the edge is late, of late."""
+        self.gate = Gate(board)
+        self._beginnings = Beginnings(board, self.gate, routing)
         self._late = 0.0
         self.malformed = Counts()
-        self._witness: Witness | None = None
-        self.shadow_differences = Counts()  # (live, other) of all policies that were judged beside the live one
 
     # --- looking in (metrics, readiness, tests) ----------------------------------------------------------
 
@@ -104,6 +94,16 @@ class Edge:
         board = self._board
         return not (board.calls or board.transactions or board.anchor)
 
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused because the edge stops."""
+        return self._beginnings.draining
+
+    @property
+    def lag(self) -> float:
+        """By how many seconds the edge is late, of late."""
+        return self._beginnings.lag
+
     # --- connections -------------------------------------------------------------------------------------
 
     def new_flow(self, listener: Listener, peer: Source, names: tuple[str, ...] = ()) -> Flow:
@@ -112,10 +112,7 @@ class Edge:
 
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
-        verdict = self.pipeline.accept(listener, peer, now)
-        if self._witness is not None:
-            self._witness.accept(listener, peer, verdict, now)
-        return verdict is PASS
+        return self.gate.accept(listener, peer, now)
 
     def flow_opened(self, flow: Flow) -> None:
         self._board.flows.opened(flow)
@@ -138,35 +135,9 @@ class Edge:
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
-        verdict = self.pipeline.packet(flow, len(data), now)
-        if self._witness is not None:
-            self._witness.begin(flow, len(data), verdict, now)
-        if verdict is PASS:
+        if self.gate.packet(flow, len(data), now):
             self._parse(flow, data, now)
-        elif verdict is BANNED and flow.serial:
-            self._board.emit(Close(flow))  # it may come again, as often as connections may
-        if self.pipeline.penalties.news:
-            self._penalise(now)
-        if self._witness is not None:
-            self._witness.end(now)
-        return self._board.take()
-
-    def _penalise(self, now: float) -> None:
-        """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
-        penalties = self.pipeline.penalties
-        for listener, source, ttl in penalties.take():
-            self._board.emit(Penalise(listener, source, ttl))
-        if penalties.take_closing():
-            self._expel(now)
-
-    def _expel(self, now: float) -> None:
-        for flow in self._board.flows:
-            if flow.listener.zone is Zone.PUBLIC and self.pipeline.is_out(flow, now):
-                self._board.emit(Close(flow))
-
-    def expel(self, now: float) -> list[Effect]:
-        """Close the connections of everybody who is banned, after the operator has ordered something."""
-        self._expel(now)
+        self.gate.done(now)
         return self._board.take()
 
     def _parse(self, flow: Flow, data: bytes, now: float) -> None:
@@ -185,8 +156,7 @@ class Edge:
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
         """A stream cannot be framed any more; ``data`` is what it broke at. The shell closes it after the answer."""
         self._refuse_malformed(flow, data, error, now)
-        if self.pipeline.penalties.news:
-            self._penalise(now)
+        self.gate.done(now)
         return self._board.take()
 
     def faulted(self, data: bytes, now: float) -> list[Effect]:
@@ -208,7 +178,7 @@ class Edge:
     def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
         self.malformed.add()
-        self._tell(Reason.MALFORMED)
+        self.gate.tell(Reason.MALFORMED)
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
         self.pipeline.misread(flow, now)
         rest = salvage(data)
@@ -229,24 +199,21 @@ class Edge:
             self._cancel(flow, request, now)
             return
         subject = self.pipeline.subject(flow, request, now)
-        verdict = self.pipeline.request(subject, now)
-        if self._witness is not None:
-            self._witness.request(subject, verdict, now)
-        if not self._passes(verdict, flow, request):
+        if not self.gate.request(subject, request, now):
             return
         if request.max_forwards == 0:  # also where screening only looks on: there is no number below it
-            self._refuse(flow, request, Reason.TOO_MANY_HOPS, now)
+            self.gate.refuse(flow, request, Reason.TOO_MANY_HOPS, now)
             return
         # Those whom nothing proves share half of the tables, and the rest is for the others.
         bound = board.transactions.half_full if subject.standing is Standing.UNPROVEN else board.transactions.full
         if method == "ACK":
             acknowledge(board, request, flow, now)
         elif bound:
-            self._refuse(flow, request, Reason.OVERLOAD, now)
+            self.gate.refuse(flow, request, Reason.OVERLOAD, now)
         elif request.in_dialog:
             self._continue(subject, request, now)
         else:
-            self._start(subject, request, now)
+            self._beginnings.start(subject, request, now)
 
     def _continue(self, subject: Subject, request: Request, now: float) -> None:
         """A request inside a dialog; one that names none of ours costs no state."""
@@ -254,147 +221,22 @@ class Edge:
         call = board.calls.find(request, flow.listener.zone)
         hop = way_on(board, request, flow, call, now)
         if isinstance(hop, Reason):
-            self._refuse(flow, request, hop, now)
+            self.gate.refuse(flow, request, hop, now)
             return
-        server = self._open(subject, request)
+        server = self._beginnings.open(subject, request)
         board.promise(server, now)
         follow(board, server, hop, call, now)
-
-    def _passes(self, verdict: Verdict, flow: Flow, request: Request) -> bool:
-        if isinstance(verdict, Reject):
-            extra = [] if verdict.retry_after is None else [("Retry-After", str(verdict.retry_after))]
-            if verdict.reason is Reason.METHOD:
-                extra.append(self._allow(flow))
-            elif verdict.reason is Reason.EXTENSION:
-                extra.append(("Unsupported", ", ".join(self.pipeline.settings.sanity.lacks(request))))
-            self._board.refuse(flow, request, verdict.status, extra)
-        return verdict is PASS
-
-    def _allow(self, flow: Flow) -> tuple[str, str]:
-        return "Allow", ", ".join(self.pipeline.settings.method.allowed(flow.listener.zone))
-
-    def _refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
-        self._tell(reason)
-        self._board.record(now, reason, flow, request.call_id, request.method)
-        extra = [_DRAIN_RETRY] if reason.status == 503 else []
-        self._board.refuse(flow, request, reason.status, extra)
 
     def _cancel(self, flow: Flow, request: Request, now: float) -> None:
         """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""
         server = self._board.transactions.find_server(request, "INVITE")
         if server is None or server.flow.peer[0] != flow.peer[0]:
-            self._tell(Reason.UNMATCHED)
+            self.gate.tell(Reason.UNMATCHED)
             self._board.refuse(flow, request, Reason.UNMATCHED.status)
             return
         self._board.refuse(flow, request, 200)
         if isinstance(server.context, Context):
             server.context.cancel(now, request.get_all("Reason"))
-
-    def _tell(self, reason: Reason) -> None:
-        if self._witness is not None:
-            self._witness.refused(reason)
-
-    # --- requests outside a dialog -----------------------------------------------------------------------
-
-    def _start(self, subject: Subject, request: Request, now: float) -> None:
-        board, flow, method = self._board, subject.flow, request.method
-        if method == "BYE" or method == "PRACK" or method == "UPDATE":
-            self._tell(Reason.NO_DIALOG)
-            board.refuse(flow, request, Reason.NO_DIALOG.status)
-            return
-        if method == "OPTIONS" and board.flows.is_ours(request.uri.host, request.uri.port):
-            # The edge itself is asked (section 11.2); and whoever asks for a user learns nothing of users.
-            lacks = unsupported(request.get_all("Require"), _SUPPORTED)
-            if lacks:  # section 8.2.2.3
-                board.refuse(flow, request, 420, [("Unsupported", ", ".join(lacks))])
-                return
-            able = [self._allow(flow), ("Accept", "application/sdp"), ("Supported", ", ".join(_SUPPORTED))]
-            board.refuse(flow, request, 200, able)
-            return
-        if board.came_round(request, flow.listener):
-            self._refuse(flow, request, Reason.LOOP, now)
-            return
-        subject.under_way = self._under_way(subject)
-        verdict = self.pipeline.call(subject, now)
-        if self._witness is not None:
-            self._witness.call(verdict, now)
-        if not self._passes(verdict, flow, request):
-            return
-        inward = self._token_of(flow, request)
-        hops: Dispatched | OneHop
-        if inward is not None:
-            hop = hop_to(board, inward, request)
-            if hop is None:
-                self._refuse(flow, request, Reason.FLOW_GONE, now)
-                return
-            hops = OneHop(hop)
-        else:
-            route = self._routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
-            if self._witness is not None:
-                self._witness.route(None if route is None else route.to, now)
-            if route is None:
-                self._refuse(flow, request, Reason.NO_ROUTE, now)
-                return
-            hops = Dispatched(board, route.to, request, flow)
-        self._forward(subject, request, hops, now)
-
-    def _under_way(self, subject: Subject) -> UnderWay:
-        calls = self._board.calls
-        return UnderWay(
-            calls.ringing.get(subject.source, 0),
-            calls.by_trunk.get(subject.trunk or "", 0),
-            len(self._board.transactions),
-            self.lag,
-        )
-
-    def _token_of(self, flow: Flow, request: Request) -> Target | None:
-        """The flow that a request from the core names: by the Path it has as Route, or as Request-URI."""
-        if flow.listener.zone is not Zone.CORE:
-            return None
-        route = request.get("Route")
-        for uri in ([parse_name_addr(route).uri] if route else []) + [request.uri]:
-            if uri.user and self._board.flows.is_ours(uri.host, uri.port):
-                target = self._board.sealer.open(uri.user, Zone.CORE)
-                if target is not None:
-                    return target
-        return None
-
-    def _forward(self, subject: Subject, request: Request, hops: Dispatched | OneHop, now: float) -> None:
-        board, flow = self._board, subject.flow
-        trusted = subject.standing is Standing.TRUNK and flow.listener.zone is Zone.PUBLIC
-        if request.method != "INVITE":
-            server = self._open(subject, request)
-            board.promise(server, now)
-            Context(board, server, hops, trusted=trusted).start(now)
-            return
-        reason = self._refusal_of_call(subject, request)
-        if reason is not None:
-            self._refuse(flow, request, reason, now)
-            return
-        server = self._open(subject, request)
-        board.promise(server, now)
-        source = None if subject.standing is Standing.TRUNK else subject.source
-        call = board.calls.open(request, flow, subject.trunk or "", source, now)
-        context = Context(board, server, hops, call, new_call=True, trusted=trusted)
-        call.context = context
-        context.start(now)
-
-    def _open(self, subject: Subject, request: Request) -> ServerTransaction:
-        flow = subject.flow
-        server = self._board.transactions.open_server(request, flow, reply_flow(request, flow))
-        server.proven = subject.standing is not Standing.UNPROVEN
-        return server
-
-    def _refusal_of_call(self, subject: Subject, request: Request) -> Reason | None:
-        """Why a call must not begin now, if so."""
-        board = self._board
-        if self.draining:
-            return Reason.DRAINING
-        if board.calls.full:
-            return Reason.OVERLOAD
-        if board.calls.find(request, subject.flow.listener.zone) is not None:
-            return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)
-        return None
 
     # --- media -------------------------------------------------------------------------------------------
 
@@ -442,7 +284,7 @@ class Edge:
 
         Of two in a row the lesser counts, so that a machine that was suspended once is not overloaded.
         """
-        self.lag += (min(late, self._late) - self.lag) / 4
+        self._beginnings.lag += (min(late, self._late) - self.lag) / 4
         self._late = late
 
     def _expire_call(self, call: Call, now: float) -> None:
@@ -455,7 +297,7 @@ class Edge:
 
     def drain(self) -> None:
         """From now on, refuse new calls with 503 and Retry-After; those alive go on."""
-        self.draining = True
+        self._beginnings.draining = True
 
     def end_calls(self, now: float) -> list[Effect]:
         """End every call with a BYE to both sides, and every call that is being set up."""
@@ -468,34 +310,10 @@ class Edge:
 
     def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
         """Judge and route by a new policy from the next message on."""
-        pipeline.succeed(self.pipeline)
-        if isinstance(self._witness, Beside):
-            self._witness.follow(pipeline)
-        self._routing = routing
-        self._board.pipeline = pipeline
+        self.gate.adopt(pipeline)
+        self._beginnings.routing = routing
 
-    def watch(self, witness: Witness | None) -> None:
-        """Let ``witness`` hear what becomes of each message from the next one on; None: nobody."""
-        self.pipeline.follower = self.pipeline.standings.follower = None
-        self._witness = witness
-        if isinstance(witness, Beside):
-            witness.follow(self.pipeline)
-
-    def shadow(self, pipeline: Pipeline, routing: RoutingTable, told: Told | None = None) -> Beside:
-        """Judge by a second policy beside the live one from the next message on, without effect.
-
-        It takes the place of one that was there; :meth:`watch` with None ends it. ``told`` hears each verdict.
-        """
-
-        def choose(flow: Flow, request: Request) -> str | None:
-            route = routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
-            return None if route is None else route.to
-
-        beside = Beside(pipeline, choose, self.shadow_differences, told)
-        self.watch(beside)
-        return beside
-
-    @property
-    def beside(self) -> Beside | None:
-        """The policy that is judged beside the live one, if there is one."""
-        return self._witness if isinstance(self._witness, Beside) else None
+    def expel(self, now: float) -> list[Effect]:
+        """Close the connections of everybody who is banned, after the operator has ordered something."""
+        self.gate.expel(now)
+        return self._board.take()

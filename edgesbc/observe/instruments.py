@@ -72,7 +72,7 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
         "shadow_differences",
         "Messages that a policy beside the live one would have judged otherwise.",
         ("live", "other"),
-        edge.shadow_differences,
+        edge.gate.shadow_differences,
     )
     metrics.gauge("penalties", "Sources under a penalty.", lambda: len(edge.pipeline.penalties))
     metrics.gauge("lag_seconds", "By how much the edge is late of late.", lambda: edge.lag)

@@ -106,9 +106,9 @@ class Player:
             server=policy.edge.server,
         )
         if self._against is None:
-            edge.watch(Witness(self._told))
+            edge.gate.watch(Witness(self._told))
         else:
-            edge.shadow(self._pipeline(self._against, _ignore), routing_of(self._against), self._told)
+            edge.gate.shadow(self._pipeline(self._against, _ignore), routing_of(self._against), self._told)
         return edge
 
     @staticmethod
@@ -242,7 +242,7 @@ class Player:
 
     def _result(self, name: str, packets: int, broken: str, top: int) -> Result:
         edge, connections = self._edge, self._connections
-        board, beside = edge.board, edge.beside
+        board, beside = edge.board, edge.gate.beside
         notes = {
             "packets earlier than the one before them, taken as of the same time": self._late,
             "requests that got the tag and Contact of this replay's dialog": self._dialogs.fitted,

@@ -80,7 +80,7 @@ steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 
 def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
     screen = ScreenSettings(pike=PIKE, method=MethodSettings(public=OPEN))
     brain = brain_with(screen)
-    beside = brain.edge.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
+    beside = brain.edge.gate.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
     traffic.play(brain)
     assert beside.differences == {}
     assert beside.routes == {}
@@ -93,7 +93,7 @@ def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -
     screen = ScreenSettings(pike=PIKE, method=MethodSettings(public=OPEN))
     strict = ScreenSettings(pike=PikeSettings(reqs_density_per_unit=1), method=MethodSettings(public=()))
     alone, watched = brain_with(screen), brain_with(screen)
-    watched.edge.shadow(pipeline(strict, "192.0.2.200"), RoutingTable((Route("r", "x"),), ["x"]))
+    watched.edge.gate.shadow(pipeline(strict, "192.0.2.200"), RoutingTable((Route("r", "x"),), ["x"]))
     assert traffic.play(alone) == traffic.play(watched)
     assert alone.edge.pipeline.counts == watched.edge.pipeline.counts
     assert alone.reasons == watched.reasons
@@ -106,7 +106,7 @@ def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken:
     allowed = tuple(method for method in OPEN if method not in taken)
     brain = brain_with(ScreenSettings(method=MethodSettings(public=OPEN)))
     screen = ScreenSettings(method=MethodSettings(public=(*allowed, "ACK")))
-    beside = brain.edge.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
+    beside = brain.edge.gate.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
     for n, method in enumerate(sent):
         brain.receive(CALLER, invite(method, branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     refused = [method for method in sent if method in taken - {"ACK", "CANCEL"}]
@@ -118,7 +118,7 @@ def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken:
 def test_other_routes_and_other_trunks_are_seen() -> None:
     brain = brain_with(ScreenSettings())
     routing = RoutingTable((Route("r", "overflow", methods=("INVITE",)),), ["overflow"])
-    beside = brain.edge.shadow(pipeline(ScreenSettings(pike=PIKE), "192.0.2.200"), routing)
+    beside = brain.edge.gate.shadow(pipeline(ScreenSettings(pike=PIKE), "192.0.2.200"), routing)
     for n in range(8):
         brain.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     # The caller is a trunk to the live policy, and a stranger to the other, which has had enough after six.
@@ -130,25 +130,25 @@ def test_other_routes_and_other_trunks_are_seen() -> None:
 def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
     brain = brain_with(ScreenSettings())
     none = ScreenSettings(method=MethodSettings(public=()))
-    beside = brain.edge.shadow(pipeline(none), RoutingTable((), ["pbx"]))
+    beside = brain.edge.gate.shadow(pipeline(none), RoutingTable((), ["pbx"]))
     brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
-    assert brain.edge.beside is beside
+    assert brain.edge.gate.beside is beside
     assert brain.edge.pipeline.standings.follower is not None
     brain.receive(CALLER, invite())
     assert beside.differences == {(PASSED, "method"): 1}
-    brain.edge.watch(None)
-    assert brain.edge.beside is None
+    brain.edge.gate.watch(None)
+    assert brain.edge.gate.beside is None
     assert brain.edge.pipeline.standings.follower is None
     brain.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
     assert beside.judged == 1
-    assert brain.edge.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
+    assert brain.edge.gate.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
 
 
 def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
     brain = Brain(methods=OPEN)
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
     other = pipeline(ScreenSettings())
-    brain.edge.shadow(other, RoutingTable((), ["pbx"]))
+    brain.edge.gate.shadow(other, RoutingTable((), ["pbx"]))
     contact = "<sip:alice@192.168.1.5:5062>"
     ((_, request),) = brain.receive(stranger, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
     answer = respond(request, 200, contact=False, extra=f"Contact: {contact};expires=600")

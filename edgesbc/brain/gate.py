@@ -1,0 +1,153 @@
+"""The screen as the brain meets it: asked, answered for, and watched. Judges and routes nothing itself."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.counts import Counts
+from edgesbc.base.reasons import Reason
+from edgesbc.brain.effects import Close, Penalise
+from edgesbc.brain.routing import RoutingTable
+from edgesbc.brain.switchboard import Switchboard
+from edgesbc.screen.beside import Beside, Told, Witness
+from edgesbc.screen.pipeline import BANNED, Pipeline
+from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
+from edgesbc.sip.message import Request
+
+__all__ = ["Gate"]
+
+_DRAIN_RETRY = ("Retry-After", "30")
+
+
+class Gate:
+    """Asks the pipeline in force, answers what it refuses, and tells the witness, if there is one, of both."""
+
+    __slots__ = ("_board", "_witness", "shadow_differences")
+
+    def __init__(self, board: Switchboard) -> None:
+        self._board = board
+        self._witness: Witness | None = None
+        self.shadow_differences = Counts()  # (live, other) of all policies that were judged beside the live one
+
+    # --- asking, phase by phase --------------------------------------------------------------------------
+
+    def accept(self, listener: Listener, peer: Source, now: float) -> bool:
+        """Phase ACCEPT: whether a connection may go on to its handshakes."""
+        verdict = self._board.pipeline.accept(listener, peer, now)
+        if self._witness is not None:
+            self._witness.accept(listener, peer, verdict, now)
+        return verdict is PASS
+
+    def packet(self, flow: Flow, size: int, now: float) -> bool:
+        """Phase PACKET: whether a message is looked at."""
+        verdict = self._board.pipeline.packet(flow, size, now)
+        if self._witness is not None:
+            self._witness.begin(flow, size, verdict, now)
+        if verdict is PASS:
+            return True
+        if verdict is BANNED and flow.serial:
+            self._board.emit(Close(flow))  # it may come again, as often as connections may
+        return False
+
+    def request(self, subject: Subject, request: Request, now: float) -> bool:
+        """Phase REQUEST: whether it goes on; where it does not, it is answered as the verdict says."""
+        verdict = self._board.pipeline.request(subject, now)
+        if self._witness is not None:
+            self._witness.request(subject, verdict, now)
+        return verdict is PASS or self._answer(verdict, subject.flow, request)
+
+    def call(self, subject: Subject, request: Request, now: float) -> bool:
+        """Phase CALL: the same, of what would begin something."""
+        verdict = self._board.pipeline.call(subject, now)
+        if self._witness is not None:
+            self._witness.call(verdict, now)
+        return verdict is PASS or self._answer(verdict, subject.flow, request)
+
+    def _answer(self, verdict: Verdict, flow: Flow, request: Request) -> bool:
+        if isinstance(verdict, Reject):
+            extra = [] if verdict.retry_after is None else [("Retry-After", str(verdict.retry_after))]
+            if verdict.reason is Reason.METHOD:
+                extra.append(self.allow(flow))
+            elif verdict.reason is Reason.EXTENSION:
+                lacks = self._board.pipeline.settings.sanity.lacks(request)
+                extra.append(("Unsupported", ", ".join(lacks)))
+            self._board.refuse(flow, request, verdict.status, extra)
+        return False
+
+    def allow(self, flow: Flow) -> tuple[str, str]:
+        """The Allow header field for a peer of ``flow``."""
+        return "Allow", ", ".join(self._board.pipeline.settings.method.allowed(flow.listener.zone))
+
+    # --- what the brain itself decides -------------------------------------------------------------------
+
+    def refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
+        """Answer with the status of ``reason``, without state, and record it."""
+        self.tell(reason)
+        self._board.record(now, reason, flow, request.call_id, request.method)
+        extra = [_DRAIN_RETRY] if reason.status == 503 else []
+        self._board.refuse(flow, request, reason.status, extra)
+
+    def tell(self, reason: Reason) -> None:
+        """The brain refuses the message, whatever the policy."""
+        if self._witness is not None:
+            self._witness.refused(reason)
+
+    def route(self, to: str | None, now: float) -> None:
+        """The routes name the set ``to``, or none."""
+        if self._witness is not None:
+            self._witness.route(to, now)
+
+    # --- when a message has been dealt with --------------------------------------------------------------
+
+    def done(self, now: float) -> None:
+        """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
+        penalties = self._board.pipeline.penalties
+        if penalties.news:
+            for listener, source, ttl in penalties.take():
+                self._board.emit(Penalise(listener, source, ttl))
+            if penalties.take_closing():
+                self.expel(now)
+        if self._witness is not None:
+            self._witness.end(now)
+
+    def expel(self, now: float) -> None:
+        """Close the connections of everybody who is banned."""
+        board = self._board
+        for flow in board.flows:
+            if flow.listener.zone is Zone.PUBLIC and board.pipeline.is_out(flow, now):
+                board.emit(Close(flow))
+
+    # --- policies ----------------------------------------------------------------------------------------
+
+    def adopt(self, pipeline: Pipeline) -> None:
+        """Judge by another pipeline from the next message on; it takes over what was proven, banned and counted."""
+        pipeline.succeed(self._board.pipeline)
+        if isinstance(self._witness, Beside):
+            self._witness.follow(pipeline)
+        self._board.pipeline = pipeline
+
+    def watch(self, witness: Witness | None) -> None:
+        """Let ``witness`` hear what becomes of each message from the next one on; None: nobody."""
+        live = self._board.pipeline
+        live.follower = live.standings.follower = None
+        self._witness = witness
+        if isinstance(witness, Beside):
+            witness.follow(live)
+
+    def shadow(self, pipeline: Pipeline, routing: RoutingTable, told: Told | None = None) -> Beside:
+        """Judge by a second policy beside the live one from the next message on, without effect.
+
+        It takes the place of one that was there; :meth:`watch` with None ends it. ``told`` hears each verdict.
+        """
+
+        def choose(flow: Flow, request: Request) -> str | None:
+            route = routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
+            return None if route is None else route.to
+
+        beside = Beside(pipeline, choose, self.shadow_differences, told)
+        self.watch(beside)
+        return beside
+
+    @property
+    def beside(self) -> Beside | None:
+        """The policy that is judged beside the live one, if there is one."""
+        return self._witness if isinstance(self._witness, Beside) else None
