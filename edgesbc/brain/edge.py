@@ -140,6 +140,7 @@ class Edge:
     def _parse(self, flow: Flow, data: bytes, now: float) -> None:
         if not data.strip(b"\r\n\0"):
             return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
+        self._board.hear(len(data), now)
         try:
             message = parse_message(data)
             check_addresses(message)
@@ -177,7 +178,9 @@ class Edge:
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
         rest = salvage(data)
         if rest is not None:
-            self._board.send(flow, topology.answer_malformed(rest, error.status_hint))
+            answer = topology.answer_malformed(rest, error.status_hint)
+            if len(answer) <= self._board.credit(flow):
+                self._board.send(flow, answer)
 
     def _take_response(self, flow: Flow, response: Response, now: float) -> None:
         client = self._board.transactions.receive(response, flow, now)
@@ -321,6 +324,7 @@ class Edge:
         flow = subject.flow
         server = self._board.transactions.open_server(request, flow, reply_flow(request, flow))
         server.proven = subject.standing is not Standing.UNPROVEN
+        server.credit = self._board.credit(flow)
         return server
 
     def _refusal_of_call(self, subject: Subject, request: Request) -> Reason | None:

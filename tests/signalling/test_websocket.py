@@ -95,9 +95,7 @@ async def test_one_message_that_is_too_large_is_1009(tmp_path: Path, data: bytes
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(
-    "nothing", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"]
-)
+@pytest.mark.parametrize("nothing", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
 async def test_what_never_becomes_a_message_ends(tmp_path: Path, nothing: bytes) -> None:
     """The library keeps a record of each fragment; without a bound a stranger could fill the memory."""
     async with door(tmp_path) as app, trio.open_nursery() as nursery:
