@@ -53,8 +53,10 @@ TARGET_BYTES: Final = 1280
 
 CONNECTIONS: Final = 8_192
 """Connections in all: each costs a descriptor and about 40 KiB with TLS."""
+CONNECTIONS_OF_STRANGERS: Final = 7_168
+"""Connections of strangers: when they have taken all of theirs, trunks and the private side still find a place."""
 CONNECTIONS_PER_ADDRESS: Final = 256
-"""Connections of one address: an office behind one NAT."""
+"""Connections of one address, whatever listeners they are of: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0
 """From accept to the end of the TLS and WebSocket handshakes, whatever trickles in."""
 MESSAGE_SECONDS: Final = 10.0

@@ -10,8 +10,9 @@ import trio
 import trio_websocket
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Source, Transport
+from edgesbc.base.address import Flow, Listener, Source, Transport
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.connection import Carrier, Connection, StreamCarrier
 from edgesbc.signalling.sockets import Opened
 from edgesbc.signalling.tls import peer_names, server_context
@@ -20,13 +21,38 @@ from edgesbc.signalling.websocket import accept_websocket
 if TYPE_CHECKING:
     from edgesbc.signalling.plane import SignallingPlane
 
-__all__ = ["Door"]
+__all__ = ["Door", "Places"]
 
 _BROKEN = (
     trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError,
     trio_websocket.HandshakeError, trio_websocket.ConnectionClosed,
     UnicodeError,  # of the WebSocket library, for an opening handshake that is not ASCII
 )  # fmt: skip
+
+
+class Places:
+    """The connections of all doors together, and those of each address. A door takes a place and gives it back."""
+
+    __slots__ = ("_by_address", "taken")
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, int] = {}
+        self.taken = 0
+
+    def free(self, host: str, trusted: bool) -> bool:
+        """Whether one more of ``host``, the address of a trunk or of the private side or not, may come in."""
+        most = limits.CONNECTIONS if trusted else limits.CONNECTIONS_OF_STRANGERS
+        return self.taken < most and self._by_address.get(host, 0) < limits.CONNECTIONS_PER_ADDRESS
+
+    def take(self, host: str) -> None:
+        self.taken += 1
+        self._by_address[host] = self._by_address.get(host, 0) + 1
+
+    def give_back(self, host: str) -> None:
+        self.taken -= 1
+        self._by_address[host] -= 1
+        if not self._by_address[host]:
+            del self._by_address[host]
 
 
 class Door:
@@ -36,8 +62,6 @@ class Door:
         self._plane = plane
         self._opened = opened
         self._folder = folder
-        self._by_address: dict[str, int] = {}
-        self._inside = 0
         self._accepting = trio.CancelScope()
         self.context = self.load()
 
@@ -79,27 +103,22 @@ class Door:
             plane.counts.add(listener.name, refused)
             await trio.aclose_forcefully(stream)
             return
-        self._inside += 1
-        self._by_address[peer.host] = self._by_address.get(peer.host, 0) + 1
+        plane.places.take(peer.host)
         try:
             with plane.contained(listener):
                 await self._serve(stream, peer)
         finally:
-            self._inside -= 1
-            self._by_address[peer.host] -= 1
-            if not self._by_address[peer.host]:
-                del self._by_address[peer.host]
+            plane.places.give_back(peer.host)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
     def _refusal(self, peer: Source) -> str:
         """Why the peer may not come in, as a label; "" when it may."""
-        if not self._plane.edge.accept(self.listener, peer, trio.current_time()):
+        edge, now = self._plane.edge, trio.current_time()
+        if not edge.accept(self.listener, peer, now):
             return Reason.BANNED.code
-        per_address = self._by_address.get(peer.host, 0)
-        if self._inside >= limits.CONNECTIONS or per_address >= limits.CONNECTIONS_PER_ADDRESS:
-            return Reason.CONNECTIONS.code
-        return ""
+        trusted = edge.pipeline.standings.of(Flow(self.listener, peer), now) is Standing.TRUNK
+        return "" if self._plane.places.free(peer.host, trusted) else Reason.CONNECTIONS.code
 
     async def _serve(self, stream: trio.SocketStream, peer: Source) -> None:
         try:

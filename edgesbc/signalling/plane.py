@@ -21,7 +21,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.signalling.connection import Connection, StreamCarrier
-from edgesbc.signalling.doors import Door
+from edgesbc.signalling.doors import Door, Places
 from edgesbc.signalling.sockets import Opened
 from edgesbc.signalling.tls import client_context
 from edgesbc.signalling.udp import UdpListener
@@ -56,6 +56,7 @@ class SignallingPlane:
         self._certificates = certificates
         self._udp: dict[int, UdpListener] = {}
         self._doors: list[Door] = []
+        self.places = Places()
         self.connections: dict[int, Connection] = {}
         self.counts = Counts()  # (listener, what) of transport events
         self._sleeping_until = -math.inf

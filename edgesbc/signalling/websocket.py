@@ -53,16 +53,26 @@ class WebSocketCarrier:
 
 
 class _Metered(trio.abc.Stream):
-    """A stream that breaks off where too much is read from it for nothing."""
+    """A stream that breaks off where too much is read from it for nothing.
+
+    When it ends it cancels ``opening``, inside which the opening handshake is waited for: the library's reader
+    would notice, and leave the one who waits.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self.received = 0  # bytes since a message was taken
+        self.opening = trio.CancelScope()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self.received > limits.WEBSOCKET_BYTES:
             raise trio.BrokenResourceError
-        data = await self._stream.receive_some(max_bytes)
+        data: bytes | bytearray = b""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        finally:
+            if not data:
+                self.opening.cancel()
         self.received += len(data)
         return data
 
@@ -73,6 +83,7 @@ class _Metered(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        self.opening.cancel()
         await self._stream.aclose()
 
 
@@ -94,15 +105,19 @@ async def accept_websocket(
     that does not complete it.
     """
     meter = _Metered(stream)
-    request = await trio_websocket.wrap_server_stream(
-        nursery,
-        meter,
-        max_message_size=limits.MESSAGE_BYTES,
-        message_queue_size=limits.WEBSOCKET_QUEUE,
-    )
+    request: trio_websocket.WebSocketRequest | None = None
+    with meter.opening:
+        request = await trio_websocket.wrap_server_stream(
+            nursery,
+            meter,
+            max_message_size=limits.MESSAGE_BYTES,
+            message_queue_size=limits.WEBSOCKET_QUEUE,
+        )
+    if request is None:
+        raise EOFError
     if origins:
-        origin = next((value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"), "")
-        if origin not in origins:
+        said = [value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"]
+        if len(said) != 1 or said[0] not in origins:
             await request.reject(403)
             return "origin"
     if SUBPROTOCOL not in request.proposed_subprotocols:

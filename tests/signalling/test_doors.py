@@ -1,4 +1,4 @@
-"""The doors of stream listeners on real sockets: caps, deadlines, certificates. What attackers do is in tests/threats."""
+"""The doors of stream listeners on real sockets: caps, deadlines, certificates. Attacks are in tests/threats."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_connections_of_one_address_are_capped_and_others_come_in(
 
 
 async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS", 2)
+    monkeypatch.setattr(limits, "CONNECTIONS_OF_STRANGERS", 2)
     async with running(tmp_path, text(tmp_path)) as app:
         tcp = at(app, "public-tcp")
         held = [await trio.open_tcp_stream(*tcp, local_address=f"127.0.0.{n}") for n in (5, 6)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 from support.certificates import Certificates
-from support.running import CORE_UDP, PUBLIC_TCP, PUBLIC_UDP, at, listen, policy_text
-from support.ua import StreamWire, Ua
+from support.running import CORE_UDP, PUBLIC_TCP, PUBLIC_UDP, at, listen, policy_text, running
+from support.ua import StreamWire, Ua, WebSocketWire
 
 from edgesbc.app import App
 from edgesbc.base.address import Source
@@ -24,13 +26,30 @@ def text(folder: Path, *more: str, member: str = NOBODY, **settings: object) -> 
     return policy_text(folder, [member], [PUBLIC_UDP, PUBLIC_TCP, CORE_UDP, *more], **settings)  # type: ignore[arg-type]
 
 
+@asynccontextmanager
+async def door(folder: Path, more: str = "") -> AsyncIterator[App]:
+    """A running edge with a WebSocket listener that has ``more`` keys."""
+    listener = listen("public", "ws", "127.0.0.1:0", "ws", more)
+    async with running(folder, policy_text(folder, [NOBODY], [PUBLIC_UDP, CORE_UDP, listener])) as app:
+        yield app
+
+
+async def open_from(nursery: trio.Nursery, app: App, origin: str = "") -> WebSocketWire:
+    return await WebSocketWire.open(nursery, at(app, "ws"), origin=origin)
+
+
+async def answered(ua: Ua, app: App) -> None:
+    """The edge answers a request over its WebSocket."""
+    await served(ua, f"sip:{at(app, 'ws')}")
+
+
 def secured(transport: str, certificates: Certificates) -> str:
     return listen("public", transport, "127.0.0.1:0", transport, f', certificate = "{certificates.folder}"')
 
 
 def doors_inside(app: App) -> int:
     """Connections of all doors, those still in their handshake included."""
-    return sum(door._inside for door in app.plane._doors)
+    return app.plane.places.taken
 
 
 def counted(app: App, listener: str, what: str) -> int:

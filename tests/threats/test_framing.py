@@ -34,7 +34,7 @@ DOUBTFUL = {
     "after a LF by itself": "Subject: a\nContent-Length: 0",
     "too large": "Content-Length: 65535",
 }
-FEWER_SCREENS = '[screen.pike]\nreqs_density_per_unit = 10000'
+FEWER_SCREENS = "[screen.pike]\nreqs_density_per_unit = 10000"
 
 
 @pytest.mark.parametrize("pieces", ["whole", "byte by byte"])

@@ -15,7 +15,7 @@ from edgesbc.app import App
 from edgesbc.base import limits
 
 CONNECTIONS = 40
-OPEN = '[screen.pike]\nreqs_density_per_unit = 10000'
+OPEN = "[screen.pike]\nreqs_density_per_unit = 10000"
 HEAD = b"INVITE sip:100@edge SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKa\r\n"
 ANNOUNCED = 60_000
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 from support.certificates import Certificates
-from support.doors import NOBODY, closed, counted, doors_inside, secured, served, text
+from support.doors import NOBODY, WS, closed, counted, doors_inside, secured, served, text
 from support.running import at, running, until
 from support.ua import StreamWire, Ua, UdpWire
+
+from edgesbc.base import limits
 
 FIELDS = b"Via: SIP/2.0/TCP a;branch=z9hG4bKa\r\nCSeq: 1 GET\r\nCall-ID: a\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\n"
 OPTIONS = b"OPTIONS sip:edge SIP/2.0\r\n" + FIELDS.replace(b"GET", b"OPTIONS") + b"Content-Length: 0\r\n\r\n"
@@ -59,16 +61,20 @@ async def test_33_over_udp_it_is_not_answered(tmp_path: Path) -> None:
         assert not [method for _, method in app.edge.board.counts if method != "OPTIONS"]
 
 
-@pytest.mark.parametrize("transport", ["tls", "wss"])
-async def test_33_what_does_not_speak_tls_is_closed(tmp_path: Path, certificates: Certificates, transport: str) -> None:
-    async with running(tmp_path, text(tmp_path, secured(transport, certificates))) as app:
-        refused = 0
-        for name in ("GET", "SMTP", "NUL", "random"):
+@pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
+async def test_33_what_does_not_speak_tls_or_asks_for_no_websocket_is_closed(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """At once, with what belongs to the protocol of that door and no SIP: a TLS alert, or 400."""
+    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
+    listener = WS if transport == "ws" else secured(transport, certificates)
+    async with running(tmp_path, text(tmp_path, listener)) as app:
+        for refused, name in enumerate(("GET", "SSH", "NUL", "random"), 1):
             stream = await trio.open_tcp_stream(*at(app, transport))
-            await stream.send_all(SAID[name])
+            await stream.send_all(SAID[name] + b"\r\n\r\n")
             got = await closed(stream)
-            assert b"SIP" not in got and len(got) <= 7, f"{name}: a TLS alert at most, not {got!r}"  # noqa: PT018
-            refused += 1
+            assert got.startswith(b"HTTP/1.1 400") if transport == "ws" else len(got) <= 7, f"{name}: {got!r}"
+            assert b"SIP" not in got
             await until(lambda: not doors_inside(app))
             assert counted(app, transport, "handshake") == refused
             await trio.aclose_forcefully(stream)

@@ -13,7 +13,7 @@ from support.ua import StreamWire, Ua, UdpWire, Wire
 from edgesbc.app import App
 from edgesbc.sip.parse import parse_message
 
-# A stranger may not say who calls (RFC 3325), and X- and P- fields belong to one network: so these names are what to smuggle.
+# What to smuggle: P- and X- fields belong to one network, and a stranger may not say who calls (RFC 3325).
 NORMALISED = {
     "space before the colon": b"P-Asserted-Identity : <sip:boss@inside>",
     "tabs before the colon": b"X-Account\t \t: 1",
