@@ -162,12 +162,19 @@ class Switchboard:
     def _answer(
         self, request: Request, vias: Fields, status: int, extra: Iterable[tuple[str, str]], credit: float
     ) -> bytes:
-        """An answer of our own within ``credit`` bytes: where it is too long without what may be left out, none."""
-        tag = self.stateless_tag(request)
-        data = topology.answer(request, vias, status, tag, [*extra, *self._server_field])
-        if len(data) > credit:
-            data = topology.answer(request, vias, status, tag)
-        return data if len(data) <= credit else b""
+        """An answer of our own within ``credit`` bytes.
+
+        Where it is too long, ``extra`` gives way from its end; where it is too long without it, b"".
+        """
+        tag, more = self.stateless_tag(request), [*extra, *self._server_field]
+        data = topology.answer(request, vias, status, tag, more)
+        if len(data) <= credit:
+            return data
+        size = len(data)
+        while more and size > credit:
+            name, value = more.pop()
+            size -= len(f"{name}: {value}\r\n".encode("utf-8", "surrogateescape"))
+        return topology.answer(request, vias, status, tag, more) if size <= credit else b""
 
     def respond(
         self, server: ServerTransaction, status: int, now: float, extra: Iterable[tuple[str, str]] = ()

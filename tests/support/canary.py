@@ -72,7 +72,7 @@ class Canary:
 
 
 async def ask(ua: Ua, dialog: Dialog, method: str, body: bytes = b"") -> Response | None:
-    """The final answer to a request, None where there is none; the request is sent again as long as there is none (Timers A, E; B, F)."""
+    """The final answer to a request that is sent again until there is one (Timers A and E); None: there was none."""
     data = dialog.build(method, body)
     wait = T1
     while wait < 32 * T1:

@@ -38,14 +38,13 @@ async def test_14_a_flood_of_every_method_harms_no_call_and_costs_no_memory(tmp_
     process of its own, grows by 50 MiB at most, and keeps no state of what it refused."""
     port, core, http = free_port(), free_port("127.0.0.2"), free_port(datagrams=False)
     listeners = [
-        listen("public", "udp", f"127.0.0.1:{port}", "public-udp"), listen("core", "udp", f"127.0.0.2:{core}", "core-udp"),
-    ]  # fmt: skip
+        listen("public", "udp", f"127.0.0.1:{port}", "public-udp"),
+        listen("core", "udp", f"127.0.0.2:{core}", "core-udp"),
+    ]
     edge_at = Source("127.0.0.1", port)
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, trio.open_nursery() as nursery:
         nursery.start_soon(take_calls, bob)
-        policy = policy_text(
-            tmp_path, [f"sip:{bob.address}"], listeners, trunks=[CARRIER], http=f"127.0.0.1:{http}"
-        )  # fmt: skip
+        policy = policy_text(tmp_path, [f"sip:{bob.address}"], listeners, trunks=[CARRIER], http=f"127.0.0.1:{http}")
         async with edge_process(tmp_path, policy, http) as edge:
             await Canary(CARRIER, edge_at, 10).sing(calls=10)
             before = memory(edge.process.pid, "VmRSS")
