@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import trio
 from support.ua import Dialog, Ua, UdpWire
 
@@ -42,7 +40,10 @@ async def take_calls(ua: Ua) -> None:
 
 
 class Canary:
-    """Calls ``edge`` from ``host``, ``rate`` times a second; one flow, as a phone has. ``outcomes`` by final status."""
+    """Calls ``edge`` from ``host``, ``rate`` times a second, each time from a port of its own.
+
+    ``outcomes`` are the final statuses.
+    """
 
     def __init__(self, host: str, edge: Source, rate: float) -> None:
         self.host = host
@@ -50,13 +51,10 @@ class Canary:
         self._edge = edge
         self._pause = 1 / rate
 
-    async def sing(self, seconds: float = math.inf, calls: int = 1_000_000) -> None:
-        """Call until the time is over or the calls are placed; returns when the last of them has ended."""
-        until = trio.current_time() + seconds
+    async def sing(self, calls: int) -> None:
+        """Place the calls; returns when the last of them has ended."""
         async with trio.open_nursery() as nursery:
             for _ in range(calls):
-                if trio.current_time() >= until:
-                    break
                 nursery.start_soon(self._call)
                 await trio.sleep(self._pause)
 
