@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import trio
@@ -14,6 +15,10 @@ __all__ = ["WebSocketCarrier", "accept_websocket"]
 
 SUBPROTOCOL = "sip"
 _TOO_BIG = 1009  # RFC 6455 section 7.4.1
+_MISTAKES = (1002, 1007)  # a frame that breaks the protocol, a text that is no UTF-8
+_CLOSE = b"\x88"
+_LAST_WORD = 1.0
+"""Seconds that a close frame may take to a peer that may not be reading."""
 
 
 class WebSocketCarrier:
@@ -56,13 +61,16 @@ class _Metered(trio.abc.Stream):
     """A stream that breaks off where too much is read from it for nothing.
 
     When it ends it cancels ``opening``, inside which the opening handshake is waited for: the library's reader
-    would notice, and leave the one who waits.
+    would notice, and leave the one who waits. Nor does the library say why it ends where a peer breaks the
+    protocol; that is said here, for the sake of who has to find the mistake (RFC 6455 section 7.1.7).
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self.received = 0  # bytes since a message was taken
         self.opening = trio.CancelScope()
+        self.socket: trio_websocket.WebSocketConnection | None = None
+        self._said_close = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self.received > limits.WEBSOCKET_BYTES:
@@ -77,6 +85,7 @@ class _Metered(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._said_close = self._said_close or bytes(data[:1]) == _CLOSE
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -84,6 +93,14 @@ class _Metered(trio.abc.Stream):
 
     async def aclose(self) -> None:
         self.opening.cancel()
+        reason = self.socket.closed if self.socket is not None else None
+        if reason is not None and reason.code in _MISTAKES and not self._said_close:
+            self._said_close = True
+            with (
+                trio.move_on_after(_LAST_WORD),
+                contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
+                await self._stream.send_all(_CLOSE + b"\x02" + reason.code.to_bytes(2, "big"))
         await self._stream.aclose()
 
 
@@ -123,4 +140,5 @@ async def accept_websocket(
     if SUBPROTOCOL not in request.proposed_subprotocols:
         await request.reject(400)
         return "subprotocol"
-    return WebSocketCarrier(await request.accept(subprotocol=SUBPROTOCOL), meter)
+    meter.socket = await request.accept(subprotocol=SUBPROTOCOL)
+    return WebSocketCarrier(meter.socket, meter)
