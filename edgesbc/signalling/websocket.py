@@ -17,8 +17,7 @@ SUBPROTOCOL = "sip"
 _TOO_BIG = 1009  # RFC 6455 section 7.4.1
 _MISTAKES = (1002, 1007)  # a frame that breaks the protocol, a text that is no UTF-8
 _CLOSE = b"\x88"
-_LAST_WORD = 1.0
-"""Seconds that a close frame may take to a peer that may not be reading."""
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class WebSocketCarrier:
@@ -96,10 +95,7 @@ class _Metered(trio.abc.Stream):
         reason = self.socket.closed if self.socket is not None else None
         if reason is not None and reason.code in _MISTAKES and not self._said_close:
             self._said_close = True
-            with (
-                trio.move_on_after(_LAST_WORD),
-                contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-            ):
+            with trio.move_on_after(limits.LAST_ANSWERS_SECONDS), contextlib.suppress(*_GONE):
                 await self._stream.send_all(_CLOSE + b"\x02" + reason.code.to_bytes(2, "big"))
         await self._stream.aclose()
 
