@@ -20,9 +20,6 @@ from fuzz.wording import Wording, written
 __all__ = ["Promises"]
 
 _REPEATED = ("Via", "From", "To", "Call-ID", "CSeq")
-_OWN_WORDS = 700
-"""Bytes that an answer of the edge's own may have over one and a half times its request: status line, ``received``,
-tag, Allow, and the long names of compact fields."""
 
 
 class _Asked:
@@ -140,7 +137,7 @@ class Promises:
         return len(user) >= SHORTEST_TOKEN and self.edge.board.sealer.open(user, zone) is None
 
     def _check_amount(self, step: Step, sends: list[Send], now: float) -> None:
-        """A source that has proven nothing gets little more than it sends, and what it repeats once again."""
+        """A source that has proven nothing gets half as much again as it sends, and what it repeats once again."""
         flow = step.flow
         if flow is None or not step.unproven or not self._is_unproven(flow, now):
             return
@@ -149,7 +146,7 @@ class Promises:
             assert len(back) <= 1, f"{len(back)} answers to a request repeated"
             return
         # All that it has sent counts: a CANCEL brings the answer to its INVITE.
-        left = self._credit.get(flow.peer.host, 0.0) + 1.5 * len(step.data) + _OWN_WORDS
+        left = self._credit.get(flow.peer.host, 0.0) + 1.5 * len(step.data)
         got = sum(map(len, back))
         assert got <= left, f"{got} bytes for {len(step.data)}, and {left:.0f} from before"
         self._credit[flow.peer.host] = left - got

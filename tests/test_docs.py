@@ -322,6 +322,42 @@ def test_every_section_of_rfc_3261_with_a_departure_has_a_row() -> None:
     assert missing == set()
 
 
+# --- the page of threats -----------------------------------------------------------------------------------
+
+THREATS = [cells for cells in rows((ROOT / "docs" / "threats.md").read_text(encoding="utf-8")) if cells[0] != "#"]
+
+
+def named_in(cell: str) -> Iterator[tuple[Path, str]]:
+    """File and name of every test in a cell: a link, and the names of tests in that file behind it."""
+    for link, names in re.findall(r"\]\(\.\.(/tests/[^)]+)\)((?: `\w+`,?)+)", cell):
+        yield from ((ROOT / link[1:], name) for name in re.findall(r"`(\w+)`", names))
+
+
+def test_the_threats_are_numbered_without_a_gap() -> None:
+    assert [cells[0] for cells in THREATS] == [str(number) for number in range(1, len(THREATS) + 1)]
+    assert len(THREATS) >= 38
+
+
+@pytest.mark.parametrize("cells", THREATS, ids=[cells[0] for cells in THREATS])
+def test_every_threat_names_a_test_that_exists(cells: list[str]) -> None:
+    _, threat, edge, shown = cells
+    assert threat
+    assert edge
+    found = list(named_in(shown))
+    assert found or (edge.startswith("not there yet") and shown == "-")
+    assert len(found) == len(re.findall(r"`\w+`", shown)), "a name stands behind no link"
+    for file, name in found:
+        assert re.search(rf"^(?:async )?def {name}\(", file.read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+def test_every_test_of_a_threat_is_found_from_its_row() -> None:
+    """Those in tests/threats that carry a number in their name."""
+    named = {(cells[0], name) for cells in THREATS for _, name in named_in(cells[3])}
+    for file in (ROOT / "tests" / "threats").glob("test_*.py"):
+        for name, number in re.findall(r"^(?:async )?def (test_(\d+)_\w+)\(", file.read_text("utf-8"), re.MULTILINE):
+            assert (number, name) in named, f"{name} is not in row {number} of docs/threats.md"
+
+
 # --- the page for operators --------------------------------------------------------------------------------
 
 

@@ -31,6 +31,9 @@ TRANSACTIONS: Final = 50_000
 """Transactions alive at once. 300 calls a second with 32 s of Timer B and J reach about 30,000."""
 CALLS: Final = 20_000
 """Calls alive at once in one process, at about 10 KiB each in the signalling plane."""
+AMPLIFICATION: Final = 1.5
+"""Bytes that the edge's own answers to a datagram of an unproven source may have for each byte of it: an answer says
+what the request said, and what is over that is to be of no use to who forges a source."""
 FORK_BRANCHES: Final = 8
 """Destinations tried for one request, one after the other."""
 SET_UP_SECONDS: Final = 180
@@ -53,7 +56,7 @@ CONNECTIONS: Final = 8_192
 CONNECTIONS_TRUSTED: Final = 1_024
 """Of these, what strangers leave to trunks and to the private side: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
-"""Connections of one address: an office behind one NAT."""
+"""Connections of one address, whatever listeners they are of: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0
 """From accept to the end of the TLS and WebSocket handshakes, whatever trickles in."""
 MESSAGE_SECONDS: Final = 10.0

@@ -143,6 +143,7 @@ class Edge:
     def _parse(self, flow: Flow, data: bytes, now: float) -> None:
         if not data.strip(b"\r\n\0"):
             return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
+        self._board.hear(len(data), now)
         try:
             message = parse_message(data)
             check_addresses(message)
@@ -183,7 +184,9 @@ class Edge:
         self.pipeline.misread(flow, now)
         rest = salvage(data)
         if rest is not None:
-            self._board.send(flow, topology.answer_malformed(rest, error.status_hint))
+            answer = topology.answer_malformed(rest, error.status_hint)
+            if len(answer) <= self._board.credit(flow):
+                self._board.send(flow, answer)
 
     def _take_response(self, flow: Flow, response: Response, now: float) -> None:
         client = self._board.transactions.receive(response, flow, now)

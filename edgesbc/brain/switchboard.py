@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,13 +33,17 @@ __all__ = ["Switchboard", "vias_of"]
 
 _SET_UP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
+_LONGER_THAN_TRYING = 40
+"""Bytes that a refusal has over a 100: the tag in To, and a longer phrase."""
+
 
 class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines", "dispatcher", "effects",
-        "entropy", "flows", "outcomes", "pipeline", "responses", "sealer", "server", "set_up", "transactions",
+        "_heard", "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines",
+        "dispatcher", "effects", "entropy", "flows", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
+        "transactions",
     )  # fmt: skip
 
     anchor: Anchor
@@ -69,6 +74,8 @@ class Switchboard:
         self.responses = Counts()  # (zone, class) of answers sent
         self.outcomes = Counts()  # (outcome,) of calls
         self.set_up = Histogram(_SET_UP_BOUNDS)
+        self._heard = 0
+        self._heard_at = 0.0
 
     @property
     def standings(self) -> Standings:
@@ -140,23 +147,48 @@ class Switchboard:
         text = f"{request.via.branch}\n{request.call_id}\n{request.from_tag}".encode("utf-8", "surrogateescape")
         return hashlib.blake2s(text, key=self._tag_key, digest_size=8).hexdigest()
 
+    def hear(self, size: int, now: float) -> None:
+        """A message of ``size`` bytes is at hand."""
+        self._heard = size
+        self._heard_at = now
+
+    def credit(self, flow: Flow) -> float:
+        """How many bytes our own answers to the message at hand may have: no bound for who is known to be there."""
+        if flow.serial or self.standings.of(flow, self._heard_at) is not Standing.UNPROVEN:
+            return math.inf
+        return limits.AMPLIFICATION * self._heard
+
     def refuse(self, flow: Flow, request: Request, status: int, extra: Iterable[tuple[str, str]] = ()) -> None:
         """Answer without keeping any state; an ACK is never answered."""
         if request.method != "ACK":
-            data = topology.answer(
-                request, vias_of(request, flow), status, self.stateless_tag(request), [*extra, *self._server_field]
-            )
-            self.responses.add(flow.listener.zone, f"{status // 100}xx")
-            self.send(reply_flow(request, flow), data)
+            data = self._answer(request, vias_of(request, flow), status, extra, self.credit(flow))
+            if data:
+                self.responses.add(flow.listener.zone, f"{status // 100}xx")
+                self.send(reply_flow(request, flow), data)
+
+    def _answer(
+        self, request: Request, vias: Fields, status: int, extra: Iterable[tuple[str, str]], credit: float
+    ) -> bytes:
+        """An answer of our own within ``credit`` bytes.
+
+        Where it is too long, ``extra`` gives way from its end; where it is too long without it, b"".
+        """
+        tag, more = self.stateless_tag(request), [*extra, *self._server_field]
+        data = topology.answer(request, vias, status, tag, more)
+        if len(data) <= credit:
+            return data
+        size = len(data)
+        while more and size > credit:
+            name, value = more.pop()
+            size -= len(f"{name}: {value}\r\n".encode("utf-8", "surrogateescape"))
+        return topology.answer(request, vias, status, tag, more) if size <= credit else b""
 
     def respond(
         self, server: ServerTransaction, status: int, now: float, extra: Iterable[tuple[str, str]] = ()
     ) -> None:
         """An answer of the edge's own in a transaction."""
-        request = server.request
-        data = topology.answer(
-            request, self.vias(server), status, self.stateless_tag(request), [*extra, *self._server_field]
-        )
+        data = self._answer(server.request, self.vias(server), status, extra, server.credit)
+        server.credit -= len(data)
         self.deliver(server, status, data, now)
 
     def promise(self, server: ServerTransaction, now: float) -> None:
@@ -164,8 +196,12 @@ class Switchboard:
         self.transactions.expect(server, partial(self._trying, server), now)
 
     def _trying(self, server: ServerTransaction) -> bytes:
+        data = topology.answer(server.request, self.vias(server), 100, "")
+        if 2 * len(data) + _LONGER_THAN_TRYING > server.credit:
+            return b""  # what is left is kept for a refusal
+        server.credit -= len(data)
         self.responses.add(server.flow.listener.zone, "1xx")
-        return topology.answer(server.request, self.vias(server), 100, "")
+        return data
 
     @staticmethod
     def vias(server: ServerTransaction) -> Fields:
@@ -175,7 +211,8 @@ class Switchboard:
         return server.vias
 
     def deliver(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
-        self.responses.add(server.flow.listener.zone, f"{status // 100}xx")
+        if data:
+            self.responses.add(server.flow.listener.zone, f"{status // 100}xx")
         self.transactions.respond(server, status, data, now)
 
 

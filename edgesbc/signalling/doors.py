@@ -119,7 +119,8 @@ class Door:
 
     def _refusal(self, peer: Source, trusted: bool) -> str:
         """Why the peer may not come in, as a label; "" when it may."""
-        if not self._plane.edge.accept(self.listener, peer, trio.current_time()):
+        edge, now = self._plane.edge, trio.current_time()
+        if not edge.accept(self.listener, peer, now):
             return Reason.BANNED.code
         return "" if self._plane.places.free(peer.host, trusted) else Reason.CONNECTIONS.code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import trio
@@ -14,6 +15,9 @@ __all__ = ["WebSocketCarrier", "accept_websocket"]
 
 SUBPROTOCOL = "sip"
 _TOO_BIG = 1009  # RFC 6455 section 7.4.1
+_MISTAKES = (1002, 1007)  # a frame that breaks the protocol, a text that is no UTF-8
+_CLOSE = b"\x88"
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class WebSocketCarrier:
@@ -53,26 +57,46 @@ class WebSocketCarrier:
 
 
 class _Metered(trio.abc.Stream):
-    """A stream that breaks off where too much is read from it for nothing."""
+    """A stream that breaks off where too much is read from it for nothing.
+
+    When it ends it cancels ``opening``, inside which the opening handshake is waited for: the library's reader
+    would notice, and leave the one who waits. Nor does the library say why it ends where a peer breaks the
+    protocol; that is said here, for the sake of who has to find the mistake (RFC 6455 section 7.1.7).
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self.received = 0  # bytes since a message was taken
+        self.opening = trio.CancelScope()
+        self.socket: trio_websocket.WebSocketConnection | None = None
+        self._said_close = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self.received > limits.WEBSOCKET_BYTES:
             raise trio.BrokenResourceError
-        data = await self._stream.receive_some(max_bytes)
+        data: bytes | bytearray = b""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        finally:
+            if not data:
+                self.opening.cancel()
         self.received += len(data)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._said_close = self._said_close or bytes(data[:1]) == _CLOSE
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        self.opening.cancel()
+        reason = self.socket.closed if self.socket is not None else None
+        if reason is not None and reason.code in _MISTAKES and not self._said_close:
+            self._said_close = True
+            with trio.move_on_after(limits.LAST_ANSWERS_SECONDS), contextlib.suppress(*_GONE):
+                await self._stream.send_all(_CLOSE + b"\x02" + reason.code.to_bytes(2, "big"))
         await self._stream.aclose()
 
 
@@ -94,18 +118,23 @@ async def accept_websocket(
     that does not complete it.
     """
     meter = _Metered(stream)
-    request = await trio_websocket.wrap_server_stream(
-        nursery,
-        meter,
-        max_message_size=limits.MESSAGE_BYTES,
-        message_queue_size=limits.WEBSOCKET_QUEUE,
-    )
+    request: trio_websocket.WebSocketRequest | None = None
+    with meter.opening:
+        request = await trio_websocket.wrap_server_stream(
+            nursery,
+            meter,
+            max_message_size=limits.MESSAGE_BYTES,
+            message_queue_size=limits.WEBSOCKET_QUEUE,
+        )
+    if request is None:
+        raise EOFError
     if origins:
-        origin = next((value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"), "")
-        if origin not in origins:
+        said = [value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"]
+        if len(said) != 1 or said[0] not in origins:
             await request.reject(403)
             return "origin"
     if SUBPROTOCOL not in request.proposed_subprotocols:
         await request.reject(400)
         return "subprotocol"
-    return WebSocketCarrier(await request.accept(subprotocol=SUBPROTOCOL), meter)
+    meter.socket = await request.accept(subprotocol=SUBPROTOCOL)
+    return WebSocketCarrier(meter.socket, meter)

@@ -7,6 +7,7 @@ from typing import NoReturn
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
+from edgesbc.sip.parse import is_sip
 from edgesbc.sip.values import parse_content_length
 
 __all__ = ["PING", "PONG", "StreamFramer"]
@@ -23,11 +24,12 @@ class StreamFramer:
     answered, and the connection is to be closed.
     """
 
-    __slots__ = ("_buffer", "_length", "_scanned", "broken")
+    __slots__ = ("_begun", "_buffer", "_length", "_scanned", "broken")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._scanned = 0
+        self._begun = False  # whether the start line of the message at the front is there, and is one of SIP
         self._length = -1  # of the whole message at the front, once its header block is complete
         self.broken = b""
 
@@ -58,6 +60,8 @@ class StreamFramer:
         if self._length < 0:
             if buffer[0] == 13:
                 return self._keep_alive()
+            if not self._begun:
+                self._begin()
             end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
             if end < 0:
                 self._scanned = len(buffer)
@@ -71,7 +75,16 @@ class StreamFramer:
         del buffer[: self._length]
         self._length = -1
         self._scanned = 0
+        self._begun = False
         return message
+
+    def _begin(self) -> None:
+        """Break off at what is not SIP as soon as that can be seen: it need not be waited for."""
+        buffer = self._buffer
+        end = buffer.find(b"\r\n", max(0, self._scanned - 1), limits.HEADER_BLOCK_BYTES + 3)
+        self._begun = end >= 0
+        if not 32 <= buffer[0] < 127 or (self._begun and not is_sip(bytes(buffer[:end]))):
+            self._break("the stream does not speak SIP")
 
     def _keep_alive(self) -> bytes | None:
         buffer = self._buffer

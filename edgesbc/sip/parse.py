@@ -16,7 +16,7 @@ from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.uri import Uri, parse_uri
 from edgesbc.sip.values import parse_content_length, parse_max_forwards
 
-__all__ = ["parse_message", "salvage"]
+__all__ = ["is_sip", "parse_message", "salvage"]
 
 # Every byte that may stand in a header block, apart from CR and LF: tab, printable ASCII, UTF-8.
 _TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
@@ -180,22 +180,32 @@ def _request_line(start: list[str]) -> Uri:
     return parsed
 
 
+def is_sip(start_line: bytes) -> bool:
+    """Whether a start line says that SIP follows, in whatever version and however malformed it is otherwise.
+
+    What does not is the word of another protocol: to answer it could only teach or serve an attacker, such as
+    a page that has a browser send what it likes to any port.
+    """
+    return b"SIP/" in (start_line[:4].upper(), start_line.rstrip(b" \t").rpartition(b" ")[2][:4].upper())
+
+
 def salvage(data: bytes) -> Fields | None:
     """The fields that an answer to a malformed request repeats (RFC 3261 section 8.2.6.2), those that are there.
 
     Each value is a line of clean text, however malformed: it says to its sender what it sent. None for
-    what must not be answered, responses and ACK, and for what has no Via and CSeq: by these a client
-    knows its transaction (section 17.1.3).
+    what must not be answered, responses and ACK, for what is not SIP, and for what has no Via and CSeq: by
+    these a client knows its transaction (section 17.1.3).
     """
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
     head = data[: end if end >= 0 else len(data)][: limits.HEADER_BLOCK_BYTES]
     head = grammar.fold.sub(b" ", head)
-    if head[:4].upper() == b"SIP/" or head[:4] == b"ACK ":
+    lines = head.split(b"\r\n")
+    if head[:4].upper() == b"SIP/" or head[:4] == b"ACK " or not is_sip(lines[0]):
         return None
     fields: Fields = []
     found: set[str] = set()
-    for line in head.split(b"\r\n")[1 : limits.HEADER_FIELDS]:
+    for line in lines[1 : limits.HEADER_FIELDS]:
         if line.translate(None, _TEXT):
             continue
         written, _, value = line.decode("utf-8", "surrogateescape").partition(":")

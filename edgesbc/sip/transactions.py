@@ -239,7 +239,7 @@ class Transactions:
         for action in actions:
             if action is Action.SEND:
                 transaction.data = data
-                self._send(transaction.flow, data)
+                self._say(transaction)
             elif action is Action.PASS or action is Action.INFORM:
                 inform = transaction.user if isinstance(transaction, ClientTransaction) else None
             elif action is Action.RESEND:
@@ -268,10 +268,15 @@ class Transactions:
             else:
                 inform.on_failure(transaction, event is Event.TIMEOUT, now)
 
+    def _say(self, transaction: Transaction) -> None:
+        """Send what there is to say: an answer that would be too large for who asked is b"", and counts as said."""
+        if transaction.data:
+            self._send(transaction.flow, transaction.data)
+
     def _say_trying(self, transaction: Transaction) -> None:
         if isinstance(transaction, ServerTransaction) and transaction.trying is not None and not transaction.data:
             transaction.data = transaction.trying()
-            self._send(transaction.flow, transaction.data)
+            self._say(transaction)
 
     def _acknowledge(self, transaction: Transaction, response: Response | None) -> None:
         assert isinstance(transaction, ClientTransaction)  # noqa: S101 - the table has ACK in one machine only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -340,6 +341,7 @@ def repeats_bye_to_everybody(patch: pytest.MonkeyPatch) -> None:
 def says_much(patch: pytest.MonkeyPatch) -> None:
     answer, allow = topology.answer, [("Allow", "INVITE, " * 900 + "ACK")]
     patch.setattr(topology, "answer", lambda *given: answer(given[0], given[1], given[2], given[3], allow))
+    patch.setattr(Switchboard, "credit", lambda self, flow: math.inf)
 
 
 def cancels_at_once(patch: pytest.MonkeyPatch) -> None:

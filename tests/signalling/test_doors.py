@@ -1,21 +1,19 @@
-"""The doors of stream listeners on real sockets: caps, deadlines of handshakes, garbage, and what attackers leave."""
+"""The doors of stream listeners on real sockets: caps, deadlines, certificates. Attacks are in tests/threats."""
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
-from support.running import CORE_UDP, PUBLIC_TCP, PUBLIC_UDP, at, listen, policy_text, running, until
-from support.ua import StreamWire, Ua, UdpWire
+from support.doors import WS, closed, counted, doors_inside, secured, text
+from support.running import at, listen, running, until
+from support.ua import StreamWire, Ua
 
 from edgesbc.app import App
 from edgesbc.base import limits
-from edgesbc.base.address import Source
 from edgesbc.base.reasons import Reason
 
 
@@ -24,30 +22,6 @@ def hasty_clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
     """Real time that a test can make jump."""
     mock_clock.rate = 1
     return mock_clock
-
-
-def text(folder: Path, *more: str, member: str = "sip:127.0.0.11:9", **settings: object) -> str:
-    return policy_text(folder, [member], [PUBLIC_UDP, PUBLIC_TCP, CORE_UDP, *more], **settings)  # type: ignore[arg-type]
-
-
-def secured(transport: str, certificates) -> str:
-    return listen("public", transport, "127.0.0.1:0", transport, f', certificate = "{certificates.folder}"')
-
-
-async def closed(stream: trio.abc.Stream) -> bytes:
-    """Everything until the end, which must come."""
-    got = b""
-    with trio.fail_after(10):
-        try:
-            while data := await stream.receive_some():
-                got += bytes(data)
-        except trio.BrokenResourceError:
-            pass
-    return got
-
-
-def counted(app: App, listener: str, what: str) -> int:
-    return app.plane.counts.get((listener, what), 0)
 
 
 @pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
@@ -67,14 +41,6 @@ async def test_a_handshake_that_does_not_end_is_cut_off(
         (sentence,) = app.why("127.0.0.1").sentences()
         assert f"on {transport} because {Reason.HANDSHAKE.meaning}" in sentence
         await trio.aclose_forcefully(stream)
-
-
-WS = listen("public", "ws", "127.0.0.1:0", "ws")
-
-
-def doors_inside(app: App) -> int:
-    """Connections of all doors, those still in their handshake included."""
-    return app.plane.places.inside
 
 
 async def test_a_silent_connection_is_closed(tmp_path: Path, hasty_clock: trio.testing.MockClock) -> None:
@@ -182,91 +148,6 @@ async def test_a_door_steers_trunks_to_a_backlog_of_their_own(tmp_path: Path) ->
             async with Ua(await StreamWire.open(tcp, host=host)) as peer:
                 await peer.dialog(f"sip:{tcp}").send("OPTIONS")
                 await peer.response(200)
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n",
-        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1" * 20 + b"\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    ],
-)
-async def test_what_is_not_sip_is_closed_without_an_answer(tmp_path: Path, said: bytes) -> None:
-    async with running(tmp_path, text(tmp_path)) as app:
-        stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
-        await stream.send_all(said)
-        assert await closed(stream) == b""
-        assert sum(app.edge.malformed.values()) == 1
-        await trio.aclose_forcefully(stream)
-
-
-@pytest.mark.parametrize(
-    "length", ["Content-Length: 0\r\nContent-Length: 5", "l: 0\r\nContent-Length: 0", "Content-Length: -1",
-               "Content-Length: 99999999999999999999", "Content-Length: 5, 5", "Subject: no length"],
-)  # fmt: skip
-async def test_a_doubtful_length_is_answered_400_and_closed(tmp_path: Path, length: str) -> None:
-    async with running(tmp_path, text(tmp_path)) as app:
-        tcp = at(app, "public-tcp")
-        async with Ua(await StreamWire.open(tcp)) as alice:
-            dialog = alice.dialog(f"sip:{tcp}")
-            broken = dialog.build("OPTIONS").replace(b"Content-Length: 0", length.encode())
-            assert isinstance(alice.wire, StreamWire)
-            await alice.wire.send(broken + dialog.build("OPTIONS"))
-            got = await closed(alice.wire.stream)
-            assert got.startswith((b"SIP/2.0 400 ", b"SIP/2.0 513 "))
-            assert got.count(b"SIP/2.0 ") == 1, "only the broken one is answered"
-        await until(lambda: not app.plane.connections)
-
-
-async def test_connections_that_are_reset_after_an_invite_leave_nothing(
-    tmp_path: Path, hasty_clock: trio.testing.MockClock
-) -> None:
-    async with (
-        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
-    ):
-        tcp = at(app, "public-tcp")
-        tasks, descriptors = living_tasks(), open_descriptors()
-        for _ in range(10):
-            for _ in range(100):
-                await invite_and_reset(tcp)
-            await until(lambda: not doors_inside(app))
-        assert app.edge.board.counts["public-tcp", "INVITE"] > 100, "they were heard"
-        for _ in range(8):
-            hasty_clock.jump(32)
-            await trio.sleep(0.05)
-        await until(lambda: app.edge.idle)
-        assert (app.edge.dispatcher.leases, len(app.edge.board.flows), app.plane.connections) == (0, 0, {})
-        assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
-
-
-async def invite_and_reset(tcp: Source) -> None:
-    """An INVITE, and the connection torn down without a good-bye."""
-    wire = await StreamWire.open(tcp)
-    await wire.send(Ua(wire).dialog(f"sip:100@{tcp}").build("INVITE"))
-    assert isinstance(wire.stream, trio.SocketStream)
-    wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wire.stream.socket.close()
-
-
-async def test_a_stranger_that_connects_again_and_again_is_held_to_the_density(tmp_path: Path) -> None:
-    async with running(tmp_path, text(tmp_path)) as app:
-        for _ in range(100):
-            await invite_and_reset(at(app, "public-tcp"))
-        await until(lambda: not doors_inside(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
-        assert app.edge.board.counts["public-tcp", "INVITE"] < 100
-        async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
-            await other.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
-            await other.response(200)
-
-
-def living_tasks() -> int:
-    return trio.lowlevel.current_statistics().tasks_living
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_certificates_are_loaded_anew_and_a_bad_file_keeps_the_old(tmp_path: Path, certificates) -> None:

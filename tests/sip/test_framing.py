@@ -140,6 +140,27 @@ def test_a_cr_by_itself_breaks_the_stream(start: bytes) -> None:
     assert error is not None
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET / HTTP/1.1\r\n", b"POST /SIP/2.0 HTTP/1.1\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"EHLO a\r\n", b"SIP\r\n",
+        b"\x16\x03\x01", b"\x80", b"\0", b"\n", b"\t",
+    ],
+)  # fmt: skip
+def test_another_protocol_breaks_the_stream_as_soon_as_it_shows(start: bytes) -> None:
+    """Its end is not waited for, and no SIP that is hidden in it is looked for."""
+    assert broken(start).reason == "the stream does not speak SIP"
+    messages, error = framed([request(), start, request()])
+    assert error is not None
+    assert messages == [request()]
+
+
+@pytest.mark.parametrize("line", ["INVITE sip:a@b SIP/2.0 ", "INVITE sip:a@b sip/3.0", "INVITE  a SIP/7", "SIP/7.0 x"])
+def test_sip_however_malformed_or_new_is_framed(line: str) -> None:
+    message = request().replace(b"INVITE sip:100@192.0.2.1 SIP/2.0", line.encode())
+    assert framed([message + message]) == ([message, message], None)
+
+
 def test_after_a_break_no_message_comes_any_more() -> None:
     framer = StreamFramer()
     with contextlib.suppress(WireError):

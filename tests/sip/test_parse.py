@@ -268,8 +268,15 @@ def test_without_these_nobody_could_tell_what_it_answers(lost: str) -> None:
     assert salvage(request().replace(lost.encode(), b"X-" + lost.encode(), 1)) is None
 
 
+OTHERS = [
+    request().replace(b"INVITE sip:100@192.0.2.1 SIP/2.0", line)
+    for line in (b"", b"GET / HTTP/1.1", b"DESCRIBE rtsp://a RTSP/1.0", b"POST /SIP/2.0 HTTP/1.1", b"INVITE sip:a")
+]
+"""Of other protocols, with fields by which a SIP client would know an answer."""
+
+
 @pytest.mark.parametrize("start", [b"", b"\r\n", b"\r\n\r\n"])
-@pytest.mark.parametrize("data", [request("ACK", cseq="1 INVITE"), response(700), b"", b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("data", [request("ACK", cseq="1 INVITE"), response(700), b"", *OTHERS])
 def test_what_must_not_be_answered_is_not_salvaged(start: bytes, data: bytes) -> None:
     assert salvage(start + data) is None
 

@@ -1,57 +1,66 @@
-"""Strangers that flood a UDP port of this machine: ``python -m support.flood HOST PORT COUNT``.
+"""A flood of datagrams to loopback, in a process of its own: every method without a dialog, from many addresses.
 
-COUNT datagrams as fast as one process sends them, from addresses of 127.64.0.0/10, each of which sends
-less than the tracker minds. It prints a line when it begins, and ends by itself after ten seconds at most.
+Stops by itself: after ``count`` datagrams, or when it has taken four times as long as ``count`` at ``rate`` takes.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import itertools
+import json
 import socket
+import struct
 import sys
 import time
 
-EACH = 20
-"""Datagrams from one address."""
-AT_ONCE = 100
-SECONDS = 10.0
-MOST = 200_000
+METHODS = ("INVITE", "REGISTER", "OPTIONS", "SUBSCRIBE", "MESSAGE", "BYE", "ACK", "CANCEL")
+STATELESS = METHODS[3:]
+"""What is refused or dropped without state from whomever it comes."""
+BURST = 0.002
+IP_PKTINFO = 8  # linux/in.h; Python's socket module does not name it
 
 
-def main(host: str, port: int, count: int) -> None:
-    assert ipaddress.ip_address(host).is_loopback, "floods stay on loopback"
-    until = time.monotonic() + SECONDS
-    numbers = itertools.count(1)
-    sent = 0
-    print("begun", flush=True)
-    while sent < min(count, MOST) and time.monotonic() < until:
-        socks = []
-        for _ in range(AT_ONCE):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind((str(ipaddress.IPv4Address(0x7F400000 + next(numbers))), 0))
-            sock.connect((host, port))
-            sock.setblocking(False)
-            socks.append(sock)
-        for turn in range(EACH):
-            for number, sock in enumerate(socks):
-                data = message(host, port, f"{sent}-{turn}-{number}")
-                try:
-                    sock.send(data)
-                except OSError:
-                    pass  # the queue is full: that is what is wanted
-        sent += EACH * AT_ONCE
-        for sock in socks:
-            sock.close()
-
-
-def message(host: str, port: int, unique: str) -> bytes:
+def request(method: str, number: int, uri: str) -> bytes:
+    contact = "Contact: <sip:a@127.0.0.1>\r\n" if method in ("INVITE", "REGISTER", "SUBSCRIBE") else ""
     return (
-        f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP 127.64.0.1;branch=z9hG4bKf{unique};rport\r\n"
-        f"Max-Forwards: 70\r\nFrom: <sip:f@127.64.0.1>;tag=f\r\nTo: <sip:{host}>\r\nCall-ID: f{unique}\r\n"
-        "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKflood{number};rport\r\n"
+        f"From: <sip:flood@example.org>;tag={number}\r\nTo: <sip:9@example.org>\r\nCall-ID: flood-{number}\r\n"
+        f"CSeq: 1 {method}\r\nMax-Forwards: 70\r\n{contact}Content-Length: 0\r\n\r\n"
     ).encode()
 
 
+def source(address: int) -> list[tuple[int, int, bytes]]:
+    """The ancillary data that has the kernel send from an address of loopback (IP_PKTINFO, ip(7))."""
+    return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4s", 0, address.to_bytes(4, "big"), bytes(4)))]
+
+
+def flood(edge: tuple[str, int], rate: int, count: int, several: int, rotating: int) -> int:
+    """Send; every other datagram is from one of ``several`` addresses and of any method, the others are from
+    ``rotating`` addresses and of the methods that cost no state. Returns how many were sent."""
+    if not ipaddress.ip_address(edge[0]).is_loopback:
+        raise ValueError("only to loopback")
+    first, second = (int(ipaddress.ip_address(text)) for text in ("127.1.0.1", "127.2.0.1"))
+    few = [source(first + n) for n in range(several)]
+    many = [source(second + n) for n in range(rotating)]
+    uri = f"sip:9@{edge[0]}:{edge[1]}"
+    began = time.monotonic()
+    give_up = began + 4 * count / rate
+    sent = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", 0))
+        while sent < count and time.monotonic() < give_up:
+            due = min(count, int((time.monotonic() - began) * rate))
+            while sent < due:
+                turn = sent >> 1
+                if sent & 1:
+                    data, where = request(METHODS[turn % 8], sent, uri), few[turn % several]
+                else:
+                    data, where = request(STATELESS[turn % 5], sent, uri), many[turn % rotating]
+                sock.sendmsg([data], where, 0, edge)
+                sent += 1
+            time.sleep(BURST)
+    return sent
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    host, port, *numbers = sys.argv[1:]
+    print(json.dumps(flood((host, int(port)), *map(int, numbers))), flush=True)

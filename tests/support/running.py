@@ -167,13 +167,13 @@ def _get(port: int, path: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def edge_process(folder: Path, text: str, http: int) -> AsyncIterator[EdgeProcess]:
-    """Run ``text`` until the end of the block; stopped by its own process id."""
+async def edge_process(folder: Path, text: str, http: int, *options: str) -> AsyncIterator[EdgeProcess]:
+    """Run ``text`` until the end of the block, its log in ``edge.log``; stopped by its own process id."""
     file = folder / "policy.toml"
     file.write_text(text)
     log = folder / "edge.log"
     with log.open("wb") as stream:
-        command = [sys.executable, "-m", "edgesbc", "run", str(file)]
+        command = [sys.executable, "-m", "edgesbc", "run", str(file), *options]
         process = await trio.lowlevel.open_process(command, stdout=stream, stderr=subprocess.STDOUT)
     edge = EdgeProcess(file, http, process)
     try:

@@ -1,0 +1,115 @@
+"""Doors for stream transports: policies that have them, connections to them by hand, and what is inside."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from support.certificates import Certificates
+from support.running import CORE_UDP, PUBLIC_TCP, PUBLIC_UDP, at, listen, policy_text, running
+from support.ua import StreamWire, Ua, WebSocketWire
+
+from edgesbc.app import App
+from edgesbc.base.address import Source
+
+WS = listen("public", "ws", "127.0.0.1:0", "ws")
+NOBODY = "sip:127.0.0.11:9"
+
+
+def text(folder: Path, *more: str, member: str = NOBODY, **settings: object) -> str:
+    """A policy with ``more`` listeners beside those that all have."""
+    return policy_text(folder, [member], [PUBLIC_UDP, PUBLIC_TCP, CORE_UDP, *more], **settings)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def door(folder: Path, more: str = "") -> AsyncIterator[App]:
+    """A running edge with a WebSocket listener that has ``more`` keys."""
+    listener = listen("public", "ws", "127.0.0.1:0", "ws", more)
+    async with running(folder, policy_text(folder, [NOBODY], [PUBLIC_UDP, CORE_UDP, listener])) as app:
+        yield app
+
+
+async def open_from(nursery: trio.Nursery, app: App, origin: str = "") -> WebSocketWire:
+    return await WebSocketWire.open(nursery, at(app, "ws"), origin=origin)
+
+
+async def answered(ua: Ua, app: App) -> None:
+    """The edge answers a request over its WebSocket."""
+    await served(ua, f"sip:{at(app, 'ws')}")
+
+
+def secured(transport: str, certificates: Certificates) -> str:
+    return listen("public", transport, "127.0.0.1:0", transport, f', certificate = "{certificates.folder}"')
+
+
+def doors_inside(app: App) -> int:
+    """Connections of all doors, those still in their handshake included."""
+    return app.plane.places.inside
+
+
+def counted(app: App, listener: str, what: str) -> int:
+    return app.plane.counts.get((listener, what), 0)
+
+
+async def closed(stream: trio.abc.Stream) -> bytes:
+    """Everything until the end, which must come."""
+    got = b""
+    with trio.fail_after(10):
+        try:
+            while data := await stream.receive_some():
+                got += bytes(data)
+        except trio.BrokenResourceError:
+            pass
+    return got
+
+
+async def handshake(
+    app: App, subprotocol: str = "sip", origin: str = "", more: str = ""
+) -> tuple[trio.SocketStream, str]:
+    """An opening handshake of a WebSocket by hand: the stream, and the answer."""
+    stream = await trio.open_tcp_stream(*at(app, "ws"))
+    asked = (
+        "GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}"
+    )
+    if subprotocol:
+        asked += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    if origin:
+        asked += f"Origin: {origin}\r\n"
+    await stream.send_all(f"{asked}\r\n".encode())
+    with trio.fail_after(10):
+        answer = bytes(await stream.receive_some())
+    return stream, answer.decode()
+
+
+async def reset(stream: trio.SocketStream) -> None:
+    """Tear the connection down without a good-bye."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+async def invite_and_reset(tcp: Source) -> None:
+    """An INVITE, and the connection torn down."""
+    wire = await StreamWire.open(tcp)
+    await wire.send(Ua(wire).dialog(f"sip:100@{tcp}").build("INVITE"))
+    assert isinstance(wire.stream, trio.SocketStream)
+    await reset(wire.stream)
+
+
+async def served(ua: Ua, uri: str) -> None:
+    """The edge answers a request."""
+    await ua.dialog(uri).send("OPTIONS")
+    await ua.response(200)
+
+
+def living_tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

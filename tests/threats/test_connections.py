@@ -1,0 +1,195 @@
+"""THREATS 15 and 16: connections that are torn down, and connections that say nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from support.certificates import Certificates
+from support.doors import (
+    WS,
+    closed,
+    counted,
+    doors_inside,
+    invite_and_reset,
+    living_tasks,
+    open_descriptors,
+    reset,
+    secured,
+    served,
+    text,
+)  # fmt: skip
+from support.running import at, running, until
+from support.ua import StreamWire, Ua, UdpWire
+
+from edgesbc.app import App
+from edgesbc.base import limits
+from edgesbc.base.address import Source
+
+UNTRACKED = '[screen]\nstages = ["ratelimit", "sanity", "scanner", "method"]'
+"""Without pike, which lets no stranger open so many connections so fast: here it is the caps that are tried."""
+SILENT = 2_000
+CARRIER = "127.0.0.5"
+ENOUGH = 6_000
+"""Descriptors for both ends of 2,000 connections, and room."""
+
+
+# --- 15 --------------------------------------------------------------------------------------------------
+
+
+async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
+    tmp_path: Path, hasty_clock: trio.testing.MockClock
+) -> None:
+    """No task, descriptor, connection, transaction, call, lease or flow. They are a trunk's, so that all are heard."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+    ):
+        tcp = at(app, "public-tcp")
+        tasks, descriptors = living_tasks(), open_descriptors()
+        for _ in range(10):
+            for _ in range(100):
+                await invite_and_reset(tcp)
+            await until(lambda: not doors_inside(app))
+        assert app.edge.board.counts["public-tcp", "INVITE"] > 100, "they were heard"
+        for _ in range(8):
+            hasty_clock.jump(32)
+            await trio.sleep(0.05)
+        await until(lambda: app.edge.idle)
+        assert (app.edge.calls, len(app.edge.board.transactions), app.edge.dispatcher.leases) == (0, 0, 0)
+        assert (len(app.edge.board.flows), app.plane.connections) == (0, {})
+        assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
+
+
+@pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
+async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """At once: it is seen that the peer has gone, and not the deadline of handshakes that ends it."""
+    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
+    listener = WS if transport == "ws" else secured(transport, certificates)
+    async with running(tmp_path, text(tmp_path, listener, more=UNTRACKED)) as app:
+        tasks, descriptors = living_tasks(), open_descriptors()
+        for number in range(60):
+            stream = await trio.open_tcp_stream(*at(app, transport))
+            said = (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n")[number % 3]
+            if said:
+                await stream.send_all(said)
+            if number % 2:
+                await reset(stream)
+            else:
+                await stream.aclose()
+        await until(lambda: not doors_inside(app))
+        assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
+        assert (len(app.edge.board.flows), app.plane.connections) == (0, {})
+
+
+async def test_15_a_stranger_that_connects_again_and_again_is_held_to_the_density(tmp_path: Path) -> None:
+    async with running(tmp_path, text(tmp_path)) as app:
+        for _ in range(100):
+            await invite_and_reset(at(app, "public-tcp"))
+        await until(lambda: not doors_inside(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
+        assert app.edge.board.counts["public-tcp", "INVITE"] < 100
+        async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
+            await served(other, f"sip:{at(app, 'public-udp')}")
+
+
+# --- 16 --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """As many descriptors as both ends of 2,000 connections take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < ENOUGH:
+        pytest.skip(f"2,000 connections need {ENOUGH} descriptors in one process; the limit is {hard}")
+    if soft != resource.RLIM_INFINITY and soft < ENOUGH:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ENOUGH, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@asynccontextmanager
+async def silent(tcp: Source, addresses: list[str], count: int = SILENT) -> AsyncIterator[list[trio.SocketStream]]:
+    """Connections that say nothing, as many from each address."""
+    async with contextlib.AsyncExitStack() as stack:
+        streams = []
+        for number in range(count):
+            stream = await trio.open_tcp_stream(*tcp, local_address=addresses[number % len(addresses)])
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+            streams.append(stream)
+        yield streams
+
+
+async def comes_in(app: App, host: str) -> None:
+    """Somebody connects and is served."""
+    async with Ua(await StreamWire.open(at(app, "public-tcp"), host=host)) as canary:
+        await served(canary, f"sip:{at(app, 'public-tcp')}")
+
+
+@pytest.mark.usefixtures("descriptors")
+async def test_16_silent_connections_of_a_few_addresses_are_capped_and_a_canary_connects(
+    tmp_path: Path, hasty_clock: trio.testing.MockClock
+) -> None:
+    """2,000 of four addresses, with the real cap of an address; and in the end they go by themselves."""
+    addresses = [f"127.0.1.{n}" for n in range(1, 5)]
+    async with running(tmp_path, text(tmp_path, more=UNTRACKED)) as app, silent(at(app, "public-tcp"), addresses):
+        most = len(addresses) * limits.CONNECTIONS_PER_ADDRESS
+        await until(lambda: counted(app, "public-tcp", "connections") == SILENT - most)
+        assert doors_inside(app) == most
+        await comes_in(app, "127.0.0.99")
+        hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
+        await until(lambda: not doors_inside(app))
+        await comes_in(app, addresses[0])
+
+
+@pytest.mark.usefixtures("descriptors")
+async def test_16_strangers_that_take_all_places_leave_those_of_trunks(
+    tmp_path: Path, hasty_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here all places are patched down to 1,000, 900 of strangers: both ends of 8,192 connections would need 16,500
+    descriptors in one process."""
+    monkeypatch.setattr(limits, "CONNECTIONS", 1_000)
+    monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 100)
+    addresses = [f"127.0.1.{n}" for n in range(1, 11)]
+    policy = text(tmp_path, WS, more=UNTRACKED, trunks=[CARRIER])
+    async with running(tmp_path, policy) as app, silent(at(app, "public-tcp"), addresses):
+        await until(lambda: counted(app, "public-tcp", "connections") == SILENT - 900)
+        assert doors_inside(app) == 900
+        await comes_in(app, CARRIER)
+        for listener in ("public-tcp", "ws"):  # the bound is one for all doors
+            late = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
+            assert await closed(late) == b""
+            await trio.aclose_forcefully(late)
+        async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
+            await served(other, f"sip:{at(app, 'public-udp')}")
+        hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
+        await until(lambda: not doors_inside(app))
+        await comes_in(app, "127.0.0.99")
+
+
+async def test_16_the_cap_of_an_address_is_one_for_all_doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 4)
+    async with running(tmp_path, text(tmp_path, WS)) as app, contextlib.AsyncExitStack() as stack:
+        for number in range(6):
+            stream = await trio.open_tcp_stream(*at(app, ("public-tcp", "ws")[number % 2]), local_address="127.0.0.9")
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+        await until(lambda: sum(counted(app, each, "connections") for each in ("public-tcp", "ws")) == 2)
+        assert doors_inside(app) == 4
+        await comes_in(app, "127.0.0.99")
+
+
+async def test_16_with_the_tracker_a_stranger_does_not_come_near_the_caps(tmp_path: Path) -> None:
+    """As the edge is by default: an address may open no more connections in a window than it may send messages."""
+    count = 400
+    async with running(tmp_path, text(tmp_path)) as app, silent(at(app, "public-tcp"), ["127.0.1.1"], count):
+        await until(lambda: counted(app, "public-tcp", "banned") + doors_inside(app) == count)
+        assert doors_inside(app) < limits.CONNECTIONS_PER_ADDRESS
+        assert counted(app, "public-tcp", "connections") == 0
+        await comes_in(app, "127.0.0.99")

@@ -1,0 +1,96 @@
+"""THREATS 14: floods of every method without a dialog, from several addresses, over what the edge can take."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from support import flood
+from support.canary import Canary, take_calls
+from support.doors import text
+from support.running import at, edge_process, end, free_port, listen, policy_text, running, until
+from support.ua import Ua, UdpWire
+
+from edgesbc.base.address import Source
+
+RATE = 40_000
+COUNT = 120_000
+"""Datagrams of the flood: three seconds of it."""
+SEVERAL = 32
+ROTATING = 5_000
+CARRIER, PHONE = "127.0.0.5", "127.0.0.99"
+MIB = 1 << 20
+
+
+def memory(process: int, what: str) -> int:
+    """Octets of the process in memory: ``VmRSS`` now, ``VmHWM`` at most until now."""
+    found = re.search(rf"^{what}:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+async def test_14_a_flood_of_every_method_harms_no_call_and_costs_no_memory(tmp_path: Path) -> None:
+    """Two canaries, a listed carrier at 5 calls a second and an unknown phone at 2, have all their calls; the edge, a
+    process of its own, grows by 50 MiB at most, and keeps no state of what it refused."""
+    port, core, http = free_port(), free_port("127.0.0.2"), free_port(datagrams=False)
+    listeners = [
+        listen("public", "udp", f"127.0.0.1:{port}", "public-udp"),
+        listen("core", "udp", f"127.0.0.2:{core}", "core-udp"),
+    ]
+    edge_at = Source("127.0.0.1", port)
+    async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, trio.open_nursery() as nursery:
+        nursery.start_soon(take_calls, bob)
+        policy = policy_text(tmp_path, [f"sip:{bob.address}"], listeners, trunks=[CARRIER], http=f"127.0.0.1:{http}")
+        async with edge_process(tmp_path, policy, http) as edge:
+            await Canary(CARRIER, edge_at, 10).sing(5)
+            before = memory(edge.process.pid, "VmRSS")
+            carrier, phone = Canary(CARRIER, edge_at, 5), Canary(PHONE, edge_at, 2)
+            arguments = [str(n) for n in (RATE, COUNT, SEVERAL, ROTATING)]
+            attack = await trio.lowlevel.open_process(
+                [sys.executable, flood.__file__, edge_at.host, str(port), *arguments], stdout=subprocess.PIPE
+            )
+            try:
+                async with trio.open_nursery() as canaries:
+                    canaries.start_soon(carrier.sing, 20)
+                    canaries.start_soon(phone.sing, 8)
+                    with trio.fail_after(60):
+                        sent = int(await attack.stdout.receive_some())  # type: ignore[union-attr]
+            finally:
+                await end(attack)
+            assert sent == COUNT
+            assert carrier.outcomes == [200] * 20
+            assert phone.outcomes == [200] * 8
+            grown = memory(edge.process.pid, "VmHWM") - before
+            assert grown <= 50 * MIB, f"{grown / MIB:.0f} MiB"
+            await edge.comes_to("edgesbc_calls", 0, 0)
+            assert await edge.metric("edgesbc_transactions") < 3_000
+            assert await edge.metric("edgesbc_screened_total") > 0
+            assert await edge.metric("edgesbc_penalties") >= SEVERAL
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("method", flood.METHODS)
+async def test_14_each_method_is_refused_without_state(tmp_path: Path, method: str) -> None:
+    """500 from a source that no ban holds, with no dialog and to where no route leads: 500 answers or silences, and
+    no transaction, call, lease or deadline."""
+    nowhere = 'route = [ { name = "numbers", request_user = "^1", to = "pbx" } ]'
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.5"], routes=nowhere)) as app,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as source,
+    ):
+        uri = f"sip:9@{at(app, 'public-udp')}"
+        expected = {"ACK": None, "OPTIONS": 200, "SUBSCRIBE": 405, "MESSAGE": 405, "INVITE": 404, "REGISTER": 404}
+        status = expected.get(method, 481)
+        for number in range(500):
+            await source.wire.send(flood.request(method, number, uri))
+            if status is not None:
+                await source.response(status)
+        await until(lambda: app.edge.board.counts["public-udp", method] == 500)
+        assert app.edge.idle
+        assert (app.edge.calls, app.edge.dispatcher.leases, len(app.edge.board.deadlines)) == (0, 0, 0)
+        assert await bob.silent(0.05)

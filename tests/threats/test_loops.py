@@ -1,0 +1,99 @@
+"""THREATS 24: a request that comes round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.running import at, free_port, listen, nothing_left, policy_text, running
+from support.ua import Ua, UdpWire
+
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.policy.load import parse_policy
+
+
+def edge_text(folder: Path, number: int, port: int, other: int) -> str:
+    """An edge whose only destination is the other one's public listener."""
+    listeners = [
+        listen("public", "udp", f"127.0.0.{number}:{port}", "public-udp"),
+        listen("core", "udp", f"127.0.1.{number}:0", "core-udp"),
+    ]
+    return policy_text(folder, [f"sip:127.0.0.{5 - number}:{other}"], listeners)
+
+
+async def test_24_two_edges_that_lead_to_each_other_forward_a_call_once_each(tmp_path: Path) -> None:
+    """The first knows its own mark when the INVITE comes round, and says 482."""
+    one, two = free_port("127.0.0.2"), free_port("127.0.0.3")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    async with (
+        running(tmp_path / "a", edge_text(tmp_path / "a", 2, one, two)) as first,
+        running(tmp_path / "b", edge_text(tmp_path / "b", 3, two, one)) as second,
+        Ua(await UdpWire.open(peer=at(first, "public-udp"))) as alice,
+    ):
+        dialog = alice.dialog(f"sip:100@{at(first, 'public-udp')}")
+        await dialog.send("INVITE")
+        await alice.response(482)
+        await dialog.send("ACK")
+        assert first.edge.board.counts["public-udp", "INVITE"] == 2
+        assert second.edge.board.counts["public-udp", "INVITE"] == 1
+        await nothing_left(first)
+        await nothing_left(second)
+
+
+def test_24_a_destination_that_is_a_listener_of_the_edge_itself_is_refused(tmp_path: Path) -> None:
+    listeners = [
+        listen("public", "udp", "127.0.0.1:5070", "public-udp"), listen("core", "udp", "127.0.0.2:5070", "core-udp"),
+    ]  # fmt: skip
+    with pytest.raises(PolicyErrors, match="calls would go round"):
+        parse_policy(policy_text(tmp_path, ["sip:127.0.0.1:5070"], listeners), "policy.toml")
+
+
+async def test_24_a_server_that_sends_a_call_back_without_its_via_gets_482(tmp_path: Path) -> None:
+    """Nothing of the mark is left in it; the call is known by Call-ID and tag all the same."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        Ua(await UdpWire.open("127.0.0.11", peer=at(app, "public-udp"))) as mirror,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        invite = await bob.request("INVITE")
+        lines = bob.heard[-1].decode().split("\r\n")
+        via = f"Via: SIP/2.0/UDP {mirror.address};branch=z9hG4bKmirror;rport"
+        again = "\r\n".join(via if line.startswith("Via:") else line for line in lines)
+        await mirror.wire.send(again.encode())
+        await mirror.response(482)
+        await bob.answer(invite, 486, tag="b")
+        await alice.response(486)
+        await bob.request("ACK")
+        assert await bob.silent(0.05), "forwarded once"
+        await nothing_left(app)
+
+
+HOPS = 20
+
+
+async def test_24_a_loop_that_hides_everything_ends_when_its_hops_are_used_up(tmp_path: Path) -> None:
+    """A server that makes a new call of each, with the hops that are left: 483 after as many rounds."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.11"])) as app,
+        Ua(await UdpWire.open("127.0.0.11", peer=at(app, "public-udp"))) as mirror,
+    ):
+        uri, rounds, invites = f"sip:100@{at(app, 'public-udp')}", 0, []
+        hops: int | None = HOPS
+        while hops is not None:
+            data = mirror.dialog(uri).build("INVITE")
+            await mirror.wire.send(data.replace(b"Max-Forwards: 70", b"Max-Forwards: %d" % hops))
+            if hops == 0:
+                await mirror.response(483)
+                break
+            rounds += 1
+            invites.append(await bob.request("INVITE"))
+            hops = invites[-1].max_forwards
+        assert rounds == HOPS
+        for invite in invites:
+            await bob.answer(invite, 483, tag="b")
+        assert app.edge.board.counts["public-udp", "INVITE"] == HOPS + 1
+        await nothing_left(app)

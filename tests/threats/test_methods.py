@@ -1,0 +1,68 @@
+"""THREATS 31: methods that nobody has a use for, from strangers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from support.doors import WS, text
+from support.running import at, nothing_left, running
+from support.ua import StreamWire, Ua, UdpWire, WebSocketWire, Wire
+
+from edgesbc.app import App
+from edgesbc.screen.stages.method import CALLS
+
+UNLISTED = ("MESSAGE", "SUBSCRIBE", "PUBLISH", "GET", "KDMQ", "X", "invite", "REGISTER2", "!%*_+`'~")
+
+
+async def opened(transport: str, app: App, nursery: trio.Nursery) -> Wire:
+    if transport == "udp":
+        return await UdpWire.open(peer=at(app, "public-udp"))
+    if transport == "tcp":
+        return await StreamWire.open(at(app, "public-tcp"))
+    return await WebSocketWire.open(nursery, at(app, "ws"))
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
+async def test_31_what_is_not_listed_is_405_with_what_is(tmp_path: Path, transport: str) -> None:
+    """Outside of dialogs and with a To tag alike; nothing of it reaches the inside, and it costs no state."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, WS, member=f"sip:{bob.address}")) as app,
+        trio.open_nursery() as nursery,
+    ):
+        async with Ua(await opened(transport, app, nursery)) as stranger:
+            for method in UNLISTED:
+                for tag in ("", ";tag=x"):
+                    dialog = stranger.dialog(f"sip:100@{at(app, 'public-udp')}")
+                    dialog.remote += tag
+                    await dialog.send(method)
+                    answer = await stranger.response(405)
+                    assert answer.get("Allow") == ", ".join(CALLS)
+            await stranger.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            assert (await stranger.response(200)).get("Allow") == ", ".join(CALLS)
+            assert await bob.silent()
+            assert app.edge.idle
+            assert {method for _, method in app.edge.board.counts} <= {*UNLISTED[:3], "OPTIONS", "other"}
+        nursery.cancel_scope.cancel()
+
+
+async def test_31_an_operator_opens_a_method_by_name(tmp_path: Path) -> None:
+    methods = ", ".join(f'"{method}"' for method in (*CALLS, "MESSAGE"))
+    opened_up = f"[screen.method]\npublic = [{methods}]"
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=opened_up)) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as stranger,
+    ):
+        uri = f"sip:100@{at(app, 'public-udp')}"
+        await stranger.dialog(uri).send("MESSAGE", b"hello", ("Content-Type: text/plain",))
+        message = await bob.request("MESSAGE")
+        assert message.body == b"hello"
+        await bob.answer(message, 202)
+        await stranger.response(202)
+        await stranger.dialog(uri).send("SUBSCRIBE")
+        await stranger.response(405)
+        assert await bob.silent(0.05)
+        await nothing_left(app)

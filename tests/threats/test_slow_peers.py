@@ -1,0 +1,152 @@
+"""THREATS 17 and 18: peers that send a byte at a time, and peers that do not read."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from support.certificates import Certificates
+from support.doors import WS, closed, counted, doors_inside, secured, served, text
+from support.running import at, running, until
+from support.ua import StreamWire, Ua, UdpWire
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source
+
+SHORT = 0.5
+"""Seconds that the deadlines are patched to: it is that they are absolute that is tried, not how long they are."""
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: sip\r\n"
+)
+
+
+def client_hello() -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def without_end(begin: bytes, line: bytes) -> Iterator[bytes]:
+    """``begin``, and then the same line again and again, byte by byte."""
+    yield from (bytes((byte,)) for byte in begin)
+    while True:
+        yield from (bytes((byte,)) for byte in line)
+
+
+Said = Callable[[], Iterator[bytes]]
+
+
+def sip_fields() -> Iterator[bytes]:
+    return without_end(b"INVITE sip:100@edge SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKa\r\n", b"Subject: slow\r\n")
+
+
+def sip_body() -> Iterator[bytes]:
+    return without_end(b"INFO sip:100@edge SIP/2.0\r\nContent-Length: 60000\r\n\r\n", b"slow")
+
+
+def hello() -> Iterator[bytes]:
+    said = client_hello()
+    return without_end(said[:-20], said[-1:])
+
+
+def upgrade() -> Iterator[bytes]:
+    return without_end(UPGRADE, b"X-Slow: loris\r\n")
+
+
+@pytest.mark.parametrize(
+    ("transport", "said"),
+    [("public-tcp", sip_fields), ("public-tcp", sip_body), ("tls", hello), ("wss", hello), ("ws", upgrade)],
+    ids=["SIP header fields", "a SIP body", "ClientHello", "ClientHello of wss", "Upgrade"],
+)
+async def test_17_who_sends_a_byte_at_a_time_is_closed_by_a_deadline_that_no_byte_moves(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str, said: Said
+) -> None:
+    monkeypatch.setattr(limits, "MESSAGE_SECONDS", SHORT)
+    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", SHORT)
+    doors = [WS, secured("tls", certificates), secured("wss", certificates)]
+    async with running(tmp_path, text(tmp_path, *doors)) as app:
+        tcp = at(app, "public-tcp")
+        async with Ua(await StreamWire.open(tcp, host="127.0.0.5")) as other:
+            stream = await trio.open_tcp_stream(*at(app, transport))
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+                for number, byte in enumerate(said()):
+                    await stream.send_all(byte)
+                    await trio.sleep(SHORT / 50)  # slow, and never silent for long
+                    if number == 10:
+                        await served(other, f"sip:{tcp}")
+            assert await closed(stream) == b""
+            await served(other, f"sip:{tcp}")
+            await until(lambda: doors_inside(app) == 1)
+            if transport != "public-tcp":
+                assert counted(app, transport, "handshake") == 1
+            assert ("public-tcp", "INVITE") not in app.edge.board.counts
+            await trio.aclose_forcefully(stream)
+
+
+# --- 18 --------------------------------------------------------------------------------------------------
+
+
+async def deaf_to(peer: Source) -> trio.SocketStream:
+    """A connection whose kernel takes as little as it can for one that does not read."""
+    sock = trio.socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await sock.connect(tuple(peer))
+    return trio.SocketStream(sock)
+
+
+@pytest.mark.parametrize("transport", ["public-tcp", "tls", "ws"])
+async def test_18_a_peer_that_does_not_read_loses_its_flow_and_nobody_else_does(
+    tmp_path: Path, certificates: Certificates, transport: str
+) -> None:
+    """It is a trunk that asks and asks and never reads an answer; a neighbour is served before, meanwhile and after."""
+    doors = [WS, secured("tls", certificates)]
+    async with running(tmp_path, text(tmp_path, *doors, trunks=["127.0.0.1"])) as app:
+        tcp = at(app, "public-tcp")
+        plain = await deaf_to(at(app, transport))
+        asking = await speaking(plain, transport, certificates)
+        async with Ua(await StreamWire.open(tcp)) as neighbour, Ua(await UdpWire.open(), "deaf") as deaf:
+            await served(neighbour, f"sip:{tcp}")
+            ask = deaf.dialog(f"sip:{at(app, transport)}")
+            long = ("Call-Info: <sip:a>",)
+            sent = 0
+            with trio.fail_after(60), pytest.raises(trio.BrokenResourceError):
+                while sent < 40 * limits.OUTBOX_BYTES:
+                    request = ask.build("OPTIONS", extra=long).replace(b"example.org", b"e" * 4000)
+                    await asking(request)
+                    sent += len(request)
+                    if sent // len(request) == 50:
+                        await served(neighbour, f"sip:{tcp}")
+            assert sent > limits.OUTBOX_BYTES, "it was heard for as long as there was room"
+            await until(lambda: len(app.plane.connections) == 1)
+            await served(neighbour, f"sip:{tcp}")
+            async with Ua(await StreamWire.open(tcp)) as newcomer:
+                await served(newcomer, f"sip:{tcp}")
+        await trio.aclose_forcefully(plain)
+
+
+async def speaking(
+    plain: trio.SocketStream, transport: str, certificates: Certificates
+) -> Callable[[bytes], Awaitable[None]]:
+    """What sends a SIP message over ``plain`` by this transport, its handshakes made."""
+    if transport == "public-tcp":
+        return plain.send_all
+    if transport == "tls":
+        secure = trio.SSLStream(plain, certificates.client, server_hostname="localhost", https_compatible=True)
+        await secure.do_handshake()
+        return secure.send_all
+    await plain.send_all(UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    assert (await plain.receive_some()).startswith(b"HTTP/1.1 101")
+
+    async def framed(data: bytes) -> None:
+        await plain.send_all(b"\x82\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data)
+
+    return framed

@@ -1,0 +1,111 @@
+"""THREATS 30: tokens of the edge, changed, used on the other side, or made up."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+from support.doors import text
+from support.running import at, nothing_left, running
+from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
+
+from edgesbc.sip.message import Response
+from edgesbc.sip.uri import parse_uri
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def token_of(dialog: Dialog) -> str:
+    user = parse_uri(dialog.target).user
+    assert user is not None
+    return user
+
+
+def flipped(token: str, at_letter: int, bit: int) -> str:
+    """The token with one of its bits another; the bits of the last letter that say nothing left out."""
+    letter = ALPHABET[ALPHABET.index(token[at_letter]) ^ (1 << bit)]
+    return token[:at_letter] + letter + token[at_letter + 1 :]
+
+
+async def refused(asking: Dialog, ua: Ua, method: str, uri: str) -> None:
+    await asking.send(method, uri=uri)
+    answer = await ua.hear()
+    assert isinstance(answer, Response)
+    assert answer.status in (403, 481), f"{method} {uri}: {answer}"
+
+
+@pytest.mark.parametrize("caller_tries", [True, False], ids=["from outside", "from inside"])
+async def test_30_one_bit_changed_and_nothing_is_forwarded(tmp_path: Path, caller_tries: bool) -> None:
+    """Each letter of the token once, by BYE; what has its answer 481 reaches nobody, and the call goes on."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        trying, ua, other = (calling, alice, bob) if caller_tries else (called, bob, alice)
+        token, heard = token_of(trying), len(other.heard)
+        for letter in range(len(token) - 1):
+            changed = flipped(token, letter, letter % 6)
+            await refused(trying, ua, "BYE", trying.target.replace(token, changed))
+        for cut in (token[:-1], token[1:], token + "A", token[:60], token.swapcase(), token[::-1]):
+            await refused(trying, ua, "BYE", trying.target.replace(token, cut))
+        for method in ("INVITE", "INFO", "UPDATE", "REFER", "ACK"):
+            if method == "ACK":
+                await trying.send("ACK", uri=trying.target.replace(token, flipped(token, 3, 0)))
+            else:
+                await refused(trying, ua, method, trying.target.replace(token, flipped(token, 3, 0)))
+        assert await other.silent()
+        assert len(other.heard) == heard
+        assert app.edge.calls == 1
+        await hang_up(calling, bob)
+        await nothing_left(app)
+
+
+async def test_30_a_token_of_one_side_opens_nothing_on_the_other(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        theirs = calling.target.replace(token_of(calling), token_of(called))
+        await refused(calling, alice, "BYE", theirs)
+        ours = called.target.replace(token_of(called), token_of(calling))
+        await refused(called, bob, "BYE", ours)
+        assert await bob.silent(0.05)
+        assert await alice.silent(0.05)
+        assert app.edge.calls == 1
+        await hang_up(calling, bob)
+        await nothing_left(app)
+
+
+async def test_30_a_token_that_somebody_makes_up_leads_nowhere(tmp_path: Path) -> None:
+    """As Request-URI and as Route, in requests that begin a dialog and in those inside one."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        Ua(await UdpWire.open("127.0.0.77")) as victim,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.11", peer=at(app, "core-udp"))) as pbx,
+    ):
+        for size in (20, 64, 200, 600):
+            made_up = "".join(secrets.choice(ALPHABET) for _ in range(size))
+            for ua, listener in ((alice, "public-udp"), (pbx, "core-udp")):
+                inside = ua.dialog(f"sip:{made_up}@{at(app, listener)}")
+                inside.remote += ";tag=x"
+                await refused(inside, ua, "BYE", inside.target)
+        outward = pbx.dialog(f"sip:100@{victim.address}")
+        outward.routes = (f"<sip:{'A' * 200}@{at(app, 'core-udp')};lr>",)
+        await outward.send("INVITE")
+        answer = await pbx.hear()
+        assert isinstance(answer, Response)
+        assert answer.status in (403, 404, 480, 481)
+        assert await victim.silent(0.05)
+        assert await bob.silent(0.05)
+        assert app.edge.idle
