@@ -22,7 +22,9 @@ NOBODY = "sip:127.0.0.11:9"
 
 
 def text(folder: Path, *more: str, member: str = NOBODY, **settings: object) -> str:
-    """A policy with ``more`` listeners beside those that all have."""
+    """A policy with ``more`` listeners beside those that all have. Strangers may call: what becomes of them otherwise
+    is tested by itself."""
+    settings.setdefault("open", ["public"])
     return policy_text(folder, [member], [PUBLIC_UDP, PUBLIC_TCP, CORE_UDP, *more], **settings)  # type: ignore[arg-type]
 
 

@@ -1,7 +1,8 @@
-"""Strangers that flood a UDP port of this machine: ``python -m support.strangers HOST PORT COUNT``.
+"""Strangers that flood a UDP port of this machine: ``python -m support.strangers HOST PORT COUNT [SOURCE]``.
 
 COUNT datagrams as fast as one process sends them, from addresses of 127.64.0.0/10, each of which sends
-less than the tracker minds. It prints a line when it begins, and ends by itself after ten seconds at most.
+less than the tracker minds, or all from SOURCE, by ever new ports. It prints a line when it begins, and ends
+by itself after ten seconds at most.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SECONDS = 10.0
 MOST = 200_000
 
 
-def main(host: str, port: int, count: int) -> None:
+def main(host: str, port: int, count: int, source: str = "") -> None:
     assert ipaddress.ip_address(host).is_loopback, "floods stay on loopback"
     until = time.monotonic() + SECONDS
     numbers = itertools.count(1)
@@ -29,7 +30,7 @@ def main(host: str, port: int, count: int) -> None:
         socks = []
         for _ in range(AT_ONCE):
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind((str(ipaddress.IPv4Address(0x7F400000 + next(numbers))), 0))
+            sock.bind((source or str(ipaddress.IPv4Address(0x7F400000 + next(numbers))), 0))
             sock.connect((host, port))
             sock.setblocking(False)
             socks.append(sock)
@@ -54,4 +55,4 @@ def message(host: str, port: int, unique: str) -> bytes:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -66,7 +66,7 @@ def heard(brain: Brain, data: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("data", SMALLEST.values(), ids=SMALLEST.keys())
 def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(data: bytes) -> None:
-    got, _ = heard(Brain(), data)
+    got, _ = heard(Brain(open=("public",)), data)
     assert got <= limits.AMPLIFICATION * len(data), f"{got} octets for {len(data)}"
 
 
@@ -75,14 +75,14 @@ def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(
 def test_23_nor_does_a_request_of_any_size(kind: str, size: int) -> None:
     """There is a size from which on it is answered, and it is one that every client's requests have."""
     data = SMALLEST[kind].replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * size + b"\r\n")
-    got, answers = heard(Brain(), data)
+    got, answers = heard(Brain(open=("public",)), data)
     assert got <= limits.AMPLIFICATION * len(data), f"{got} octets for {len(data)}"
     if len(data) >= 300:
         assert answers
 
 
 def test_23_repeating_a_small_request_draws_nothing_either() -> None:
-    brain, data = Brain(), SMALLEST["INVITE"]
+    brain, data = Brain(open=("public",)), SMALLEST["INVITE"]
     got = 0
     for _ in range(20):
         brain.raw.clear()
@@ -106,7 +106,7 @@ def test_23_a_trunk_and_who_has_proven_itself_are_answered_in_full() -> None:
 
 def test_23_what_a_destination_answers_is_passed_on_once() -> None:
     """Its answers are not the edge's to cut; no timer of the edge's sends one of them again, or more than one BYE."""
-    brain = Brain()
+    brain = Brain(open=("public",))
     data = invite().replace(b"198.51.100.7", b"203.0.113.9")
     ((_, forwarded),) = brain.receive(STRANGER, data)
     assert isinstance(forwarded, Request)

@@ -44,7 +44,9 @@ async def test_14_a_flood_of_every_method_harms_no_call_and_costs_no_memory(tmp_
     edge_at = Source("127.0.0.1", port)
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, trio.open_nursery() as nursery:
         nursery.start_soon(take_calls, bob)
-        policy = policy_text(tmp_path, [f"sip:{bob.address}"], listeners, trunks=[CARRIER], http=f"127.0.0.1:{http}")
+        policy = policy_text(
+            tmp_path, [f"sip:{bob.address}"], listeners, trunks=[CARRIER], http=f"127.0.0.1:{http}", open=["public"]
+        )
         async with edge_process(tmp_path, policy, http) as edge:
             await Canary(CARRIER, edge_at, 10).sing(5)
             before = memory(edge.process.pid, "VmRSS")

@@ -23,6 +23,7 @@ from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import ObserveSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standings
 
 MESSAGES = 50_000
@@ -71,7 +72,8 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
     """Half of them are refused with an answer, half dropped as scanners; both have been counted by then."""
     brain, metrics = Brain(), Metrics()
     instrument_edge(metrics, brain.edge)
-    stages = ScreenSettings(stages=("scanner", "method"))
+    scanner = ScannerSettings(user_agents=("friendly-scanner",))
+    stages = ScreenSettings(stages=("scanner", "method"), scanner=scanner, exempt=(CALLER.peer.host,))
     pipeline = Pipeline(stages, Standings(), lambda decision: None, lambda stage, error: None)
     brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline)
     heads = [

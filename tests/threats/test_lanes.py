@@ -22,9 +22,9 @@ REQUESTS = 100
 
 
 @asynccontextmanager
-async def flood(target: Source) -> AsyncIterator[trio.Process]:
+async def flood(target: Source, *source: str) -> AsyncIterator[trio.Process]:
     """Runs when the block is entered; stopped by its own process id."""
-    command = [sys.executable, "-m", "support.strangers", target.host, str(target.port), str(FLOOD)]
+    command = [sys.executable, "-m", "support.strangers", target.host, str(target.port), str(FLOOD), *source]
     tests = str(Path(__file__).parents[1])
     process = await trio.lowlevel.open_process(command, stdout=-1, cwd=tests)
     try:
@@ -87,3 +87,27 @@ async def test_a_trunk_is_served_while_strangers_flood_its_port(tmp_path: Path) 
             assert (trusted, stranger > 0) == (0, True)
             assert await edge.metric("edgesbc_retransmissions_total") == 0
             nursery.cancel_scope.cancel()
+
+
+async def test_21_forged_packets_from_a_trunk_s_other_ports_have_it_neither_banned_nor_crowded_out(
+    tmp_path: Path,
+) -> None:
+    """The trunk is listed with its port; a flood has its address, and every other port."""
+    target, http, port = Source("127.0.0.1", free_port()), free_port(datagrams=False), free_port("127.0.0.5")
+    text = policy_text(
+        tmp_path, ["sip:127.0.0.11:9"], [listen("public", "udp", str(target), "carriers"), CORE_UDP],
+        trunks=[f"127.0.0.5:{port}"], http=f"127.0.0.1:{http}",
+    )  # fmt: skip
+    async with edge_process(tmp_path, text, http) as edge:
+        if await edge.metric('edgesbc_lane_mode{lane="steering"}') < 1:
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        wire = await UdpWire.open("127.0.0.5", target, port)
+        async with Ua(wire, "carrier") as trunk, flood(target, "127.0.0.5") as forger:
+            await until(lambda: sum(lost(target)) > 0)
+            asked = 0
+            while asked < REQUESTS or forger.poll() is None:
+                asked += 1
+                await trunk.dialog(f"sip:{target}").send("OPTIONS")
+                await trunk.response(200)
+        assert lost(target)[0] == 0
+        assert await edge.metric("edgesbc_screened_total") > 0

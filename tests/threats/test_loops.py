@@ -18,7 +18,7 @@ def edge_text(folder: Path, number: int, port: int, other: int) -> str:
         listen("public", "udp", f"127.0.0.{number}:{port}", "public-udp"),
         listen("core", "udp", f"127.0.1.{number}:0", "core-udp"),
     ]
-    return policy_text(folder, [f"sip:127.0.0.{5 - number}:{other}"], listeners)
+    return policy_text(folder, [f"sip:127.0.0.{5 - number}:{other}"], listeners, open=["public"])
 
 
 async def test_24_two_edges_that_lead_to_each_other_forward_a_call_once_each(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ async def test_24_a_server_that_sends_a_call_back_without_its_via_gets_482(tmp_p
     """Nothing of the mark is left in it; the call is known by Call-ID and tag all the same."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"])) as app,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public"])) as app,
         Ua(await UdpWire.open("127.0.0.11", peer=at(app, "public-udp"))) as mirror,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
     ):

@@ -54,7 +54,16 @@ REFUSED = {
     "Content-Type twice": b"Content-Type: a/b\r\nc: c/d",
     "an empty place in a list": b"Route: <sip:a;lr>,, <sip:b;lr>",
 }
-OPEN = '[screen.pike]\nreqs_density_per_unit = 10000\n[[screen.ratelimit]]\nname = "all"\nrate = 10000\nburst = 10000'
+OPEN = """
+[screen.conduct]
+points = 10000
+[screen.pike]
+reqs_density_per_unit = 10000
+[[screen.ratelimit]]
+name = "all"
+rate = 10000
+burst = 10000
+"""
 
 
 def with_field(alice: Ua, app: App, field: bytes) -> bytes:
