@@ -25,6 +25,22 @@ _RELAY = [
     ("lost", "lost, all rounds", "{:.0f}"),
     ("pss_mib", "memory, shared pages once, MiB", "{:.1f}"),
 ]
+_FLOODS = [
+    ("pps", "packets/s", "{:.0f}"),
+    ("core_share", "CPU", "{:.1%}"),
+    ("attack_share", "attack's", "{:.1%}"),
+    ("cpu_us", "µs/packet", "{:.2f}"),
+    ("left_in_kernel", "in kernel", "{:.1%}"),
+    ("answers", "answers", "{:.0f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("retransmissions", "again", "{:.0f}"),
+    ("setup_p50_ms", "p50", "{:.0f}"),
+    ("setup_p99_ms", "p99", "{:.0f}"),
+    ("setup_max_ms", "max", "{:.0f}"),
+    ("pss_before_mib", "MiB", "{:.1f}"),
+    ("pss_after_mib", "after", "{:.1f}"),
+    ("attacker_share", "sender's CPU", "{:.0%}"),
+]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
 
 
@@ -40,6 +56,8 @@ def render(results: Mapping[str, Any]) -> str:
             f"{'timers run out' if of['settle'] else 'last timers not awaited'})\n"
             + _compared(calls, _CALLS, "Kamailio")
         )
+    if "floods" in results:
+        parts.append(_floods(results["floods"]))
     if "relay" in results:
         relay = results["relay"]
         of = relay["settings"]
@@ -54,6 +72,30 @@ def render(results: Mapping[str, Any]) -> str:
         parts.append("In one process, µs\n" + _table([["", *(title for _, title, _ in _LOOPS)], *rows]))
     parts += [f"not measured: {each}" for each in results["left_out"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _floods(floods: Mapping[str, Any]) -> str:
+    of, medians = floods["settings"], floods["medians"]
+    engines = list(next(iter(medians.values())))
+    text = (
+        f"Floods: a trunk's {of['rate']} calls a second for {of['seconds']} s beside INVITEs of one banned source, or "
+        f"of {of['sources']} by turns; {of['rounds']} rounds, medians\n(the attacker sends from core "
+        f"{of['attackers_core']}, which the others may use as well; Kamailio: {of['kamailio_children_per_socket']} "
+        "processes a socket;\nCPU in parts of one core, and without what the calls take at idle; set-up in ms, 20 of "
+        "ringing;\nin kernel: not read by the engine, dropped by its filter or for want of room; memory with shared "
+        "pages once)\n"
+    )
+    rows = [["", *(title for _, title, _ in _FLOODS)]]
+    rows += [[f"{name}: {each}", *_cells(medians[name][each], _FLOODS)] for each in engines for name in medians]
+    text += _table(rows)
+    ratio = floods.get("ratios", {})
+    rows = [["", *(["CPU, edge to Kamailio"] if ratio else []), *(f"p99 to idle: {each}" for each in engines)]]
+    for name in medians:
+        if name != "idle":
+            late = [medians[name][each]["setup_p99_ms"] / medians["idle"][each]["setup_p99_ms"] for each in engines]
+            cpu = [f"{ratio[name]['median']:.2f}" if ratio[name] else "-"] if ratio else []
+            rows.append([name, *cpu, *(f"{each:.2f}" for each in late)])
+    return f"{text}\n\n{_table(rows)}"
 
 
 def _compared(measured: Mapping[str, Any], lines: Sequence[tuple[str, str, str]], peer: str) -> str:
