@@ -15,7 +15,7 @@ from bench.attacker import MAX_PPS
 from bench.calls import CallSettings, bench_calls
 from bench.floods import FloodSettings, bench_floods
 from bench.machine import describe, installed
-from bench.parse import bench_parse
+from bench.parse import bench_parse, tracker_bytes
 from bench.process import BenchError, say
 from bench.relay import RelaySettings, bench_relay
 from bench.report import render
@@ -41,6 +41,7 @@ def main() -> int:
                 _measure_relay(chosen, results)
             else:
                 results["parse"] = bench_parse(5, 1_000) if chosen.quick else bench_parse()
+                results["tracker"] = tracker_bytes()
         except BenchError as error:
             failed = True
             left_out.append(f"{part}: {error}")

@@ -70,6 +70,9 @@ def render(results: Mapping[str, Any]) -> str:
     if "parse" in results:
         rows = [[name, *_cells(each, _LOOPS)] for name, each in results["parse"].items()]
         parts.append("In one process, µs\n" + _table([["", *(title for _, title, _ in _LOOPS)], *rows]))
+    if "tracker" in results:
+        rows = [["", "bytes"], *([name, f"{each:.0f}"] for name, each in results["tracker"].items())]
+        parts.append("Memory for a source that is watched, table full\n" + _table(rows))
     parts += [f"not measured: {each}" for each in results["left_out"]]
     return "\n\n".join(parts) + "\n"
 
