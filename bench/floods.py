@@ -112,6 +112,7 @@ class _Mark(NamedTuple):
 
     at: float
     cpu: float
+    waited: float
     attacker_cpu: float
     sent: int
     drops: int
@@ -119,7 +120,9 @@ class _Mark(NamedTuple):
 
 def _mark(engine: Process, attacker: Attacker | None, at: Addresses) -> _Mark:
     sent, of_attacker = (attacker.counts()[0], attacker.process.cpu_seconds()) if attacker is not None else (0, 0.0)
-    return _Mark(time.monotonic(), engine.cpu_seconds(), of_attacker, sent, udp_drops(at.public))
+    return _Mark(
+        time.monotonic(), engine.cpu_seconds(), engine.waited_seconds(), of_attacker, sent, udp_drops(at.public)
+    )
 
 
 def _run(name: str, row: Row, first: int, settings: FloodSettings, program: Path) -> dict[str, float]:
@@ -175,6 +178,7 @@ def _call(
     return {
         "pps": sent / seconds,
         "core_share": (end.cpu - begin.cpu) / seconds,
+        "waited_share": (end.waited - begin.waited) / seconds,
         "attacker_share": (end.attacker_cpu - begin.attacker_cpu) / seconds,
         "left_in_kernel": min(1.0, drops / sent) if sent else 0.0,
         "answers": float(attacker.counts()[1]) if attacker is not None else 0.0,

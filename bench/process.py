@@ -152,6 +152,17 @@ class Process:
         """User and system time of all its processes so far, in steps of a tick (10 ms) each."""
         return sum(int(fields[11]) + int(fields[12]) for pid in self.pids() if (fields := _stat(pid))) / _TICK
 
+    def waited_seconds(self) -> float:
+        """How long its processes were ready to run so far, and had no core to run on."""
+        waited = 0
+        for pid in self.pids():
+            try:
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    waited += int((thread / "schedstat").read_text().split()[1])
+            except OSError:
+                continue  # it has ended meanwhile
+        return waited / 1e9
+
     def memory(self) -> Memory:
         rss = pss = 0
         for pid in self.pids():

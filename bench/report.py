@@ -28,6 +28,7 @@ _RELAY = [
 _FLOODS = [
     ("pps", "packets/s", "{:.0f}"),
     ("core_share", "CPU", "{:.1%}"),
+    ("waited_share", "waited", "{:.1%}"),
     ("attack_share", "attack's", "{:.1%}"),
     ("cpu_us", "µs/packet", "{:.2f}"),
     ("left_in_kernel", "in kernel", "{:.1%}"),

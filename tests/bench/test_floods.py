@@ -165,8 +165,8 @@ def test_the_attacker_refuses_what_is_out_of_bounds(to: str, pps: int, seconds: 
 
 def test_the_table_names_every_row_of_each_engine() -> None:
     columns = (
-        "pps core_share attack_share cpu_us left_in_kernel answers failed retransmissions setup_p50_ms setup_p99_ms "
-        "setup_max_ms pss_before_mib pss_after_mib attacker_share"
+        "pps core_share waited_share attack_share cpu_us left_in_kernel answers failed retransmissions setup_p50_ms "
+        "setup_p99_ms setup_max_ms pss_before_mib pss_after_mib attacker_share"
     )
     figures = dict.fromkeys(columns.split(), 1.0)
     late = figures | {"setup_p99_ms": 7.0}
