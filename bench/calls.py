@@ -96,7 +96,8 @@ def sipp(name: str, scenario: str, address: str, folder: Path, more: list[str]) 
 
 
 def pbx(name: str, address: str, folder: Path) -> Process:
-    return sipp(name, "uas.xml", address, folder, [])
+    """A destination. What comes twice or late when an engine is held up is no reason to give a call up."""
+    return sipp(name, "uas.xml", address, folder, ["-default_behaviors", "all,-abortunexp"])
 
 
 def place(at: Addresses, rate: int, calls: int, folder: Path, name: str) -> dict[str, str]:
