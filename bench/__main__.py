@@ -94,7 +94,7 @@ def _given(chosen: argparse.Namespace, **names: str) -> dict[str, Any]:
 def _arguments() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument("part", nargs="?", choices=("all", "calls", "floods", "relay", "parse"), default="all")
-    options.add_argument("--quick", action="store_true", help="under 90 s: shorter, one round; coarse figures")
+    options.add_argument("--quick", action="store_true", help="about three minutes: shorter, one round; coarse figures")
     options.add_argument("--alone", action="store_true", help="without the peers")
     options.add_argument("--rate", type=_count, help="calls a second (300; beside floods 200)")
     options.add_argument("--seconds", type=_count, help="of calls (20; beside floods 10)")

@@ -26,12 +26,13 @@ _RELAY = [
     ("pss_mib", "memory, shared pages once, MiB", "{:.1f}"),
 ]
 _FLOODS = [
-    ("pps", "packets/s", "{:.0f}"),
+    ("pps", "sent/s", "{:.0f}"),
     ("core_share", "CPU", "{:.1%}"),
     ("waited_share", "waited", "{:.1%}"),
     ("attack_share", "attack's", "{:.1%}"),
-    ("cpu_us", "µs/packet", "{:.2f}"),
-    ("left_in_kernel", "in kernel", "{:.1%}"),
+    ("read", "read/s", "{:.0f}"),
+    ("cpu_us", "µs/sent", "{:.2f}"),
+    ("read_us", "µs/read", "{:.2f}"),
     ("answers", "answers", "{:.0f}"),
     ("failed", "failed", "{:.0f}"),
     ("retransmissions", "again", "{:.0f}"),
@@ -81,25 +82,29 @@ def render(results: Mapping[str, Any]) -> str:
 def _floods(floods: Mapping[str, Any]) -> str:
     of, medians = floods["settings"], floods["medians"]
     engines = list(next(iter(medians.values())))
+    rounds = "1 round" if of["rounds"] == 1 else f"{of['rounds']} rounds, medians"
     text = (
         f"Floods: a trunk's {of['rate']} calls a second for {of['seconds']} s beside INVITEs of one banned source, or "
-        f"of {of['sources']} by turns; {of['rounds']} rounds, medians\n(the attacker sends from core "
-        f"{of['attackers_core']}, which the others may use as well; Kamailio: {of['kamailio_children_per_socket']} "
-        "processes a socket;\nCPU in parts of one core, and without what the calls take at idle; set-up in ms, 20 of "
-        "ringing;\nin kernel: not read by the engine, dropped by its filter or for want of room; memory with shared "
-        "pages once)\n"
+        f"of {of['sources']} in turn; {rounds}\n(the attacker sends from core {of['attackers_core']}, which others may "
+        f"use as well; Kamailio: {of['kamailio_children_per_socket']} processes a socket;\nCPU in parts of one core, "
+        "attack's: without what the calls take at idle; read: not dropped by the kernel, by a filter or for want of "
+        "room;\nset-up in ms, 20 of ringing; memory with shared pages once)\n"
     )
     rows = [["", *(title for _, title, _ in _FLOODS)]]
     rows += [[f"{name}: {each}", *_cells(medians[name][each], _FLOODS)] for each in engines for name in medians]
-    text += _table(rows)
-    ratio = floods.get("ratios", {})
-    rows = [["", *(["CPU, edge to Kamailio"] if ratio else []), *(f"p99 to idle: {each}" for each in engines)]]
+    return f"{text}{_table(rows)}\n\n{_table(_flood_ratios(medians, floods.get('ratios', {}), engines))}"
+
+
+def _flood_ratios(medians: Mapping[str, Any], ratios: Mapping[str, Any], engines: Sequence[str]) -> list[list[str]]:
+    """Of each attack: CPU of the edge to that of its peer, and set-up p99 of each engine to its own at idle."""
+    prices = {"cpu_us": "CPU a packet sent, edge to Kamailio", "read_us": "a packet read"} if ratios else {}
+    rows = [["", *prices.values(), *(f"p99 to idle: {each}" for each in engines)]]
     for name in medians:
         if name != "idle":
             late = [medians[name][each]["setup_p99_ms"] / medians["idle"][each]["setup_p99_ms"] for each in engines]
-            cpu = [f"{ratio[name]['median']:.2f}" if ratio[name] else "-"] if ratio else []
+            cpu = [f"{found['median']:.2f}" if (found := ratios[name][key]) else "-" for key in prices]
             rows.append([name, *cpu, *(f"{each:.2f}" for each in late)])
-    return f"{text}\n\n{_table(rows)}"
+    return rows
 
 
 def _compared(measured: Mapping[str, Any], lines: Sequence[tuple[str, str, str]], peer: str) -> str:

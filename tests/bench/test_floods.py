@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bench.attacker import SOURCES, Attacker, build_attacker
-from bench.floods import FloodSettings, Row, percentile
+from bench.figures import ratios
+from bench.floods import FloodSettings, Row, percentile, price
 from bench.process import BenchError, udp_drops, wait_until
 from bench.report import render
 
@@ -57,6 +58,33 @@ def test_a_percentile_is_one_of_the_values(share: int, value: float) -> None:
 def test_a_percentile_of_few_values_is_the_next_higher_one() -> None:
     assert percentile([3.0, 5.0], 99) == 5.0
     assert percentile([3.0], 1) == 3.0
+
+
+IDLE = {"core_share": 0.25, "pps": 0.0, "read": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("read", "of_read"), [(20_000, 5.0), (2_000, 50.0), (100, 0.0), (0, 0.0)], ids=["all", "some", "few", "none"]
+)
+def test_the_price_of_a_packet_is_what_the_attack_added(read: int, of_read: float) -> None:
+    figures = {"core_share": 0.35, "pps": 20_000.0, "read": float(read)}
+    price(figures, IDLE)
+    assert figures["attack_share"] == pytest.approx(0.1)
+    assert figures["cpu_us"] == pytest.approx(5.0)
+    assert figures["read_us"] == pytest.approx(of_read)
+
+
+def test_a_row_without_an_attack_has_no_price_and_none_is_below_nothing() -> None:
+    idle, starved = dict(IDLE), {"core_share": 0.2, "pps": 20_000.0, "read": 20_000.0}
+    for figures in (idle, starved):
+        price(figures, IDLE)
+        assert figures["attack_share"] == figures["cpu_us"] == figures["read_us"] == 0.0
+
+
+def test_rounds_in_which_the_peer_has_no_price_are_not_compared() -> None:
+    rounds = {"edge": [{"read_us": 2.0}, {"read_us": 3.0}], "kamailio": [{"read_us": 4.0}, {"read_us": 0.0}]}
+    assert ratios(rounds, "edge", "kamailio", "read_us") == {"median": 0.5, "lowest": 0.5, "highest": 0.5}
+    assert ratios({"edge": [{"read_us": 2.0}], "kamailio": [{"read_us": 0.0}]}, "edge", "kamailio", "read_us") == {}
 
 
 def test_where_no_call_came_set_up_took_for_ever() -> None:
@@ -165,7 +193,7 @@ def test_the_attacker_refuses_what_is_out_of_bounds(to: str, pps: int, seconds: 
 
 def test_the_table_names_every_row_of_each_engine() -> None:
     columns = (
-        "pps core_share waited_share attack_share cpu_us left_in_kernel answers failed retransmissions setup_p50_ms "
+        "pps core_share waited_share attack_share read cpu_us read_us answers failed retransmissions setup_p50_ms "
         "setup_p99_ms setup_max_ms pss_before_mib pss_after_mib attacker_share"
     )
     figures = dict.fromkeys(columns.split(), 1.0)
@@ -179,7 +207,11 @@ def test_the_table_names_every_row_of_each_engine() -> None:
         "attackers_core": 1,
         "kamailio_children_per_socket": 2,
     }
-    floods = {"settings": settings, "medians": medians, "ratios": {"rotating 5": {"median": 0.25}}}
+    floods = {
+        "settings": settings,
+        "medians": medians,
+        "ratios": {"rotating 5": {"cpu_us": {"median": 0.25}, "read_us": {}}},
+    }
     lines = render({"machine": {"cores": "2"}, "floods": floods, "left_out": []}).splitlines()
     assert {line.partition("  ")[0] for line in lines} >= {"idle: edge", "idle: kamailio", "rotating 5: kamailio"}
-    assert lines[-1].split() == ["rotating", "5", "0.25", "7.00", "1.00"]
+    assert lines[-1].split() == ["rotating", "5", "0.25", "-", "7.00", "1.00"]
