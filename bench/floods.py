@@ -91,7 +91,7 @@ def bench_floods(settings: FloodSettings, engines: list[str]) -> dict[str, Any]:
     if len(engines) == 2:
         attacked = {name: each for name, each in rounds.items() if name != "idle"}
         result["ratios"] = {
-            name: {key: ratios(each, "edge", "kamailio", key) for key in ("cpu_us", "read_us")}
+            name: {key: ratios(each, "edge", "kamailio", key, key == "cpu_us") for key in ("cpu_us", "read_us")}
             for name, each in attacked.items()
         }
     return result

@@ -81,10 +81,14 @@ def test_a_row_without_an_attack_has_no_price_and_none_is_below_nothing() -> Non
         assert figures["attack_share"] == figures["cpu_us"] == figures["read_us"] == 0.0
 
 
-def test_rounds_in_which_the_peer_has_no_price_are_not_compared() -> None:
-    rounds = {"edge": [{"read_us": 2.0}, {"read_us": 3.0}], "kamailio": [{"read_us": 4.0}, {"read_us": 0.0}]}
-    assert ratios(rounds, "edge", "kamailio", "read_us") == {"median": 0.5, "lowest": 0.5, "highest": 0.5}
-    assert ratios({"edge": [{"read_us": 2.0}], "kamailio": [{"read_us": 0.0}]}, "edge", "kamailio", "read_us") == {}
+def test_rounds_in_which_a_price_is_not_known_are_not_compared() -> None:
+    rounds = {
+        "edge": [{"read_us": 2.0}, {"read_us": 3.0}, {"read_us": 0.0}],
+        "kamailio": [{"read_us": 4.0}, {"read_us": 0.0}, {"read_us": 5.0}],
+    }
+    assert ratios(rounds, "edge", "kamailio", "read_us", False) == {"median": 0.5, "lowest": 0.5, "highest": 0.5}
+    assert ratios(rounds, "edge", "kamailio", "read_us") == {"median": 0.25, "lowest": 0.0, "highest": 0.5}
+    assert ratios({"edge": [{"cpu_us": 2.0}], "kamailio": [{"cpu_us": 0.0}]}, "edge", "kamailio") == {}
 
 
 def test_where_no_call_came_set_up_took_for_ever() -> None:
