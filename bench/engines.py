@@ -1,4 +1,4 @@
-"""The two edges that ``bench calls`` compares, started on the same addresses with the same job."""
+"""The two edges that ``bench calls`` and ``bench floods`` compare, on the same addresses with the same job."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import attrs
 
 from bench.process import Process, free_port, loopback, wait_until
+from edgesbc.base import limits
 
-__all__ = ["ENGINES", "KAMAILIO_CHILDREN", "Addresses", "await_answer", "choose_addresses"]
+__all__ = ["ENGINES", "KAMAILIO_CHILDREN", "Addresses", "await_answer", "choose_addresses", "start_flooded"]
 
 MAX_CPS = 5_000
 """New calls a second that either edge lets the trunk have: the check is made, and never trips."""
@@ -58,8 +59,15 @@ interval = 0
 engine = "none"
 
 [observe]
-http = ""
+http = "{http}"
 log = "warning"
+"""
+_ROUTE = """
+[[route]]
+name = "carrier"
+from = "public"
+source = ["{trunk}"]
+to = "pbx"
 """
 
 _OPTIONS = (
@@ -90,32 +98,41 @@ def _host(address: str) -> str:
     return address.partition(":")[0]
 
 
-def _start_edge(at: Addresses, folder: Path) -> Process:
+def _start_edge(at: Addresses, folder: Path, http: str = "", more: str = "") -> Process:
     text = _POLICY.format(
         state=folder / "state", public=at.public, core=at.core, trunk=_host(at.caller),
-        one=at.one, two=at.two, max_calls=MAX_CALLS, max_cps=MAX_CPS,
+        one=at.one, two=at.two, max_calls=MAX_CALLS, max_cps=MAX_CPS, http=http,
     )  # fmt: skip
     policy = folder / "bench.toml"
-    policy.write_text(text)
+    policy.write_text(text + more)
     return Process("edge", [sys.executable, "-m", "edgesbc", "run", str(policy)], folder)
 
 
-def _start_kamailio(at: Addresses, folder: Path) -> Process:
+def _start_kamailio(at: Addresses, folder: Path, *more: str) -> Process:
     members = [f"1 sip:{each} 0 0 weight=50;socket=udp:{at.core}\n" for each in (at.one, at.two)]
     (folder / "dispatcher.list").write_text("".join(members))
     text = (Path(__file__).parent / "kamailio.cfg").read_text()
     for word, value in {
         "PUBLIC": at.public, "CORE": at.core, "CORE_HOST": _host(at.core), "TRUNK": _host(at.caller),
         "LIST": folder / "dispatcher.list", "CHILDREN": KAMAILIO_CHILDREN, "MAX_CPS": MAX_CPS, "MAX_CALLS": MAX_CALLS,
+        "RECEIVE_BUFFER": limits.UDP_RECEIVE_BUFFER,
     }.items():  # fmt: skip
         text = text.replace(f"@{word}@", str(value))
     (folder / "kamailio.cfg").write_text(text)
-    argv = ["kamailio", "-x", "fm", "-X", "fm", "-DD", "-E", "-S", "-m", "256", "-M", "16"]
+    argv = ["kamailio", "-x", "fm", "-X", "fm", "-DD", "-E", "-S", "-m", "256", "-M", "16", *more]
     return Process("kamailio", [*argv, "-Y", str(folder), "-f", str(folder / "kamailio.cfg")], folder)
 
 
 ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": _start_edge, "kamailio": _start_kamailio}
 """How to start each of them."""
+
+
+def start_flooded(name: str, at: Addresses, folder: Path, http: str) -> Process:
+    """The engine with all that it has against floods: strangers are watched by address, a stranger's INVITEs draw
+    from a bucket of ten a second, and what passes both is let go no further. The edge shows its metrics at ``http``."""
+    if name == "edge":
+        return _start_edge(at, folder, http, _ROUTE.format(trunk=_host(at.caller)))
+    return _start_kamailio(at, folder, "-A", "FLOODS")
 
 
 def await_answer(engine: Process, at: Addresses) -> None:

@@ -21,13 +21,14 @@ def _one(key: str, found: Sequence[Mapping[str, float]], faults: Collection[str]
     return sum(values) if key in faults else statistics.median(values)
 
 
-def ratios(rounds: Rounds, ours: str, peer: str) -> dict[str, float]:
-    """CPU of ``ours`` to that of ``peer``, taken round by round: what else the machine does then harms both alike."""
-    found = sorted(
-        one["cpu_us"] / other["cpu_us"]
-        for one, other in zip(rounds[ours], rounds[peer], strict=True)
-        if other["cpu_us"]
-    )
+def ratios(rounds: Rounds, ours: str, peer: str, key: str = "cpu_us", nothing: bool = True) -> dict[str, float]:
+    """CPU of ``ours`` to that of ``peer``, taken round by round: what else the machine does then harms both alike.
+
+    ``key`` is the figure that is compared. A round in which the peer's is 0 is left out; ``nothing`` says whether ours
+    may be, which is then a figure, or is not known then either.
+    """
+    pairs = [(one[key], other[key]) for one, other in zip(rounds[ours], rounds[peer], strict=True)]
+    found = sorted(one / other for one, other in pairs if other and (one or nothing))
     if not found:
         return {}
     return {"median": statistics.median(found), "lowest": found[0], "highest": found[-1]}

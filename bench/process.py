@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edgesbc.demo.children import bound_to
 
-__all__ = ["BenchError", "Memory", "Process", "free_port", "loopback", "say", "wait_until"]
+__all__ = ["BenchError", "Memory", "Process", "free_port", "loopback", "say", "udp_drops", "wait_until"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _LAST_LINES = 12
@@ -45,9 +45,9 @@ def loopback(last: int) -> str:
     return f"127.{64 + pid % 128}.{pid // 128 % 256}.{last}"
 
 
-def free_port(host: str) -> int:
-    """A UDP port of ``host`` that nobody has now; whoever wants it binds it at once."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def free_port(host: str, kind: int = socket.SOCK_DGRAM) -> int:
+    """A port of ``host`` that nobody has now, for UDP or for ``kind``; whoever wants it binds it at once."""
+    with socket.socket(socket.AF_INET, kind) as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])
 
@@ -59,6 +59,17 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > end:
             raise BenchError(f"{what} did not come in {seconds:g} s")
         time.sleep(0.05)
+
+
+def udp_drops(address: str, table: str | None = None) -> int:
+    """Datagrams to ``host:port`` that the kernel has dropped, by a filter or for want of room, at all sockets there.
+
+    ``table`` stands in for /proc/net/udp, which counts modulo 2**32.
+    """
+    host, _, port = address.partition(":")
+    bound = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{int(port):04X}"
+    rows = (Path("/proc/net/udp").read_text() if table is None else table).splitlines()[1:]
+    return sum(int(fields[-1]) for row in rows if (fields := row.split())[1] == bound)
 
 
 def python_path() -> str:
@@ -101,6 +112,10 @@ class Process:
             self._popen.wait()
 
     @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
     def running(self) -> bool:
         return self._popen.poll() is None
 
@@ -136,6 +151,17 @@ class Process:
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far, in steps of a tick (10 ms) each."""
         return sum(int(fields[11]) + int(fields[12]) for pid in self.pids() if (fields := _stat(pid))) / _TICK
+
+    def waited_seconds(self) -> float:
+        """How long its processes were ready to run so far, and had no core to run on."""
+        waited = 0
+        for pid in self.pids():
+            try:
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    waited += int((thread / "schedstat").read_text().split()[1])
+            except OSError:
+                continue  # it has ended meanwhile
+        return waited / 1e9
 
     def memory(self) -> Memory:
         rss = pss = 0

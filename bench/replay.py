@@ -82,13 +82,16 @@ def _response(request: bytes, status: str, number: int, body: bytes = b"") -> by
 
 
 class Replay:
-    """An :class:`Edge` with default screening, one trunk and one destination, and a clock that calls move on."""
+    """An :class:`Edge` with one trunk and one destination, and a clock that calls move on.
 
-    def __init__(self) -> None:
+    ``screen`` is by default what an empty policy has.
+    """
+
+    def __init__(self, screen: ScreenSettings | None = None) -> None:
         self.now = 1_000.0
         members = (MemberSettings("sip:10.0.0.11:5060"),)
         self.pipeline = Pipeline(
-            ScreenSettings(),
+            screen if screen is not None else ScreenSettings(),
             Standings([Trunk("carrier", ("198.51.100.7",), max_calls=10_000, max_cps=5_000)]),
             lambda decision: None,
             lambda stage, error: None,

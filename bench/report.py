@@ -25,6 +25,24 @@ _RELAY = [
     ("lost", "lost, all rounds", "{:.0f}"),
     ("pss_mib", "memory, shared pages once, MiB", "{:.1f}"),
 ]
+_FLOODS = [
+    ("pps", "sent/s", "{:.0f}"),
+    ("core_share", "CPU", "{:.1%}"),
+    ("waited_share", "waited", "{:.1%}"),
+    ("attack_share", "attack's", "{:.1%}"),
+    ("read", "read/s", "{:.0f}"),
+    ("cpu_us", "µs/sent", "{:.2f}"),
+    ("read_us", "µs/read", "{:.2f}"),
+    ("answers", "answers", "{:.0f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("retransmissions", "again", "{:.0f}"),
+    ("setup_p50_ms", "p50", "{:.0f}"),
+    ("setup_p99_ms", "p99", "{:.0f}"),
+    ("setup_max_ms", "max", "{:.0f}"),
+    ("pss_before_mib", "MiB", "{:.1f}"),
+    ("pss_after_mib", "after", "{:.1f}"),
+    ("attacker_share", "sender's CPU", "{:.0%}"),
+]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
 
 
@@ -40,6 +58,8 @@ def render(results: Mapping[str, Any]) -> str:
             f"{'timers run out' if of['settle'] else 'last timers not awaited'})\n"
             + _compared(calls, _CALLS, "Kamailio")
         )
+    if "floods" in results:
+        parts.append(_floods(results["floods"]))
     if "relay" in results:
         relay = results["relay"]
         of = relay["settings"]
@@ -52,8 +72,39 @@ def render(results: Mapping[str, Any]) -> str:
     if "parse" in results:
         rows = [[name, *_cells(each, _LOOPS)] for name, each in results["parse"].items()]
         parts.append("In one process, µs\n" + _table([["", *(title for _, title, _ in _LOOPS)], *rows]))
+    if "tracker" in results:
+        rows = [["", "bytes"], *([name, f"{each:.0f}"] for name, each in results["tracker"].items())]
+        parts.append("Memory for a source that is watched, table full\n" + _table(rows))
     parts += [f"not measured: {each}" for each in results["left_out"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _floods(floods: Mapping[str, Any]) -> str:
+    of, medians = floods["settings"], floods["medians"]
+    engines = list(next(iter(medians.values())))
+    rounds = "1 round" if of["rounds"] == 1 else f"{of['rounds']} rounds, medians"
+    text = (
+        f"Floods: a trunk's {of['rate']} calls a second for {of['seconds']} s beside INVITEs of one banned source, or "
+        f"of {of['sources']} in turn; {rounds}\n(the attacker sends from core {of['attackers_core']}, which others may "
+        f"use as well; Kamailio: {of['kamailio_children_per_socket']} processes a socket;\nCPU in parts of one core, "
+        "attack's: without what the calls take at idle; read: not dropped by the kernel, by a filter or for want of "
+        "room;\nset-up in ms, 20 of ringing; memory with shared pages once)\n"
+    )
+    rows = [["", *(title for _, title, _ in _FLOODS)]]
+    rows += [[f"{name}: {each}", *_cells(medians[name][each], _FLOODS)] for each in engines for name in medians]
+    return f"{text}{_table(rows)}\n\n{_table(_flood_ratios(medians, floods.get('ratios', {}), engines))}"
+
+
+def _flood_ratios(medians: Mapping[str, Any], ratios: Mapping[str, Any], engines: Sequence[str]) -> list[list[str]]:
+    """Of each attack: CPU of the edge to that of its peer, and set-up p99 of each engine to its own at idle."""
+    prices = {"cpu_us": "CPU a packet sent, edge to Kamailio", "read_us": "a packet read"} if ratios else {}
+    rows = [["", *prices.values(), *(f"p99 to idle: {each}" for each in engines)]]
+    for name in medians:
+        if name != "idle":
+            late = [medians[name][each]["setup_p99_ms"] / medians["idle"][each]["setup_p99_ms"] for each in engines]
+            cpu = [f"{found['median']:.2f}" if (found := ratios[name][key]) else "-" for key in prices]
+            rows.append([name, *cpu, *(f"{each:.2f}" for each in late)])
+    return rows
 
 
 def _compared(measured: Mapping[str, Any], lines: Sequence[tuple[str, str, str]], peer: str) -> str:

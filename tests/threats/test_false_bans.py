@@ -111,7 +111,7 @@ def assert_nobody_is_banned(brain: Brain) -> None:
     assert not any(isinstance(effect, Close | Penalise) for effect in brain.other)
 
 
-def test_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
+def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
     brain = Brain()
     office = Office(brain, [Phone(n, Flow(PUBLIC, Source(OFFICE, 10_000 + n))) for n in range(200)])
     office.play(120.0)
@@ -123,7 +123,7 @@ def test_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
     assert {standings.of(phone.flow, brain.now) for phone in office.phones} == {Standing.REGISTERED}
 
 
-def test_200_phones_behind_one_address_that_register_anew_over_tcp() -> None:
+def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_tcp() -> None:
     brain = Brain()
     phones = []
     for n in range(200):
