@@ -93,8 +93,8 @@ def _packet_loops(size: int) -> dict[str, Callable[[], object]]:
     start = _MANY / 100_000
     return {
         "PACKET phase, trunk": lambda: of_trunk.packet(CALLER, size, _NOW),
-        # ten packets a second from each of 8,192 strangers: watched, and within the limit
-        "PACKET phase, strangers": lambda: watched.packet(few[(n := next(turns[0])) % _FEW], size, n / (10 * _FEW)),
+        # 1,600 packets a second of 8,192 strangers by turns: watched, and within all limits
+        "PACKET phase, strangers": lambda: watched.packet(few[(n := next(turns[0])) % _FEW], size, n / 1_600),
         # 100,000 packets a second, and a table full of others that were heard within the window
         "PACKET phase, strangers never seen before": lambda: flooded.packet(
             many[(n := next(turns[1])) % _MANY], size, start + n / 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable
 
-__all__ = ["Tracker", "Watched"]
+__all__ = ["NEVER", "Tracker", "Watched"]
 
 NEVER = float("-inf")
 SAMPLE = 4

@@ -8,10 +8,11 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.prefixes import prefix_keys
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.expect import between, positive
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.screen.tracker import Tracker, Watched
+from edgesbc.screen.tracker import NEVER, Tracker, Watched
 
 __all__ = ["Pike", "PikeSettings"]
 
@@ -37,6 +38,9 @@ class PikeSettings:
     prefix_factor: int = attrs.field(default=16, validator=between(1, 1_000))
     """Strangers of a /24 or a /64 may together send so many times the density, those of a /48 four times that; what is
     over it is refused message by message, and nobody is banned for it."""
+    strangers_per_second: int = attrs.field(default=2_000, validator=between(1, 1_000_000))
+    """Datagrams of strangers that are looked at in a second, all together, with as many at once. A flood from ever new
+    addresses, which no threshold of an address sees, ends here before it is parsed. Proven flows are not among them."""
     tracker_entries: int = attrs.field(default=limits.TRACKER_ENTRIES, validator=between(16, 1 << 20))
     """Sources watched at once, for strangers and for proven flows each; a quarter as many /24 and /64, and of /48 a
     sixteenth."""
@@ -71,6 +75,9 @@ class Pike:
             _Prefixes(wide, window, max(16, entries // 4)),
             _Prefixes(4 * wide, window, max(16, entries // 16)),
         )
+        self._crowd = TokenBucket("strangers", settings.strangers_per_second, settings.strangers_per_second, 1)
+        self._crowd_told = NEVER
+        self._window = window
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
         self._flood = density * settings.flood_factor
@@ -98,7 +105,8 @@ class Pike:
         tracker = self._strangers
         entry = tracker.admit(host, now, port)
         if entry is None:
-            return self._judge_prefixes(host, now)
+            verdict = self._judge_prefixes(host, now)
+            return self._judge_crowd(now) if verdict is PASS else verdict
         first = tracker.first_trip(entry, now)
         if first and tracker.alone(entry, now):
             ban = self._ban if tracker.surely(entry) else 0.0
@@ -118,6 +126,16 @@ class Pike:
             return self._refuse_prefix(wide, entry, "/64", now)
         entry = widest.tracker.admit(site, now)
         return PASS if entry is None else self._refuse_prefix(widest, entry, "/48", now)
+
+    def _judge_crowd(self, now: float) -> Verdict:
+        at, crowd = int(now * SECOND), self._crowd
+        if not crowd.wait(0, at):
+            crowd.take(0, at)
+            return PASS
+        if self._crowd_told > now - self._window:
+            return self._quiet
+        self._crowd_told = now
+        return Drop(Reason.PIKE, limit=crowd.rate, detail="all strangers together, in a second")
 
     def _refuse_prefix(self, prefixes: _Prefixes, entry: Watched, length: str, now: float) -> Verdict:
         if not prefixes.tracker.first_trip(entry, now):

@@ -76,6 +76,21 @@ def test_a_prefix_that_is_walked_trips_and_nobody_is_banned(flow, subject, hosts
     assert pike.judge(proven, Phase.PACKET, 1.0) is PASS
 
 
+def test_strangers_all_together_are_held_and_proven_flows_are_not_among_them(flow, subject) -> None:
+    pike = Pike(PikeSettings(strangers_per_second=50), Standings())
+    hosts = [f"198.{n >> 8}.{n & 255}.1" for n in range(200)]
+    verdicts = [pike.judge(subject(of=flow(host=host)), Phase.PACKET, 10.0) for host in hosts]
+    assert verdicts[:50] == [PASS] * 50
+    drops = [verdict for verdict in verdicts[50:] if isinstance(verdict, Drop)]
+    assert len(drops) == 150
+    assert (drops[0].limit, drops[0].quiet, drops[0].ban) == (50, False, 0.0)
+    assert all(drop.quiet and not drop.ban for drop in drops[1:])
+    for standing in (Standing.REACHABLE, Standing.REGISTERED, Standing.TRUNK):
+        assert pike.judge(subject(of=flow(host="203.0.113.1"), standing=standing), Phase.PACKET, 10.0) is PASS
+    assert pike.judge(subject(of=flow(host="203.0.113.2")), Phase.PACKET, 10.02) is PASS
+    assert isinstance(pike.judge(subject(of=flow(host="203.0.113.3")), Phase.PACKET, 10.02), Drop)
+
+
 def test_the_busiest_are_told_those_that_tripped_first(flow, subject) -> None:
     pike = Pike(SETTINGS, Standings())
     for host, count in (("192.0.2.1", 1), ("192.0.2.2", 9), ("192.0.2.3", 2)):
