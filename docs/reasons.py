@@ -19,8 +19,8 @@ __all__ = ["ADVICE", "PAGE", "drawn", "said_by"]
 
 PAGE = Path(__file__).with_name("reasons.md")
 _HOUSE = Path(edgesbc.__file__).parent
-_SAY_NOTHING: Final = ("base", "observe", "demo")
-"""Rooms that name reasons and decide nothing."""
+_SAY_NOTHING: Final = ("base", "observe", "demo", "replay", "screen/beside.py", "screen/conduct.py")
+"""Rooms and files that name reasons and give none."""
 
 ADVICE: Final[Mapping[Reason, str]] = {
     Reason.ACL_DENIED: "Nothing, or take the prefix out of `[screen.acl] deny`.",
@@ -75,7 +75,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.ROUTED: "Nothing: this is how it should be.",
     Reason.FAILOVER: "The detail says which member failed and how. Look after that one.",
     Reason.HEALTH: "The detail says from which state to which. Look after the member if it is `inactive`.",
-    Reason.BAN: "The detail says for what, the number is its seconds. It is renewed while the cause goes on.",
+    Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while the cause"
+    " goes on, of connections the next is twice as long. `edgesbc bans` lists and lifts them.",
     Reason.POLICY: "Read the log and the audit log in `state_dir`.",
 }
 """What an operator can do about each, in a line; the one place where that is written."""
@@ -86,7 +87,7 @@ def said_by() -> dict[Reason, list[str]]:
     found: dict[Reason, list[str]] = {each: [] for each in Reason}
     for path in sorted(_HOUSE.rglob("*.py")):
         name = path.relative_to(_HOUSE).as_posix()
-        if name.split("/")[0] in _SAY_NOTHING:
+        if name.split("/")[0] in _SAY_NOTHING or name in _SAY_NOTHING:
             continue
         for reason in set(_given(ast.parse(path.read_text(encoding="utf-8")))):
             found[reason].append(name)

@@ -10,7 +10,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
-from edgesbc.base.prefixes import enclosing
+from edgesbc.base.prefixes import PrefixMap, enclosing
 from edgesbc.screen.expect import listed_address, listed_addresses, optional, positive
 
 __all__ = ["Standing", "Standings", "Trunk"]
@@ -61,7 +61,7 @@ class Standings:
     """
 
     __slots__ = (
-        "_by_host", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
+        "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
         "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
@@ -71,32 +71,32 @@ class Standings:
         """Those of a policy that is judged beside this one: they get the same proofs."""
         self._by_source: dict[tuple[str, int], str] = {}
         self._by_name: dict[str, str] = {}
-        self._by_prefix: dict[tuple[int, int], dict[int, str]] = {}
-        """By IP version and the bits after the prefix, longest prefixes first: the prefix as a number."""
-        self._by_host: dict[str, str | None] = {}
+        self._by_address: dict[str, str] = {}
+        """Whole IPv4 addresses, as they are mostly listed: apart, since a look at prefixes costs more."""
+        self._by_prefix: PrefixMap[str] = PrefixMap(limits.REMEMBERED_ADDRESSES)
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._proven_at: dict[str, int] = {}
         self._listed: list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source] = []
         self.version = 0
         """Grows when :meth:`trusted` would give others, but for those whose time is up."""
-        for trunk in self.trunks.values():
+        for trunk in reversed(self.trunks.values()):  # of two that list the same, the first counts
             self._list(trunk)
-        self._by_prefix = dict(sorted(self._by_prefix.items(), key=lambda entry: entry[0][1]))
+        self._listed.reverse()
         self._trunk_hosts = {host for host, _ in self._by_source}
 
     def _list(self, trunk: Trunk) -> None:
-        for text in trunk.addresses:
+        for text in reversed(trunk.addresses):
             listed = listed_address(text)
             self._listed.append(listed)
             if isinstance(listed, Source):
-                self._by_source.setdefault((listed.host, listed.port), trunk.name)
+                self._by_source[listed.host, listed.port] = trunk.name
+            elif listed.version == 4 and listed.prefixlen == 32:
+                self._by_address[str(listed.network_address)] = trunk.name
             else:
-                shift = listed.max_prefixlen - listed.prefixlen
-                of_length = self._by_prefix.setdefault((listed.version, shift), {})
-                of_length.setdefault(int(listed.network_address) >> shift, trunk.name)
+                self._by_prefix.put(str(listed), trunk.name)
         for name in trunk.tls_names:
-            self._by_name.setdefault(name.lower().rstrip("."), trunk.name)
+            self._by_name[name.lower().rstrip(".")] = trunk.name
 
     def of(self, flow: Flow, now: float) -> Standing:
         """The standing of ``flow``. The private side is trusted: its flows stand as trunks do."""
@@ -115,29 +115,14 @@ class Standings:
         if flow.listener.zone is Zone.CORE:
             return None
         name = self._by_source.get(flow.peer)
-        if name is None and self._by_prefix:
+        if name is None:
             host = flow.peer[0]
-            try:
-                name = self._by_host[host]
-            except KeyError:
-                name = self._look_up(host)
+            name = self._by_address.get(host)
+            if name is None and self._by_prefix:
+                name = self._by_prefix.get(host)
         if name is None and flow.names and self._by_name:
             return next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
         return name
-
-    def _look_up(self, host: str) -> str | None:
-        try:
-            version, number = _number(host)
-        except ValueError:
-            return None
-        found = None
-        for (of_version, shift), names in self._by_prefix.items():
-            if of_version == version and (found := names.get(number >> shift)) is not None:
-                break
-        if len(self._by_host) >= limits.REMEMBERED_ADDRESSES:
-            self._by_host.clear()
-        self._by_host[host] = found
-        return found
 
     def prove(self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS) -> bool:
         """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
@@ -227,13 +212,3 @@ class Standings:
             self._proven_at[key[1]] = left
         else:
             del self._proven_at[key[1]]
-
-
-def _number(host: str) -> tuple[int, int]:
-    """IP version and number of a literal address as the kernel writes it; ``ipaddress`` is too slow for a
-    flood of sources never seen before. Raises ``ValueError`` for what is not an address."""
-    if ":" in host:
-        address = ipaddress.ip_address(host.partition("%")[0])
-        return address.version, int(address)
-    a, b, c, d = host.split(".")
-    return 4, int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesbc.base.prefixes import PrefixMap, PrefixSet, enclosing, is_within, prefix_keys
+from edgesbc.base.prefixes import PrefixMap, PrefixSet, enclosing, number_of, prefix_keys
 
 HOSTS = st.ip_addresses().map(str)
 
@@ -95,8 +95,15 @@ def test_keys_are_alike_where_the_prefixes_are(
         assert same == [a == b for a, b in zip(enclosing(str(one)), enclosing(str(other)), strict=False)]
 
 
-def test_within() -> None:
-    assert is_within("192.0.2.7", "192.0.2.0/24")
-    assert is_within("192.0.2.7", "192.0.2.7")
-    assert not is_within("192.0.2.7", "2001:db8::/32")
-    assert not is_within("name", "0.0.0.0/0")
+@given(st.ip_addresses())
+def test_a_number_is_that_of_the_standard_library(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert number_of(str(address)) == (address.version, int(address))
+
+
+@given(st.one_of(st.text(max_size=12), st.from_regex(r"[0-9]{1,4}(\.[0-9+ -]{1,4}){2,4}", fullmatch=True)))
+def test_what_is_no_address_has_no_number(text: str) -> None:
+    try:
+        version, number = number_of(text)
+    except ValueError:
+        return
+    assert 0 <= number < 1 << (32 if version == 4 else 128)

@@ -31,8 +31,9 @@ def test_each_has_a_row_with_its_answer_and_who_says_it() -> None:
 
 def test_who_compares_with_a_reason_or_only_answers_does_not_say_it() -> None:
     said = reasons.said_by()
-    assert "brain/edge.py" not in said[Reason.METHOD]  # there it is compared, to add Allow
-    assert "brain/edge.py" in said[Reason.NO_ROUTE]
+    assert "brain/gate.py" not in said[Reason.METHOD]  # there it is compared, to add Allow
+    assert "brain/beginnings.py" in said[Reason.NO_ROUTE]
+    assert said[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not where its points are told
 
 
 def test_other_advice_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:

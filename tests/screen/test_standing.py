@@ -108,10 +108,10 @@ def test_registered_flows_are_bounded_and_newcomers_wait(flow, monkeypatch: pyte
 
 def test_remembered_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REMEMBERED_ADDRESSES", 10)
-    standings = Standings((CARRIER,))
+    standings = Standings((Trunk("wide", ("198.51.100.0/24",)),))
     for n in range(100):
         assert standings.trunk(flow(host=f"192.0.2.{n}")) is None
-    assert len(standings._by_host) <= 10
+    assert len(standings._by_prefix._remembered) <= 10
 
 
 def test_known_at(flow) -> None:
