@@ -112,6 +112,7 @@ class MediaTable:
 
     def _offer(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
         call_id, tag = ng.read_text(command, "call-id"), ng.read_text(command, "from-tag")
+        _check_tags(command)
         session = parse_session(ng.read_sdp(command))
         call, offerer, known = self._call_for_offer(command, call_id, tag, now)
         names = self._directed(command, call, offerer, known)
@@ -137,6 +138,7 @@ class MediaTable:
         call = self._find(command)
         if call is None or call.side_of(ng.read_text(command, "from-tag")) != call.offerer:
             raise WireError("an answer to an offer that was not made", 481)
+        _check_tags(command)
         offered = call.sides[call.offerer].description
         session = parse_session(ng.read_sdp(command))
         if offered is None or len(offered.media) != len(session.media):
@@ -281,3 +283,9 @@ class MediaTable:
         ]
         data = anchor(session, interface.advertise, places).serialise()
         return {"result": "ok", "sdp": data if isinstance(command["sdp"], bytes) else data.decode()}
+
+
+def _check_tags(command: Mapping[str, Any]) -> None:
+    """A tag says whose a description is: two sides of a call have different ones (RFC 3261 section 19.3)."""
+    if ng.read_text(command, "from-tag") == ng.read_text(command, "to-tag", required=False):
+        raise WireError("both sides have the same tag", 488)

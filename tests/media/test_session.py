@@ -104,6 +104,16 @@ def first_offer(**changes):
     return ng.offer(**{"call_id": "c", "from_tag": "a", "sdp": sdp(CALLER), "direction": INWARD} | changes)
 
 
+def test_two_sides_with_one_tag_are_refused():
+    """A tag says whose a description is; who takes the other's could pass for it."""
+    edge = Edge()
+    edge.refused(first_offer(to_tag="a"), 488)
+    edge.ok(first_offer())
+    edge.refused(ng.answer("c", "a", "a", sdp(CALLEE)), 488)
+    edge.ok(ng.answer("c", "a", "b", sdp(CALLEE)))
+    edge.refused(first_offer(from_tag="b", to_tag="b", direction=OUTWARD), 488)
+
+
 def test_a_call_from_offer_to_delete():
     edge = Edge()
     offered = edge.ok(first_offer())
