@@ -75,7 +75,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.ROUTED: "Nothing: this is how it should be.",
     Reason.FAILOVER: "The detail says which member failed and how. Look after that one.",
     Reason.HEALTH: "The detail says from which state to which. Look after the member if it is `inactive`.",
-    Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while the cause"
+    Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while that"
     " goes on, of connections the next is twice as long. `edgesbc bans` lists and lifts them.",
     Reason.POLICY: "Read the log and the audit log in `state_dir`.",
 }

@@ -17,7 +17,6 @@ import trio
 from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc import __version__
-from edgesbc.base import limits
 from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
@@ -27,11 +26,13 @@ from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
+from edgesbc.observe.bandesk import BanDesk
 from edgesbc.observe.control import Commands, serve_control
 from edgesbc.observe.http import Parts, serve_http
 from edgesbc.observe.instruments import instrument_edge, instrument_lanes, instrument_media
 from edgesbc.observe.ledger import Answer, Ledger
 from edgesbc.observe.metrics import Metrics
+from edgesbc.observe.questions import Question, Refused
 from edgesbc.policy.certificates import own_certificate
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import CONTROL_SOCKET, Policy
@@ -40,8 +41,8 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
 from edgesbc.signalling.plane import SignallingPlane
 from edgesbc.signalling.sockets import open_listeners, visible_address
-from edgesbc.store import bans
 from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.keeper import BanKeeper
 
 __all__ = ["App"]
 
@@ -176,7 +177,10 @@ class App:
         async def reload(_: object) -> dict[str, Any]:
             return attrs.asdict(await self.reload())
 
+        desk = BanDesk(lambda: self.edge, trio.current_time, self.record, self.plane.carry_out)
         return {
+            **desk.commands,
+            "policy shadow": self._shadow,
             "why": lambda asked: attrs.asdict(self.why(asked.text("of"))),
             "drain": drain,
             "reload": reload,
@@ -187,7 +191,8 @@ class App:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`stop` or a signal, then drain. Raises ``OSError`` when it cannot listen."""
         self._build()
-        self._enter_bans()
+        self._bans = BanKeeper(self.policy.edge.state_dir, lambda: self.edge.pipeline, self._log)
+        self._bans.enter()
         await self._audit(Outcome.STARTED, "")  # before a reload can be asked for, which has its entry after this one
         async with trio.open_nursery() as root:
             control = self.policy.edge.state_dir / CONTROL_SOCKET
@@ -208,11 +213,11 @@ class App:
                             "listening", listener=listener.name, transport=listener.transport.value,
                             address=f"{listener.host}:{listener.port}",
                         )  # fmt: skip
-                    signalling_nursery.start_soon(self._keep_bans)
+                    signalling_nursery.start_soon(self._bans.run)
                     task_status.started()
                     await self._stopping.wait()
                     await self._drain()
-                    await self._write_bans()
+                    await self._bans.write()
                     signalling_nursery.cancel_scope.cancel()
                 media_nursery.cancel_scope.cancel()
             root.cancel_scope.cancel()
@@ -251,43 +256,6 @@ class App:
             while not quiet():  # noqa: ASYNC110 - the brain is pure and has no event to wait on
                 await trio.sleep(0.05)
 
-    # --- bans over a restart -----------------------------------------------------------------------------
-
-    def _enter_bans(self) -> None:
-        """Put the bans of the last run in force. A file that is broken is said and put aside, and stops nothing."""
-        folder = self.policy.edge.state_dir
-        try:
-            entered = bans.enter(self.edge.pipeline, bans.read(folder), trio.current_time(), time.time())
-        except ValueError as error:
-            self._log.error(
-                "the bans of the last run are broken", error=str(error), kept_as=str(bans.put_aside(folder))
-            )
-        except OSError as error:
-            self._log.error("the bans of the last run cannot be read", error=str(error))
-        else:
-            if entered:
-                self._log.info("bans of the last run are in force again", bans=entered)
-
-    async def _keep_bans(self) -> None:
-        """Write bans to disk from time to time, where there are others than before."""
-        written = self._bans_version
-        while True:
-            await trio.sleep(limits.BANS_KEPT_SECONDS)
-            if self._bans_version != written:
-                written = self._bans_version
-                await self._write_bans()
-
-    @property
-    def _bans_version(self) -> tuple[int, int]:
-        return self.edge.pipeline.penalties.version, self.edge.pipeline.orders.version
-
-    async def _write_bans(self) -> None:
-        data = bans.as_json(self.edge.pipeline, trio.current_time(), time.time())
-        try:
-            await trio.to_thread.run_sync(bans.write, self.policy.edge.state_dir, data)
-        except OSError as error:
-            self._log.error("bans cannot be written", error=str(error))
-
     # --- changing ----------------------------------------------------------------------------------------
 
     async def reload(self) -> Reloaded:
@@ -306,6 +274,18 @@ class App:
             await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
             self._log.info("policy reloaded", needs_restart=kept)
             return Reloaded([], kept)
+
+    async def _shadow(self, asked: Question) -> dict[str, Any]:
+        """``policy shadow`` with ``of``: a file, "off", or "show", of what is judged beside the live policy so far."""
+        of = asked.text("of")
+        if of != "show":
+            try:
+                policy = None if of == "off" else await trio.to_thread.run_sync(load_policy, of)
+            except PolicyErrors as errors:
+                raise Refused("\n".join(map(str, errors.errors))) from None
+            self.shadow(policy)
+        beside = self.edge.gate.beside
+        return {"on": beside is not None, **(beside.report() if beside is not None else {})}
 
     def shadow(self, policy: Policy | None) -> None:
         """Judge by ``policy`` beside the live one from now on, without effect; None ends it.

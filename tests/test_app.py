@@ -18,6 +18,7 @@ from support.ua import Rtp, Ua, UdpWire, set_up, talk
 from edgesbc.base.address import Source
 from edgesbc.brain.edge import Edge
 from edgesbc.screen.orders import Order
+from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stages.sanity import Sanity
 from edgesbc.store import bans
 from edgesbc.store.audit import Outcome, PolicyLog
@@ -177,7 +178,7 @@ async def test_a_fault_in_the_brain_costs_the_message_and_not_the_edge(
     ):
         uri = f"sip:{at(app, 'public-udp')}"
         with monkeypatch.context() as patch:
-            patch.setattr(app.edge.pipeline, "standings", None)  # what no message can do
+            patch.setattr(Pipeline, "packet", lambda *_: 1 / 0)  # what no message can do
             await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
             await until(lambda: app.plane.counts.get(("public-udp", "internal"), 0) == 1)
         await alice.dialog(uri).send("OPTIONS")

@@ -172,8 +172,14 @@ ORDERS: Final = 4_096
 """Bans and exemptions that operators have ordered: what one list of a provider's bad prefixes may hold."""
 BANS_BYTES: Final = 16 * 1024 * 1024
 """Largest file of bans that is read at the start: as many as there can be need a quarter of it."""
-BANS_KEPT_SECONDS: Final = 30.0
+BANS_KEPT_SECONDS: Final = 5.0
 """How often bans are written to disk where there are new ones: what a crash may lose."""
+BANS_LISTED: Final = 200
+"""Bans in one answer to `bans list`, the newest: more takes the signalling plane's time, and nobody reads it."""
+SOURCES_LISTED: Final = 20
+"""Busiest sources in one answer to `bans list`."""
+ORDER_SECONDS: Final = 10 * 365 * 86_400.0
+"""Longest order of an operator that ends by itself; one for good has no end."""
 PENALTIES_WAITING: Final = 4_096
 """Penalties kept for the kernel filter until the shell takes them; the filter holds no more than that."""
 REMEMBERED_ADDRESSES: Final = 4_096
