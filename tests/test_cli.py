@@ -178,7 +178,7 @@ def test_which_edge_is_said_once(tmp_path: Path) -> None:
 def test_without_an_option_it_is_the_state_directory_of_a_policy_that_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgesbc.cli.default_state_dir", lambda: tmp_path / "default")
+    monkeypatch.setattr("edgesbc.cli.running.default_state_dir", lambda: tmp_path / "default")
     assert f"no edge answers at {tmp_path / 'default' / 'control.sock'}" in told("why", "x").stderr
 
 

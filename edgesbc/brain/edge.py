@@ -316,6 +316,11 @@ class Edge:
         self.gate.adopt(pipeline)
         self._beginnings.routing = routing
 
+    def lift(self, who: str) -> tuple[int, list[Effect]]:
+        """End the edge's own bans of ``who``: see :meth:`edgesbc.brain.gate.Gate.lift`."""
+        lifted = self.gate.lift(who)
+        return lifted, self._board.take()
+
     def expel(self, now: float) -> list[Effect]:
         """Close the connections of everybody who is banned, after the operator has ordered something."""
         self.gate.expel(now)

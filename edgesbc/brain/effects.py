@@ -55,7 +55,10 @@ class Media:
 
 
 class Penalise:
-    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds; port 0 is any port."""
+    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds; port 0 is any port.
+
+    With a ``ttl`` of 0 it lets the source in again.
+    """
 
     __slots__ = ("listener", "source", "ttl")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.effects import Close, Penalise
@@ -115,6 +115,17 @@ class Gate:
         for flow in board.flows:
             if flow.listener.zone is Zone.PUBLIC and board.pipeline.is_out(flow, now):
                 board.emit(Close(flow))
+
+    def lift(self, who: str) -> int:
+        """End the edge's own bans of an address, an address and port, or a prefix; how many there were."""
+        board = self._board
+        lifted = board.pipeline.penalties.lift(who)
+        for ban in lifted:
+            if not ban.stream:
+                for listener in board.flows.listeners:
+                    if listener.zone is Zone.PUBLIC and listener.transport is Transport.UDP:
+                        board.emit(Penalise(listener, ban.source, 0.0))
+        return len(lifted)
 
     # --- policies ----------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class BanDesk:
             edge.pipeline.orders.put(Order(prefix, exempt, now, None if seconds is None else now + seconds, by, why))
         except ValueError as error:
             raise Refused(str(error)) from None
-        lifted = sum(edge.pipeline.penalties.lift(who) for who in self._banned_within(prefix)) if exempt else 0
+        lifted = sum(map(self._lift, self._banned_within(prefix))) if exempt else 0
         what = "exempt from penalties" if exempt else "banned"
         detail = f"{what} by {by}{f': {why}' if why else ''}"
         self._record(Decision(now, Reason.BAN, prefix, stage=_STAGE, limit=seconds, detail=detail))
@@ -79,11 +79,16 @@ class BanDesk:
         pipeline, now = self._edge().pipeline, self._clock()
         who = _flow(asked.text("who")) or _prefix(asked.text("who"))
         order = _flow(who) is None and pipeline.orders.drop(who)
-        lifted = pipeline.penalties.lift(who)
+        lifted = self._lift(who)
         if order or lifted:
             detail = f"lifted by {asked.text('by')[: limits.LEDGER_TEXT_CHARS]}"
             self._record(Decision(now, Reason.BAN, who, stage=_STAGE, detail=detail))
         return {"who": who, "order": order, "lifted": lifted}
+
+    def _lift(self, who: str) -> int:
+        lifted, effects = self._edge().lift(who)
+        self._carry_out(effects)
+        return lifted
 
     def _banned_within(self, prefix: str) -> list[str]:
         network = ipaddress.ip_network(prefix)

@@ -192,14 +192,14 @@ class Penalties:
 
     # --- ending, keeping, telling ------------------------------------------------------------------------
 
-    def lift(self, who: str) -> int:
+    def lift(self, who: str) -> list[Ban]:
         """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
-        of an address those of its flows too, and what it has done is forgotten. How many there were."""
+        of an address those of its flows too, and what it has done is forgotten. Those that there were."""
         self._offences.pop(who, None)
-        keys = [ban.key for ban in self if ban.who == who or ban.key[1] == who]
-        for key in keys:
-            self._remove(key)
-        return len(keys)
+        lifted = [ban for ban in self if ban.who == who or ban.key[1] == who]
+        for ban in lifted:
+            self._remove(ban.key)
+        return lifted
 
     def restore(self, ban: Ban) -> bool:
         """Enter a ban that was kept; False where there is no room or its time is up."""

@@ -1,0 +1,109 @@
+"""``edgesbc bans``: who is banned by a running edge, and the operator's own orders."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgesbc.cli.root import main
+from edgesbc.cli.running import asked, of_running
+from edgesbc.cli.words import counted
+from edgesbc.observe.questions import Question
+
+__all__ = ["Duration"]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A number of seconds, or of ``m``inutes, ``h``ours or ``d``ays."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value))
+        if match is None or not int(match[1]):
+            self.fail(f"expected a time as in 90, 10m, 2h or 7d; found {value!r}", param, ctx)
+        return float(int(match[1]) * _UNITS[match[2]])
+
+
+@main.group()
+def bans() -> None:
+    """Who is banned by a running edge.
+
+    The edge bans by itself what floods, scans or guesses, as widely and as long as that is proven. An
+    operator's ban holds for every transport and for users that are registered, though not for a trunk,
+    which is taken out of the policy instead; it closes connections, and outlives a restart.
+    """
+
+
+@bans.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
+@of_running
+def show(as_json: bool, control: Path) -> None:
+    """List bans and orders, newest first, and the sources that send most.
+
+    Exit code 2: no edge answers.
+    """
+    answer = asked(control, Question("bans list"))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    for row in answer["bans"]:
+        click.echo(row["sentence"])
+    if answer["left_out"]:
+        click.echo(f"{counted(answer['left_out'], 'older ban')} not shown")
+    if not answer["bans"]:
+        click.echo("nobody is banned")
+    if answer["watched"]:
+        click.echo("\nbusiest in the last window of pike:")
+        for row in answer["watched"]:
+            click.echo(f"  {row['who']}: {counted(row['messages'], 'message')}{', tripped' if row['hot'] else ''}")
+
+
+@bans.command()
+@click.argument("prefix")
+@click.option("--for", "seconds", type=Duration(), help="How long, as in 90, 10m, 2h or 7d; without it, for good.")
+@click.option("--why", default="", help="A word for those who find it.")
+@click.option("--exempt", is_flag=True, help="The opposite: never penalise it, and lift the bans that it has.")
+@of_running
+def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Path) -> None:
+    """Ban an address or a PREFIX, or exempt it.
+
+    \b
+    Examples:
+      edgesbc bans add 192.0.2.0/24 --for 7d --why 'complaint of Monday'
+      edgesbc bans add 203.0.113.7 --exempt
+
+    Exit code 2: no edge answers, or PREFIX is none.
+    """
+    order = {"prefix": prefix, "seconds": seconds, "why": why, "exempt": exempt, "by": getpass.getuser()}
+    done = asked(control, Question("bans add", order))
+    time = "until it is taken back" if done["seconds"] is None else f"for {done['seconds']:.0f} s"
+    click.echo(f"{done['prefix']} is {'exempt' if done['exempt'] else 'banned'} {time}")
+    if done["lifted"]:
+        click.echo(f"{counted(done['lifted'], 'ban')} lifted")
+
+
+@bans.command()
+@click.argument("who")
+@of_running
+def remove(who: str, control: Path) -> None:
+    """Take an order back, or lift the edge's own bans of WHO: an address, an address and port, or a prefix.
+
+    Exit code 1: there was nothing of it; 2: no edge answers, or WHO is none of these.
+    """
+    done = asked(control, Question("bans remove", {"who": who, "by": getpass.getuser()}))
+    if done["order"]:
+        click.echo(f"the order for {done['who']} is taken back")
+    if done["lifted"]:
+        click.echo(f"{counted(done['lifted'], 'ban')} of {done['who']} lifted")
+    if not (done["order"] or done["lifted"]):
+        click.echo(f"there is no ban of {done['who']}, and no order; see `edgesbc bans list`", err=True)
+        sys.exit(1)

@@ -1,0 +1,66 @@
+"""``edgesbc policy``: other policies beside the one that a running edge has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgesbc.cli.root import main
+from edgesbc.cli.running import asked, of_running
+from edgesbc.cli.words import counted
+from edgesbc.observe.questions import Question
+from edgesbc.observe.text import shown
+
+__all__: list[str] = []
+
+_MOST = 80
+
+
+@main.group()
+def policy() -> None:
+    """Policies of a running edge."""
+
+
+@policy.command()
+@click.argument("of", metavar="FILE|off|show")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@of_running
+def shadow(of: str, as_json: bool, control: Path) -> None:
+    """Judge by the policy in FILE beside the live one, without effect; show where they differ, or end it.
+
+    Each message is put to both. What one would refuse and the other not, or each for another reason, is
+    counted, with the last examples; so are new calls that would go to another destination set. The other
+    policy begins with empty trackers, and with what sources have proven so far.
+
+    \b
+    Examples:
+      edgesbc policy shadow stricter.toml
+      edgesbc policy shadow show
+      edgesbc policy shadow off
+
+    Exit code 2: no edge answers, or FILE has mistakes.
+    """
+    answer = asked(control, Question("policy shadow", {"of": of if of in ("off", "show") else str(Path(of).resolve())}))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    elif not answer["on"]:
+        click.echo("no policy is judged beside the live one")
+    elif of == "show":
+        _print(answer)
+    else:
+        click.echo(f"{of} is judged beside the live policy; see `edgesbc policy shadow show`")
+
+
+def _print(answer: dict[str, Any]) -> None:
+    click.echo(f"{counted(answer['judged'], 'message')} judged by both")
+    for title, rows in (("verdicts", answer["differences"]), ("routes", answer["routes"])):
+        for row in rows:
+            click.echo(f"{title}: live {row['live']}, other {row['other']}: {counted(row['count'], 'message')}")
+            for each in row["examples"]:
+                call = f", call {shown(each['call_id'], _MOST)}" if each["call_id"] else ""
+                click.echo(f"  as from {each['source']} on {each['listener']}{call}")
+    if not (answer["differences"] or answer["routes"]):
+        click.echo("no difference so far")

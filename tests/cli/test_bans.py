@@ -1,0 +1,128 @@
+"""``edgesbc bans`` against an edge that runs: orders hold at once, are told, and can be taken back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from click.testing import CliRunner
+from support.running import at, nothing_left, policy_text, running, until
+from support.ua import StreamWire, Ua, UdpWire
+
+from edgesbc.app import App
+from edgesbc.base import limits
+from edgesbc.cli import main
+
+
+async def said(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of ``edgesbc bans``."""
+    command = [sys.executable, "-m", "edgesbc", "bans", *arguments, "--state-dir", str(folder / "state")]
+    with trio.fail_after(30):
+        result = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+async def is_answered(app: App, host: str) -> bool:
+    """Whether an OPTIONS from there is answered, or dropped as banned."""
+    before = app.edge.pipeline.counts.get(("penalties", "banned"), 0)
+    async with Ua(await UdpWire.open(host, peer=at(app, "public-udp"))) as ua:
+        await ua.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+        answered = trio.Event()
+
+        async def hear() -> None:
+            await ua.response(200)
+            answered.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hear)
+            await until(lambda: answered.is_set() or app.edge.pipeline.counts.get(("penalties", "banned"), 0) > before)
+            nursery.cancel_scope.cancel()
+        return answered.is_set()
+
+
+async def test_an_order_holds_at_once_closes_connections_and_is_taken_back(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await StreamWire.open(at(app, "public-tcp"), host="127.0.0.9")) as connected,
+    ):
+        await connected.dialog(f"sip:{at(app, 'public-tcp')}").send("OPTIONS")
+        await connected.response(200)
+        assert await is_answered(app, "127.0.0.9")
+        done = await said(tmp_path, "add", "127.0.0.9/32", "--for", "10m", "--why", "complaint")
+        assert done == (0, "127.0.0.9 is banned for 600 s\n", "")
+        await until(lambda: not app.plane.connections)
+        assert not await is_answered(app, "127.0.0.9")
+        assert await is_answered(app, "127.0.0.8")
+        code, told, _ = await said(tmp_path, "list", "--json")
+        (ban,) = json.loads(told)["bans"]
+        assert (code, ban["who"], ban["evidence"], ban["why"], ban["hits"]) == (
+            0,
+            "127.0.0.9",
+            "operator",
+            "complaint",
+            1,
+        )
+        (sentence,) = app.why("127.0.0.9").sentences()[-1:]
+        assert "complaint" in sentence
+        assert await said(tmp_path, "remove", "127.0.0.9") == (0, "the order for 127.0.0.9 is taken back\n", "")
+        assert await is_answered(app, "127.0.0.9")
+        code, _, errors = await said(tmp_path, "remove", "127.0.0.9")
+        assert (code, "there is no ban of 127.0.0.9" in errors) == (1, True)
+        await nothing_left(app)
+
+
+async def test_what_the_edge_has_banned_is_listed_lifted_and_exempted(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open("127.0.0.9", peer=at(app, "public-udp"))) as flooder,
+    ):
+        who = f"127.0.0.9:{flooder.wire.port}"
+        assert (await said(tmp_path, "list"))[1] == "nobody is banned\n"
+        for _ in range(40):
+            await flooder.wire.send(b"nothing of use")
+        await until(lambda: len(app.edge.pipeline.penalties) == 1)
+        _, told, _ = await said(tmp_path, "list")
+        assert told.startswith(f"{who}: datagrams are dropped for ")
+        assert "for conduct (flow, unproven" in told
+        assert "busiest in the last window of pike:" in told
+        assert await said(tmp_path, "remove", who) == (0, f"1 ban of {who} lifted\n", "")
+        for _ in range(40):
+            await flooder.wire.send(b"nothing of use")
+        await until(lambda: len(app.edge.pipeline.penalties) == 1)
+        done = await said(tmp_path, "add", "127.0.0.0/24", "--exempt")
+        assert done == (0, "127.0.0.0/24 is exempt until it is taken back\n1 ban lifted\n", "")
+        assert len(app.edge.pipeline.penalties) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("add", "192.0.2.0/33"), "expected an address or a prefix"),
+        (("add", "edge.example"), "expected an address or a prefix"),
+        (("remove", "[::1"), "expected an address or a prefix"),
+        (("add", "192.0.2.1", "--for", "soon"), "expected a time as in 90, 10m, 2h or 7d; found 'soon'"),
+        (("add", "192.0.2.1", "--for", "0"), "expected a time"),
+    ],
+)
+async def test_mistakes_are_said(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
+        code, told, errors = await said(tmp_path, *arguments)
+        assert (code, told) == (2, "")
+        assert says in errors
+        assert not app.edge.pipeline.orders
+
+
+async def test_the_bound_on_orders_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ORDERS", 1)
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])):
+        assert (await said(tmp_path, "add", "192.0.2.1"))[0] == 0
+        code, _, errors = await said(tmp_path, "add", "192.0.2.2")
+        assert (code, "1 orders already" in errors) == (2, True)
+
+
+def test_no_edge_is_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["bans", "list", "--state-dir", str(tmp_path)])
+    assert (result.exit_code, "no edge answers" in result.stderr) == (2, True)
