@@ -245,7 +245,7 @@ class Pipeline:
         if ban is not None:
             self.counts.add(stage, Reason.BAN.code)
             detail = f"{ban.scope.word} {ban.who}, for {verdict.reason.code}"
-            self._write(stage, Reason.BAN, subject, now, ban.ttl, None, False, detail)
+            self._write(stage, Reason.BAN, subject, now, ban.ttl, None, False, detail, ban.who)
 
     def _write(
         self,
@@ -257,9 +257,13 @@ class Pipeline:
         value: float | None,
         shadow: bool,
         detail: str,
+        source: str = "",
     ) -> None:
+        """``source``: who it is about, where that is more than the subject's flow."""
         call_id = subject.request.call_id if subject.request is not None else ""
         flow = subject.flow
         self._record(
-            Decision(now, reason, str(flow.peer), flow.listener.name, call_id, stage, limit, value, shadow, detail)
+            Decision(
+                now, reason, source or str(flow.peer), flow.listener.name, call_id, stage, limit, value, shadow, detail
+            )
         )

@@ -94,7 +94,7 @@ def test_a_flood_of_many_flows_of_an_address_is_refused_and_then_banned(flow) ->
     assert all(isinstance(verdict, Drop) for verdict in verdicts[30:])
     assert bench.reasons() == [Reason.PIKE, Reason.PIKE, Reason.BAN]
     assert [decision.limit for decision in bench.decisions] == [30, 960, 60.0]
-    assert bench.decisions[-1].detail == "address 192.0.2.1, for pike"
+    assert (bench.decisions[-1].source, bench.decisions[-1].detail) == ("192.0.2.1", "address 192.0.2.1, for pike")
     assert bench.pipeline.counts["penalties", "banned"] == 10_000 - 30 - 960
     [(listener, source, ttl)] = bench.pipeline.penalties.take()
     assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 0), 60.0)
