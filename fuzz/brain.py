@@ -15,7 +15,8 @@ For whatever bytes come:
   the other side in a message that passed the screen, as docs/deviations.md has them, and no other Via, Contact,
   Route, Record-Route or Path; with media anchored, no session description but those of the media plane;
 - a request has one class of final answer, a refusal one wording; a 1xx or 2xx comes from a destination; the ACK of
-  a refusal ends here; an answer from elsewhere, a banned source and a forged token move nothing;
+  a refusal ends here; an answer from elsewhere, a banned source and a forged token move nothing; a ban of a stream
+  closes the connections that it covers, and no others are closed;
 - a source that has proven nothing gets refusals once, a 2xx twice, a request of a dialog once, and no more bytes
   for its own than one and a half times those and the edge's own words;
 - effects are bounded by what is under way, tables by their limits; the leases counted are those that live calls and

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from edgesbc.base.address import Flow, Zone
 from edgesbc.brain.context import Context
-from edgesbc.brain.effects import Effect, Media, Open, Send
+from edgesbc.brain.effects import Close, Effect, Media, Open, Send
 from edgesbc.brain.tokens import SHORTEST_TOKEN
 from edgesbc.dispatch.leases import Lease
+from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import State
@@ -46,6 +47,7 @@ class Promises:
         self._answered: dict[tuple[str, str], list[_Asked]] = {}  # two that chose one tag are one to the edge
         self._credit: dict[str, float] = {}  # bytes that who has proven nothing may be sent, by address
         self._step = Step(house.edge, None, b"")
+        self._bans: set[int] = set()  # those of streams, by identity: a ban that is set anew is another
 
     # --- news --------------------------------------------------------------------------------------------
 
@@ -67,6 +69,10 @@ class Promises:
         self._step = Step(self.edge, flow, data, flow is not None and self._is_unproven(flow, self._house.now))
         if flow is not None:
             self._ways.hear(flow)
+        self._bans = set(map(id, self._stream_bans()))
+
+    def _stream_bans(self) -> list[Ban]:
+        return [ban for ban in self.edge.pipeline.penalties if ban.stream]
 
     def _is_unproven(self, flow: Flow, now: float) -> bool:
         return self._house.standings.of(flow, now) is Standing.UNPROVEN
@@ -82,6 +88,7 @@ class Promises:
                 self._ways.check_open(effect.flow)
             elif isinstance(effect, Send):
                 self._check_send(effect.flow, effect.data, now)
+        self._check_closed({effect.flow for effect in effects if isinstance(effect, Close)}, now)
         self._check_amount(step, sends, now)
         if effects or step.flow is not None:
             self._check_tables()
@@ -131,6 +138,17 @@ class Promises:
         if message.in_dialog and step.server is None and self._is_forged(message, step.flow.listener.zone):
             answers = [each for each in sends if each.data.startswith(b"SIP/2.0 ")]
             assert len(moved) == len(answers), f"{message!r} with a token of nobody's is forwarded"
+
+    def _check_closed(self, closed: set[Flow], now: float) -> None:
+        """The edge closes connections that are under a ban, all of them when it is set, and no others."""
+        for flow in closed:
+            assert self._is_out(flow, now), f"{flow!r} is closed for nothing"
+        if any(id(ban) not in self._bans for ban in self._stream_bans()):
+            for flow in self.edge.board.flows:
+                assert flow in closed or not self._is_out(flow, now), f"{flow!r} is banned and stays open"
+
+    def _is_out(self, flow: Flow, now: float) -> bool:
+        return flow.listener.zone is Zone.PUBLIC and self.edge.pipeline.is_out(flow, now)
 
     def _is_forged(self, request: Request, zone: Zone) -> bool:
         user = request.uri.user or ""

@@ -204,6 +204,9 @@ LAG_SECONDS: Final = 0.5
 """How often the timer task wakes, while it was late, to see whether it still is."""
 SHADOW_EXAMPLES: Final = 5
 """Messages kept of each pair of verdicts that a policy and the one beside it do not agree on."""
+SHADOW_REFUSED: Final = 20_000
+"""Requests on their way that a policy beside the live one had refused, about 100 bytes each. Of one that is forgotten
+it hears the answer, as if it had let it go on."""
 FILTER_INSTRUCTIONS: Final = 4_096
 """BPF_MAXINSNS: the kernel takes no longer classic BPF program."""
 FILTER_SECONDS: Final = 0.1

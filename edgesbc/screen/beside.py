@@ -11,9 +11,10 @@ from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.counts import Counts
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
+from edgesbc.screen.orders import Orders
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stage import Pass, Subject, Verdict
-from edgesbc.sip.message import Request
+from edgesbc.sip.message import Request, Response
 
 __all__ = ["PASSED", "Beside", "Choose", "Difference", "Told", "Witness"]
 
@@ -96,17 +97,19 @@ class Beside(Witness):
     """A second pipeline, asked about the same messages as the live one, and where they differ.
 
     The other policy has its own trackers, buckets and penalties, which begin empty, and standings of its own
-    that get the live one's proofs. Each refuses a message once: one that the other has refused is not
-    put to it again, and of one that the live policy refuses the other never sees the later phases. What
-    the brain refuses under any policy is no difference.
+    that get the live one's proofs; what the operator has ordered counts for both. Each refuses a message
+    once: one that the other has refused is not put to it again, and of one that the live policy refuses the
+    other never sees the later phases. What the brain refuses under any policy is no difference. Of what the
+    other has refused it hears no more: neither that it could not be read, nor what the inside said to it,
+    for it would not have come so far.
 
     ``differences`` counts messages by (live, other), each a reason code or PASSED; ``routes`` counts those that
     both let begin something by (live set, other set). ``totals`` is counted as well, and may outlive this.
     """
 
     __slots__ = (
-        "_choose", "_examples", "_lived", "_other", "_pipeline", "_subject", "_totals", "differences", "judged",
-        "routes",
+        "_choose", "_examples", "_lived", "_mute", "_ordered", "_orders", "_other", "_passed", "_pipeline", "_subject",
+        "_totals", "differences", "judged", "routes",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline, choose: Choose, totals: Counts, told: Told | None = None) -> None:
@@ -114,7 +117,14 @@ class Beside(Witness):
         self._pipeline = pipeline
         self._choose = choose
         self._totals = totals
+        self._orders = Orders()
+        """The live policy's, and their version when they were last looked at."""
+        self._ordered = self._orders.version
         self._other = PASSED
+        self._passed = True
+        """Whether the other policy has nothing against the message so far."""
+        self._mute: dict[int, None] = {}
+        """Requests that went on and that the other policy had refused: what is answered is not for its ears."""
         self._subject: Subject | None = None
         self._lived: Subject | None = None
         """The live policy's view of the request that :attr:`_subject` is of."""
@@ -124,20 +134,30 @@ class Beside(Witness):
         self.routes = Counts()
 
     def follow(self, live: Pipeline) -> None:
-        """Share the proofs of ``live`` from now on, and those it has; and hear what became of requests."""
+        """Share the proofs of ``live`` and what the operator orders there, now and from now on; and hear what became
+        of requests."""
         self._pipeline.standings.resemble(live.standings)
         live.standings.follower = self._pipeline.standings
-        live.follower = self._pipeline
+        live.follower = self
+        self._orders = live.orders
+        self._take_orders()
+
+    def _take_orders(self) -> None:
+        """What the operator has ordered stands whatever the policy."""
+        self._pipeline.orders.resemble(self._orders)
+        self._ordered = self._orders.version
 
     def accept(self, listener: Listener, peer: Source, verdict: Verdict, now: float) -> None:
-        self._other = _code(self._pipeline.accept(listener, peer, now))
+        if self._orders.version != self._ordered:
+            self._take_orders()
+        self._say(self._pipeline.accept(listener, peer, now))
         super().accept(listener, peer, verdict, now)
 
     def begin(self, flow: Flow, size: int, verdict: Verdict, now: float) -> None:
         super().begin(flow, size, verdict, now)
-        self._other = _code(self._pipeline.packet(flow, size, now))
-        self._pipeline.penalties.take()  # nobody carries them out
-        self._pipeline.penalties.take_closing()
+        if self._orders.version != self._ordered:
+            self._take_orders()
+        self._say(self._pipeline.packet(flow, size, now))
 
     def request(self, subject: Subject, verdict: Verdict, now: float) -> None:
         super().request(subject, verdict, now)
@@ -145,13 +165,17 @@ class Beside(Witness):
         if self._other == PASSED and request is not None:
             self._lived = subject
             self._subject = self._pipeline.subject(subject.flow, request, now)
-            self._other = _code(self._pipeline.request(self._subject, now))
+            self._say(self._pipeline.request(self._subject, now))
 
     def call(self, verdict: Verdict, now: float) -> None:
         super().call(verdict, now)
         if self._other == PASSED and self._subject is not None and self._lived is not None:
             self._subject.under_way = self._lived.under_way  # there is one edge, and what it carries
-            self._other = _code(self._pipeline.call(self._subject, now))
+            self._say(self._pipeline.call(self._subject, now))
+
+    def _say(self, verdict: Verdict) -> None:
+        self._other = _code(verdict)
+        self._passed = self._other == PASSED
 
     def route(self, to: str | None, now: float) -> None:
         super().route(to, now)
@@ -161,10 +185,10 @@ class Beside(Witness):
         try:
             other = self._choose(flow, request)
         except WireError:
-            self._other = Reason.MALFORMED.code
+            self._other, self._passed = Reason.MALFORMED.code, False
             return
         if other is None:
-            self._other = Reason.NO_ROUTE.code
+            self._other, self._passed = Reason.NO_ROUTE.code, False
         elif to is not None and to != other:
             self.routes.add(to, other)
             self._keep("route", to, other, now)
@@ -174,15 +198,45 @@ class Beside(Witness):
             self._other = reason.code
         super().refused(reason)
 
+    def misread(self, flow: Flow, now: float) -> None:
+        """What came by ``flow`` could not be read: a message that is judged now, or bytes that a stream broke at."""
+        if self._flow is None or self._passed:
+            self._pipeline.misread(flow, now)
+            self._let_go()
+
+    def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
+        """The inside gave its final answer to a request that the live policy had let go on."""
+        key = _key(flow, request)
+        if key in self._mute:
+            del self._mute[key]
+        else:
+            self._pipeline.answered(flow, request, response, now)
+
+    def _let_go(self) -> None:
+        """Nobody carries out what the other policy's bans ask for."""
+        self._pipeline.penalties.take()
+        self._pipeline.penalties.take_closing()
+
     def end(self, now: float) -> None:
         if self._flow is not None:
             self.judged += 1
+            if self._request is not None and self._live == PASSED and (self._mute or not self._passed):
+                self._note_way(_key(self._flow, self._request))
             if self._live != self._other:
                 self.differences.add(self._live, self._other)
                 self._totals.add(self._live, self._other)
                 self._keep("verdict", self._live, self._other, now)
-        self._subject = None
+            self._let_go()
+        self._subject = self._lived = None
         super().end(now)
+
+    def _note_way(self, key: int) -> None:
+        """The request goes on: with the consent of the other policy, or without."""
+        self._mute.pop(key, None)
+        if not self._passed:
+            if len(self._mute) >= limits.SHADOW_REFUSED:
+                del self._mute[next(iter(self._mute))]
+            self._mute[key] = None
 
     def _keep(self, kind: str, live: str, other: str, now: float) -> None:
         flow, request = self._flow, self._request
@@ -213,6 +267,11 @@ class Beside(Witness):
                 for each in self.examples(live, other, kind)
             ]
             yield {"live": live, "other": other, "count": count, "examples": examples}
+
+
+def _key(flow: Flow, request: Request) -> int:
+    """A number for a request on its way. Hashed, so that its size is not the peer's choice."""
+    return hash((flow.key, request.via.branch, request.call_id, request.cseq, request.method))
 
 
 def _code(verdict: Verdict) -> str:

@@ -83,3 +83,13 @@ class Orders:
         for key, order in previous._by_prefix.items():
             if order.by != "policy" and key not in self._by_prefix:
                 self.put(order)
+
+    def resemble(self, live: Orders) -> None:
+        """Have what was ordered in ``live``, besides what the own policy says, as far as there is room; what is dropped
+        under an order is counted there alone."""
+        for order in self:
+            if order.by != "policy":
+                self.drop(order.prefix)
+        for key, order in live._by_prefix.items():
+            if order.by != "policy" and key not in self._by_prefix and len(self._by_prefix) < limits.ORDERS:
+                self.put(Order(order.prefix, order.exempt, order.since, order.until, order.by, order.why))

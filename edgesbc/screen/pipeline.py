@@ -14,7 +14,7 @@ from edgesbc.screen.conduct import Conduct
 from edgesbc.screen.orders import Orders
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.settings import ScreenSettings
-from edgesbc.screen.stage import PASS, Drop, Hearer, Pass, Phase, Reject, Stage, Subject, Verdict
+from edgesbc.screen.stage import PASS, Drop, Follower, Hearer, Pass, Phase, Reject, Stage, Subject, Verdict
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request, Response
@@ -60,8 +60,8 @@ class Pipeline:
         )
         self.orders = Orders(settings.exempt)
         self._conduct = Conduct(settings.conduct)
-        self.follower: Pipeline | None = None
-        """Another that is judged beside this one, and hears what this one hears."""
+        self.follower: Follower | None = None
+        """Who hears what became of messages as this one hears it: the policy that is judged beside."""
         self.counts = Counts()
         self.shadow_counts = Counts()
         self._record = record
@@ -128,8 +128,8 @@ class Pipeline:
         """What came by ``flow`` could not be read, and has been recorded."""
         if self.follower is not None:
             self.follower.misread(flow, now)
-        standing = self.standings.of(flow, now)
-        self._blame(Subject(flow, standing), Reason.MALFORMED, now)
+        if not self.is_out(flow, now):  # a connection that is closed under a ban may break before it is gone
+            self._blame(Subject(flow, self.standings.of(flow, now)), Reason.MALFORMED, now)
 
     def is_out(self, flow: Flow, now: float) -> bool:
         """Whether an open connection is under a ban, the edge's or the operator's."""
@@ -232,11 +232,18 @@ class Pipeline:
             self.shadow_counts.add("conduct", Reason.CONDUCT.code)
             self._write("conduct", Reason.CONDUCT, subject, now, points, None, True, "")
         elif standing is Standing.REGISTERED:
-            self.standings.withdraw(flow)
+            self._withdraw(flow)
             self._write("conduct", Reason.CONDUCT, subject, now, points, None, False, "no longer registered")
         else:
             verdict = Drop(Reason.CONDUCT, limit=points, ban=self._conduct.settings.ban)
             self._ban("conduct", verdict, subject, now)
+
+    def _withdraw(self, flow: Flow) -> None:
+        """Take back what ``flow`` has proven, here alone: one that follows judges conduct by settings of its own."""
+        standings = self.standings
+        follower, standings.follower = standings.follower, None
+        standings.withdraw(flow)
+        standings.follower = follower
 
     def _ban(self, stage: str, verdict: Drop, subject: Subject, now: float) -> None:
         if self.orders.exempts(subject.flow.peer[0], now):

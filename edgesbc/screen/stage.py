@@ -12,7 +12,8 @@ from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
 __all__ = [
-    "NOTHING", "PASS", "Drop", "Hearer", "Pass", "Phase", "Reject", "Stage", "Subject", "UnderWay", "Verdict",
+    "NOTHING", "PASS", "Drop", "Follower", "Hearer", "Pass", "Phase", "Reject", "Stage", "Subject", "UnderWay",
+    "Verdict",
 ]  # fmt: skip
 
 
@@ -167,3 +168,13 @@ class Hearer(Stage, Protocol):
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
         """The inside gave this final answer to a request of the public side. ``subject.standing`` is of now."""
+
+
+class Follower(Protocol):
+    """Who hears what became of messages after a pipeline has let them go on."""
+
+    def misread(self, flow: Flow, now: float) -> None:
+        """What came by ``flow`` could not be read."""
+
+    def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
+        """The inside gave this final answer to a request of the public side."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from edgesbc.base.address import Flow, Source
+from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.brain import calls, dialogs, edge, topology
 from edgesbc.brain.anchoring import Refusal
 from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import Call, Calls
 from edgesbc.brain.edge import Edge
-from edgesbc.brain.effects import Effect, Media, Open, Send
+from edgesbc.brain.effects import Close, Effect, Media, Open, Send
 from edgesbc.brain.flows import Flows
 from edgesbc.brain.negotiation import Negotiation
 from edgesbc.brain.switchboard import Switchboard
@@ -88,6 +88,7 @@ def said(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...], int
         ("wrong-sources", "INVITE 481 486 ACK", {"refused": 1}),
         ("repeated", "INVITE 180 200 486 BYE", {"answered": 1}),
         ("flood", "503 INVITE", {}),
+        ("scanner-on-streams", "200 INVITE", {}),
         ("time", "408 CANCEL INVITE BYE 503", {"answered": 1, "timeout": 1}),
         ("health", "OPTIONS INVITE", {"answered": 1}),
         ("steering", "INVITE ACK 200 486 BYE", {"answered": 2}),
@@ -108,6 +109,7 @@ def test_every_seed_is_looked_at() -> None:
 def test_the_flood_is_banned_and_what_is_no_message_is_counted() -> None:
     assert said("flood")[2]["penalties", "banned"] > 0
     assert said("odd-texts")[2]["malformed",] > 2
+    assert said("scanner-on-streams")[2]["conduct", "ban"] > 1
 
 
 # --- brains that break a promise, by what they say ---------------------------------------------------------
@@ -213,6 +215,17 @@ class HearsTheBanned(Edge):
         return effects + self.board.take()
 
 
+class KeepsTheBanned(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [effect for effect in effects if not isinstance(effect, Close)]
+
+
+class ClosesAnybody(Edge):
+    def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
+        effects = super().receive(flow, data, now)
+        return effects + [Close(each) for each in self.board.flows if each.listener.zone is Zone.PUBLIC]
+
+
 @pytest.mark.parametrize(
     ("brain", "name", "says"),
     [
@@ -230,6 +243,8 @@ class HearsTheBanned(Edge):
         (LeavesMediaOpen, "call", "'media sessions': 1"),
         (SaysTooMuch, "call", "effects of"),
         (HearsTheBanned, "flood", "a banned source moves something"),
+        (KeepsTheBanned, "scanner-on-streams", "is banned and stays open"),
+        (ClosesAnybody, "scanner-on-streams", "is closed for nothing"),
     ],
 )
 def test_a_brain_that_breaks_a_promise_is_found_out(brain: type[Edge], name: str, says: str) -> None:

@@ -68,7 +68,10 @@ async def test_it_finds_nothing(tmp_path: Path, command: tuple[str, ...]) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    [("svwar", "-p{port}", "-e90-130", "--maximumtime=2", "127.0.0.1"), ("svcrack", "-p{port}", "-u100", "-r50-150", "127.0.0.1")],
+    [
+        ("svwar", "-p{port}", "-e90-130", "--maximumtime=2", "127.0.0.1"),
+        ("svcrack", "-p{port}", "-u100", "-r50-150", "127.0.0.1"),
+    ],
     ids=["svwar", "svcrack"],
 )  # fmt: skip
 async def test_in_disguise_it_learns_no_more_and_is_penalised(tmp_path: Path, command: tuple[str, ...]) -> None:

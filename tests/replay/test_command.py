@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from support.captures import frame, pcap, pcapng, udp
-from support.replaying import EDGE, LISTENERS, PHONE, message
+from support.replaying import EDGE, LISTENERS, OPEN, PHONE, message
 
 from edgesbc.cli import main
 from edgesbc.replay import command
 
-POLICY = LISTENERS + 'destinations = [{ set = "pbx", members = [{ uri = "sip:10.0.0.11:5060" }] }]\n'
+POLICY = LISTENERS + 'destinations = [{ set = "pbx", members = [{ uri = "sip:10.0.0.11:5060" }] }]\n' + OPEN
 FRAMES = [(n * 0.1, frame(udp(PHONE, EDGE, message(call_id=f"c{n}", branch=f"c{n}")))) for n in range(3)]
 
 

@@ -20,7 +20,7 @@ media = { address = { public = "192.0.2.1", core = "10.0.0.1" } }
 
 
 def test_a_wildcard_is_of_its_own_transport_and_kind_of_address() -> None:
-    listening = Listening(policy(listeners=SIX), {})
+    listening = Listening(policy(listeners=SIX, admission=""), {})
     assert listening.of(False, Source("2001:db8::1", 5060)) == 0
     assert listening.of(True, Source("192.0.2.9", 5060)) == 1
     assert listening.of(False, Source("192.0.2.9", 5060)) is None
@@ -30,11 +30,11 @@ def test_a_wildcard_is_of_its_own_transport_and_kind_of_address() -> None:
 
 def test_listeners_are_known_by_what_they_advertise_or_are_mapped_to() -> None:
     to = {Source("203.0.113.9", 6000): "any", Source("203.0.113.10", 6000): "any"}
-    six, any_, inside = Listening(policy(listeners=SIX), to).listeners()
+    six, any_, inside = Listening(policy(listeners=SIX, admission=""), to).listeners()
     assert (six.advertise_host, six.advertise_port) == ("2001:db8::1", 5060)
     assert (any_.advertise_host, any_.advertise_port, any_.port) == ("203.0.113.9", 6000, 5060)
     assert (inside.port, inside.advertise_port) == (5060, 5060)
-    plain = Listening(policy(listeners=SIX), {}).listeners()[1]
+    plain = Listening(policy(listeners=SIX, admission=""), {}).listeners()[1]
     assert (plain.advertise_host, plain.advertise_port) == ("192.0.2.1", 5070)
 
 

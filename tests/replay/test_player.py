@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,13 +26,17 @@ from support.captures import (
     udp,
     udp_body,
 )
-from support.replaying import EDGE, MEMBER, PHONE, answer, message, player, policy, replayed
+from support.replaying import EDGE, MEMBER, OPEN, PHONE, answer, message, player, policy, replayed
 
 from edgesbc.base.address import Source
 from edgesbc.policy.load import parse_policy
 from edgesbc.replay.capture import Capture
 from edgesbc.replay.player import Entropy, Player
 from edgesbc.replay.result import Result
+from edgesbc.screen.orders import Order
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.standing import Standings
+from edgesbc.store import bans
 
 FLOODER = ("203.0.113.66", 5060)
 
@@ -87,10 +92,12 @@ def test_a_flood_is_told_by_reason_and_by_source_beside_a_caller() -> None:
 
 def test_a_scanner_gets_nothing_and_is_named() -> None:
     scans = [message("OPTIONS", f"s{n}", branch=f"s{n}", extra="User-Agent: friendly-scanner\r\n") for n in range(5)]
-    result = replayed(from_phone(*scans))
-    assert result.verdicts == {"scanner": 5}
-    assert result.answers == {}
-    assert result.decisions == {"scanner": 5}
+    patient = "[screen.conduct]\npoints = 50"  # of which each scan is ten
+    for more, verdicts in (("", {"scanner": 3, "banned": 2}), (patient, {"scanner": 5})):
+        result = replayed(from_phone(*scans), player(more))
+        assert result.verdicts == verdicts
+        assert result.answers == {}
+        assert result.decisions == {"scanner": verdicts["scanner"], **({} if more else {"ban": 1})}
 
 
 def test_what_the_second_policy_would_do_is_told_with_an_example() -> None:
@@ -120,6 +127,8 @@ listen = [
   { name = "inside", zone = "core", transport = "udp", bind = "10.0.0.1:5060" },
 ]
 destinations = [{ set = "mail", members = [{ uri = "sip:10.0.0.77" }] }]
+[screen.admission]
+open = ["public-udp"]
 """
 
 
@@ -217,6 +226,100 @@ def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
     assert result.notes == {}
 
 
+# --- what the stages make of it --------------------------------------------------------------------------
+
+
+def test_strangers_call_where_the_policy_says_so_and_registered_flows_anywhere() -> None:
+    """The registration is the capture's: before it, a call is refused, and after it, it is not."""
+    sent = register(2, "Authorization: Digest username=alice\r\n")
+    contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
+    frames = [*from_phone(message(call_id="before", branch="before"), sent, step=0.1)]
+    frames += [(0.2, frame(udp(EDGE, PHONE, answer(sent, 200, extra=contact))))]
+    frames += from_phone(message(call_id="after", branch="after"), start=1.0)
+    closed = replayed(frames, Player(policy(REGISTERS, admission="")))
+    assert closed.verdicts == {"pass": 2, "admission": 1}
+    assert closed.decisions["admission"] == 1
+    assert closed.calls == {"answered": 1}
+    strangers = replayed(frames, Player(policy(REGISTERS), policy(REGISTERS, admission="")))
+    assert strangers.verdicts == {"pass": 3}
+    assert strangers.otherwise is not None
+    assert [(each["live"], each["other"], each["count"]) for each in strangers.otherwise["differences"]] == [
+        ("pass", "admission", 1)
+    ]
+
+
+def guesses(count: int, status: int, extra: str = "") -> list[Timed]:
+    """REGISTERs of one phone with one password after the other, and what the captured edge said to each."""
+    frames = []
+    for n in range(count):
+        sent = register(n, f"Authorization: Digest username=u{n}\r\n")
+        frames += from_phone(sent, start=n * 1.0)
+        frames += [(n + 0.5, frame(udp(EDGE, PHONE, answer(sent, status, extra=extra))))]
+    return frames
+
+
+STALE = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true\r\n'
+
+
+@pytest.mark.parametrize(
+    ("status", "extra", "verdicts"),
+    [
+        (401, "", {"pass": 10, "guess": 1, "banned": 2}),
+        (404, "", {"pass": 10, "guess": 1, "banned": 2}),
+        (401, STALE, {"pass": 13}),
+        (200, "", {"pass": 13}),
+    ],
+)
+def test_guessing_is_what_the_answers_of_the_capture_make_of_it(
+    status: int, extra: str, verdicts: dict[str, int]
+) -> None:
+    assert replayed(guesses(13, status, extra), player(REGISTERS)).verdicts == verdicts
+
+
+def test_fewer_tries_of_a_second_policy_are_told_by_the_same_answers() -> None:
+    strict = policy(f"{REGISTERS}\n[screen.guess]\ntries = 4")
+    result = replayed(guesses(9, 401), Player(policy(REGISTERS), strict))
+    assert result.verdicts == {"pass": 9}
+    assert result.otherwise is not None
+    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    assert pairs == {("pass", "guess"): 1, ("pass", "banned"): 4}
+    assert result.decisions == {"routed": 9}  # what the second policy says is in no sum of the first
+
+
+def test_calls_that_ring_are_those_that_the_captured_inside_lets_ring() -> None:
+    calls = [message(call_id=f"c{n}", branch=f"c{n}") for n in range(6)]
+    few = '[screen.admission]\nopen = ["public-udp"]\nringing = 4'
+    frames = from_phone(*calls)
+    for inside, verdicts in (("captured", {"pass": 4, "ringing": 2}), ("obliging", {"pass": 6})):
+        result = replayed(frames, Player(policy(admission=few), inside=inside))
+        assert result.verdicts == verdicts
+    against = Player(policy(), policy(admission=few), inside="captured")
+    told = replayed(frames, against).otherwise
+    assert told is not None
+    assert [(each["live"], each["other"], each["count"]) for each in told["differences"]] == [("pass", "ringing", 2)]
+
+
+def test_what_cannot_be_read_counts_against_its_flow() -> None:
+    noise = [b"no SIP at all\r\n\r\n"] * 14
+    strict = policy("[screen.conduct]\npoints = 5")
+    result = replayed(from_phone(*noise), Player(policy(), strict))
+    assert result.verdicts == {"malformed": 11, "banned": 3}
+    assert result.otherwise is not None
+    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    assert pairs == {("malformed", "banned"): 8}
+    assert result.bans == 1
+
+
+def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
+    kept = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
+    kept.orders.put(Order(PHONE[0], False, 0.0, None, "admin", ""))
+    bans.write(tmp_path, bans.as_json(kept, 0.0, 0.0))
+    state = f'[edge]\nstate_dir = "{tmp_path}"\n'
+    assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}
+    exempt = Player(policy(admission=f'[screen]\nexempt = ["{FLOODER[0]}"]\n{OPEN}'))
+    assert replayed(flood(40), exempt).verdicts == {"pass": 30, "pike": 10}
+
+
 # --- what goes in ----------------------------------------------------------------------------------------
 
 
@@ -293,6 +396,8 @@ listen = [
 trunk = [{{ name = "carrier", addresses = ["203.0.113.0/28"] }}]
 [media]
 address = {{ public = "192.0.2.99", core = "10.0.0.1" }}
+[screen.admission]
+open = ["public-udp"]
 """
 
 

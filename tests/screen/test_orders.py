@@ -58,3 +58,20 @@ def test_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     orders.put(ban("192.0.2.1"))
     with pytest.raises(ValueError, match="2 orders"):
         orders.put(ban("192.0.2.3"))
+
+
+def test_orders_can_be_copied_beside_those_of_the_own_policy_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ORDERS", 3)
+    live, other = Orders(["192.0.2.9"]), Orders(["192.0.2.1"])
+    for prefix in ("192.0.2.1", "192.0.2.2"):
+        live.put(ban(prefix))
+    other.resemble(live)
+    assert [(each.prefix, each.exempt) for each in other] == [("192.0.2.1", True), ("192.0.2.2", False)]
+    found = other.of("192.0.2.2", 1.0)
+    assert found is not None
+    assert found is not live.of("192.0.2.2", 1.0)  # each counts its own
+    live.drop("192.0.2.2")
+    live.put(ban("192.0.2.3"))
+    other = Orders(["192.0.2.1", "192.0.2.11", "192.0.2.12"])
+    other.resemble(live)
+    assert [each.prefix for each in other] == ["192.0.2.1", "192.0.2.11", "192.0.2.12"]  # there is no room

@@ -11,7 +11,7 @@ from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
 from simulation.scenario import simulate
-from simulation.world import CARRIER
+from simulation.world import CARRIER, SCREEN
 
 
 class Watched:
@@ -33,7 +33,7 @@ class Watched:
 def test_the_same_policy_beside_itself_never_differs(first: int) -> None:
     judged = 0
     for seed in range(first, first + 20):
-        same = Watched(ScreenSettings())
+        same = Watched(SCREEN)
         outcome = simulate(seed, make_edge=same)
         assert outcome.finding == ""
         for edge in same.edges:

@@ -21,13 +21,14 @@ from simulation.checks import Checks, Finding
 from simulation.clock import Clock, Timer
 from simulation.network import Link
 
-__all__ = ["BROWSERS", "CARRIER", "CORE", "CORE_TCP", "PUBLIC", "World"]
+__all__ = ["BROWSERS", "CARRIER", "CORE", "CORE_TCP", "PUBLIC", "SCREEN", "World"]
 
 PUBLIC = Listener(0, "public", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 CORE = Listener(1, "core", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
 BROWSERS = Listener(2, "browsers", Zone.PUBLIC, Transport.WSS, "192.0.2.1", 443)
 CORE_TCP = Listener(3, "core-tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
 CARRIER = "198.51.100.7"
+SCREEN = ScreenSettings(admission=AdmissionSettings(open=("public",)))
 
 MakeEdge = Callable[..., Edge]
 
@@ -44,12 +45,7 @@ class World:
         self._words = 0
         self._skew = 0.0  # of the edge's clock, which only ever jumps forward
         standings = Standings([Trunk("carrier", (CARRIER,))])
-        pipeline = Pipeline(
-            ScreenSettings(admission=AdmissionSettings(open=("public",))),
-            standings,
-            lambda decision: None,
-            self._stage_failed,
-        )
+        pipeline = Pipeline(SCREEN, standings, lambda decision: None, self._stage_failed)
         self.edge = make_edge(
             [PUBLIC, CORE, BROWSERS, CORE_TCP],
             Dispatcher([destinations], random.random, 0.0),

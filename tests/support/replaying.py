@@ -29,8 +29,14 @@ listen = [
 """
 
 
-def policy(more: str = "", listeners: str = LISTENERS, file: str = "edge.toml") -> Policy:
-    """A policy with two destinations; ``more`` are further tables."""
+OPEN = '[screen.admission]\nopen = ["public-udp", "public-tcp"]\n'
+"""Strangers may call over what can be read from a capture."""
+
+
+def policy(more: str = "", listeners: str = LISTENERS, file: str = "edge.toml", admission: str = OPEN) -> Policy:
+    """A policy with two destinations, where strangers may call unless ``admission`` is another table; ``more`` are
+    further tables."""
+    more = f"{admission}{more}"
     members = '{ uri = "sip:10.0.0.11:5060" }, { uri = "sip:10.0.0.12:5060", priority = 1 }'
     return parse_policy(f'{listeners}\ndestinations = [{{ set = "pbx", members = [{members}] }}]\n{more}', file)
 
