@@ -79,9 +79,10 @@ class Orders:
         return order is not None and order.exempt
 
     def succeed(self, previous: Orders) -> None:
-        """Take over what was ordered while ``previous`` was in force; what was in its policy is not."""
+        """Take over what was ordered while ``previous`` was in force, as far as there is room beside what the own
+        policy says; what was in the policy before is not."""
         for key, order in previous._by_prefix.items():
-            if order.by != "policy" and key not in self._by_prefix:
+            if order.by != "policy" and key not in self._by_prefix and len(self._by_prefix) < limits.ORDERS:
                 self.put(order)
 
     def resemble(self, live: Orders) -> None:

@@ -199,7 +199,7 @@ def test_the_captured_inside_rings_until_the_capture_shows_an_answer() -> None:
     frames += [(1.0, frame(udp(EDGE, PHONE, answer(invite, 180)))), (9.0, frame(udp(EDGE, PHONE, answer(invite, 486))))]
     frames += from_phone(message("ACK", to_tag="bob"), start=9.1)
     result = replayed(frames, player(inside="captured"))
-    assert result.answers == {"1xx": 2, "4xx": 1}
+    assert result.answers == {"1xx": 1, "4xx": 1}  # a 100 of the edge's own is more than so short a request earns
     assert result.calls == {"refused": 1}
 
 

@@ -52,6 +52,17 @@ def test_what_is_no_prefix_is_refused(text: str) -> None:
         Orders().put(ban(text))
 
 
+def test_a_new_policy_with_more_exemptions_than_there_is_room_for_orders_is_taken_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "ORDERS", 2)
+    old, new = Orders(), Orders(["192.0.2.1"])
+    for prefix in ("198.51.100.1", "198.51.100.2"):
+        old.put(ban(prefix))
+    new.succeed(old)
+    assert [order.prefix for order in new] == ["192.0.2.1", "198.51.100.1"]
+
+
 def test_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ORDERS", 2)
     orders = Orders(["192.0.2.1", "192.0.2.2"])
