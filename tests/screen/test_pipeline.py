@@ -328,6 +328,31 @@ def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
     assert bench.pipeline.packet(flow(), 400, 12.0) is PASS
 
 
+@pytest.mark.parametrize("listener", ["udp", "tls"])
+def test_who_is_exempt_is_let_in_whatever_ban_there_was_before(flow, listener: str) -> None:
+    bench = Bench()
+    pipeline, peer = bench.pipeline, flow(listener)
+    while pipeline.packet(peer, 500, 100.0) is PASS:
+        pass
+    pipeline.orders.put(Order("192.0.2.1", True, 100.0, None, "anna", ""))
+    assert not pipeline.is_out(peer, 103.0)
+    assert pipeline.packet(peer, 500, 103.0) is PASS
+    if peer.serial:
+        assert pipeline.accept(peer.listener, peer.peer, 103.0) is PASS
+
+
+@pytest.mark.parametrize("listener", ["udp", "tls"])
+def test_bans_of_before_let_everything_pass_in_shadow_mode(flow, listener: str) -> None:
+    bench, peer = Bench(), flow(listener)
+    while bench.pipeline.packet(peer, 500, 100.0) is PASS:
+        pass
+    looking_on = Bench(ScreenSettings(mode="shadow")).pipeline
+    looking_on.succeed(bench.pipeline)
+    assert not looking_on.is_out(peer, 103.0)
+    assert looking_on.packet(peer, 500, 103.0) is PASS
+    assert looking_on.shadow_counts["penalties", "banned"] == 1
+
+
 def test_a_new_policy_keeps_the_operators_orders_and_not_those_of_the_old_policy(flow) -> None:
     old = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
     old.pipeline.orders.put(Order("198.51.100.0/24", False, 10.0, None, "operator", ""))
