@@ -62,7 +62,7 @@ class Standings:
 
     __slots__ = (
         "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
-        "_trunk_hosts", "follower", "trunks", "version",
+        "_streams_within", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -77,6 +77,9 @@ class Standings:
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._proven_at: dict[str, int] = {}
+        """How many proven UDP flows there are at an address."""
+        self._streams_within: dict[str, int] = {}
+        """How many registered connections, by address and by prefix."""
         self._listed: list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source] = []
         self.version = 0
         """Grows when :meth:`trusted` would give others, but for those whose time is up."""
@@ -168,6 +171,7 @@ class Standings:
         self._reachable = previous._reachable
         self._registered = previous._registered
         self._proven_at = previous._proven_at
+        self._streams_within = previous._streams_within
         self.version = previous.version + 1
 
     def trusted(
@@ -187,28 +191,39 @@ class Standings:
         self._reachable = dict(live._reachable)
         self._registered = dict(live._registered)
         self._proven_at = dict(live._proven_at)
+        self._streams_within = dict(live._streams_within)
 
     def known_at(self, host: str) -> bool:
         """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""
         return host in self._trunk_hosts or host in self._proven_at
 
     def registered_within(self, prefix: str) -> bool:
-        """Whether a registered connection comes from an address, or from inside a prefix. Looks at every one of
-        them where it is a prefix: for the rare ban of a prefix, not for the path of a message."""
-        streams = {key[1] for key in self._registered if key[3]}
-        return prefix in streams or ("/" in prefix and any(prefix in enclosing(host) for host in streams))
+        """Whether a registered connection comes from an address, or from inside a prefix that can be banned."""
+        return prefix in self._streams_within
 
     def _enter(self, table: dict[tuple[int, str, int, int], float], flow: Flow, until: float) -> None:
         key = flow.key
-        if table.pop(key, None) is None and not flow.serial:
-            self._proven_at[key[1]] = self._proven_at.get(key[1], 0) + 1
+        if table.pop(key, None) is None:
+            self._count(table, key, 1)
         table[key] = until
 
     def _leave(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int]) -> None:
-        if table.pop(key, None) is None or key[3]:
-            return
-        left = self._proven_at[key[1]] - 1
-        if left:
-            self._proven_at[key[1]] = left
-        else:
-            del self._proven_at[key[1]]
+        if table.pop(key, None) is not None:
+            self._count(table, key, -1)
+
+    def _count(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], more: int) -> None:
+        """Keep the counts by address and prefix: who asks for them may be an attacker, over and over."""
+        host = key[1]
+        if not key[3]:
+            _add(self._proven_at, host, more)
+        elif table is self._registered:
+            for where in (host, *enclosing(host)):
+                _add(self._streams_within, where, more)
+
+
+def _add(counts: dict[str, int], key: str, more: int) -> None:
+    count = counts.get(key, 0) + more
+    if count:
+        counts[key] = count
+    else:
+        del counts[key]

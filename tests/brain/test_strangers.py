@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.brain import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
+from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
@@ -126,6 +127,19 @@ def test_ten_wrong_passwords_and_the_connection_is_closed(brain: Brain) -> None:
     assert (ban.reason, ban.detail) == (Reason.BAN, "flow 203.0.113.5:40000, for guess")
     assert {effect.flow for effect in brain.other if isinstance(effect, Close)} == {browser}
     assert answered(brain, connected(brain, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, "its neighbour"
+
+
+def test_a_ban_of_a_connection_looks_at_those_of_its_address_alone() -> None:
+    def banned(others: int) -> int:
+        brain = Brain()
+        for number in range(others):
+            brain.edge.flow_opened(brain.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060)))
+        browser = connected(brain)
+        took = [work(lambda flow: brain.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
+        assert [effect.flow for effect in brain.other if isinstance(effect, Close)] == [browser]
+        return took[-1]
+
+    assert banned(1000) <= banned(1) + 10
 
 
 def test_three_wrong_ones_then_the_right_one_any_number_of_times(brain: Brain) -> None:
