@@ -50,8 +50,9 @@ class Ledger:
     """The last ``capacity`` decisions, most of half of them reserved for what strangers cannot provoke at will.
 
     A flood of refusals can thus wash away older refusals, but never routes, failovers, penalties and
-    health changes. Penalties, which forged sources provoke, have an eighth that is theirs alone. Refusals before anything was parsed (no Call-ID) fold into one entry a source and
-    reason, which leaves a flooder one line and not all of them.
+    health changes. Penalties, which forged sources provoke, have an eighth that is theirs alone.
+    Refusals before anything was parsed (no Call-ID) fold into one entry a source and reason, which
+    leaves a flooder one line and not all of them.
 
     Each part has an index by Call-ID and by address, so that asking looks only at what it tells.
     ``wall_offset`` is wall clock minus the clock of the decisions, in seconds.

@@ -61,8 +61,8 @@ class Standings:
     """
 
     __slots__ = (
-        "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
-        "_streams_within", "_trunk_hosts", "follower", "trunks", "version",
+        "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
+        "_registered", "_streams_within", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -76,6 +76,8 @@ class Standings:
         self._by_prefix: PrefixMap[str] = PrefixMap(limits.REMEMBERED_ADDRESSES)
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
+        self._accounts: dict[tuple[int, str, int, int], tuple[tuple[int, float], ...]] = {}
+        """What registered flows are registered as, and until when: a phone with two lines may sign off one."""
         self._proven_at: dict[str, int] = {}
         """How many proven UDP flows there are at an address."""
         self._streams_within: dict[str, int] = {}
@@ -127,15 +129,17 @@ class Standings:
             return next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
         return name
 
-    def prove(self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS) -> bool:
+    def prove(
+        self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS, account: int = 0
+    ) -> bool:
         """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        False where the table is full of others that are worth as much.
+        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts. False where the table is full of others that are worth as much.
         """
         if flow.listener.zone is Zone.CORE:
             return False
         if self.follower is not None:
-            self.follower.prove(flow, standing, now, ttl)
+            self.follower.prove(flow, standing, now, ttl, account)
         if standing is Standing.REACHABLE:
             if not flow.serial:
                 self._enter(self._reachable, flow, now + ttl)
@@ -151,11 +155,29 @@ class Standings:
             self._leave(self._registered, oldest)
         if not flow.serial and self._registered.get(flow.key, now) <= now:
             self.version += 1
-        self._enter(self._registered, flow, now + ttl)
+        others = [each for each in self._accounts.get(flow.key, ()) if each[0] != account and each[1] > now]
+        accounts = self._accounts[flow.key] = (*others[1 - limits.ACCOUNTS_OF_FLOW :], (account, now + ttl))
+        self._enter(self._registered, flow, max(until for _, until in accounts))
         return True
 
+    def sign_off(self, flow: Flow, account: int, now: float) -> None:
+        """``flow`` is no longer registered as ``account``; whether it stays registered is for its others to say."""
+        if self.follower is not None:
+            self.follower.sign_off(flow, account, now)
+        accounts = self._accounts.get(flow.key, ())
+        left = tuple(each for each in accounts if each[0] != account and each[1] > now)
+        if len(left) == len(accounts):
+            return
+        if not flow.serial:
+            self.version += 1
+        if left:
+            self._accounts[flow.key] = left
+            self._registered[flow.key] = max(until for _, until in left)
+        else:
+            self._leave(self._registered, flow.key)
+
     def withdraw(self, flow: Flow) -> None:
-        """Forget what ``flow`` has proven: it unregistered, or its connection closed."""
+        """Forget what ``flow`` has proven: its connection closed, or it is not to be trusted any more."""
         if not flow.serial and flow.key in self._registered:
             self.version += 1
         if self.follower is not None:
@@ -170,6 +192,7 @@ class Standings:
         """
         self._reachable = previous._reachable
         self._registered = previous._registered
+        self._accounts = previous._accounts
         self._proven_at = previous._proven_at
         self._streams_within = previous._streams_within
         self.version = previous.version + 1
@@ -190,6 +213,7 @@ class Standings:
         """Begin with what flows have proven to ``live``, which keeps it."""
         self._reachable = dict(live._reachable)
         self._registered = dict(live._registered)
+        self._accounts = dict(live._accounts)
         self._proven_at = dict(live._proven_at)
         self._streams_within = dict(live._streams_within)
 
@@ -210,6 +234,8 @@ class Standings:
     def _leave(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int]) -> None:
         if table.pop(key, None) is not None:
             self._count(table, key, -1)
+            if table is self._registered:
+                self._accounts.pop(key, None)
 
     def _count(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], more: int) -> None:
         """Keep the counts by address and prefix: who asks for them may be an attacker, over and over."""

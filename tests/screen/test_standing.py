@@ -184,3 +184,16 @@ def test_the_version_grows_when_others_are_trusted_and_not_at_each_message(flow)
     after = Standings(())
     after.succeed(standings)
     assert after.version > standings.version
+
+
+def test_what_a_flow_is_registered_as_is_bounded_and_goes_with_it(flow) -> None:
+    standings = Standings()
+    for account in range(limits.ACCOUNTS_OF_FLOW + 5):
+        standings.prove(flow(), Standing.REGISTERED, 0.0, 60.0, account)
+    assert len(standings._accounts[flow().key]) == limits.ACCOUNTS_OF_FLOW
+    version = standings.version
+    standings.sign_off(flow(), limits.ACCOUNTS_OF_FLOW + 4, 1.0)
+    assert standings.of(flow(), 1.0) is Standing.REGISTERED
+    assert standings.version > version, "lanes are told that it may end sooner"
+    standings.withdraw(flow())
+    assert standings._accounts == {}
