@@ -46,7 +46,8 @@ class GuessSettings:
     address_tries: int = attrs.field(default=100, validator=_tries)
     """Of one address over all of its connections, where they are not registered."""
     user_tries: int = attrs.field(default=30, validator=_tries)
-    """On one user, from everywhere; over it, sources that are not registered are put off."""
+    """On one user, from everywhere; over it, sources that are not registered are put off. What came in datagrams of
+    unproven sources counts for such sources alone."""
     ban: float = attrs.field(default=60.0, validator=positive)
     """How long a source that has no try left is banned, in seconds; at most 60 where its address may be forged."""
     same_answer: bool = True
@@ -65,6 +66,8 @@ class Guess:
         self._proven = Tries(settings.tries, window, keys)
         self._addresses = Tries(settings.address_tries, window, keys)
         self._users = Tries(settings.user_tries, window, keys)
+        self._users_of_proven = Tries(settings.user_tries, window, keys)
+        """The same without what may be forged: datagrams of nobody knows whom put off nobody who is there."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, standing = subject.request, subject.standing
@@ -84,7 +87,8 @@ class Guess:
         settings, host = self._settings, subject.flow.peer[0]
         if subject.flow.serial and self._addresses.over(host, now):
             return put_off(subject, Reason.GUESS, _RETRY_SECONDS, settings.address_tries, detail="address")
-        if len(self._users) and self._users.over(_user(request), now):
+        users = self._users if standing is Standing.UNPROVEN else self._users_of_proven
+        if len(users) and users.over(_user(request), now):
             return put_off(subject, Reason.GUESS, _RETRY_SECONDS, settings.user_tries, detail="user")
         return PASS
 
@@ -107,6 +111,7 @@ class Guess:
                 user = _user(request)
                 sources.forgive(subject.source, user)
                 self._users.forgive(user, hash(subject.source))
+                self._users_of_proven.forgive(user, hash(subject.source))
                 self._addresses.forgive(subject.flow.peer[0], user)
             return
         if with_password and status in _WRONG_PASSWORD:
@@ -122,6 +127,8 @@ class Guess:
         user = _user(request)
         sources.add(subject.source, user, now)
         self._users.add(user, hash(subject.source), now)
+        if standing is not Standing.UNPROVEN:
+            self._users_of_proven.add(user, hash(subject.source), now)
         if subject.flow.serial and standing is not Standing.REGISTERED:
             self._addresses.add(subject.flow.peer[0], user, now)
 

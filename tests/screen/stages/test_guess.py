@@ -262,3 +262,19 @@ def test_strangers_who_may_be_forged_push_no_proven_source_out(
     for n in range(300):
         door.tries(door.asking(credentials(f"u{n}"), of=flow(host=f"10.0.{n >> 8}.{n & 255}")))
     assert door.judge(guesser) is not PASS
+
+
+def test_forged_datagrams_lock_nobody_out_who_is_there(door: Door, flow) -> None:
+    """UDP behaviour never harms a TCP, TLS or WSS peer."""
+    for number in range(10):
+        door.tries(door.asking(credentials(), of=flow(host=f"198.51.100.{number}")), 5)
+    assert door.tries(door.asking(credentials(), of=flow(host="198.51.100.77"))) == 0
+    for peer in (flow("tls"), flow(port=7)):
+        assert door.tries(door.asking(credentials(), of=peer, standing=Standing.REACHABLE)) == 1
+
+
+def test_tries_of_those_who_are_there_count_for_all(door: Door, flow) -> None:
+    for serial in range(1, 11):
+        door.tries(door.asking(credentials(), of=flow("tls", serial=serial), standing=Standing.REACHABLE), 3)
+    assert door.tries(door.asking(credentials(), of=flow(host="198.51.100.77"))) == 0
+    assert door.tries(door.asking(credentials(), of=flow("tls", serial=99), standing=Standing.REACHABLE)) == 0
