@@ -56,7 +56,7 @@ CONNECTIONS: Final = 8_192
 CONNECTIONS_TRUSTED: Final = 1_024
 """Of these, what strangers leave to trunks and to the private side: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
-"""Connections of one address, whatever listeners they are of: an office behind one NAT."""
+"""Connections of one address, or of one /64, whatever listeners they are of: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0
 """From accept to the end of the TLS and WebSocket handshakes, whatever trickles in."""
 MESSAGE_SECONDS: Final = 10.0

@@ -6,7 +6,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.base.prefixes import prefix_keys
+from edgesbc.base.prefixes import holding, prefix_keys
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.expect import between, positive
@@ -23,7 +23,7 @@ class PikeSettings:
 
     Every datagram and every framed message counts. An unproven source is watched by its address, a
     reachable or registered one by its flow, so that phones behind one address do not add up. An address
-    may open as many connections in a window, or each new one would be a new flow with nothing against it.
+    (of IPv6, a /64) may open as many connections in a window, or each new one would be a new flow with nothing against it.
     """
 
     sampling_time_unit: float = attrs.field(default=2.0, validator=positive)
@@ -91,7 +91,7 @@ class Pike:
             return self._judge_stranger(subject.flow.peer[0], subject.flow.peer[1], now)
         if phase is Phase.ACCEPT:
             tracker, ban = self._arrivals, 0.0  # who else is behind the address is not known
-            entry = tracker.admit(subject.flow.peer[0], now)
+            entry = tracker.admit(holding(subject.flow.peer[0]), now)
         else:
             tracker, ban = self._proven, self._ban
             entry = tracker.admit(subject.flow.key, now)

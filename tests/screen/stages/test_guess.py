@@ -174,23 +174,27 @@ def test_who_has_an_account_cannot_wash_off_what_it_tries_on_others(flow, door: 
     assert passed == 10
 
 
-def test_connections_without_end_are_one_address_after_all(flow, door: Door) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::{:x}"])
+def test_connections_without_end_are_one_address_or_64_after_all(flow, door: Door, host: str) -> None:
     passed = 0
     for serial in range(1, 100):
-        of = flow("tls", port=serial, serial=serial)
+        of = flow("tls", host.format(serial), port=serial, serial=serial)
         passed += door.tries(door.asking(credentials(f"u{serial}"), of=of, standing=Standing.REACHABLE), 9)
     assert passed == 100
-    other = door.asking(credentials(), of=flow("tls", serial=500), standing=Standing.REACHABLE)
+    other = door.asking(credentials(), of=flow("tls", host.format(500), serial=500), standing=Standing.REACHABLE)
     verdict = door.judge(other)
     assert isinstance(verdict, Reject)
     assert (verdict.status, verdict.limit, verdict.detail) == (503, 100, "address")
-    registered = door.asking(credentials(), of=flow("tls", serial=500), standing=Standing.REGISTERED)
+    registered = door.asking(credentials(), of=flow("tls", host.format(500), serial=500), standing=Standing.REGISTERED)
     assert door.judge(registered) is PASS
     assert door.judge(door.asking(credentials(), of=flow("tls", "192.0.2.2"), standing=Standing.REACHABLE)) is PASS
 
 
 def test_one_user_guessed_from_everywhere(flow, door: Door) -> None:
-    passed = sum(door.tries(door.asking(credentials("boss"), of=flow(host=f"198.51.100.{n}"))) for n in range(200))
+    passed = sum(
+        door.tries(door.asking(credentials("boss"), of=flow("tls", f"198.51.100.{n}"), standing=Standing.REACHABLE))
+        for n in range(200)
+    )
     assert passed == 30
     verdict = door.judge(door.asking(credentials("boss"), of=flow("tls"), standing=Standing.REACHABLE))
     assert isinstance(verdict, Reject)
