@@ -20,7 +20,8 @@ class Penalties:
     Proof before punishment. Datagrams of an unproven source ban their flow or, where many flows of an
     address share in it, their address: for unproven datagrams only, and at most a minute at a time.
     A UDP flow that is more than unproven, a registered flow and a trunk are never banned, for what
-    accuses them may be forged or a mistake: they are held to their threshold, message by message.
+    accuses them may be forged or a mistake: they are held to their threshold, message by message. A
+    registered UDP flow that floods has to do without its lane for as long as a ban would have been.
 
     A stream cannot be forged. It bans its own flow, with each offence of its address for twice as long;
     the third bans the address, four addresses ban their prefix, four prefixes their site, as long as no
@@ -100,10 +101,12 @@ class Penalties:
     ) -> Ban | None:
         """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
 
-        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow. When the
-        table is full, a ban with proof takes the place of the oldest one without.
+        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and
+        where that is registered, for its lane. When the table is full, a ban with proof takes the place of the oldest one without.
         """
         if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
+            if wide and standing is Standing.REGISTERED and not flow.serial:
+                self._standings.set_apart(flow, now + min(ttl, limits.UNPROVEN_BAN_SECONDS))
             return None
         keys = keys_of(flow.serial != 0, flow.peer)
         if not flow.serial:

@@ -61,7 +61,7 @@ class Standings:
     """
 
     __slots__ = (
-        "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
+        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
         "_registered", "_streams_within", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class Standings:
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._accounts: dict[tuple[int, str, int, int], tuple[tuple[int, float], ...]] = {}
         """What registered flows are registered as, and until when: a phone with two lines may sign off one."""
+        self._apart: dict[tuple[int, str, int, int], float] = {}
+        """Registered UDP flows that flood, or in whose name somebody does, and until when they have no lane."""
         self._proven_at: dict[str, int] = {}
         """How many proven UDP flows there are at an address."""
         self._streams_within: dict[str, int] = {}
@@ -176,6 +178,13 @@ class Standings:
         else:
             self._leave(self._registered, flow.key)
 
+    def set_apart(self, flow: Flow, until: float) -> None:
+        """Steer the datagrams of a registered ``flow`` among those of strangers until then: what the trusted have to
+        themselves is one queue, and a flood there would cost trunks their messages. It stays registered."""
+        if flow.key in self._registered:
+            self.version += flow.key not in self._apart
+            self._apart[flow.key] = until
+
     def withdraw(self, flow: Flow) -> None:
         """Forget what ``flow`` has proven: its connection closed, or it is not to be trusted any more."""
         if not flow.serial and flow.key in self._registered:
@@ -193,6 +202,7 @@ class Standings:
         self._reachable = previous._reachable
         self._registered = previous._registered
         self._accounts = previous._accounts
+        self._apart = previous._apart
         self._proven_at = previous._proven_at
         self._streams_within = previous._streams_within
         self.version = previous.version + 1
@@ -202,12 +212,13 @@ class Standings:
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
         """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
         first of them has to prove itself anew; None: none of them has to."""
+        self._apart = {key: until for key, until in self._apart.items() if until > now}
         registered = {
             Source(key[1], key[2]): until
             for key, until in self._registered.items()
-            if key[0] == listener.id and not key[3] and until > now
+            if key[0] == listener.id and not key[3] and until > now and key not in self._apart
         }
-        return [*self._listed, *registered], min(registered.values(), default=None)
+        return [*self._listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
 
     def resemble(self, live: Standings) -> None:
         """Begin with what flows have proven to ``live``, which keeps it."""
@@ -236,6 +247,7 @@ class Standings:
             self._count(table, key, -1)
             if table is self._registered:
                 self._accounts.pop(key, None)
+                self._apart.pop(key, None)
 
     def _count(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], more: int) -> None:
         """Keep the counts by address and prefix: who asks for them may be an attacker, over and over."""

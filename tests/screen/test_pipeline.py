@@ -133,6 +133,29 @@ def test_a_registered_flow_is_held_to_its_threshold_and_never_banned(flow) -> No
     assert len(bench.decisions) <= 5
 
 
+def test_a_registered_flow_that_floods_leaves_the_lane_of_the_trunks_and_stays_registered(flow) -> None:
+    """Who has one account, or knows a phone's address and port, could fill the queue that trunks have to themselves."""
+    bench, udp = Bench(trunks=(Trunk("carrier", ("203.0.113.0/24",)),)), flow().listener
+    standings, phones = bench.pipeline.standings, [flow(port=n) for n in (5060, 5062)]
+    for phone in phones:
+        standings.prove(phone, Standing.REGISTERED, 0.0, 3600.0)
+    (carrier, *_), _ = standings.trusted(udp, 0.0)
+    version = standings.version
+    for _ in range(500):
+        bench.pipeline.packet(phones[0], 500, 1.0)
+    assert standings.version == version, "a burst is no flood"
+    for _ in range(1000):
+        bench.pipeline.packet(phones[0], 500, 1.0)
+    assert standings.version == version + 1
+    assert standings.trusted(udp, 1.0) == ([carrier, phones[1].peer], 61.0)
+    assert standings.of(phones[0], 1.0) is Standing.REGISTERED
+    assert len(bench.pipeline.penalties) == 0
+    assert standings.trusted(udp, 61.0) == ([carrier, *(phone.peer for phone in phones)], 3600.0)
+    standings.set_apart(phones[0], 100.0)
+    standings.withdraw(phones[0])
+    assert standings._apart == {}
+
+
 def test_a_stream_that_floods_is_banned_and_its_neighbours_are_not(flow) -> None:
     bench = Bench()
     for _ in range(31):
