@@ -54,7 +54,23 @@ def test_what_is_no_prefix_is_refused(text: str) -> None:
 
 def test_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ORDERS", 2)
-    orders = Orders(["192.0.2.1", "192.0.2.2"])
+    orders = Orders()
     orders.put(ban("192.0.2.1"))
+    orders.put(ban("192.0.2.2"))
+    orders.put(exempt("192.0.2.1"))
     with pytest.raises(ValueError, match="2 orders"):
         orders.put(ban("192.0.2.3"))
+
+
+def test_a_policy_with_exemptions_of_its_own_takes_all_that_was_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload neither loses an order nor fails for it, and at a restart the file of orders is not a broken one."""
+    monkeypatch.setattr(limits, "ORDERS", 3)
+    previous = Orders(["203.0.113.1"])
+    for number in range(3):
+        previous.put(ban(f"192.0.2.{number}"))
+    orders = Orders([f"198.51.100.{number}" for number in range(5)])
+    orders.succeed(previous)
+    assert orders.version > previous.version
+    assert len(list(orders)) == 5 + 3
+    with pytest.raises(ValueError, match="3 orders already"):
+        orders.put(ban("192.0.2.99"))
