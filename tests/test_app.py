@@ -177,7 +177,7 @@ async def test_a_fault_in_the_brain_costs_the_message_and_not_the_edge(
     ):
         uri = f"sip:{at(app, 'public-udp')}"
         with monkeypatch.context() as patch:
-            patch.setattr(app.edge.pipeline, "standings", None)  # what no message can do
+            patch.setattr(app.edge.pipeline, "penalties", None)  # what no message can do
             await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
             await until(lambda: app.plane.counts.get(("public-udp", "internal"), 0) == 1)
         await alice.dialog(uri).send("OPTIONS")
