@@ -154,6 +154,8 @@ REACHABLE_FLOWS: Final = 32_768
 """UDP flows known to be reachable; beyond it the one proven longest ago is a stranger again."""
 REGISTERED_FLOWS: Final = 65_536
 """Registered flows; beyond it newcomers stay what they were, so that no one can push a user out."""
+SWEEP_SECONDS: Final = 10.0
+"""How often a full table of registered flows is looked through for those whose time is up: it takes milliseconds."""
 ACCOUNTS_OF_FLOW: Final = 16
 """What one flow is registered as at once, at about 150 bytes each: a phone has some lines, and a gateway is a trunk."""
 REACHABLE_SECONDS: Final = 600.0

@@ -62,7 +62,7 @@ class Standings:
 
     __slots__ = (
         "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
-        "_registered", "_streams_within", "_trunk_hosts", "follower", "trunks", "version",
+        "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -84,6 +84,7 @@ class Standings:
         """How many proven UDP flows there are at an address."""
         self._streams_within: dict[str, int] = {}
         """How many registered connections, by address and by prefix."""
+        self._swept = float("-inf")
         self._listed: list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source] = []
         self.version = 0
         """Grows when :meth:`trusted` would give others, but for those whose time is up."""
@@ -151,16 +152,26 @@ class Standings:
         if standing is not Standing.REGISTERED:
             raise ValueError("a trunk is what the policy lists; nothing else proves one")
         if flow.key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
-            oldest = next(iter(self._registered))
-            if self._registered[oldest] > now:
+            self._forget_old(now)
+            if len(self._registered) >= limits.REGISTERED_FLOWS:
                 return False
-            self._leave(self._registered, oldest)
         if not flow.serial and self._registered.get(flow.key, now) <= now:
             self.version += 1
         others = [each for each in self._accounts.get(flow.key, ()) if each[0] != account and each[1] > now]
         accounts = self._accounts[flow.key] = (*others[1 - limits.ACCOUNTS_OF_FLOW :], (account, now + ttl))
         self._enter(self._registered, flow, max(until for _, until in accounts))
         return True
+
+    def _forget_old(self, now: float) -> None:
+        """Make room in the full table: of the first, at once, and of all whose time is up, once in a while. One that
+        lasts for hours may stand before thousands that did not."""
+        oldest = next(iter(self._registered))
+        if self._registered[oldest] <= now:
+            self._leave(self._registered, oldest)
+        elif now - self._swept >= limits.SWEEP_SECONDS:
+            self._swept = now
+            for key in [key for key, until in self._registered.items() if until <= now]:
+                self._leave(self._registered, key)
 
     def sign_off(self, flow: Flow, account: int, now: float) -> None:
         """``flow`` is no longer registered as ``account``; whether it stays registered is for its others to say."""
