@@ -56,7 +56,7 @@ CONNECTIONS: Final = 8_192
 CONNECTIONS_TRUSTED: Final = 1_024
 """Of these, what strangers leave to trunks and to the private side: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
-"""Connections of one address, whatever listeners they are of: an office behind one NAT."""
+"""Connections of one address, or of one /64, whatever listeners they are of: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0
 """From accept to the end of the TLS and WebSocket handshakes, whatever trickles in."""
 MESSAGE_SECONDS: Final = 10.0
@@ -154,6 +154,10 @@ REACHABLE_FLOWS: Final = 32_768
 """UDP flows known to be reachable; beyond it the one proven longest ago is a stranger again."""
 REGISTERED_FLOWS: Final = 65_536
 """Registered flows; beyond it newcomers stay what they were, so that no one can push a user out."""
+SWEEP_SECONDS: Final = 10.0
+"""How often a full table of registered flows is looked through for those whose time is up: it takes milliseconds."""
+ACCOUNTS_OF_FLOW: Final = 16
+"""What one flow is registered as at once, at about 150 bytes each: a phone has some lines, and a gateway is a trunk."""
 REACHABLE_SECONDS: Final = 600.0
 """How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
 UNPROVEN_BAN_SECONDS: Final = 60.0

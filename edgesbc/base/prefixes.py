@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
-__all__ = ["PREFIX_LENGTHS", "PrefixMap", "PrefixSet", "enclosing", "network_key", "number_of", "prefix_keys"]
+__all__ = [
+    "PREFIX_LENGTHS",
+    "PrefixMap",
+    "PrefixSet",
+    "enclosing",
+    "holding",
+    "network_key",
+    "number_of",
+    "prefix_keys",
+]
 
 PREFIX_LENGTHS: Final = {4: (24,), 6: (64, 48)}
 """What one customer of a provider is given (RFC 6177), by IP version, narrowest first: all that penalties know of."""
@@ -123,6 +132,12 @@ def enclosing(host: str) -> tuple[str, ...]:
     return tuple(
         str(ipaddress.ip_network((address, length), strict=False)) for length in PREFIX_LENGTHS[address.version]
     )
+
+
+def holding(host: str) -> str:
+    """What whoever has a literal address has at the least, as a key of a table: an IPv4 address, or of an IPv6 address
+    the /64, each address of which is as good to it as any other (RFC 7421)."""
+    return prefix_keys(host)[0] if ":" in host else host
 
 
 def prefix_keys(host: str) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ class Beginnings:
         flow = subject.flow
         server = self._board.transactions.open_server(request, flow, reply_flow(request, flow))
         server.proven = subject.standing is not Standing.UNPROVEN
+        server.size = self._board.heard
         server.credit = self._board.credit(flow)
         return server
 

@@ -15,9 +15,8 @@ from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
-from edgesbc.brain.registrations import contacts_of_sender, deliver, from_stranger, path_value, registered_seconds
+from edgesbc.brain.registrations import contacts_of_sender, deliver, from_stranger, note, path_value
 from edgesbc.brain.switchboard import Switchboard
-from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import ServerTransaction
@@ -299,7 +298,7 @@ class Context:
             board.pipeline.answered(server.source, request, response, now)
         contact, contacts, due = "", [], now
         if request.method == "REGISTER":
-            self._prove(response, now)
+            note(board.standings, server.source, request, response, now)
             if response.status >= 300 and from_stranger(board, server, now) and branch.hop.lease is not None:
                 response = board.challenges.disguise(branch.hop.lease.member.set_name, response)
                 due = self._came + limits.REGISTER_ANSWER_SECONDS
@@ -332,14 +331,6 @@ class Context:
             self._board.calls.establish(call, branch.hop.lease, now)
         else:
             self._board.calls.end(call, "cancelled" if self._cancelled else "refused")
-
-    def _prove(self, response: Response, now: float) -> None:
-        """An upstream accepted the sender's credentials on its flow; a registrar that asks for none proves nothing."""
-        if not 200 <= response.status < 300 or not self.request.get("Authorization"):
-            return
-        seconds = registered_seconds(self.request, response)
-        if seconds:
-            self._board.standings.prove(self.server.source, Standing.REGISTERED, now, seconds)
 
     def _answer_contact(self, branch: Branch, response: Response, holder: Flow) -> str:
         calls, sender = self._board.calls, branch.hop.flow

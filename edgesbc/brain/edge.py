@@ -195,7 +195,7 @@ class Edge:
 
     def _take_request(self, flow: Flow, request: Request, now: float) -> None:
         board, method = self._board, request.method
-        if board.transactions.absorb(request, now):
+        if board.transactions.absorb(request, now, board.heard):
             return  # before screening: it costs no state, and a bucket must not answer for a call under way
         board.counts.add(flow.listener.name, method if method in _COUNTED else "other")
         if method == "CANCEL":

@@ -17,7 +17,7 @@ class Flows:
     ``epoch`` is a text that no other run of the process has: connection numbers in tokens hold within it.
     """
 
-    __slots__ = ("_by_name", "_emit", "_open", "_outbound", "_own", "_serial", "epoch", "listeners")
+    __slots__ = ("_at", "_by_name", "_emit", "_open", "_outbound", "_own", "_serial", "epoch", "listeners")
 
     def __init__(self, listeners: Iterable[Listener], epoch: str, emit: Callable[[Effect], None]) -> None:
         self.listeners = tuple(listeners)
@@ -31,6 +31,8 @@ class Flows:
             for port in (None, listener.port, listener.advertise_port)
         }
         self._open: dict[int, Flow] = {}
+        self._at: dict[str, dict[int, Flow]] = {}
+        """The same by the address of the peer."""
         self._outbound: dict[tuple[int, Source], Flow] = {}
         self._serial = 0
 
@@ -41,17 +43,26 @@ class Flows:
         """The connections that are open."""
         return iter(tuple(self._open.values()))
 
+    def at(self, host: str) -> tuple[Flow, ...]:
+        """The connections that are open to an address."""
+        return tuple(self._at.get(host, {}).values())
+
     def new_serial(self) -> int:
         """A number for a connection; never given twice."""
         self._serial += 1
         return self._serial
 
     def opened(self, flow: Flow) -> None:
-        """A peer has connected."""
+        """A connection is there, or asked for."""
         self._open[flow.serial] = flow
+        self._at.setdefault(flow.peer[0], {})[flow.serial] = flow
 
     def closed(self, flow: Flow) -> None:
-        self._open.pop(flow.serial, None)
+        host = flow.peer[0]
+        if self._open.pop(flow.serial, None) is not None:
+            del self._at[host][flow.serial]
+            if not self._at[host]:
+                del self._at[host]
         key = (flow.listener.id, flow.peer)
         if self._outbound.get(key) == flow:
             del self._outbound[key]
@@ -74,7 +85,7 @@ class Flows:
         flow = self._outbound.get(key)
         if flow is None:
             flow = self._outbound[key] = Flow(listener, peer, self.new_serial())
-            self._open[flow.serial] = flow
+            self.opened(flow)
             self._emit(Open(flow))
         return flow
 

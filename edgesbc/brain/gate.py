@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.effects import Close, Penalise
 from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard
+from edgesbc.screen.bans import Ban, Scope
 from edgesbc.screen.beside import Beside, Told, Witness
 from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
@@ -104,15 +107,27 @@ class Gate:
         if penalties.news:
             for listener, source, ttl in penalties.take():
                 self._board.emit(Penalise(listener, source, ttl))
-            if penalties.take_closing():
-                self.expel(now)
+            if closing := penalties.take_closing():
+                self._end(closing, now)
         if self._witness is not None:
             self._witness.end(now)
 
     def expel(self, now: float) -> None:
         """Close the connections of everybody who is banned."""
+        self._close(self._board.flows, now)
+
+    def _end(self, bans: list[Ban], now: float) -> None:
+        """Close the connections that new bans cover: but for a prefix's, without a look at all the others."""
+        flows = self._board.flows
+        if any(ban.scope >= Scope.PREFIX for ban in bans):
+            self._close(flows, now)
+        else:
+            for host in {ban.key[1] for ban in bans}:
+                self._close(flows.at(host), now)
+
+    def _close(self, flows: Iterable[Flow], now: float) -> None:
         board = self._board
-        for flow in board.flows:
+        for flow in flows:
             if flow.listener.zone is Zone.PUBLIC and board.pipeline.is_out(flow, now):
                 board.emit(Close(flow))
 

@@ -13,14 +13,14 @@ from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.brain import topology
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.brain.tokens import Target
-from edgesbc.screen.standing import Standing
+from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.digest import renewed
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Fields, Request, Response, phrase
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import ServerTransaction
 
-__all__ = ["Challenges", "Held", "contacts_of_sender", "deliver", "from_stranger", "path_value", "registered_seconds"]
+__all__ = ["Challenges", "Held", "contacts_of_sender", "deliver", "from_stranger", "note", "path_value"]
 
 _TELLS_OF_USERS = frozenset({403, 404, 410, 604})
 _OF_EACH = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Date"})
@@ -62,6 +62,23 @@ def registered_seconds(request: Request, response: Response) -> int:
         if expires.isascii() and expires.isdigit():
             longest = max(longest, min(int(expires), 7200))
     return longest
+
+
+def note(standings: Standings, flow: Flow, request: Request, response: Response, now: float) -> None:
+    """Take from the answer to a REGISTER what its sender has proven by it, or proves no longer.
+
+    Credentials were accepted on the flow; a registrar that asks for none proves nothing. Who asks what bindings
+    there are, without a Contact, changes nothing.
+    """
+    if not 200 <= response.status < 300 or request.get("Authorization") is None:
+        return
+    uri = request.to.uri
+    account = hash((uri.user, uri.host.lower(), uri.opaque))  # a text would be as long as the peer likes
+    seconds = registered_seconds(request, response)
+    if seconds:
+        standings.prove(flow, Standing.REGISTERED, now, seconds, account)
+    elif request.get("Contact") is not None:
+        standings.sign_off(flow, account, now)
 
 
 def from_stranger(board: Switchboard, server: ServerTransaction, now: float) -> bool:

@@ -41,8 +41,8 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_heard", "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines",
-        "dispatcher", "effects", "entropy", "flows", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
+        "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines",
+        "dispatcher", "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
         "transactions",
     )  # fmt: skip
 
@@ -74,7 +74,8 @@ class Switchboard:
         self.responses = Counts()  # (zone, class) of answers sent
         self.outcomes = Counts()  # (outcome,) of calls
         self.set_up = Histogram(_SET_UP_BOUNDS)
-        self._heard = 0
+        self.heard = 0
+        """The bytes of the message at hand."""
         self._heard_at = 0.0
 
     @property
@@ -149,14 +150,14 @@ class Switchboard:
 
     def hear(self, size: int, now: float) -> None:
         """A message of ``size`` bytes is at hand."""
-        self._heard = size
+        self.heard = size
         self._heard_at = now
 
     def credit(self, flow: Flow) -> float:
         """How many bytes our own answers to the message at hand may have: no bound for who is known to be there."""
         if flow.serial or self.standings.of(flow, self._heard_at) is not Standing.UNPROVEN:
             return math.inf
-        return limits.AMPLIFICATION * self._heard
+        return limits.AMPLIFICATION * self.heard
 
     def refuse(self, flow: Flow, request: Request, status: int, extra: Iterable[tuple[str, str]] = ()) -> None:
         """Answer without keeping any state; an ACK is never answered."""

@@ -28,6 +28,7 @@ _MADE_BY_STRANGERS = frozenset(
     | {Reason.ORIGIN, Reason.MALFORMED, Reason.SANITY, Reason.TOO_LARGE, Reason.SCANNER, Reason.METHOD}
     | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.TOKEN, Reason.NO_DIALOG, Reason.UNMATCHED}
     | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.OVERLOAD}
+    | {Reason.ADMISSION, Reason.RINGING, Reason.GUESS, Reason.TRUNK_CALLS}
 )
 """What a stranger can make the edge record as often as he likes."""
 
@@ -46,33 +47,41 @@ class Answer:
 
 
 class Ledger:
-    """The last ``capacity`` decisions, half of them reserved for what strangers cannot provoke at will.
+    """The last ``capacity`` decisions, most of half of them reserved for what strangers cannot provoke at will.
 
     A flood of refusals can thus wash away older refusals, but never routes, failovers, penalties and
-    health changes. Refusals before anything was parsed (no Call-ID) fold into one entry a source and
-    reason, which leaves a flooder one line and not all of them.
+    health changes. Penalties, which forged sources provoke, have an eighth that is theirs alone.
+    Refusals before anything was parsed (no Call-ID) fold into one entry a source and reason, which
+    leaves a flooder one line and not all of them.
 
-    Each half has an index by Call-ID and by address, so that asking looks only at what it tells.
+    Each part has an index by Call-ID and by address, so that asking looks only at what it tells.
     ``wall_offset`` is wall clock minus the clock of the decisions, in seconds.
     """
 
-    __slots__ = ("_folded", "_number", "_ours", "_theirs", "wall_offset")
+    __slots__ = ("_folded", "_number", "_ours", "_penalties", "_theirs", "wall_offset")
 
     def __init__(self, wall_offset: float, capacity: int = limits.DECISIONS) -> None:
         self.wall_offset = wall_offset
-        self._ours = _Ring(capacity - capacity // 2)
+        eighth = max(1, capacity // 8)
+        self._ours = _Ring(max(1, capacity - capacity // 2 - eighth))
+        self._penalties = _Ring(eighth)
         self._theirs = _Ring(max(1, capacity // 2))
         self._number = 0
         self._folded: dict[tuple[Reason, str, str, bool], Entry] = {}
 
     def __len__(self) -> int:
-        return len(self._ours.entries) + len(self._theirs.entries)
+        return sum(len(ring.entries) for ring in self._rings)
+
+    @property
+    def _rings(self) -> tuple[_Ring, _Ring, _Ring]:
+        return self._ours, self._penalties, self._theirs
 
     def record(self, decision: Decision) -> None:
-        """Keep ``decision``; the oldest of its half gives way."""
+        """Keep ``decision``; the oldest of its part gives way."""
         host = _host(decision.source)
         if decision.reason not in _MADE_BY_STRANGERS:
-            self._ours.add(self._entry(decision, host))
+            ring = self._penalties if decision.reason is Reason.BAN else self._ours
+            ring.add(self._entry(decision, host))
             return
         folded = self._folded
         key = (decision.reason, host, decision.stage, decision.shadow)
@@ -105,7 +114,7 @@ class Ledger:
 
     def recent(self, count: int) -> list[str]:
         """The last ``count`` decisions as sentences, oldest first. Looks through all."""
-        entries = sorted([*self._ours.entries, *self._theirs.entries], key=lambda entry: entry.last)
+        entries = sorted((each for ring in self._rings for each in ring.entries), key=lambda entry: entry.last)
         return [sentence(entry, self.wall_offset) for entry in entries[-count:]] if count > 0 else []
 
     def _find(self, key: str) -> list[Entry]:
@@ -115,7 +124,7 @@ class Ledger:
         call_id = key[: limits.LEDGER_TEXT_CHARS]
         wanted = _Wanted(key)
         found: dict[int, Entry] = {}
-        for ring in (self._ours, self._theirs):
+        for ring in self._rings:
             for entry in ring.by_call.get(call_id, ()):
                 found[id(entry)] = entry
             for host in wanted.hosts:

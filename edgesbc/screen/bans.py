@@ -76,6 +76,14 @@ class Ban:
         return host if port == ANY_PORT else str(Source(host, port))
 
     @property
+    def wider(self) -> str | None:
+        """The prefix whose bans count this one: of a stream's address its /24 or /64, of its /64 the /48."""
+        if not self.stream or self.scope not in (Scope.ADDRESS, Scope.PREFIX):
+            return None
+        prefixes = enclosing(self.key[1].partition("/")[0])
+        return prefixes[self.scope - Scope.ADDRESS] if self.scope <= len(prefixes) else None
+
+    @property
     def source(self) -> Source:
         """The address, with port 0 for all of its ports. Not for a prefix."""
         _, host, port = self.key

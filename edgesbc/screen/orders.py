@@ -30,9 +30,13 @@ class Order:
 
 
 class Orders:
-    """The orders in force, at most ``limits.ORDERS``; the one for the longest prefix counts."""
+    """The orders in force; the one for the longest prefix counts.
 
-    __slots__ = ("_by_prefix", "_map", "version")
+    At most ``limits.ORDERS`` beside those of the policy, which is bounded by its file: so that whatever a new
+    policy has, and in whichever order they come, all that was ordered has its place.
+    """
+
+    __slots__ = ("_by_prefix", "_map", "_of_policy", "version")
 
     def __init__(self, exempt: Iterable[str] = ()) -> None:
         self._by_prefix: dict[tuple[int, int, int], Order] = {}
@@ -40,7 +44,8 @@ class Orders:
         self.version = 0
         """Another number whenever an order has come or gone."""
         for prefix in exempt:
-            self.put(Order(prefix, True, 0.0, None, "policy", ""))
+            self._enter(Order(prefix, True, 0.0, None, "policy", ""))
+        self._of_policy = len(self._by_prefix)
 
     def __bool__(self) -> bool:
         return bool(self._by_prefix)
@@ -50,10 +55,13 @@ class Orders:
 
     def put(self, order: Order) -> None:
         """Give an order, in the place of the one for the same prefix. Raises ``ValueError``."""
-        key = network_key(order.prefix)
-        if key not in self._by_prefix and len(self._by_prefix) >= limits.ORDERS:
+        full = len(self._by_prefix) - self._of_policy >= limits.ORDERS
+        if full and network_key(order.prefix) not in self._by_prefix:
             raise ValueError(f"there are {limits.ORDERS} orders already; remove some first")
-        self._by_prefix[key] = order
+        self._enter(order)
+
+    def _enter(self, order: Order) -> None:
+        self._by_prefix[network_key(order.prefix)] = order
         self._map.put(order.prefix, order)
         self.version += 1
 
@@ -79,18 +87,18 @@ class Orders:
         return order is not None and order.exempt
 
     def succeed(self, previous: Orders) -> None:
-        """Take over what was ordered while ``previous`` was in force, as far as there is room beside what the own
-        policy says; what was in the policy before is not."""
+        """Take over what was ordered while ``previous`` was in force; what was in its policy is not."""
         for key, order in previous._by_prefix.items():
-            if order.by != "policy" and key not in self._by_prefix and len(self._by_prefix) < limits.ORDERS:
-                self.put(order)
+            if order.by != "policy" and key not in self._by_prefix:
+                self._enter(order)
+        self.version = previous.version + 1
 
     def resemble(self, live: Orders) -> None:
-        """Have what was ordered in ``live``, besides what the own policy says, as far as there is room; what is dropped
-        under an order is counted there alone."""
+        """Have what was ordered in ``live``, besides what the own policy says; what is dropped under an order is
+        counted there alone."""
         for order in self:
             if order.by != "policy":
                 self.drop(order.prefix)
         for key, order in live._by_prefix.items():
-            if order.by != "policy" and key not in self._by_prefix and len(self._by_prefix) < limits.ORDERS:
-                self.put(Order(order.prefix, order.exempt, order.since, order.until, order.by, order.why))
+            if order.by != "policy" and key not in self._by_prefix:
+                self._enter(Order(order.prefix, order.exempt, order.since, order.until, order.by, order.why))

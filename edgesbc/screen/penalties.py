@@ -20,7 +20,8 @@ class Penalties:
     Proof before punishment. Datagrams of an unproven source ban their flow or, where many flows of an
     address share in it, their address: for unproven datagrams only, and at most a minute at a time.
     A UDP flow that is more than unproven, a registered flow and a trunk are never banned, for what
-    accuses them may be forged or a mistake: they are held to their threshold, message by message.
+    accuses them may be forged or a mistake: they are held to their threshold, message by message. A
+    registered UDP flow that floods has to do without its lane for as long as a ban would have been.
 
     A stream cannot be forged. It bans its own flow, with each offence of its address for twice as long;
     the third bans the address, four addresses ban their prefix, four prefixes their site, as long as no
@@ -32,7 +33,7 @@ class Penalties:
 
     __slots__ = (
         "_bans", "_closing", "_narrow", "_offences", "_rate", "_standings", "_swept", "_waiting", "_wide",
-        "_window", "capacity", "version",
+        "_window", "_within", "capacity", "version",
     )  # fmt: skip
 
     def __init__(self, standings: Standings, capacity: int, density: int, window: float) -> None:
@@ -48,6 +49,8 @@ class Penalties:
         """Those without proof, in the same order."""
         self._wide = 0
         """Bans of prefixes and sites."""
+        self._within: dict[str, int] = {}
+        """How many bans of addresses there are in a prefix, and of prefixes in a site; of streams, as all wide ones."""
         self._offences: dict[str, tuple[int, float]] = {}
         """Of addresses whose streams were banned: how often, and when last."""
         self._swept = float("-inf")
@@ -74,7 +77,7 @@ class Penalties:
             return False
         ban = bans.get((stream, host, port)) or bans.get((stream, host, ANY_PORT))
         if ban is None:
-            if not self._wide:
+            if not stream or not self._wide:  # a forged flood must not be made dearer by a stream's ban
                 return False
             ban = next((bans[key] for prefix in enclosing(host) if (key := (stream, prefix, ANY_PORT)) in bans), None)
             if ban is None:
@@ -98,10 +101,12 @@ class Penalties:
     ) -> Ban | None:
         """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
 
-        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow. When the
-        table is full, a ban with proof takes the place of the oldest one without.
+        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and
+        where that is registered, for its lane. When the table is full, a ban with proof takes the place of the oldest one without.
         """
         if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
+            if wide and standing is Standing.REGISTERED and not flow.serial:
+                self._standings.set_apart(flow, now + min(ttl, limits.UNPROVEN_BAN_SECONDS))
             return None
         keys = keys_of(flow.serial != 0, flow.peer)
         if not flow.serial:
@@ -131,10 +136,8 @@ class Penalties:
             return Scope.FLOW
         scope = Scope.ADDRESS
         for wider in (Scope.PREFIX, Scope.SITE)[: len(keys) - 2]:
-            alike = {ban.key for ban in self._bans.values() if ban.stream and ban.scope is scope}
-            alike.add(keys[scope])
             prefix = keys[wider][1]
-            inside = sum(prefix in enclosing(key[1].partition("/")[0]) for key in alike)
+            inside = self._within.get(prefix, 0) + (keys[scope] not in self._bans)
             if inside < limits.BANS_OF_PREFIX or self._standings.registered_within(prefix):
                 break
             scope = wider
@@ -146,16 +149,27 @@ class Penalties:
         self._remove(key)
         if len(self._bans) >= self.capacity and not self._make_room(ban.proven, now):
             return False
-        self._bans[key] = ban
-        self._wide += ban.scope >= Scope.PREFIX
+        self._enter(ban)
         self.version += 1
-        if not ban.proven:
-            self._narrow[key] = None
         if ban.stream:
             self._closing.append(ban)
         elif listener is not None:
             self._tell(ban, listener)
         return True
+
+    def _enter(self, ban: Ban) -> None:
+        self._bans[ban.key] = ban
+        if not ban.proven:
+            self._narrow[ban.key] = None
+        self._count(ban, 1)
+
+    def _count(self, ban: Ban, more: int) -> None:
+        if ban.scope >= Scope.PREFIX:
+            self._wide += more
+        if (wider := ban.wider) is not None:
+            self._within[wider] = self._within.get(wider, 0) + more
+            if not self._within[wider]:
+                del self._within[wider]
 
     def _make_room(self, proven: bool, now: float) -> bool:
         if now - self._swept >= self._window:
@@ -186,7 +200,7 @@ class Penalties:
         if ban is None:
             return False
         self._narrow.pop(key, None)
-        self._wide -= ban.scope >= Scope.PREFIX
+        self._count(ban, -1)
         self.version += 1
         return True
 
@@ -212,10 +226,7 @@ class Penalties:
     def succeed(self, previous: Penalties) -> None:
         """Take over the bans of the policy before this one, as many as there is room for, proven ones first."""
         for ban in sorted(previous, key=lambda ban: not ban.proven)[: self.capacity]:
-            self._bans[ban.key] = ban
-            self._wide += ban.scope >= Scope.PREFIX
-            if not ban.proven:
-                self._narrow[ban.key] = None
+            self._enter(ban)
         self._offences = previous._offences
         self._waiting = previous.take()
         self._closing = previous.take_closing()

@@ -90,7 +90,7 @@ class Pipeline:
             return PASS
         flow = Flow(listener, source, serial=-1)
         standing = self.standings.of(flow, now)
-        if (self.orders and self._is_ordered_out(flow, standing, now)) or self.penalties.holds(flow, standing, now):
+        if self._keeps_out(flow, standing, now):
             self.counts.add(*self._banned)
             return BANNED
         return self._judge(Subject(flow, standing), Phase.ACCEPT, now)
@@ -100,7 +100,7 @@ class Pipeline:
         if flow.listener.zone is Zone.CORE:
             return PASS
         standing = self.standings.of(flow, now)
-        if (self.orders and self._is_ordered_out(flow, standing, now)) or self.penalties.holds(flow, standing, now):
+        if self._keeps_out(flow, standing, now):
             counts, banned = self.counts, self._banned
             counts[banned] = counts.get(banned, 0) + 1
             return BANNED
@@ -139,7 +139,9 @@ class Pipeline:
         order = self.orders.of(flow.peer[0], now)
         if order is not None:
             return not order.exempt
-        return standing < Standing.REGISTERED and self.penalties.covers(flow, now)
+        if standing >= Standing.REGISTERED or self.settings.mode == "shadow":
+            return False
+        return self.penalties.covers(flow, now)
 
     def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
         """The inside gave its final answer to a request of the public side: the stages that care are told."""
@@ -208,13 +210,23 @@ class Pipeline:
             return Drop(verdict.reason, verdict.limit, verdict.value)
         return verdict
 
-    def _is_ordered_out(self, flow: Flow, standing: Standing, now: float) -> bool:
-        """Whether the operator has banned the source; a trunk is taken out of the policy instead."""
-        order = self.orders.of(flow.peer[0], now)
-        if order is None or order.exempt or standing is Standing.TRUNK:
-            return False
-        order.hits += 1
-        return True
+    def _keeps_out(self, flow: Flow, standing: Standing, now: float) -> bool:
+        """Whether an order or a ban stands against what came; counts it there.
+
+        The operator's order goes first: no ban, a prefix's neither, is for who is exempt. A trunk is taken out of
+        the policy instead. Bans of before hold nobody up in shadow mode.
+        """
+        if self.orders and standing is not Standing.TRUNK:
+            order = self.orders.of(flow.peer[0], now)
+            if order is not None:
+                order.hits += not order.exempt
+                return not order.exempt
+        if self.settings.mode != "shadow":
+            return self.penalties.holds(flow, standing, now)
+        most = Standing.REACHABLE if flow.serial else Standing.UNPROVEN
+        if standing <= most and self.penalties.covers(flow, now):  # which renews nothing, and tells the kernel nothing
+            self.shadow_counts.add(*self._banned)
+        return False
 
     def _blame(self, subject: Subject, reason: Reason, now: float) -> None:
         """Let a refusal count against its source, where it may.

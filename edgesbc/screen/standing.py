@@ -61,8 +61,8 @@ class Standings:
     """
 
     __slots__ = (
-        "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable", "_registered",
-        "_trunk_hosts", "follower", "trunks", "version",
+        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
+        "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -76,7 +76,15 @@ class Standings:
         self._by_prefix: PrefixMap[str] = PrefixMap(limits.REMEMBERED_ADDRESSES)
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
+        self._accounts: dict[tuple[int, str, int, int], tuple[tuple[int, float], ...]] = {}
+        """What registered flows are registered as, and until when: a phone with two lines may sign off one."""
+        self._apart: dict[tuple[int, str, int, int], float] = {}
+        """Registered UDP flows that flood, or in whose name somebody does, and until when they have no lane."""
         self._proven_at: dict[str, int] = {}
+        """How many proven UDP flows there are at an address."""
+        self._streams_within: dict[str, int] = {}
+        """How many registered connections, by address and by prefix."""
+        self._swept = float("-inf")
         self._listed: list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source] = []
         self.version = 0
         """Grows when :meth:`trusted` would give others, but for those whose time is up."""
@@ -124,15 +132,17 @@ class Standings:
             return next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
         return name
 
-    def prove(self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS) -> bool:
+    def prove(
+        self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS, account: int = 0
+    ) -> bool:
         """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        False where the table is full of others that are worth as much.
+        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts. False where the table is full of others that are worth as much.
         """
         if flow.listener.zone is Zone.CORE:
             return False
         if self.follower is not None:
-            self.follower.prove(flow, standing, now, ttl)
+            self.follower.prove(flow, standing, now, ttl, account)
         if standing is Standing.REACHABLE:
             if not flow.serial:
                 self._enter(self._reachable, flow, now + ttl)
@@ -142,17 +152,52 @@ class Standings:
         if standing is not Standing.REGISTERED:
             raise ValueError("a trunk is what the policy lists; nothing else proves one")
         if flow.key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
-            oldest = next(iter(self._registered))
-            if self._registered[oldest] > now:
+            self._forget_old(now)
+            if len(self._registered) >= limits.REGISTERED_FLOWS:
                 return False
-            self._leave(self._registered, oldest)
         if not flow.serial and self._registered.get(flow.key, now) <= now:
             self.version += 1
-        self._enter(self._registered, flow, now + ttl)
+        others = [each for each in self._accounts.get(flow.key, ()) if each[0] != account and each[1] > now]
+        accounts = self._accounts[flow.key] = (*others[1 - limits.ACCOUNTS_OF_FLOW :], (account, now + ttl))
+        self._enter(self._registered, flow, max(until for _, until in accounts))
         return True
 
+    def _forget_old(self, now: float) -> None:
+        """Make room in the full table: of the first, at once, and of all whose time is up, once in a while. One that
+        lasts for hours may stand before thousands that did not."""
+        oldest = next(iter(self._registered))
+        if self._registered[oldest] <= now:
+            self._leave(self._registered, oldest)
+        elif now - self._swept >= limits.SWEEP_SECONDS:
+            self._swept = now
+            for key in [key for key, until in self._registered.items() if until <= now]:
+                self._leave(self._registered, key)
+
+    def sign_off(self, flow: Flow, account: int, now: float) -> None:
+        """``flow`` is no longer registered as ``account``; whether it stays registered is for its others to say."""
+        if self.follower is not None:
+            self.follower.sign_off(flow, account, now)
+        accounts = self._accounts.get(flow.key, ())
+        left = tuple(each for each in accounts if each[0] != account and each[1] > now)
+        if len(left) == len(accounts):
+            return
+        if not flow.serial:
+            self.version += 1
+        if left:
+            self._accounts[flow.key] = left
+            self._registered[flow.key] = max(until for _, until in left)
+        else:
+            self._leave(self._registered, flow.key)
+
+    def set_apart(self, flow: Flow, until: float) -> None:
+        """Steer the datagrams of a registered ``flow`` among those of strangers until then: what the trusted have to
+        themselves is one queue, and a flood there would cost trunks their messages. It stays registered."""
+        if flow.key in self._registered:
+            self.version += flow.key not in self._apart
+            self._apart[flow.key] = until
+
     def withdraw(self, flow: Flow) -> None:
-        """Forget what ``flow`` has proven: it unregistered, or its connection closed."""
+        """Forget what ``flow`` has proven: its connection closed, or it is not to be trusted any more."""
         if not flow.serial and flow.key in self._registered:
             self.version += 1
         if self.follower is not None:
@@ -167,7 +212,10 @@ class Standings:
         """
         self._reachable = previous._reachable
         self._registered = previous._registered
+        self._accounts = previous._accounts
+        self._apart = previous._apart
         self._proven_at = previous._proven_at
+        self._streams_within = previous._streams_within
         self.version = previous.version + 1
 
     def trusted(
@@ -175,40 +223,56 @@ class Standings:
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
         """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
         first of them has to prove itself anew; None: none of them has to."""
+        self._apart = {key: until for key, until in self._apart.items() if until > now}
         registered = {
             Source(key[1], key[2]): until
             for key, until in self._registered.items()
-            if key[0] == listener.id and not key[3] and until > now
+            if key[0] == listener.id and not key[3] and until > now and key not in self._apart
         }
-        return [*self._listed, *registered], min(registered.values(), default=None)
+        return [*self._listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
 
     def resemble(self, live: Standings) -> None:
         """Begin with what flows have proven to ``live``, which keeps it."""
         self._reachable = dict(live._reachable)
         self._registered = dict(live._registered)
+        self._accounts = dict(live._accounts)
         self._proven_at = dict(live._proven_at)
+        self._streams_within = dict(live._streams_within)
 
     def known_at(self, host: str) -> bool:
         """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""
         return host in self._trunk_hosts or host in self._proven_at
 
     def registered_within(self, prefix: str) -> bool:
-        """Whether a registered connection comes from an address, or from inside a prefix. Looks at every one of
-        them where it is a prefix: for the rare ban of a prefix, not for the path of a message."""
-        streams = {key[1] for key in self._registered if key[3]}
-        return prefix in streams or ("/" in prefix and any(prefix in enclosing(host) for host in streams))
+        """Whether a registered connection comes from an address, or from inside a prefix that can be banned."""
+        return prefix in self._streams_within
 
     def _enter(self, table: dict[tuple[int, str, int, int], float], flow: Flow, until: float) -> None:
         key = flow.key
-        if table.pop(key, None) is None and not flow.serial:
-            self._proven_at[key[1]] = self._proven_at.get(key[1], 0) + 1
+        if table.pop(key, None) is None:
+            self._count(table, key, 1)
         table[key] = until
 
     def _leave(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int]) -> None:
-        if table.pop(key, None) is None or key[3]:
-            return
-        left = self._proven_at[key[1]] - 1
-        if left:
-            self._proven_at[key[1]] = left
-        else:
-            del self._proven_at[key[1]]
+        if table.pop(key, None) is not None:
+            self._count(table, key, -1)
+            if table is self._registered:
+                self._accounts.pop(key, None)
+                self._apart.pop(key, None)
+
+    def _count(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], more: int) -> None:
+        """Keep the counts by address and prefix: who asks for them may be an attacker, over and over."""
+        host = key[1]
+        if not key[3]:
+            _add(self._proven_at, host, more)
+        elif table is self._registered:
+            for where in (host, *enclosing(host)):
+                _add(self._streams_within, where, more)
+
+
+def _add(counts: dict[str, int], key: str, more: int) -> None:
+    count = counts.get(key, 0) + more
+    if count:
+        counts[key] = count
+    else:
+        del counts[key]

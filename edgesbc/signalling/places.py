@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from edgesbc.base import limits
+from edgesbc.base.prefixes import holding
 
 __all__ = ["Places"]
 
 
 class Places:
     """Strangers share what trusted peers do not have to themselves, and at one address they take nothing from a
-    trusted peer behind it."""
+    trusted peer behind it. An address of IPv6 counts for its /64."""
 
     __slots__ = ("_by_address", "_strangers", "inside")
 
@@ -20,7 +21,7 @@ class Places:
 
     def free(self, host: str, trusted: bool) -> bool:
         """Whether one more connection from ``host`` may come in."""
-        if self._by_address.get((host, trusted), 0) >= limits.CONNECTIONS_PER_ADDRESS:
+        if self._by_address.get((holding(host), trusted), 0) >= limits.CONNECTIONS_PER_ADDRESS:
             return False
         if self.inside >= limits.CONNECTIONS:
             return False
@@ -29,14 +30,16 @@ class Places:
     def take(self, host: str, trusted: bool) -> None:
         self.inside += 1
         self._strangers += not trusted
-        self._by_address[host, trusted] = self._by_address.get((host, trusted), 0) + 1
+        key = (holding(host), trusted)
+        self._by_address[key] = self._by_address.get(key, 0) + 1
 
     def leave(self, host: str, trusted: bool) -> None:
         """What was taken is free again; ``trusted`` as it was then."""
         self.inside -= 1
         self._strangers -= not trusted
-        left = self._by_address[host, trusted] - 1
+        key = (holding(host), trusted)
+        left = self._by_address[key] - 1
         if left:
-            self._by_address[host, trusted] = left
+            self._by_address[key] = left
         else:
-            del self._by_address[host, trusted]
+            del self._by_address[key]

@@ -224,10 +224,10 @@ class ServerTransaction(Transaction):
     ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2). ``proven`` is
     whether the sender is known to be there; to one that is not, no timer repeats an answer, or a request
     with a forged source would have us send ten times what it cost. ``credit`` is how many bytes answers of
-    the edge's own may still have.
+    the edge's own may still have, ``size`` how many the request had, and so each true repetition of it.
     """
 
-    __slots__ = ("context", "credit", "key", "proven", "repeated", "request", "source", "trying", "vias")
+    __slots__ = ("context", "credit", "key", "proven", "repeated", "request", "size", "source", "trying", "vias")
 
     def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
         invite = request.method == "INVITE"
@@ -245,6 +245,7 @@ class ServerTransaction(Transaction):
         self.source = source
         self.proven = True
         self.credit = math.inf
+        self.size = 0
         self.trying: Callable[[], bytes] | None = None  # makes the 100
         self.repeated = False  # a 2xx, which the far side sends again until it is acknowledged
         self.vias: Fields = []  # of its answers, once its user has worked them out

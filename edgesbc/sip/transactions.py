@@ -6,6 +6,7 @@ argument, bytes go out through a callable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from edgesbc.base.address import Flow, Listener, Source
@@ -81,8 +82,12 @@ class Transactions:
         """The transaction that the request belongs to; ``method`` stands in for CANCEL's and ACK's own."""
         return self._servers.get(server_key(request, method or request.method))
 
-    def absorb(self, request: Request, now: float) -> bool:
-        """Deal with a retransmission, or the ACK of a refusal; False where it is neither."""
+    def absorb(self, request: Request, now: float, size: float = math.inf) -> bool:
+        """Deal with a retransmission of ``size`` bytes, or the ACK of a refusal; False where it is neither.
+
+        Of a sender that is not proven, one that is shorter than the request was draws no answer: small packets
+        with a forged source would have a long one sent again and again.
+        """
         if request.method == "ACK":
             server = self._servers.get(server_key(request, "INVITE"))
             if server is None or server.state is State.ACCEPTED:
@@ -92,7 +97,8 @@ class Transactions:
         server = self._servers.get(server_key(request, request.method))
         if server is None:
             return False
-        self._fire(server, Event.REQUEST, now)
+        if server.proven or size >= server.size:
+            self._fire(server, Event.REQUEST, now)
         return True
 
     def open_server(self, request: Request, source: Flow, flow: Flow) -> ServerTransaction:

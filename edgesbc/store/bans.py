@@ -72,18 +72,23 @@ def put_aside(folder: Path) -> Path:
 def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     """Put in force what was kept and has not run out; how many bans and orders those are.
 
+    A ban lasts no longer from now than the longest there is: the wall clock may have been wrong, then or now.
     Raises ``ValueError`` that says what was found where something else was expected; what came before it
     is in force then.
     """
     if not data:
         return 0
     offset = wall - now
-    kept = _table(json.loads(data))
+    try:
+        kept = _table(json.loads(data))
+    except RecursionError:
+        raise ValueError("expected a table of bans, found one inside another without end") from None
     if kept.get("version") != _VERSION:
         raise ValueError(f"expected version {_VERSION}, found {kept.get('version')!r}")
     entered = 0
     for number, row in enumerate(_list(kept, "bans")):
         ban = _ban(_table(row), f"bans[{number}]", offset)
+        ban.until = min(ban.until, now + limits.BAN_SECONDS)
         entered += ban.until > now and pipeline.penalties.restore(ban)
     for number, row in enumerate(_list(kept, "orders")):
         order = _order(_table(row), f"orders[{number}]", offset)

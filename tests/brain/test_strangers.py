@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.brain import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
+from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
@@ -28,10 +29,21 @@ def connected(brain: Brain, port: int = 40000) -> Flow:
 
 
 def answered(
-    brain: Brain, flow: Flow, number: int, status: int, extra: str = "", fields: str = "", method: str = "REGISTER"
+    brain: Brain,
+    flow: Flow,
+    number: int,
+    status: int,
+    extra: str = "",
+    fields: str = "",
+    method: str = "REGISTER",
+    contact: str = "<sip:alice@192.168.1.5:5062>",
+    to: str = "sip:100@192.0.2.1",
 ) -> Response | None:
     """What the sender of a request hears where the inside answers ``status`` with ``extra``; None: nothing."""
-    sent = brain.receive(flow, invite(method, branch=f"z9hG4bKn{number}", cseq=number, extra=fields))
+    data = invite(method, branch=f"z9hG4bKn{number}", cseq=number, extra=fields)
+    data = data.replace(b"To: <sip:100@192.0.2.1>", f"To: <{to}>".encode())
+    line = f"Contact: {contact}\r\n" if contact else ""
+    sent = brain.receive(flow, data.replace(b"Contact: <sip:alice@192.168.1.5:5062>\r\n", line.encode()))
     for to, message in sent:
         if to == PBX:
             brain.receive(PBX, respond(message, status, tag="pbx", extra=extra, contact=False))
@@ -66,6 +78,49 @@ def test_whoever_registers_may_call_then_and_not_when_it_has_left(brain: Brain) 
     ((_, refused),) = brain.receive(browser, invite(branch="z9hG4bKlate", from_tag="late"))
     assert isinstance(refused, Response)
     assert refused.status == 403
+
+
+BINDING = "Contact: <sip:alice@192.168.1.5:5062>;expires={}"
+OTHERS = "Contact: <sip:alice@10.0.0.77>;expires=3000"
+
+
+@pytest.mark.parametrize("flow", ["udp", "wss"])
+@pytest.mark.parametrize(
+    ("contact", "left"),
+    [
+        ("<sip:alice@192.168.1.5:5062>", ""),
+        ("<sip:alice@192.168.1.5:5062>", BINDING.format(0)),
+        ("<sip:alice@192.168.1.5:5062>", OTHERS),
+        ("*", ""),
+        ("*", OTHERS),
+    ],
+)
+def test_who_signs_off_may_call_no_more(brain: Brain, flow: str, contact: str, left: str) -> None:
+    peer = connected(brain) if flow == "wss" else STRANGER
+    answered(brain, peer, 1, 200, BINDING.format(3600), CREDENTIALS)
+    assert brain.standings.of(peer, brain.now) is Standing.REGISTERED
+    answered(brain, peer, 2, 200, left, CREDENTIALS + "Expires: 0\r\n", contact=contact)
+    assert brain.standings.of(peer, brain.now) < Standing.REGISTERED
+
+
+def test_who_asks_for_its_bindings_or_fails_to_sign_off_stays(brain: Brain) -> None:
+    answered(brain, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
+    answered(brain, STRANGER, 2, 200, OTHERS, CREDENTIALS, contact="")
+    answered(brain, STRANGER, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
+    answered(brain, STRANGER, 4, 200, "", "Expires: 0\r\n", contact="*")  # as a registrar answers that checks nothing
+    assert brain.standings.of(STRANGER, brain.now) is Standing.REGISTERED
+
+
+def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(brain: Brain) -> None:
+    """Else whoever has an account could sign off any phone: by a forged datagram, with its own name and password."""
+    answered(brain, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
+    answered(brain, STRANGER, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
+    brain.wait(61)
+    assert brain.standings.of(STRANGER, brain.now) is Standing.REGISTERED
+    answered(brain, STRANGER, 3, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
+    assert brain.standings.of(STRANGER, brain.now) is Standing.REGISTERED
+    answered(brain, STRANGER, 4, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*")
+    assert brain.standings.of(STRANGER, brain.now) < Standing.REGISTERED
 
 
 def test_a_user_of_the_inside_whom_nobody_asked_to_register_calls_out(brain: Brain) -> None:
@@ -126,6 +181,19 @@ def test_ten_wrong_passwords_and_the_connection_is_closed(brain: Brain) -> None:
     assert (ban.reason, ban.detail) == (Reason.BAN, "flow 203.0.113.5:40000, for guess")
     assert {effect.flow for effect in brain.other if isinstance(effect, Close)} == {browser}
     assert answered(brain, connected(brain, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, "its neighbour"
+
+
+def test_a_ban_of_a_connection_looks_at_those_of_its_address_alone() -> None:
+    def banned(others: int) -> int:
+        brain = Brain()
+        for number in range(others):
+            brain.edge.flow_opened(brain.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060)))
+        browser = connected(brain)
+        took = [work(lambda flow: brain.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
+        assert [effect.flow for effect in brain.other if isinstance(effect, Close)] == [browser]
+        return took[-1]
+
+    assert banned(1000) <= banned(1) + 10
 
 
 def test_three_wrong_ones_then_the_right_one_any_number_of_times(brain: Brain) -> None:

@@ -334,7 +334,9 @@ def lets_hidden_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
 def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
     absorb = Transactions.absorb
     patch.setattr(
-        Transactions, "absorb", lambda self, request, now: request.method != "ACK" and absorb(self, request, now)
+        Transactions,
+        "absorb",
+        lambda self, request, now, size: request.method != "ACK" and absorb(self, request, now, size),
     )
 
     def send_on(board: Switchboard, request: Request, flow: Flow, now: float) -> None:

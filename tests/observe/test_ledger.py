@@ -110,6 +110,7 @@ def test_it_never_holds_more_than_its_bound() -> None:
     for number in range(limits.DECISIONS * 2):
         ledger.record(pike(number, f"198.51.{number // 256 % 256}.{number % 256}:5060", f"call-{number}"))
         ledger.record(Decision(number, Reason.ROUTED, call_id=f"routed-{number}"))
+        ledger.record(Decision(number, Reason.BAN, source="192.0.2.1"))
         ledger.record(pike(number, f"203.0.{number // 256 % 256}.{number % 256}:5060"))
     assert len(ledger) == limits.DECISIONS
     assert len(ledger._folded) <= limits.DECISIONS // 2
@@ -125,6 +126,17 @@ def test_a_flood_of_refusals_does_not_wash_away_the_calls() -> None:
         ledger.record(pike(number, f"198.51.{number // 256}.{number % 256}:5060", f"call-{number}"))
     assert len(ledger.why("kept")) == 1
     assert len(ledger.why("192.0.2.66")) == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.ADMISSION, Reason.GUESS, Reason.RINGING, Reason.TRUNK_CALLS, Reason.BAN])
+def test_what_forged_sources_bring_about_does_not_wash_away_calls_and_health(reason: Reason) -> None:
+    ledger = Ledger(WALL, capacity=100)
+    ledger.record(Decision(0, Reason.ROUTED, call_id="kept"))
+    ledger.record(Decision(0, Reason.HEALTH, source="10.0.0.11:5060"))
+    for number in range(10_000):
+        ledger.record(Decision(number, reason, f"198.51.{number // 256}.{number % 256}:5060", call_id=f"call-{number}"))
+    assert len(ledger.why("kept")) == 1
+    assert len(ledger.why("10.0.0.11")) == 1
 
 
 def test_drops_before_parsing_fold_into_one_entry_a_source() -> None:
@@ -210,7 +222,7 @@ def scanned(ledger: Ledger, key: str) -> list[Entry]:
     except ValueError:
         network = None
     found = []
-    for entry in [*ledger._ours.entries, *ledger._theirs.entries]:
+    for entry in [entry for ring in ledger._rings for entry in ring.entries]:
         source, of = entry.decision.source, entry.host
         if entry.decision.call_id == key[: limits.LEDGER_TEXT_CHARS]:
             found.append(entry)
@@ -238,7 +250,7 @@ def test_asking_finds_what_a_look_at_every_entry_finds(
 
 
 def the_index_is_that_of_the_ring(ledger: Ledger) -> None:
-    for ring in (ledger._ours, ledger._theirs):
+    for ring in ledger._rings:
         assert len(ring.entries) <= ring.capacity
         calls = [(entry.decision.call_id, entry) for entry in ring.entries if entry.decision.call_id]
         hosts = [(entry.host, entry) for entry in ring.entries if entry.host]
@@ -253,7 +265,7 @@ def test_nothing_is_lost_in_folding(decisions: list[tuple[Reason, str, str, bool
     ledger = Ledger(WALL)
     for time, (reason, source, call_id, shadow) in enumerate(decisions):
         ledger.record(Decision(time, reason, source=source, call_id=call_id, shadow=shadow))
-    assert sum(1 + entry.repeats for ring in (ledger._ours, ledger._theirs) for entry in ring.entries) == len(decisions)
+    assert sum(1 + entry.repeats for ring in ledger._rings for entry in ring.entries) == len(decisions)
 
 
 # --- as objects --------------------------------------------------------------------------------------------

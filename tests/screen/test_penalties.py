@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from support.work import work
 
 from edgesbc.base import limits
+from edgesbc.base.prefixes import enclosing
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import Ban, Scope
 from edgesbc.screen.penalties import Penalties
@@ -241,3 +243,45 @@ def test_another_number_says_that_bans_have_come_or_gone(flow) -> None:
     penalties.holds(flow(), UNPROVEN, 100.0)
     seen.append(penalties.version)
     assert len(set(seen)) == 3
+
+
+# --- what it costs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("others", ["bans", "registered"])
+def test_an_offence_costs_the_same_however_many_others_there_are(flow, others: str) -> None:
+    def third_offence(count: int) -> int:
+        standings = Standings()
+        penalties = Penalties(standings, 100_000, 30, 2.0)
+        for number in range(count):
+            host = f"198.18.{number >> 8}.{number & 255}"
+            if others == "bans":
+                offend(penalties, flow, host, limits.OFFENCES_OF_ADDRESS)
+            else:
+                standings.prove(flow("tls", host, 5060, 1000 + number), REGISTERED, 10.0)
+        for last in range(1, limits.BANS_OF_PREFIX):
+            offend(penalties, flow, f"192.0.2.{last}", limits.OFFENCES_OF_ADDRESS)
+        offend(penalties, flow, "192.0.2.7", limits.OFFENCES_OF_ADDRESS - 1)
+        return work(lambda last: offend(penalties, flow, last, 1), "192.0.2.7")
+
+    assert third_offence(2000) <= third_offence(2) + 10
+
+
+def test_a_flood_of_datagrams_does_not_pay_for_the_banned_prefix_of_streams(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    for number in range(limits.BANS_OF_PREFIX):
+        offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
+    assert max(ban.scope for ban in penalties) is Scope.PREFIX
+    before = enclosing.cache_info()
+    assert not penalties.holds(flow("udp", "192.0.2.77"), UNPROVEN, 11.0)
+    assert enclosing.cache_info() == before
+    assert penalties.holds(flow("tls", "192.0.2.77"), REACHABLE, 11.0)
+
+
+def test_addresses_whose_bans_are_over_count_no_more_for_their_prefix(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    for number in range(limits.BANS_OF_PREFIX - 1):
+        offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
+        assert penalties.lift(f"192.0.2.{number}")
+    offend(penalties, flow, "192.0.2.200", limits.OFFENCES_OF_ADDRESS)
+    assert max(ban.scope for ban in penalties) is Scope.ADDRESS

@@ -133,6 +133,29 @@ def test_a_registered_flow_is_held_to_its_threshold_and_never_banned(flow) -> No
     assert len(bench.decisions) <= 5
 
 
+def test_a_registered_flow_that_floods_leaves_the_lane_of_the_trunks_and_stays_registered(flow) -> None:
+    """Who has one account, or knows a phone's address and port, could fill the queue that trunks have to themselves."""
+    bench, udp = Bench(trunks=(Trunk("carrier", ("203.0.113.0/24",)),)), flow().listener
+    standings, phones = bench.pipeline.standings, [flow(port=n) for n in (5060, 5062)]
+    for phone in phones:
+        standings.prove(phone, Standing.REGISTERED, 0.0, 3600.0)
+    (carrier, *_), _ = standings.trusted(udp, 0.0)
+    version = standings.version
+    for _ in range(500):
+        bench.pipeline.packet(phones[0], 500, 1.0)
+    assert standings.version == version, "a burst is no flood"
+    for _ in range(1000):
+        bench.pipeline.packet(phones[0], 500, 1.0)
+    assert standings.version == version + 1
+    assert standings.trusted(udp, 1.0) == ([carrier, phones[1].peer], 61.0)
+    assert standings.of(phones[0], 1.0) is Standing.REGISTERED
+    assert len(bench.pipeline.penalties) == 0
+    assert standings.trusted(udp, 61.0) == ([carrier, *(phone.peer for phone in phones)], 3600.0)
+    standings.set_apart(phones[0], 100.0)
+    standings.withdraw(phones[0])
+    assert standings._apart == {}
+
+
 def test_a_stream_that_floods_is_banned_and_its_neighbours_are_not(flow) -> None:
     bench = Bench()
     for _ in range(31):
@@ -326,6 +349,31 @@ def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
     for _ in range(50):
         bench.pipeline.misread(flow(), 10.0)
     assert bench.pipeline.packet(flow(), 400, 12.0) is PASS
+
+
+@pytest.mark.parametrize("listener", ["udp", "tls"])
+def test_who_is_exempt_is_let_in_whatever_ban_there_was_before(flow, listener: str) -> None:
+    bench = Bench()
+    pipeline, peer = bench.pipeline, flow(listener)
+    while pipeline.packet(peer, 500, 100.0) is PASS:
+        pass
+    pipeline.orders.put(Order("192.0.2.1", True, 100.0, None, "anna", ""))
+    assert not pipeline.is_out(peer, 103.0)
+    assert pipeline.packet(peer, 500, 103.0) is PASS
+    if peer.serial:
+        assert pipeline.accept(peer.listener, peer.peer, 103.0) is PASS
+
+
+@pytest.mark.parametrize("listener", ["udp", "tls"])
+def test_bans_of_before_let_everything_pass_in_shadow_mode(flow, listener: str) -> None:
+    bench, peer = Bench(), flow(listener)
+    while bench.pipeline.packet(peer, 500, 100.0) is PASS:
+        pass
+    looking_on = Bench(ScreenSettings(mode="shadow")).pipeline
+    looking_on.succeed(bench.pipeline)
+    assert not looking_on.is_out(peer, 103.0)
+    assert looking_on.packet(peer, 500, 103.0) is PASS
+    assert looking_on.shadow_counts["penalties", "banned"] == 1
 
 
 def test_a_new_policy_keeps_the_operators_orders_and_not_those_of_the_old_policy(flow) -> None:

@@ -184,3 +184,29 @@ def test_the_version_grows_when_others_are_trusted_and_not_at_each_message(flow)
     after = Standings(())
     after.succeed(standings)
     assert after.version > standings.version
+
+
+def test_what_a_flow_is_registered_as_is_bounded_and_goes_with_it(flow) -> None:
+    standings = Standings()
+    for account in range(limits.ACCOUNTS_OF_FLOW + 5):
+        standings.prove(flow(), Standing.REGISTERED, 0.0, 60.0, account)
+    assert len(standings._accounts[flow().key]) == limits.ACCOUNTS_OF_FLOW
+    version = standings.version
+    standings.sign_off(flow(), limits.ACCOUNTS_OF_FLOW + 4, 1.0)
+    assert standings.of(flow(), 1.0) is Standing.REGISTERED
+    assert standings.version > version, "lanes are told that it may end sooner"
+    standings.withdraw(flow())
+    assert standings._accounts == {}
+
+
+def test_one_that_lasts_keeps_no_room_for_all_that_have_run_out(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REGISTERED_FLOWS", 8)
+    standings = Standings()
+    standings.prove(flow(port=1), Standing.REGISTERED, 0.0, 7200.0)
+    for port in range(2, 9):
+        standings.prove(flow(port=port), Standing.REGISTERED, 0.0, 60.0)
+    assert not standings.prove(flow(port=9), Standing.REGISTERED, 59.0, 60.0)
+    assert not standings.prove(flow(port=9), Standing.REGISTERED, 61.0, 60.0), "it was looked through just now"
+    assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0)
+    assert standings.of(flow(port=1), 70.0) is Standing.REGISTERED
+    assert len(standings._registered) == 2

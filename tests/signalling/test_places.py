@@ -58,3 +58,12 @@ def test_one_address_has_its_own_bound(trusted: bool) -> None:
     assert not places.free("192.0.2.1", trusted)
     assert places.free("192.0.2.1", not trusted)
     assert places.free("192.0.2.2", trusted)
+
+
+def test_a_64_of_ipv6_is_one_address() -> None:
+    places = Places()
+    hosts = [f"2001:db8::{number:x}" for number in range(1, 6)]
+    assert [places.free(host, False) and places.take(host, False) is None for host in hosts] == [True] * 4 + [False]
+    assert places.free("2001:db8:0:1::1", False)
+    places.leave(hosts[0], False)
+    assert places.free(hosts[4], False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import Scope
@@ -102,3 +103,15 @@ def test_a_broken_file_is_put_aside(tmp_path: Path) -> None:
     aside = bans.put_aside(tmp_path)
     assert aside.read_text() == "{"
     assert bans.read(tmp_path) == b""
+
+
+def test_a_clock_that_was_set_back_bans_nobody_for_years() -> None:
+    """A machine without a clock of its own begins in 1970, and is told the time later."""
+    again = pipeline()
+    assert bans.enter(again, bans.as_json(with_bans(), 10.0, WALL), 5.0, 0.0)
+    assert all(ban.until <= 5.0 + limits.BAN_SECONDS for ban in again.penalties)
+
+
+def test_a_file_without_end_is_a_broken_one() -> None:
+    with pytest.raises(ValueError, match="expected"):
+        bans.enter(pipeline(), b"[" * 200_000, 5.0, WALL)

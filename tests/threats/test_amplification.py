@@ -95,6 +95,23 @@ def test_23_repeating_a_small_request_draws_nothing_either() -> None:
     assert got <= limits.AMPLIFICATION * 20 * len(data)
 
 
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
+def test_23_small_packets_do_not_have_the_long_answer_to_a_long_request_sent_again(method: str) -> None:
+    brain, small = Brain(open=("public",)), smallest(method)
+    long = small.replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * 1200 + b"\r\n")
+    ((_, forwarded),) = brain.receive(STRANGER, long)
+    assert isinstance(forwarded, Request)
+    challenge = 'WWW-Authenticate: Digest realm="a", nonce="' + "n" * 1000 + '"'
+    brain.receive(PBX, respond(forwarded, 401, extra=challenge, contact=False))
+    brain.wait(1)
+    elsewhere = Flow(PUBLIC, Source(STRANGER.peer.host, 7))
+    for flow in (STRANGER, elsewhere):
+        assert brain.receive(flow, small) == []
+    ((to, again),) = brain.receive(STRANGER, long)
+    assert isinstance(again, Response)
+    assert (to.peer.host, again.status) == (STRANGER.peer.host, 401)
+
+
 def test_23_a_trunk_and_who_has_proven_itself_are_answered_in_full() -> None:
     brain = Brain()
     trunk = Flow(PUBLIC, Source("198.51.100.7", 5060))

@@ -9,6 +9,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
+from edgesbc.base.prefixes import holding
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.expect import between, positive
 from edgesbc.screen.retry import put_off
@@ -44,9 +45,10 @@ class GuessSettings:
     window: float = attrs.field(default=60.0, validator=positive)
     """In seconds."""
     address_tries: int = attrs.field(default=100, validator=_tries)
-    """Of one address over all of its connections, where they are not registered."""
+    """Of one address, or of one /64, over all of its connections, where they are not registered."""
     user_tries: int = attrs.field(default=30, validator=_tries)
-    """On one user, from everywhere; over it, sources that are not registered are put off."""
+    """On one user, from everywhere; over it, sources that are not registered are put off. What came in datagrams of
+    unproven sources counts for such sources alone."""
     ban: float = attrs.field(default=60.0, validator=positive)
     """How long a source that has no try left is banned, in seconds; at most 60 where its address may be forged."""
     same_answer: bool = True
@@ -65,6 +67,8 @@ class Guess:
         self._proven = Tries(settings.tries, window, keys)
         self._addresses = Tries(settings.address_tries, window, keys)
         self._users = Tries(settings.user_tries, window, keys)
+        self._users_of_proven = Tries(settings.user_tries, window, keys)
+        """The same without what may be forged: datagrams of nobody knows whom put off nobody who is there."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, standing = subject.request, subject.standing
@@ -81,10 +85,11 @@ class Guess:
             return self._bar(subject, request, sources.first_told(source))
         if standing is Standing.REGISTERED or not _tries_something(request):
             return PASS
-        settings, host = self._settings, subject.flow.peer[0]
+        settings, host = self._settings, holding(subject.flow.peer[0])
         if subject.flow.serial and self._addresses.over(host, now):
             return put_off(subject, Reason.GUESS, _RETRY_SECONDS, settings.address_tries, detail="address")
-        if len(self._users) and self._users.over(_user(request), now):
+        users = self._users if standing is Standing.UNPROVEN else self._users_of_proven
+        if len(users) and users.over(_user(request), now):
             return put_off(subject, Reason.GUESS, _RETRY_SECONDS, settings.user_tries, detail="user")
         return PASS
 
@@ -107,7 +112,8 @@ class Guess:
                 user = _user(request)
                 sources.forgive(subject.source, user)
                 self._users.forgive(user, hash(subject.source))
-                self._addresses.forgive(subject.flow.peer[0], user)
+                self._users_of_proven.forgive(user, hash(subject.source))
+                self._addresses.forgive(holding(subject.flow.peer[0]), user)
             return
         if with_password and status in _WRONG_PASSWORD:
             if any(is_stale(value) for name in _CHALLENGES for value in response.get_all(name)):
@@ -122,8 +128,10 @@ class Guess:
         user = _user(request)
         sources.add(subject.source, user, now)
         self._users.add(user, hash(subject.source), now)
+        if standing is not Standing.UNPROVEN:
+            self._users_of_proven.add(user, hash(subject.source), now)
         if subject.flow.serial and standing is not Standing.REGISTERED:
-            self._addresses.add(subject.flow.peer[0], user, now)
+            self._addresses.add(holding(subject.flow.peer[0]), user, now)
 
 
 def _has_credentials(request: Request) -> bool:

@@ -6,7 +6,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.base.prefixes import prefix_keys
+from edgesbc.base.prefixes import holding, prefix_keys
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.expect import between, positive
@@ -23,7 +23,7 @@ class PikeSettings:
 
     Every datagram and every framed message counts. An unproven source is watched by its address, a
     reachable or registered one by its flow, so that phones behind one address do not add up. An address
-    may open as many connections in a window, or each new one would be a new flow with nothing against it.
+    (of IPv6, a /64) may open as many connections in a window, or each new one would be a new flow with nothing against it.
     """
 
     sampling_time_unit: float = attrs.field(default=2.0, validator=positive)
@@ -34,7 +34,8 @@ class PikeSettings:
     """How long a source that tripped is banned, in seconds; at most 60 where its address may be forged."""
     flood_factor: int = attrs.field(default=32, validator=between(1, 10_000))
     """An address that may be forged and that several flows use, as an office behind NAT does, is held to its density
-    and banned only when so many times the density was refused in a window. A lone flow is banned when it trips."""
+    and banned only when so many times the density was refused in a window. A lone flow is banned when it trips. A
+    registered UDP flow of which as much was refused goes the strangers' way for a minute."""
     prefix_factor: int = attrs.field(default=16, validator=between(1, 1_000))
     """Strangers of a /24 or a /64 may together send so many times the density, those of a /48 four times that; what is
     over it is refused message by message, and nobody is banned for it."""
@@ -91,15 +92,17 @@ class Pike:
             return self._judge_stranger(subject.flow.peer[0], subject.flow.peer[1], now)
         if phase is Phase.ACCEPT:
             tracker, ban = self._arrivals, 0.0  # who else is behind the address is not known
-            entry = tracker.admit(subject.flow.peer[0], now)
+            entry = tracker.admit(holding(subject.flow.peer[0]), now)
         else:
             tracker, ban = self._proven, self._ban
             entry = tracker.admit(subject.flow.key, now)
         if entry is None:
             return PASS
-        if not tracker.first_trip(entry, now):
-            return self._quiet
-        return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)
+        if tracker.first_trip(entry, now):
+            return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)
+        if entry.refused == self._flood and phase is Phase.PACKET:
+            return Drop(Reason.PIKE, limit=self._flood, value=self._flood, ban=ban, wide=True)
+        return self._quiet
 
     def _judge_stranger(self, host: str, port: int, now: float) -> Verdict:
         tracker = self._strangers

@@ -174,23 +174,27 @@ def test_who_has_an_account_cannot_wash_off_what_it_tries_on_others(flow, door: 
     assert passed == 10
 
 
-def test_connections_without_end_are_one_address_after_all(flow, door: Door) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::{:x}"])
+def test_connections_without_end_are_one_address_or_64_after_all(flow, door: Door, host: str) -> None:
     passed = 0
     for serial in range(1, 100):
-        of = flow("tls", port=serial, serial=serial)
+        of = flow("tls", host.format(serial), port=serial, serial=serial)
         passed += door.tries(door.asking(credentials(f"u{serial}"), of=of, standing=Standing.REACHABLE), 9)
     assert passed == 100
-    other = door.asking(credentials(), of=flow("tls", serial=500), standing=Standing.REACHABLE)
+    other = door.asking(credentials(), of=flow("tls", host.format(500), serial=500), standing=Standing.REACHABLE)
     verdict = door.judge(other)
     assert isinstance(verdict, Reject)
     assert (verdict.status, verdict.limit, verdict.detail) == (503, 100, "address")
-    registered = door.asking(credentials(), of=flow("tls", serial=500), standing=Standing.REGISTERED)
+    registered = door.asking(credentials(), of=flow("tls", host.format(500), serial=500), standing=Standing.REGISTERED)
     assert door.judge(registered) is PASS
     assert door.judge(door.asking(credentials(), of=flow("tls", "192.0.2.2"), standing=Standing.REACHABLE)) is PASS
 
 
 def test_one_user_guessed_from_everywhere(flow, door: Door) -> None:
-    passed = sum(door.tries(door.asking(credentials("boss"), of=flow(host=f"198.51.100.{n}"))) for n in range(200))
+    passed = sum(
+        door.tries(door.asking(credentials("boss"), of=flow("tls", f"198.51.100.{n}"), standing=Standing.REACHABLE))
+        for n in range(200)
+    )
     assert passed == 30
     verdict = door.judge(door.asking(credentials("boss"), of=flow("tls"), standing=Standing.REACHABLE))
     assert isinstance(verdict, Reject)
@@ -262,3 +266,19 @@ def test_strangers_who_may_be_forged_push_no_proven_source_out(
     for n in range(300):
         door.tries(door.asking(credentials(f"u{n}"), of=flow(host=f"10.0.{n >> 8}.{n & 255}")))
     assert door.judge(guesser) is not PASS
+
+
+def test_forged_datagrams_lock_nobody_out_who_is_there(door: Door, flow) -> None:
+    """UDP behaviour never harms a TCP, TLS or WSS peer."""
+    for number in range(10):
+        door.tries(door.asking(credentials(), of=flow(host=f"198.51.100.{number}")), 5)
+    assert door.tries(door.asking(credentials(), of=flow(host="198.51.100.77"))) == 0
+    for peer in (flow("tls"), flow(port=7)):
+        assert door.tries(door.asking(credentials(), of=peer, standing=Standing.REACHABLE)) == 1
+
+
+def test_tries_of_those_who_are_there_count_for_all(door: Door, flow) -> None:
+    for serial in range(1, 11):
+        door.tries(door.asking(credentials(), of=flow("tls", serial=serial), standing=Standing.REACHABLE), 3)
+    assert door.tries(door.asking(credentials(), of=flow(host="198.51.100.77"))) == 0
+    assert door.tries(door.asking(credentials(), of=flow("tls", serial=99), standing=Standing.REACHABLE)) == 0

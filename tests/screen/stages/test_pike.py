@@ -116,10 +116,11 @@ def test_trunks_are_not_watched(subject) -> None:
     assert all(pike.judge(subject(standing=Standing.TRUNK), Phase.PACKET, 1.0) is PASS for _ in range(1000))
 
 
-def test_new_connections_of_an_address_are_held_to_the_density_without_a_ban(flow, subject) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::{:x}"])
+def test_new_connections_of_an_address_or_64_are_held_to_the_density_without_a_ban(flow, subject, host) -> None:
     """Each would be a new flow with nothing against it; but who else is behind the address is not known."""
     pike = Pike(SETTINGS, Standings())
-    arrivals = [subject(of=flow(port=n), standing=Standing.REACHABLE) for n in range(1, 6)]
+    arrivals = [subject(of=flow(host=host.format(n), port=n), standing=Standing.REACHABLE) for n in range(1, 6)]
     verdicts = [pike.judge(arrival, Phase.ACCEPT, 1.0) for arrival in arrivals]
     assert verdicts[:3] == [PASS] * 3
     for verdict in verdicts[3:]:
