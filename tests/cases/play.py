@@ -194,6 +194,7 @@ async def play(folder: Path, by_command: bool) -> dict[str, Told]:
             http=f"127.0.0.1:{http}",
             more_sets=f', {{ set = "gateways", members = [{{ uri = "sip:{gateway}" }}], health = {{ interval = 1 }} }}',
             routes=ROUTES,
+            open=["carriers"],
             more=SCREENING,
         )
         async with edge_process(folder, text, http) as edge:
