@@ -42,8 +42,8 @@ class Switchboard:
 
     __slots__ = (
         "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines",
-        "dispatcher", "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
-        "transactions",
+        "dispatcher", "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server",
+        "set_up", "transactions",
     )  # fmt: skip
 
     anchor: Anchor
