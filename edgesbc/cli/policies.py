@@ -21,7 +21,7 @@ _MOST = 80
 
 @main.group()
 def policy() -> None:
-    """Policies of a running edge."""
+    """Try another policy on a running edge."""
 
 
 @policy.command()
