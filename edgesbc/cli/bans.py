@@ -43,7 +43,7 @@ def bans() -> None:
     """
 
 
-@bans.command("list")
+@bans.command("list", short_help="List bans and orders, and the busiest sources.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
 @of_running
 def show(as_json: bool, control: Path) -> None:
@@ -96,7 +96,7 @@ def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Pat
         click.echo(f"it does not hold for trunks ({', '.join(done['trunks'])}): take them out of the policy instead")
 
 
-@bans.command()
+@bans.command(short_help="Take an order back, or lift the edge's own bans of WHO.")
 @click.argument("who")
 @of_running
 def remove(who: str, control: Path) -> None:
