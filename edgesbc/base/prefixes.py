@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
-__all__ = ["PREFIX_LENGTHS", "PrefixMap", "PrefixSet", "enclosing", "holding", "network_key", "number_of", "prefix_keys"]
+__all__ = [
+    "PREFIX_LENGTHS",
+    "PrefixMap",
+    "PrefixSet",
+    "enclosing",
+    "holding",
+    "network_key",
+    "number_of",
+    "prefix_keys",
+]
 
 PREFIX_LENGTHS: Final = {4: (24,), 6: (64, 48)}
 """What one customer of a provider is given (RFC 6177), by IP version, narrowest first: all that penalties know of."""

@@ -101,8 +101,9 @@ class Penalties:
     ) -> Ban | None:
         """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
 
-        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and
-        where that is registered, for its lane. When the table is full, a ban with proof takes the place of the oldest one without.
+        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and where
+        that is registered, for its lane. When the table is full, a ban with proof takes the place of the
+        oldest one without.
         """
         if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
             if wide and standing is Standing.REGISTERED and not flow.serial:

@@ -61,8 +61,8 @@ class Standings:
     """
 
     __slots__ = (
-        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
-        "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
+        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at",
+        "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -137,7 +137,8 @@ class Standings:
     ) -> bool:
         """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts. False where the table is full of others that are worth as much.
+        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts.
+        False where the table is full of others that are worth as much.
         """
         if flow.listener.zone is Zone.CORE:
             return False
