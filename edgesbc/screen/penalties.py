@@ -28,7 +28,8 @@ class Penalties:
     registered flow is there.
 
     A ban on datagrams that runs out is renewed while the source goes on: over all of the ban it sent more
-    than ``density`` messages in ``window`` seconds on average, and it has not paused for a window now.
+    than ``density`` messages in ``window`` seconds on average, and it has not paused for a window now. Where
+    the kernel drops them nobody counts them here, and who goes on is banned anew when it trips again.
     """
 
     __slots__ = (
@@ -255,6 +256,8 @@ class Penalties:
     def _tell(self, ban: Ban, listener: Listener) -> None:
         if ban.stream or len(self._waiting) >= limits.PENALTIES_WAITING:
             return
+        if ban.key[2] == 0:
+            return  # a datagram may say that it comes from port 0, and there it means the whole address
         # No proven flow is banned, so that one that is can be dropped before we see it, wherever it is.
         if ban.scope is Scope.FLOW or not self._standings.known_at(ban.key[1]):
             self._waiting.append((listener, ban.source, ban.ttl))

@@ -223,12 +223,13 @@ class Standings:
         self, listener: Listener, now: float
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
         """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
-        first of them has to prove itself anew; None: none of them has to."""
+        first of them has to prove itself anew; None: none of them has to. A flow from port 0 is not among them: in a
+        list, port 0 means the whole address."""
         self._apart = {key: until for key, until in self._apart.items() if until > now}
         registered = {
             Source(key[1], key[2]): until
             for key, until in self._registered.items()
-            if key[0] == listener.id and not key[3] and until > now and key not in self._apart
+            if key[0] == listener.id and key[2] and not key[3] and until > now and key not in self._apart
         }
         return [*self._listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
 

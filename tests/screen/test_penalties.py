@@ -245,6 +245,15 @@ def test_another_number_says_that_bans_have_come_or_gone(flow) -> None:
     assert len(set(seen)) == 3
 
 
+def test_datagrams_from_port_0_do_not_have_the_kernel_drop_their_whole_address(flow) -> None:
+    """Forged ones would cost everybody there all that is not steered past the filter."""
+    penalties = Penalties(Standings(), 16, 30, 2.0)
+    assert penalties.ban(flow(port=0), UNPROVEN, Reason.PIKE, 60.0, 10.0) is not None
+    assert penalties.take() == []
+    assert penalties.holds(flow(port=0), UNPROVEN, 11.0)
+    assert not penalties.holds(flow(port=1), UNPROVEN, 11.0)
+
+
 # --- what it costs -------------------------------------------------------------------------------------------
 
 
