@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgesbc.base.address import Flow, Source
-from edgesbc.brain import calls, dialogs, edge, topology
+from edgesbc.brain import beginnings, calls, dialogs, edge, topology
 from edgesbc.brain.anchoring import Refusal
 from edgesbc.brain.branch import Branch
 from edgesbc.brain.calls import Call, Calls
@@ -266,7 +266,7 @@ def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
         host = request.via.param("maddr")
         return Flow(flow.listener, Source(host, 5060)) if host else flow
 
-    patch.setattr(edge, "reply_flow", steered)
+    patch.setattr(beginnings, "reply_flow", steered)
 
 
 def follows_any_uri(patch: pytest.MonkeyPatch) -> None:
