@@ -55,7 +55,10 @@ class Media:
 
 
 class Penalise:
-    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds; port 0 is any port."""
+    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds, or no longer where that is 0.
+
+    Port 0 is any port.
+    """
 
     __slots__ = ("listener", "source", "ttl")
 

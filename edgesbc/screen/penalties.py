@@ -212,10 +212,12 @@ class Penalties:
         """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
         of an address those of its flows too, and what it has done is forgotten. How many there were."""
         self._offences.pop(who, None)
-        keys = [ban.key for ban in self if ban.who == who or ban.key[1] == who]
-        for key in keys:
-            self._remove(key)
-        return len(keys)
+        lifted = [ban for ban in self if ban.who == who or ban.key[1] == who]
+        for ban in lifted:
+            self._remove(ban.key)
+            if ban.told is not None:
+                self._waiting.append((ban.told, ban.source, 0.0))
+        return len(lifted)
 
     def restore(self, ban: Ban) -> bool:
         """Enter a ban that was kept; False where there is no room or its time is up."""
@@ -240,7 +242,8 @@ class Penalties:
         return bool(self._waiting or self._closing)
 
     def take(self) -> list[tuple[Listener, Source, float]]:
-        """The UDP sources banned or renewed since the last call, for the kernel: (listener, source, seconds).
+        """The UDP sources banned or renewed since the last call, for the kernel: (listener, source, seconds), with
+        0 seconds those whose ban was lifted.
 
         Port 0 means the whole address, which is not among them where a trunk or a proven flow is known
         there: it is left to user space, which can tell them apart.
@@ -261,3 +264,4 @@ class Penalties:
         # No proven flow is banned, so that one that is can be dropped before we see it, wherever it is.
         if ban.scope is Scope.FLOW or not self._standings.known_at(ban.key[1]):
             self._waiting.append((listener, ban.source, ban.ttl))
+            ban.told = listener

@@ -252,7 +252,10 @@ class SignallingPlane:
         if isinstance(effect, Penalise):
             udp = self._udp.get(effect.listener.id)
             if udp is not None and udp.penalties is not None:
-                udp.penalties.add(effect.source, effect.ttl, trio.current_time())
+                if effect.ttl > 0:
+                    udp.penalties.add(effect.source, effect.ttl, trio.current_time())
+                else:
+                    udp.penalties.remove(effect.source, trio.current_time())
                 self._wake_at(udp.due)
         elif isinstance(effect, Open) and self._nursery is not None:
             connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)

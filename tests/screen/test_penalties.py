@@ -140,7 +140,11 @@ def test_lifting_an_address_lifts_its_flows_and_forgets_what_it_did(flow) -> Non
     again = penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 1.0)
     assert again is not None
     assert again.offence == 1
+    penalties.take()
     assert penalties.lift("192.0.2.11:5060") == 1
+    assert penalties.take() == [(flow().listener, flow(host="192.0.2.11").peer, 0.0)], "the kernel drops it no longer"
+    assert penalties.lift("192.0.2.1") == 1
+    assert penalties.take() == []
 
 
 def offend(penalties: Penalties, flow, host: str, times: int, now: float = 0.0) -> list[Ban]:
