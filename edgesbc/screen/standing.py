@@ -61,8 +61,8 @@ class Standings:
     """
 
     __slots__ = (
-        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at", "_reachable",
-        "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
+        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at",
+        "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -137,7 +137,8 @@ class Standings:
     ) -> bool:
         """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts. False where the table is full of others that are worth as much.
+        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts.
+        False where the table is full of others that are worth as much.
         """
         if flow.listener.zone is Zone.CORE:
             return False
@@ -222,12 +223,13 @@ class Standings:
         self, listener: Listener, now: float
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
         """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
-        first of them has to prove itself anew; None: none of them has to."""
+        first of them has to prove itself anew; None: none of them has to. A flow from port 0 is not among them: in a
+        list, port 0 means the whole address."""
         self._apart = {key: until for key, until in self._apart.items() if until > now}
         registered = {
             Source(key[1], key[2]): until
             for key, until in self._registered.items()
-            if key[0] == listener.id and not key[3] and until > now and key not in self._apart
+            if key[0] == listener.id and key[2] and not key[3] and until > now and key not in self._apart
         }
         return [*self._listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
 

@@ -210,3 +210,10 @@ def test_one_that_lasts_keeps_no_room_for_all_that_have_run_out(flow, monkeypatc
     assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0)
     assert standings.of(flow(port=1), 70.0) is Standing.REGISTERED
     assert len(standings._registered) == 2
+
+
+def test_who_registers_from_port_0_has_no_lane_for_all_of_its_ports(flow) -> None:
+    standings = Standings()
+    standings.prove(flow(port=0), Standing.REGISTERED, 0.0, 60.0)
+    assert standings.of(flow(port=0), 1.0) is Standing.REGISTERED
+    assert standings.trusted(flow().listener, 1.0) == ([], None)
