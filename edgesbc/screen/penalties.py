@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
-from edgesbc.base.prefixes import enclosing
+from edgesbc.base.prefixes import enclosing, holding
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import ANY_PORT, Ban, BanKey, Scope, keys_of
 from edgesbc.screen.standing import Standing, Standings
@@ -122,6 +122,7 @@ class Penalties:
         return ban if self._set(ban, flow.listener, now) else None
 
     def _note_offence(self, host: str, now: float) -> int:
+        host = holding(host)
         offences = self._offences
         count, last = offences.pop(host, (0, now))
         if now - last > limits.OFFENCE_SECONDS:
@@ -211,7 +212,7 @@ class Penalties:
     def lift(self, who: str) -> int:
         """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
         of an address those of its flows too, and what it has done is forgotten. How many there were."""
-        self._offences.pop(who, None)
+        self._offences.pop(holding(who), None)
         lifted = [ban for ban in self if ban.who == who or ban.key[1] == who]
         for ban in lifted:
             self._remove(ban.key)
@@ -224,7 +225,7 @@ class Penalties:
         if len(self._bans) >= self.capacity:
             return False
         if ban.proven and ban.scope <= Scope.ADDRESS:
-            self._offences[ban.key[1]] = (ban.offence, ban.since)
+            self._offences[holding(ban.key[1])] = (ban.offence, ban.since)
         return self._set(ban, None, ban.since)
 
     def succeed(self, previous: Penalties) -> None:

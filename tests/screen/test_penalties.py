@@ -171,6 +171,12 @@ def test_each_offence_doubles_and_the_third_is_the_address(flow) -> None:
     assert offend(penalties, flow, "192.0.2.1", 1, later)[0].offence == 1
 
 
+def test_the_addresses_of_one_64_are_one_offender(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    assert [offend(penalties, flow, f"2001:db8:1:2::{n}", 1)[0].offence for n in range(1, 4)] == [1, 2, 3]
+    assert offend(penalties, flow, "2001:db8:1:3::1", 1)[0].offence == 1
+
+
 def test_nobody_registered_is_banned_with_others_of_the_address(flow) -> None:
     standings = Standings()
     standings.prove(flow("tls", port=7, serial=7), REGISTERED, 0.0)
