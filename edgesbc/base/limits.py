@@ -158,6 +158,8 @@ SWEEP_SECONDS: Final = 10.0
 """How often a full table of registered flows is looked through for those whose time is up: it takes milliseconds."""
 ACCOUNTS_OF_FLOW: Final = 16
 """What one flow is registered as at once, at about 150 bytes each: a phone has some lines, and a gateway is a trunk."""
+FLOWS_OF_ACCOUNT: Final = 64
+"""UDP flows registered as one account at once: the phones of a large family, or a shared line."""
 REACHABLE_SECONDS: Final = 600.0
 """How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
 UNPROVEN_BAN_SECONDS: Final = 60.0

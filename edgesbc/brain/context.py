@@ -294,8 +294,6 @@ class Context:
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
         board, server, request = self._board, self.server, self.request
         holder, final = server.flow, response.status >= 200
-        if final and server.source.listener.zone is Zone.PUBLIC:
-            board.pipeline.answered(server.source, request, response, now)
         contact, contacts, due = "", [], now
         if request.method == "REGISTER":
             note(board.standings, server.source, request, response, now)
@@ -306,6 +304,9 @@ class Context:
                 contacts = contacts_of_sender(request, response)
         elif response.status < 300 and response.get("Contact"):
             contact = self._answer_contact(branch, response, holder)
+        if final and server.source.listener.zone is Zone.PUBLIC:
+            # As its sender gets it: what tells it nothing is no guess, or the count of guesses would tell.
+            board.pipeline.answered(server.source, request, response, now)
         if body is None:
             body = self._sdp.plain(response)
         vias = board.vias(server)

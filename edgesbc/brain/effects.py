@@ -55,9 +55,9 @@ class Media:
 
 
 class Penalise:
-    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds; port 0 is any port.
+    """Have the kernel drop what ``source`` sends to ``listener`` for ``ttl`` seconds, or no longer where that is 0.
 
-    With a ``ttl`` of 0 it lets the source in again.
+    Port 0 is any port.
     """
 
     __slots__ = ("listener", "source", "ttl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.effects import Close, Penalise
@@ -105,12 +105,15 @@ class Gate:
         """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
         penalties = self._board.pipeline.penalties
         if penalties.news:
-            for listener, source, ttl in penalties.take():
-                self._board.emit(Penalise(listener, source, ttl))
+            self._tell_kernel()
             if closing := penalties.take_closing():
                 self._end(closing, now)
         if self._witness is not None:
             self._witness.end(now)
+
+    def _tell_kernel(self) -> None:
+        for listener, source, ttl in self._board.pipeline.penalties.take():
+            self._board.emit(Penalise(listener, source, ttl))
 
     def expel(self, now: float) -> None:
         """Close the connections of everybody who is banned."""
@@ -133,14 +136,9 @@ class Gate:
 
     def lift(self, who: str) -> int:
         """End the edge's own bans of an address, an address and port, or a prefix; how many there were."""
-        board = self._board
-        lifted = board.pipeline.penalties.lift(who)
-        for ban in lifted:
-            if not ban.stream:
-                for listener in board.flows.listeners:
-                    if listener.zone is Zone.PUBLIC and listener.transport is Transport.UDP:
-                        board.emit(Penalise(listener, ban.source, 0.0))
-        return len(lifted)
+        lifted = self._board.pipeline.penalties.lift(who)
+        self._tell_kernel()
+        return lifted
 
     # --- policies ----------------------------------------------------------------------------------------
 

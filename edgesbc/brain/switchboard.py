@@ -41,9 +41,9 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines",
-        "dispatcher", "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server",
-        "set_up", "transactions",
+        "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines", "dispatcher",
+        "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
+        "transactions",
     )  # fmt: skip
 
     anchor: Anchor

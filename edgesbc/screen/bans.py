@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from edgesbc.base.address import Source
+from edgesbc.base.address import Listener, Source
 from edgesbc.base.prefixes import enclosing
 from edgesbc.base.reasons import Reason
 
@@ -45,10 +45,13 @@ class Ban:
 
     ``proven`` is whether what it stands for could not have been forged. Times are seconds on the plane's
     clock. ``hits`` counts what was dropped under it in user space, ``last`` is when; what the kernel drops
-    is not among them. ``offence`` is the how-manieth of its address it is.
+    is not among them. ``offence`` is the how-manieth of its address it is. ``told`` is the listener whose
+    kernel filter was told of it, if one was.
     """
 
-    __slots__ = ("hits", "key", "last", "marked", "offence", "proven", "reason", "scope", "since", "ttl", "until")
+    __slots__ = (
+        "hits", "key", "last", "marked", "offence", "proven", "reason", "scope", "since", "told", "ttl", "until",
+    )  # fmt: skip
 
     def __init__(
         self, key: BanKey, scope: Scope, proven: bool, reason: Reason, now: float, ttl: float, offence: int = 1
@@ -64,6 +67,7 @@ class Ban:
         self.hits = 0
         self.last = now
         self.marked = 0
+        self.told: Listener | None = None
 
     @property
     def stream(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
-from edgesbc.base.prefixes import enclosing
+from edgesbc.base.prefixes import enclosing, holding
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import ANY_PORT, Ban, BanKey, Scope, keys_of
 from edgesbc.screen.standing import Standing, Standings
@@ -28,7 +28,8 @@ class Penalties:
     registered flow is there.
 
     A ban on datagrams that runs out is renewed while the source goes on: over all of the ban it sent more
-    than ``density`` messages in ``window`` seconds on average, and it has not paused for a window now.
+    than ``density`` messages in ``window`` seconds on average, and it has not paused for a window now. Where
+    the kernel drops them nobody counts them here, and who goes on is banned anew when it trips again.
     """
 
     __slots__ = (
@@ -101,8 +102,8 @@ class Penalties:
     ) -> Ban | None:
         """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
 
-        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and
-        where that is registered, for its lane. When the table is full, a ban with proof takes the place of the
+        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and where
+        that is registered, for its lane. When the table is full, a ban with proof takes the place of the
         oldest one without.
         """
         if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
@@ -121,6 +122,7 @@ class Penalties:
         return ban if self._set(ban, flow.listener, now) else None
 
     def _note_offence(self, host: str, now: float) -> int:
+        host = holding(host)
         offences = self._offences
         count, last = offences.pop(host, (0, now))
         if now - last > limits.OFFENCE_SECONDS:
@@ -207,21 +209,23 @@ class Penalties:
 
     # --- ending, keeping, telling ------------------------------------------------------------------------
 
-    def lift(self, who: str) -> list[Ban]:
+    def lift(self, who: str) -> int:
         """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
-        of an address those of its flows too, and what it has done is forgotten. Those that there were."""
-        self._offences.pop(who, None)
+        of an address those of its flows too, and what it has done is forgotten. How many there were."""
+        self._offences.pop(holding(who), None)
         lifted = [ban for ban in self if ban.who == who or ban.key[1] == who]
         for ban in lifted:
             self._remove(ban.key)
-        return lifted
+            if ban.told is not None:
+                self._waiting.append((ban.told, ban.source, 0.0))
+        return len(lifted)
 
     def restore(self, ban: Ban) -> bool:
         """Enter a ban that was kept; False where there is no room or its time is up."""
         if len(self._bans) >= self.capacity:
             return False
         if ban.proven and ban.scope <= Scope.ADDRESS:
-            self._offences[ban.key[1]] = (ban.offence, ban.since)
+            self._offences[holding(ban.key[1])] = (ban.offence, ban.since)
         return self._set(ban, None, ban.since)
 
     def succeed(self, previous: Penalties) -> None:
@@ -239,7 +243,8 @@ class Penalties:
         return bool(self._waiting or self._closing)
 
     def take(self) -> list[tuple[Listener, Source, float]]:
-        """The UDP sources banned or renewed since the last call, for the kernel: (listener, source, seconds).
+        """The UDP sources banned or renewed since the last call, for the kernel: (listener, source, seconds), with
+        0 seconds those whose ban was lifted.
 
         Port 0 means the whole address, which is not among them where a trunk or a proven flow is known
         there: it is left to user space, which can tell them apart.
@@ -255,6 +260,9 @@ class Penalties:
     def _tell(self, ban: Ban, listener: Listener) -> None:
         if ban.stream or len(self._waiting) >= limits.PENALTIES_WAITING:
             return
+        if ban.key[2] == 0:
+            return  # a datagram may say that it comes from port 0, and there it means the whole address
         # No proven flow is banned, so that one that is can be dropped before we see it, wherever it is.
         if ban.scope is Scope.FLOW or not self._standings.known_at(ban.key[1]):
             self._waiting.append((listener, ban.source, ban.ttl))
+            ban.told = listener

@@ -61,8 +61,9 @@ class Standings:
     """
 
     __slots__ = (
-        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_listed", "_proven_at",
-        "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower", "trunks", "version",
+        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_flows_of", "_listed",
+        "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower",
+        "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -78,6 +79,8 @@ class Standings:
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._accounts: dict[tuple[int, str, int, int], tuple[tuple[int, float], ...]] = {}
         """What registered flows are registered as, and until when: a phone with two lines may sign off one."""
+        self._flows_of: dict[int, dict[tuple[int, str, int, int], None]] = {}
+        """The UDP flows that are registered as an account, in the order of their last registration."""
         self._apart: dict[tuple[int, str, int, int], float] = {}
         """Registered UDP flows that flood, or in whose name somebody does, and until when they have no lane."""
         self._proven_at: dict[str, int] = {}
@@ -137,8 +140,8 @@ class Standings:
     ) -> bool:
         """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts. False where
-        the table is full of others that are worth as much.
+        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts.
+        False where the table is full of others that are worth as much.
         """
         if flow.listener.zone is Zone.CORE:
             return False
@@ -158,10 +161,33 @@ class Standings:
                 return False
         if not flow.serial and self._registered.get(flow.key, now) <= now:
             self.version += 1
-        others = [each for each in self._accounts.get(flow.key, ()) if each[0] != account and each[1] > now]
-        accounts = self._accounts[flow.key] = (*others[1 - limits.ACCOUNTS_OF_FLOW :], (account, now + ttl))
+        if not flow.serial:
+            self._hold_account(flow.key, account)
+        before = self._accounts.get(flow.key, ())
+        others = [each for each in before if each[0] != account and each[1] > now][1 - limits.ACCOUNTS_OF_FLOW :]
+        accounts = self._accounts[flow.key] = (*others, (account, now + ttl))
+        for each in before:
+            if each[0] != account and each not in others:
+                self._let_go(flow.key, each[0])
         self._enter(self._registered, flow, max(until for _, until in accounts))
         return True
+
+    def _hold_account(self, key: tuple[int, str, int, int], account: int) -> None:
+        """An account's UDP flows are bounded, its oldest giving way: with accepted credentials, in datagrams whose
+        source is forged, one account could otherwise fill the table."""
+        flows = self._flows_of.setdefault(account, {})
+        flows.pop(key, None)
+        flows[key] = None
+        if len(flows) > limits.FLOWS_OF_ACCOUNT:
+            self._leave(self._registered, next(iter(flows)))
+            self.version += 1
+
+    def _let_go(self, key: tuple[int, str, int, int], account: int) -> None:
+        flows = self._flows_of.get(account)
+        if flows is not None and key in flows:
+            del flows[key]
+            if not flows:
+                del self._flows_of[account]
 
     def _forget_old(self, now: float) -> None:
         """Make room in the full table: of the first, at once, and of all whose time is up, once in a while. One that
@@ -185,6 +211,9 @@ class Standings:
         if not flow.serial:
             self.version += 1
         if left:
+            for each in accounts:
+                if each not in left:
+                    self._let_go(flow.key, each[0])
             self._accounts[flow.key] = left
             self._registered[flow.key] = max(until for _, until in left)
         else:
@@ -214,6 +243,7 @@ class Standings:
         self._reachable = previous._reachable
         self._registered = previous._registered
         self._accounts = previous._accounts
+        self._flows_of = previous._flows_of
         self._apart = previous._apart
         self._proven_at = previous._proven_at
         self._streams_within = previous._streams_within
@@ -223,12 +253,13 @@ class Standings:
         self, listener: Listener, now: float
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
         """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
-        first of them has to prove itself anew; None: none of them has to."""
+        first of them has to prove itself anew; None: none of them has to. A flow from port 0 is not among them: in a
+        list, port 0 means the whole address."""
         self._apart = {key: until for key, until in self._apart.items() if until > now}
         registered = {
             Source(key[1], key[2]): until
             for key, until in self._registered.items()
-            if key[0] == listener.id and not key[3] and until > now and key not in self._apart
+            if key[0] == listener.id and key[2] and not key[3] and until > now and key not in self._apart
         }
         return [*self._listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
 
@@ -237,6 +268,7 @@ class Standings:
         self._reachable = dict(live._reachable)
         self._registered = dict(live._registered)
         self._accounts = dict(live._accounts)
+        self._flows_of = {account: dict(flows) for account, flows in live._flows_of.items()}
         self._proven_at = dict(live._proven_at)
         self._streams_within = dict(live._streams_within)
 
@@ -258,7 +290,8 @@ class Standings:
         if table.pop(key, None) is not None:
             self._count(table, key, -1)
             if table is self._registered:
-                self._accounts.pop(key, None)
+                for account, _ in self._accounts.pop(key, ()):
+                    self._let_go(key, account)
                 self._apart.pop(key, None)
 
     def _count(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], more: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["FILE", "as_json", "enter", "put_aside", "read", "write"]
 
 FILE = "bans.json"
 _VERSION = 1
+_WRITING = threading.Lock()
+"""What is written last is begun last as well: at the end of the edge there may be a write of before."""
 
 
 def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
@@ -47,12 +50,13 @@ def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
 def write(folder: Path, data: bytes) -> None:
     """Put ``data`` in the place of the file, whole or not at all. Raises ``OSError``."""
     path, new = folder / FILE, folder / f"{FILE}.new"
-    descriptor = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(path)
+    with _WRITING:
+        descriptor = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(path)
 
 
 def read(folder: Path) -> bytes:

@@ -29,13 +29,18 @@ class BanKeeper:
         try:
             entered = bans.enter(self._pipeline(), bans.read(self._folder), trio.current_time(), time.time())
         except ValueError as error:
-            aside = bans.put_aside(self._folder)
-            self._log.error("the bans of the last run are broken", error=str(error), kept_as=str(aside))
+            self._log.error("the bans of the last run are broken", error=str(error), kept_as=self._put_aside())
         except OSError as error:
             self._log.error("the bans of the last run cannot be read", error=str(error))
         else:
             if entered:
                 self._log.info("bans of the last run are in force again", bans=entered)
+
+    def _put_aside(self) -> str:
+        try:
+            return str(bans.put_aside(self._folder))
+        except OSError as error:
+            return f"nothing: {error}"
 
     async def run(self) -> None:
         """Write bans from time to time, where there are others than before."""

@@ -171,6 +171,21 @@ def test_unproven_callers_ring_by_their_address() -> None:
 # --- who guesses -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("inside", [(401, CHALLENGE), (404, "")], ids=["a user", "nobody"])
+def test_names_that_are_tried_without_a_password_are_answered_alike_for_ever(
+    brain: Brain, inside: tuple[int, str]
+) -> None:
+    """Once a challenge is known, nothing is learned by it: a count of such tries would tell users from others."""
+    browser = connected(brain)
+    assert answered(brain, connected(brain, 40_001), 100, 401, CHALLENGE) is not None
+    for number in range(1, 31):
+        heard = answered(brain, browser, number, *inside)
+        assert heard is not None
+        assert heard.status == 401
+        brain.wait(1)
+    assert "guess" not in brain.reasons
+
+
 def test_ten_wrong_passwords_and_the_connection_is_closed(brain: Brain) -> None:
     browser = connected(brain)
     heard = [answered(brain, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
@@ -219,7 +234,7 @@ def test_numbers_that_are_not_there_are_guesses_of_a_stranger_and_mistakes_of_a_
 
 
 def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(brain: Brain) -> None:
-    """What is told is what the inside said: the stage hears of every final answer to the public side."""
+    """Every final answer to the public side, as its sender gets it: there is no challenge yet to stand for a 404."""
     heard: list[tuple[str, int]] = []
 
     class Listener:
@@ -238,7 +253,7 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(brain: Brain
     brain.receive(PBX, respond(forwarded, 200))
     assert answered(brain, STRANGER, 3, 404) is not None
     brain.receive(PBX, invite("OPTIONS", "sip:100@198.51.100.7", branch="z9hG4bKcore"))
-    assert heard == [("INVITE", 200), ("REGISTER", 404)]
+    assert heard == [("INVITE", 200), ("REGISTER", 403)]
 
 
 # --- the same answer ---------------------------------------------------------------------------------------

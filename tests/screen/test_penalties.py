@@ -133,14 +133,18 @@ def test_lifting_an_address_lifts_its_flows_and_forgets_what_it_did(flow) -> Non
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 0.0)
     penalties.ban(flow(host="192.0.2.11"), UNPROVEN, Reason.PIKE, 60.0, 0.0)
-    assert [ban.who for ban in penalties.lift("192.0.2.1")] == ["192.0.2.1:5060"] * 2
-    assert penalties.lift("192.0.2.1") == []
+    assert penalties.lift("192.0.2.1") == 2
+    assert penalties.lift("192.0.2.1") == 0
     assert not penalties.holds(flow(), UNPROVEN, 1.0)
     assert [ban.who for ban in penalties] == ["192.0.2.11:5060"]
     again = penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 1.0)
     assert again is not None
     assert again.offence == 1
-    assert len(penalties.lift("192.0.2.11:5060")) == 1
+    penalties.take()
+    assert penalties.lift("192.0.2.11:5060") == 1
+    assert penalties.take() == [(flow().listener, flow(host="192.0.2.11").peer, 0.0)], "the kernel drops it no longer"
+    assert penalties.lift("192.0.2.1") == 1
+    assert penalties.take() == []
 
 
 def offend(penalties: Penalties, flow, host: str, times: int, now: float = 0.0) -> list[Ban]:
@@ -167,6 +171,12 @@ def test_each_offence_doubles_and_the_third_is_the_address(flow) -> None:
     assert offend(penalties, flow, "192.0.2.1", 1, later)[0].offence == 1
 
 
+def test_the_addresses_of_one_64_are_one_offender(flow) -> None:
+    penalties = Penalties(Standings(), 100, 30, 2.0)
+    assert [offend(penalties, flow, f"2001:db8:1:2::{n}", 1)[0].offence for n in range(1, 4)] == [1, 2, 3]
+    assert offend(penalties, flow, "2001:db8:1:3::1", 1)[0].offence == 1
+
+
 def test_nobody_registered_is_banned_with_others_of_the_address(flow) -> None:
     standings = Standings()
     standings.prove(flow("tls", port=7, serial=7), REGISTERED, 0.0)
@@ -189,7 +199,7 @@ def test_four_addresses_are_their_prefix(flow, inside: str, prefix: str, outside
     assert last[-1].who == prefix
     assert penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
     assert not penalties.holds(flow("tls", outside), REACHABLE, 1.0)
-    assert len(penalties.lift(prefix)) == 1
+    assert penalties.lift(prefix) == 1
     assert not penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
 
 
@@ -243,6 +253,15 @@ def test_another_number_says_that_bans_have_come_or_gone(flow) -> None:
     penalties.holds(flow(), UNPROVEN, 100.0)
     seen.append(penalties.version)
     assert len(set(seen)) == 3
+
+
+def test_datagrams_from_port_0_do_not_have_the_kernel_drop_their_whole_address(flow) -> None:
+    """Forged ones would cost everybody there all that is not steered past the filter."""
+    penalties = Penalties(Standings(), 16, 30, 2.0)
+    assert penalties.ban(flow(port=0), UNPROVEN, Reason.PIKE, 60.0, 10.0) is not None
+    assert penalties.take() == []
+    assert penalties.holds(flow(port=0), UNPROVEN, 11.0)
+    assert not penalties.holds(flow(port=1), UNPROVEN, 11.0)
 
 
 # --- what it costs -------------------------------------------------------------------------------------------

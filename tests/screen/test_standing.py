@@ -210,3 +210,44 @@ def test_one_that_lasts_keeps_no_room_for_all_that_have_run_out(flow, monkeypatc
     assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0)
     assert standings.of(flow(port=1), 70.0) is Standing.REGISTERED
     assert len(standings._registered) == 2
+
+
+def test_who_registers_from_port_0_has_no_lane_for_all_of_its_ports(flow) -> None:
+    standings = Standings()
+    standings.prove(flow(port=0), Standing.REGISTERED, 0.0, 60.0)
+    assert standings.of(flow(port=0), 1.0) is Standing.REGISTERED
+    assert standings.trusted(flow().listener, 1.0) == ([], None)
+
+
+def test_one_account_registers_a_bounded_number_of_udp_flows_and_its_oldest_give_way(
+    flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials that were accepted once may come again in datagrams whose source is forged."""
+    monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 3)
+    standings = Standings()
+    other = flow(host="198.51.100.1")
+    assert standings.prove(other, Standing.REGISTERED, 1.0, 60.0, account=7)
+    for port in range(1, 11):
+        assert standings.prove(flow(port=port), Standing.REGISTERED, 1.0, 60.0, account=5)
+    registered = [port for port in range(1, 11) if standings.of(flow(port=port), 2.0) is Standing.REGISTERED]
+    assert registered == [8, 9, 10]
+    assert standings.of(other, 2.0) is Standing.REGISTERED
+    assert standings.prove(flow(port=8), Standing.REGISTERED, 2.0, 60.0, account=5)  # again: it is the newest now
+    assert standings.prove(flow(port=11), Standing.REGISTERED, 2.0, 60.0, account=5)
+    assert standings.of(flow(port=8), 2.0) is Standing.REGISTERED
+    assert standings.of(flow(port=9), 2.0) is not Standing.REGISTERED
+    for serial in range(1, 9):  # connections cannot be forged
+        assert standings.prove(flow("tls", serial=serial), Standing.REGISTERED, 2.0, 60.0, account=5)
+
+
+def test_nothing_is_kept_of_accounts_whose_flows_are_gone(flow) -> None:
+    standings = Standings()
+    for account in range(40):
+        standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 60.0, account)
+        standings.prove(flow(port=2 + account), Standing.REGISTERED, 1.0, 5.0, account)
+    assert len(standings._flows_of) == 40
+    for account in range(40):
+        standings.sign_off(flow(port=2 + account), account, 2.0)
+    assert len(standings._flows_of) == limits.ACCOUNTS_OF_FLOW
+    standings.withdraw(flow(port=1))
+    assert standings._flows_of == {}

@@ -96,6 +96,10 @@ async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: P
             await carrier.dialog(uri).send("OPTIONS")
             await carrier.response(200)
         assert app.edge.pipeline.counts == heard, "nothing of the flood came up to us any more"
+        assert app.edge.pipeline.penalties.lift("127.0.0.66") == 1
+        await carrier.dialog(uri).send("OPTIONS")
+        await carrier.response(200)
+        await until(lambda: listener.penalties is not None and listener.penalties.covered == 0)
 
 
 async def test_broken_datagrams_are_answered_where_they_can_be_and_end_nothing(tmp_path: Path) -> None:

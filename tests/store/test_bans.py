@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,24 @@ def test_a_clock_that_was_set_back_bans_nobody_for_years() -> None:
 def test_a_file_without_end_is_a_broken_one() -> None:
     with pytest.raises(ValueError, match="expected"):
         bans.enter(pipeline(), b"[" * 200_000, 5.0, WALL)
+
+
+def test_two_writes_at_once_are_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last write of an edge that ends may meet one that a slow disk holds up."""
+    failures: list[BaseException] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
+    last = threading.Thread(target=bans.write, args=(tmp_path, b"the last"))
+    sync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        last.start()
+        last.join(0.3)  # it comes to its end in here where nothing holds it
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    bans.write(tmp_path, b"one of before, which is longer")
+    last.join()
+    assert failures == []
+    assert (tmp_path / bans.FILE).read_bytes() == b"the last"
+    assert os.listdir(tmp_path) == [bans.FILE]

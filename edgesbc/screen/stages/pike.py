@@ -22,8 +22,8 @@ class PikeSettings:
     """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings, and four more.
 
     Every datagram and every framed message counts. An unproven source is watched by its address, a
-    reachable or registered one by its flow, so that phones behind one address do not add up. An address
-    (of IPv6, a /64) may open as many connections in a window, or each new one would be a new flow with nothing
+    reachable or registered one by its flow, so that phones behind one address do not add up. An address, or
+    a /64, may open as many connections in a window, or each new one would be a new flow with nothing
     against it.
     """
 
