@@ -76,7 +76,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.FAILOVER: "The detail says which member failed and how. Look after that one.",
     Reason.HEALTH: "The detail says from which state to which. Look after the member if it is `inactive`.",
     Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while that"
-    " goes on, of connections the next is twice as long. `edgesbc bans list` shows it.",
+    " goes on, of connections the next is twice as long. `edgesbc bans list` shows it."
+    " From stage `operator`: somebody gave an order, or lifted a ban.",
     Reason.POLICY: "Read the log and the audit log in `state_dir`.",
 }
 """What an operator can do about each, in a line; the one place where that is written."""

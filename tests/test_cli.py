@@ -156,7 +156,10 @@ async def test_why_tells_what_was_decided(tmp_path: Path) -> None:
     assert web["decisions"] == [decision]
     at = datetime.datetime.fromisoformat(decision["time"])
     assert before - datetime.timedelta(seconds=1) < at < datetime.datetime.now(datetime.UTC)  # the wall's clock
-    assert nothing == (1, "", "nothing is known of '192.0.2.99', neither as a Call-ID nor as an address\n")
+    code, told, errors = nothing
+    assert (code, told) == (1, "")
+    assert errors.startswith("nothing is known of '192.0.2.99', neither as a Call-ID nor as an address\n")
+    assert "`edgesbc bans list`" in errors
     assert (nothing_as_json[0], json.loads(nothing_as_json[1])) == (1, {"decisions": [], "left_out": 0})
 
 

@@ -54,7 +54,7 @@ class Reason(enum.Enum):
     ROUTED = ("routed", "a destination was chosen", 0)
     FAILOVER = ("failover", "a destination failed and the next one was tried", 0)
     HEALTH = ("health", "a destination changed its state", 0)
-    BAN = ("ban", "a penalty was set or renewed", 0)
+    BAN = ("ban", "a penalty was set, renewed or lifted", 0)
     POLICY = ("policy", "the policy was loaded, changed or refused", 0)
 
     @property

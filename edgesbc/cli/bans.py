@@ -43,7 +43,7 @@ def bans() -> None:
     """
 
 
-@bans.command("list")
+@bans.command("list", short_help="List bans and orders, and the busiest sources.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
 @of_running
 def show(as_json: bool, control: Path) -> None:
@@ -76,6 +76,9 @@ def show(as_json: bool, control: Path) -> None:
 def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Path) -> None:
     """Ban an address or a PREFIX, or exempt it.
 
+    Of several orders, the one for the longest prefix counts. A second one for the same prefix takes the place
+    of the first.
+
     \b
     Examples:
       edgesbc bans add 192.0.2.0/24 --for 7d --why 'complaint of Monday'
@@ -89,13 +92,23 @@ def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Pat
     click.echo(f"{done['prefix']} is {'exempt' if done['exempt'] else 'banned'} {time}")
     if done["lifted"]:
         click.echo(f"{counted(done['lifted'], 'ban')} lifted")
+    if done["trunks"]:
+        click.echo(f"it does not hold for trunks ({', '.join(done['trunks'])}): take them out of the policy instead")
 
 
-@bans.command()
+@bans.command(short_help="Take an order back, or lift the edge's own bans of WHO.")
 @click.argument("who")
 @of_running
 def remove(who: str, control: Path) -> None:
     """Take an order back, or lift the edge's own bans of WHO: an address, an address and port, or a prefix.
+
+    An address stands for all its ports. A prefix is that ban or order alone, and nothing within it.
+
+    \b
+    Examples:
+      edgesbc bans remove 192.0.2.7
+      edgesbc bans remove 192.0.2.7:5060
+      edgesbc bans remove 192.0.2.0/24
 
     Exit code 1: there was nothing of it; 2: no edge answers, or WHO is none of these.
     """

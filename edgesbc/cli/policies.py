@@ -21,10 +21,10 @@ _MOST = 80
 
 @main.group()
 def policy() -> None:
-    """Policies of a running edge."""
+    """Try another policy on a running edge."""
 
 
-@policy.command()
+@policy.command(short_help="Judge by another policy beside the live one, without effect.")
 @click.argument("of", metavar="FILE|off|show")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 @of_running

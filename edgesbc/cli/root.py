@@ -44,6 +44,7 @@ def main() -> None:
       edgesbc demo                        see all of it at work, in a minute
       edgesbc check policies/trunk.toml   is this policy sound, and can this machine run it?
       edgesbc run policies/trunk.toml     run it
+      edgesbc replay CAPTURE POLICY       what would this policy do with the traffic in this capture?
 
     \b
     Of an edge that runs:
@@ -183,7 +184,7 @@ def replay(
       edgesbc replay old-edge.pcap edge.toml --to 203.0.113.10:5060=carriers
 
     The exit code is 0; 1 where the capture breaks off, after what stands before that was judged; 2 where
-    there is nothing to judge.
+    there is nothing to judge, or nothing that was sent to a public listener.
     """
     from edgesbc.replay.command import judge
 
@@ -192,7 +193,7 @@ def replay(
 
 @main.group()
 def certs() -> None:
-    """Certificates."""
+    """Certificates for trying things out."""
 
 
 @certs.command()

@@ -73,6 +73,7 @@ def why(of: str, as_json: bool, control: Path) -> None:
         click.echo(f"{counted(left_out, 'earlier decision')} not shown")
     if not decisions:
         click.echo(f"nothing is known of {of!r}, neither as a Call-ID nor as an address", err=True)
+        click.echo("Bans that are wider, or of before its start, are in `edgesbc bans list`.", err=True)
         sys.exit(1)
     if not as_json:
         for decision in decisions:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgesbc.base import limits
-from edgesbc.base.address import split_host_port
+from edgesbc.base.address import Source, split_host_port
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Effect
 from edgesbc.observe.penalised import rows, sentence, watched
 from edgesbc.observe.questions import Question, Refused
+from edgesbc.screen.expect import listed_address
 from edgesbc.screen.orders import Order
 
 __all__ = ["BanDesk"]
 
 _STAGE = "operator"
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class BanDesk:
@@ -72,7 +75,8 @@ class BanDesk:
         self._record(Decision(now, Reason.BAN, prefix, stage=_STAGE, limit=seconds, detail=detail))
         if not exempt:
             self._carry_out(edge.expel(now))
-        return {"prefix": prefix, "exempt": exempt, "seconds": seconds, "lifted": lifted}
+        spared = [] if exempt else self._trunks_within(prefix)[: limits.SOURCES_LISTED]
+        return {"prefix": prefix, "exempt": exempt, "seconds": seconds, "lifted": lifted, "trunks": spared}
 
     def remove(self, asked: Question) -> dict[str, Any]:
         """``who`` as ``bans list`` writes it, and ``by``: an order is taken back, bans of the edge's own are lifted."""
@@ -90,6 +94,15 @@ class BanDesk:
         self._carry_out(effects)
         return lifted
 
+    def _trunks_within(self, prefix: str) -> list[str]:
+        """Trunks with an address there, by name: for them a ban does not hold."""
+        network = ipaddress.ip_network(prefix)
+        return [
+            trunk.name
+            for trunk in self._edge().pipeline.standings.trunks.values()
+            if any(_meets(listed_address(text), network) for text in trunk.addresses)
+        ]
+
     def _banned_within(self, prefix: str) -> list[str]:
         network = ipaddress.ip_network(prefix)
         return [
@@ -97,6 +110,13 @@ class BanDesk:
             for ban in self._edge().pipeline.penalties
             if "/" not in ban.key[1] and ipaddress.ip_address(ban.key[1].partition("%")[0]) in network
         ]
+
+
+def _meets(listed: _Network | Source, network: _Network) -> bool:
+    """Whether an address of a trunk and a prefix have anything in common."""
+    if isinstance(listed, Source):
+        return ipaddress.ip_address(listed.host) in network
+    return listed.version == network.version and listed.overlaps(network)
 
 
 def _prefix(text: str) -> str:

@@ -121,20 +121,24 @@ def _finite(number: float | None) -> float | None:
 
 def _verb(decision: Decision) -> str:
     """What was done, or would have been done."""
+    if decision.stage == "operator":
+        return "noted an order about"
     refused = "refused" if decision.reason.status else "dropped"
     verb = _EVENTS.get(decision.reason, refused)
     return f"would have {verb} (shadow)" if decision.shadow else verb
 
 
 def _subject(decision: Decision) -> Iterator[str]:
-    """To what it was done."""
-    if decision.call_id:
+    """To what it was done; a penalty is for a source, and came after a call of it."""
+    done_to_it = decision.reason in (Reason.BAN, Reason.HEALTH)
+    if decision.call_id and not done_to_it:
         yield f"call {_safe(decision.call_id)}"
     if decision.source:
-        done_to_it = decision.reason in (Reason.BAN, Reason.HEALTH)
         yield _safe(decision.source) if done_to_it else f"from {_safe(decision.source)}"
     if decision.listener:
         yield f"on {_safe(decision.listener)}"
+    if decision.call_id and done_to_it:
+        yield f"after call {_safe(decision.call_id)}"
 
 
 def _notes(decision: Decision) -> Iterator[str]:

@@ -38,7 +38,7 @@ def make_development_certificates(folder: str | Path, names: Iterable[str] = (),
     paths = [folder / name for name in (AUTHORITY, FULL_CHAIN, PRIVATE_KEY)]
     there = [str(path) for path in paths if path.exists()]
     if there and not force:
-        raise FileExistsError(f"{', '.join(there)} is there already; --force makes new ones in its place")
+        raise FileExistsError(f"there already: {', '.join(there)}; --force makes new ones in their place")
     authority_key, leaf_key = _key(), _key()
     authority = _authority(authority_key)
     leaf = _leaf([*ALWAYS, *names], leaf_key, authority, authority_key)

@@ -123,7 +123,7 @@ def _screen(draft: Draft) -> _Found:
         return
     for number, name in enumerate(screen.admission.open):
         if name not in public:
-            there = ", ".join(sorted(public))
+            there = ", ".join(sorted(public - {Zone.PUBLIC.value}))
             key = f"screen.admission.open[{number}]"
             yield key, f"expected public or a listener of that zone ({there}), found {name!r}"
 

@@ -107,7 +107,7 @@ def _http(value: object) -> Source | None:
     source = _bind(value)
     if not ip_address(source.host).is_loopback:
         raise ValueError(
-            f"expected a loopback address such as 127.0.0.1:8080, found {value!r}: metrics and console ask"
+            f"expected a loopback address such as 127.0.0.1:8080, found {value!r}: metrics and decisions ask"
             " for no password; put a proxy that does in front"
         )
     return source

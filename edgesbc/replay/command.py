@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from edgesbc.base.address import Source, split_host_port
+from edgesbc.base.address import Source, Zone, split_host_port
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.load import load_policy
+from edgesbc.policy.model import Policy
 from edgesbc.replay.capture import CaptureError
 from edgesbc.replay.listening import mapped
 from edgesbc.replay.player import Player, replay
@@ -56,7 +57,19 @@ def judge(
             click.echo(line)
     if result.broken:
         click.echo(f"{capture}: {result.broken}", err=True)
-    return BROKEN if result.broken else WHOLE
+        return BROKEN
+    return WHOLE if result.went_in else _refuse(f"{capture}: {_nothing_for(live)}")
+
+
+def _nothing_for(policy: Policy) -> str:
+    """Why nothing went in, and what can be done."""
+    public = ", ".join(
+        f"{each.name} {each.transport.value} {each.bind}" for each in policy.listen if each.zone is Zone.PUBLIC
+    )
+    return (
+        f"nothing in it was sent over UDP or plain TCP to a public listener of the policy ({public}); what was "
+        "captured at another address goes in with --to ADDRESS:PORT=LISTENER"
+    )
 
 
 def _pointed(text: str) -> tuple[Source, str]:

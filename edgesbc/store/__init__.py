@@ -1,1 +1,1 @@
-"""What outlives the process, in SQL. Every call blocks: the shell makes it in a thread."""
+"""What outlives the process: policies in SQL, bans in a file. Every call blocks: the shell makes it in a thread."""

@@ -97,6 +97,18 @@ async def test_what_the_edge_has_banned_is_listed_lifted_and_exempted(tmp_path: 
         assert len(app.edge.pipeline.penalties) == 0
 
 
+async def test_a_ban_says_for_which_trunks_it_does_not_hold(tmp_path: Path) -> None:
+    trunks = ["127.0.0.9", "127.0.1.0/24", "127.0.2.9:5060", "[::1]:5060"]
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=trunks)) as app:
+        names = app.edge.pipeline.standings.trunks
+        for name, prefix in zip(names, ("127.0.0.9", "127.0.1.7", "127.0.2.0/24", "::/0"), strict=True):
+            spared = f"it does not hold for trunks ({name}): take them out of the policy instead"
+            assert spared in (await said(tmp_path, "add", prefix))[1], prefix
+        for order in (("add", "127.0.3.0/24"), ("add", "127.0.0.9", "--exempt")):
+            assert "trunks" not in (await said(tmp_path, *order))[1], order
+        assert await is_answered(app, "127.0.0.9")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -55,9 +55,21 @@ def test_a_penalty_and_a_change_of_health_are_of_somebody_and_not_from_him() -> 
     ledger.record(Decision(0, Reason.HEALTH, "192.0.2.1:5060", detail="active to trying"))
     ban, health = (sentence.partition("Z ")[2] for sentence in ledger.why("192.0.2.1"))
     assert ban.startswith(
-        "penalised 192.0.2.1:5060 because a penalty was set or renewed (60 s; stage pike; reason ban)"
+        "penalised 192.0.2.1:5060 because a penalty was set, renewed or lifted (60 s; stage pike; reason ban)"
     )
     assert health.startswith("noted health of 192.0.2.1:5060 because")
+
+
+def test_a_penalty_names_the_call_that_led_to_it_and_an_order_is_no_penalty() -> None:
+    ledger = Ledger(WALL)
+    ledger.record(Decision(0, Reason.BAN, "192.0.2.1:5060", "carriers", "abc@host", stage="conduct", detail="flow"))
+    ledger.record(Decision(0, Reason.BAN, "192.0.2.1", stage="operator", detail="lifted by root"))
+    ban, order = (sentence.partition("Z ")[2] for sentence in ledger.why("192.0.2.1"))
+    assert ban.startswith("penalised 192.0.2.1:5060 on carriers after call abc@host because")
+    assert order == (
+        "noted an order about 192.0.2.1 because a penalty was set, renewed or lifted "
+        "(stage operator; reason ban): lifted by root"
+    )
 
 
 def test_a_shadow_decision_says_that_it_was_none() -> None:

@@ -85,4 +85,4 @@ def test_admission_is_opened_by_listeners_that_there_are(tmp_path: Path, name: s
         load_policy(file)
     (error,) = caught.value.errors
     assert error.key == "screen.admission.open[1]"
-    assert error.message == f"expected public or a listener of that zone (carriers, public), found {name!r}"
+    assert error.message == f"expected public or a listener of that zone (carriers), found {name!r}"

@@ -83,6 +83,15 @@ def test_a_mistake_is_said_in_a_line(folder: Path, words: list[str], said: str) 
     assert result.stdout == ""
 
 
+def test_where_nothing_went_in_the_report_is_followed_by_what_can_be_done(folder: Path) -> None:
+    (folder / "old.pcap").write_bytes(pcap([(0.0, frame(udp(PHONE, ("203.0.113.9", 6000), message())))]))
+    result = run(folder, "old.pcap", "edge.toml")
+    assert result.exit_code == command.NOTHING
+    assert "to and from other addresses" in result.stdout
+    assert f"public-udp udp {EDGE[0]}:{EDGE[1]}" in result.stderr
+    assert "--to ADDRESS:PORT=LISTENER" in result.stderr
+
+
 def test_what_was_captured_elsewhere_can_be_mapped(folder: Path) -> None:
     (folder / "old.pcap").write_bytes(pcap([(0.0, frame(udp(PHONE, ("203.0.113.9", 6000), message())))]))
     words = ["old.pcap", "edge.toml", "--to", "203.0.113.9:6000=public-udp", "--inside", "silent", "--seed", "7"]

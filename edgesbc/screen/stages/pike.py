@@ -19,7 +19,7 @@ __all__ = ["Pike", "PikeSettings"]
 
 @attrs.frozen
 class PikeSettings:
-    """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings, and two more.
+    """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings, and four more.
 
     Every datagram and every framed message counts. An unproven source is watched by its address, a
     reachable or registered one by its flow, so that phones behind one address do not add up. An address, or
