@@ -109,8 +109,8 @@ def _packet_loops(size: int) -> dict[str, Callable[[], object]]:
 def _request_loops(parsed: Request) -> dict[str, Callable[[], object]]:
     """Phases REQUEST and CALL with every stage on, each with the look at the source that comes before."""
     pipeline, users = Replay(DENYING).pipeline, _strangers(_FEW)
-    for each in users:
-        assert pipeline.standings.prove(each, Standing.REGISTERED, _NOW, 1e9)
+    for account, each in enumerate(users):
+        assert pipeline.standings.prove(each, Standing.REGISTERED, _NOW, 1e9, account)
     turns: list[Iterator[int]] = [iter(range(1 << 62)) for _ in range(3)]
 
     def trunk() -> object:
