@@ -145,7 +145,7 @@ MEDIA_PORT_TRIES: Final = 16
 # --- Screening and lanes ---------------------------------------------------------------------------------
 
 TRACKER_ENTRIES: Final = 16_384
-"""Sources that the pike tracker watches, for strangers and for proven flows each, at about 200 bytes."""
+"""Sources that the pike tracker watches, for strangers and for proven flows each, at 300 to 600 bytes."""
 TRACKER_DENSITY: Final = 10_000
 """Largest `reqs_density_per_unit`: the tracker keeps a time stamp of 8 bytes for each request of a window."""
 BUCKET_KEYS: Final = 16_384
