@@ -28,7 +28,7 @@ from edgesbc.policy.model import (
 )
 from edgesbc.screen.conduct import ConductSettings
 from edgesbc.screen.settings import ScreenSettings
-from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.acl import AclSettings, ListenerAcl
 from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.guess import GuessSettings
 from edgesbc.screen.stages.method import MethodSettings
@@ -51,6 +51,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[screen]": ScreenSettings,
     "[screen.conduct]": ConductSettings,
     "[screen.acl]": AclSettings,
+    "[[screen.acl.listeners]]": ListenerAcl,
     "[screen.pike]": PikeSettings,
     "[[screen.ratelimit]]": BucketSettings,
     "[screen.sanity]": SanitySettings,

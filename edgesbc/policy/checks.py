@@ -121,11 +121,14 @@ def _screen(draft: Draft) -> _Found:
     public = {each.name for _, each in _listen(draft) if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
     if screen is None or "listen" in draft.broken:
         return
+    there = ", ".join(sorted(public - {Zone.PUBLIC.value}))
     for number, name in enumerate(screen.admission.open):
         if name not in public:
-            there = ", ".join(sorted(public - {Zone.PUBLIC.value}))
             key = f"screen.admission.open[{number}]"
             yield key, f"expected public or a listener of that zone ({there}), found {name!r}"
+    for number, each in enumerate(screen.acl.listeners):
+        if each.name not in public - {Zone.PUBLIC.value}:
+            yield f"screen.acl.listeners[{number}].name", f"expected a public listener ({there}), found {each.name!r}"
 
 
 def _sets(draft: Draft) -> _Found:

@@ -100,6 +100,17 @@ def test_one_mistake(old: str, new: str, key: str, says: str) -> None:
     assert says in found.get(key, "")
 
 
+def test_an_acl_of_a_listener_is_of_a_public_one_that_there_is() -> None:
+    def acl(name: str) -> str:
+        return f'{GOOD}\n[[screen.acl.listeners]]\nname = "{name}"\ndeny = ["192.0.2.0/24"]\n'
+
+    assert parse_policy(acl("browsers"), "edge.toml").screen.acl.listeners[0].deny == ("192.0.2.0/24",)
+    for name in ("inside", "carier"):
+        assert mistakes(acl(name)) == {
+            "screen.acl.listeners[0].name": f"expected a public listener (browsers, carriers), found {name!r}"
+        }
+
+
 def test_a_wildcard_needs_an_address_to_tell() -> None:
     text = GOOD.replace('"203.0.113.10:5060"', '"0.0.0.0:5070"')
     assert list(mistakes(text)) == ["listen[0].advertise"]
