@@ -112,8 +112,15 @@ def _trunks(draft: Draft) -> _Found:
             yield f"trunk[{index}]", "expected addresses or tls_names, found neither"
     for index, each in trunks:
         believed = any(listener.client_ca is not None for _, listener in _listen(draft))
-        if each.tls_names and not believed and "listen" not in draft.broken:
+        if "listen" in draft.broken:
+            continue
+        if each.tls_names and not believed:
             yield f"trunk[{index}].tls_names", "expected a listener with client_ca to check them, found none"
+        public = sorted(listener.name for _, listener in _listen(draft) if listener.zone is Zone.PUBLIC)
+        for number, name in enumerate(each.listeners):
+            if name not in public:
+                key = f"trunk[{index}].listeners[{number}]"
+                yield key, f"expected a public listener ({', '.join(public)}), found {name!r}"
 
 
 def _screen(draft: Draft) -> _Found:

@@ -46,6 +46,8 @@ class Trunk:
     name: str
     addresses: tuple[str, ...] = attrs.field(default=(), validator=[_bounded, listed_addresses])
     tls_names: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+    """Listeners by name at which it is a trunk, and a stranger elsewhere; none: all public ones."""
     max_calls: int | None = attrs.field(default=None, validator=optional(positive))
     """Calls from the trunk alive at once; None: no bound of its own."""
     max_cps: float | None = attrs.field(default=None, validator=optional(positive))
@@ -61,7 +63,7 @@ class Standings:
     """
 
     __slots__ = (
-        "_accounts", "_apart", "_by_address", "_by_name", "_by_prefix", "_by_source", "_flows_of", "_listed",
+        "_accounts", "_apart", "_bound", "_by_address", "_by_name", "_by_prefix", "_by_source", "_flows_of", "_listed",
         "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower",
         "trunks", "version",
     )  # fmt: skip
@@ -88,7 +90,9 @@ class Standings:
         self._streams_within: dict[str, int] = {}
         """How many registered connections, by address and by prefix."""
         self._swept = float("-inf")
-        self._listed: list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source] = []
+        self._listed: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network | Source, str]] = []
+        """What trunks are listed as, with their names."""
+        self._bound = {trunk.name: frozenset(trunk.listeners) for trunk in self.trunks.values() if trunk.listeners}
         self.version = 0
         """Grows when :meth:`trusted` would give others, but for those whose time is up."""
         for trunk in reversed(self.trunks.values()):  # of two that list the same, the first counts
@@ -99,7 +103,7 @@ class Standings:
     def _list(self, trunk: Trunk) -> None:
         for text in reversed(trunk.addresses):
             listed = listed_address(text)
-            self._listed.append(listed)
+            self._listed.append((listed, trunk.name))
             if isinstance(listed, Source):
                 self._by_source[listed.host, listed.port] = trunk.name
             elif listed.version == 4 and listed.prefixlen == 32:
@@ -132,8 +136,12 @@ class Standings:
             if name is None and self._by_prefix:
                 name = self._by_prefix.get(host)
         if name is None and flow.names and self._by_name:
-            return next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
-        return name
+            name = next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
+        return name if name is None or self._is_at(name, flow.listener) else None
+
+    def _is_at(self, trunk: str, listener: Listener) -> bool:
+        bound = self._bound.get(trunk) if self._bound else None
+        return bound is None or listener.name in bound
 
     def prove(
         self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS, account: int = 0
@@ -261,7 +269,8 @@ class Standings:
             for key, until in self._registered.items()
             if key[0] == listener.id and key[2] and not key[3] and until > now and key not in self._apart
         }
-        return [*self._listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
+        listed = [each for each, trunk in self._listed if self._is_at(trunk, listener)]
+        return [*listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
 
     def resemble(self, live: Standings) -> None:
         """Begin with what flows have proven to ``live``, which keeps it."""

@@ -100,6 +100,17 @@ def test_one_mistake(old: str, new: str, key: str, says: str) -> None:
     assert says in found.get(key, "")
 
 
+def test_a_trunk_is_bound_to_public_listeners_that_there_are() -> None:
+    good = GOOD.replace(
+        'addresses = ["198.51.100.7"]', 'addresses = ["198.51.100.7"]\nlisteners = ["carriers", "NAME"]'
+    )
+    assert parse_policy(good.replace("NAME", "browsers"), "edge.toml").trunk[0].listeners == ("carriers", "browsers")
+    for name in ("inside", "carier"):
+        assert mistakes(good.replace("NAME", name)) == {
+            "trunk[0].listeners[1]": f"expected a public listener (browsers, carriers), found {name!r}"
+        }
+
+
 def test_an_acl_of_a_listener_is_of_a_public_one_that_there_is() -> None:
     def acl(name: str) -> str:
         return f'{GOOD}\n[[screen.acl.listeners]]\nname = "{name}"\ndeny = ["192.0.2.0/24"]\n'

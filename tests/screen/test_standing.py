@@ -251,3 +251,15 @@ def test_nothing_is_kept_of_accounts_whose_flows_are_gone(flow) -> None:
     assert len(standings._flows_of) == limits.ACCOUNTS_OF_FLOW
     standings.withdraw(flow(port=1))
     assert standings._flows_of == {}
+
+
+def test_a_trunk_may_be_one_at_some_listeners_only(flow) -> None:
+    standings = Standings([Trunk("carrier", ("198.51.100.7", "203.0.113.0/24"), ("sbc.example",), ("carriers",))])
+    for host in ("198.51.100.7", "203.0.113.9"):
+        assert standings.trunk(flow("udp", host)) == "carrier"
+        assert standings.of(flow("udp", host), 1.0) is Standing.TRUNK
+        assert standings.trunk(flow("tls", host)) is None
+        assert standings.of(flow("tls", host), 1.0) is Standing.REACHABLE
+    assert standings.trunk(flow("tls", "192.0.2.1", names=("sbc.example",))) is None
+    assert len(standings.trusted(flow("udp").listener, 1.0)[0]) == 2
+    assert standings.trusted(flow("tls").listener, 1.0) == ([], None)
