@@ -15,7 +15,7 @@ from support.ua import Ua, UdpWire
 
 pytestmark = pytest.mark.skipif(shutil.which("svwar") is None, reason="sipvicious is not installed")
 
-_SECONDS = 12
+_SECONDS = 7
 """It waits a while for what does not come."""
 
 

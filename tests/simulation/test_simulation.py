@@ -167,7 +167,7 @@ class Raises(_Broken):
     ],
 )
 def test_a_brain_that_breaks_a_promise_is_found_out(edge: type[_Broken], says: str) -> None:
-    findings = [simulate(seed, make_edge=edge).finding for seed in range(60)]
+    findings = (simulate(seed, make_edge=edge).finding for seed in range(60))
     assert any(says in finding for finding in findings)
 
 
