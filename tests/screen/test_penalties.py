@@ -224,13 +224,15 @@ def test_connections_under_a_ban_are_to_be_closed(flow) -> None:
     assert not penalties.covers(flow("tls", port=77, serial=77), 401.0)
 
 
-def test_what_offenders_did_is_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "OFFENDERS", 3)
+def test_what_offenders_did_is_bounded(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
-    for n in range(1, 6):
-        offend(penalties, flow, f"192.0.{n}.1", 1)
-    assert offend(penalties, flow, "192.0.1.1", 1)[0].offence == 1
-    assert offend(penalties, flow, "192.0.5.1", 1)[0].offence == 2
+    hosts = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(limits.OFFENDERS + 1)]
+    for now, host in enumerate(hosts):
+        offender = flow("tls", host)
+        penalties.ban(offender, REACHABLE, Reason.PIKE, 1.0, now / 10)
+    now = len(hosts) / 10
+    assert offend(penalties, flow, hosts[0], 1, now)[0].offence == 1
+    assert offend(penalties, flow, hosts[-1], 1, now)[0].offence == 2
 
 
 def test_a_ban_that_was_kept_holds_again_and_goes_on_counting(flow) -> None:
