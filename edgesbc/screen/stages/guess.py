@@ -34,8 +34,8 @@ _tries = between(1, limits.GUESS_TRIES)
 @attrs.frozen
 class GuessSettings:
     """``[screen.guess]``: a try is a request whose credentials the inside refused, unless it says that only the
-    nonce was old; and a REGISTER or INVITE of who is not registered, for a user or number that the inside
-    refuses or does not know.
+    nonce was old; and a REGISTER or INVITE of who is not registered, for a user or number that it is told is
+    refused or not known. What is answered as if there were such a user is no try: it teaches nothing.
 
     A success takes back what the same source has tried on the same user before. Trunks are not asked.
     """
