@@ -85,6 +85,10 @@ DECISIONS: Final = 10_000
 
 SET_MEMBERS: Final = 2_000
 """Members of one destination set; each costs a probe every few seconds."""
+MEMBER_RESOURCES: Final = 16
+"""Named resources of one member: a gateway has some kinds of channels."""
+TARGETS: Final = 32
+"""Addresses that one name may stand for: a carrier has some, and an answer of DNS could hold thousands."""
 MEMBER_WEIGHT: Final = 10_000
 """Largest weight of a member: shares finer than one in ten thousand cannot be told from noise."""
 POLICY_BYTES: Final = 4 * 1024 * 1024

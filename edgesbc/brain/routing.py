@@ -14,8 +14,8 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
+from edgesbc.base.patterns import check_pattern
 from edgesbc.base.prefixes import PrefixSet
-from edgesbc.brain.patterns import check_pattern
 from edgesbc.dispatch.keys import field_value
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Uri

@@ -6,7 +6,8 @@ from collections import deque
 
 from edgesbc.base.address import Source, Transport
 from edgesbc.dispatch.health import Health, Order, State
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, member_target
+from edgesbc.dispatch.place import place_of
+from edgesbc.dispatch.sets import HealthSettings, MemberSettings
 from edgesbc.sip.uri import Uri, parse_uri
 
 __all__ = ["Member"]
@@ -28,9 +29,10 @@ class Member:
         self.set_name = set_name
         self.name: str = settings.uri
         self.uri: Uri = parse_uri(settings.uri)
-        self.target: Source
-        self.transport: Transport
-        self.target, self.transport = member_target(settings.uri)
+        target = place_of(settings.uri).target
+        assert target is not None  # noqa: S101
+        self.target: Source = target.source
+        self.transport: Transport = target.transport
         self.health = Health(health)
         self.order = Order.ENABLED
         self.load = 0

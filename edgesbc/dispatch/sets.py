@@ -5,58 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source, Transport
-from edgesbc.base.errors import WireError
 from edgesbc.dispatch.algorithms import ALGORITHMS
-from edgesbc.sip.uri import parse_uri
+from edgesbc.dispatch.numbers import Numbers, Rewrite, check_user
+from edgesbc.dispatch.place import place_of
 
-__all__ = ["HealthSettings", "MemberSettings", "SetSettings", "member_target"]
+__all__ = ["HealthSettings", "MemberSettings", "SetSettings"]
 
 _Attribute = attrs.Attribute  # short for the signatures below
 
 HASH_ON = ("call-id", "from-uri", "to-uri", "request-user", "source")
 _HEADER_KEY = re.compile(r"header:[A-Za-z0-9!%*_+`'~.-]+\Z")
-
-
-def member_target(uri: str) -> tuple[Source, Transport]:
-    """Address and transport that ``uri`` names (RFC 3261 section 19.1.1); the host is a literal address.
-
-    Raises ``ValueError`` that says what was found and what was expected.
-    """
-    try:
-        parsed = parse_uri(uri)
-    except WireError as error:
-        raise ValueError(f"expected a SIP URI as in sip:10.0.0.11:5060, found {uri!r} ({error})") from None
-    if parsed.scheme not in ("sip", "sips"):
-        raise ValueError(f"expected a sip: or sips: URI, found {uri!r}")
-    named = parsed.param("transport")
-    secure = parsed.scheme == "sips"
-    transport = (named or ("tls" if secure else "udp")).lower()
-    if transport not in ("udp", "tcp", "tls"):
-        raise ValueError(f"expected transport udp, tcp or tls, found {transport!r} in {uri!r}")
-    if secure:
-        if transport == "udp":
-            raise ValueError(f"a sips: URI cannot go over udp, found {uri!r}")
-        transport = "tls"  # sips over tcp means TLS over TCP (RFC 3261 section 26.2.2)
-    try:
-        address = ip_address(parsed.host.strip("[]"))
-    except ValueError:
-        raise ValueError(
-            f"expected a literal IP address as host, found {parsed.host!r}; host names are not looked up yet"
-        ) from None
-    if address.is_multicast or address.is_unspecified:
-        raise ValueError(f"expected the address of one host, found {parsed.host!r}")
-    kind = Transport(transport)
-    port = kind.default_port if parsed.port is None else parsed.port
-    if not 0 < port < 65536:
-        raise ValueError(f"expected a port from 1 to 65535, found {port} in {uri!r}")
-    return Source(str(address), port), kind
 
 
 def _in_range(low: float, high: float, unit: str = "") -> Callable[[object, _Attribute[Any], Any], None]:
@@ -70,7 +33,15 @@ def _in_range(low: float, high: float, unit: str = "") -> Callable[[object, _Att
 
 
 def _reachable(_instance: object, _attribute: _Attribute[str], value: str) -> None:
-    member_target(value)
+    place_of(value)
+
+
+def _resources(_instance: object, _attribute: _Attribute[Any], value: Mapping[str, int]) -> None:
+    if len(value) > limits.MEMBER_RESOURCES:
+        raise ValueError(f"expected at most {limits.MEMBER_RESOURCES} resources, found {len(value)}")
+    for name, most in value.items():
+        if not name or not 0 <= most <= limits.CALLS:
+            raise ValueError(f"expected a name and 0 to {limits.CALLS} calls, found {name!r} = {most}")
 
 
 def _known_algorithm(_instance: object, _attribute: _Attribute[str], value: str) -> None:
@@ -90,10 +61,13 @@ def _final_failures(_instance: object, _attribute: _Attribute[Any], value: tuple
 
 
 def _number_of_members(_instance: object, _attribute: _Attribute[Any], value: tuple[object, ...]) -> None:
-    if not value:
-        raise ValueError("expected at least one member, found none")
     if len(value) > limits.SET_MEMBERS:
         raise ValueError(f"expected at most {limits.SET_MEMBERS} members, found {len(value)}")
+
+
+def _bound_of_load(_instance: object, _attribute: _Attribute[Any], value: float) -> None:
+    if value and not 1.01 <= value <= 100:
+        raise ValueError(f"expected 1.01 to 100 times the fair share, or 0 for no bound, found {value!r}")
 
 
 def _named(_instance: object, _attribute: _Attribute[str], value: str) -> None:
@@ -106,7 +80,8 @@ class MemberSettings:
     """One destination of a set."""
 
     uri: str = attrs.field(validator=_reachable)
-    """Where it is: ``sip:ADDRESS[:PORT][;transport=udp|tcp|tls]``, or ``sips:``."""
+    """Where it is: ``sip:HOST[:PORT][;transport=udp|tcp|tls]``, or ``sips:``. A host name is looked up, and each
+    address that it has is watched and counted by itself (RFC 3263)."""
     weight: int = attrs.field(default=1, validator=_in_range(1, limits.MEMBER_WEIGHT))
     """Its share of the calls, in relation to its neighbours. Nothing at all is `destinations disable`."""
     priority: int = attrs.field(default=0, validator=_in_range(0, 1000))
@@ -117,8 +92,27 @@ class MemberSettings:
     """New calls a second, at most; None: no bound of its own."""
     socket: str | None = None
     """Name of the listener to send from; None: the first one of the core with the member's transport."""
+    resources: Mapping[str, int] = attrs.field(factory=dict, validator=_resources)
+    """How many calls at once may use a thing of which it has only so many, by its name: ``{ pstn = 30 }``. A call
+    takes one of each that its route names, and goes to a member that has all of them."""
+    strip: int = attrs.field(default=0, validator=_in_range(0, limits.ROUTE_TEXT, " characters"))
+    """Characters that the user of the Request-URI loses at its begin."""
+    prepend: str = attrs.field(default="", validator=check_user)
+    """What that user has in front, after :attr:`strip` and :attr:`rewrite`."""
+    rewrite: Rewrite | None = None
+    """A pattern and what takes the place of the text that it matches there."""
+    tls_name: str | None = attrs.field(default=None)
+    """The name that its certificate has to carry, over TLS; None: the host of :attr:`uri`."""
+    disabled: bool = False
+    """Out of use until the operator enables it."""
     attributes: Mapping[str, str] = attrs.field(factory=dict)
     """Words of the operator's own, kept and shown."""
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """What becomes of the number called; None: nothing."""
+        found = Numbers(self.strip, self.prepend, self.rewrite)
+        return None if found == Numbers() else found
 
 
 @attrs.frozen
@@ -140,6 +134,11 @@ class HealthSettings:
     """Without probes: seconds after which a member that was taken out is tried with live traffic again."""
     panic: int = attrs.field(default=0, validator=_in_range(0, 100, " percent"))
     """When at most this share of the members is up, health is not believed and all are used."""
+    slow_start: float = attrs.field(default=10.0, validator=_in_range(0, 3600, " seconds"))
+    """Seconds over which a member that came back gets its share again, a little more each second; 0: all at once."""
+    damping: float = attrs.field(default=60.0, validator=_in_range(0, 3600, " seconds"))
+    """A member that is taken out within so many seconds of its return needs twice as many good answers as the last
+    time to come back; 0: it never needs more than :attr:`rise`."""
 
 
 @attrs.frozen
@@ -148,12 +147,24 @@ class SetSettings:
 
     set: str = attrs.field(validator=_named)
     """Its name, which routes refer to."""
-    members: tuple[MemberSettings, ...] = attrs.field(validator=_number_of_members)
+    members: tuple[MemberSettings, ...] = attrs.field(default=(), validator=_number_of_members)
+    """Who takes its calls; empty where :attr:`database` has them."""
+    database: str | None = None
+    """Name of the ``[[database]]`` that has the members; None: they are in the policy."""
+    group: str = ""
+    """The set's number or name in that database; empty: its name here."""
     algorithm: str = attrs.field(default="weighted", validator=_known_algorithm)
     hash_on: str = attrs.field(default="call-id", validator=_known_hash_on)
     """For ``hash``: what of a request keeps to one member."""
+    hash_bound: float = attrs.field(default=1.25, validator=_bound_of_load)
+    """For ``hash``: a member that has this many times its fair share of the live calls is passed over until it has
+    less, so that one busy key does not overload it; 0: never."""
     health: HealthSettings = attrs.field(factory=HealthSettings)
     failover_on: tuple[int, ...] = attrs.field(default=(408, 480, 500, 502, 503, 504), validator=_final_failures)
     """Final answers after which a new INVITE goes on to the next member."""
     try_timeout: float = attrs.field(default=2.0, validator=_in_range(0.1, 32, " seconds"))
     """Seconds that a member may stay silent before the next one is tried."""
+    total_timeout: float = attrs.field(default=10.0, validator=_in_range(0.1, 180, " seconds"))
+    """Seconds after the first try from which on no further member is tried: nobody waits for ever to hear it ring."""
+    rest: float = attrs.field(default=30.0, validator=_in_range(0, 3600, " seconds"))
+    """Longest time that a member which answers 503 with Retry-After gets no new calls; 0: the field is not heeded."""

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.base.address import Transport, Zone
 from edgesbc.base.errors import PolicyError
 from edgesbc.brain.routing import Route
-from edgesbc.dispatch.sets import MemberSettings, SetSettings, member_target
+from edgesbc.dispatch.place import Place, Target, place_of
+from edgesbc.dispatch.sets import MemberSettings, SetSettings
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
 from edgesbc.screen.pipeline import ScreenSettings
@@ -149,54 +150,65 @@ def _members(draft: Draft) -> _Found:
     listeners = [each for _, each in _listen(draft)]
     by_name = {each.name: each for each in listeners}
     for index, each in _destinations(draft):
-        seen: dict[tuple[Source, Transport], str] = {}
+        if bool(each.members) is (each.database is not None):
+            found = "both" if each.members else "neither"
+            yield f"destinations[{index}]", f"expected members, or a database that has them, found {found}"
+        seen: dict[Target | Place, str] = {}
         for number, member in enumerate(each.members):
             here = f"destinations[{index}].members[{number}]"
-            target = member_target(member.uri)
-            if target in seen:
-                yield f"{here}.uri", f"expected each member once, found the address of {seen[target]} again"
-            seen.setdefault(target, f"members[{number}]")
+            place = place_of(member.uri)
+            target = place.target
+            if (target or place) in seen:
+                yield f"{here}.uri", f"expected each member once, found the address of {seen[target or place]} again"
+            seen.setdefault(target or place, f"members[{number}]")
             for listener in listeners:
-                if _is_listener(target, listener):
+                if target is not None and _is_listener(target, listener):
                     yield f"{here}.uri", f"is the listener {listener.name} of this edge: calls would go round"
                     break
-            yield from _socket(here, member, target, by_name, draft)
+            yield from _socket(here, member, place, by_name, draft)
 
 
-def _is_listener(target: tuple[Source, Transport], listener: ListenSettings) -> bool:
-    source, transport = target
-    if listener.bind.port != source.port or (transport is Transport.UDP) is not (listener.transport is Transport.UDP):
+def _is_listener(target: Target, listener: ListenSettings) -> bool:
+    source = target.source
+    other_kind = (target.transport is Transport.UDP) is not (listener.transport is Transport.UDP)
+    if listener.bind.port != source.port or other_kind:
         return False
     bound, host = ip_address(listener.bind.host), ip_address(source.host)
     return bound == host or (bound.is_unspecified and host.is_loopback and bound.version == host.version)
 
 
 def _socket(
-    here: str,
-    member: MemberSettings,
-    target: tuple[Source, Transport],
-    by_name: dict[str, ListenSettings],
-    draft: Draft,
+    here: str, member: MemberSettings, place: Place, by_name: dict[str, ListenSettings], draft: Draft
 ) -> _Found:
     """What sends to ``member``: the listener it names, or one of the core that can reach it."""
-    version = ip_address(target[0].host).version
-    wanted = f"{target[1]} over IPv{version}"
+    wanted = _way_to(place)
     if member.socket is None:
-        usable = any(each.zone is Zone.CORE and _reaches(each, target) for each in by_name.values())
+        usable = any(each.zone is Zone.CORE and _reaches(each, place) for each in by_name.values())
         if not usable and "listen" not in draft.broken:
             yield f"{here}.uri", f"needs a [[listen]] of zone core with {wanted} to send from, found none"
     elif member.socket in by_name:
         named = by_name[member.socket]
-        if not _reaches(named, target):
+        if not _reaches(named, place):
             found = f"{named.transport} over IPv{ip_address(named.bind.host).version}"
             yield f"{here}.socket", f"expected a listener with {wanted}, found {member.socket!r} with {found}"
     elif member.socket not in draft.names["listen"]:
         yield f"{here}.socket", f"expected the name of a listener, found {member.socket!r}"
 
 
-def _reaches(listener: ListenSettings, target: tuple[Source, Transport]) -> bool:
-    same_version = ip_address(listener.bind.host).version == ip_address(target[0].host).version
-    return same_version and listener.transport is target[1]
+def _way_to(place: Place) -> str:
+    if place.target is not None:
+        return f"{place.target.transport} over IPv{ip_address(place.host).version}"
+    return str(place.transport or "udp, tcp or tls")
+
+
+def _reaches(listener: ListenSettings, place: Place) -> bool:
+    """Whether it can send there; of a name, as far as that is known before it is looked up."""
+    target = place.target
+    if target is None:
+        usable = (Transport.UDP, Transport.TCP, Transport.TLS)
+        return listener.transport is place.transport if place.transport else listener.transport in usable
+    same_version = ip_address(listener.bind.host).version == ip_address(place.host).version
+    return same_version and listener.transport is target.transport
 
 
 def _routes(draft: Draft) -> _Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base.address import Zone
 from edgesbc.brain.routing import RoutingTable
-from edgesbc.dispatch.sets import member_target
+from edgesbc.dispatch.place import place_of
 from edgesbc.policy.model import Policy
 from edgesbc.screen.standing import Trunk
 
@@ -23,6 +23,8 @@ def trunks_of(policy: Policy) -> list[Trunk]:
     outward = {route.to for route in policy.route if listeners.get(route.from_, route.from_) == Zone.CORE}
     for each in policy.destinations:
         if each.set in outward:
-            hosts = tuple(sorted({member_target(member.uri)[0].host for member in each.members}))
-            listed.append(Trunk(f"destinations-{each.set}", hosts))
+            targets = [place_of(member.uri).target for member in each.members]
+            hosts = tuple(sorted({target.source.host for target in targets if target is not None}))
+            if hosts:
+                listed.append(Trunk(f"destinations-{each.set}", hosts))
     return listed

@@ -11,7 +11,7 @@ from cattrs import BaseValidationError
 import edgesbc
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError
-from edgesbc.brain.patterns import check_pattern
+from edgesbc.base.patterns import check_pattern
 from edgesbc.policy.structure import converter, mistakes
 from edgesbc.screen.stages.scanner import ScannerList
 from edgesbc.sip.grammar import CANONICAL

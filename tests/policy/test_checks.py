@@ -145,6 +145,6 @@ def test_several_sets_need_routes() -> None:
 
 
 def test_a_broken_section_brings_no_mistakes_in_others() -> None:
-    assert list(mistakes(GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', ""))) == ["destinations[0].members"]
+    assert list(mistakes(GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', ""))) == ["destinations[0]"]
     assert list(mistakes(GOOD.replace('zone = "core"', 'zone = "cor"'))) == ["listen[2].zone"]
     assert list(mistakes(GOOD.replace('name = "carriers"', 'name = "carriers"\nx = 1'))) == ["listen[0].x"]

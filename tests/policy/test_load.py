@@ -175,7 +175,7 @@ rate = true
 [[destinations]]
 set = "pbx"
 algorithm = "latency"
-members = [{ uri = "sip:pbx.local", weight = 0 }, { uri = "sip:10.0.0.1", wieght = 3 }, {}, 5]
+members = [{ uri = "sip:pbx..local", weight = 0 }, { uri = "sip:10.0.0.1", wieght = 3 }, {}, 5]
 health = { interval = "5", failed_on = [503, "x", 200] }
 [[route]]
 to = "nowhere"
@@ -204,7 +204,7 @@ log = "loud"
         "screen.ratelimit[0].name": "is missing",
         "screen.ratelimit[0].rate": "expected a number, found true",
         "destinations[0].algorithm": "expected one of broadcast, hash, least-loaded",
-        "destinations[0].members[0].uri": "names are not looked up yet",
+        "destinations[0].members[0].uri": "host name",
         "destinations[0].members[0].weight": "expected 1 to",
         "destinations[0].members[1].wieght": "did you mean 'weight'?",
         "destinations[0].members[2].uri": "is missing",

@@ -1,4 +1,4 @@
-"""Patterns of routes: regular expressions that an operator writes and strangers' texts run through."""
+"""Patterns of a policy: regular expressions that an operator writes and strangers' texts run through."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from edgesbc.brain.patterns import check_pattern
+from edgesbc.base.patterns import check_pattern
 
 
 @pytest.mark.parametrize(
