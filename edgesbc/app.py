@@ -161,9 +161,8 @@ class App:
         reasons = {}
         if self.edge.draining:
             reasons["signalling"] = "draining"
-        up = {member.set_name for member in self.edge.dispatcher.members() if member.health.up}
         for name in (each.set for each in self.policy.destinations):
-            if name not in up:
+            if not self.edge.dispatcher.usable(name):
                 reasons[f"destinations {name}"] = "no member is up"
         return reasons
 

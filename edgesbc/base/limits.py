@@ -87,6 +87,10 @@ SET_MEMBERS: Final = 2_000
 """Members of one destination set; each costs a probe every few seconds."""
 MEMBER_RESOURCES: Final = 16
 """Named resources of one member: a gateway has some kinds of channels."""
+DAMPING: Final = 32
+"""How many times `rise` good answers a member that flaps may need: with probes every 5 s, some five minutes."""
+SLOW_START_SHARE: Final = 0.05
+"""Part of its share that a member which came back gets at once: with none, an idle set would not try it at all."""
 TARGETS: Final = 32
 """Addresses that one name may stand for: a carrier has some, and an answer of DNS could hold thousands."""
 MEMBER_WEIGHT: Final = 10_000

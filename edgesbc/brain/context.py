@@ -170,7 +170,7 @@ class Context:
             self._take_refusal(branch, response, now)
             return
         if branch.hop.lease is not None:
-            self._board.dispatcher.succeeded(branch.hop.lease.member, now)
+            self._board.dispatcher.watch.succeeded(branch.hop.lease.member, now)
         branch.heard = self._heard = True
         if call is not None:
             self._learn(call, branch, response)
@@ -199,7 +199,7 @@ class Context:
         if not settled:
             self._blame(branch, f"answered {status}", status == 503, now)
         elif hop.lease is not None:
-            self._board.dispatcher.succeeded(hop.lease.member, now)
+            self._board.dispatcher.watch.succeeded(hop.lease.member, now)
         if settled and not self._branches and self._best is None:
             self._forward(branch, response, None, now)  # as nearly always: one branch, one answer
             return
@@ -221,7 +221,7 @@ class Context:
         lease = branch.hop.lease
         if lease is not None:
             if evidence:
-                self._board.dispatcher.failed(lease.member, now, why)
+                self._board.dispatcher.watch.failed(lease.member, now, why)
             detail = f"{lease.member.name} {why}"
             self._board.record(now, Reason.FAILOVER, self.server.source, self.request.call_id, detail)
 
@@ -353,7 +353,7 @@ class Context:
         if not self.server.answered and not self._cancelled and not branch.heard and lease is not None:
             why = "gave no answer in time" if timeout else "could not be reached"
             if timeout and self.request.method != "INVITE":
-                self._board.dispatcher.failed(lease.member, now, why)
+                self._board.dispatcher.watch.failed(lease.member, now, why)
                 self._settled = True  # its sender has no time left for another
             else:
                 self._blame(branch, why, True, now)

@@ -8,6 +8,7 @@ from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.hops import Hop
 from edgesbc.brain.switchboard import Switchboard
+from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.keys import hash_key
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
@@ -24,7 +25,7 @@ class Dispatched:
     ``flow`` is the one that the request came by.
     """
 
-    __slots__ = ("_board", "_flow", "_key", "_request", "_set_name", "_tried")
+    __slots__ = ("_board", "_demand", "_flow", "_request", "_set_name", "_tried")
 
     def __init__(self, board: Switchboard, set_name: str, request: Request, flow: Flow) -> None:
         self._board = board
@@ -32,7 +33,7 @@ class Dispatched:
         self._request = request
         self._flow = flow
         self._tried: list[Member] = []
-        self._key: str | None = None
+        self._demand: Demand | None = None
 
     def next(self, now: float, most: int) -> Sequence[Hop]:
         board = self._board
@@ -40,13 +41,12 @@ class Dispatched:
             settings = board.dispatcher.settings(self._set_name)
         except KeyError:
             return ()  # a reload has taken the set away since the request came
-        if self._key is None:
-            self._key = ""
-            if settings.algorithm == "hash":
-                self._key = hash_key(settings.hash_on, self._request, self._flow.peer)
+        if self._demand is None:
+            key = hash_key(settings.hash_on, self._request, self._flow.peer) if settings.algorithm == "hash" else ""
+            self._demand = Demand(key.encode(errors="surrogateescape"))
         hops: list[Hop] = []
         while not hops:
-            leases = board.dispatcher.acquire_all(self._set_name, now, self._tried, self._key, most)
+            leases = board.dispatcher.acquire_all(self._set_name, now, self._tried, self._demand, most)
             if not leases:
                 break
             for lease in leases:
@@ -78,10 +78,19 @@ class Dispatched:
         if uri.opaque or not self._board.flows.is_ours(uri.host, uri.port):
             return str(uri)
         params = [pair for pair in uri.params if pair[0] not in ("transport", "maddr")]
-        transport = member.uri.param("transport")
+        transport = member.settings.parsed.param("transport")
         if transport is not None:
             params.append(("transport", transport))
-        return str(Uri(member.uri.scheme, uri.user, member.uri.host, member.uri.port, params, uri.headers))
+        return str(
+            Uri(
+                member.settings.parsed.scheme,
+                uri.user,
+                member.settings.parsed.host,
+                member.settings.parsed.port,
+                params,
+                uri.headers,
+            )
+        )
 
 
 def listener_for(board: Switchboard, member: Member, zone: Zone) -> Listener | None:

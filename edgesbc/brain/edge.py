@@ -261,7 +261,7 @@ class Edge:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is next to be called."""
-        own, health = self._board.deadlines.next(), self._board.dispatcher.deadline()
+        own, health = self._board.deadlines.next(), self._board.dispatcher.watch.deadline()
         if own is None or health is None:
             return health if own is None else own
         return min(own, health)
@@ -278,7 +278,7 @@ class Edge:
                 item.expire(now)
             else:
                 self._expire_call(cast(Call, item), now)
-        for probe in self.dispatcher.expire(now):
+        for probe in self.dispatcher.watch.expire(now):
             send_probe(board, probe, now)
         return board.take()
 

@@ -6,7 +6,7 @@ from edgesbc.base.address import Zone, host_port
 from edgesbc.brain import topology
 from edgesbc.brain.destinations import listener_for
 from edgesbc.brain.switchboard import Switchboard
-from edgesbc.dispatch.dispatcher import Probe
+from edgesbc.dispatch.watch import Probe
 from edgesbc.sip.message import Response, serialise
 from edgesbc.sip.transactions import ClientTransaction
 
@@ -24,10 +24,10 @@ class _Asking:
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         if response.status >= 200:
-            self._board.dispatcher.probe_answered(self._probe, response.status, now)
+            self._board.dispatcher.watch.probe_answered(self._probe, response.status, now)
 
     def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
-        self._board.dispatcher.probe_failed(self._probe, now)
+        self._board.dispatcher.watch.probe_failed(self._probe, now)
 
 
 def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
@@ -35,7 +35,7 @@ def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
     member = probe.member
     listener = listener_for(board, member, Zone.CORE) or listener_for(board, member, Zone.PUBLIC)
     if listener is None:
-        board.dispatcher.probe_failed(probe, now)
+        board.dispatcher.watch.probe_failed(probe, now)
         return
     where = host_port(listener.advertise_host, listener.advertise_port)
     branch = board.new_branch()
@@ -43,14 +43,14 @@ def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
         ("Via", topology.via(listener, branch)),
         ("Max-Forwards", "70"),
         ("From", f"<sip:edge@{where}>;tag={board.new_tag()}"),
-        ("To", f"<{member.name}>"),
+        ("To", f"<{member.settings.uri}>"),
         ("Call-ID", board.new_tag()),
         ("CSeq", "1 OPTIONS"),
         ("Accept", "application/sdp"),
     ]
     if board.server:
         fields.append(("User-Agent", board.server))
-    data = serialise(f"OPTIONS {member.name} SIP/2.0", fields, b"")
+    data = serialise(f"OPTIONS {member.settings.uri} SIP/2.0", fields, b"")
     flow = board.flows.to(listener, member.target)
     timeout = member.health.settings.timeout
     board.transactions.open_client(branch, "OPTIONS", flow, data, _Asking(board, probe), now, timeout=timeout)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 
+from edgesbc.base import limits
 from edgesbc.dispatch.sets import HealthSettings
 
-__all__ = ["Health", "Order", "State"]
+__all__ = ["Evidence", "Health", "Order", "State"]
 
 
 class State(enum.StrEnum):
@@ -31,6 +32,13 @@ class Order(enum.Enum):
     DISABLED = State.DISABLED
 
 
+class Evidence(enum.Enum):
+    """Where a sign of life, or of the lack of it, comes from."""
+
+    PROBE = "probe"
+    TRAFFIC = "traffic"
+
+
 class Health:
     """Evidence about one member, counted in a row.
 
@@ -41,40 +49,81 @@ class Health:
         TRYING     ACTIVE                       TRYING, INACTIVE with the fall-th in a row
         INACTIVE   ACTIVE with the rise-th      INACTIVE
                    in a row
+
+    Probes and calls are counted apart: a member that answers OPTIONS and is silent to INVITE is TRYING with every
+    good probe, and INACTIVE after ``fall`` calls all the same. An answered call stands for both.
+
+    A member that goes out soon after it came back flaps: each time, it needs twice as many good answers to come back,
+    up to ``limits.DAMPING`` times ``rise``. ``since`` is when it came into its state, ``why`` what brought it there.
     """
 
-    __slots__ = ("failures", "settings", "state", "successes")
+    __slots__ = ("_back", "calls_failed", "needed", "probes_failed", "settings", "since", "state", "successes", "why")
 
     def __init__(self, settings: HealthSettings) -> None:
         self.settings = settings
         self.state = State.ACTIVE
-        self.failures = 0
+        self.since: float | None = None
+        self.why = ""
+        self.probes_failed = 0
+        self.calls_failed = 0
         self.successes = 0
+        self.needed = 0
+        """Good answers that bring it back from being out."""
+        self._back: float | None = None  # when it last came back
 
     @property
     def up(self) -> bool:
         return self.state is not State.INACTIVE
 
-    def good(self) -> None:
+    def good(self, now: float, evidence: Evidence = Evidence.TRAFFIC) -> None:
         """Count one sign of life: a good answer to a probe, or an answer to live traffic."""
-        self.failures = 0
         if self.state is State.INACTIVE:
             self.successes += 1
-            if self.successes < self.settings.rise:
-                return
-        self.successes = 0
-        self.state = State.ACTIVE
+            if self.successes >= self.needed:
+                self._back = now
+                self.calls_failed = self.probes_failed = 0
+                self._become(State.ACTIVE, now)
+            return
+        self.probes_failed = 0
+        if evidence is Evidence.TRAFFIC:
+            self.calls_failed = 0
+        self._become(State.TRYING if self.calls_failed else State.ACTIVE, now)
 
-    def bad(self) -> None:
+    def bad(self, now: float, evidence: Evidence = Evidence.TRAFFIC) -> None:
         """Count one failure: silence, a transport error, or an answer of ``failed_on``."""
         self.successes = 0
         if self.state is State.INACTIVE:
             return
-        self.failures += 1
-        self.state = State.INACTIVE if self.failures >= self.settings.fall else State.TRYING
+        if evidence is Evidence.TRAFFIC:
+            self.calls_failed += 1
+        else:
+            self.probes_failed += 1
+        if max(self.calls_failed, self.probes_failed) < self.settings.fall:
+            self._become(State.TRYING, now)
+            return
+        settings = self.settings
+        flaps = self._back is not None and now - self._back < settings.damping
+        most = settings.rise * limits.DAMPING
+        self.needed = min(self.needed * 2, most) if flaps and self.needed else settings.rise
+        self._become(State.INACTIVE, now)
 
-    def try_again(self) -> None:
+    def try_again(self, now: float) -> None:
         """Let live traffic decide about a member that is out; one more failure takes it out again."""
         if self.state is State.INACTIVE:
-            self.state = State.TRYING
-            self.failures = self.settings.fall - 1
+            self.calls_failed = self.settings.fall - 1
+            self.probes_failed = 0
+            self._back = now
+            self._become(State.TRYING, now)
+
+    def _become(self, state: State, now: float) -> None:
+        if state is not self.state:
+            self.state = state
+            self.since = now
+
+    def share(self, now: float) -> float:
+        """How much of its share a member gets: less than 1 for ``slow_start`` seconds after it came back."""
+        if self._back is None:
+            return 1.0
+        slow = self.settings.slow_start
+        passed = now - self._back
+        return 1.0 if passed >= slow else max(passed / slow, limits.SLOW_START_SHARE)

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edgesbc.dispatch.member import Member
 
 __all__ = ["Lease", "Leases"]
 
 
 class Leases:
-    """How many leases are live in all."""
+    """The leases that are live."""
 
-    __slots__ = ("live",)
+    __slots__ = ("_live",)
 
     def __init__(self) -> None:
-        self.live = 0
+        self._live: dict[Lease, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(tuple(self._live))
+
+    def add(self, lease: Lease) -> None:
+        self._live[lease] = None
+
+    def remove(self, lease: Lease) -> bool:
+        """Whether it was live."""
+        if lease not in self._live:
+            return False
+        del self._live[lease]
+        return True
 
 
 class Lease:
-    """One place at ``member``, held until :meth:`release`, which may be called any number of times."""
+    """One place at ``member``, and one of each of its resources that ``needs`` names, held until :meth:`release`,
+    which may be called any number of times."""
 
-    __slots__ = ("_all", "member", "since")
+    __slots__ = ("_all", "member", "needs", "since")
 
-    def __init__(self, member: Member, leases: Leases, now: float) -> None:
+    def __init__(self, member: Member, leases: Leases, now: float, needs: tuple[str, ...] = ()) -> None:
         self.member = member
         self.since = now
-        self._all: Leases | None = leases
-        member.load += 1
-        leases.live += 1
+        self.needs = needs
+        self._all = leases
+        leases.add(self)
+        member.starts.append(now)
+        member.take(needs, 1)
 
     @property
     def live(self) -> bool:
-        return self._all is not None
+        return self in self._all._live
 
     def release(self) -> None:
         """Give the place back; the second time and later do nothing."""
-        leases, self._all = self._all, None
-        if leases is not None:
-            self.member.load -= 1
-            leases.live -= 1
+        if self._all.remove(self):
+            self.member.take(self.needs, -1)
 
     def __repr__(self) -> str:
         return f"Lease({self.member.name!r}, {'live' if self.live else 'released'})"

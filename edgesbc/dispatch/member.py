@@ -3,62 +3,96 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from edgesbc.base.address import Source, Transport
 from edgesbc.dispatch.health import Health, Order, State
-from edgesbc.dispatch.place import place_of
+from edgesbc.dispatch.place import Target
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings
-from edgesbc.sip.uri import Uri, parse_uri
+
+if TYPE_CHECKING:
+    from edgesbc.dispatch.algorithms.shape import Algorithm
 
 __all__ = ["Member"]
 
+_SMOOTHING = 0.2
+"""Weight of the newest answer in the smoothed time: about the last ten count."""
+
 
 class Member:
-    """One destination and what is known of it.
+    """One destination at one address, and what is known of it.
 
-    ``load`` is the number of live leases. ``due`` and ``queued`` belong to the dispatcher's deadlines;
-    ``probe`` is the serial number of the probe on its way, 0 for none.
+    ``key`` is its identity over reloads: set, URI and address. ``load`` is the number of live leases, ``used`` how
+    many of them hold each named resource. ``usable`` is whether order and health let it take calls. ``due`` and
+    ``queued`` belong to the deadlines of its watch; ``probe`` is the serial number of the probe on its way, 0 for
+    none, ``probed`` when that went out. ``latency`` is its smoothed time to answer in seconds, None while nothing was
+    heard. ``algorithm`` is told of changes.
     """
 
     __slots__ = (
-        "due", "health", "load", "name", "order", "probe", "queued", "removed", "set_name", "settings",
-        "starts", "target", "transport", "uri",
+        "algorithm", "due", "health", "key", "latency", "load", "name", "order", "priority", "probe", "probed",
+        "queued", "removed", "resting_until", "set_name", "settings", "starts", "target", "transport", "usable",
+        "used", "weight",
     )  # fmt: skip
 
-    def __init__(self, set_name: str, settings: MemberSettings, health: HealthSettings) -> None:
+    def __init__(self, set_name: str, settings: MemberSettings, health: HealthSettings, target: Target) -> None:
         self.set_name = set_name
-        self.name: str = settings.uri
-        self.uri: Uri = parse_uri(settings.uri)
-        target = place_of(settings.uri).target
-        assert target is not None  # noqa: S101
         self.target: Source = target.source
         self.transport: Transport = target.transport
+        self.key = member_key(set_name, settings, target)
+        literal = settings.place.target is not None
+        self.name: str = settings.uri if literal else f"{settings.uri} at {target.source}"
         self.health = Health(health)
-        self.order = Order.ENABLED
+        self.order = Order.DISABLED if settings.disabled else Order.ENABLED
         self.load = 0
+        self.used: dict[str, int] = {}
+        self.latency: float | None = None
+        self.resting_until = 0.0
+        self.usable = False
         self.removed = False
         self.probe = 0
+        self.probed = 0.0
         self.due: float | None = None
         self.queued: float | None = None
+        self.algorithm: Algorithm | None = None
         self.settings = settings
         self.starts: deque[float] = deque()
-        self.adopt(settings, health)
+        self.priority = (0, 0)
+        self.weight = 1.0
+        self.adopt(settings, health, target, 1.0)
 
-    def adopt(self, settings: MemberSettings, health: HealthSettings) -> None:
-        """Take new settings for the same URI; load and health stay."""
+    def adopt(self, settings: MemberSettings, health: HealthSettings, target: Target, share: float) -> None:
+        """Take new settings for the same URI and address; load and health stay.
+
+        ``share`` is the part of the weight that this address of a name has.
+        """
+        if settings.disabled is not self.settings.disabled:
+            self.order = Order.DISABLED if settings.disabled else Order.ENABLED
         self.settings = settings
         self.health.settings = health
-        self.starts = deque(self.starts, maxlen=max(1, int(settings.max_cps or 1)))
+        self.priority = (settings.priority, target.priority)
+        self.weight = settings.weight * share
+        length = max(1, int(settings.max_cps or 1))
+        if self.starts.maxlen != length:
+            self.starts = deque(self.starts, maxlen=length)
 
     @property
     def state(self) -> State:
         return self.order.value or self.health.state
 
-    def has_room(self, now: float) -> bool:
-        """Whether one more call starting ``now`` keeps within ``max_calls`` and ``max_cps``."""
+    @property
+    def tls_name(self) -> str:
+        """The name that its certificate has to carry: the one that the policy gives, or the host of its URI."""
+        return self.settings.tls_name or self.settings.place.host
+
+    def has_room(self, now: float, needs: tuple[str, ...] = ()) -> bool:
+        """Whether one more call starting ``now`` keeps within ``max_calls``, ``max_cps`` and the resources it needs."""
         settings = self.settings
         if settings.max_calls is not None and self.load >= settings.max_calls:
             return False
+        for name in needs:
+            if self.used.get(name, 0) >= settings.resources.get(name, 0):
+                return False
         if settings.max_cps is None:
             return True
         starts = self.starts
@@ -66,5 +100,23 @@ class Member:
         length = starts.maxlen or 1
         return len(starts) < length or now - starts[0] >= length / settings.max_cps
 
+    def take(self, needs: tuple[str, ...], calls: int) -> None:
+        """Count ``calls`` more, or fewer; what uses a resource is counted there too."""
+        self.load += calls
+        for name in needs:
+            self.used[name] = self.used.get(name, 0) + calls
+        if self.algorithm is not None:
+            self.algorithm.loaded(self, calls)
+
+    def answered_after(self, seconds: float) -> None:
+        """It took so long to answer a probe, or a call."""
+        before = self.latency
+        self.latency = seconds if before is None else before + _SMOOTHING * (seconds - before)
+
     def __repr__(self) -> str:
         return f"Member({self.set_name!r}, {self.name!r}, {self.state}, load={self.load})"
+
+
+def member_key(set_name: str, settings: MemberSettings, target: Target) -> tuple[str, str, str]:
+    """What makes a member the same one over a reload: its set, its URI, and its address."""
+    return set_name, settings.uri, f"{target.source} {target.transport}"

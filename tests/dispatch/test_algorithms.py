@@ -7,27 +7,40 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.members import a_member
 
 from edgesbc.dispatch.algorithms import ALGORITHMS, Algorithm
+from edgesbc.dispatch.demand import ANYTHING, Demand
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings
+from edgesbc.dispatch.sets import SetSettings
 
 EVERYBODY: Callable[[Member], bool] = lambda member: True  # noqa: E731
 
 
 def members(weights: Iterable[int], max_calls: int | None = None) -> list[Member]:
     return [
-        Member("set", MemberSettings(uri=f"sip:10.0.0.{n}", weight=weight, max_calls=max_calls), HealthSettings())
+        a_member(f"sip:10.0.{n >> 8}.{n & 255}", weight=weight, max_calls=max_calls)
         for n, weight in enumerate(weights, 1)
     ]
 
 
-def build(name: str, of: list[Member], seed: int = 1) -> Algorithm:
-    return ALGORITHMS[name](of, Random(seed).random)
+def build(name: str, of: list[Member], seed: int = 1, **fields: object) -> Algorithm:
+    settings = SetSettings(set="set", algorithm=name, **fields)  # type: ignore[arg-type]
+    algorithm = ALGORITHMS[name](of, settings, Random(seed).random)
+    for member in of:
+        member.algorithm = algorithm
+    return algorithm
+
+
+def pick(
+    algorithm: Algorithm, able: Callable[[Member], bool] = EVERYBODY, key: bytes = b"", needs: tuple[str, ...] = ()
+) -> Member | None:
+    chosen = algorithm.choose_all(able, Demand(key, needs), 1)
+    return chosen[0] if chosen else None
 
 
 def picks(algorithm: Algorithm, times: int, able: Callable[[Member], bool] = EVERYBODY) -> list[Member]:
-    chosen = [algorithm.choose(able, b"") for _ in range(times)]
+    chosen = [pick(algorithm, able) for _ in range(times)]
     assert None not in chosen
     return [member for member in chosen if member is not None]
 
@@ -40,7 +53,7 @@ def test_chooses_an_able_member_whenever_there_is_one(name: str, data: st.DataOb
     algorithm = build(name, group)
     for _ in range(12):
         able = data.draw(st.sets(st.sampled_from(group)))
-        chosen = algorithm.choose(able.__contains__, data.draw(st.binary(max_size=4)))
+        chosen = pick(algorithm, able.__contains__, data.draw(st.binary(max_size=4)))
         assert (chosen in able) if able else (chosen is None)
 
 
@@ -74,7 +87,7 @@ def test_weighted_does_not_repay_lost_turns() -> None:
 def test_weighted_keeps_its_turns_when_nobody_is_able() -> None:
     group = members([3, 1])
     algorithm = build("weighted", group)
-    assert algorithm.choose(lambda member: False, b"") is None
+    assert pick(algorithm, lambda member: False) is None
     assert Counter(picks(algorithm, 4)) == {group[0]: 3, group[1]: 1}
 
 
@@ -112,7 +125,7 @@ def test_least_loaded_fills_by_share_of_capacity() -> None:
     small, large = group = [*members([1], max_calls=10), *members([7], max_calls=30)]
     algorithm = build("least-loaded", group)
     for _ in range(20):
-        picks(algorithm, 1)[0].load += 1
+        picks(algorithm, 1)[0].take((), 1)
     assert (small.load, large.load) == (5, 15)
 
 
@@ -120,7 +133,7 @@ def test_least_loaded_goes_by_weight_where_a_capacity_is_missing() -> None:
     group = [*members([1], max_calls=1000), *members([3])]
     algorithm = build("least-loaded", group)
     for _ in range(20):
-        picks(algorithm, 1)[0].load += 1
+        picks(algorithm, 1)[0].take((), 1)
     assert [member.load for member in group] == [5, 15]
 
 
@@ -135,7 +148,7 @@ KEYS = [f"call-{n}@example".encode() for n in range(4000)]
 def test_hash_shares_by_weight() -> None:
     group = members([3, 1])
     algorithm = build("hash", group)
-    seen = Counter(algorithm.choose(EVERYBODY, key) for key in KEYS)
+    seen = Counter(pick(algorithm, EVERYBODY, key) for key in KEYS)
     assert 0.72 < seen[group[0]] / len(KEYS) < 0.78
 
 
@@ -147,14 +160,125 @@ def test_hash_moves_only_the_keys_of_the_member_that_goes(weights: list[int], da
     before = build("hash", group)
     after = build("hash", [member for member in reversed(group) if member is not gone])
     for key in KEYS[:200]:
-        was, now = before.choose(EVERYBODY, key), after.choose(EVERYBODY, key)
+        was, now = pick(before, EVERYBODY, key), pick(after, EVERYBODY, key)
         assert now is was or was is gone
-        assert before.choose(lambda member: member is not gone, key) is now
+        assert pick(before, lambda member: member is not gone, key) is now
 
 
 def test_broadcast_takes_all_that_are_able_up_to_the_most() -> None:
     group = members([1, 1, 1, 1])
     algorithm = build("broadcast", group)
-    assert algorithm.choose_all(lambda member: member is not group[1], b"", 8) == [group[0], group[2], group[3]]
-    assert algorithm.choose_all(lambda member: True, b"", 2) == group[:2]
-    assert algorithm.choose_all(lambda member: False, b"", 8) == []
+    assert algorithm.choose_all(lambda member: member is not group[1], ANYTHING, 8) == [group[0], group[2], group[3]]
+    assert algorithm.choose_all(lambda member: True, ANYTHING, 2) == group[:2]
+    assert algorithm.choose_all(lambda member: False, ANYTHING, 8) == []
+
+
+def test_broadcast_has_one_of_them_first() -> None:
+    group = members([1, 1])
+    assert pick(build("broadcast", group), lambda member: member is group[1]) is group[1]
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_a_member_that_is_out_is_not_even_asked_for(name: str) -> None:
+    group = members([1, 1, 1])
+    algorithm = build(name, group)
+    picks(algorithm, 3)
+    group[1].usable = False
+    algorithm.restate()
+    asked: set[Member] = set()
+    for number in range(40):
+        pick(algorithm, lambda member: member.usable and not asked.add(member), str(number).encode())
+    if name != "hash":  # its rings hold everybody, so that who comes back finds its keys
+        assert group[1] not in asked
+    group[1].usable = True
+    algorithm.restate()
+    seen = {pick(algorithm, EVERYBODY, str(number).encode()) for number in range(40)}
+    assert seen == ({group[0]} if name in ("priority", "broadcast") else set(group))
+
+
+def test_weighted_gives_no_arrears_to_one_that_was_out() -> None:
+    group = members([1, 1])
+    algorithm = build("weighted", group)
+    group[0].usable = False
+    algorithm.restate()
+    picks(algorithm, 100)
+    group[0].usable = True
+    algorithm.restate()
+    assert Counter(picks(algorithm, 10)) == {group[0]: 5, group[1]: 5}
+
+
+def test_weighted_takes_the_part_of_a_weight_that_an_address_has() -> None:
+    group = members([3, 1])
+    group[0].weight = 1.5
+    assert Counter(picks(build("weighted", group), 1000)) == {group[0]: 600, group[1]: 400}
+
+
+def test_hash_is_fair_among_many() -> None:
+    group = members([1] * 20)
+    algorithm = build("hash", group, hash_bound=0)
+    seen = Counter(pick(algorithm, EVERYBODY, f"{n}".encode()) for n in range(20_000))
+    assert all(850 < seen[member] < 1150 for member in group)
+
+
+def test_hash_keeps_within_its_bound_and_leaves_other_keys_where_they_are() -> None:
+    group = members([1, 1, 2])
+    algorithm = build("hash", group, hash_bound=1.25)
+    home = pick(algorithm, EVERYBODY, b"busy")
+    for _ in range(200):
+        chosen = pick(algorithm, EVERYBODY, b"busy")
+        assert chosen is not None
+        chosen.take((), 1)
+    assert all(member.load <= 1.25 * 201 * member.weight / 4 + 1 for member in group)
+    assert home is not None
+    assert home.load >= 1.25 * 200 * home.weight / 4 - 1
+    for member in group:
+        member.take((), -member.load)
+    assert pick(algorithm, EVERYBODY, b"busy") is home
+
+
+def test_hash_goes_over_its_bound_rather_than_to_nobody() -> None:
+    group = members([1, 1])
+    algorithm = build("hash", group)
+    group[0].take((), 50)
+    assert pick(algorithm, lambda member: member is group[0], b"k") is group[0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_least_loaded_is_what_a_look_at_all_would_find(steps: list[tuple[int, bool]]) -> None:
+    group = members([1, 2, 3, 4])
+    algorithm = build("least-loaded", group)
+    for place, more in steps:
+        if more or group[place].load:
+            group[place].take((), 1 if more else -1)
+        chosen = pick(algorithm)
+        assert chosen is not None
+        assert chosen.load / chosen.weight == min(member.load / member.weight for member in group)
+
+
+def test_least_loaded_goes_by_the_scarcest_of_what_a_call_needs() -> None:
+    group = [
+        a_member("sip:10.0.0.1", resources={"pstn": 10, "transcoder": 2}),
+        a_member("sip:10.0.0.2", resources={"pstn": 30, "transcoder": 1}),
+    ]
+    algorithm = build("least-loaded", group)
+    for _ in range(16):
+        chosen = pick(algorithm, needs=("pstn",))
+        assert chosen is not None
+        chosen.take(("pstn",), 1)
+    assert [member.used["pstn"] for member in group] == [4, 12]
+    group[0].take(("pstn", "transcoder"), 1)
+    assert pick(algorithm, needs=("pstn", "transcoder")) is group[1]  # 12 of 30 and none of 1; the other has half of 2
+    group[1].take(("pstn", "transcoder"), 1)
+    assert pick(algorithm, needs=("pstn", "transcoder")) is group[0]
+    assert pick(algorithm, needs=("pstn",)) is group[1]
+
+
+def test_latency_prefers_who_answers_sooner_and_starves_nobody_new() -> None:
+    group = members([1, 1, 1])
+    quick, slow, new = group
+    quick.answered_after(0.01)
+    slow.answered_after(0.5)
+    seen = Counter(picks(build("latency", group), 3000))
+    assert seen[quick] > 1.5 * seen[slow] > 0
+    assert seen[new] > 500

@@ -12,13 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.dispatch.dispatcher import Dispatcher, Probe
+from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import Order, State
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.watch import Probe
 
-HEALTH = HealthSettings(interval=5.0, timeout=1.0, fall=2, rise=2)
+HEALTH = HealthSettings(interval=5.0, timeout=1.0, fall=2, rise=2, slow_start=0)
 
 
 def a_set(*members: MemberSettings, name: str = "pbx", health: HealthSettings = HEALTH) -> SetSettings:
@@ -43,15 +44,15 @@ def take(d: Dispatcher, now: float = 0.0, **kinds: object) -> Lease:
 def next_probe(d: Dispatcher) -> tuple[Probe, float]:
     """Let time pass until a probe is to be sent."""
     while True:
-        now = d.deadline()
+        now = d.watch.deadline()
         assert now is not None
-        for probe in d.expire(now):
+        for probe in d.watch.expire(now):
             return probe, now
 
 
 def take_down(d: Dispatcher, member: Member, now: float = 0.0) -> None:
     for _ in range(member.health.settings.fall):
-        d.failed(member, now, "silence")
+        d.watch.failed(member, now, "silence")
     assert member.state is State.INACTIVE
 
 
@@ -91,20 +92,13 @@ def test_a_set_that_is_not_there() -> None:
         dispatcher(a_set(at(1))).acquire("nowhere", 0.0)
 
 
-def test_text_and_bytes_are_the_same_key() -> None:
-    one = SetSettings(set="pbx", members=(at(1), at(2), at(3)), algorithm="hash")
-    d = dispatcher(one)
-    assert {take(d, key="a@b").member, take(d, key=b"a@b").member} == {take(d, key="a@b").member}
-    assert len({take(d, key=str(n)).member for n in range(60)}) == 3
-
-
 def test_failures_of_live_traffic_take_a_member_out_and_are_recorded() -> None:
     recorded: list[Decision] = []
     d = dispatcher(a_set(at(1), at(2)), recorded=recorded)
     bad, good = d.members()
-    d.failed(bad, 3.0, "503")
+    d.watch.failed(bad, 3.0, "503")
     assert bad.state is State.TRYING
-    d.failed(bad, 3.5, "503")
+    d.watch.failed(bad, 3.5, "503")
     assert {take(d).member for _ in range(6)} == {good}
     assert [(each.time, each.reason, each.source) for each in recorded] == [
         (3.0, Reason.HEALTH, "10.0.0.1:5060"),
@@ -117,8 +111,8 @@ def test_a_success_between_failures_keeps_it_in() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     for _ in range(5):
-        d.failed(member, 0.0, "silence")
-        d.succeeded(member, 0.0)
+        d.watch.failed(member, 0.0, "silence")
+        d.watch.succeeded(member, 0.0)
     assert member.state is State.ACTIVE
 
 
@@ -126,12 +120,12 @@ def test_a_failure_brings_the_next_probe_forward() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     probe, now = next_probe(d)
-    d.probe_answered(probe, 200, now)
+    d.watch.probe_answered(probe, 200, now)
     assert member.due is not None
     assert now + 4.5 <= member.due < now + 5.5
-    d.failed(member, now, "silence")
+    d.watch.failed(member, now, "silence")
     assert now + 0.9 <= member.due < now + 1.1
-    deadline = d.deadline()
+    deadline = d.watch.deadline()
     assert deadline is not None
     assert deadline <= member.due
 
@@ -141,7 +135,7 @@ def test_answers_of_somebody_alive(status: int) -> None:
     d = dispatcher(a_set(at(1)))
     for _ in range(4):
         probe, now = next_probe(d)
-        d.probe_answered(probe, status, now)
+        d.watch.probe_answered(probe, status, now)
     assert probe.member.state is State.ACTIVE
 
 
@@ -150,7 +144,7 @@ def test_answers_that_mean_not_now(status: int) -> None:
     d = dispatcher(a_set(at(1)))
     for _ in range(2):
         probe, now = next_probe(d)
-        d.probe_answered(probe, status, now)
+        d.watch.probe_answered(probe, status, now)
     assert probe.member.state is State.INACTIVE
 
 
@@ -161,13 +155,13 @@ def test_silent_probes_fail_by_themselves_and_good_ones_bring_it_back() -> None:
         probe, now = next_probe(d)
     assert now < 2.0 + 1.0 + 1.2 + 1.0  # first probe, its timeout, a short pause, the second probe
     late = Probe(member, probe.serial - 1)
-    d.probe_answered(late, 200, now)
-    d.probe_failed(late, now)
+    d.watch.probe_answered(late, 200, now)
+    d.watch.probe_failed(late, now)
     assert (member.health.successes, member.probe) == (0, probe.serial)
-    d.probe_answered(probe, 200, now)
+    d.watch.probe_answered(probe, 200, now)
     assert member.state is State.INACTIVE
     probe, now = next_probe(d)
-    d.probe_answered(probe, 200, now)
+    d.watch.probe_answered(probe, 200, now)
     assert member.state is State.ACTIVE
 
 
@@ -175,17 +169,17 @@ def test_a_probe_is_answered_once() -> None:
     d = dispatcher(a_set(at(1)))
     probe, now = next_probe(d)
     for _ in range(3):
-        d.probe_failed(probe, now)
-    assert probe.member.health.failures == 1
+        d.watch.probe_failed(probe, now)
+    assert probe.member.health.probes_failed == 1
 
 
 def test_one_probe_at_a_time_at_each_member_with_jitter() -> None:
     d = dispatcher(*(a_set(*(at(host) for host in range(1, 20)), name=name) for name in ("a", "b")))
     sent: dict[Member, list[float]] = {}
-    while (now := d.deadline() or 0.0) < 60.0:
-        for probe in d.expire(now):
+    while (now := d.watch.deadline() or 0.0) < 60.0:
+        for probe in d.watch.expire(now):
             sent.setdefault(probe.member, []).append(now)
-            d.probe_answered(probe, 200, now)
+            d.watch.probe_answered(probe, 200, now)
     assert set(sent) == set(d.members())
     for times in sent.values():
         assert times[0] < 1.0
@@ -216,19 +210,19 @@ def test_panic_at_a_share() -> None:
 
 
 def test_without_probes_a_member_rests_and_is_tried_by_live_traffic() -> None:
-    d = dispatcher(a_set(at(1), at(2), health=HealthSettings(interval=0, retry=10)))
+    d = dispatcher(a_set(at(1), at(2), health=HealthSettings(interval=0, retry=10, slow_start=0)))
     member, _ = d.members()
-    assert d.deadline() is None
+    assert d.watch.deadline() is None
     take_down(d, member, now=100.0)
-    deadline = d.deadline()
+    deadline = d.watch.deadline()
     assert deadline == 110.0
-    assert d.expire(110.0) == []
+    assert d.watch.expire(110.0) == []
     assert member.state is State.TRYING
-    assert d.deadline() is None
-    d.failed(member, 111.0, "silence")
+    assert d.watch.deadline() is None
+    d.watch.failed(member, 111.0, "silence")
     assert member.state is State.INACTIVE
-    assert d.expire(121.0) == []
-    d.succeeded(member, 122.0)
+    assert d.watch.expire(121.0) == []
+    d.watch.succeeded(member, 122.0)
     assert member.state is State.ACTIVE
 
 
@@ -257,9 +251,9 @@ def test_a_disabled_member_is_not_probed_and_an_enabled_one_is_again() -> None:
     (member,) = d.members()
     probe, now = next_probe(d)
     d.order(member, Order.DISABLED, now)
-    assert d.deadline() is None
-    d.probe_failed(probe, now)
-    assert member.health.failures == 0
+    assert d.watch.deadline() is None
+    d.watch.probe_failed(probe, now)
+    assert member.health.probes_failed == 0
     d.order(member, Order.ENABLED, now)
     assert next_probe(d)[0].member is member
 
@@ -298,8 +292,8 @@ def test_reload_stops_the_probes_of_what_is_gone() -> None:
     d = dispatcher(a_set(at(1)))
     probe, now = next_probe(d)
     d.reload([a_set(at(2))], now)
-    d.probe_failed(probe, now)
-    assert probe.member.health.failures == 0
+    d.watch.probe_failed(probe, now)
+    assert probe.member.health.probes_failed == 0
     assert next_probe(d)[0].member.name == "sip:10.0.0.2"
 
 
@@ -307,8 +301,8 @@ def test_reload_takes_new_health_settings() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     d.reload([a_set(at(1), health=HealthSettings(interval=0, fall=1))], 0.0)
-    assert d.deadline() is None
-    d.failed(member, 0.0, "silence")
+    assert d.watch.deadline() is None
+    d.watch.failed(member, 0.0, "silence")
     assert member.state is State.INACTIVE
     d.reload([a_set(at(1))], 50.0)
     assert member.due is not None
@@ -341,9 +335,9 @@ class Leasing(RuleBasedStateMachine):
     def evidence(self, data: st.DataObject, good: bool) -> None:
         member = data.draw(st.sampled_from(list(self.dispatcher.members())))
         if good:
-            self.dispatcher.succeeded(member, self.now)
+            self.dispatcher.watch.succeeded(member, self.now)
         else:
-            self.dispatcher.failed(member, self.now, "silence")
+            self.dispatcher.watch.failed(member, self.now, "silence")
 
     @rule(data=st.data(), order=st.sampled_from(Order))
     def order(self, data: st.DataObject, order: Order) -> None:
@@ -357,7 +351,7 @@ class Leasing(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.01, 8))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
-        self.dispatcher.expire(self.now)
+        self.dispatcher.watch.expire(self.now)
 
     @invariant()
     def load_is_live_leases(self) -> None:

@@ -2,15 +2,26 @@
 
 import pytest
 
-from edgesbc.dispatch.health import Health, State
+from edgesbc.base import limits
+from edgesbc.dispatch.health import Evidence, Health, State
 from edgesbc.dispatch.sets import HealthSettings
 
 
 def after(evidence: str, fall: int = 2, rise: int = 2) -> State:
-    """The state after + (good) and - (bad) signs and r (tried again), from the beginning."""
-    health = Health(HealthSettings(fall=fall, rise=rise))
-    for sign in evidence:
-        {"+": health.good, "-": health.bad, "r": health.try_again}[sign]()
+    """The state after + (good) and - (bad) signs of calls, p and x of probes, r (tried again), from the start."""
+    health = Health(HealthSettings(fall=fall, rise=rise, damping=0))
+    for now, sign in enumerate(evidence):
+        match sign:
+            case "+":
+                health.good(now)
+            case "p":
+                health.good(now, Evidence.PROBE)
+            case "-":
+                health.bad(now)
+            case "x":
+                health.bad(now, Evidence.PROBE)
+            case "r":
+                health.try_again(now)
     return health.state
 
 
@@ -31,6 +42,15 @@ def after(evidence: str, fall: int = 2, rise: int = 2) -> State:
         ("--r-", State.INACTIVE),
         ("--r+", State.ACTIVE),
         ("r", State.ACTIVE),
+        ("xx", State.INACTIVE),
+        ("xpx", State.TRYING),
+        ("x-", State.TRYING),
+        ("-p", State.TRYING),
+        ("-p-", State.INACTIVE),
+        ("-pp+p-", State.TRYING),
+        ("x+x", State.TRYING),
+        ("-p-pp", State.ACTIVE),
+        ("--pp-", State.TRYING),
     ],
 )
 def test_states(evidence: str, state: State) -> None:
@@ -43,3 +63,39 @@ def test_fall_and_rise_are_exact() -> None:
     assert after("-" + "++", fall=1, rise=3) is State.INACTIVE
     assert after("-" + "+++", fall=1, rise=3) is State.ACTIVE
     assert after("-", fall=1) is State.INACTIVE
+
+
+def test_one_that_flaps_needs_more_and_more_to_come_back() -> None:
+    health = Health(HealthSettings(fall=1, rise=2, damping=60))
+    now, needed = 0.0, []
+    for _ in range(8):
+        health.bad(now)
+        count = 0
+        while not health.up:
+            count, now = count + 1, now + 1.0
+            health.good(now, Evidence.PROBE)
+        needed.append(count)
+    assert needed == [2, 4, 8, 16, 32, 64, 64, 64]
+    assert 2 * limits.DAMPING == 64
+    health.bad(now + 61.0)
+    health.good(now + 62.0)
+    health.good(now + 63.0)
+    assert health.up
+
+
+def test_a_share_that_grows_after_the_return() -> None:
+    health = Health(HealthSettings(fall=1, rise=1, slow_start=10))
+    assert health.share(0.0) == 1.0
+    health.bad(5.0)
+    health.good(20.0)
+    assert health.share(20.0) == limits.SLOW_START_SHARE
+    assert (health.share(25.0), health.share(29.0), health.share(30.0)) == (0.5, 0.9, 1.0)
+
+
+def test_since_when_it_is_so() -> None:
+    health = Health(HealthSettings(fall=2))
+    health.bad(3.0)
+    assert health.since == 3.0
+    health.bad(4.0)
+    health.bad(9.0)
+    assert health.since == 4.0

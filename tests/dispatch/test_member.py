@@ -1,14 +1,19 @@
 """Room at a member: calls at once, and calls a second, exactly."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.members import a_member
 
+from edgesbc.base.address import Source, Transport
+from edgesbc.dispatch.health import Order
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.place import Target
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings
 
 
-def member(**fields: float) -> Member:
-    return Member("set", MemberSettings(uri="sip:10.0.0.1", **fields), HealthSettings())  # type: ignore[arg-type]
+def member(**fields: object) -> Member:
+    return a_member(**fields)  # type: ignore[arg-type]
 
 
 def test_max_calls() -> None:
@@ -42,6 +47,44 @@ def test_less_than_one_call_a_second() -> None:
 def test_new_settings_keep_the_recent_starts() -> None:
     one = member(max_cps=4)
     one.starts.extend([1.0, 1.1, 1.2])
-    one.adopt(MemberSettings(uri="sip:10.0.0.1", max_cps=2), HealthSettings())
+    one.adopt(MemberSettings(uri="sip:10.0.0.1", max_cps=2), HealthSettings(), Target(one.target, one.transport), 1.0)
     assert not one.has_room(1.5)
     assert one.has_room(2.1)
+
+
+def test_room_for_each_thing_that_a_call_needs() -> None:
+    one = member(resources={"pstn": 2, "transcoder": 1})
+    one.take(("pstn", "transcoder"), 1)
+    assert one.has_room(0.0, ("pstn",))
+    assert not one.has_room(0.0, ("pstn", "transcoder"))
+    assert not one.has_room(0.0, ("fax",))
+    one.take(("pstn", "transcoder"), -1)
+    assert one.has_room(0.0, ("pstn", "transcoder"))
+
+
+def test_the_name_that_its_certificate_has() -> None:
+    assert member().tls_name == "10.0.0.1"
+    assert member(tls_name="pbx.example").tls_name == "pbx.example"
+    at_a_name = member(uri="sips:PBX.example.com", target=Target(Source("10.0.0.7", 5061), Transport.TLS))
+    assert at_a_name.tls_name == "pbx.example.com"
+    assert at_a_name.name == "sips:PBX.example.com at 10.0.0.7:5061"
+
+
+def test_the_policy_says_disabled_and_the_operator_may_say_otherwise() -> None:
+    one = member(disabled=True)
+    where = Target(one.target, one.transport)
+    assert one.order is Order.DISABLED
+    one.order = Order.ENABLED
+    one.adopt(MemberSettings(uri="sip:10.0.0.1", disabled=True), HealthSettings(), where, 1.0)
+    assert one.order is Order.ENABLED
+    one.adopt(MemberSettings(uri="sip:10.0.0.1"), HealthSettings(), where, 1.0)
+    one.adopt(MemberSettings(uri="sip:10.0.0.1", disabled=True), HealthSettings(), where, 1.0)
+    assert one.order is Order.DISABLED
+
+
+def test_its_time_to_answer_is_smoothed() -> None:
+    one = member()
+    assert one.latency is None
+    one.answered_after(0.1)
+    one.answered_after(0.6)
+    assert one.latency == pytest.approx(0.2)

@@ -34,6 +34,7 @@ def test_bounds_of_a_set() -> None:
 
 def test_an_unknown_algorithm_names_those_that_exist() -> None:
     with pytest.raises(
-        ValueError, match="broadcast, hash, least-loaded, priority, random, round-robin, weighted; found 'latency'"
+        ValueError,
+        match="broadcast, hash, latency, least-loaded, priority, random, round-robin, weighted; found 'fast'",
     ):
-        SetSettings(set="pbx", members=(MemberSettings(uri="sip:10.0.0.11"),), algorithm="latency")
+        SetSettings(set="pbx", members=(MemberSettings(uri="sip:10.0.0.11"),), algorithm="fast")

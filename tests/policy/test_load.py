@@ -174,7 +174,7 @@ densty = 3
 rate = true
 [[destinations]]
 set = "pbx"
-algorithm = "latency"
+algorithm = "fastest"
 members = [{ uri = "sip:pbx..local", weight = 0 }, { uri = "sip:10.0.0.1", wieght = 3 }, {}, 5]
 health = { interval = "5", failed_on = [503, "x", 200] }
 [[route]]

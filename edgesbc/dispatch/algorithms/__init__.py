@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from edgesbc.dispatch.algorithms.broadcast import Broadcast
 from edgesbc.dispatch.algorithms.hash import Hash
+from edgesbc.dispatch.algorithms.latency import Latency
 from edgesbc.dispatch.algorithms.least_loaded import LeastLoaded
 from edgesbc.dispatch.algorithms.priority import Priority
 from edgesbc.dispatch.algorithms.random import Random
@@ -18,6 +19,7 @@ __all__ = ["ALGORITHMS", "Algorithm"]
 ALGORITHMS: Mapping[str, type[Algorithm]] = {
     "broadcast": Broadcast,
     "hash": Hash,
+    "latency": Latency,
     "least-loaded": LeastLoaded,
     "priority": Priority,
     "random": Random,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.algorithms.priority import Priority
+from edgesbc.dispatch.algorithms.shape import Able
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
@@ -13,13 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Broadcast"]
 
 
-class Broadcast(Algorithm):
+class Broadcast(Priority):
     """For a few members of which any may take the call: two gateways of an alarm line, say."""
 
     __slots__ = ()
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        return next(filter(able, self._members), None)
-
-    def choose_all(self, able: Able, key: bytes, most: int) -> list[Member]:
-        return list(islice(filter(able, self._members), most))
+    def _choose_all(self, able: Able, demand: Demand, most: int) -> list[Member]:
+        return list(islice(filter(able, self._usable), most))

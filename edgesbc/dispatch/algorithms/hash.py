@@ -1,45 +1,112 @@
-"""Hash: the same key goes to the same member, by weighted rendezvous."""
+"""Hash: the same key goes to the same member, by weighted rendezvous with bounded load."""
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from math import log
+from math import ceil, log1p
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
+    from edgesbc.dispatch.sets import SetSettings
 
 __all__ = ["Hash"]
 
 _MASK = (1 << 64) - 1
+_STRIDE = 0x9E3779B97F4A7C15
+_RINGS = 256
+"""Rings that keys are spread over: with 256, a member's share of the keys is within about 2% of its weight."""
+_PROBES = 4
+"""Looks that each key takes, at four places."""
+_WHOLE = 2.0**64 * (1 + 2.0**-52)
+"""The next number after 2^64, so that no way round a ring comes to the whole of it."""
+_FRACTION = 8
+"""Bits of a weight after the point: that of a name's address may be a part of its member's."""
 
 
 class Hash(Algorithm):
-    """The member with the highest score for the key wins (Thaler and Ravishankar; weights by Schindelhauer).
+    """For each key every member has a score, drawn anew and scaled by its weight; the lowest wins.
 
-    When a member goes, only its own keys move, and they spread over all the others by weight; nobody
-    inherits them alone, as a neighbour does where the hash is taken modulo the number of members.
+    That is rendezvous hashing (Thaler and Ravishankar; weights by Schindelhauer), so when a member goes, only its
+    own keys move, and they spread over all the others by weight; nobody inherits them alone, as a neighbour does
+    where the hash is taken modulo the number of members. So that a thousand scores need not be worked out for each
+    key, the draws are made to be found: member m's is the way from a key's point to m's on a ring, of which each key
+    has some of many, so the lowest is the next on the ring. A weight is the sum of powers of two, and a member has a
+    score for each: the first of several independent arrivals comes at the sum of their rates.
+
+    Who has ``hash_bound`` times its fair share of the calls is passed over (Mirrokni, Thorup and Zadimoghaddam).
     """
 
-    __slots__ = ("_seeds",)
+    __slots__ = ("_by_bit", "_load", "_rings", "_share")
 
-    def __init__(self, members: Sequence[Member], random: Callable[[], float]) -> None:
-        super().__init__(members, random)
+    def __init__(self, members: Sequence[Member], settings: SetSettings, random: Callable[[], float]) -> None:
+        super().__init__(members, settings, random)
         # By name, not by place: another order in the policy, or another edge, gives the same choice.
-        self._seeds = [(_digest(member.name.encode()), member) for member in self._members]
+        self._by_bit: dict[int, list[tuple[int, Member]]] = {}
+        for member in self._all:
+            seed, weight = _digest(member.name.encode()), max(1, round(member.weight * 2**_FRACTION))
+            for bit in range(weight.bit_length()):
+                if weight >> bit & 1:
+                    self._by_bit.setdefault(bit, []).append((seed, member))
+        self._rings: dict[tuple[int, int], tuple[array[int], list[Member]]] = {}
+        self._load = sum(member.load for member in self._all)
+        self._share = 0.0
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        seed = _digest(key)
-        best, highest = None, float("-inf")
-        for of_member, member in self._seeds:
-            unit = (_mix(seed ^ of_member) + 0.5) / 2.0**64  # strictly between 0 and 1
-            score = member.settings.weight / -log(unit) if unit < 1.0 else float("inf")
-            if score > highest and able(member):
-                best, highest = member, score
+    def _gathered(self) -> None:
+        weight = sum(member.weight for member in self._usable)
+        self._share = self._settings.hash_bound / weight if weight else 0.0
+
+    def loaded(self, member: Member, calls: int) -> None:
+        self._load += calls
+
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        seed = _digest(demand.key)
+        fair = self._share * (self._load + 1)
+
+        def bounded(member: Member) -> bool:
+            return member.load < ceil(fair * member.weight) and able(member)
+
+        return (fair and self._closest(seed, bounded)) or self._closest(seed, able)
+
+    def _closest(self, seed: int, able: Able) -> Member | None:
+        best, lowest = None, float("inf")
+        for probe in range(_PROBES):
+            look = _mix(seed + probe * _STRIDE & _MASK)
+            point = _mix(look)
+            for bit in self._by_bit:
+                points, owners = self._ring(look % _RINGS, bit)
+                place, count, rate = bisect_left(points, point), len(points), 1 << bit
+                for _ in range(count):
+                    if place == count:
+                        place = 0
+                    score = -log1p(-((points[place] - point) & _MASK) / _WHOLE) / rate
+                    if score >= lowest:
+                        break
+                    if able(owners[place]):
+                        best, lowest = owners[place], score
+                        break
+                    place += 1
         return best
+
+    def _ring(self, number: int, bit: int) -> tuple[array[int], list[Member]]:
+        """The points of one ring in order, and whose they are; made when the first key comes to it."""
+        ring = self._rings.get((number, bit))
+        if ring is None:
+            salt = _mix((number << 8 | bit) * _STRIDE & _MASK)
+            placed = sorted(((_mix(seed ^ salt), member) for seed, member in self._by_bit[bit]), key=_point)
+            ring = array("Q", [point for point, _ in placed]), [member for _, member in placed]
+            self._rings[number, bit] = ring
+        return ring
+
+
+def _point(placed: tuple[int, Member]) -> int:
+    return placed[0]
 
 
 def _digest(text: bytes) -> int:

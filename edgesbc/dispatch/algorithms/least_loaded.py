@@ -2,45 +2,93 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
+    from edgesbc.dispatch.sets import SetSettings
 
 __all__ = ["LeastLoaded"]
+
+_Entry = tuple[float, int, int, int]
+"""Share in use, turn of the last choice, stamp, place among all."""
 
 
 class LeastLoaded(Algorithm):
     """Load divided by ``max_calls``; by ``weight`` in a group where a member has no ``max_calls``.
 
-    Capacities and weights are not compared with each other: one kind counts for the whole group. Equals
-    take turns, so that an idle set does not send all its calls to the first.
+    A call that needs named resources goes by those: by the scarcest, where it needs several. Capacities and
+    weights are not compared with each other: one kind counts for the whole group. Equals take turns, so
+    that an idle set does not send all its calls to the first.
+
+    For each combination of needs there is a heap, in which the newest entry of a member is the one that
+    counts; how many combinations there are is up to the policy's routes.
     """
 
-    __slots__ = ("_capacities", "_next")
+    __slots__ = ("_by_needs", "_capacities", "_places", "_stamps", "_turn", "_turns")
 
-    def __init__(self, members: Sequence[Member], random: Callable[[], float]) -> None:
-        super().__init__(members, random)
-        bounded = [member.settings.max_calls for member in self._members]
-        weights = [member.settings.weight for member in self._members]
-        self._capacities = [
-            weight if None in bounded or bound is None else bound
-            for bound, weight in zip(bounded, weights, strict=True)
-        ]
-        self._next = 0
+    def __init__(self, members: Sequence[Member], settings: SetSettings, random: Callable[[], float]) -> None:
+        super().__init__(members, settings, random)
+        bounded = all(member.settings.max_calls is not None for member in self._all)
+        self._capacities = [float((bounded and member.settings.max_calls) or member.weight) for member in self._all]
+        self._places = {member: place for place, member in enumerate(self._all)}
+        self._stamps = [0] * len(self._all)
+        self._turns = [0] * len(self._all)
+        self._turn = 0
+        self._by_needs: dict[tuple[str, ...], list[_Entry]] = {}
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        members, capacities = self._members, self._capacities
-        best, lowest = -1, float("inf")
-        for step in range(len(members)):
-            place = (self._next + step) % len(members)
-            share = members[place].load / capacities[place]
-            if share < lowest and able(members[place]):
-                best, lowest = place, share
-        if best < 0:
+    def _gathered(self) -> None:
+        self._by_needs.clear()
+
+    def loaded(self, member: Member, calls: int) -> None:
+        place = self._places[member]
+        self._stamps[place] += 1
+        for needs, heap in self._by_needs.items():
+            if len(heap) > 4 * len(self._all):
+                heap[:] = self._all_entries(needs)
+                heapq.heapify(heap)
+            elif member.usable:
+                heapq.heappush(heap, self._entry(place, needs))
+
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        needs = demand.needs
+        heap = self._by_needs.get(needs)
+        if heap is None:
+            heap = self._by_needs[needs] = self._all_entries(needs)
+            heapq.heapify(heap)
+        passed: list[_Entry] = []
+        chosen = -1
+        while heap:
+            entry = heapq.heappop(heap)
+            place = entry[3]
+            if entry[2] != self._stamps[place]:
+                continue
+            if able(self._all[place]):
+                chosen = place
+                break
+            passed.append(entry)
+        for entry in passed:
+            heapq.heappush(heap, entry)
+        if chosen < 0:
             return None
-        self._next = best + 1
-        return members[best]
+        self._turn += 1
+        self._turns[chosen] = self._turn
+        self.loaded(self._all[chosen], 0)
+        return self._all[chosen]
+
+    def _all_entries(self, needs: tuple[str, ...]) -> list[_Entry]:
+        return [self._entry(self._places[member], needs) for member in self._usable]
+
+    def _entry(self, place: int, needs: tuple[str, ...]) -> _Entry:
+        member = self._all[place]
+        if needs:
+            most = member.settings.resources
+            share = max(member.used.get(name, 0) / (most.get(name) or 0.5) for name in needs)
+        else:
+            share = member.load / self._capacities[place]
+        return share, self._turns[place], self._stamps[place], place

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
@@ -17,5 +18,5 @@ class Priority(Algorithm):
 
     __slots__ = ()
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        return next(filter(able, self._members), None)
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        return next(filter(able, self._usable), None)

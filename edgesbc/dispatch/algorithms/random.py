@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
@@ -19,9 +20,9 @@ class Random(Algorithm):
 
     __slots__ = ()
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        members = self._members
-        for _ in range(_TRIES):
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        members = self._usable
+        for _ in range(_TRIES if members else 0):
             member = members[int(self._random() * len(members))]
             if able(member):
                 return member

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
+    from edgesbc.dispatch.sets import SetSettings
 
 __all__ = ["RoundRobin"]
 
@@ -18,12 +20,12 @@ class RoundRobin(Algorithm):
 
     __slots__ = ("_next",)
 
-    def __init__(self, members: Sequence[Member], random: Callable[[], float]) -> None:
-        super().__init__(members, random)
+    def __init__(self, members: Sequence[Member], settings: SetSettings, random: Callable[[], float]) -> None:
+        super().__init__(members, settings, random)
         self._next = 0
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        members = self._members
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        members = self._usable
         for step in range(len(members)):
             place = (self._next + step) % len(members)
             if able(members[place]):

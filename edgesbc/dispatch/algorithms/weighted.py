@@ -7,11 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
+from edgesbc.dispatch.demand import Demand
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
+    from edgesbc.dispatch.sets import SetSettings
 
 __all__ = ["Weighted"]
+
+_Turn = tuple[float, int]
+"""When a member comes up next, in rounds, and its place among all."""
 
 
 class Weighted(Algorithm):
@@ -21,25 +26,44 @@ class Weighted(Algorithm):
     comes loses that turn; it does not get all of them at once when it is back.
     """
 
-    __slots__ = ("_turns",)
+    __slots__ = ("_due", "_round", "_steps", "_turns")
 
-    def __init__(self, members: Sequence[Member], random: Callable[[], float]) -> None:
-        super().__init__(members, random)
-        self._turns = [(1.0 / member.settings.weight, place, member) for place, member in enumerate(self._members)]
+    def __init__(self, members: Sequence[Member], settings: SetSettings, random: Callable[[], float]) -> None:
+        super().__init__(members, settings, random)
+        self._steps = [1.0 / member.weight for member in self._all]
+        self._due = list(self._steps)
+        self._round = 0.0
+        self._turns: list[_Turn] = []
+
+    def _gathered(self) -> None:
+        due = self._due
+        for place, member in enumerate(self._all):
+            if not member.usable:
+                due[place] = 0.0
+            elif due[place] < self._round:  # it is back
+                due[place] = self._round + self._steps[place]
+        self._turns = [(due[place], place) for place, member in enumerate(self._all) if member.usable]
         heapq.heapify(self._turns)
 
-    def choose(self, able: Able, key: bytes) -> Member | None:
-        passed: list[tuple[float, int, Member]] = []
-        turns, chosen, round_ = self._turns, None, 0.0
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        passed: list[_Turn] = []
+        turns, chosen = self._turns, None
         while turns:
-            round_, place, member = heapq.heappop(turns)
+            turn = heapq.heappop(turns)
+            member = self._all[turn[1]]
             if able(member):
-                heapq.heappush(turns, (round_ + 1.0 / member.settings.weight, place, member))
+                self._round = turn[0]
+                self._again(turn[1])
                 chosen = member
                 break
-            passed.append((round_, place, member))
-        for turn, place, member in passed:
-            # When nobody was able nobody got ahead, and the turns stay as they were.
-            later = turn if chosen is None else round_ + 1.0 / member.settings.weight
-            heapq.heappush(turns, (later, place, member))
+            passed.append(turn)
+        for turn in passed:
+            if chosen is None:
+                heapq.heappush(turns, turn)  # nobody got ahead, and the turns stay as they were
+            else:
+                self._again(turn[1])
         return chosen
+
+    def _again(self, place: int) -> None:
+        due = self._due[place] = self._round + self._steps[place]
+        heapq.heappush(self._turns, (due, place))

@@ -1,0 +1,34 @@
+"""Latency: of two drawn at random, the one that answers sooner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgesbc.dispatch.algorithms.random import Random
+from edgesbc.dispatch.algorithms.shape import Able
+from edgesbc.dispatch.demand import Demand
+
+if TYPE_CHECKING:
+    from edgesbc.dispatch.member import Member
+
+__all__ = ["Latency"]
+
+
+class Latency(Random):
+    """By the smoothed time that members take to answer probes and calls; weights are ignored.
+
+    The quickest of all would get every call until it is no longer the quickest, and then lose all of them;
+    the quicker of two random ones cannot (Mitzenmacher, the power of two choices). One that was not heard
+    of yet is drawn like the others and not preferred: it counts as the one beside it.
+    """
+
+    __slots__ = ()
+
+    def _choose(self, able: Able, demand: Demand) -> Member | None:
+        first = super()._choose(able, demand)
+        if first is None or first.latency is None:
+            return first
+        second = super()._choose(able, demand)
+        if second is None or second.latency is None or second.latency >= first.latency:
+            return first
+        return second

@@ -1,0 +1,129 @@
+"""A destination set while the edge runs: its members, in the order that they are asked. Watches nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from zlib import crc32
+
+from edgesbc.dispatch.algorithms import ALGORITHMS, Algorithm
+from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.sets import SetSettings
+
+__all__ = ["Group"]
+
+
+class Group:
+    """The members of a set, and an algorithm for each priority, the best first.
+
+    ``random`` gives numbers in [0, 1).
+    """
+
+    __slots__ = ("_enabled", "_panics", "_random", "_shares", "_up", "algorithms", "members", "settings")
+
+    def __init__(self, settings: SetSettings, members: list[Member], random: Callable[[], float]) -> None:
+        self.settings = settings
+        self.members = members
+        self._random = random
+        self._shares = _shares(members)
+        self.algorithms: list[Algorithm] = []
+        by_priority: dict[tuple[int, int], list[Member]] = {}
+        for member in members:
+            by_priority.setdefault(member.priority, []).append(member)
+        make = ALGORITHMS[settings.algorithm]
+        for _, those in sorted(by_priority.items()):
+            algorithm = make(those, settings, random)
+            self.algorithms.append(algorithm)
+            for member in those:
+                member.algorithm = algorithm
+        self._enabled = self._up = 0
+        self._panics = False
+        self.count()
+
+    def is_made_of(self, settings: SetSettings, members: list[Member]) -> bool:
+        """Whether nothing would be different: whose turn it is need not be forgotten then."""
+        return members == self.members and settings == self.settings and _shares(members) == self._shares
+
+    # --- who is usable -----------------------------------------------------------------------------------
+
+    def count(self) -> None:
+        """Look at the order and health of every member."""
+        enabled = [member for member in self.members if member.order is Order.ENABLED]
+        self._enabled = len(enabled)
+        self._up = sum(member.health.up for member in enabled)
+        self._panics = self._few()
+        for member in self.members:
+            self._judge(member)
+
+    def changed(self, was_enabled: bool, was_up: bool, member: Member) -> None:
+        """Order or health of ``member`` are others than they were."""
+        enabled, up = member.order is Order.ENABLED, member.health.up
+        self._enabled += enabled - was_enabled
+        self._up += (enabled and up) - (was_enabled and was_up)
+        if self._few() is not self._panics:
+            self.count()
+        else:
+            self._judge(member)
+
+    def _few(self) -> bool:
+        """Whether so few members are up that the fault is more likely ours than theirs."""
+        return self._up * 100 <= self.settings.health.panic * self._enabled
+
+    def _judge(self, member: Member) -> None:
+        usable = member.order is Order.ENABLED and (member.health.up or self._panics)
+        if usable is not member.usable:
+            member.usable = usable
+            if member.algorithm is not None:
+                member.algorithm.restate()
+
+    @property
+    def usable(self) -> bool:
+        """Whether any member takes calls at all."""
+        return self._up > 0 or (self._panics and self._enabled > 0)
+
+    # --- choosing ----------------------------------------------------------------------------------------
+
+    def choose(self, now: float, exclude: Collection[Member], demand: Demand, most: int) -> list[Member]:
+        """Who takes a request that ``exclude`` have not: several, up to ``most``, with ``broadcast`` only."""
+        draw: float | None = None
+        slow = True
+        passed_over = False
+
+        def able(member: Member) -> bool:
+            nonlocal draw, passed_over
+            if not member.usable or member in exclude or member.resting_until > now:
+                return False
+            if not member.has_room(now, demand.needs):
+                return False
+            if slow and (share := member.health.share(now)) < 1.0:
+                if draw is None:
+                    draw = self._draw(demand)
+                if draw >= share:
+                    passed_over = True
+                    return False
+            return True
+
+        for algorithm in self.algorithms:
+            chosen = algorithm.choose_all(able, demand, most)
+            if not chosen and passed_over:
+                slow = False  # who has just come back is better than nobody
+                chosen = algorithm.choose_all(able, demand, most)
+                slow = True
+            passed_over = False
+            if chosen:
+                return chosen
+        return []
+
+    def _draw(self, demand: Demand) -> float:
+        """Where the call at hand falls among those that a member in slow start gets; the same for a key each time."""
+        return crc32(demand.key) / 2**32 if demand.key else self._random()
+
+    def rested(self, now: float) -> float:
+        """Seconds until somebody who is to rest takes calls again; 0 where none rests."""
+        rests = [member.resting_until - now for member in self.members if member.usable and member.resting_until > now]
+        return min(rests, default=0.0)
+
+
+def _shares(members: list[Member]) -> list[tuple[tuple[int, int], float]]:
+    return [(member.priority, member.weight) for member in members]

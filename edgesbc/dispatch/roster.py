@@ -1,0 +1,114 @@
+"""Which members there are: those of the policy's sets, one for each address. Chooses none and watches none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source, Transport
+from edgesbc.dispatch.member import Member, member_key
+from edgesbc.dispatch.place import Place, Target
+from edgesbc.dispatch.sets import SetSettings
+
+__all__ = ["Changes", "Roster"]
+
+
+class Changes:
+    """What a change of the roster comes to. Members that stayed as they were are in none of the lists."""
+
+    __slots__ = ("gone", "members", "new", "rewatched")
+
+    def __init__(self) -> None:
+        self.members: dict[str, list[Member]] = {}
+        """All of them, by their set."""
+        self.new: list[Member] = []
+        self.gone: list[Member] = []
+        self.rewatched: list[Member] = []
+        """Those whose health is judged by other rules now."""
+
+
+class Roster:
+    """The members by set. A member is the same over a change when its set, URI and address are; a URI with a name has
+    a member for each address that the name is known to have."""
+
+    __slots__ = ("_by_address", "_leaving", "_members", "_targets", "names", "settings")
+
+    def __init__(self) -> None:
+        self.settings: tuple[SetSettings, ...] = ()
+        self.names: frozenset[Place] = frozenset()
+        """The names that members have."""
+        self._targets: dict[Place, tuple[Target, ...]] = {}
+        self._members: dict[tuple[str, str, str], Member] = {}
+        self._leaving: dict[tuple[str, str, str], Member] = {}
+        """Members that are gone and still have calls: who is put back meanwhile is the same, and has that load."""
+        self._by_address: dict[tuple[str, int, Transport], Member] = {}
+
+    def __iter__(self) -> Iterator[Member]:
+        """In the order of the policy."""
+        return iter(self._members.values())
+
+    def at(self, source: Source, transport: Transport) -> Member | None:
+        """The member whose address ``source`` is, over ``transport``; the first, when sets share it."""
+        return self._by_address.get((source.host, source.port, transport))
+
+    def replace(self, settings: Iterable[SetSettings]) -> Changes:
+        """Have these sets in the place of those before."""
+        self.settings = tuple(settings)
+        places = (member.place for each in self.settings for member in each.members)
+        self.names = frozenset(place for place in places if place.target is None)
+        self._targets = {place: targets for place, targets in self._targets.items() if place in self.names}
+        return self._again()
+
+    def resolve(self, place: Place, targets: Sequence[Target]) -> Changes | None:
+        """A name has these addresses, in order; None where that changes nothing."""
+        known = tuple(targets[: limits.TARGETS])
+        if place not in self.names or not known or self._targets.get(place) == known:
+            return None
+        self._targets[place] = known
+        return self._again()
+
+    def _again(self) -> Changes:
+        before, self._members = self._members, {}
+        changes = Changes()
+        for settings in self.settings:
+            members = changes.members[settings.set] = []
+            for wanted in settings.members:
+                single = wanted.place.target
+                targets = (single,) if single is not None else self._targets.get(wanted.place, ())
+                for target, share in zip(targets, _shares(targets), strict=True):
+                    key = member_key(settings.set, wanted, target)
+                    if key in self._members:
+                        continue  # two names in a set that have an address in common
+                    member = before.pop(key, None)
+                    if member is None:
+                        member = self._leaving.pop(key, None) or Member(settings.set, wanted, settings.health, target)
+                        member.removed = False
+                        changes.new.append(member)
+                    elif member.health.settings != settings.health:
+                        changes.rewatched.append(member)
+                    member.adopt(wanted, settings.health, target, share)
+                    self._members[key] = member
+                    members.append(member)
+        changes.gone = list(before.values())
+        self._leaving.update((member.key, member) for member in changes.gone)
+        self._leaving = {key: member for key, member in self._leaving.items() if member.load}
+        for member in changes.gone:
+            member.removed = True
+            member.usable = False
+            member.algorithm = None
+        self._by_address = {(*member.target, member.transport): member for member in reversed(self._members.values())}
+        return changes
+
+
+def _shares(targets: Sequence[Target]) -> list[float]:
+    """What part of its member's weight each address has, among those of its own priority (RFC 2782).
+
+    A weight of 0 beside others is "a very small chance", and equal chances where all are 0.
+    """
+    if len(targets) == 1:
+        return [1.0]
+    sums: dict[int, float] = {}
+    weights = [target.weight or 0.1 for target in targets]
+    for target, weight in zip(targets, weights, strict=True):
+        sums[target.priority] = sums.get(target.priority, 0.0) + weight
+    return [weight / sums[target.priority] for target, weight in zip(targets, weights, strict=True)]
