@@ -60,6 +60,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.UNMATCHED: "A late or doubled message: nothing.",
     Reason.INTERNAL: "A fault of the edge: report it, with the traceback in the log.",
     Reason.NO_ROUTE: "Look at `[[route]]`: `from`, `methods` and the patterns are tried in the order of the file.",
+    Reason.BLOCKED: "A `[[route]]` without `to` refuses it with its `answer`, as the policy wants.",
     Reason.NO_DESTINATION: "All members are down, drained or at `max_calls`, or all that were tried failed: `edgesbc"
     " why` with the address of a member, and the metric `edgesbc_destination_up`.",
     Reason.NO_MEDIA: "The detail says what: no free port (`[media] ports`, RLIMIT_NOFILE), or SDP that is refused.",

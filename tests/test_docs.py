@@ -16,6 +16,7 @@ from support.running import policy_text, running
 
 from edgesbc.brain.routing import Route
 from edgesbc.cli import main
+from edgesbc.dispatch.numbers import Rewrite
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
@@ -70,7 +71,7 @@ SECTIONS: dict[str, type[Any]] = {
 }
 WORDS = {
     "text": "text", "path": "path", "number": "number", "list of texts": "list", "list of numbers": "list",
-    "table of texts": "table", "true or false": "truth",
+    "table of texts": "table", "table of numbers": "table", "text or list of texts": "own", "true or false": "truth",
     "word": "word", "address:port": "own", "host[:port]": "own", "address": "own",
 }  # fmt: skip
 COMPUTED = {
@@ -101,7 +102,7 @@ def told(heading: str) -> dict[str, tuple[str, str]]:
 def keys(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
     """The keys that have a row: tables of their own have a section."""
     attrs.resolve_types(cls)
-    fields = {field.name.rstrip("_"): field for field in attrs.fields(cls)}
+    fields = {field.name.rstrip("_"): field for field in attrs.fields(cls) if field.init}
     return {name: field for name, field in fields.items() if not inner(field.type)}
 
 
@@ -146,7 +147,15 @@ def kind(field: attrs.Attribute[Any]) -> str:
         return "list"
     if origin is Mapping:
         return "table"
-    known = {str: "text", int: "number", float: "number", bool: "truth", Path: "path", ScannerList: "path"}
+    known = {
+        str: "text",
+        int: "number",
+        float: "number",
+        bool: "truth",
+        Path: "path",
+        ScannerList: "path",
+        Rewrite: "table",
+    }
     return known.get(type_, "word")
 
 

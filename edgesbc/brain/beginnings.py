@@ -68,12 +68,15 @@ class Beginnings:
                 return
             hops = OneHop(hop)
         else:
-            route = self.routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
-            self._gate.route(None if route is None else route.to, now)
+            route = self.routing.choose(flow, request, subject.trunk, board.wall(now))
+            self._gate.route(None if route is None else route.where, now)
             if route is None:
                 self._gate.refuse(flow, request, Reason.NO_ROUTE, now)
                 return
-            hops = Dispatched(board, route.to, request, flow)
+            if not route.to:
+                self._gate.refuse(flow, request, Reason.BLOCKED, now, route.answer, route.retry_after)
+                return
+            hops = Dispatched(board, route, request, flow)
         self._forward(subject, request, hops, now)
 
     def _under_way(self, subject: Subject) -> UnderWay:

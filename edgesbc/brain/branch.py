@@ -37,8 +37,8 @@ class Branch:
     """
 
     __slots__ = (
-        "_board", "_cancelling", "_client", "_context", "_hung_up", "_reasons", "_request", "due", "heard", "hop", "id",
-        "queued",
+        "_board", "_cancelling", "_client", "_context", "_hung_up", "_reasons", "_request", "_sent", "due",
+        "heard", "hop", "id", "queued",
     )  # fmt: skip
 
     def __init__(self, board: Switchboard, context: _Context, request: Request, hop: Hop) -> None:
@@ -49,6 +49,7 @@ class Branch:
         self._cancelling = False
         self._hung_up: set[str] | None = None
         self._reasons: Sequence[str] = ()
+        self._sent: float | None = None  # when, until the first answer
         self.hop = hop
         self.id = ""
         self.heard = False
@@ -63,6 +64,7 @@ class Branch:
             return
         repeat = not self._request.in_dialog or board.may_repeat(hop.flow, now)
         client = self._client = board.transactions.open_client(self.id, method, hop.flow, data, self, now, repeat)
+        self._sent = now
         if method == "INVITE":
             client.ack = self._refusal_ack
             if hop.timeout < 64 * T1:
@@ -80,6 +82,9 @@ class Branch:
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
         if self.due is not None:
             self._board.deadlines.schedule(self, None)
+        if self._sent is not None and self.hop.lease is not None:
+            self.hop.lease.member.answered_after(now - self._sent)
+            self._sent = None
         if self._cancelling and response.status < 200:
             self._send_cancel(client, now)
         if self._context is not None:

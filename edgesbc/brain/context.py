@@ -7,6 +7,7 @@ from functools import partial
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal
@@ -20,6 +21,7 @@ from edgesbc.brain.switchboard import Switchboard
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import ServerTransaction
+from edgesbc.sip.values import parse_retry_after
 
 __all__ = ["Context"]
 
@@ -197,7 +199,8 @@ class Context:
             return
         settled = not self._fails_over(status, hop)
         if not settled:
-            self._blame(branch, f"answered {status}", status == 503, now)
+            rests = status == 503 and self._rests(hop, response, now)
+            self._blame(branch, f"answered {status}", status == 503 and not rests, now)
         elif hop.lease is not None:
             self._board.dispatcher.watch.succeeded(hop.lease.member, now)
         if settled and not self._branches and self._best is None:
@@ -215,6 +218,17 @@ class Context:
 
     def _fails_over(self, status: int, hop: Hop) -> bool:
         return hop.lease is not None and status in hop.failover_on and not self._heard and not self._cancelled
+
+    def _rests(self, hop: Hop, response: Response, now: float) -> bool:
+        """Whether a member asks for a rest in its 503, and gets it (RFC 3261 section 21.5.4): it is alive, then."""
+        written = response.get("Retry-After")
+        if written is None or hop.lease is None:
+            return False
+        try:
+            seconds = parse_retry_after(written).seconds
+        except WireError:
+            return False
+        return seconds > 0 and self._board.dispatcher.rest(hop.lease.member, seconds, now)
 
     def _blame(self, branch: Branch, why: str, evidence: bool, now: float) -> None:
         """A member did not take the request; ``evidence`` is whether that speaks against its health."""
@@ -369,17 +383,20 @@ class Context:
         """No place is left to try: refuse the request, for a reason that an operator can look up."""
         request = self.request
         self._board.record(now, reason, self.server.source, request.call_id, detail or f"{self._tried} tried")
-        outcome = "failed" if reason is Reason.NO_DESTINATION else reason.code
-        self._finish(status or reason.status, outcome, now)
+        if reason is Reason.NO_DESTINATION:
+            status, wait = self._hops.answer()
+            self._finish(status, "failed", now, wait)
+        else:
+            self._finish(status or reason.status, reason.code, now)
 
-    def _finish(self, status: int, outcome: str, now: float) -> None:
+    def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
         """Answer from here, and end the call that the request was to set up."""
         board = self._board
         self._leave_all(now)
         if status == 408 and self.request.method != "INVITE":
             board.transactions.forget(self.server)  # RFC 4320: its sender has timed out as well
         else:
-            extra = [("Retry-After", "5")] if status == 503 else []
+            extra = [("Retry-After", str(retry_after))] if retry_after else []
             board.respond(self.server, status, now, extra)
         if self.call is not None and self.new_call:
             board.calls.end(self.call, outcome)

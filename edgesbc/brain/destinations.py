@@ -1,4 +1,4 @@
-"""Requests to a destination set: one member after the other, or several at once, each with a lease."""
+"""Requests by a route: its sets in order, one member after the other or several at once, each with a lease."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.hops import Hop
+from edgesbc.brain.routing import Route
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.keys import hash_key
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.numbers import Numbers
 from edgesbc.dispatch.sets import SetSettings
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Uri
@@ -20,33 +22,69 @@ __all__ = ["Dispatched", "listener_for"]
 
 
 class Dispatched:
-    """The hops of a request that a route gives to ``set_name``; what was tried is not tried again.
+    """The hops of a request that ``route`` takes; what was tried is not tried again.
 
+    A set whose members are all tried or not able gives way to its fallback, and that to the route's next set.
     ``flow`` is the one that the request came by.
     """
 
-    __slots__ = ("_board", "_demand", "_flow", "_request", "_set_name", "_tried")
+    __slots__ = ("_began", "_board", "_demand", "_flow", "_names", "_request", "_route", "_seen", "_tried")
 
-    def __init__(self, board: Switchboard, set_name: str, request: Request, flow: Flow) -> None:
+    def __init__(self, board: Switchboard, route: Route, request: Request, flow: Flow) -> None:
         self._board = board
-        self._set_name = set_name
+        self._route = route
         self._request = request
         self._flow = flow
+        self._names = list(reversed(route.to))  # the set to go on with comes last
+        self._seen: set[str] = set()
         self._tried: list[Member] = []
-        self._demand: Demand | None = None
+        self._began: float | None = None
+        self._demand: Demand | None = None  # of the set at hand
 
     def next(self, now: float, most: int) -> Sequence[Hop]:
-        board = self._board
+        if self._began is None:
+            self._began = now
+        while self._names:
+            settings = self._settings(self._names[-1])
+            if settings is not None:
+                if self._tried and now - self._began >= settings.total_timeout:
+                    return ()  # whoever has waited so long hears of it now
+                hops = self._hops(settings, now, most)
+                if hops:
+                    return hops
+            self._leave(settings)
+        return ()
+
+    def answer(self) -> tuple[int, int]:
+        route = self._route
+        status = route.answer or Reason.NO_DESTINATION.status
+        wait = (5 if status == 503 else 0) if route.retry_after is None else route.retry_after
+        return status, wait
+
+    def _settings(self, name: str) -> SetSettings | None:
         try:
-            settings = board.dispatcher.settings(self._set_name)
+            return self._board.dispatcher.settings(name)
         except KeyError:
-            return ()  # a reload has taken the set away since the request came
-        if self._demand is None:
-            key = hash_key(settings.hash_on, self._request, self._flow.peer) if settings.algorithm == "hash" else ""
-            self._demand = Demand(key.encode(errors="surrogateescape"))
+            return None  # a reload has taken the set away since the request came
+
+    def _leave(self, settings: SetSettings | None) -> None:
+        """Nobody in the set at hand is able: go on with its fallback, or with the next one."""
+        self._seen.add(self._names.pop())
+        self._demand = None
+        if settings is not None and settings.fallback is not None and settings.fallback not in self._seen:
+            self._names.append(settings.fallback)
+
+    def _hops(self, settings: SetSettings, now: float, most: int) -> list[Hop]:
+        board, demand = self._board, self._demand
+        if demand is None:
+            hashed = settings.algorithm == "hash"
+            key = hash_key(settings.hash_on, self._request, self._flow.peer) if hashed else ""
+            call = self._request.method == "INVITE"
+            demand = Demand(key.encode(errors="surrogateescape"), self._route.resources if call else ())
+            self._demand = demand
         hops: list[Hop] = []
         while not hops:
-            leases = board.dispatcher.acquire_all(self._set_name, now, self._tried, self._demand, most)
+            leases = board.dispatcher.acquire_all(settings.set, now, self._tried, demand, most)
             if not leases:
                 break
             for lease in leases:
@@ -54,7 +92,7 @@ class Dispatched:
                 if hop is None:
                     lease.release()
                 else:
-                    detail = f"{self._set_name} {lease.member.name}"
+                    detail = f"{settings.set} {lease.member.name}"
                     board.record(now, Reason.ROUTED, self._flow, self._request.call_id, detail)
                     hops.append(hop)
         return hops
@@ -72,25 +110,33 @@ class Dispatched:
     def _uri_at(self, member: Member) -> str:
         """The Request-URI for ``member``: a URI of the edge's own address becomes one of the member's.
 
-        A domain stays, since the servers inside may serve several.
+        A domain stays, since the servers inside may serve several. The number is first what the route makes of it,
+        and then what the member wants.
         """
         uri = self._request.uri
+        numbers = [each for each in (self._route.numbers, member.settings.numbers) if each is not None]
+        if numbers:
+            uri = _renumbered(uri, numbers)
         if uri.opaque or not self._board.flows.is_ours(uri.host, uri.port):
             return str(uri)
         params = [pair for pair in uri.params if pair[0] not in ("transport", "maddr")]
-        transport = member.settings.parsed.param("transport")
+        there = member.settings.parsed
+        transport = there.param("transport")
         if transport is not None:
             params.append(("transport", transport))
-        return str(
-            Uri(
-                member.settings.parsed.scheme,
-                uri.user,
-                member.settings.parsed.host,
-                member.settings.parsed.port,
-                params,
-                uri.headers,
-            )
-        )
+        return str(Uri(there.scheme, uri.user, there.host, there.port, params, uri.headers))
+
+
+def _renumbered(uri: Uri, numbers: list[Numbers]) -> Uri:
+    """``uri`` with another user, or another number where it is a ``tel:`` URI (RFC 3966)."""
+    text, mark = (uri.opaque, ";") if uri.opaque else (uri.user or "", ":")
+    number, mark, rest = text.partition(mark)
+    for each in numbers:
+        number = each.apply(number)
+    text = number + mark + rest
+    if uri.opaque:
+        return Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params, uri.headers, text)
+    return Uri(uri.scheme, text or None, uri.host, uri.port, uri.params, uri.headers)
 
 
 def listener_for(board: Switchboard, member: Member, zone: Zone) -> Listener | None:

@@ -96,8 +96,8 @@ class _Ending(Context):
         if response.status >= 200 and response.status not in (401, 407):
             self._end()
 
-    def _finish(self, status: int, outcome: str, now: float) -> None:
-        super()._finish(status, outcome, now)
+    def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
+        super()._finish(status, outcome, now, retry_after)
         self._end()
 
     def abandon(self, now: float) -> None:

@@ -282,6 +282,10 @@ class Edge:
             send_probe(board, probe, now)
         return board.take()
 
+    def tell_time(self, offset: float) -> None:
+        """The clock of the world (seconds since 1970) is ``offset`` ahead of the plane's: it may be set meanwhile."""
+        self._board.wall_offset = offset
+
     def woken(self, late: float) -> None:
         """The shell was woken ``late`` seconds after it meant to: :attr:`lag` is what that comes to of late.
 

@@ -18,7 +18,7 @@ from edgesbc.sip.message import Request
 
 __all__ = ["Gate"]
 
-_DRAIN_RETRY = ("Retry-After", "30")
+_RETRY_SECONDS = 30
 
 
 class Gate:
@@ -82,12 +82,23 @@ class Gate:
 
     # --- what the brain itself decides -------------------------------------------------------------------
 
-    def refuse(self, flow: Flow, request: Request, reason: Reason, now: float) -> None:
-        """Answer with the status of ``reason``, without state, and record it."""
+    def refuse(
+        self,
+        flow: Flow,
+        request: Request,
+        reason: Reason,
+        now: float,
+        status: int | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """Answer with the status of ``reason``, or with another, without state, and record it."""
+        status = status or reason.status
         self.tell(reason)
         self._board.record(now, reason, flow, request.call_id, request.method)
-        extra = [_DRAIN_RETRY] if reason.status == 503 else []
-        self._board.refuse(flow, request, reason.status, extra)
+        if retry_after is None:
+            retry_after = _RETRY_SECONDS if status == 503 else 0
+        extra = [("Retry-After", str(retry_after))] if retry_after else []
+        self._board.refuse(flow, request, status, extra)
 
     def tell(self, reason: Reason) -> None:
         """The brain refuses the message, whatever the policy."""
@@ -163,9 +174,9 @@ class Gate:
         It takes the place of one that was there; :meth:`watch` with None ends it. ``told`` hears each verdict.
         """
 
-        def choose(flow: Flow, request: Request) -> str | None:
-            route = routing.choose(flow.listener.zone, flow.listener.name, request, flow.peer)
-            return None if route is None else route.to
+        def choose(flow: Flow, request: Request, now: float) -> str | None:
+            route = routing.choose(flow, request, pipeline.standings.trunk(flow), self._board.wall(now))
+            return None if route is None else route.where
 
         beside = Beside(pipeline, choose, self.shadow_differences, told)
         self.watch(beside)

@@ -40,6 +40,9 @@ class Hops(Protocol):
     def next(self, now: float, most: int) -> Sequence[Hop]:
         """At most ``most`` hops, to be tried at the same time; none when there is none left."""
 
+    def answer(self) -> tuple[int, int]:
+        """What to say when there was none: the status, and seconds for Retry-After, 0 for none."""
+
 
 class OneHop:
     """The one place that a token or a registration leads to."""
@@ -52,3 +55,6 @@ class OneHop:
     def next(self, now: float, most: int) -> Sequence[Hop]:
         hop, self._hop = self._hop, None
         return () if hop is None else (hop,)
+
+    def answer(self) -> tuple[int, int]:
+        return 503, 5

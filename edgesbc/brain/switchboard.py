@@ -43,7 +43,7 @@ class Switchboard:
     __slots__ = (
         "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines", "dispatcher",
         "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
-        "transactions",
+        "transactions", "wall_offset",
     )  # fmt: skip
 
     anchor: Anchor
@@ -74,6 +74,8 @@ class Switchboard:
         self.responses = Counts()  # (zone, class) of answers sent
         self.outcomes = Counts()  # (outcome,) of calls
         self.set_up = Histogram(_SET_UP_BOUNDS)
+        self.wall_offset = 0.0
+        """What the world's clock (seconds since 1970) is ahead of the plane's, as its shell says now and then."""
         self.heard = 0
         """The bytes of the message at hand."""
         self._heard_at = 0.0
@@ -81,6 +83,10 @@ class Switchboard:
     @property
     def standings(self) -> Standings:
         return self.pipeline.standings
+
+    def wall(self, now: float) -> float:
+        """The time of the world at ``now``, for what goes by the time of day."""
+        return now + self.wall_offset
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)

@@ -67,16 +67,16 @@ class Dispatcher:
         chosen = self._groups[set_name].choose(now, exclude, demand, most)
         return [Lease(member, self._leases, now, demand.needs) for member in chosen]
 
-    def rest(self, member: Member, seconds: float, now: float) -> None:
-        """``member`` asks for no new call for so long (Retry-After, RFC 3261 section 20.33), within its set's bound."""
-        group = self._groups.get(member.set_name)
-        if group is not None:
-            member.resting_until = now + min(seconds, group.settings.rest)
+    def rest(self, member: Member, seconds: float, now: float) -> bool:
+        """``member`` asks for no new call for so long (Retry-After, RFC 3261 section 20.33); whether it gets that.
 
-    def rested(self, set_name: str, now: float) -> float:
-        """Seconds until a member that is to rest takes calls again; 0 where none rests, or there is no such set."""
-        group = self._groups.get(set_name)
-        return 0.0 if group is None else group.rested(now)
+        Not for longer than its set allows. It is called all the same when nobody else is able.
+        """
+        group = self._groups.get(member.set_name)
+        if group is None or not group.settings.rest:
+            return False
+        member.resting_until = now + min(seconds, group.settings.rest)
+        return True
 
     def usable(self, set_name: str) -> bool:
         """Whether any member of a set takes calls. KeyError: no such set."""

@@ -87,42 +87,43 @@ class Group:
     def choose(self, now: float, exclude: Collection[Member], demand: Demand, most: int) -> list[Member]:
         """Who takes a request that ``exclude`` have not: several, up to ``most``, with ``broadcast`` only."""
         draw: float | None = None
-        slow = True
-        passed_over = False
+        slow = resting = True  # whether those that have just come back, and those that asked for a rest, are spared
+        spared_slow = spared_resting = False
 
         def able(member: Member) -> bool:
-            nonlocal draw, passed_over
-            if not member.usable or member in exclude or member.resting_until > now:
+            nonlocal draw, spared_slow, spared_resting
+            if not member.usable or member in exclude or not member.has_room(now, demand.needs):
                 return False
-            if not member.has_room(now, demand.needs):
+            if resting and member.resting_until > now:
+                spared_resting = True
                 return False
             if slow and (share := member.health.share(now)) < 1.0:
                 if draw is None:
                     draw = self._draw(demand)
                 if draw >= share:
-                    passed_over = True
+                    spared_slow = True
                     return False
             return True
 
         for algorithm in self.algorithms:
             chosen = algorithm.choose_all(able, demand, most)
-            if not chosen and passed_over:
+            if not chosen and spared_slow:
                 slow = False  # who has just come back is better than nobody
                 chosen = algorithm.choose_all(able, demand, most)
                 slow = True
-            passed_over = False
+            spared_slow = False
             if chosen:
                 return chosen
+        if spared_resting:  # and so is who wants a rest: a caller may have brought it to say so
+            slow = resting = False
+            for algorithm in self.algorithms:
+                if chosen := algorithm.choose_all(able, demand, most):
+                    return chosen
         return []
 
     def _draw(self, demand: Demand) -> float:
         """Where the call at hand falls among those that a member in slow start gets; the same for a key each time."""
         return crc32(demand.key) / 2**32 if demand.key else self._random()
-
-    def rested(self, now: float) -> float:
-        """Seconds until somebody who is to rest takes calls again; 0 where none rests."""
-        rests = [member.resting_until - now for member in self.members if member.usable and member.resting_until > now]
-        return min(rests, default=0.0)
 
 
 def _shares(members: list[Member]) -> list[tuple[tuple[int, int], float]]:

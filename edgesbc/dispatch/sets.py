@@ -15,7 +15,7 @@ from edgesbc.dispatch.numbers import Numbers, Rewrite, check_user
 from edgesbc.dispatch.place import Place, place_of
 from edgesbc.sip.uri import Uri, parse_uri
 
-__all__ = ["HealthSettings", "MemberSettings", "SetSettings"]
+__all__ = ["HealthSettings", "MemberSettings", "SetSettings", "with_fallbacks"]
 
 _Attribute = attrs.Attribute  # short for the signatures below
 
@@ -179,4 +179,17 @@ class SetSettings:
     total_timeout: float = attrs.field(default=10.0, validator=_in_range(0.1, 180, " seconds"))
     """Seconds after the first try from which on no further member is tried: nobody waits for ever to hear it ring."""
     rest: float = attrs.field(default=30.0, validator=_in_range(0, 3600, " seconds"))
-    """Longest time that a member which answers 503 with Retry-After gets no new calls; 0: the field is not heeded."""
+    """Longest time in seconds that a member which answers 503 with Retry-After is passed over; 0: the field is not
+    heeded."""
+    fallback: str | None = None
+    """The set that takes what no member of this one can."""
+
+
+def with_fallbacks(name: str, sets: Mapping[str, SetSettings]) -> list[str]:
+    """The set of that name, and those that it falls back to, in order; what comes round is not named again."""
+    names: list[str] = []
+    going: str | None = name
+    while going is not None and going not in names:
+        names.append(going)
+        going = sets[going].fallback if going in sets else None
+    return names

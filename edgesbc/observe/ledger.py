@@ -27,7 +27,7 @@ _MADE_BY_STRANGERS = frozenset(
     }
     | {Reason.ORIGIN, Reason.MALFORMED, Reason.SANITY, Reason.TOO_LARGE, Reason.SCANNER, Reason.METHOD}
     | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.TOKEN, Reason.NO_DIALOG, Reason.UNMATCHED}
-    | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.OVERLOAD}
+    | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.BLOCKED, Reason.OVERLOAD}
     | {Reason.ADMISSION, Reason.RINGING, Reason.GUESS, Reason.TRUNK_CALLS}
 )
 """What a stranger can make the edge record as often as he likes."""

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from edgesbc.base.address import Transport, Zone
 from edgesbc.base.errors import PolicyError
 from edgesbc.brain.routing import Route
-from edgesbc.dispatch.place import Place, Target, place_of
-from edgesbc.dispatch.sets import MemberSettings, SetSettings
+from edgesbc.dispatch.place import Place, Target
+from edgesbc.dispatch.sets import MemberSettings, SetSettings, with_fallbacks
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
 from edgesbc.screen.pipeline import ScreenSettings
@@ -144,6 +144,14 @@ def _sets(draft: Draft) -> _Found:
     yield from _repeated((f"destinations[{index}].set", each.set) for index, each in found)
     if not found and "destinations" not in draft.broken:
         yield "destinations", "expected at least one [[destinations]], found none"
+    by_name = {each.set: each for _, each in found}
+    for index, each in found:
+        key = f"destinations[{index}].fallback"
+        if each.fallback is not None and each.fallback not in by_name and "destinations" not in draft.broken:
+            yield key, f"expected a destination set ({_listed(by_name)}), found {each.fallback!r}"
+        chain = with_fallbacks(each.set, by_name)
+        if by_name.get(chain[-1], each).fallback == each.set:
+            yield key, f"expected sets that end somewhere, found a circle: {' to '.join([*chain, each.set])}"
 
 
 def _members(draft: Draft) -> _Found:
@@ -156,7 +164,7 @@ def _members(draft: Draft) -> _Found:
         seen: dict[Target | Place, str] = {}
         for number, member in enumerate(each.members):
             here = f"destinations[{index}].members[{number}]"
-            place = place_of(member.uri)
+            place = member.place
             target = place.target
             if (target or place) in seen:
                 yield f"{here}.uri", f"expected each member once, found the address of {seen[target or place]} again"
@@ -217,14 +225,38 @@ def _routes(draft: Draft) -> _Found:
     places = {each.name for _, each in _listen(draft)} | draft.names["listen"] | set(Zone)
     yield from _repeated((f"route[{index}].name", each.name) for index, each in routes)
     for index, each in routes:
-        if each.to not in sets:
-            there = ", ".join(sorted(sets)) or "none"
-            yield f"route[{index}].to", f"expected a destination set ({there}), found {each.to!r}"
+        for number, name in enumerate(each.to):
+            if name not in sets:
+                here = f"route[{index}].to" + (f"[{number}]" if len(each.to) > 1 else "")
+                yield here, f"expected a destination set ({_listed(sets)}), found {name!r}"
+        if not each.to and each.answer is None:
+            yield f"route[{index}].to", "is missing: expected a destination set, or an answer to refuse with"
+        trunks = {trunk.name for _, trunk in draft.lists["trunk"]}
+        for number, name in enumerate(each.trunk):
+            if name not in trunks and "trunk" not in draft.broken:
+                yield f"route[{index}].trunk[{number}]", f"expected a trunk ({_listed(trunks)}), found {name!r}"
+        yield from _resources(f"route[{index}].resources", each, draft)
         if each.from_ not in places and "listen" not in draft.broken:
             there = ", ".join(sorted(places))
             yield f"route[{index}].from", f"expected a zone or listener ({there}), found {each.from_!r}"
     if not routes and len(sets) > 1 and "route" not in draft.broken:
         yield "route", f"expected routes that say which of the {len(sets)} sets takes what, found none"
+
+
+def _resources(here: str, route: Route, draft: Draft) -> _Found:
+    """A thing that no member of a route's sets has is misspelt: nobody could take a call."""
+    sets = {each.set: each for _, each in _destinations(draft)}
+    for number, wanted in enumerate(route.resources):
+        for name in route.to:
+            members = sets[name].members if name in sets else ()
+            if members and not any(wanted in member.resources for member in members):
+                there = {resource for member in members for resource in member.resources}
+                message = f"expected something that a member of {name} has ({_listed(there)}), found {wanted!r}"
+                yield f"{here}[{number}]", message
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def media_address(draft: Draft) -> MediaAddress:

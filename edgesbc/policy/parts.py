@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base.address import Zone
 from edgesbc.brain.routing import RoutingTable
-from edgesbc.dispatch.place import place_of
+from edgesbc.dispatch.sets import with_fallbacks
 from edgesbc.policy.model import Policy
 from edgesbc.screen.standing import Trunk
 
@@ -20,10 +20,17 @@ def trunks_of(policy: Policy) -> list[Trunk]:
     """The trunks of the policy, and the destinations on the public side: the operator named them as well."""
     listed = list(policy.trunk)
     listeners = {each.name: each.zone for each in policy.listen}
-    outward = {route.to for route in policy.route if listeners.get(route.from_, route.from_) == Zone.CORE}
+    sets = {each.set: each for each in policy.destinations}
+    outward = {
+        name
+        for route in policy.route
+        if listeners.get(route.from_, route.from_) == Zone.CORE
+        for first in route.to
+        for name in with_fallbacks(first, sets)
+    }
     for each in policy.destinations:
         if each.set in outward:
-            targets = [place_of(member.uri).target for member in each.members]
+            targets = [member.place.target for member in each.members]
             hosts = tuple(sorted({target.source.host for target in targets if target is not None}))
             if hosts:
                 listed.append(Trunk(f"destinations-{each.set}", hosts))

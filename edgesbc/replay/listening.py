@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from edgesbc.base.address import Listener, Source, Transport
 from edgesbc.base.prefixes import PrefixSet
-from edgesbc.dispatch.place import place_of
 from edgesbc.policy.model import ListenSettings, Policy
 from edgesbc.replay.packets import NotRead, Packet
 from edgesbc.screen.expect import listed_address
@@ -99,7 +98,7 @@ class Listening:
 
 def _theirs(policy: Policy) -> list[str]:
     """Addresses of destinations and trunks, as prefixes."""
-    targets = [place_of(member.uri).target for each in policy.destinations for member in each.members]
+    targets = [member.place.target for each in policy.destinations for member in each.members]
     found = [target.source.host for target in targets if target is not None]
     for trunk in policy.trunk:
         for text in trunk.addresses:

@@ -121,6 +121,7 @@ class Player:
         """The next frame of the capture. Time never goes back: what is earlier than before counts as now."""
         if self._first is None:
             self._first = self._last = frame.at
+            self._edge.tell_time(frame.at / 1e9)
         self._late += frame.at < self._last
         self._last = max(self._last, frame.at)
         try:

@@ -23,7 +23,7 @@ PASSED = "pass"
 
 Told = Callable[[Flow, str, str, float], None]
 """Of one message: its flow, its Call-ID ("" where it was not read), what it was refused for or PASSED, and when."""
-Choose = Callable[[Flow, Request], str | None]
+Choose = Callable[[Flow, Request, float], str | None]
 """The destination set that a policy's routes name for a request; raises WireError where one looks at a broken part."""
 
 
@@ -183,7 +183,7 @@ class Beside(Witness):
         if self._other != PASSED or flow is None or request is None:
             return
         try:
-            other = self._choose(flow, request)
+            other = self._choose(flow, request, now)
         except WireError:
             self._other, self._passed = Reason.MALFORMED.code, False
             return

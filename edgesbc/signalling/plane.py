@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -112,6 +113,7 @@ class SignallingPlane:
                 nursery.start_soon(udp.run)
             for door in self._doors:
                 await nursery.start(door.run, nursery)
+            self.edge.tell_time(time.time() - trio.current_time())
             nursery.start_soon(self._keep_time)
             task_status.started()
 
@@ -128,6 +130,7 @@ class SignallingPlane:
                 await trio.sleep_forever()
             now = trio.current_time()
             self.edge.woken(now - self._sleeping_until)
+            self.edge.tell_time(time.time() - now)
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
             for each in self._listening:
                 each.apply(now)

@@ -6,6 +6,7 @@ import pytest
 from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
 
 from edgesbc.base.address import Flow
+from edgesbc.dispatch.health import State
 from edgesbc.sip.message import Response
 
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
@@ -36,14 +37,53 @@ def test_a_refusal_counts_where_the_next_is_silent(brain: Brain) -> None:
     assert finals == {480}
 
 
-def test_a_member_that_says_when_to_come_back_is_asked_as_before(brain: Brain) -> None:
-    """RFC 3261 section 21.5.4 would leave it alone; see the deviations."""
-    for number in range(2):
-        asked = invite(branch=f"z9hG4bKra{number}", from_tag=f"ra{number}")
-        ((to, forwarded),) = brain.receive(CALLER, asked)
-        assert to == FIRST
-        brain.receive(FIRST, respond(forwarded, 503, extra="Retry-After: 3600"))
-        brain.receive(CALLER, asked.replace(b"INVITE", b"CANCEL"))
+def test_a_member_that_says_when_to_come_back_is_left_alone_until_then(brain: Brain) -> None:
+    """RFC 3261 section 21.5.4, for no longer than ``rest``: what a member says may be a caller's doing."""
+
+    def asked(number: int) -> Flow:
+        call = invite(branch=f"z9hG4bKra{number}", from_tag=f"ra{number}")
+        sent = brain.receive(CALLER, call)
+        brain.receive(CALLER, call.replace(b"INVITE", b"CANCEL"))
+        return sent[-1][0]
+
+    sent = brain.receive(CALLER, invite())
+    ((to, _),) = brain.receive(FIRST, respond(sent[-1][1], 503, extra="Retry-After: 3600;duration=1"))[1:]
+    assert to == SECOND
+    first, _ = brain.dispatcher.members()
+    assert first.state is State.ACTIVE  # it is alive: it says so
+    assert asked(1) == SECOND
+    brain.wait(29)
+    assert asked(2) == SECOND
+    brain.wait(2)
+    assert asked(3) == FIRST
+
+
+@pytest.mark.parametrize("retry_after", ["", "0", "soon", "-5", "Mon"])
+def test_a_503_that_says_no_time_counts_against_its_sender(brain: Brain, retry_after: str) -> None:
+    sent = brain.receive(CALLER, invite())
+    brain.receive(FIRST, respond(sent[-1][1], 503, extra=f"Retry-After: {retry_after}"))
+    first, _ = brain.dispatcher.members()
+    assert (first.state, first.resting_until) == (State.TRYING, 0.0)
+
+
+def test_nobody_is_tried_after_the_total_timeout() -> None:
+    brain = Brain(try_timeout=2.0, total_timeout=1.5)
+    brain.receive(CALLER, invite())
+    sent = brain.wait(2.5)
+    assert [message.status for to, message in sent if to == CALLER and isinstance(message, Response)][-1] == 503
+    assert not [to for to, _ in sent if to == SECOND]
+    brain.wait(64)
+    assert brain.edge.idle
+
+
+def test_how_long_a_member_takes_to_answer_is_known(brain: Brain) -> None:
+    sent = brain.receive(CALLER, invite())
+    brain.now += 0.25
+    brain.receive(FIRST, respond(sent[-1][1], 180))
+    brain.now += 5
+    brain.receive(FIRST, respond(sent[-1][1], 200))
+    first, second = brain.dispatcher.members()
+    assert (first.latency, second.latency) == (0.25, None)
 
 
 def test_every_step_says_whose_call_it_was(brain: Brain) -> None:

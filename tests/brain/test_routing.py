@@ -1,9 +1,11 @@
 """Routes: the first that matches wins, what is given must match, long texts match nothing."""
 
+from datetime import datetime
+
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source, Zone
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.brain.routing import Route, RoutingTable
 from edgesbc.sip.message import Request
@@ -26,7 +28,11 @@ def request(
 
 
 def takes(route: Route, of: Request, zone: Zone = Zone.PUBLIC, listener: str = "carriers") -> bool:
-    return RoutingTable([route], ["pbx"]).choose(zone, listener, of, PEER) is route
+    return RoutingTable([route], ["pbx"]).choose(by(zone, listener), of, None, 0.0) is route
+
+
+def by(zone: Zone, listener: str) -> Flow:
+    return Flow(Listener(0, listener, zone, Transport.UDP, "192.0.2.1", 5060), PEER)
 
 
 def a_route(**fields: object) -> Route:
@@ -39,17 +45,17 @@ def test_the_first_match_wins() -> None:
         Route(name="rest", to="b"),
     ]
     table = RoutingTable(routes, ["a", "b"])
-    assert table.choose(Zone.PUBLIC, "carriers", request("+4930123"), PEER) is routes[0]
-    assert table.choose(Zone.PUBLIC, "carriers", request("alice"), PEER) is routes[1]
-    assert table.choose(Zone.CORE, "inside", request("alice"), PEER) is None
+    assert table.choose(by(Zone.PUBLIC, "carriers"), request("+4930123"), None, 0.0) is routes[0]
+    assert table.choose(by(Zone.PUBLIC, "carriers"), request("alice"), None, 0.0) is routes[1]
+    assert table.choose(by(Zone.CORE, "inside"), request("alice"), None, 0.0) is None
 
 
 def test_without_routes_public_goes_to_the_only_set() -> None:
     table = RoutingTable([], ["pbx"])
-    route = table.choose(Zone.PUBLIC, "carriers", request(), PEER)
+    route = table.choose(by(Zone.PUBLIC, "carriers"), request(), None, 0.0)
     assert route is not None
-    assert (route.to, route.name) == ("pbx", "default")
-    assert table.choose(Zone.CORE, "inside", request(), PEER) is None
+    assert (route.to, route.name) == (("pbx",), "default")
+    assert table.choose(by(Zone.CORE, "inside"), request(), None, 0.0) is None
 
 
 def test_a_table_that_cannot_work() -> None:
@@ -114,3 +120,51 @@ def test_a_malformed_from_is_a_wire_error() -> None:
 def test_a_route_that_is_wrong(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         a_route(**fields)
+
+
+def test_a_prefix_of_the_number() -> None:
+    route = a_route(request_prefix=("+49", "0049"))
+    assert takes(route, request("+4930"))
+    assert takes(route, request("004930"))
+    assert takes(route, request("%2B4930"))
+    assert not takes(route, request("+43"))
+
+
+def test_of_a_trunk() -> None:
+    route = a_route(trunk=("carrier-a", "carrier-b"))
+    table = RoutingTable([route], ["pbx"])
+    flow = by(Zone.PUBLIC, "carriers")
+    assert table.choose(flow, request(), "carrier-b", 0.0) is route
+    assert table.choose(flow, request(), "carrier-c", 0.0) is None
+    assert table.choose(flow, request(), None, 0.0) is None
+
+
+def test_at_its_hours_by_the_clock_of_the_place() -> None:
+    route = a_route(hours=("Mon-Fri 08:00-18:00",), timezone="Europe/Berlin")
+    table = RoutingTable([route], ["pbx"])
+    flow = by(Zone.PUBLIC, "carriers")
+    for moment, holds in [
+        ("2026-07-01T05:59:59+00:00", False),  # a Wednesday, 07:59 in summer time
+        ("2026-07-01T06:00:00+00:00", True),
+        ("2026-01-07T06:30:00+00:00", False),  # 07:30 in winter time
+        ("2026-01-07T07:00:00+00:00", True),
+    ]:
+        assert (table.choose(flow, request(), None, datetime.fromisoformat(moment).timestamp()) is route) is holds
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"to": ("a", "a")}, "each set once"),
+        ({"to": ("a", 5)}, "list of them"),
+        ({"to": 5}, "list of them"),
+        ({"hours": ("Mon 8-18",)}, "Mon-Fri 08:00-18:00"),
+        ({"timezone": "Mars/Olympus"}, "time zone"),
+        ({"strip": -1}, "0 to 256"),
+        ({"answer": 200}, "400 to 699"),
+        ({"prepend": "0 "}, "characters"),
+    ],
+)
+def test_a_route_that_cannot_be(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Route(name="r", **{"to": "pbx", **fields})  # type: ignore[arg-type]

@@ -66,9 +66,18 @@ def test_a_member_that_rests_is_passed_over_until_then() -> None:
     group = a_group(one, two)
     one.resting_until = 20.0
     assert seen(group, 19.0, 10) == {two: 10}
-    assert group.rested(19.0) == 1.0
     assert seen(group, 20.0, 10) == {one: 5, two: 5}
-    assert group.rested(20.0) == 0.0
+
+
+def test_those_that_rest_are_better_than_nobody() -> None:
+    """Or who calls somebody that answers 503 could keep everybody from calling."""
+    one, two = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2", priority=1)
+    group = a_group(one, two)
+    one.resting_until = two.resting_until = 20.0
+    assert seen(group, 19.0, 10) == {one: 10}
+    one.resting_until = 0.0
+    two.resting_until = 20.0
+    assert group.choose(19.0, [one], ANYTHING, 1) == [two]
 
 
 def test_panic_begins_and_ends_with_the_share_that_is_up() -> None:
