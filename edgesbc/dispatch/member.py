@@ -13,7 +13,10 @@ from edgesbc.dispatch.sets import HealthSettings, MemberSettings
 if TYPE_CHECKING:
     from edgesbc.dispatch.algorithms.shape import Algorithm
 
-__all__ = ["Member"]
+__all__ = ["Member", "MemberKey", "member_key"]
+
+MemberKey = tuple[str, str, Source, Transport]
+"""Set, URI and address."""
 
 _SMOOTHING = 0.2
 """Weight of the newest answer in the smoothed time: about the last ten count."""
@@ -39,8 +42,8 @@ class Member:
         self.set_name = set_name
         self.target: Source = target.source
         self.transport: Transport = target.transport
-        self.key = member_key(set_name, settings, target)
-        literal = settings.place.target is not None
+        self.key: MemberKey = member_key(set_name, settings, target)
+        literal = settings.target is not None
         self.name: str = settings.uri if literal else f"{settings.uri} at {target.source}"
         self.health = Health(health)
         self.order = Order.DISABLED if settings.disabled else Order.ENABLED
@@ -117,6 +120,6 @@ class Member:
         return f"Member({self.set_name!r}, {self.name!r}, {self.state}, load={self.load})"
 
 
-def member_key(set_name: str, settings: MemberSettings, target: Target) -> tuple[str, str, str]:
-    """What makes a member the same one over a reload: its set, its URI, and its address."""
-    return set_name, settings.uri, f"{target.source} {target.transport}"
+def member_key(set_name: str, settings: MemberSettings, target: Target) -> MemberKey:
+    """What makes a member the same one over a reload."""
+    return set_name, settings.uri, target[0], target[1]

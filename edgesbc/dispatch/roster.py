@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport
-from edgesbc.dispatch.member import Member, member_key
+from edgesbc.dispatch.member import Member, MemberKey, member_key
 from edgesbc.dispatch.place import Place, Target
-from edgesbc.dispatch.sets import SetSettings
+from edgesbc.dispatch.sets import MemberSettings, SetSettings
 
 __all__ = ["Changes", "Roster"]
 
@@ -38,8 +38,8 @@ class Roster:
         self.names: frozenset[Place] = frozenset()
         """The names that members have."""
         self._targets: dict[Place, tuple[Target, ...]] = {}
-        self._members: dict[tuple[str, str, str], Member] = {}
-        self._leaving: dict[tuple[str, str, str], Member] = {}
+        self._members: dict[MemberKey, Member] = {}
+        self._leaving: dict[MemberKey, Member] = {}
         """Members that are gone and still have calls: who is put back meanwhile is the same, and has that load."""
         self._by_address: dict[tuple[str, int, Transport], Member] = {}
 
@@ -54,8 +54,9 @@ class Roster:
     def replace(self, settings: Iterable[SetSettings]) -> Changes:
         """Have these sets in the place of those before."""
         self.settings = tuple(settings)
-        places = (member.place for each in self.settings for member in each.members)
-        self.names = frozenset(place for place in places if place.target is None)
+        self.names = frozenset(
+            member.place for each in self.settings for member in each.members if member.target is None
+        )
         self._targets = {place: targets for place, targets in self._targets.items() if place in self.names}
         return self._again()
 
@@ -72,23 +73,27 @@ class Roster:
         changes = Changes()
         for settings in self.settings:
             members = changes.members[settings.set] = []
-            for wanted in settings.members:
-                single = wanted.place.target
-                targets = (single,) if single is not None else self._targets.get(wanted.place, ())
-                for target, share in zip(targets, _shares(targets), strict=True):
-                    key = member_key(settings.set, wanted, target)
-                    if key in self._members:
-                        continue  # two names in a set that have an address in common
-                    member = before.pop(key, None)
-                    if member is None:
-                        member = self._leaving.pop(key, None) or Member(settings.set, wanted, settings.health, target)
-                        member.removed = False
-                        changes.new.append(member)
-                    elif member.health.settings != settings.health:
+            judged_by, others = (
+                settings.health,
+                False,
+            )  # what the last member was judged by before, and whether it differs
+            for wanted, target, share in self._addresses(settings):
+                key = member_key(settings.set, wanted, target)
+                if key in self._members:
+                    continue  # two names in a set that have an address in common
+                member = before.pop(key, None)
+                if member is None:
+                    member = self._leaving.pop(key, None) or Member(settings.set, wanted, settings.health, target)
+                    member.removed = False
+                    changes.new.append(member)
+                else:
+                    if member.health.settings is not judged_by:
+                        judged_by, others = member.health.settings, member.health.settings != settings.health
+                    if others:
                         changes.rewatched.append(member)
-                    member.adopt(wanted, settings.health, target, share)
-                    self._members[key] = member
-                    members.append(member)
+                member.adopt(wanted, settings.health, target, share)
+                self._members[key] = member
+                members.append(member)
         changes.gone = list(before.values())
         self._leaving.update((member.key, member) for member in changes.gone)
         self._leaving = {key: member for key, member in self._leaving.items() if member.load}
@@ -99,14 +104,22 @@ class Roster:
         self._by_address = {(*member.target, member.transport): member for member in reversed(self._members.values())}
         return changes
 
+    def _addresses(self, settings: SetSettings) -> Iterator[tuple[MemberSettings, Target, float]]:
+        """Each address of each member, and what part of the member's weight it has."""
+        for wanted in settings.members:
+            if wanted.target is not None:
+                yield wanted, wanted.target, 1.0
+            else:
+                targets = self._targets.get(wanted.place, ())
+                for target, share in zip(targets, _shares(targets), strict=True):
+                    yield wanted, target, share
+
 
 def _shares(targets: Sequence[Target]) -> list[float]:
     """What part of its member's weight each address has, among those of its own priority (RFC 2782).
 
     A weight of 0 beside others is "a very small chance", and equal chances where all are 0.
     """
-    if len(targets) == 1:
-        return [1.0]
     sums: dict[int, float] = {}
     weights = [target.weight or 0.1 for target in targets]
     for target, weight in zip(targets, weights, strict=True):

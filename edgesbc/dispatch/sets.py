@@ -12,7 +12,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.dispatch.algorithms import ALGORITHMS
 from edgesbc.dispatch.numbers import Numbers, Rewrite, check_user
-from edgesbc.dispatch.place import Place, place_of
+from edgesbc.dispatch.place import Place, Target, place_of
 from edgesbc.sip.uri import Uri, parse_uri
 
 __all__ = ["HealthSettings", "MemberSettings", "SetSettings", "with_fallbacks"]
@@ -39,6 +39,10 @@ def _reachable(_instance: object, _attribute: _Attribute[str], value: str) -> No
 
 def _place(member: MemberSettings) -> Place:
     return place_of(member.uri)
+
+
+def _target(member: MemberSettings) -> Target | None:
+    return member.place.target
 
 
 def _parsed(member: MemberSettings) -> Uri:
@@ -116,6 +120,10 @@ class MemberSettings:
     """Out of use until the operator enables it."""
     place: Place = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_place, takes_self=True))
     """Where :attr:`uri` leads; worked out here, so that a swap of a thousand members need not."""
+    target: Target | None = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_target, takes_self=True)
+    )
+    """Its one address, where :attr:`uri` has a literal one."""
     parsed: Uri = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_parsed, takes_self=True))
     attributes: Mapping[str, str] = attrs.field(factory=dict)
     """Words of the operator's own, kept and shown."""

@@ -30,7 +30,7 @@ def trunks_of(policy: Policy) -> list[Trunk]:
     }
     for each in policy.destinations:
         if each.set in outward:
-            targets = [member.place.target for member in each.members]
+            targets = [member.target for member in each.members]
             hosts = tuple(sorted({target.source.host for target in targets if target is not None}))
             if hosts:
                 listed.append(Trunk(f"destinations-{each.set}", hosts))

@@ -98,7 +98,7 @@ class Listening:
 
 def _theirs(policy: Policy) -> list[str]:
     """Addresses of destinations and trunks, as prefixes."""
-    targets = [member.place.target for each in policy.destinations for member in each.members]
+    targets = [member.target for each in policy.destinations for member in each.members]
     found = [target.source.host for target in targets if target is not None]
     for trunk in policy.trunk:
         for text in trunk.addresses:

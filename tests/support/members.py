@@ -18,7 +18,7 @@ def a_member(
 ) -> Member:
     """A member at ``target``, or at the literal address of ``uri``; usable, as if its group had counted it."""
     settings = MemberSettings(uri=uri, **fields)  # type: ignore[arg-type]
-    where = target or settings.place.target
+    where = target or settings.target
     assert where is not None
     member = Member(set_name, settings, health or HealthSettings(), where)
     member.usable = True

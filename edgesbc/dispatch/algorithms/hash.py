@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from math import ceil, log1p
+from math import ceil, frexp, log1p
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
@@ -26,8 +26,8 @@ _PROBES = 4
 """Looks that each key takes, at four places."""
 _WHOLE = 2.0**64 * (1 + 2.0**-52)
 """The next number after 2^64, so that no way round a ring comes to the whole of it."""
-_FRACTION = 8
-"""Bits of a weight after the point: that of a name's address may be a part of its member's."""
+_CLASS_BITS = 4
+"""Weights of one class are within a factor of 2^4 of each other, so that few on a ring are passed on the way."""
 
 
 class Hash(Algorithm):
@@ -37,23 +37,25 @@ class Hash(Algorithm):
     own keys move, and they spread over all the others by weight; nobody inherits them alone, as a neighbour does
     where the hash is taken modulo the number of members. So that a thousand scores need not be worked out for each
     key, the draws are made to be found: member m's is the way from a key's point to m's on a ring, of which each key
-    has some of many, so the lowest is the next on the ring. A weight is the sum of powers of two, and a member has a
-    score for each: the first of several independent arrivals comes at the sum of their rates.
+    has some of many. The lowest score is that of the next on the ring, or of one soon after it that weighs more; so
+    that this is not far, members have rings with those of about their own weight.
 
     Who has ``hash_bound`` times its fair share of the calls is passed over (Mirrokni, Thorup and Zadimoghaddam).
     """
 
-    __slots__ = ("_by_bit", "_load", "_rings", "_share")
+    __slots__ = ("_classes", "_load", "_rings", "_share")
 
     def __init__(self, members: Sequence[Member], settings: SetSettings, random: Callable[[], float]) -> None:
         super().__init__(members, settings, random)
         # By name, not by place: another order in the policy, or another edge, gives the same choice.
-        self._by_bit: dict[int, list[tuple[int, Member]]] = {}
+        by_size: dict[int, list[tuple[int, Member]]] = {}
         for member in self._all:
-            seed, weight = _digest(member.name.encode()), max(1, round(member.weight * 2**_FRACTION))
-            for bit in range(weight.bit_length()):
-                if weight >> bit & 1:
-                    self._by_bit.setdefault(bit, []).append((seed, member))
+            seed = _digest(member.name.encode())
+            by_size.setdefault(frexp(member.weight)[1] // _CLASS_BITS, []).append((seed, member))
+        # The heaviest first: where it has a low score, the others are soon known to have none that is lower.
+        self._classes = [
+            (size, max(member.weight for _, member in those), those) for size, those in sorted(by_size.items())[::-1]
+        ]
         self._rings: dict[tuple[int, int], tuple[array[int], list[Member]]] = {}
         self._load = sum(member.load for member in self._all)
         self._share = 0.0
@@ -78,30 +80,35 @@ class Hash(Algorithm):
         best, lowest = None, float("inf")
         for probe in range(_PROBES):
             look = _mix(seed + probe * _STRIDE & _MASK)
-            point = _mix(look)
-            for bit in self._by_bit:
-                points, owners = self._ring(look % _RINGS, bit)
-                place, count, rate = bisect_left(points, point), len(points), 1 << bit
+            point, ring = _mix(look), look % _RINGS
+            for size, heaviest, those in self._classes:
+                found = self._rings.get((ring, size))
+                if found is None:
+                    found = self._make_ring(ring, size, those)
+                points, owners = found
+                count = len(points)
+                place = bisect_left(points, point)
+                bound = lowest * heaviest
                 for _ in range(count):
                     if place == count:
                         place = 0
-                    score = -log1p(-((points[place] - point) & _MASK) / _WHOLE) / rate
-                    if score >= lowest:
+                    way = ((points[place] - point) & _MASK) / _WHOLE
+                    if way >= bound:  # from here on nobody's score is lower: -log(1 - way) is at least way
                         break
-                    if able(owners[place]):
-                        best, lowest = owners[place], score
-                        break
+                    owner = owners[place]
+                    score = -log1p(-way) / owner.weight
+                    if score < lowest and able(owner):
+                        best, lowest = owner, score
+                        bound = lowest * heaviest
                     place += 1
         return best
 
-    def _ring(self, number: int, bit: int) -> tuple[array[int], list[Member]]:
+    def _make_ring(self, number: int, size: int, those: list[tuple[int, Member]]) -> tuple[array[int], list[Member]]:
         """The points of one ring in order, and whose they are; made when the first key comes to it."""
-        ring = self._rings.get((number, bit))
-        if ring is None:
-            salt = _mix((number << 8 | bit) * _STRIDE & _MASK)
-            placed = sorted(((_mix(seed ^ salt), member) for seed, member in self._by_bit[bit]), key=_point)
-            ring = array("Q", [point for point, _ in placed]), [member for _, member in placed]
-            self._rings[number, bit] = ring
+        salt = _mix((number << 8 | size & 0xFF) * _STRIDE & _MASK)
+        placed = sorted(((_mix(seed ^ salt), member) for seed, member in those), key=_point)
+        ring = array("Q", [point for point, _ in placed]), [member for _, member in placed]
+        self._rings[number, size] = ring
         return ring
 
 
