@@ -13,6 +13,7 @@ import attrs
 
 from bench.attacker import MAX_PPS
 from bench.calls import CallSettings, bench_calls
+from bench.dispatch import bench_dispatch
 from bench.floods import FloodSettings, bench_floods
 from bench.machine import describe, installed
 from bench.parse import bench_parse, tracker_bytes
@@ -27,7 +28,7 @@ def main() -> int:
     """Measure what is asked for, print tables on stdout; 1 where a measurement could not be made."""
     chosen = _arguments().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    parts = ("calls", "floods", "relay", "parse") if chosen.part == "all" else (chosen.part,)
+    parts = ("calls", "floods", "relay", "parse", "dispatch") if chosen.part == "all" else (chosen.part,)
     failed = False
     left_out: list[str] = []
     results: dict[str, Any] = {"machine": describe(), "left_out": left_out}
@@ -39,6 +40,8 @@ def main() -> int:
                 _measure_floods(chosen, results)
             elif part == "relay":
                 _measure_relay(chosen, results)
+            elif part == "dispatch":
+                results["dispatch"] = bench_dispatch(5_000, 5) if chosen.quick else bench_dispatch()
             else:
                 results["parse"] = bench_parse(5, 1_000) if chosen.quick else bench_parse()
                 results["tracker"] = tracker_bytes()
@@ -93,7 +96,9 @@ def _given(chosen: argparse.Namespace, **names: str) -> dict[str, Any]:
 
 def _arguments() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("part", nargs="?", choices=("all", "calls", "floods", "relay", "parse"), default="all")
+    options.add_argument(
+        "part", nargs="?", choices=("all", "calls", "floods", "relay", "parse", "dispatch"), default="all"
+    )
     options.add_argument("--quick", action="store_true", help="about three minutes: shorter, one round; coarse figures")
     options.add_argument("--alone", action="store_true", help="without the peers")
     options.add_argument("--rate", type=_count, help="calls a second (300; beside floods 200)")

@@ -43,6 +43,8 @@ _FLOODS = [
     ("pss_after_mib", "after", "{:.1f}"),
     ("attacker_share", "sender's CPU", "{:.0%}"),
 ]
+_CHOICES = [("median_us", "median", "{:.1f}"), ("p99_us", "p99", "{:.1f}"), ("mean_us", "mean", "{:.1f}")]
+_SWAPS = [("median_ms", "median", "{:.2f}"), ("max_ms", "longest", "{:.2f}")]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
 
 
@@ -75,8 +77,24 @@ def render(results: Mapping[str, Any]) -> str:
     if "tracker" in results:
         rows = [["", "bytes"], *([name, f"{each:.0f}"] for name, each in results["tracker"].items())]
         parts.append("Memory for a source that is watched, table full\n" + _table(rows))
+    if "dispatch" in results:
+        parts.append(_dispatch(results["dispatch"]))
     parts += [f"not measured: {each}" for each in results["left_out"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _dispatch(found: Mapping[str, Any]) -> str:
+    choices = [["", *(title for _, title, _ in _CHOICES)]]
+    choices += [[name, *_cells(each, _CHOICES)] for name, each in found["choices"].items()]
+    shares = [["", "found"], *([name, f"{each:.4g}"] for name, each in found["shares"].items())]
+    swaps = [["", *(title for _, title, _ in _SWAPS)]]
+    swaps += [[name, *_cells(each, _SWAPS)] for name, each in found["swaps"].items()]
+    return (
+        f"A choice among 1,000 members of seven weights, with its lease, µs\n{_table(choices)}\n\n"
+        "Shares: of 10,000 calls over weights of 70, 20, 5, 3 and 2; of 20,000 keys over 20 members\n"
+        f"{_table(shares)}\n\n"
+        f"Swap of a set of 1,000 members, and the first choice after it, ms\n{_table(swaps)}"
+    )
 
 
 def _floods(floods: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from math import ceil, frexp, log1p
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
@@ -24,6 +25,7 @@ _RINGS = 256
 """Rings that keys are spread over: with 256, a member's share of the keys is within about 2% of its weight."""
 _PROBES = 4
 """Looks that each key takes, at four places."""
+_LOOKS = Struct(f"<{2 * _PROBES}Q")
 _WHOLE = 2.0**64 * (1 + 2.0**-52)
 """The next number after 2^64, so that no way round a ring comes to the whole of it."""
 _CLASS_BITS = 4
@@ -68,19 +70,19 @@ class Hash(Algorithm):
         self._load += calls
 
     def _choose(self, able: Able, demand: Demand) -> Member | None:
-        seed = _digest(demand.key)
+        looks = _LOOKS.unpack(blake2b(demand.key, digest_size=_LOOKS.size).digest())
         fair = self._share * (self._load + 1)
 
         def bounded(member: Member) -> bool:
             return member.load < ceil(fair * member.weight) and able(member)
 
-        return (fair and self._closest(seed, bounded)) or self._closest(seed, able)
+        return (fair and self._closest(looks, bounded)) or self._closest(looks, able)
 
-    def _closest(self, seed: int, able: Able) -> Member | None:
+    def _closest(self, looks: tuple[int, ...], able: Able) -> Member | None:
+        """The able member with the lowest score for a key; ``looks`` has a ring and a point for each look."""
         best, lowest = None, float("inf")
-        for probe in range(_PROBES):
-            look = _mix(seed + probe * _STRIDE & _MASK)
-            point, ring = _mix(look), look % _RINGS
+        for ring, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True):
+            ring %= _RINGS
             for size, heaviest, those in self._classes:
                 found = self._rings.get((ring, size))
                 if found is None:
