@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from edgesbc.base.address import Flow, Zone
-from edgesbc.brain.context import Context
+from edgesbc.brain.audit import audit
 from edgesbc.brain.effects import Close, Effect, Media, Open, Send
 from edgesbc.brain.tokens import SHORTEST_TOKEN
-from edgesbc.dispatch.leases import Lease
 from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
@@ -255,16 +254,8 @@ class Promises:
         assert clients <= 2 * transactions._limit + 24, f"{clients} requests over the limit"
         assert edge.calls <= board.calls._bounds[0], f"{edge.calls} calls over the limit"
         assert set(board.flows._open) == self._ways.open, "the connections that are open"
-        held: dict[int, Lease] = {id(lease): lease for call in board.calls for lease in call.leases if lease.live}
-        for server in transactions._servers.values():
-            context = server.context
-            if isinstance(context, Context) and not context.new_call:
-                leases = [branch.hop.lease for branch in context._branches]
-                held.update({id(lease): lease for lease in leases if lease is not None and lease.live})
-        counted = edge.dispatcher.leases
-        assert len(held) == counted, f"{counted} leases are counted, {len(held)} are held"
-        trunks = sum(board.calls.by_trunk.values())
-        assert trunks == sum(bool(call.trunk) for call in board.calls), f"{trunks} calls of trunks"
+        differences = audit(board).differences
+        assert not differences, "; ".join(differences)
 
     def check_end(self) -> None:
         """All deadlines have passed."""

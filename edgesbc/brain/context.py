@@ -18,6 +18,7 @@ from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
 from edgesbc.brain.registrations import contacts_of_sender, deliver, from_stranger, note, path_value
 from edgesbc.brain.switchboard import Switchboard
+from edgesbc.dispatch.leases import Lease
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import ServerTransaction
@@ -410,6 +411,12 @@ class Context:
         queue, self._queue = self._queue, []
         for branch, response in queue:
             branch.hang_up(response, now)
+
+    def places(self) -> list[Lease]:
+        """The places at destinations that the request itself holds; those of a call's INVITE are the call's."""
+        if self.new_call:
+            return []
+        return [branch.hop.lease for branch in self._branches if branch.hop.lease is not None and branch.hop.lease.live]
 
     def _let_go(self, now: float) -> None:
         """Without a call to hold them, places at destinations are held until the answer and no longer."""

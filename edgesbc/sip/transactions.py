@@ -7,7 +7,7 @@ argument, bytes go out through a callable.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.timers import Deadlines
@@ -67,6 +67,10 @@ class Transactions:
     def requesting(self) -> bool:
         """Whether a request of ours still waits for its final answer."""
         return any(client.timeout_at is not None for client in self._clients.values())
+
+    def contexts(self) -> Iterator[object]:
+        """Whose the requests are that came in and are not forgotten yet; None for one that was answered from here."""
+        return (server.context for server in self._servers.values())
 
     @property
     def half_full(self) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.brain.audit import audit
 from edgesbc.brain.calls import CallState
-from edgesbc.brain.context import Context
 from edgesbc.brain.edge import Edge
 from edgesbc.screen.bans import Scope
 from edgesbc.screen.standing import Standing
@@ -155,17 +155,8 @@ class Checks:
 
     def leases(self) -> None:
         """What the destinations are said to carry is what live calls and requests hold there."""
-        edge = self._edge
-        held = [lease for call in edge.board.calls for lease in call.leases if lease.live]
-        for server in edge.board.transactions._servers.values():
-            context = server.context
-            if isinstance(context, Context) and not context.new_call:
-                held += [b.hop.lease for b in context._branches if b.hop.lease is not None and b.hop.lease.live]
-        if len(set(map(id, held))) != edge.dispatcher.leases:
-            raise Finding(f"{edge.dispatcher.leases} leases are counted, {len(held)} are held")
-        load = sum(member.load for member in edge.dispatcher.members())
-        if load != edge.dispatcher.leases:
-            raise Finding(f"the members' load is {load}, leases are {edge.dispatcher.leases}")
+        for difference in audit(self._edge.board).differences:
+            raise Finding(difference)
 
     # --- when all deadlines have passed ------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Raises(_Broken):
         (SwallowsAnswers, "got no final answer"),
         (AnswersTwice, "got two final answers"),
         (InventsAnswers, "that nobody gave"),
-        (LeaksLeases, "leases are counted"),
+        (LeaksLeases, "nothing that lives holds it"),
         (CallsStrangers, "nobody was ever heard of"),
         (KeepsVias, "Via of somebody else's"),
         (TellsTheInside, "an address of the core goes out"),
