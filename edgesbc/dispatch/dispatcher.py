@@ -24,9 +24,10 @@ class Dispatcher:
 
     ``random`` gives numbers in [0, 1), for jitter and for algorithms that draw; ``record`` is told of
     every change of a member's state. ``version`` grows when the names that members have may be others.
+    ``changed`` is called with the time whenever members may have come or gone.
     """
 
-    __slots__ = ("_groups", "_leases", "_random", "_roster", "version", "watch")
+    __slots__ = ("_groups", "_leases", "_random", "_roster", "changed", "version", "watch")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Dispatcher:
         self._groups: dict[str, Group] = {}
         self.watch = Watch(random, record, self._changed)
         self.version = 0
+        self.changed: Callable[[float], None] = lambda now: None
         self.reload(sets, now)
 
     # --- choosing ----------------------------------------------------------------------------------------
@@ -135,6 +137,7 @@ class Dispatcher:
             self._groups[settings.set] = group
         self.watch.again(changes.rewatched, now)
         self.watch.start(changes.new, now)
+        self.changed(now)
 
     def _changed(self, was_enabled: bool, was_up: bool, member: Member) -> None:
         group = self._groups.get(member.set_name)

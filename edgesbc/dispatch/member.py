@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from edgesbc.base.address import Source, Transport
-from edgesbc.dispatch.health import Health, Order, State
+from edgesbc.dispatch.health import Evidence, Health, Order, State
 from edgesbc.dispatch.place import Target
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings
 
@@ -29,13 +29,14 @@ class Member:
     many of them hold each named resource. ``usable`` is whether order and health let it take calls. ``due`` and
     ``queued`` belong to the deadlines of its watch; ``probe`` is the serial number of the probe on its way, 0 for
     none, ``probed`` when that went out. ``latency`` is its smoothed time to answer in seconds, None while nothing was
-    heard. ``algorithm`` is told of changes.
+    heard. ``failures`` counts what spoke against it, by where that came from; ``failure`` was the last of it, at
+    ``failed``. ``algorithm`` is told of changes.
     """
 
     __slots__ = (
-        "algorithm", "due", "health", "key", "latency", "load", "name", "order", "priority", "probe", "probed",
-        "queued", "removed", "resting_until", "set_name", "settings", "starts", "target", "transport", "usable",
-        "used", "weight",
+        "algorithm", "due", "failed", "failure", "failures", "health", "key", "latency", "load", "name", "order",
+        "priority", "probe", "probed", "queued", "removed", "resting_until", "set_name", "settings", "starts", "target",
+        "transport", "usable", "used", "weight",
     )  # fmt: skip
 
     def __init__(self, set_name: str, settings: MemberSettings, health: HealthSettings, target: Target) -> None:
@@ -50,6 +51,9 @@ class Member:
         self.load = 0
         self.used: dict[str, int] = {}
         self.latency: float | None = None
+        self.failures = dict.fromkeys(Evidence, 0)
+        self.failure = ""
+        self.failed: float | None = None
         self.resting_until = 0.0
         self.usable = False
         self.removed = False

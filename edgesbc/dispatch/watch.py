@@ -140,6 +140,8 @@ class Watch:
         if failure is None:
             member.health.good(now, evidence)
         else:
+            member.failures[evidence] += 1
+            member.failure, member.failed = failure, now
             member.health.bad(now, evidence)
         self._report(member, was, enabled, up, now, failure or "it answers")
 

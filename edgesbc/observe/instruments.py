@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from functools import partial
 
 from edgesbc.base.counts import Counts
@@ -15,14 +15,28 @@ __all__ = ["instrument_edge", "instrument_lanes", "instrument_media"]
 
 
 class _PerMember(Mapping[tuple[str, ...], Read]):
-    """One gauge for each member there is now; members come and go with the policy."""
+    """One gauge for each member there is now of which ``read`` knows something; members come and go with the policy.
 
-    def __init__(self, edge: Edge, read: Callable[[Member], float]) -> None:
+    ``more`` gives the values of labels beside set and member.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        read: Callable[[Member], float | None],
+        more: Callable[[Member], tuple[str, ...]] = lambda member: (),
+    ) -> None:
         self._edge = edge
         self._read = read
+        self._more = more
 
-    def _now(self) -> dict[tuple[str, ...], Member]:
-        return {(member.set_name, member.name): member for member in self._edge.dispatcher.members()}
+    def _now(self) -> dict[tuple[str, ...], Read]:
+        read = ((member, self._read(member)) for member in self._edge.dispatcher.members())
+        return {
+            (member.set_name, member.name, *self._more(member)): partial(float, value)
+            for member, value in read
+            if value is not None
+        }
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return iter(self._now())
@@ -31,8 +45,35 @@ class _PerMember(Mapping[tuple[str, ...], Read]):
         return len(self._now())
 
     def __getitem__(self, key: tuple[str, ...]) -> Read:
-        member = self._now()[key]
-        return lambda: self._read(member)
+        return self._now()[key]
+
+    def items(self) -> ItemsView[tuple[str, ...], Read]:
+        """All at once: a scrape would otherwise look for each member among all."""
+        return self._now().items()
+
+
+class _Failures(Counts):
+    """What spoke against the members there are now, by where it came from."""
+
+    __slots__ = ("_edge",)
+
+    def __init__(self, edge: Edge) -> None:
+        super().__init__()
+        self._edge = edge
+
+    def _now(self) -> dict[tuple[str, ...], int]:
+        return {
+            (member.set_name, member.name, kind.value): count
+            for member in self._edge.dispatcher.members()
+            for kind, count in member.failures.items()
+            if count
+        }
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def items(self):  # type: ignore[no-untyped-def]
+        return self._now().items()
 
 
 class _Total(Counts):
@@ -77,10 +118,22 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
     metrics.gauge("penalties", "Sources under a penalty.", lambda: len(edge.pipeline.penalties))
     metrics.gauge("lag_seconds", "By how much the edge is late of late.", lambda: edge.lag)
     metrics.gauge("draining", "1 while new calls are refused because the edge stops.", lambda: edge.draining)
+    _instrument_destinations(metrics, edge)
+
+
+def _instrument_destinations(metrics: Metrics, edge: Edge) -> None:
     labels = ("set", "member")
     up = _PerMember(edge, lambda member: member.state in (State.ACTIVE, State.TRYING))
     metrics.gauge("destination_up", "1 while a destination takes calls.", up, labels)
+    state = _PerMember(edge, lambda member: 1, lambda member: (member.state.value,))
+    metrics.gauge("destination_state", "1 for the state that a destination is in.", state, (*labels, "state"))
     metrics.gauge("destination_calls", "Live leases.", _PerMember(edge, lambda member: member.load), labels)
+    most = _PerMember(edge, lambda member: member.settings.max_calls)
+    metrics.gauge("destination_max_calls", "Calls that a destination may have at once.", most, labels)
+    answer = _PerMember(edge, lambda member: member.latency)
+    metrics.gauge("destination_answer_seconds", "How long a destination takes to answer, smoothed.", answer, labels)
+    failures = _Failures(edge)
+    metrics.counter("destination_failures", "What spoke against a destination.", (*labels, "kind"), failures)
 
 
 def instrument_lanes(

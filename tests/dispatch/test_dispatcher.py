@@ -13,7 +13,7 @@ from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Order, State
+from edgesbc.dispatch.health import Evidence, Order, State
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
@@ -54,6 +54,17 @@ def take_down(d: Dispatcher, member: Member, now: float = 0.0) -> None:
     for _ in range(member.health.settings.fall):
         d.watch.failed(member, now, "silence")
     assert member.state is State.INACTIVE
+
+
+def test_what_speaks_against_a_member_is_counted_by_where_it_came_from() -> None:
+    d = dispatcher(a_set(at(1)))
+    (member,) = d.members()
+    probe, now = next_probe(d)
+    d.watch.probe_failed(probe, now)
+    d.watch.failed(member, now, "gave no answer in time")
+    assert member.failures == {Evidence.PROBE: 1, Evidence.TRAFFIC: 1}
+    d.watch.succeeded(member, now)
+    assert (member.failure, member.failed) == ("gave no answer in time", now)
 
 
 def test_weights_share_the_calls() -> None:
