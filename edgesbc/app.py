@@ -24,10 +24,12 @@ from edgesbc.base.errors import PolicyErrors
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.orders import Orders
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.bandesk import BanDesk
 from edgesbc.observe.control import Commands, serve_control
+from edgesbc.observe.destinationdesk import DestinationDesk
 from edgesbc.observe.http import Parts, serve_http
 from edgesbc.observe.instruments import instrument_edge, instrument_lanes, instrument_media
 from edgesbc.observe.ledger import Answer, Ledger
@@ -42,7 +44,9 @@ from edgesbc.screen.standing import Standings
 from edgesbc.signalling.plane import SignallingPlane
 from edgesbc.signalling.sockets import open_listeners, visible_address
 from edgesbc.store.audit import Outcome, PolicyLog
-from edgesbc.store.keeper import BanKeeper
+from edgesbc.store.bans import KeptBans
+from edgesbc.store.destinations import KeptOrders
+from edgesbc.store.keeper import Keeper
 
 __all__ = ["App"]
 
@@ -73,6 +77,7 @@ class App:
         self._stopping = trio.Event()
         self._hurried = False
         self._decisions = Counts()
+        self._orders = Orders()
         self._log = logs.lifecycle("edge")
         self._faults = logs.OncePerKind(logs.logger("edge"))
         self._reloading = trio.Lock()
@@ -88,6 +93,7 @@ class App:
         listeners = [each.listener for each in opened]
         now = trio.current_time()
         dispatcher = Dispatcher(policy.destinations, random.random, now, self.record)
+        dispatcher.changed = lambda now: self._orders.apply(dispatcher, now)
         self.edge = Edge(
             listeners,
             dispatcher,
@@ -176,9 +182,11 @@ class App:
         async def reload(_: object) -> dict[str, Any]:
             return attrs.asdict(await self.reload())
 
-        desk = BanDesk(lambda: self.edge, trio.current_time, self.record, self.plane.carry_out)
+        bans = BanDesk(lambda: self.edge, trio.current_time, self.record, self.plane.carry_out)
+        destinations = DestinationDesk(lambda: self.edge, self._orders, trio.current_time, self.record)
         return {
-            **desk.commands,
+            **bans.commands,
+            **destinations.commands,
             "policy shadow": self._shadow,
             "why": lambda asked: attrs.asdict(self.why(asked.text("of"))),
             "drain": drain,
@@ -190,8 +198,9 @@ class App:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`stop` or a signal, then drain. Raises ``OSError`` when it cannot listen."""
         self._build()
-        self._bans = BanKeeper(self.policy.edge.state_dir, lambda: self.edge.pipeline, self._log)
-        self._bans.enter()
+        kept = (KeptBans(lambda: self.edge.pipeline), KeptOrders(self._orders, lambda: self.edge.dispatcher))
+        keeper = Keeper(self.policy.edge.state_dir, kept, self._log)
+        keeper.enter()
         await self._audit(Outcome.STARTED, "")  # before a reload can be asked for, which has its entry after this one
         async with trio.open_nursery() as root:
             control = self.policy.edge.state_dir / CONTROL_SOCKET
@@ -212,11 +221,11 @@ class App:
                             "listening", listener=listener.name, transport=listener.transport.value,
                             address=f"{listener.host}:{listener.port}",
                         )  # fmt: skip
-                    signalling_nursery.start_soon(self._bans.run)
+                    signalling_nursery.start_soon(keeper.run)
                     task_status.started()
                     await self._stopping.wait()
                     await self._drain()
-                    await self._bans.write()
+                    await keeper.write()
                     signalling_nursery.cancel_scope.cancel()
                 media_nursery.cancel_scope.cancel()
             root.cancel_scope.cancel()

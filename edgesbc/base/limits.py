@@ -184,10 +184,10 @@ BANS_OF_PREFIX: Final = 4
 """Banned addresses that make a banned /24 or /64, and banned /64 that make a banned /48."""
 ORDERS: Final = 4_096
 """Bans and exemptions that operators have ordered: what one list of a provider's bad prefixes may hold."""
-BANS_BYTES: Final = 16 * 1024 * 1024
-"""Largest file of bans that is read at the start: as many as there can be need a quarter of it."""
-BANS_KEPT_SECONDS: Final = 5.0
-"""How often bans are written to disk where there are new ones: what a crash may lose."""
+STATE_BYTES: Final = 16 * 1024 * 1024
+"""Largest file of bans or of orders that is read at the start: as many as there can be need a quarter of it."""
+STATE_KEPT_SECONDS: Final = 5.0
+"""How often bans and orders are written to disk where there are new ones: what a crash may lose."""
 BANS_LISTED: Final = 200
 """Bans in one answer to `bans list`, the newest: more takes the signalling plane's time, and nobody reads it."""
 SOURCES_LISTED: Final = 20
@@ -228,6 +228,16 @@ FILTER_SECONDS: Final = 0.1
 
 # --- Observation -----------------------------------------------------------------------------------------
 
+DESTINATION_ORDERS: Final = 4_096
+"""Orders of operators about destinations that are kept; who has more changes the policy."""
+ORDER_GONE_SECONDS: Final = 86_400.0
+"""How long an order is kept for a destination that is in the policy no more: policies are changed, and changed back."""
+DESTINATIONS_LISTED: Final = 500
+"""Members in one answer to `destinations list`: more takes the signalling plane's time, and a set may be named."""
+DESTINATIONS_NAMED: Final = 20
+"""Members that are named where none of them, or too many, are meant."""
+DIFFERENCES_LISTED: Final = 100
+"""Differences in one answer to `destinations audit`: where there are more, they have one cause."""
 LEDGER_TEXT_CHARS: Final = 256
 """What the ledger keeps of a text that a peer chose; a Call-ID is seldom over 100 characters."""
 LEDGER_ANSWERS: Final = 200

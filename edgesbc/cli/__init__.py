@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgesbc.cli import bans, policies, running
+from edgesbc.cli import bans, destinations, policies, running
 from edgesbc.cli.root import main
 
-__all__ = ["bans", "main", "policies", "running"]
+__all__ = ["bans", "destinations", "main", "policies", "running"]

@@ -50,6 +50,7 @@ def main() -> None:
     Of an edge that runs:
       edgesbc why 192.0.2.7               what it decided about an address or a Call-ID, and why
       edgesbc bans list                   who is banned, and who is busiest
+      edgesbc destinations list           how the destinations are, and what they carry
       edgesbc policy shadow NEW.toml      judge by another policy as well, without effect
       edgesbc reload, edgesbc drain       as SIGHUP and SIGTERM do
     """

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from edgesbc.base import limits
@@ -13,13 +11,12 @@ from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import ANY_PORT, Ban, Scope
 from edgesbc.screen.orders import Order
 from edgesbc.screen.pipeline import Pipeline
+from edgesbc.store.files import read_json, rows, table
 
-__all__ = ["FILE", "as_json", "enter", "put_aside", "read", "write"]
+__all__ = ["FILE", "KeptBans", "as_json", "enter"]
 
 FILE = "bans.json"
 _VERSION = 1
-_WRITING = threading.Lock()
-"""What is written last is begun last as well: at the end of the edge there may be a write of before."""
 
 
 def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
@@ -47,32 +44,6 @@ def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
     return json.dumps({"version": _VERSION, "bans": bans, "orders": orders}, indent=1).encode()
 
 
-def write(folder: Path, data: bytes) -> None:
-    """Put ``data`` in the place of the file, whole or not at all. Raises ``OSError``."""
-    path, new = folder / FILE, folder / f"{FILE}.new"
-    with _WRITING:
-        descriptor = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(path)
-
-
-def read(folder: Path) -> bytes:
-    """The file as it is, empty where there is none. Raises ``OSError``."""
-    try:
-        with (folder / FILE).open("rb") as stream:
-            return stream.read(limits.BANS_BYTES)
-    except FileNotFoundError:
-        return b""
-
-
-def put_aside(folder: Path) -> Path:
-    """Rename a file that cannot be used, so that the next one does not take its place; to what. Raises ``OSError``."""
-    return (folder / FILE).rename(folder / f"{FILE}.broken")
-
-
 def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     """Put in force what was kept and has not run out; how many bans and orders those are.
 
@@ -83,19 +54,14 @@ def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     if not data:
         return 0
     offset = wall - now
-    try:
-        kept = _table(json.loads(data))
-    except RecursionError:
-        raise ValueError("expected a table of bans, found one inside another without end") from None
-    if kept.get("version") != _VERSION:
-        raise ValueError(f"expected version {_VERSION}, found {kept.get('version')!r}")
+    kept = read_json(data, _VERSION)
     entered = 0
-    for number, row in enumerate(_list(kept, "bans")):
-        ban = _ban(_table(row), f"bans[{number}]", offset)
+    for number, row in enumerate(rows(kept, "bans")):
+        ban = _ban(table(row), f"bans[{number}]", offset)
         ban.until = min(ban.until, now + limits.BAN_SECONDS)
         entered += ban.until > now and pipeline.penalties.restore(ban)
-    for number, row in enumerate(_list(kept, "orders")):
-        order = _order(_table(row), f"orders[{number}]", offset)
+    for number, row in enumerate(rows(kept, "orders")):
+        order = _order(table(row), f"orders[{number}]", offset)
         if order.until is None or order.until > now:
             pipeline.orders.put(order)
             entered += 1
@@ -123,14 +89,22 @@ def _order(row: dict[str, Any], where: str, offset: float) -> Order:
         raise ValueError(f"{where}: expected an order, found {row!r} ({error})") from None
 
 
-def _table(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a table, found {value!r}")
-    return value
+class KeptBans:
+    """The bans and orders of the pipeline in force, which ``pipeline`` gives, for the keeper."""
 
+    name = "bans"
+    file = FILE
 
-def _list(table: dict[str, Any], key: str) -> list[Any]:
-    value = table.get(key)
-    if not isinstance(value, list):
-        raise ValueError(f"{key}: expected a list, found {value!r}")
-    return value
+    def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
+        self._pipeline = pipeline
+
+    @property
+    def version(self) -> tuple[int, int]:
+        pipeline = self._pipeline()
+        return pipeline.penalties.version, pipeline.orders.version
+
+    def as_json(self, now: float, wall: float) -> bytes:
+        return as_json(self._pipeline(), now, wall)
+
+    def enter(self, data: bytes, now: float, wall: float) -> int:
+        return enter(self._pipeline(), data, now, wall)

@@ -36,7 +36,7 @@ from edgesbc.replay.result import Result
 from edgesbc.screen.orders import Order
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
-from edgesbc.store import bans
+from edgesbc.store import bans, files
 
 FLOODER = ("203.0.113.66", 5060)
 
@@ -313,7 +313,7 @@ def test_what_cannot_be_read_counts_against_its_flow() -> None:
 def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
     kept = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
     kept.orders.put(Order(PHONE[0], False, 0.0, None, "admin", ""))
-    bans.write(tmp_path, bans.as_json(kept, 0.0, 0.0))
+    files.write(tmp_path / bans.FILE, bans.as_json(kept, 0.0, 0.0))
     state = f'[edge]\nstate_dir = "{tmp_path}"\n'
     assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}
     exempt = Player(policy(admission=f'[screen]\nexempt = ["{FLOODER[0]}"]\n{OPEN}'))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from edgesbc.screen.bans import Scope
 from edgesbc.screen.orders import Order
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.store import bans
+from edgesbc.store import bans, files
 
 UDP = Listener(0, "carriers", Zone.PUBLIC, Transport.UDP, "127.0.0.1", 5060)
 TLS = Listener(1, "browsers", Zone.PUBLIC, Transport.TLS, "127.0.0.1", 5061)
@@ -43,10 +41,9 @@ def with_bans() -> Pipeline:
 
 
 def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
-    bans.write(tmp_path, bans.as_json(with_bans(), 20.0, WALL))
-    assert (tmp_path / bans.FILE).stat().st_mode & 0o777 == 0o600
+    files.write(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
-    assert bans.enter(again, bans.read(tmp_path), 7_000.0, WALL + 50.0) == 5
+    assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
     told = {(ban.who, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
     assert told == {
         ("192.0.2.1:4001", Scope.FLOW, True, 6_940.0, 7_040.0, 1),
@@ -65,16 +62,15 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
 
 
 def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
-    bans.write(tmp_path, bans.as_json(with_bans(), 20.0, WALL))
+    files.write(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
-    assert bans.enter(again, bans.read(tmp_path), 7_000.0, WALL + 1_000.0) == 1
+    assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
     assert len(again.penalties) == 0
     assert [order.prefix for order in again.orders] == ["203.0.113.7"]
 
 
 def test_no_file_is_no_bans(tmp_path: Path) -> None:
-    assert bans.read(tmp_path) == b""
-    assert bans.enter(pipeline(), b"", 1.0, WALL) == 0
+    assert bans.enter(pipeline(), files.read(tmp_path / bans.FILE), 1.0, WALL) == 0
 
 
 BAN = {
@@ -100,13 +96,6 @@ def test_what_is_broken_is_said(text: str, said: str) -> None:
         bans.enter(pipeline(), text.encode(), 1.0, WALL)
 
 
-def test_a_broken_file_is_put_aside(tmp_path: Path) -> None:
-    (tmp_path / bans.FILE).write_text("{")
-    aside = bans.put_aside(tmp_path)
-    assert aside.read_text() == "{"
-    assert bans.read(tmp_path) == b""
-
-
 def test_a_clock_that_was_set_back_bans_nobody_for_years() -> None:
     """A machine without a clock of its own begins in 1970, and is told the time later."""
     again = pipeline()
@@ -117,24 +106,3 @@ def test_a_clock_that_was_set_back_bans_nobody_for_years() -> None:
 def test_a_file_without_end_is_a_broken_one() -> None:
     with pytest.raises(ValueError, match="expected"):
         bans.enter(pipeline(), b"[" * 200_000, 5.0, WALL)
-
-
-def test_two_writes_at_once_are_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last write of an edge that ends may meet one that a slow disk holds up."""
-    failures: list[BaseException] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
-    last = threading.Thread(target=bans.write, args=(tmp_path, b"the last"))
-    sync = os.fsync
-
-    def slow(descriptor: int) -> None:
-        monkeypatch.setattr(os, "fsync", sync)
-        last.start()
-        last.join(0.3)  # it comes to its end in here where nothing holds it
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", slow)
-    bans.write(tmp_path, b"one of before, which is longer")
-    last.join()
-    assert failures == []
-    assert (tmp_path / bans.FILE).read_bytes() == b"the last"
-    assert os.listdir(tmp_path) == [bans.FILE]
