@@ -299,11 +299,14 @@ class Context:
 
     def _refuse_answer(self, branch: Branch, response: Response, refusal: Refusal, now: float) -> None:
         """The far side's SDP cannot be used: end what it has begun, and refuse the call if nobody else may answer."""
+        if self.server.answered:
+            branch.hang_up(response, now)  # another fork has the call, and may have it at the same place
+            return
         branch.leave(now)
         branch.hang_up(response, now)
         if branch in self._branches:
             self._branches.remove(branch)
-        if not self._branches and not self.server.answered:
+        if not self._branches:
             self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:

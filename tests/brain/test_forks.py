@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from support.brain import BROWSERS, CALLER, CORE, MEMBERS, PUBLIC, Brain, invite, respond
+from support.brain import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
 
 from edgesbc.base.address import Flow, Source
+from edgesbc.brain.audit import audit
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -101,3 +102,18 @@ def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(open_brain: Brain) -> 
     for tag in ("one", "two"):
         assert open_brain.receive(PBX, respond(forwarded, 200, tag=tag)) == []
     assert open_brain.edge.calls == open_brain.dispatcher.leases == 1
+
+
+def test_a_second_fork_whose_sdp_is_refused_costs_the_first_neither_its_place_nor_its_call() -> None:
+    brain = Brain(anchor=True)
+    brain.receive(CALLER, invite(body=OFFER))
+    ((_, forwarded),) = brain.reply(OFFER)
+    first = respond(forwarded, 200, tag="one", body=ANSWER)
+    brain.receive(PBX, first)
+    assert [message.status for _, message in brain.reply(ANSWER) if isinstance(message, Response)] == [200]
+    brain.receive(PBX, respond(forwarded, 200, tag="two", body=ANSWER.replace(b"4000", b"4002")))
+    sent = [message for _, message in brain.reply(None) if isinstance(message, Request)]
+    assert [(each.method, each.to_tag) for each in sent] == [("ACK", "two"), ("BYE", "two")]
+    assert audit(brain.edge.board) == (1, 1, 0, [])
+    repeated = [message for _, message in brain.receive(PBX, first) if isinstance(message, Request)]
+    assert repeated == []  # in particular no BYE
