@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import signal
 import subprocess
@@ -303,6 +304,21 @@ async def test_a_destination_that_a_reload_takes_away_is_drained_to_its_end(tmp_
             await hang_up(calling, callee)
             code, _ = await _end_of(process)
             assert code == 0
+
+
+async def test_on_a_terminal_a_drain_waits_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    async with running(tmp_path, policy_text(tmp_path, TWO)):
+        for options, waits in (((), True), (("--no-wait",), False)):
+            ours, theirs = os.openpty()
+            try:
+                with trio.fail_after(30):
+                    await trio.run_process(command(tmp_path, "drain", TWO[0], *options), stdout=theirs)
+                told = os.read(ours, 65_536).decode()
+            finally:
+                os.close(ours)
+                os.close(theirs)
+            assert f"pbx/{TWO[0]} drains" in told
+            assert ("no call is left, after " in told) is waits
 
 
 def test_a_time_to_wait_and_no_wait_are_a_mistake(tmp_path: Path) -> None:
