@@ -93,6 +93,27 @@ SLOW_START_SHARE: Final = 0.05
 """Part of its share that a member which came back gets at once: with none, an idle set would not try it at all."""
 TARGETS: Final = 32
 """Addresses that one name may stand for: a carrier has some, and an answer of DNS could hold thousands."""
+DNS_QUESTIONS: Final = 100
+"""Questions for one name: NAPTR, three SRV, both families of the most hosts that are used, and room. Records that lead
+to records could go on."""
+DNS_REMARKS: Final = 8
+"""What is kept of what was found and is not used, of one name; each a line that somebody else's records fill."""
+DNS_LOOKUPS: Final = 4
+"""Names looked up at once: one that nobody answers for does not hold up the rest, and the servers are asked gently."""
+DNS_QUESTION_SECONDS: Final = 4.0
+"""How long one question may go unanswered: two servers, or one twice, at the usual two seconds."""
+DNS_LOOKUP_SECONDS: Final = 10.0
+"""How long all questions for one name may take; those left then count as unanswered."""
+DNS_START_SECONDS: Final = 1.0
+"""How long an edge that starts waits for its names; then it begins with those that it has."""
+DNS_SECONDS_LEAST: Final = 5.0
+"""A name is not asked for sooner again, whatever its records say: 0 would be a question after the other."""
+DNS_SECONDS_MOST: Final = 3_600.0
+"""A name is asked for again after this time at the latest: a week in a record is a week with an address that moved."""
+DNS_SECONDS_NONE: Final = 60.0
+"""How long "there is none" holds where the answer does not say."""
+DNS_PAUSE_MOST: Final = 300.0
+"""Longest pause between two tries of a name that nobody answers for; pauses grow to it from the least by doubling."""
 MEMBER_WEIGHT: Final = 10_000
 """Largest weight of a member: shares finer than one in ten thousand cannot be told from noise."""
 POLICY_BYTES: Final = 4 * 1024 * 1024
