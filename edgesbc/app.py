@@ -41,7 +41,9 @@ from edgesbc.policy.model import CONTROL_SOCKET, Policy
 from edgesbc.policy.parts import routing_of, trunks_of
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
+from edgesbc.signalling.nameservers import NameServers
 from edgesbc.signalling.plane import SignallingPlane
+from edgesbc.signalling.resolver import Resolver
 from edgesbc.signalling.sockets import open_listeners, visible_address
 from edgesbc.store.audit import Outcome, PolicyLog
 from edgesbc.store.bans import KeptBans
@@ -74,6 +76,7 @@ class App:
         self.http_port = 0
         self.plane: SignallingPlane
         self.edge: Edge
+        self.resolver: Resolver
         self._stopping = trio.Event()
         self._hurried = False
         self._decisions = Counts()
@@ -118,6 +121,8 @@ class App:
             if each.transport.secure
         }
         self.plane = SignallingPlane(self.edge, opened, folders, self._media_command, self.record, self._failed)
+        servers = NameServers(policy.edge.name_servers)
+        self.resolver = Resolver(self.edge, servers, self.plane.located, self.record, self._failed)
         self._instrument()
 
     def _pipeline(self, policy: Policy) -> Pipeline:
@@ -213,6 +218,7 @@ class App:
                 if self.media is not None:
                     await media_nursery.start(self.media.run)
                 async with trio.open_nursery() as signalling_nursery:
+                    await signalling_nursery.start(self.resolver.run)  # what comes meanwhile waits in the kernel
                     await signalling_nursery.start(self.plane.run)
                     signalling_nursery.start_soon(self._obey_signals, root.cancel_scope)
                     _spare_the_collector()
@@ -311,6 +317,7 @@ class App:
         """Put ``policy`` in force between two messages; returns the tables that only a restart can change."""
         old = self.policy
         self.edge.dispatcher.reload(policy.destinations, trio.current_time())
+        self.resolver.look_again()
         self.edge.adopt(routing_of(policy), self._pipeline(policy))
         fixed = ("edge", "listen", "media", "observe")
         kept = [name for name in fixed if getattr(policy, name) != getattr(old, name)]

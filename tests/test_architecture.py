@@ -53,6 +53,7 @@ NURSERIES = {
     "media/plane.py": "the media plane: control task and relay task",
     "signalling/plane.py": "the signalling plane: listeners, the timer task, the prober",
     "signalling/doors.py": "a listener, for its connections",
+    "signalling/resolver.py": "a few workers, so that one name's silent servers do not hold up the other names",
 }
 NURSERY_ROOMS = {"demo"}  # the demo's callers, attackers and PBXs
 BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "common", "misc"}
@@ -60,6 +61,7 @@ BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "com
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
     "signalling/plane.py": "a fault in the brain costs the message that met it, not the edge",
+    "signalling/resolver.py": "what one name's records do costs that look-up, not the edge",
     "observe/control.py": "a command that fails costs its answer, not the edge",
 }
 """The documented boundaries that may catch every Exception, and why."""

@@ -93,6 +93,8 @@ SLOW_START_SHARE: Final = 0.05
 """Part of its share that a member which came back gets at once: with none, an idle set would not try it at all."""
 TARGETS: Final = 32
 """Addresses that one name may stand for: a carrier has some, and an answer of DNS could hold thousands."""
+NAME_SERVERS: Final = 8
+"""Name servers of a policy: they are asked one after the other, and the time for a question is over before."""
 DNS_QUESTIONS: Final = 100
 """Questions for one name: NAPTR, three SRV, both families of the most hosts that are used, and room. Records that lead
 to records could go on."""

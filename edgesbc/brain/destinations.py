@@ -104,7 +104,7 @@ class Dispatched:
         listener = listener_for(self._board, member, self._flow.listener.zone.other)
         if listener is None:
             return None
-        flow = self._board.flows.to(listener, member.target)
+        flow = self._board.flows.to(listener, member.target, member.tls_name)
         return Hop(flow, self._uri_at(member), (), lease, settings.try_timeout, settings.failover_on)
 
     def _uri_at(self, member: Member) -> str:

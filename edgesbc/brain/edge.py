@@ -25,6 +25,7 @@ from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.switchboard import Switchboard
 from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.place import Place, Target
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stage import Subject
 from edgesbc.screen.standing import Standing
@@ -124,6 +125,11 @@ class Edge:
         for context in self._board.transactions.fail_connection(flow.serial, now):
             if isinstance(context, Context):
                 context.abandon(now)
+        return self._board.take()
+
+    def located(self, place: Place, targets: Sequence[Target], now: float) -> list[Effect]:
+        """A destination's name has these addresses now, in order."""
+        self.dispatcher.resolved(place, targets, now)
         return self._board.take()
 
     def unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:

@@ -26,13 +26,15 @@ class Send:
 class Open:
     """Open the connection that ``flow`` stands for; what is sent to it meanwhile waits in its outbox.
 
-    The shell reports ``Edge.flow_closed`` where that fails.
+    ``name`` is what the peer's certificate has to carry, over TLS: a host name, or the literal address where
+    the destination has no name (RFC 5922 section 4). The shell reports ``Edge.flow_closed`` where that fails.
     """
 
-    __slots__ = ("flow",)
+    __slots__ = ("flow", "name")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, name: str) -> None:
         self.flow = flow
+        self.name = name
 
 
 class Close:

@@ -15,11 +15,21 @@ class Flows:
     """The listeners of the edge and the connections that are open.
 
     ``epoch`` is a text that no other run of the process has: connection numbers in tokens hold within it.
+    ``name_at`` tells by which name a destination at an address has to prove itself; empty where none is there.
     """
 
-    __slots__ = ("_at", "_by_name", "_emit", "_open", "_outbound", "_own", "_serial", "epoch", "listeners")
+    __slots__ = (
+        "_at", "_by_name", "_emit", "_name_at", "_names", "_open", "_outbound", "_own", "_serial", "epoch", "listeners",
+    )  # fmt: skip
 
-    def __init__(self, listeners: Iterable[Listener], epoch: str, emit: Callable[[Effect], None]) -> None:
+    def __init__(
+        self,
+        listeners: Iterable[Listener],
+        epoch: str,
+        emit: Callable[[Effect], None],
+        name_at: Callable[[Source, Transport], str] = lambda source, transport: "",
+    ) -> None:
+        self._name_at = name_at
         self.listeners = tuple(listeners)
         self.epoch = epoch
         self._by_name = {listener.name: listener for listener in self.listeners}
@@ -33,7 +43,10 @@ class Flows:
         self._open: dict[int, Flow] = {}
         self._at: dict[str, dict[int, Flow]] = {}
         """The same by the address of the peer."""
-        self._outbound: dict[tuple[int, Source], Flow] = {}
+        self._outbound: dict[tuple[int, Source, str], Flow] = {}
+        """By listener, peer and the name that the peer has proven: one name's connection is no other's."""
+        self._names: dict[int, str] = {}
+        """The name of each of these, by its serial."""
         self._serial = 0
 
     def __len__(self) -> int:
@@ -63,9 +76,9 @@ class Flows:
             del self._at[host][flow.serial]
             if not self._at[host]:
                 del self._at[host]
-        key = (flow.listener.id, flow.peer)
-        if self._outbound.get(key) == flow:
-            del self._outbound[key]
+        name = self._names.pop(flow.serial, None)
+        if name is not None:
+            self._outbound.pop((flow.listener.id, flow.peer, name), None)
 
     def listener_to(self, zone: Zone, transport: Transport, host: str, name: str | None = None) -> Listener | None:
         """The listener that sends to ``host`` in ``zone``: the one of that name, or the first that can."""
@@ -77,16 +90,25 @@ class Flows:
                 return listener
         return None
 
-    def to(self, listener: Listener, peer: Source) -> Flow:
-        """The flow to an address: UDP, or a connection that is open or now asked for."""
+    def to(self, listener: Listener, peer: Source, name: str = "") -> Flow:
+        """The flow to an address: UDP, or a connection that is open or now asked for.
+
+        Over TLS the peer proves ``name``, or where that is empty, the name of the destination that is there,
+        and where none is, its address.
+        """
         if listener.transport is Transport.UDP:
             return Flow(listener, peer)
-        key = (listener.id, peer)
+        if not listener.transport.secure:
+            name = ""
+        elif not name:
+            name = self._name_at(peer, listener.transport) or peer.host
+        key = (listener.id, peer, name)
         flow = self._outbound.get(key)
         if flow is None:
             flow = self._outbound[key] = Flow(listener, peer, self.new_serial())
+            self._names[flow.serial] = name
             self.opened(flow)
-            self._emit(Open(flow))
+            self._emit(Open(flow, name))
         return flow
 
     def of(self, target: Target) -> Flow | None:

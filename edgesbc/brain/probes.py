@@ -51,6 +51,6 @@ def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
     if board.server:
         fields.append(("User-Agent", board.server))
     data = serialise(f"OPTIONS {member.settings.uri} SIP/2.0", fields, b"")
-    flow = board.flows.to(listener, member.target)
+    flow = board.flows.to(listener, member.target, member.tls_name)
     timeout = member.health.settings.timeout
     board.transactions.open_client(branch, "OPTIONS", flow, data, _Asking(board, probe), now, timeout=timeout)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.counts import Counts, Histogram
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
@@ -67,7 +67,7 @@ class Switchboard:
         self.dispatcher = dispatcher
         self.pipeline = pipeline
         self.sealer = sealer
-        self.flows = Flows(listeners, entropy(6).hex(), self.emit)
+        self.flows = Flows(listeners, entropy(6).hex(), self.emit, self._name_at)
         self.transactions = Transactions(self.send, self.deadlines, limits.TRANSACTIONS)
         self._tag_key = entropy(16)
         self.counts = Counts()  # (listener, method) of requests taken in
@@ -79,6 +79,10 @@ class Switchboard:
         self.heard = 0
         """The bytes of the message at hand."""
         self._heard_at = 0.0
+
+    def _name_at(self, source: Source, transport: Transport) -> str:
+        member = self.dispatcher.member_at(source, transport)
+        return member.tls_name if member is not None else ""
 
     @property
     def standings(self) -> Standings:

@@ -14,6 +14,7 @@ from edgesbc import __version__
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.cli.words import USAGE_ERROR, counted, refuse
+from edgesbc.dispatch.place import place_of
 from edgesbc.observe import logs
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
@@ -83,7 +84,8 @@ def check(policy: Path) -> None:
     """Say whether POLICY is sound and this machine can run it now.
 
     Every mistake is printed at once, with file, key, and what was found and expected; the exit code is
-    then 2. Ports and certificates are tried, and left as they were.
+    then 2. Ports and certificates are tried, and left as they were. Names of destinations are not looked
+    up: what they lead to now says little of later.
     """
     loaded = _sound(policy)
     members = sum(len(each.members) for each in loaded.destinations)
@@ -92,6 +94,10 @@ def check(policy: Path) -> None:
         f"{counted(len(loaded.destinations), 'destination set')} with {counted(members, 'member')}, "
         f"screening {loaded.screen.mode}: {', '.join(loaded.screen.stages)}"
     )
+    places = {place_of(member.uri) for each in loaded.destinations for member in each.members}
+    named = sorted(str(each) for each in places if each.target is None)
+    if named:
+        click.echo(f"not looked up: {', '.join(named)}")
 
 
 @main.command()

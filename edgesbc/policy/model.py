@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
 from edgesbc.brain.routing import Route
 from edgesbc.dispatch.sets import SetSettings
@@ -113,6 +114,21 @@ def _http(value: object) -> Source | None:
     return source
 
 
+def name_server(text: str) -> Source:
+    """``ADDRESS[:PORT]`` of a name server. Raises ``ValueError`` that says what was expected."""
+    host, port = split_host_port(text, 53)
+    if not port or ip_address(literal_address(host)).is_multicast:
+        raise ValueError(f"expected the address of a name server, with a port where it is not 53, found {text!r}")
+    return Source(literal_address(host), port)
+
+
+def _name_servers(_instance: Any, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    if len(value) > limits.NAME_SERVERS:
+        raise ValueError(f"expected at most {limits.NAME_SERVERS} name servers, found {len(value)}")
+    for each in value:
+        name_server(each)
+
+
 def _media_address(value: object) -> str:
     address = literal_address(_text(value))
     if ip_address(address).is_unspecified or ip_address(address).is_multicast:
@@ -148,6 +164,12 @@ class EdgeSettings:
     """Seconds that live calls get when the edge is told to stop, before both sides are sent a BYE."""
     server: str = attrs.field(default="", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
     """Server and User-Agent of messages of the edge's own; empty: none."""
+    resolvers: tuple[str, ...] = attrs.field(default=(), validator=_name_servers)
+    """Name servers, as ``ADDRESS[:PORT]``, that are asked for destinations' names; empty: the system's."""
+
+    @property
+    def name_servers(self) -> list[Source]:
+        return [name_server(each) for each in self.resolvers]
 
 
 @attrs.frozen

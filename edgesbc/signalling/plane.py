@@ -21,6 +21,7 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Close, Effect, Media, Open, Penalise, Record, Send
+from edgesbc.dispatch.place import Place, Target
 from edgesbc.lanes.program import Listed
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.connection import Connection, StreamCarrier
@@ -192,6 +193,10 @@ class SignallingPlane:
     def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
         self.carry_out(self._guarded("unreachable", lambda: self.edge.unreachable(listener, peer, now)))
 
+    def located(self, place: Place, targets: Sequence[Target]) -> None:
+        """The resolver has other addresses for a destination's name than before."""
+        self.carry_out(self._guarded("names", lambda: self.edge.located(place, targets, trio.current_time())))
+
     def media_event(self, event: dict[str, Any]) -> None:
         self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
 
@@ -263,7 +268,7 @@ class SignallingPlane:
                 self._wake_at(udp.due)
         elif isinstance(effect, Open) and self._nursery is not None:
             connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)
-            self._nursery.start_soon(self._connect, connection)
+            self._nursery.start_soon(self._connect, connection, effect.name)
         elif isinstance(effect, Close):
             open_connection = self.connections.get(effect.flow.serial)
             if open_connection is not None:
@@ -271,19 +276,20 @@ class SignallingPlane:
 
     # --- connections to destinations ---------------------------------------------------------------------
 
-    async def _connect(self, connection: Connection) -> None:
+    async def _connect(self, connection: Connection, name: str) -> None:
         flow = connection.flow
         try:
             with self.contained(flow.listener):
-                carrier = await self._reach(flow)
+                carrier = await self._reach(flow, name)
                 if carrier is not None:
                     async with trio.open_nursery() as nursery:
                         await connection.run(carrier, nursery)
         finally:
             self.forget(flow)
 
-    async def _reach(self, flow: Flow) -> StreamCarrier | None:
-        """Connect, and shake hands where it is TLS; None when that fails in the time it may take."""
+    async def _reach(self, flow: Flow, name: str) -> StreamCarrier | None:
+        """Connect, and shake hands where it is TLS, with who proves to be ``name``; None when that fails in the time
+        it may take. A name is also what the peer is asked for (SNI); an address never is (RFC 6066 section 3)."""
         host, port = flow.peer
         plain: trio.SocketStream | None = None
         carrier: StreamCarrier | None = None
@@ -293,19 +299,22 @@ class SignallingPlane:
                 stream: trio.abc.Stream = plain
                 if flow.listener.transport is Transport.TLS:
                     context = self._clients[flow.listener.id]
-                    stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
+                    stream = trio.SSLStream(plain, context, server_hostname=name, https_compatible=True)
                     await stream.do_handshake()
                 carrier = StreamCarrier(stream)
         except (OSError, trio.BrokenResourceError) as error:
-            self._not_connected(flow, error)
+            self._not_connected(flow, name, error)
         finally:
             if carrier is None and plain is not None:
                 await trio.aclose_forcefully(plain)  # whom it cannot trust, it does not leave waiting
         return carrier
 
-    def _not_connected(self, flow: Flow, error: Exception) -> None:
+    def _not_connected(self, flow: Flow, name: str, error: Exception) -> None:
         self.counts.add(flow.listener.name, "connect-failed")
-        detail = f"cannot connect: {error.__cause__ or error}"
+        cause = error.__cause__ or error
+        detail = f"cannot connect: {cause}"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            detail = f"cannot connect: expected a certificate for {name}, found: {cause.verify_message}"
         now = trio.current_time()
         self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 

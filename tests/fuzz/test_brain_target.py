@@ -151,7 +151,7 @@ class CallsStrangers(_Broken):
 
 class ConnectsOutside(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
-        return [*effects, Open(Flow(BROWSERS, Source(VICTIM, 443), 99))]
+        return [*effects, Open(Flow(BROWSERS, Source(VICTIM, 443), 99), VICTIM)]
 
 
 class WritesCompactNames(_Broken):

@@ -1,0 +1,61 @@
+"""A real name server for tests: dnsmasq on a free port, with records of the test's own, stopped by its process id."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from support.peers import taken
+from support.running import end, free_port, until
+
+HOST = "127.0.0.1"
+ZONE = "example.test"
+
+
+class NameServer:
+    """dnsmasq that knows :data:`ZONE` and asks nobody. ``records`` are lines of its configuration."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self._process: trio.Process | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    async def start(self, records: Iterable[str]) -> None:
+        file = self.folder / "dnsmasq.conf"
+        own = ("no-resolv", "no-hosts", "no-poll", f"local=/{ZONE}/", "local-ttl=1", "bind-interfaces")
+        file.write_text("\n".join((*own, f"listen-address={HOST}", f"port={self.port}", *records, "")))
+        program = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+        assert program is not None, "dnsmasq is not installed (as root, `make peers` installs it)"
+        command = [program, "--no-daemon", f"--conf-file={file}", "--user=", "--pid-file"]
+        with (self.folder / "dnsmasq.log").open("ab") as log:
+            process = self._process = await trio.lowlevel.open_process(command, stdout=log, stderr=log)
+        await until(lambda: taken(HOST, self.port, datagrams=True) or process.poll() is not None)
+        assert process.poll() is None, (self.folder / "dnsmasq.log").read_text()
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            await end(self._process)
+            self._process = None
+
+    async def restart(self, records: Iterable[str]) -> None:
+        """The same server with other records."""
+        await self.stop()
+        await self.start(records)
+
+
+@asynccontextmanager
+async def name_server(folder: Path, *records: str) -> AsyncIterator[NameServer]:
+    await trio.Path(folder).mkdir(exist_ok=True)
+    server = NameServer(folder, free_port(HOST))
+    try:
+        await server.start(records)
+        yield server
+    finally:
+        await server.stop()
