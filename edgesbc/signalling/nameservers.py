@@ -67,7 +67,7 @@ class NameServers:
         return self._resolver
 
     def _made(self) -> dns.asyncresolver.Resolver:
-        dns.rdata.load_all_types()  # or each type would be imported when an answer first has it
+        dns.rdata.load_all_types()  # type: ignore[no-untyped-call]  # or each type would be imported when an answer first has it
         made = dns.asyncresolver.Resolver(configure=not self._addresses)
         if self._addresses:
             made.nameservers = [Do53Nameserver(host, port) for host, port in self._addresses]
