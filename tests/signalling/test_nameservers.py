@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dns.message
+import dns.rrset
 import pytest
 import trio
-from support.nameserver import ZONE, name_server
+from support.nameserver import ZONE, name_server, needs_name_server
 from support.running import free_port
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.dispatch.location import Answer, Naptr, Question, Srv
 from edgesbc.signalling.nameservers import NameServers
+
+pytestmark = needs_name_server
 
 RECORDS = (
     f"host-record=pbx.{ZONE},127.0.0.11,::1,7",
@@ -73,6 +77,33 @@ async def test_a_name_that_cannot_be_asked_for(name: str) -> None:
     """SRV and NAPTR records say what is asked next, and not all that they say are names."""
     servers = NameServers([Source("127.0.0.1", free_port())])
     assert await servers.ask(Question(name, "A"), 0.3) == Answer(failed=True)
+
+
+async def test_answers_that_are_none(tmp_path: Path) -> None:
+    """A server that first sends what does not belong to the question, then an alias that leads to itself."""
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
+        await sock.bind(("127.0.0.1", 0))
+
+        async def answer(records: dict[str, list[str]], lies: bool) -> None:
+            data, peer = await sock.recvfrom(4096)
+            asked = dns.message.from_wire(data)
+            reply = dns.message.make_response(asked)
+            reply.answer = [dns.rrset.from_text(name, 60, "IN", *record) for name, record in records.items()]
+            if lies:
+                other = dns.message.make_response(dns.message.make_query("other.test.", "A", id=asked.id))
+                other.answer = [dns.rrset.from_text("other.test.", 60, "IN", "A", "10.6.6.6")]
+                stranger = dns.message.make_response(asked)
+                stranger.id ^= 1
+                for lie in (b"", b"\0" * 40, other.to_wire(), stranger.to_wire()):
+                    await sock.sendto(lie, peer)
+            await sock.sendto(reply.to_wire(), peer)
+
+        servers = NameServers([Source(*sock.getsockname())])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer, {"a.test.": ["A", "10.0.0.11"]}, True)
+            assert (await servers.ask(Question("a.test", "A"), 5.0)).records == ("10.0.0.11",)
+            nursery.start_soon(answer, {"a.test.": ["CNAME", "b.test."], "b.test.": ["CNAME", "a.test."]}, False)
+            assert await servers.ask(Question("a.test", "A"), 1.0) == Answer(failed=True)
 
 
 async def test_a_refusal_is_no_answer(tmp_path: Path) -> None:

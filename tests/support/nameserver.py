@@ -7,12 +7,18 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from support.peers import taken
 from support.running import end, free_port, until
 
 HOST = "127.0.0.1"
 ZONE = "example.test"
+_PROGRAM = shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+needs_name_server = pytest.mark.skipif(
+    _PROGRAM is None, reason="dnsmasq is not installed (as root, `make peers` installs it)"
+)
 
 
 class NameServer:
@@ -31,9 +37,8 @@ class NameServer:
         file = self.folder / "dnsmasq.conf"
         own = ("no-resolv", "no-hosts", "no-poll", f"local=/{ZONE}/", "local-ttl=1", "bind-interfaces")
         file.write_text("\n".join((*own, f"listen-address={HOST}", f"port={self.port}", *records, "")))
-        program = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        assert program is not None, "dnsmasq is not installed (as root, `make peers` installs it)"
-        command = [program, "--no-daemon", f"--conf-file={file}", "--user=", "--pid-file"]
+        assert _PROGRAM is not None
+        command = [_PROGRAM, "--no-daemon", f"--conf-file={file}", "--user=", "--pid-file"]
         with (self.folder / "dnsmasq.log").open("ab") as log:
             process = self._process = await trio.lowlevel.open_process(command, stdout=log, stderr=log)
         await until(lambda: taken(HOST, self.port, datagrams=True) or process.poll() is not None)
