@@ -1,0 +1,127 @@
+"""Which name a destination proves over TLS (RFC 5922 section 4): its own, and nothing else will do."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from support.nameserver import ZONE, name_server, needs_name_server
+from support.running import PUBLIC_UDP, at, listen, nothing_left, policy_text, running
+from support.ua import Rtp, ServedWire, Ua, UdpWire, hang_up, set_up, talk
+
+from edgesbc.app import App
+from edgesbc.base.reasons import Reason
+
+
+class Served:
+    """A context for a server with a certificate for these names, and what its clients asked for by SNI."""
+
+    def __init__(self, certificates, folder: Path, *names: str) -> None:
+        certificates.issue(folder, *names)
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+        self.context.sni_callback = lambda conn, name, context: self.asked.append(name)
+        self.asked: list[str | None] = []
+
+
+def policy(folder: Path, certificates, uris: list[str], names: dict[str, str], edge: str = "") -> str:
+    """Destinations over TLS, some by a name of the policy's own."""
+    files = f', certificate = "{certificates.folder}", client_ca = "{certificates.ca_file}"'
+    inside = listen("core", "tls", "127.0.0.1:0", "core-tls", files)
+    text = policy_text(folder, uris, [PUBLIC_UDP, inside], open=["public-udp"], edge=edge)
+    for uri, name in names.items():
+        text = text.replace(f'uri = "{uri}"', f'uri = "{uri}", tls_name = "{name}"')
+    return text
+
+
+@asynccontextmanager
+async def destination(served: Served, name: str) -> AsyncIterator[tuple[Ua, str]]:
+    async with Ua(await ServedWire.open(context=served.context), name) as ua:
+        yield ua, f"sip:{ua.address};transport=tls"
+
+
+async def one_call(app: App, callee: Ua) -> None:
+    async with (
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open() as far,
+    ):
+        calling, _ = await set_up(alice, callee, f"sip:100@{at(app, 'public-udp')}", near, far)
+        await talk(near, far, 2)
+        await hang_up(calling, callee)
+        await nothing_left(app)
+
+
+async def refuse(ua: Ua) -> None:
+    """Wait for a client that hangs up on what this server shows."""
+    try:
+        await ua.wire.receive()
+    except (trio.BrokenResourceError, EOFError):
+        return
+    raise AssertionError("the edge went on")
+
+
+async def test_the_name_that_the_policy_gives(tmp_path: Path, certificates) -> None:
+    served = Served(certificates, tmp_path / "pbx", "pbx.example.com")
+    async with (
+        destination(served, "bob") as (bob, uri),
+        running(tmp_path, policy(tmp_path, certificates, [uri], {uri: "pbx.example.com"})) as app,
+    ):
+        await one_call(app, bob)
+        await one_call(app, bob)
+        assert served.asked == ["pbx.example.com"], "one connection, and its BYEs found it"
+
+
+async def test_a_literal_address_is_proven_by_the_address_and_asks_for_no_name(tmp_path: Path, certificates) -> None:
+    served = Served(certificates, tmp_path / "pbx", "127.0.0.1")
+    async with (
+        destination(served, "bob") as (bob, uri),
+        running(tmp_path, policy(tmp_path, certificates, [uri], {})) as app,
+    ):
+        await one_call(app, bob)
+        assert served.asked == [None]
+
+
+@needs_name_server
+async def test_a_host_name_is_proven_by_the_name_and_not_by_what_it_leads_to(tmp_path: Path, certificates) -> None:
+    """RFC 5922 section 4: who forges the address of a name gets no call, since it has no certificate for it."""
+    right = Served(certificates, tmp_path / "right", f"pbx.{ZONE}")
+    forged = Served(certificates, tmp_path / "forged", "127.0.0.1", "other.example.com")
+    async with destination(right, "bob") as (bob, _), destination(forged, "mallory") as (mallory, _):
+        records = [
+            f"host-record=pbx.{ZONE},127.0.0.1",
+            f"srv-host=_sips._tcp.{ZONE},pbx.{ZONE},{mallory.wire.port},1",
+            f"srv-host=_sips._tcp.pbx.{ZONE},pbx.{ZONE},{bob.wire.port},1",
+        ]
+        async with name_server(tmp_path / "dns", *records) as server:
+            edge = f'resolvers = ["{server.address}"]'
+            uris = [f"sips:{ZONE}", f"sips:pbx.{ZONE}"]
+            async with (
+                running(tmp_path, policy(tmp_path, certificates, uris, {}, edge)) as app,
+                trio.open_nursery() as n,
+            ):
+                n.start_soon(refuse, mallory)
+                await one_call(app, bob)
+                assert mallory.heard == []
+                assert forged.asked == [ZONE], "the name of the URI, not that of the SRV record"
+                assert right.asked == [f"pbx.{ZONE}"]
+
+
+async def test_a_wrong_name_gets_no_call_and_the_next_one_does(tmp_path: Path, certificates) -> None:
+    wrong = Served(certificates, tmp_path / "wrong", "other.example.com", "127.0.0.1")
+    right = Served(certificates, tmp_path / "right", "pbx.example.com")
+    async with destination(wrong, "mallory") as (mallory, first), destination(right, "bob") as (bob, second):
+        names = {first: "pbx.example.com", second: "pbx.example.com"}
+        async with (
+            running(tmp_path, policy(tmp_path, certificates, [first, second], names)) as app,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(refuse, mallory)
+            await one_call(app, bob)
+            assert mallory.heard == []
+            assert app.plane.counts["core-tls", "connect-failed"] == 1
+            (told,) = [each for each in app.why(mallory.address).decisions if each["reason"] == Reason.FLOW_GONE.code]
+            assert "expected a certificate for pbx.example.com, found: Hostname mismatch" in told["detail"]
