@@ -77,7 +77,6 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.FAILOVER: "The detail says which member failed and how. Look after that one.",
     Reason.HEALTH: "The detail says from which state to which, by whose order if it was one. Look after the member if"
     " it is `inactive`; `edgesbc destinations list` has all. From stage `operator`: an order that changed nothing.",
-    Reason.HEALTH: "The detail says from which state to which. Look after the member if it is `inactive`.",
     Reason.NAME: "The detail says what the name stands for now, what nobody answered, or what is not used and why."
     " Ask the same of the name server: `[edge] resolvers`, otherwise that of `/etc/resolv.conf`.",
     Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while that"
