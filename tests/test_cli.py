@@ -111,6 +111,14 @@ def test_a_listener_runs_with_them(tmp_path: Path) -> None:
     assert told("check", file).exit_code == 0
 
 
+def test_a_check_says_which_names_it_does_not_look_up(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9", "sip:pbx.invalid;transport=udp", "sip:b.invalid:5070"]))
+    result = told("check", file)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1:] == ["not looked up: b.invalid:5070, pbx.invalid over udp"]
+
+
 # --- an edge that runs -------------------------------------------------------------------------------------
 
 

@@ -269,7 +269,7 @@ def _unusable(
 
 def _weighed(found: Sequence[tuple[_Host, Sequence[Source]]], priority: int) -> list[Target]:
     """The targets of one priority. A host's share is that of its record, however many addresses it has."""
-    whole = math.lcm(*(len(sources) for _, sources in found))
+    whole = math.lcm(*[len(sources) for _, sources in found])
     return [
         Target(source, host.transport, priority, host.weight * whole // len(sources))
         for host, sources in found

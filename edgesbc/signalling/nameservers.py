@@ -40,25 +40,28 @@ class NameServers:
 
     async def ask(self, question: Question, seconds: float) -> Answer:
         """The records of a name. What is no answer to the question is waited past for as long as ``seconds``."""
+        found: dns.resolver.Answer | None = None
         try:
-            name = dns.name.from_text(question.name)
-            resolver = await self._prepared()
-            found = await resolver.resolve(
-                name,
-                question.kind,
-                raise_on_no_answer=False,
-                search=False,
-                lifetime=seconds,
-                backend=dns.asyncbackend.get_backend("trio"),
-            )
+            with trio.move_on_after(seconds):  # dnspython goes by the wall clock, which may be set back
+                found = await self._resolve(question, seconds)
         except dns.resolver.NXDOMAIN:
             return Answer((), limits.DNS_SECONDS_NONE)
         except (dns.exception.DNSException, OSError):
+            return Answer(failed=True)
+        if found is None:
             return Answer(failed=True)
         ttl = float(found.chaining_result.minimum_ttl)
         if found.rrset is None:
             return Answer((), min(ttl, limits.DNS_SECONDS_NONE))
         return Answer(tuple(_records(found.rrset)), ttl)
+
+    async def _resolve(self, question: Question, seconds: float) -> dns.resolver.Answer:
+        name = dns.name.from_text(question.name)
+        resolver = await self._prepared()
+        trio_backend = dns.asyncbackend.get_backend("trio")
+        return await resolver.resolve(
+            name, question.kind, raise_on_no_answer=False, search=False, lifetime=seconds, backend=trio_backend
+        )
 
     async def _prepared(self) -> dns.asyncresolver.Resolver:
         """Raises ``dns.resolver.NoResolverConfiguration`` where the system names no server."""

@@ -76,6 +76,7 @@ async def test_two_priorities_are_two_members_and_calls_go_to_the_first_that_liv
             running(tmp_path, policy(tmp_path, server, [f"sip:{ZONE}"])) as app,
         ):
             assert hosts(app) == ["127.0.0.11", "127.0.0.12"], "they were there when the edge began"
+            assert len(app.why(ZONE).decisions) == 1, "the name is found in the ledger"
             for _ in range(3):
                 await call(app, bob)
             await bob.wire.aclose()

@@ -238,6 +238,12 @@ log = "loud"
         ("state_dir = ''", "edge.state_dir"),
         ('state_dir = "a\\u0000b"', "edge.state_dir"),
         ("planes = 'threads'", "edge.planes"),
+        ("resolvers = '127.0.0.53'", "edge.resolvers"),
+        ("resolvers = ['dns.example.com']", "edge.resolvers"),
+        ("resolvers = ['127.0.0.53:0']", "edge.resolvers"),
+        ("resolvers = ['224.0.0.251:5353']", "edge.resolvers"),
+        ("resolvers = [53]", "edge.resolvers[0]"),
+        (f"resolvers = {['127.0.0.53'] * (limits.NAME_SERVERS + 1)}", "edge.resolvers"),
     ],
 )
 def test_values_that_the_edge_cannot_have(line: str, key: str) -> None:
@@ -257,6 +263,17 @@ def test_a_list_that_is_none(section: str) -> None:
 @pytest.mark.parametrize("line", ["engine = 'rtpengine'", "engine = 'x'", "timeout = 1", "ports = 3"])
 def test_values_that_media_cannot_have(line: str) -> None:
     assert list(mistakes(f"{SMALL}[media]\n{line}")) == [f"media.{line.split(' ')[0]}"]
+
+
+def test_name_servers_with_and_without_a_port() -> None:
+    text = 'resolvers = ["127.0.0.53", "127.0.0.1:5353", "[2001:db8::53]", "[::1]:5353"]'
+    assert parse(f"{SMALL}[edge]\n{text}").edge.name_servers == [
+        Source("127.0.0.53", 53),
+        Source("127.0.0.1", 5353),
+        Source("2001:db8::53", 53),
+        Source("::1", 5353),
+    ]
+    assert parse(SMALL).edge.name_servers == []
 
 
 def test_the_http_side_can_be_off() -> None:
