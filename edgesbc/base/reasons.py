@@ -55,7 +55,7 @@ class Reason(enum.Enum):
     ROUTED = ("routed", "a destination was chosen", 0)
     FAILOVER = ("failover", "a destination failed and the next one was tried", 0)
     HEALTH = ("health", "a destination changed its state", 0)
-    NAME = ("name", "a destination's name has other addresses than before, or they could not be had", 0)
+    NAME = ("name", "the addresses of a destination's name changed, or could not be had", 0)
     BAN = ("ban", "a penalty was set, renewed or lifted", 0)
     POLICY = ("policy", "the policy was loaded, changed or refused", 0)
 

@@ -99,7 +99,7 @@ class Ledger:
             folded[key] = entry
 
     def ask(self, key: str) -> Answer:
-        """What was decided about a Call-ID, an address, an address and port, or a prefix.
+        """What was decided about a Call-ID, an address, an address and port, a prefix, or a destination's name.
 
         An address also finds the penalties of the prefixes that it is in, and an address and port what was
         folded with others of the address. Of many, the last ``limits.LEDGER_ANSWERS`` are told.
@@ -203,6 +203,7 @@ class _Wanted:
             try:
                 host, port = split_host_port(key)
             except ValueError:
+                self.hosts = (key.lower(),)  # the name of a destination, or a Call-ID, which nothing is under
                 return
             self.hosts = _address_or_prefix(host)
             self._source = host_port(self.hosts[0], port) if self.hosts else ""

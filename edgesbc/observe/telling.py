@@ -18,6 +18,7 @@ _EVENTS = {
     Reason.ROUTED: "routed",
     Reason.FAILOVER: "failed over",
     Reason.HEALTH: "noted health of",
+    Reason.NAME: "looked up",
     Reason.BAN: "penalised",
     Reason.POLICY: "noted policy",
     Reason.MEDIA_TIMEOUT: "ended",
@@ -130,7 +131,7 @@ def _verb(decision: Decision) -> str:
 
 def _subject(decision: Decision) -> Iterator[str]:
     """To what it was done; a penalty is for a source, and came after a call of it."""
-    done_to_it = decision.reason in (Reason.BAN, Reason.HEALTH)
+    done_to_it = decision.reason in (Reason.BAN, Reason.HEALTH, Reason.NAME)
     if decision.call_id and not done_to_it:
         yield f"call {_safe(decision.call_id)}"
     if decision.source:

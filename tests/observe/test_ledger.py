@@ -161,6 +161,14 @@ def test_drops_before_parsing_fold_into_one_entry_a_source() -> None:
     assert len(ledger.why("victim")) == 1
 
 
+def test_what_became_of_a_name_is_found_by_the_name() -> None:
+    ledger = Ledger(WALL)
+    ledger.record(Decision(0, Reason.NAME, source="pbx.example.com", stage="resolver", detail="now 192.0.2.1:5060"))
+    (told,) = ledger.why("PBX.example.com")
+    assert told.partition("Z ")[2].startswith("looked up pbx.example.com because")
+    assert ledger.why("example.com") == []
+
+
 def test_what_was_folded_is_found_by_any_port_of_the_address() -> None:
     """What is told of a port may have been said of its neighbours, and says so."""
     ledger = Ledger(WALL)
