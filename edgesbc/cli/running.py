@@ -50,7 +50,7 @@ def of_running(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
 @of_running
 def why(of: str, as_json: bool, control: Path) -> None:
-    """Say what a running edge decided about a call or an address, and why.
+    """Say what a running edge decided about a call, an address or a destination's name, and why.
 
     Prints a sentence for each decision, oldest first: when, what was done to whom, why, with what was seen
     and what is allowed, and the reason code that metrics and logs use. An address may have a port; without

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Source, Transport, host_port
+from edgesbc.base.address import Listener, Source, Transport
 from edgesbc.dispatch.place import Place, Target
 
 __all__ = ["Answer", "Located", "Naptr", "Question", "Srv", "locate"]
@@ -262,8 +262,9 @@ def _unusable(
         return "is this machine, and no listener that would send is on loopback"
     datagrams = transport is Transport.UDP
     for each in listeners:
-        if (each.host, each.port) == source and (each.transport is Transport.UDP) is datagrams:
-            return f"is the listener {each.name} of this edge at {host_port(*source)}: calls would go round"
+        own = ((each.host, each.port), (each.advertise_host, each.advertise_port))
+        if source in own and (each.transport is Transport.UDP) is datagrams:
+            return f"is the listener {each.name} of this edge at {source}: calls would go round"
     return None
 
 

@@ -26,6 +26,7 @@ from edgesbc.replay.dialogs import Dialogs
 from edgesbc.replay.fragments import Fragments
 from edgesbc.replay.inside import Inside
 from edgesbc.replay.listening import Listening
+from edgesbc.replay.names import stand_in
 from edgesbc.replay.packets import Fragment, NotRead, Packet, dissect
 from edgesbc.replay.result import Result, Sources, flat
 from edgesbc.screen.beside import Witness
@@ -95,9 +96,12 @@ class Player:
     def _build(self) -> Edge:
         policy, entropy = self._policy, self._entropy
         unprobed = [attrs.evolve(s, health=attrs.evolve(s.health, interval=0.0)) for s in policy.destinations]
+        listeners = self._listening.listeners()
+        dispatcher = Dispatcher(unprobed, entropy.random, self.now, self._record)
+        stand_in(dispatcher, listeners, self.now)
         edge = Edge(
-            self._listening.listeners(),
-            Dispatcher(unprobed, entropy.random, self.now, self._record),
+            listeners,
+            dispatcher,
             routing_of(policy),
             self._pipeline(policy, self._record),
             Sealer([entropy(32)], entropy),

@@ -280,6 +280,9 @@ def test_calls_do_not_go_round() -> None:
     assert names.locate("sip:example.com:5060", listening(UDP)).targets == ()
     assert names.locate("sip:example.com:5060;transport=tcp", listening(UDP, TCP)).targets == ()
     assert names.locate("sip:example.com:5061", listening(UDP)).targets != ()
+    behind_nat = Listener(0, "udp", Zone.CORE, UDP, "10.0.0.1", 5060, "192.0.2.1", 5070)
+    assert names.locate("sip:example.com:5070", [behind_nat]).targets == ()
+    assert names.locate("sip:example.com:5060", [behind_nat]).targets != ()
 
 
 def test_a_port_of_0_is_none() -> None:
