@@ -43,8 +43,8 @@ class Flows:
         self._open: dict[int, Flow] = {}
         self._at: dict[str, dict[int, Flow]] = {}
         """The same by the address of the peer."""
-        self._outbound: dict[tuple[int, Source, str], Flow] = {}
-        """By listener, peer and the name that the peer has proven: one name's connection is no other's."""
+        self._outbound: dict[tuple[int, Source], dict[str, Flow]] = {}
+        """By listener and peer, and there by the name that the peer proves: one name's connection is no other's."""
         self._names: dict[int, str] = {}
         """The name of each of these, by its serial."""
         self._serial = 0
@@ -78,7 +78,10 @@ class Flows:
                 del self._at[host]
         name = self._names.pop(flow.serial, None)
         if name is not None:
-            self._outbound.pop((flow.listener.id, flow.peer, name), None)
+            there = self._outbound[flow.listener.id, flow.peer]
+            del there[name]
+            if not there:
+                del self._outbound[flow.listener.id, flow.peer]
 
     def listener_to(self, zone: Zone, transport: Transport, host: str, name: str | None = None) -> Listener | None:
         """The listener that sends to ``host`` in ``zone``: the one of that name, or the first that can."""
@@ -93,22 +96,24 @@ class Flows:
     def to(self, listener: Listener, peer: Source, name: str = "") -> Flow:
         """The flow to an address: UDP, or a connection that is open or now asked for.
 
-        Over TLS the peer proves ``name``, or where that is empty, the name of the destination that is there,
-        and where none is, its address.
+        Over TLS the peer proves ``name``. Where that is empty, as inside a dialog, whose peer has proven itself
+        when it began: the name of the destination that is there, or its address; but if there is no connection
+        by that name, and one by another, then that.
         """
         if listener.transport is Transport.UDP:
             return Flow(listener, peer)
-        if not listener.transport.secure:
-            name = ""
-        elif not name:
-            name = self._name_at(peer, listener.transport) or peer.host
-        key = (listener.id, peer, name)
-        flow = self._outbound.get(key)
+        there = self._outbound.setdefault((listener.id, peer), {})
+        wanted = name if listener.transport.secure else ""
+        if listener.transport.secure and not name:
+            wanted = self._name_at(peer, listener.transport) or peer.host
+        flow = there.get(wanted)
+        if flow is None and not name:
+            flow = next(iter(there.values()), None)
         if flow is None:
-            flow = self._outbound[key] = Flow(listener, peer, self.new_serial())
-            self._names[flow.serial] = name
+            flow = there[wanted] = Flow(listener, peer, self.new_serial())
+            self._names[flow.serial] = wanted
             self.opened(flow)
-            self._emit(Open(flow, name))
+            self._emit(Open(flow, wanted))
         return flow
 
     def of(self, target: Target) -> Flow | None:

@@ -77,7 +77,8 @@ class Resolver:
     def look_again(self) -> None:
         """The wanted names may have changed: look up new ones at once, by the servers that are named now."""
         self._servers.read_again()
-        self._wake()
+        self._stir.set()
+        self._stir = trio.Event()
 
     # --- which name is next ------------------------------------------------------------------------------
 
@@ -108,16 +109,12 @@ class Resolver:
                 await self._look_up(name)
             finally:
                 name.busy = False
-            self._wake()  # those who rest do not know when this one is due again
 
     async def _rest(self, until: float) -> None:
-        """Until a name is due or something has changed; not for ever, since not everybody who changes names calls."""
+        """Until a name is due or something has changed. Not for ever: another worker may have set a time since, and
+        not everybody who changes names says so."""
         with trio.move_on_at(min(until, trio.current_time() + limits.DNS_SECONDS_LEAST)):
             await self._stir.wait()
-
-    def _wake(self) -> None:
-        self._stir.set()
-        self._stir = trio.Event()
 
     # --- one name ----------------------------------------------------------------------------------------
 

@@ -27,10 +27,23 @@ class Opened:
 
 def test_the_name_that_is_given_before_the_one_that_is_known_before_the_address() -> None:
     opened = Opened({PEER: "known.example.com"})
-    opened.flows.to(TLS, PEER, "given.example.com")
     opened.flows.to(TLS, PEER)
+    opened.flows.to(TLS, PEER, "given.example.com")
     opened.flows.to(TLS, Source("10.0.0.12", 5061))
-    assert opened.names == ["given.example.com", "known.example.com", "10.0.0.12"]
+    assert opened.names == ["known.example.com", "given.example.com", "10.0.0.12"]
+
+
+def test_inside_a_dialog_what_has_been_proven_is_enough() -> None:
+    """The name that is known for the address may be that of another destination there."""
+    opened = Opened({PEER: "known.example.com"})
+    given = opened.flows.to(TLS, PEER, "given.example.com")
+    assert opened.flows.to(TLS, PEER) == given
+    known = opened.flows.to(TLS, PEER, "known.example.com")
+    assert opened.flows.to(TLS, PEER) == known
+    opened.flows.closed(known)
+    opened.flows.closed(given)
+    opened.flows.to(TLS, PEER)
+    assert opened.names == ["given.example.com", "known.example.com", "known.example.com"]
 
 
 def test_what_one_name_has_proven_is_not_used_for_another() -> None:

@@ -27,11 +27,11 @@ class Served:
         self.asked: list[str | None] = []
 
 
-def policy(folder: Path, certificates, uris: list[str], names: dict[str, str], edge: str = "") -> str:
+def policy(folder: Path, certificates, uris: list[str], names: dict[str, str], **more: str) -> str:
     """Destinations over TLS, some by a name of the policy's own."""
     files = f', certificate = "{certificates.folder}", client_ca = "{certificates.ca_file}"'
     inside = listen("core", "tls", "127.0.0.1:0", "core-tls", files)
-    text = policy_text(folder, uris, [PUBLIC_UDP, inside], open=["public-udp"], edge=edge)
+    text = policy_text(folder, uris, [PUBLIC_UDP, inside], open=["public-udp"], **more)
     for uri, name in names.items():
         text = text.replace(f'uri = "{uri}"', f'uri = "{uri}", tls_name = "{name}"')
     return text
@@ -100,7 +100,7 @@ async def test_a_host_name_is_proven_by_the_name_and_not_by_what_it_leads_to(tmp
             edge = f'resolvers = ["{server.address}"]'
             uris = [f"sips:{ZONE}", f"sips:pbx.{ZONE}"]
             async with (
-                running(tmp_path, policy(tmp_path, certificates, uris, {}, edge)) as app,
+                running(tmp_path, policy(tmp_path, certificates, uris, {}, edge=edge)) as app,
                 trio.open_nursery() as n,
             ):
                 n.start_soon(refuse, mallory)
@@ -125,3 +125,20 @@ async def test_a_wrong_name_gets_no_call_and_the_next_one_does(tmp_path: Path, c
             assert app.plane.counts["core-tls", "connect-failed"] == 1
             (told,) = [each for each in app.why(mallory.address).decisions if each["reason"] == Reason.FLOW_GONE.code]
             assert "expected a certificate for pbx.example.com, found: Hostname mismatch" in told["detail"]
+
+
+async def test_one_address_by_two_names_has_a_connection_for_each(tmp_path: Path, certificates) -> None:
+    """What the first set's name has at an address says nothing about the second's."""
+    served = Served(certificates, tmp_path / "pbx", "b.example.com")
+    async with destination(served, "bob") as (bob, uri):
+        routes = """
+route = [
+  { name = "a", from = "public", request_user = '^2', to = "pbx" },
+  { name = "b", from = "public", to = "other" },
+]"""
+        sets = f', {{ set = "other", members = [{{ uri = "{uri};x=b" }}] }}'
+        names = {uri: "a.example.com", f"{uri};x=b": "b.example.com"}
+        text = policy(tmp_path, certificates, [uri], names, routes=routes, more_sets=sets)
+        async with running(tmp_path, text) as app:
+            await one_call(app, bob)
+            assert served.asked == ["b.example.com"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -13,7 +14,7 @@ from support.brain import Brain
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.dispatch.location import Answer, Question
+from edgesbc.dispatch.location import Answer, Question, Srv
 from edgesbc.dispatch.place import Place, Target
 from edgesbc.dispatch.sets import MemberSettings, SetSettings
 from edgesbc.signalling.nameservers import NameServers
@@ -60,7 +61,8 @@ class Bench:
         )
 
     def want(self, *names: str) -> None:
-        members = tuple(MemberSettings(f"sip:{name}:5060") for name in names)
+        """Names with a port, for which one question is asked, or with a transport, for which SRV is too."""
+        members = tuple(MemberSettings(f"sip:{name}" if ";" in name else f"sip:{name}:5060") for name in names)
         self.brain.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
 
     def tell(self, place: Place, targets: Sequence[Target]) -> None:
@@ -123,6 +125,24 @@ async def test_what_was_known_goes_on(autojump_clock, nothing: Answer) -> None:
     assert len(bench.details) == 3, "it is said when it begins and when it ends"
     assert bench.details[1].endswith("; what was known goes on")
     assert bench.details[2] == "a.example.com:5060: answered again"
+
+
+async def test_what_one_question_led_to_goes_on_while_others_are_answered_anew(autojump_clock) -> None:
+    """RFC 8767: a host whose zone is silent neither goes away nor keeps the others as they were."""
+    asked: Counter[str] = Counter()
+
+    def give(name: str) -> Answer:
+        asked[name] += 1
+        if name.startswith("_sip"):
+            return Answer((Srv(0, 1, 5060, "one.example.com"), Srv(1, 1, 5060, "two.example.com")), 30)
+        if name.startswith("one"):
+            return addresses("10.0.0.11" if asked[name] == 1 else "10.0.0.12", ttl=30)
+        return addresses("10.0.0.99", ttl=30) if asked[name] == 1 else FAILED
+
+    bench = Bench(Answers(give), "a.example.com;transport=udp")
+    await bench.run(32)
+    assert [hosts for _, hosts in bench.told] == [["10.0.0.11", "10.0.0.99"], ["10.0.0.12", "10.0.0.99"]]
+    assert bench.details[1].endswith("no answer: A of two.example.com; what was known goes on")
 
 
 async def test_pauses_grow_while_nobody_answers(autojump_clock) -> None:
