@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from support.brain import Entropy
+
 from edgesbc.base.address import Listener, Source, Transport, Zone
+from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Effect, Open
 from edgesbc.brain.flows import Flows
+from edgesbc.brain.routing import RoutingTable
+from edgesbc.brain.tokens import Sealer
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.sets import MemberSettings, SetSettings
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.standing import Standings
 
 TLS = Listener(0, "tls", Zone.CORE, Transport.TLS, "10.0.0.1", 5061)
 TCP = Listener(1, "tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
@@ -70,3 +79,22 @@ def test_without_tls_a_name_makes_no_difference() -> None:
     assert opened.flows.to(TCP, PEER, "a.example.com") == opened.flows.to(TCP, PEER, "b.example.com")
     assert opened.names == [""]
     assert opened.flows.to(UDP, PEER, "a.example.com").serial == 0
+
+
+def test_a_health_check_asks_for_its_own_members_name() -> None:
+    """Two sets may have one address by two names; the second is alive when its own name is proven."""
+    sets = [
+        SetSettings(each, members=(MemberSettings("sip:10.0.0.11;transport=tls", tls_name=f"{each}.example.com"),))
+        for each in ("a", "b")
+    ]
+    entropy = Entropy()
+    edge = Edge(
+        [TLS],
+        Dispatcher(sets, lambda: 0.5, 0.0),
+        RoutingTable((), ["a"]),
+        Pipeline(ScreenSettings(), Standings([]), lambda decision: None, lambda stage, error: None),
+        Sealer([b"k" * 16], entropy),
+        entropy,
+    )
+    opened = {each.name for each in edge.expire(10.0) if isinstance(each, Open)}
+    assert opened == {"a.example.com", "b.example.com"}
