@@ -218,9 +218,9 @@ class App:
                 if self.media is not None:
                     await media_nursery.start(self.media.run)
                 async with trio.open_nursery() as signalling_nursery:
+                    signalling_nursery.start_soon(self._obey_signals, root.cancel_scope)
                     await signalling_nursery.start(self.resolver.run)  # what comes meanwhile waits in the kernel
                     await signalling_nursery.start(self.plane.run)
-                    signalling_nursery.start_soon(self._obey_signals, root.cancel_scope)
                     _spare_the_collector()
                     for listener in self.edge.board.flows.listeners:
                         self._log.info(
