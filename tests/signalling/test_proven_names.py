@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from support.nameserver import ZONE, name_server, needs_name_server
 from support.running import PUBLIC_UDP, at, listen, nothing_left, policy_text, running
 from support.ua import Rtp, ServedWire, Ua, UdpWire, hang_up, set_up, talk
 
 from edgesbc.app import App
+from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
 
 
@@ -86,8 +88,11 @@ async def test_a_literal_address_is_proven_by_the_address_and_asks_for_no_name(t
 
 
 @needs_name_server
-async def test_a_host_name_is_proven_by_the_name_and_not_by_what_it_leads_to(tmp_path: Path, certificates) -> None:
+async def test_a_host_name_is_proven_by_the_name_and_not_by_what_it_leads_to(
+    tmp_path: Path, certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RFC 5922 section 4: who forges the address of a name gets no call, since it has no certificate for it."""
+    monkeypatch.setattr(limits, "DNS_START_SECONDS", 20.0)
     right = Served(certificates, tmp_path / "right", f"pbx.{ZONE}")
     forged = Served(certificates, tmp_path / "forged", "127.0.0.1", "other.example.com")
     async with destination(right, "bob") as (bob, _), destination(forged, "mallory") as (mallory, _):
