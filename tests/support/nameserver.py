@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.peers import taken
-from support.running import end, free_port, until
+from support.running import end, until
 
 HOST = "127.0.0.1"
 ZONE = "example.test"
@@ -19,6 +20,14 @@ _PROGRAM = shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr
 needs_name_server = pytest.mark.skipif(
     _PROGRAM is None, reason="dnsmasq is not installed (as root, `make peers` installs it)"
 )
+
+
+def _lasting_port() -> int:
+    """A free port outside of the ephemeral range: while the server is away, no socket of anybody may be given it."""
+    while True:
+        port = 10_000 + secrets.randbelow(10_000)
+        if not (taken(HOST, port, datagrams=True) or taken(HOST, port, datagrams=False)):
+            return port
 
 
 class NameServer:
@@ -58,7 +67,7 @@ class NameServer:
 @asynccontextmanager
 async def name_server(folder: Path, *records: str) -> AsyncIterator[NameServer]:
     await trio.Path(folder).mkdir(exist_ok=True)
-    server = NameServer(folder, free_port(HOST))
+    server = NameServer(folder, _lasting_port())
     try:
         await server.start(records)
         yield server
