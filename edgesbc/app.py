@@ -23,6 +23,8 @@ from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.tokens import Sealer
+from edgesbc.change.desk import ChangeDesk
+from edgesbc.change.watch import Watcher
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.orders import Orders
 from edgesbc.media.plane import MediaPlane
@@ -37,7 +39,7 @@ from edgesbc.observe.metrics import Metrics
 from edgesbc.observe.questions import Question, Refused
 from edgesbc.policy.certificates import own_certificate
 from edgesbc.policy.load import load_policy
-from edgesbc.policy.model import CONTROL_SOCKET, Policy
+from edgesbc.policy.model import CONTROL_SOCKET, RESTART_SECTIONS, Policy
 from edgesbc.policy.parts import routing_of, trunks_of
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
@@ -83,7 +85,8 @@ class App:
         self._orders = Orders()
         self._log = logs.lifecycle("edge")
         self._faults = logs.OncePerKind(logs.logger("edge"))
-        self._reloading = trio.Lock()
+        self.changing = trio.Lock()
+        self._changes = Watcher(self, self._log)
 
     # --- building ----------------------------------------------------------------------------------------
 
@@ -192,6 +195,7 @@ class App:
         return {
             **bans.commands,
             **destinations.commands,
+            **ChangeDesk(self._changes).commands,
             "policy shadow": self._shadow,
             "why": lambda asked: attrs.asdict(self.why(asked.text("of"))),
             "drain": drain,
@@ -206,7 +210,8 @@ class App:
         kept = (KeptBans(lambda: self.edge.pipeline), KeptOrders(self._orders, lambda: self.edge.dispatcher))
         keeper = Keeper(self.policy.edge.state_dir, kept, self._log)
         keeper.enter()
-        await self._audit(Outcome.STARTED, "")  # before a reload can be asked for, which has its entry after this one
+        # Before a reload or a change can be asked for, which has its entry after this one.
+        self._changes.version = await self._audit(Outcome.STARTED, "")
         async with trio.open_nursery() as root:
             control = self.policy.edge.state_dir / CONTROL_SOCKET
             await root.start(serve_control, control, self._commands(), self._failed, root)
@@ -228,6 +233,7 @@ class App:
                             address=f"{listener.host}:{listener.port}",
                         )  # fmt: skip
                     signalling_nursery.start_soon(keeper.run)
+                    signalling_nursery.start_soon(self._changes.run)
                     task_status.started()
                     await self._stopping.wait()
                     await self._drain()
@@ -274,7 +280,7 @@ class App:
 
     async def reload(self) -> Reloaded:
         """Read the policy file again. One that has mistakes changes nothing; live calls are never moved."""
-        async with self._reloading:  # who asks last is heard last, whose ever file was read faster
+        async with self.changing:  # who asks last is heard last, whose ever file was read faster
             try:
                 policy = await trio.to_thread.run_sync(load_policy, self.policy.file)
                 self.plane.reload_certificates()
@@ -284,8 +290,11 @@ class App:
                     self._log.error("policy refused, the old one goes on", error=line)
                 await self._audit(Outcome.REFUSED, str(error))
                 return Reloaded(mistakes)
-            kept = self._adopt(policy)
-            await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
+            another = policy.text != self.policy.text
+            kept = self.adopt(policy)
+            version = await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
+            if another:  # the same text, read again for its certificates, is still what settles
+                await self._changes.replaced(version)
             self._log.info("policy reloaded", needs_restart=kept)
             return Reloaded([], kept)
 
@@ -313,31 +322,33 @@ class App:
             self.edge.gate.shadow(pipeline, routing_of(policy))
         self._log.info("shadow policy", file="" if policy is None else policy.file)
 
-    def _adopt(self, policy: Policy) -> list[str]:
+    def adopt(self, policy: Policy) -> list[str]:
         """Put ``policy`` in force between two messages; returns the tables that only a restart can change."""
         old = self.policy
         self.edge.dispatcher.reload(policy.destinations, trio.current_time())
         self.resolver.look_again()
         self.edge.adopt(routing_of(policy), self._pipeline(policy))
-        fixed = ("edge", "listen", "media", "observe")
-        kept = [name for name in fixed if getattr(policy, name) != getattr(old, name)]
-        self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in fixed})
+        kept = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
+        self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return kept
 
-    async def _audit(self, outcome: Outcome, message: str) -> None:
-        """Note what became of a policy. A disk that fails is logged and stops nothing."""
+    async def _audit(self, outcome: Outcome, message: str) -> int:
+        """Note what became of a policy; its version. A disk that fails is logged and stops nothing."""
         file = self.policy.file
         if not file:
-            return
+            return 0
 
-        def write() -> None:
-            text = Path(file).read_text(encoding="utf-8", errors="replace")
-            PolicyLog(self.policy.edge.state_dir).append(file, text, f"uid {os.getuid()}", outcome, message)
+        def write() -> int:
+            refused = outcome is Outcome.REFUSED
+            text = Path(file).read_text(encoding="utf-8", errors="replace") if refused else self.policy.text
+            log = PolicyLog(self.policy.edge.state_dir)
+            return log.append(file, text, f"uid {os.getuid()}", outcome, message).version
 
         try:
-            await trio.to_thread.run_sync(write)
+            return await trio.to_thread.run_sync(write)
         except (OSError, SQLAlchemyError) as error:
             self._log.error("the audit log cannot be written", error=str(error))
+            return 0
 
 
 def _spare_the_collector() -> None:

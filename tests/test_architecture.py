@@ -26,6 +26,7 @@ FLOORS: list[set[str]] = [
     {"brain"},
     {"policy", "store", "observe", "lanes.attach"},
     {"signalling", "media.plane", "observe.http", "observe.control"},
+    {"change"},
     {"demo", "replay"},
     {"app"},
     {"cli"},

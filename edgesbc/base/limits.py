@@ -122,6 +122,28 @@ POLICY_BYTES: Final = 4 * 1024 * 1024
 """Largest policy file: two thousand members in many sets need a tenth of it."""
 POLICY_LOG_ENTRIES: Final = 1_000
 """Entries of the audit log of policies that are kept: a reload an hour for six weeks."""
+CHANGE_WHY_CHARS: Final = 1_000
+"""Longest reason that an operator gives for a change: it is told in the log of policies, line by line."""
+CHANGES_SHOWN: Final = 2_000
+"""Changes between two policies that are told one by one: as many as a large set has members."""
+DIFF_VALUE_CHARS: Final = 120
+"""What is told of one value of a policy in a sentence; patterns are longer and seldom differ at their begin."""
+SETTLE_SECONDS: Final = 600.0
+"""Longest time that a change is watched: what shows no earlier is hardly the change's doing."""
+SETTLE_LOOK_SECONDS: Final = 0.25
+"""How often a change that settles is looked at: the longest time that a bad one goes on after it is known to be bad."""
+ATTEMPTS_SLICE_SECONDS: Final = 1.0
+"""Calls are counted by the second in which they began: a fraction of the shortest time that is worth watching."""
+ATTEMPTS_SECONDS: Final = 2 * SETTLE_SECONDS
+"""How long that is remembered: the longest time before a change that is compared with the longest time after it."""
+ATTEMPTS_SLICES: Final = 2_048
+"""Slices of these counts, about 100 bytes each: one a second, and one for each of many changes."""
+BACKUP_FILES: Final = 32
+"""Files in a backup: the policy, what the state directory has, and secrets where they are asked for."""
+BACKUP_FILE_BYTES: Final = 512 * 1024 * 1024
+"""Largest file of a backup. The store keeps a thousand entries; with policies of 100 KiB each it has a fifth of it."""
+BACKUP_MANIFEST_BYTES: Final = 65_536
+"""Largest manifest of a backup: 32 files need a tenth of it."""
 ROUTE_TEXT: Final = 256
 """Longest text of a peer that a route's pattern is tried on; longer ones match nothing. An operator's
 pattern may backtrack, and this is what a stranger can make it do."""
@@ -269,10 +291,12 @@ CONTROL_CONNECTIONS: Final = 16
 """Connections to the control socket at once: operators and their scripts, each for the time of one question."""
 CONTROL_SECONDS: Final = 5.0
 """How long a peer of the control socket may take to ask, and to take its answer."""
-CONTROL_QUESTION_BYTES: Final = 16_384
-"""Longest question on the control socket; one for the longest Call-ID that the ledger keeps has about 3 KiB."""
-CONTROL_ANSWER_BYTES: Final = 4 * 1024 * 1024
-"""Longest answer: the ledger's, with every character of a peer's texts escaped, stays under 3 MiB."""
+CONTROL_QUESTION_BYTES: Final = 3 * POLICY_BYTES + 16_384
+"""Longest question on the control socket: the largest policy, escaped as JSON, with a word why."""
+CONTROL_ANSWER_BYTES: Final = CONTROL_QUESTION_BYTES
+"""Longest answer: the text of the policy in force; the ledger's stays under 3 MiB."""
+CONTROL_READ_BYTES: Final = 65_536
+"""Read of a question in one turn."""
 CONTROL_ANSWER_SECONDS: Final = 30.0
 """How long a command line waits for its answer: a reload reads a policy and its certificates."""
 LOG_VALUE_CHARS: Final = 2_048

@@ -191,6 +191,7 @@ class Calls:
             _one_more(self.by_trunk, trunk)
         if source is not None:
             _one_more(self.ringing, source)
+        self._board.attempts.begun(now)
         self._board.deadlines.schedule(call, now + self._bounds[1])
         return call
 
@@ -217,6 +218,8 @@ class Calls:
             return
         if call.state is CallState.SETTING_UP:
             self._board.outcomes.add(outcome or "failed")
+            if outcome != "cancelled":
+                self._board.attempts.failed(call.started)
             if call.source is not None:
                 _one_less(self.ringing, call.source)
         call.state = CallState.ENDED

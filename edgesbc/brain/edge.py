@@ -143,6 +143,8 @@ class Edge:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
         if self.gate.packet(flow, len(data), now):
             self._parse(flow, data, now)
+        elif data.startswith(b"INVITE "):
+            self.gate.missed(flow, now)
         self.gate.done(now)
         return self._board.take()
 

@@ -14,6 +14,7 @@ from edgesbc.screen.bans import Ban, Scope
 from edgesbc.screen.beside import Beside, Told, Witness
 from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
+from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request
 
 __all__ = ["Gate"]
@@ -24,11 +25,13 @@ _RETRY_SECONDS = 30
 class Gate:
     """Asks the pipeline in force, answers what it refuses, and tells the witness, if there is one, of both."""
 
-    __slots__ = ("_board", "_witness", "shadow_differences")
+    __slots__ = ("_board", "_witness", "shadow_differences", "trusted_before")
 
     def __init__(self, board: Switchboard) -> None:
         self._board = board
         self._witness: Witness | None = None
+        self.trusted_before: Standings | None = None
+        """The trunks of the policy before a change that settles: that one of them is refused now counts as well."""
         self.shadow_differences = Counts()  # (live, other) of all policies that were judged beside the live one
 
     # --- asking, phase by phase --------------------------------------------------------------------------
@@ -38,7 +41,10 @@ class Gate:
         verdict = self._board.pipeline.accept(listener, peer, now)
         if self._witness is not None:
             self._witness.accept(listener, peer, verdict, now)
-        return verdict is PASS
+        if verdict is PASS:
+            return True
+        self.missed(Flow(listener, peer, serial=-1), now)
+        return False
 
     def packet(self, flow: Flow, size: int, now: float) -> bool:
         """Phase PACKET: whether a message is looked at."""
@@ -56,16 +62,28 @@ class Gate:
         verdict = self._board.pipeline.request(subject, now)
         if self._witness is not None:
             self._witness.request(subject, verdict, now)
-        return verdict is PASS or self._answer(verdict, subject.flow, request)
+        return verdict is PASS or self._answer(verdict, subject.flow, request, now)
 
     def call(self, subject: Subject, request: Request, now: float) -> bool:
         """Phase CALL: the same, of what would begin something."""
         verdict = self._board.pipeline.call(subject, now)
         if self._witness is not None:
             self._witness.call(verdict, now)
-        return verdict is PASS or self._answer(verdict, subject.flow, request)
+        return verdict is PASS or self._answer(verdict, subject.flow, request, now)
 
-    def _answer(self, verdict: Verdict, flow: Flow, request: Request) -> bool:
+    def missed(self, flow: Flow, now: float) -> None:
+        """Screening has kept out what may have been a call of ``flow``: of a trunk or a user, that call has failed.
+
+        A stranger's has not: to keep strangers out is what screening is for.
+        """
+        board, before = self._board, self.trusted_before
+        known = board.standings.of(flow, now) >= Standing.REGISTERED
+        if known or (before is not None and before.trunk(flow) is not None):
+            board.attempts.refused(now)
+
+    def _answer(self, verdict: Verdict, flow: Flow, request: Request, now: float) -> bool:
+        if request.method == "INVITE":
+            self.missed(flow, now)
         if isinstance(verdict, Reject):
             extra = [] if verdict.retry_after is None else [("Retry-After", str(verdict.retry_after))]
             if verdict.reason is Reason.METHOD:
@@ -94,6 +112,8 @@ class Gate:
         """Answer with the status of ``reason``, or with another, without state, and record it."""
         status = status or reason.status
         self.tell(reason)
+        if reason is Reason.NO_ROUTE and request.method == "INVITE":
+            self._board.attempts.refused(now)
         self._board.record(now, reason, flow, request.call_id, request.method)
         if retry_after is None:
             retry_after = _RETRY_SECONDS if status == 503 else 0

@@ -15,6 +15,7 @@ from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.base.timers import Deadlines
 from edgesbc.brain import topology
+from edgesbc.brain.attempts import Attempts
 from edgesbc.brain.effects import Effect, Record, Send
 from edgesbc.brain.flows import Flows
 from edgesbc.brain.tokens import Sealer
@@ -41,9 +42,9 @@ class Switchboard:
     """One a brain. Holds no decision of its own."""
 
     __slots__ = (
-        "_heard_at", "_server_field", "_tag_key", "anchor", "calls", "challenges", "counts", "deadlines", "dispatcher",
-        "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server", "set_up",
-        "transactions", "wall_offset",
+        "_heard_at", "_server_field", "_tag_key", "anchor", "attempts", "calls", "challenges", "counts", "deadlines",
+        "dispatcher", "effects", "entropy", "flows", "heard", "outcomes", "pipeline", "responses", "sealer", "server",
+        "set_up", "transactions", "wall_offset",
     )  # fmt: skip
 
     anchor: Anchor
@@ -73,6 +74,7 @@ class Switchboard:
         self.counts = Counts()  # (listener, method) of requests taken in
         self.responses = Counts()  # (zone, class) of answers sent
         self.outcomes = Counts()  # (outcome,) of calls
+        self.attempts = Attempts()
         self.set_up = Histogram(_SET_UP_BOUNDS)
         self.wall_offset = 0.0
         """What the world's clock (seconds since 1970) is ahead of the plane's, as its shell says now and then."""

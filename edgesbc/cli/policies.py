@@ -21,7 +21,7 @@ _MOST = 80
 
 @main.group()
 def policy() -> None:
-    """Try another policy on a running edge."""
+    """Try another policy on a running edge, put it in force, go back, and keep what there was."""
 
 
 @policy.command(short_help="Judge by another policy beside the live one, without effect.")

@@ -11,11 +11,13 @@ import inspect
 import os
 import socket
 import stat
+import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import trio
 
 from edgesbc.base import limits
@@ -30,6 +32,7 @@ Failed = Callable[[str, Exception], None]
 
 _PATH_BYTES: Final = 107
 """Longest address of a Unix socket on Linux, its final NUL left out."""
+_UCRED: Final = struct.Struct("iII")
 
 
 async def serve_control(
@@ -137,7 +140,7 @@ class _Desk:
 
     async def _answer(self, stream: trio.SocketStream) -> bytes:
         try:
-            question = read_question(await _line_of(stream))
+            question = attrs.evolve(read_question(await _line_of(stream)), uid=_uid_of(stream))
         except Refused as refused:
             return refusal_line(str(refused))
         return await self._result(question)
@@ -156,16 +159,22 @@ class _Desk:
             return refusal_line("the edge failed on this question; its log says how")
 
 
+def _uid_of(stream: trio.SocketStream) -> int:
+    """Who asks, by the kernel's word: ``struct ucred`` has pid, uid and gid (unix(7))."""
+    peer = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(peer)[1])
+
+
 async def _line_of(stream: trio.SocketStream) -> bytes:
     """What came up to the first line feed. Raises :class:`Refused` when that takes too long or is too much."""
-    line = b""
+    line = bytearray()
     with trio.move_on_after(limits.CONTROL_SECONDS):
-        while b"\n" not in line:
+        while b"\n" not in line[-limits.CONTROL_READ_BYTES :]:
             if len(line) > limits.CONTROL_QUESTION_BYTES:
                 raise Refused(f"the question is longer than {limits.CONTROL_QUESTION_BYTES} bytes")
-            more = await stream.receive_some(limits.CONTROL_QUESTION_BYTES)
+            more = await stream.receive_some(limits.CONTROL_READ_BYTES)
             if not more:
                 raise Refused("the question has no end of line")
             line += more
-        return line.partition(b"\n")[0]
+        return bytes(line.partition(b"\n")[0])
     raise Refused(f"no question came within {limits.CONTROL_SECONDS:g} s")

@@ -23,6 +23,8 @@ class Question:
 
     command: str
     arguments: Mapping[str, Any] = attrs.field(factory=dict)
+    uid: int | None = None
+    """The user who asks, as the kernel says; None: not known. Never read from the line."""
 
     def text(self, name: str) -> str:
         """An argument that has to be there and be a text. Raises :class:`Refused`."""

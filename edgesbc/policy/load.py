@@ -16,7 +16,7 @@ from edgesbc.brain.routing import Route
 from edgesbc.dispatch.sets import SetSettings
 from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
-from edgesbc.policy.model import EdgeSettings, ListenSettings, MediaSettings, ObserveSettings, Policy
+from edgesbc.policy.model import ChangeSettings, EdgeSettings, ListenSettings, MediaSettings, ObserveSettings, Policy
 from edgesbc.policy.scanners import read_scanners, shipped_scanners
 from edgesbc.policy.structure import converter, described, mistakes, unknown_key
 from edgesbc.screen.pipeline import ScreenSettings
@@ -30,6 +30,7 @@ TABLES: dict[str, type[Any]] = {
     "screen": ScreenSettings,
     "media": MediaSettings,
     "observe": ObserveSettings,
+    "change": ChangeSettings,
 }
 LISTS: dict[str, type[Any]] = {
     "listen": ListenSettings,
@@ -87,7 +88,9 @@ def parse_policy(text: str, file: str) -> Policy:
         route=draft.all("route"),
         media=attrs.evolve(draft.tables["media"], address=media_address(draft)),
         observe=draft.tables["observe"],
+        change=draft.tables["change"],
         file=file,
+        text=text,
     )
 
 

@@ -20,12 +20,15 @@ from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
 
 __all__ = [
-    "CONTROL_SOCKET", "EdgeSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy",
-    "PortRange", "default_state_dir",
+    "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "EdgeSettings", "ListenSettings", "MediaAddress",
+    "MediaSettings", "ObserveSettings", "Policy", "PortRange", "default_state_dir",
 ]  # fmt: skip
 
 CONTROL_SOCKET = "control.sock"
 """Where in its state directory a running edge answers its operator."""
+
+RESTART_SECTIONS = ("edge", "listen", "media", "observe")
+"""What an edge has for as long as it runs: a change there waits for a restart. All else is changed while it runs."""
 
 _Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -239,6 +242,28 @@ class ObserveSettings:
     log: str = attrs.field(default="info", validator=_one_of("debug", "info", "warning", "error"))
 
 
+def _percent(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value <= 100:
+        raise ValueError(f"expected more than 0 and at most 100 percent points, found {value:g}")
+
+
+def _calls(_instance: Any, _attribute: attrs.Attribute[Any], value: int) -> None:
+    if not 1 <= value <= limits.CALLS:
+        raise ValueError(f"expected 1 to {limits.CALLS} calls, found {value}")
+
+
+@attrs.frozen
+class ChangeSettings:
+    """``[change]``: how a change of the policy is watched, and when it is taken back."""
+
+    settle: float = attrs.field(default=60.0, validator=_seconds(0, limits.SETTLE_SECONDS))
+    """Seconds that a change is watched, and that are looked at before it; 0: it is not watched."""
+    failure_rise: float = attrs.field(default=20.0, validator=_percent)
+    """Percent points by which the share of failed call set-ups may rise; beyond it the change is taken back."""
+    least_calls: int = attrs.field(default=20, validator=_calls)
+    """Calls that have to be attempted after the change before that is judged."""
+
+
 @attrs.frozen
 class Policy:
     """A policy that has been read and found consistent. ``file`` is where it came from, for messages."""
@@ -251,4 +276,7 @@ class Policy:
     route: tuple[Route, ...]
     media: MediaSettings
     observe: ObserveSettings
+    change: ChangeSettings = attrs.field(factory=ChangeSettings)
     file: str = ""
+    text: str = attrs.field(default="", eq=False, repr=False)
+    """What was read."""

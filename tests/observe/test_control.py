@@ -137,7 +137,7 @@ async def test_a_command_that_fails_costs_its_answer_and_not_the_edge(path: Path
         b"[" * 10_000 + b"\n",
         b'{"command": "say"',
         b"",
-        b"x" * limits.CONTROL_QUESTION_BYTES * 2,
+        b"x" * (limits.CONTROL_QUESTION_BYTES + 1),
     ],
 )
 async def test_garbage_is_refused_in_a_line_and_harms_nobody(path: Path, data: bytes) -> None:

@@ -1,0 +1,258 @@
+"""What changes from one policy to another, section by section, as values and as sentences. Puts nothing in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.policy.model import RESTART_SECTIONS, Policy, PortRange
+from edgesbc.policy.shares import share_words, shares
+
+__all__ = ["Change", "differences", "needs_restart", "summary"]
+
+_NAMED_BY = ("name", "set", "uri")
+"""The key by which a table in a list is known, if it has one."""
+_NOUNS = {"listen": "listener", "destinations": "set"}
+"""What a table of a list is called where it is not called by its section's name."""
+_SUMMARY_CHARS = 160
+
+
+@attrs.frozen
+class Change:
+    """One change. ``kind`` is ``added``, ``removed``, ``changed``, ``moved`` or ``traffic``."""
+
+    section: str
+    """The table's name in the file, as in ``destinations``."""
+    name: str
+    """Which of a list of tables; "" in a table of which there is one."""
+    key: str
+    """What changed below that, dotted; "" where it is the whole."""
+    kind: str
+    old: Any = None
+    new: Any = None
+
+    @property
+    def restart(self) -> bool:
+        """Whether it waits for a restart."""
+        return self.section in RESTART_SECTIONS
+
+    @property
+    def sentence(self) -> str:
+        return _sentence(self) + (" (needs a restart)" if self.restart else "")
+
+    def as_json(self) -> dict[str, Any]:
+        return {**attrs.asdict(self), "restart": self.restart, "sentence": self.sentence}
+
+
+def differences(old: Policy, new: Policy) -> list[Change]:
+    """Every change from ``old`` to ``new``, in the order of the sections; empty when they mean the same."""
+    found: list[Change] = []
+    for field in attrs.fields(Policy):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before == after or field.name in ("file", "text"):
+            continue
+        if isinstance(before, tuple):
+            found.extend(_lists(field.name, before, after))
+        else:
+            found.extend(Change(field.name, "", *rest) for rest in _values(before, after))
+    found.extend(_traffic(old, new))
+    return found
+
+
+def needs_restart(changes: Iterable[Change]) -> list[str]:
+    """The sections among ``changes`` that only a restart changes."""
+    sections = {change.section for change in changes if change.restart}
+    return [name for name in RESTART_SECTIONS if name in sections]
+
+
+def summary(changes: list[Change]) -> str:
+    """``changes`` in a line of a log."""
+    if not changes:
+        return "no change of what it means"
+    text = "; ".join(change.sentence for change in changes if change.kind != "traffic")
+    return text if len(text) <= _SUMMARY_CHARS else f"{text[:_SUMMARY_CHARS]}..."
+
+
+# --- comparing -------------------------------------------------------------------------------------------
+
+_Rest = tuple[str, str, Any, Any]
+"""Key, kind, old and new."""
+
+
+def _lists(section: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[Change]:
+    before, after = _by_name(old), _by_name(new)
+    for name in before:
+        if name not in after:
+            yield Change(section, name, "", "removed", _plain(before[name]))
+    for name in after:
+        if name not in before:
+            yield Change(section, name, "", "added", None, _plain(after[name]))
+        else:
+            yield from (Change(section, name, *rest) for rest in _values(before[name], after[name]))
+    stayed, there = [name for name in before if name in after], [name for name in after if name in before]
+    if stayed != there and section == "route":  # the first that matches wins; elsewhere, order means nothing
+        yield Change(section, "", "", "moved", stayed, there)
+
+
+def _by_name(items: tuple[Any, ...]) -> dict[str, Any]:
+    """Tables of a list by their names; a second one of a name has its number behind it."""
+    named: dict[str, Any] = {}
+    for item in items:
+        name = str(next((getattr(item, key) for key in _NAMED_BY if hasattr(item, key)), ""))
+        free = name
+        number = 2
+        while free in named:
+            free, number = f"{name} ({number})", number + 1
+        named[free] = item
+    return named
+
+
+def _values(old: Any, new: Any, key: str = "") -> Iterator[_Rest]:
+    """The keys below two tables that differ."""
+    if old == new:
+        return
+    if _is_table(old) and type(old) is type(new):
+        for field in attrs.fields(type(old)):
+            name = field.name.rstrip("_")
+            yield from _values(getattr(old, field.name), getattr(new, field.name), f"{key}.{name}" if key else name)
+    elif isinstance(old, tuple) and isinstance(new, tuple) and _of_named(old) and _of_named(new):
+        yield from _inner_lists(old, new, key)
+    else:
+        yield key, "changed", _plain(old), _plain(new)
+
+
+def _inner_lists(old: tuple[Any, ...], new: tuple[Any, ...], key: str) -> Iterator[_Rest]:
+    before, after = _by_name(old), _by_name(new)
+    for name in before:
+        if name not in after:
+            yield f"{key}.{name}", "removed", _plain(before[name]), None
+    for name in after:
+        if name not in before:
+            yield f"{key}.{name}", "added", None, _plain(after[name])
+        else:
+            yield from _values(before[name], after[name], f"{key}.{name}")
+
+
+def _of_named(items: tuple[Any, ...]) -> bool:
+    return all(attrs.has(type(item)) and any(hasattr(item, key) for key in _NAMED_BY) for item in items)
+
+
+def _is_table(value: object) -> bool:
+    return attrs.has(type(value)) and not isinstance(value, PortRange)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON has it; of a table, what differs from the defaults."""
+    if isinstance(value, PortRange):
+        return f"{value.first}-{value.last}"
+    if attrs.has(type(value)):
+        return {
+            field.name.rstrip("_"): _plain(getattr(value, field.name))
+            for field in attrs.fields(type(value))
+            if getattr(value, field.name) != _default(field)
+        }
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return str(value)  # an address
+    if isinstance(value, tuple | list | frozenset | set):
+        return [_plain(each) for each in (value if isinstance(value, tuple | list) else sorted(value))]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return attrs.NOTHING if default.takes_self else default.factory()  # type: ignore[union-attr]
+    return default
+
+
+def _traffic(old: Policy, new: Policy) -> Iterator[Change]:
+    """How the calls of each set move between its members."""
+    before = {each.set: each for each in old.destinations}
+    for settings in new.destinations:
+        there = before.get(settings.set)
+        if there is None or there == settings:
+            continue
+        was, will_be = shares(there), shares(settings)
+        if was is None or will_be is None:
+            if (was, there.algorithm) != (will_be, settings.algorithm):
+                yield Change("destinations", settings.set, "", "traffic", _rounded(was), _rounded(will_be))
+            continue
+        for uri in dict.fromkeys([*was, *will_be]):
+            one, other = round(was.get(uri, 0.0), 1), round(will_be.get(uri, 0.0), 1)
+            if one != other:
+                yield Change("destinations", settings.set, uri, "traffic", one, other)
+
+
+def _rounded(found: dict[str, float] | None) -> dict[str, float] | None:
+    return None if found is None else {uri: round(share, 1) for uri, share in found.items()}
+
+
+# --- telling ---------------------------------------------------------------------------------------------
+
+
+def _sentence(change: Change) -> str:
+    if change.kind == "moved":
+        return f"routes are asked in another order: {', '.join(change.new)}"
+    where = f"{_NOUNS.get(change.section, change.section)} {change.name}" if change.name else f"[{change.section}]"
+    if change.kind == "traffic":
+        if not change.key:
+            return f"{where}: how much of the calls each member gets cannot be said beforehand"
+        return f"{where}: {change.key} gets {share_words(change.new)} of the calls, {share_words(change.old)} so far"
+    if change.kind in ("added", "removed"):
+        return _come_or_gone(change, where)
+    if isinstance(change.old, list) and isinstance(change.new, list):
+        return f"{where}: {change.key}: {_of_lists(change.old, change.new)}"
+    return f"{where}: {_key(change.key)} {_word(change.old)} -> {_word(change.new)}"
+
+
+def _key(key: str) -> str:
+    """``members.sip:10.0.0.1:5060.weight`` as an operator would say it."""
+    if not key.startswith("members."):
+        return key
+    uri, _, rest = key.removeprefix("members.").rpartition(".")
+    return f"member {uri}: {rest}"
+
+
+def _come_or_gone(change: Change, where: str) -> str:
+    thing = change.new if change.kind == "added" else change.old
+    if change.key.startswith("members."):
+        where = f"{where}: member {change.key.removeprefix('members.')}"
+    elif change.key:
+        where = f"{where}: {change.key}"
+    said = [f"{key} {_word(value)}" for key, value in thing.items() if key not in _NAMED_BY and key != "members"]
+    if change.kind == "added" and "members" in thing:
+        said.append(f"members {', '.join(each['uri'] for each in thing['members'])}")
+    return f"{where} is {change.kind}" + (f" ({', '.join(said)})" if said and change.kind == "added" else "")
+
+
+def _of_lists(old: list[Any], new: list[Any]) -> str:
+    added = [_word(each) for each in new if each not in old]
+    gone = [_word(each) for each in old if each not in new]
+    if not added and not gone:
+        return f"in another order: {', '.join(map(_word, new))}"
+    words = [f"{', '.join(some[:8])}{f' and {len(some) - 8} more' if len(some) > 8 else ''} {what}"
+             for some, what in ((added, "added"), (gone, "removed")) if some]  # fmt: skip
+    return "; ".join(words)
+
+
+def _word(value: Any) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_word, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} {_word(each)}" for key, each in value.items()) + "}"
+    text = str(value)
+    return text if len(text) <= limits.DIFF_VALUE_CHARS else f"{text[: limits.DIFF_VALUE_CHARS]}..."
