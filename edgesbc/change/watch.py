@@ -146,8 +146,8 @@ class Watcher:
 
     async def _look(self) -> None:
         watch = self.watch
-        if watch is None or watch.settling.state(trio.current_time()) is State.SETTLING:
-            return
+        if watch is None or watch.settling.state(trio.current_time()) is State.SETTLING or self.app.edge.draining:
+            return  # an edge that stops ends calls itself, which is nobody's fault
         async with self.app.changing:
             if self.watch is not watch:
                 return  # an operator was quicker

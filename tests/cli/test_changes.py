@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.running import PUBLIC_UDP, at, nothing_left, policy_text, running, until
+from support.running import CORE_UDP, PUBLIC_UDP, at, nothing_left, policy_text, running, until
 from support.ua import Ua, UdpWire
 
 from edgesbc.app import App
@@ -52,8 +52,7 @@ async def fail(app: App, calls: int) -> None:
         for _ in range(calls):
             calling = alice.dialog(f"sip:100@{peer}")
             await calling.send("INVITE")
-            refused = await alice.final()
-            assert refused.status >= 400
+            await alice.response(503)
 
 
 async def test_a_change_is_put_in_force_kept_and_written(tmp_path: Path) -> None:
@@ -61,7 +60,9 @@ async def test_a_change_is_put_in_force_kept_and_written(tmp_path: Path) -> None
     async with running(tmp_path, old) as app:
         (tmp_path / "policy.toml").chmod(0o640)
         (stays,) = app.edge.dispatcher.members()
-        code, told, errors = await said(tmp_path, "apply", written(tmp_path, new), "--why", "more room", "--settle", "0")
+        code, told, errors = await said(
+            tmp_path, "apply", written(tmp_path, new), "--why", "more room", "--settle", "0"
+        )
         assert (code, errors) == (0, "")
         assert told == f"set pbx: member {OTHER} is added (priority 1)\nversion 2 is in force\n"
         assert members(app) == {ONE, OTHER}
@@ -81,14 +82,14 @@ async def test_a_change_is_put_in_force_kept_and_written(tmp_path: Path) -> None
 
 async def test_paths_are_those_of_the_policy_that_runs(tmp_path: Path) -> None:
     """The list of scanners stands beside the running policy, and not beside the new one."""
-    (tmp_path / "mine.toml").write_text('agents = ["friendly-scanner"]\n')
+    (tmp_path / "mine.toml").write_text('user_agents = ["friendly-scanner"]\n')
     new = policy_text(tmp_path, [ONE], more='[screen.scanner]\nlist = "mine.toml"')
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         code, _, errors = await said(tmp_path, "apply", written(tmp_path, new), "--why", "ours", "--settle", "0")
         assert (code, errors) == (0, "")
         listed = app.policy.screen.scanner.list
         assert listed is not None
-        assert listed.agents == ("friendly-scanner",)
+        assert listed.user_agents == ("friendly-scanner",)
 
 
 async def test_mistakes_are_all_told_and_change_nothing(tmp_path: Path) -> None:
@@ -251,7 +252,9 @@ async def test_a_reason_has_a_bound(tmp_path: Path) -> None:
 
 async def test_diff_against_the_edge_the_store_and_a_file(tmp_path: Path) -> None:
     old = policy_text(tmp_path, [ONE])
-    new = written(tmp_path, policy_text(tmp_path, [ONE], [PUBLIC_UDP, *_core()], more="[screen.pike]\nremove_latency = 9"))
+    new = written(
+        tmp_path, policy_text(tmp_path, [ONE], [PUBLIC_UDP, CORE_UDP], more="[screen.pike]\nremove_latency = 9")
+    )
     sentences = [
         "listener public-tcp is removed (needs a restart)",
         "[screen]: pike.remove_latency 120 -> 9",
@@ -266,7 +269,12 @@ async def test_diff_against_the_edge_the_store_and_a_file(tmp_path: Path) -> Non
     code, told, _ = await said(tmp_path, "diff", new, "--against", str(tmp_path / "old.toml"), "--json")
     listener, latency = json.loads(told)["changes"]
     assert (listener["kind"], listener["section"], listener["restart"]) == ("removed", "listen", True)
-    assert (latency["key"], latency["old"], latency["new"], latency["restart"]) == ("pike.remove_latency", 120, 9, False)
+    assert (latency["key"], latency["old"], latency["new"], latency["restart"]) == (
+        "pike.remove_latency",
+        120,
+        9,
+        False,
+    )
     assert await said(tmp_path, "diff", str(tmp_path / "old.toml")) == (
         0,
         "nothing changes\n",
@@ -274,17 +282,10 @@ async def test_diff_against_the_edge_the_store_and_a_file(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("command", [("diff", "policy.toml"), ("log",), ("show", "1"), ("backup", "x.tar")])
-async def test_where_nothing_is_kept_it_is_said(tmp_path: Path, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", ["diff FOLDER/policy.toml", "log", "show 1", "backup FOLDER/x.tar"])
+async def test_where_nothing_is_kept_it_is_said(tmp_path: Path, command: str) -> None:
     (tmp_path / "policy.toml").write_text(policy_text(tmp_path, [ONE]))
-    code, _, errors = await said(tmp_path, command[0], *[str(tmp_path / each) for each in command[1:] if "." in each],
-                                 *[each for each in command[1:] if "." not in each])  # fmt: skip
+    code, _, errors = await said(tmp_path, *command.replace("FOLDER", str(tmp_path)).split())
     assert code == 2
     assert str(tmp_path / "state") in errors
     assert not (tmp_path / "state").exists()
-
-
-def _core() -> list[str]:
-    from support.running import CORE_UDP
-
-    return [CORE_UDP]
