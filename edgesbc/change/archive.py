@@ -16,6 +16,7 @@ from typing import IO, Any
 import attrs
 
 from edgesbc.base import limits
+from edgesbc.policy.model import CONTROL_SOCKET
 
 __all__ = ["MANIFEST", "POLICY", "STATE", "BackupError", "Manifest", "Part", "read_archive", "write_archive"]
 
@@ -28,6 +29,8 @@ _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _CHUNK = 1024 * 1024
 _NAME = re.compile(r"policy\.toml|state/(?:self-signed/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}")
+_OTHERS = (f"{STATE}self-signed", f"{STATE}{CONTROL_SOCKET}")
+"""Names of what is no plain file in a state directory."""
 _SECRET = re.compile(r"state/(?:self-signed/.*|.*\.(?:key|pem))")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -67,7 +70,7 @@ def is_secret(name: str) -> bool:
 
 def is_name(name: str) -> bool:
     """Whether a file of a backup may have this name; no such name leads out of where it is put."""
-    return _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None and name not in _OTHERS
 
 
 # --- writing ---------------------------------------------------------------------------------------------

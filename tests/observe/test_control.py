@@ -42,6 +42,7 @@ async def _later(question: Question) -> object:
 COMMANDS: Commands = {
     "say": lambda question: question.text("what"),
     "later": _later,
+    "who": lambda question: question.uid,
     "refuse": _refuse,
     "fail": _fail,
     "unsayable": lambda _: object(),
@@ -94,6 +95,12 @@ async def test_a_question_is_answered(path: Path) -> None:
         assert await asked(path, "later", number=1, list=[None, True]) == {"number": 1, "list": [None, True]}
         assert len(await asked(path, "much")) == limits.CONTROL_ANSWER_BYTES // 2
     assert FAULTS == []
+
+
+async def test_who_asks_is_told_by_the_kernel_and_not_by_the_question(path: Path) -> None:
+    async with served(path):
+        assert await asked(path, "who", uid=os.getuid() + 1) == os.getuid()
+        assert "error" in json.loads(await raw(path, b'{"command": "who", "uid": 7}\n'))
 
 
 async def test_a_refusal_says_why(path: Path) -> None:
