@@ -82,7 +82,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while that"
     " goes on, of connections the next is twice as long. `edgesbc bans list` shows it."
     " From stage `operator`: somebody gave an order, or lifted a ban.",
-    Reason.POLICY: "Read the log and the audit log in `state_dir`.",
+    Reason.POLICY: "`edgesbc policy log` says which version, who and why.",
 }
 """What an operator can do about each, in a line; the one place where that is written."""
 

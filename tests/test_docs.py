@@ -20,6 +20,7 @@ from edgesbc.dispatch.numbers import Rewrite
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
+    ChangeSettings,
     EdgeSettings,
     ListenSettings,
     MediaAddress,
@@ -68,6 +69,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,
     "[observe]": ObserveSettings,
+    "[change]": ChangeSettings,
 }
 WORDS = {
     "text": "text", "path": "path", "number": "number", "list of texts": "list", "list of numbers": "list",

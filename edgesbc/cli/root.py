@@ -53,6 +53,8 @@ def main() -> None:
       edgesbc bans list                   who is banned, and who is busiest
       edgesbc destinations list           how the destinations are, and what they carry
       edgesbc policy shadow NEW.toml      judge by another policy as well, without effect
+      edgesbc policy diff NEW.toml        say what it would change
+      edgesbc policy apply NEW.toml       put it in force, and take it back if calls fail
       edgesbc reload, edgesbc drain       as SIGHUP and SIGTERM do
     """
 

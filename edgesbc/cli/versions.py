@@ -25,7 +25,7 @@ from edgesbc.store.audit import DATABASE, IN_FORCE, Entry, PolicyLog
 
 __all__ = ["in_force"]
 
-_MOST_CHARS = 200
+_MOST_CHARS = 240
 
 
 @policy.command(short_help="List the versions of a policy.")
@@ -159,4 +159,6 @@ def _as_json(entry: Entry) -> dict[str, Any]:
 
 
 def _word(text: str) -> str:
-    return shown(text, _MOST_CHARS)
+    """On one line; a pattern keeps its backslashes, where there is nothing else that a terminal would obey."""
+    line = "; ".join(text.splitlines())
+    return line if line.isprintable() and len(line) <= _MOST_CHARS else shown(line, _MOST_CHARS)

@@ -89,7 +89,8 @@ def test_garbage_is_refused(data: bytes) -> None:
     "name",
     [
         "../policy.toml", "/etc/passwd", "state/../../x", "state/", "state/.hidden", "state/..", "state/a/b", "other",
-        "state/self-signed/../x", "state/a\n", "state/" + "x" * 61, "", "state/self-signed", "state/control.sock", "policy.toml/", "state//x",
+        "state/self-signed/../x", "state/a\n", "state/" + "x" * 61, "", "state/self-signed",
+        "state/control.sock", "policy.toml/", "state//x",
     ],
 )  # fmt: skip
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
