@@ -112,7 +112,7 @@ class Gate:
         """Answer with the status of ``reason``, or with another, without state, and record it."""
         status = status or reason.status
         self.tell(reason)
-        if reason is Reason.NO_ROUTE and request.method == "INVITE":
+        if (reason is Reason.NO_ROUTE or reason is Reason.BLOCKED) and request.method == "INVITE":
             self._board.attempts.refused(now)
         self._board.record(now, reason, flow, request.call_id, request.method)
         if retry_after is None:

@@ -116,7 +116,7 @@ def _values(old: Any, new: Any, key: str = "") -> Iterator[_Rest]:
     if old == new:
         return
     if _is_table(old) and type(old) is type(new):
-        for field in attrs.fields(type(old)):
+        for field in _keys(old):
             name = field.name.rstrip("_")
             yield from _values(getattr(old, field.name), getattr(new, field.name), f"{key}.{name}" if key else name)
     elif isinstance(old, tuple) and isinstance(new, tuple) and _of_named(old) and _of_named(new):
@@ -145,6 +145,11 @@ def _is_table(value: object) -> bool:
     return attrs.has(type(value)) and not isinstance(value, PortRange)
 
 
+def _keys(value: Any) -> list[attrs.Attribute[Any]]:
+    """The fields of a table that a file may have; the others follow from these."""
+    return [field for field in attrs.fields(type(value)) if field.init]
+
+
 def _plain(value: Any) -> Any:
     """``value`` as JSON has it; of a table, what differs from the defaults."""
     if isinstance(value, PortRange):
@@ -152,7 +157,7 @@ def _plain(value: Any) -> Any:
     if attrs.has(type(value)):
         return {
             field.name.rstrip("_"): _plain(getattr(value, field.name))
-            for field in attrs.fields(type(value))
+            for field in _keys(value)
             if getattr(value, field.name) != _default(field)
         }
     if isinstance(value, Enum):
@@ -250,6 +255,8 @@ def _word(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, list) and len(value) == 1:
+        return _word(value[0])
     if isinstance(value, list):
         return f"[{', '.join(map(_word, value))}]"
     if isinstance(value, dict):

@@ -48,13 +48,21 @@ def test_who_gives_up_has_not_failed() -> None:
 
 def test_a_call_that_no_route_takes_has_failed() -> None:
     brain = Brain()
-    nobody = RoutingTable([Route("never", "pbx", request_user="^nobody$")], ["pbx"])
+    nobody = RoutingTable([Route("never", ("pbx",), request_user="^nobody$")], ["pbx"])
     brain.edge.adopt(nobody, brain.edge.pipeline)
     brain.receive(CALLER, invite())
     assert brain.reasons[-1] == "no-route"
     assert tally(brain) == Tally(1, 1)
     brain.receive(CALLER, invite("MESSAGE", branch="z9hG4bKm"))
     assert tally(brain) == Tally(1, 1), "a message is no call"
+
+
+def test_a_call_that_a_route_refuses_has_failed() -> None:
+    brain = Brain()
+    brain.edge.adopt(RoutingTable([Route("barred", answer=403)], ["pbx"]), brain.edge.pipeline)
+    brain.receive(CALLER, invite())
+    assert brain.reasons[-1] == "blocked"
+    assert tally(brain) == Tally(1, 1)
 
 
 DENIED: dict[str, Any] = {"acl": AclSettings(deny=("198.51.100.7", "203.0.113.9"))}

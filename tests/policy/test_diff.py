@@ -92,7 +92,7 @@ def test_another_priority_and_algorithm_move_calls_too() -> None:
 def test_sets_and_trunks() -> None:
     assert told(('name = "a"', 'name = "b"'), more='[screen.acl]\ndeny = ["192.0.2.0/24"]\n') == [
         "trunk a is removed",
-        "trunk b is added (addresses [192.0.2.1])",
+        "trunk b is added (addresses 192.0.2.1)",
         "[screen]: acl.deny: 192.0.2.0/24 added",
     ]
     assert told(('["192.0.2.1"]', '["192.0.2.2", "192.0.2.3"]\nmax_calls = 5')) == [
