@@ -88,10 +88,8 @@ class Watcher:
     def swap(self, policy: Policy, version: int, detail: str) -> None:
         """Put ``policy`` in force between two messages. No task has its turn meanwhile."""
         app, now = self.app, trio.current_time()
-        trusted = Standings(trunks_of(app.policy))
         app.edge.board.attempts.cut(now)
         app.adopt(policy)
-        app.edge.gate.trusted_before = trusted
         self.version = version
         self._swapped_at = now
         app.record(Decision(now, Reason.POLICY, stage="change", detail=detail))
@@ -101,8 +99,9 @@ class Watcher:
         before, version_before, swapped_at = self.app.policy, self.version, self._swapped_at
         self.swap(policy, entry.version, f"version {entry.version} by {entry.who} is in force: {entry.why}")
         if settings.settle:
-            attempts = self.app.edge.board.attempts
-            settling = Settling(settings, attempts, self._swapped_at, swapped_at)
+            edge = self.app.edge
+            edge.gate.trusted_before = Standings(trunks_of(before))
+            settling = Settling(settings, edge.board.attempts, self._swapped_at, swapped_at)
             self.watch = self.last = Watch(
                 entry.version, entry.who, entry.why, before, version_before, settling, take_back
             )

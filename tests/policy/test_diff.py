@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from edgesbc.base import limits
 from edgesbc.policy.diff import differences, needs_restart, summary
 from edgesbc.policy.load import load_policy, parse_policy
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
@@ -157,3 +158,9 @@ def test_every_change_between_real_policies_is_json_and_a_sentence(file: Path) -
         assert "\n" not in change.sentence
         assert "NOTHING" not in change.sentence
     assert differences(load_policy(file), load_policy(file)) == []
+
+
+def test_a_long_value_is_told_by_its_begin() -> None:
+    pattern = "^" + "1" * 2 * limits.DIFF_VALUE_CHARS
+    (sentence,) = told(("'^[0-9]+$'", f"'{pattern}'"))
+    assert sentence == f"route numbers: request_user ^[0-9]+$ -> {pattern[: limits.DIFF_VALUE_CHARS]}..."

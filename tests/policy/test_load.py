@@ -250,7 +250,7 @@ def test_values_that_the_edge_cannot_have(line: str, key: str) -> None:
     assert list(mistakes(f"[edge]\n{line}\n{SMALL}")) == [key]
 
 
-@pytest.mark.parametrize("section", ["edge", "screen", "media", "observe"])
+@pytest.mark.parametrize("section", ["edge", "screen", "media", "observe", "change"])
 def test_a_table_that_is_none(section: str) -> None:
     assert mistakes(f"{section} = 3\n{SMALL}") == {section: "expected a table, found 3"}
 
@@ -274,6 +274,14 @@ def test_name_servers_with_and_without_a_port() -> None:
         Source("::1", 5353),
     ]
     assert parse(SMALL).edge.name_servers == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["settle = 601", "settle = -1", "failure_rise = 0", "failure_rise = 101", "least_calls = 0", "least_calls = 1.5"],
+)
+def test_values_that_a_change_cannot_have(line: str) -> None:
+    assert list(mistakes(f"{SMALL}[change]\n{line}")) == [f"change.{line.split(' ')[0]}"]
 
 
 def test_the_http_side_can_be_off() -> None:
