@@ -148,6 +148,23 @@ ROUTE_TEXT: Final = 256
 """Longest text of a peer that a route's pattern is tried on; longer ones match nothing. An operator's
 pattern may backtrack, and this is what a stranger can make it do."""
 
+DATABASE_ROWS: Final = 20_000
+"""Rows of one table of destinations, those of sets that nobody asks for included: ten times the largest set."""
+DATABASE_TEXT: Final = 1_024
+"""Longest text in such a row: the longest column of Kamailio and OpenSIPS has 255 characters."""
+DATABASE_PAIRS: Final = 32
+"""Pairs of name and value in one column of such a row."""
+DATABASE_ERRORS_LOGGED: Final = 20
+"""Bad rows of one reading that are logged by themselves; how many there are in all is said too."""
+DATABASE_START_SECONDS: Final = 5.0
+"""How long the start, or a reload, waits for all databases together; then the edge goes on with what it knows."""
+DATABASE_RETRY_SECONDS: Final = 60.0
+"""Longest pause between two tries of a database that is away, give or take jitter."""
+DATABASE_COPY_BYTES: Final = 64 * 1024 * 1024
+"""Largest local copy of a table that is read at the start: as many rows as there can be need about half of it."""
+LIST_BYTES: Final = 4 * 1024 * 1024
+"""Largest dispatcher.list that is imported: as many lines as a table may have rows, of 200 characters."""
+
 # --- Media and session descriptions ----------------------------------------------------------------------
 
 SDP_BYTES: Final = 32_768
