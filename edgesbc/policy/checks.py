@@ -6,13 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from edgesbc.base.address import Transport, Zone
 from edgesbc.base.errors import PolicyError
 from edgesbc.brain.routing import Route
+from edgesbc.dispatch.databases import DRIVERS, DatabaseSettings, without_passwords
 from edgesbc.dispatch.place import Place, Target
-from edgesbc.dispatch.sets import MemberSettings, SetSettings, with_fallbacks
+from edgesbc.dispatch.sets import SetSettings, with_fallbacks
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
+from edgesbc.policy.reach import out_of_reach
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
 
@@ -24,7 +29,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 def cross_check(draft: Draft) -> Iterator[PolicyError]:
     """Every mistake that only shows between sections, in the order of the file's keys."""
     for check in (
-        _listeners, _binds, _settings_of_transports, _trunks, _screen, _sets, _members, _routes,
+        _listeners, _binds, _settings_of_transports, _trunks, _screen, _databases, _sets, _members, _routes,
     ):  # fmt: skip
         for key, message in check(draft):
             yield PolicyError(draft.file, key, message)
@@ -139,8 +144,39 @@ def _screen(draft: Draft) -> _Found:
             yield f"screen.acl.listeners[{number}].name", f"expected a public listener ({there}), found {each.name!r}"
 
 
+def _databases(draft: Draft) -> _Found:
+    found: list[tuple[int, DatabaseSettings]] = draft.lists["database"]
+    yield from _repeated((f"database[{index}].name", each.name) for index, each in found)
+    for index, each in found:
+        if each.url is not None:
+            yield from ((f"database[{index}].url", message) for message in _url(each.url))
+
+
+def _url(text: str) -> Iterator[str]:
+    """What is wrong with the URL of a database. A password in it is never repeated."""
+    shown = without_passwords(text)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        yield f"expected a URL such as postgresql://USER@HOST/DATABASE, found {shown!r}"
+        return
+    if url.password is not None or without_passwords(text) != text:
+        yield f"expected no password in it: a policy is copied and logged; write password_file, found {shown!r}"
+    if url.drivername not in DRIVERS:
+        yield f"expected a URL of {', '.join(DRIVERS)}; found {url.drivername!r}"
+    elif url.get_backend_name() == "sqlite" and not (url.database or "").startswith("/"):
+        yield f"expected the whole path of a file as in sqlite:////var/lib/DATABASE, found {shown!r}"
+    elif url.get_backend_name() != "sqlite" and not url.database:
+        yield f"expected the name of a database at its end, found {shown!r}"
+
+
 def _sets(draft: Draft) -> _Found:
     found = _destinations(draft)
+    databases = {each.name for _, each in draft.lists["database"]}
+    for index, each in found:
+        if each.database is not None and each.database not in databases | draft.names["database"]:
+            there = ", ".join(sorted(databases)) or "none"
+            yield f"destinations[{index}].database", f"expected a [[database]] ({there}), found {each.database!r}"
     yield from _repeated((f"destinations[{index}].set", each.set) for index, each in found)
     if not found and "destinations" not in draft.broken:
         yield "destinations", "expected at least one [[destinations]], found none"
@@ -156,11 +192,12 @@ def _sets(draft: Draft) -> _Found:
 
 def _members(draft: Draft) -> _Found:
     listeners = [each for _, each in _listen(draft)]
-    by_name = {each.name: each for each in listeners}
     for index, each in _destinations(draft):
         if bool(each.members) is (each.database is not None):
             found = "both" if each.members else "neither"
             yield f"destinations[{index}]", f"expected members, or a database that has them, found {found}"
+        if each.group and each.database is None:
+            yield f"destinations[{index}].group", "is for a set whose members a database has, and none is named"
         seen: dict[Target | Place, str] = {}
         for number, member in enumerate(each.members):
             here = f"destinations[{index}].members[{number}]"
@@ -169,54 +206,10 @@ def _members(draft: Draft) -> _Found:
             if (target or place) in seen:
                 yield f"{here}.uri", f"expected each member once, found the address of {seen[target or place]} again"
             seen.setdefault(target or place, f"members[{number}]")
-            for listener in listeners:
-                if target is not None and _is_listener(target, listener):
-                    yield f"{here}.uri", f"is the listener {listener.name} of this edge: calls would go round"
-                    break
-            yield from _socket(here, member, place, by_name, draft)
-
-
-def _is_listener(target: Target, listener: ListenSettings) -> bool:
-    source = target.source
-    other_kind = (target.transport is Transport.UDP) is not (listener.transport is Transport.UDP)
-    if listener.bind.port != source.port or other_kind:
-        return False
-    bound, host = ip_address(listener.bind.host), ip_address(source.host)
-    return bound == host or (bound.is_unspecified and host.is_loopback and bound.version == host.version)
-
-
-def _socket(
-    here: str, member: MemberSettings, place: Place, by_name: dict[str, ListenSettings], draft: Draft
-) -> _Found:
-    """What sends to ``member``: the listener it names, or one of the core that can reach it."""
-    wanted = _way_to(place)
-    if member.socket is None:
-        usable = any(each.zone is Zone.CORE and _reaches(each, place) for each in by_name.values())
-        if not usable and "listen" not in draft.broken:
-            yield f"{here}.uri", f"needs a [[listen]] of zone core with {wanted} to send from, found none"
-    elif member.socket in by_name:
-        named = by_name[member.socket]
-        if not _reaches(named, place):
-            found = f"{named.transport} over IPv{ip_address(named.bind.host).version}"
-            yield f"{here}.socket", f"expected a listener with {wanted}, found {member.socket!r} with {found}"
-    elif member.socket not in draft.names["listen"]:
-        yield f"{here}.socket", f"expected the name of a listener, found {member.socket!r}"
-
-
-def _way_to(place: Place) -> str:
-    if place.target is not None:
-        return f"{place.target.transport} over IPv{ip_address(place.host).version}"
-    return str(place.transport or "udp, tcp or tls")
-
-
-def _reaches(listener: ListenSettings, place: Place) -> bool:
-    """Whether it can send there; of a name, as far as that is known before it is looked up."""
-    target = place.target
-    if target is None:
-        usable = (Transport.UDP, Transport.TCP, Transport.TLS)
-        return listener.transport is place.transport if place.transport else listener.transport in usable
-    same_version = ip_address(listener.bind.host).version == ip_address(place.host).version
-    return same_version and listener.transport is target.transport
+            for field, message in out_of_reach(
+                member, listeners, "listen" not in draft.broken, draft.names["listen"].__contains__
+            ):
+                yield f"{here}.{field}", message
 
 
 def _routes(draft: Draft) -> _Found:

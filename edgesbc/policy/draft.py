@@ -9,7 +9,7 @@ from edgesbc.base.errors import PolicyError
 
 __all__ = ["Draft"]
 
-_NAME_KEYS = {"listen": "name", "destinations": "set"}
+_NAME_KEYS = {"listen": "name", "database": "name", "destinations": "set"}
 
 
 class Draft:

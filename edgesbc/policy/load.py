@@ -13,6 +13,7 @@ from cattrs import BaseValidationError
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError, PolicyErrors
 from edgesbc.brain.routing import Route
+from edgesbc.dispatch.databases import DatabaseSettings
 from edgesbc.dispatch.sets import SetSettings
 from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
@@ -35,6 +36,7 @@ TABLES: dict[str, type[Any]] = {
 LISTS: dict[str, type[Any]] = {
     "listen": ListenSettings,
     "trunk": Trunk,
+    "database": DatabaseSettings,
     "destinations": SetSettings,
     "route": Route,
 }
@@ -84,6 +86,7 @@ def parse_policy(text: str, file: str) -> Policy:
         listen=draft.all("listen"),
         trunk=draft.all("trunk"),
         screen=_with_scanners(draft.tables["screen"]),
+        database=draft.all("database"),
         destinations=draft.all("destinations"),
         route=draft.all("route"),
         media=attrs.evolve(draft.tables["media"], address=media_address(draft)),

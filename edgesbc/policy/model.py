@@ -14,6 +14,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
 from edgesbc.brain.routing import Route
+from edgesbc.dispatch.databases import DatabaseSettings
 from edgesbc.dispatch.sets import SetSettings
 from edgesbc.policy.structure import STRUCTURE, described
 from edgesbc.screen.pipeline import ScreenSettings
@@ -277,6 +278,7 @@ class Policy:
     media: MediaSettings
     observe: ObserveSettings
     change: ChangeSettings = attrs.field(factory=ChangeSettings)
+    database: tuple[DatabaseSettings, ...] = ()
     file: str = ""
     text: str = attrs.field(default="", eq=False, repr=False)
     """What was read."""

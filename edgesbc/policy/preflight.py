@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography import x509
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
+from edgesbc.dispatch.databases import DRIVERS
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
 from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
 
@@ -28,7 +30,7 @@ def preflight(policy: Policy) -> list[PolicyError]:
     """
     return [
         PolicyError(policy.file, key, message)
-        for check in (_state_dir, _listeners, _media, _http)
+        for check in (_state_dir, _listeners, _databases, _media, _http)
         for key, message in check(policy)
     ]
 
@@ -62,6 +64,25 @@ def _listeners(policy: Policy) -> _Found:
             yield f"{here}.bind", refusal
         yield from _certificate(here, each)
         yield from _client_ca(here, each)
+
+
+def _databases(policy: Policy) -> _Found:
+    """Whether their drivers and password files are there; whether they answer is asked by who reads them."""
+    for index, each in enumerate(policy.database):
+        driver = DRIVERS[(each.url or "sqlite:").partition(":")[0]]
+        if find_spec(driver.module) is None:
+            install = f"pip install 'edgesbc[{driver.extra}]'"
+            yield f"database[{index}].url", f"expected the driver {driver.module}, found none: {install}"
+        if each.password_file is not None:
+            yield from ((f"database[{index}].password_file", wrong) for wrong in _secret(each.password_file))
+
+
+def _secret(path: Path) -> Iterator[str]:
+    _, wrong = _read(path, "a password in the first line", lambda data: data.decode().splitlines()[0])
+    if wrong:
+        yield wrong
+    elif path.stat().st_mode & 0o077:
+        yield f"expected a file that its owner alone can read, found {path} with mode {path.stat().st_mode & 0o777:o}"
 
 
 def _media(policy: Policy) -> _Found:
@@ -101,7 +122,7 @@ def _read(path: Path, expected: str, parse: Callable[[bytes], object]) -> tuple[
         return parse(path.read_bytes()), ""
     except OSError as error:
         return None, f"expected {expected} in {path}, found: {error.strerror}"
-    except (ValueError, TypeError) as error:  # TypeError: a key that wants a pass phrase
+    except (ValueError, TypeError, IndexError) as error:  # TypeError: a key that wants a pass phrase
         return None, f"expected {expected} in {path}, found: {error}"
 
 

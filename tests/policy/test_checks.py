@@ -148,3 +148,44 @@ def test_a_broken_section_brings_no_mistakes_in_others() -> None:
     assert list(mistakes(GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', ""))) == ["destinations[0]"]
     assert list(mistakes(GOOD.replace('zone = "core"', 'zone = "cor"'))) == ["listen[2].zone"]
     assert list(mistakes(GOOD.replace('name = "carriers"', 'name = "carriers"\nx = 1'))) == ["listen[0].x"]
+
+
+DATABASES = """
+[[database]]
+name = "main"
+url = "postgresql://edge@127.0.0.1/sip"
+[[database]]
+name = "spare"
+"""
+"""Before the listeners: a table that comes after ``[[destinations]]`` would do as well."""
+FED = DATABASES + GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', 'database = "main"\ngroup = "1"')
+
+
+def test_a_set_may_have_its_members_from_a_database() -> None:
+    assert mistakes(FED) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ('name = "spare"', 'name = "main"', "database[1].name", "which database[0].name has"),
+        ('database = "main"', 'database = "none"', "destinations[0].database", "expected a [[database]] (main, spare)"),
+        ('database = "main"\n', "", "destinations[0].group", "is for a set whose members a database has"),
+        ("postgresql://edge@127.0.0.1/sip", "no url", "database[0].url", "expected a URL such as"),
+        ("postgresql://edge@127.0.0.1/sip", "oracle://edge@db/sip", "database[0].url", "found 'oracle'"),
+        ("postgresql://edge@127.0.0.1/sip", "postgresql+asyncpg://db/sip", "database[0].url", "expected a URL of"),
+        ("postgresql://edge@127.0.0.1/sip", "mysql://edge@db", "database[0].url", "the name of a database"),
+        ("postgresql://edge@127.0.0.1/sip", "sqlite:///here.sqlite", "database[0].url", "the whole path"),
+        ("postgresql://edge@127.0.0.1/sip", "sqlite://", "database[0].url", "the whole path"),
+        ("edge@127", "edge:sesame@127", "database[0].url", "expected no password in it"),
+        ("/sip", "/sip?password=sesame", "database[0].url", "expected no password in it"),
+        ("127.0.0.1/sip", "127.0.0.1:sesame/sip", "database[0].url", "expected a URL such as"),
+        ('name = "main"', 'name = "main"\nschema = "x"', "database[0].schema", "expected one of edgesbc"),
+        ('name = "main"', 'name = "main"\npassword = "sesame"', "database[0].password", "unknown key"),
+    ],
+)
+def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, says: str) -> None:
+    assert old in FED
+    found = mistakes(FED.replace(old, new, 1))
+    assert says in found[key]
+    assert "sesame" not in repr(found).replace("127.0.0.1:sesame", "")

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edgesbc.dispatch.databases import DRIVERS, Driver
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import Policy
@@ -147,3 +148,20 @@ def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "this user can write" in found(policy(tmp_path))["edge.state_dir"]
     tmp_path.chmod(0o700)
+
+
+def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = '[[database]]\nname = "main"\nurl = "mysql://edge@127.0.0.1/sip"'
+    assert found(policy(tmp_path, more=database)) == {}
+    monkeypatch.setitem(DRIVERS, "mysql", Driver("mysql+pymysql", "no_such_module", "mysql"))  # type: ignore[index]
+    says = found(policy(tmp_path, more=database))["database[0].url"]
+    assert says == "expected the driver no_such_module, found none: pip install 'edgesbc[mysql]'"
+
+
+def test_a_password_file_without_a_password(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    database = f'[[database]]\nname = "main"\npassword_file = "{secret}"'
+    assert "a password in the first line" in found(policy(tmp_path, more=database))["database[0].password_file"]
+    secret.write_text("sesame\nand more\n")
+    assert found(policy(tmp_path, more=database)) == {}
