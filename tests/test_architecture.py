@@ -63,6 +63,7 @@ CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
     "signalling/plane.py": "a fault in the brain costs the message that met it, not the edge",
     "signalling/resolver.py": "what one name's records do costs that look-up, not the edge",
+    "store/databases.py": "what a database driver makes of a server's bytes costs that reading, not the edge",
     "observe/control.py": "a command that fails costs its answer, not the edge",
 }
 """The documented boundaries that may catch every Exception, and why."""
