@@ -16,6 +16,7 @@ from support.running import policy_text, running
 
 from edgesbc.brain.routing import Route
 from edgesbc.cli import main
+from edgesbc.dispatch.databases import DatabaseSettings
 from edgesbc.dispatch.numbers import Rewrite
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
@@ -62,6 +63,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[screen.guess]": GuessSettings,
     "[screen.admission]": AdmissionSettings,
     "[screen.overload]": OverloadSettings,
+    "[[database]]": DatabaseSettings,
     "[[destinations]]": SetSettings,
     "[[destinations.members]]": MemberSettings,
     "[destinations.health]": HealthSettings,

@@ -45,6 +45,7 @@ def main() -> None:
       edgesbc demo                        see all of it at work, in a minute
       edgesbc check policies/trunk.toml   is this policy sound, and can this machine run it?
       edgesbc run policies/trunk.toml     run it
+      edgesbc import dispatcher.list      what is Kamailio's list of destinations here?
       edgesbc replay CAPTURE POLICY       what would this policy do with the traffic in this capture?
 
     \b
@@ -87,10 +88,18 @@ def check(policy: Path) -> None:
 
     Every mistake is printed at once, with file, key, and what was found and expected; the exit code is
     then 2. Ports and certificates are tried, and left as they were. Names of destinations are not looked
-    up: what they lead to now says little of later.
+    up: what they lead to now says little of later. Databases are read, and every row that is wrong is a
+    mistake; what of their rows has no counterpart here is said as well.
     """
+    from edgesbc.cli.databases import tried
+
     loaded = _sound(policy)
-    members = sum(len(each.members) for each in loaded.destinations)
+    wrong, notes, in_databases = tried(loaded)
+    for note in notes:
+        click.echo(f"{policy}: {note}", err=True)
+    if wrong:
+        refuse([str(error) for error in wrong])
+    members = in_databases + sum(len(each.members) for each in loaded.destinations)
     click.echo(
         f"{policy}: ok: {counted(len(loaded.listen), 'listener')}, {counted(len(loaded.trunk), 'trunk')}, "
         f"{counted(len(loaded.destinations), 'destination set')} with {counted(members, 'member')}, "

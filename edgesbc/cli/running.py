@@ -85,13 +85,15 @@ def why(of: str, as_json: bool, control: Path) -> None:
 def reload(control: Path) -> None:
     """Have a running edge read its policy and certificates again, as SIGHUP does.
 
-    A policy with mistakes changes nothing: they are printed, and the exit code is 1. Exit code 2: no edge
-    answers.
+    Its databases are asked again at once. A policy with mistakes changes nothing: they are printed, and the
+    exit code is 1. Exit code 2: no edge answers.
     """
     reloaded = asked(control, Question("reload"))
     if reloaded["mistakes"]:
         refuse(reloaded["mistakes"], "the old policy goes on", code=1)
     click.echo("reloaded")
+    for problem in reloaded["databases"]:
+        click.echo(f"{problem}; the last rows that were good go on", err=True)
     if reloaded["needs_restart"]:
         click.echo(f"needs a restart: {', '.join(reloaded['needs_restart'])}")
 
