@@ -82,8 +82,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.BAN: "The detail says who and for what, the number is its seconds. Of datagrams it is renewed while that"
     " goes on, of connections the next is twice as long. `edgesbc bans list` shows it."
     " From stage `operator`: somebody gave an order, or lifted a ban.",
-    Reason.POLICY: "`edgesbc policy log` says which version, who and why. From stage `store`: a database of destinations"
-    " is away or back, or its rows are refused or are others.",
+    Reason.POLICY: "`edgesbc policy log` says which version, who and why. From stage `store`: a database of"
+    " destinations is away or back, or its rows are refused or are others.",
 }
 """What an operator can do about each, in a line; the one place where that is written."""
 
