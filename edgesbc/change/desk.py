@@ -14,6 +14,7 @@ from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.change.keeping import Kept, name_of, read_change, target_of
 from edgesbc.change.watch import Watcher
+from edgesbc.dispatch.databases import without_passwords
 from edgesbc.observe.control import Command
 from edgesbc.observe.questions import Question, Refused
 from edgesbc.policy.diff import Change, needs_restart, summary
@@ -155,7 +156,7 @@ class ChangeDesk:
         log.error("policy refused, the old one goes on", who=who, error=mistakes)
         try:
             await trio.to_thread.run_sync(
-                lambda: self._watcher.store().append(file, text, who, Outcome.REFUSED, mistakes, why)
+                lambda: self._watcher.store().append(file, without_passwords(text), who, Outcome.REFUSED, mistakes, why)
             )
         except (OSError, SQLAlchemyError) as error:
             log.error("the audit log cannot be written", error=str(error))
