@@ -14,19 +14,18 @@ from typing import Any
 
 import attrs
 import trio
-from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc import __version__
-from edgesbc.base import limits
 from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
-from edgesbc.base.errors import PolicyError, PolicyErrors
+from edgesbc.base.errors import PolicyErrors
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.tokens import Sealer
 from edgesbc.change.desk import ChangeDesk
+from edgesbc.change.force import InForce
+from edgesbc.change.reload import Reloaded, reload_policy
 from edgesbc.change.watch import Watcher
-from edgesbc.dispatch.databases import without_passwords
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.orders import Orders
 from edgesbc.media.plane import MediaPlane
@@ -41,19 +40,15 @@ from edgesbc.observe.metrics import Metrics
 from edgesbc.observe.questions import Question, Refused
 from edgesbc.policy.certificates import own_certificate
 from edgesbc.policy.load import load_policy
-from edgesbc.policy.model import CONTROL_SOCKET, RESTART_SECTIONS, Policy
-from edgesbc.policy.parts import routing_of, trunks_of
-from edgesbc.policy.reach import fit_for, sockets_of
-from edgesbc.screen.pipeline import Pipeline
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.policy.model import CONTROL_SOCKET, Policy
+from edgesbc.policy.parts import routing_of
 from edgesbc.signalling.nameservers import NameServers
 from edgesbc.signalling.plane import SignallingPlane
 from edgesbc.signalling.resolver import Resolver
 from edgesbc.signalling.sockets import open_listeners, visible_address
-from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.audit import Outcome
 from edgesbc.store.bans import KeptBans
 from edgesbc.store.destinations import KeptOrders
-from edgesbc.store.feeder import Feeder, Surroundings
 from edgesbc.store.keeper import Keeper
 
 __all__ = ["App"]
@@ -63,21 +58,10 @@ LAST_BYES = 4.0
 """Seconds for the answers to the BYEs that end the last calls."""
 
 
-@attrs.frozen
-class Reloaded:
-    """What became of a reload: the mistakes for which it was refused, or the tables that only a restart changes, and
-    what is wrong with databases, whose last rows go on."""
-
-    mistakes: list[str]
-    needs_restart: list[str] = attrs.field(factory=list)
-    databases: list[str] = attrs.field(factory=list)
-
-
 class App:
     """One running edge. :attr:`plane`, :attr:`media` and :attr:`http_port` are there once it has started."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = policy
         self.ledger = Ledger(0.0)
         self.metrics = Metrics()
         self.media: MediaPlane | None = None
@@ -91,10 +75,13 @@ class App:
         self._orders = Orders()
         self._log = logs.lifecycle("edge")
         self._faults = logs.OncePerKind(logs.logger("edge"))
-        self.changing = trio.Lock()
-        self._changes = Watcher(self, self._log)
-        self._feeding: trio.Nursery | None = None
-        self._trunks: list[Trunk] = []
+        self.force = InForce(policy, self._log, self.record, self._failed)
+        self._changes = Watcher(self.force, self._log)
+
+    @property
+    def policy(self) -> Policy:
+        """The one in force."""
+        return self.force.policy
 
     # --- building ----------------------------------------------------------------------------------------
 
@@ -106,14 +93,13 @@ class App:
         opened = open_listeners(policy.listen)
         listeners = [each.listener for each in opened]
         now = trio.current_time()
-        self.feeder = self._feeder(policy)
         dispatcher = Dispatcher(policy.destinations, random.random, now, self.record)
         dispatcher.changed = lambda now: self._orders.apply(dispatcher, now)
         self.edge = Edge(
             listeners,
             dispatcher,
             routing_of(policy),
-            self._pipeline(policy),
+            self.force.pipeline(policy),
             Sealer([_token_key(state_dir)], os.urandom),
             os.urandom,
             anchor=policy.media.engine == "builtin",
@@ -135,17 +121,8 @@ class App:
         self.plane = SignallingPlane(self.edge, opened, folders, self._media_command, self.record, self._failed)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.located, self.record, self._failed)
+        self.force.attach(self.edge, self.resolver.look_again)
         self._instrument()
-
-    def _pipeline(self, policy: Policy) -> Pipeline:
-        self._trunks = trunks_of(policy)
-        return Pipeline(policy.screen, Standings(self._trunks), self.record, self._failed)
-
-    def _feeder(self, policy: Policy) -> Feeder:
-        """What reads the databases of ``policy``; the listeners are those that are there."""
-        listen = self.policy.listen
-        around = Surroundings(self.policy.edge.state_dir, self._log, self.record, self._members_changed)
-        return Feeder(policy.database, policy.destinations, sockets_of(listen), fit_for(listen), around)
 
     def _instrument(self) -> None:
         labels = ("name", "version")
@@ -191,7 +168,7 @@ class App:
         reasons = {}
         if self.edge.draining:
             reasons["signalling"] = "draining"
-        unfed = self.feeder.empty(self.policy.destinations)
+        unfed = self.force.empty()
         for name in (each.set for each in self.policy.destinations):
             if not self.edge.dispatcher.usable(name):
                 reasons[f"destinations {name}"] = unfed.get(name, "no member is up")
@@ -228,9 +205,8 @@ class App:
         keeper = Keeper(self.policy.edge.state_dir, kept, self._log)
         keeper.enter()
         # Before a reload or a change can be asked for, which has its entry after this one.
-        self._changes.version = await self._audit(Outcome.STARTED, "")
-        await self._read_databases(self.feeder)
-        self._members_changed()
+        self._changes.version = await self.force.audit(Outcome.STARTED, "")
+        await self.force.begin()
         async with trio.open_nursery() as root:
             control = self.policy.edge.state_dir / CONTROL_SOCKET
             await root.start(serve_control, control, self._commands(), self._failed, root)
@@ -253,8 +229,7 @@ class App:
                         )  # fmt: skip
                     signalling_nursery.start_soon(keeper.run)
                     signalling_nursery.start_soon(self._changes.run)
-                    self._feeding = signalling_nursery
-                    self.feeder.run_in(signalling_nursery)
+                    self.force.run_in(signalling_nursery)
                     task_status.started()
                     await self._stopping.wait()
                     await self._drain()
@@ -300,58 +275,8 @@ class App:
     # --- changing ----------------------------------------------------------------------------------------
 
     async def reload(self) -> Reloaded:
-        """Read the policy file again. One that has mistakes changes nothing; live calls are never moved."""
-        async with self.changing:  # who asks last is heard last, whose ever file was read faster
-            try:
-                policy = await trio.to_thread.run_sync(load_policy, self.policy.file)
-                feeder = await self._fed_anew(policy)
-                self.plane.reload_certificates()
-            except (PolicyErrors, OSError) as error:
-                mistakes = str(error).splitlines()
-                for line in mistakes:
-                    self._log.error("policy refused, the old one goes on", error=line)
-                await self._audit(Outcome.REFUSED, str(error))
-                return Reloaded(mistakes)
-            another = policy.text != self.policy.text
-            kept = self.adopt(policy, feeder)
-            version = await self._audit(Outcome.RELOADED, f"needs a restart: {', '.join(kept)}" if kept else "")
-            if another:  # the same text, read again for its certificates, is still what settles
-                await self._changes.replaced(version)
-            self._log.info("policy reloaded", needs_restart=kept)
-            return Reloaded([], kept, feeder.problems())
-
-    async def _fed_anew(self, policy: Policy) -> Feeder:
-        """The databases of ``policy``, asked now. Raises :class:`PolicyErrors` where a set would lose all it has."""
-        feeder = self._feeder(policy)
-        feeder.inherit(self.feeder)
-        await self._read_databases(feeder)
-        before = {each.set for each in self._filled(self.policy).destinations if each.members}
-        if lost := {name: why for name, why in feeder.empty(policy.destinations).items() if name in before}:
-            found = enumerate(each.set for each in policy.destinations)
-            keys = [(f"destinations[{index}].database", lost[name]) for index, name in found if name in lost]
-            raise PolicyErrors(PolicyError(policy.file, key, message) for key, message in keys)
-        return feeder
-
-    async def _read_databases(self, feeder: Feeder) -> None:
-        """Ask all of them at once, for a bounded time; what is not known then comes from the last rows."""
-        with trio.move_on_after(limits.DATABASE_START_SECONDS):
-            async with trio.open_nursery() as nursery:
-                for feed in feeder.feeds.values():
-                    nursery.start_soon(feed.read)
-        for feed in feeder.feeds.values():
-            await feed.fall_back()
-
-    def _filled(self, policy: Policy) -> Policy:
-        """``policy`` with the members that databases have now."""
-        return attrs.evolve(policy, destinations=self.feeder.filled(policy.destinations))
-
-    def _members_changed(self) -> None:
-        """Put the members that databases have in the place of those before, between two messages."""
-        filled = self._filled(self.policy)
-        self.edge.dispatcher.reload(filled.destinations, trio.current_time())
-        self.resolver.look_again()
-        if trunks_of(filled) != self._trunks:
-            self.edge.adopt(routing_of(filled), self._pipeline(filled))
+        """Read the policy file and certificates again; see :func:`edgesbc.change.reload.reload_policy`."""
+        return await reload_policy(self.force, self._changes, self.plane.reload_certificates, self._log)
 
     async def _shadow(self, asked: Question) -> dict[str, Any]:
         """``policy shadow`` with ``of``: a file, "off", or "show", of what is judged beside the live policy so far."""
@@ -361,60 +286,9 @@ class App:
                 policy = None if of == "off" else await trio.to_thread.run_sync(load_policy, of)
             except PolicyErrors as errors:
                 raise Refused("\n".join(map(str, errors.errors))) from None
-            self.shadow(policy)
+            self.force.shadow(policy)
         beside = self.edge.gate.beside
         return {"on": beside is not None, **(beside.report() if beside is not None else {})}
-
-    def shadow(self, policy: Policy | None) -> None:
-        """Judge by ``policy`` beside the live one from now on, without effect; None ends it.
-
-        What came of it is in ``edge.gate.beside``, and is gone with it; the metric goes on.
-        """
-        if policy is None:
-            self.edge.gate.watch(None)
-        else:
-            trunks = trunks_of(self._filled(policy))
-            pipeline = Pipeline(policy.screen, Standings(trunks), lambda decision: None, self._failed)
-            self.edge.gate.shadow(pipeline, routing_of(policy))
-        self._log.info("shadow policy", file="" if policy is None else policy.file)
-
-    def adopt(self, policy: Policy, feeder: Feeder | None = None) -> list[str]:
-        """Put ``policy`` in force between two messages; returns the tables that only a restart can change."""
-        old = self.policy
-        if feeder is None:
-            feeder = self._feeder(policy)
-            feeder.inherit(self.feeder)
-        self.feeder.stop()
-        self.feeder = feeder
-        if self._feeding is not None:
-            feeder.run_in(self._feeding)
-        filled = self._filled(policy)
-        self.edge.dispatcher.reload(filled.destinations, trio.current_time())
-        self.resolver.look_again()
-        self.edge.adopt(routing_of(filled), self._pipeline(filled))
-        kept = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
-        self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
-        return kept
-
-    async def _audit(self, outcome: Outcome, message: str) -> int:
-        """Note what became of a policy; its version. A disk that fails is logged and stops nothing."""
-        file = self.policy.file
-        if not file:
-            return 0
-
-        def write() -> int:
-            refused = outcome is Outcome.REFUSED
-            # One that was refused may have a password where none belongs; of the others each letter is needed again.
-            found = Path(file).read_text(encoding="utf-8", errors="replace") if refused else ""
-            text = without_passwords(found) if refused else self.policy.text
-            log = PolicyLog(self.policy.edge.state_dir)
-            return log.append(file, text, f"uid {os.getuid()}", outcome, message).version
-
-        try:
-            return await trio.to_thread.run_sync(write)
-        except (OSError, SQLAlchemyError) as error:
-            self._log.error("the audit log cannot be written", error=str(error))
-            return 0
 
 
 def _spare_the_collector() -> None:

@@ -51,6 +51,7 @@ WORLD_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid
 
 NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
+    "change/force.py": "databases that are asked at once, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
     "signalling/plane.py": "the signalling plane: listeners, the timer task, the prober",
     "signalling/doors.py": "a listener, for its connections",

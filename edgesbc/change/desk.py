@@ -20,6 +20,7 @@ from edgesbc.observe.questions import Question, Refused
 from edgesbc.policy.diff import Change, needs_restart, summary
 from edgesbc.policy.model import ChangeSettings, Policy
 from edgesbc.store.audit import Entry, Outcome
+from edgesbc.store.feeder import Feeder
 
 __all__ = ["ChangeDesk"]
 
@@ -29,7 +30,7 @@ class ChangeDesk:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._app = watcher.app
+        self._force = watcher.force
 
     @property
     def commands(self) -> Mapping[str, Command]:
@@ -43,40 +44,48 @@ class ChangeDesk:
 
     def _running(self, asked: Question) -> dict[str, Any]:
         """The policy in force: its text, its file and its version."""
-        policy = self._app.policy
+        policy = self._force.policy
         return {"file": policy.file, "text": policy.text, "version": self._watcher.version}
 
     async def _apply(self, asked: Question) -> dict[str, Any]:
         """``text`` and ``why``; where given ``settle``, ``rollback`` and ``accept_restart``."""
         text, why, settle = asked.text("text"), _why(asked), _settle(asked)
         self._refuse_while_settling()
-        async with self._app.changing:
+        async with self._force.changing:
             self._refuse_while_settling()  # somebody may have been quicker
             who = await trio.to_thread.run_sync(name_of, asked.uid)
             try:
-                policy, changes = await trio.to_thread.run_sync(read_change, text, self._app.policy)
+                policy, changes = await trio.to_thread.run_sync(read_change, text, self._force.policy)
+                feeder = await self._force.prepare(policy)
             except PolicyErrors as errors:
                 await self._note_refusal(text, who, why, str(errors))
                 return _mistakes(errors)
             waits = [each.sentence for each in changes if each.restart]
             if waits and asked.arguments.get("accept_restart") is not True:
                 return {"waits": waits, **_told(changes)}
-            if text == self._app.policy.text:
+            if text == self._force.policy.text:
                 return {"version": self._watcher.version, "unchanged": True}
             settings = policy.change if settle is None else attrs.evolve(policy.change, settle=settle)
             if not changes:  # comments and the like: nothing that calls could suffer from
                 settings = attrs.evolve(settings, settle=0.0)
             take_back = asked.arguments.get("rollback") is not False
-            return await self._put_in_force(policy, changes, who, why, settings, take_back)
+            return await self._put_in_force(policy, feeder, changes, who, why, settings, take_back)
 
     async def _put_in_force(
-        self, policy: Policy, changes: list[Change], who: str, why: str, settings: ChangeSettings, take_back: bool
+        self,
+        policy: Policy,
+        feeder: Feeder,
+        changes: list[Change],
+        who: str,
+        why: str,
+        settings: ChangeSettings,
+        take_back: bool,
     ) -> dict[str, Any]:
         message = "it settles" if settings.settle else "not watched"
         entry, aside = await self._keep(
             policy.text, who, Outcome.APPLIED, message=message, why=why, summary=summary(changes)
         )
-        self._watcher.apply(policy, entry, settings, take_back)
+        self._watcher.apply(policy, feeder, entry, settings, take_back)
         waits = needs_restart(changes)
         self._watcher.log.info("policy applied", version=entry.version, who=who, why=why, needs_restart=waits)
         return {
@@ -89,12 +98,13 @@ class ChangeDesk:
         why, to = _why(asked), asked.arguments.get("to")
         if to is not None and (type(to) is not int or not 0 < to < 2**31):
             raise Refused(f"expected the number of a version as to, found {to!r}")
-        async with self._app.changing:
-            running, left = self._app.policy, self._watcher.version
+        async with self._force.changing:
+            running, left = self._force.policy, self._watcher.version
             who = await trio.to_thread.run_sync(name_of, asked.uid)
             try:
                 target = await trio.to_thread.run_sync(lambda: target_of(self._watcher.store(), left, to))
                 policy, changes = await trio.to_thread.run_sync(read_change, target.text, running)
+                feeder = await self._force.prepare(policy)
             except LookupError as error:
                 raise Refused(str(error)) from None
             except (OSError, SQLAlchemyError) as error:
@@ -108,7 +118,8 @@ class ChangeDesk:
                 target.text, who, Outcome.RESTORED, message, why, summary(changes), target.version
             )
             self._watcher.end("rolled-back", f"taken back by {who}: {why}")
-            self._watcher.swap(policy, entry.version, f"version {target.version} is in force again, by {who}: {why}")
+            detail = f"version {target.version} is in force again, by {who}: {why}"
+            self._watcher.swap(policy, entry.version, detail, feeder)
             await self._watcher.mark(left, Outcome.ROLLED_BACK, f"taken back by {who}: {why}")
             self._watcher.log.info("policy rolled back", version=entry.version, of=target.version, who=who, why=why)
             return {
@@ -139,7 +150,7 @@ class ChangeDesk:
     async def _keep(
         self, text: str, who: str, outcome: Outcome, message: str, why: str, summary: str, of: int | None = None
     ) -> Kept:
-        file = self._app.policy.file
+        file = self._force.policy.file
         if not file:
             raise Refused("the edge runs from no file, so that a restart would not know of a change")
         try:
@@ -151,7 +162,7 @@ class ChangeDesk:
 
     async def _note_refusal(self, text: str, who: str, why: str, mistakes: str) -> None:
         """A disk that fails keeps nobody from learning of mistakes."""
-        file = self._app.policy.file
+        file = self._force.policy.file
         log = self._watcher.log
         log.error("policy refused, the old one goes on", who=who, error=mistakes)
         try:

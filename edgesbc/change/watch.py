@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import trio
@@ -16,27 +16,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.brain.edge import Edge
+from edgesbc.change.force import InForce
 from edgesbc.change.keeping import Kept, keep
 from edgesbc.change.settling import Settling, State
 from edgesbc.policy.model import ChangeSettings, Policy
 from edgesbc.policy.parts import trunks_of
 from edgesbc.screen.standing import Standings
 from edgesbc.store.audit import Entry, Outcome, PolicyLog
+from edgesbc.store.feeder import Feeder
 
-__all__ = ["Changing", "Watch", "Watcher"]
-
-
-class Changing(Protocol):
-    """What of a running edge is needed here. ``changing`` is held by whoever changes the policy."""
-
-    policy: Policy
-    edge: Edge
-    changing: trio.Lock
-
-    def adopt(self, policy: Policy) -> list[str]: ...
-
-    def record(self, decision: Decision) -> None: ...
+__all__ = ["Watch", "Watcher"]
 
 
 @attrs.define
@@ -59,8 +48,8 @@ class Watch:
 class Watcher:
     """One an edge. ``log`` has ``info`` and ``error``; :attr:`version` is that of the policy in force."""
 
-    def __init__(self, app: Changing, log: Any) -> None:
-        self.app = app
+    def __init__(self, force: InForce, log: Any) -> None:
+        self.force = force
         self.log = log
         self.version = 0
         self.watch: Watch | None = None
@@ -72,34 +61,34 @@ class Watcher:
 
     def store(self) -> PolicyLog:
         """Blocks, and raises as the store does."""
-        return PolicyLog(self.app.policy.edge.state_dir)
+        return PolicyLog(self.force.policy.edge.state_dir)
 
     # --- changing: whoever calls these holds the lock ----------------------------------------------------
 
     async def keep(self, entry: Entry) -> Kept:
         """Enter it in the store and the policy file. Raises ``OSError``; nothing has changed then."""
-        running = self.app.policy.text
+        running = self.force.policy.text
 
         def write() -> Kept:
             return keep(self.store(), entry, running)
 
         return await trio.to_thread.run_sync(write)
 
-    def swap(self, policy: Policy, version: int, detail: str) -> None:
+    def swap(self, policy: Policy, version: int, detail: str, feeder: Feeder | None = None) -> None:
         """Put ``policy`` in force between two messages. No task has its turn meanwhile."""
-        app, now = self.app, trio.current_time()
-        app.edge.board.attempts.cut(now)
-        app.adopt(policy)
+        force, now = self.force, trio.current_time()
+        force.edge.board.attempts.cut(now)
+        force.adopt(policy, feeder)
         self.version = version
         self._swapped_at = now
-        app.record(Decision(now, Reason.POLICY, stage="change", detail=detail))
+        force.record(Decision(now, Reason.POLICY, stage="change", detail=detail))
 
-    def apply(self, policy: Policy, entry: Entry, settings: ChangeSettings, take_back: bool) -> None:
-        """Put ``policy`` in force and watch it."""
-        before, version_before, swapped_at = self.app.policy, self.version, self._swapped_at
-        self.swap(policy, entry.version, f"version {entry.version} by {entry.who} is in force: {entry.why}")
+    def apply(self, policy: Policy, feeder: Feeder, entry: Entry, settings: ChangeSettings, take_back: bool) -> None:
+        """Put ``policy`` in force and watch it; ``feeder`` has what its databases say."""
+        before, version_before, swapped_at = self.force.policy, self.version, self._swapped_at
+        self.swap(policy, entry.version, f"version {entry.version} by {entry.who} is in force: {entry.why}", feeder)
         if settings.settle:
-            edge = self.app.edge
+            edge = self.force.edge
             edge.gate.trusted_before = Standings(trunks_of(before))
             settling = Settling(settings, edge.board.attempts, self._swapped_at, swapped_at)
             self.watch = self.last = Watch(
@@ -112,7 +101,7 @@ class Watcher:
         if self.watch is not None:
             self.watch.state, self.watch.message = state, message
             self.watch = None
-            self.app.edge.gate.trusted_before = None
+            self.force.edge.gate.trusted_before = None
 
     async def replaced(self, version: int) -> None:
         """The policy file was read again, and had another text."""
@@ -145,9 +134,9 @@ class Watcher:
 
     async def _look(self) -> None:
         watch = self.watch
-        if watch is None or watch.settling.state(trio.current_time()) is State.SETTLING or self.app.edge.draining:
+        if watch is None or watch.settling.state(trio.current_time()) is State.SETTLING or self.force.edge.draining:
             return  # an edge that stops ends calls itself, which is nobody's fault
-        async with self.app.changing:
+        async with self.force.changing:
             if self.watch is not watch:
                 return  # an operator was quicker
             state = watch.settling.state(trio.current_time())
@@ -164,8 +153,8 @@ class Watcher:
         settling = watch.settling
         words, rise = settling.words, settling.rise
         message = f"taken back by the edge: {words}, {rise:.0f} percent points more than expected"
-        written, running = watch.before.text, self.app.policy.text
-        self.app.record(
+        written, running = watch.before.text, self.force.policy.text
+        self.force.record(
             Decision(
                 trio.current_time(), Reason.POLICY, stage="change", limit=settling.settings.failure_rise,
                 value=round(rise, 1), detail=f"version {watch.version} is taken back: {words}",

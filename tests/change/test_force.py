@@ -1,0 +1,52 @@
+"""The policy in force, and another in its place: with what databases say, between two messages."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.databases import OURS, SQLITE
+from support.running import policy_text, running
+
+from edgesbc.app import App
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.policy.load import parse_policy
+from edgesbc.policy.model import Policy
+
+ONE, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
+
+
+def uris(app: App) -> list[str]:
+    return [member.settings.uri for member in app.edge.dispatcher.members()]
+
+
+def from_a_database(folder: Path, *rows: str) -> Policy:
+    """A policy whose only set is that of a database with ``rows``."""
+    with closing(sqlite3.connect(folder / "state" / "destinations.sqlite")) as connection:
+        connection.execute(OURS.format(**SQLITE))
+        for uri in rows:
+            connection.execute("insert into destinations (set_name, uri) values ('pbx', ?)", (uri,))
+        connection.commit()
+    text = policy_text(folder, [], more='[[database]]\nname = "main"\n')
+    return parse_policy(text.replace("members = []", 'database = "main"'), str(folder / "policy.toml"))
+
+
+async def test_a_set_that_a_new_database_has_is_there_with_its_policy(tmp_path: Path) -> None:
+    async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
+        policy = from_a_database(tmp_path, OTHER)
+        feeder = await app.force.prepare(policy)
+        assert uris(app) == [ONE], "nothing has changed yet"
+        app.force.adopt(policy, feeder)
+        assert uris(app) == [OTHER]
+        assert app.not_ready() == {}
+
+
+async def test_a_policy_with_which_a_set_would_lose_all_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
+        with pytest.raises(PolicyErrors) as refused:
+            await app.force.prepare(from_a_database(tmp_path))
+        (error,) = refused.value.errors
+        assert error.key == "destinations[0].database"
+        assert uris(app) == [ONE]
