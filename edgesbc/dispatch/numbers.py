@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -14,6 +15,8 @@ __all__ = ["Numbers", "Rewrite", "check_user"]
 
 _USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%]*\Z")
 """RFC 3261 section 25.1 *user*."""
+_UNESCAPED = "-_.!~*'()&=+$,;?/"
+"""Besides letters and digits, what may stand there without an escape."""
 _GROUPS = re.compile(r"\\(g<\w+>|[0-9]{1,2})")
 
 
@@ -40,11 +43,16 @@ class Rewrite:
 
     def __attrs_post_init__(self) -> None:
         try:
-            re.compile(f"(?:{self.match})|").sub(self.replace, "")  # which matches anything, and reads the template
+            re.compile(f"(?:{self.match})|").sub(self.template, "")  # which matches anything, and reads the template
         except (re.error, IndexError) as error:
             raise ValueError(
                 f"expected groups of {self.match!r} in replace, found {self.replace!r} ({error})"
             ) from None
+
+    @property
+    def template(self) -> str:
+        """:attr:`replace` with its escapes resolved, as ``re`` takes it."""
+        return unquote(re.sub("(?i)%5C", "%5C%5C", self.replace))
 
 
 @attrs.frozen
@@ -56,9 +64,13 @@ class Numbers:
     rewrite: Rewrite | None = None
 
     def apply(self, user: str) -> str:
-        """The user of a Request-URI as it goes on. Password and escapes are left as they are; a text that is longer
-        than ``limits.ROUTE_TEXT`` is not rewritten, since the pattern may backtrack."""
-        user = user[self.strip :]
-        if self.rewrite is not None and len(user) <= limits.ROUTE_TEXT:
-            user = re.sub(self.rewrite.match, self.rewrite.replace, user, count=1)
-        return self.prepend + user
+        """The user of a Request-URI, without its password, as it goes on.
+
+        Escapes are resolved, as for the patterns of routes, or who writes ``%2B`` for a plus would pass by both; what
+        needs one has it again afterwards. A text that is longer than ``limits.ROUTE_TEXT`` is not rewritten, since the
+        pattern may backtrack.
+        """
+        text = unquote(user, errors="surrogateescape")[self.strip :]
+        if self.rewrite is not None and len(text) <= limits.ROUTE_TEXT:
+            text = re.sub(self.rewrite.match, self.rewrite.template, text, count=1)
+        return self.prepend + quote(text, _UNESCAPED, errors="surrogateescape")

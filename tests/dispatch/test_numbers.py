@@ -45,3 +45,19 @@ def test_a_text_beyond_the_bound_is_not_rewritten() -> None:
 def test_a_rewrite_that_cannot_be(match: str, replace: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Rewrite(match, replace)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "user", "becomes"),
+    [
+        (Numbers(rewrite=Rewrite(r"^\+49", "0")), "%2B4930", "030"),
+        (Numbers(strip=1), "%2B4930", "4930"),
+        (Numbers(strip=1), "%23100", "100"),
+        (Numbers(prepend="%23"), "100", "%23100"),
+        (Numbers(rewrite=Rewrite("^0", "%23")), "0100", "%23100"),
+        (Numbers(rewrite=Rewrite("^0", "%5C1")), "0100", "%5C1100"),
+        (Numbers(strip=1), "0%40evil%3A%0D%0A%25%FF", "%40evil%3A%0D%0A%25%FF"),
+    ],
+)
+def test_an_escape_is_the_character_that_it_stands_for(numbers: Numbers, user: str, becomes: str) -> None:
+    assert numbers.apply(user) == becomes
