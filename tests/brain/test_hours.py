@@ -1,5 +1,7 @@
 """Times of day of a route."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -54,3 +56,9 @@ def test_a_time_zone_that_is_not_there() -> None:
     for name in ("Mars/Olympus", "", "../../etc/passwd", "/etc/passwd"):
         with pytest.raises(ValueError, match="expected a time zone"):
             zone_of(name)
+
+
+def test_a_machine_without_time_zones_has_utc() -> None:
+    """It is the default of each route, so that no policy could be loaded without."""
+    load = "from edgesbc.brain.routing import Route; Route('r', to='a')"
+    subprocess.run([sys.executable, "-c", load], env={"PYTHONTZPATH": ""}, check=True)
