@@ -282,3 +282,27 @@ def test_latency_prefers_who_answers_sooner_and_starves_nobody_new() -> None:
     seen = Counter(picks(build("latency", group), 3000))
     assert seen[quick] > 1.5 * seen[slow] > 0
     assert seen[new] > 500
+
+
+def test_who_loses_its_turns_to_calls_that_it_cannot_take_gets_the_others() -> None:
+    """Calls of two kinds that alternate: one member had all calls of both kinds, and the other none."""
+    one, two = members([1, 1])
+    algorithm = ALGORITHMS["weighted"]([one, two], SetSettings(set="set"), Random(1).random)
+    plain: Counter[Member] = Counter()
+    for _ in range(100):
+        plain.update(algorithm.choose_all(EVERYBODY, ANYTHING, 1))
+        algorithm.choose_all(lambda member: member is one, ANYTHING, 1)
+    assert plain[two] >= 90
+
+
+def test_least_loaded_does_not_look_at_those_who_lack_what_is_needed() -> None:
+    group = [a_member(f"sip:10.0.0.{n}", resources={"pstn": 30} if n == 200 else {}) for n in range(1, 201)]
+    algorithm = ALGORITHMS["least-loaded"](group, SetSettings(set="set"), Random(1).random)
+    for member in group:
+        member.algorithm = algorithm
+    asked: list[Member] = []
+    for _ in range(5):
+        (chosen,) = algorithm.choose_all(lambda member: not asked.append(member), Demand(b"", ("pstn",)), 1)
+        chosen.take(("pstn",), 1)
+        group[0].take((), 1)
+    assert asked == [group[-1]] * 5

@@ -52,7 +52,7 @@ class LeastLoaded(Algorithm):
             if len(heap) > 4 * len(self._all):
                 heap[:] = self._all_entries(needs)
                 heapq.heapify(heap)
-            elif member.usable:
+            elif member.usable and _has(member, needs):
                 heapq.heappush(heap, self._entry(place, needs))
 
     def _choose(self, able: Able, demand: Demand) -> Member | None:
@@ -82,13 +82,18 @@ class LeastLoaded(Algorithm):
         return self._all[chosen]
 
     def _all_entries(self, needs: tuple[str, ...]) -> list[_Entry]:
-        return [self._entry(self._places[member], needs) for member in self._usable]
+        return [self._entry(self._places[member], needs) for member in self._usable if _has(member, needs)]
 
     def _entry(self, place: int, needs: tuple[str, ...]) -> _Entry:
         member = self._all[place]
         if needs:
             most = member.settings.resources
-            share = max(member.used.get(name, 0) / (most.get(name) or 0.5) for name in needs)
+            share = max(member.used.get(name, 0) / most[name] for name in needs)
         else:
             share = member.load / self._capacities[place]
         return share, self._turns[place], self._stamps[place], place
+
+
+def _has(member: Member, needs: tuple[str, ...]) -> bool:
+    """Whether it has such things at all: who has not would be the least loaded, and looked at for each call."""
+    return all(member.settings.resources.get(name) for name in needs)
