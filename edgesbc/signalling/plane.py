@@ -108,13 +108,13 @@ class SignallingPlane:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started once every listener listens."""
+        self.edge.tell_time(time.time() - trio.current_time())  # before the first message is routed by it
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for udp in self._udp.values():
                 nursery.start_soon(udp.run)
             for door in self._doors:
                 await nursery.start(door.run, nursery)
-            self.edge.tell_time(time.time() - trio.current_time())
             nursery.start_soon(self._keep_time)
             task_status.started()
 
