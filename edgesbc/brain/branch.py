@@ -83,7 +83,8 @@ class Branch:
         if self.due is not None:
             self._board.deadlines.schedule(self, None)
         if self._sent is not None and self.hop.lease is not None:
-            self.hop.lease.member.answered_after(now - self._sent)
+            if response.status not in self.hop.failover_on:  # who cannot take calls refuses them soonest
+                self.hop.lease.member.answered_after(now - self._sent)
             self._sent = None
         if self._cancelling and response.status < 200:
             self._send_cancel(client, now)

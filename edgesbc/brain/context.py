@@ -202,7 +202,7 @@ class Context:
         if not settled:
             rests = status == 503 and self._rests(hop, response, now)
             self._blame(branch, f"answered {status}", status == 503 and not rests, now)
-        elif hop.lease is not None:
+        elif hop.lease is not None and status != 503:  # which is no sign of life, and no failure where nobody tries on
             self._board.dispatcher.watch.succeeded(hop.lease.member, now)
         if settled and not self._branches and self._best is None:
             self._forward(branch, response, None, now)  # as nearly always: one branch, one answer

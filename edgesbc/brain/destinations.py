@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgesbc.base.address import Flow, Listener, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.hops import Hop
 from edgesbc.brain.routing import Route
@@ -24,11 +25,12 @@ __all__ = ["Dispatched", "listener_for"]
 class Dispatched:
     """The hops of a request that ``route`` takes; what was tried is not tried again.
 
-    A set whose members are all tried or not able gives way to its fallback, and that to the route's next set.
+    A set whose members are all tried or not able gives way to its fallback, and that to the route's next set. When
+    nobody is able in any of them, those who asked for a rest are called all the same, in the same order.
     ``flow`` is the one that the request came by.
     """
 
-    __slots__ = ("_began", "_board", "_demand", "_flow", "_names", "_request", "_route", "_seen", "_tried")
+    __slots__ = ("_began", "_board", "_demand", "_flow", "_last", "_names", "_request", "_route", "_seen", "_tried")
 
     def __init__(self, board: Switchboard, route: Route, request: Request, flow: Flow) -> None:
         self._board = board
@@ -36,7 +38,8 @@ class Dispatched:
         self._request = request
         self._flow = flow
         self._names = list(reversed(route.to))  # the set to go on with comes last
-        self._seen: set[str] = set()
+        self._seen: dict[str, None] = {}  # in order
+        self._last = False  # whether all of them were asked once
         self._tried: list[Member] = []
         self._began: float | None = None
         self._demand: Demand | None = None  # of the set at hand
@@ -44,7 +47,7 @@ class Dispatched:
     def next(self, now: float, most: int) -> Sequence[Hop]:
         if self._began is None:
             self._began = now
-        while self._names:
+        while self._names or self._once_more():
             settings = self._settings(self._names[-1])
             if settings is not None:
                 if self._tried and now - self._began >= settings.total_timeout:
@@ -67,9 +70,17 @@ class Dispatched:
         except KeyError:
             return None  # a reload has taken the set away since the request came
 
+    def _once_more(self) -> bool:
+        """Whether the sets are to be gone through again, for those that rest: where there was more than one."""
+        again = not self._last and len(self._seen) > 1
+        self._last = True
+        if again:
+            self._names = list(reversed(self._seen))
+        return again
+
     def _leave(self, settings: SetSettings | None) -> None:
         """Nobody in the set at hand is able: go on with its fallback, or with the next one."""
-        self._seen.add(self._names.pop())
+        self._seen[self._names.pop()] = None
         self._demand = None
         if settings is not None and settings.fallback is not None and settings.fallback not in self._seen:
             self._names.append(settings.fallback)
@@ -77,14 +88,14 @@ class Dispatched:
     def _hops(self, settings: SetSettings, now: float, most: int) -> list[Hop]:
         board, demand = self._board, self._demand
         if demand is None:
-            hashed = settings.algorithm == "hash"
-            key = hash_key(settings.hash_on, self._request, self._flow.peer) if hashed else ""
+            key = self._key(settings)
             call = self._request.method == "INVITE"
             demand = Demand(key.encode(errors="surrogateescape"), self._route.resources if call else ())
             self._demand = demand
         hops: list[Hop] = []
+        alone = len(self._names) == 1 and not self._seen and settings.fallback is None
         while not hops:
-            leases = board.dispatcher.acquire_all(settings.set, now, self._tried, demand, most)
+            leases = board.dispatcher.acquire_all(settings.set, now, self._tried, demand, most, self._last or alone)
             if not leases:
                 break
             for lease in leases:
@@ -96,6 +107,14 @@ class Dispatched:
                     board.record(now, Reason.ROUTED, self._flow, self._request.call_id, detail)
                     hops.append(hop)
         return hops
+
+    def _key(self, settings: SetSettings) -> str:
+        if settings.algorithm != "hash":
+            return ""
+        try:
+            return hash_key(settings.hash_on, self._request, self._flow.peer)
+        except WireError:
+            return ""  # who has no readable address has no key; and the call may be under way since long
 
     def _hop(self, lease: Lease, settings: SetSettings) -> Hop | None:
         """The way to a member; None where no listener leads there."""
@@ -128,15 +147,21 @@ class Dispatched:
 
 
 def _renumbered(uri: Uri, numbers: list[Numbers]) -> Uri:
-    """``uri`` with another user, or another number where it is a ``tel:`` URI (RFC 3966)."""
-    text, mark = (uri.opaque, ";") if uri.opaque else (uri.user or "", ":")
+    """``uri`` with another user, or another number where it is a ``tel:`` URI (RFC 3966).
+
+    What names nobody stays: the Request-URI of a REGISTER (RFC 3261 section 10.2), and a service (RFC 5031).
+    """
+    is_tel = uri.scheme == "tel"
+    text, mark = (uri.opaque, ";") if is_tel else (uri.user or "", ":")
+    if not text:
+        return uri
     number, mark, rest = text.partition(mark)
     for each in numbers:
         number = each.apply(number)
-    text = number + mark + rest
-    if uri.opaque:
-        return Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params, uri.headers, text)
-    return Uri(uri.scheme, text or None, uri.host, uri.port, uri.params, uri.headers)
+    if is_tel:  # which cannot be without a number
+        return Uri(uri.scheme, None, "", opaque=number + mark + rest) if number else uri
+    user = number + mark + rest if number else None  # a password has no place without a user
+    return Uri(uri.scheme, user, uri.host, uri.port, uri.params, uri.headers)
 
 
 def listener_for(board: Switchboard, member: Member, zone: Zone) -> Listener | None:

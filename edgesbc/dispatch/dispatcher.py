@@ -59,14 +59,21 @@ class Dispatcher:
         return leases[0] if leases else None
 
     def acquire_all(
-        self, set_name: str, now: float, exclude: Collection[Member], demand: Demand, most: int
+        self,
+        set_name: str,
+        now: float,
+        exclude: Collection[Member],
+        demand: Demand,
+        most: int,
+        last: bool = True,
     ) -> list[Lease]:
         """Places at the members that a request is sent to at once: several, up to ``most``, with ``broadcast`` only.
 
         The lowest priority number that has an able member decides; ``exclude`` are the members that this
-        request has tried. Empty when no member is able. KeyError: no such set.
+        request has tried. ``last`` is whether there is no other set to ask, so that those who want a rest are called
+        as well. Empty when no member is able. KeyError: no such set.
         """
-        chosen = self._groups[set_name].choose(now, exclude, demand, most)
+        chosen = self._groups[set_name].choose(now, exclude, demand, most, last)
         return [Lease(member, self._leases, now, demand.needs) for member in chosen]
 
     def rest(self, member: Member, seconds: float, now: float) -> bool:
@@ -81,7 +88,7 @@ class Dispatcher:
         return True
 
     def usable(self, set_name: str) -> bool:
-        """Whether any member of a set takes calls. KeyError: no such set."""
+        """Whether any member of a set is in use and up. KeyError: no such set."""
         return self._groups[set_name].usable
 
     # --- looking up --------------------------------------------------------------------------------------

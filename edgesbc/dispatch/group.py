@@ -79,13 +79,18 @@ class Group:
 
     @property
     def usable(self) -> bool:
-        """Whether any member takes calls at all."""
-        return self._up > 0 or (self._panics and self._enabled > 0)
+        """Whether any member is in use and up. When none is, all are called, and that is no reason to rely on them."""
+        return self._up > 0
 
     # --- choosing ----------------------------------------------------------------------------------------
 
-    def choose(self, now: float, exclude: Collection[Member], demand: Demand, most: int) -> list[Member]:
-        """Who takes a request that ``exclude`` have not: several, up to ``most``, with ``broadcast`` only."""
+    def choose(
+        self, now: float, exclude: Collection[Member], demand: Demand, most: int, last: bool = True
+    ) -> list[Member]:
+        """Who takes a request that ``exclude`` have not: several, up to ``most``, with ``broadcast`` only.
+
+        ``last`` is whether nobody else is left to ask: only then is one called that wants a rest.
+        """
         draw: float | None = None
         slow = resting = True  # whether those that have just come back, and those that asked for a rest, are spared
         spared_slow = spared_resting = False
@@ -114,7 +119,7 @@ class Group:
             spared_slow = False
             if chosen:
                 return chosen
-        if spared_resting:  # and so is who wants a rest: a caller may have brought it to say so
+        if spared_resting and last:  # and so is who wants a rest: a caller may have brought it to say so
             slow = resting = False
             for algorithm in self.algorithms:
                 if chosen := algorithm.choose_all(able, demand, most):

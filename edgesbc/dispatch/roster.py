@@ -24,20 +24,22 @@ class Changes:
         self.new: list[Member] = []
         self.gone: list[Member] = []
         self.rewatched: list[Member] = []
-        """Those whose health is judged by other rules now."""
+        """Those whose health is judged by other rules now, or that the policy puts out of use or back into it."""
 
 
 class Roster:
     """The members by set. A member is the same over a change when its set, URI and address are; a URI with a name has
     a member for each address that the name is known to have."""
 
-    __slots__ = ("_by_address", "_leaving", "_members", "_targets", "names", "settings")
+    __slots__ = ("_by_address", "_leaving", "_members", "_parts", "_targets", "names", "settings")
 
     def __init__(self) -> None:
         self.settings: tuple[SetSettings, ...] = ()
         self.names: frozenset[Place] = frozenset()
         """The names that members have."""
         self._targets: dict[Place, tuple[Target, ...]] = {}
+        self._parts: dict[Place, list[tuple[Target, float]]] = {}
+        """What part of its member's weight each of those addresses has."""
         self._members: dict[MemberKey, Member] = {}
         self._leaving: dict[MemberKey, Member] = {}
         """Members that are gone and still have calls: who is put back meanwhile is the same, and has that load."""
@@ -58,6 +60,7 @@ class Roster:
             member.place for each in self.settings for member in each.members if member.target is None
         )
         self._targets = {place: targets for place, targets in self._targets.items() if place in self.names}
+        self._parts = {place: self._parts[place] for place in self._targets}
         return self._again()
 
     def resolve(self, place: Place, targets: Sequence[Target]) -> Changes | None:
@@ -66,6 +69,7 @@ class Roster:
         if place not in self.names or not known or self._targets.get(place) == known:
             return None
         self._targets[place] = known
+        self._parts[place] = list(zip(known, _shares(known), strict=True))
         return self._again()
 
     def _again(self) -> Changes:
@@ -89,7 +93,7 @@ class Roster:
                 else:
                     if member.health.settings is not judged_by:
                         judged_by, others = member.health.settings, member.health.settings != settings.health
-                    if others:
+                    if others or wanted.disabled is not member.settings.disabled:
                         changes.rewatched.append(member)
                 member.adopt(wanted, settings.health, target, share)
                 self._members[key] = member
@@ -110,8 +114,7 @@ class Roster:
             if wanted.target is not None:
                 yield wanted, wanted.target, 1.0
             else:
-                targets = self._targets.get(wanted.place, ())
-                for target, share in zip(targets, _shares(targets), strict=True):
+                for target, share in self._parts.get(wanted.place, ()):
                     yield wanted, target, share
 
 

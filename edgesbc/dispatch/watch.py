@@ -48,10 +48,12 @@ class Watch:
     # --- who is watched ----------------------------------------------------------------------------------
 
     def start(self, members: Collection[Member], now: float) -> None:
-        """Watch members that are new. The first probes come soon, but not all at once."""
+        """Watch members that are new, or put back. The first probes come soon, but not all at once."""
         for member in members:
             interval = member.health.settings.interval
-            if interval and member.order is not Order.DISABLED:
+            if not interval:
+                self._schedule(member, now)  # who was out when it was taken away is tried again all the same
+            elif member.order is not Order.DISABLED:
                 self._deadlines.schedule(member, now + min(interval, 1.0) * self._random())
 
     def again(self, members: Collection[Member], now: float) -> None:

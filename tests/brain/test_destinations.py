@@ -98,6 +98,9 @@ def asked_for(brain: Brain, uri: str) -> str:
         ("sip:+4930123:secret@192.0.2.1", "sip:9030123:secret@10.0.0.1"),
         ("sip:+4930123@example.com;user=phone", "sip:9030123@example.com;user=phone"),
         ("tel:+4930123;phone-context=x", "tel:9030123;phone-context=x"),
+        ("sip:%2B4930123@example.com", "sip:9030123@example.com"),
+        ("sip:30%40evil@example.com", "sip:930%40evil@example.com"),
+        ("sip:example.com", "sip:example.com"),
     ],
 )
 def test_the_route_and_then_the_member_have_their_say_about_the_number(uri: str, becomes: str) -> None:
@@ -134,3 +137,68 @@ def test_a_call_takes_one_of_each_thing_that_its_route_names() -> None:
     assert answer_of(again).status == 503
     brain.receive(sent[-1][0], respond(sent[-1][1], 486))
     assert second.used == {"pstn": 0, "transcoder": 0}
+
+
+@pytest.mark.parametrize(
+    ("uri", "becomes"),
+    [
+        ("sip:100@example.com", "sip:example.com"),
+        ("sip:100:secret@example.com", "sip:example.com"),
+        ("tel:100", "tel:100"),
+    ],
+)
+def test_a_number_of_which_nothing_is_left(uri: str, becomes: str) -> None:
+    assert asked_for(routed(a_set("a", 1), to="a", strip=4), uri) == becomes
+
+
+def test_a_registration_names_nobody_and_gets_no_number() -> None:
+    """RFC 3261 section 10.2: userinfo and @ must not be there."""
+    brain = routed(a_set("a", members=(MemberSettings("sip:10.0.0.1", prepend="9"),)), to="a")
+    _, asked = brain.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
+    assert isinstance(asked, Request)
+    assert str(asked.uri) == "sip:example.com"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_caller_without_a_readable_address_is_passed_on_to_a_set_that_goes_by_it(silent: bool) -> None:
+    """It failed half-way, in the timer or in the member's name, and the caller heard nothing for minutes."""
+    brain = routed(a_set("a", 1, fallback="b"), a_set("b", 2, algorithm="hash", hash_on="from-uri"), to="a")
+    nobody = invite().replace(b"<sip:alice@example.org>", b"<sip:@@>")
+    flow, asked = brain.receive(CALLER, nobody)[-1]
+    sent = brain.wait(3) if silent else brain.receive(flow, respond(asked, 503))
+    assert ("10.0.0.2", "INVITE") in [(to.peer.host, m.method) for to, m in sent if isinstance(m, Request)]
+
+
+def test_who_rests_is_spared_as_long_as_another_set_is_able() -> None:
+    brain = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
+    flow, asked = brain.receive(CALLER, invite())[-1]
+    brain.receive(flow, respond(asked, 503, extra="Retry-After: 20"))
+    flow, _ = brain.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
+    assert flow.peer.host == "10.0.0.2"
+
+
+def test_when_all_sets_rest_they_are_called_in_order_all_the_same() -> None:
+    brain = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
+    sent = brain.receive(CALLER, invite())
+    while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
+        sent = brain.receive(sent[-1][0], respond(asked, 503, extra="Retry-After: 20"))
+    flow, _ = brain.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
+    assert flow.peer.host == "10.0.0.1"
+
+
+def test_who_refuses_at_once_is_not_the_quickest() -> None:
+    brain = routed(a_set("a", 1, 2, algorithm="latency"), to="a")
+    flow, asked = brain.receive(CALLER, invite())[-1]
+    brain.receive(flow, respond(asked, 503))
+    member = brain.dispatcher.member_at(flow.peer, flow.listener.transport)
+    assert member is not None
+    assert member.latency is None
+
+
+def test_a_503_that_is_passed_on_is_no_sign_of_life() -> None:
+    brain = routed(a_set("a", 1, failover_on=(408,)), to="a")
+    (member,) = brain.dispatcher.members()
+    brain.dispatcher.watch.failed(member, brain.now, "silence")
+    flow, asked = brain.receive(CALLER, invite())[-1]
+    brain.receive(flow, respond(asked, 503))
+    assert member.health.calls_failed == 1

@@ -12,10 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
+from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import Evidence, Order, State
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.place import Target
 from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from edgesbc.dispatch.watch import Probe
 
@@ -374,3 +376,41 @@ class Leasing(RuleBasedStateMachine):
 
 TestLeasing = Leasing.TestCase
 TestLeasing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+
+
+def test_who_is_put_into_use_by_a_reload_is_probed() -> None:
+    d = dispatcher(a_set(at(1, disabled=True)))
+    assert d.watch.deadline() is None
+    d.reload([a_set(at(1))], 10.0)
+    assert d.watch.deadline() is not None
+    d.reload([a_set(at(1, disabled=True))], 11.0)
+    assert d.watch.expire(20.0) == []
+
+
+def test_who_is_put_back_while_it_is_out_is_tried_again() -> None:
+    settings = a_set(at(1), health=HealthSettings(interval=0, retry=30))
+    d = dispatcher(settings)
+    member = take(d).member
+    take_down(d, member)
+    d.reload([], 1.0)
+    d.reload([settings], 2.0)
+    assert list(d.members()) == [member]
+    d.watch.expire(40.0)
+    assert member.health.state is State.TRYING
+
+
+def test_a_set_of_which_nobody_is_up_is_not_to_be_relied_on() -> None:
+    d = dispatcher(a_set(at(1)))
+    assert d.usable("pbx")
+    take_down(d, *d.members())
+    assert not d.usable("pbx")
+
+
+def test_one_address_over_two_transports_is_two_members_by_name() -> None:
+    """By the name they share the keys of a hash, and an operator and metrics tell them apart."""
+    named = MemberSettings("sip:pbx.example.com")
+    d = dispatcher(SetSettings(set="pbx", members=(named,), algorithm="hash", hash_bound=0))
+    where = Source("10.0.0.1", 5060)
+    d.resolved(named.place, [Target(where, Transport.UDP), Target(where, Transport.TCP)], 0.0)
+    chosen = Counter(take(d, demand=Demand(str(n).encode())).member.name for n in range(200))
+    assert len(chosen) == 2

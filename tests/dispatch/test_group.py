@@ -101,7 +101,8 @@ def test_usable() -> None:
     assert group.usable
     one.health.bad(0.0)
     group.changed(True, True, one)
-    assert group.usable  # panic: the only one is used though it is down
+    assert not group.usable
+    assert group.choose(0.0, (), ANYTHING, 1) == [one]  # panic: the only one is used though it is down
 
 
 def test_the_same_members_make_the_same_group() -> None:

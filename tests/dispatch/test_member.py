@@ -67,7 +67,7 @@ def test_the_name_that_its_certificate_has() -> None:
     assert member(tls_name="pbx.example").tls_name == "pbx.example"
     at_a_name = member(uri="sips:PBX.example.com", target=Target(Source("10.0.0.7", 5061), Transport.TLS))
     assert at_a_name.tls_name == "pbx.example.com"
-    assert at_a_name.name == "sips:PBX.example.com at 10.0.0.7:5061"
+    assert at_a_name.name == "sips:PBX.example.com at 10.0.0.7:5061 over tls"
 
 
 def test_the_policy_says_disabled_and_the_operator_may_say_otherwise() -> None:
