@@ -306,3 +306,21 @@ def test_least_loaded_does_not_look_at_those_who_lack_what_is_needed() -> None:
         chosen.take(("pstn",), 1)
         group[0].take((), 1)
     assert asked == [group[-1]] * 5
+
+
+@pytest.mark.parametrize(("before", "after"), [((0.33, 0.33, 0.33), (0.5, 0.5)), ((7, 7, 7), (8, 8))])
+def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
+    before: tuple[float, ...], after: tuple[float, ...]
+) -> None:
+    """As for the addresses of a name, which share the weight of one member."""
+    homes = []
+    for weights in (before, after):
+        group = members([1] * len(weights))
+        for member, weight in zip(group, weights, strict=True):
+            member.weight = weight
+        algorithm = ALGORITHMS["hash"](group, SetSettings(set="set", hash_bound=0), Random(1).random)
+        keys = (Demand(str(number).encode()) for number in range(300))
+        homes.append([algorithm.choose_all(EVERYBODY, key, 1)[0].name for key in keys])
+    kept = [(old, new) for old, new in zip(*homes, strict=True) if old in homes[1]]
+    assert len(kept) > 150
+    assert all(old == new for old, new in kept)

@@ -107,7 +107,7 @@ class Hash(Algorithm):
 
     def _make_ring(self, number: int, size: int, those: list[tuple[int, Member]]) -> tuple[array[int], list[Member]]:
         """The points of one ring in order, and whose they are; made when the first key comes to it."""
-        salt = _mix((number << 8 | size & 0xFF) * _STRIDE & _MASK)
+        salt = _mix((number + 1) * _STRIDE & _MASK)  # not by size: another weight is no reason to draw anew
         placed = sorted(((_mix(seed ^ salt), member) for seed, member in those), key=_point)
         ring = array("Q", [point for point, _ in placed]), [member for _, member in placed]
         self._rings[number, size] = ring
