@@ -324,3 +324,19 @@ def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
     kept = [(old, new) for old, new in zip(*homes, strict=True) if old in homes[1]]
     assert len(kept) > 150
     assert all(old == new for old, new in kept)
+
+
+@pytest.mark.parametrize("able", [0, 1, 3])
+def test_hash_asks_each_at_most_twice_or_so_where_nearly_nobody_is_able(able: int) -> None:
+    """With all members full, each refused call had each of a thousand looked at on eight rings."""
+    group = members([1 + n % 40 for n in range(500)])
+    left = set(group[100 : 100 + able])
+    asked = []
+    algorithm = ALGORITHMS["hash"](group, SetSettings(set="set", hash_bound=0), Random(1).random)
+    alone = ALGORITHMS["hash"](list(left), SetSettings(set="set", hash_bound=0), Random(1).random)
+    for number in range(50):
+        key = Demand(str(number).encode())
+        asked.clear()
+        chosen = algorithm.choose_all(lambda member: not asked.append(member) and member in left, key, 1)
+        assert chosen == alone.choose_all(EVERYBODY, key, 1)
+        assert len(asked) <= len(group) + 80

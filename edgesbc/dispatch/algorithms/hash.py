@@ -26,6 +26,8 @@ _RINGS = 256
 _PROBES = 4
 """Looks that each key takes, at four places."""
 _LOOKS = Struct(f"<{2 * _PROBES}Q")
+_PATIENCE = 64
+"""Members on the way that are not able, after which all are asked: each once, and not once on each ring."""
 _WHOLE = 2.0**64 * (1 + 2.0**-52)
 """The next number after 2^64, so that no way round a ring comes to the whole of it."""
 _CLASS_BITS = 4
@@ -80,7 +82,7 @@ class Hash(Algorithm):
 
     def _closest(self, looks: tuple[int, ...], able: Able) -> Member | None:
         """The able member with the lowest score for a key; ``looks`` has a ring and a point for each look."""
-        best, lowest = None, float("inf")
+        best, lowest, patience = None, float("inf"), _PATIENCE
         for ring, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True):
             ring %= _RINGS
             for size, heaviest, those in self._classes:
@@ -99,19 +101,42 @@ class Hash(Algorithm):
                         break
                     owner = owners[place]
                     score = -log1p(-way) / owner.weight
-                    if score < lowest and able(owner):
-                        best, lowest = owner, score
-                        bound = lowest * heaviest
+                    if score < lowest:
+                        if able(owner):
+                            best, lowest = owner, score
+                            bound = lowest * heaviest
+                        elif patience:
+                            patience -= 1
+                        else:
+                            return self._closest_of_few(looks, able)
                     place += 1
+        return best
+
+    def _closest_of_few(self, looks: tuple[int, ...], able: Able) -> Member | None:
+        """The same, where nearly nobody is able: the scores of those who are, one by one."""
+        best, lowest = None, float("inf")
+        places = [(_salt(ring % _RINGS), point) for ring, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True)]
+        for _, _, those in self._classes:
+            for own, member in those:
+                if able(member):
+                    way = min((_mix(own ^ salt) - point) & _MASK for salt, point in places) / _WHOLE
+                    score = -log1p(-way) / member.weight
+                    if score < lowest:
+                        best, lowest = member, score
         return best
 
     def _make_ring(self, number: int, size: int, those: list[tuple[int, Member]]) -> tuple[array[int], list[Member]]:
         """The points of one ring in order, and whose they are; made when the first key comes to it."""
-        salt = _mix((number + 1) * _STRIDE & _MASK)  # not by size: another weight is no reason to draw anew
+        salt = _salt(number)
         placed = sorted(((_mix(seed ^ salt), member) for seed, member in those), key=_point)
         ring = array("Q", [point for point, _ in placed]), [member for _, member in placed]
         self._rings[number, size] = ring
         return ring
+
+
+def _salt(ring: int) -> int:
+    """What makes points on a ring others than on the next; not by size, since another weight is no reason for that."""
+    return _mix((ring + 1) * _STRIDE & _MASK)
 
 
 def _point(placed: tuple[int, Member]) -> int:
