@@ -172,7 +172,7 @@ class Context:
         if status >= 300:
             self._take_refusal(branch, response, now)
             return
-        if branch.hop.lease is not None:
+        if branch.hop.lease is not None and not branch.heard:  # one sign of life, however often it rings
             self._board.dispatcher.watch.succeeded(branch.hop.lease.member, now)
         branch.heard = self._heard = True
         if call is not None:

@@ -84,7 +84,7 @@ class Roster:
             for wanted, target, share in self._addresses(settings):
                 key = member_key(settings.set, wanted, target)
                 if key in self._members:
-                    continue  # two names in a set that have an address in common
+                    continue  # a name that has an address twice
                 member = before.pop(key, None)
                 if member is None:
                     member = self._leaving.pop(key, None) or Member(settings.set, wanted, settings.health, target)

@@ -242,8 +242,8 @@ def _resources(here: str, route: Route, draft: Draft) -> _Found:
     for number, wanted in enumerate(route.resources):
         for name in route.to:
             members = sets[name].members if name in sets else ()
-            if members and not any(wanted in member.resources for member in members):
-                there = {resource for member in members for resource in member.resources}
+            if members and not any(member.resources.get(wanted) for member in members):
+                there = {resource for member in members for resource, most in member.resources.items() if most}
                 message = f"expected something that a member of {name} has ({_listed(there)}), found {wanted!r}"
                 yield f"{here}[{number}]", message
 

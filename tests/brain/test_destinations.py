@@ -202,3 +202,16 @@ def test_a_503_that_is_passed_on_is_no_sign_of_life() -> None:
     flow, asked = brain.receive(CALLER, invite())[-1]
     brain.receive(flow, respond(asked, 503))
     assert member.health.calls_failed == 1
+
+
+def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
+    """Or one call to a hostile phone brings back who is out, past every count of good answers."""
+    brain = routed(a_set("a", 1), to="a")
+    (member,) = brain.dispatcher.members()
+    for _ in range(2):
+        brain.dispatcher.watch.failed(member, brain.now, "silence")
+    flow, asked = brain.receive(CALLER, invite())[-1]
+    for status in (180, 183, 180, 200):
+        brain.receive(flow, respond(asked, status))
+    assert not member.health.up
+    assert member.health.successes == 1
