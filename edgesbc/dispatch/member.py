@@ -45,7 +45,8 @@ class Member:
         self.transport: Transport = target.transport
         self.key: MemberKey = member_key(set_name, settings, target)
         literal = settings.target is not None
-        self.name: str = settings.uri if literal else f"{settings.uri} at {target.source} over {target.transport}"
+        over = "" if target.transport is Transport.UDP else f" over {target.transport}"
+        self.name: str = settings.uri if literal else f"{settings.uri} at {target.source}{over}"
         self.health = Health(health)
         self.order = Order.DISABLED if settings.disabled else Order.ENABLED
         self.load = 0

@@ -189,3 +189,12 @@ def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, says: st
     found = mistakes(FED.replace(old, new, 1))
     assert says in found[key]
     assert "sesame" not in repr(found).replace("127.0.0.1:sesame", "")
+
+
+def test_a_resource_of_which_every_member_has_none_is_nobodys() -> None:
+    """No call by that route could be taken."""
+    good = GOOD.replace('to = "pbx"', 'to = "pbx"\nresources = ["pstn"]')
+    assert mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 1 }')) == {}
+    found = mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 0, fax = 1 }'))
+    assert list(found) == ["route[0].resources[0]"]
+    assert "(fax)" in found["route[0].resources[0]"]
