@@ -66,7 +66,7 @@ def _loads(board: Switchboard, live: list[Lease]) -> Iterator[str]:
     """A member's load is the number of its places that are taken; what it has in use of a resource, likewise."""
     members: dict[int, Member] = {id(member): member for member in board.dispatcher.members()}
     members.update((id(lease.member), lease.member) for lease in live)
-    taken = Counter(id(lease.member) for lease in live)
+    taken = Counter(id(lease.member) for lease in live if lease.call)
     used = Counter((id(lease.member), name) for lease in live for name in lease.needs)
     for number, member in members.items():
         if member.load != taken[number]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain.context import Context
@@ -67,6 +68,10 @@ class Beginnings:
                 self._gate.refuse(flow, request, Reason.FLOW_GONE, now)
                 return
             hops = OneHop(hop)
+        elif len(request.uri.user or request.uri.opaque) > limits.ROUTE_TEXT:
+            # Patterns do not look at it, so that a route which refuses would let it pass (RFC 3261 section 21.4.12).
+            self._gate.refuse(flow, request, Reason.TOO_LARGE, now, 414)
+            return
         else:
             route = self.routing.choose(flow, request, subject.trunk, board.wall(now))
             self._gate.route(None if route is None else route.where, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 
 from edgesbc.base import limits
@@ -201,7 +201,7 @@ class Context:
         settled = not self._fails_over(status, hop)
         if not settled:
             rests = status == 503 and self._rests(hop, response, now)
-            self._blame(branch, f"answered {status}", status == 503 and not rests, now)
+            self._blame(branch, f"answered {status}", status == 503 and not rests, self._caller, now)
         elif hop.lease is not None and status != 503:  # which is no sign of life, and no failure where nobody tries on
             self._board.dispatcher.watch.succeeded(hop.lease.member, now)
         if settled and not self._branches and self._best is None:
@@ -231,12 +231,17 @@ class Context:
             return False
         return seconds > 0 and self._board.dispatcher.rest(hop.lease.member, seconds, now)
 
-    def _blame(self, branch: Branch, why: str, evidence: bool, now: float) -> None:
+    @property
+    def _caller(self) -> Hashable:
+        """Whose request it is, where a member may have been silent to it for that; a trunk's are many people's."""
+        return self.server.flow.peer.host if self.call is None else self.call.source
+
+    def _blame(self, branch: Branch, why: str, evidence: bool, caller: Hashable, now: float) -> None:
         """A member did not take the request; ``evidence`` is whether that speaks against its health."""
         lease = branch.hop.lease
         if lease is not None:
             if evidence:
-                self._board.dispatcher.watch.failed(lease.member, now, why)
+                self._board.dispatcher.watch.failed(lease.member, now, why, caller)
             detail = f"{lease.member.name} {why}"
             self._board.record(now, Reason.FAILOVER, self.server.source, self.request.call_id, detail)
 
@@ -371,10 +376,10 @@ class Context:
         if not self.server.answered and not self._cancelled and not branch.heard and lease is not None:
             why = "gave no answer in time" if timeout else "could not be reached"
             if timeout and self.request.method != "INVITE":
-                self._board.dispatcher.watch.failed(lease.member, now, why)
+                self._board.dispatcher.watch.failed(lease.member, now, why, self._caller)
                 self._settled = True  # its sender has no time left for another
             else:
-                self._blame(branch, why, True, now)
+                self._blame(branch, why, True, self._caller if timeout else None, now)
         self._settled = self._settled or lease is None
         self._timed_out = timeout
         branch.leave(now)

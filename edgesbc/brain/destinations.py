@@ -90,7 +90,7 @@ class Dispatched:
         if demand is None:
             key = self._key(settings)
             call = self._request.method == "INVITE"
-            demand = Demand(key.encode(errors="surrogateescape"), self._route.resources if call else ())
+            demand = Demand(key.encode(errors="surrogateescape"), self._route.resources if call else (), call)
             self._demand = demand
         hops: list[Hop] = []
         alone = len(self._names) == 1 and not self._seen and settings.fallback is None

@@ -1,4 +1,4 @@
-"""What a request wants of a destination: the key that keeps it to one, and the things it uses there."""
+"""What a request wants of a destination: the key that keeps it to one, and what it takes up there."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ __all__ = ["ANYTHING", "Demand"]
 
 
 class Demand:
-    """``key`` is what ``hash`` goes by, ``needs`` the named resources that a call takes one of each."""
+    """``key`` is what ``hash`` goes by, ``needs`` the named resources that a call takes one of each.
 
-    __slots__ = ("key", "needs")
+    ``call`` is whether it is one: what is none (a REGISTER, say) takes up no place that a call could have.
+    """
 
-    def __init__(self, key: bytes = b"", needs: tuple[str, ...] = ()) -> None:
+    __slots__ = ("call", "key", "needs")
+
+    def __init__(self, key: bytes = b"", needs: tuple[str, ...] = (), call: bool = True) -> None:
         self.key = key
         self.needs = needs
+        self.call = call
 
 
 ANYTHING = Demand()

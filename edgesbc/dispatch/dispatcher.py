@@ -74,7 +74,7 @@ class Dispatcher:
         as well. Empty when no member is able. KeyError: no such set.
         """
         chosen = self._groups[set_name].choose(now, exclude, demand, most, last)
-        return [Lease(member, self._leases, now, demand.needs) for member in chosen]
+        return [Lease(member, self._leases, now, demand) for member in chosen]
 
     def rest(self, member: Member, seconds: float, now: float) -> bool:
         """``member`` asks for no new call for so long (Retry-After, RFC 3261 section 20.33); whether it gets that.

@@ -97,7 +97,7 @@ class Group:
 
         def able(member: Member) -> bool:
             nonlocal draw, spared_slow, spared_resting
-            if not member.usable or member in exclude or not member.has_room(now, demand.needs):
+            if not member.usable or member in exclude or (demand.call and not member.has_room(now, demand.needs)):
                 return False
             if resting and member.resting_until > now:
                 spared_resting = True

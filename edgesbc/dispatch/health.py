@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Hashable
 
 from edgesbc.base import limits
 from edgesbc.dispatch.sets import HealthSettings
@@ -51,13 +52,25 @@ class Health:
                    in a row
 
     Probes and calls are counted apart: a member that answers OPTIONS and is silent to INVITE is TRYING with every
-    good probe, and INACTIVE after ``fall`` calls all the same. An answered call stands for both.
+    good probe, and INACTIVE after ``fall`` calls all the same. An answered call stands for both. Of one caller that may
+    bring about what fails, one failure counts, until a call is answered again.
 
     A member that goes out soon after it came back flaps: each time, it needs twice as many good answers to come back,
     up to ``limits.DAMPING`` times ``rise``. ``since`` is when it came into its state, ``why`` what brought it there.
     """
 
-    __slots__ = ("_back", "calls_failed", "needed", "probes_failed", "settings", "since", "state", "successes", "why")
+    __slots__ = (
+        "_back",
+        "_callers",
+        "calls_failed",
+        "needed",
+        "probes_failed",
+        "settings",
+        "since",
+        "state",
+        "successes",
+        "why",
+    )
 
     def __init__(self, settings: HealthSettings) -> None:
         self.settings = settings
@@ -70,6 +83,7 @@ class Health:
         self.needed = 0
         """Good answers that bring it back from being out."""
         self._back: float | None = None  # when it last came back
+        self._callers: set[Hashable] = set()  # whose failure is among those of calls, ``fall`` of them at most
 
     @property
     def up(self) -> bool:
@@ -82,20 +96,28 @@ class Health:
             if self.successes >= self.needed:
                 self._back = now
                 self.calls_failed = self.probes_failed = 0
+                self._callers.clear()
                 self._become(State.ACTIVE, now)
             return
         self.probes_failed = 0
         if evidence is Evidence.TRAFFIC:
             self.calls_failed = 0
+            self._callers.clear()
         self._become(State.TRYING if self.calls_failed else State.ACTIVE, now)
 
-    def bad(self, now: float, evidence: Evidence = Evidence.TRAFFIC) -> None:
-        """Count one failure: silence, a transport error, or an answer of ``failed_on``."""
+    def bad(self, now: float, evidence: Evidence = Evidence.TRAFFIC, caller: Hashable = None) -> None:
+        """Count one failure: silence, a transport error, or an answer of ``failed_on``.
+
+        ``caller`` is whose call it was, where that may be who brought it about; None: nobody's doing.
+        """
         self.successes = 0
         if self.state is State.INACTIVE:
             return
         if evidence is Evidence.TRAFFIC:
-            self.calls_failed += 1
+            if caller is None or caller not in self._callers:
+                self.calls_failed += 1
+            if caller is not None:
+                self._callers.add(caller)
         else:
             self.probes_failed += 1
         if max(self.calls_failed, self.probes_failed) < self.settings.fall:
@@ -112,6 +134,7 @@ class Health:
         if self.state is State.INACTIVE:
             self.calls_failed = self.settings.fall - 1
             self.probes_failed = 0
+            self._callers.clear()
             self._back = now
             self._become(State.TRYING, now)
 

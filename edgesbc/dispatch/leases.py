@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgesbc.dispatch.demand import ANYTHING, Demand
 from edgesbc.dispatch.member import Member
 
 __all__ = ["Lease", "Leases"]
@@ -35,19 +36,21 @@ class Leases:
 
 
 class Lease:
-    """One place at ``member``, and one of each of its resources that ``needs`` names, held until :meth:`release`,
-    which may be called any number of times."""
+    """One place at ``member``, and one of each of its resources that ``demand`` needs, held until :meth:`release`,
+    which may be called any number of times. A request that is no call has a lease too, and takes up no place."""
 
-    __slots__ = ("_all", "member", "needs", "since")
+    __slots__ = ("_all", "call", "member", "needs", "since")
 
-    def __init__(self, member: Member, leases: Leases, now: float, needs: tuple[str, ...] = ()) -> None:
+    def __init__(self, member: Member, leases: Leases, now: float, demand: Demand = ANYTHING) -> None:
         self.member = member
         self.since = now
-        self.needs = needs
+        self.call = demand.call
+        self.needs = demand.needs
         self._all = leases
         leases.add(self)
-        member.starts.append(now)
-        member.take(needs, 1)
+        if self.call:
+            member.starts.append(now)
+            member.take(self.needs, 1)
 
     @property
     def live(self) -> bool:
@@ -55,7 +58,7 @@ class Lease:
 
     def release(self) -> None:
         """Give the place back; the second time and later do nothing."""
-        if self._all.remove(self):
+        if self._all.remove(self) and self.call:
             self.member.take(self.needs, -1)
 
     def __repr__(self) -> str:

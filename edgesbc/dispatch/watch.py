@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from typing import cast
 
 from edgesbc.base.decision import Decision
@@ -83,15 +83,16 @@ class Watch:
         """``member`` answered live traffic."""
         self._weigh(member, now, None, Evidence.TRAFFIC)
 
-    def failed(self, member: Member, now: float, why: str) -> None:
+    def failed(self, member: Member, now: float, why: str, caller: Hashable = None) -> None:
         """Live traffic shows that ``member`` is not well: silence, a transport error, a 503 of its own.
 
-        Not for answers that a caller can provoke, or callers could take members out.
+        Not for answers that a caller can provoke. A server may also be silent to what it does not like: ``caller`` is
+        who may have brought that about, and however often it calls, it is one voice.
         """
         was = member.health.state
-        self._weigh(member, now, why, Evidence.TRAFFIC)
+        self._weigh(member, now, why, Evidence.TRAFFIC, caller)
         if member.health.state is not was and not member.probe:
-            self._schedule(member, now)  # a changed state is probed sooner, or rests
+            self._schedule(member, now, soon=True)  # a changed state is probed sooner, or rests
 
     # --- probes ---------------------------------------------------------------------------------------
 
@@ -137,24 +138,27 @@ class Watch:
         self._weigh(member, now, failure, Evidence.PROBE)
         self._schedule(member, now)
 
-    def _weigh(self, member: Member, now: float, failure: str | None, evidence: Evidence) -> None:
+    def _weigh(
+        self, member: Member, now: float, failure: str | None, evidence: Evidence, caller: Hashable = None
+    ) -> None:
         was, enabled, up = member.state, member.order is Order.ENABLED, member.health.up
         if failure is None:
             member.health.good(now, evidence)
         else:
             member.failures[evidence] += 1
             member.failure, member.failed = failure, now
-            member.health.bad(now, evidence)
+            member.health.bad(now, evidence, caller)
         self._report(member, was, enabled, up, now, failure or "it answers")
 
-    def _schedule(self, member: Member, now: float) -> None:
-        """Set the time of the next probe: soon while in doubt, else at the interval; with jitter."""
+    def _schedule(self, member: Member, now: float, soon: bool = False) -> None:
+        """Set the time of the next probe: soon while probes are in doubt, or when asked; else at the interval; with
+        jitter."""
         health = member.health
         wait: float | None
         if member.removed or member.order is Order.DISABLED:
             wait = None
         elif health.settings.interval:
-            steady = health.state is State.ACTIVE
+            steady = health.up and not health.probes_failed and not soon
             wait = health.settings.interval if steady else min(health.settings.interval, health.settings.timeout)
             wait *= 0.9 + 0.2 * self._random()
         else:

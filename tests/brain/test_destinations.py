@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.brain import CALLER, CORE, Brain, invite, respond
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
 from edgesbc.brain.routing import Route, RoutingTable
 from edgesbc.dispatch.numbers import Rewrite
@@ -215,3 +216,12 @@ def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
         brain.receive(flow, respond(asked, status))
     assert not member.health.up
     assert member.health.successes == 1
+
+
+def test_a_number_that_no_pattern_would_look_at_is_refused() -> None:
+    """A route that refuses would let it pass."""
+    brain = routed(a_set("a", 1), to="a")
+    longest = "1" * limits.ROUTE_TEXT
+    assert asked_for(brain, f"sip:{longest}@192.0.2.1") == f"sip:{longest}@10.0.0.1"
+    for uri in (f"sip:1{longest}@192.0.2.1", f"tel:1{longest}"):
+        assert answer_of(routed(a_set("a", 1), to="a").receive(CALLER, invite(uri=uri))).status == 414

@@ -7,7 +7,7 @@ from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
 
 from edgesbc.base.address import Flow
 from edgesbc.dispatch.health import State
-from edgesbc.sip.message import Response
+from edgesbc.sip.message import Request, Response
 
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
 
@@ -93,3 +93,16 @@ def test_every_step_says_whose_call_it_was(brain: Brain) -> None:
     steps = [each for each in brain.decisions if each.reason.code in ("routed", "failover")]
     assert [each.reason.code for each in steps] == ["routed", "failover", "routed"]
     assert {(each.source, each.listener) for each in steps} == {(str(CALLER.peer), CALLER.listener.name)}
+
+
+@pytest.mark.parametrize("trunk", [True, False])
+def test_callers_that_a_member_is_silent_to_take_it_out_together_and_not_alone(trunk: bool) -> None:
+    """A trunk's calls are those of many people."""
+    brain = Brain(open=("public",), trunks={"carrier": ("198.51.100.7",)} if trunk else {})
+    first, _ = brain.dispatcher.members()
+    for number in range(2):
+        brain.receive(CALLER, invite(branch=f"z9hG4bKv{number}", from_tag=f"v{number}"))
+        sent = brain.wait(2.5)
+        asked = next(message for to, message in sent if to == SECOND and isinstance(message, Request))
+        brain.receive(SECOND, respond(asked, 486))
+    assert first.state is (State.INACTIVE if trunk else State.TRYING)

@@ -99,3 +99,32 @@ def test_since_when_it_is_so() -> None:
     health.bad(4.0)
     health.bad(9.0)
     assert health.since == 4.0
+
+
+def test_one_caller_is_one_voice() -> None:
+    """Whoever knows what a server is silent to could take out one after the other."""
+    health = Health(HealthSettings(fall=2))
+    for now in range(5):
+        health.bad(float(now), caller="198.51.100.7")
+    assert (health.state, health.calls_failed) == (State.TRYING, 1)
+    health.bad(5.0, caller="198.51.100.8")
+    assert health.state is State.INACTIVE
+
+
+def test_of_a_trunk_and_of_the_network_each_failure_counts() -> None:
+    health = Health(HealthSettings(fall=2))
+    health.bad(0.0, caller=None)
+    health.bad(1.0, caller=None)
+    assert health.state is State.INACTIVE
+
+
+def test_a_call_that_is_answered_gives_its_callers_their_voices_again() -> None:
+    health = Health(HealthSettings(fall=2))
+    health.bad(0.0, caller="a")
+    health.good(1.0, Evidence.PROBE)
+    health.bad(2.0, caller="a")
+    assert health.calls_failed == 1
+    health.good(3.0)
+    health.bad(4.0, caller="a")
+    health.bad(5.0, caller="b")
+    assert health.state is State.INACTIVE

@@ -2,6 +2,7 @@
 
 from support.members import a_member
 
+from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.leases import Lease, Leases
 
 
@@ -18,8 +19,18 @@ def test_release_is_idempotent() -> None:
 
 def test_what_a_call_uses_is_given_back_with_it() -> None:
     member, leases = a_member(resources={"pstn": 2}), Leases()
-    lease = Lease(member, leases, 5.0, ("pstn",))
+    lease = Lease(member, leases, 5.0, Demand(needs=("pstn",)))
     assert (member.used, list(leases)) == ({"pstn": 1}, [lease])
     lease.release()
     lease.release()
     assert (member.used, list(leases)) == ({"pstn": 0}, [])
+
+
+def test_what_is_no_call_takes_up_no_place_of_one() -> None:
+    """Or whoever registers again and again would use up the calls of a member."""
+    member, leases = a_member(max_calls=1, max_cps=1), Leases()
+    lease = Lease(member, leases, 5.0, Demand(call=False))
+    assert (member.load, len(leases), lease.live, member.has_room(5.0)) == (0, 1, True, True)
+    lease.release()
+    lease.release()
+    assert (member.load, len(leases), lease.live) == (0, 0, False)
