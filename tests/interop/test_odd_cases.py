@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 from interop.odd import dialogs, endings, network, refusals, wording
 from support.peers import needs
-from support.stories import NEVER, Left, Story, Told, run
+from support.remains import Left
+from support.stories import NEVER, Story, Told, run
 
 # Those that take long begin first.
 STORIES = (*network.STORIES, *endings.STORIES, *dialogs.STORIES, *wording.STORIES, *refusals.STORIES)

@@ -54,10 +54,11 @@ def policy_text(
     more: str = "",
     open: Iterable[str] = (),
     more_sets: str = "",
+    trunk_keys: str = "",
 ) -> str:
     """A policy; ``members`` are URIs, tried in this order. Strangers may call by the listeners in ``open``."""
     told = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
-    trusted = ", ".join(f'{{ name = "t{n}", addresses = ["{each}"] }}' for n, each in enumerate(trunks))
+    trusted = ", ".join(f'{{ name = "t{n}", addresses = ["{each}"]{trunk_keys} }}' for n, each in enumerate(trunks))
     return f"""
 listen = [{", ".join(listeners)}]
 trunk = [{trusted}]

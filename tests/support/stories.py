@@ -7,7 +7,6 @@ import random
 import re
 import socket
 import subprocess
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +14,14 @@ from pathlib import Path
 import attrs
 import trio
 from support.peers import taken as bound
+from support.remains import Left, left
 from support.running import end, free_port, listen, policy_text, running, until
 from support.steps import Steps, scenario, taken
 
-from edgesbc.app import App
 from edgesbc.base.address import Source
-from edgesbc.brain.effects import Send
 from edgesbc.screen.stages.method import CALLS
-from edgesbc.sip.transaction import T1
 
-__all__ = ["NEVER", "Left", "Message", "Side", "Story", "Told", "run"]
+__all__ = ["NEVER", "Message", "Side", "Story", "Told", "run"]
 
 NEVER: Steps = ()
 """The steps of a member that nobody may call."""
@@ -32,8 +29,6 @@ PORT = 5060
 _AT_ONCE = 10
 _PATIENCE = 45.0
 """Seconds that one story may take; nothing is measured by it."""
-_SOON = 5.0
-"""Seconds until calls that are over are forgotten; nothing is measured by it."""
 
 
 class Message:
@@ -96,16 +91,6 @@ class Told:
 
     caller: Side
     called: tuple[Side, ...]
-
-
-@attrs.frozen
-class Left:
-    """What the edge still had when all stories were over, by name, and what it sent when its last timers ran."""
-
-    alive: dict[str, int]
-    calls: tuple[str, ...]
-    said: tuple[bytes, ...]
-    outcomes: Counter[str]
 
 
 @attrs.frozen
@@ -176,7 +161,7 @@ async def _run(folder: Path, stories: tuple[Story, ...], six: bool) -> tuple[dic
 
                 for number, story in enumerate(stories, 1):
                     nursery.start_soon(tell, number, story)
-            return told, await _left(app)
+            return told, await left(app)
 
 
 def _policy(folder: Path, houses: _Houses, stories: tuple[Story, ...]) -> str:
@@ -276,25 +261,3 @@ class _Sipp:
 
 def _read(file: Path) -> str:
     return file.read_bytes().decode(errors="replace") if file.exists() else ""
-
-
-async def _left(app: App) -> Left:
-    """What is still there; then the edge's clock is put forward, past the longest timers of transactions."""
-    edge, board = app.edge, app.edge.board
-    with trio.move_on_after(_SOON):
-        await until(lambda: not edge.calls and (app.media is None or not app.media.sessions))
-    calls = tuple(call.call_id for call in board.calls)
-    outcomes = Counter({outcome: number for (outcome,), number in board.outcomes.items()})
-    said: list[bytes] = []
-    for later in (1, 2, 3):
-        effects = edge.expire(trio.current_time() + later * 66 * T1)
-        said += [effect.data for effect in effects if isinstance(effect, Send)]
-    alive = {
-        "calls": edge.calls,
-        "leases": edge.dispatcher.leases,
-        "transactions": len(board.transactions),
-        "waiting for media": len(board.anchor),
-        "media sessions": app.media.sessions if app.media is not None else 0,
-        "media ports": app.media.ports_in_use if app.media is not None else 0,
-    }
-    return Left(alive, calls, tuple(said), outcomes)
