@@ -214,5 +214,5 @@ async def edge_before(
         assert all(member.load == 0 for member in app.edge.dispatcher.members())
 
 
-def member_of(app: App, sipp: Sipp) -> Member:
-    return next(each for each in app.edge.dispatcher.members() if each.settings.uri == sipp.uri)
+def member_of(app: App, uri: str) -> Member:
+    return next(each for each in app.edge.dispatcher.members() if each.settings.uri == uri)
