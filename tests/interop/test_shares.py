@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.fleet import ANSWERS, Sipp, caller, calls_by, edge_before, fleet, place
+from support.fleet import ANSWERS, ENDED, PATIENT, Sipp, caller, calls_by, edge_before, fleet, place
 from support.peers import needs
-from support.steps import Steps, answer, cancelled, hung_up, pause, take, taken
+from support.steps import Steps, answer, cancelled, pause, take, taken
 
 from edgesbc.app import App
 
 pytestmark = needs("sipp")
-
-PATIENCE = ", try_timeout = 20, total_timeout = 60"
-"""A busy machine moves no call to another member than the one that the algorithm chose."""
 
 
 async def counts(members: list[Sipp]) -> tuple[int, ...]:
@@ -47,7 +44,7 @@ async def test_shares_that_are_exact(
 ) -> None:
     async with (
         fleet(tmp_path, ANSWERS, ANSWERS, ANSWERS) as members,
-        edge_before(tmp_path, told(members, *keys), f'algorithm = "{algorithm}"{PATIENCE}') as app,
+        edge_before(tmp_path, told(members, *keys), f'algorithm = "{algorithm}"{PATIENT}') as app,
     ):
         await place(app, tmp_path, "caller", caller(), 300, 200)
         assert await counts(members) == expected
@@ -57,7 +54,7 @@ async def test_random_gives_all_alike(tmp_path: Path) -> None:
     """100 of 300 calls each; the bounds are six standard deviations away."""
     async with (
         fleet(tmp_path, ANSWERS, ANSWERS, ANSWERS) as members,
-        edge_before(tmp_path, told(members, "", "", ", weight = 9"), f'algorithm = "random"{PATIENCE}') as app,
+        edge_before(tmp_path, told(members, "", "", ", weight = 9"), f'algorithm = "random"{PATIENT}') as app,
     ):
         await place(app, tmp_path, "caller", caller(), 300, 200)
         shares = await counts(members)
@@ -79,7 +76,7 @@ async def test_least_loaded_fills_each_to_the_same_share(
     """Each call is held longer than it takes to place them all."""
     async with (
         fleet(tmp_path, ANSWERS, ANSWERS) as members,
-        edge_before(tmp_path, told(members, *keys), f'algorithm = "least-loaded"{PATIENCE}', route=route) as app,
+        edge_before(tmp_path, told(members, *keys), f'algorithm = "least-loaded"{PATIENT}', route=route) as app,
     ):
         await place(app, tmp_path, "caller", caller(hold=4000), 45, 100)
         assert await counts(members) == expected
@@ -92,7 +89,7 @@ def calling(user: str, each: str) -> Steps:
 
 def hashed(hash_on: str) -> str:
     """Nobody is passed over, however many calls he has."""
-    return f'algorithm = "hash", hash_on = "{hash_on}", hash_bound = 0{PATIENCE}'
+    return f'algorithm = "hash", hash_on = "{hash_on}", hash_bound = 0{PATIENT}'
 
 
 def kept_to_one(members: list[Sipp], field: str) -> Counter[str]:
@@ -158,10 +155,10 @@ async def _by_call_id(app: App, folder: Path, members: list[Sipp]) -> list[Count
 
 async def test_latency_spares_who_answers_slowly(tmp_path: Path) -> None:
     """Of two at random the quicker one: the slow one gets a ninth of the calls, and what came before it was known."""
-    slow: Steps = (taken(), pause(300), answer(200), take("ACK"), hung_up())
+    slow: Steps = (taken(), pause(300), answer(200), *ENDED)
     async with (
         fleet(tmp_path, ANSWERS, slow, ANSWERS) as members,
-        edge_before(tmp_path, told(members), f'algorithm = "latency"{PATIENCE}') as app,
+        edge_before(tmp_path, told(members), f'algorithm = "latency"{PATIENT}') as app,
     ):
         await place(app, tmp_path, "caller", caller(), 300, 100)
         shares = await counts(members)
@@ -171,11 +168,11 @@ async def test_latency_spares_who_answers_slowly(tmp_path: Path) -> None:
 
 
 async def test_broadcast_calls_all_and_the_first_to_answer_has_the_call(tmp_path: Path) -> None:
-    answers: Steps = (taken(), pause(100), answer(200), take("ACK"), hung_up())
+    answers: Steps = (taken(), pause(100), answer(200), *ENDED)
     rings: Steps = (taken(), answer(180), *cancelled(), answer(487), take("ACK"))
     async with (
         fleet(tmp_path, rings, answers, rings) as members,
-        edge_before(tmp_path, told(members), f'algorithm = "broadcast"{PATIENCE}') as app,
+        edge_before(tmp_path, told(members), f'algorithm = "broadcast"{PATIENT}') as app,
     ):
         await place(app, tmp_path, "caller", caller(), 100, 50)
         assert await counts(members) == (100, 100, 100)

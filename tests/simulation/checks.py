@@ -14,14 +14,11 @@ from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation.agent import T1, Agent
 from simulation.scripts import Destination
+from simulation.tries import Finding, Tries
 
-__all__ = ["Checks", "Finding"]
+__all__ = ["Checks"]
 
 _INSIDE = b"10.0.0."
-
-
-class Finding(Exception):
-    """Something that must not happen did."""
 
 
 class _Invite:
@@ -37,8 +34,9 @@ class _Invite:
 class Checks:
     """Looks at what goes into the edge and what comes out of it. ``hidden``: no address of the core may go out."""
 
-    def __init__(self, edge: Edge, hidden: bool) -> None:
+    def __init__(self, edge: Edge, hidden: bool, tries: Tries) -> None:
         self._edge = edge
+        self._tries = tries
         self._hidden = hidden
         self._invites: dict[tuple[str, str, Zone], _Invite] = {}
         self._closed: set[int] = set()
@@ -51,6 +49,13 @@ class Checks:
         self.outcomes: dict[str, int] = {}
 
     # --- as it goes --------------------------------------------------------------------------------------
+
+    def told(self, flow: Flow, data: bytes, now: float) -> None:
+        """The edge is about to deal with a message."""
+        if flow.listener.zone is Zone.CORE and data.startswith(b"SIP/2.0 "):
+            response = parse_message(data)
+            if isinstance(response, Response) and response.cseq_method == "INVITE":
+                self._tries.received(response, now)
 
     def received(self, flow: Flow, data: bytes, now: float) -> None:
         """The edge has dealt with a message."""
@@ -108,6 +113,8 @@ class Checks:
                 raise Finding(f"a Via of somebody else's crosses: {data!r}")
             if outward is False and message.get("Route") and not message.in_dialog:
                 raise Finding(f"a Route crosses: {data!r}")
+            if message.method == "INVITE":
+                self._tries.sent(flow, message, now)
         elif message.cseq_method == "INVITE" and message.status >= 200:
             self._final(flow, message, now)
 

@@ -8,18 +8,17 @@ import attrs
 
 from edgesbc.base.address import Source
 from edgesbc.brain.edge import Edge
-from edgesbc.dispatch.algorithms import ALGORITHMS
 from edgesbc.dispatch.health import Order
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 from simulation.agent import Agent
-from simulation.checks import Finding
+from simulation.house import an_order, draw_house, reloaded
 from simulation.scripts import Caller, Destination, Register
+from simulation.tries import Finding
 from simulation.world import BROWSERS, CARRIER, CORE, CORE_TCP, PUBLIC, MakeEdge, World
 
 __all__ = ["Outcome", "simulate"]
 
 _MOODS = {
-    "answers": 10, "answers_at_once": 2, "has_early_media": 3, "refuses": 3, "fails": 3, "is_silent": 2,
+    "answers": 10, "answers_at_once": 2, "has_early_media": 3, "refuses": 3, "fails": 3, "rests": 1, "is_silent": 2,
     "says_100_and_no_more": 1, "rings_for_ever": 1, "answers_late": 2, "forks": 2,
 }  # fmt: skip
 _BUSY_SECONDS = 60.0
@@ -28,10 +27,12 @@ _LONGEST_CALL = 4 * 3600.0
 
 @attrs.frozen
 class Outcome:
-    """A run: what it was, and what came of it. ``finding`` is "" where all held."""
+    """A run: what it was, and what came of it. ``further`` counts the tries after the first one of their call;
+    ``finding`` is "" where all held."""
 
     seed: int
     calls: int
+    further: int
     messages: int
     seconds: float
     statuses: dict[str, int]
@@ -48,7 +49,7 @@ def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) ->
     try:
         world.run(_BUSY_SECONDS + 400.0)
         for member in world.edge.dispatcher.members():
-            world.edge.dispatcher.order(member, Order.DISABLED, world.now)  # no probe for hours
+            world.order(member, Order.DISABLED)  # no probe for hours
         world.run(world.clock.now + _LONGEST_CALL + 600.0)
         world.checks.end(world.agents)
     except Finding as error:
@@ -57,8 +58,8 @@ def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) ->
         finding = f"{type(error).__name__}: {error} (raised at {_place(error)})"
     checks = world.checks
     return Outcome(
-        seed, checks.calls, world.messages, world.clock.now, checks.outcomes, world.digest, finding,
-        tuple(world.trace or ()),
+        seed, checks.calls, world.tries.further, world.messages, world.clock.now, checks.outcomes, world.digest,
+        finding, tuple(world.trace or ()),
     )  # fmt: skip
 
 
@@ -71,26 +72,12 @@ def _place(error: Exception) -> str:
 
 def _draw(random: Random, make_edge: MakeEdge) -> World:
     rough = random.random() < 0.7
-    transports = [random.choice(("udp", "udp", "tcp")) for _ in range(random.randint(1, 4))]
-    members = tuple(
-        MemberSettings(
-            f"sip:10.0.0.{11 + n};transport={transport}", weight=random.randint(1, 3), priority=random.randint(0, 1),
-            max_calls=random.choice((None, None, 3)),
-        )
-        for n, transport in enumerate(transports)
-    )  # fmt: skip
-    destinations = SetSettings(
-        "pbx",
-        members=members,
-        algorithm=random.choice(sorted(ALGORITHMS)),
-        health=HealthSettings(interval=random.choice((0, 0, 5.0)), panic=random.choice((0, 50))),
-        try_timeout=random.choice((0.5, 2.0)),
-    )
-    world = World(random, destinations, random.random() < 0.5, rough, make_edge)
-    _add_destinations(world, transports)
+    world = World(random, draw_house(random), random.random() < 0.5, rough, make_edge)
+    _add_destinations(world)
     _add_callers(world)
     _add_phones(world)
     _add_trouble(world)
+    _add_operator(world)
     return world
 
 
@@ -98,14 +85,32 @@ def _rate(world: World) -> float:
     return world.random.choice((1.0, 1.0, 0.9, 1.1))
 
 
-def _add_destinations(world: World, transports: list[str]) -> None:
-    for n, transport in enumerate(transports):
+def _add_destinations(world: World) -> None:
+    for n, (host, transport) in enumerate(world.house.transports.items()):
         listener = CORE if transport == "udp" else CORE_TCP
-        agent = Agent(world, f"pbx{n}", f"10.0.0.{11 + n}", 5060, transport.upper(), _rate(world))
+        agent = Agent(world, f"pbx{n}", host, 5060, transport.upper(), _rate(world))
         moods = {mood: weight * world.random.choice((0, 1, 1, 3)) for mood, weight in _MOODS.items()}
         if not any(moods.values()):
             moods = dict(_MOODS)
+        if world.random.random() < 0.1:
+            moods = {"is_silent": 1}  # to calls: it answers OPTIONS like all others
         world.checks.destinations.append(Destination(world.add(agent, listener), world.random, moods))
+
+
+def _add_operator(world: World) -> None:
+    random, clock = world.random, world.clock
+    for _ in range(random.choice((0, 0, 2, 6))):
+        clock.after(random.uniform(0.0, _BUSY_SECONDS), _order, world)
+    for _ in range(random.choice((0, 0, 1, 4))):
+        clock.after(random.uniform(0.0, _BUSY_SECONDS), _reload, world)
+
+
+def _order(world: World) -> None:
+    world.order(world.random.choice(list(world.edge.dispatcher.members())), an_order(world.random))
+
+
+def _reload(world: World) -> None:
+    world.reload(reloaded(world.random, world.house))
 
 
 def _add_callers(world: World) -> None:
@@ -128,7 +133,7 @@ def _add_callers(world: World) -> None:
 
 def _call(world: World, agent: Agent) -> None:
     if agent.alive:
-        Caller(agent, world.random, "sip:100@192.0.2.1")
+        Caller(agent, world.random, f"sip:{world.random.choice((100, 100, 200))}@192.0.2.1")
 
 
 def _add_phones(world: World) -> None:

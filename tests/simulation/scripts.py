@@ -166,6 +166,10 @@ class Destination:
     def _fails(self, answering: Answering) -> None:
         self._then(answering, 0.01, self._random.choice((480, 500, 503)), self._tag())
 
+    def _rests(self, answering: Answering) -> None:
+        """A 503 that says for how long it has enough."""
+        answering.say(503, self._tag(), [f"Retry-After: {self._random.choice((1, 20))}"])
+
     def _is_silent(self, answering: Answering) -> None:
         pass
 

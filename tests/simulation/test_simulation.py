@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.brain.edge import Edge
 from edgesbc.brain.effects import Effect, Send
+from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.leases import Lease
+from edgesbc.dispatch.member import Member
 from simulation import __main__
 from simulation.scenario import simulate
-from simulation.world import PUBLIC
+from simulation.world import PUBLIC, MakeEdge
 
 SEEDS = 400
 CHUNK = 50
@@ -32,6 +39,7 @@ def test_the_runs_are_worth_something() -> None:
     statuses = {status for outcome in outcomes for status in outcome.statuses}
     assert statuses >= {"200", "302", "404", "408", "480", "486", "487", "488", "500", "503", "600", "603"}
     assert sum(outcome.calls for outcome in outcomes) > 500
+    assert sum(outcome.further for outcome in outcomes) > 100
 
 
 def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
@@ -100,6 +108,67 @@ class LeaksLeases(_Broken):
         return effects
 
 
+class _Careless(Dispatcher):
+    """Its places are those of members that nobody asked whether they are able; ``passes`` says who is passed over."""
+
+    __slots__ = ()
+
+    def passes(self, member: Member, exclude: Collection[Member]) -> bool:
+        raise NotImplementedError
+
+    def acquire_all(
+        self, set_name: str, now: float, exclude: Collection[Member], demand: Demand, most: int
+    ) -> list[Lease]:
+        those = [each for each in self.members() if each.set_name == set_name and not self.passes(each, exclude)]
+        return [Lease(member, self._leases, now, demand.needs) for member in those[:1]]
+
+
+class TriesTheSameAgain(_Careless):
+    __slots__ = ()
+
+    def passes(self, member: Member, exclude: Collection[Member]) -> bool:
+        return member.order is not Order.ENABLED
+
+
+class IgnoresOrders(_Careless):
+    __slots__ = ()
+
+    def passes(self, member: Member, exclude: Collection[Member]) -> bool:
+        return member in exclude
+
+
+class IgnoresBounds(_Careless):
+    __slots__ = ()
+
+    def passes(self, member: Member, exclude: Collection[Member]) -> bool:
+        return member in exclude or member.order is not Order.ENABLED
+
+
+def with_dispatcher(kind: type[Dispatcher]) -> Callable[..., Edge]:
+    """An edge whose dispatcher is one of ``kind``."""
+
+    def make(listeners: list[Listener], dispatcher: Dispatcher, *rest: Any) -> Edge:
+        dispatcher.__class__ = kind
+        return Edge(listeners, dispatcher, *rest)
+
+    return make
+
+
+class MishearsAWord(_Broken):
+    """What somebody says for good sounds like a failure of his."""
+
+    def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
+        return Edge.receive(self, flow, data.replace(b"SIP/2.0 486", b"SIP/2.0 500"), now)
+
+
+class MiscountsResources(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        for lease in self.dispatcher.live_leases():
+            if lease.needs:
+                lease.member.used[lease.needs[0]] += 1
+        return effects
+
+
 class CallsStrangers(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         elsewhere = Flow(PUBLIC, Source("203.0.113.66", 5060))
@@ -157,6 +226,12 @@ class Raises(_Broken):
         (AnswersTwice, "got two final answers"),
         (InventsAnswers, "that nobody gave"),
         (LeaksLeases, "nothing that lives holds it"),
+        (with_dispatcher(TriesTheSameAgain), " again"),
+        (with_dispatcher(IgnoresOrders), "which is d"),
+        (with_dispatcher(IgnoresBounds), "has more calls than"),
+        (with_dispatcher(IgnoresBounds), " may be"),
+        (MishearsAWord, "said 486"),
+        (MiscountsResources, "in use, and has"),
         (CallsStrangers, "nobody was ever heard of"),
         (KeepsVias, "Via of somebody else's"),
         (TellsTheInside, "an address of the core goes out"),
@@ -166,7 +241,7 @@ class Raises(_Broken):
         (Raises, "KeyError"),
     ],
 )
-def test_a_brain_that_breaks_a_promise_is_found_out(edge: type[_Broken], says: str) -> None:
+def test_a_brain_that_breaks_a_promise_is_found_out(edge: MakeEdge, says: str) -> None:
     findings = (simulate(seed, make_edge=edge).finding for seed in range(60))
     assert any(says in finding for finding in findings)
 

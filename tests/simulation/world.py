@@ -12,14 +12,18 @@ from edgesbc.brain.effects import Close, Effect, Media, Open, Send
 from edgesbc.brain.routing import RoutingTable
 from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.sets import SetSettings
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.standing import Standings, Trunk
 from simulation.agent import T1, Agent
-from simulation.checks import Checks, Finding
+from simulation.checks import Checks
 from simulation.clock import Clock, Timer
+from simulation.house import House
 from simulation.network import Link
+from simulation.tries import Finding, Tries
 
 __all__ = ["BROWSERS", "CARRIER", "CORE", "CORE_TCP", "PUBLIC", "SCREEN", "World"]
 
@@ -36,9 +40,7 @@ MakeEdge = Callable[..., Edge]
 class World:
     """One edge, its network and its media plane. ``make_edge`` takes what :class:`Edge` takes."""
 
-    def __init__(
-        self, random: Random, destinations: SetSettings, anchor: bool, rough: bool, make_edge: MakeEdge = Edge
-    ) -> None:
+    def __init__(self, random: Random, house: House, anchor: bool, rough: bool, make_edge: MakeEdge = Edge) -> None:
         self.clock = Clock()
         self.random = random
         self._rough = rough
@@ -48,14 +50,16 @@ class World:
         pipeline = Pipeline(SCREEN, standings, lambda decision: None, self._stage_failed)
         self.edge = make_edge(
             [PUBLIC, CORE, BROWSERS, CORE_TCP],
-            Dispatcher([destinations], random.random, 0.0),
-            RoutingTable((), [destinations.set]),
+            Dispatcher(house.sets, random.random, 0.0),
+            RoutingTable(house.routes, [each.set for each in house.sets]),
             pipeline,
             Sealer([b"k" * 16], random.randbytes),
             random.randbytes,
             anchor,
         )
-        self.checks = Checks(self.edge, hidden=anchor)
+        self.house = house
+        self.tries = Tries(self.edge, house.sets)
+        self.checks = Checks(self.edge, anchor, self.tries)
         self.agents: list[Agent] = []
         self.messages = 0
         self.trace: list[str] | None = None
@@ -127,6 +131,20 @@ class World:
             self.checks.closed(flow)
             self._carry_out(self.edge.flow_closed(flow, self.now))
 
+    # --- the operator ------------------------------------------------------------------------------------
+
+    def order(self, member: Member, order: Order) -> None:
+        self.edge.dispatcher.order(member, order, self.now)
+        self.tries.ordered(member.target, order.value or "")
+        self._arm()
+
+    def reload(self, sets: list[SetSettings]) -> None:
+        """Have these sets in the place of those before; who is a member now is in use."""
+        self.edge.dispatcher.reload(sets, self.now)
+        self.tries.reloaded(sets)
+        for member in self.edge.dispatcher.members():
+            self.order(member, Order.ENABLED)
+
     # --- towards the edge --------------------------------------------------------------------------------
 
     def carry(self, agent: Agent, data: bytes) -> None:
@@ -146,6 +164,7 @@ class World:
 
     def _receive(self, flow: Flow, data: bytes) -> None:
         self._note(">", flow, data)
+        self.checks.told(flow, data, self.now)
         effects = self.edge.receive(flow, data, self.now)
         self.checks.received(flow, data, self.now)
         self._carry_out(effects)
