@@ -38,7 +38,8 @@ class Checks:
         self._edge = edge
         self._tries = tries
         self._hidden = hidden
-        self._invites: dict[tuple[str, str, Zone], _Invite] = {}
+        # With the Call-ID: a branch may be damaged on the way, and then all that are damaged so share one.
+        self._invites: dict[tuple[str, str, Zone, str], _Invite] = {}
         self._closed: set[int] = set()
         self._bans_seen = 0
         self._sessions: set[str] = set()
@@ -69,7 +70,7 @@ class Checks:
         except Exception:  # noqa: BLE001 - mutated on purpose
             return
         if isinstance(request, Request) and self._edge.board.transactions.find_server(request) is not None:
-            key = (request.via.branch, request.via.sent_by, flow.listener.zone)
+            key = (request.via.branch, request.via.sent_by, flow.listener.zone, request.call_id)
             if key not in self._invites:
                 self._invites[key] = _Invite(flow, request, now)
                 self.calls += 1
@@ -119,7 +120,7 @@ class Checks:
             self._final(flow, message, now)
 
     def _final(self, flow: Flow, response: Response, now: float) -> None:
-        key = (response.via.branch, response.via.sent_by, flow.listener.zone)
+        key = (response.via.branch, response.via.sent_by, flow.listener.zone, response.call_id)
         invite = self._invites.get(key)
         if invite is None or (invite.finals and now > invite.since + 64 * T1):
             return  # refused without state: at once, or when it is repeated after its transaction has ended
