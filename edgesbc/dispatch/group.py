@@ -94,10 +94,13 @@ class Group:
         draw: float | None = None
         slow = resting = True  # whether those that have just come back, and those that asked for a rest, are spared
         spared_slow = spared_resting = False
+        tried = {member.key for member in exclude}  # who was taken away and put back meanwhile is another object
 
         def able(member: Member) -> bool:
             nonlocal draw, spared_slow, spared_resting
-            if not member.usable or member in exclude or (demand.call and not member.has_room(now, demand.needs)):
+            if not member.usable or (tried and member.key in tried):
+                return False
+            if demand.call and not member.has_room(now, demand.needs):
                 return False
             if resting and member.resting_until > now:
                 spared_resting = True

@@ -310,6 +310,17 @@ def test_reload_stops_the_probes_of_what_is_gone() -> None:
     assert next_probe(d)[0].member.name == "sip:10.0.0.2"
 
 
+def test_who_was_tried_is_not_tried_again_when_it_was_taken_away_and_put_back_meanwhile() -> None:
+    d = dispatcher(a_set(at(1), at(2, priority=1)))
+    first = take(d)
+    first.release()  # it was silent
+    d.reload([a_set(at(2, priority=1))], 1.0)
+    d.reload([a_set(at(1), at(2, priority=1))], 1.0)
+    second = take(d, 1.0, exclude=[first.member])
+    assert second.member.name == "sip:10.0.0.2"
+    assert d.acquire("pbx", 1.0, exclude=[first.member, second.member]) is None
+
+
 def test_reload_takes_new_health_settings() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
