@@ -33,12 +33,13 @@ class Branch:
     call that only one side knows of would ring, or bill, for ever.
 
     ``id`` is the branch parameter, ours and not to be guessed. ``heard`` is whether the caller was told of
-    anything that came from here. ``due`` is when the far side has been silent for too long.
+    anything that came from here. ``due`` is when the far side has been silent for too long, or, where it has said
+    nothing but 100, when to look whether it is still alive.
     """
 
     __slots__ = (
-        "_board", "_cancelling", "_client", "_context", "_hung_up", "_reasons", "_request", "_sent", "due",
-        "heard", "hop", "id", "queued",
+        "_board", "_cancelling", "_client", "_context", "_hung_up", "_reasons", "_request", "_sent", "_trying",
+        "due", "heard", "hop", "id", "queued",
     )  # fmt: skip
 
     def __init__(self, board: Switchboard, context: _Context, request: Request, hop: Hop) -> None:
@@ -50,6 +51,7 @@ class Branch:
         self._hung_up: set[str] | None = None
         self._reasons: Sequence[str] = ()
         self._sent: float | None = None  # when, until the first answer
+        self._trying = request.method == "INVITE"  # until it says more than 100
         self.hop = hop
         self.id = ""
         self.heard = False
@@ -86,6 +88,9 @@ class Branch:
             if response.status not in self.hop.failover_on:  # who cannot take calls refuses them soonest
                 self.hop.lease.member.answered_after(now - self._sent)
             self._sent = None
+        self._trying = self._trying and response.status == 100
+        if self._trying and self._context is not None and self.hop.lease is not None:
+            self._board.deadlines.schedule(self, now + self.hop.timeout)
         if self._cancelling and response.status < 200:
             self._send_cancel(client, now)
         if self._context is not None:
@@ -98,9 +103,21 @@ class Branch:
             self._context.on_failure(self, timeout, now)
 
     def expire(self, now: float) -> None:
-        """The far side has said nothing for as long as it may."""
-        if self._context is not None:
+        """The far side has said nothing for as long as it may, or it said 100 and is dead by now.
+
+        Every server says 100 at once, so that alone must not hold a call to one that has died since.
+        """
+        if self._context is None:
+            return
+        if self._sent is None and not self._is_out():
+            self._board.deadlines.schedule(self, now + self.hop.timeout)
+        else:
             self._context.on_failure(self, True, now)
+
+    def _is_out(self) -> bool:
+        """Whether its member is believed dead, and is not used all the same because nearly all are."""
+        lease = self.hop.lease
+        return lease is not None and not lease.member.health.up and not lease.member.usable
 
     # --- when its answer is not wanted -------------------------------------------------------------------
 

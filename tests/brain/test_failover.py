@@ -6,7 +6,7 @@ import pytest
 from support.brain import CALLER, CORE, MEMBERS, Brain, invite, respond
 
 from edgesbc.base.address import Flow
-from edgesbc.dispatch.health import State
+from edgesbc.dispatch.health import Order, State
 from edgesbc.sip.message import Request, Response
 
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
@@ -106,3 +106,50 @@ def test_callers_that_a_member_is_silent_to_take_it_out_together_and_not_alone(t
         asked = next(message for to, message in sent if to == SECOND and isinstance(message, Request))
         brain.receive(SECOND, respond(asked, 486))
     assert first.state is (State.INACTIVE if trunk else State.TRYING)
+
+
+def take_out(brain: Brain) -> None:
+    """The first member is found to be dead, by probes or by other calls."""
+    first, _ = brain.dispatcher.members()
+    while first.state is not State.INACTIVE:
+        brain.dispatcher.watch.failed(first, brain.now, "silence")
+
+
+def test_a_member_that_said_100_and_died_is_left_for_the_next(brain: Brain) -> None:
+    """Every server says 100 at once; whoever waits for its next word would wait until the caller gives up."""
+    sent = brain.receive(CALLER, invite())
+    brain.receive(FIRST, respond(sent[-1][1], 100))
+    assert SECOND not in [to for to, _ in brain.wait(5)], "it is alive, and takes its time"
+    take_out(brain)
+    sent = brain.wait(2.5)
+    assert {message.method for to, message in sent if to == FIRST and isinstance(message, Request)} == {"CANCEL"}
+    (call,) = [message for to, message in sent if to == SECOND and isinstance(message, Request)][:1]
+    brain.receive(SECOND, respond(call, 200, tag="two"))
+    assert brain.dispatcher.leases == 1
+    first, second = brain.dispatcher.members()
+    assert (first.load, second.load) == (0, 1)
+
+
+@pytest.mark.parametrize("status", [180, 183])
+def test_a_member_that_rang_and_died_keeps_the_call(brain: Brain, status: int) -> None:
+    sent = brain.receive(CALLER, invite())
+    invited = sent[-1][1]
+    brain.receive(FIRST, respond(invited, 100))
+    brain.receive(FIRST, respond(invited, status))
+    brain.receive(FIRST, respond(invited, 100))
+    take_out(brain)
+    assert SECOND not in [to for to, _ in brain.wait(10)]
+
+
+def test_a_member_that_said_100_keeps_the_call_when_all_are_out_or_it_is_drained(brain: Brain) -> None:
+    """When all are out the fault may be ours, and a drained member ends what it has begun."""
+    first, second = brain.dispatcher.members()
+    sent = brain.receive(CALLER, invite())
+    brain.receive(FIRST, respond(sent[-1][1], 100))
+    brain.dispatcher.order(first, Order.DRAINING, brain.now)
+    assert SECOND not in [to for to, _ in brain.wait(5)]
+    brain.dispatcher.order(first, Order.ENABLED, brain.now)
+    take_out(brain)
+    while second.state is not State.INACTIVE:
+        brain.dispatcher.watch.failed(second, brain.now, "silence")
+    assert SECOND not in [to for to, _ in brain.wait(3)]
