@@ -50,6 +50,8 @@ def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) ->
         world.run(_BUSY_SECONDS + 400.0)
         for member in world.edge.dispatcher.members():
             world.order(member, Order.DISABLED)  # no probe for hours
+        for agent in world.agents:
+            world.link(agent).loss = 0.0  # the BYE of the longest calls goes once to who has proven nothing by then
         world.run(world.clock.now + _LONGEST_CALL + 600.0)
         world.checks.end(world.agents)
     except Finding as error:
