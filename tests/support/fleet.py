@@ -27,6 +27,7 @@ __all__ = [
     "ANSWERS",
     "BYE_TO_THE_DEAD",
     "ENDED",
+    "NEVER",
     "PATIENT",
     "Counted",
     "Sipp",
@@ -37,10 +38,14 @@ __all__ = [
     "member_of",
     "place",
     "probed",
+    "told",
 ]
 
-ENDED: Steps = (take("ACK", optional=True), hung_up())
-"""The end of a call that was answered. Where a busy machine loses the ACK, the BYE comes all the same."""
+ENDED: Steps = (
+    '<label id="7"/>', '<recv request="INVITE" optional="true" next="7"/>', take("ACK", optional=True), hung_up(),
+)  # fmt: skip
+"""The end of a call that was answered. SIPp does not know an INVITE that is repeated after it sent two answers; and
+where a busy machine loses the ACK, the BYE comes all the same."""
 ANSWERS: Steps = (taken(), answer(200), *ENDED)
 """Takes a call at once, and waits for its end."""
 BYE_TO_THE_DEAD: Steps = (
@@ -48,6 +53,8 @@ BYE_TO_THE_DEAD: Steps = (
     '<label id="1"/>',
 )  # fmt: skip
 """The end of a call whose destination may have died since it answered: the call is over all the same."""
+NEVER: Steps = (taken(),)
+"""Fails every call that comes to it: nobody may call it."""
 PATIENT = ", try_timeout = 20, total_timeout = 60"
 """Keys of a set by which a busy machine moves no call to another member than the one that was chosen."""
 _SECONDS = 40
@@ -228,6 +235,11 @@ async def edge_before(
         assert not remains.said
         assert app.edge.idle
         assert all(member.load == 0 for member in app.edge.dispatcher.members())
+
+
+def told(*members: str) -> list[str]:
+    """Members as a policy has them, without further keys."""
+    return [f'uri = "{each}"' for each in members]
 
 
 def member_of(app: App, uri: str) -> Member:

@@ -1,0 +1,101 @@
+"""Real SIPps behind an edge that do not take a call, or may not be given one: who refuses, is full, or is drained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from support.fleet import ANSWERS, NEVER, PATIENT, Counted, caller, edge_before, fleet, member_of, place, told
+from support.peers import needs
+from support.running import until
+from support.steps import Steps, answer, invite, refused, take, taken
+from support.why import routed_after, turns
+
+from edgesbc.dispatch.health import Order
+
+pytestmark = needs("sipp")
+
+
+# --- refusing --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [404, 486, 603])
+async def test_somebodys_word_is_not_asked_for_twice(tmp_path: Path, status: int) -> None:
+    refuses: Steps = (taken(), answer(status), take("ACK"))
+    async with (
+        fleet(tmp_path, refuses, NEVER) as (one, two),
+        edge_before(tmp_path, told(one.uri, two.uri)) as app,
+    ):
+        await place(app, tmp_path, "caller", (invite(body=""), *refused(status)), 20, 50)
+        assert await one.stop() == Counted(20, 20, 0)
+        assert await two.stop() == Counted(0, 0, 0)
+        assert turns(app, one.uri) == []
+
+
+async def test_who_asks_for_a_rest_gets_it(tmp_path: Path) -> None:
+    """One call at a time: the first is refused by the first member, and no other goes there."""
+    rests: Steps = (taken(), answer(503, "Retry-After: 3600"), take("ACK"))
+    async with (
+        fleet(tmp_path, rests, ANSWERS) as (one, two),
+        edge_before(tmp_path, told(one.uri, two.uri), f'algorithm = "priority", rest = 3600{PATIENT}') as app,
+    ):
+        await place(app, tmp_path, "caller", caller(), 20, 50, "-l", "1")
+        assert await one.stop() == Counted(1, 1, 0)
+        assert await two.stop() == Counted(20, 20, 0)
+        assert turns(app, one.uri) == [], "who answers is alive"
+
+
+async def test_a_503_without_a_time_is_a_failure(tmp_path: Path) -> None:
+    refuses: Steps = (taken(), answer(503), take("ACK"))
+    async with (
+        fleet(tmp_path, refuses, ANSWERS) as (one, two),
+        edge_before(tmp_path, told(one.uri, two.uri), health="interval = 0, fall = 3, retry = 3600") as app,
+    ):
+        await place(app, tmp_path, "caller", caller(), 20, 50, "-l", "1")
+        assert await one.stop() == Counted(3, 3, 0)
+        assert await two.stop() == Counted(20, 20, 0)
+        assert turns(app, one.uri) == ["trying", "inactive"]
+
+
+@pytest.mark.parametrize(("bound", "most"), [("max_calls = 10", 10), ("max_cps = 0.01", 1)])
+async def test_what_a_member_has_no_room_for_goes_to_the_next(tmp_path: Path, bound: str, most: int) -> None:
+    """The calls are held longer than it takes to place them, and a second call in 100 s is one too many."""
+    async with (
+        fleet(tmp_path, ANSWERS, ANSWERS) as (one, two),
+        edge_before(tmp_path, [f'uri = "{one.uri}", {bound}', *told(two.uri)]) as app,
+    ):
+        await place(app, tmp_path, "caller", caller(hold=3000), 30, 100)
+        assert await one.stop() == Counted(most, most, 0)
+        assert await two.stop() == Counted(30 - most, 30 - most, 0)
+
+
+async def test_a_trunk_with_all_its_calls_gets_503(tmp_path: Path) -> None:
+    async with (
+        fleet(tmp_path, ANSWERS) as (one,),
+        edge_before(tmp_path, told(one.uri), trunk=", max_calls = 5") as app,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(place, app, tmp_path, "caller", caller(hold=6000), 5, 100)
+        await until(lambda: one.heard("ACK") >= 5)
+        over = await place(app, tmp_path, "caller-over", (invite(body=""), *refused(503)), 10, 100)
+        assert over.side().got(503)["Retry-After"]
+        assert await one.stop() == Counted(5, 5, 0)
+
+
+async def test_a_drained_member_ends_its_calls_and_gets_no_more(tmp_path: Path) -> None:
+    async with (
+        fleet(tmp_path, ANSWERS, ANSWERS) as (one, two),
+        edge_before(tmp_path, told(one.uri, two.uri), f'algorithm = "round-robin"{PATIENT}') as app,
+    ):
+        member = member_of(app, one.uri)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(place, app, tmp_path, "caller", caller(hold=1000), 200, 100)
+            await until(lambda: one.heard("INVITE") >= 30)
+            app.edge.dispatcher.order(member, Order.DRAINING, trio.current_time())
+            assert member.load, "there are calls to end"
+        assert routed_after(app, one.uri, "to draining") == 0
+        first, second = [await each.stop() for each in (one, two)]
+        assert 30 <= first.begun < 100 < second.begun
+        assert first == Counted(first.begun, first.begun, 0)
+        assert second == Counted(200 - first.begun, 200 - first.begun, 0)
