@@ -35,7 +35,7 @@ def draw_house(random: Random) -> House:
     names = ["pbx", "backup", "last"][: random.choice((1, 1, 2, 3))]
     known = {}
     for number, name in enumerate(names):
-        hosts = [f"10.0.0.{11 + 10 * number + n}" for n in range(random.randint(1, 4))]
+        hosts = [f"10.0.0.{11 + 10 * number + n}" for n in range(random.randint(1, 4 - number))]
         known[name] = {host: random.choice(("udp", "udp", "tcp")) for host in hosts}
     sets = [_a_set(random, name, known[name]) for name in names]
     for n in range(len(sets) - 1):
@@ -52,7 +52,9 @@ def _a_set(random: Random, name: str, known: dict[str, str]) -> SetSettings:
         hash_on=random.choice(("call-id", "from-uri", "request-user", "source")),
         hash_bound=random.choice((0, 1.25)),
         health=HealthSettings(
-            interval=random.choice((0, 0, 5.0)), panic=random.choice((0, 50)), slow_start=random.choice((0, 10.0))
+            interval=random.choice((0, 0, 0, 0, 10.0)),
+            panic=random.choice((0, 50)),
+            slow_start=random.choice((0, 10.0)),
         ),
         try_timeout=random.choice((0.5, 2.0)),
         total_timeout=random.choice((2.0, 10.0)),
