@@ -117,7 +117,13 @@ class _Careless(Dispatcher):
         raise NotImplementedError
 
     def acquire_all(
-        self, set_name: str, now: float, exclude: Collection[Member], demand: Demand, most: int
+        self,
+        set_name: str,
+        now: float,
+        exclude: Collection[Member],
+        demand: Demand,
+        most: int,
+        last: bool = True,
     ) -> list[Lease]:
         those = [each for each in self.members() if each.set_name == set_name and not self.passes(each, exclude)]
         return [Lease(member, self._leases, now, demand.needs) for member in those[:1]]
