@@ -126,7 +126,7 @@ class _Careless(Dispatcher):
         last: bool = True,
     ) -> list[Lease]:
         those = [each for each in self.members() if each.set_name == set_name and not self.passes(each, exclude)]
-        return [Lease(member, self._leases, now, demand.needs) for member in those[:1]]
+        return [Lease(member, self._leases, now, demand) for member in those[:1]]
 
 
 class TriesTheSameAgain(_Careless):
