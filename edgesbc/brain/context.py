@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Zone
-from edgesbc.base.errors import WireError
+from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.brain import topology
 from edgesbc.brain.anchoring import Refusal
 from edgesbc.brain.best import Best
 from edgesbc.brain.branch import Branch
-from edgesbc.brain.calls import TARGETED, Call, CallState, Leg, learn_target
+from edgesbc.brain.calls import Call, CallState, Leg
 from edgesbc.brain.hops import Hop, Hops
 from edgesbc.brain.negotiation import Negotiation
+from edgesbc.brain.parties import Parties
 from edgesbc.brain.registrations import contacts_of_sender, deliver, from_stranger, note, path_value
 from edgesbc.brain.switchboard import Switchboard
+from edgesbc.brain.testimony import Testimony
 from edgesbc.dispatch.leases import Lease
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import ServerTransaction
-from edgesbc.sip.values import parse_retry_after
 
 __all__ = ["Context"]
 
@@ -37,8 +37,9 @@ class Context:
     """
 
     __slots__ = (
-        "_best", "_board", "_body", "_branches", "_came", "_cancelled", "_heard", "_hops", "_mark", "_queue", "_sdp",
-        "_settled", "_timed_out", "_tried", "call", "due", "new_call", "queued", "request", "server", "trusted",
+        "_best", "_board", "_body", "_branches", "_came", "_cancelled", "_heard", "_hops", "_mark", "_parties",
+        "_queue", "_sdp", "_settled", "_testimony", "_timed_out", "_tried", "call", "due", "new_call", "queued",
+        "request", "server", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,8 @@ class Context:
         self._mark = "" if self.request.in_dialog else board.loop_mark(self.request, server.source.listener)
         self._body: bytes | None = None
         self._sdp = Negotiation(board, server, call)
+        self._parties = Parties(board, server, call, new_call)
+        self._testimony = Testimony(board, server, call)
         self._queue: list[tuple[Branch, Response]] = []  # behind one that waits for the media plane
         self._heard = False
         self._cancelled = False
@@ -134,22 +137,12 @@ class Context:
             branch.id,
             hop.uri,
             hop.routes,
-            self._contact(hop.flow),
+            self._parties.contact(hop.flow),
             self._body,
             extra,
             self.trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC),
         )
         branch.send(data, now)
-
-    def _contact(self, holder: Flow) -> str:
-        """The Contact that stands for the sender of the request."""
-        request = self.request
-        if request.method not in TARGETED or not (request.get("Contact") or self.new_call):
-            return ""
-        legs = self.call.legs_of(request.from_tag) if self.call is not None else None
-        if legs is not None:
-            return self._board.calls.contact_for(legs[0], holder)
-        return self._board.calls.lone_contact(request, self.server.source, holder)
 
     # --- answers -----------------------------------------------------------------------------------------
 
@@ -172,14 +165,13 @@ class Context:
         if status >= 300:
             self._take_refusal(branch, response, now)
             return
-        if branch.hop.lease is not None and not branch.heard:  # one sign of life, however often it rings
-            self._board.dispatcher.watch.succeeded(branch.hop.lease.member, now)
+        if not branch.heard:  # one sign of life, however often it rings
+            self._testimony.alive(branch.hop, now)
         branch.heard = self._heard = True
-        if call is not None:
-            self._learn(call, branch, response)
-            if self._sdp.takes(response):
-                self._sdp.answer(response, branch.hop.flow, partial(self._answer_anchored, branch), now)
-                return
+        self._parties.learn(branch, response)
+        if call is not None and self._sdp.takes(response):
+            self._sdp.answer(response, branch.hop.flow, partial(self._answer_anchored, branch), now)
+            return
         self._forward(branch, response, None, now)
 
     def _untold(self, call: Call, response: Response) -> bool:
@@ -200,10 +192,9 @@ class Context:
             return
         settled = not self._fails_over(status, hop)
         if not settled:
-            rests = status == 503 and self._rests(hop, response, now)
-            self._blame(branch, f"answered {status}", status == 503 and not rests, self._caller, now)
-        elif hop.lease is not None and status != 503:  # which is no sign of life, and no failure where nobody tries on
-            self._board.dispatcher.watch.succeeded(hop.lease.member, now)
+            self._testimony.refused(hop, response, now)
+        elif status != 503:  # which is no sign of life, and no failure where nobody tries on
+            self._testimony.alive(hop, now)
         if settled and not self._branches and self._best is None:
             self._forward(branch, response, None, now)  # as nearly always: one branch, one answer
             return
@@ -219,31 +210,6 @@ class Context:
 
     def _fails_over(self, status: int, hop: Hop) -> bool:
         return hop.lease is not None and status in hop.failover_on and not self._heard and not self._cancelled
-
-    def _rests(self, hop: Hop, response: Response, now: float) -> bool:
-        """Whether a member asks for a rest in its 503, and gets it (RFC 3261 section 21.5.4): it is alive, then."""
-        written = response.get("Retry-After")
-        if written is None or hop.lease is None:
-            return False
-        try:
-            seconds = parse_retry_after(written).seconds
-        except WireError:
-            return False
-        return seconds > 0 and self._board.dispatcher.rest(hop.lease.member, seconds, now)
-
-    @property
-    def _caller(self) -> Hashable:
-        """Whose request it is, where a member may have been silent to it for that; a trunk's are many people's."""
-        return self.server.flow.peer.host if self.call is None else self.call.source
-
-    def _blame(self, branch: Branch, why: str, evidence: bool, caller: Hashable, now: float) -> None:
-        """A member did not take the request; ``evidence`` is whether that speaks against its health."""
-        lease = branch.hop.lease
-        if lease is not None:
-            if evidence:
-                self._board.dispatcher.watch.failed(lease.member, now, why, caller)
-            detail = f"{lease.member.name} {why}"
-            self._board.record(now, Reason.FAILOVER, self.server.source, self.request.call_id, detail)
 
     def _go_on(self, now: float) -> None:
         """A branch has ended: wait for the others, or try the next, or answer."""
@@ -265,27 +231,6 @@ class Context:
             self._give_up(reason, now)
         else:
             self._finish(408 if self._timed_out else 480, "timeout" if self._timed_out else "failed", now)
-
-    def _learn(self, call: Call, branch: Branch, response: Response) -> None:
-        """Take what an answer says of its sender (RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh)."""
-        if self.new_call:
-            if call.state is not CallState.SETTING_UP:
-                if call.callee is not None and response.to_tag != call.callee.tag and response.status >= 200:
-                    other = Leg(branch.hop.flow)
-                    other.answered_by(response, branch.hop.uri)
-                    learn_target(other, response)
-                    call.fork(other)
-                return
-            leg = call.callee
-            if leg is None or leg.first != branch.hop.flow:
-                leg = call.callee = Leg(branch.hop.flow)
-            if response.to_tag or not leg.address:  # servers of RFC 2543 put no tag there
-                leg.answered_by(response, branch.hop.uri)
-        else:
-            legs = call.legs_of(self.request.from_tag)
-            leg = legs[1] if legs is not None else None
-        if leg is not None:
-            learn_target(leg, response)
 
     def _answer_anchored(self, branch: Branch, response: Response, sdp: bytes | Refusal, now: float) -> None:
         if branch.left or self._refused:
@@ -326,7 +271,7 @@ class Context:
             if response.status < 300:  # a refusal has no bindings to show
                 contacts = contacts_of_sender(request, response)
         elif response.status < 300 and response.get("Contact"):
-            contact = self._answer_contact(branch, response, holder)
+            contact = self._parties.answer_contact(branch, response, holder)
         if final and server.source.listener.zone is Zone.PUBLIC:
             # As its sender gets it: what tells it nothing is no guess, or the count of guesses would tell.
             board.pipeline.answered(server.source, request, response, now)
@@ -356,16 +301,6 @@ class Context:
         else:
             self._board.calls.end(call, "cancelled" if self._cancelled else "refused")
 
-    def _answer_contact(self, branch: Branch, response: Response, holder: Flow) -> str:
-        calls, sender = self._board.calls, branch.hop.flow
-        if self.call is None:
-            return calls.lone_contact(response, sender, holder)
-        legs = self.call.legs_of(self.request.from_tag)
-        leg = legs[1] if legs is not None else None
-        if self.new_call and leg is not None and (leg.tag != response.to_tag or leg.first != sender):
-            return calls.lone_contact(response, sender, holder)  # another fork answered as well
-        return calls.contact_for(leg, holder) if leg is not None else ""
-
     # --- failure -----------------------------------------------------------------------------------------
 
     def on_failure(self, branch: Branch, timeout: bool, now: float) -> None:
@@ -374,12 +309,11 @@ class Context:
             self._branches.remove(branch)
         lease = branch.hop.lease
         if not self.server.answered and not self._cancelled and not branch.heard and lease is not None:
-            why = "gave no answer in time" if timeout else "could not be reached"
             if timeout and self.request.method != "INVITE":
-                self._board.dispatcher.watch.failed(lease.member, now, why, self._caller)
+                self._testimony.silent(branch.hop, now)
                 self._settled = True  # its sender has no time left for another
             else:
-                self._blame(branch, why, True, self._caller if timeout else None, now)
+                self._testimony.gone(branch.hop, timeout, now)
         self._settled = self._settled or lease is None
         self._timed_out = timeout
         branch.leave(now)
