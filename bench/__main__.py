@@ -14,6 +14,7 @@ import attrs
 from bench.attacker import MAX_PPS
 from bench.calls import CallSettings, bench_calls
 from bench.dispatch import bench_dispatch
+from bench.failures import FailureSettings, bench_failures
 from bench.floods import FloodSettings, bench_floods
 from bench.machine import describe, installed
 from bench.parse import bench_parse, tracker_bytes
@@ -28,7 +29,7 @@ def main() -> int:
     """Measure what is asked for, print tables on stdout; 1 where a measurement could not be made."""
     chosen = _arguments().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    parts = ("calls", "floods", "relay", "parse", "dispatch") if chosen.part == "all" else (chosen.part,)
+    parts = ("calls", "floods", "relay", "parse", "dispatch", "failures") if chosen.part == "all" else (chosen.part,)
     failed = False
     left_out: list[str] = []
     results: dict[str, Any] = {"machine": describe(), "left_out": left_out}
@@ -40,6 +41,8 @@ def main() -> int:
                 _measure_floods(chosen, results)
             elif part == "relay":
                 _measure_relay(chosen, results)
+            elif part == "failures":
+                _measure_failures(chosen, results)
             elif part == "dispatch":
                 results["dispatch"] = bench_dispatch(5_000, 5) if chosen.quick else bench_dispatch()
             else:
@@ -74,6 +77,15 @@ def _measure_floods(chosen: argparse.Namespace, results: dict[str, Any]) -> None
     results["floods"] = bench_floods(settings, _engines("kamailio", chosen, results))
 
 
+def _measure_failures(chosen: argparse.Namespace, results: dict[str, Any]) -> None:
+    settings = FailureSettings(seconds=6, rounds=1) if chosen.quick else FailureSettings()
+    settings = attrs.evolve(settings, **_given(chosen, rate="rate", seconds="seconds", rounds="rounds"))
+    if not installed("sipp"):
+        results["left_out"].append("failures: sipp is not installed")
+        return
+    results["failures"] = bench_failures(settings)
+
+
 def _measure_relay(chosen: argparse.Namespace, results: dict[str, Any]) -> None:
     settings = RelaySettings(seconds=5, rounds=1) if chosen.quick else RelaySettings()
     settings = attrs.evolve(settings, **_given(chosen, flows="flows", rounds="rounds"))
@@ -97,7 +109,7 @@ def _given(chosen: argparse.Namespace, **names: str) -> dict[str, Any]:
 def _arguments() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument(
-        "part", nargs="?", choices=("all", "calls", "floods", "relay", "parse", "dispatch"), default="all"
+        "part", nargs="?", choices=("all", "calls", "floods", "relay", "parse", "dispatch", "failures"), default="all"
     )
     options.add_argument("--quick", action="store_true", help="about three minutes: shorter, one round; coarse figures")
     options.add_argument("--alone", action="store_true", help="without the peers")

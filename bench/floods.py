@@ -25,7 +25,7 @@ from bench.figures import ratios, summary
 from bench.process import BenchError, Process, free_port, loopback, say, udp_drops
 from edgesbc.demo.readings import parse_reading
 
-__all__ = ["FloodSettings", "Row", "bench_floods", "percentile", "price"]
+__all__ = ["FloodSettings", "Row", "bench_floods", "percentile", "price", "setups"]
 
 TAIL_SECONDS = 60
 """How long calls of a row may take after its last one began: SIPp gives an INVITE up after 32 s."""
@@ -183,7 +183,7 @@ def _call(
         code = caller.wait(settings.seconds + TAIL_SECONDS)
         if code not in (0, 1, 97):  # 1: a call failed, 97: some did not end; both are counted
             raise BenchError(f"sipp ended with {code}: {caller.last_words()}")
-        setups = _setups(folder / f"uac_{caller.pid}_rtt.csv")
+        times = setups(folder / f"uac_{caller.pid}_rtt.csv")
     seconds, sent, drops = end.at - begin.at, end.sent - begin.sent, end.drops - begin.drops
     return {
         "pps": sent / seconds,
@@ -192,13 +192,13 @@ def _call(
         "attacker_share": (end.attacker_cpu - begin.attacker_cpu) / seconds,
         "read": max(0, sent - drops) / seconds,
         "answers": float(attacker.counts()[1]) if attacker is not None else 0.0,
-        "setup_p50_ms": percentile(setups, 50),
-        "setup_p99_ms": percentile(setups, 99),
-        "setup_max_ms": percentile(setups, 100),
+        "setup_p50_ms": percentile(times, 50),
+        "setup_p99_ms": percentile(times, 99),
+        "setup_max_ms": percentile(times, 100),
     }
 
 
-def _setups(path: Path) -> list[float]:
+def setups(path: Path) -> list[float]:
     """The set-up times that SIPp wrote down, in milliseconds, whole ones."""
     try:
         with path.open(newline="") as file:

@@ -43,6 +43,14 @@ _FLOODS = [
     ("pss_after_mib", "after", "{:.1f}"),
     ("attacker_share", "sender's CPU", "{:.0%}"),
 ]
+_FAILURES = [
+    ("calls", "calls", "{:.0f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("late", "late", "{:.0f}"),
+    ("setup_p50_ms", "set-up p50", "{:.0f}"),
+    ("setup_late_p50_ms", "late p50", "{:.0f}"),
+    ("setup_max_ms", "longest", "{:.0f}"),
+]
 _CHOICES = [("median_us", "median", "{:.1f}"), ("p99_us", "p99", "{:.1f}"), ("mean_us", "mean", "{:.1f}")]
 _SWAPS = [("median_ms", "median", "{:.2f}"), ("max_ms", "longest", "{:.2f}")]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
@@ -77,10 +85,23 @@ def render(results: Mapping[str, Any]) -> str:
     if "tracker" in results:
         rows = [["", "bytes"], *([name, f"{each:.0f}"] for name, each in results["tracker"].items())]
         parts.append("Memory for a source that is watched, table full\n" + _table(rows))
+    if "failures" in results:
+        parts.append(_failures(results["failures"]))
     if "dispatch" in results:
         parts.append(_dispatch(results["dispatch"]))
     parts += [f"not measured: {each}" for each in results["left_out"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _failures(found: Mapping[str, Any]) -> str:
+    of = found["settings"]
+    rows = [["", *(title for _, title, _ in _FAILURES)]]
+    for kind, rounds in found["rounds"].items():
+        rows += [[f"{kind}, round {number}", *_cells(each, _FAILURES)] for number, each in enumerate(rounds, 1)]
+    return (
+        f"One of two destinations fails half-way: {of['rate']} calls a second for {of['seconds']} s, try_timeout 2 s, "
+        f"no probes\n(late: set up after a second or more; times in ms, 100 of them the destination's)\n{_table(rows)}"
+    )
 
 
 def _dispatch(found: Mapping[str, Any]) -> str:
