@@ -73,6 +73,8 @@ UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
 UDP_STRANGERS_BATCH: Final = 16
 """Datagrams taken from strangers before trusted sources are looked at again: about a millisecond of a flood."""
+UDP_SEND_TRIES: Final = 8
+"""Times that a datagram is given to the kernel, which refuses it for each earlier one that came back from elsewhere."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """Kernel receive buffer of a listener: half a second of a flood, so that its bursts harm nobody."""
 

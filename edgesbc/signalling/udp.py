@@ -52,11 +52,21 @@ class UdpListener:
         self.unsent = 0  # datagrams that the kernel did not take
 
     def send(self, peer: Source, data: bytes) -> None:
-        """Send one datagram; what the kernel does not take now is lost, as datagrams may be."""
-        try:
-            self._sock.sendto(data, peer)
-        except OSError:
-            self.unsent += 1
+        """Send one datagram; what the kernel does not take now is lost, as datagrams may be.
+
+        The kernel may refuse it for an earlier one, to somebody else, that came back (ICMP): it says so once for
+        each, whoever is written to next.
+        """
+        for _ in range(limits.UDP_SEND_TRIES):
+            try:
+                self._sock.sendto(data, peer)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+            else:
+                return
+        self.unsent += 1
 
     # --- what the kernel does ------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,31 @@ async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) 
         await bob.answer(invite, 486, tag="b")
         await alice.response(486)
         assert any(f"{dead} could not be reached" in line for line in app.ledger.why(calling.call_id))
+
+
+async def test_what_came_back_from_one_destination_costs_no_other_its_datagram() -> None:
+    """The kernel reports each error once, to whoever sends next: that datagram would be lost."""
+    (opened,) = open_listeners(
+        [ListenSettings(zone=Zone.CORE, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="core")]
+    )
+    core = UdpListener(opened.listener, opened.sock, None, lambda *_: None, lambda *_: None, lambda *_: ([], None))
+    dead = Source("127.0.0.12", free_port("127.0.0.12"))
+    with opened.sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alive:
+        alive.bind(("127.0.0.11", 0))
+        for number in range(20):
+            core.send(dead, b"lost")
+            await until(lambda: pending(opened.sock))
+            core.send(Source(*alive.getsockname()), b"%d" % number)
+        alive.settimeout(5)
+        assert [alive.recv(99) for _ in range(20)] == [b"%d" % number for number in range(20)]
+    assert core.unsent == 0
+
+
+def pending(sock: socket.socket) -> bool:
+    """Whether an error waits at a socket."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
 
 
 async def test_answers_from_where_nothing_was_asked_are_ignored(tmp_path: Path) -> None:
