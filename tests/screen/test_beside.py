@@ -64,7 +64,7 @@ class Pair:
         )
         self.beside.follow(self.live)
 
-    def choose(self, flow: Flow, request: Request) -> str | None:
+    def choose(self, flow: Flow, request: Request, now: float) -> str | None:
         if self.to == "broken":
             raise WireError("a From that cannot be read")
         return self.to
