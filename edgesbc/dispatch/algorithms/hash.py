@@ -22,14 +22,15 @@ __all__ = ["Hash"]
 _MASK = (1 << 64) - 1
 _STRIDE = 0x9E3779B97F4A7C15
 _RINGS = 256
-"""Rings that keys are spread over: with 256, a member's share of the keys is within about 2% of its weight."""
-_PROBES = 4
-"""Looks that each key takes, at four places."""
+"""Rings that keys are spread over: with 256, a member's share of the keys is within about 3% of its weight."""
+_PROBES = 3
+"""Looks that each key takes, at three places."""
 _LOOKS = Struct(f"<{2 * _PROBES}Q")
 _PATIENCE = 64
 """Members on the way that are not able, after which all are asked: each once, and not once on each ring."""
-_WHOLE = 2.0**64 * (1 + 2.0**-52)
-"""The next number after 2^64, so that no way round a ring comes to the whole of it."""
+_GRAIN = 2.0**-53
+"""Points are fractions of a ring, in steps that a float has everywhere between 0 and 1."""
+_LONGEST = 1 - _GRAIN
 _CLASS_BITS = 4
 """Weights of one class are within a factor of 2^4 of each other, so that few on a ring are passed on the way."""
 
@@ -57,10 +58,8 @@ class Hash(Algorithm):
             seed = _digest(member.name.encode())
             by_size.setdefault(frexp(member.weight)[1] // _CLASS_BITS, []).append((seed, member))
         # The heaviest first: where it has a low score, the others are soon known to have none that is lower.
-        self._classes = [
-            (size, max(member.weight for _, member in those), those) for size, those in sorted(by_size.items())[::-1]
-        ]
-        self._rings: dict[tuple[int, int], tuple[array[int], list[Member]]] = {}
+        self._classes = [those for _, those in sorted(by_size.items())[::-1]]
+        self._rings: list[list[_Ring]] = [[] for _ in range(_RINGS)]
         self._load = sum(member.load for member in self._all)
         self._share = 0.0
 
@@ -83,28 +82,23 @@ class Hash(Algorithm):
     def _closest(self, looks: tuple[int, ...], able: Able) -> Member | None:
         """The able member with the lowest score for a key; ``looks`` has a ring and a point for each look."""
         best, lowest, patience = None, float("inf"), _PATIENCE
-        for ring, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True):
-            ring %= _RINGS
-            for size, heaviest, those in self._classes:
-                found = self._rings.get((ring, size))
-                if found is None:
-                    found = self._make_ring(ring, size, those)
-                points, owners = found
+        for number, point in _places(looks):
+            for points, owners, heaviest in self._rings[number] or self._make_rings(number):
                 count = len(points)
                 place = bisect_left(points, point)
-                bound = lowest * heaviest
                 for _ in range(count):
                     if place == count:
                         place = 0
-                    way = ((points[place] - point) & _MASK) / _WHOLE
-                    if way >= bound:  # from here on nobody's score is lower: -log(1 - way) is at least way
+                    way = points[place] - point
+                    if way < 0.0:
+                        way += 1.0
+                    if way >= lowest * heaviest:  # from here on nobody's score is lower: see _score
                         break
                     owner = owners[place]
-                    score = -log1p(-way) / owner.weight
-                    if score < lowest:
+                    # The score is at least the way by the weight, so that most need not be worked out.
+                    if way < lowest * owner.weight and (score := _score(way, owner)) < lowest:
                         if able(owner):
                             best, lowest = owner, score
-                            bound = lowest * heaviest
                         elif patience:
                             patience -= 1
                         else:
@@ -115,23 +109,44 @@ class Hash(Algorithm):
     def _closest_of_few(self, looks: tuple[int, ...], able: Able) -> Member | None:
         """The same, where nearly nobody is able: the scores of those who are, one by one."""
         best, lowest = None, float("inf")
-        places = [(_salt(ring % _RINGS), point) for ring, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True)]
-        for _, _, those in self._classes:
-            for own, member in those:
+        places = [(_salt(number), point) for number, point in _places(looks)]
+        for those in self._classes:
+            for seed, member in those:
                 if able(member):
-                    way = min((_mix(own ^ salt) - point) & _MASK for salt, point in places) / _WHOLE
-                    score = -log1p(-way) / member.weight
+                    ways = [_fraction(_mix(seed ^ salt)) - point for salt, point in places]
+                    score = min(_score(way if way >= 0.0 else way + 1.0, member) for way in ways)
                     if score < lowest:
                         best, lowest = member, score
         return best
 
-    def _make_ring(self, number: int, size: int, those: list[tuple[int, Member]]) -> tuple[array[int], list[Member]]:
-        """The points of one ring in order, and whose they are; made when the first key comes to it."""
-        salt = _salt(number)
-        placed = sorted(((_mix(seed ^ salt), member) for seed, member in those), key=_point)
-        ring = array("Q", [point for point, _ in placed]), [member for _, member in placed]
-        self._rings[number, size] = ring
-        return ring
+    def _make_rings(self, number: int) -> list[_Ring]:
+        """The points of the rings of one number in order, and whose they are; made when the first key comes to them."""
+        salt, rings = _salt(number), self._rings[number]
+        for those in self._classes:
+            placed = sorted(((_fraction(_mix(seed ^ salt)), member) for seed, member in those), key=_point)
+            heaviest = max(member.weight for _, member in those)
+            rings.append((array("d", [point for point, _ in placed]), [member for _, member in placed], heaviest))
+        return rings
+
+
+_Ring = tuple["array[float]", list["Member"], float]
+"""Points in order, whose they are, and the heaviest of those."""
+
+
+def _places(looks: tuple[int, ...]) -> list[tuple[int, float]]:
+    """Rings by number, and the key's point on each."""
+    return [
+        (look % _RINGS, (point >> 11) * _GRAIN) for look, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True)
+    ]
+
+
+def _score(way: float, member: Member) -> float:
+    """When the first arrival of a process of the member's rate comes; at least the way by the weight."""
+    return -log1p(-min(way, _LONGEST)) / member.weight
+
+
+def _fraction(number: int) -> float:
+    return (number >> 11) * _GRAIN
 
 
 def _salt(ring: int) -> int:
@@ -139,7 +154,7 @@ def _salt(ring: int) -> int:
     return _mix((ring + 1) * _STRIDE & _MASK)
 
 
-def _point(placed: tuple[int, Member]) -> int:
+def _point(placed: tuple[float, Member]) -> float:
     return placed[0]
 
 
