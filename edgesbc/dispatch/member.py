@@ -39,7 +39,10 @@ class Member:
         "transport", "usable", "used", "weight",
     )  # fmt: skip
 
-    def __init__(self, set_name: str, settings: MemberSettings, health: HealthSettings, target: Target) -> None:
+    def __init__(
+        self, set_name: str, settings: MemberSettings, health: HealthSettings, target: Target, share: float = 1.0
+    ) -> None:
+        """``share`` is the part of the weight that this address of a name has."""
         self.set_name = set_name
         self.target: Source = target.source
         self.transport: Transport = target.transport
@@ -52,7 +55,7 @@ class Member:
         self.load = 0
         self.used: dict[str, int] = {}
         self.latency: float | None = None
-        self.failures = dict.fromkeys(Evidence, 0)
+        self.failures = {Evidence.PROBE: 0, Evidence.TRAFFIC: 0}
         self.failure = ""
         self.failed: float | None = None
         self.resting_until = 0.0
@@ -64,24 +67,19 @@ class Member:
         self.queued: float | None = None
         self.algorithm: Algorithm | None = None
         self.settings = settings
-        self.starts: deque[float] = deque()
-        self.priority = (0, 0)
-        self.weight = 1.0
-        self.adopt(settings, health, target, 1.0)
+        self.starts: deque[float] = deque(maxlen=_length(settings))
+        self.priority = (settings.priority, target.priority)
+        self.weight = settings.weight * share
 
     def adopt(self, settings: MemberSettings, health: HealthSettings, target: Target, share: float) -> None:
-        """Take new settings for the same URI and address; load and health stay.
-
-        ``share`` is the part of the weight that this address of a name has.
-        """
+        """Take new settings for the same URI and address; load and health stay."""
         if settings.disabled is not self.settings.disabled:
             self.order = Order.DISABLED if settings.disabled else Order.ENABLED
         self.settings = settings
         self.health.settings = health
         self.priority = (settings.priority, target.priority)
         self.weight = settings.weight * share
-        length = max(1, int(settings.max_cps or 1))
-        if self.starts.maxlen != length:
+        if self.starts.maxlen != (length := _length(settings)):
             self.starts = deque(self.starts, maxlen=length)
 
     @property
@@ -128,3 +126,8 @@ class Member:
 def member_key(set_name: str, settings: MemberSettings, target: Target) -> MemberKey:
     """What makes a member the same one over a reload."""
     return set_name, settings.uri, target[0], target[1]
+
+
+def _length(settings: MemberSettings) -> int:
+    """How many starts of calls are remembered for ``max_cps``."""
+    return 1 if settings.max_cps is None else max(1, int(settings.max_cps))

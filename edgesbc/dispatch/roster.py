@@ -77,25 +77,25 @@ class Roster:
         changes = Changes()
         for settings in self.settings:
             members = changes.members[settings.set] = []
-            judged_by, others = (
-                settings.health,
-                False,
-            )  # what the last member was judged by before, and whether it differs
+            judged_by, others = settings.health, False  # what the last one was judged by before, and if that differs
             for wanted, target, share in self._addresses(settings):
                 key = member_key(settings.set, wanted, target)
                 if key in self._members:
                     continue  # a name that has an address twice
                 member = before.pop(key, None)
-                if member is None:
-                    member = self._leaving.pop(key, None) or Member(settings.set, wanted, settings.health, target)
+                if member is None and (member := self._leaving.pop(key, None)) is None:
+                    member = Member(settings.set, wanted, settings.health, target, share)
+                    changes.new.append(member)
+                elif member.removed:
                     member.removed = False
                     changes.new.append(member)
+                    member.adopt(wanted, settings.health, target, share)
                 else:
                     if member.health.settings is not judged_by:
                         judged_by, others = member.health.settings, member.health.settings != settings.health
                     if others or wanted.disabled is not member.settings.disabled:
                         changes.rewatched.append(member)
-                member.adopt(wanted, settings.health, target, share)
+                    member.adopt(wanted, settings.health, target, share)
                 self._members[key] = member
                 members.append(member)
         changes.gone = list(before.values())
