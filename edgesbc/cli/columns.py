@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
 __all__ = ["print_columns"]
+
+_GAP: Final = "  "
+_INDENT: Final = "    "
 
 
 def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -15,13 +21,51 @@ def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
     A terminal is narrow, and is spared the columns in which all have "-"; programs find each in its place.
     """
-    if sys.stdout.isatty():
-        _print_table(headings, rows)
+    if not sys.stdout.isatty():
+        widths = _widths(headings, rows)
+        for line in (headings, *rows):
+            click.echo(_line(line, widths))
         return
-    lines = [headings, *rows]
-    widths = [max(len(line[number]) for line in lines) for number in range(len(headings))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    told = [number for number in range(len(headings)) if not rows or any(row[number] != "-" for row in rows)]
+    headings = [headings[number] for number in told]
+    rows = [[row[number] for number in told] for row in rows]
+    most = shutil.get_terminal_size().columns
+    if sum(_widths(headings, rows)) + 3 * len(headings) + 1 <= most:
+        _print_table(headings, rows)
+    else:
+        _print_narrow(headings, rows, most)
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _print_narrow(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> None:
+    """As many columns as ``most`` characters have room for; what the others say stands below each row.
+
+    Folded cells would make a row of a dozen columns as high as the terminal, and an address unreadable.
+    """
+    widths = _widths(headings, rows)
+    kept = len(headings)
+    while kept > 1 and sum(widths[:kept]) + len(_GAP) * (kept - 1) > most:
+        kept -= 1
+    click.echo(_line(headings[:kept], widths[:kept]))
+    for row in rows:
+        click.echo(_line(row[:kept], widths[:kept]))
+        rest = [f"{name} {cell}" for name, cell in zip(headings[kept:], row[kept:], strict=True) if cell != "-"]
+        for line in textwrap.wrap(
+            ", ".join(rest),
+            most,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT,
+            break_long_words=False,  # a URI that is to be copied
+            break_on_hyphens=False,
+        ):
+            click.echo(line)
 
 
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -29,10 +73,9 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None
     from rich.table import Table
     from rich.text import Text
 
-    told = [number for number in range(len(headings)) if not rows or any(row[number] != "-" for row in rows)]
     table = Table()
-    for number in told:
-        table.add_column(headings[number], overflow="fold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row[number]) for number in told))
+        table.add_row(*map(Text, row))
     Console().print(table)
