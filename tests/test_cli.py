@@ -186,6 +186,18 @@ def test_which_edge_is_said_once(tmp_path: Path) -> None:
     assert (missing.exit_code, "give --state-dir instead" in missing.stderr) == (2, True)
 
 
+def test_which_edge_is_meant_a_policy_says_whatever_else_is_wrong_in_it(tmp_path: Path) -> None:
+    broken = tmp_path / "p.toml"
+    broken.write_text('[edge]\nstate_dir = "state"\n[[route]]\nto = 7\n')
+    asked = told("destinations", "list", "--policy", broken)
+    assert (asked.exit_code, f"no edge answers at {tmp_path / 'state' / 'control.sock'}" in asked.stderr) == (2, True)
+    broken.write_text('[edge]\nstate_dri = "state"\n')  # not the edge of the default directory
+    asked = told("destinations", "list", "--policy", broken)
+    assert asked.stderr == (
+        f"{broken}: edge.state_dri: unknown key; did you mean 'state_dir'?\n1 mistake; give --state-dir instead, or mend it\n"
+    )
+
+
 def test_without_an_option_it_is_the_state_directory_of_a_policy_that_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from edgesbc.cli.root import main
 from edgesbc.cli.words import USAGE_ERROR, counted, refuse
 from edgesbc.observe.asking import NoAnswer, ask
 from edgesbc.observe.questions import Question, Refused
-from edgesbc.policy.load import load_policy
+from edgesbc.policy.load import state_dir_of
 from edgesbc.policy.model import CONTROL_SOCKET, default_state_dir
 
 __all__ = ["asked", "of_running"]
@@ -37,7 +37,7 @@ def of_running(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("--policy and --state-dir name the same thing; give one of them")
         if policy is not None:
             try:
-                state_dir = load_policy(policy).edge.state_dir
+                state_dir = state_dir_of(policy)
             except PolicyErrors as errors:
                 refuse([str(error) for error in errors.errors], "give --state-dir instead, or mend it")
         command(*arguments, control=(state_dir or default_state_dir()) / CONTROL_SOCKET, **more)

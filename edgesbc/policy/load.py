@@ -24,7 +24,7 @@ from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.stages.scanner import ScannerList
 from edgesbc.screen.standing import Trunk
 
-__all__ = ["load_policy", "parse_policy"]
+__all__ = ["load_policy", "parse_policy", "state_dir_of"]
 
 TABLES: dict[str, type[Any]] = {
     "edge": EdgeSettings,
@@ -48,6 +48,26 @@ def load_policy(path: str | Path) -> Policy:
     Raises :class:`PolicyErrors` with every mistake in it, a file that cannot be read included. Whether this
     machine can run it is for :func:`~edgesbc.policy.preflight.preflight` to say.
     """
+    return parse_policy(_text_of(path), str(path))
+
+
+def state_dir_of(path: str | Path) -> Path:
+    """The state directory that the policy in ``path`` has, whatever is wrong with the rest of it.
+
+    Who asks a running edge may do so because somebody has just broken its file. Raises :class:`PolicyErrors` where
+    that cannot be known: for a file that cannot be read or is no TOML, and for every mistake in ``[edge]``, since
+    without the key that was misspelt another edge would be meant.
+    """
+    file = str(path)
+    edge = _tables(_text_of(path), file).get("edge", {})
+    try:
+        settings: EdgeSettings = converter(Path(path).parent).structure(edge, EdgeSettings)
+    except (ValueError, BaseValidationError) as error:
+        raise PolicyErrors(list(mistakes(error, file, "edge"))) from None
+    return settings.state_dir
+
+
+def _text_of(path: str | Path) -> str:
     file = str(path)
     try:
         with Path(path).open("rb") as stream:
@@ -58,11 +78,10 @@ def load_policy(path: str | Path) -> Policy:
         message = f"expected at most {limits.POLICY_BYTES} bytes, found more"
         raise PolicyErrors([PolicyError(file, "", message)])
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         message = f"expected text in UTF-8, found the byte {data[error.start]:#04x} at {error.start}"
         raise PolicyErrors([PolicyError(file, "", message)]) from None
-    return parse_policy(text, file)
 
 
 def parse_policy(text: str, file: str) -> Policy:
@@ -70,14 +89,8 @@ def parse_policy(text: str, file: str) -> Policy:
 
     Raises :class:`PolicyErrors` with every mistake in it.
     """
-    try:
-        data = tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
-        raise PolicyErrors([PolicyError(file, "", f"expected TOML: {error}")]) from None
-    except RecursionError:
-        raise PolicyErrors([PolicyError(file, "", "expected TOML: it is nested too deeply")]) from None
     draft = Draft(file)
-    draft.errors.extend(_structured(draft, data))
+    draft.errors.extend(_structured(draft, _tables(text, file)))
     draft.errors.extend(cross_check(draft))
     if draft.errors:
         raise PolicyErrors(draft.errors)
@@ -95,6 +108,15 @@ def parse_policy(text: str, file: str) -> Policy:
         file=file,
         text=text,
     )
+
+
+def _tables(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        raise PolicyErrors([PolicyError(file, "", f"expected TOML: {error}")]) from None
+    except RecursionError:
+        raise PolicyErrors([PolicyError(file, "", "expected TOML: it is nested too deeply")]) from None
 
 
 def _with_scanners(screen: ScreenSettings) -> ScreenSettings:

@@ -7,8 +7,8 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.policy.load import load_policy, parse_policy
-from edgesbc.policy.model import MediaAddress, Policy, PortRange
+from edgesbc.policy.load import load_policy, parse_policy, state_dir_of
+from edgesbc.policy.model import MediaAddress, Policy, PortRange, default_state_dir
 from edgesbc.policy.scanners import shipped_scanners
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.stages import STAGES
@@ -339,3 +339,28 @@ def test_ten_lines_make_a_webrtc_ingress() -> None:
     assert policy.screen.admission.open == ()
     assert policy.media.address.core == "10.0.0.1"
     assert policy.media.address.public == ""  # found out when the edge starts
+
+
+def test_the_state_directory_of_a_policy_with_mistakes(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text('[edge]\nstate_dir = "state"\n[[listen]]\nzone = 7\n[nothing]\n')
+    assert state_dir_of(file) == tmp_path / "state"
+    file.write_text("[[listen]]\nzone = 7\n")
+    assert state_dir_of(file) == default_state_dir()
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("edge = 7", "edge: expected"),
+        ("[edge]\nstate_dri = 'x'", "edge.state_dri: unknown key; did you mean 'state_dir'?"),
+        ("[edge]\nstate_dir = 7", "edge.state_dir: expected"),
+        ("[edge", "expected TOML: "),
+    ],
+)
+def test_a_state_directory_that_cannot_be_known(text: str, mistake: str, tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(text)
+    with pytest.raises(PolicyErrors) as caught:
+        state_dir_of(file)
+    assert str(caught.value.errors[0]).startswith(f"{file}: {mistake}")
