@@ -194,7 +194,8 @@ def test_which_edge_is_meant_a_policy_says_whatever_else_is_wrong_in_it(tmp_path
     broken.write_text('[edge]\nstate_dri = "state"\n')  # not the edge of the default directory
     asked = told("destinations", "list", "--policy", broken)
     assert asked.stderr == (
-        f"{broken}: edge.state_dri: unknown key; did you mean 'state_dir'?\n1 mistake; give --state-dir instead, or mend it\n"
+        f"{broken}: edge.state_dri: unknown key; did you mean 'state_dir'?\n"
+        "1 mistake; give --state-dir instead, or mend it\n"
     )
 
 
@@ -244,15 +245,26 @@ async def test_two_edges_do_not_share_a_state_directory(tmp_path: Path) -> None:
     async with edge(tmp_path) as (process, _):
         other = tmp_path / "other.toml"
         other.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], [PUBLIC_UDP, CORE_UDP]))
-        for command in ("check", "run"):
-            code, _, errors = await said(command, other)
-            assert (code, "edge.state_dir: expected a folder of its own" in errors) == (2, True)
+        code, _, errors = await said("run", other)
+        assert (code, "edge.state_dir: expected a folder of its own" in errors) == (2, True)
         os.rename(tmp_path / "state" / "control.sock", tmp_path / "aside")
         code, _, errors = await said("run", other)
         assert (code, "another edge that runs has this folder" in errors) == (2, True)
         assert "Traceback" not in errors
         os.rename(tmp_path / "aside", tmp_path / "state" / "control.sock")
         assert (await said("why", "x", "--policy", process.file))[0] == 1
+
+
+async def test_a_policy_can_be_checked_beside_the_edge_that_runs_it(tmp_path: Path) -> None:
+    """Before a reload; `run` goes on to be refused."""
+    async with edge(tmp_path) as (process, _):
+        code, told, errors = await said("check", process.file)
+        assert (code, errors) == (0, "")
+        assert told.endswith(f"an edge runs from {tmp_path / 'state'}: ports in use are taken for its own\n")
+        code, _, errors = await said("run", process.file)
+        assert code == 2
+        assert "listen[0].bind: expected an address and port that can be bound" in errors
+    assert "an edge runs" not in (await said("check", process.file))[1]
 
 
 async def test_an_answer_to_why_is_the_users_alone(tmp_path: Path) -> None:

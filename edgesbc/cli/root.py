@@ -19,7 +19,7 @@ from edgesbc.observe import logs
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
-from edgesbc.policy.preflight import preflight
+from edgesbc.policy.preflight import preflight, served
 from edgesbc.replay.inside import MOODS
 from edgesbc.sip import parse
 
@@ -87,13 +87,14 @@ def check(policy: Path) -> None:
     """Say whether POLICY is sound and this machine can run it now.
 
     Every mistake is printed at once, with file, key, and what was found and expected; the exit code is
-    then 2. Ports and certificates are tried, and left as they were. Names of destinations are not looked
-    up: what they lead to now says little of later. Databases are read, and every row that is wrong is a
-    mistake; what of their rows has no counterpart here is said as well.
+    then 2. Ports and certificates are tried, and left as they were; where an edge runs from the policy's
+    state_dir, ports in use are taken for its own, and what would change says `edgesbc policy diff`. Names of
+    destinations are not looked up: what they lead to now says little of later. Databases are read, and every
+    row that is wrong is a mistake; what of their rows has no counterpart here is said as well.
     """
     from edgesbc.cli.databases import tried
 
-    loaded = _sound(policy)
+    loaded = _sound(policy, beside=True)
     wrong, notes, in_databases = tried(loaded)
     for note in notes:
         click.echo(f"{policy}: {note}", err=True)
@@ -109,6 +110,8 @@ def check(policy: Path) -> None:
     named = sorted(str(each) for each in places if each.target is None)
     if named:
         click.echo(f"not looked up: {', '.join(named)}")
+    if served(loaded):
+        click.echo(f"an edge runs from {loaded.edge.state_dir}: ports in use are taken for its own")
 
 
 @main.command()
@@ -232,13 +235,16 @@ def dev(folder: Path, names: tuple[str, ...], force: bool) -> None:
         click.echo(path)
 
 
-def _sound(path: Path) -> Policy:
-    """The policy in ``path``; ends the program with every mistake where there is one."""
+def _sound(path: Path, beside: bool = False) -> Policy:
+    """The policy in ``path``; ends the program with every mistake where there is one.
+
+    ``beside``: an edge that runs it already is none.
+    """
     try:
         policy = load_policy(path)
     except PolicyErrors as errors:
         refuse([str(error) for error in errors.errors])
-    mistakes = preflight(policy)
+    mistakes = preflight(policy, beside)
     if mistakes:
         refuse([str(error) for error in mistakes])
     return policy

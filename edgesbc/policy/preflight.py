@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -18,49 +19,57 @@ from edgesbc.dispatch.databases import DRIVERS
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
 from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
 
-__all__ = ["preflight"]
+__all__ = ["preflight", "served"]
 
 _Found = Iterator[tuple[str, str]]
 
 
-def preflight(policy: Policy) -> list[PolicyError]:
+def preflight(policy: Policy, beside: bool = False) -> list[PolicyError]:
     """Every reason why this machine cannot run ``policy`` now; empty when it can.
 
-    Ports are tried by binding them for a moment, so an edge that runs this policy already is found too.
+    Ports are tried by binding them for a moment, so an edge that runs this policy already is found too. With
+    ``beside`` that is no reason: where an edge runs from the same state directory, ports in use are its own.
     """
+    beside = beside and served(policy)
     return [
         PolicyError(policy.file, key, message)
-        for check in (_state_dir, _listeners, _databases, _media, _http)
-        for key, message in check(policy)
+        for found in (
+            _state_dir(policy, beside),
+            _listeners(policy, beside),
+            _databases(policy),
+            _media(policy),
+            _http(policy, beside),
+        )
+        for key, message in found
     ]
 
 
-def _state_dir(policy: Policy) -> _Found:
+def served(policy: Policy) -> bool:
+    """Whether a running edge answers at the control socket in the state directory of ``policy``."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        tried.settimeout(1)
+        try:
+            tried.connect(str(policy.edge.state_dir / CONTROL_SOCKET))
+        except OSError:
+            return False
+    return True
+
+
+def _state_dir(policy: Policy, beside: bool) -> _Found:
     folder = policy.edge.state_dir
     there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
     if not there.is_dir():
         yield "edge.state_dir", f"expected a folder, found the file {there}"
     elif not os.access(there, os.W_OK | os.X_OK):
         yield "edge.state_dir", f"expected a folder that this user can write, found {there}"
-    elif _served(folder / CONTROL_SOCKET):
+    elif not beside and served(policy):
         yield "edge.state_dir", f"expected a folder of its own, found {folder}, which another edge runs from"
 
 
-def _served(path: Path) -> bool:
-    """Whether a running edge answers at its control socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
-        tried.settimeout(1)
-        try:
-            tried.connect(str(path))
-        except OSError:
-            return False
-    return True
-
-
-def _listeners(policy: Policy) -> _Found:
+def _listeners(policy: Policy, beside: bool) -> _Found:
     for index, each in enumerate(policy.listen):
         here = f"listen[{index}]"
-        if refusal := _bindable(each.bind, udp=each.transport is Transport.UDP):
+        if refusal := _bindable(each.bind, each.transport is Transport.UDP, beside):
             yield f"{here}.bind", refusal
         yield from _certificate(here, each)
         yield from _client_ca(here, each)
@@ -90,17 +99,17 @@ def _media(policy: Policy) -> _Found:
         return
     for zone in Zone:
         address = policy.media.address.of(zone)
-        if address and (refusal := _bindable(Source(address, 0), udp=True)):
+        if address and (refusal := _bindable(Source(address, 0), True)):
             yield f"media.address.{zone}", refusal
 
 
-def _http(policy: Policy) -> _Found:
-    if policy.observe.http is not None and (refusal := _bindable(policy.observe.http, udp=False)):
+def _http(policy: Policy, beside: bool) -> _Found:
+    if policy.observe.http is not None and (refusal := _bindable(policy.observe.http, False, beside)):
         yield "observe.http", refusal
 
 
-def _bindable(address: Source, udp: bool) -> str:
-    """Why the kernel refuses ``address``, or nothing."""
+def _bindable(address: Source, udp: bool, beside: bool = False) -> str:
+    """Why the kernel refuses ``address``, or nothing; ``beside`` an edge that runs it may be in use."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as tried:
@@ -112,6 +121,8 @@ def _bindable(address: Source, udp: bool) -> str:
             if not udp:
                 tried.listen(1)
     except OSError as error:
+        if beside and error.errno == errno.EADDRINUSE:
+            return ""
         return f"expected an address and port that can be bound, found {address}: {error.strerror}"
     return ""
 

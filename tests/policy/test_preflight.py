@@ -87,6 +87,19 @@ def test_the_http_port_in_use(tmp_path: Path) -> None:
     assert list(mistakes) == ["observe.http"]
 
 
+def test_an_edge_that_runs_is_in_nobodys_way_who_only_asks(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket(socket.AF_UNIX) as control:
+        of = policy(tmp_path, "192.0.2.1:0", http=f"127.0.0.1:{taken.getsockname()[1]}")
+        others = {error.key for error in preflight(of, beside=True)}
+        (tmp_path / "state").mkdir()
+        control.bind(str(tmp_path / "state" / "control.sock"))
+        control.listen()
+        alone, beside = found(of), {error.key for error in preflight(of, beside=True)}
+    assert others == {"listen[0].bind", "media.address.public", "observe.http"}  # no edge, so that it is in the way
+    assert set(alone) == {*others, "edge.state_dir"}
+    assert beside == {"listen[0].bind", "media.address.public"}
+
+
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     mistakes = found(policy(tmp_path, "192.0.2.1:0"))
     assert list(mistakes) == ["listen[0].bind", "media.address.public"]
