@@ -11,12 +11,13 @@ class Decision:
     """A verdict, ban, route choice, failover or health change (DESIGN: the ledger).
 
     ``time`` is on the plane's monotonic clock; ``limit`` and ``value`` are what was allowed and what was
-    seen, where the reason has numbers; ``detail`` is a short free text and never holds raw bytes of a
+    seen, where the reason has numbers; ``answer`` is the status that the peer got, 0 for none, where that is not
+    the one of the reason; ``detail`` is a short free text and never holds raw bytes of a
     peer that were not escaped.
     """
 
     __slots__ = (
-        "call_id", "detail", "limit", "listener", "reason", "shadow", "source", "stage", "time", "value",
+        "answer", "call_id", "detail", "limit", "listener", "reason", "shadow", "source", "stage", "time", "value",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +32,7 @@ class Decision:
         value: float | None = None,
         shadow: bool = False,
         detail: str = "",
+        answer: int | None = None,
     ) -> None:
         self.time = time
         self.reason = reason
@@ -42,6 +44,7 @@ class Decision:
         self.value = value
         self.shadow = shadow
         self.detail = detail
+        self.answer = reason.status if answer is None else answer
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name))

@@ -324,13 +324,16 @@ class Context:
 
     def _give_up(self, reason: Reason, now: float, status: int = 0, detail: str = "") -> None:
         """No place is left to try: refuse the request, for a reason that an operator can look up."""
-        request = self.request
-        self._board.record(now, reason, self.server.source, request.call_id, detail or f"{self._tried} tried")
+        request, outcome, wait = self.request, reason.code, 0
         if reason is Reason.NO_DESTINATION:
+            outcome = "failed"
             status, wait = self._hops.answer()
-            self._finish(status, "failed", now, wait)
-        else:
-            self._finish(status or reason.status, reason.code, now)
+        status = status or reason.status
+        if not detail:
+            asked = self._hops.asked()
+            detail = f"{asked}{': ' if asked else ''}{self._tried} tried"
+        self._board.record(now, reason, self.server.source, request.call_id, detail, answer=status)
+        self._finish(status, outcome, now, wait)
 
     def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
         """Answer from here, and end the call that the request was to set up."""

@@ -64,6 +64,9 @@ class Dispatched:
         wait = (5 if status == 503 else 0) if route.retry_after is None else route.retry_after
         return status, wait
 
+    def asked(self) -> str:
+        return ", ".join(dict.fromkeys([*self._seen, *self._names[-1:]]))
+
     def _settings(self, name: str) -> SetSettings | None:
         try:
             return self._board.dispatcher.settings(name)

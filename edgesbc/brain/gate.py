@@ -114,7 +114,7 @@ class Gate:
         self.tell(reason)
         if (reason is Reason.NO_ROUTE or reason is Reason.BLOCKED) and request.method == "INVITE":
             self._board.attempts.refused(now)
-        self._board.record(now, reason, flow, request.call_id, request.method)
+        self._board.record(now, reason, flow, request.call_id, request.method, answer=status)
         if retry_after is None:
             retry_after = _RETRY_SECONDS if status == 503 else 0
         extra = [("Retry-After", str(retry_after))] if retry_after else []

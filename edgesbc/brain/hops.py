@@ -43,6 +43,9 @@ class Hops(Protocol):
     def answer(self) -> tuple[int, int]:
         """What to say when there was none: the status, and seconds for Retry-After, 0 for none."""
 
+    def asked(self) -> str:
+        """Who was asked for a place so far, for the operator: destination sets by name, or nothing."""
+
 
 class OneHop:
     """The one place that a token or a registration leads to."""
@@ -58,3 +61,6 @@ class OneHop:
 
     def answer(self) -> tuple[int, int]:
         return 503, 5
+
+    def asked(self) -> str:
+        return ""

@@ -114,10 +114,11 @@ class Switchboard:
         detail: str = "",
         limit: float | None = None,
         value: float | None = None,
+        answer: int | None = None,
     ) -> None:
         source, listener = (str(flow.peer), flow.listener.name) if flow is not None else ("", "")
         self.effects.append(
-            Record(Decision(now, reason, source, listener, call_id, "brain", limit, value, detail=detail))
+            Record(Decision(now, reason, source, listener, call_id, "brain", limit, value, False, detail, answer))
         )
 
     def may_repeat(self, flow: Flow, now: float) -> bool:

@@ -124,7 +124,7 @@ def _verb(decision: Decision) -> str:
     """What was done, or would have been done."""
     if decision.stage == "operator":
         return "noted an order about"
-    refused = "refused" if decision.reason.status else "dropped"
+    refused = "refused" if decision.answer else "dropped"
     verb = _EVENTS.get(decision.reason, refused)
     return f"would have {verb} (shadow)" if decision.shadow else verb
 
@@ -150,6 +150,6 @@ def _notes(decision: Decision) -> Iterator[str]:
         yield f"{decision.limit:g} {'s' if decision.reason is Reason.BAN else 'allowed'}"
     if decision.stage:
         yield f"stage {_safe(decision.stage)}"
-    if decision.reason.status:
-        yield f"answer {decision.reason.status}"
+    if decision.answer:
+        yield f"answer {decision.answer}"
     yield f"reason {decision.reason.code}"

@@ -73,8 +73,16 @@ def test_a_set_without_members_is_passed_over() -> None:
     ],
 )
 def test_the_answer_when_nobody_is_able(route: dict[str, int], status: int, retry_after: str | None) -> None:
-    answer = answer_of(routed(a_set("a"), to="a", **route).receive(CALLER, invite()))
+    brain = routed(a_set("a"), to="a", **route)
+    answer = answer_of(brain.receive(CALLER, invite()))
     assert (answer.status, answer.get("Retry-After")) == (status, retry_after)
+    assert [(each.reason.code, each.answer) for each in brain.decisions] == [("no-destination", status)]
+
+
+def test_which_sets_had_nobody_is_told() -> None:
+    brain = routed(a_set("a", fallback="c"), a_set("b"), a_set("c"), to=("a", "b"))
+    brain.receive(CALLER, invite())
+    assert [each.detail for each in brain.decisions] == ["a, c, b: 0 tried"]
 
 
 def test_a_route_that_goes_nowhere_refuses_without_state() -> None:
@@ -82,7 +90,7 @@ def test_a_route_that_goes_nowhere_refuses_without_state() -> None:
     answer = answer_of(brain.receive(CALLER, invite(uri="sip:0900123@192.0.2.1")))
     assert (answer.status, answer.get("Retry-After")) == (603, None)
     assert brain.edge.idle
-    assert [decision.reason.code for decision in brain.decisions][-1] == "blocked"
+    assert [(each.reason.code, each.answer) for each in brain.decisions][-1:] == [("blocked", 603)]
 
 
 def asked_for(brain: Brain, uri: str) -> str:
