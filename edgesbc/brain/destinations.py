@@ -26,7 +26,8 @@ class Dispatched:
     """The hops of a request that ``route`` takes; what was tried is not tried again.
 
     A set whose members are all tried or not able gives way to its fallback, and that to the route's next set. When
-    nobody is able in any of them, those who asked for a rest are called all the same, in the same order.
+    nobody is able in any of them, those who asked for a rest, or are down with all of their set, are called all the
+    same, in the same order.
     ``flow`` is the one that the request came by.
     """
 
@@ -74,7 +75,7 @@ class Dispatched:
             return None  # a reload has taken the set away since the request came
 
     def _once_more(self) -> bool:
-        """Whether the sets are to be gone through again, for those that rest: where there was more than one."""
+        """Whether the sets are to be gone through again, for those that rest or are down: where there are several."""
         again = not self._last and len(self._seen) > 1
         self._last = True
         if again:

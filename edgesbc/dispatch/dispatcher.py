@@ -71,9 +71,12 @@ class Dispatcher:
 
         The lowest priority number that has an able member decides; ``exclude`` are the members that this
         request has tried. ``last`` is whether there is no other set to ask, so that those who want a rest are called
-        as well. Empty when no member is able. KeyError: no such set.
+        as well, and those of a set that is all down. Empty when no member is able. KeyError: no such set.
         """
-        chosen = self._groups[set_name].choose(now, exclude, demand, most, last)
+        group = self._groups[set_name]
+        if not (last or group.usable):
+            return []  # a call would wait for each of the dead in turn, while there are others to ask
+        chosen = group.choose(now, exclude, demand, most, last)
         return [Lease(member, self._leases, now, demand) for member in chosen]
 
     def rest(self, member: Member, seconds: float, now: float) -> bool:

@@ -53,6 +53,16 @@ def test_a_set_falls_back_before_the_next_is_tried() -> None:
     assert tried(routed(*sets, to=("a", "b"))) == ["1", "3", "2"]
 
 
+def test_a_set_that_is_all_down_is_asked_after_those_that_are_not() -> None:
+    """Each of its members would hold up the call for a try_timeout, and enough of them until its time is over."""
+    sets = (a_set("a", 1, 2, fallback="c"), a_set("b", 3), a_set("c", 4))
+    brain = routed(*sets, to=("a", "b"))
+    for member in list(brain.dispatcher.members())[:2]:
+        for _ in range(HealthSettings().fall):
+            brain.dispatcher.watch.failed(member, 0.0, "silence")
+    assert tried(brain) == ["4", "3", "1", "2"]
+
+
 def test_a_circle_of_fallbacks_ends() -> None:
     """A policy that has one is refused; a brain that is handed one all the same stops."""
     assert tried(routed(a_set("a", 1, fallback="b"), a_set("b", 2, fallback="a"), to="a")) == ["1", "2"]
