@@ -32,7 +32,7 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-@main.group()
+@main.group(short_help="List, drain, enable, disable and audit destinations.")
 def destinations() -> None:
     """The destinations of a running edge: list, drain, enable, disable, audit.
 

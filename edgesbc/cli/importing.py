@@ -18,7 +18,7 @@ __all__: list[str] = []
 _NAMED = re.compile(r"([0-9]{1,9})=(.+)\Z")
 
 
-@main.command("import")
+@main.command("import", short_help="Print Kamailio's dispatcher.list as [[destinations]].")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "sets", metavar="NUMBER=NAME", multiple=True, help="Name of a set; without one, set-NUMBER.")
 @click.option(

@@ -19,7 +19,7 @@ __all__: list[str] = []
 _MOST = 80
 
 
-@main.group()
+@main.group(short_help="Compare, apply, take back and keep policies.")
 def policy() -> None:
     """Try another policy on a running edge, put it in force, go back, and keep what there was."""
 

@@ -114,7 +114,7 @@ def check(policy: Path) -> None:
         click.echo(f"an edge runs from {loaded.edge.state_dir}: ports in use are taken for its own")
 
 
-@main.command()
+@main.command(short_help="See the edge at work, in about a minute.")
 @click.option(
     "--rate",
     type=click.IntRange(1, limits.DEMO_FLOOD_RATE),
@@ -151,7 +151,7 @@ def demo(rate: int, seconds: int, stay: bool) -> None:
     sys.exit(code)
 
 
-@main.command()
+@main.command(short_help="Judge the traffic in a capture by a policy.")
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.argument("policy", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="A second policy: say what it would judge otherwise.")

@@ -45,7 +45,7 @@ def of_running(command: Callable[..., None]) -> Callable[..., None]:
     return with_socket
 
 
-@main.command()
+@main.command(short_help="Say what a running edge decided, and why.")
 @click.argument("of", metavar="CALL-ID|ADDRESS")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
 @of_running
@@ -80,7 +80,7 @@ def why(of: str, as_json: bool, control: Path) -> None:
             click.echo(decision["sentence"])
 
 
-@main.command()
+@main.command(short_help="Have a running edge read its policy again.")
 @of_running
 def reload(control: Path) -> None:
     """Have a running edge read its policy and certificates again, as SIGHUP does.

@@ -69,7 +69,8 @@ def show(version: int, control: Path) -> None:
 @click.option("--with-secrets", is_flag=True, help="Also the key of the tokens and the edge's own certificate.")
 @of_running
 def backup(file: Path, with_secrets: bool, control: Path) -> None:
-    """Keep the policy, the log of policies and the bans in FILE, a tar that its owner alone can read.
+    """Keep the policy, the log of policies, bans, orders about destinations and the copies of databases in FILE, a
+    tar that its owner alone can read.
 
     The edge may run meanwhile. Without --with-secrets an edge that is restored on another machine makes itself a new
     key, and does not know the calls that are alive. Certificates that the policy names by path are never in it.
