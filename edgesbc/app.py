@@ -28,6 +28,7 @@ from edgesbc.change.reload import Reloaded, reload_policy
 from edgesbc.change.watch import Watcher
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.orders import Orders
+from edgesbc.dispatch.sets import with_fallbacks
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.bandesk import BanDesk
@@ -169,8 +170,9 @@ class App:
         if self.edge.draining:
             reasons["signalling"] = "draining"
         unfed = self.force.empty()
-        for name in (each.set for each in self.policy.destinations):
-            if not self.edge.dispatcher.usable(name):
+        sets = {each.set: each for each in self.policy.destinations}
+        for name in sets:
+            if not any(map(self.edge.dispatcher.usable, with_fallbacks(name, sets))):
                 reasons[f"destinations {name}"] = unfed.get(name, "no member is up")
         return reasons
 

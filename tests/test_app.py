@@ -255,3 +255,20 @@ async def test_broken_bans_are_put_aside_and_stop_nothing(tmp_path: Path) -> Non
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
         assert not app.edge.pipeline.orders
     assert (tmp_path / "state" / "bans.json.broken").read_text() == '{"version": 1}'
+
+
+async def test_a_set_that_is_down_is_no_reason_while_its_fallback_is_up(tmp_path: Path) -> None:
+    """A balancer in front would take an edge out that loses no call."""
+    text = policy_text(
+        tmp_path,
+        ["sip:127.0.0.11:9"],
+        health="interval = 0, fall = 1",
+        more_sets=', { set = "backup", members = [{ uri = "sip:127.0.0.12:9" }], health = { interval = 0, fall = 1 } }',
+        routes='[[route]]\nname = "all"\nto = "pbx"',
+    )
+    async with running(tmp_path, text.replace('{ set = "pbx",', '{ set = "pbx", fallback = "backup",')) as app:
+        one, two = app.edge.dispatcher.members()
+        app.edge.dispatcher.watch.failed(one, trio.current_time(), "silence")
+        assert app.not_ready() == {}
+        app.edge.dispatcher.watch.failed(two, trio.current_time(), "silence")
+        assert app.not_ready() == dict.fromkeys(("destinations pbx", "destinations backup"), "no member is up")
