@@ -260,7 +260,13 @@ async def test_a_policy_can_be_checked_beside_the_edge_that_runs_it(tmp_path: Pa
     async with edge(tmp_path) as (process, _):
         code, told, errors = await said("check", process.file)
         assert (code, errors) == (0, "")
-        assert told.endswith(f"an edge runs from {tmp_path / 'state'}: ports in use are taken for its own\n")
+        beside = f"an edge runs from {tmp_path / 'state'}: ports in use are taken for its own\n"
+        assert told.endswith(beside)
+        other = tmp_path / "other.toml"
+        other.write_text(process.file.read_text().replace("[edge]", '[edge]\nserver = "x"', 1))
+        code, told, errors = await said("check", other)
+        assert (code, errors) == (0, "")
+        assert told.endswith(f"{beside}[edge]: server none -> x (needs a restart)\n")
         code, _, errors = await said("run", process.file)
         assert code == 2
         assert "listen[0].bind: expected an address and port that can be bound" in errors

@@ -21,9 +21,9 @@ from edgesbc.observe.questions import Question, Refused
 from edgesbc.observe.text import shown
 from edgesbc.policy.diff import differences, needs_restart
 from edgesbc.policy.load import load_policy, parse_policy
-from edgesbc.policy.model import Policy
+from edgesbc.policy.model import CONTROL_SOCKET, Policy
 
-__all__: list[str] = []
+__all__ = ["waiting"]
 
 _POLL = 0.5
 """Seconds between two looks at a change that settles."""
@@ -246,3 +246,14 @@ def _in_force(control: Path) -> Policy:
     except PolicyErrors as errors:
         refuse([str(error) for error in errors.errors], "the policy in force cannot be read here")
         raise
+
+
+def waiting(changed: Policy) -> list[str]:
+    """What of ``changed`` the edge that runs from its state directory would take up at its next start only, each in a
+    sentence; nothing where that edge cannot be asked."""
+    try:
+        running = ask(changed.edge.state_dir / CONTROL_SOCKET, Question("policy running"))
+        old = parse_policy(running["text"], running["file"])
+    except (Refused, NoAnswer, PolicyErrors):
+        return []
+    return [each.sentence for each in differences(old, changed) if each.restart]

@@ -87,11 +87,13 @@ def check(policy: Path) -> None:
     """Say whether POLICY is sound and this machine can run it now.
 
     Every mistake is printed at once, with file, key, and what was found and expected; the exit code is
-    then 2. Ports and certificates are tried, and left as they were; where an edge runs from the policy's
-    state_dir, ports in use are taken for its own, and what would change says `edgesbc policy diff`. Names of
-    destinations are not looked up: what they lead to now says little of later. Databases are read, and every
-    row that is wrong is a mistake; what of their rows has no counterpart here is said as well.
+    then 2. Ports and certificates are tried, and left as they were. Where an edge runs from the policy's
+    state_dir, ports in use are taken for its own, and what it would take up only at a restart is named;
+    all that would change says `edgesbc policy diff`. Names of destinations are not looked up: what they
+    lead to now says little of later. Databases are read, and every row that is wrong is a mistake; what of
+    their rows has no counterpart here is said as well.
     """
+    from edgesbc.cli.changes import waiting
     from edgesbc.cli.databases import tried
 
     loaded = _sound(policy, beside=True)
@@ -112,6 +114,8 @@ def check(policy: Path) -> None:
         click.echo(f"not looked up: {', '.join(named)}")
     if served(loaded):
         click.echo(f"an edge runs from {loaded.edge.state_dir}: ports in use are taken for its own")
+        for each in waiting(loaded):
+            click.echo(each)
 
 
 @main.command(short_help="See the edge at work, in about a minute.")
