@@ -30,9 +30,9 @@ lint: $(STAMP)     ## ruff, mypy --strict (the import and nursery rules are test
 peers:             ## the real SIP programs of the tests and the bench (Debian packages; only as root)
 	bash tests/interop/install-peers
 
-test: lint peers   ## everything: lint, all tests, and a minute of every fuzz target from a fixed seed
+test: lint peers   ## everything: lint, all tests, and half a minute of every fuzz target from a fixed seed
 	$(BIN)/pytest
-	$(BIN)/python -m fuzz.run --seconds 60 --seed 1
+	$(BIN)/python -m fuzz.run --seconds 30 --seed 1
 
 bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, ratios printed
 	$(BIN)/python -m bench
