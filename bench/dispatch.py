@@ -111,7 +111,8 @@ def _name(dispatcher: Dispatcher, demand: Demand) -> str:
 
 def _swaps(members: tuple[MemberSettings, ...], count: int, rng: random.Random) -> dict[str, dict[str, float]]:
     """A reload of a set of a thousand, the settings read anew each time: as they were, with a tenth changed, and with
-    others altogether. What is timed is what stops everything; reading a policy happens in a thread before."""
+    others altogether. What is timed is what stops everything: a policy is read, and members that are new are made, in a
+    thread before."""
     kinds: dict[str, Callable[[int], tuple[MemberSettings, ...]]] = {
         "the same": lambda _: tuple(attrs.evolve(each) for each in members),
         "a tenth with other weights": lambda turn: tuple(
@@ -126,6 +127,7 @@ def _swaps(members: tuple[MemberSettings, ...], count: int, rng: random.Random) 
         times, firsts = [], []
         for turn in range(count):
             settings = SetSettings("set", members=wanted(turn), algorithm="hash", health=_UNWATCHED)
+            dispatcher.foresee([settings])
             gc.collect()
             gc.disable()  # a running edge has its collector wait
             begun = time.perf_counter_ns()

@@ -91,6 +91,7 @@ class InForce:
             found = enumerate(each.set for each in policy.destinations)
             keys = [(f"destinations[{index}].database", lost[name]) for index, name in found if name in lost]
             raise PolicyErrors(PolicyError(policy.file, key, message) for key, message in keys)
+        await trio.to_thread.run_sync(self.edge.dispatcher.foresee, feeder.filled(policy.destinations))
         return feeder
 
     @staticmethod

@@ -122,6 +122,10 @@ class Dispatcher:
         """Enable, drain or disable a member. Its live calls stay; a disabled one is not probed."""
         self.watch.order(member, order, now, why)
 
+    def foresee(self, sets: Iterable[SetSettings]) -> None:
+        """Work out ahead what :meth:`reload` with these sets will need, in another thread if need be."""
+        self._roster.foresee(sets)
+
     def reload(self, sets: Iterable[SetSettings], now: float) -> None:
         """Put ``sets`` in the place of those before.
 

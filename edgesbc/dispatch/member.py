@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from edgesbc.base.address import Source, Transport
@@ -25,7 +26,8 @@ _SMOOTHING = 0.2
 class Member:
     """One destination at one address, and what is known of it.
 
-    ``key`` is its identity over reloads: set, URI and address. ``load`` is the number of live leases, ``used`` how
+    ``key`` is its identity over reloads: set, URI and address; ``seed`` is what ``hash`` makes of its name.
+    ``load`` is the number of live leases, ``used`` how
     many of them hold each named resource. ``usable`` is whether order and health let it take calls. ``due`` and
     ``queued`` belong to the deadlines of its watch; ``probe`` is the serial number of the probe on its way, 0 for
     none, ``probed`` when that went out. ``latency`` is its smoothed time to answer in seconds, None while nothing was
@@ -35,8 +37,8 @@ class Member:
 
     __slots__ = (
         "algorithm", "due", "failed", "failure", "failures", "health", "key", "latency", "load", "name", "order",
-        "priority", "probe", "probed", "queued", "removed", "resting_until", "set_name", "settings", "starts", "target",
-        "transport", "usable", "used", "weight",
+        "priority", "probe", "probed", "queued", "removed", "resting_until", "seed", "set_name", "settings", "starts",
+        "target", "transport", "usable", "used", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +52,7 @@ class Member:
         literal = settings.target is not None
         over = "" if target.transport is Transport.UDP else f" over {target.transport}"
         self.name: str = settings.uri if literal else f"{settings.uri} at {target.source}{over}"
+        self.seed = int.from_bytes(blake2b(self.name.encode(), digest_size=8).digest())
         self.health = Health(health)
         self.order = Order.DISABLED if settings.disabled else Order.ENABLED
         self.load = 0

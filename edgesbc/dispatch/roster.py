@@ -31,7 +31,7 @@ class Roster:
     """The members by set. A member is the same over a change when its set, URI and address are; a URI with a name has
     a member for each address that the name is known to have."""
 
-    __slots__ = ("_by_address", "_leaving", "_members", "_parts", "_targets", "names", "settings")
+    __slots__ = ("_by_address", "_foreseen", "_leaving", "_members", "_parts", "_targets", "names", "settings")
 
     def __init__(self) -> None:
         self.settings: tuple[SetSettings, ...] = ()
@@ -43,6 +43,7 @@ class Roster:
         self._members: dict[MemberKey, Member] = {}
         self._leaving: dict[MemberKey, Member] = {}
         """Members that are gone and still have calls: who is put back meanwhile is the same, and has that load."""
+        self._foreseen: dict[MemberKey, Member] = {}
         self._by_address: dict[tuple[str, int, Transport], Member] = {}
 
     def __iter__(self) -> Iterator[Member]:
@@ -52,6 +53,19 @@ class Roster:
     def at(self, source: Source, transport: Transport) -> Member | None:
         """The member whose address ``source`` is, over ``transport``; the first, when sets share it."""
         return self._by_address.get((source.host, source.port, transport))
+
+    def foresee(self, settings: Iterable[SetSettings]) -> None:
+        """Make the members that these sets would bring, so that :meth:`replace` need not.
+
+        Changes nothing of what is in force, and may go on in another thread meanwhile.
+        """
+        foreseen: dict[MemberKey, Member] = {}
+        for each in settings:
+            for wanted, target, share in self._addresses(each):
+                key = member_key(each.set, wanted, target)
+                if key not in self._members:
+                    foreseen[key] = Member(each.set, wanted, each.health, target, share)
+        self._foreseen = foreseen
 
     def replace(self, settings: Iterable[SetSettings]) -> Changes:
         """Have these sets in the place of those before."""
@@ -83,13 +97,12 @@ class Roster:
                 if key in self._members:
                     continue  # a name that has an address twice
                 member = before.pop(key, None)
-                if member is None and (member := self._leaving.pop(key, None)) is None:
-                    member = Member(settings.set, wanted, settings.health, target, share)
-                    changes.new.append(member)
-                elif member.removed:
+                if member is None:
+                    known = self._leaving.pop(key, None) or self._foreseen.get(key)
+                    member = known or Member(settings.set, wanted, settings.health, target, share)
                     member.removed = False
-                    changes.new.append(member)
                     member.adopt(wanted, settings.health, target, share)
+                    changes.new.append(member)
                 else:
                     if member.health.settings is not judged_by:
                         judged_by, others = member.health.settings, member.health.settings != settings.health
@@ -98,6 +111,7 @@ class Roster:
                     member.adopt(wanted, settings.health, target, share)
                 self._members[key] = member
                 members.append(member)
+        self._foreseen = {}
         changes.gone = list(before.values())
         self._leaving.update((member.key, member) for member in changes.gone)
         self._leaving = {key: member for key, member in self._leaving.items() if member.load}

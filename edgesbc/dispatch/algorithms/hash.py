@@ -5,13 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from math import ceil, frexp, log1p
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from edgesbc.base import limits
 from edgesbc.dispatch.algorithms.shape import Able, Algorithm
 from edgesbc.dispatch.demand import Demand
 
@@ -57,8 +55,7 @@ class Hash(Algorithm):
         # By name, not by place: another order in the policy, or another edge, gives the same choice.
         by_size: dict[int, list[tuple[int, Member]]] = {}
         for member in self._all:
-            seed = _digest(member.name)
-            by_size.setdefault(frexp(member.weight)[1] // _CLASS_BITS, []).append((seed, member))
+            by_size.setdefault(frexp(member.weight)[1] // _CLASS_BITS, []).append((member.seed, member))
         # The heaviest first: where it has a low score, the others are soon known to have none that is lower.
         self._classes = [those for _, those in sorted(by_size.items())[::-1]]
         self._rings: list[list[_Ring]] = [[] for _ in range(_RINGS)]
@@ -158,12 +155,6 @@ def _salt(ring: int) -> int:
 
 def _point(placed: tuple[float, Member]) -> float:
     return placed[0]
-
-
-@lru_cache(limits.SET_MEMBERS * 8)
-def _digest(name: str) -> int:
-    """Kept, since most of a set's members are those that it had before a change."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
 
 
 def _mix(value: int) -> int:
