@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from support.peers import needs
 
 from bench.attacker import SOURCES, Attacker, build_attacker
 from bench.figures import ratios
@@ -20,7 +20,7 @@ from bench.report import render
 
 ATTACKERS = ip_network("127.192.0.0/11")
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler to build the attacker with")
+needs_compiler = needs("cc")
 
 
 @pytest.fixture

@@ -5,9 +5,6 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
@@ -331,62 +328,6 @@ def test_reload_takes_new_health_settings() -> None:
     d.reload([a_set(at(1))], 50.0)
     assert member.due is not None
     assert 50.0 < member.due < 56.0
-
-
-class Leasing(RuleBasedStateMachine):
-    """Whatever happens, in whatever order: load == live leases, and within the member's bound."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.leases: list[Lease] = []
-        self.dispatcher = dispatcher(a_set(at(1, max_calls=3), at(2, weight=4), at(3, priority=1, max_calls=2)))
-
-    @rule()
-    def acquire(self) -> None:
-        lease = self.dispatcher.acquire("pbx", self.now)
-        if lease is not None:
-            self.leases.append(lease)
-
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data(), times=st.integers(1, 3))
-    def release(self, data: st.DataObject, times: int) -> None:
-        lease = data.draw(st.sampled_from(self.leases))
-        for _ in range(times):
-            lease.release()
-
-    @rule(data=st.data(), good=st.booleans())
-    def evidence(self, data: st.DataObject, good: bool) -> None:
-        member = data.draw(st.sampled_from(list(self.dispatcher.members())))
-        if good:
-            self.dispatcher.watch.succeeded(member, self.now)
-        else:
-            self.dispatcher.watch.failed(member, self.now, "silence")
-
-    @rule(data=st.data(), order=st.sampled_from(Order))
-    def order(self, data: st.DataObject, order: Order) -> None:
-        member = data.draw(st.sampled_from(list(self.dispatcher.members())))
-        self.dispatcher.order(member, order, self.now)
-
-    @rule(hosts=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
-    def reload(self, hosts: list[int]) -> None:
-        self.dispatcher.reload([a_set(*(at(host, max_calls=host) for host in hosts))], self.now)
-
-    @rule(seconds=st.floats(0.01, 8))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        self.dispatcher.watch.expire(self.now)
-
-    @invariant()
-    def load_is_live_leases(self) -> None:
-        live = Counter(lease.member for lease in self.leases if lease.live)
-        assert self.dispatcher.leases == live.total()
-        for member in {*self.dispatcher.members(), *(lease.member for lease in self.leases)}:
-            assert member.load == live[member] >= 0
-
-
-TestLeasing = Leasing.TestCase
-TestLeasing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 
 
 def test_who_is_put_into_use_by_a_reload_is_probed() -> None:

@@ -1,9 +1,18 @@
 """A lease is counted once and given back once."""
 
+from collections import Counter
+from random import Random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.members import a_member
 
 from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.health import Order
 from edgesbc.dispatch.leases import Lease, Leases
+from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
 
 
 def test_release_is_idempotent() -> None:
@@ -34,3 +43,70 @@ def test_what_is_no_call_takes_up_no_place_of_one() -> None:
     lease.release()
     lease.release()
     assert (member.load, len(leases), lease.live) == (0, 0, False)
+
+
+def a_set(*members: MemberSettings) -> SetSettings:
+    health = HealthSettings(interval=5.0, timeout=1.0, fall=2, rise=2, slow_start=0)
+    return SetSettings(set="pbx", members=members, health=health)
+
+
+def at(host: int, **fields: int) -> MemberSettings:
+    return MemberSettings(uri=f"sip:10.0.0.{host}", **fields)  # type: ignore[arg-type]
+
+
+class Leasing(RuleBasedStateMachine):
+    """Whatever happens, in whatever order: load == live leases, and within the member's bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.leases: list[Lease] = []
+        self.dispatcher = Dispatcher(
+            [a_set(at(1, max_calls=3), at(2, weight=4), at(3, priority=1, max_calls=2))], Random(7).random, 0.0
+        )
+
+    @rule()
+    def acquire(self) -> None:
+        lease = self.dispatcher.acquire("pbx", self.now)
+        if lease is not None:
+            self.leases.append(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), times=st.integers(1, 3))
+    def release(self, data: st.DataObject, times: int) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        for _ in range(times):
+            lease.release()
+
+    @rule(data=st.data(), good=st.booleans())
+    def evidence(self, data: st.DataObject, good: bool) -> None:
+        member = data.draw(st.sampled_from(list(self.dispatcher.members())))
+        if good:
+            self.dispatcher.watch.succeeded(member, self.now)
+        else:
+            self.dispatcher.watch.failed(member, self.now, "silence")
+
+    @rule(data=st.data(), order=st.sampled_from(Order))
+    def order(self, data: st.DataObject, order: Order) -> None:
+        member = data.draw(st.sampled_from(list(self.dispatcher.members())))
+        self.dispatcher.order(member, order, self.now)
+
+    @rule(hosts=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
+    def reload(self, hosts: list[int]) -> None:
+        self.dispatcher.reload([a_set(*(at(host, max_calls=host) for host in hosts))], self.now)
+
+    @rule(seconds=st.floats(0.01, 8))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.dispatcher.watch.expire(self.now)
+
+    @invariant()
+    def load_is_live_leases(self) -> None:
+        live = Counter(lease.member for lease in self.leases if lease.live)
+        assert self.dispatcher.leases == live.total()
+        for member in {*self.dispatcher.members(), *(lease.member for lease in self.leases)}:
+            assert member.load == live[member] >= 0
+
+
+TestLeasing = Leasing.TestCase
+TestLeasing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)

@@ -38,3 +38,13 @@ def test_an_unknown_algorithm_names_those_that_exist() -> None:
         match="broadcast, hash, latency, least-loaded, priority, random, round-robin, weighted; found 'fast'",
     ):
         SetSettings(set="pbx", members=(MemberSettings(uri="sip:10.0.0.11"),), algorithm="fast")
+
+
+def test_a_member_has_so_many_resources_and_no_more() -> None:
+    most = {f"r{number}": 1 for number in range(limits.MEMBER_RESOURCES)}
+    assert MemberSettings(uri="sip:10.0.0.11", resources=most).resources == most
+    with pytest.raises(ValueError, match=f"at most {limits.MEMBER_RESOURCES} resources"):
+        MemberSettings(uri="sip:10.0.0.11", resources={**most, "one more": 1})
+    for wrong in ({"": 1}, {"pstn": -1}, {"pstn": limits.CALLS + 1}):
+        with pytest.raises(ValueError, match="expected a name and 0 to"):
+            MemberSettings(uri="sip:10.0.0.11", resources=wrong)

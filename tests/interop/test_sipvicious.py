@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import trio
+from support.peers import needs
 from support.registrar import Registrar
 from support.running import at, policy_text, running
 from support.ua import Ua, UdpWire
 
-pytestmark = pytest.mark.skipif(shutil.which("svwar") is None, reason="sipvicious is not installed")
+pytestmark = needs("svwar")
 
 _SECONDS = 7
 """It waits a while for what does not come."""

@@ -8,18 +8,16 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 import trio
-from support.peers import taken
+from support.peers import needs, taken
 from support.running import end, until
 
 HOST = "127.0.0.1"
 ZONE = "example.test"
-_PROGRAM = shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+_PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+_PROGRAM = shutil.which("dnsmasq", path=_PATH)
 
-needs_name_server = pytest.mark.skipif(
-    _PROGRAM is None, reason="dnsmasq is not installed (as root, `make peers` installs it)"
-)
+needs_name_server = needs("dnsmasq", _PATH)
 
 
 def _lasting_port() -> int:
