@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 
 from edgesbc.dispatch.algorithms import ALGORITHMS
-from edgesbc.dispatch.demand import ANYTHING, Demand
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.leases import Lease
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 
 __all__ = ["bench_dispatch"]
 
@@ -64,7 +64,7 @@ def _choices(
     live: list[Lease] = []
     times = []
     for number in range(1_000 + count):
-        demand = Demand(f"{number}@192.0.2.1".encode())
+        demand = SelectionRequest(f"{number}@192.0.2.1".encode())
         begun = time.perf_counter_ns()
         lease = dispatcher.acquire("set", 0.0, (), demand)
         took = (time.perf_counter_ns() - begun) / 1e3
@@ -89,7 +89,7 @@ def _shares() -> dict[str, float]:
     calls = Counter(_name(whole, ANYTHING) for _ in range(10_000))
     off = max(abs(calls[each.uri] / 10_000 - each.weight / sum(weights)) for each in members)
     alike = tuple(MemberSettings(f"sip:10.0.0.{n}") for n in range(20))
-    keys = [Demand(str(n).encode()) for n in range(20_000)]
+    keys = [SelectionRequest(str(n).encode()) for n in range(20_000)]
     before, after = _dispatcher("hash", alike, random.random), _dispatcher("hash", alike[1:], random.random)
     first, second = ([_name(each, key) for key in keys] for each in (before, after))
     parts = Counter(first)
@@ -102,7 +102,7 @@ def _shares() -> dict[str, float]:
     }
 
 
-def _name(dispatcher: Dispatcher, demand: Demand) -> str:
+def _name(dispatcher: Dispatcher, demand: SelectionRequest) -> str:
     lease = dispatcher.acquire("set", 0.0, (), demand)
     assert lease is not None
     lease.release()
@@ -133,7 +133,7 @@ def _swaps(members: tuple[MemberSettings, ...], count: int, rng: random.Random) 
             begun = time.perf_counter_ns()
             dispatcher.reload([settings], float(turn))
             swapped = time.perf_counter_ns()
-            dispatcher.acquire("set", float(turn), (), Demand(b"key"))
+            dispatcher.acquire("set", float(turn), (), SelectionRequest(b"key"))
             times.append((swapped - begun) / 1e6)
             firsts.append((time.perf_counter_ns() - swapped) / 1e6)
             gc.enable()

@@ -23,7 +23,7 @@ from bench.calls import last_row, pbx, place, sipp
 from bench.engines import KAMAILIO_CHILDREN, Addresses, await_answer, choose_addresses, start_flooded
 from bench.figures import ratios, summary
 from bench.process import BenchError, Process, free_port, loopback, say, udp_drops
-from edgesbc.demo.readings import parse_reading
+from edgesbc.demo.metrics_client import parse_metrics
 
 __all__ = ["FloodSettings", "Row", "bench_floods", "percentile", "price", "setups"]
 
@@ -220,7 +220,7 @@ def _screened(name: str, http: str) -> dict[str, int]:
     connection = HTTPConnection(host, int(port), timeout=15)
     try:
         connection.request("GET", "/metrics")
-        reading = parse_reading(connection.getresponse().read().decode())
+        reading = parse_metrics(connection.getresponse().read().decode())
     except OSError as error:
         raise BenchError(f"the edge does not show its metrics: {error}") from None
     finally:

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.brain.edge import Edge
-from edgesbc.brain.effects import Effect, Send
-from edgesbc.brain.routing import RoutingTable
-from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Effect, Send
+from edgesbc.signalling.tokens import Sealer
 
 __all__ = ["CALLER", "STRANGER", "Replay", "invite"]
 

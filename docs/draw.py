@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.base.timers import Deadlines
+from edgesbc.base.deadlines import Deadlines
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transaction import (

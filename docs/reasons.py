@@ -19,7 +19,7 @@ __all__ = ["ADVICE", "PAGE", "drawn", "said_by"]
 
 PAGE = Path(__file__).with_name("reasons.md")
 _HOUSE = Path(edgesbc.__file__).parent
-_SAY_NOTHING: Final = ("base", "observe", "demo", "replay", "screen/beside.py", "screen/conduct.py")
+_SAY_NOTHING: Final = ("base", "observe", "demo", "replay", "screen/shadow_policy.py", "screen/misbehaviour.py")
 """Rooms and files that name reasons and give none."""
 
 ADVICE: Final[Mapping[Reason, str]] = {

@@ -20,37 +20,37 @@ from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.brain.edge import Edge
-from edgesbc.brain.tokens import Sealer
-from edgesbc.change.desk import ChangeDesk
-from edgesbc.change.force import InForce
-from edgesbc.change.reload import Reloaded, reload_policy
-from edgesbc.change.watch import Watcher
+from edgesbc.control.bans import BanCommands
+from edgesbc.control.destinations import DestinationCommands
+from edgesbc.control.protocol import CommandRefused, ControlRequest
+from edgesbc.control.server import Commands, serve_control
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.orders import Orders
-from edgesbc.dispatch.sets import with_fallbacks
+from edgesbc.dispatch.operator_overrides import OperatorOverrides
+from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
-from edgesbc.observe.bandesk import BanDesk
-from edgesbc.observe.control import Commands, serve_control
-from edgesbc.observe.destinationdesk import DestinationDesk
-from edgesbc.observe.http import Parts, serve_http
+from edgesbc.observe.http import HttpSources, serve_http
 from edgesbc.observe.instruments import instrument_edge, instrument_lanes, instrument_media
-from edgesbc.observe.ledger import Answer, Ledger
+from edgesbc.observe.ledger import Ledger, WhyAnswer
 from edgesbc.observe.metrics import Metrics
-from edgesbc.observe.questions import Question, Refused
 from edgesbc.policy.certificates import own_certificate
+from edgesbc.policy.compile_policy import routing_of
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import CONTROL_SOCKET, Policy
-from edgesbc.policy.parts import routing_of
-from edgesbc.signalling.nameservers import NameServers
-from edgesbc.signalling.plane import SignallingPlane
-from edgesbc.signalling.resolver import Resolver
-from edgesbc.signalling.sockets import open_listeners, visible_address
-from edgesbc.store.audit import Outcome
-from edgesbc.store.bans import KeptBans
-from edgesbc.store.destinations import KeptOrders
-from edgesbc.store.keeper import Keeper
+from edgesbc.resolve.name_servers import NameServers
+from edgesbc.resolve.resolver import Resolver
+from edgesbc.rollout.active_policy import ActivePolicy
+from edgesbc.rollout.commands import PolicyCommands
+from edgesbc.rollout.reload import ReloadResult, reload_policy
+from edgesbc.rollout.rollout_monitor import RolloutMonitor
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.tokens import Sealer
+from edgesbc.store.bans import PersistedBans
+from edgesbc.store.destinations import PersistedOverrides
+from edgesbc.store.policy_log import Outcome
+from edgesbc.store.state_store import StateStore
+from edgesbc.transport.plane import SignallingPlane
+from edgesbc.transport.sockets import open_listeners, visible_address
 
 __all__ = ["App"]
 
@@ -73,11 +73,11 @@ class App:
         self._stopping = trio.Event()
         self._hurried = False
         self._decisions = Counts()
-        self._orders = Orders()
+        self._orders = OperatorOverrides()
         self._log = logs.lifecycle("edge")
         self._faults = logs.OncePerKind(logs.logger("edge"))
-        self.force = InForce(policy, self._log, self.record, self._failed)
-        self._changes = Watcher(self.force, self._log)
+        self.force = ActivePolicy(policy, self._log, self.record, self._failed)
+        self._changes = RolloutMonitor(self.force, self._log)
 
     @property
     def policy(self) -> Policy:
@@ -155,7 +155,7 @@ class App:
         self._decisions.add(decision.reason.code)
         self._faults.decision(decision)
 
-    def why(self, key: str) -> Answer:
+    def why(self, key: str) -> WhyAnswer:
         """What was decided about a Call-ID or an address; see :meth:`edgesbc.observe.ledger.Ledger.ask`."""
         # Taken anew each time: the wall clock is set right now and then, and the plane's clock never.
         self.ledger.wall_offset = time.time() - trio.current_time()
@@ -186,12 +186,12 @@ class App:
         async def reload(_: object) -> dict[str, Any]:
             return attrs.asdict(await self.reload())
 
-        bans = BanDesk(lambda: self.edge, trio.current_time, self.record, self.plane.carry_out)
-        destinations = DestinationDesk(lambda: self.edge, self._orders, trio.current_time, self.record)
+        bans = BanCommands(lambda: self.edge, trio.current_time, self.record, self.plane.carry_out)
+        destinations = DestinationCommands(lambda: self.edge, self._orders, trio.current_time, self.record)
         return {
             **bans.commands,
             **destinations.commands,
-            **ChangeDesk(self._changes).commands,
+            **PolicyCommands(self._changes).commands,
             "policy shadow": self._shadow,
             "why": lambda asked: attrs.asdict(self.why(asked.text("of"))),
             "drain": drain,
@@ -203,8 +203,11 @@ class App:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`stop` or a signal, then drain. Raises ``OSError`` when it cannot listen."""
         self._build()
-        kept = (KeptBans(lambda: self.edge.pipeline), KeptOrders(self._orders, lambda: self.edge.dispatcher))
-        keeper = Keeper(self.policy.edge.state_dir, kept, self._log)
+        kept = (
+            PersistedBans(lambda: self.edge.pipeline),
+            PersistedOverrides(self._orders, lambda: self.edge.dispatcher),
+        )
+        keeper = StateStore(self.policy.edge.state_dir, kept, self._log)
         keeper.enter()
         # Before a reload or a change can be asked for, which has its entry after this one.
         self._changes.version = await self.force.audit(Outcome.STARTED, "")
@@ -213,7 +216,7 @@ class App:
             control = self.policy.edge.state_dir / CONTROL_SOCKET
             await root.start(serve_control, control, self._commands(), self._failed, root)
             if self.policy.observe.http is not None:
-                parts = Parts(self.metrics.render, self.not_ready, self.why)
+                parts = HttpSources(self.metrics.render, self.not_ready, self.why)
                 self.http_port = await root.start(serve_http, str(self.policy.observe.http), parts)
                 self._log.info("metrics", address=host_port(self.policy.observe.http.host, self.http_port))
             async with trio.open_nursery() as media_nursery:
@@ -276,18 +279,18 @@ class App:
 
     # --- changing ----------------------------------------------------------------------------------------
 
-    async def reload(self) -> Reloaded:
-        """Read the policy file and certificates again; see :func:`edgesbc.change.reload.reload_policy`."""
+    async def reload(self) -> ReloadResult:
+        """Read the policy file and certificates again; see :func:`edgesbc.rollout.reload.reload_policy`."""
         return await reload_policy(self.force, self._changes, self.plane.reload_certificates, self._log)
 
-    async def _shadow(self, asked: Question) -> dict[str, Any]:
+    async def _shadow(self, asked: ControlRequest) -> dict[str, Any]:
         """``policy shadow`` with ``of``: a file, "off", or "show", of what is judged beside the live policy so far."""
         of = asked.text("of")
         if of != "show":
             try:
                 policy = None if of == "off" else await trio.to_thread.run_sync(load_policy, of)
             except PolicyErrors as errors:
-                raise Refused("\n".join(map(str, errors.errors))) from None
+                raise CommandRefused("\n".join(map(str, errors.errors))) from None
             self.force.shadow(policy)
         beside = self.edge.gate.beside
         return {"on": beside is not None, **(beside.report() if beside is not None else {})}

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from edgesbc.base.address import Flow
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import ServerTransaction
-from fuzz.house import EDGE_HOSTS
+from fuzz.environment import EDGE_HOSTS
+from fuzz.output_oracle import OutputOracle
 from fuzz.step import Step
-from fuzz.wording import Wording
 
 __all__ = ["Answers"]
 
@@ -33,7 +33,7 @@ class _Asking:
 class Answers:
     """Every request by its sender, topmost Via and method, and every answer that a destination gave."""
 
-    def __init__(self, wording: Wording) -> None:
+    def __init__(self, wording: OutputOracle) -> None:
         self._wording = wording
         self._askings: dict[_Key, _Asking] = {}
         self._by_server: dict[ServerTransaction, _Asking] = {}

@@ -14,8 +14,8 @@ import io
 
 from edgesbc.policy.load import parse_policy
 from edgesbc.replay.capture import Capture, CaptureError
-from edgesbc.replay.player import Player
-from edgesbc.replay.result import Result
+from edgesbc.replay.replayer import Replayer
+from edgesbc.replay.result import ReplayResult
 
 POLICY = parse_policy(
     """
@@ -50,10 +50,10 @@ def check(data: bytes) -> None:
         assert not result.otherwise["routes"]
 
 
-def played(data: bytes, mood: str) -> Result | None:
+def played(data: bytes, mood: str) -> ReplayResult | None:
     """What comes of it; None: it is no capture."""
     try:
         capture = Capture(io.BytesIO(data))
     except CaptureError:
         return None
-    return Player(POLICY, POLICY, inside=mood).play(capture, "fuzzed")
+    return Replayer(POLICY, POLICY, inside=mood).play(capture, "fuzzed")

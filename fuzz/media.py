@@ -18,11 +18,11 @@ from unittest.mock import patch
 from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.media import ng
-from edgesbc.media.latch import NOWHERE, Aim, Scope, scope_of
-from edgesbc.media.session import MediaTable
+from edgesbc.media.latch import NOWHERE, AddressScope, MediaTarget, scope_of
+from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
-from fuzz.anchor import assert_hidden
 from fuzz.recorded import CORE, INTERFACES, PORTS, PUBLIC, RecordedPair, RecordedPorts
+from fuzz.sdp_rewrite import assert_hidden
 
 CALLS: Final = 5
 CALLS_PER_CALL_ID: Final = 2
@@ -66,7 +66,7 @@ class _Plane:
         self._at = 0
         self._now = 0.0
         self.ports = RecordedPorts()
-        self.table = MediaTable(self.ports, INTERFACES)
+        self.table = SessionTable(self.ports, INTERFACES)
 
     def _take(self, count: int) -> bytes:
         self._at += count
@@ -209,16 +209,16 @@ def told(pair: RecordedPair) -> str:
 
 
 @lru_cache(1_000)
-def assert_allowed(interface: str, aim: Aim) -> None:
+def assert_allowed(interface: str, aim: MediaTarget) -> None:
     """What a description may make of a port: of a stranger's, nothing on the inside and nothing of our own."""
     if aim == NOWHERE:
         return
     own = INTERFACES[interface].advertise
     named = [aim.signalled, aim.target, *(Source(host, 65_535) for host in aim.learn)]
     for host, port in (each for each in named if each is not None):
-        assert scope_of(host) in (Scope.PRIVATE, Scope.GLOBAL)
+        assert scope_of(host) in (AddressScope.PRIVATE, AddressScope.GLOBAL)
         assert host != own or not PORTS[0] <= port <= PORTS[1]
         if interface == "public":
             assert not host.startswith("10.")
             assert port >= limits.MEDIA_PORT_LOWEST
-            assert scope_of(host) is Scope.GLOBAL or aim.target is None
+            assert scope_of(host) is AddressScope.GLOBAL or aim.target is None

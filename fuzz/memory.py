@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from edgesbc.base.address import Flow, Source
-from edgesbc.brain.effects import Effect, Send
+from edgesbc.signalling.effects import Effect, Send
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Message, Request, Response
 from fuzz.reading import read

@@ -4,7 +4,7 @@ For whatever bytes come:
 
 - :func:`parse_frame` and :func:`decode` return values or raise WireError, and nothing else;
 - there is one way to write a value: what was read is written as long as it came, and read as the same again;
-- :meth:`MediaTable.command` does not raise for any command, and its reply can be written and read again;
+- :meth:`SessionTable.command` does not raise for any command, and its reply can be written and read again;
 - a command that is refused leaves no port open.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.media import ng
-from edgesbc.media.session import MediaTable
+from edgesbc.media.session_table import SessionTable
 from fuzz.recorded import INTERFACES, RecordedPorts
 
 
@@ -45,7 +45,7 @@ def assert_one_way(value: Any) -> None:
 
 def carry_out(command: dict[str, Any]) -> None:
     ports = RecordedPorts()
-    table = MediaTable(ports, INTERFACES)
+    table = SessionTable(ports, INTERFACES)
     reply = table.command(command, 0.0)
     assert_one_way(reply)
     assert ng.parse_frame(ng.frame("1", reply)) == ("1", reply)

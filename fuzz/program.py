@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgesbc.base.address import Flow, Zone
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
 from edgesbc.sip.message import Request, serialise
-from fuzz import letters
-from fuzz.house import EDGE_HOSTS, House, Party
-from fuzz.letters import letter_of, text_of
+from fuzz import dsl
+from fuzz.dsl import letter_of, text_of
+from fuzz.environment import EDGE_HOSTS, FuzzEnvironment, Peer
 from fuzz.memory import Memory, latest
 
 __all__ = ["Program"]
 
 OPERATIONS = 64
 _FLOOD = 40
-_ORDERS = {"e": Order.ENABLED, "d": Order.DRAINING, "o": Order.DISABLED}
+_ORDERS = {"e": AdminState.ENABLED, "d": AdminState.DRAINING, "o": AdminState.DISABLED}
 _BAD_REPLIES: dict[str, dict[str, object]] = {
     "r": {"result": "error", "error-reason": "no"},
     "h": {"result": "error", "error-reason": "no", "status-hint": 503},
@@ -45,7 +45,7 @@ class _Line:
 class Program:
     """Does what the lines say, by what everybody has seen so far."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: FuzzEnvironment) -> None:
         self._house = house
         self._serial = 0
         self.memory = Memory()
@@ -64,7 +64,7 @@ class Program:
 
     # --- what the letters name ---------------------------------------------------------------------------
 
-    def _party(self, line: _Line) -> Party:
+    def _party(self, line: _Line) -> Peer:
         return letter_of(self._house.parties, line.take())
 
     def _flow(self, line: _Line, otherwise: Flow) -> Flow | None:
@@ -93,27 +93,27 @@ class Program:
         if odd == "O":
             return f"{protocol} {flow.peer.host}:5099;branch={word}"
         if odd == "M":
-            return f"{protocol} {letters.VICTIM};branch={word};rport;maddr={letters.VICTIM};received={letters.VICTIM}"
+            return f"{protocol} {dsl.VICTIM};branch={word};rport;maddr={dsl.VICTIM};received={dsl.VICTIM}"
         return f"{protocol} {flow.peer};branch={word};rport"
 
     # --- operations --------------------------------------------------------------------------------------
 
     def _ask(self, line: _Line) -> None:
         """q PARTY METHOD CALL URI BODY FIELDS |fields: a request that begins something."""
-        party, method = self._party(line), letter_of(letters.METHODS, line.take())
-        call, uri = line.number(), letter_of(letters.URIS, line.take())
-        body, odd = letter_of(letters.BODIES, line.take()), line.take()
+        party, method = self._party(line), letter_of(dsl.METHODS, line.take())
+        call, uri = line.number(), letter_of(dsl.URIS, line.take())
+        body, odd = letter_of(dsl.BODIES, line.take()), line.take()
         flow = self._house.flow_of(party)
         if flow is None:
             return
         if party.zone is Zone.CORE:
             uri = uri.replace(EDGE_HOSTS[Zone.PUBLIC], EDGE_HOSTS[Zone.CORE])
-        extra = f"Route: {self.memory.path}\r\n" if odd == "T" else letter_of(letters.REQUEST_FIELDS, odd)
+        extra = f"Route: {self.memory.path}\r\n" if odd == "T" else letter_of(dsl.REQUEST_FIELDS, odd)
         extra += self._tail(line)
         host, port = party.source
         contact = "" if method in ("BYE", "CANCEL", "OPTIONS") else f"<sip:{party.name}@{host}:{port}>"
         tag = f"{party.name}{call}"
-        data = letters.request(
+        data = dsl.request(
             method, uri, self._via(flow, odd), f"<sip:{party.name}@example.org>;tag={tag}", f"<{uri}>",
             f"call{call}", self._serial, "" if "Contact" in extra else contact, extra, body, host,
         )  # fmt: skip
@@ -125,12 +125,12 @@ class Program:
 
     def _ask_inside(self, line: _Line) -> None:
         """d PARTY WHICH METHOD TOKEN BODY FIELDS |fields: a request in a dialog of the party, or of anybody."""
-        party, which, method = self._party(line), line.number(), letter_of(letters.METHODS, line.take())
-        token, body, odd = line.take(), letter_of(letters.BODIES, line.take()), line.take()
+        party, which, method = self._party(line), line.number(), letter_of(dsl.METHODS, line.take())
+        token, body, odd = line.take(), letter_of(dsl.BODIES, line.take()), line.take()
         dialog, flow = self.memory.dialog_of(party.source, which, token == "o"), self._house.flow_of(party)
         if dialog is None or flow is None:
             return
-        extra = letter_of(letters.REQUEST_FIELDS, odd) + self._tail(line)
+        extra = letter_of(dsl.REQUEST_FIELDS, odd) + self._tail(line)
         if method != "ACK":
             dialog.cseq += 1
         if method == "INVITE":
@@ -138,7 +138,7 @@ class Program:
         host, port = party.source
         contact = f"<sip:{party.name}@{host}:{port}>" if method in ("INVITE", "UPDATE", "SUBSCRIBE", "REFER") else ""
         uri, number = self.memory.target(dialog, token), dialog.invite if method == "ACK" else dialog.cseq
-        data = letters.request(
+        data = dsl.request(
             method, uri, self._via(flow, odd), dialog.local, dialog.remote, dialog.call_id, number,
             "" if "Contact" in extra else contact, extra, body, host,
         )  # fmt: skip
@@ -149,7 +149,7 @@ class Program:
         chosen = latest(self.memory.asked, line.number())
         status = sum(line.number() * place for place in (100, 10, 1))
         status = status if 100 <= status < 700 else 100 + status % 600
-        tag, body, odd, contact = line.take(), letter_of(letters.BODIES, line.take()), line.take(), line.take()
+        tag, body, odd, contact = line.take(), letter_of(dsl.BODIES, line.take()), line.take(), line.take()
         if chosen is None:
             return
         asked_by, asked = chosen
@@ -157,9 +157,9 @@ class Program:
         if flow is None:
             return
         host, port = flow.peer
-        extra = letter_of(letters.ANSWER_FIELDS, odd).format(host=host, port=port) + self._tail(line)
+        extra = letter_of(dsl.ANSWER_FIELDS, odd).format(host=host, port=port) + self._tail(line)
         tag = "" if tag in ("", "-") else f"t{tag}" if tag.isalnum() else "t0"
-        data = letters.answer(asked, status, tag, self._contacts(asked, contact, flow), extra, body, host)
+        data = dsl.answer(asked, status, tag, self._contacts(asked, contact, flow), extra, body, host)
         if 100 < status < 300 and asked.get("Contact") and asked.method != "REGISTER":
             self.memory.remember(asked_by, asked, "To", "From", 100, "" if asked.in_dialog else tag)
         self._send(flow, data)
@@ -171,7 +171,7 @@ class Program:
         own = f"<sip:bob@{flow.peer}>"
         table = {
             "": [own], "=": [own], "-": [], "o": ["<sip:bob@10.0.0.77:5077>"], "n": ["<sip:bob@inside.example>"],
-            "v": [f"<sip:bob@{letters.VICTIM}?Route=%3Csip:x%3E>"], "t": ["<tel:+15550199>"], "2": [own, own],
+            "v": [f"<sip:bob@{dsl.VICTIM}?Route=%3Csip:x%3E>"], "t": ["<tel:+15550199>"], "2": [own, own],
             "b": ["<sip:bob@255.255.255.255>"], "*": ["*"], "l": ["<sip:bob@0.0.0.0>"], "6": ["<sip:bob@[ff02::1]>"],
         }  # fmt: skip
         return letter_of(table, letter)
@@ -182,7 +182,7 @@ class Program:
         if chosen is not None:
             flow, request = chosen
             word = "ACK" if method == "A" else "CANCEL"
-            data = letters.hop_by_hop(word, request, self.memory.told.get(request.via.branch))
+            data = dsl.hop_by_hop(word, request, self.memory.told.get(request.via.branch))
             self._send(self._flow(line, flow), data)
 
     def _repeat(self, line: _Line) -> None:
@@ -228,7 +228,7 @@ class Program:
             fields.append(("Record-Route", f"<sip:{sender.peer};lr>"))
         fields += [pair for pair in request.fields if pair[0] != "Route"]
         if uri not in ("", "="):
-            text = letter_of(letters.URIS, uri).replace("192.0.2.1", EDGE_HOSTS[sender.listener.zone])
+            text = letter_of(dsl.URIS, uri).replace("192.0.2.1", EDGE_HOSTS[sender.listener.zone])
             start = f"{request.method} {text} SIP/2.0"
             self._send(sender, serialise(start, fields, request.body))
         else:
@@ -250,7 +250,7 @@ class Program:
         if step == ".":
             self._house.wait_for_deadline()
         else:
-            self._house.wait(letter_of(letters.STEPS, step), line.take() == "j")
+            self._house.wait(letter_of(dsl.STEPS, step), line.take() == "j")
 
     def _reply(self, line: _Line) -> None:
         """o WHICH HOW: the media plane replies; ``a`` again, ``x`` that a call is silent."""

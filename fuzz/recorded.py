@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from edgesbc.base.address import Source
-from edgesbc.media.call import NoPorts, Pair, Traffic
-from edgesbc.media.latch import NOWHERE, Aim, build_interfaces
+from edgesbc.media.latch import NOWHERE, MediaTarget, build_interfaces
+from edgesbc.media.session import MediaPorts, MediaTraffic, NoPorts
 
 __all__ = ["CORE", "INTERFACES", "PORTS", "PUBLIC", "RecordedPair", "RecordedPorts"]
 
@@ -18,14 +18,14 @@ INTERFACES: Final = build_interfaces({"public": PUBLIC, "core": CORE}, PORTS, de
 
 
 class RecordedPair:
-    """See :class:`edgesbc.media.call.Pair`."""
+    """See :class:`edgesbc.media.session.MediaPorts`."""
 
     def __init__(self, ports: RecordedPorts, interface: str, port: int) -> None:
         self._ports = ports
         self._number = port
         self.interface = interface
         self.rtp = self.rtcp = NOWHERE
-        self.other: Pair | None = None
+        self.other: MediaPorts | None = None
         self.packets = 0
 
     @property
@@ -37,14 +37,14 @@ class RecordedPair:
         return self.rtp.target
 
     @property
-    def traffic(self) -> Traffic:
-        return Traffic(self.packets, self.packets * 172, 0)
+    def traffic(self) -> MediaTraffic:
+        return MediaTraffic(self.packets, self.packets * 172, 0)
 
-    def set_aim(self, rtp: Aim, rtcp: Aim) -> None:
+    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         assert self in self._ports.open_pairs, "a closed port is aimed"
         self.rtp, self.rtcp = rtp, rtcp
 
-    def join(self, other: Pair) -> None:
+    def join(self, other: MediaPorts) -> None:
         assert isinstance(other, RecordedPair)
         self.other, other.other = other, self
 
@@ -54,7 +54,7 @@ class RecordedPair:
 
 
 class RecordedPorts:
-    """See :class:`edgesbc.media.call.PortSource`. The lowest free port is taken, without a rest."""
+    """See :class:`edgesbc.media.session.PortSource`. The lowest free port is taken, without a rest."""
 
     def __init__(self) -> None:
         self.open_pairs: list[RecordedPair] = []

@@ -19,18 +19,18 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.counts import Counts
 from edgesbc.media.channel import Channel
-from edgesbc.media.latch import NOWHERE, Aim
+from edgesbc.media.latch import NOWHERE, MediaTarget
 
 HOSTS: Final = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 SOURCES: Final = tuple(Source(host, port) for host in HOSTS for port in (4000, 4001, 4002, 4003))
 AIMS: Final = (
     NOWHERE,
-    *(Aim(source, source, frozenset({source.host})) for source in SOURCES[:10]),
-    Aim(SOURCES[0], None, frozenset({HOSTS[1]})),  # behind a NAT
-    Aim(SOURCES[1], None, frozenset({HOSTS[1]})),
-    Aim(SOURCES[0], SOURCES[0], frozenset(HOSTS[:2])),  # two private addresses
-    Aim(SOURCES[5], SOURCES[5], frozenset(HOSTS[:2])),
-    Aim(SOURCES[0], SOURCES[0], frozenset()),
+    *(MediaTarget(source, source, frozenset({source.host})) for source in SOURCES[:10]),
+    MediaTarget(SOURCES[0], None, frozenset({HOSTS[1]})),  # behind a NAT
+    MediaTarget(SOURCES[1], None, frozenset({HOSTS[1]})),
+    MediaTarget(SOURCES[0], SOURCES[0], frozenset(HOSTS[:2])),  # two private addresses
+    MediaTarget(SOURCES[5], SOURCES[5], frozenset(HOSTS[:2])),
+    MediaTarget(SOURCES[0], SOURCES[0], frozenset()),
 )
 _MOST_PACKETS = 1_000
 
@@ -81,12 +81,12 @@ class Model:
     """What a latch is to do, from all that happened: the peers of each aim, and what came since the last one."""
 
     def __init__(self) -> None:
-        self.past: list[tuple[Aim, Source]] = []
+        self.past: list[tuple[MediaTarget, Source]] = []
         self.aim = NOWHERE
         self.locked: Source | None = None
         self.late = 0
 
-    def set_aim(self, aim: Aim) -> None:
+    def set_aim(self, aim: MediaTarget) -> None:
         if aim == self.aim:
             return
         if self.locked is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgesbc.base.address import Flow
-from edgesbc.brain.edge import Edge
+from edgesbc.signalling.edge import Edge
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import ClientTransaction, ServerTransaction, State
 from fuzz.reading import read

@@ -25,10 +25,10 @@ from trio.testing import MockClock
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.signalling.connection import Connection
-from edgesbc.signalling.websocket import accept_websocket
 from edgesbc.sip.framing import PING, PONG
 from edgesbc.sip.parse import parse_message
+from edgesbc.transport.connection import Connection
+from edgesbc.transport.websocket import accept_websocket
 
 ORIGIN: Final = "https://phone.example.com"
 HANDSHAKE: Final = (
@@ -111,7 +111,7 @@ class Visit:
         self.reason = error.reason
 
     async def run(self) -> None:
-        """As :class:`edgesbc.signalling.doors.Door` does it."""
+        """As :class:`edgesbc.transport.stream_listener.StreamListener` does it."""
         with contextlib.suppress(*_GONE):
             try:
                 async with trio.open_nursery() as nursery:

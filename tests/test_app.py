@@ -16,12 +16,12 @@ from support.running import EdgeProcess, at, edge_process, free_port, listen, no
 from support.ua import Rtp, Ua, UdpWire, set_up, talk
 
 from edgesbc.base.address import Source
-from edgesbc.brain.edge import Edge
-from edgesbc.screen.orders import Order
+from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stages.sanity import Sanity
+from edgesbc.signalling.edge import Edge
 from edgesbc.store import bans
-from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.policy_log import Outcome, PolicyLog
 
 
 def text_for(folder: Path, public: Source, http: int, *members: Ua, edge: str = "grace = 1") -> str:
@@ -234,7 +234,7 @@ async def test_an_audit_log_that_cannot_be_written_stops_nothing(tmp_path: Path)
 async def test_bans_outlive_a_restart(tmp_path: Path) -> None:
     text = policy_text(tmp_path, ["sip:127.0.0.11:9"], edge="grace = 0")
     async with running(tmp_path, text) as app:
-        app.edge.pipeline.orders.put(Order("127.0.0.9/32", False, trio.current_time(), None, "test", "abuse"))
+        app.edge.pipeline.orders.put(OperatorBan("127.0.0.9/32", False, trio.current_time(), None, "test", "abuse"))
         app.stop()
         await until(lambda: (tmp_path / "state" / bans.FILE).exists())
     async with running(tmp_path, text) as app:

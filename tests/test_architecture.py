@@ -17,30 +17,40 @@ import edgesbc
 
 HOUSE = Path(edgesbc.__file__).parent
 
-# Low to high. A room sees those below it and itself; rooms of one line do not see each other.
-# A key is a room, or a file that stands on another floor than its room.
+# Low to high. A package imports from itself and from the floors below it, not from others on its own floor.
+# A key is a package, or a module that stands on another floor than its package.
 FLOORS: list[set[str]] = [
     {""},  # edgesbc/__init__.py: the version and nothing else
     {"base"},
     {"sip"},
-    {"dispatch", "screen", "media", "sdp", "lanes"},
-    {"brain"},
-    {"policy", "store", "observe", "lanes.attach"},
-    {"signalling", "media.plane", "observe.http", "observe.control"},
-    {"change"},
+    {"dispatch", "inventory", "resolve", "routing", "screen", "media", "sdp", "transport.filter_programs"},
+    {"signalling"},
+    {"policy", "store", "observe"},
+    {"transport", "media.plane", "observe.http", "resolve.resolver"},
+    {"control"},
+    {"rollout"},
     {"demo", "replay"},
     {"app"},
     {"cli"},
     {"__main__"},
 ]
-FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-SAME_ROOM = {  # the trio shell of media, which owns its sockets, is several files
+FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}
+SAME_FLOOR = {  # modules that stand on another floor than their package, by the one that FLOORS names
     "media.relay": "media.plane",
     "media.channel": "media.plane",
+    "resolve.name_servers": "resolve.resolver",
+    "transport.bpf": "transport.filter_programs",
 }
-SEES_SIBLING = {("media", "sdp"): "offers and answers are SDP, which media parses and builds anew"}
+SEES_SIBLING = {
+    ("media", "sdp"): "offers and answers are SDP, which media parses and builds anew",
+    ("dispatch", "routing"): "a member rewrites numbers as a route does",
+    ("inventory", "dispatch"): "rows of a table become the settings of members",
+}
 
-SANS_IO_ROOMS = {"base", "sip", "sdp", "screen", "dispatch", "brain", "media", "lanes", "replay"}
+SANS_IO_PACKAGES = {
+    *("base", "sip", "sdp", "screen", "dispatch", "inventory", "resolve", "routing", "signalling", "media", "replay"),
+    "transport.filter_programs",
+}
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "multiprocessing", "subprocess", "concurrent"),
     *("socket", "ssl", "select", "selectors", "signal", "time", "random", "secrets"),
@@ -52,30 +62,30 @@ WORLD_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid
 
 NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
-    "change/force.py": "databases that are asked at once, before a policy is in force",
+    "rollout/active_policy.py": "databases that are asked at once, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
-    "signalling/plane.py": "the signalling plane: listeners, the timer task, the prober",
-    "signalling/doors.py": "a listener, for its connections",
-    "signalling/resolver.py": "a few workers, so that one name's silent servers do not hold up the other names",
+    "transport/plane.py": "the signalling plane: listeners, the timer task, the prober",
+    "transport/stream_listener.py": "a listener, for its connections",
+    "resolve/resolver.py": "a few workers, so that one name's silent servers do not hold up the other names",
 }
 NURSERY_ROOMS = {"demo"}  # the demo's callers, attackers and PBXs
 BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "common", "misc"}
 
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
-    "signalling/plane.py": "a fault in the brain costs the message that met it, not the edge",
-    "signalling/resolver.py": "what one name's records do costs that look-up, not the edge",
+    "transport/plane.py": "a fault in the brain costs the message that met it, not the edge",
+    "resolve/resolver.py": "what one name's records do costs that look-up, not the edge",
     "store/databases.py": "what a database driver makes of a server's bytes costs that reading, not the edge",
-    "observe/control.py": "a command that fails costs its answer, not the edge",
+    "control/server.py": "a command that fails costs its answer, not the edge",
 }
 """The documented boundaries that may catch every Exception, and why."""
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     """The floor key of a dotted module below ``edgesbc`` (``sip.parse`` is ``sip``)."""
     parts = module.split(".")
     two = ".".join(parts[:2])
-    two = SAME_ROOM.get(two, two)
+    two = SAME_FLOOR.get(two, two)
     return two if two in FLOOR_OF else parts[0]
 
 
@@ -97,7 +107,7 @@ def imports(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def sans_io(path: str) -> bool:
-    return room_of(module_of(path)) in SANS_IO_ROOMS
+    return package_of(module_of(path)) in SANS_IO_PACKAGES
 
 
 def called(node: ast.AST) -> str:
@@ -110,7 +120,7 @@ def called(node: ast.AST) -> str:
 
 def floors(path: str, tree: ast.AST) -> Iterator[str]:
     """A room imports only from floors below its own."""
-    here = room_of(module_of(path))
+    here = package_of(module_of(path))
     if here not in FLOOR_OF:
         yield f"1: room {here!r} stands on no floor: add it to FLOORS"
         return
@@ -118,7 +128,7 @@ def floors(path: str, tree: ast.AST) -> Iterator[str]:
         top, _, inner = name.partition(".")
         if top != "edgesbc":
             continue
-        there = room_of(inner)
+        there = package_of(inner)
         if there not in FLOOR_OF:
             there = ""  # a name of edgesbc/__init__.py, such as __version__
         if there == here or (here, there) in SEES_SIBLING:
@@ -217,50 +227,50 @@ def test_no_permission_is_left_over() -> None:
 
 
 BREACHES: list[tuple[Rule, str, str]] = [
-    (floors, "base/timers.py", "from edgesbc.sip import parse"),
-    (floors, "sip/parse.py", "import edgesbc.brain.edge"),
-    (floors, "sip/parse.py", "from edgesbc import brain"),
+    (floors, "base/deadlines.py", "from edgesbc.sip import parse"),
+    (floors, "sip/parse.py", "import edgesbc.signalling.edge"),
+    (floors, "sip/parse.py", "from edgesbc import signalling"),
     (floors, "sip/parse.py", "from ..screen import pipeline"),
     (floors, "sip/parse.py", "from .. import screen"),
     (floors, "sip/parse.py", "def f():\n    from edgesbc.sdp import session"),
-    (floors, "sip/parse.py", "if TYPE_CHECKING:\n    from edgesbc.brain.edge import Edge"),
+    (floors, "sip/parse.py", "if TYPE_CHECKING:\n    from edgesbc.signalling.edge import Edge"),
     (floors, "screen/pipeline.py", "from edgesbc.dispatch import sets"),
-    (floors, "signalling/udp.py", "from edgesbc.media.plane import Plane"),
-    (floors, "signalling/udp.py", "from edgesbc.media.relay import Relay"),
-    (floors, "signalling/udp.py", "from edgesbc.observe.http import serve_http"),
-    (floors, "media/session.py", "from edgesbc.media.plane import Plane"),
-    (floors, "media/session.py", "from .relay import Relay"),
-    (floors, "media/session.py", "from .channel import Channel"),
-    (floors, "sdp/session.py", "from edgesbc.media.session import Sessions"),
+    (floors, "transport/udp.py", "from edgesbc.media.plane import Plane"),
+    (floors, "transport/udp.py", "from edgesbc.media.relay import Relay"),
+    (floors, "transport/udp.py", "from edgesbc.observe.http import serve_http"),
+    (floors, "media/session_table.py", "from edgesbc.media.plane import Plane"),
+    (floors, "media/session_table.py", "from .relay import Relay"),
+    (floors, "media/session_table.py", "from .channel import Channel"),
+    (floors, "sdp/session.py", "from edgesbc.media.session_table import Sessions"),
     (floors, "screen/stage.py", "from edgesbc.sdp.session import Session"),
     (floors, "observe/ledger.py", "from edgesbc.observe.http import serve_http"),
-    (floors, "observe/ledger.py", "from edgesbc.observe.control import serve_control"),
-    (floors, "lanes/program.py", "from edgesbc.lanes.attach import attach"),
+    (floors, "observe/ledger.py", "from edgesbc.control.server import serve_control"),
+    (floors, "transport/filter_programs.py", "from edgesbc.transport.kernel_filters import attach"),
     (floors, "app.py", "from edgesbc.cli import main"),
-    (floors, "replay/player.py", "from edgesbc.demo.messages import respond"),
-    (floors, "replay/player.py", "from edgesbc.app import App"),
-    (no_world, "replay/player.py", "import random"),
+    (floors, "replay/replayer.py", "from edgesbc.demo.messages import respond"),
+    (floors, "replay/replayer.py", "from edgesbc.app import App"),
+    (no_world, "replay/replayer.py", "import random"),
     (no_world, "replay/capture.py", "import time"),
     (floors, "attic/box.py", ""),
     (no_world, "sip/parse.py", "import trio"),
-    (no_world, "brain/edge.py", "from time import monotonic"),
+    (no_world, "signalling/edge.py", "from time import monotonic"),
     (no_world, "screen/stages/pike.py", "def f():\n    import random"),
     (no_world, "media/latch.py", "import socket"),
-    (no_world, "lanes/program.py", "import ssl"),
-    (no_world, "dispatch/sets.py", "from os import urandom"),
-    (no_world, "dispatch/sets.py", "import os\nkey = os.urandom(16)"),
+    (no_world, "transport/filter_programs.py", "import ssl"),
+    (no_world, "dispatch/settings.py", "from os import urandom"),
+    (no_world, "dispatch/settings.py", "import os\nkey = os.urandom(16)"),
     (no_world, "sdp/session.py", "import datetime\nnow = datetime.datetime.now()"),
-    (no_world, "base/timers.py", "async def f(): pass"),
+    (no_world, "base/deadlines.py", "async def f(): pass"),
     (no_import_by_name, "sip/parse.py", "import importlib\nimportlib.import_module('trio')"),
     (no_import_by_name, "sip/parse.py", "__import__('trio')"),
-    (nurseries, "signalling/udp.py", "async def f():\n    async with trio.open_nursery() as n: pass"),
+    (nurseries, "transport/udp.py", "async def f():\n    async with trio.open_nursery() as n: pass"),
     (nurseries, "media/relay.py", "from trio import open_nursery as o"),
     (nurseries, "observe/http.py", "trio.lowlevel.spawn_system_task(f)"),
     (catch_all, "sip/parse.py", "try: pass\nexcept Exception: pass"),
     (catch_all, "sip/parse.py", "try: pass\nexcept (ValueError, Exception): pass"),
     (catch_all, "app.py", "try: pass\nexcept: pass"),
     (catch_all, "screen/pipeline.py", "try: pass\nexcept BaseException: pass"),
-    (catch_all, "signalling/udp.py", "try: pass\nexcept trio.Cancelled: pass"),
+    (catch_all, "transport/udp.py", "try: pass\nexcept trio.Cancelled: pass"),
     (names, "sip/utils.py", ""),
     (names, "common/x.py", ""),
     (thought, "sip/parse.py", "x = 1"),
@@ -277,11 +287,11 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (floors, "media/plane.py", "from edgesbc.media.relay import Relay\nfrom .session import Session"),
     (floors, "observe/http.py", "from edgesbc.observe.metrics import Metrics"),
     (floors, "cli.py", "from edgesbc import __version__\nfrom edgesbc.app import run"),
-    (floors, "media/session.py", "from edgesbc.sdp.session import Session"),
+    (floors, "media/session_table.py", "from edgesbc.sdp.session import Session"),
     (no_world, "media/plane.py", "import trio, time"),
     (no_world, "media/channel.py", "import socket"),
     (no_world, "media/relay.py", "import select"),
-    (no_world, "lanes/attach.py", "import socket"),
+    (no_world, "transport/kernel_filters.py", "import socket"),
     (nurseries, "app.py", "trio.open_nursery()"),
     (catch_all, "screen/pipeline.py", "try: pass\nexcept Exception: pass"),
     (catch_all, "app.py", "try: pass\nexcept BaseException:\n    close()\n    raise"),

@@ -20,7 +20,7 @@ from support.ua import Ua, UdpWire
 
 from edgesbc.base.address import Source
 from edgesbc.cli import main
-from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.policy_log import Outcome, PolicyLog
 
 
 def told(*arguments: object) -> Result:
@@ -202,7 +202,7 @@ def test_which_edge_is_meant_a_policy_says_whatever_else_is_wrong_in_it(tmp_path
 def test_without_an_option_it_is_the_state_directory_of_a_policy_that_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgesbc.cli.running.default_state_dir", lambda: tmp_path / "default")
+    monkeypatch.setattr("edgesbc.cli.running_edge.default_state_dir", lambda: tmp_path / "default")
     assert f"no edge answers at {tmp_path / 'default' / 'control.sock'}" in told("why", "x").stderr
 
 

@@ -14,11 +14,9 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from support.running import policy_text, running
 
-from edgesbc.brain.routing import Route
 from edgesbc.cli import main
-from edgesbc.dispatch.databases import DatabaseSettings
-from edgesbc.dispatch.numbers import Rewrite
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
     ChangeSettings,
@@ -29,7 +27,9 @@ from edgesbc.policy.model import (
     ObserveSettings,
     PortRange,
 )
-from edgesbc.screen.conduct import ConductSettings
+from edgesbc.routing.numbers import Rewrite
+from edgesbc.routing.table import Route
+from edgesbc.screen.misbehaviour import MisbehaviourSettings
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stages.acl import AclSettings, ListenerAcl
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -52,7 +52,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[[listen]]": ListenSettings,
     "[[trunk]]": Trunk,
     "[screen]": ScreenSettings,
-    "[screen.conduct]": ConductSettings,
+    "[screen.conduct]": MisbehaviourSettings,
     "[screen.acl]": AclSettings,
     "[[screen.acl.listeners]]": ListenerAcl,
     "[screen.pike]": PikeSettings,

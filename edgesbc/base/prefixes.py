@@ -12,10 +12,10 @@ __all__ = [
     "PrefixMap",
     "PrefixSet",
     "enclosing",
-    "holding",
     "network_key",
     "number_of",
     "prefix_keys",
+    "source_key",
 ]
 
 PREFIX_LENGTHS: Final = {4: (24,), 6: (64, 48)}
@@ -134,7 +134,7 @@ def enclosing(host: str) -> tuple[str, ...]:
     )
 
 
-def holding(host: str) -> str:
+def source_key(host: str) -> str:
     """What whoever has a literal address has at the least, as a key of a table: an IPv4 address, or of an IPv6 address
     the /64, each address of which is as good to it as any other (RFC 7421)."""
     return prefix_keys(host)[0] if ":" in host else host

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
+from edgesbc.cli.output import counted
 from edgesbc.cli.root import main
-from edgesbc.cli.running import asked, of_running
-from edgesbc.cli.words import counted
-from edgesbc.observe.questions import Question
+from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.control.protocol import ControlRequest
 
 __all__ = ["Duration"]
 
@@ -51,7 +51,7 @@ def show(as_json: bool, control: Path) -> None:
 
     Exit code 2: no edge answers.
     """
-    answer = asked(control, Question("bans list"))
+    answer = asked(control, ControlRequest("bans list"))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -87,7 +87,7 @@ def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Pat
     Exit code 2: no edge answers, or PREFIX is none.
     """
     order = {"prefix": prefix, "seconds": seconds, "why": why, "exempt": exempt, "by": getpass.getuser()}
-    done = asked(control, Question("bans add", order))
+    done = asked(control, ControlRequest("bans add", order))
     time = "until it is taken back" if done["seconds"] is None else f"for {done['seconds']:.0f} s"
     click.echo(f"{done['prefix']} is {'exempt' if done['exempt'] else 'banned'} {time}")
     if done["lifted"]:
@@ -112,7 +112,7 @@ def remove(who: str, control: Path) -> None:
 
     Exit code 1: there was nothing of it; 2: no edge answers, or WHO is none of these.
     """
-    done = asked(control, Question("bans remove", {"who": who, "by": getpass.getuser()}))
+    done = asked(control, ControlRequest("bans remove", {"who": who, "by": getpass.getuser()}))
     if done["order"]:
         click.echo(f"the order for {done['who']} is taken back")
     if done["lifted"]:

@@ -12,12 +12,12 @@ import click
 
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError, PolicyErrors
+from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.cli.policies import policy
-from edgesbc.cli.running import asked, of_running
+from edgesbc.cli.running_edge import asked, of_running
 from edgesbc.cli.versions import in_force
-from edgesbc.cli.words import USAGE_ERROR, counted, refuse
-from edgesbc.observe.asking import NoAnswer, ask
-from edgesbc.observe.questions import Question, Refused
+from edgesbc.control.client import NoAnswer, ask
+from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.observe.text import shown
 from edgesbc.policy.diff import differences, needs_restart
 from edgesbc.policy.load import load_policy, parse_policy
@@ -95,7 +95,7 @@ def apply(
         "text": _text_of(new), "why": why, "settle": settle, "rollback": not no_rollback,
         "accept_restart": accept_restart,
     }  # fmt: skip
-    done = asked(control, Question("policy apply", order))
+    done = asked(control, ControlRequest("policy apply", order))
     if "mistakes" in done:
         lines = [str(PolicyError(str(new), each["key"], each["message"])) for each in done["mistakes"]]
         refuse(lines, "nothing was changed", code=1)
@@ -125,7 +125,7 @@ def rollback(to: int | None, why: str, control: Path) -> None:
     Exit code 1: the old text has mistakes for this edge, and nothing was changed; 2: no edge answers, or there is
     no such version.
     """
-    done = asked(control, Question("policy rollback", {"why": why, "to": to}))
+    done = asked(control, ControlRequest("policy rollback", {"why": why, "to": to}))
     if "mistakes" in done:
         lines = [str(PolicyError("the version", each["key"], each["message"])) for each in done["mistakes"]]
         refuse(lines, "nothing was changed", code=1)
@@ -151,7 +151,7 @@ def _wait(control: Path, version: int) -> None:
     """Stay until the change has settled; ends the program where it has not."""
     line = _Line()
     while True:
-        now = asked(control, Question("policy settling", {"version": version}))
+        now = asked(control, ControlRequest("policy settling", {"version": version}))
         if now["state"] != "settling":
             break
         since, before = now["since"], now["before"]
@@ -229,9 +229,9 @@ def _as_of(path: Path, file: str) -> Policy:
 def _in_force(control: Path) -> Policy:
     """The policy of the edge at ``control``; where none runs, the last that its store has."""
     try:
-        running = ask(control, Question("policy running"))
+        running = ask(control, ControlRequest("policy running"))
         text, file = running["text"], running["file"]
-    except Refused as error:
+    except CommandRefused as error:
         refuse([f"the edge at {control} refuses: {error}"], "nothing can be compared")
     except NoAnswer:
         entry = in_force(control.parent)
@@ -252,8 +252,8 @@ def waiting(changed: Policy) -> list[str]:
     """What of ``changed`` the edge that runs from its state directory would take up at its next start only, each in a
     sentence; nothing where that edge cannot be asked."""
     try:
-        running = ask(changed.edge.state_dir / CONTROL_SOCKET, Question("policy running"))
+        running = ask(changed.edge.state_dir / CONTROL_SOCKET, ControlRequest("policy running"))
         old = parse_policy(running["text"], running["file"])
-    except (Refused, NoAnswer, PolicyErrors):
+    except (CommandRefused, NoAnswer, PolicyErrors):
         return []
     return [each.sentence for each in differences(old, changed) if each.restart]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgesbc.base.errors import PolicyError
-from edgesbc.dispatch.rows import TableErrors
+from edgesbc.inventory.rows import TableErrors
 from edgesbc.policy.model import Policy
-from edgesbc.policy.reach import fit_for, sockets_of
-from edgesbc.store.databases import DatabaseError, Wanted, read_database
-from edgesbc.store.feeder import group_of
+from edgesbc.policy.reachability import fit_for, sockets_of
+from edgesbc.store.databases import DatabaseError, TableQuery, read_database
+from edgesbc.store.destination_source import group_of
 
-__all__ = ["Tried", "tried"]
+__all__ = ["DatabaseCheck", "tried"]
 
 
-class Tried(NamedTuple):
+class DatabaseCheck(NamedTuple):
     """What is wrong with databases, every bad row included; what of their rows has no counterpart here; and how many
     members they have."""
 
@@ -23,7 +23,7 @@ class Tried(NamedTuple):
     members: int
 
 
-def tried(policy: Policy) -> Tried:
+def tried(policy: Policy) -> DatabaseCheck:
     """What the databases of ``policy`` say now.
 
     Reads each once, and blocks for that. One that no set asks for is left out.
@@ -35,7 +35,7 @@ def tried(policy: Policy) -> Tried:
         groups = frozenset(group_of(one) for one in policy.destinations if one.database == each.name)
         if not groups:
             continue
-        wanted = Wanted(groups, sockets_of(policy.listen), fit_for(policy.listen))
+        wanted = TableQuery(groups, sockets_of(policy.listen), fit_for(policy.listen))
         here = f"database[{index}]"
         try:
             reading = read_database(each, policy.edge.state_dir, wanted)
@@ -47,4 +47,4 @@ def tried(policy: Policy) -> Tried:
             notes += map(str, reading.groups.notes)
             asked = (group_of(one) for one in policy.destinations if one.database == each.name)
             members += sum(len(reading.groups.members[group]) for group in asked)
-    return Tried(mistakes, notes, members)
+    return DatabaseCheck(mistakes, notes, members)

@@ -13,11 +13,11 @@ from typing import Any, Final
 import click
 
 from edgesbc.cli.bans import Duration
-from edgesbc.cli.columns import print_columns
+from edgesbc.cli.output import counted
 from edgesbc.cli.root import main
-from edgesbc.cli.running import asked, of_running
-from edgesbc.cli.words import counted
-from edgesbc.observe.questions import Question
+from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.cli.tables import print_columns
+from edgesbc.control.protocol import ControlRequest
 
 __all__ = ["cells"]
 
@@ -57,7 +57,7 @@ def show(who: str | None, as_json: bool, control: Path) -> None:
 
     Exit code 2: no edge answers, or WHO is nobody.
     """
-    answer = asked(control, Question("destinations list", {} if who is None else {"who": who}))
+    answer = asked(control, ControlRequest("destinations list", {} if who is None else {"who": who}))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -166,7 +166,7 @@ def disable(who: str, why: str, control: Path) -> None:
 
 def _order(word: str, who: str, why: str, control: Path) -> Any:
     return asked(
-        control, Question("destinations order", {"who": who, "order": word, "why": why, "by": getpass.getuser()})
+        control, ControlRequest("destinations order", {"who": who, "order": word, "why": why, "by": getpass.getuser()})
     )
 
 
@@ -189,7 +189,7 @@ def _wait(who: str, calls: int, timeout: float | None, control: Path) -> None:
             click.echo(f"{counted(calls, 'call')} left after {timeout:.0f} s; the drain stays in force", err=True)
             sys.exit(1)
         time.sleep(_LOOK_SECONDS)
-        left = asked(control, Question("destinations left", {"who": who}))
+        left = asked(control, ControlRequest("destinations left", {"who": who}))
         if left["enabled"]:
             click.echo(f"somebody has enabled {who} meanwhile; see `edgesbc destinations list`", err=True)
             sys.exit(1)
@@ -220,7 +220,7 @@ def audit(as_json: bool, control: Path) -> None:
 
     Exit code 0: all agrees; 1: each difference is named; 2: no edge answers.
     """
-    answer = asked(control, Question("destinations audit"))
+    answer = asked(control, ControlRequest("destinations audit"))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from edgesbc.base import limits
+from edgesbc.cli.output import refuse
 from edgesbc.cli.root import main
-from edgesbc.cli.words import refuse
-from edgesbc.dispatch.dispatcher_list import ALGORITHMS, NoCounterpart, as_toml, import_list
-from edgesbc.dispatch.rows import Note, RowError, TableErrors
+from edgesbc.inventory.dispatcher_list import ALGORITHMS, NoCounterpart, as_toml, import_list
+from edgesbc.inventory.rows import Note, RowError, TableErrors
 
 __all__: list[str] = []
 

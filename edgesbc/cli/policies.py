@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from edgesbc.cli.output import counted
 from edgesbc.cli.root import main
-from edgesbc.cli.running import asked, of_running
-from edgesbc.cli.words import counted
-from edgesbc.observe.questions import Question
+from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.control.protocol import ControlRequest
 from edgesbc.observe.text import shown
 
 __all__: list[str] = []
@@ -43,7 +43,9 @@ def shadow(of: str, as_json: bool, control: Path) -> None:
 
     Exit code 2: no edge answers, or FILE has mistakes.
     """
-    answer = asked(control, Question("policy shadow", {"of": of if of in ("off", "show") else str(Path(of).resolve())}))
+    answer = asked(
+        control, ControlRequest("policy shadow", {"of": of if of in ("off", "show") else str(Path(of).resolve())})
+    )
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     elif not answer["on"]:

@@ -13,15 +13,15 @@ import trio
 from edgesbc import __version__
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.cli.words import USAGE_ERROR, counted, refuse
-from edgesbc.dispatch.place import place_of
+from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.observe import logs
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import preflight, served
-from edgesbc.replay.inside import MOODS
+from edgesbc.replay.simulated_destinations import MOODS
 from edgesbc.sip import parse
+from edgesbc.sip.server_uri import parse_server_uri
 
 __all__ = ["main"]
 
@@ -108,7 +108,7 @@ def check(policy: Path) -> None:
         f"{counted(len(loaded.destinations), 'destination set')} with {counted(members, 'member')}, "
         f"screening {loaded.screen.mode}: {', '.join(loaded.screen.stages)}"
     )
-    places = {place_of(member.uri) for each in loaded.destinations for member in each.members}
+    places = {parse_server_uri(member.uri) for each in loaded.destinations for member in each.members}
     named = sorted(str(each) for each in places if each.target is None)
     if named:
         click.echo(f"not looked up: {', '.join(named)}")
@@ -145,11 +145,11 @@ def demo(rate: int, seconds: int, stay: bool) -> None:
     from rich.console import Console
 
     from edgesbc.demo.run import play
-    from edgesbc.demo.scene import Plan
+    from edgesbc.demo.scenario import ScenarioPlan
 
     code = 130  # interrupted, as shells have it
     try:
-        code = trio.run(play, Plan(rate, seconds), stay, Console())
+        code = trio.run(play, ScenarioPlan(rate, seconds), stay, Console())
     except* KeyboardInterrupt:
         click.echo("interrupted", err=True)
     sys.exit(code)

@@ -13,15 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.change.backup import BackupError, make_backup
-from edgesbc.change.restore import restore_backup
+from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.cli.policies import policy
-from edgesbc.cli.running import of_running
-from edgesbc.cli.words import USAGE_ERROR, counted, refuse
-from edgesbc.observe.asking import NoAnswer, ask
-from edgesbc.observe.questions import Question, Refused
+from edgesbc.cli.running_edge import of_running
+from edgesbc.control.client import NoAnswer, ask
+from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.observe.text import shown
-from edgesbc.store.audit import DATABASE, IN_FORCE, Entry, PolicyLog
+from edgesbc.rollout.backup import BackupError, make_backup
+from edgesbc.rollout.restore import restore_backup
+from edgesbc.store.policy_log import DATABASE, IN_FORCE, PolicyLog, PolicyLogEntry
 
 __all__ = ["in_force"]
 
@@ -116,7 +116,7 @@ def restore(file: Path, to: Path) -> None:
         click.echo("the backup has no secrets: the key of the tokens is as it was, or made anew at the start")
 
 
-def in_force(state_dir: Path) -> Entry | None:
+def in_force(state_dir: Path) -> PolicyLogEntry | None:
     """The newest version that was in force there; None where nothing is kept."""
     if not (state_dir / DATABASE).is_file():
         return None
@@ -140,9 +140,9 @@ def _log_of(state_dir: Path) -> PolicyLog:
 def _policy_of(control: Path) -> tuple[str, str]:
     """File and text of the policy of a running edge, or of the last that ran."""
     try:
-        running = ask(control, Question("policy running"))
+        running = ask(control, ControlRequest("policy running"))
         return running["file"], running["text"]
-    except Refused as error:
+    except CommandRefused as error:
         raise BackupError(f"the edge at {control} refuses: {error}") from None
     except NoAnswer:
         entry = in_force(control.parent)
@@ -151,7 +151,7 @@ def _policy_of(control: Path) -> tuple[str, str]:
         return entry.file, entry.text
 
 
-def _as_json(entry: Entry) -> dict[str, Any]:
+def _as_json(entry: PolicyLogEntry) -> dict[str, Any]:
     return {
         "version": entry.version, "at": entry.at.isoformat(), "who": entry.who, "outcome": entry.outcome.value,
         "why": entry.why, "summary": entry.summary, "message": entry.message, "of": entry.of,

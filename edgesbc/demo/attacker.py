@@ -15,7 +15,7 @@ from edgesbc.base.address import Source, split_host_port
 from edgesbc.demo.children import loopback
 from edgesbc.demo.messages import flood_invite
 
-__all__ = ["Pace", "flood"]
+__all__ = ["FloodRate", "flood"]
 
 TURN = 0.001
 """Seconds between two bursts: short beside what fills a receive buffer."""
@@ -24,7 +24,7 @@ PORTS = 16
 _CALL_ID = re.compile(rb"\r\nCall-ID: ([^\r]+)\r\n")
 
 
-class Pace:
+class FloodRate:
     """How many packets are due at a time, so that ``rate`` a second is kept on average for ``seconds``.
 
     Raises ``ValueError`` outside the bounds of ``limits``.
@@ -59,7 +59,7 @@ def flood(edge: Source, host: str, rate: int, seconds: float) -> dict[str, float
     """
     loopback(edge.host)
     loopback(host)
-    pace = Pace(rate, seconds, time.monotonic())
+    pace = FloodRate(rate, seconds, time.monotonic())
     sockets = [_open(host, edge) for _ in range(PORTS)]
     templates = [flood_invite(edge, Source(*sock.getsockname())) for sock in sockets]
     run = secrets.token_hex(4)

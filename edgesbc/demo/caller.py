@@ -39,7 +39,7 @@ LAST_PACKET_SECONDS = 1.0
 _KEPT_ACKS = 1_024
 
 
-class _Call:
+class _OutgoingCall:
     """What the reader needs to know of a call under way."""
 
     __slots__ = ("hung_up",)
@@ -67,7 +67,7 @@ class Caller:
         self._scope: AbstractAsyncContextManager[trio.Nursery]
         self._waiting: dict[str, trio.MemorySendChannel[Response]] = {}
         self._acks: dict[str, bytes] = {}
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, _OutgoingCall] = {}
         self._lost = False
         self._invalid = f"{secrets.token_hex(6)}.invalid"
 
@@ -98,14 +98,14 @@ class Caller:
         call_id = secrets.token_hex(8)
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as media:
             await media.bind((self._host, 0))
-            state = self._calls[call_id] = _Call()
+            state = self._calls[call_id] = _OutgoingCall()
             try:
                 return await self._call(user, call_id, media, state, packets)
             finally:
                 del self._calls[call_id]
 
     async def _call(
-        self, user: str, call_id: str, media: trio.socket.SocketType, state: _Call, packets: int
+        self, user: str, call_id: str, media: trio.socket.SocketType, state: _OutgoingCall, packets: int
     ) -> CallResult:
         local = f"<sip:caller@{self._host}>;tag={secrets.token_hex(4)}"
         uri = f"sip:{user}@{host_port(*self.edge)}"
@@ -143,7 +143,9 @@ class Caller:
             problem=_problem(talk, state, bye_status),
         )
 
-    async def _talk(self, media: trio.socket.SocketType, remote: Source, state: _Call, packets: int) -> Conversation:
+    async def _talk(
+        self, media: trio.socket.SocketType, remote: Source, state: _OutgoingCall, packets: int
+    ) -> Conversation:
         """Say and hear at once; ends when all was heard, or a while after the last packet."""
         talk = Conversation(secrets.randbits(32), packets)
         await media.connect(tuple(remote))
@@ -280,7 +282,7 @@ class Caller:
 _NAMED = frozenset({Transport.UDP, Transport.TCP, Transport.TLS})
 
 
-def _problem(talk: Conversation, state: _Call, bye_status: int) -> str:
+def _problem(talk: Conversation, state: _OutgoingCall, bye_status: int) -> str:
     if state.hung_up:
         return "the other side hung up"
     if not talk.verified:

@@ -16,7 +16,7 @@ from edgesbc.demo.caller import Caller
 from edgesbc.demo.children import loopback
 from edgesbc.demo.result import CallResult
 
-__all__ = ["Group", "read_jobs", "read_result", "write_jobs"]
+__all__ = ["CallGroup", "read_jobs", "read_result", "write_jobs"]
 
 MOST_PACKETS = 500
 
@@ -38,7 +38,7 @@ def _edge(_instance: object, _attribute: object, value: str) -> None:
 
 
 @attrs.frozen
-class Group:
+class CallGroup:
     """Calls of one user agent: ``count`` of them, ``rate`` a second, each ``packets`` of 20 ms long."""
 
     name: str
@@ -51,12 +51,12 @@ class Group:
     packets: int = attrs.field(default=25, validator=_bounded(1, MOST_PACKETS))
 
 
-def write_jobs(groups: list[Group]) -> bytes:
+def write_jobs(groups: list[CallGroup]) -> bytes:
     return json.dumps([attrs.asdict(group) for group in groups]).encode()
 
 
-def read_jobs(text: str) -> list[Group]:
-    return [Group(**each) for each in json.loads(text)]
+def read_jobs(text: str) -> list[CallGroup]:
+    return [CallGroup(**each) for each in json.loads(text)]
 
 
 def read_result(line: str) -> tuple[str, CallResult]:
@@ -66,7 +66,7 @@ def read_result(line: str) -> tuple[str, CallResult]:
     return group, CallResult(**{**fields, "transport": Transport(fields["transport"])})
 
 
-async def _place(caller: Caller, group: Group, offset: float) -> None:
+async def _place(caller: Caller, group: CallGroup, offset: float) -> None:
     """One call, and a line about it with the times on the clock that all processes share."""
     result = await caller.call(packets=group.packets)
     times = {
@@ -76,7 +76,7 @@ async def _place(caller: Caller, group: Group, offset: float) -> None:
     print(json.dumps({"group": group.name, **attrs.asdict(result), **times}), flush=True)
 
 
-async def _call_all(group: Group, offset: float) -> None:
+async def _call_all(group: CallGroup, offset: float) -> None:
     edge = split_host_port(group.edge)
     async with (
         Caller(group.transport, edge, group.host, group.ca or None) as caller,
@@ -88,7 +88,7 @@ async def _call_all(group: Group, offset: float) -> None:
             nursery.start_soon(_place, caller, group, offset)
 
 
-async def _main(groups: list[Group]) -> None:
+async def _main(groups: list[CallGroup]) -> None:
     offset = time.monotonic() - trio.current_time()
     async with trio.open_nursery() as nursery:
         for group in groups:

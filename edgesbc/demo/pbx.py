@@ -24,7 +24,7 @@ machine the round trip that T1 estimates is far below the 500 ms of section 17.1
 BYE_TRIES = 6
 
 
-class _Call:
+class _AnsweredCall:
     __slots__ = ("answer", "dialog", "done", "heard_ack", "source")
 
     def __init__(self, answer: bytes, dialog: Dialog, source: Source) -> None:
@@ -44,7 +44,7 @@ class Pbx:
         self.name = name
         self.host = host
         self.port = port
-        self._calls: dict[tuple[str, str], _Call] = {}
+        self._calls: dict[tuple[str, str], _AnsweredCall] = {}
         self._answered: dict[str, trio.Event] = {}
         self._sock = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
         self._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, limits.UDP_RECEIVE_BUFFER)
@@ -83,7 +83,9 @@ class Pbx:
         else:
             await self._send(respond(message, 200 if message.method == "OPTIONS" else 501, self._tag()), source)
 
-    async def _invited(self, nursery: trio.Nursery, invite: Request, source: Source, call: _Call | None) -> None:
+    async def _invited(
+        self, nursery: trio.Nursery, invite: Request, source: Source, call: _AnsweredCall | None
+    ) -> None:
         if call is not None:
             await self._send(call.answer, source)  # retransmitted
             return
@@ -103,11 +105,13 @@ class Pbx:
         await self._send(respond(invite, 180, tag), source)
         body = describe(self.host, media.getsockname()[1])
         answer = respond(invite, 200, tag, [("Contact", f"<sip:{self.name}@{self.host}:{self.port}>")], body)
-        call = self._calls[invite.call_id, invite.from_tag] = _Call(answer, dialog, source)
+        call = self._calls[invite.call_id, invite.from_tag] = _AnsweredCall(answer, dialog, source)
         nursery.start_soon(self._converse, (invite.call_id, invite.from_tag), call, media, remote)
         await self._send(answer, source)
 
-    async def _converse(self, key: tuple[str, str], call: _Call, media: trio.socket.SocketType, remote: Source) -> None:
+    async def _converse(
+        self, key: tuple[str, str], call: _AnsweredCall, media: trio.socket.SocketType, remote: Source
+    ) -> None:
         """Echo until the call is over; a call that is never acknowledged is hung up."""
         acknowledged = True
         with media, call.done:
@@ -120,7 +124,7 @@ class Pbx:
         if not acknowledged:
             await self._hang_up(call)
 
-    async def _insist(self, call: _Call) -> bool:
+    async def _insist(self, call: _AnsweredCall) -> bool:
         """Repeat the 200 until its ACK is there; False when it never came."""
         interval = T1
         with trio.move_on_after(64 * T1):
@@ -132,7 +136,7 @@ class Pbx:
                 interval = min(2 * interval, 8 * T1)
         return False
 
-    async def _hang_up(self, call: _Call) -> None:
+    async def _hang_up(self, call: _AnsweredCall) -> None:
         branch = new_branch()
         bye = call.dialog.request("BYE", f"SIP/2.0/UDP {self.host}:{self.port};branch={branch};rport")
         answered = self._answered[branch] = trio.Event()

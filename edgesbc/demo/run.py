@@ -10,21 +10,21 @@ import attrs
 import trio
 from rich.console import Console
 
-from edgesbc.demo.findings import Findings
-from edgesbc.demo.house import DemoError, House
-from edgesbc.demo.scene import KILLED, Plan, Scene
+from edgesbc.demo.environment import DemoEnvironment, DemoError
+from edgesbc.demo.report import DemoReport
+from edgesbc.demo.scenario import KILLED, Scenario, ScenarioPlan
 from edgesbc.demo.table import print_table
 
 __all__ = ["conclude", "play"]
 
 
-async def play(plan: Plan, stay: bool, console: Console) -> int:
+async def play(plan: ScenarioPlan, stay: bool, console: Console) -> int:
     """Play the demo; 0 when every call completed and nothing is left over, otherwise 1.
 
     With ``stay``, the edge and both PBXs then go on until SIGINT or SIGTERM.
     """
     with tempfile.TemporaryDirectory(prefix="edgesbc-demo-") as folder:
-        house = House(Path(folder))
+        house = DemoEnvironment(Path(folder))
         try:
             async with trio.open_nursery() as nursery:
                 try:
@@ -35,12 +35,12 @@ async def play(plan: Plan, stay: bool, console: Console) -> int:
             await house.stop()
 
 
-async def _play(plan: Plan, stay: bool, console: Console, house: House, nursery: trio.Nursery) -> int:
+async def _play(plan: ScenarioPlan, stay: bool, console: Console, house: DemoEnvironment, nursery: trio.Nursery) -> int:
     began = trio.current_time()
     try:
         _say(console, "starting the edge and two PBXs")
         await house.start(nursery)
-        findings = await Scene(plan, house, console).play()
+        findings = await Scenario(plan, house, console).play()
         if not stay:
             findings = attrs.evolve(findings, exit_code=await house.stop())
     except (DemoError, OSError) as error:
@@ -52,7 +52,7 @@ async def _play(plan: Plan, stay: bool, console: Console, house: House, nursery:
     return code
 
 
-def conclude(console: Console, findings: Findings, house: House, seconds: float) -> int:
+def conclude(console: Console, findings: DemoReport, house: DemoEnvironment, seconds: float) -> int:
     """Print what was found, and each failure as a line; the exit code. ``seconds`` is how long it took."""
     print_table(console, findings)
     failures = findings.failures()
@@ -65,7 +65,7 @@ def conclude(console: Console, findings: Findings, house: House, seconds: float)
     return 1 if failures else 0
 
 
-async def _stay(console: Console, house: House) -> None:
+async def _stay(console: Console, house: DemoEnvironment) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         await house.revive_pbx(KILLED)
         house.probe(True)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from edgesbc.demo.findings import DETECTION_SECONDS, Findings, percentile
+from edgesbc.demo.report import DETECTION_SECONDS, DemoReport, percentile
 
 __all__ = ["print_table", "rows"]
 
 Row = tuple[str, str]
 
 
-def rows(findings: Findings) -> Iterator[Row]:
+def rows(findings: DemoReport) -> Iterator[Row]:
     """What is measured and what came out, in the order in which it is read."""
     for group, planned in findings.planned.items():
         yield f"{group}: calls placed", str(planned)
@@ -46,7 +46,7 @@ def _milliseconds(seconds: float | None) -> str:
     return "none" if seconds is None else f"{1000 * seconds:.1f} ms"
 
 
-def print_table(console: Console, findings: Findings) -> None:
+def print_table(console: Console, findings: DemoReport) -> None:
     """Print the rows: a table on a terminal, elsewhere one ``name: value`` a line."""
     if console.is_terminal:
         table = Table(title="edgesbc demo", title_justify="left")

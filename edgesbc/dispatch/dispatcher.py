@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
-from edgesbc.dispatch.demand import ANYTHING, Demand
-from edgesbc.dispatch.group import Group
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.destination_set import DestinationSet
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.health_monitor import HealthMonitor
 from edgesbc.dispatch.leases import Lease, Leases
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.place import Place, Target
-from edgesbc.dispatch.roster import Changes, Roster
-from edgesbc.dispatch.sets import SetSettings
-from edgesbc.dispatch.watch import Watch
+from edgesbc.dispatch.member_registry import MemberChanges, MemberRegistry
+from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.settings import SetSettings
+from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["Dispatcher"]
 
@@ -38,9 +38,9 @@ class Dispatcher:
     ) -> None:
         self._random = random
         self._leases = Leases()
-        self._roster = Roster()
-        self._groups: dict[str, Group] = {}
-        self.watch = Watch(random, record, self._changed)
+        self._roster = MemberRegistry()
+        self._groups: dict[str, DestinationSet] = {}
+        self.watch = HealthMonitor(random, record, self._changed)
         self.version = 0
         self.changed: Callable[[float], None] = lambda now: None
         self.reload(sets, now)
@@ -52,7 +52,7 @@ class Dispatcher:
         return self._groups[set_name].settings
 
     def acquire(
-        self, set_name: str, now: float, exclude: Collection[Member] = (), demand: Demand = ANYTHING
+        self, set_name: str, now: float, exclude: Collection[Member] = (), demand: SelectionRequest = ANYTHING
     ) -> Lease | None:
         """A place at the next member of ``set_name``, or None when no member is able; see :meth:`acquire_all`."""
         leases = self.acquire_all(set_name, now, exclude, demand, 1)
@@ -63,7 +63,7 @@ class Dispatcher:
         set_name: str,
         now: float,
         exclude: Collection[Member],
-        demand: Demand,
+        demand: SelectionRequest,
         most: int,
         last: bool = True,
     ) -> list[Lease]:
@@ -112,13 +112,13 @@ class Dispatcher:
         """The member whose address ``source`` is, over ``transport``; the first, when sets share it."""
         return self._roster.at(source, transport)
 
-    def names(self) -> frozenset[Place]:
+    def names(self) -> frozenset[ServerUri]:
         """The names that members have, to be looked up."""
         return self._roster.names
 
     # --- changing ----------------------------------------------------------------------------------------
 
-    def order(self, member: Member, order: Order, now: float, why: str = "by order of the operator") -> None:
+    def order(self, member: Member, order: AdminState, now: float, why: str = "by order of the operator") -> None:
         """Enable, drain or disable a member. Its live calls stay; a disabled one is not probed."""
         self.watch.order(member, order, now, why)
 
@@ -135,19 +135,19 @@ class Dispatcher:
         self.version += 1
         self._adopt(self._roster.replace(sets), now)
 
-    def resolved(self, place: Place, targets: Sequence[Target], now: float) -> None:
+    def resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> None:
         """A name has these addresses, in order; none at all leaves what was known before."""
         changes = self._roster.resolve(place, targets)
         if changes is not None:
             self._adopt(changes, now)
 
-    def _adopt(self, changes: Changes, now: float) -> None:
+    def _adopt(self, changes: MemberChanges, now: float) -> None:
         self.watch.stop(changes.gone)
         before, self._groups = self._groups, {}
         for settings in self._roster.settings:
             members, group = changes.members[settings.set], before.get(settings.set)
             if group is None or not group.is_made_of(settings, members):
-                group = Group(settings, members, self._random)
+                group = DestinationSet(settings, members, self._random)
             self._groups[settings.set] = group
         self.watch.again(changes.rewatched, now)
         self.watch.start(changes.new, now)

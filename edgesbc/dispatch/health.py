@@ -6,12 +6,12 @@ import enum
 from collections.abc import Hashable
 
 from edgesbc.base import limits
-from edgesbc.dispatch.sets import HealthSettings
+from edgesbc.dispatch.settings import HealthSettings
 
-__all__ = ["Evidence", "Health", "Order", "State"]
+__all__ = ["AdminState", "Evidence", "Health", "MemberState"]
 
 
-class State(enum.StrEnum):
+class MemberState(enum.StrEnum):
     """What a member is, as operators and metrics see it."""
 
     ACTIVE = "active"
@@ -25,12 +25,12 @@ class State(enum.StrEnum):
     """By order of the operator: no new calls and no probes."""
 
 
-class Order(enum.Enum):
+class AdminState(enum.Enum):
     """What the operator wants of a member, whatever its health is."""
 
     ENABLED = None
-    DRAINING = State.DRAINING
-    DISABLED = State.DISABLED
+    DRAINING = MemberState.DRAINING
+    DISABLED = MemberState.DISABLED
 
 
 class Evidence(enum.Enum):
@@ -74,7 +74,7 @@ class Health:
 
     def __init__(self, settings: HealthSettings) -> None:
         self.settings = settings
-        self.state = State.ACTIVE
+        self.state = MemberState.ACTIVE
         self.since: float | None = None
         self.why = ""
         self.probes_failed = 0
@@ -87,23 +87,23 @@ class Health:
 
     @property
     def up(self) -> bool:
-        return self.state is not State.INACTIVE
+        return self.state is not MemberState.INACTIVE
 
     def good(self, now: float, evidence: Evidence = Evidence.TRAFFIC) -> None:
         """Count one sign of life: a good answer to a probe, or an answer to live traffic."""
-        if self.state is State.INACTIVE:
+        if self.state is MemberState.INACTIVE:
             self.successes += 1
             if self.successes >= self.needed:
                 self._back = now
                 self.calls_failed = self.probes_failed = 0
                 self._callers.clear()
-                self._become(State.ACTIVE, now)
+                self._become(MemberState.ACTIVE, now)
             return
         self.probes_failed = 0
         if evidence is Evidence.TRAFFIC:
             self.calls_failed = 0
             self._callers.clear()
-        self._become(State.TRYING if self.calls_failed else State.ACTIVE, now)
+        self._become(MemberState.TRYING if self.calls_failed else MemberState.ACTIVE, now)
 
     def bad(self, now: float, evidence: Evidence = Evidence.TRAFFIC, caller: Hashable = None) -> None:
         """Count one failure: silence, a transport error, or an answer of ``failed_on``.
@@ -111,7 +111,7 @@ class Health:
         ``caller`` is whose call it was, where that may be who brought it about; None: nobody's doing.
         """
         self.successes = 0
-        if self.state is State.INACTIVE:
+        if self.state is MemberState.INACTIVE:
             return
         if evidence is Evidence.TRAFFIC:
             if caller is None or caller not in self._callers:
@@ -121,24 +121,24 @@ class Health:
         else:
             self.probes_failed += 1
         if max(self.calls_failed, self.probes_failed) < self.settings.fall:
-            self._become(State.TRYING, now)
+            self._become(MemberState.TRYING, now)
             return
         settings = self.settings
         flaps = self._back is not None and now - self._back < settings.damping
         most = settings.rise * limits.DAMPING
         self.needed = min(self.needed * 2, most) if flaps and self.needed else settings.rise
-        self._become(State.INACTIVE, now)
+        self._become(MemberState.INACTIVE, now)
 
     def try_again(self, now: float) -> None:
         """Let live traffic decide about a member that is out; one more failure takes it out again."""
-        if self.state is State.INACTIVE:
+        if self.state is MemberState.INACTIVE:
             self.calls_failed = self.settings.fall - 1
             self.probes_failed = 0
             self._callers.clear()
             self._back = now
-            self._become(State.TRYING, now)
+            self._become(MemberState.TRYING, now)
 
-    def _become(self, state: State, now: float) -> None:
+    def _become(self, state: MemberState, now: float) -> None:
         if state is not self.state:
             self.state = state
             self.since = now

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgesbc.dispatch.demand import ANYTHING, Demand
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
 
 __all__ = ["Lease", "Leases"]
 
@@ -41,7 +41,7 @@ class Lease:
 
     __slots__ = ("_all", "call", "member", "needs", "since")
 
-    def __init__(self, member: Member, leases: Leases, now: float, demand: Demand = ANYTHING) -> None:
+    def __init__(self, member: Member, leases: Leases, now: float, demand: SelectionRequest = ANYTHING) -> None:
         self.member = member
         self.since = now
         self.call = demand.call

@@ -7,12 +7,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from edgesbc.base.address import Source, Transport
-from edgesbc.dispatch.health import Evidence, Health, Order, State
-from edgesbc.dispatch.place import Target
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings
+from edgesbc.dispatch.health import AdminState, Evidence, Health, MemberState
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings
+from edgesbc.sip.server_uri import ResolvedAddress
 
 if TYPE_CHECKING:
-    from edgesbc.dispatch.algorithms.shape import Algorithm
+    from edgesbc.dispatch.algorithms.algorithm import Algorithm
 
 __all__ = ["Member", "MemberKey", "member_key"]
 
@@ -42,7 +42,12 @@ class Member:
     )  # fmt: skip
 
     def __init__(
-        self, set_name: str, settings: MemberSettings, health: HealthSettings, target: Target, share: float = 1.0
+        self,
+        set_name: str,
+        settings: MemberSettings,
+        health: HealthSettings,
+        target: ResolvedAddress,
+        share: float = 1.0,
     ) -> None:
         """``share`` is the part of the weight that this address of a name has."""
         self.set_name = set_name
@@ -54,7 +59,7 @@ class Member:
         self.name: str = settings.uri if literal else f"{settings.uri} at {target.source}{over}"
         self.seed = int.from_bytes(blake2b(self.name.encode(), digest_size=8).digest())
         self.health = Health(health)
-        self.order = Order.DISABLED if settings.disabled else Order.ENABLED
+        self.order = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
         self.load = 0
         self.used: dict[str, int] = {}
         self.latency: float | None = None
@@ -74,10 +79,10 @@ class Member:
         self.priority = (settings.priority, target.priority)
         self.weight = settings.weight * share
 
-    def adopt(self, settings: MemberSettings, health: HealthSettings, target: Target, share: float) -> None:
+    def adopt(self, settings: MemberSettings, health: HealthSettings, target: ResolvedAddress, share: float) -> None:
         """Take new settings for the same URI and address; load and health stay."""
         if settings.disabled is not self.settings.disabled:
-            self.order = Order.DISABLED if settings.disabled else Order.ENABLED
+            self.order = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
         self.settings = settings
         self.health.settings = health
         self.priority = (settings.priority, target.priority)
@@ -86,7 +91,7 @@ class Member:
             self.starts = deque(self.starts, maxlen=length)
 
     @property
-    def state(self) -> State:
+    def state(self) -> MemberState:
         return self.order.value or self.health.state
 
     @property
@@ -126,7 +131,7 @@ class Member:
         return f"Member({self.set_name!r}, {self.name!r}, {self.state}, load={self.load})"
 
 
-def member_key(set_name: str, settings: MemberSettings, target: Target) -> MemberKey:
+def member_key(set_name: str, settings: MemberSettings, target: ResolvedAddress) -> MemberKey:
     """What makes a member the same one over a reload."""
     return set_name, settings.uri, target[0], target[1]
 

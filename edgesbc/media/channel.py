@@ -11,7 +11,7 @@ from collections.abc import Callable
 from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.counts import Counts
-from edgesbc.media.latch import Aim, Latch
+from edgesbc.media.latch import Latch, MediaTarget
 
 __all__ = ["Channel", "drop_reason", "is_media"]
 
@@ -58,7 +58,7 @@ class Channel:
             return self.sock.send
         return self._send_to_signalled if self.latch.aim.target is not None else self._nowhere
 
-    def set_aim(self, aim: Aim) -> None:
+    def set_aim(self, aim: MediaTarget) -> None:
         if self.latch.set_aim(aim):
             self.fast = False
             _disconnect(self.sock)

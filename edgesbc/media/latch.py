@@ -18,7 +18,16 @@ from edgesbc.base.address import Source
 from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import PrefixSet
 
-__all__ = ["NOWHERE", "Aim", "Interface", "Latch", "Scope", "aim", "build_interfaces", "scope_of"]
+__all__ = [
+    "NOWHERE",
+    "AddressScope",
+    "Latch",
+    "MediaInterface",
+    "MediaTarget",
+    "build_interfaces",
+    "judge_target",
+    "scope_of",
+]
 
 _PRIVATE = PrefixSet(
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10"]
@@ -29,7 +38,7 @@ _NEVER = PrefixSet(["0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8", "64:f
 _IPV4_INSIDE = PrefixSet(["::/96", "::ffff:0:0/96"])
 
 
-class Scope(enum.Enum):
+class AddressScope(enum.Enum):
     """How far an address reaches."""
 
     LOOPBACK = "loopback"
@@ -39,23 +48,23 @@ class Scope(enum.Enum):
     """No media goes there: unspecified, multicast, broadcast, reserved, or IPv4 mapped into IPv6."""
 
 
-def scope_of(host: str) -> Scope:
-    """The scope of a literal address; a name, a zone id or anything else is :attr:`Scope.NEVER`."""
+def scope_of(host: str) -> AddressScope:
+    """The scope of a literal address; a name, a zone id or anything else is :attr:`AddressScope.NEVER`."""
     if "%" in host:
-        return Scope.NEVER
+        return AddressScope.NEVER
     try:
         host = str(ipaddress.ip_address(host))
     except ValueError:
-        return Scope.NEVER
+        return AddressScope.NEVER
     if host in _LOOPBACK:
-        return Scope.LOOPBACK
+        return AddressScope.LOOPBACK
     if host in _NEVER or host in _IPV4_INSIDE:
-        return Scope.NEVER
-    return Scope.PRIVATE if host in _PRIVATE else Scope.GLOBAL
+        return AddressScope.NEVER
+    return AddressScope.PRIVATE if host in _PRIVATE else AddressScope.GLOBAL
 
 
 @attrs.frozen
-class Interface:
+class MediaInterface:
     """One side of the relay."""
 
     name: str
@@ -74,7 +83,7 @@ class Interface:
 
 
 @attrs.frozen
-class Aim:
+class MediaTarget:
     """What signalling says about a leg's peer."""
 
     signalled: Source | None
@@ -85,11 +94,11 @@ class Aim:
     """The addresses whose first packet is believed."""
 
 
-NOWHERE: Final = Aim(None, None, frozenset())
+NOWHERE: Final = MediaTarget(None, None, frozenset())
 """A leg on hold or without an answer: hears nobody, sends nowhere."""
 
 
-def aim(interface: Interface, host: str, port: int, received: str = "") -> Aim:
+def judge_target(interface: MediaInterface, host: str, port: int, received: str = "") -> MediaTarget:
     """Judge the address and port that a description on ``interface`` names, and say what to do with it.
 
     ``received`` is the address that its SIP message came from, if signalling gave it. A private address
@@ -100,18 +109,18 @@ def aim(interface: Interface, host: str, port: int, received: str = "") -> Aim:
     host = _judge(interface, host, port)
     signalled = Source(host, port)
     target: Source | None = signalled
-    if scope_of(host) is not Scope.PRIVATE:
-        return Aim(signalled, target, frozenset({host}))
-    if not interface.trusted and scope_of(interface.address) is Scope.GLOBAL:
+    if scope_of(host) is not AddressScope.PRIVATE:
+        return MediaTarget(signalled, target, frozenset({host}))
+    if not interface.trusted and scope_of(interface.address) is AddressScope.GLOBAL:
         target = None  # a stranger's private address, seen from the internet, is some network of ours
     received = _literal(received) if received else host
     if received == host:
-        return Aim(signalled, target, frozenset({host}))
+        return MediaTarget(signalled, target, frozenset({host}))
     _judge(interface, received, limits.MEDIA_PORT_LOWEST)
-    if scope_of(received) is not Scope.PRIVATE:
-        return Aim(signalled, None, frozenset({received}))
+    if scope_of(received) is not AddressScope.PRIVATE:
+        return MediaTarget(signalled, None, frozenset({received}))
     # both private: another machine of the same site, or a site behind another's NAT. Either may show itself.
-    return Aim(signalled, target, frozenset({host, received}))
+    return MediaTarget(signalled, target, frozenset({host, received}))
 
 
 def build_interfaces(
@@ -119,22 +128,22 @@ def build_interfaces(
     ports: tuple[int, int],
     advertise: Mapping[str, str] | None = None,
     denied: Iterable[str] = (),
-) -> dict[str, Interface]:
+) -> dict[str, MediaInterface]:
     """The interfaces by name, each refusing the others' addresses; the one called ``core`` is trusted.
 
     ``denied`` are prefixes that descriptions of untrusted sides may not name. Raises ``ValueError`` for
     an address that is not a literal one that media can be bound to.
     """
-    built: dict[str, Interface] = {}
+    built: dict[str, MediaInterface] = {}
     prefixes = PrefixSet(denied)
     for name, text in addresses.items():
         address = str(ipaddress.ip_address(text))
-        if scope_of(address) is Scope.NEVER:
+        if scope_of(address) is AddressScope.NEVER:
             raise ValueError(f"media cannot be bound to {address}: name one address of this machine")
         trusted = name == "core"
         others = {other for other in addresses.values() if other != address}
         told = (advertise or {}).get(name, address)
-        built[name] = Interface(
+        built[name] = MediaInterface(
             name=name,
             address=address,
             advertise=told,
@@ -153,21 +162,21 @@ def _literal(host: str) -> str:
         raise WireError("the media address is not a literal IP address", 488) from None
 
 
-def _judge(interface: Interface, host: str, port: int) -> str:
+def _judge(interface: MediaInterface, host: str, port: int) -> str:
     host = _literal(host)
     scope = scope_of(host)
-    if scope is Scope.NEVER:
+    if scope is AddressScope.NEVER:
         raise WireError("the media address is unspecified, multicast, broadcast or mapped", 488)
     if (":" in host) != (":" in interface.address):
         raise WireError("the media address is of a family that the interface does not have", 488)
     own = scope_of(interface.address)
-    if scope is Scope.LOOPBACK and own is not Scope.LOOPBACK:
+    if scope is AddressScope.LOOPBACK and own is not AddressScope.LOOPBACK:
         raise WireError("the media address is this machine's loopback", 488)
     if host in interface.refused or host in interface.denied:
         raise WireError("the media address belongs to the inside", 488)
     low, high = interface.ports
     # On loopback peers share our address and any port may be theirs; open ports are refused in any case.
-    ours = scope is not Scope.LOOPBACK and host in (interface.address, interface.advertise)
+    ours = scope is not AddressScope.LOOPBACK and host in (interface.address, interface.advertise)
     if ours and low <= port <= high:
         raise WireError("the media address is the relay itself", 488)
     if not interface.trusted and port < limits.MEDIA_PORT_LOWEST:
@@ -183,7 +192,7 @@ class Latch:
     def __init__(self) -> None:
         self.aim = NOWHERE
         self.peer: Source | None = None
-        self._before: tuple[Aim, Source | None] = (NOWHERE, None)
+        self._before: tuple[MediaTarget, Source | None] = (NOWHERE, None)
         self._stale: Source | None = None
         self._patience = 0
 
@@ -192,7 +201,7 @@ class Latch:
         """Where packets for this peer go: where it showed itself, before that where signalling said."""
         return self.peer or self.aim.target
 
-    def set_aim(self, aim: Aim) -> bool:
+    def set_aim(self, aim: MediaTarget) -> bool:
         """Take over what signalling says now; whether a learned peer had to be forgotten for it.
 
         The same aim again, as after a refreshed or repeated description, changes nothing. After a change,

@@ -12,7 +12,7 @@ import trio
 from edgesbc.base.counts import Counts
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
-from edgesbc.media.session import MediaTable
+from edgesbc.media.session_table import SessionTable
 
 __all__ = ["MediaPlane"]
 
@@ -44,7 +44,7 @@ class MediaPlane:
     ) -> None:
         interfaces = build_interfaces(addresses, ports, advertise, denied)
         self._relay = Relay(interfaces, clock, random)
-        self._table = MediaTable(self._relay, interfaces, media_timeout)
+        self._table = SessionTable(self._relay, interfaces, media_timeout)
         self._clock = clock
         self._on_event = on_event
         self._wake_at = -math.inf
@@ -71,7 +71,7 @@ class MediaPlane:
         return self._relay.drops
 
     def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry out one NG command at once; see :meth:`MediaTable.command`."""
+        """Carry out one NG command at once; see :meth:`SessionTable.command`."""
         reply = self._table.command(command, self._clock())
         deadline = self._table.deadline()
         if deadline is not None and deadline < self._wake_at:

@@ -18,11 +18,11 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.counts import Counts
-from edgesbc.media.call import NoPorts, Pair, Traffic
+from edgesbc.media.batching import BatchingPolicy
 from edgesbc.media.channel import Channel, drop_reason, is_media
-from edgesbc.media.latch import Aim, Interface
-from edgesbc.media.pace import Pace
+from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.ports import PortPool
+from edgesbc.media.session import MediaPorts, MediaTraffic, NoPorts
 
 __all__ = ["PortPair", "Relay"]
 
@@ -30,11 +30,11 @@ _EXPEDITED = 46 << 2  # DSCP EF in the traffic class, as for all interactive aud
 
 
 class PortPair:
-    """An RTP and an RTCP channel on neighbouring ports; see :class:`edgesbc.media.call.Pair`."""
+    """An RTP and an RTCP channel on neighbouring ports; see :class:`edgesbc.media.session.MediaPorts`."""
 
     __slots__ = ("_number", "_relay", "interface", "rtcp", "rtp")
 
-    def __init__(self, relay: Relay, interface: Interface, port: int, rtp: Channel, rtcp: Channel) -> None:
+    def __init__(self, relay: Relay, interface: MediaInterface, port: int, rtp: Channel, rtcp: Channel) -> None:
         self._relay = relay
         self._number = port
         self.interface = interface
@@ -50,15 +50,15 @@ class PortPair:
         return self.rtp.latch.destination
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> MediaTraffic:
         rtp, rtcp = self.rtp, self.rtcp
-        return Traffic(rtp.packets + rtcp.packets, rtp.octets + rtcp.octets, rtp.errors + rtcp.errors)
+        return MediaTraffic(rtp.packets + rtcp.packets, rtp.octets + rtcp.octets, rtp.errors + rtcp.errors)
 
-    def set_aim(self, rtp: Aim, rtcp: Aim) -> None:
+    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp.set_aim(rtp)
         self.rtcp.set_aim(rtcp)
 
-    def join(self, other: Pair) -> None:
+    def join(self, other: MediaPorts) -> None:
         if not isinstance(other, PortPair):
             raise TypeError("pairs of one relay are joined with each other")
         for near, far in ((self.rtp, other.rtp), (self.rtcp, other.rtcp)):
@@ -76,7 +76,7 @@ class Relay:
     """
 
     def __init__(
-        self, interfaces: Mapping[str, Interface], clock: Callable[[], float], random: Callable[[], float]
+        self, interfaces: Mapping[str, MediaInterface], clock: Callable[[], float], random: Callable[[], float]
     ) -> None:
         self._interfaces = dict(interfaces)
         self._clock = clock
@@ -182,7 +182,7 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled."""
-        pace = Pace(self._clock())
+        pace = BatchingPolicy(self._clock())
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             # what is slept for is packets in the kernel, which set no Event

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from edgesbc.media.call import Call, Pair, Side
+from edgesbc.media.session import MediaPorts, MediaSession, SessionSide
 
 __all__ = ["report_call", "report_table"]
 
 
-def report_call(call: Call) -> dict[str, Any]:
+def report_call(call: MediaSession) -> dict[str, Any]:
     """The reply to `query`: per tag and section what came in, and the totals."""
     tags = {side.tag: _report_side(call, index, side) for index, side in enumerate(call.sides) if side.tag}
     pairs = [pair for stream in call.streams if stream is not None for pair in stream.pairs]
     return {"result": "ok", "created": int(call.created), "tags": tags, "totals": {"RTP": _sum(pairs)}}
 
 
-def _report_side(call: Call, index: int, side: Side) -> dict[str, Any]:
+def _report_side(call: MediaSession, index: int, side: SessionSide) -> dict[str, Any]:
     sections = side.description.media if side.description is not None else ()
     medias = []
     for at, (stream, media) in enumerate(zip(call.streams, sections, strict=False)):
@@ -32,7 +32,7 @@ def _report_side(call: Call, index: int, side: Side) -> dict[str, Any]:
     return {"tag": side.tag, "interface": side.interface, "medias": medias}
 
 
-def report_table(calls: Iterable[Call], live: int, total: int) -> dict[str, Any]:
+def report_table(calls: Iterable[MediaSession], live: int, total: int) -> dict[str, Any]:
     """The reply to `statistics`."""
     pairs = [pair for call in calls for stream in call.streams if stream is not None for pair in stream.pairs]
     return {
@@ -45,7 +45,7 @@ def report_table(calls: Iterable[Call], live: int, total: int) -> dict[str, Any]
     }
 
 
-def _sum(pairs: Iterable[Pair]) -> dict[str, int]:
+def _sum(pairs: Iterable[MediaPorts]) -> dict[str, int]:
     traffic = [pair.traffic for pair in pairs]
     return {
         "packets": sum(t.packets for t in traffic),

@@ -1,291 +1,153 @@
-"""The media plane's table of calls: NG commands in, replies out, ports asked for and given back. No sockets."""
+"""A call as the media plane sees it: two sides, and for each media section a pair of ports facing each side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import NamedTuple, Protocol
 
 from edgesbc.base import limits
-from edgesbc.base.errors import WireError
-from edgesbc.base.timers import Deadlines
-from edgesbc.media import ng
-from edgesbc.media.aims import aims_of, relayed
-from edgesbc.media.call import Call, NoPorts, Pair, PortSource, Side, Stream
-from edgesbc.media.latch import Aim, Interface
-from edgesbc.media.report import report_call, report_table
-from edgesbc.sdp.anchor import Place, anchor
-from edgesbc.sdp.session import Session, parse_session
+from edgesbc.base.address import Source
+from edgesbc.media.latch import NOWHERE, MediaTarget
+from edgesbc.sdp.session import SessionDescription
 
-__all__ = ["MediaTable"]
+__all__ = ["MediaPorts", "MediaSession", "MediaStream", "MediaTraffic", "NoPorts", "PortSource", "SessionSide"]
 
 
-class MediaTable:
-    """Calls by Call-ID and tags, driven by NG commands.
+class NoPorts(Exception):
+    """The range has no pair of ports left, or the kernel no descriptor."""
 
-    ``ports`` opens pairs of ports, ``interfaces`` are the sides by name, ``media_timeout`` is how many
-    seconds an answered call that is not on hold may go without a packet.
-    """
 
-    __slots__ = ("_calls", "_count", "_deadlines", "_interfaces", "_ports", "_timeout", "_verbs", "total")
+class MediaTraffic(NamedTuple):
+    """What a pair of ports has received from its peer and relayed."""
 
-    def __init__(self, ports: PortSource, interfaces: Mapping[str, Interface], media_timeout: float = 60.0) -> None:
-        if not interfaces:
-            raise ValueError("a media table has at least one interface")
-        self._ports = ports
-        self._interfaces = dict(interfaces)
-        self._timeout = media_timeout
-        self._calls: dict[str, list[Call]] = {}
-        self._count = 0
-        self._deadlines = Deadlines()
-        self.total = 0
-        """Calls ever made."""
-        self._verbs: dict[str, Callable[[Mapping[str, Any], float], dict[str, Any]]] = {
-            "ping": self._ping,
-            "offer": self._offer,
-            "answer": self._answer,
-            "delete": self._delete,
-            "query": self._query,
-            "list": self._list,
-            "statistics": self._statistics,
-        }
+    packets: int
+    octets: int
+    errors: int
 
-    def __len__(self) -> int:
-        return self._count
 
-    def calls(self) -> Iterator[Call]:
-        """Every live call."""
-        return (call for calls in self._calls.values() for call in calls)
+class MediaPorts(Protocol):
+    """An RTP port (even) and the RTCP port above it, facing one peer."""
 
-    def command(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """Carry out one NG command; never raises for what is in it.
+    @property
+    def port(self) -> int:
+        """The RTP port."""
 
-        A refusal is ``{"result": "error", "error-reason": ..., "status-hint": ...}``, where the hint is
-        the SIP status that fits. Otherwise ``result`` is ``ok`` (``pong`` to a ping), and an offer or answer
-        is replied to with the ``sdp`` for the other side, as text or bytes as the command's was. A refused
-        command leaves ports and calls as they were.
-        """
-        try:
-            verb = self._verbs.get(ng.read_text(command, "command"))
-            if verb is None:
-                raise WireError("a command that this media plane does not know")
-            return verb(command, now)
-        except WireError as error:
-            return ng.error(error.reason) | {"status-hint": error.status_hint}
-        except NoPorts as error:
-            return ng.error(str(error)) | {"status-hint": 503}
+    @property
+    def peer(self) -> Source | None:
+        """The learned or signalled RTP address of the peer."""
 
-    def deadline(self) -> float | None:
-        """When :meth:`expire` next has something to look at (seconds)."""
-        return self._deadlines.next()
+    @property
+    def traffic(self) -> MediaTraffic:
+        """What came from the peer so far, RTP and RTCP together."""
 
-    def expire(self, now: float) -> list[dict[str, Any]]:
-        """End the calls that went silent; one ``{"event": "timeout", "call-id", "tags"}`` for each.
+    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
+        """Take over what signalling says about the peer; a learned peer stays if nothing changed."""
 
-        Packets are counted, not timed, so a call is looked at four times in a ``media_timeout``, and
-        ends after that time and at most a quarter more.
-        """
-        events: list[dict[str, Any]] = []
-        for call in self._deadlines.pop_due(now):
-            if not isinstance(call, Call):
-                continue
-            packets = call.count_packets()
-            if packets != call.packets:
-                call.packets = packets
-                call.active = now
-            if now >= call.lifetime(self._timeout):
-                self._remove(call)
-                tags = [side.tag for side in call.sides if side.tag]
-                events.append({"event": "timeout", "call-id": call.call_id, "tags": tags})
-            else:
-                self._watch(call, now)
-        return events
+    def join(self, other: MediaPorts) -> None:
+        """Relay between this pair and ``other``, both ways."""
 
     def close(self) -> None:
-        """End every call without an event."""
-        for call in list(self.calls()):
-            self._remove(call)
+        """Close both ports and let their numbers rest."""
 
-    # --- the commands ---------------------------------------------------------------------------------
 
-    def _ping(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        return {"result": "pong"}
+class PortSource(Protocol):
+    """Where pairs of ports come from."""
 
-    def _offer(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        call_id, tag = ng.read_text(command, "call-id"), ng.read_text(command, "from-tag")
-        _check_tags(command)
-        session = parse_session(ng.read_sdp(command))
-        call, offerer, known = self._call_for_offer(command, call_id, tag, now)
-        names = self._directed(command, call, offerer, known)
-        aims = self._aims(command, session, names[offerer])
-        if not any(aims):
-            raise WireError("the offer has no section that can be relayed", 488)
-        self._open_streams(call, [chosen is not None for chosen in aims], names)
-        for side, name in zip(call.sides, names, strict=True):
-            side.interface = name
-        call.sides[offerer].tag = tag
-        call.sides[offerer].description = session
-        call.offerer = offerer
-        call.set_aims(offerer, aims)
-        for stream, media in zip(call.streams, session.media, strict=False):
+    def open(self, interface: str) -> MediaPorts:
+        """Bind a pair on the interface. Raises :class:`NoPorts`."""
+
+    def holds(self, address: Source) -> bool:
+        """Whether that is a port which is open here: media must not go round from leg to leg."""
+
+
+class SessionSide:
+    """One party: its tag (empty until it answered), interface and latest description."""
+
+    __slots__ = ("description", "interface", "tag")
+
+    def __init__(self, tag: str, interface: str) -> None:
+        self.tag = tag
+        self.interface = interface
+        self.description: SessionDescription | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether no section of its description both sends and receives: silence is then no failure."""
+        session = self.description
+        if session is None:
+            return False
+        for media in session.media:
+            connection = session.connection_of(media)
+            both_ways = media.port != 0 and session.direction_of(media) == "sendrecv"
+            if both_ways and connection is not None and not connection.unspecified:
+                return False
+        return True
+
+
+class MediaStream:
+    """One media section: ``pairs[n]`` faces side n and is bound on ``interfaces[n]``."""
+
+    __slots__ = ("interfaces", "mux", "pairs")
+
+    def __init__(self, pairs: tuple[MediaPorts, MediaPorts], interfaces: tuple[str, str]) -> None:
+        self.pairs = pairs
+        self.interfaces = interfaces
+        self.mux = False
+        """Whether the latest offer asked for RTCP on the RTP port (RFC 5761)."""
+        pairs[0].join(pairs[1])
+
+    def close(self) -> None:
+        for pair in self.pairs:
+            pair.close()
+
+
+class MediaSession:
+    """Two sides, their streams by the index of the media section, and when something last happened."""
+
+    __slots__ = (
+        "active", "answered", "call_id", "created", "due", "offerer", "packets", "queued", "sides", "streams",
+    )  # fmt: skip
+
+    def __init__(self, call_id: str, sides: tuple[SessionSide, SessionSide], now: float) -> None:
+        self.call_id = call_id
+        self.sides = sides
+        self.streams: list[MediaStream | None] = []
+        self.offerer = 0
+        """Index of the side whose offer is the latest."""
+        self.answered = False
+        self.created = now
+        self.active = now
+        """When a packet or a description was last known to have come (seconds, looked at in steps)."""
+        self.packets = 0
+        self.due: float | None = None
+        self.queued: float | None = None
+
+    def side_of(self, tag: str) -> int | None:
+        """Index of the side with that tag, or None."""
+        return next((n for n, side in enumerate(self.sides) if tag and side.tag == tag), None)
+
+    def set_aims(self, side: int, aims: list[tuple[MediaTarget, MediaTarget] | None]) -> None:
+        """Point the ports that face ``side``; a section without an aim falls silent."""
+        for index, stream in enumerate(self.streams):
             if stream is not None:
-                stream.mux = media.attribute("rtcp-mux") is not None
-        if not known:
-            self._add(call)
-        self._touch(call, now)
-        return self._shown(command, call, session, 1 - offerer)
+                chosen = aims[index] if index < len(aims) else None
+                stream.pairs[side].set_aim(*(chosen or (NOWHERE, NOWHERE)))
 
-    def _answer(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        call = self._find(command)
-        if call is None or call.side_of(ng.read_text(command, "from-tag")) != call.offerer:
-            raise WireError("an answer to an offer that was not made", 481)
-        _check_tags(command)
-        offered = call.sides[call.offerer].description
-        session = parse_session(ng.read_sdp(command))
-        if offered is None or len(offered.media) != len(session.media):
-            raise WireError("an answer has as many sections as its offer (RFC 3264 section 6)", 488)
-        answerer = call.sides[1 - call.offerer]
-        aims = self._aims(command, session, answerer.interface)
-        # another tag is another fork or the next destination: it takes the place of the one before
-        answerer.tag = ng.read_text(command, "to-tag")
-        answerer.description = session
-        call.set_aims(1 - call.offerer, aims)
-        call.answered = True
-        self._touch(call, now)
-        return self._shown(command, call, session, call.offerer)
+    def count_packets(self) -> int:
+        """Packets of both sides and all streams so far."""
+        return sum(pair.traffic.packets for stream in self.streams if stream for pair in stream.pairs)
 
-    def _delete(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        gone = self._matching(command)
-        if not gone:
-            return {"result": "ok", "warning": "no such call"}
-        for call in gone:
-            self._remove(call)
-        return {"result": "ok"}
+    def lifetime(self, media_timeout: float) -> float:
+        """Until when the call may live if nothing comes from now on (seconds, the plane's clock)."""
+        end = self.created + limits.CALL_SECONDS + limits.SET_UP_SECONDS
+        if not self.answered:
+            return min(end, self.active + limits.SET_UP_SECONDS + media_timeout)
+        if any(side.held for side in self.sides):
+            return end
+        return min(end, self.active + media_timeout)
 
-    def _query(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        call = self._find(command)
-        if call is None:
-            raise WireError("no such call", 481)
-        return report_call(call)
-
-    def _list(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        limit = command.get("limit", limits.MEDIA_LISTED)
-        shown = min(limit, limits.MEDIA_LISTED) if isinstance(limit, int) and limit > 0 else 0
-        return {"result": "ok", "calls": list(self._calls)[:shown]}
-
-    def _statistics(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        return report_table(self.calls(), self._count, self.total)
-
-    # --- finding and keeping calls --------------------------------------------------------------------
-
-    def _call_for_offer(self, command: Mapping[str, Any], call_id: str, tag: str, now: float) -> tuple[Call, int, bool]:
-        """The call, the index of its side that offers, and whether it was there before.
-
-        Matching on tags and not on the Call-ID alone keeps a stranger who reuses one out of the call.
-        """
-        to_tag = ng.read_text(command, "to-tag", required=False)
-        for call in self._calls.get(call_id, ()):
-            side = call.side_of(tag)
-            if side is not None:
-                return call, side, True
-        for call in self._calls.get(call_id, ()):
-            side = call.side_of(to_tag)
-            if side is not None:  # another fork offers in its answer to an INVITE without a description
-                return call, 1 - side, True
-        if self._count >= limits.MEDIA_CALLS:
-            raise NoPorts("the table of calls is full")
-        if len(self._calls.get(call_id, ())) >= limits.MEDIA_CALLS_PER_CALL_ID:
-            raise WireError("too many calls with one Call-ID")
-        first = next(iter(self._interfaces))
-        return Call(call_id, (Side(tag, first), Side(to_tag, first)), now), 0, False
-
-    def _directed(self, command: Mapping[str, Any], call: Call, offerer: int, known: bool) -> tuple[str, str]:
-        """Interfaces of side 0 and side 1; a later offer without ``direction`` keeps those of before."""
-        direction = command.get("direction")
-        if direction is None:
-            return call.sides[0].interface, call.sides[1].interface
-        if not isinstance(direction, list | tuple) or len(direction) != 2:
-            raise WireError("direction is a list of two interfaces")
-        for name in direction:
-            if not isinstance(name, str) or name not in self._interfaces:
-                raise WireError("direction names an interface that does not exist")
-        return (direction[0], direction[1]) if offerer == 0 else (direction[1], direction[0])
-
-    def _find(self, command: Mapping[str, Any]) -> Call | None:
-        return next(iter(self._matching(command)), None)
-
-    def _matching(self, command: Mapping[str, Any]) -> list[Call]:
-        calls = self._calls.get(ng.read_text(command, "call-id"), [])
-        tag = ng.read_text(command, "from-tag", required=False)
-        return [call for call in calls if not tag or call.side_of(tag) is not None]
-
-    def _add(self, call: Call) -> None:
-        self._calls.setdefault(call.call_id, []).append(call)
-        self._count += 1
-        self.total += 1
-
-    def _remove(self, call: Call) -> None:
-        call.close()
-        self._deadlines.schedule(call, None)
-        calls = self._calls[call.call_id]
-        calls.remove(call)
-        if not calls:
-            del self._calls[call.call_id]
-        self._count -= 1
-
-    def _touch(self, call: Call, now: float) -> None:
-        call.active = now
-        self._watch(call, now)
-
-    def _watch(self, call: Call, now: float) -> None:
-        self._deadlines.schedule(call, now + self._timeout / 4)
-
-    # --- descriptions and ports -----------------------------------------------------------------------
-
-    def _aims(self, command: Mapping[str, Any], session: Session, name: str) -> list[tuple[Aim, Aim] | None]:
-        """Where a description from the interface ``name`` wants media. Raises :class:`WireError`."""
-        aims = aims_of(session, self._interfaces[name], ng.read_received_from(command))
-        if self._interfaces[name].trusted:
-            return aims  # a proxy inside sends a call out again, and its media from one of our ports to another
-        for chosen in aims:
-            for signalled in (each.signalled for each in chosen or ()):
-                if signalled is not None and self._ports.holds(signalled):
-                    raise WireError("the media address is the relay itself", 488)
-        return aims
-
-    def _open_streams(self, call: Call, wanted: list[bool], names: tuple[str, str]) -> None:
-        """Have a stream on the right interfaces for each wanted section, and no other; all or nothing."""
-        streams: list[Stream | None] = []
-        opened: list[Pair] = []
-        try:
-            for index, want in enumerate(wanted):
-                old = call.streams[index] if index < len(call.streams) else None
-                if not want or (old is not None and old.interfaces == names):
-                    streams.append(old if want else None)
-                    continue
-                opened.append(self._ports.open(names[0]))
-                opened.append(self._ports.open(names[1]))
-                streams.append(Stream((opened[-2], opened[-1]), names))
-        except NoPorts:
-            for pair in opened:
-                pair.close()
-            raise
-        for stream in call.streams:
-            if stream is not None and stream not in streams:
+    def close(self) -> None:
+        """Close every port of the call."""
+        for stream in self.streams:
+            if stream is not None:
                 stream.close()
-        call.streams = streams
-
-    def _shown(self, command: Mapping[str, Any], call: Call, session: Session, side: int) -> dict[str, Any]:
-        """The reply with ``session`` as ``side`` is to see it."""
-        interface = self._interfaces[call.sides[side].interface]
-        places = [
-            Place(stream.pairs[side].port, stream.mux) if stream is not None and relayed(media) else Place(0)
-            for stream, media in zip(call.streams, session.media, strict=True)
-        ]
-        data = anchor(session, interface.advertise, places).serialise()
-        return {"result": "ok", "sdp": data if isinstance(command["sdp"], bytes) else data.decode()}
-
-
-def _check_tags(command: Mapping[str, Any]) -> None:
-    """A tag says whose a description is: two sides of a call have different ones (RFC 3261 section 19.3)."""
-    if ng.read_text(command, "from-tag") == ng.read_text(command, "to-tag", required=False):
-        raise WireError("both sides have the same tag", 488)
+        self.streams.clear()

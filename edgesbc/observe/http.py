@@ -19,10 +19,10 @@ from starlette.routing import Route
 
 from edgesbc.base import limits
 from edgesbc.base.address import split_host_port
-from edgesbc.observe.ledger import Answer
+from edgesbc.observe.ledger import WhyAnswer
 from edgesbc.observe.metrics import CONTENT_TYPE
 
-__all__ = ["DEFAULT_BIND", "Parts", "serve_http"]
+__all__ = ["DEFAULT_BIND", "HttpSources", "serve_http"]
 
 DEFAULT_BIND: Final = "127.0.0.1:8080"
 
@@ -42,18 +42,20 @@ _HEADERS: Final = (
 
 
 @attrs.frozen
-class Parts:
+class HttpSources:
     """What the HTTP side shows."""
 
     render: Callable[[], bytes]
     """The metrics in the Prometheus text format: :meth:`edgesbc.observe.metrics.Metrics.render`."""
     not_ready: Callable[[], Mapping[str, str]]
     """Why the edge takes no new calls, by part; empty when it does."""
-    why: Callable[[str], Answer]
+    why: Callable[[str], WhyAnswer]
     """What was decided about a Call-ID or an address: :meth:`edgesbc.observe.ledger.Ledger.ask`."""
 
 
-async def serve_http(bind: str, parts: Parts, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+async def serve_http(
+    bind: str, parts: HttpSources, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Serve ``parts`` on ``bind`` (``ADDRESS:PORT``, port 0 for any) until cancelled; starts with the port.
 
     Raises ``ValueError`` when ``bind`` is no literal address and port, and ``OSError`` when it cannot be
@@ -61,7 +63,7 @@ async def serve_http(bind: str, parts: Parts, *, task_status: trio.TaskStatus[in
     """
     listening = _listen(bind)
     host, port = listening.getsockname()[:2]
-    app = _Gate(_routes(parts), only_local=ipaddress.ip_address(host).is_loopback)
+    app = _RequestGate(_routes(parts), only_local=ipaddress.ip_address(host).is_loopback)
     config = _config()
     config.bind = [f"fd://{listening.detach()}"]  # from here on the socket is the server's
     await hypercorn.trio.serve(app, config, mode="asgi", task_status=_Started(task_status, port))  # type: ignore[arg-type]
@@ -109,7 +111,7 @@ def _config() -> hypercorn.config.Config:
     return config
 
 
-def _routes(parts: Parts) -> App:
+def _routes(parts: HttpSources) -> App:
     # The endpoints are async and never wait: a sync one would run in a thread beside the counts it reads.
     async def metrics(_: Request) -> Response:
         return Response(parts.render(), headers={"content-type": CONTENT_TYPE})
@@ -133,7 +135,7 @@ def _routes(parts: Parts) -> App:
     return app
 
 
-class _Gate:
+class _RequestGate:
     """In front of all routes: who may ask and how, and the headers of every answer.
 
     On a loopback address only local names are answered, so that a page in a browser of this machine

@@ -6,10 +6,10 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from functools import partial
 
 from edgesbc.base.counts import Counts
-from edgesbc.brain.edge import Edge
-from edgesbc.dispatch.health import State
+from edgesbc.dispatch.health import MemberState
 from edgesbc.dispatch.member import Member
 from edgesbc.observe.metrics import Metrics, Read
+from edgesbc.signalling.edge import Edge
 
 __all__ = ["instrument_edge", "instrument_lanes", "instrument_media"]
 
@@ -123,7 +123,7 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
 
 def _instrument_destinations(metrics: Metrics, edge: Edge) -> None:
     labels = ("set", "member")
-    up = _PerMember(edge, lambda member: member.state in (State.ACTIVE, State.TRYING))
+    up = _PerMember(edge, lambda member: member.state in (MemberState.ACTIVE, MemberState.TRYING))
     metrics.gauge("destination_up", "1 while a destination takes calls.", up, labels)
     state = _PerMember(edge, lambda member: 1, lambda member: (member.state.value,))
     metrics.gauge("destination_state", "1 for the state that a destination is in.", state, (*labels, "state"))

@@ -11,9 +11,9 @@ from edgesbc.base import limits
 from edgesbc.base.address import host_port, split_host_port
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.observe.telling import Entry, Told, as_told, sentence
+from edgesbc.observe.render import DecisionRecord, LedgerEntry, as_record, sentence
 
-__all__ = ["Answer", "Ledger"]
+__all__ = ["Ledger", "WhyAnswer"]
 
 _MADE_BY_STRANGERS = frozenset(
     {
@@ -34,10 +34,10 @@ _MADE_BY_STRANGERS = frozenset(
 
 
 @attrs.frozen
-class Answer:
+class WhyAnswer:
     """What the ledger knows of a Call-ID or an address, oldest first; ``left_out`` older decisions are not told."""
 
-    decisions: list[Told]
+    decisions: list[DecisionRecord]
     left_out: int = 0
 
     def sentences(self) -> list[str]:
@@ -67,7 +67,7 @@ class Ledger:
         self._penalties = _Ring(eighth)
         self._theirs = _Ring(max(1, capacity // 2))
         self._number = 0
-        self._folded: dict[tuple[Reason, str, str, bool], Entry] = {}
+        self._folded: dict[tuple[Reason, str, str, bool], LedgerEntry] = {}
 
     def __len__(self) -> int:
         return sum(len(ring.entries) for ring in self._rings)
@@ -98,7 +98,7 @@ class Ledger:
         if not decision.call_id:
             folded[key] = entry
 
-    def ask(self, key: str) -> Answer:
+    def ask(self, key: str) -> WhyAnswer:
         """What was decided about a Call-ID, an address, an address and port, a prefix, or a destination's name.
 
         An address also finds the penalties of the prefixes that it is in, and an address and port what was
@@ -106,7 +106,7 @@ class Ledger:
         """
         found = self._find(key.strip())
         left_out = max(len(found) - limits.LEDGER_ANSWERS, 0)
-        return Answer([as_told(entry, self.wall_offset) for entry in found[left_out:]], left_out)
+        return WhyAnswer([as_record(entry, self.wall_offset) for entry in found[left_out:]], left_out)
 
     def why(self, key: str) -> list[str]:
         """The answer to :meth:`ask` as sentences; none where nothing is known."""
@@ -117,13 +117,13 @@ class Ledger:
         entries = sorted((each for ring in self._rings for each in ring.entries), key=lambda entry: entry.last)
         return [sentence(entry, self.wall_offset) for entry in entries[-count:]] if count > 0 else []
 
-    def _find(self, key: str) -> list[Entry]:
+    def _find(self, key: str) -> list[LedgerEntry]:
         """The entries of ``key``, oldest first, each once."""
         if not key:
             return []
         call_id = key[: limits.LEDGER_TEXT_CHARS]
         wanted = _Wanted(key)
-        found: dict[int, Entry] = {}
+        found: dict[int, LedgerEntry] = {}
         for ring in self._rings:
             for entry in ring.by_call.get(call_id, ()):
                 found[id(entry)] = entry
@@ -131,7 +131,7 @@ class Ledger:
                 found.update((id(entry), entry) for entry in ring.by_host.get(host, ()) if wanted.has(entry))
         return sorted(found.values(), key=lambda entry: entry.number)
 
-    def _entry(self, decision: Decision, host: str) -> Entry:
+    def _entry(self, decision: Decision, host: str) -> LedgerEntry:
         """The next entry; it holds no more of a peer's text than the bound says."""
         bound = limits.LEDGER_TEXT_CHARS
         if len(decision.call_id) > bound:
@@ -139,7 +139,7 @@ class Ledger:
         if len(decision.detail) > bound:
             decision.detail = decision.detail[:bound]
         self._number += 1
-        return Entry(decision, host, self._number)
+        return LedgerEntry(decision, host, self._number)
 
 
 class _Ring:
@@ -153,11 +153,11 @@ class _Ring:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.entries: deque[Entry] = deque()
-        self.by_call: dict[str, list[Entry]] = {}
-        self.by_host: dict[str, list[Entry]] = {}
+        self.entries: deque[LedgerEntry] = deque()
+        self.by_call: dict[str, list[LedgerEntry]] = {}
+        self.by_host: dict[str, list[LedgerEntry]] = {}
 
-    def add(self, entry: Entry) -> Entry | None:
+    def add(self, entry: LedgerEntry) -> LedgerEntry | None:
         """Take in ``entry``; returns the one that gave way."""
         oldest = None
         if len(self.entries) >= self.capacity:
@@ -170,7 +170,7 @@ class _Ring:
         return oldest
 
 
-def _insert(index: dict[str, list[Entry]], key: str, entry: Entry) -> None:
+def _insert(index: dict[str, list[LedgerEntry]], key: str, entry: LedgerEntry) -> None:
     if not key:
         return
     under = index.get(key)
@@ -180,7 +180,7 @@ def _insert(index: dict[str, list[Entry]], key: str, entry: Entry) -> None:
         under.append(entry)
 
 
-def _remove_oldest(index: dict[str, list[Entry]], key: str) -> None:
+def _remove_oldest(index: dict[str, list[LedgerEntry]], key: str) -> None:
     if not key:
         return
     under = index[key]
@@ -208,7 +208,7 @@ class _Wanted:
             self.hosts = _address_or_prefix(host)
             self._source = host_port(self.hosts[0], port) if self.hosts else ""
 
-    def has(self, entry: Entry) -> bool:
+    def has(self, entry: LedgerEntry) -> bool:
         return not self._source or entry.decision.source in (self._source, entry.host) or entry.other_ports
 
 

@@ -11,15 +11,15 @@ from sqlalchemy.exc import ArgumentError
 
 from edgesbc.base.address import Transport, Zone
 from edgesbc.base.errors import PolicyError
-from edgesbc.brain.routing import Route
-from edgesbc.dispatch.databases import DRIVERS, DatabaseSettings, without_passwords
-from edgesbc.dispatch.place import Place, Target
-from edgesbc.dispatch.sets import SetSettings, with_fallbacks
+from edgesbc.dispatch.settings import SetSettings, with_fallbacks
+from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passwords
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
-from edgesbc.policy.reach import out_of_reach
+from edgesbc.policy.reachability import unreachable_members
+from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
+from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["cross_check", "media_address"]
 
@@ -198,7 +198,7 @@ def _members(draft: Draft) -> _Found:
             yield f"destinations[{index}]", f"expected members, or a database that has them, found {found}"
         if each.group and each.database is None:
             yield f"destinations[{index}].group", "is for a set whose members a database has, and none is named"
-        seen: dict[Target | Place, str] = {}
+        seen: dict[ResolvedAddress | ServerUri, str] = {}
         for number, member in enumerate(each.members):
             here = f"destinations[{index}].members[{number}]"
             place = member.place
@@ -206,7 +206,7 @@ def _members(draft: Draft) -> _Found:
             if (target or place) in seen:
                 yield f"{here}.uri", f"expected each member once, found the address of {seen[target or place]} again"
             seen.setdefault(target or place, f"members[{number}]")
-            for field, message in out_of_reach(
+            for field, message in unreachable_members(
                 member, listeners, "listen" not in draft.broken, draft.names["listen"].__contains__
             ):
                 yield f"{here}.{field}", message

@@ -10,9 +10,9 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.policy.model import RESTART_SECTIONS, Policy, PortRange
-from edgesbc.policy.shares import share_words, shares
+from edgesbc.policy.traffic_shares import share_words, traffic_shares
 
-__all__ = ["Change", "differences", "needs_restart", "summary"]
+__all__ = ["PolicyChange", "differences", "needs_restart", "summary"]
 
 _NAMED_BY = ("name", "set", "uri")
 """The key by which a table in a list is known, if it has one."""
@@ -22,7 +22,7 @@ _SUMMARY_CHARS = 160
 
 
 @attrs.frozen
-class Change:
+class PolicyChange:
     """One change. ``kind`` is ``added``, ``removed``, ``changed``, ``moved`` or ``traffic``."""
 
     section: str
@@ -48,9 +48,9 @@ class Change:
         return {**attrs.asdict(self), "restart": self.restart, "sentence": self.sentence}
 
 
-def differences(old: Policy, new: Policy) -> list[Change]:
+def differences(old: Policy, new: Policy) -> list[PolicyChange]:
     """Every change from ``old`` to ``new``, in the order of the sections; empty when they mean the same."""
-    found: list[Change] = []
+    found: list[PolicyChange] = []
     for field in attrs.fields(Policy):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before == after or field.name in ("file", "text"):
@@ -58,18 +58,18 @@ def differences(old: Policy, new: Policy) -> list[Change]:
         if isinstance(before, tuple):
             found.extend(_lists(field.name, before, after))
         else:
-            found.extend(Change(field.name, "", *rest) for rest in _values(before, after))
+            found.extend(PolicyChange(field.name, "", *rest) for rest in _values(before, after))
     found.extend(_traffic(old, new))
     return found
 
 
-def needs_restart(changes: Iterable[Change]) -> list[str]:
+def needs_restart(changes: Iterable[PolicyChange]) -> list[str]:
     """The sections among ``changes`` that only a restart changes."""
     sections = {change.section for change in changes if change.restart}
     return [name for name in RESTART_SECTIONS if name in sections]
 
 
-def summary(changes: list[Change]) -> str:
+def summary(changes: list[PolicyChange]) -> str:
     """``changes`` in a line of a log."""
     if not changes:
         return "no change of what it means"
@@ -83,19 +83,19 @@ _Rest = tuple[str, str, Any, Any]
 """Key, kind, old and new."""
 
 
-def _lists(section: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[Change]:
+def _lists(section: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[PolicyChange]:
     before, after = _by_name(old), _by_name(new)
     for name in before:
         if name not in after:
-            yield Change(section, name, "", "removed", _plain(before[name]))
+            yield PolicyChange(section, name, "", "removed", _plain(before[name]))
     for name in after:
         if name not in before:
-            yield Change(section, name, "", "added", None, _plain(after[name]))
+            yield PolicyChange(section, name, "", "added", None, _plain(after[name]))
         else:
-            yield from (Change(section, name, *rest) for rest in _values(before[name], after[name]))
+            yield from (PolicyChange(section, name, *rest) for rest in _values(before[name], after[name]))
     stayed, there = [name for name in before if name in after], [name for name in after if name in before]
     if stayed != there and section == "route":  # the first that matches wins; elsewhere, order means nothing
-        yield Change(section, "", "", "moved", stayed, there)
+        yield PolicyChange(section, "", "", "moved", stayed, there)
 
 
 def _by_name(items: tuple[Any, ...]) -> dict[str, Any]:
@@ -178,22 +178,22 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     return default
 
 
-def _traffic(old: Policy, new: Policy) -> Iterator[Change]:
+def _traffic(old: Policy, new: Policy) -> Iterator[PolicyChange]:
     """How the calls of each set move between its members."""
     before = {each.set: each for each in old.destinations}
     for settings in new.destinations:
         there = before.get(settings.set)
         if there is None or there == settings:
             continue
-        was, will_be = shares(there), shares(settings)
+        was, will_be = traffic_shares(there), traffic_shares(settings)
         if was is None or will_be is None:
             if (was, there.algorithm) != (will_be, settings.algorithm):
-                yield Change("destinations", settings.set, "", "traffic", _rounded(was), _rounded(will_be))
+                yield PolicyChange("destinations", settings.set, "", "traffic", _rounded(was), _rounded(will_be))
             continue
         for uri in dict.fromkeys([*was, *will_be]):
             one, other = round(was.get(uri, 0.0), 1), round(will_be.get(uri, 0.0), 1)
             if one != other:
-                yield Change("destinations", settings.set, uri, "traffic", one, other)
+                yield PolicyChange("destinations", settings.set, uri, "traffic", one, other)
 
 
 def _rounded(found: dict[str, float] | None) -> dict[str, float] | None:
@@ -203,7 +203,7 @@ def _rounded(found: dict[str, float] | None) -> dict[str, float] | None:
 # --- telling ---------------------------------------------------------------------------------------------
 
 
-def _sentence(change: Change) -> str:
+def _sentence(change: PolicyChange) -> str:
     if change.kind == "moved":
         return f"routes are asked in another order: {', '.join(change.new)}"
     where = f"{_NOUNS.get(change.section, change.section)} {change.name}" if change.name else f"[{change.section}]"
@@ -226,7 +226,7 @@ def _key(key: str) -> str:
     return f"member {uri}: {rest}"
 
 
-def _come_or_gone(change: Change, where: str) -> str:
+def _come_or_gone(change: PolicyChange, where: str) -> str:
     thing = change.new if change.kind == "added" else change.old
     if change.key.startswith("members."):
         where = f"{where}: member {change.key.removeprefix('members.')}"

@@ -13,10 +13,10 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
-from edgesbc.brain.routing import Route
-from edgesbc.dispatch.databases import DatabaseSettings
-from edgesbc.dispatch.sets import SetSettings
+from edgesbc.dispatch.settings import SetSettings
+from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.structure import STRUCTURE, described
+from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
-from edgesbc.dispatch.databases import DRIVERS
+from edgesbc.inventory.databases import DRIVERS
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
 from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
 

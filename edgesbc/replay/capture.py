@@ -8,7 +8,7 @@ from typing import BinaryIO, NoReturn
 
 from edgesbc.base import limits
 
-__all__ = ["Capture", "CaptureError", "Frame"]
+__all__ = ["Capture", "CaptureError", "CapturedFrame"]
 
 SECOND = 1_000_000_000
 
@@ -34,7 +34,7 @@ class CaptureError(ValueError):
         self.packets = packets
 
 
-class Frame:
+class CapturedFrame:
     """One packet as it was captured.
 
     ``at`` is when, in nanoseconds since 1970; ``link`` the link type (LINKTYPE_ of libpcap); ``length`` what
@@ -87,7 +87,7 @@ class Capture:
         else:
             raise CaptureError(f"expected a pcap or pcapng file, found one that begins with {magic.hex()}")
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[CapturedFrame]:
         return self._frames
 
     # --- reading -----------------------------------------------------------------------------------------
@@ -114,13 +114,13 @@ class Capture:
         while size > 0:
             size -= len(self._read(min(size, _SKIP), what))
 
-    def _next(self, at: int, link: int, data: bytes, length: int) -> Frame:
+    def _next(self, at: int, link: int, data: bytes, length: int) -> CapturedFrame:
         self.number += 1
-        return Frame(self.number, at, link, data, length)
+        return CapturedFrame(self.number, at, link, data, length)
 
     # --- pcap --------------------------------------------------------------------------------------------
 
-    def _pcap(self, order: str, unit: int) -> Iterator[Frame]:
+    def _pcap(self, order: str, unit: int) -> Iterator[CapturedFrame]:
         link = struct.unpack(order + "HHiIII", self._read(20, "the header of the file"))[5] & 0xFFFF
         header = struct.Struct(order + "IIII")
         while record := self._may_end(16, "the header of a packet"):
@@ -132,7 +132,7 @@ class Capture:
 
     # --- pcapng ------------------------------------------------------------------------------------------
 
-    def _pcapng(self) -> Iterator[Frame]:
+    def _pcapng(self) -> Iterator[CapturedFrame]:
         order, pending = "<", _SECTION
         interfaces: list[_Interface] = []
         while True:
@@ -158,7 +158,7 @@ class Capture:
         self._skip(total - 12, "a section header")
         return order
 
-    def _block(self, order: str, kind: int, interfaces: list[_Interface]) -> Iterator[Frame]:
+    def _block(self, order: str, kind: int, interfaces: list[_Interface]) -> Iterator[CapturedFrame]:
         total = struct.unpack(order + "I", self._read(4, "the length of a block"))[0]
         if total < 12 or total % 4:
             self._break(f"a block cannot be {total} bytes long")
@@ -178,7 +178,7 @@ class Capture:
         except struct.error:
             self._break("a block ends inside one of its fields")
 
-    def _packet(self, order: str, kind: int, body: bytes, interfaces: list[_Interface]) -> Frame:
+    def _packet(self, order: str, kind: int, body: bytes, interfaces: list[_Interface]) -> CapturedFrame:
         if kind == _SIMPLE_PACKET:  # has no time: that of the capture's beginning stands in for it
             number, high, low, start = 0, 0, 0, 4
             length = struct.unpack_from(order + "I", body)[0]

@@ -16,8 +16,8 @@ from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
 from edgesbc.replay.capture import CaptureError
-from edgesbc.replay.listening import mapped
-from edgesbc.replay.player import Player, replay
+from edgesbc.replay.listeners import mapped
+from edgesbc.replay.replayer import Replayer, replay
 from edgesbc.replay.report import lines
 
 __all__ = ["judge"]
@@ -39,7 +39,7 @@ def judge(
     try:
         live = load_policy(policy)
         other = load_policy(against) if against is not None else None
-        player = Player(live, other, mapped(map(_pointed, to), live), inside, seed)
+        player = Replayer(live, other, mapped(map(_pointed, to), live), inside, seed)
         with _progress(capture) as progress:
             result = replay(capture, player, progress, top)
     except OSError as error:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
-from edgesbc.brain.edge import Edge
-from edgesbc.brain.effects import Effect
 from edgesbc.replay.packets import NotRead, Packet
-from edgesbc.replay.streams import Hole, Stream
+from edgesbc.replay.streams import Hole, TcpStream
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Effect
 from edgesbc.sip.framing import StreamFramer
 
 __all__ = ["Connections"]
@@ -21,7 +21,7 @@ _Ends = tuple[Source, Source]
 class _Connection:
     __slots__ = ("flow", "framer", "stream")
 
-    def __init__(self, flow: Flow, stream: Stream) -> None:
+    def __init__(self, flow: Flow, stream: TcpStream) -> None:
         self.flow = flow
         self.stream = stream
         self.framer = StreamFramer()
@@ -126,7 +126,7 @@ class Connections:
         flow = self._edge.new_flow(listener, ends[0])
         self._edge.flow_opened(flow)
         self.opened += 1
-        connection = self._by_ends[ends] = _Connection(flow, Stream(sequence))
+        connection = self._by_ends[ends] = _Connection(flow, TcpStream(sequence))
         self._by_serial[flow.serial] = ends
         return connection
 

@@ -1,4 +1,4 @@
-"""Prints what a replay came to, for people. For programs there is ``Result.as_dict``."""
+"""Prints what a replay came to, for people. For programs there is ``ReplayResult.as_dict``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgesbc.observe.text import shown
-from edgesbc.replay.result import Result, SourceLine
+from edgesbc.replay.result import ReplayResult, SourceLine
 
 __all__ = ["lines"]
 
@@ -14,7 +14,7 @@ _TEXT = 80
 """Characters of a Call-ID that are shown."""
 
 
-def lines(result: Result) -> Iterator[str]:
+def lines(result: ReplayResult) -> Iterator[str]:
     """The report, line by line."""
     yield f"{result.capture}: {result.packets} packets in {result.seconds:.3f} s, judged by {result.policy}"
     if result.broken:
@@ -46,7 +46,7 @@ def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:
             yield f"  {count:>{width}}  {what}"
 
 
-def _sources(result: Result) -> Iterator[str]:
+def _sources(result: ReplayResult) -> Iterator[str]:
     if not result.sources:
         return
     named = sum(1 for line in result.sources if line.address)
@@ -62,7 +62,7 @@ def _of(line: SourceLine) -> str:
     return line.address or "all others"
 
 
-def _otherwise(result: Result, report: Mapping[str, Any]) -> Iterator[str]:
+def _otherwise(result: ReplayResult, report: Mapping[str, Any]) -> Iterator[str]:
     differ = sum(pair["count"] for pair in report["differences"])
     if not differ and not report["routes"]:
         yield f"{result.against} would have judged and routed all of it the same"

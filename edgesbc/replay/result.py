@@ -10,7 +10,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.counts import Counts
 
-__all__ = ["Result", "SourceLine", "Sources"]
+__all__ = ["ReplayResult", "SourceLine", "Sources"]
 
 
 @attrs.frozen
@@ -74,7 +74,7 @@ def flat(counts: Mapping[tuple[str, ...], int]) -> dict[str, int]:
 
 
 @attrs.frozen
-class Result:
+class ReplayResult:
     """A replay of one capture. Dicts are in the order of their counts, the largest first."""
 
     capture: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base import limits
 
-__all__ = ["Hole", "Stream"]
+__all__ = ["Hole", "TcpStream"]
 
 _MODULUS = 1 << 32
 _HALF = 1 << 31
@@ -14,7 +14,7 @@ class Hole(Exception):
     """So much came behind a segment that is missing that it will not come any more."""
 
 
-class Stream:
+class TcpStream:
     """``next`` is the sequence number that is expected; what is ahead of it waits, up to ``REPLAY_STREAM_BYTES``."""
 
     __slots__ = ("_ahead", "_end", "_held", "next")

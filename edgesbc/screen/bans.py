@@ -8,7 +8,7 @@ from edgesbc.base.address import Listener, Source
 from edgesbc.base.prefixes import enclosing
 from edgesbc.base.reasons import Reason
 
-__all__ = ["ANY_PORT", "Ban", "BanKey", "Scope", "keys_of"]
+__all__ = ["ANY_PORT", "Ban", "BanKey", "BanScope", "keys_of"]
 
 ANY_PORT = -1
 
@@ -16,7 +16,7 @@ BanKey = tuple[bool, str, int]
 """Whether the transport is a stream, the address or prefix, and the port or ANY_PORT."""
 
 
-class Scope(enum.IntEnum):
+class BanScope(enum.IntEnum):
     """How widely a ban reaches, from narrowest to widest."""
 
     FLOW = 0
@@ -34,7 +34,7 @@ class Scope(enum.IntEnum):
 
 
 def keys_of(stream: bool, source: Source) -> list[BanKey]:
-    """The keys under which ``source`` can be banned, by :class:`Scope`; IPv4 has no site."""
+    """The keys under which ``source`` can be banned, by :class:`BanScope`; IPv4 has no site."""
     host = source[0]
     wide = [(stream, prefix, ANY_PORT) for prefix in enclosing(host)]
     return [(stream, host, source[1]), (stream, host, ANY_PORT), *wide]
@@ -54,7 +54,7 @@ class Ban:
     )  # fmt: skip
 
     def __init__(
-        self, key: BanKey, scope: Scope, proven: bool, reason: Reason, now: float, ttl: float, offence: int = 1
+        self, key: BanKey, scope: BanScope, proven: bool, reason: Reason, now: float, ttl: float, offence: int = 1
     ) -> None:
         self.key = key
         self.scope = scope
@@ -82,10 +82,10 @@ class Ban:
     @property
     def wider(self) -> str | None:
         """The prefix whose bans count this one: of a stream's address its /24 or /64, of its /64 the /48."""
-        if not self.stream or self.scope not in (Scope.ADDRESS, Scope.PREFIX):
+        if not self.stream or self.scope not in (BanScope.ADDRESS, BanScope.PREFIX):
             return None
         prefixes = enclosing(self.key[1].partition("/")[0])
-        return prefixes[self.scope - Scope.ADDRESS] if self.scope <= len(prefixes) else None
+        return prefixes[self.scope - BanScope.ADDRESS] if self.scope <= len(prefixes) else None
 
     @property
     def source(self) -> Source:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
-from edgesbc.base.prefixes import enclosing, holding
+from edgesbc.base.prefixes import enclosing, source_key
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.bans import ANY_PORT, Ban, BanKey, Scope, keys_of
+from edgesbc.screen.bans import ANY_PORT, Ban, BanKey, BanScope, keys_of
 from edgesbc.screen.standing import Standing, Standings
 
 __all__ = ["Penalties"]
@@ -108,11 +108,11 @@ class Penalties:
         """
         if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
             if wide and standing is Standing.REGISTERED and not flow.serial:
-                self._standings.set_apart(flow, now + min(ttl, limits.UNPROVEN_BAN_SECONDS))
+                self._standings.demote(flow, now + min(ttl, limits.UNPROVEN_BAN_SECONDS))
             return None
         keys = keys_of(flow.serial != 0, flow.peer)
         if not flow.serial:
-            scope = Scope.ADDRESS if wide else Scope.FLOW
+            scope = BanScope.ADDRESS if wide else BanScope.FLOW
             ban = Ban(keys[scope], scope, False, reason, now, min(ttl, limits.UNPROVEN_BAN_SECONDS))
         else:
             offence = self._note_offence(flow.peer[0], now)
@@ -122,7 +122,7 @@ class Penalties:
         return ban if self._set(ban, flow.listener, now) else None
 
     def _note_offence(self, host: str, now: float) -> int:
-        host = holding(host)
+        host = source_key(host)
         offences = self._offences
         count, last = offences.pop(host, (0, now))
         if now - last > limits.OFFENCE_SECONDS:
@@ -132,13 +132,13 @@ class Penalties:
         offences[host] = (count + 1, now)
         return count + 1
 
-    def _scope_of(self, keys: list[BanKey], offence: int) -> Scope:
+    def _scope_of(self, keys: list[BanKey], offence: int) -> BanScope:
         """How widely the ``offence``-th offence of a stream is answered."""
-        host = keys[Scope.ADDRESS][1]
+        host = keys[BanScope.ADDRESS][1]
         if offence < limits.OFFENCES_OF_ADDRESS or self._standings.registered_within(host):
-            return Scope.FLOW
-        scope = Scope.ADDRESS
-        for wider in (Scope.PREFIX, Scope.SITE)[: len(keys) - 2]:
+            return BanScope.FLOW
+        scope = BanScope.ADDRESS
+        for wider in (BanScope.PREFIX, BanScope.SITE)[: len(keys) - 2]:
             prefix = keys[wider][1]
             inside = self._within.get(prefix, 0) + (keys[scope] not in self._bans)
             if inside < limits.BANS_OF_PREFIX or self._standings.registered_within(prefix):
@@ -167,7 +167,7 @@ class Penalties:
         self._count(ban, 1)
 
     def _count(self, ban: Ban, more: int) -> None:
-        if ban.scope >= Scope.PREFIX:
+        if ban.scope >= BanScope.PREFIX:
             self._wide += more
         if (wider := ban.wider) is not None:
             self._within[wider] = self._within.get(wider, 0) + more
@@ -212,7 +212,7 @@ class Penalties:
     def lift(self, who: str) -> int:
         """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
         of an address those of its flows too, and what it has done is forgotten. How many there were."""
-        self._offences.pop(holding(who), None)
+        self._offences.pop(source_key(who), None)
         lifted = [ban for ban in self if ban.who == who or ban.key[1] == who]
         for ban in lifted:
             self._remove(ban.key)
@@ -224,8 +224,8 @@ class Penalties:
         """Enter a ban that was kept; False where there is no room or its time is up."""
         if len(self._bans) >= self.capacity:
             return False
-        if ban.proven and ban.scope <= Scope.ADDRESS:
-            self._offences[holding(ban.key[1])] = (ban.offence, ban.since)
+        if ban.proven and ban.scope <= BanScope.ADDRESS:
+            self._offences[source_key(ban.key[1])] = (ban.offence, ban.since)
         return self._set(ban, None, ban.since)
 
     def succeed(self, previous: Penalties) -> None:
@@ -263,6 +263,6 @@ class Penalties:
         if ban.key[2] == 0:
             return  # a datagram may say that it comes from port 0, and there it means the whole address
         # No proven flow is banned, so that one that is can be dropped before we see it, wherever it is.
-        if ban.scope is Scope.FLOW or not self._standings.known_at(ban.key[1]):
+        if ban.scope is BanScope.FLOW or not self._standings.known_at(ban.key[1]):
             self._waiting.append((listener, ban.source, ban.ttl))
             ban.told = listener

@@ -10,11 +10,22 @@ from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.conduct import Conduct
-from edgesbc.screen.orders import Orders
+from edgesbc.screen.misbehaviour import MisbehaviourScore
+from edgesbc.screen.operator_bans import OperatorBans
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.settings import ScreenSettings
-from edgesbc.screen.stage import PASS, Drop, Follower, Hearer, Pass, Phase, Reject, Stage, Subject, Verdict
+from edgesbc.screen.stage import (
+    PASS,
+    Drop,
+    Observer,
+    Pass,
+    Phase,
+    Reject,
+    ResponseListener,
+    Stage,
+    Subject,
+    Verdict,
+)
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request, Response
@@ -58,9 +69,9 @@ class Pipeline:
             density=pike.reqs_density_per_unit,
             window=pike.sampling_time_unit,
         )
-        self.orders = Orders(settings.exempt)
-        self._conduct = Conduct(settings.conduct)
-        self.follower: Follower | None = None
+        self.orders = OperatorBans(settings.exempt)
+        self._conduct = MisbehaviourScore(settings.conduct)
+        self.follower: Observer | None = None
         """Who hears what became of messages as this one hears it: the policy that is judged beside."""
         self.counts = Counts()
         self.shadow_counts = Counts()
@@ -72,7 +83,7 @@ class Pipeline:
         everything = settings.mode == "shadow"
         self._shadowed = frozenset(s.name for s in stages if everything or s.name in settings.shadow)
         self._by_phase = {phase: tuple(s for s in stages if phase in s.phases) for phase in Phase}
-        self._hearers = [cast(Hearer, s) for s in stages if hasattr(s, "answered")]
+        self._hearers = [cast(ResponseListener, s) for s in stages if hasattr(s, "answered")]
         self.same_answer = settings.guess.same_answer and "guess" in {s.name for s in stages} - self._shadowed
         """Whether strangers are not to be told which users there are."""
         self._banned = ("penalties", Reason.BANNED.code)

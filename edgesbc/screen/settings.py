@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from edgesbc.screen.conduct import ConductSettings
-from edgesbc.screen.expect import between, one_of, prefixes
+from edgesbc.base.validation import between, one_of, prefixes
+from edgesbc.screen.misbehaviour import MisbehaviourSettings
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -50,7 +50,7 @@ class ScreenSettings:
     """Share of the sources watched that may be banned at once; what is over it is refused message by message."""
     exempt: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Prefixes that are never penalised; what is over a threshold is refused there too, message by message."""
-    conduct: ConductSettings = attrs.field(factory=ConductSettings)
+    conduct: MisbehaviourSettings = attrs.field(factory=MisbehaviourSettings)
     acl: AclSettings = attrs.field(factory=AclSettings)
     pike: PikeSettings = attrs.field(factory=PikeSettings)
     ratelimit: tuple[BucketSettings, ...] = attrs.field(default=DEFAULT_BUCKETS, validator=_distinct)

@@ -12,7 +12,17 @@ from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
 __all__ = [
-    "NOTHING", "PASS", "Drop", "Follower", "Hearer", "Pass", "Phase", "Reject", "Stage", "Subject", "UnderWay",
+    "NOTHING",
+    "PASS",
+    "Drop",
+    "LoadSnapshot",
+    "Observer",
+    "Pass",
+    "Phase",
+    "Reject",
+    "ResponseListener",
+    "Stage",
+    "Subject",
     "Verdict",
 ]  # fmt: skip
 
@@ -101,7 +111,7 @@ class Drop:
 Verdict = Pass | Reject | Drop
 
 
-class UnderWay:
+class LoadSnapshot:
     """What the brain has in hand when a call is judged.
 
     ``ringing`` are the calls of the subject's source that were not answered yet, ``trunk_calls`` those alive
@@ -117,17 +127,17 @@ class UnderWay:
         self.lag = lag
 
 
-NOTHING = UnderWay()
+NOTHING = LoadSnapshot()
 
 
 class Subject:
     """What is judged. Before phase REQUEST it is valid during one ``judge`` call: the pipeline uses it again.
 
     ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
-    ACCEPT has no connection number yet and carries serial -1. ``under_way`` is filled in for phase CALL.
+    ACCEPT has no connection number yet and carries serial -1. ``load`` is filled in for phase CALL.
     """
 
-    __slots__ = ("flow", "request", "size", "standing", "trunk", "under_way")
+    __slots__ = ("flow", "load", "request", "size", "standing", "trunk")
 
     def __init__(
         self, flow: Flow, standing: Standing, trunk: str | None = None, request: Request | None = None, size: int = 0
@@ -137,7 +147,7 @@ class Subject:
         self.trunk = trunk
         self.request = request
         self.size = size
-        self.under_way = NOTHING
+        self.load = NOTHING
 
     @property
     def source(self) -> Hashable:
@@ -163,14 +173,14 @@ class Stage(Protocol):
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict: ...
 
 
-class Hearer(Stage, Protocol):
+class ResponseListener(Stage, Protocol):
     """A stage that wants to know what became of requests: one that has ``answered``."""
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
         """The inside gave this final answer to a request of the public side. ``subject.standing`` is of now."""
 
 
-class Follower(Protocol):
+class Observer(Protocol):
     """Who hears what became of messages after a pipeline has let them go on."""
 
     def misread(self, flow: Flow, now: float) -> None:

@@ -11,7 +11,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.prefixes import PrefixMap, enclosing
-from edgesbc.screen.expect import listed_address, listed_addresses, optional, positive
+from edgesbc.base.validation import listed_address, listed_addresses, optional, positive
 
 __all__ = ["Standing", "Standings", "Trunk"]
 
@@ -227,7 +227,7 @@ class Standings:
         else:
             self._leave(self._registered, flow.key)
 
-    def set_apart(self, flow: Flow, until: float) -> None:
+    def demote(self, flow: Flow, until: float) -> None:
         """Steer the datagrams of a registered ``flow`` among those of strangers until then: what the trusted have to
         themselves is one queue, and a flood there would cost trunks their messages. It stays registered."""
         if flow.key in self._registered:

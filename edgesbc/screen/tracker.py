@@ -5,14 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable
 
-__all__ = ["NEVER", "Tracker", "Watched"]
+__all__ = ["NEVER", "TrackedSource", "Tracker"]
 
 NEVER = float("-inf")
 SAMPLE = 4
 """Entries looked at to find the one to give up when the table is full."""
 
 
-class Watched:
+class TrackedSource:
     """What is known of one key: the times of its last admitted requests, at most a window's worth."""
 
     __slots__ = ("at", "borrowed", "changed", "member", "refused", "stamps", "tripped")
@@ -55,7 +55,7 @@ class Tracker:
         self._window = window
         self._entries = entries
         self._inherit = inherit
-        self._table: dict[Hashable, Watched] = {}
+        self._table: dict[Hashable, TrackedSource] = {}
         self._ring: list[Hashable] = []
         """The keys of the table, each where it stays until it is given up."""
         self._hand = 0
@@ -63,7 +63,7 @@ class Tracker:
     def __len__(self) -> int:
         return len(self._table)
 
-    def admit(self, key: Hashable, now: float, member: int = 0) -> Watched | None:
+    def admit(self, key: Hashable, now: float, member: int = 0) -> TrackedSource | None:
         """Count a request of ``key`` at ``now`` (seconds, never going back); its entry if it is one too many.
 
         ``member`` tells apart those who share the key. The caller may read the entry with
@@ -91,7 +91,7 @@ class Tracker:
             entry.borrowed -= 1
         return None
 
-    def first_trip(self, entry: Watched, now: float) -> bool:
+    def first_trip(self, entry: TrackedSource, now: float) -> bool:
         """Whether this is the entry's first trip in a window: the one worth recording."""
         if entry.tripped > now - self._window:
             return False
@@ -99,11 +99,11 @@ class Tracker:
         entry.refused = 1
         return True
 
-    def surely(self, entry: Watched) -> bool:
+    def surely(self, entry: TrackedSource) -> bool:
         """Whether the key made every request held against it: none was another key's, taken over."""
         return entry.borrowed == 0
 
-    def alone(self, entry: Watched, now: float) -> bool:
+    def alone(self, entry: TrackedSource, now: float) -> bool:
         """Whether one member made every request of the last window."""
         return entry.changed <= now - self._window
 
@@ -119,11 +119,11 @@ class Tracker:
         found.sort(key=lambda row: (row[2], row[1]), reverse=True)
         return found[:count]
 
-    def _enter(self, key: Hashable, now: float) -> Watched:
+    def _enter(self, key: Hashable, now: float) -> TrackedSource:
         ring = self._ring
         if len(ring) < self._entries:
             ring.append(key)
-            entry = Watched()
+            entry = TrackedSource()
         else:
             at = self._victim(now)
             entry = self._table.pop(ring[at])

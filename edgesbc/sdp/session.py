@@ -10,7 +10,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 
-__all__ = ["Attribute", "Connection", "Media", "Origin", "Session", "parse_session"]
+__all__ = ["Attribute", "ConnectionData", "MediaDescription", "Origin", "SessionDescription", "parse_session"]
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _BEFORE_CONNECTION = "iuep"  # information, URI, e-mail and phone stand before c= (RFC 8866 section 5)
@@ -26,7 +26,7 @@ class Attribute(NamedTuple):
         return self.name if self.value is None else f"{self.name}:{self.value}"
 
 
-class Connection(NamedTuple):
+class ConnectionData(NamedTuple):
     """A ``c=`` line; ``family`` is ``IP4`` or ``IP6``, ``address`` as it was written (section 5.7)."""
 
     family: str
@@ -55,7 +55,7 @@ class Origin(NamedTuple):
 
 
 @attrs.frozen
-class Media:
+class MediaDescription:
     """One media section (section 5.14). ``port`` 0 means rejected or ended (RFC 3264 section 6)."""
 
     kind: str
@@ -64,7 +64,7 @@ class Media:
     formats: tuple[str, ...]
     ports: int = 1
     """Number of RTP ports from ``port`` on; more than 1 is written ``port/ports``."""
-    connection: Connection | None = None
+    connection: ConnectionData | None = None
     bandwidth: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     others: tuple[tuple[str, str], ...] = ()
@@ -91,17 +91,17 @@ class Media:
 
 
 @attrs.frozen
-class Session:
+class SessionDescription:
     """A session description. Attributes keep their order, known or not."""
 
     origin: Origin
     name: str = "-"
-    connection: Connection | None = None
+    connection: ConnectionData | None = None
     bandwidth: tuple[str, ...] = ()
     times: tuple[tuple[str, str], ...] = (("t", "0 0"),)
     """``t=``, ``r=`` and ``z=`` lines as (letter, value), in order."""
     attributes: tuple[Attribute, ...] = ()
-    media: tuple[Media, ...] = ()
+    media: tuple[MediaDescription, ...] = ()
     others: tuple[tuple[str, str], ...] = ()
     """``i=``, ``u=``, ``e=``, ``p=`` and ``k=`` lines as (letter, value)."""
 
@@ -109,11 +109,11 @@ class Session:
         """The first session-level attribute of that name, or None."""
         return _first(self.attributes, name)
 
-    def connection_of(self, media: Media) -> Connection | None:
+    def connection_of(self, media: MediaDescription) -> ConnectionData | None:
         """The ``c=`` line that holds for a media section (section 5.7)."""
         return media.connection or self.connection
 
-    def direction_of(self, media: Media) -> str:
+    def direction_of(self, media: MediaDescription) -> str:
         """The direction that holds for a media section; sendrecv where nothing is said."""
         return media.direction or _direction(self.attributes) or "sendrecv"
 
@@ -136,7 +136,7 @@ class Session:
             yield from media._lines()
 
 
-def parse_session(data: bytes) -> Session:
+def parse_session(data: bytes) -> SessionDescription:
     """Read a session description; lines end in CRLF or LF.
 
     A missing ``s=`` or ``t=`` line is forgiven, since phones forget them. Raises :class:`WireError` with
@@ -148,7 +148,7 @@ def parse_session(data: bytes) -> Session:
         raise WireError("a session description begins with v=0")
     first_media = next((at for at, (letter, _) in enumerate(lines) if letter == "m"), len(lines))
     sections = _Sections(lines[1:first_media])
-    media: list[Media] = []
+    media: list[MediaDescription] = []
     at = first_media
     while at < len(lines):
         end = next((i for i in range(at + 1, len(lines)) if lines[i][0] == "m"), len(lines))
@@ -158,7 +158,7 @@ def parse_session(data: bytes) -> Session:
         at = end
     sections.allow("osiuepcbtrzka", "the session level")
     times = sections.pick("trz")
-    return Session(
+    return SessionDescription(
         origin=_parse_origin(sections.one("o", required=True)),
         name=sections.one("s") or "-",
         connection=sections.connection(),
@@ -195,7 +195,7 @@ class _Sections:
             raise WireError(f"expected one {letter}= line, found {len(found)}")
         return found[0] if found else ""
 
-    def connection(self) -> Connection | None:
+    def connection(self) -> ConnectionData | None:
         found = self.values("c")
         if not found:
             return None
@@ -204,7 +204,7 @@ class _Sections:
         parts = found[0].split()
         if len(parts) != 3 or parts[0] != "IN" or parts[1] not in ("IP4", "IP6"):
             raise WireError("expected c=IN IP4|IP6 ADDRESS")
-        return Connection(parts[1], parts[2])
+        return ConnectionData(parts[1], parts[2])
 
     def attributes(self) -> tuple[Attribute, ...]:
         values = self.values("a")
@@ -253,7 +253,7 @@ def _parse_origin(value: str) -> Origin:
     return Origin(parts[0], parts[1], parts[2], parts[4], parts[5])
 
 
-def _parse_media(value: str, sections: _Sections) -> Media:
+def _parse_media(value: str, sections: _Sections) -> MediaDescription:
     parts = value.split()
     if len(parts) < 4:
         raise WireError("expected m=KIND PORT PROTOCOL FORMAT...")
@@ -263,7 +263,7 @@ def _parse_media(value: str, sections: _Sections) -> Media:
     if not _decimal(port, 5) or int(port) > 65_535 or (slash and not (_decimal(count, 5) and int(count))):
         raise WireError("a media port is a number up to 65535, or PORT/COUNT")
     sections.allow("icbka", "the media level")
-    return Media(
+    return MediaDescription(
         kind=parts[0],
         port=int(port),
         protocol=parts[2],

@@ -1,1 +1,1 @@
-"""The trio shell of the brain: listeners, flows and their sockets."""
+"""The signalling core: the Edge state machine and its parts, without I/O."""

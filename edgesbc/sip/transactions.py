@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from edgesbc.base.address import Flow, Listener, Source
-from edgesbc.base.timers import Deadlines
+from edgesbc.base.deadlines import Deadlines
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import (
     LATE_TRYING_SECONDS,

@@ -8,12 +8,12 @@ from typing import Any
 
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.bans import ANY_PORT, Ban, Scope
-from edgesbc.screen.orders import Order
+from edgesbc.screen.bans import ANY_PORT, Ban, BanScope
+from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.store.files import read_json, rows, table
 
-__all__ = ["FILE", "KeptBans", "as_json", "enter"]
+__all__ = ["FILE", "PersistedBans", "as_json", "enter"]
 
 FILE = "bans.json"
 _VERSION = 1
@@ -70,9 +70,9 @@ def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
 
 def _ban(row: dict[str, Any], where: str, offset: float) -> Ban:
     try:
-        scope = Scope[str(row["scope"]).upper()]
+        scope = BanScope[str(row["scope"]).upper()]
         reason = next(each for each in Reason if each.code == row["reason"])
-        port = int(row["port"]) if scope is Scope.FLOW else ANY_PORT
+        port = int(row["port"]) if scope is BanScope.FLOW else ANY_PORT
         since, until = float(row["since"]) - offset, float(row["until"]) - offset
         key = (bool(row["stream"]), str(row["host"]), port)
         return Ban(key, scope, True, reason, since, until - since, int(row["offence"]))
@@ -80,16 +80,16 @@ def _ban(row: dict[str, Any], where: str, offset: float) -> Ban:
         raise ValueError(f"{where}: expected a ban, found {row!r} ({error})") from None
 
 
-def _order(row: dict[str, Any], where: str, offset: float) -> Order:
+def _order(row: dict[str, Any], where: str, offset: float) -> OperatorBan:
     try:
         until = None if row["until"] is None else float(row["until"]) - offset
         since = float(row["since"]) - offset
-        return Order(str(row["prefix"]), bool(row["exempt"]), since, until, str(row["by"]), str(row["why"]))
+        return OperatorBan(str(row["prefix"]), bool(row["exempt"]), since, until, str(row["by"]), str(row["why"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: expected an order, found {row!r} ({error})") from None
 
 
-class KeptBans:
+class PersistedBans:
     """The bans and orders of the pipeline in force, which ``pipeline`` gives, for the keeper."""
 
     name = "bans"

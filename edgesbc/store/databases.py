@@ -17,12 +17,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from edgesbc.base import limits
-from edgesbc.dispatch.databases import DRIVERS, DatabaseSettings, without_passwords
-from edgesbc.dispatch.rows import Cell, Row
-from edgesbc.dispatch.schemas import SCHEMAS, Sockets
-from edgesbc.dispatch.tables import Fit, Groups, read_rows
+from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passwords
+from edgesbc.inventory.rows import Cell, Row
+from edgesbc.inventory.schemas import SCHEMAS, Sockets
+from edgesbc.inventory.tables import Fit, Groups, read_rows
 
-__all__ = ["DatabaseError", "Reading", "Wanted", "evaluate", "place_of_database", "read_database", "read_table"]
+__all__ = [
+    "DatabaseError",
+    "TableQuery",
+    "TableReading",
+    "evaluate",
+    "place_of_database",
+    "read_database",
+    "read_table",
+]
 
 FILE = "destinations.sqlite"
 
@@ -32,7 +40,7 @@ class DatabaseError(Exception):
 
 
 @attrs.frozen
-class Wanted:
+class TableQuery:
     """What is wanted of a table: the groups that sets ask for, and how the edge could send to their members."""
 
     groups: frozenset[str]
@@ -41,7 +49,7 @@ class Wanted:
 
 
 @attrs.frozen
-class Reading:
+class TableReading:
     """Rows that are right, and what they mean."""
 
     rows: tuple[Row, ...]
@@ -59,19 +67,19 @@ def _url(settings: DatabaseSettings, state_dir: Path) -> URL:
     return make_url(settings.url)
 
 
-def read_database(settings: DatabaseSettings, state_dir: Path, wanted: Wanted) -> Reading:
+def read_database(settings: DatabaseSettings, state_dir: Path, wanted: TableQuery) -> TableReading:
     """Its rows now, and the members that they make.
 
     Blocks for a few times ``settings.timeout``. Raises :class:`DatabaseError`, or
-    :class:`~edgesbc.dispatch.rows.TableErrors` where it answers, and rows are bad.
+    :class:`~edgesbc.inventory.rows.TableErrors` where it answers, and rows are bad.
     """
     return evaluate(read_table(settings, state_dir), settings, wanted)
 
 
-def evaluate(rows: tuple[Row, ...], settings: DatabaseSettings, wanted: Wanted) -> Reading:
+def evaluate(rows: tuple[Row, ...], settings: DatabaseSettings, wanted: TableQuery) -> TableReading:
     """What ``rows`` mean to the sets that are wanted. Raises ``TableErrors``."""
     where = f"{settings.name} {settings.table_name}"
-    return Reading(rows, read_rows(rows, settings.schema, where, wanted.groups, wanted.sockets, wanted.fit))
+    return TableReading(rows, read_rows(rows, settings.schema, where, wanted.groups, wanted.sockets, wanted.fit))
 
 
 def read_table(settings: DatabaseSettings, state_dir: Path) -> tuple[Row, ...]:

@@ -8,17 +8,17 @@ from typing import Any
 
 from edgesbc.base import limits
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Order
-from edgesbc.dispatch.orders import Ordered, Orders
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override
 from edgesbc.store.files import read_json, rows, table
 
-__all__ = ["FILE", "KeptOrders", "as_json", "enter"]
+__all__ = ["FILE", "PersistedOverrides", "as_json", "enter"]
 
 FILE = "destination-orders.json"
 _VERSION = 1
 
 
-def as_json(orders: Orders, now: float, wall: float) -> bytes:
+def as_json(orders: OperatorOverrides, now: float, wall: float) -> bytes:
     """The orders at ``now`` on the plane's clock, ``wall`` on that of the world (seconds)."""
     offset = wall - now
     kept = [
@@ -32,7 +32,7 @@ def as_json(orders: Orders, now: float, wall: float) -> bytes:
     return json.dumps({"version": _VERSION, "orders": kept}, indent=1).encode()
 
 
-def enter(orders: Orders, data: bytes, now: float, wall: float) -> int:
+def enter(orders: OperatorOverrides, data: bytes, now: float, wall: float) -> int:
     """Put what was kept among ``orders``; how many those are.
 
     Raises ``ValueError`` that says what was found where something else was expected; what came before it is
@@ -49,23 +49,23 @@ def enter(orders: Orders, data: bytes, now: float, wall: float) -> int:
     return len(found)
 
 
-def _order(row: dict[str, Any], where: str, offset: float) -> tuple[tuple[str, str, str], Ordered]:
+def _order(row: dict[str, Any], where: str, offset: float) -> tuple[tuple[str, str, str], Override]:
     try:
         who = (str(row["set"]), str(row["uri"]), str(row["address"]))
         gone = None if row["gone"] is None else float(row["gone"]) - offset
-        order = Order[str(row["order"]).upper()]
-        return who, Ordered(order, str(row["by"]), str(row["why"]), float(row["since"]) - offset, gone)
+        order = AdminState[str(row["order"]).upper()]
+        return who, Override(order, str(row["by"]), str(row["why"]), float(row["since"]) - offset, gone)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: expected an order, found {row!r} ({error})") from None
 
 
-class KeptOrders:
+class PersistedOverrides:
     """The orders about the destinations of a running edge, for the keeper."""
 
     name = "orders about destinations"
     file = FILE
 
-    def __init__(self, orders: Orders, dispatcher: Callable[[], Dispatcher]) -> None:
+    def __init__(self, orders: OperatorOverrides, dispatcher: Callable[[], Dispatcher]) -> None:
         self._orders = orders
         self._dispatcher = dispatcher
 

@@ -26,13 +26,13 @@ def test_each_has_a_row_with_its_answer_and_who_says_it() -> None:
     assert rows["ratelimit"][2].strip() == "503"
     assert rows["pike"][2].strip() == "-"
     assert rows["pike"][4].strip() == "[stage `pike`](../edgesbc/screen/stages/pike.py)"
-    assert rows["routed"][4].strip() == "[brain.destinations](../edgesbc/brain/destinations.py)"
+    assert rows["routed"][4].strip() == "[signalling.dispatched_targets](../edgesbc/signalling/dispatched_targets.py)"
 
 
 def test_who_compares_with_a_reason_or_only_answers_does_not_say_it() -> None:
     said = reasons.said_by()
-    assert "brain/gate.py" not in said[Reason.METHOD]  # there it is compared, to add Allow
-    assert "brain/beginnings.py" in said[Reason.NO_ROUTE]
+    assert "signalling/screener.py" not in said[Reason.METHOD]  # there it is compared, to add Allow
+    assert "signalling/out_of_dialog.py" in said[Reason.NO_ROUTE]
     assert said[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not where its points are told
 
 

@@ -14,8 +14,8 @@ from support.running import EdgeProcess, edge_process, free_port, listen, policy
 from support.ua import Rtp, Ua, UdpWire, hang_up, set_up
 
 from edgesbc.base.address import Source
-from edgesbc.observe.asking import ask
-from edgesbc.observe.questions import Question
+from edgesbc.control.client import ask
+from edgesbc.control.protocol import ControlRequest
 
 __all__ = ["CASES", "Told", "play"]
 
@@ -64,7 +64,7 @@ class Scene:
     async def told(self, asked: str) -> list[dict[str, Any]]:
         """What the edge has of it now."""
         control = self.edge.file.parent / "state" / "control.sock"
-        answer = await trio.to_thread.run_sync(ask, control, Question("why", {"of": asked}))
+        answer = await trio.to_thread.run_sync(ask, control, ControlRequest("why", {"of": asked}))
         decisions: list[dict[str, Any]] = answer["decisions"]
         return decisions
 

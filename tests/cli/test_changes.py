@@ -16,7 +16,7 @@ from support.ua import Ua, UdpWire
 from edgesbc.app import App
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.policy_log import Outcome, PolicyLog
 
 ONE, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
 
@@ -171,7 +171,7 @@ async def test_a_change_after_which_calls_fail_is_taken_back(tmp_path: Path) -> 
         assert outcomes(tmp_path) == [Outcome.STARTED, Outcome.ROLLED_BACK, Outcome.RESTORED]
         assert (tmp_path / "policy.toml").read_text() == old
         assert [each for each in app.ledger.recent(50) if "version 2 is taken back: 4 of 4 calls failed" in each]
-        assert app.edge.gate.trusted_before is None
+        assert app.edge.gate.previous_standings is None
         await nothing_left(app)
 
 

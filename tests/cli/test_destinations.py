@@ -22,7 +22,7 @@ from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
 from edgesbc.app import App
 from edgesbc.base import limits
 from edgesbc.cli import main
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
 from edgesbc.store import destinations
 
 ONE_CALL = "1 place taken: 1 by calls, 0 by other requests; 0 differences\n"
@@ -50,7 +50,7 @@ async def listed(folder: Path, *who: str) -> list[dict[str, object]]:
     return members
 
 
-def orders(app: App) -> list[Order]:
+def orders(app: App) -> list[AdminState]:
     return [member.order for member in app.edge.dispatcher.members()]
 
 
@@ -122,7 +122,7 @@ async def test_an_order_holds_at_once_is_told_and_is_taken_back(tmp_path: Path) 
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
         done = await said(tmp_path, "drain", TWO[0], "--why", "new kernel")
         assert done == (0, f"pbx/{TWO[0]} drains\n0 calls left\n", "")
-        assert orders(app) == [Order.DRAINING, Order.ENABLED]
+        assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
         (sentence,) = app.why("127.0.0.11").sentences()
         assert f"active to draining: by order of {getpass.getuser()}: new kernel" in sentence
         (member, _) = await listed(tmp_path)
@@ -140,7 +140,7 @@ async def test_an_order_holds_at_once_is_told_and_is_taken_back(tmp_path: Path) 
             f"pbx/{TWO[0]} is enabled\npbx/{TWO[1]} is enabled\n",
             "",
         )
-        assert orders(app) == [Order.ENABLED, Order.ENABLED]
+        assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED]
         assert not app.not_ready()
         assert (await said(tmp_path, "enable", f"pbx/{TWO[0]}", "--why", "again"))[0] == 0
         assert "stays active" in app.why("127.0.0.11").sentences()[-1]
@@ -153,9 +153,9 @@ async def test_who_is_meant_has_to_be_clear(tmp_path: Path) -> None:
         assert (code, told) == (2, "")
         assert f"{TWO[0]!r} is a set and also a URI; say SET/URI" in errors
         assert (await said(tmp_path, "disable", TWO[1]))[0] == 0
-        assert orders(app) == [Order.ENABLED, Order.DISABLED, Order.DISABLED]
+        assert orders(app) == [AdminState.ENABLED, AdminState.DISABLED, AdminState.DISABLED]
         assert (await said(tmp_path, "enable", f"pbx/{TWO[1]}"))[0] == 0
-        assert orders(app) == [Order.ENABLED, Order.ENABLED, Order.DISABLED]
+        assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED, AdminState.DISABLED]
         code, _, errors = await said(tmp_path, "enable", "127.0.0.99:9")
         assert (code, "no destination is called '127.0.0.99:9'; there are pbx/" in errors) == (2, True)
         code, _, errors = await said(tmp_path, "list", "gone")
@@ -168,7 +168,7 @@ async def test_as_many_orders_as_may_be_are_kept(tmp_path: Path, monkeypatch: py
         assert (await said(tmp_path, "drain", TWO[0]))[0] == 0
         code, _, errors = await said(tmp_path, "drain", "pbx")
         assert (code, "1 orders may be kept" in errors) == (2, True)
-        assert orders(app) == [Order.DRAINING, Order.ENABLED]
+        assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
         assert (await said(tmp_path, "disable", TWO[0]))[0] == 0
 
 
@@ -180,15 +180,15 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
         assert (await said(tmp_path, "drain", TWO[0], "--why", "new kernel"))[0] == 0
         (tmp_path / "policy.toml").write_text(without_first)
         assert not (await app.reload()).mistakes
-        assert orders(app) == [Order.ENABLED]
+        assert orders(app) == [AdminState.ENABLED]
         (tmp_path / "policy.toml").write_text(text)
         assert not (await app.reload()).mistakes
-        assert orders(app) == [Order.DRAINING, Order.ENABLED]
+        assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
         app.stop()
         await until(file.exists)
     assert file.stat().st_mode & 0o777 == 0o600
     async with running(tmp_path, text) as app:
-        assert orders(app) == [Order.DRAINING, Order.ENABLED]
+        assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
         (member, _) = await listed(tmp_path)
         assert (member["order"], member["why"]) == ("draining", "new kernel")
         assert "new kernel" in app.why("127.0.0.11").sentences()[-1]
@@ -196,7 +196,7 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
         app.stop()
         await until(lambda: json.loads(file.read_text())["orders"] == [])
     async with running(tmp_path, text) as app:
-        assert orders(app) == [Order.ENABLED, Order.ENABLED]
+        assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED]
 
 
 async def test_a_crash_loses_no_order_that_was_written(tmp_path: Path) -> None:
@@ -209,18 +209,18 @@ async def test_a_crash_loses_no_order_that_was_written(tmp_path: Path) -> None:
         edge.process.kill()
         await edge.ended()
     async with running(tmp_path, text) as app:
-        assert orders(app) == [Order.ENABLED, Order.DISABLED]
+        assert orders(app) == [AdminState.ENABLED, AdminState.DISABLED]
 
 
 async def test_what_the_policy_disables_is_enabled_for_good(tmp_path: Path) -> None:
     text = policy_text(tmp_path, TWO, edge="grace = 0").replace("priority = 0 }", "priority = 0, disabled = true }")
     async with running(tmp_path, text) as app:
-        assert orders(app) == [Order.DISABLED, Order.ENABLED]
+        assert orders(app) == [AdminState.DISABLED, AdminState.ENABLED]
         assert (await said(tmp_path, "enable", TWO[0]))[0] == 0
         app.stop()
         await until((tmp_path / "state" / destinations.FILE).exists)
     async with running(tmp_path, text) as app:
-        assert orders(app) == [Order.ENABLED, Order.ENABLED]
+        assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED]
 
 
 # --- drain -----------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ async def test_a_drain_ends_when_the_last_call_has_gone(tmp_path: Path) -> None:
                 stderr=subprocess.PIPE,
             )
             assert process.stdout is not None
-            await until(lambda: orders(app) == [Order.DRAINING])
+            await until(lambda: orders(app) == [AdminState.DRAINING])
             assert process.poll() is None
             await hang_up(calling, callee)
             with trio.fail_after(20):
@@ -253,14 +253,14 @@ async def test_a_drain_that_waits_ends_with_its_time_with_ctrl_c_and_when_it_is_
         async with a_call(tmp_path, pbx, policy_text(tmp_path, [uri], open=["public-udp"])) as (app, calling, callee):
             code, _, errors = await said(tmp_path, "drain", "pbx", "--timeout", "1s")
             assert (code, "1 call left after 1 s; the drain stays in force" in errors) == (1, True)
-            assert orders(app) == [Order.DRAINING]
+            assert orders(app) == [AdminState.DRAINING]
 
             process = await _waiting(tmp_path, uri)
             process.send_signal(signal.SIGINT)
             code, errors = await _end_of(process)
             assert code == 130
             assert f"the drain stays in force; `edgesbc destinations enable {uri}` ends it" in errors
-            assert orders(app) == [Order.DRAINING]
+            assert orders(app) == [AdminState.DRAINING]
 
             process = await _waiting(tmp_path, uri)
             assert (await said(tmp_path, "enable", uri))[0] == 0

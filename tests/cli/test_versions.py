@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 from support.running import policy_text, running
 
-from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.policy_log import Outcome, PolicyLog
 
 ONE, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
 

@@ -8,14 +8,14 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.demo.attacker import Pace, flood
+from edgesbc.demo.attacker import FloodRate, flood
 from edgesbc.demo.messages import flood_invite
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 
 
 def test_the_pace_is_kept_on_average() -> None:
-    pace = Pace(1000, 2, 100.0)
+    pace = FloodRate(1000, 2, 100.0)
     for millisecond in range(1001):
         pace.sent += pace.due(100 + millisecond / 1000)
     assert pace.sent == 1000
@@ -23,7 +23,7 @@ def test_the_pace_is_kept_on_average() -> None:
 
 
 def test_no_more_is_due_than_the_whole_flood() -> None:
-    pace = Pace(1000, 0.01, 0.0)
+    pace = FloodRate(1000, 0.01, 0.0)
     for _ in range(10):
         pace.sent += pace.due(1e6)
     assert pace.sent == 10
@@ -32,7 +32,7 @@ def test_no_more_is_due_than_the_whole_flood() -> None:
 
 
 def test_a_process_that_was_held_up_does_not_catch_up_at_once() -> None:
-    assert Pace(20_000, 10, 0.0).due(5.0) < 20_000 / 50
+    assert FloodRate(20_000, 10, 0.0).due(5.0) < 20_000 / 50
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_process_that_was_held_up_does_not_catch_up_at_once() -> None:
 )
 def test_the_pace_is_bounded(rate: int, seconds: float) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Pace(rate, seconds, 0.0)
+        FloodRate(rate, seconds, 0.0)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "0.0.0.0", "::1", "8.8.8.8", "example.com"])

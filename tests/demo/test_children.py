@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgesbc.demo.callers import Group, read_jobs, write_jobs
+from edgesbc.demo.callers import CallGroup, read_jobs, write_jobs
 from edgesbc.demo.children import Child, loopback
-from edgesbc.demo.house import House
-from edgesbc.demo.scene import Plan
+from edgesbc.demo.environment import DemoEnvironment
+from edgesbc.demo.scenario import ScenarioPlan
 
 
 async def test_a_child_is_heard_and_ended() -> None:
@@ -48,9 +48,9 @@ def test_only_loopback_addresses(host: str) -> None:
     with pytest.raises(ValueError):
         loopback(host)
     with pytest.raises(ValueError):
-        Group("x", "udp", "127.0.0.1:5060", host, "", 1, 1)
+        CallGroup("x", "udp", "127.0.0.1:5060", host, "", 1, 1)
     with pytest.raises(ValueError):
-        Group("x", "udp", f"{host}:5060", "127.0.0.1", "", 1, 1)
+        CallGroup("x", "udp", f"{host}:5060", "127.0.0.1", "", 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -59,22 +59,22 @@ def test_only_loopback_addresses(host: str) -> None:
 def test_jobs_are_bounded(changes: dict[str, object]) -> None:
     sound = {"name": "x", "transport": "udp", "edge": "127.0.0.1:5060", "host": "127.0.0.1", "ca": "", "count": 1}
     with pytest.raises(ValueError):
-        Group(**{**sound, "rate": 1, **changes})  # type: ignore[arg-type]
+        CallGroup(**{**sound, "rate": 1, **changes})  # type: ignore[arg-type]
 
 
 def test_jobs_come_through_as_they_are() -> None:
-    groups = [Group("x", "wss", "127.0.0.1:443", "127.0.0.24", "ca.pem", 10, 4.0)]  # type: ignore[arg-type]
+    groups = [CallGroup("x", "wss", "127.0.0.1:443", "127.0.0.24", "ca.pem", 10, 4.0)]  # type: ignore[arg-type]
     assert read_jobs(write_jobs(groups).decode()) == groups
 
 
 @pytest.mark.parametrize("changes", [{"rate": 0}, {"rate": 50_001}, {"seconds": 0}, {"seconds": 61}, {"calls": 0}])
 def test_the_plan_is_bounded(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Plan(**changes)
+        ScenarioPlan(**changes)
 
 
 def test_what_the_edge_logs_is_noted(tmp_path: Path) -> None:
-    house = House(tmp_path)
+    house = DemoEnvironment(tmp_path)
     for line in ("no json", '{"event": "metrics", "address": "127.0.0.1:8080"}'):
         house._note(line)
     assert str(house.metrics) == "127.0.0.1:8080"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.members import a_member
 
 from edgesbc.dispatch.algorithms import ALGORITHMS, Algorithm
-from edgesbc.dispatch.demand import ANYTHING, Demand
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.sets import SetSettings
+from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.settings import SetSettings
 
 EVERYBODY: Callable[[Member], bool] = lambda member: True  # noqa: E731
 
@@ -35,7 +35,7 @@ def build(name: str, of: list[Member], seed: int = 1, **fields: object) -> Algor
 def pick(
     algorithm: Algorithm, able: Callable[[Member], bool] = EVERYBODY, key: bytes = b"", needs: tuple[str, ...] = ()
 ) -> Member | None:
-    chosen = algorithm.choose_all(able, Demand(key, needs), 1)
+    chosen = algorithm.choose_all(able, SelectionRequest(key, needs), 1)
     return chosen[0] if chosen else None
 
 
@@ -302,7 +302,7 @@ def test_least_loaded_does_not_look_at_those_who_lack_what_is_needed() -> None:
         member.algorithm = algorithm
     asked: list[Member] = []
     for _ in range(5):
-        (chosen,) = algorithm.choose_all(lambda member: not asked.append(member), Demand(b"", ("pstn",)), 1)
+        (chosen,) = algorithm.choose_all(lambda member: not asked.append(member), SelectionRequest(b"", ("pstn",)), 1)
         chosen.take(("pstn",), 1)
         group[0].take((), 1)
     assert asked == [group[-1]] * 5
@@ -319,7 +319,7 @@ def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
         for member, weight in zip(group, weights, strict=True):
             member.weight = weight
         algorithm = ALGORITHMS["hash"](group, SetSettings(set="set", hash_bound=0), Random(1).random)
-        keys = (Demand(str(number).encode()) for number in range(300))
+        keys = (SelectionRequest(str(number).encode()) for number in range(300))
         homes.append([algorithm.choose_all(EVERYBODY, key, 1)[0].name for key in keys])
     kept = [(old, new) for old, new in zip(*homes, strict=True) if old in homes[1]]
     assert len(kept) > 150
@@ -335,7 +335,7 @@ def test_hash_asks_each_at_most_twice_or_so_where_nearly_nobody_is_able(able: in
     algorithm = ALGORITHMS["hash"](group, SetSettings(set="set", hash_bound=0), Random(1).random)
     alone = ALGORITHMS["hash"](list(left), SetSettings(set="set", hash_bound=0), Random(1).random)
     for number in range(50):
-        key = Demand(str(number).encode())
+        key = SelectionRequest(str(number).encode())
         asked.clear()
         chosen = algorithm.choose_all(lambda member: not asked.append(member) and member in left, key, 1)
         assert chosen == alone.choose_all(EVERYBODY, key, 1)

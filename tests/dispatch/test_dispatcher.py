@@ -9,14 +9,14 @@ import pytest
 from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Evidence, Order, State
+from edgesbc.dispatch.health import AdminState, Evidence, MemberState
+from edgesbc.dispatch.health_monitor import Probe
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.place import Target
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
-from edgesbc.dispatch.watch import Probe
+from edgesbc.dispatch.selection_request import SelectionRequest
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.sip.server_uri import ResolvedAddress
 
 HEALTH = HealthSettings(interval=5.0, timeout=1.0, fall=2, rise=2, slow_start=0)
 
@@ -52,7 +52,7 @@ def next_probe(d: Dispatcher) -> tuple[Probe, float]:
 def take_down(d: Dispatcher, member: Member, now: float = 0.0) -> None:
     for _ in range(member.health.settings.fall):
         d.watch.failed(member, now, "silence")
-    assert member.state is State.INACTIVE
+    assert member.state is MemberState.INACTIVE
 
 
 def test_what_speaks_against_a_member_is_counted_by_where_it_came_from() -> None:
@@ -107,7 +107,7 @@ def test_failures_of_live_traffic_take_a_member_out_and_are_recorded() -> None:
     d = dispatcher(a_set(at(1), at(2)), recorded=recorded)
     bad, good = d.members()
     d.watch.failed(bad, 3.0, "503")
-    assert bad.state is State.TRYING
+    assert bad.state is MemberState.TRYING
     d.watch.failed(bad, 3.5, "503")
     assert {take(d).member for _ in range(6)} == {good}
     assert [(each.time, each.reason, each.source) for each in recorded] == [
@@ -123,7 +123,7 @@ def test_a_success_between_failures_keeps_it_in() -> None:
     for _ in range(5):
         d.watch.failed(member, 0.0, "silence")
         d.watch.succeeded(member, 0.0)
-    assert member.state is State.ACTIVE
+    assert member.state is MemberState.ACTIVE
 
 
 def test_a_failure_brings_the_next_probe_forward() -> None:
@@ -146,7 +146,7 @@ def test_answers_of_somebody_alive(status: int) -> None:
     for _ in range(4):
         probe, now = next_probe(d)
         d.watch.probe_answered(probe, status, now)
-    assert probe.member.state is State.ACTIVE
+    assert probe.member.state is MemberState.ACTIVE
 
 
 @pytest.mark.parametrize("status", [408, 502, 503, 504])
@@ -155,13 +155,13 @@ def test_answers_that_mean_not_now(status: int) -> None:
     for _ in range(2):
         probe, now = next_probe(d)
         d.watch.probe_answered(probe, status, now)
-    assert probe.member.state is State.INACTIVE
+    assert probe.member.state is MemberState.INACTIVE
 
 
 def test_silent_probes_fail_by_themselves_and_good_ones_bring_it_back() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
-    while member.state is not State.INACTIVE:
+    while member.state is not MemberState.INACTIVE:
         probe, now = next_probe(d)
     assert now < 2.0 + 1.0 + 1.2 + 1.0  # first probe, its timeout, a short pause, the second probe
     late = Probe(member, probe.serial - 1)
@@ -169,10 +169,10 @@ def test_silent_probes_fail_by_themselves_and_good_ones_bring_it_back() -> None:
     d.watch.probe_failed(late, now)
     assert (member.health.successes, member.probe) == (0, probe.serial)
     d.watch.probe_answered(probe, 200, now)
-    assert member.state is State.INACTIVE
+    assert member.state is MemberState.INACTIVE
     probe, now = next_probe(d)
     d.watch.probe_answered(probe, 200, now)
-    assert member.state is State.ACTIVE
+    assert member.state is MemberState.ACTIVE
 
 
 def test_a_probe_is_answered_once() -> None:
@@ -206,7 +206,7 @@ def test_panic_uses_all_when_all_are_down() -> None:
     assert d.acquire("pbx", 0.0, exclude=[three]) is None
     take_down(d, three)
     assert {take(d).member for _ in range(6)} == {one, two, three}
-    d.order(two, Order.DISABLED, 0.0)
+    d.order(two, AdminState.DISABLED, 0.0)
     assert {take(d).member for _ in range(6)} == {one, three}
 
 
@@ -227,13 +227,13 @@ def test_without_probes_a_member_rests_and_is_tried_by_live_traffic() -> None:
     deadline = d.watch.deadline()
     assert deadline == 110.0
     assert d.watch.expire(110.0) == []
-    assert member.state is State.TRYING
+    assert member.state is MemberState.TRYING
     assert d.watch.deadline() is None
     d.watch.failed(member, 111.0, "silence")
-    assert member.state is State.INACTIVE
+    assert member.state is MemberState.INACTIVE
     assert d.watch.expire(121.0) == []
     d.watch.succeeded(member, 122.0)
-    assert member.state is State.ACTIVE
+    assert member.state is MemberState.ACTIVE
 
 
 def test_draining_and_disabled_members_take_no_calls() -> None:
@@ -242,12 +242,12 @@ def test_draining_and_disabled_members_take_no_calls() -> None:
     one, two = d.members()
     lease = take(d)
     assert lease.member is one
-    d.order(one, Order.DRAINING, 1.0)
+    d.order(one, AdminState.DRAINING, 1.0)
     assert {take(d).member for _ in range(4)} == {two}
-    assert (one.state, one.load) == (State.DRAINING, 1)
-    d.order(two, Order.DISABLED, 1.0)
+    assert (one.state, one.load) == (MemberState.DRAINING, 1)
+    d.order(two, AdminState.DISABLED, 1.0)
     assert d.acquire("pbx", 1.0) is None
-    d.order(one, Order.ENABLED, 2.0)
+    d.order(one, AdminState.ENABLED, 2.0)
     assert take(d).member is one
     assert [decision.detail.split(": ")[1] for decision in recorded] == [
         "active to draining",
@@ -260,11 +260,11 @@ def test_a_disabled_member_is_not_probed_and_an_enabled_one_is_again() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     probe, now = next_probe(d)
-    d.order(member, Order.DISABLED, now)
+    d.order(member, AdminState.DISABLED, now)
     assert d.watch.deadline() is None
     d.watch.probe_failed(probe, now)
     assert member.health.probes_failed == 0
-    d.order(member, Order.ENABLED, now)
+    d.order(member, AdminState.ENABLED, now)
     assert next_probe(d)[0].member is member
 
 
@@ -285,8 +285,8 @@ def test_reload_keeps_what_is_unchanged() -> None:
     d.reload([a_set(at(3), at(1, weight=5, max_calls=1))], 10.0)
     three, again = d.members()
     assert again is one
-    assert (one.state, one.load, one.settings.weight) == (State.INACTIVE, 1, 5)
-    assert (three.state, three.name) == (State.ACTIVE, "sip:10.0.0.3")
+    assert (one.state, one.load, one.settings.weight) == (MemberState.INACTIVE, 1, 5)
+    assert (three.state, three.name) == (MemberState.ACTIVE, "sip:10.0.0.3")
     assert (two.removed, nine.removed, one.removed) == (True, True, False)
     assert d.leases == 3
     assert d.member_at(nine.target, nine.transport) is None
@@ -324,7 +324,7 @@ def test_reload_takes_new_health_settings() -> None:
     d.reload([a_set(at(1), health=HealthSettings(interval=0, fall=1))], 0.0)
     assert d.watch.deadline() is None
     d.watch.failed(member, 0.0, "silence")
-    assert member.state is State.INACTIVE
+    assert member.state is MemberState.INACTIVE
     d.reload([a_set(at(1))], 50.0)
     assert member.due is not None
     assert 50.0 < member.due < 56.0
@@ -348,7 +348,7 @@ def test_who_is_put_back_while_it_is_out_is_tried_again() -> None:
     d.reload([settings], 2.0)
     assert list(d.members()) == [member]
     d.watch.expire(40.0)
-    assert member.health.state is State.TRYING
+    assert member.health.state is MemberState.TRYING
 
 
 def test_a_set_of_which_nobody_is_up_is_not_to_be_relied_on() -> None:
@@ -363,6 +363,6 @@ def test_one_address_over_two_transports_is_two_members_by_name() -> None:
     named = MemberSettings("sip:pbx.example.com")
     d = dispatcher(SetSettings(set="pbx", members=(named,), algorithm="hash", hash_bound=0))
     where = Source("10.0.0.1", 5060)
-    d.resolved(named.place, [Target(where, Transport.UDP), Target(where, Transport.TCP)], 0.0)
-    chosen = Counter(take(d, demand=Demand(str(n).encode())).member.name for n in range(200))
+    d.resolved(named.place, [ResolvedAddress(where, Transport.UDP), ResolvedAddress(where, Transport.TCP)], 0.0)
+    chosen = Counter(take(d, demand=SelectionRequest(str(n).encode())).member.name for n in range(200))
     assert len(chosen) == 2

@@ -8,10 +8,10 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesbc.dispatch.dispatcher_list import as_toml, import_list
-from edgesbc.dispatch.rows import TableErrors
-from edgesbc.dispatch.schemas import SCHEMAS
-from edgesbc.dispatch.tables import read_rows
+from edgesbc.inventory.dispatcher_list import as_toml, import_list
+from edgesbc.inventory.rows import TableErrors
+from edgesbc.inventory.schemas import SCHEMAS
+from edgesbc.inventory.tables import read_rows
 
 WORDS = st.sampled_from(
     [

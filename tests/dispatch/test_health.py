@@ -3,11 +3,11 @@
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.dispatch.health import Evidence, Health, State
-from edgesbc.dispatch.sets import HealthSettings
+from edgesbc.dispatch.health import Evidence, Health, MemberState
+from edgesbc.dispatch.settings import HealthSettings
 
 
-def after(evidence: str, fall: int = 2, rise: int = 2) -> State:
+def after(evidence: str, fall: int = 2, rise: int = 2) -> MemberState:
     """The state after + (good) and - (bad) signs of calls, p and x of probes, r (tried again), from the start."""
     health = Health(HealthSettings(fall=fall, rise=rise, damping=0))
     for now, sign in enumerate(evidence):
@@ -28,41 +28,41 @@ def after(evidence: str, fall: int = 2, rise: int = 2) -> State:
 @pytest.mark.parametrize(
     ("evidence", "state"),
     [
-        ("", State.ACTIVE),
-        ("+", State.ACTIVE),
-        ("-", State.TRYING),
-        ("-+", State.ACTIVE),
-        ("-+-", State.TRYING),
-        ("--", State.INACTIVE),
-        ("--+", State.INACTIVE),
-        ("--+-+", State.INACTIVE),
-        ("--++", State.ACTIVE),
-        ("--++-", State.TRYING),
-        ("--r", State.TRYING),
-        ("--r-", State.INACTIVE),
-        ("--r+", State.ACTIVE),
-        ("r", State.ACTIVE),
-        ("xx", State.INACTIVE),
-        ("xpx", State.TRYING),
-        ("x-", State.TRYING),
-        ("-p", State.TRYING),
-        ("-p-", State.INACTIVE),
-        ("-pp+p-", State.TRYING),
-        ("x+x", State.TRYING),
-        ("-p-pp", State.ACTIVE),
-        ("--pp-", State.TRYING),
+        ("", MemberState.ACTIVE),
+        ("+", MemberState.ACTIVE),
+        ("-", MemberState.TRYING),
+        ("-+", MemberState.ACTIVE),
+        ("-+-", MemberState.TRYING),
+        ("--", MemberState.INACTIVE),
+        ("--+", MemberState.INACTIVE),
+        ("--+-+", MemberState.INACTIVE),
+        ("--++", MemberState.ACTIVE),
+        ("--++-", MemberState.TRYING),
+        ("--r", MemberState.TRYING),
+        ("--r-", MemberState.INACTIVE),
+        ("--r+", MemberState.ACTIVE),
+        ("r", MemberState.ACTIVE),
+        ("xx", MemberState.INACTIVE),
+        ("xpx", MemberState.TRYING),
+        ("x-", MemberState.TRYING),
+        ("-p", MemberState.TRYING),
+        ("-p-", MemberState.INACTIVE),
+        ("-pp+p-", MemberState.TRYING),
+        ("x+x", MemberState.TRYING),
+        ("-p-pp", MemberState.ACTIVE),
+        ("--pp-", MemberState.TRYING),
     ],
 )
-def test_states(evidence: str, state: State) -> None:
+def test_states(evidence: str, state: MemberState) -> None:
     assert after(evidence) is state
 
 
 def test_fall_and_rise_are_exact() -> None:
-    assert after("---", fall=4) is State.TRYING
-    assert after("----", fall=4) is State.INACTIVE
-    assert after("-" + "++", fall=1, rise=3) is State.INACTIVE
-    assert after("-" + "+++", fall=1, rise=3) is State.ACTIVE
-    assert after("-", fall=1) is State.INACTIVE
+    assert after("---", fall=4) is MemberState.TRYING
+    assert after("----", fall=4) is MemberState.INACTIVE
+    assert after("-" + "++", fall=1, rise=3) is MemberState.INACTIVE
+    assert after("-" + "+++", fall=1, rise=3) is MemberState.ACTIVE
+    assert after("-", fall=1) is MemberState.INACTIVE
 
 
 def test_one_that_flaps_needs_more_and_more_to_come_back() -> None:
@@ -106,16 +106,16 @@ def test_one_caller_is_one_voice() -> None:
     health = Health(HealthSettings(fall=2))
     for now in range(5):
         health.bad(float(now), caller="198.51.100.7")
-    assert (health.state, health.calls_failed) == (State.TRYING, 1)
+    assert (health.state, health.calls_failed) == (MemberState.TRYING, 1)
     health.bad(5.0, caller="198.51.100.8")
-    assert health.state is State.INACTIVE
+    assert health.state is MemberState.INACTIVE
 
 
 def test_of_a_trunk_and_of_the_network_each_failure_counts() -> None:
     health = Health(HealthSettings(fall=2))
     health.bad(0.0, caller=None)
     health.bad(1.0, caller=None)
-    assert health.state is State.INACTIVE
+    assert health.state is MemberState.INACTIVE
 
 
 def test_a_call_that_is_answered_gives_its_callers_their_voices_again() -> None:
@@ -127,4 +127,4 @@ def test_a_call_that_is_answered_gives_its_callers_their_voices_again() -> None:
     health.good(3.0)
     health.bad(4.0, caller="a")
     health.bad(5.0, caller="b")
-    assert health.state is State.INACTIVE
+    assert health.state is MemberState.INACTIVE

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.members import a_member
 
-from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.leases import Lease, Leases
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.selection_request import SelectionRequest
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 
 
 def test_release_is_idempotent() -> None:
@@ -28,7 +28,7 @@ def test_release_is_idempotent() -> None:
 
 def test_what_a_call_uses_is_given_back_with_it() -> None:
     member, leases = a_member(resources={"pstn": 2}), Leases()
-    lease = Lease(member, leases, 5.0, Demand(needs=("pstn",)))
+    lease = Lease(member, leases, 5.0, SelectionRequest(needs=("pstn",)))
     assert (member.used, list(leases)) == ({"pstn": 1}, [lease])
     lease.release()
     lease.release()
@@ -38,7 +38,7 @@ def test_what_a_call_uses_is_given_back_with_it() -> None:
 def test_what_is_no_call_takes_up_no_place_of_one() -> None:
     """Or whoever registers again and again would use up the calls of a member."""
     member, leases = a_member(max_calls=1, max_cps=1), Leases()
-    lease = Lease(member, leases, 5.0, Demand(call=False))
+    lease = Lease(member, leases, 5.0, SelectionRequest(call=False))
     assert (member.load, len(leases), lease.live, member.has_room(5.0)) == (0, 1, True, True)
     lease.release()
     lease.release()
@@ -86,8 +86,8 @@ class Leasing(RuleBasedStateMachine):
         else:
             self.dispatcher.watch.failed(member, self.now, "silence")
 
-    @rule(data=st.data(), order=st.sampled_from(Order))
-    def order(self, data: st.DataObject, order: Order) -> None:
+    @rule(data=st.data(), order=st.sampled_from(AdminState))
+    def order(self, data: st.DataObject, order: AdminState) -> None:
         member = data.draw(st.sampled_from(list(self.dispatcher.members())))
         self.dispatcher.order(member, order, self.now)
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from support.members import a_member
 
 from edgesbc.base.address import Source, Transport
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.place import Target
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings
+from edgesbc.sip.server_uri import ResolvedAddress
 
 
 def member(**fields: object) -> Member:
@@ -47,7 +47,9 @@ def test_less_than_one_call_a_second() -> None:
 def test_new_settings_keep_the_recent_starts() -> None:
     one = member(max_cps=4)
     one.starts.extend([1.0, 1.1, 1.2])
-    one.adopt(MemberSettings(uri="sip:10.0.0.1", max_cps=2), HealthSettings(), Target(one.target, one.transport), 1.0)
+    one.adopt(
+        MemberSettings(uri="sip:10.0.0.1", max_cps=2), HealthSettings(), ResolvedAddress(one.target, one.transport), 1.0
+    )
     assert not one.has_room(1.5)
     assert one.has_room(2.1)
 
@@ -65,21 +67,21 @@ def test_room_for_each_thing_that_a_call_needs() -> None:
 def test_the_name_that_its_certificate_has() -> None:
     assert member().tls_name == "10.0.0.1"
     assert member(tls_name="pbx.example").tls_name == "pbx.example"
-    at_a_name = member(uri="sips:PBX.example.com", target=Target(Source("10.0.0.7", 5061), Transport.TLS))
+    at_a_name = member(uri="sips:PBX.example.com", target=ResolvedAddress(Source("10.0.0.7", 5061), Transport.TLS))
     assert at_a_name.tls_name == "pbx.example.com"
     assert at_a_name.name == "sips:PBX.example.com at 10.0.0.7:5061 over tls"
 
 
 def test_the_policy_says_disabled_and_the_operator_may_say_otherwise() -> None:
     one = member(disabled=True)
-    where = Target(one.target, one.transport)
-    assert one.order is Order.DISABLED
-    one.order = Order.ENABLED
+    where = ResolvedAddress(one.target, one.transport)
+    assert one.order is AdminState.DISABLED
+    one.order = AdminState.ENABLED
     one.adopt(MemberSettings(uri="sip:10.0.0.1", disabled=True), HealthSettings(), where, 1.0)
-    assert one.order is Order.ENABLED
+    assert one.order is AdminState.ENABLED
     one.adopt(MemberSettings(uri="sip:10.0.0.1"), HealthSettings(), where, 1.0)
     one.adopt(MemberSettings(uri="sip:10.0.0.1", disabled=True), HealthSettings(), where, 1.0)
-    assert one.order is Order.DISABLED
+    assert one.order is AdminState.DISABLED
 
 
 def test_its_time_to_answer_is_smoothed() -> None:

@@ -14,17 +14,17 @@ import trio_websocket
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.media import channel, ng, session
-from edgesbc.media.call import Stream
+from edgesbc.media import channel, ng, session_table
 from edgesbc.media.channel import Channel
-from edgesbc.media.latch import Aim, Latch
-from edgesbc.media.session import MediaTable
-from edgesbc.sdp.anchor import Place, anchor
-from edgesbc.sdp.session import Attribute, Session
-from edgesbc.signalling import websocket
+from edgesbc.media.latch import Latch, MediaTarget
+from edgesbc.media.session import MediaStream
+from edgesbc.media.session_table import SessionTable
+from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
+from edgesbc.sdp.session import Attribute, SessionDescription
 from edgesbc.sip import extensions, headers, values
 from edgesbc.sip.extensions import Event
 from edgesbc.sip.uri import Uri, parse_uri
+from edgesbc.transport import websocket
 from fuzz import headers as headers_target
 from fuzz import run
 from fuzz.engine import read_seeds
@@ -40,62 +40,62 @@ def name_addr(read: Callable[[str], object]) -> Callable[[Patch], None]:
     return lambda patch: patch.setitem(headers_target.READERS, b"f", read)
 
 
-def shown(change: Callable[[Session], Session]) -> Callable[[Patch], None]:
-    def broken(session: Session, address: str, places: list[Place]) -> Session:
-        return change(anchor(session, address, places))
+def shown(change: Callable[[SessionDescription], SessionDescription]) -> Callable[[Patch], None]:
+    def broken(session: SessionDescription, address: str, places: list[RelayAddress]) -> SessionDescription:
+        return change(rewrite_session(session, address, places))
 
-    return lambda patch: patch.setattr("fuzz.anchor.anchor", broken)
+    return lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", broken)
 
 
-def first_port(session: Session, port: int) -> Session:
+def first_port(session: SessionDescription, port: int) -> SessionDescription:
     return attrs.evolve(session, media=tuple(attrs.evolve(media, port=port) for media in session.media))
 
 
-def as_it_came(session: Session, *_: object) -> Session:
+def as_it_came(session: SessionDescription, *_: object) -> SessionDescription:
     return session
 
 
 def no_bound(patch: Patch) -> None:
-    begin = MediaTable._call_for_offer
+    begin = SessionTable._call_for_offer
 
-    def broken(table: MediaTable, *args: Any) -> Any:
+    def broken(table: SessionTable, *args: Any) -> Any:
         with pytest.MonkeyPatch.context() as wide:
             wide.setattr(limits, "MEDIA_CALLS", 10**6)
             return begin(table, *args)
 
-    patch.setattr(MediaTable, "_call_for_offer", broken)
+    patch.setattr(SessionTable, "_call_for_offer", broken)
 
 
 def leaking(patch: Patch) -> None:
-    prepare = MediaTable._open_streams
+    prepare = SessionTable._open_streams
 
-    def broken(table: MediaTable, *args: Any) -> None:
+    def broken(table: SessionTable, *args: Any) -> None:
         table._ports.open("core")
         prepare(table, *args)
 
-    patch.setattr(MediaTable, "_open_streams", broken)
+    patch.setattr(SessionTable, "_open_streams", broken)
 
 
 def hasty(patch: Patch) -> None:
     """A command that changes the call before it is known to be good."""
-    judge = MediaTable._aims
+    judge = SessionTable._aims
 
-    def broken(table: MediaTable, *args: Any) -> Any:
+    def broken(table: SessionTable, *args: Any) -> Any:
         for call in table.calls():
             call.offerer = 1 - call.offerer
         return judge(table, *args)
 
-    patch.setattr(MediaTable, "_aims", broken)
+    patch.setattr(SessionTable, "_aims", broken)
 
 
-def unjudged(interface: object, host: str, port: int, received: str = "") -> Aim:
-    return Aim(Source(host, port), Source(host, port), frozenset({host}))
+def unjudged(interface: object, host: str, port: int, received: str = "") -> MediaTarget:
+    return MediaTarget(Source(host, port), Source(host, port), frozenset({host}))
 
 
 def forgetful(patch: Patch) -> None:
     set_aim = Latch.set_aim
 
-    def broken(latch: Latch, aim: Aim) -> bool:
+    def broken(latch: Latch, aim: MediaTarget) -> bool:
         forgotten = set_aim(latch, aim)
         latch._stale = None
         return forgotten
@@ -146,25 +146,29 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("headers", "a number out of range", name_addr(lambda text: -1)),
     ("ng", "another error", lambda patch: patch.setattr(ng, "decode", fails)),
     ("ng", "two ways to write", lambda patch: patch.setattr(ng, "_integer", lambda digits: int(digits or b"0"))),
-    ("ng", "a command raises", lambda patch: patch.setattr(session, "report_table", fails)),
-    ("ng", "no reply", lambda patch: patch.setattr(session, "report_table", lambda *_: {"result": None})),
+    ("ng", "a command raises", lambda patch: patch.setattr(session_table, "report_table", fails)),
+    ("ng", "no reply", lambda patch: patch.setattr(session_table, "report_table", lambda *_: {"result": None})),
     ("ng", "a port too many", leaking),
-    ("media", "a command raises", lambda patch: patch.setattr(MediaTable, "_find", fails)),
+    ("media", "a command raises", lambda patch: patch.setattr(SessionTable, "_find", fails)),
     ("media", "too many calls", no_bound),
     ("media", "a port too many", leaking),
-    ("media", "a port stays open", lambda patch: patch.setattr(Stream, "close", lambda it: it.pairs[0].close())),
+    ("media", "a port stays open", lambda patch: patch.setattr(MediaStream, "close", lambda it: it.pairs[0].close())),
     ("media", "a refusal changes something", hasty),
-    ("media", "the sender's place", lambda patch: patch.setattr(session, "anchor", as_it_came)),
-    ("media", "aimed at the inside", lambda patch: patch.setattr("edgesbc.media.aims.aim", unjudged)),
-    ("media", "no end", lambda patch: patch.setattr("edgesbc.media.call.Call.lifetime", lambda *_: 1e9)),
-    ("anchor", "the sender's place", lambda patch: patch.setattr("fuzz.anchor.anchor", as_it_came)),
-    ("anchor", "an address in an attribute", shown(lambda it: attrs.evolve(it, attributes=(Attribute("RTCP", "1"),)))),
-    ("anchor", "another port", shown(lambda it: first_port(it, 4000))),
-    ("anchor", "another attribute", shown(lambda it: attrs.evolve(it, attributes=(Attribute("x-new"),)))),
-    ("anchor", "another order", shown(lambda it: attrs.evolve(it, attributes=it.attributes[::-1]))),
-    ("anchor", "sections lost", shown(lambda it: attrs.evolve(it, media=it.media[:1]))),
-    ("anchor", "no fixed point", shown(lambda it: attrs.evolve(it, name=it.name + "x"))),
-    ("anchor", "no description", shown(lambda it: attrs.evolve(it, name="a\r\nb"))),
+    ("media", "the sender's place", lambda patch: patch.setattr(session_table, "rewrite_session", as_it_came)),
+    ("media", "aimed at the inside", lambda patch: patch.setattr("edgesbc.media.targets.aim", unjudged)),
+    ("media", "no end", lambda patch: patch.setattr("edgesbc.media.session.MediaSession.lifetime", lambda *_: 1e9)),
+    ("sdp_rewrite", "the sender's place", lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", as_it_came)),
+    (
+        "sdp_rewrite",
+        "an address in an attribute",
+        shown(lambda it: attrs.evolve(it, attributes=(Attribute("RTCP", "1"),))),
+    ),
+    ("sdp_rewrite", "another port", shown(lambda it: first_port(it, 4000))),
+    ("sdp_rewrite", "another attribute", shown(lambda it: attrs.evolve(it, attributes=(Attribute("x-new"),)))),
+    ("sdp_rewrite", "another order", shown(lambda it: attrs.evolve(it, attributes=it.attributes[::-1]))),
+    ("sdp_rewrite", "sections lost", shown(lambda it: attrs.evolve(it, media=it.media[:1]))),
+    ("sdp_rewrite", "no fixed point", shown(lambda it: attrs.evolve(it, name=it.name + "x"))),
+    ("sdp_rewrite", "no description", shown(lambda it: attrs.evolve(it, name="a\r\nb"))),
     ("rtp", "not media", lambda patch: patch.setattr(channel, "is_media", lambda data: True)),
     ("rtp", "media left out", lambda patch: patch.setattr(channel, "is_media", channel._is_rtcp)),
     ("rtp", "RTP on the port for RTCP", lambda patch: patch.setattr(channel, "_is_rtcp", lambda data: True)),
@@ -176,9 +180,9 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("websocket", "another error", lambda patch: patch.setattr("fuzz.websocket._GONE", (OSError, EOFError))),
     ("websocket", "of any page", lambda patch: patch.setattr("fuzz.websocket.accept_websocket", of_any_page)),
     ("websocket", "for anything", lambda patch: patch.setattr(websocket, "SUBPROTOCOL", "chat")),
-    ("websocket", "too large", lambda patch: patch.setattr(websocket.WebSocketCarrier, "receive", unbounded)),
+    ("websocket", "too large", lambda patch: patch.setattr(websocket.WebSocketStream, "receive", unbounded)),
     ("websocket", "text as bytes", lambda patch: patch.setattr(websocket, "_as_frame", bytes)),
-    ("websocket", "held up", lambda patch: patch.setattr(websocket.WebSocketCarrier, "send", stuck)),
+    ("websocket", "held up", lambda patch: patch.setattr(websocket.WebSocketStream, "send", stuck)),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import trio
 from support.peers import called, needs, place
 from support.running import edge_process, free_port, listen, policy_text, until
 
-from edgesbc.store.audit import Outcome, PolicyLog
+from edgesbc.store.policy_log import Outcome, PolicyLog
 
 pytestmark = needs("sipp")
 

@@ -11,7 +11,7 @@ import trio
 from support.peers import needs
 from support.running import end, free_port, until
 
-from edgesbc.dispatch.dispatcher_list import import_list
+from edgesbc.inventory.dispatcher_list import import_list
 
 pytestmark = needs("kamailio")
 

@@ -30,7 +30,7 @@ from support.running import until
 from support.steps import Steps, answer, pause, taken
 from support.why import left_for, routed_after, tried, turns
 
-from edgesbc.dispatch.health import State
+from edgesbc.dispatch.health import MemberState
 
 pytestmark = needs("sipp")
 
@@ -65,13 +65,13 @@ async def test_a_killed_member_costs_no_call_and_comes_back_slowly(tmp_path: Pat
         assert unanswered <= set(calls_by(two.side()))
         assert all(tried(app, call) == [one.uri, two.uri] for call in unanswered)
 
-        await until(lambda: member_of(app, one.uri).state is State.INACTIVE)
+        await until(lambda: member_of(app, one.uri).state is MemberState.INACTIVE)
         async with Hole.open(one.host, one.port) as hole:
             await place(app, tmp_path, "caller-meanwhile", caller(), 50, 100)
             assert hole.calls() == {}
 
         async with fleet(tmp_path, answers, again=[one]) as (again,):
-            await until(lambda: member_of(app, one.uri).state is State.ACTIVE)
+            await until(lambda: member_of(app, one.uri).state is MemberState.ACTIVE)
             await place(app, tmp_path, "caller-afterwards", caller(), 100, 100)
             assert len(calls_by(again.side())) < 30, "a twentieth of its half, and little more each second"
             assert turns(app, one.uri) in (["trying", "inactive", "active"], ["inactive", "active"])
@@ -145,7 +145,7 @@ async def test_a_member_that_answers_probes_and_no_calls_is_taken_out(tmp_path: 
         assert all(tried(app, call) == [hole.uri, two.uri] for call in sent)
         probes = hole.probes
         await until(lambda: hole.probes > probes)
-        assert member_of(app, hole.uri).state is State.INACTIVE
+        assert member_of(app, hole.uri).state is MemberState.INACTIVE
         nursery.cancel_scope.cancel()
 
 
@@ -159,7 +159,7 @@ async def test_a_member_that_comes_and_goes_is_damped(tmp_path: Path) -> None:
         member = member_of(app, one.uri)
         for _ in range(6):
             one.signal(signal.SIGSTOP)
-            await until(lambda: member.state is State.INACTIVE and not member.health.successes)
+            await until(lambda: member.state is MemberState.INACTIVE and not member.health.successes)
             one.signal(signal.SIGCONT)
             await until(lambda: member.health.up or member.health.successes >= 6)
         states = turns(app, one.uri)

@@ -3,7 +3,15 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.errors import WireError
-from edgesbc.media.latch import NOWHERE, Aim, Latch, Scope, aim, build_interfaces, scope_of
+from edgesbc.media.latch import (
+    NOWHERE,
+    AddressScope,
+    Latch,
+    MediaTarget,
+    build_interfaces,
+    judge_target,
+    scope_of,
+)
 
 RANGE = (30000, 39999)
 EDGE = build_interfaces({"public": "203.0.113.10", "core": "10.0.0.1"}, RANGE, denied=["10.0.0.0/8"])
@@ -14,13 +22,26 @@ SIX = build_interfaces({"public": "2001:db8::1", "core": "fd00::1"}, RANGE)
 @pytest.mark.parametrize(
     ("host", "scope"),
     [
-        ("127.9.9.9", Scope.LOOPBACK), ("::1", Scope.LOOPBACK), ("10.1.2.3", Scope.PRIVATE),
-        ("100.64.0.1", Scope.PRIVATE), ("fd12::1", Scope.PRIVATE), ("198.51.100.1", Scope.GLOBAL),
-        ("2001:db8::1", Scope.GLOBAL), ("0.0.0.0", Scope.NEVER), ("0.1.2.3", Scope.NEVER), ("::", Scope.NEVER),
-        ("224.0.0.1", Scope.NEVER), ("255.255.255.255", Scope.NEVER), ("ff02::1", Scope.NEVER),
-        ("::ffff:127.0.0.1", Scope.NEVER), ("0:0:0:0:0:ffff:7f00:1", Scope.NEVER), ("::127.0.0.1", Scope.NEVER),
-        ("64:ff9b::7f00:1", Scope.NEVER), ("fe80::1%eth0", Scope.NEVER), ("example.com", Scope.NEVER),
-    ],
+        ("127.9.9.9", AddressScope.LOOPBACK),
+        ("::1", AddressScope.LOOPBACK),
+        ("10.1.2.3", AddressScope.PRIVATE),
+        ("100.64.0.1", AddressScope.PRIVATE),
+        ("fd12::1", AddressScope.PRIVATE),
+        ("198.51.100.1", AddressScope.GLOBAL),
+        ("2001:db8::1", AddressScope.GLOBAL),
+        ("0.0.0.0", AddressScope.NEVER),
+        ("0.1.2.3", AddressScope.NEVER),
+        ("::", AddressScope.NEVER),
+        ("224.0.0.1", AddressScope.NEVER),
+        ("255.255.255.255", AddressScope.NEVER),
+        ("ff02::1", AddressScope.NEVER),
+        ("::ffff:127.0.0.1", AddressScope.NEVER),
+        ("0:0:0:0:0:ffff:7f00:1", AddressScope.NEVER),
+        ("::127.0.0.1", AddressScope.NEVER),
+        ("64:ff9b::7f00:1", AddressScope.NEVER),
+        ("fe80::1%eth0", AddressScope.NEVER),
+        ("example.com", AddressScope.NEVER),
+        ],
 )  # fmt: skip
 def test_scopes(host, scope):
     assert scope_of(host) is scope
@@ -39,37 +60,37 @@ def test_scopes(host, scope):
 )  # fmt: skip
 def test_addresses_that_a_stranger_may_not_name(interfaces, host, port):
     with pytest.raises(WireError) as error:
-        aim(interfaces["public"], host, port)
+        judge_target(interfaces["public"], host, port)
     assert error.value.status_hint == 488
 
 
 def test_the_address_in_the_description_is_learned_from_and_sent_to():
     for received in ("", "198.51.100.7", "192.168.1.1"):
-        found = aim(EDGE["public"], "198.51.100.1", 4000, received)
+        found = judge_target(EDGE["public"], "198.51.100.1", 4000, received)
         assert found.target == Source("198.51.100.1", 4000)
         assert found.learn == {"198.51.100.1"}
 
 
 def test_behind_a_nat_only_the_source_of_signalling_is_learned_and_nothing_sent_before():
-    found = aim(EDGE["public"], "192.168.1.5", 4000, "198.51.100.7")
+    found = judge_target(EDGE["public"], "192.168.1.5", 4000, "198.51.100.7")
     assert found.target is None
     assert found.learn == {"198.51.100.7"}
 
 
 def test_a_private_address_seen_from_the_internet_is_never_sent_to_unseen():
-    assert aim(EDGE["public"], "192.168.1.5", 4000).target is None
+    assert judge_target(EDGE["public"], "192.168.1.5", 4000).target is None
 
 
 def test_two_private_addresses_may_be_one_site():
-    found = aim(EDGE["core"], "10.0.0.11", 4000, "10.0.0.12")
+    found = judge_target(EDGE["core"], "10.0.0.11", 4000, "10.0.0.12")
     assert found.target == Source("10.0.0.11", 4000)
     assert found.learn == {"10.0.0.11", "10.0.0.12"}
 
 
 def test_the_core_may_use_what_strangers_may_not():
-    assert aim(EDGE["core"], "10.0.0.11", 1000).target == Source("10.0.0.11", 1000)
+    assert judge_target(EDGE["core"], "10.0.0.11", 1000).target == Source("10.0.0.11", 1000)
     with pytest.raises(WireError):
-        aim(EDGE["core"], "10.0.0.1", 30000)
+        judge_target(EDGE["core"], "10.0.0.1", 30000)
 
 
 def test_a_wildcard_is_no_address_to_bind_media_to():
@@ -78,11 +99,11 @@ def test_a_wildcard_is_no_address_to_bind_media_to():
 
 
 A, A2, B = Source("192.0.2.1", 4000), Source("192.0.2.1", 4002), Source("192.0.2.2", 4000)
-AIM_A = Aim(A, A, frozenset({"192.0.2.1"}))
-AIM_A2 = Aim(A2, A2, frozenset({"192.0.2.1"}))
+AIM_A = MediaTarget(A, A, frozenset({"192.0.2.1"}))
+AIM_A2 = MediaTarget(A2, A2, frozenset({"192.0.2.1"}))
 A3 = Source("192.0.2.1", 4004)
-AIM_A3 = Aim(A3, A3, frozenset({"192.0.2.1"}))
-AIM_B = Aim(B, B, frozenset({"192.0.2.2"}))
+AIM_A3 = MediaTarget(A3, A3, frozenset({"192.0.2.1"}))
+AIM_B = MediaTarget(B, B, frozenset({"192.0.2.2"}))
 
 
 def test_the_first_packet_from_the_right_address_locks():
@@ -161,4 +182,4 @@ def test_after_a_hold_the_same_peer_is_heard_at_once():
 
 
 def test_on_loopback_peers_share_the_address_and_the_range():
-    assert aim(LOCAL["public"], "127.0.0.1", 30001).target == Source("127.0.0.1", 30001)
+    assert judge_target(LOCAL["public"], "127.0.0.1", 30001).target == Source("127.0.0.1", 30001)

@@ -8,10 +8,10 @@ import pytest
 
 from edgesbc.base.address import Source
 from edgesbc.media import ng
-from edgesbc.media.call import Traffic
-from edgesbc.media.latch import Aim, build_interfaces
+from edgesbc.media.latch import MediaTarget, build_interfaces
 from edgesbc.media.ports import PortPool
-from edgesbc.media.session import MediaTable
+from edgesbc.media.session import MediaTraffic
+from edgesbc.media.session_table import SessionTable
 
 KEYS = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\r\n"
 BROWSER = (
@@ -24,12 +24,12 @@ class _Pair:
     """A pair of ports without sockets."""
 
     peer = None
-    traffic = Traffic(0, 0, 0)
+    traffic = MediaTraffic(0, 0, 0)
 
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def set_aim(self, rtp: Aim, rtcp: Aim) -> None: ...
+    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None: ...
 
     def join(self, other: object) -> None: ...
 
@@ -57,7 +57,7 @@ def offered(*sections: str) -> dict[str, object]:
         for protocol, _, attributes in (each.partition("\r\n") for each in sections)
     )
     sdp = f"v=0\r\no=- 5 6 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n{media}"
-    return MediaTable(_Ports(), interfaces).command(ng.offer("c", "a", sdp, ("public", "core")), 0.0)
+    return SessionTable(_Ports(), interfaces).command(ng.offer("c", "a", sdp, ("public", "core")), 0.0)
 
 
 @pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"])

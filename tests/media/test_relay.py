@@ -5,10 +5,10 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.media import ng
-from edgesbc.media.call import NoPorts
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
-from edgesbc.media.session import MediaTable
+from edgesbc.media.session import NoPorts
+from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
 
 RTP = b"\x80\x00" + bytes(range(170))
@@ -53,7 +53,7 @@ class Edge:
         self.now = 0.0
         interfaces = build_interfaces({"public": address, "core": address}, ports)
         self.relay = Relay(interfaces, lambda: self.now, random.Random().random)
-        self.table = MediaTable(self.relay, interfaces)
+        self.table = SessionTable(self.relay, interfaces)
         self.peers = []
 
     def peer(self, host):

@@ -19,18 +19,18 @@ from edgesbc.base import limits
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.observe.http import Parts, serve_http
+from edgesbc.observe.http import HttpSources, serve_http
 from edgesbc.observe.ledger import Ledger
 from edgesbc.observe.metrics import CONTENT_TYPE, Metrics
 
 REASONS: dict[str, str] = {}
 
 
-def parts() -> Parts:
+def parts() -> HttpSources:
     metrics, counts = Metrics(), Counts()
     counts.add("carriers", by=7)
     metrics.counter("requests", "Requests received.", ("listener",), counts)
-    return Parts(metrics.render, lambda: REASONS, ledger().ask)
+    return HttpSources(metrics.render, lambda: REASONS, ledger().ask)
 
 
 NASTY = "<script>alert(1)</script>\r\n\x1b[31m\u202e\udc80"
@@ -249,7 +249,7 @@ async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogC
         raise RuntimeError("a room is on fire")
 
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(serve_http, "127.0.0.1:0", Parts(broken, dict, ledger().ask))
+        port = await nursery.start(serve_http, "127.0.0.1:0", HttpSources(broken, dict, ledger().ask))
         answer = await ask(port, "/metrics")
         assert (await ask(port, "/healthz")).status == 200
         nursery.cancel_scope.cancel()
@@ -269,7 +269,7 @@ async def test_a_reader_that_stalls_does_not_hold_up_the_end(monkeypatch: pytest
 
     with trio.fail_after(60):  # without the bound, never
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve_http, "127.0.0.1:0", Parts(large, dict, ledger().ask))
+            port = await nursery.start(serve_http, "127.0.0.1:0", HttpSources(large, dict, ledger().ask))
             stalled = await trio.open_tcp_stream("127.0.0.1", port)
             await stalled.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asked.wait()

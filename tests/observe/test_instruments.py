@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.brain import MEMBERS, Brain
+from support.signalling import MEMBERS, Brain
 
 from edgesbc.base import limits
-from edgesbc.dispatch.health import Order
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 from edgesbc.observe.instruments import instrument_edge
 from edgesbc.observe.metrics import Metrics
 
@@ -39,7 +39,7 @@ def test_a_member_has_one_series_for_its_state(brain: Brain) -> None:
     metrics = instrumented(brain)
     first, _ = brain.dispatcher.members()
     assert seen(metrics, "edgesbc_destination_state") == {("pbx", FIRST, "active"): 1, ("pbx", SECOND, "active"): 1}
-    brain.dispatcher.order(first, Order.DRAINING, brain.now)
+    brain.dispatcher.order(first, AdminState.DRAINING, brain.now)
     assert seen(metrics, "edgesbc_destination_state") == {("pbx", FIRST, "draining"): 1, ("pbx", SECOND, "active"): 1}
     assert seen(metrics, "edgesbc_destination_up") == {("pbx", FIRST): 0, ("pbx", SECOND): 1}
 

@@ -13,7 +13,7 @@ from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.observe.ledger import Ledger
-from edgesbc.observe.telling import Entry
+from edgesbc.observe.render import LedgerEntry
 
 WALL = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 
@@ -230,7 +230,7 @@ KEYS = ("one", "two", "x" * (limits.LEDGER_TEXT_CHARS + 9), "nobody", *HOSTS, "1
         "192.0.2.0/24", "2001:db8::/48", "192.0.2.77", "2001:db8:0:7::1")  # fmt: skip
 
 
-def scanned(ledger: Ledger, key: str) -> list[Entry]:
+def scanned(ledger: Ledger, key: str) -> list[LedgerEntry]:
     """What the question means, by a look at every entry there is."""
     host, port = key, ""
     if key.startswith("["):

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edgesbc.dispatch.databases import DRIVERS, Driver
+from edgesbc.inventory.databases import DRIVERS, Driver
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import Policy

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from support.captures import COOKED, ETHERNET, T0, block, interface, packet_block, pcap, pcapng, section
 
 from edgesbc.base import limits
-from edgesbc.replay.capture import Capture, CaptureError, Frame
+from edgesbc.replay.capture import Capture, CapturedFrame, CaptureError
 
 FRAMES = [(0.0, b"one"), (0.25, b"second"), (3600.000001, b"")]
 
 
-def frames(data: bytes) -> list[Frame]:
+def frames(data: bytes) -> list[CapturedFrame]:
     return list(Capture(io.BytesIO(data)))
 
 

@@ -6,7 +6,7 @@ import attrs
 from support.captures import frame, udp
 from support.replaying import EDGE, PHONE, message, player, policy, replayed
 
-from edgesbc.replay.player import Player
+from edgesbc.replay.replayer import Replayer
 from edgesbc.replay.report import lines
 
 
@@ -18,7 +18,7 @@ def test_a_small_replay_in_full() -> None:
         (n * 0.5, frame(each))
         for n, each in enumerate([udp(PHONE, EDGE, message()), udp(PHONE, EDGE, options), elsewhere])
     ]
-    assert list(lines(replayed(frames, Player(policy(), strict)))) == [
+    assert list(lines(replayed(frames, Replayer(policy(), strict)))) == [
         "test.pcap: 3 packets in 1.000 s, judged by edge.toml",
         "went in: 2 packets with 2 messages",
         "left out (packets):",
@@ -42,7 +42,7 @@ def test_a_small_replay_in_full() -> None:
 
 
 def test_nothing_and_agreement_are_said_too() -> None:
-    assert list(lines(replayed([], Player(policy(), policy(file="new.toml"))))) == [
+    assert list(lines(replayed([], Replayer(policy(), policy(file="new.toml"))))) == [
         "test.pcap: 0 packets in 0.000 s, judged by edge.toml",
         "went in: 0 packets with 0 messages",
         "new.toml would have judged and routed all of it the same",
@@ -52,7 +52,7 @@ def test_nothing_and_agreement_are_said_too() -> None:
 def test_a_peers_words_are_made_safe() -> None:
     strict = policy('[screen.method]\npublic = ["OPTIONS"]')
     result = replayed(
-        [(0.0, frame(udp(PHONE, EDGE, message(call_id="a\\x1b[2J" + "b" * 200))))], Player(policy(), strict)
+        [(0.0, frame(udp(PHONE, EDGE, message(call_id="a\\x1b[2J" + "b" * 200))))], Replayer(policy(), strict)
     )
     text = "\n".join(lines(result))
     assert "Call-ID a\\\\x1b[2J" in text  # no terminal's escape, and not to be taken for one that was made safe

@@ -9,7 +9,7 @@ from support.replaying import EDGE, PHONE, message, policy, replayed
 
 from edgesbc.base import limits
 from edgesbc.base.counts import Counts
-from edgesbc.replay.player import Player
+from edgesbc.replay.replayer import Replayer
 from edgesbc.replay.result import Sources, flat
 
 
@@ -46,7 +46,7 @@ def test_counts_are_told_largest_first_and_by_name_where_they_are_equal() -> Non
 
 
 def test_a_result_is_json() -> None:
-    result = replayed([(0.0, frame(udp(PHONE, EDGE, message())))], Player(policy(), policy()))
+    result = replayed([(0.0, frame(udp(PHONE, EDGE, message())))], Replayer(policy(), policy()))
     again = json.loads(json.dumps(result.as_dict()))
     assert again["verdicts"] == {"pass": 1}
     assert again["sources"] == [{"address": PHONE[0], "messages": 1, "verdicts": {"pass": 1}}]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesbc.base import limits
-from edgesbc.replay.streams import Hole, Stream
+from edgesbc.replay.streams import Hole, TcpStream
 
 SENT = bytes(range(256)) * 4
 
@@ -21,7 +21,7 @@ def test_what_comes_out_is_what_was_sent_in_order(start: int, cuts: list[tuple[i
     pieces = [(at, SENT[at : at + size]) for at, size in cuts]
     whole = [(at, SENT[at : at + 100]) for at in range(0, len(SENT), 100)]
     random.shuffle(whole)  # type: ignore[attr-defined]
-    stream = Stream(start)
+    stream = TcpStream(start)
     out = b""
     for at, data in pieces + whole:
         out += stream.add(start + at, data)
@@ -32,7 +32,7 @@ def test_what_comes_out_is_what_was_sent_in_order(start: int, cuts: list[tuple[i
 
 
 def test_behind_a_hole_nothing_comes_out() -> None:
-    stream = Stream(100)
+    stream = TcpStream(100)
     assert stream.add(100, b"abc") == b"abc"
     assert stream.add(104, b"e") == b""
     assert stream.waiting == 1
@@ -40,7 +40,7 @@ def test_behind_a_hole_nothing_comes_out() -> None:
 
 
 def test_the_end_counts_when_all_before_it_is_there() -> None:
-    stream = Stream(2**32 - 2)
+    stream = TcpStream(2**32 - 2)
     stream.finish(2**32 - 2 + 4)
     assert stream.add(2**32, b"cd") == b""
     assert not stream.ended
@@ -50,7 +50,7 @@ def test_the_end_counts_when_all_before_it_is_there() -> None:
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_what_may_wait_is_bounded(size: int) -> None:
-    stream = Stream(0)
+    stream = TcpStream(0)
     held = 0
     with pytest.raises(Hole):
         for n in range(limits.REPLAY_STREAM_BYTES):
@@ -61,7 +61,7 @@ def test_what_may_wait_is_bounded(size: int) -> None:
 
 
 def test_a_longer_segment_from_the_same_place_is_kept() -> None:
-    stream = Stream(0)
+    stream = TcpStream(0)
     for data in (b"b", b"bcd", b"bc"):
         assert stream.add(1, data) == b""
     assert stream.add(0, b"a") == b"abcd"

@@ -8,7 +8,7 @@ from support.work import work
 from edgesbc.base import limits
 from edgesbc.base.prefixes import enclosing
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.bans import Ban, Scope
+from edgesbc.screen.bans import Ban, BanScope
 from edgesbc.screen.penalties import Penalties
 from edgesbc.screen.standing import Standing, Standings, Trunk
 
@@ -19,7 +19,7 @@ def test_an_unproven_ban_is_its_flow_over_udp_for_a_minute_at_most(flow) -> None
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0)
     assert ban is not None
-    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, Scope.FLOW, "192.0.2.1:5060")
+    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, BanScope.FLOW, "192.0.2.1:5060")
     assert penalties.holds(flow(), UNPROVEN, 11.0)
     assert not penalties.holds(flow(port=1), UNPROVEN, 11.0)
     assert not penalties.holds(flow(), UNPROVEN, 70.0)
@@ -29,7 +29,7 @@ def test_an_unproven_ban_is_its_address_where_all_of_it_had_a_share(flow) -> Non
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0, wide=True)
     assert ban is not None
-    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, Scope.ADDRESS, "192.0.2.1")
+    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, BanScope.ADDRESS, "192.0.2.1")
     assert penalties.holds(flow(port=1), UNPROVEN, 11.0)
     assert not penalties.holds(flow(host="192.0.2.2"), UNPROVEN, 11.0)
 
@@ -161,7 +161,7 @@ def test_each_offence_doubles_and_the_third_is_the_address(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     bans = offend(penalties, flow, "192.0.2.1", 4)
     assert [ban.ttl for ban in bans] == [100.0, 200.0, 400.0, 800.0]
-    assert [ban.scope for ban in bans] == [Scope.FLOW, Scope.FLOW, Scope.ADDRESS, Scope.ADDRESS]
+    assert [ban.scope for ban in bans] == [BanScope.FLOW, BanScope.FLOW, BanScope.ADDRESS, BanScope.ADDRESS]
     assert penalties.holds(flow("tls", port=9, serial=9), REACHABLE, 1.0)
     assert penalties.holds(flow("tls", port=9, serial=-1), REACHABLE, 1.0)  # before its handshakes
     assert not penalties.holds(flow("tls", port=9, serial=9), REGISTERED, 1.0)
@@ -181,11 +181,11 @@ def test_nobody_registered_is_banned_with_others_of_the_address(flow) -> None:
     standings = Standings()
     standings.prove(flow("tls", port=7, serial=7), REGISTERED, 0.0)
     penalties = Penalties(standings, 100, 30, 2.0)
-    assert {ban.scope for ban in offend(penalties, flow, "192.0.2.1", 6)} == {Scope.FLOW}
+    assert {ban.scope for ban in offend(penalties, flow, "192.0.2.1", 6)} == {BanScope.FLOW}
     for n in range(20, 30):
-        assert offend(penalties, flow, f"192.0.2.{n}", 3)[-1].scope is Scope.ADDRESS
+        assert offend(penalties, flow, f"192.0.2.{n}", 3)[-1].scope is BanScope.ADDRESS
     standings.withdraw(flow("tls", port=7, serial=7))
-    assert offend(penalties, flow, "192.0.2.30", 3)[-1].scope is Scope.PREFIX
+    assert offend(penalties, flow, "192.0.2.30", 3)[-1].scope is BanScope.PREFIX
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_nobody_registered_is_banned_with_others_of_the_address(flow) -> None:
 def test_four_addresses_are_their_prefix(flow, inside: str, prefix: str, outside: str) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     last = [offend(penalties, flow, inside.format(n), 3)[-1] for n in range(1, 5)]
-    assert [ban.scope for ban in last] == [Scope.ADDRESS] * 3 + [Scope.PREFIX]
+    assert [ban.scope for ban in last] == [BanScope.ADDRESS] * 3 + [BanScope.PREFIX]
     assert last[-1].who == prefix
     assert penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
     assert not penalties.holds(flow("tls", outside), REACHABLE, 1.0)
@@ -208,7 +208,7 @@ def test_four_prefixes_are_their_site(flow) -> None:
     for subnet in range(4):
         for n in range(1, 5):
             last = offend(penalties, flow, f"2001:db8:1:{subnet}::{n}", 3)[-1]
-    assert (last.scope, last.who) == (Scope.SITE, "2001:db8:1::/48")
+    assert (last.scope, last.who) == (BanScope.SITE, "2001:db8:1::/48")
     assert penalties.holds(flow("tls", "2001:db8:1:ffff::1"), REACHABLE, 1.0)
     assert not penalties.holds(flow("tls", "2001:db8:2::1"), REACHABLE, 1.0)
 
@@ -293,7 +293,7 @@ def test_a_flood_of_datagrams_does_not_pay_for_the_banned_prefix_of_streams(flow
     penalties = Penalties(Standings(), 100, 30, 2.0)
     for number in range(limits.BANS_OF_PREFIX):
         offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
-    assert max(ban.scope for ban in penalties) is Scope.PREFIX
+    assert max(ban.scope for ban in penalties) is BanScope.PREFIX
     before = enclosing.cache_info()
     assert not penalties.holds(flow("udp", "192.0.2.77"), UNPROVEN, 11.0)
     assert enclosing.cache_info() == before
@@ -306,4 +306,4 @@ def test_addresses_whose_bans_are_over_count_no_more_for_their_prefix(flow) -> N
         offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
         assert penalties.lift(f"192.0.2.{number}")
     offend(penalties, flow, "192.0.2.200", limits.OFFENCES_OF_ADDRESS)
-    assert max(ban.scope for ban in penalties) is Scope.ADDRESS
+    assert max(ban.scope for ban in penalties) is BanScope.ADDRESS

@@ -8,7 +8,7 @@ import pytest
 from edgesbc.base.address import Flow, Source
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.orders import Order
+from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
@@ -151,7 +151,7 @@ def test_a_registered_flow_that_floods_leaves_the_lane_of_the_trunks_and_stays_r
     assert standings.of(phones[0], 1.0) is Standing.REGISTERED
     assert len(bench.pipeline.penalties) == 0
     assert standings.trusted(udp, 61.0) == ([carrier, *(phone.peer for phone in phones)], 3600.0)
-    standings.set_apart(phones[0], 100.0)
+    standings.demote(phones[0], 100.0)
     standings.withdraw(phones[0])
     assert standings._apart == {}
 
@@ -330,7 +330,7 @@ def test_in_shadow_mode_bad_behaviour_is_noted_and_no_more(flow) -> None:
 def test_the_operators_ban_holds_for_all_but_trunks(flow) -> None:
     bench = Bench(trunks=[Trunk("carrier", ("192.0.2.7",))])
     bench.pipeline.standings.prove(flow(port=9), Standing.REGISTERED, 10.0)
-    bench.pipeline.orders.put(Order("192.0.2.0/24", False, 10.0, None, "operator", "abuse"))
+    bench.pipeline.orders.put(OperatorBan("192.0.2.0/24", False, 10.0, None, "operator", "abuse"))
     for each in (flow(), flow(port=9), flow("tls")):
         assert isinstance(bench.pipeline.packet(each, 400, 10.0), Drop)
         assert bench.pipeline.is_out(each, 10.0)
@@ -357,7 +357,7 @@ def test_who_is_exempt_is_let_in_whatever_ban_there_was_before(flow, listener: s
     pipeline, peer = bench.pipeline, flow(listener)
     while pipeline.packet(peer, 500, 100.0) is PASS:
         pass
-    pipeline.orders.put(Order("192.0.2.1", True, 100.0, None, "anna", ""))
+    pipeline.orders.put(OperatorBan("192.0.2.1", True, 100.0, None, "anna", ""))
     assert not pipeline.is_out(peer, 103.0)
     assert pipeline.packet(peer, 500, 103.0) is PASS
     if peer.serial:
@@ -378,7 +378,7 @@ def test_bans_of_before_let_everything_pass_in_shadow_mode(flow, listener: str) 
 
 def test_a_new_policy_keeps_the_operators_orders_and_not_those_of_the_old_policy(flow) -> None:
     old = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
-    old.pipeline.orders.put(Order("198.51.100.0/24", False, 10.0, None, "operator", ""))
+    old.pipeline.orders.put(OperatorBan("198.51.100.0/24", False, 10.0, None, "operator", ""))
     new = Bench(ScreenSettings(exempt=("203.0.113.0/24",)))
     new.pipeline.succeed(old.pipeline)
     assert sorted(order.prefix for order in new.pipeline.orders) == ["198.51.100.0/24", "203.0.113.0/24"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.screen.expect import listed_address
+from edgesbc.base.validation import listed_address
 from edgesbc.screen.standing import Standing, Standings, Trunk
 
 CARRIER = Trunk(

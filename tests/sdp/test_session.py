@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
-from edgesbc.sdp.session import Attribute, Connection, parse_session
+from edgesbc.sdp.session import Attribute, ConnectionData, parse_session
 
 OFFER = b"""v=0
 o=alice 2890844526 2890844527 IN IP4 192.0.2.1
@@ -33,7 +33,7 @@ def test_values():
     session = parse_session(OFFER)
     assert session.origin.username == "alice"
     assert (session.origin.id, session.origin.version) == ("2890844526", "2890844527")
-    assert session.connection == Connection("IP4", "192.0.2.1")
+    assert session.connection == ConnectionData("IP4", "192.0.2.1")
     audio, video = session.media
     assert (audio.kind, audio.port, audio.ports, audio.protocol) == ("audio", 49170, 1, "RTP/AVP")
     assert audio.formats == ("0", "8", "101")
@@ -41,7 +41,7 @@ def test_values():
     assert audio.attribute("rtcp") == Attribute("rtcp", "49180 IN IP4 192.0.2.9")
     assert session.direction_of(audio) == "sendonly"
     assert session.direction_of(video) == "recvonly"
-    assert session.connection_of(video) == Connection("IP6", "2001:db8::1")
+    assert session.connection_of(video) == ConnectionData("IP6", "2001:db8::1")
     assert (video.port, video.ports) == (51372, 2)
 
 
@@ -57,7 +57,7 @@ def test_forgives_a_missing_name_time_and_user():
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 def test_unspecified_connection_is_hold(address):
-    assert Connection("IP4", address).unspecified
+    assert ConnectionData("IP4", address).unspecified
 
 
 BASE = b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"

@@ -1,5 +1,17 @@
-"""Certificates of an authority that lives as long as the test run."""
+"""A fresh brain for each test."""
 
-from support.certificates import certificates
+from __future__ import annotations
 
-__all__ = ["certificates"]
+import pytest
+from support.signalling import Brain
+
+
+@pytest.fixture
+def brain() -> Brain:
+    return Brain()
+
+
+@pytest.fixture
+def open_brain() -> Brain:
+    """One that strangers may call."""
+    return Brain(open=("public",))

@@ -1,32 +1,317 @@
-"""A policy beside the one of a running edge: callers are served as ever, and the metric has what would be otherwise."""
+"""A whole edge with a policy beside the live one: the same policy never differs, and the traffic never notices."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
 
-from support.running import at, policy_text, running
-from support.ua import Ua, UdpWire
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.signalling import BROWSERS, CALLER, CARRIERS, CORE, MEMBERS, PUBLIC, Brain, invite, respond
 
-from edgesbc.policy.load import parse_policy
+from edgesbc.base.address import Flow, Listener, Source
+from edgesbc.base.decision import Decision
+from edgesbc.base.errors import WireError
+from edgesbc.routing.table import Route, RoutingTable
+from edgesbc.screen.misbehaviour import MisbehaviourSettings
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.shadow_policy import PASSED, ShadowPolicy
+from edgesbc.screen.stages.admission import AdmissionSettings
+from edgesbc.screen.stages.guess import GuessSettings
+from edgesbc.screen.stages.method import CALLS, MethodSettings
+from edgesbc.screen.stages.overload import OverloadSettings
+from edgesbc.screen.stages.pike import PikeSettings
+from edgesbc.screen.stages.ratelimit import BucketSettings
+from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.effects import Close
+from edgesbc.sip.message import Request
+
+METHODS = ("INVITE", "OPTIONS", "BYE", "REGISTER", "MESSAGE", "ACK", "CANCEL")
+OPEN = (*CALLS, "REGISTER", "MESSAGE")
+BINDING = "Contact: <sip:alice@192.168.1.5:5062>;expires=60"
+STRANGER, NEXT = (Flow(PUBLIC, Source(f"203.0.113.{host}", 5060)) for host in (1, 5))
+PIKE = PikeSettings(reqs_density_per_unit=6)
+ANYBODY = AdmissionSettings(open=("public",))
+NARROW = ScreenSettings(
+    pike=PikeSettings(reqs_density_per_unit=12),
+    method=MethodSettings(public=OPEN),
+    scanner=ScannerSettings(user_agents=("sipvicious",)),
+    guess=GuessSettings(tries=2, user_tries=3, address_tries=3),
+    admission=AdmissionSettings(open=("browsers",), ringing=2),
+    overload=OverloadSettings(lag=0.15),
+    conduct=MisbehaviourSettings(points=12, ban=5.0),
+    ratelimit=(BucketSettings("calls", "source", ("INVITE",), rate=1.0, burst=2),),
+)
+"""So little of everything that every stage has something to say before long."""
 
 
-async def test_a_shadow_policy_is_counted_and_changes_nothing(tmp_path: Path) -> None:
-    async with (
-        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
-        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
-    ):
-        strict = policy_text(tmp_path, [f"sip:{bob.address}"], more='[screen.acl]\ndeny = ["127.0.0.0/8"]')
-        app.force.shadow(parse_policy(strict, "strict.toml"))
-        calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
-        await calling.send("INVITE")
-        await bob.answer(await bob.request("INVITE"), 486, tag="b")
-        await alice.response(486)
-        beside = app.edge.gate.beside
-        assert beside is not None
-        example = beside.examples("pass", "acl-denied")[0]
-        assert (example.source, example.listener) == (str(alice.address), "public-udp")
-        assert 'edgesbc_shadow_differences_total{live="pass",other="acl-denied"}' in app.metrics.render().decode()
-        assert app.edge.pipeline.counts == {}
-        app.force.shadow(None)
-        assert app.edge.gate.beside is None
+def _ignore(decision: Decision) -> None:
+    pass
+
+
+def pipeline(
+    screen: ScreenSettings, trunk: str = "198.51.100.7", record: Callable[[Decision], None] = _ignore
+) -> Pipeline:
+    return Pipeline(screen, Standings([Trunk("carrier", (trunk,))]), record, lambda stage, error: None)
+
+
+def brain_with(screen: ScreenSettings) -> Brain:
+    brain = Brain(methods=OPEN)
+    brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline(screen, record=brain.decisions.append))
+    return brain
+
+
+def told(things: Iterable[object]) -> list[tuple[str, ...]]:
+    """Decisions and effects by all that they say."""
+    return [(type(each).__name__, *(str(getattr(each, name)) for name in each.__slots__)) for each in things]  # type: ignore[attr-defined]
+
+
+class Traffic:
+    """A program of messages, answers and time, played to a brain; the same for each brain it is played to."""
+
+    def __init__(self, steps: list[tuple[int, int, int]]) -> None:
+        self.steps = steps
+        self.received = 0
+        """Messages and connections."""
+        self.connections = 0
+
+    def _receive(self, brain: Brain, flow: Flow, data: bytes) -> None:
+        self.received += 1
+        brain.receive(flow, data)
+
+    def _connect(self, brain: Brain, listener: Listener) -> Flow:
+        """A connection of somebody else, two of an address."""
+        self.received += 1
+        self.connections += 1
+        flow = brain.edge.new_flow(listener, Source(f"203.0.113.{40 + self.connections // 2}", 40000))
+        if brain.edge.accept(listener, flow.peer, brain.now):
+            brain.edge.flow_opened(flow)
+        return flow
+
+    def play(self, brain: Brain) -> list[object]:
+        """What the edge sent, whom it penalised and what it closed, in order."""
+        said: list[object] = []
+        waiting: list[tuple[Flow, Request]] = []
+        self.connections = 0
+        streams = [self._connect(brain, each) for each in (BROWSERS, CARRIERS)]
+        for kind, who, what in self.steps:
+            if kind == 0:
+                brain.wait(what % 60 / 4)
+            elif kind == 1 and waiting:
+                flow, request = waiting.pop()
+                body = (180, 200, 404, 401)[what % 4]
+                self._receive(brain, flow, respond(request, body, contact=False, extra=BINDING))
+            elif kind == 2:
+                self._receive(brain, (CALLER, STRANGER, *streams)[who % 4], b"no SIP at all\r\n\r\n")
+            elif kind == 3 and who > 5:
+                brain.edge.woken(what % 60 / 60)
+            elif kind == 3 and who > 3:
+                stream = streams[who % 2]
+                brain.sort(brain.edge.broken(stream, b"no SIP", WireError("a stream that broke"), brain.now))
+            else:
+                flow = (CALLER, STRANGER if who < 4 else NEXT, *streams)[who % 4]
+                method = METHODS[what % len(METHODS)]
+                extra = "User-Agent: sipvicious\r\n" if what % 11 == 0 else ""
+                extra += f"Authorization: Digest username=u{what % 2}\r\n" if method == "REGISTER" else ""
+                self._receive(brain, flow, invite(method, branch=f"z9hG4bK{what}", from_tag=f"t{what}", extra=extra))
+            closed = [each.flow for each in brain.other if isinstance(each, Close)]
+            for n, stream in enumerate(streams):
+                if stream in closed:
+                    brain.sort(brain.edge.flow_closed(stream, brain.now))
+                    streams[n] = self._connect(brain, stream.listener)
+            said += told(brain.other)
+            brain.other.clear()
+            said += brain.raw
+            brain.raw.clear()
+            waiting += [(f, m) for f, m in brain.sent if f.listener is CORE and isinstance(m, Request)]
+        return said
+
+
+steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 60)), max_size=60).map(Traffic)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps)
+def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
+    brain = brain_with(NARROW)
+    beside = brain.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+    traffic.play(brain)
+    assert beside.differences == {}
+    assert beside.routes == {}
+    assert beside.judged == traffic.received
+
+
+def test_it_does_not_where_every_stage_has_refused_something_either() -> None:
+    said = set()
+    for seed in range(4):
+        random = Random(seed)
+        kinds = [random.randrange(10) for _ in range(4000)]
+        traffic = Traffic([(kind, random.randrange(8), random.randrange(10**6 if kind else 5)) for kind in kinds])
+        brain = brain_with(NARROW)
+        beside = brain.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+        traffic.play(brain)
+        assert beside.differences == {}
+        said |= {f"{stage} {reason}" for stage, reason in brain.edge.pipeline.counts}
+    assert said >= {
+        "pike pike", "pike ban", "ratelimit ratelimit", "scanner scanner", "guess guess", "guess ban",
+        "admission admission", "admission ringing", "overload overload", "conduct ban", "penalties banned",
+    }  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps)
+def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -> None:
+    wide = ScreenSettings(pike=PIKE, method=MethodSettings(public=OPEN), admission=ANYBODY)
+    strict = ScreenSettings(pike=PikeSettings(reqs_density_per_unit=1), method=MethodSettings(public=()))
+    for screen, other in ((NARROW, strict), (wide, NARROW)):
+        alone, watched = brain_with(screen), brain_with(screen)
+        watched.edge.gate.shadow(pipeline(other, "192.0.2.200"), RoutingTable((Route("r", "x"),), ["x"]))
+        assert traffic.play(alone) == traffic.play(watched)
+        assert alone.edge.pipeline.counts == watched.edge.pipeline.counts
+        assert alone.edge.pipeline.shadow_counts == watched.edge.pipeline.shadow_counts
+        assert told(alone.decisions) == told(watched.decisions)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(METHODS), max_size=25), st.sets(st.sampled_from(OPEN), min_size=1))
+def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken: set[str]) -> None:
+    """A trunk's requests, each with a transaction of its own; CANCEL is answered before screening."""
+    allowed = tuple(method for method in OPEN if method not in taken)
+    brain = brain_with(ScreenSettings(method=MethodSettings(public=OPEN)))
+    screen = ScreenSettings(method=MethodSettings(public=(*allowed, "ACK")))
+    beside = brain.edge.gate.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
+    for n, method in enumerate(sent):
+        brain.receive(CALLER, invite(method, branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+    refused = [method for method in sent if method in taken - {"ACK", "CANCEL"}]
+    no_dialog = refused.count("BYE")
+    expected = {(PASSED, "method"): len(refused) - no_dialog, ("no-dialog", "method"): no_dialog}
+    assert beside.differences == {pair: count for pair, count in expected.items() if count}
+
+
+def test_other_routes_and_other_trunks_are_seen() -> None:
+    brain = brain_with(ScreenSettings())
+    routing = RoutingTable((Route("r", "overflow", methods=("INVITE",)),), ["overflow"])
+    beside = brain.edge.gate.shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
+    for n in range(8):
+        brain.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+    # The caller is a trunk to the live policy, and a stranger to the other, which has had enough after six.
+    assert beside.routes == {("pbx", "overflow"): 6}
+    assert beside.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 1}
+    assert brain.edge.calls == 8
+
+
+def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
+    brain = brain_with(ScreenSettings())
+    none = ScreenSettings(method=MethodSettings(public=()))
+    beside = brain.edge.gate.shadow(pipeline(none), RoutingTable((), ["pbx"]))
+    brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
+    assert brain.edge.gate.beside is beside
+    assert brain.edge.pipeline.standings.follower is not None
+    brain.receive(CALLER, invite())
+    assert beside.differences == {(PASSED, "method"): 1}
+    brain.edge.gate.watch(None)
+    assert brain.edge.gate.beside is None
+    assert brain.edge.pipeline.standings.follower is None
+    brain.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
+    assert beside.judged == 1
+    assert brain.edge.gate.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
+
+
+def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
+    brain = Brain(methods=OPEN)
+    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    other = pipeline(ScreenSettings())
+    brain.edge.gate.shadow(other, RoutingTable((), ["pbx"]))
+    contact = "<sip:alice@192.168.1.5:5062>"
+    ((_, request),) = brain.receive(stranger, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
+    answer = respond(request, 200, contact=False, extra=f"Contact: {contact};expires=600")
+    brain.receive(Flow(CORE, MEMBERS[0]), answer)
+    assert other.standings.of(stranger, brain.now).name == "REGISTERED"
+
+
+# --- stages that look at what is under way, and at what comes of it ---------------------------------------
+
+
+def watched(other: ScreenSettings) -> tuple[Brain, ShadowPolicy]:
+    """An edge where strangers may call and register, and another policy beside it."""
+    brain = brain_with(ScreenSettings(method=MethodSettings(public=OPEN), admission=ANYBODY))
+    return brain, brain.edge.gate.shadow(pipeline(other), RoutingTable((), ["pbx"]))
+
+
+def other_policy(**given: Any) -> ScreenSettings:
+    return ScreenSettings(**{"method": MethodSettings(public=OPEN), "admission": ANYBODY, **given})
+
+
+def test_fewer_tries_differ_by_exactly_those_that_are_over() -> None:
+    brain, beside = watched(other_policy(guess=GuessSettings(tries=3)))
+
+    def guess(n: int, status: int = 401) -> None:
+        extra = f"Authorization: Digest username=u{n}\r\n"
+        ((_, sent),) = brain.receive(STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=extra))
+        brain.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False))
+        brain.wait(1)
+
+    for n in range(8):
+        guess(n)
+    assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
+    brain.wait(56)  # the other's ban is over, and so are its three tries: it has refused those that came later
+    guess(8)
+    assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
+    assert set(brain.reasons) == {"routed"}
+
+
+def test_an_old_nonce_and_a_success_are_heard_by_the_other_too() -> None:
+    brain, beside = watched(other_policy(guess=GuessSettings(tries=2)))
+    stale = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true'
+    answers = [(401, ""), (401, stale), (200, BINDING), (401, ""), (401, stale), (200, BINDING), (401, "")]
+    for n, (status, extra) in enumerate(answers):
+        with_password = "Authorization: Digest username=alice\r\n"
+        ((_, sent),) = brain.receive(
+            STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=with_password)
+        )
+        brain.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False, extra=extra))
+        brain.wait(1)
+    assert beside.differences == {}
+
+
+def test_fewer_ringing_calls_differ_by_exactly_those_that_are_over() -> None:
+    brain, beside = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
+    sent = []
+    for n in range(5):
+        sent += brain.receive(STRANGER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+    assert beside.differences == {(PASSED, "ringing"): 3}
+    for flow, request in sent:
+        if flow.listener is CORE:
+            brain.receive(flow, respond(request, 486))
+    brain.receive(STRANGER, invite(branch="z9hG4bKlast", from_tag="last"))
+    assert beside.differences == {(PASSED, "ringing"): 3}
+    assert set(brain.reasons) == {"routed"}
+
+
+def test_fewer_points_differ_by_exactly_what_comes_under_the_ban() -> None:
+    brain, beside = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
+    for _ in range(7):  # two points each: the second is one too many, and those after it find the ban
+        brain.receive(STRANGER, b"no SIP at all\r\n\r\n")
+        brain.wait(1)
+    assert beside.differences == {("malformed", "banned"): 5}
+    brain.wait(54.5)  # the ban was of the second message, and nothing that it kept out has renewed it
+    brain.receive(STRANGER, invite("OPTIONS"))
+    assert beside.differences == {("malformed", "banned"): 5}
+    assert brain.reasons == ["malformed"] * 7
+
+
+@pytest.mark.parametrize("limit", [{"transactions": 2}, {"lag": 0.1}])
+def test_a_lower_bound_on_what_is_to_do_differs_where_there_is_more(limit: dict[str, Any]) -> None:
+    brain, beside = watched(other_policy(overload=OverloadSettings(**limit)))
+    brain.receive(STRANGER, invite(branch="z9hG4bKa", from_tag="a"))
+    assert beside.differences == {}
+    for _ in range(3):
+        brain.edge.woken(0.2)  # of two in a row the lesser counts, and a quarter of it each time
+        brain.edge.woken(0.2)
+    brain.receive(STRANGER, invite(branch="z9hG4bKb", from_tag="b"))
+    brain.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # a trunk, whom that much does not concern
+    assert beside.differences == {(PASSED, "overload"): 1}
+    assert set(brain.reasons) == {"routed"}

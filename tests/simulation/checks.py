@@ -5,16 +5,16 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.brain.audit import audit
-from edgesbc.brain.calls import CallState
-from edgesbc.brain.edge import Edge
-from edgesbc.screen.bans import Scope
+from edgesbc.screen.bans import BanScope
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.calls import CallState
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.lease_audit import audit_leases
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation.agent import T1, Agent
 from simulation.scripts import Destination
-from simulation.tries import Finding, Tries
+from simulation.trials import Finding, Tries
 
 __all__ = ["Checks"]
 
@@ -84,7 +84,7 @@ class Checks:
         for ban in penalties:
             if ban.proven is not ban.stream:
                 raise Finding(f"{ban!r} says that it is {'' if ban.proven else 'not '}proven")
-            if not ban.proven and (ban.scope > Scope.ADDRESS or ban.ttl > limits.UNPROVEN_BAN_SECONDS):
+            if not ban.proven and (ban.scope > BanScope.ADDRESS or ban.ttl > limits.UNPROVEN_BAN_SECONDS):
                 raise Finding(f"{ban!r} stands on the word of packets that may be forged")
             if ban.until > max(now, ban.since) + limits.BAN_SECONDS:
                 raise Finding(f"{ban!r} is too long")
@@ -163,7 +163,7 @@ class Checks:
 
     def leases(self) -> None:
         """What the destinations are said to carry is what live calls and requests hold there."""
-        for difference in audit(self._edge.board).differences:
+        for difference in audit_leases(self._edge.board).differences:
             raise Finding(difference)
 
     # --- when all deadlines have passed ------------------------------------------------------------------

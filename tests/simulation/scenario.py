@@ -7,12 +7,12 @@ from random import Random
 import attrs
 
 from edgesbc.base.address import Source
-from edgesbc.brain.edge import Edge
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
+from edgesbc.signalling.edge import Edge
 from simulation.agent import Agent
-from simulation.house import an_order, draw_house, reloaded
+from simulation.environment import an_order, draw_house, reloaded
 from simulation.scripts import Caller, Destination, Register
-from simulation.tries import Finding
+from simulation.trials import Finding
 from simulation.world import BROWSERS, CARRIER, CORE, CORE_TCP, PUBLIC, MakeEdge, World
 
 __all__ = ["Outcome", "simulate"]
@@ -49,7 +49,7 @@ def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) ->
     try:
         world.run(_BUSY_SECONDS + 400.0)
         for member in world.edge.dispatcher.members():
-            world.order(member, Order.DISABLED)  # no probe for hours
+            world.order(member, AdminState.DISABLED)  # no probe for hours
         for agent in world.agents:
             world.link(agent).loss = 0.0  # the BYE of the longest calls goes once to who has proven nothing by then
         world.run(world.clock.now + _LONGEST_CALL + 600.0)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgesbc.brain.edge import Edge
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.edge import Edge
 from simulation.scenario import simulate
 from simulation.world import CARRIER, SCREEN
 

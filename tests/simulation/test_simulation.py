@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from edgesbc.base.address import Flow, Listener, Source, Zone
-from edgesbc.brain.edge import Edge
-from edgesbc.brain.effects import Effect, Send
-from edgesbc.dispatch.demand import Demand
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.selection_request import SelectionRequest
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Effect, Send
 from simulation import __main__
 from simulation.scenario import simulate
 from simulation.world import PUBLIC, MakeEdge
@@ -121,7 +121,7 @@ class _Careless(Dispatcher):
         set_name: str,
         now: float,
         exclude: Collection[Member],
-        demand: Demand,
+        demand: SelectionRequest,
         most: int,
         last: bool = True,
     ) -> list[Lease]:
@@ -133,7 +133,7 @@ class TriesTheSameAgain(_Careless):
     __slots__ = ()
 
     def passes(self, member: Member, exclude: Collection[Member]) -> bool:
-        return member.order is not Order.ENABLED
+        return member.order is not AdminState.ENABLED
 
 
 class IgnoresOrders(_Careless):
@@ -147,7 +147,7 @@ class IgnoresBounds(_Careless):
     __slots__ = ()
 
     def passes(self, member: Member, exclude: Collection[Member]) -> bool:
-        return member in exclude or member.order is not Order.ENABLED
+        return member in exclude or member.order is not AdminState.ENABLED
 
 
 def with_dispatcher(kind: type[Dispatcher]) -> Callable[..., Edge]:

@@ -7,23 +7,23 @@ from collections.abc import Callable
 from random import Random
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.brain.edge import Edge
-from edgesbc.brain.effects import Close, Effect, Media, Open, Send
-from edgesbc.brain.routing import RoutingTable
-from edgesbc.brain.tokens import Sealer
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.sets import SetSettings
+from edgesbc.dispatch.settings import SetSettings
+from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
+from edgesbc.signalling.tokens import Sealer
 from simulation.agent import T1, Agent
 from simulation.checks import Checks
 from simulation.clock import Clock, Timer
-from simulation.house import House
+from simulation.environment import House
 from simulation.network import Link
-from simulation.tries import Finding, Tries
+from simulation.trials import Finding, Tries
 
 __all__ = ["BROWSERS", "CARRIER", "CORE", "CORE_TCP", "PUBLIC", "SCREEN", "World"]
 
@@ -133,7 +133,7 @@ class World:
 
     # --- the operator ------------------------------------------------------------------------------------
 
-    def order(self, member: Member, order: Order) -> None:
+    def order(self, member: Member, order: AdminState) -> None:
         self.edge.dispatcher.order(member, order, self.now)
         self.tries.ordered(member.target, order.value or "")
         self._arm()
@@ -143,7 +143,7 @@ class World:
         self.edge.dispatcher.reload(sets, self.now)
         self.tries.reloaded(sets)
         for member in self.edge.dispatcher.members():
-            self.order(member, Order.ENABLED)
+            self.order(member, AdminState.ENABLED)
 
     # --- towards the edge --------------------------------------------------------------------------------
 

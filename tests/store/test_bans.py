@@ -10,8 +10,8 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.bans import Scope
-from edgesbc.screen.orders import Order
+from edgesbc.screen.bans import BanScope
+from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.store import bans, files
@@ -34,9 +34,9 @@ def with_bans() -> Pipeline:
     for serial in (1, 2, 3):
         made.penalties.ban(stream("192.0.2.1", serial), Standing.REACHABLE, Reason.PIKE, 100.0, 10.0)
     made.penalties.ban(Flow(UDP, Source("192.0.2.2", 5060)), Standing.UNPROVEN, Reason.PIKE, 100.0, 10.0)
-    made.orders.put(Order("198.51.100.0/24", False, 10.0, 500.0, "uid 0", "abuse"))
-    made.orders.put(Order("203.0.113.7", True, 10.0, None, "uid 0", "ours"))
-    made.orders.put(Order("203.0.113.8", True, 0.0, None, "policy", ""))
+    made.orders.put(OperatorBan("198.51.100.0/24", False, 10.0, 500.0, "uid 0", "abuse"))
+    made.orders.put(OperatorBan("203.0.113.7", True, 10.0, None, "uid 0", "ours"))
+    made.orders.put(OperatorBan("203.0.113.8", True, 0.0, None, "policy", ""))
     return made
 
 
@@ -46,9 +46,9 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
     told = {(ban.who, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
     assert told == {
-        ("192.0.2.1:4001", Scope.FLOW, True, 6_940.0, 7_040.0, 1),
-        ("192.0.2.1:4002", Scope.FLOW, True, 6_940.0, 7_140.0, 2),
-        ("192.0.2.1", Scope.ADDRESS, True, 6_940.0, 7_340.0, 3),
+        ("192.0.2.1:4001", BanScope.FLOW, True, 6_940.0, 7_040.0, 1),
+        ("192.0.2.1:4002", BanScope.FLOW, True, 6_940.0, 7_140.0, 2),
+        ("192.0.2.1", BanScope.ADDRESS, True, 6_940.0, 7_340.0, 3),
     }
     assert again.penalties.holds(stream("192.0.2.1", 9), Standing.REACHABLE, 7_000.0)
     orders = {order.prefix: order for order in again.orders}

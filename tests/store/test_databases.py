@@ -13,9 +13,9 @@ import pytest
 from support.databases import PASSWORD, SQLITE, TABLES, Server
 
 from edgesbc.base import limits
-from edgesbc.dispatch.databases import DatabaseSettings
-from edgesbc.dispatch.rows import TableErrors
-from edgesbc.store.databases import DatabaseError, Wanted, read_database, read_table
+from edgesbc.inventory.databases import DatabaseSettings
+from edgesbc.inventory.rows import TableErrors
+from edgesbc.store.databases import DatabaseError, TableQuery, read_database, read_table
 
 SOCKETS = {"udp:10.0.0.1:5060": "inside"}
 
@@ -55,7 +55,7 @@ def settings(database: Any, folder: Path, **more: Any) -> DatabaseSettings:
 
 def members(settings: DatabaseSettings, folder: Path, *groups: str) -> dict[str, list[dict[str, Any]]]:
     """What is not the default of each member of each group."""
-    wanted = Wanted(frozenset(groups), SOCKETS, lambda member: ())
+    wanted = TableQuery(frozenset(groups), SOCKETS, lambda member: ())
     found = read_database(settings, folder, wanted).groups.members
     names = ("weight", "priority", "max_calls", "max_cps", "socket", "resources", "strip", "prepend", "disabled")
     default = {"weight": 1, "priority": 0, "resources": {}, "strip": 0, "prepend": "", "disabled": False}

@@ -10,9 +10,9 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.dispatch.health import Order
-from edgesbc.dispatch.orders import Ordered, Orders
-from edgesbc.dispatch.sets import MemberSettings, SetSettings
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override
+from edgesbc.dispatch.settings import MemberSettings, SetSettings
 from edgesbc.store import destinations, files
 
 WALL = 1_800_000_000.0
@@ -25,21 +25,21 @@ ROW = {
 
 
 def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
-    orders = Orders()
-    orders.put(WHO, Ordered(Order.DRAINING, "root", "new kernel", 10.0))
-    orders.put(ADDRESS, Ordered(Order.DISABLED, "root", "", 12.0, gone=15.0))
+    orders = OperatorOverrides()
+    orders.put(WHO, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
+    orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, gone=15.0))
     files.write(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
-    again = Orders()
+    again = OperatorOverrides()
     assert destinations.enter(again, files.read(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
     found = {who: (each.order, each.by, each.why, each.since, each.gone) for who, each in again}
     assert found == {
-        WHO: (Order.DRAINING, "root", "new kernel", 6_940.0, None),
-        ADDRESS: (Order.DISABLED, "root", "", 6_942.0, 6_945.0),
+        WHO: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),
+        ADDRESS: (AdminState.DISABLED, "root", "", 6_942.0, 6_945.0),
     }
 
 
 def test_no_file_is_no_order() -> None:
-    assert destinations.enter(Orders(), b"", 1.0, WALL) == 0
+    assert destinations.enter(OperatorOverrides(), b"", 1.0, WALL) == 0
 
 
 def broken(*rows: dict[str, Any]) -> bytes:
@@ -59,18 +59,18 @@ def broken(*rows: dict[str, Any]) -> bytes:
 )
 def test_what_is_broken_is_said(data: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        destinations.enter(Orders(), data, 1.0, WALL)
+        destinations.enter(OperatorOverrides(), data, 1.0, WALL)
 
 
 def test_no_more_orders_come_back_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
     with pytest.raises(ValueError, match="expected at most 1 orders, found 2"):
-        destinations.enter(Orders(), broken(ROW, {**ROW, "set": "other"}), 1.0, WALL)
+        destinations.enter(OperatorOverrides(), broken(ROW, {**ROW, "set": "other"}), 1.0, WALL)
 
 
 def test_what_came_before_a_mistake_is_in_force() -> None:
     dispatcher = Dispatcher([SetSettings("pbx", (MemberSettings("sip:10.0.0.1"),))], lambda: 0.5, 0.0)
-    kept = destinations.KeptOrders(Orders(), lambda: dispatcher)
+    kept = destinations.PersistedOverrides(OperatorOverrides(), lambda: dispatcher)
     with pytest.raises(ValueError, match="expected an order"):
         kept.enter(broken(ROW, {}), 1.0, WALL)
-    assert [member.order for member in dispatcher.members()] == [Order.DRAINING]
+    assert [member.order for member in dispatcher.members()] == [AdminState.DRAINING]

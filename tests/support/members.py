@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.place import Target
-from edgesbc.dispatch.sets import HealthSettings, MemberSettings
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings
+from edgesbc.sip.server_uri import ResolvedAddress
 
 __all__ = ["a_member"]
 
@@ -13,7 +13,7 @@ def a_member(
     uri: str = "sip:10.0.0.1",
     set_name: str = "set",
     health: HealthSettings | None = None,
-    target: Target | None = None,
+    target: ResolvedAddress | None = None,
     **fields: object,
 ) -> Member:
     """A member at ``target``, or at the literal address of ``uri``; usable, as if its group had counted it."""

@@ -9,8 +9,8 @@ import trio
 from support.running import until
 
 from edgesbc.app import App
-from edgesbc.brain.effects import Send
-from edgesbc.dispatch.health import Order
+from edgesbc.dispatch.health import AdminState
+from edgesbc.signalling.effects import Send
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transaction import T1
@@ -42,7 +42,7 @@ async def left(app: App) -> Left:
     calls = tuple(call.call_id for call in board.calls)
     outcomes = Counter({outcome: number for (outcome,), number in board.outcomes.items()})
     for member in edge.dispatcher.members():
-        edge.dispatcher.order(member, Order.DISABLED, trio.current_time())
+        edge.dispatcher.order(member, AdminState.DISABLED, trio.current_time())
     said: list[bytes] = []
     for later in (1, 2, 3):
         effects = edge.expire(trio.current_time() + later * 66 * T1)

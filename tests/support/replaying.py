@@ -11,8 +11,8 @@ from edgesbc.base.address import Source
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import Policy
 from edgesbc.replay.capture import Capture
-from edgesbc.replay.player import Player
-from edgesbc.replay.result import Result
+from edgesbc.replay.replayer import Replayer
+from edgesbc.replay.result import ReplayResult
 
 EDGE = ("192.0.2.1", 5060)
 PHONE = ("198.51.100.7", 5062)
@@ -41,11 +41,11 @@ def policy(more: str = "", listeners: str = LISTENERS, file: str = "edge.toml", 
     return parse_policy(f'{listeners}\ndestinations = [{{ set = "pbx", members = [{members}] }}]\n{more}', file)
 
 
-def player(more: str = "", inside: str = "obliging", **given: object) -> Player:
-    return Player(policy(more), inside=inside, **given)  # type: ignore[arg-type]
+def player(more: str = "", inside: str = "obliging", **given: object) -> Replayer:
+    return Replayer(policy(more), inside=inside, **given)  # type: ignore[arg-type]
 
 
-def replayed(frames: Iterable[Timed], one: Player | None = None, link: int = 1) -> Result:
+def replayed(frames: Iterable[Timed], one: Replayer | None = None, link: int = 1) -> ReplayResult:
     return (one or player()).play(Capture(io.BytesIO(pcap(frames, link))), "test.pcap")
 
 

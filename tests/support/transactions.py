@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.sip import VIA, request, response
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.base.timers import Deadlines
+from edgesbc.base.deadlines import Deadlines
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transaction, Transactions

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from support.brain import CORE, MEMBERS, PUBLIC, Brain, invite, respond
 from support.running import at, policy_text, running, until
+from support.signalling import CORE, MEMBERS, PUBLIC, Brain, invite, respond
 from support.ua import Ua, UdpWire
 
 from edgesbc.base import limits

@@ -12,7 +12,8 @@ import pytest
 import trio
 import trio.testing
 from support.certificates import Certificates
-from support.doors import (
+from support.running import at, running, until
+from support.stream_listeners import (
     WS,
     closed,
     counted,
@@ -25,7 +26,6 @@ from support.doors import (
     served,
     text,
 )  # fmt: skip
-from support.running import at, running, until
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.app import App

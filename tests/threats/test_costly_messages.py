@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.brain import CALLER, Brain
-from support.doors import served, text
 from support.running import at, running
+from support.signalling import CALLER, Brain
+from support.stream_listeners import served, text
 from support.ua import StreamWire, Ua, UdpWire
 from support.work import work
 

@@ -9,11 +9,11 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from support.brain import CALLER, CARRIERS, MEMBERS, PUBLIC, Brain, respond
+from support.signalling import CALLER, CARRIERS, MEMBERS, PUBLIC, Brain, respond
 
 from edgesbc.base.address import Flow, Source
-from edgesbc.brain.effects import Close, Penalise
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.effects import Close, Penalise
 from edgesbc.sip.message import Request, Response
 
 OFFICE = "203.0.113.50"

@@ -11,8 +11,8 @@ import pytest
 import trio
 from support import flood
 from support.canary import Canary, take_calls
-from support.doors import text
 from support.running import at, edge_process, end, free_port, listen, policy_text, running, until
+from support.stream_listeners import text
 from support.ua import Ua, UdpWire
 
 from edgesbc.base.address import Source

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.doors import WS, closed, doors_inside, text
 from support.running import at, listen, nothing_left, running, until
+from support.stream_listeners import WS, closed, doors_inside, text
 from support.ua import ServedWire, StreamWire, Ua, UdpWire, WebSocketWire
 
 from edgesbc.app import App

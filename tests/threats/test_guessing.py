@@ -13,7 +13,7 @@ from support.running import at, policy_text, running, until
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.app import App
-from edgesbc.screen.bans import Scope
+from edgesbc.screen.bans import BanScope
 from edgesbc.sip.message import Response
 
 PASSWORDS = {"100": "secret", "101": "other"}
@@ -153,7 +153,7 @@ async def test_32_names_tried_one_after_the_other_end_as_soon(tmp_path: Path) ->
         assert await mallory.silent()
         assert len(registrar.asked) == 10
         (ban,) = app.edge.pipeline.penalties
-        assert (ban.scope, ban.ttl, ban.reason.code) == (Scope.FLOW, 60.0, "guess")
+        assert (ban.scope, ban.ttl, ban.reason.code) == (BanScope.FLOW, 60.0, "guess")
         async with phone(app, "udp", "127.0.0.66") as moved:  # from another port it has no tries either
             await moved.dialog(f"sip:620@{at(app, 'public-udp')}").send("REGISTER")
             assert await moved.silent()

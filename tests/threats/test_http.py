@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.brain import CALLER, Brain
-from support.doors import closed, text
 from support.running import edge_process, free_port, listen, policy_text, running
+from support.signalling import CALLER, Brain
+from support.stream_listeners import closed, text
 from support.ua import Ua, UdpWire
 
 from edgesbc.base.address import Source
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.brain.routing import RoutingTable
 from edgesbc.observe.instruments import instrument_edge
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import ObserveSettings
+from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standings

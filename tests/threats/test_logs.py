@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support.doors import text
 from support.running import at, edge_process, free_port, listen, nothing_left, policy_text, running, until
+from support.stream_listeners import text
 from support.ua import Ua, UdpWire
 
 from edgesbc.base.address import Source

@@ -8,7 +8,7 @@ import pytest
 from edgesbc.media import ng
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
-from edgesbc.media.session import MediaTable
+from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
 
 RTP = b"\x80\x00" + bytes(170)
@@ -46,7 +46,7 @@ class Victims:
     def __init__(self):
         interfaces = build_interfaces({"public": "127.0.0.1", "core": "127.0.0.1"}, (21000, 21199))
         self.relay = Relay(interfaces, lambda: 0.0, random.Random().random)
-        self.table = MediaTable(self.relay, interfaces)
+        self.table = SessionTable(self.relay, interfaces)
         self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
         self.for_b = self.port(ng.offer("c", "a", described(self.a.host, self.a.port), ("public", "core")))
         self.for_a = self.port(ng.answer("c", "a", "b", described(self.b.host, self.b.port)))
@@ -193,7 +193,7 @@ def test_9_no_relay_into_the_inside(host, where):
     if where == "a=rtcp":
         bad = described("198.51.100.7", 4000, f"a=rtcp:5060 IN {family} {host}\r\n")
     with_ports = Refusing()
-    table = MediaTable(with_ports, interfaces)
+    table = SessionTable(with_ports, interfaces)
     if where == "answer":
         table = with_ports.anchored(interfaces)
         reply = table.command(ng.answer("c", "b", "a", bad), 0.0)
@@ -212,7 +212,7 @@ class Refusing:
 
     def anchored(self, interfaces):
         """A table with a call that the core side offered."""
-        table = MediaTable(self, interfaces)
+        table = SessionTable(self, interfaces)
         offer = ng.offer("c", "b", described("10.0.0.11", 4000), ("core", "public"), to_tag="a")
         assert table.command(offer, 0.0)["result"] == "ok"
         return table

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from support.doors import WS, doors_inside, handshake, text
 from support.running import at, running, until
+from support.stream_listeners import WS, doors_inside, handshake, text
 
 from edgesbc.app import App
 from edgesbc.base import limits

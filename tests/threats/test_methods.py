@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.doors import WS, text
 from support.running import at, nothing_left, running
+from support.stream_listeners import WS, text
 from support.ua import StreamWire, Ua, UdpWire, WebSocketWire, Wire
 
 from edgesbc.app import App

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 from support.certificates import Certificates
-from support.doors import NOBODY, WS, closed, counted, doors_inside, secured, served, text
 from support.running import at, running, until
+from support.stream_listeners import NOBODY, WS, closed, counted, doors_inside, secured, served, text
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits

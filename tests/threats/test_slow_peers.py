@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 from support.certificates import Certificates
-from support.doors import WS, closed, counted, doors_inside, secured, served, text
 from support.running import at, running, until
+from support.stream_listeners import WS, closed, counted, doors_inside, secured, served, text
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits

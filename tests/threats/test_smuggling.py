@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support.doors import text
 from support.running import at, nothing_left, running
+from support.stream_listeners import text
 from support.ua import StreamWire, Ua, UdpWire, Wire
 
 from edgesbc.app import App

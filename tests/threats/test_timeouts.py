@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import trio.testing
-from support.doors import text
 from support.running import at, nothing_left, running, until
+from support.stream_listeners import text
 from support.ua import StreamWire, Ua, UdpWire
 
 

@@ -6,8 +6,8 @@ import secrets
 from pathlib import Path
 
 import pytest
-from support.doors import text
 from support.running import at, nothing_left, running
+from support.stream_listeners import text
 from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
 
 from edgesbc.sip.message import Response

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from support.doors import answered, closed, door, handshake, open_from
 from support.running import until
+from support.stream_listeners import answered, closed, door, handshake, open_from
 from support.ua import Ua, WebSocketWire
 
 from edgesbc.app import App

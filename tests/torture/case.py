@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import attrs
-from support.brain import CALLER, CARRIERS, CORE, MEMBERS, Brain, invite
+from support.signalling import CALLER, CARRIERS, CORE, MEMBERS, Brain, invite
 
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.brain.effects import Send
 from edgesbc.screen.stages.method import CALLS
+from edgesbc.signalling.effects import Send
 from edgesbc.sip.framing import StreamFramer
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgesbc.dispatch.algorithms.algorithm import Algorithm
 from edgesbc.dispatch.algorithms.broadcast import Broadcast
 from edgesbc.dispatch.algorithms.hash import Hash
 from edgesbc.dispatch.algorithms.latency import Latency
@@ -11,7 +12,6 @@ from edgesbc.dispatch.algorithms.least_loaded import LeastLoaded
 from edgesbc.dispatch.algorithms.priority import Priority
 from edgesbc.dispatch.algorithms.random import Random
 from edgesbc.dispatch.algorithms.round_robin import RoundRobin
-from edgesbc.dispatch.algorithms.shape import Algorithm
 from edgesbc.dispatch.algorithms.weighted import Weighted
 
 __all__ = ["ALGORITHMS", "Algorithm"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from edgesbc.dispatch.algorithms.algorithm import Able
 from edgesbc.dispatch.algorithms.priority import Priority
-from edgesbc.dispatch.algorithms.shape import Able
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
@@ -20,5 +20,5 @@ class Broadcast(Priority):
 
     __slots__ = ()
 
-    def _choose_all(self, able: Able, demand: Demand, most: int) -> list[Member]:
+    def _choose_all(self, able: Able, demand: SelectionRequest, most: int) -> list[Member]:
         return list(islice(filter(able, self._usable), most))

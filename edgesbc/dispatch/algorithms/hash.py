@@ -10,12 +10,12 @@ from math import ceil, frexp, log1p
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from edgesbc.dispatch.algorithms.shape import Able, Algorithm
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.sets import SetSettings
+    from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["Hash"]
 
@@ -69,7 +69,7 @@ class Hash(Algorithm):
     def loaded(self, member: Member, calls: int) -> None:
         self._load += calls
 
-    def _choose(self, able: Able, demand: Demand) -> Member | None:
+    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
         looks = _LOOKS.unpack(blake2b(demand.key, digest_size=_LOOKS.size).digest())
         fair = self._share * (self._load + 1)
 

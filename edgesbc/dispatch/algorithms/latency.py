@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgesbc.dispatch.algorithms.algorithm import Able
 from edgesbc.dispatch.algorithms.random import Random
-from edgesbc.dispatch.algorithms.shape import Able
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
@@ -24,7 +24,7 @@ class Latency(Random):
 
     __slots__ = ()
 
-    def _choose(self, able: Able, demand: Demand) -> Member | None:
+    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
         first = super()._choose(able, demand)
         if first is None or first.latency is None:
             return first

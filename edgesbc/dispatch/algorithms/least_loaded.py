@@ -6,12 +6,12 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from edgesbc.dispatch.algorithms.shape import Able, Algorithm
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.sets import SetSettings
+    from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["LeastLoaded"]
 
@@ -55,7 +55,7 @@ class LeastLoaded(Algorithm):
             elif member.usable and _has(member, needs):
                 heapq.heappush(heap, self._entry(place, needs))
 
-    def _choose(self, able: Able, demand: Demand) -> Member | None:
+    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
         needs = demand.needs
         heap = self._by_needs.get(needs)
         if heap is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgesbc.dispatch.algorithms.shape import Able, Algorithm
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
@@ -20,7 +20,7 @@ class Random(Algorithm):
 
     __slots__ = ()
 
-    def _choose(self, able: Able, demand: Demand) -> Member | None:
+    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
         members = self._usable
         for _ in range(_TRIES if members else 0):
             member = members[int(self._random() * len(members))]

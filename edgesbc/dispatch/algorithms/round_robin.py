@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from edgesbc.dispatch.algorithms.shape import Able, Algorithm
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.sets import SetSettings
+    from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["RoundRobin"]
 
@@ -24,7 +24,7 @@ class RoundRobin(Algorithm):
         super().__init__(members, settings, random)
         self._next = 0
 
-    def _choose(self, able: Able, demand: Demand) -> Member | None:
+    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
         members = self._usable
         for step in range(len(members)):
             place = (self._next + step) % len(members)

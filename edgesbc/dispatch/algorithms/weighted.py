@@ -6,12 +6,12 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from edgesbc.dispatch.algorithms.shape import Able, Algorithm
-from edgesbc.dispatch.demand import Demand
+from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.selection_request import SelectionRequest
 
 if TYPE_CHECKING:
     from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.sets import SetSettings
+    from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["Weighted"]
 
@@ -50,7 +50,7 @@ class Weighted(Algorithm):
         ]
         heapq.heapify(self._turns)
 
-    def _choose(self, able: Able, demand: Demand) -> Member | None:
+    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
         passed: list[_Turn] = []
         turns, chosen = self._turns, None
         while turns:

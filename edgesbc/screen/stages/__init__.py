@@ -8,7 +8,7 @@ from typing import Any
 from edgesbc.screen.stage import Stage
 from edgesbc.screen.stages.acl import Acl
 from edgesbc.screen.stages.admission import Admission
-from edgesbc.screen.stages.guess import Guess
+from edgesbc.screen.stages.guess import BruteForceGuard
 from edgesbc.screen.stages.method import Method
 from edgesbc.screen.stages.overload import Overload
 from edgesbc.screen.stages.pike import Pike
@@ -19,7 +19,7 @@ from edgesbc.screen.stages.scanner import Scanner
 __all__ = ["STAGES"]
 
 STAGES: dict[str, Callable[[Any, Any], Stage]] = {
-    stage.name: stage for stage in (Acl, Pike, RateLimit, Sanity, Scanner, Method, Guess, Admission, Overload)
+    stage.name: stage for stage in (Acl, Pike, RateLimit, Sanity, Scanner, Method, BruteForceGuard, Admission, Overload)
 }
 """Every stage by its name, in the default order: a new stage is one more word here, and one attribute of
 ``ScreenSettings`` with its settings."""

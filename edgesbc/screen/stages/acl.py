@@ -9,7 +9,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.expect import prefixes
+from edgesbc.base.validation import prefixes
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standings
 

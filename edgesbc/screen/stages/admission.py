@@ -6,8 +6,8 @@ import attrs
 
 from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.expect import between
-from edgesbc.screen.retry import put_off
+from edgesbc.base.validation import between
+from edgesbc.screen.rejection import reject_with_retry_after
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 
@@ -55,14 +55,14 @@ class Admission:
             if standing is Standing.UNPROVEN:
                 return Drop(Reason.ADMISSION)
             return Reject(Reason.ADMISSION.status, Reason.ADMISSION)
-        ringing = subject.under_way.ringing
+        ringing = subject.load.ringing
         if request.method == "INVITE" and ringing >= self._ringing:
-            return put_off(subject, Reason.RINGING, _RETRY_SECONDS, self._ringing, ringing)
+            return reject_with_retry_after(subject, Reason.RINGING, _RETRY_SECONDS, self._ringing, ringing)
         return PASS
 
     def _of_trunk(self, subject: Subject) -> Verdict:
         most = self._most.get(subject.trunk or "")
-        alive = subject.under_way.trunk_calls
+        alive = subject.load.trunk_calls
         if most is None or alive < most or subject.request is None or subject.request.method != "INVITE":
             return PASS
-        return put_off(subject, Reason.TRUNK_CALLS, _RETRY_SECONDS, most, alive)
+        return reject_with_retry_after(subject, Reason.TRUNK_CALLS, _RETRY_SECONDS, most, alive)

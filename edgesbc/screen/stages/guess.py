@@ -9,17 +9,17 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
-from edgesbc.base.prefixes import holding
+from edgesbc.base.prefixes import source_key
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.expect import between, positive
-from edgesbc.screen.retry import put_off
+from edgesbc.base.validation import between, positive
+from edgesbc.screen.attempt_counter import AttemptCounter
+from edgesbc.screen.rejection import reject_with_retry_after
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.screen.tries import Tries
 from edgesbc.sip.digest import is_stale, parse_digest
 from edgesbc.sip.message import Request, Response
 
-__all__ = ["Guess", "GuessSettings"]
+__all__ = ["BruteForceGuard", "GuessSettings"]
 
 _CREDENTIALS = ("Authorization", "Proxy-Authorization")
 _CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
@@ -56,18 +56,18 @@ class GuessSettings:
     password is, and at the same time."""
 
 
-class Guess:
+class BruteForceGuard:
     name = "guess"
     phases = frozenset({Phase.REQUEST})
 
     def __init__(self, settings: GuessSettings, standings: Standings) -> None:
         keys, window = limits.GUESS_KEYS, settings.window
         self._settings = settings
-        self._strangers = Tries(settings.tries, window, keys)  # apart: their keys can be made up
-        self._proven = Tries(settings.tries, window, keys)
-        self._addresses = Tries(settings.address_tries, window, keys)
-        self._users = Tries(settings.user_tries, window, keys)
-        self._users_of_proven = Tries(settings.user_tries, window, keys)
+        self._strangers = AttemptCounter(settings.tries, window, keys)  # apart: their keys can be made up
+        self._proven = AttemptCounter(settings.tries, window, keys)
+        self._addresses = AttemptCounter(settings.address_tries, window, keys)
+        self._users = AttemptCounter(settings.user_tries, window, keys)
+        self._users_of_proven = AttemptCounter(settings.user_tries, window, keys)
         """The same without what may be forged: datagrams of nobody knows whom put off nobody who is there."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
@@ -85,12 +85,14 @@ class Guess:
             return self._bar(subject, request, sources.first_told(source))
         if standing is Standing.REGISTERED or not _tries_something(request):
             return PASS
-        settings, host = self._settings, holding(subject.flow.peer[0])
+        settings, host = self._settings, source_key(subject.flow.peer[0])
         if subject.flow.serial and self._addresses.over(host, now):
-            return put_off(subject, Reason.GUESS, _RETRY_SECONDS, settings.address_tries, detail="address")
+            return reject_with_retry_after(
+                subject, Reason.GUESS, _RETRY_SECONDS, settings.address_tries, detail="address"
+            )
         users = self._users if standing is Standing.UNPROVEN else self._users_of_proven
         if len(users) and users.over(_user(request), now):
-            return put_off(subject, Reason.GUESS, _RETRY_SECONDS, settings.user_tries, detail="user")
+            return reject_with_retry_after(subject, Reason.GUESS, _RETRY_SECONDS, settings.user_tries, detail="user")
         return PASS
 
     def _bar(self, subject: Subject, request: Request, first: bool) -> Verdict:
@@ -98,7 +100,7 @@ class Guess:
         if subject.standing is Standing.REGISTERED:  # its calls go on
             if not _tries_something(request):
                 return PASS
-            return put_off(subject, Reason.GUESS, _RETRY_SECONDS, limit, detail="source")
+            return reject_with_retry_after(subject, Reason.GUESS, _RETRY_SECONDS, limit, detail="source")
         return Drop(Reason.GUESS, limit, limit, ban=ban, quiet=not first, detail="source")
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
@@ -113,7 +115,7 @@ class Guess:
                 sources.forgive(subject.source, user)
                 self._users.forgive(user, hash(subject.source))
                 self._users_of_proven.forgive(user, hash(subject.source))
-                self._addresses.forgive(holding(subject.flow.peer[0]), user)
+                self._addresses.forgive(source_key(subject.flow.peer[0]), user)
             return
         if with_password and status in _WRONG_PASSWORD:
             if any(is_stale(value) for name in _CHALLENGES for value in response.get_all(name)):
@@ -131,7 +133,7 @@ class Guess:
         if standing is not Standing.UNPROVEN:
             self._users_of_proven.add(user, hash(subject.source), now)
         if subject.flow.serial and standing is not Standing.REGISTERED:
-            self._addresses.add(holding(subject.flow.peer[0]), user, now)
+            self._addresses.add(source_key(subject.flow.peer[0]), user, now)
 
 
 def _has_credentials(request: Request) -> bool:

@@ -6,7 +6,7 @@ import attrs
 
 from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.expect import tokens
+from edgesbc.base.validation import tokens
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standings
 

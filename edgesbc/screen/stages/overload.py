@@ -9,9 +9,9 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.expect import between
-from edgesbc.screen.retry import put_off
-from edgesbc.screen.stage import PASS, Phase, Subject, UnderWay, Verdict
+from edgesbc.base.validation import between
+from edgesbc.screen.rejection import reject_with_retry_after
+from edgesbc.screen.stage import PASS, LoadSnapshot, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 
 __all__ = ["Overload", "OverloadSettings"]
@@ -48,22 +48,24 @@ class Overload:
         """How many standings, from the weakest up, are refused now."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
-        request, under_way = subject.request, subject.under_way
+        request, load = subject.request, subject.load
         assert request is not None  # noqa: S101 - the phase comes with one
-        self._level = max(_reached(self._begins, under_way), min(self._level, _reached(self._ends, under_way)))
+        self._level = max(_reached(self._begins, load), min(self._level, _reached(self._ends, load)))
         if subject.standing >= self._level or request.method not in _BEGIN_DIALOGS:
             return PASS
         lag, transactions = self._begins[subject.standing]
-        if under_way.lag >= self._ends[subject.standing][0]:
-            return put_off(subject, Reason.OVERLOAD, _RETRY_SECONDS, lag, round(under_way.lag, 3), "lag")
-        return put_off(subject, Reason.OVERLOAD, _RETRY_SECONDS, transactions, under_way.transactions, "transactions")
+        if load.lag >= self._ends[subject.standing][0]:
+            return reject_with_retry_after(subject, Reason.OVERLOAD, _RETRY_SECONDS, lag, round(load.lag, 3), "lag")
+        return reject_with_retry_after(
+            subject, Reason.OVERLOAD, _RETRY_SECONDS, transactions, load.transactions, "transactions"
+        )
 
 
-def _reached(bounds: tuple[tuple[float, float], ...], under_way: UnderWay) -> int:
+def _reached(bounds: tuple[tuple[float, float], ...], load: LoadSnapshot) -> int:
     """How many of the bounds on lag or transactions, which rise, are reached."""
     level = 0
     for lag, transactions in bounds:
-        if under_way.lag < lag and under_way.transactions < transactions:
+        if load.lag < lag and load.transactions < transactions:
             break
         level += 1
     return level

@@ -6,13 +6,13 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.base.prefixes import holding, prefix_keys
+from edgesbc.base.prefixes import prefix_keys, source_key
 from edgesbc.base.reasons import Reason
+from edgesbc.base.validation import between, positive
 from edgesbc.screen.buckets import SECOND, TokenBucket
-from edgesbc.screen.expect import between, positive
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.screen.tracker import NEVER, Tracker, Watched
+from edgesbc.screen.tracker import NEVER, TrackedSource, Tracker
 
 __all__ = ["Pike", "PikeSettings"]
 
@@ -93,7 +93,7 @@ class Pike:
             return self._judge_stranger(subject.flow.peer[0], subject.flow.peer[1], now)
         if phase is Phase.ACCEPT:
             tracker, ban = self._arrivals, 0.0  # who else is behind the address is not known
-            entry = tracker.admit(holding(subject.flow.peer[0]), now)
+            entry = tracker.admit(source_key(subject.flow.peer[0]), now)
         else:
             tracker, ban = self._proven, self._ban
             entry = tracker.admit(subject.flow.key, now)
@@ -141,7 +141,7 @@ class Pike:
         self._crowd_told = now
         return Drop(Reason.PIKE, limit=crowd.rate, detail="all strangers together, in a second")
 
-    def _refuse_prefix(self, prefixes: _Prefixes, entry: Watched, length: str, now: float) -> Verdict:
+    def _refuse_prefix(self, prefixes: _Prefixes, entry: TrackedSource, length: str, now: float) -> Verdict:
         if not prefixes.tracker.first_trip(entry, now):
             return self._quiet
         return Drop(Reason.PIKE, limit=prefixes.density, value=prefixes.density + 1, detail=f"its {length}")

@@ -9,9 +9,9 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.prefixes import prefix_keys
 from edgesbc.base.reasons import Reason
+from edgesbc.base.validation import between, one_of, positive, tokens
 from edgesbc.screen.buckets import SECOND, TokenBucket
-from edgesbc.screen.expect import between, one_of, positive, tokens
-from edgesbc.screen.retry import put_off
+from edgesbc.screen.rejection import reject_with_retry_after
 from edgesbc.screen.stage import PASS, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request
@@ -99,7 +99,7 @@ class RateLimit:
 
     @staticmethod
     def _refuse(subject: Subject, bucket: TokenBucket, wait: int) -> Verdict:
-        return put_off(subject, Reason.RATELIMIT, -(-wait // SECOND), bucket.rate, detail=bucket.name)
+        return reject_with_retry_after(subject, Reason.RATELIMIT, -(-wait // SECOND), bucket.rate, detail=bucket.name)
 
 
 def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:

@@ -6,7 +6,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.expect import between
+from edgesbc.base.validation import between
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standings
 from edgesbc.sip.message import Request

@@ -6,15 +6,15 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, UnderWay, Verdict
+from edgesbc.screen.stage import PASS, Drop, LoadSnapshot, Phase, Reject, Subject, Verdict
 from edgesbc.screen.stages.admission import Admission, AdmissionSettings
 from edgesbc.screen.standing import Standing, Standings, Trunk
 
 TRUNK = Trunk("carrier", ("192.0.2.1",), max_calls=3)
 
 
-def judged(subject: Subject, under_way: UnderWay | None = None, **settings) -> Verdict:
-    subject.under_way = under_way or UnderWay()
+def judged(subject: Subject, load: LoadSnapshot | None = None, **settings) -> Verdict:
+    subject.load = load or LoadSnapshot()
     return Admission(AdmissionSettings(**settings), Standings([TRUNK])).judge(subject, Phase.CALL, 1.0)
 
 
@@ -36,7 +36,7 @@ def test_users_and_trunks_call(flow, subject, request_of, standing: Standing) ->
 
 
 def test_the_private_side_calls_out(flow, subject, request_of) -> None:
-    assert judged(subject(request_of(), Standing.TRUNK, of=flow("core")), UnderWay(1000, 1000)) is PASS
+    assert judged(subject(request_of(), Standing.TRUNK, of=flow("core")), LoadSnapshot(1000, 1000)) is PASS
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "SUBSCRIBE", "REFER", "NOTIFY", "INFO", "FROBNICATE"])
@@ -75,8 +75,8 @@ def test_calls_that_ring_are_bounded_and_not_all_put_off_alike(flow, subject, re
     told = set()
     for number in range(50):
         asking = subject(request_of(call_id=f"call-{number}"), standing, of=flow("tls"))
-        assert judged(asking, UnderWay(ringing=19), open=("public",)) is PASS
-        verdict = judged(asking, UnderWay(ringing=20), open=("public",))
+        assert judged(asking, LoadSnapshot(ringing=19), open=("public",)) is PASS
+        verdict = judged(asking, LoadSnapshot(ringing=20), open=("public",))
         assert isinstance(verdict, Reject)
         assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.RINGING, 20, 20)
         assert verdict.retry_after is not None
@@ -86,20 +86,20 @@ def test_calls_that_ring_are_bounded_and_not_all_put_off_alike(flow, subject, re
 
 
 def test_what_may_be_forged_is_not_told_that_too_much_rings(subject, request_of) -> None:
-    verdict = judged(subject(request_of()), UnderWay(ringing=20), open=("public",))
+    verdict = judged(subject(request_of()), LoadSnapshot(ringing=20), open=("public",))
     assert isinstance(verdict, Drop)
     assert verdict.reason is Reason.RINGING
 
 
 def test_only_calls_ring(subject, request_of) -> None:
-    assert judged(subject(request_of("OPTIONS"), Standing.REGISTERED), UnderWay(ringing=20)) is PASS
+    assert judged(subject(request_of("OPTIONS"), Standing.REGISTERED), LoadSnapshot(ringing=20)) is PASS
 
 
 def test_a_trunk_has_the_calls_that_it_may_have_however_many_ring(subject, request_of) -> None:
-    assert judged(subject(request_of(), Standing.TRUNK, "carrier"), UnderWay(ringing=500, trunk_calls=2)) is PASS
-    verdict = judged(subject(request_of(), Standing.TRUNK, "carrier"), UnderWay(trunk_calls=3))
+    assert judged(subject(request_of(), Standing.TRUNK, "carrier"), LoadSnapshot(ringing=500, trunk_calls=2)) is PASS
+    verdict = judged(subject(request_of(), Standing.TRUNK, "carrier"), LoadSnapshot(trunk_calls=3))
     assert isinstance(verdict, Reject)
     assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.TRUNK_CALLS, 3, 3)
     assert verdict.retry_after is not None
-    assert judged(subject(request_of("OPTIONS"), Standing.TRUNK, "carrier"), UnderWay(trunk_calls=3)) is PASS
-    assert judged(subject(request_of(), Standing.TRUNK, "other"), UnderWay(trunk_calls=3000)) is PASS
+    assert judged(subject(request_of("OPTIONS"), Standing.TRUNK, "carrier"), LoadSnapshot(trunk_calls=3)) is PASS
+    assert judged(subject(request_of(), Standing.TRUNK, "other"), LoadSnapshot(trunk_calls=3000)) is PASS

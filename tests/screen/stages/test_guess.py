@@ -8,7 +8,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
-from edgesbc.screen.stages.guess import Guess, GuessSettings
+from edgesbc.screen.stages.guess import BruteForceGuard, GuessSettings
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
@@ -34,7 +34,7 @@ class Door:
     """A stage, and a way to try something at it."""
 
     def __init__(self, subject, request_of, **settings) -> None:
-        self.stage = Guess(GuessSettings(**settings), Standings())
+        self.stage = BruteForceGuard(GuessSettings(**settings), Standings())
         self.now = 100.0
         self._subject = subject
         self._request_of = request_of

@@ -6,7 +6,7 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.stage import PASS, Drop, Phase, Reject, UnderWay
+from edgesbc.screen.stage import PASS, Drop, LoadSnapshot, Phase, Reject
 from edgesbc.screen.stages.overload import Overload, OverloadSettings
 from edgesbc.screen.standing import Standing, Standings
 
@@ -17,11 +17,11 @@ ALL = set(Standing)
 def served(flow, subject, request_of):
     """``served(stage, lag=…)``: the standings that may begin a call."""
 
-    def judge(stage: Overload, method: str = "INVITE", **under_way) -> set[Standing]:
+    def judge(stage: Overload, method: str = "INVITE", **load) -> set[Standing]:
         passed = set()
         for standing in Standing:
             asking = subject(request_of(method), standing, of=flow("tls"))
-            asking.under_way = UnderWay(**under_way)
+            asking.load = LoadSnapshot(**load)
             if stage.judge(asking, Phase.CALL, 1.0) is PASS:
                 passed.add(standing)
         return passed
@@ -86,7 +86,7 @@ def test_what_is_said(flow, subject, request_of) -> None:
     one, told = stage(), set()
     for number in range(50):
         asking = subject(request_of(call_id=f"call-{number}"), Standing.TRUNK, "carrier", of=flow("tls"))
-        asking.under_way = UnderWay(lag=1.2345)
+        asking.load = LoadSnapshot(lag=1.2345)
         verdict = one.judge(asking, Phase.CALL, 1.0)
         assert isinstance(verdict, Reject)
         assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.OVERLOAD, 1.0, 1.234)
@@ -94,7 +94,7 @@ def test_what_is_said(flow, subject, request_of) -> None:
         told.add(verdict.retry_after)
     assert len(told) > 5
     asking = subject(request_of())
-    asking.under_way = UnderWay(transactions=70_001)
+    asking.load = LoadSnapshot(transactions=70_001)
     silent = stage().judge(asking, Phase.CALL, 1.0)
     assert isinstance(silent, Drop)
     assert (silent.limit, silent.value, silent.detail) == (70_000, 70_001, "transactions")

@@ -1,1 +1,0 @@
-"""All of signalling as one deterministic state machine without I/O."""

@@ -1,0 +1,180 @@
+"""The control socket: a running edge answers its operator here. Knows no command; a table of them is handed in.
+
+The socket is a Unix stream in the state directory, for the user of the edge and root alone. Who can open it may do
+what the operator may. A connection carries one question and its answer (:mod:`edgesbc.control.protocol`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import inspect
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from edgesbc.base import limits
+from edgesbc.control.protocol import CommandRefused, ControlRequest, answer_line, read_request, refusal_line
+
+__all__ = ["Command", "Commands", "serve_control"]
+
+Command = Callable[[ControlRequest], "Any | Awaitable[Any]"]
+"""Answers a question with what JSON can say, now or when awaited. May raise :class:`CommandRefused` with a reason."""
+Commands = Mapping[str, Command]
+Failed = Callable[[str, Exception], None]
+
+_PATH_BYTES: Final = 107
+"""Longest address of a Unix socket on Linux, its final NUL left out."""
+_UCRED: Final = struct.Struct("iII")
+
+
+async def serve_control(
+    path: Path,
+    commands: Commands,
+    failed: Failed,
+    nursery: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer at ``path`` until cancelled; what a crash left there is replaced, and nothing is left at the end.
+
+    Connections live in ``nursery``. ``failed`` is told of a command that failed by a fault of its own. Raises
+    ``OSError`` when the socket cannot be had, as when another edge answers from the same folder.
+    """
+    desk = _ControlServer(commands, failed)
+    with _listening(path) as sock:
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        task_status.started()
+        await trio.serve_listeners(desk.serve, [listener], handler_nursery=nursery)
+
+
+# --- the socket ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    """A socket that listens at ``path``.
+
+    Its folder is locked meanwhile, which the kernel ends with the process: whoever holds the lock is alive, and
+    whatever stands at ``path`` when nobody did is of one that is not.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _lock(folder, path)
+        _make_way(folder, path)
+        os.fchmod(sock.fileno(), 0o600)  # before it has a name, so that it never was open to others
+        try:
+            sock.bind(_address(path, folder))
+        except OSError as error:
+            raise OSError(f"{path}: the control socket cannot be made: {error.strerror or error}") from None
+        sock.listen(limits.CONTROL_CONNECTIONS)
+        try:
+            yield sock
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(path.name, dir_fd=folder)
+    finally:
+        sock.close()
+        os.close(folder)
+
+
+def _lock(folder: int, path: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError(
+            f"{path}: another edge that runs has this folder; give each edge an [edge] state_dir of its own"
+        ) from None
+
+
+def _make_way(folder: int, path: Path) -> None:
+    """Remove a socket that nobody serves; anything else is not ours to remove."""
+    try:
+        there = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode):
+        raise OSError(f"{path} is not a socket; move it away, and the edge makes its own")
+    os.unlink(path.name, dir_fd=folder)
+
+
+def _address(path: Path, folder: int) -> str:
+    """``path``, or a way to it that is short enough for the kernel."""
+    return str(path) if len(os.fsencode(path)) <= _PATH_BYTES else f"/proc/self/fd/{folder}/{path.name}"
+
+
+# --- a connection ----------------------------------------------------------------------------------------
+
+
+class _ControlServer:
+    """Where questions are answered, a bounded number at a time."""
+
+    def __init__(self, commands: Commands, failed: Failed) -> None:
+        self._commands = commands
+        self._failed = failed
+        self._inside = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """One connection. Whatever becomes of it, nothing is raised but the cancellation of the edge."""
+        self._inside += 1
+        try:
+            async with stream:
+                if self._inside > limits.CONTROL_CONNECTIONS:
+                    answer = refusal_line("too many ask at once; ask again")
+                else:
+                    answer = await self._answer(stream)
+                with trio.move_on_after(limits.CONTROL_SECONDS):
+                    await stream.send_all(answer)
+        except (trio.BrokenResourceError, OSError):
+            pass  # who asked has gone
+        finally:
+            self._inside -= 1
+
+    async def _answer(self, stream: trio.SocketStream) -> bytes:
+        try:
+            question = attrs.evolve(read_request(await _line_of(stream)), uid=_uid_of(stream))
+        except CommandRefused as refused:
+            return refusal_line(str(refused))
+        return await self._result(question)
+
+    async def _result(self, question: ControlRequest) -> bytes:
+        try:
+            command = self._commands.get(question.command)
+            if command is None:
+                raise CommandRefused(f"no command of that name; there are {', '.join(sorted(self._commands))}")
+            result = command(question)
+            return answer_line(await result if inspect.isawaitable(result) else result)
+        except CommandRefused as refused:
+            return refusal_line(str(refused))
+        except Exception as error:  # noqa: BLE001 - a broken command costs its answer, never the edge
+            self._failed(f"control {question.command}", error)
+            return refusal_line("the edge failed on this question; its log says how")
+
+
+def _uid_of(stream: trio.SocketStream) -> int:
+    """Who asks, by the kernel's word: ``struct ucred`` has pid, uid and gid (unix(7))."""
+    peer = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(peer)[1])
+
+
+async def _line_of(stream: trio.SocketStream) -> bytes:
+    """What came up to the first line feed. Raises :class:`CommandRefused` when that takes too long or is too much."""
+    line = bytearray()
+    with trio.move_on_after(limits.CONTROL_SECONDS):
+        while b"\n" not in line[-limits.CONTROL_READ_BYTES :]:
+            if len(line) > limits.CONTROL_QUESTION_BYTES:
+                raise CommandRefused(f"the question is longer than {limits.CONTROL_QUESTION_BYTES} bytes")
+            more = await stream.receive_some(limits.CONTROL_READ_BYTES)
+            if not more:
+                raise CommandRefused("the question has no end of line")
+            line += more
+        return bytes(line.partition(b"\n")[0])
+    raise CommandRefused(f"no question came within {limits.CONTROL_SECONDS:g} s")

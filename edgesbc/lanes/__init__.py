@@ -1,1 +1,0 @@
-"""Kernel help for sockets: classic BPF programs, built as values."""

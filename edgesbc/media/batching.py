@@ -1,0 +1,42 @@
+"""When the relay lets packets gather, as a network card moderates its interrupts. Reads no clock."""
+
+from __future__ import annotations
+
+from edgesbc.base import limits
+
+__all__ = ["BatchingPolicy"]
+
+_WINDOW = 0.1  # seconds over which the rate is taken
+
+
+class BatchingPolicy:
+    """Tells a relay that wakes up all the time from one that is quiet, or that gets its packets in bursts.
+
+    Waking up costs a multiple of relaying a packet. With few calls that does not matter, and packets
+    that arrive together are served together anyway: each is passed on at once. Beyond ``MEDIA_BUSY_RATE``
+    packets and ``MEDIA_BUSY_TURNS`` turns a second, the relay looks at its ports every
+    ``MEDIA_GATHER_SECONDS``, which a jitter buffer does not notice.
+    """
+
+    __slots__ = ("_busy", "_packets", "_since", "_turns")
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._packets = 0
+        self._turns = 0
+        self._busy = False
+
+    def gather(self, packets: int, now: float) -> bool:
+        """Whether to let packets gather, after a turn that took ``packets`` of them.
+
+        Never after an empty turn, nor after one that left packets waiting.
+        """
+        self._packets += packets
+        self._turns += packets > 0
+        passed = now - self._since
+        if passed >= _WINDOW:
+            often = self._turns >= limits.MEDIA_BUSY_TURNS * passed
+            self._busy = often and self._packets >= limits.MEDIA_BUSY_RATE * passed
+            self._since = now
+            self._packets = self._turns = 0
+        return self._busy and 0 < packets < limits.MEDIA_TURN_PACKETS

@@ -1,0 +1,107 @@
+"""Which listener of a policy a captured packet was for, and what the listeners of a replay are. Opens no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from edgesbc.base.address import Listener, Source, Transport
+from edgesbc.base.prefixes import PrefixSet
+from edgesbc.base.validation import listed_address
+from edgesbc.policy.model import ListenSettings, Policy
+from edgesbc.replay.packets import NotRead, Packet
+
+__all__ = ["ReplayListeners", "mapped"]
+
+_WILDCARDS = {"0.0.0.0": "", "::": ":"}  # noqa: S104 - compared, not bound
+"""Hosts that stand for every address of their kind, and what stands for them in the table."""
+
+
+def mapped(texts: Iterable[tuple[Source, str]], policy: Policy) -> dict[Source, str]:
+    """What ``--to`` says, held against the policy. Raises ``ValueError`` for a listener that it does not have."""
+    names = [each.name for each in policy.listen]
+    to = {}
+    for source, name in texts:
+        if name not in names:
+            raise ValueError(f"{source}={name}: expected a listener of the policy ({', '.join(names)})")
+        to[source] = name
+    return to
+
+
+class ReplayListeners:
+    """The listeners of a policy by their addresses; ``to`` maps addresses of the capture to listeners by name."""
+
+    def __init__(self, policy: Policy, to: Mapping[Source, str]) -> None:
+        self._settings = policy.listen
+        self._at: dict[tuple[bool, str, int], int] = {}
+        self._mapped: dict[int, Source] = {}
+        numbers = {each.name: number for number, each in enumerate(policy.listen)}
+        for number, each in enumerate(policy.listen):
+            host = _WILDCARDS.get(each.bind.host, each.bind.host)
+            self._at[each.transport is not Transport.UDP, host, each.bind.port] = number
+        for source, name in to.items():
+            number = numbers[name]
+            self._at[policy.listen[number].transport is not Transport.UDP, source.host, source.port] = number
+            self._mapped.setdefault(number, source)
+        # Hosts that are surely ours or surely not: they tell the ends of a packet apart where only ports are known.
+        told = {each.advertise.host for each in policy.listen if each.advertise is not None}
+        own = {each.bind.host for each in policy.listen} - set(_WILDCARDS)
+        self._ours = told | own | {source.host for source in to} | {policy.media.address.public}
+        self._theirs = PrefixSet(_theirs(policy))
+
+    def settings(self, number: int) -> ListenSettings:
+        return self._settings[number]
+
+    def of(self, stream: bool, end: Source) -> int | None:
+        """The number of the listener that has this address, or a wildcard's port; None where there is none."""
+        found = self._at.get((stream, end.host, end.port))
+        if found is None:
+            found = self._at.get((stream, ":" if ":" in end.host else "", end.port))
+            if found is not None and end.host in self._theirs:
+                return None
+        return found
+
+    def of_packet(self, packet: Packet) -> tuple[int, bool] | None:
+        """The listener that a packet went to or came from, and whether it went to it; None: neither.
+
+        Raises :class:`NotRead` where both ends could be ours.
+        """
+        to, from_ = self.of(packet.stream, packet.destination), self.of(packet.stream, packet.source)
+        if to is not None and from_ is not None and not self._surely(packet.stream, packet.destination):
+            if self._surely(packet.stream, packet.source) or packet.outgoing:
+                to = None
+            elif packet.outgoing is None:
+                raise NotRead("either end could be a listener on a wildcard: say which with --to")
+        if to is None:
+            return None if from_ is None else (from_, False)
+        if packet.outgoing:
+            raise NotRead("as their sender on the same machine saw them")  # and once more as they came in
+        return to, True
+
+    def _surely(self, stream: bool, end: Source) -> bool:
+        return end.host in self._ours or (stream, end.host, end.port) in self._at
+
+    def listeners(self) -> list[Listener]:
+        """The listeners as a brain takes them, in the order of the policy."""
+        return [self._listener(number, each) for number, each in enumerate(self._settings)]
+
+    def _listener(self, number: int, each: ListenSettings) -> Listener:
+        bind, shown = each.bind, each.bind
+        if number in self._mapped:
+            shown = self._mapped[number]
+        elif each.advertise is not None:
+            shown = Source(each.advertise.host, each.advertise.port or bind.port)
+        port = bind.port or shown.port or each.transport.default_port  # no port 0 in a Via
+        return Listener(
+            number, each.name, each.zone, each.transport, bind.host, port, shown.host, shown.port or port
+        )  # fmt: skip
+
+
+def _theirs(policy: Policy) -> list[str]:
+    """Addresses of destinations and trunks, as prefixes."""
+    targets = [member.target for each in policy.destinations for member in each.members]
+    found = [target.source.host for target in targets if target is not None]
+    for trunk in policy.trunk:
+        for text in trunk.addresses:
+            listed = listed_address(text)
+            found.append(listed.host if isinstance(listed, Source) else str(listed))
+    return found

@@ -1,0 +1,1 @@
+"""A policy change on a running edge: the active policy, apply, probation, rollback, history, backup and restore."""

@@ -1,0 +1,101 @@
+"""Makes a backup of a policy and its state directory, whether or not an edge runs from it. Every call blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgesbc import __version__
+from edgesbc.base import limits
+from edgesbc.rollout.archive import (
+    POLICY,
+    STATE,
+    ArchivePart,
+    BackupError,
+    Manifest,
+    is_name,
+    is_secret,
+    write_archive,
+)
+from edgesbc.store.policy_log import DATABASE
+
+__all__ = ["BackupError", "make_backup"]
+
+_CHUNK = 1024 * 1024
+_PASSING = (".new", "-journal", "-wal", "-shm")
+"""Ends of the names of files that are there for a moment."""
+
+
+def make_backup(file: Path, state_dir: Path, policy_file: str, text: str, secrets: bool) -> list[tuple[str, int]]:
+    """Write the backup ``file``, for its owner alone; the names and sizes of what is in it.
+
+    ``text`` is the policy, which was read from ``policy_file``. Raises :class:`BackupError` and ``OSError``; what was
+    in the place of ``file`` is there still.
+    """
+    if not state_dir.is_dir():
+        raise BackupError(f"expected the folder {state_dir}, found none")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as work, ExitStack() as opened:
+            paths = [(POLICY, _written(Path(work) / "policy", text.encode()))]
+            paths.extend((f"{STATE}{name}", path) for name, path in _state(state_dir, Path(work), secrets))
+            sources = [opened.enter_context(path.open("rb")) for _, path in paths]
+            parts = tuple(_part(name, Path(source.name)) for (name, _), source in zip(paths, sources, strict=True))
+            if len(parts) > limits.BACKUP_FILES:
+                raise BackupError(f"expected at most {limits.BACKUP_FILES} files in {state_dir}, found {len(parts)}")
+            manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), __version__, secrets, parts)
+            new = Path(work) / "backup"
+            with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as out:
+                write_archive(out, manifest, sources)
+                out.flush()
+                os.fsync(out.fileno())
+            new.replace(file)
+    except sqlite3.Error as error:
+        raise BackupError(f"{state_dir / DATABASE} cannot be copied: {error}") from None
+    return [(part.name, part.size) for part in parts]
+
+
+def _state(state_dir: Path, work: Path, secrets: bool) -> Iterator[tuple[str, Path]]:
+    """What is worth keeping in the state directory, by name, the store as a copy that is whole."""
+    folders = ("", "self-signed/") if secrets else ("",)
+    for folder in folders:
+        for path in sorted((state_dir / folder).glob("*")):
+            name = f"{folder}{path.name}"
+            if not is_name(f"{STATE}{name}") or name.endswith(_PASSING) or not stat.S_ISREG(path.lstat().st_mode):
+                continue
+            if is_secret(f"{STATE}{name}") and not secrets:
+                continue
+            yield name, (_copied(path, work) if name == DATABASE else path)
+
+
+def _copied(database: Path, work: Path) -> Path:
+    """A copy as of one moment, while others write (SQLite's backup API)."""
+    copy = work / "store"
+    with (
+        closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+    return copy
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def _part(name: str, path: Path) -> ArchivePart:
+    size, digest = 0, hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            size += len(chunk)
+            digest.update(chunk)
+            if size > limits.BACKUP_FILE_BYTES:
+                raise BackupError(f"{name}: expected at most {limits.BACKUP_FILE_BYTES} bytes, found more")
+    return ArchivePart(name, size, digest.hexdigest())

@@ -1,0 +1,48 @@
+"""Which refusal a request gets when every branch has refused (RFC 3261 section 16.7 steps 6 and 7)."""
+
+from __future__ import annotations
+
+from edgesbc.signalling.branch import Branch
+from edgesbc.sip.message import Response
+
+__all__ = ["BestResponse"]
+
+# They tell the sender how to ask again, so they are worth more than their class (step 6).
+_HELPFUL = frozenset({401, 407, 415, 420, 484})
+_CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
+
+
+class BestResponse:
+    """The best of the refusals so far, and the branch it came by."""
+
+    __slots__ = ("_challenges", "_rank", "branch", "response")
+
+    def __init__(self) -> None:
+        self.response: Response | None = None
+        self.branch: Branch | None = None
+        self._rank: tuple[bool, bool, int, bool] | None = None
+        self._challenges: list[Response] = []
+
+    def add(self, branch: Branch, response: Response, settled: bool) -> None:
+        """``settled``: the refusal is the callee's own word, and not one for which the next member is tried.
+
+        A 503 or 408 of one member among several is never passed on: it would say that the edge itself is
+        to be avoided.
+        """
+        status = response.status
+        if not settled and status in (408, 503):
+            return
+        if status in (401, 407):
+            self._challenges.append(response)
+        rank = (settled and status >= 600, settled, -(status // 100), status in _HELPFUL)
+        if self._rank is None or rank > self._rank:
+            self._rank, self.response, self.branch = rank, response, branch
+
+    def gather(self) -> Response | None:
+        """The response to pass on; if it is a challenge, with those of the other branches (step 7)."""
+        best = self.response
+        if best is not None and best.status in (401, 407):
+            for other in self._challenges:
+                if other is not best:
+                    best.fields += [pair for pair in other.fields if pair[0] in _CHALLENGES]
+        return best

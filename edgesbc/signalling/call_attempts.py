@@ -1,0 +1,86 @@
+"""How many calls were attempted and how many of them failed, by when they began. Judges nothing."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import NamedTuple
+
+from edgesbc.base import limits
+
+__all__ = ["CallAttempts", "Tally"]
+
+
+class Tally(NamedTuple):
+    """Attempts at a call that began in some time, and those of them that have failed so far.
+
+    One that still rings has not failed; neither has one that its caller gave up.
+    """
+
+    begun: int
+    failed: int
+
+    @property
+    def share(self) -> float:
+        """Failed attempts, in percent; of none, 0."""
+        return 100.0 * self.failed / self.begun if self.begun else 0.0
+
+
+class _Slice:
+    __slots__ = ("begun", "failed", "start")
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.begun = 0
+        self.failed = 0
+
+
+class CallAttempts:
+    """Counts by slices of time; times are seconds on the plane's clock, which never goes back.
+
+    A failure counts in the slice in which its call began: so a call that was ringing when the policy changed is
+    never laid to the charge of the new one.
+    """
+
+    __slots__ = ("_slices",)
+
+    def __init__(self) -> None:
+        self._slices: deque[_Slice] = deque()
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def begun(self, now: float) -> None:
+        """A call is set up from ``now`` on."""
+        self._current(now).begun += 1
+
+    def failed(self, began: float) -> None:
+        """The call that began then was not answered, and not for its caller's giving up."""
+        place = bisect_right(self._slices, began, key=lambda each: each.start)
+        if place:  # else it began before all that is remembered
+            self._slices[place - 1].failed += 1
+
+    def refused(self, now: float) -> None:
+        """A call was refused before there was one."""
+        current = self._current(now)
+        current.begun += 1
+        current.failed += 1
+
+    def cut(self, now: float) -> None:
+        """Begin a new slice: what begins from now on is told apart from what began before."""
+        self._slices.append(_Slice(now))
+        self._forget(now)
+
+    def tally(self, low: float, high: float = float("inf")) -> Tally:
+        """What began from ``low`` on and before ``high``, by slices that begin there."""
+        within = [each for each in self._slices if low <= each.start < high]
+        return Tally(sum(each.begun for each in within), sum(each.failed for each in within))
+
+    def _current(self, now: float) -> _Slice:
+        if not self._slices or now - self._slices[-1].start >= limits.ATTEMPTS_SLICE_SECONDS:
+            self.cut(now)
+        return self._slices[-1]
+
+    def _forget(self, now: float) -> None:
+        while self._slices[0].start < now - limits.ATTEMPTS_SECONDS or len(self._slices) > limits.ATTEMPTS_SLICES:
+            self._slices.popleft()

@@ -1,0 +1,134 @@
+"""Ways to peers: which listener leads to a destination, and which connections are open. Opens none itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.signalling.effects import Effect, Open
+from edgesbc.signalling.tokens import RemoteTarget
+
+__all__ = ["Flows"]
+
+
+class Flows:
+    """The listeners of the edge and the connections that are open.
+
+    ``epoch`` is a text that no other run of the process has: connection numbers in tokens hold within it.
+    ``name_at`` tells by which name a destination at an address has to prove itself; empty where none is there.
+    """
+
+    __slots__ = (
+        "_at", "_by_name", "_emit", "_name_at", "_names", "_open", "_outbound", "_own", "_serial", "epoch", "listeners",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        listeners: Iterable[Listener],
+        epoch: str,
+        emit: Callable[[Effect], None],
+        name_at: Callable[[Source, Transport], str] = lambda source, transport: "",
+    ) -> None:
+        self._name_at = name_at
+        self.listeners = tuple(listeners)
+        self.epoch = epoch
+        self._by_name = {listener.name: listener for listener in self.listeners}
+        self._emit = emit
+        self._own: set[tuple[str, int | None]] = {
+            (host, port)
+            for listener in self.listeners
+            for host in (listener.host, listener.advertise_host)
+            for port in (None, listener.port, listener.advertise_port)
+        }
+        self._open: dict[int, Flow] = {}
+        self._at: dict[str, dict[int, Flow]] = {}
+        """The same by the address of the peer."""
+        self._outbound: dict[tuple[int, Source], dict[str, Flow]] = {}
+        """By listener and peer, and there by the name that the peer proves: one name's connection is no other's."""
+        self._names: dict[int, str] = {}
+        """The name of each of these, by its serial."""
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Flow]:
+        """The connections that are open."""
+        return iter(tuple(self._open.values()))
+
+    def at(self, host: str) -> tuple[Flow, ...]:
+        """The connections that are open to an address."""
+        return tuple(self._at.get(host, {}).values())
+
+    def new_serial(self) -> int:
+        """A number for a connection; never given twice."""
+        self._serial += 1
+        return self._serial
+
+    def opened(self, flow: Flow) -> None:
+        """A connection is there, or asked for."""
+        self._open[flow.serial] = flow
+        self._at.setdefault(flow.peer[0], {})[flow.serial] = flow
+
+    def closed(self, flow: Flow) -> None:
+        host = flow.peer[0]
+        if self._open.pop(flow.serial, None) is not None:
+            del self._at[host][flow.serial]
+            if not self._at[host]:
+                del self._at[host]
+        name = self._names.pop(flow.serial, None)
+        if name is not None:
+            there = self._outbound[flow.listener.id, flow.peer]
+            del there[name]
+            if not there:
+                del self._outbound[flow.listener.id, flow.peer]
+
+    def listener_to(self, zone: Zone, transport: Transport, host: str, name: str | None = None) -> Listener | None:
+        """The listener that sends to ``host`` in ``zone``: the one of that name, or the first that can."""
+        six = ":" in host
+        for listener in self.listeners:
+            if name is not None and listener.name != name:
+                continue
+            if listener.zone is zone and listener.transport is transport and (":" in listener.host) is six:
+                return listener
+        return None
+
+    def to(self, listener: Listener, peer: Source, name: str = "") -> Flow:
+        """The flow to an address: UDP, or a connection that is open or now asked for.
+
+        Over TLS the peer proves ``name``. Where that is empty, as inside a dialog, whose peer has proven itself
+        when it began: the name of the destination that is there, or its address; but if there is no connection
+        by that name, and one by another, then that.
+        """
+        if listener.transport is Transport.UDP:
+            return Flow(listener, peer)
+        there = self._outbound.setdefault((listener.id, peer), {})
+        wanted = name if listener.transport.secure else ""
+        if listener.transport.secure and not name:
+            wanted = self._name_at(peer, listener.transport) or peer.host
+        flow = there.get(wanted)
+        if flow is None and not name:
+            flow = next(iter(there.values()), None)
+        if flow is None:
+            flow = there[wanted] = Flow(listener, peer, self.new_serial())
+            self._names[flow.serial] = wanted
+            self.opened(flow)
+            self._emit(Open(flow, wanted))
+        return flow
+
+    def of(self, target: RemoteTarget) -> Flow | None:
+        """The flow that a token names; None where its connection, or its listener, is no more."""
+        listener = self._by_name.get(target.listener)
+        if listener is None:
+            return None
+        if target.serial:
+            return self._open.get(target.serial) if target.epoch == self.epoch else None
+        return self.to(listener, target.peer)
+
+    def is_open(self, flow: Flow) -> bool:
+        """Whether something can be sent there: by UDP always."""
+        return not flow.serial or flow.serial in self._open
+
+    def is_ours(self, host: str, port: int | None) -> bool:
+        """Whether a URI's host and port are those of the edge; without a port, the host alone says so."""
+        return (host, port) in self._own

@@ -1,0 +1,212 @@
+"""The audit log of policies: which were in force or refused, when, by whom, and what came of it. Decides nothing."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from edgesbc.base import limits
+
+__all__ = ["DATABASE", "IN_FORCE", "Outcome", "PolicyLog", "PolicyLogEntry", "earlier"]
+
+DATABASE = "edgesbc.sqlite"
+
+
+class Outcome(enum.StrEnum):
+    """What became of a policy."""
+
+    STARTED = "started"
+    RELOADED = "reloaded"
+    REFUSED = "refused"
+    APPLIED = "applied"
+    """In force; it settles, or nothing has said what came of it."""
+    SETTLED = "settled"
+    """Applied, and no worse than the one before."""
+    ROLLED_BACK = "rolled-back"
+    """Applied, and taken back, by the edge or by an operator."""
+    RESTORED = "restored"
+    """In force again: the text of an earlier version."""
+    SET_ASIDE = "set-aside"
+    """Found in the policy file where it was about to be written, and never in force."""
+
+
+IN_FORCE = frozenset({Outcome.STARTED, Outcome.RELOADED, Outcome.APPLIED, Outcome.SETTLED, Outcome.RESTORED})
+"""Outcomes of what an edge has or had as its policy, and nothing spoke against."""
+
+
+@attrs.frozen
+class PolicyLogEntry:
+    """One line of the log. ``text`` is the whole file as it was read; "" where it was not asked for."""
+
+    at: datetime
+    file: str
+    sha256: str
+    who: str
+    outcome: Outcome
+    message: str
+    text: str
+    version: int = 0
+    """Its number; one that was given is never given again."""
+    why: str = ""
+    """What the operator gave as the reason of a change."""
+    summary: str = ""
+    """The change in a line."""
+    of: int | None = None
+    """The version whose text was put in force again."""
+
+
+_METADATA = MetaData()
+_TEXTS = Table(
+    "policy_text", _METADATA, Column("sha256", String(64), primary_key=True), Column("text", Text, nullable=False)
+)
+_LOG = Table(
+    "policy_log",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", String(32), nullable=False),  # UTC, ISO 8601, so that every tool can read it
+    Column("file", Text, nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("who", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+_CHANGES = Table(  # a table of its own, so that a log of an older version is read and written as it is
+    "policy_change",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("of", Integer),
+)
+
+
+class PolicyLog:
+    """The log in ``state_dir``; the folder and the database are made when they are missing.
+
+    The newest entries are kept, up to ``limits.POLICY_LOG_ENTRIES``, and one copy of each text that one of
+    them had. All methods, this one included, block, and raise ``OSError`` or
+    ``sqlalchemy.exc.SQLAlchemyError`` when the disk or the database fails.
+    """
+
+    __slots__ = ("_engine", "path")
+
+    def __init__(self, state_dir: Path) -> None:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = state_dir / DATABASE
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # policies are nobody else's
+        # No connection is kept: entries are rare, and each comes from whatever thread is free.
+        self._engine = create_engine(URL.create("sqlite", database=str(self.path)), poolclass=NullPool)
+        _METADATA.create_all(self._engine)
+
+    def append(
+        self,
+        file: str,
+        text: str,
+        who: str,
+        outcome: Outcome,
+        message: str = "",
+        why: str = "",
+        summary: str = "",
+        of: int | None = None,
+    ) -> PolicyLogEntry:
+        """Note that ``text``, read from ``file``, had this ``outcome``; ``message`` says why, if it was refused."""
+        file, text, who, message, why, summary = map(_storable, (file, text, who, message, why, summary))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        entry = PolicyLogEntry(datetime.now(UTC), file, digest, who, outcome, message, text, 0, why, summary, of)
+        columns = {name: getattr(entry, name) for name in ("file", "sha256", "who", "message")}
+        with self._engine.begin() as connection:
+            if not connection.scalar(select(func.count()).select_from(_TEXTS).where(_TEXTS.c.sha256 == digest)):
+                connection.execute(insert(_TEXTS).values(sha256=digest, text=text))
+            connection.execute(insert(_LOG).values(at=entry.at.isoformat(), outcome=outcome.value, **columns))
+            newest = connection.scalar(select(func.max(_LOG.c.id))) or 0
+            if why or summary or of is not None:
+                connection.execute(insert(_CHANGES).values(id=newest, why=why, summary=summary, of=of))
+            oldest = newest - limits.POLICY_LOG_ENTRIES
+            connection.execute(delete(_LOG).where(_LOG.c.id <= oldest))
+            connection.execute(delete(_CHANGES).where(_CHANGES.c.id <= oldest))
+            connection.execute(delete(_TEXTS).where(_TEXTS.c.sha256.not_in(select(_LOG.c.sha256))))
+        return attrs.evolve(entry, version=newest)
+
+    def mark(self, version: int, outcome: Outcome, message: str) -> None:
+        """Say what came of ``version``, as is known by now."""
+        with self._engine.begin() as connection:
+            changed = {"outcome": outcome.value, "message": _storable(message)}
+            connection.execute(update(_LOG).where(_LOG.c.id == version).values(changed))
+
+    def entries(self, most: int = 100, texts: bool = True) -> list[PolicyLogEntry]:
+        """The newest entries, newest first."""
+        return self._found(_entries(texts).order_by(_LOG.c.id.desc()).limit(most))
+
+    def entry(self, version: int) -> PolicyLogEntry | None:
+        """The entry of that number; None: there is none, or it is too old to be kept."""
+        return next(iter(self._found(_entries(True).where(_LOG.c.id == version))), None)
+
+    def _found(self, query: Select[Any]) -> list[PolicyLogEntry]:
+        with self._engine.connect() as connection:
+            return [
+                PolicyLogEntry(
+                    datetime.fromisoformat(row.at), row.file, row.sha256, row.who, Outcome(row.outcome), row.message,
+                    row.text, row.id, row.why or "", row.summary or "", row.of,
+                )
+                for row in connection.execute(query)
+            ]  # fmt: skip
+
+
+def earlier(entries: Iterable[PolicyLogEntry], version: int) -> PolicyLogEntry | None:
+    """The version to go back to from ``version``: the one before it that was in force with another text.
+
+    ``entries`` are all there are, in any order. One that was put in force again stands where it first was, so
+    that going back again leads further back.
+    """
+    known = {entry.version: entry for entry in entries}
+    here = known.get(version)
+    while here is not None and here.of is not None:
+        here = known.get(here.of)
+    if here is None:
+        return None
+    before = [each for each in known.values() if each.version < here.version and each.outcome in IN_FORCE]
+    return max((each for each in before if each.sha256 != here.sha256), key=lambda each: each.version, default=None)
+
+
+def _entries(texts: bool) -> Select[Any]:
+    of_change = (_CHANGES.c.why, _CHANGES.c.summary, _CHANGES.c.of)
+    if not texts:
+        return select(_LOG, literal("").label("text"), *of_change).join_from(
+            _LOG, _CHANGES, _LOG.c.id == _CHANGES.c.id, isouter=True
+        )
+    return (
+        select(_LOG, _TEXTS.c.text, *of_change)
+        .join_from(_LOG, _TEXTS, _LOG.c.sha256 == _TEXTS.c.sha256)
+        .join(_CHANGES, _LOG.c.id == _CHANGES.c.id, isouter=True)
+    )
+
+
+def _storable(text: str) -> str:
+    """``text`` without the halves of characters that stand for undecodable bytes, as in paths (PEP 383)."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,200 @@
+"""What the letters of a program for the brain stand for: header fields, bodies and messages. Sends nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from edgesbc.sip.message import Request, Response
+
+__all__ = [
+    "ANSWER_FIELDS", "BODIES", "METHODS", "REQUEST_FIELDS", "STEPS", "URIS", "VICTIM", "DslPolicy", "answer",
+    "hop_by_hop", "letter_of", "policy_of", "request", "text_of",
+]  # fmt: skip
+
+VICTIM: Final = "198.51.100.200"
+"""An address that stands in messages and is nobody's: nothing must ever be sent there."""
+
+METHODS: Final = {
+    "I": "INVITE", "A": "ACK", "C": "CANCEL", "B": "BYE", "O": "OPTIONS", "R": "REGISTER", "P": "PRACK",
+    "U": "UPDATE", "N": "INFO", "F": "REFER", "S": "SUBSCRIBE", "Y": "NOTIFY", "M": "MESSAGE", "X": "FROBNICATE",
+}  # fmt: skip
+
+STEPS: Final = {
+    "0": 0.0, "1": 0.1, "2": 0.25, "3": 0.5, "4": 2.1, "5": 5.0, "6": 32.1, "7": 181.0, "8": 601.0, "9": 4 * 3600.0,
+}  # fmt: skip
+"""Seconds; the ninth is the longest call."""
+
+URIS: Final = {
+    "0": "sip:100@192.0.2.1", "1": "sip:100@192.0.2.1:5060;transport=udp", "e": "sip:192.0.2.1",
+    "d": "sip:100@example.com", "v": f"sip:100@{VICTIM}", "m": f"sip:100@192.0.2.1;maddr={VICTIM}",
+    "t": "tel:+15550123", "s": "sips:100@example.com", "u": "mailto:a@example.com", "i": "sip:10.0.0.1:5060",
+    "x": "sip:%00%0d%0a@example.com", "6": "sip:100@[2001:db8::1]:5062",
+}  # fmt: skip
+"""Request-URIs of what begins something."""
+
+REQUEST_FIELDS: Final = {
+    "-": "",
+    "o": "",
+    "O": "",
+    "M": "",
+    "r": f"Route: <sip:{VICTIM};lr>\r\n",
+    "R": "Route: <sip:10.0.0.1;lr>\r\n",
+    "c": f"Record-Route: <sip:{VICTIM};lr>\r\n",
+    "p": "Proxy-Require: frobnicate\r\n",
+    "0": "Max-Forwards: 0\r\n",
+    "1": "Max-Forwards: 1\r\n",
+    "q": "Require: 100rel\r\nSupported: replaces, timer\r\n",
+    "v": f"Via: SIP/2.0/UDP {VICTIM};branch=z9hG4bKup\r\nVia: SIP/2.0/TCP [2001:db8::2]\r\n",
+    "V": f"Via: SIP/2.0/UDP {VICTIM}\r\n" * 69,
+    "W": f"Via: SIP/2.0/UDP {VICTIM}\r\n" * 70,
+    "P": "Replaces: call2;to-tag=t1;from-tag=trunk2\r\n",
+    "a": "P-Asserted-Identity: <sip:boss@example.org>\r\nRemote-Party-ID: <sip:boss@10.0.0.7>\r\n",
+    "h": "Diversion: <sip:10.0.0.7>\r\nHistory-Info: <sip:10.0.0.7>\r\nX-Inside: 10.0.0.7\r\n",
+    "b": "Max-Breadth: 1\r\n",
+    "B": "Max-Breadth: 0\r\n",
+    "u": "User-Agent: friendly-scanner\r\n",
+    "U": "User-Agent: Phone/1.0\r\nServer: Inside/1.0\r\nWarning: 399 10.0.0.7 x\r\nCall-Info: <sip:10.0.0.7>\r\n",
+    "A": 'Authorization: Digest username="bob"\r\n',
+    "S": "Path: <sip:10.0.0.7;lr>\r\nService-Route: <sip:10.0.0.7;lr>\r\nSupported: path\r\n",
+    "z": "Subject: one\r\n two\r\ns: again\r\nSubject : \xff\r\n",
+    "E": "Expires: 0\r\n",
+    "n": "RAck: 1 1 INVITE\r\n",
+    "f": f"Refer-To: <sip:{VICTIM}?Replaces=call1>\r\nReferred-By: <sip:x@{VICTIM}>\r\n",
+    "d": "CSeq: 7 INFO\r\n",
+    "l": "Content-Encoding: gzip\r\nContent-Disposition: session;handling=required\r\nTimestamp: 54 .1\r\n",
+}
+"""Header fields beside those that a request needs; ``o``, ``O`` and ``M`` are Via's of another kind."""
+
+ANSWER_FIELDS: Final = {
+    "-": "",
+    "r": "Record-Route: <sip:{host}:{port};lr>\r\n",
+    "R": "Record-Route: <sip:10.0.0.77:5077;lr>\r\nRecord-Route: <sip:{host}:{port};lr>\r\n",
+    "N": "Record-Route: <sip:inside.example;lr>\r\n",
+    "q": "Require: 100rel\r\nRSeq: 1\r\n",
+    "x": "Server: Inside/1.0\r\nX-Secret: 10.0.0.7\r\nP-Charging-Vector: 10.0.0.7\r\nWarning: 399 10.0.0.7 x\r\n",
+    "i": "P-Asserted-Identity: <sip:10.0.0.7>\r\nCall-Info: <sip:10.0.0.7>\r\nError-Info: <sip:10.0.0.7>\r\n",
+    "w": 'WWW-Authenticate: Digest realm="inside"\r\nProxy-Authenticate: Digest realm="inside"\r\n',
+    "t": "Retry-After: 3600\r\n",
+    "P": "Path: <sip:10.0.0.7;lr>\r\nService-Route: <sip:10.0.0.7;lr>\r\n",
+    "b": "Contact: <sip:other@10.0.0.7>;expires=600\r\n",
+    "v": f"Via: SIP/2.0/UDP {VICTIM};branch=z9hG4bKdown\r\n",
+}
+"""Header fields beside those that an answer needs; ``{host}`` and ``{port}`` are its sender's."""
+
+_SDP = "v=0\r\no=- 1 {version} IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 8\r\n"
+BODIES: Final = {
+    "-": ("", ""),
+    "s": ("application/sdp", _SDP.format(version=1, host="{host}", port=4000)),
+    "S": ("application/sdp", _SDP.format(version=2, host="{host}", port=4002) + "a=sendonly\r\n"),
+    "2": ("application/sdp", _SDP.format(version=3, host="{host}", port=4000) + "m=video 4004 RTP/AVP 96\r\n"),
+    "i": ("Application / SDP ;x=y", _SDP.format(version=1, host="{host}", port=4000)
+          + "a=candidate:1 1 UDP 1 {host} 4000 typ host\r\na=rtcp:4001 IN IP4 {host}\r\n"),
+    "l": ("application/sdp", _SDP.format(version=1, host="127.0.0.1", port=4000)),
+    "e": ("application/sdp", _SDP.format(version=1, host="203.0.113.10", port=30002)),
+    "m": ("multipart/mixed;boundary=x", "--x\r\nContent-Type: application/sdp\r\n\r\n"
+          + _SDP.format(version=1, host="{host}", port=4000) + "--x--\r\n"),
+    "n": ("", _SDP.format(version=1, host="{host}", port=4000)),
+    "b": ("application/sdp", "v=0\r\nm=audio -1 RTP/AVP\r\n"),
+    "x": ("text/plain", "SIP/2.0 200 OK\r\n\r\n{host}"),
+}  # fmt: skip
+"""Content-Type and body; ``{host}`` is the sender's address."""
+
+
+class DslPolicy(NamedTuple):
+    """What an operator would have chosen. See ``fuzz.signalling`` for the letters of a program's first line."""
+
+    anchor: bool = True
+    algorithm: str = "priority"
+    members: str = "12"
+    media_at_once: bool = True
+    limited: bool = False
+    probes: bool = False
+    every_method: bool = False
+
+
+_ALGORITHMS = {
+    "p": "priority", "b": "broadcast", "w": "weighted", "h": "hash", "l": "least-loaded", "r": "round-robin",
+}  # fmt: skip
+_Value = TypeVar("_Value")
+
+
+def letter_of(table: Mapping[str, _Value], letter: str) -> _Value:
+    """What the letter stands for; any other sign stands for something too, so that every program is one."""
+    if letter in table:
+        return table[letter]
+    values = list(table.values())
+    return values[ord(letter[0]) % len(values)] if letter else values[0]
+
+
+def policy_of(line: str) -> DslPolicy:
+    """The first line of a program: anchor, algorithm, members, and what else is to be so."""
+    signs = line.replace(" ", "")
+    members = "".join(dict.fromkeys(sign for sign in signs if sign in "123")) or "12"
+    return DslPolicy(
+        anchor="a" in signs,
+        algorithm=letter_of(_ALGORITHMS, next((sign for sign in signs if sign in _ALGORITHMS), "p")),
+        members=members,
+        media_at_once="o" not in signs,
+        limited="L" in signs,
+        probes="H" in signs,
+        every_method="M" in signs,
+    )
+
+
+_ESCAPE = re.compile(r"\\(?:([rnt\\])|x([0-9A-Fa-f]{2}))")
+_SIGNS = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
+
+
+def text_of(tail: str) -> str:
+    """The tail of a line, whose CR, LF and bytes that do not print are written as in Python."""
+    return _ESCAPE.sub(lambda match: _SIGNS[match[1]] if match[1] else chr(int(match[2], 16)), tail)
+
+
+def request(
+    method: str, uri: str, via: str, from_: str, to: str, call_id: str, cseq: int, contact: str, extra: str,
+    body: tuple[str, str], host: str,
+) -> bytes:  # fmt: skip
+    """A request; Max-Forwards and CSeq are in ``extra`` where they are to be others than usual."""
+    kind, text = body
+    payload = text.replace("{host}", host)
+    lines = [f"{method} {uri} SIP/2.0", f"Via: {via}", f"From: {from_}", f"To: {to}", f"Call-ID: {call_id}"]
+    lines.append(f"CSeq: {cseq} {method}")
+    if contact:
+        lines.append(f"Contact: {contact}")
+    if "Max-Forwards" not in extra:
+        lines.append("Max-Forwards: 70")
+    if kind:
+        lines.append(f"Content-Type: {kind}")
+    return _bytes(lines, extra, payload)
+
+
+def answer(
+    to_what: Request, status: int, tag: str, contacts: Sequence[str], extra: str, body: tuple[str, str], host: str
+) -> bytes:
+    """An answer to a request as it came; without a tag where ``tag`` is empty, as 100 may be."""
+    kind, text = body
+    lines = [f"SIP/2.0 {status} Words"]
+    lines += [f"{name}: {value}" for name, value in to_what.fields if name in ("Via", "From", "Call-ID", "CSeq")]
+    to = to_what.get("To") or ""
+    lines.append(f"To: {to}" if to_what.in_dialog or not tag else f"To: {to};tag={tag}")
+    lines += [f"Contact: {contact}" for contact in contacts]
+    if kind:
+        lines.append(f"Content-Type: {kind}")
+    return _bytes(lines, extra, text.replace("{host}", host))
+
+
+def hop_by_hop(method: str, of: Request, response: Response | None) -> bytes:
+    """The CANCEL of a request that was sent, or the ACK of its refusal (RFC 3261 sections 9.1 and 17.1.1.3)."""
+    to = (response.get("To") if response is not None and method == "ACK" else None) or of.get("To")
+    lines = [f"{method} {of.uri} SIP/2.0", f"Via: {of.get('Via')}", f"From: {of.get('From')}", f"To: {to}"]
+    lines += [f"Route: {route}" for route in of.get_all("Route")]
+    lines += [f"Call-ID: {of.call_id}", f"CSeq: {of.cseq} {method}", "Max-Forwards: 70"]
+    return _bytes(lines, "", "")
+
+
+def _bytes(lines: list[str], extra: str, body: str) -> bytes:
+    payload = body.encode("utf-8", "surrogateescape")
+    head = "\r\n".join(lines) + f"\r\n{extra}Content-Length: {len(payload)}\r\n\r\n"
+    return head.encode("utf-8", "surrogateescape") + payload

@@ -1,0 +1,295 @@
+"""A brain in a house of its own: listeners, parties, destination sets, a media table and a clock. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+from typing import Protocol
+
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.errors import WireError
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.media.session_table import SessionTable
+from edgesbc.policy.scanners import shipped_scanners
+from edgesbc.routing.table import Route, RoutingTable
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
+from edgesbc.screen.stages.method import CALLS, MethodSettings
+from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Close, Effect, Media, Open
+from edgesbc.signalling.tokens import Sealer
+from fuzz.dsl import DslPolicy
+from fuzz.recorded import INTERFACES, RecordedPorts
+
+__all__ = ["EDGE_HOSTS", "FuzzEnvironment", "Oracle", "Peer"]
+
+PUBLIC = Listener(0, "public", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
+CORE = Listener(1, "core", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
+BROWSERS = Listener(2, "browsers", Zone.PUBLIC, Transport.WSS, "192.0.2.1", 443)
+CARRIERS = Listener(3, "carriers", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060)
+CORE_TCP = Listener(4, "core-tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
+LISTENERS = (PUBLIC, CORE, BROWSERS, CARRIERS, CORE_TCP)
+EDGE_HOSTS = {Zone.PUBLIC: "192.0.2.1", Zone.CORE: "10.0.0.1"}
+
+_START = 1000.0
+_LIMITED_TRANSACTIONS, _LIMITED_CALLS = 8, 3
+_DEADLINES = 400
+"""Deadlines of one clock step that are met one by one; a step that has more ends with a jump."""
+_FALLOW = 2000
+
+
+class Peer:
+    """Somebody with an address: who sends to a listener, and is sent to."""
+
+    def __init__(self, letter: str, name: str, listener: Listener, host: str, port: int) -> None:
+        self.letter = letter
+        self.name = name
+        self.listener = listener
+        self.source = Source(host, port)
+        self.flow = None if listener.transport.reliable else Flow(listener, self.source)
+
+    @property
+    def zone(self) -> Zone:
+        return self.listener.zone
+
+
+def parties() -> dict[str, Peer]:
+    """By the letter that a program calls them by."""
+    everybody = (
+        Peer("t", "trunk", PUBLIC, "198.51.100.7", 5060),
+        Peer("s", "stranger", PUBLIC, "203.0.113.9", 5070),
+        Peer("v", "forger", PUBLIC, "203.0.113.66", 5060),
+        Peer("w", "browser", BROWSERS, "203.0.113.5", 40000),
+        Peer("c", "carrier", CARRIERS, "198.51.100.8", 40001),
+        Peer("1", "pbx1", CORE, "10.0.0.11", 5060),
+        Peer("2", "pbx2", CORE, "10.0.0.12", 5060),
+        Peer("3", "pbx3", CORE_TCP, "10.0.0.13", 5060),
+        Peer("p", "proxy", CORE, "10.0.0.50", 5060),
+        Peer("x", "neighbour", CORE, "10.0.0.99", 5062),
+    )
+    return {party.letter: party for party in everybody}
+
+
+_MEMBER_URIS = {"1": "sip:10.0.0.11:5060", "2": "sip:10.0.0.12:5060", "3": "sip:10.0.0.13:5060;transport=tcp"}
+_OUTWARD = "sip:198.51.100.7:5060"
+
+
+@cache
+def _sets(algorithm: str, members: str, probes: bool) -> tuple[SetSettings, ...]:
+    health = HealthSettings(interval=30.0 if probes else 0)
+    inside = tuple(
+        MemberSettings(_MEMBER_URIS[letter], priority=n if algorithm == "priority" else 0, max_calls=4)
+        for n, letter in enumerate(members)
+    )
+    return (
+        SetSettings("pbx", members=inside, health=health, algorithm=algorithm),
+        SetSettings("carriers", members=(MemberSettings(_OUTWARD),), health=HealthSettings(interval=0)),
+    )
+
+
+_ROUTING = RoutingTable((Route("in", "pbx", "public"), Route("out", "carriers", "core")), ["pbx", "carriers"])
+_SCREENS = {
+    every: ScreenSettings(
+        method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every else CALLS),
+        admission=AdmissionSettings(open=("public",)),
+        scanner=ScannerSettings(list=shipped_scanners()),
+    )
+    for every in (False, True)
+}
+_TRUNKS = [Trunk("carrier", ("198.51.100.7", "198.51.100.8"), max_calls=4)]
+
+
+class Oracle(Protocol):
+    """Who looks on: before the edge hears of something, and when it has said what it does about it."""
+
+    def before(self, flow: Flow | None, data: bytes) -> None: ...
+
+    def after(self, effects: list[Effect], now: float) -> None: ...
+
+    def opened(self, flow: Flow) -> None: ...
+
+    def lost(self, flow: Flow) -> None: ...
+
+    def relayed(self, zone: Zone, sdp: bytes) -> None: ...
+
+
+class FuzzEnvironment:
+    """The edge and everybody around it; ``judge`` is told of all that goes in and out."""
+
+    def __init__(
+        self, policy: DslPolicy, make_judge: Callable[[FuzzEnvironment], Oracle], make_edge: Callable[..., Edge]
+    ) -> None:
+        random = Random(1)
+        self.policy = policy
+        self.now = _START
+        self.standings = Standings(_TRUNKS)
+        self.dispatcher = Dispatcher(_sets(policy.algorithm, policy.members, policy.probes), random.random, self.now)
+        self.edge = make_edge(
+            LISTENERS,
+            self.dispatcher,
+            _ROUTING,
+            Pipeline(_SCREENS[policy.every_method], self.standings, lambda decision: None, _stage_failed),
+            Sealer([b"k" * 16], random.randbytes),
+            random.randbytes,
+            policy.anchor,
+        )
+        if policy.limited:
+            self.edge.board.transactions._limit = _LIMITED_TRANSACTIONS
+            self.edge.board.calls._bounds = (_LIMITED_CALLS, *self.edge.board.calls._bounds[1:])
+        self.ports = RecordedPorts()
+        self.table = SessionTable(self.ports, INTERFACES)
+        self.parties = parties()
+        self.pending: list[tuple[int, dict[str, object], Zone]] = []
+        """Replies of the media plane that were not given yet."""
+        self.replied: list[tuple[int, dict[str, object], Zone]] = []
+        self._judge = make_judge(self)
+
+    # --- what goes in ------------------------------------------------------------------------------------
+
+    def receive(self, flow: Flow, data: bytes) -> None:
+        self._judge.before(flow, data)
+        self._carry_out(self.edge.receive(flow, data, self.now))
+
+    def broken(self, flow: Flow, data: bytes) -> None:
+        """A stream that cannot be framed from here on; its shell then closes it."""
+        self._judge.before(flow, data)
+        self._carry_out(self.edge.broken(flow, data, WireError("a stream that broke"), self.now))
+        self.disconnect(flow)
+
+    def _think(self, think: Callable[[], list[Effect]]) -> None:
+        self._judge.before(None, b"")
+        self._carry_out(think())
+
+    def unreachable(self, party: Peer) -> None:
+        """ICMP, which is believed on core listeners alone."""
+        if party.listener is CORE:
+            self._judge.lost(Flow(CORE, party.source))
+            self._think(lambda: self.edge.unreachable(CORE, party.source, self.now))
+
+    def end_calls(self) -> None:
+        self._think(lambda: self.edge.end_calls(self.now))
+
+    def order(self, letter: str, order: AdminState) -> None:
+        for member in self.dispatcher.members():
+            if member.name == _MEMBER_URIS.get(letter, _OUTWARD):
+                self.dispatcher.order(member, order, self.now)
+
+    def reload(self, members: str) -> None:
+        """A new policy: other members, and a screen that knows nothing of before but who was proven or banned."""
+        policy = self.policy
+        self.dispatcher.reload(_sets(policy.algorithm, members, policy.probes), self.now)
+        self.standings = Standings(_TRUNKS)
+        self.edge.adopt(
+            _ROUTING,
+            Pipeline(_SCREENS[policy.every_method], self.standings, lambda decision: None, _stage_failed),
+        )
+
+    # --- connections -------------------------------------------------------------------------------------
+
+    def flow_of(self, party: Peer) -> Flow | None:
+        """The way that a party sends by: a connection is opened where it has none, if the edge lets it."""
+        if party.flow is None and self.edge.accept(party.listener, party.source, self.now):
+            party.flow = self.edge.new_flow(party.listener, party.source)
+            self.edge.flow_opened(party.flow)
+            self._judge.opened(party.flow)
+        return party.flow
+
+    def disconnect(self, flow: Flow | None) -> None:
+        if flow is None or not flow.serial:
+            return
+        for party in self.parties.values():
+            if party.flow == flow:
+                party.flow = None
+        self._judge.lost(flow)
+        self._think(lambda: self.edge.flow_closed(flow, self.now))
+
+    # --- what comes out ----------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        self._judge.after(effects, self.now)
+        for effect in effects:
+            if isinstance(effect, Media):
+                self._ask_media(effect)
+            elif isinstance(effect, Open):
+                self._open(effect.flow)
+            elif isinstance(effect, Close):
+                self.disconnect(effect.flow)
+
+    def _open(self, flow: Flow) -> None:
+        for party in self.parties.values():
+            if party.listener is flow.listener and party.source == flow.peer:
+                party.flow = flow
+
+    def _ask_media(self, effect: Media) -> None:
+        reply: dict[str, object] = self.table.command(effect.command, self.now)
+        if effect.command["command"] == "delete":
+            return
+        self.pending.append((effect.cookie, reply, Zone(effect.command["direction"][1])))
+        if self.policy.media_at_once:
+            self.reply(0)
+
+    def reply(self, which: int, instead: dict[str, object] | None = None) -> None:
+        """The media plane's reply to one of the commands that wait, the latest first, or another one in its place."""
+        if self.pending:
+            at = len(self.pending) - 1 - which % len(self.pending)
+            cookie, reply, zone = self.pending.pop(at)
+            self.replied.append((cookie, reply, zone))
+            self._reply(cookie, reply if instead is None else instead, zone)
+
+    def reply_again(self, which: int) -> None:
+        if self.replied:
+            self._reply(*self.replied[len(self.replied) - 1 - which % len(self.replied)])
+
+    def _reply(self, cookie: int, reply: dict[str, object], zone: Zone) -> None:
+        sdp = reply.get("sdp")
+        if isinstance(sdp, (bytes, str)):
+            self._judge.relayed(zone, sdp if isinstance(sdp, bytes) else sdp.encode("utf-8", "surrogateescape"))
+        self._think(lambda: self.edge.media_replied(cookie, dict(reply), self.now))
+
+    def media_timeout(self, which: int) -> None:
+        """The media plane has heard nothing on a call for too long, and has closed it."""
+        calls = list(self.table.calls())
+        if calls:
+            call = calls[which % len(calls)]
+            tags = [side.tag for side in call.sides if side.tag]
+            self.table.command({"command": "delete", "call-id": call.call_id, "from-tag": tags[0]}, self.now)
+            self._think(
+                lambda: self.edge.media_event({"event": "timeout", "call-id": call.call_id, "tags": tags}, self.now)
+            )
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float, at_once: bool = False) -> None:
+        """Let time pass, deadline by deadline, or all of it at once as where the machine was suspended."""
+        until = self.now + seconds
+        left = 1 if at_once else _DEADLINES
+        while (deadline := self.edge.deadline()) is not None and deadline <= until:
+            left -= 1
+            self.now = max(self.now, deadline if left else until)
+            self._think(lambda: self.edge.expire(self.now))
+        self.now = until
+
+    def wait_for_deadline(self) -> None:
+        deadline = self.edge.deadline()
+        if deadline is not None:
+            self.wait(max(0.0, deadline - self.now))
+
+    def lie_fallow(self) -> None:
+        """Let everything pass that is due: no more probes, and the longest call ends."""
+        for member in self.dispatcher.members():
+            self.dispatcher.order(member, AdminState.DISABLED, self.now)
+        for _ in range(_FALLOW):
+            deadline = self.edge.deadline()
+            if deadline is None:
+                return
+            self.wait(max(0.0, deadline - self.now) + 40.0)
+        raise AssertionError("there is always something due")
+
+
+def _stage_failed(stage: str, error: Exception) -> None:
+    raise AssertionError(f"stage {stage} failed") from error

@@ -1,0 +1,76 @@
+"""Where the edge may send and connect to: who was heard, what is open, what is configured. Reads addresses only."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.base.errors import WireError
+from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.message import Message
+from fuzz.environment import CORE, CORE_TCP, PUBLIC
+
+__all__ = ["ReachabilityOracle"]
+
+_MEMBERS = {
+    (CORE.id, Source("10.0.0.11", 5060)), (CORE.id, Source("10.0.0.12", 5060)),
+    (CORE_TCP.id, Source("10.0.0.13", 5060)), (PUBLIC.id, Source("198.51.100.7", 5060)),
+}  # fmt: skip
+
+
+class ReachabilityOracle:
+    """The places that are no third party's.
+
+    Those are flows that something came by, connections that are open and members of the sets. In the core
+    also what its own messages name in Contact and Record-Route, where that is a literal unicast address
+    (docs/deviations.md, 12.2.1.1); what the public side's messages name is none.
+    """
+
+    def __init__(self) -> None:
+        self._heard: set[tuple[int, str, int, int]] = set()
+        self._named: set[Source] = set()
+        self.open: set[int] = set()
+        self.closed: set[int] = set()
+
+    def close(self, flow: Flow) -> None:
+        if flow.serial:
+            self.open.discard(flow.serial)
+            self.closed.add(flow.serial)
+
+    def hear(self, flow: Flow) -> None:
+        self._heard.add(flow.key)
+
+    def learn(self, flow: Flow, message: Message) -> None:
+        """A message of the core names where its sender, or a proxy of its own side, is."""
+        if flow.listener.zone is not Zone.CORE:
+            return
+        for name in ("Contact", "Record-Route"):
+            for value in message.get_all(name):
+                try:
+                    uri = parse_name_addr(value).uri
+                except WireError:
+                    continue
+                self._named.add(Source(uri.host, uri.port or 5060))
+
+    def check_request(self, flow: Flow, method: str) -> None:
+        """ACK, which has no transaction that could fail, may be lost on a connection that has closed."""
+        if flow.serial:
+            gone = method == "ACK" and flow.serial in self.closed
+            assert flow.serial in self.open or gone, f"{method} to {flow!r}, which is closed"
+        else:
+            assert self._is_known(flow), f"{method} to {flow!r}"
+
+    def check_open(self, flow: Flow) -> None:
+        assert flow.listener.transport is not Transport.UDP, f"a connection by {flow!r}"
+        assert flow.listener.zone is Zone.CORE, f"a connection to the public side: {flow!r}"
+        assert self._is_known(flow), f"a connection to {flow!r}"
+        assert flow.serial not in self.open, f"{flow!r} is opened twice"
+        self.open.add(flow.serial)
+
+    def _is_known(self, flow: Flow) -> bool:
+        if (flow.listener.id, flow.peer) in _MEMBERS or flow.key in self._heard:
+            return True
+        return flow.listener.zone is Zone.CORE and flow.peer in self._named and _is_unicast(flow.peer.host)
+
+
+def _is_unicast(host: str) -> bool:
+    first = host.split(".")[0]
+    return ":" in host or 0 < int(first) < 224

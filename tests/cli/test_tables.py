@@ -1,0 +1,66 @@
+"""Rows in columns: plain text in a pipe, a table on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import trio
+
+PRINT = """
+from edgesbc.cli.tables import print_columns
+print_columns(["name", "calls", "resources"], [["a[b]", "1/2", "-"], ["bcdef", "-", "-"]])
+"""
+WIDE = """
+from edgesbc.cli.tables import print_columns
+print_columns(
+    ["set", "member", "state", "calls", "cps", "remarks"],
+    [
+        ["pbx", "sip:10.0.0.11:5060", "active", "1/20", "-", "failed 7 s ago: OPTIONS failed"],
+        ["backup", "sip:10.0.0.12:5060", "inactive", "0/20", "-", "-"],
+    ],
+)
+"""
+
+
+async def test_in_a_pipe_columns_are_of_blanks() -> None:
+    result = await trio.run_process([sys.executable, "-c", PRINT], capture_stdout=True)
+    assert result.stdout.decode() == "name   calls  resources\na[b]   1/2    -\nbcdef  -      -\n"
+
+
+async def on_a_terminal(program: str, columns: int) -> str:
+    ours, theirs = os.openpty()
+    try:
+        environment = {**os.environ, "COLUMNS": str(columns)}
+        await trio.run_process([sys.executable, "-c", program], stdout=theirs, stderr=theirs, env=environment)
+        return os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+async def test_on_a_terminal_it_is_a_table() -> None:
+    told = await on_a_terminal(PRINT, 80)
+    assert "│ a[b]" in told or "| a[b]" in told
+    assert "calls" in told
+    assert "resources" not in told
+
+
+async def test_what_a_terminal_has_no_room_for_stands_below_each_row() -> None:
+    told = await on_a_terminal(WIDE, 40)
+    assert told.split("\r\n") == [
+        "set     member              state",
+        "pbx     sip:10.0.0.11:5060  active",
+        "    calls 1/20, remarks failed 7 s ago:",
+        "    OPTIONS failed",
+        "backup  sip:10.0.0.12:5060  inactive",
+        "    calls 0/20",
+        "",
+    ]
+
+
+async def test_no_cell_is_broken_on_a_terminal_that_is_narrower_than_one() -> None:
+    told = await on_a_terminal(WIDE, 5)
+    assert told.startswith("set\r\npbx\r\n")
+    assert "\r\nbackup\r\n" in told
+    assert "    sip:10.0.0.12:5060," in told

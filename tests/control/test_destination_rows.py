@@ -1,0 +1,85 @@
+"""Members as rows, and which of them a word means."""
+
+from __future__ import annotations
+
+import pytest
+from support.members import a_member
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source, Transport
+from edgesbc.control.destination_rows import meant, named, row
+from edgesbc.control.protocol import CommandRefused
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.operator_overrides import Override
+from edgesbc.sip.server_uri import ResolvedAddress
+
+
+def at_name(host: str) -> Member:
+    return a_member("sip:gw.example.com", "carrier", target=ResolvedAddress(Source(host, 5060), Transport.UDP))
+
+
+ONE, TWO = a_member("sip:10.0.0.1", "pbx"), a_member("sip:10.0.0.2", "pbx")
+SAME, SIX = a_member("sip:10.0.0.1", "spare"), a_member("sip:[2001:db8::1]:5070", "pbx")
+NEAR, FAR = at_name("10.0.0.8"), at_name("10.0.0.9")
+ALL = (ONE, TWO, SAME, SIX, NEAR, FAR)
+
+
+@pytest.mark.parametrize(
+    ("who", "members"),
+    [
+        ("pbx", [ONE, TWO, SIX]),
+        ("sip:10.0.0.1", [ONE, SAME]),
+        ("spare/sip:10.0.0.1", [SAME]),
+        ("10.0.0.1:5060", [ONE, SAME]),
+        ("[2001:DB8:0::1]:5070", [SIX]),
+        ("sip:gw.example.com", [NEAR, FAR]),
+        ("10.0.0.9:5060", [FAR]),
+    ],
+)
+def test_a_word_means_members(who: str, members: list[Member]) -> None:
+    assert meant(who, ALL)[1] == members
+
+
+@pytest.mark.parametrize(
+    "who", ["pbx/", "sip:10.0.0.9", "10.0.0.1", "10.0.0.1:5070", "nobody", "", "pbx/sip:gw.example.com"]
+)
+def test_a_word_that_means_nobody_says_who_is_there(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DESTINATIONS_NAMED", 2)
+    with pytest.raises(CommandRefused, match=r"there are pbx/sip:10.0.0.1, pbx/sip:10.0.0.2, and 4 more"):
+        meant(who, ALL)
+
+
+def test_a_word_may_not_mean_two_things() -> None:
+    members = (a_member("sip:10.0.0.1", "sip:10.0.0.2"), TWO)
+    with pytest.raises(CommandRefused, match="is a set and also a URI; say SET/URI"):
+        meant("sip:10.0.0.2", members)
+    alone = a_member("sip:10.0.0.2", "sip:10.0.0.2")
+    assert meant("sip:10.0.0.2", [alone])[1] == [alone]
+
+
+def test_nobody_is_there() -> None:
+    with pytest.raises(CommandRefused, match="there is none"):
+        meant("pbx", [])
+
+
+def test_what_an_operator_or_a_policy_wrote_is_shown_escaped() -> None:
+    member = a_member("sip:10.0.0.1", "p\x1bx", attributes={"rack": "\n7"})
+    told = row(member, Override(AdminState.DRAINING, "ro\tot", "new\nkernel", 0.0), 1.0)
+    assert (told["set"], told["by"], told["why"]) == ("p\\x1bx", "ro\\tot", "new\\nkernel")
+    assert told["attributes"] == {"rack": "\\n7"}
+    assert named(member) == "p\\x1bx/sip:10.0.0.1"
+    assert named(FAR) == "carrier/sip:gw.example.com at 10.0.0.9:5060"
+
+
+def test_since_is_that_of_the_order_or_of_the_health() -> None:
+    member = a_member("sip:10.0.0.1")
+    assert row(member, None, 50.0)["since"] is None
+    member.health.bad(20.0)
+    assert row(member, None, 50.0)["since"] == 30.0
+    member.order = AdminState.DRAINING
+    ordered = Override(AdminState.DRAINING, "root", "", 45.0)
+    told = row(member, ordered, 50.0)
+    assert (told["state"], told["health"], told["since"]) == ("draining", "trying", 5.0)
+    member.resting_until = 60.0
+    assert row(member, ordered, 50.0)["resting"] == 10.0

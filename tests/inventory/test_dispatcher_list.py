@@ -1,0 +1,155 @@
+"""Kamailio's dispatcher.list: what becomes of its lines, what has no counterpart, and a policy that takes it."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.dispatch.settings import SetSettings
+from edgesbc.inventory.dispatcher_list import ALGORITHMS, ImportedSets, NoCounterpart, as_toml, import_list
+from edgesbc.inventory.rows import TableErrors
+from edgesbc.policy.load import parse_policy
+
+LIST = """\
+#
+# gateways
+1 sip:10.0.0.11:5080 0 10 duid=a;maxload=20
+1   sip:10.0.0.12;transport=tcp\t4   30 rweight=40 # is out
+1 sip:10.0.0.13
+
+2 sips:sip.example.com duid=b;note="a\\b"
+2 sip:[2001:db8::1]:5070#comment
+"""
+LISTENERS = """
+listen = [
+  { zone = "public", transport = "udp", bind = "192.0.2.1:5060" },
+  { zone = "core", transport = "udp", bind = "10.0.0.1:5060" },
+  { zone = "core", transport = "tcp", bind = "10.0.0.1:5060" },
+  { zone = "core", transport = "tls", bind = "10.0.0.1:5061" },
+  { zone = "core", transport = "udp", bind = "[2001:db8::2]:5060", name = "six" },
+]
+route = [{ name = "a", to = "gateways" }, { name = "b", from = "core", to = "set-2" }]
+"""
+
+
+def imported(text: str, algorithm: int | None = 8, **names: str) -> ImportedSets:
+    return import_list(text, "dispatcher.list", {key.removeprefix("n"): name for key, name in names.items()}, algorithm)
+
+
+def mistakes(text: str, **names: str) -> list[tuple[str, str]]:
+    with pytest.raises(TableErrors) as caught:
+        imported(text, **names)
+    return [(error.key, error.name) for error in caught.value.errors]
+
+
+def uris(settings: SetSettings) -> list[str]:
+    return [each.uri for each in settings.members]
+
+
+@pytest.mark.parametrize("algorithm", [None, *ALGORITHMS])
+def test_what_is_printed_is_a_piece_of_a_policy(algorithm: int | None) -> None:
+    sets = imported(LIST, algorithm, n1="gateways").sets
+    policy = parse_policy(LISTENERS + as_toml(sets), "policy.toml")
+    assert policy.destinations == sets
+    assert [each.set for each in sets] == ["gateways", "set-2"]
+
+
+def test_a_list_in_all_its_parts() -> None:
+    gateways, second = imported(LIST, None).sets
+    first = next(each for each in gateways.members if each.uri == "sip:10.0.0.11:5080")
+    assert (first.max_calls, first.attributes, first.priority) == (20, {"duid": "a"}, 1)
+    out = next(each for each in gateways.members if each.disabled)
+    assert (out.uri, out.weight, out.priority) == ("sip:10.0.0.12;transport=tcp", 40, 0)
+    assert uris(second) == ["sips:sip.example.com", "sip:[2001:db8::1]:5070"]
+    assert second.members[0].attributes == {"duid": "b", "note": '"a\\b"'}
+
+
+def test_with_algorithm_8_the_order_is_that_of_kamailio() -> None:
+    """A higher priority first; of one priority, what stands last in the list."""
+    (settings,) = imported("1 sip:10.0.0.1\n1 sip:10.0.0.2 0 5\n1 sip:10.0.0.3\n1 sip:10.0.0.4 0 5\n").sets
+    assert settings.algorithm == "priority"
+    assert [(each.uri[-1], each.priority) for each in settings.members] == [("4", 0), ("2", 0), ("3", 1), ("1", 1)]
+
+
+@pytest.mark.parametrize("algorithm", [number for number, way in ALGORITHMS.items() if not way.ordered])
+def test_where_priorities_split_nothing_there_they_split_nothing_here(algorithm: int) -> None:
+    found = imported(LIST, algorithm)
+    assert {each.priority for one in found.sets for each in one.members} == {0}
+    assert any("priorities only order the set" in note.message for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "ours", "hash_on"),
+    [
+        (0, "hash", "call-id"), (1, "hash", "from-uri"), (2, "hash", "to-uri"), (3, "hash", "request-user"),
+        (4, "round-robin", ""), (5, "hash", "from-uri"), (6, "random", ""), (8, "priority", ""), (9, "weighted", ""),
+        (10, "least-loaded", ""), (11, "weighted", ""), (12, "broadcast", ""), (13, "latency", ""),
+    ],
+)  # fmt: skip
+def test_algorithms(algorithm: int, ours: str, hash_on: str) -> None:
+    found = imported("1 sip:10.0.0.1\n", algorithm)
+    assert (found.sets[0].algorithm, found.sets[0].hash_on) == (ours, hash_on or "call-id")
+    assert [note.message for note in found.notes if "no counterpart" in note.message] == (
+        ["algorithm 5 (hash over the user that authorizes) has no counterpart; from-uri is nearest"]
+        if algorithm == 5
+        else []
+    )
+
+
+@pytest.mark.parametrize(("algorithm", "says"), [(7, "header:NAME"), (14, "0 to 13"), (-1, "0 to 13")])
+def test_algorithms_without_a_counterpart(algorithm: int, says: str) -> None:
+    with pytest.raises(NoCounterpart, match=says):
+        imported(LIST, algorithm)
+
+
+def test_what_has_no_counterpart_is_noted_by_its_line() -> None:
+    text = "1 sip:10.0.0.1 0 0 socket=udp:10.9.9.9:5060;obproxy=sip:x\n1 sip:10.0.0.2 9\n"
+    found = imported(text)
+    assert [(note.key, note.column) for note in found.notes] == [("1", "attrs"), ("1", "attrs"), ("2", "flags")]
+    assert found.sets[0].members[1].socket in (None, "")
+    assert "write socket = NAME" in found.notes[0].message
+    assert "obproxy (an outbound proxy of probes) has no counterpart" in found.notes[1].message
+
+
+def test_without_an_algorithm_it_is_said_that_one_is_needed() -> None:
+    assert "--algorithm" in imported("1 sip:10.0.0.1\n", None).notes[0].message
+
+
+def test_more_members_than_a_request_goes_to_are_noted() -> None:
+    text = "".join(f"1 sip:10.0.0.{n + 1}\n" for n in range(limits.FORK_BRANCHES + 1))
+    assert any("at most" in note.message for note in imported(text, 12).notes)
+
+
+def test_every_bad_line_at_once() -> None:
+    text = (
+        "1 sip:10.0.0.1\n"
+        "1 sip:10.0.0.1;transport=udp\n"  # again
+        "x sip:10.0.0.2\n"
+        "1\n"
+        "1 tel:110 64 0 maxload=a\n"
+        "1 sip:10.0.0.3 0 0 a b\n"
+        "1 sip:10.0.0.4 0 0 a=1;a=2\n"
+        f"1 sip:10.0.0.5 0 0 a={'x' * limits.DATABASE_TEXT}\n"
+        "-1 sip:10.0.0.6\n"
+    )
+    assert sorted(set(mistakes(text))) == [
+        ("2", "duplicate-member"), ("3", "bad-line"), ("4", "bad-line"), ("5", "bad-value"), ("6", "bad-line"),
+        ("7", "bad-value"), ("8", "bad-line"), ("9", "bad-line"),
+    ]  # fmt: skip
+
+
+def test_a_list_without_destinations_and_a_name_for_a_set_that_is_not_there() -> None:
+    assert mistakes("# nothing\n\n") == [("", "no-rows")]
+    assert mistakes("1 sip:10.0.0.1\n", n3="x") == [("", "unknown-set")]
+
+
+@pytest.mark.parametrize("odd", ['"', "\\", "\x00", "\x1f", "\x7f", "ü", "\U0001f4de", "\u2028"])
+def test_every_text_can_be_read_again(odd: str) -> None:
+    (settings,) = imported(
+        f"1 sip:10.0.0.1 0 0 note=a{odd}b\n" if odd.strip() and odd != "\x1f" else "1 sip:10.0.0.1"
+    ).sets
+    data = tomllib.loads(as_toml([settings]))
+    given = dict(settings.members[0].attributes)
+    assert data["destinations"][0]["members"][0].get("attributes", {}) == given

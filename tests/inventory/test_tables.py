@@ -1,0 +1,256 @@
+"""Rows of the four schemas as members; every mistake at once, by table, key and column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.dispatch.settings import MemberSettings
+from edgesbc.inventory.rows import TableErrors
+from edgesbc.inventory.schemas import SCHEMAS
+from edgesbc.inventory.tables import Groups, read_rows
+
+SOCKETS = {"udp:10.0.0.1:5060": "inside", "tls:0.0.0.0:5061": "outside"}
+
+
+def ours(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"id": n, "set_name": "pbx", "uri": f"sip:10.0.0.{n}", **row} for n, row in enumerate(rows, 1)]
+
+
+def kamailio(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    plain = {"setid": 1, "flags": 0, "priority": 0, "attrs": "", "description": ""}
+    return [{"id": n, "destination": f"sip:10.0.0.{n}", **plain, **row} for n, row in enumerate(rows, 1)]
+
+
+def opensips(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    plain = {"setid": 1, "socket": None, "state": 0, "probe_mode": 0, "weight": "1", "priority": 0, "attrs": None}
+    return [{"id": n, "destination": f"sip:10.0.0.{n}", **plain, **row} for n, row in enumerate(rows, 1)]
+
+
+def balancer(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    plain = {"group_id": 1, "resources": "pstn=30", "probe_mode": 0}
+    return [{"id": n, "dst_uri": f"sip:10.0.0.{n}", **plain, **row} for n, row in enumerate(rows, 1)]
+
+
+def read(schema: str, rows: list[dict[str, Any]], *wanted: str) -> Groups:
+    return read_rows(rows, schema, "t", wanted or ({"edgesbc": "pbx"}.get(schema, "1"),), SOCKETS)
+
+
+def members(schema: str, rows: list[dict[str, Any]]) -> tuple[MemberSettings, ...]:
+    (found,) = read(schema, rows).members.values()
+    return found
+
+
+def mistakes(schema: str, rows: list[dict[str, Any]], *wanted: str) -> list[tuple[str, str, str]]:
+    with pytest.raises(TableErrors) as caught:
+        read(schema, rows, *wanted)
+    return [(error.key, error.column, error.name) for error in caught.value.errors]
+
+
+def notes(schema: str, rows: list[dict[str, Any]]) -> list[str]:
+    return [f"{note.key} {note.column} {note.message}" for note in read(schema, rows).notes]
+
+
+# --- ours --------------------------------------------------------------------------------------------------
+
+
+def test_our_priorities_stand_as_they_are() -> None:
+    assert [each.priority for each in members("edgesbc", ours({"priority": 20}, {"priority": 3}))] == [20, 3]
+
+
+def test_every_mistake_of_every_row_at_once() -> None:
+    rows = ours(
+        {"uri": "tel:110", "weight": 0, "max_calls": "many", "strip": -1},
+        {"prepend": "a b", "max_cps": 0, "resources": "pstn=x", "attributes": "{", "disabled": 5, "priority": 2000},
+        {},
+        {"uri": None},
+    )
+    assert set(mistakes("edgesbc", rows)) == {
+        *(("id=1", column, "bad-value") for column in ("uri", "weight", "max_calls", "strip")),
+        *(
+            ("id=2", column, "bad-value")
+            for column in ("prepend", "max_cps", "resources", "attributes", "disabled", "priority")
+        ),
+        ("id=4", "uri", "bad-value"),
+    }
+
+
+def test_an_address_twice_in_a_set() -> None:
+    rows = ours({}, {"uri": "sip:10.0.0.1:5060;transport=udp"}, {"uri": "sip:10.0.0.1;transport=tcp"})
+    assert mistakes("edgesbc", rows) == [("id=2", "uri", "duplicate-member")]
+    assert len(read("edgesbc", [rows[0], {**rows[1], "set_name": "other"}], "pbx", "other").members) == 2
+
+
+def test_a_name_twice_in_a_set() -> None:
+    rows = ours({"uri": "sip:sip.example.com"}, {"uri": "sip:SIP.example.com."})
+    assert mistakes("edgesbc", rows) == [("id=2", "uri", "duplicate-member")]
+
+
+def test_a_set_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(TableErrors, match=r"the set 'pbz', found none; there are sets pbx \(unknown-set\)"):
+        read("edgesbc", ours({}), "pbz")
+
+
+def test_a_table_without_rows_or_columns() -> None:
+    assert mistakes("edgesbc", []) == [("", "", "no-rows")]
+    assert mistakes("edgesbc", [{"id": 1, "uri": "sip:10.0.0.1"}]) == [("", "", "no-column")]
+
+
+def test_a_row_that_is_of_no_set() -> None:
+    assert mistakes("edgesbc", ours({}, {"set_name": None})) == [("id=2", "set_name", "bad-value")]
+
+
+def test_rows_of_sets_that_nobody_asks_for_are_not_looked_at() -> None:
+    assert len(members("edgesbc", ours({}, {"set_name": "other", "uri": "tel:110"}))) == 1
+
+
+def test_a_row_without_a_key_is_counted() -> None:
+    rows = [{"set_name": "pbx", "uri": "sip:10.0.0.1"}, {"set_name": "pbx", "uri": "tel:110"}]
+    assert mistakes("edgesbc", rows) == [("number 2", "uri", "bad-value")]
+
+
+def test_rows_and_members_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SET_MEMBERS", 2)
+    assert mistakes("edgesbc", ours({}, {}, {})) == [("", "set_name", "too-many-members")]
+    monkeypatch.setattr(limits, "DATABASE_ROWS", 2)
+    assert mistakes("edgesbc", ours({}, {}, {})) == [("", "", "too-many-rows")]
+    assert len(members("edgesbc", ours({}, {}))) == 2
+
+
+def test_a_member_that_cannot_be_reached_is_named_by_its_own_column() -> None:
+    def fit(member: MemberSettings) -> list[tuple[str, str]]:
+        return [("uri", "no way"), ("socket", "no listener")]
+
+    with pytest.raises(TableErrors) as caught:
+        read_rows(kamailio({}), "kamailio-dispatcher", "t", ["1"], SOCKETS, fit)
+    assert [(error.column, error.name) for error in caught.value.errors] == [
+        ("destination", "unreachable"), ("attrs", "unreachable"),
+    ]  # fmt: skip
+
+
+# --- Kamailio ----------------------------------------------------------------------------------------------
+
+
+def test_a_higher_priority_of_kamailio_is_a_lower_number_here() -> None:
+    rows = kamailio({"priority": 5}, {"priority": 50}, {"priority": -1}, {"priority": 5})
+    assert [each.priority for each in members("kamailio-dispatcher", rows)] == [1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "disabled", "noted"),
+    [(0, False, 0), (8, False, 1), (9, False, 1), (2, False, 1), (1, True, 1), (4, True, 0), (12, True, 0), (16, 0, 1)],
+)
+def test_flags_of_kamailio(flags: int, disabled: bool, noted: int) -> None:
+    rows = kamailio({"flags": flags})
+    assert members("kamailio-dispatcher", rows)[0].disabled == disabled
+    assert len(notes("kamailio-dispatcher", rows)) == noted
+
+
+@pytest.mark.parametrize(
+    ("attrs", "weight", "disabled"),
+    [
+        ("", 1, False), ("weight=30", 30, False), ("rweight=40", 40, False), ("weight=30;rweight=40", 40, False),
+        ("rweight=0", 1, True), ("weight=0", 1, True),
+    ],
+)  # fmt: skip
+def test_weights_of_kamailio(attrs: str, weight: int, disabled: bool) -> None:
+    (member,) = members("kamailio-dispatcher", kamailio({"attrs": attrs}))
+    assert (member.weight, member.disabled) == (weight, disabled)
+
+
+def test_attributes_of_kamailio() -> None:
+    row = {"attrs": "maxload=0;duid=a;my=xyz;ping_from=sip:x;cc=1", "description": "the first"}
+    (member,) = members("kamailio-dispatcher", kamailio(row))
+    assert member.max_calls is None
+    assert member.attributes == {
+        "description": "the first", "duid": "a", "my": "xyz", "ping_from": "sip:x", "cc": "1",
+    }  # fmt: skip
+    assert sorted(notes("kamailio-dispatcher", kamailio(row))) == [
+        "id=1 attrs cc (congestion control) has no counterpart",
+        "id=1 attrs ping_from (From of the probes to one member) has no counterpart",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attrs", "socket"),
+    [
+        ("socket=udp:10.0.0.1:5060", "inside"), ("socket=10.0.0.1", "inside"), ("sockname=inside", "inside"),
+        ("socket=tls:192.0.2.7:5061", "outside"), ("sockname=a;socket=udp:10.0.0.1", "a"), ("", None),
+    ],
+)  # fmt: skip
+def test_sockets_of_kamailio(attrs: str, socket: str | None) -> None:
+    (member,) = members("kamailio-dispatcher", kamailio({"attrs": attrs}))
+    assert (member.socket or None) == socket
+
+
+@pytest.mark.parametrize("socket", ["udp:10.0.0.2:5060", "tcp:10.0.0.1:5060"])
+def test_a_socket_that_is_no_listener(socket: str) -> None:
+    assert mistakes("kamailio-dispatcher", kamailio({"attrs": f"socket={socket}"})) == [
+        ("id=1", "attrs", "no-listener")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"destination": ""}, "destination"), ({"flags": 32}, "flags"), ({"priority": "x"}, "priority"),
+        ({"attrs": "weight=a"}, "attrs"), ({"attrs": "weight=99999"}, "attrs"), ({"attrs": "maxload=-1"}, "attrs"),
+        ({"attrs": "maxload=99999"}, "attrs"), ({"attrs": "a=1;a=2"}, "attrs"), ({"attrs": "socket=x:y:z"}, "attrs"),
+    ],
+)  # fmt: skip
+def test_bad_rows_of_kamailio(row: dict[str, Any], column: str) -> None:
+    assert mistakes("kamailio-dispatcher", kamailio({}, row)) == [("id=2", column, "bad-value")]
+
+
+# --- OpenSIPS ----------------------------------------------------------------------------------------------
+
+
+def test_opensips_dispatcher() -> None:
+    rows = opensips(
+        {"priority": 1, "weight": "70"}, {"priority": 9, "state": 1}, {"state": 2, "probe_mode": 1}, {"weight": 0}
+    )
+    found = members("opensips-dispatcher", rows)
+    assert [(each.priority, each.weight, each.disabled) for each in found] == [
+        (1, 70, False), (0, 1, True), (2, 1, False), (2, 1, True),
+    ]  # fmt: skip
+    assert [note.partition(" has")[0].partition(" is")[0] for note in notes("opensips-dispatcher", rows)] == [
+        "id=3 state 2 (probing)", "id=3 probe_mode 1", "id=4 weight a weight of 0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [({"state": 3}, "state"), ({"weight": "fs://:pw@10.0.0.1"}, "weight"), ({"probe_mode": 5}, "probe_mode")],
+)
+def test_bad_rows_of_opensips(row: dict[str, Any], column: str) -> None:
+    assert mistakes("opensips-dispatcher", opensips(row)) == [("id=1", column, "bad-value")]
+
+
+def test_opensips_load_balancer() -> None:
+    rows = balancer({"resources": "pstn=30;conf/s=5", "attrs": "x"}, {"resources": " "})
+    first, second = members("opensips-load-balancer", rows)
+    assert (first.resources, first.attributes) == ({"pstn": 30, "conf": 5}, {"attrs": "x"})
+    assert second.resources == {}
+    assert len(notes("opensips-load-balancer", rows)) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"resources": "pstn=fs://user:pw@10.0.0.1:8021"}, {"resources"}),
+        ({"resources": "pstn=99999"}, {"resources"}),
+        ({"dst_uri": "fs://user:pw@10.0.0.1"}, {"dst_uri"}),
+    ],
+)
+def test_what_asks_a_freeswitch_is_not_supported(row: dict[str, Any], columns: set[str]) -> None:
+    with pytest.raises(TableErrors) as caught:
+        read("opensips-load-balancer", balancer(row))
+    assert {error.column for error in caught.value.errors} == columns
+    assert "pw" not in str(caught.value)
+
+
+def test_every_schema_asks_for_columns_that_it_has() -> None:
+    for schema in SCHEMAS.values():
+        assert {schema.key, schema.group, *schema.required} <= set(schema.columns)

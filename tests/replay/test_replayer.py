@@ -1,0 +1,561 @@
+"""Whole captures through the whole brain: a flood, a scanner, calls over UDP and TCP, and what is left out and said."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.captures import (
+    COOKED,
+    COOKED_2,
+    ETHERNET,
+    FIN,
+    RAW,
+    RST,
+    SYN,
+    UDP,
+    Timed,
+    frame,
+    ip,
+    pcap,
+    tcp,
+    udp,
+    udp_body,
+)
+from support.replaying import EDGE, MEMBER, OPEN, PHONE, answer, message, player, policy, replayed
+
+from edgesbc.base.address import Source
+from edgesbc.policy.load import parse_policy
+from edgesbc.replay.capture import Capture
+from edgesbc.replay.replayer import Entropy, Replayer
+from edgesbc.replay.result import ReplayResult
+from edgesbc.screen.operator_bans import OperatorBan
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.standing import Standings
+from edgesbc.store import bans, files
+
+FLOODER = ("203.0.113.66", 5060)
+
+
+def from_phone(*messages: bytes, start: float = 0.0, step: float = 0.1) -> list[Timed]:
+    return [(start + n * step, frame(udp(PHONE, EDGE, data))) for n, data in enumerate(messages)]
+
+
+def call(call_id: str = "c1", start: float = 0.0, to_tag: str = "captured") -> list[Timed]:
+    """A call as an edge with other keys and another callee had it."""
+    invite = message(call_id=call_id, branch=f"{call_id}i")
+    token = "sip:AAAAsomebodyElsesTokenAAAA@192.0.2.1"
+    ok = answer(invite, 200, to_tag, extra=f"Contact: <{token}>\r\n")
+    ack = message("ACK", call_id, branch=f"{call_id}a", to_tag=to_tag, uri=token)
+    bye = message(
+        "BYE", call_id, 2, branch=f"{call_id}b", to_tag=to_tag, uri=token, extra="Route: <sip:192.0.2.1;lr>\r\n"
+    )
+    return [
+        (start, frame(udp(PHONE, EDGE, invite))),
+        (start + 0.5, frame(udp(EDGE, PHONE, ok))),
+        (start + 0.6, frame(udp(PHONE, EDGE, ack))),
+        (start + 3.0, frame(udp(PHONE, EDGE, bye))),
+    ]
+
+
+def flood(count: int = 500, start: float = 0.0) -> list[Timed]:
+    return [
+        (start + n / 1000, frame(udp(FLOODER, EDGE, message(call_id=f"f{n}", branch=f"f{n}", source=FLOODER))))
+        for n in range(count)
+    ]
+
+
+def test_a_call_is_answered_acknowledged_and_ended_in_the_replay() -> None:
+    result = replayed(call())
+    assert result.verdicts == {"pass": 3}
+    assert result.requests == {"ACK": 1, "BYE": 1, "INVITE": 1}
+    assert result.forwarded == {f"{MEMBER[0]}:5060 {each}": 1 for each in ("ACK", "BYE", "INVITE")}
+    assert result.answers == {"2xx": 2, "1xx": 1}
+    assert (result.calls, result.calls_left, result.calls_most) == ({"answered": 1}, 0, 1)
+    assert result.left_out == {"of the edge that was captured": 1}
+    assert result.notes == {"requests that got the tag and Contact of this replay's dialog": 2}
+    assert (result.packets, result.seconds) == (4, 3.0)
+
+
+def test_a_flood_is_told_by_reason_and_by_source_beside_a_caller() -> None:
+    result = replayed(sorted(flood() + call(), key=lambda each: each[0]))
+    assert result.verdicts == {"banned": 469, "pass": 33, "pike": 1}
+    assert [(each.address, each.messages) for each in result.sources] == [(FLOODER[0], 500), (PHONE[0], 3)]
+    assert result.sources[0].verdicts == {"banned": 469, "pass": 30, "pike": 1}
+    assert result.bans == 1
+    assert result.calls["answered"] == 31
+
+
+def test_a_scanner_gets_nothing_and_is_named() -> None:
+    scans = [message("OPTIONS", f"s{n}", branch=f"s{n}", extra="User-Agent: friendly-scanner\r\n") for n in range(5)]
+    patient = "[screen.conduct]\npoints = 50"  # of which each scan is ten
+    for more, verdicts in (("", {"scanner": 3, "banned": 2}), (patient, {"scanner": 5})):
+        result = replayed(from_phone(*scans), player(more))
+        assert result.verdicts == verdicts
+        assert result.answers == {}
+        assert result.decisions == {"scanner": verdicts["scanner"], **({} if more else {"ban": 1})}
+
+
+def test_what_the_second_policy_would_do_is_told_with_an_example() -> None:
+    strict = policy("[screen.pike]\nreqs_density_per_unit = 10", file="strict.toml")
+    result = replayed(flood(40), Replayer(policy(), strict))
+    assert result.verdicts == {"pass": 30, "banned": 9, "pike": 1}
+    assert result.otherwise is not None
+    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    assert pairs == {("pass", "banned"): 19, ("pass", "pike"): 1, ("pike", "banned"): 1}
+    (trip,) = [each for each in result.otherwise["differences"] if each["other"] == "pike"]
+    assert trip["examples"] == [
+        {"time": 0.01, "source": "203.0.113.66:5060", "listener": "public-udp", "call_id": "f10"},
+    ]
+    assert result.otherwise["judged"] > 40  # the answers of the inside as well
+
+
+def test_the_same_policy_twice_differs_in_nothing() -> None:
+    frames = sorted(flood(200) + call("c1") + call("c2", 0.05), key=lambda each: each[0])
+    result = replayed(frames, Replayer(policy(), policy()))
+    assert result.otherwise == {"judged": result.otherwise["judged"], "differences": [], "routes": []}  # type: ignore[index]
+    assert result.verdicts == replayed(frames).verdicts
+
+
+MAIL = """
+listen = [
+  { name = "public-udp", zone = "public", transport = "udp", bind = "192.0.2.1:5060" },
+  { name = "inside", zone = "core", transport = "udp", bind = "10.0.0.1:5060" },
+]
+destinations = [{ set = "mail", members = [{ uri = "sip:10.0.0.77" }] }]
+[screen.admission]
+open = ["public-udp"]
+"""
+
+
+def test_other_routes_of_the_second_policy_are_told() -> None:
+    result = replayed(from_phone(message()), Replayer(policy(), parse_policy(MAIL, "mail.toml")))
+    assert result.otherwise is not None
+    (pair,) = result.otherwise["routes"]
+    assert (pair["live"], pair["other"], pair["count"]) == ("pbx", "mail", 1)
+
+
+# --- time ------------------------------------------------------------------------------------------------
+
+
+def test_deadlines_between_packets_come_when_they_are_due() -> None:
+    """A silent inside: the call moves on after two seconds, and fails, long before the next packet comes."""
+    far = from_phone(message(), start=0) + from_phone(message("OPTIONS", "late", branch="late"), start=500_000)
+    result = replayed(far, player(inside="silent"))
+    assert [each for each in result.forwarded if each.endswith("INVITE")] == [
+        "10.0.0.11:5060 INVITE",
+        "10.0.0.12:5060 INVITE",
+    ]
+    assert result.decisions["failover"] >= 1
+    assert result.calls_left == 0
+    assert sum(result.calls.values()) == 1
+
+
+def test_a_ban_runs_out_on_the_captures_clock() -> None:
+    again = message("OPTIONS", "again", branch="again", source=FLOODER)
+    frames = [*flood(40), (200.0, frame(udp(FLOODER, EDGE, again)))]
+    assert replayed(frames).verdicts == {"pass": 31, "banned": 9, "pike": 1}
+
+
+def test_time_that_goes_back_stands_still() -> None:
+    frames = from_phone(message(), start=10.0) + from_phone(message("OPTIONS", "o", branch="o"), start=4.0)
+    result = replayed(frames)
+    assert result.seconds == 0.0
+    assert result.notes == {"packets earlier than the one before them, taken as of the same time": 1}
+
+
+# --- the inside ------------------------------------------------------------------------------------------
+
+
+def register(cseq: int, extra: str = "") -> bytes:
+    return message("REGISTER", "r", cseq, branch=f"r{cseq}", uri="sip:192.0.2.1", extra=extra)
+
+
+REGISTERS = '[screen.method]\npublic = ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER"]'
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(200, "pass"), (403, "banned")])
+def test_a_registration_is_what_the_capture_shows(status: int, verdict: str) -> None:
+    """Whoever was refused in the capture is no registered user in the replay, and can be banned; and the other way."""
+    credentials = "Authorization: Digest username=alice\r\n"
+    sent = register(2, credentials)
+    contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
+    frames = [*from_phone(sent), (0.2, frame(udp(EDGE, PHONE, answer(sent, status, extra=contact))))]
+    frames += from_phone(*[message("OPTIONS", f"o{n}", branch=f"o{n}") for n in range(32)], start=5.0, step=0.001)
+    result = replayed(frames, player(REGISTERS))
+    assert result.forwarded[f"{MEMBER[0]}:5060 REGISTER"] == 1
+    assert result.answers[f"{status // 100}xx"] >= 1
+    # A registered flow that sends too much loses messages, and no more than those.
+    assert result.verdicts == ({"pass": 31, "pike": 2} if verdict == "pass" else {"pass": 31, "pike": 1, "banned": 1})
+
+
+def test_the_captured_inside_rings_until_the_capture_shows_an_answer() -> None:
+    invite = message()
+    frames = from_phone(invite)
+    frames += [(1.0, frame(udp(EDGE, PHONE, answer(invite, 180)))), (9.0, frame(udp(EDGE, PHONE, answer(invite, 486))))]
+    frames += from_phone(message("ACK", to_tag="bob"), start=9.1)
+    result = replayed(frames, player(inside="captured"))
+    assert result.answers == {"1xx": 1, "4xx": 1}  # a 100 of the edge's own is more than so short a request earns
+    assert result.calls == {"refused": 1}
+
+
+def test_answers_that_share_a_segment_are_all_heard() -> None:
+    invite = message(transport="TCP")
+    said = answer(invite, 180) + answer(invite, 200) + b"\r\n\r\n" + answer(invite, 200)[:40]
+    packets = [*over_tcp(invite, size=2000)[:2], tcp(EDGE, PHONE, 1, said)]
+    result = replayed(timed(packets), player(inside="captured"))
+    assert result.calls == {"answered": 1}
+    assert result.answers == {"1xx": 1, "2xx": 1}
+
+
+def test_a_call_that_was_cancelled_is_cancelled_in_the_captured_inside() -> None:
+    frames = from_phone(message(), message("CANCEL"), step=2.5)
+    result = replayed(frames, player(inside="captured"))
+    assert result.forwarded == {f"{MEMBER[0]}:5060 {each}": 1 for each in ("CANCEL", "INVITE", "ACK")}
+    assert result.calls == {"cancelled": 1}
+
+
+def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
+    """The call began before the capture."""
+    result = replayed(call()[2:])
+    assert result.verdicts == {"no-dialog": 1, "pass": 1}
+    assert result.notes == {}
+
+
+# --- what the stages make of it --------------------------------------------------------------------------
+
+
+def test_strangers_call_where_the_policy_says_so_and_registered_flows_anywhere() -> None:
+    """The registration is the capture's: before it, a call is refused, and after it, it is not."""
+    sent = register(2, "Authorization: Digest username=alice\r\n")
+    contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
+    frames = [*from_phone(message(call_id="before", branch="before"), sent, step=0.1)]
+    frames += [(0.2, frame(udp(EDGE, PHONE, answer(sent, 200, extra=contact))))]
+    frames += from_phone(message(call_id="after", branch="after"), start=1.0)
+    closed = replayed(frames, Replayer(policy(REGISTERS, admission="")))
+    assert closed.verdicts == {"pass": 2, "admission": 1}
+    assert closed.decisions["admission"] == 1
+    assert closed.calls == {"answered": 1}
+    strangers = replayed(frames, Replayer(policy(REGISTERS), policy(REGISTERS, admission="")))
+    assert strangers.verdicts == {"pass": 3}
+    assert strangers.otherwise is not None
+    assert [(each["live"], each["other"], each["count"]) for each in strangers.otherwise["differences"]] == [
+        ("pass", "admission", 1)
+    ]
+
+
+def guesses(count: int, status: int, extra: str = "") -> list[Timed]:
+    """REGISTERs of one phone with one password after the other, and what the captured edge said to each."""
+    frames = []
+    for n in range(count):
+        sent = register(n, f"Authorization: Digest username=u{n}\r\n")
+        frames += from_phone(sent, start=n * 1.0)
+        frames += [(n + 0.5, frame(udp(EDGE, PHONE, answer(sent, status, extra=extra))))]
+    return frames
+
+
+STALE = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true\r\n'
+
+
+@pytest.mark.parametrize(
+    ("status", "extra", "verdicts"),
+    [
+        (401, "", {"pass": 10, "guess": 1, "banned": 2}),
+        (404, "", {"pass": 10, "guess": 1, "banned": 2}),
+        (401, STALE, {"pass": 13}),
+        (200, "", {"pass": 13}),
+    ],
+)
+def test_guessing_is_what_the_answers_of_the_capture_make_of_it(
+    status: int, extra: str, verdicts: dict[str, int]
+) -> None:
+    assert replayed(guesses(13, status, extra), player(REGISTERS)).verdicts == verdicts
+
+
+def test_fewer_tries_of_a_second_policy_are_told_by_the_same_answers() -> None:
+    strict = policy(f"{REGISTERS}\n[screen.guess]\ntries = 4")
+    result = replayed(guesses(9, 401), Replayer(policy(REGISTERS), strict))
+    assert result.verdicts == {"pass": 9}
+    assert result.otherwise is not None
+    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    assert pairs == {("pass", "guess"): 1, ("pass", "banned"): 4}
+    assert result.decisions == {"routed": 9}  # what the second policy says is in no sum of the first
+
+
+def test_calls_that_ring_are_those_that_the_captured_inside_lets_ring() -> None:
+    calls = [message(call_id=f"c{n}", branch=f"c{n}") for n in range(6)]
+    few = '[screen.admission]\nopen = ["public-udp"]\nringing = 4'
+    frames = from_phone(*calls)
+    for inside, verdicts in (("captured", {"pass": 4, "ringing": 2}), ("obliging", {"pass": 6})):
+        result = replayed(frames, Replayer(policy(admission=few), inside=inside))
+        assert result.verdicts == verdicts
+    against = Replayer(policy(), policy(admission=few), inside="captured")
+    told = replayed(frames, against).otherwise
+    assert told is not None
+    assert [(each["live"], each["other"], each["count"]) for each in told["differences"]] == [("pass", "ringing", 2)]
+
+
+def test_what_cannot_be_read_counts_against_its_flow() -> None:
+    noise = [b"no SIP at all\r\n\r\n"] * 14
+    strict = policy("[screen.conduct]\npoints = 5")
+    result = replayed(from_phone(*noise), Replayer(policy(), strict))
+    assert result.verdicts == {"malformed": 11, "banned": 3}
+    assert result.otherwise is not None
+    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    assert pairs == {("malformed", "banned"): 8}
+    assert result.bans == 1
+
+
+def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
+    kept = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
+    kept.orders.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
+    files.write(tmp_path / bans.FILE, bans.as_json(kept, 0.0, 0.0))
+    state = f'[edge]\nstate_dir = "{tmp_path}"\n'
+    assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}
+    exempt = Replayer(policy(admission=f'[screen]\nexempt = ["{FLOODER[0]}"]\n{OPEN}'))
+    assert replayed(flood(40), exempt).verdicts == {"pass": 30, "pike": 10}
+
+
+# --- what goes in ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", [ETHERNET, RAW, COOKED, COOKED_2])
+def test_every_link_type_gives_the_same(link: int) -> None:
+    frames = [(0.1 * n, frame(udp(PHONE, EDGE, message(call_id=f"c{n}", branch=f"c{n}")), link)) for n in range(3)]
+    assert replayed(frames, link=link).calls == {"answered": 3}
+
+
+def test_what_is_left_out_is_counted_by_why() -> None:
+    elsewhere = ("198.51.100.99", 5060)
+    frames = [
+        (0.0, frame(udp(PHONE, elsewhere, b"x"))),
+        (0.1, frame(udp(EDGE, PHONE, b"x"))),
+        (0.2, frame(udp(MEMBER, ("10.0.0.1", 5060), b"x"))),
+        (0.3, frame(udp(("10.0.0.1", 5060), MEMBER, b"x"))),
+        (0.4, frame(tcp(PHONE, ("192.0.2.1", 5061), 1, b"\x16\x03\x01"))),
+        (0.5, frame(tcp(PHONE, ("192.0.2.1", 8080), 1, b"GET / HTTP/1.1"))),
+        (0.6, frame(ip("192.0.2.9", "192.0.2.1", 1, bytes(8)))),
+        (0.7, bytes(12) + b"\x08\x06" + bytes(28)),
+        (0.8, frame(udp(PHONE, EDGE, message()))[:90]),
+        (0.9, frame(tcp(PHONE, EDGE, 77, b"le of a message\r\n\r\n"))),
+        (1.0, frame(udp(PHONE, EDGE, message()))),
+    ]
+    result = replayed(frames)
+    assert result.left_out == {
+        "of the inside, whose part the replay plays": 2,
+        "to and from other addresses": 1,
+        "of the edge that was captured": 1,
+        "TLS, which cannot be read": 1,
+        "WebSocket, which is not read": 1,
+        "neither UDP nor TCP": 1,
+        "not IP": 1,
+        "cut by the capture's snap length": 1,
+        "in the middle of a TCP connection that began before the capture": 1,
+    }
+    assert result.went_in == result.messages == 1
+    assert result.calls == {"answered": 1}
+
+
+def test_fragments_of_a_datagram_are_put_together() -> None:
+    body = udp_body(PHONE[1], EDGE[1], message(extra=f"Subject: {'x' * 3000}\r\n"))
+    parts = [
+        ip(PHONE[0], EDGE[0], UDP, body[at : at + 1480], fragment=(7, at, at + 1480 < len(body)))
+        for at in range(0, len(body), 1480)
+    ]
+    lost = ip(PHONE[0], EDGE[0], UDP, body[:1480], fragment=(8, 0, True))
+    frames = [(0.1 * n, frame(each)) for n, each in enumerate([parts[2], parts[0], lost, parts[1]])]
+    result = replayed(frames)
+    assert result.calls == {"answered": 1}
+    assert result.notes == {
+        "IP fragments that were not the last of their packet": 3,
+        "IP packets of which fragments are missing": 1,
+    }
+    assert result.went_in == 1
+
+
+def test_an_address_of_the_capture_can_be_mapped_to_a_listener() -> None:
+    old = ("203.0.113.10", 5080)
+    options = message("OPTIONS", uri="sip:203.0.113.10:5080")
+    frames = [(0.0, frame(udp(PHONE, old, options)))]
+    assert replayed(frames).left_out == {"to and from other addresses": 1}
+    result = replayed(frames, player(to={Source(*old): "public-udp"}))
+    assert result.verdicts == {"pass": 1}
+    assert result.answers == {"2xx": 1}
+    assert result.forwarded == {}  # the edge itself was asked: the mapped address is its own
+
+
+WILD = """
+listen = [
+  {{ name = "public-udp", zone = "public", transport = "udp", bind = "0.0.0.0:5060", advertise = "{}" }},
+  {{ name = "inside", zone = "core", transport = "udp", bind = "10.0.0.1:5070" }},
+]
+trunk = [{{ name = "carrier", addresses = ["203.0.113.0/28"] }}]
+[media]
+address = {{ public = "192.0.2.99", core = "10.0.0.1" }}
+[screen.admission]
+open = ["public-udp"]
+"""
+
+
+def wild(frames: list[Timed], link: int = ETHERNET, advertise: str = "sip.example.com") -> ReplayResult:
+    members = '[[destinations]]\nset = "pbx"\nmembers = [{ uri = "sip:10.0.0.11" }]'
+    return replayed(frames, Replayer(parse_policy(WILD.format(advertise) + members, "wild.toml")), link)
+
+
+def test_a_wildcard_takes_what_comes_to_its_port_and_is_known_by_what_it_advertises() -> None:
+    options = message("OPTIONS", uri="sip:sip.example.com")
+    result = wild([(0.0, frame(udp(PHONE, EDGE, options)))])
+    assert (result.verdicts, result.forwarded) == ({"pass": 1}, {})
+
+
+def test_which_end_is_ours_is_told_by_the_policy_or_the_capture_or_not_at_all() -> None:
+    peer, trunk = ("198.51.100.7", 5060), ("203.0.113.5", 5060)
+    both = [udp(peer, EDGE, message(source=peer)), udp(EDGE, peer, b"SIP/2.0 100 Trying\r\n\r\n")]
+    unclear = wild([(0.1 * n, frame(each)) for n, each in enumerate(both)])
+    assert unclear.left_out == {"either end could be a listener on a wildcard: say which with --to": 2}
+    for result in (
+        wild([(0.1 * n, frame(each)) for n, each in enumerate(both)], advertise="192.0.2.1"),
+        wild([(0.1 * n, frame(each, COOKED, sent=n == 1)) for n, each in enumerate(both)], COOKED),
+    ):
+        assert (result.calls, result.left_out) == ({"answered": 1}, {"of the edge that was captured": 1})
+    listed = wild([(0.0, frame(udp(trunk, EDGE, message(source=trunk)))), (0.1, frame(udp(EDGE, trunk, b"x")))])
+    assert (listed.calls, listed.left_out) == ({"answered": 1}, {"of the edge that was captured": 1})
+
+
+def test_on_loopback_a_cooked_capture_has_every_packet_twice_and_one_is_taken() -> None:
+    data = udp(PHONE, EDGE, message("OPTIONS"))
+    result = replayed([(0.0, frame(data, COOKED, sent=True)), (0.0, frame(data, COOKED))], link=COOKED)
+    assert result.verdicts == {"pass": 1}
+    assert result.left_out == {"as their sender on the same machine saw them": 1}
+
+
+# --- TCP -------------------------------------------------------------------------------------------------
+
+
+def over_tcp(*messages: bytes, size: int = 100, start: int = 2**32 - 150) -> list[bytes]:
+    """Packets of a connection: SYN, the bytes in segments, FIN."""
+    data = b"".join(messages)
+    packets = [tcp(PHONE, EDGE, start, flags=SYN)]
+    packets += [tcp(PHONE, EDGE, start + 1 + at, data[at : at + size]) for at in range(0, len(data), size)]
+    return [*packets, tcp(PHONE, EDGE, start + 1 + len(data), flags=FIN)]
+
+
+def timed(packets: list[bytes], step: float = 0.01) -> list[Timed]:
+    return [(n * step, frame(each)) for n, each in enumerate(packets)]
+
+
+TCP_CALL = (
+    message(transport="TCP"),
+    message("ACK", branch="a", to_tag="x", transport="TCP"),
+    message("BYE", "c1", 2, "b", "x", transport="TCP"),
+)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stream_out_of_order_and_doubled_is_the_stream(seed: int) -> None:
+    packets = over_tcp(*TCP_CALL)
+    middle = packets[1:-1] + packets[3:6]
+    random.Random(seed).shuffle(middle)
+    result = replayed(timed([packets[0], *middle, packets[-1]]))
+    assert result.verdicts == {"pass": 4}  # the connection, and three messages
+    assert (result.connections, result.messages) == (1, 3)
+    assert (result.calls, result.calls_left) == ({"answered": 1}, 0)
+    assert result.left_out == {}
+
+
+def test_a_stream_can_be_joined_where_a_message_begins() -> None:
+    result = replayed(timed(over_tcp(message(transport="TCP"), size=2000)[1:]))
+    assert result.calls == {"answered": 1}
+
+
+def test_a_stream_that_is_no_sip_is_closed_and_its_rest_left_out() -> None:
+    packets = [tcp(PHONE, EDGE, 0, flags=SYN), tcp(PHONE, EDGE, 1, b"\rno"), tcp(PHONE, EDGE, 4, message())]
+    result = replayed(timed(packets))
+    assert result.verdicts == {"malformed": 1, "pass": 1}
+    assert result.left_out == {"on a TCP connection that the edge would have closed": 1}
+
+
+def test_a_segment_that_was_never_captured_is_said() -> None:
+    packets = over_tcp(message(transport="TCP"), message("OPTIONS", "o", 1, "o", transport="TCP"))
+    del packets[2]
+    result = replayed(timed(packets))
+    assert result.verdicts == {"pass": 1}
+    assert result.notes == {"TCP segments behind a hole": len(packets) - 3}
+
+
+def test_a_reset_closes_and_the_same_ports_begin_anew() -> None:
+    first, second = (
+        over_tcp(message(transport="TCP")),
+        over_tcp(message(call_id="c2", branch="2", transport="TCP"), start=9),
+    )
+    result = replayed(timed([*first[:-1], tcp(PHONE, EDGE, 5, flags=RST), *second]))
+    assert (result.connections, result.calls) == (2, {"answered": 2})
+
+
+def test_what_comes_after_the_end_is_not_a_new_connection() -> None:
+    packets = over_tcp(message(transport="TCP"), size=2000)
+    result = replayed(timed([*packets, packets[1]]))
+    assert result.connections == 1
+    assert result.left_out == {"after the end of their TCP connection": 1}
+
+
+def test_a_source_that_may_not_connect_is_refused_before_it_says_anything() -> None:
+    result = replayed(
+        timed(over_tcp(message(transport="TCP"), size=2000)), player('[screen.acl]\ndeny = ["198.51.100.0/24"]')
+    )
+    assert result.verdicts == {"acl-denied": 1}
+    assert result.left_out == {"on a TCP connection that the edge would not have accepted": 1}
+    assert result.connections == 0
+
+
+# --- the whole of it -------------------------------------------------------------------------------------
+
+
+def test_a_capture_that_breaks_off_is_judged_as_far_as_it_goes() -> None:
+    data = pcap(call())
+    result = player().play(Capture(io.BytesIO(data[:-10])), "cut.pcap")
+    assert result.broken.startswith("packet 4: the file ends inside a packet")
+    assert (result.packets, result.verdicts) == (3, {"pass": 2})
+
+
+def test_an_empty_capture_has_an_empty_result() -> None:
+    result = replayed([])
+    assert (result.packets, result.messages, result.seconds, result.verdicts, result.broken) == (0, 0, 0.0, {}, "")
+
+
+def test_the_same_capture_and_seed_give_the_same_and_another_seed_the_same_verdicts() -> None:
+    frames = sorted(flood(100) + call("c1") + call("c2", 0.03), key=lambda each: each[0])
+    first, again, other = (replayed(frames, player(seed=seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first.verdicts == other.verdicts
+    assert Entropy(1)(16) == Entropy(1)(16) != Entropy(2)(16)
+    assert 0.0 <= Entropy(3).random() < 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-5, 100),
+            st.sampled_from(
+                [frame(udp(PHONE, EDGE, message())), *[data for _, data in call()], *map(frame, over_tcp(*TCP_CALL))]
+            ),
+            st.integers(0, 400),
+            st.binary(max_size=3),
+        ),
+        max_size=25,
+    ),
+    st.sampled_from(["obliging", "captured", "silent"]),
+)
+def test_every_packet_goes_in_or_is_told(frames: list[tuple[float, bytes, int, bytes]], inside: str) -> None:
+    """Whatever the frames hold: no exception, and and no packet is lost from the sums."""
+    made = [(at, data[:place] + noise + data[place + len(noise) :]) for at, data, place, noise in frames]
+    result = replayed(made, player(inside=inside))
+    assert result.packets == len(made)
+    parts = result.notes.get("IP fragments that were not the last of their packet", 0)
+    assert result.went_in + sum(result.left_out.values()) + parts == result.packets
+    assert sum(result.verdicts.values()) >= result.messages

@@ -1,0 +1,269 @@
+"""When names are asked for, and what becomes of the answers: by a clock that jumps, and answers that the test gives."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import pytest
+import trio
+import trio.testing
+from support.signalling import Brain
+
+from edgesbc.base import limits
+from edgesbc.base.decision import Decision
+from edgesbc.base.reasons import Reason
+from edgesbc.dispatch.settings import MemberSettings, SetSettings
+from edgesbc.resolve.name_servers import NameServers
+from edgesbc.resolve.resolver import Resolver
+from edgesbc.resolve.rfc3263 import DnsAnswer, DnsQuestion, SrvRecord
+from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
+
+
+class Answers(NameServers):
+    """Name servers whose answers the test gives, A by A, and that remember when they were asked what."""
+
+    def __init__(self, give: Callable[[str], DnsAnswer]) -> None:
+        super().__init__([])
+        self.give = give
+        self.asked: list[tuple[float, str]] = []
+        self.seconds = 0.0
+        self.at_once = self._now = 0
+
+    async def ask(self, question: DnsQuestion, seconds: float) -> DnsAnswer:
+        self.asked.append((trio.current_time(), question.name))
+        self._now += 1
+        self.at_once = max(self.at_once, self._now)
+        await trio.sleep(min(self.seconds, seconds))
+        self._now -= 1
+        return self.give(question.name) if self.seconds <= seconds else DnsAnswer(failed=True)
+
+    def times(self, name: str) -> list[float]:
+        return [when for when, asked in self.asked if asked == name]
+
+    def pauses(self, name: str) -> list[float]:
+        return [round(later - sooner, 3) for sooner, later in itertools.pairwise(self.times(name))]
+
+
+class Bench:
+    """A brain with destinations at these names, port and all, and a resolver beside it."""
+
+    def __init__(self, answers: Answers, *names: str) -> None:
+        self.brain = Brain()
+        self.answers = answers
+        self.told: list[tuple[str, list[str]]] = []
+        self.decisions: list[Decision] = []
+        self.faults: list[str] = []
+        self.want(*names)
+        self.resolver = Resolver(
+            self.brain.edge, answers, self.tell, self.decisions.append, lambda kind, error: self.faults.append(kind)
+        )
+
+    def want(self, *names: str) -> None:
+        """Names with a port, for which one question is asked, or with a transport, for which SRV is too."""
+        members = tuple(MemberSettings(f"sip:{name}" if ";" in name else f"sip:{name}:5060") for name in names)
+        self.brain.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
+
+    def tell(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
+        self.told.append((place.host, [each.source.host for each in targets]))
+        self.brain.edge.located(place, targets, trio.current_time())
+
+    @property
+    def details(self) -> list[str]:
+        assert {each.reason for each in self.decisions} <= {Reason.NAME}
+        return [each.detail for each in self.decisions]
+
+    async def run(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self.resolver.run()
+
+
+def addresses(*hosts: str, ttl: float = 300.0) -> DnsAnswer:
+    return DnsAnswer(hosts, ttl)
+
+
+FAILED = DnsAnswer(failed=True)
+
+
+async def test_a_name_is_asked_for_again_when_its_time_is_over(autojump_clock) -> None:
+    bench = Bench(Answers(lambda name: addresses("10.0.0.11", ttl=30)), "a.example.com")
+    await bench.run(100)
+    assert bench.answers.pauses("a.example.com") == [30, 30, 30]
+    assert bench.told == [("a.example.com", ["10.0.0.11"])], "what is the same is not told again"
+    assert [each.target.host for each in bench.brain.dispatcher.members()] == ["10.0.0.11"]
+    assert bench.details == ["a.example.com:5060: now 10.0.0.11:5060 over udp"]
+
+
+@pytest.mark.parametrize(
+    ("ttl", "pause"), [(0.0, limits.DNS_SECONDS_LEAST), (604_800.0, limits.DNS_SECONDS_MOST)], ids=["least", "most"]
+)
+async def test_times_that_are_too_short_or_too_long(autojump_clock, ttl: float, pause: float) -> None:
+    bench = Bench(Answers(lambda name: addresses("10.0.0.11", ttl=ttl)), "a.example.com")
+    await bench.run(pause * 2.5)
+    assert bench.answers.pauses("a.example.com") == [pause, pause]
+
+
+async def test_a_change_is_told(autojump_clock) -> None:
+    given = iter([addresses("10.0.0.11"), addresses("10.0.0.12", "10.0.0.11"), addresses("10.0.0.12")])
+    bench = Bench(Answers(lambda name: next(given)), "a.example.com")
+    await bench.run(700)
+    assert [hosts for _, hosts in bench.told] == [["10.0.0.11"], ["10.0.0.11", "10.0.0.12"], ["10.0.0.12"]]
+    assert bench.details[2] == (
+        "a.example.com:5060: now 10.0.0.12:5060 over udp, before 10.0.0.11:5060 over udp, 10.0.0.12:5060 over udp"
+    )
+
+
+@pytest.mark.parametrize("nothing", [FAILED, DnsAnswer((), 60.0)], ids=["no answer", "no address"])
+async def test_what_was_known_goes_on(autojump_clock, nothing: DnsAnswer) -> None:
+    given = itertools.chain([addresses("10.0.0.11")], [nothing] * 3, itertools.repeat(addresses("10.0.0.11")))
+    bench = Bench(Answers(lambda name: next(given)), "a.example.com")
+    await bench.run(400)
+    assert [each.target.host for each in bench.brain.dispatcher.members()] == ["10.0.0.11"]
+    assert bench.told == [("a.example.com", ["10.0.0.11"])]
+    assert bench.answers.pauses("a.example.com") == [300, 5, 10, 20]
+    assert len(bench.details) == 3, "it is said when it begins and when it ends"
+    assert bench.details[1].endswith("; what was known goes on")
+    assert bench.details[2] == "a.example.com:5060: answered again"
+
+
+async def test_what_one_question_led_to_goes_on_while_others_are_answered_anew(autojump_clock) -> None:
+    """RFC 8767: a host whose zone is silent neither goes away nor keeps the others as they were."""
+    asked: Counter[str] = Counter()
+
+    def give(name: str) -> DnsAnswer:
+        asked[name] += 1
+        if name.startswith("_sip"):
+            return DnsAnswer((SrvRecord(0, 1, 5060, "one.example.com"), SrvRecord(1, 1, 5060, "two.example.com")), 30)
+        if name.startswith("one"):
+            return addresses("10.0.0.11" if asked[name] == 1 else "10.0.0.12", ttl=30)
+        return addresses("10.0.0.99", ttl=30) if asked[name] == 1 else FAILED
+
+    bench = Bench(Answers(give), "a.example.com;transport=udp")
+    await bench.run(32)
+    assert [hosts for _, hosts in bench.told] == [["10.0.0.11", "10.0.0.99"], ["10.0.0.12", "10.0.0.99"]]
+    assert bench.details[1].endswith("no answer: A of two.example.com; what was known goes on")
+
+
+async def test_pauses_grow_while_nobody_answers(autojump_clock) -> None:
+    bench = Bench(Answers(lambda name: FAILED), "a.example.com")
+    await bench.run(1500)
+    most = limits.DNS_PAUSE_MOST
+    assert bench.answers.pauses("a.example.com") == [5, 10, 20, 40, 80, 160, most, most, most]
+    assert bench.details == ["a.example.com:5060: no answer: A of a.example.com"]
+
+
+async def test_an_address_that_is_refused_is_told_of(autojump_clock) -> None:
+    bench = Bench(Answers(lambda name: addresses("0.0.0.0")), "a.example.com")
+    await bench.run(3)
+    assert bench.told == []
+    (detail,) = bench.details
+    assert detail.startswith("a.example.com:5060: no address; not used: A of a.example.com: 0.0.0.0")
+
+
+async def test_a_name_that_is_new_does_not_wait(autojump_clock) -> None:
+    bench = Bench(Answers(lambda name: addresses("10.0.0.11")), "a.example.com")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.resolver.run)
+        await trio.sleep(10)
+        then = trio.current_time()
+        bench.want("a.example.com", "b.example.com")
+        bench.resolver.look_again()
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == then
+        assert [name for name, _ in bench.told] == ["a.example.com", "a.example.com", "b.example.com"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_name_that_is_new_is_found_though_nobody_says_so(autojump_clock) -> None:
+    bench = Bench(Answers(lambda name: addresses("10.0.0.11")), "a.example.com")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.resolver.run)
+        bench.want("b.example.com")
+        await trio.sleep(limits.DNS_SECONDS_LEAST + 1)
+        assert bench.told[-1][0] == "b.example.com"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_name_that_is_gone_is_asked_for_no_more(autojump_clock) -> None:
+    answers = Answers(lambda name: addresses("10.0.0.11", ttl=30))
+    answers.seconds = 1.0
+    bench = Bench(answers, "a.example.com")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.resolver.run)
+        await trio.sleep(0.5)
+        bench.want()
+        bench.resolver.look_again()
+        await trio.sleep(200)
+        nursery.cancel_scope.cancel()
+    assert len(answers.times("a.example.com")) == 1
+    assert bench.told == bench.details == [], "nor is told what was asked before"
+
+
+async def test_a_few_names_at_once_and_no_more(autojump_clock) -> None:
+    answers = Answers(lambda name: addresses("10.0.0.11"))
+    answers.seconds = 1.0
+    bench = Bench(answers, *(f"n{n}.example.com" for n in range(20)))
+    await bench.run(20 / limits.DNS_LOOKUPS + 0.5)
+    assert answers.at_once == limits.DNS_LOOKUPS
+    assert len(bench.told) == 20
+
+
+async def test_one_silent_name_does_not_hold_up_the_others(autojump_clock) -> None:
+    class Silent(Answers):
+        async def ask(self, question: DnsQuestion, seconds: float) -> DnsAnswer:
+            if question.name.startswith("a-silent"):
+                await trio.sleep(seconds)
+                return FAILED
+            return await super().ask(question, seconds)
+
+    bench = Bench(
+        Silent(lambda name: addresses("10.0.0.11", ttl=5)), "a-silent.example.com", "b.example.com", "c.example.com"
+    )
+    await bench.run(limits.DNS_QUESTION_SECONDS - 1)
+    assert {name for name, _ in bench.told} == {"b.example.com", "c.example.com"}
+
+
+async def test_the_time_for_a_name_is_bounded(autojump_clock) -> None:
+    """Many records, and nobody answers for what they lead to."""
+    answers = Answers(lambda name: addresses("10.0.0.11"))
+    answers.seconds = limits.DNS_QUESTION_SECONDS + 1
+    bench = Bench(answers)
+    began = trio.current_time()
+    for _ in range(5):
+        await bench.resolver._ask(DnsQuestion("a.example.com", "A"), began + limits.DNS_LOOKUP_SECONDS)
+    assert trio.current_time() - began == pytest.approx(limits.DNS_LOOKUP_SECONDS)
+
+
+async def test_an_edge_that_starts_waits_for_its_names_but_not_for_long(autojump_clock) -> None:
+    for seconds, waited in ((0.25, 0.25), (3.0, limits.DNS_START_SECONDS)):
+        answers = Answers(lambda name: addresses("10.0.0.11"))
+        answers.seconds = seconds
+        bench = Bench(answers, "a.example.com", "b.example.com")
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bench.resolver.run)
+            assert trio.current_time() - began == pytest.approx(waited)
+            nursery.cancel_scope.cancel()
+
+
+async def test_without_names_there_is_nothing_to_wait_for(autojump_clock) -> None:
+    bench = Bench(Answers(lambda name: FAILED))
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.resolver.run)
+        assert trio.current_time() == began
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_fault_costs_a_look_up_and_no_more(autojump_clock) -> None:
+    def give(name: str) -> DnsAnswer:
+        if name == "a.example.com":
+            raise RuntimeError("a record like no other")
+        return addresses("10.0.0.11")
+
+    bench = Bench(Answers(give), "a.example.com", "b.example.com")
+    await bench.run(8)
+    assert bench.told == [("b.example.com", ["10.0.0.11"])]
+    assert bench.faults == ["names", "names"]
+    assert "internal error: RuntimeError" in bench.details[0] + bench.details[1]

@@ -1,0 +1,54 @@
+"""Scores of flows against a plain model: they grow with refusals, time and success take them away."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.misbehaviour import POINTS, MisbehaviourScore, MisbehaviourSettings
+
+LISTENER = Listener(0, "browsers", Zone.PUBLIC, Transport.TLS, "127.0.0.1", 5061)
+
+
+def flow_of(number: int) -> Flow:
+    return Flow(LISTENER, Source("192.0.2.1", 5060), number)
+
+
+STEPS = st.tuples(
+    st.integers(1, 3), st.sampled_from([*POINTS, Reason.RATELIMIT, None]), st.sampled_from([0, 1, 2, 5, 40])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=60))
+def test_a_score_is_what_a_plain_count_says(steps: list[tuple[int, Reason | None, int]]) -> None:
+    conduct = MisbehaviourScore(MisbehaviourSettings(points=10, window=20.0))
+    scores, at, now = dict.fromkeys((1, 2, 3), 0.0), dict.fromkeys((1, 2, 3), 0), 0
+    for number, reason, seconds in steps:
+        now += seconds
+        score = max(0.0, scores[number] - (now - at[number]) * 0.5)
+        at[number] = now
+        if reason is None:
+            conduct.clear(flow_of(number))
+            scores[number] = 0.0
+            continue
+        score += POINTS.get(reason, 0)
+        too_much = score > 10 and reason in POINTS
+        assert conduct.blame(flow_of(number), reason, float(now)) is too_much
+        scores[number] = 0.0 if too_much else score
+
+
+def test_what_an_honest_client_runs_into_counts_nothing() -> None:
+    conduct = MisbehaviourScore(MisbehaviourSettings())
+    honest = (Reason.RATELIMIT, Reason.LOOP, Reason.NO_ROUTE, Reason.NO_DESTINATION, Reason.OVERLOAD, Reason.PIKE)
+    assert not any(conduct.blame(flow_of(1), reason, 0.0) for reason in honest * 100)
+
+
+def test_scores_are_bounded() -> None:
+    conduct = MisbehaviourScore(MisbehaviourSettings())
+    for number in range(3 * limits.BUCKET_KEYS):
+        conduct.blame(flow_of(number), Reason.MALFORMED, 0.0)
+    assert len(conduct._bucket) <= 2 * limits.BUCKET_KEYS

@@ -1,0 +1,87 @@
+"""Orders of the operator: the longest prefix counts, some end by themselves, and there is a bound."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.screen.operator_bans import OperatorBan, OperatorBans
+
+
+def ban(prefix: str, until: float | None = None) -> OperatorBan:
+    return OperatorBan(prefix, False, 0.0, until, "operator", "abuse")
+
+
+def exempt(prefix: str) -> OperatorBan:
+    return OperatorBan(prefix, True, 0.0, None, "operator", "")
+
+
+def test_the_longest_prefix_counts() -> None:
+    orders = OperatorBans()
+    orders.put(ban("192.0.2.0/24"))
+    orders.put(exempt("192.0.2.7"))
+    found = [orders.of(host, 1.0) for host in ("192.0.2.1", "192.0.2.7", "198.51.100.1")]
+    assert [None if order is None else order.prefix for order in found] == ["192.0.2.0/24", "192.0.2.7", None]
+    assert orders.exempts("192.0.2.7", 1.0)
+    assert not orders.exempts("192.0.2.1", 1.0)
+
+
+def test_an_order_ends_by_itself_and_the_wider_one_counts_again() -> None:
+    orders = OperatorBans(["192.0.2.0/24"])
+    orders.put(ban("192.0.2.7/32", until=10.0))
+    assert not orders.exempts("192.0.2.7", 9.9)
+    assert orders.exempts("192.0.2.7", 10.0)
+    assert [order.prefix for order in orders] == ["192.0.2.0/24"]
+
+
+def test_an_order_takes_the_place_of_the_one_before_and_can_be_taken_back() -> None:
+    orders = OperatorBans()
+    orders.put(ban("192.0.2.7"))
+    orders.put(exempt("192.0.2.7/32"))
+    assert orders.exempts("192.0.2.7", 0.0)
+    before = orders.version
+    assert orders.drop("192.0.2.7")
+    assert not orders.drop("192.0.2.7")
+    assert orders.version == before + 1
+    assert not orders
+
+
+@pytest.mark.parametrize("text", ["192.0.2.0/33", "edge.example", ""])
+def test_what_is_no_prefix_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        OperatorBans().put(ban(text))
+
+
+def test_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ORDERS", 2)
+    orders = OperatorBans()
+    orders.put(ban("192.0.2.1"))
+    orders.put(ban("192.0.2.2"))
+    orders.put(exempt("192.0.2.1"))
+    with pytest.raises(ValueError, match="2 orders"):
+        orders.put(ban("192.0.2.3"))
+
+
+def test_orders_can_be_copied_beside_those_of_the_own_policy() -> None:
+    live, other = OperatorBans(["192.0.2.9"]), OperatorBans(["192.0.2.1"])
+    for prefix in ("192.0.2.1", "192.0.2.2"):
+        live.put(ban(prefix))
+    other.resemble(live)
+    assert [(each.prefix, each.exempt) for each in other] == [("192.0.2.1", True), ("192.0.2.2", False)]
+    found = other.of("192.0.2.2", 1.0)
+    assert found is not None
+    assert found is not live.of("192.0.2.2", 1.0)  # each counts its own
+
+
+def test_a_policy_with_exemptions_of_its_own_takes_all_that_was_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload neither loses an order nor fails for it, and at a restart the file of orders is not a broken one."""
+    monkeypatch.setattr(limits, "ORDERS", 3)
+    previous = OperatorBans(["203.0.113.1"])
+    for number in range(3):
+        previous.put(ban(f"192.0.2.{number}"))
+    orders = OperatorBans([f"198.51.100.{number}" for number in range(5)])
+    orders.succeed(previous)
+    assert orders.version > previous.version
+    assert len(list(orders)) == 5 + 3
+    with pytest.raises(ValueError, match="3 orders already"):
+        orders.put(ban("192.0.2.99"))

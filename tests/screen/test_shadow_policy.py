@@ -1,0 +1,306 @@
+"""Two pipelines and one traffic: only what they do not agree on is told, and the live one never notices."""
+
+from __future__ import annotations
+
+import pytest
+from screen.conftest import LISTENERS, MakeFlow, MakeRequest
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source
+from edgesbc.base.counts import Counts
+from edgesbc.base.decision import Decision
+from edgesbc.base.errors import WireError
+from edgesbc.base.reasons import Reason
+from edgesbc.screen.misbehaviour import MisbehaviourSettings
+from edgesbc.screen.operator_bans import OperatorBan
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.shadow_policy import PASSED, ShadowPolicy
+from edgesbc.screen.stage import PASS, Phase, Subject, Verdict
+from edgesbc.screen.stages.acl import AclSettings
+from edgesbc.screen.stages.admission import AdmissionSettings
+from edgesbc.screen.stages.method import MethodSettings
+from edgesbc.screen.stages.pike import PikeSettings
+from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import parse_message
+
+OPEN = AdmissionSettings(open=("carriers",))
+"""Strangers may call: what is told is what the other stages say."""
+
+
+class Listens:
+    """A stage that lets everything through, and notes the Call-IDs of what was answered."""
+
+    name = "listens"
+    phases: frozenset[Phase] = frozenset()
+
+    def __init__(self, heard: list[str]) -> None:
+        self.heard = heard
+
+    def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+        return PASS
+
+    def answered(self, subject: Subject, response: Response, now: float) -> None:
+        assert subject.request is not None
+        self.heard.append(subject.request.call_id)
+
+
+class Pair:
+    """A live pipeline and a beside, asked as the brain asks them."""
+
+    def __init__(self, live: ScreenSettings, other: ScreenSettings, to: str | None = "pbx") -> None:
+        self.decisions: list[Decision] = []
+        self.live = Pipeline(live, Standings(), self.decisions.append, lambda stage, error: None)
+        self.totals = Counts()
+        self.to = to
+        self.told: list[tuple[str, str]] = []
+        self.heard: list[str] = []
+        self.other = Pipeline(
+            other, Standings(), lambda decision: None, lambda stage, error: None, (Listens(self.heard),)
+        )
+        self.beside = ShadowPolicy(
+            self.other, self.choose, self.totals, lambda flow, call_id, live, now: self.told.append((call_id, live))
+        )
+        self.beside.follow(self.live)
+
+    def choose(self, flow: Flow, request: Request, now: float) -> str | None:
+        if self.to == "broken":
+            raise WireError("a From that cannot be read")
+        return self.to
+
+    def message(self, flow: Flow, request: Request | None, now: float, to: str | None = "pbx") -> None:
+        beside, live = self.beside, self.live
+        verdict = live.packet(flow, 400, now)
+        beside.begin(flow, 400, verdict, now)
+        if verdict is PASS and request is not None:
+            subject = live.subject(flow, request, now)
+            verdict = live.request(subject, now)
+            beside.request(subject, verdict, now)
+            if verdict is PASS:
+                verdict = live.call(subject, now)
+                beside.call(verdict, now)
+                if verdict is PASS:
+                    beside.route(to, now)
+        beside.end(now)
+
+
+def refusal(status: int = 403) -> Response:
+    text = (
+        f"SIP/2.0 {status} No\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK0\r\nFrom: <sip:a@b.example>;tag=1\r\n"
+    )
+    message = parse_message((text + "To: <sip:a@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n\r\n").encode())
+    assert isinstance(message, Response)
+    return message
+
+
+def test_a_stricter_threshold_differs_by_exactly_what_is_over_it(flow: MakeFlow) -> None:
+    pair = Pair(ScreenSettings(), ScreenSettings(pike=PikeSettings(reqs_density_per_unit=10)))
+    for n in range(30):
+        pair.message(flow(), None, 100.0 + n / 100)
+    # The eleventh trips, and those after it find the ban that it asked for.
+    assert pair.beside.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 19}
+    assert pair.beside.judged == 30
+    assert pair.totals == pair.beside.differences
+
+
+def test_a_looser_policy_is_asked_no_further_than_the_live_one_got(flow: MakeFlow, request_of: MakeRequest) -> None:
+    pair = Pair(
+        ScreenSettings(acl=AclSettings(deny=("192.0.2.0/24",))), ScreenSettings(method=MethodSettings(public=()))
+    )
+    pair.message(flow(), request_of(), 1.0)
+    assert pair.beside.differences == {("acl-denied", PASSED): 1}
+
+
+def test_each_refuses_a_message_once_and_both_reasons_are_told(flow: MakeFlow, request_of: MakeRequest) -> None:
+    """The other policy denies the source, the live one finds the scanner later: one pair, not two."""
+    scanner = ScannerSettings(user_agents=("sipvicious",))
+    pair = Pair(ScreenSettings(scanner=scanner), ScreenSettings(acl=AclSettings(deny=("192.0.2.0/24",))))
+    pair.message(flow(), request_of("OPTIONS", "User-Agent: sipvicious"), 1.0)
+    assert pair.beside.differences == {("scanner", "acl-denied"): 1}
+    (example,) = pair.beside.examples("scanner", "acl-denied")
+    assert (example.source, example.call_id, example.listener) == ("192.0.2.1:5060", "call-1", "carriers")
+
+
+def test_nothing_of_the_live_policy_changes(flow: MakeFlow, request_of: MakeRequest) -> None:
+    settings = ScreenSettings(pike=PikeSettings(reqs_density_per_unit=5), admission=OPEN)
+    strict = ScreenSettings(
+        pike=PikeSettings(reqs_density_per_unit=1), method=MethodSettings(public=()), admission=OPEN
+    )
+    pair, alone = Pair(settings, strict), Pair(settings, settings)
+    for n in range(20):
+        for each in (pair, alone):
+            each.message(flow(), request_of(), n / 10)
+    assert pair.beside.differences
+    assert not alone.beside.differences
+    assert pair.live.counts == alone.live.counts
+    assert [each.reason for each in pair.decisions] == [each.reason for each in alone.decisions]
+    assert len(pair.live.penalties.take()) == len(alone.live.penalties.take()) == 1
+    assert pair.other.penalties.take() == []
+
+
+def test_routes_are_compared_where_both_let_it_begin(flow: MakeFlow, request_of: MakeRequest) -> None:
+    pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(admission=OPEN), to="overflow")
+    pair.message(flow(), request_of(), 1.0)
+    assert pair.beside.routes == {("pbx", "overflow"): 1}
+    assert pair.beside.examples("pbx", "overflow", "route")[0].call_id == "call-1"
+    pair.to = None
+    pair.message(flow(), request_of(), 1.1)
+    pair.to = "broken"
+    pair.message(flow(), request_of(), 1.2)
+    pair.to = "pbx"
+    pair.message(flow(), request_of(), 1.3, to=None)
+    assert pair.beside.differences == {(PASSED, "no-route"): 1, (PASSED, "malformed"): 1, ("no-route", PASSED): 1}
+    assert sum(pair.beside.routes.values()) == 1
+
+
+def test_what_the_brain_refuses_is_a_difference_only_where_the_other_refused_before(flow: MakeFlow) -> None:
+    pair = Pair(ScreenSettings(), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",))))
+    for host in ("192.0.2.1", "192.0.2.7"):
+        pair.beside.begin(flow(host=host), 4, PASS, 1.0)
+        pair.beside.refused(Reason.MALFORMED)
+        pair.beside.end(1.0)
+    assert pair.beside.differences == {("malformed", "acl-denied"): 1}
+    assert pair.told == [("", "malformed"), ("", "malformed")]
+    pair.beside.refused(Reason.OVERLOAD)  # of no message
+    pair.beside.end(1.0)
+    assert pair.beside.judged == 2
+
+
+def test_connections_are_judged_too(flow: MakeFlow) -> None:
+    pair = Pair(ScreenSettings(), ScreenSettings(acl=AclSettings(deny=("192.0.2.9",))))
+    peer = Source("192.0.2.9", 40000)
+    verdict = pair.live.accept(LISTENERS["tls"], peer, 1.0)
+    pair.beside.accept(LISTENERS["tls"], peer, verdict, 1.0)
+    assert pair.beside.differences == {(PASSED, "acl-denied"): 1}
+
+
+def test_proofs_of_before_and_of_now_are_the_others_too(flow: MakeFlow) -> None:
+    pair = Pair(ScreenSettings(), ScreenSettings())
+    known, new = flow(), flow(port=5070)
+    pair.live.standings.prove(known, Standing.REGISTERED, 1.0)
+    pair.beside.follow(pair.live)
+    pair.live.standings.prove(new, Standing.REACHABLE, 1.0)
+    standings = pair.other.standings
+    assert (standings.of(known, 2.0), standings.of(new, 2.0)) == (Standing.REGISTERED, Standing.REACHABLE)
+    pair.live.standings.withdraw(known)
+    assert standings.of(known, 2.0) is Standing.UNPROVEN
+    standings.withdraw(new)  # and nothing goes the other way
+    assert pair.live.standings.of(new, 2.0) is Standing.REACHABLE
+
+
+def test_examples_are_bounded_and_cut(flow: MakeFlow, request_of: MakeRequest) -> None:
+    pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(method=MethodSettings(public=())))
+    for n in range(limits.SHADOW_EXAMPLES + 3):
+        pair.message(flow(), request_of(call_id=f"{n}-" + "x" * 1000), float(n))
+    examples = pair.beside.examples(PASSED, "method")
+    assert [each.call_id.partition("-")[0] for each in examples] == ["3", "4", "5", "6", "7"]
+    assert all(len(each.call_id) == limits.LEDGER_TEXT_CHARS for each in examples)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_report_is_plain_values(flow: MakeFlow, request_of: MakeRequest, count: int) -> None:
+    pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(method=MethodSettings(public=())))
+    for n in range(count):
+        pair.message(flow(), request_of(), float(n))
+    report = pair.beside.report()
+    assert report["judged"] == count
+    assert report["routes"] == []
+    (difference,) = report["differences"]
+    assert (difference["live"], difference["other"], difference["count"]) == (PASSED, "method", count)
+    assert difference["examples"][-1] == {
+        "time": float(count - 1), "source": "192.0.2.1:5060", "listener": "carriers", "call_id": "call-1",
+    }  # fmt: skip
+
+
+# --- what comes of messages ------------------------------------------------------------------------------
+
+
+def test_what_the_other_has_refused_is_not_answered_to_it(flow: MakeFlow, request_of: MakeRequest) -> None:
+    """Those of 192.0.2.7 it would never have let go on; what comes again, and it lets go on, it hears of."""
+    pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",)), admission=OPEN))
+    for host in ("192.0.2.1", "192.0.2.7", "192.0.2.8"):
+        request = request_of(call_id=host)
+        pair.message(flow(host=host), request, 1.0)
+        pair.live.answered(flow(host=host), request, refusal(), 1.1)
+    assert pair.heard == ["192.0.2.1", "192.0.2.8"]
+    pair.live.answered(flow(host="192.0.2.7"), request_of(call_id="192.0.2.7"), refusal(), 1.2)
+    assert pair.heard[2:] == ["192.0.2.7"]  # it is remembered for one answer
+
+
+def test_a_request_that_comes_again_and_is_let_go_on_is_heard_of(flow: MakeFlow, request_of: MakeRequest) -> None:
+    pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(admission=OPEN), to=None)
+    pair.message(flow(), request_of(), 1.0)  # no route of the other takes it
+    pair.to = "pbx"
+    pair.message(flow(), request_of(), 50.0)
+    pair.live.answered(flow(), request_of(), refusal(), 50.1)
+    assert pair.heard == ["call-1"]
+
+
+def test_requests_that_were_refused_are_remembered_up_to_a_bound(
+    flow: MakeFlow, request_of: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SHADOW_REFUSED", 3)
+    pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(acl=AclSettings(deny=("192.0.2.1",))))
+    requests = [request_of(call_id=f"call-{n}") for n in range(5)]
+    for request in requests:
+        pair.message(flow(), request, 1.0)
+    assert len(pair.beside._mute) == 3
+    for request in requests:
+        pair.live.answered(flow(), request, refusal(), 1.1)
+    assert pair.heard == ["call-0", "call-1"]
+    assert not pair.beside._mute
+
+
+def test_what_the_other_has_refused_is_not_misread_to_it(flow: MakeFlow) -> None:
+    strict = MisbehaviourSettings(points=1)
+    pair = Pair(ScreenSettings(), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",)), conduct=strict))
+    for host in ("192.0.2.7", "192.0.2.1"):
+        pair.beside.begin(flow(host=host), 4, pair.live.packet(flow(host=host), 4, 1.0), 1.0)
+        pair.beside.refused(Reason.MALFORMED)
+        pair.live.misread(flow(host=host), 1.0)
+        pair.beside.end(1.0)
+    assert [ban.who for ban in pair.other.penalties] == ["192.0.2.1:5060"]
+
+
+def test_what_the_live_policy_takes_back_for_bad_conduct_the_other_keeps(flow: MakeFlow) -> None:
+    pair = Pair(ScreenSettings(conduct=MisbehaviourSettings(points=1)), ScreenSettings())
+    pair.live.standings.prove(flow("tls"), Standing.REGISTERED, 1.0)
+    pair.live.misread(flow("tls"), 2.0)
+    standings = (pair.live.standings, pair.other.standings)
+    assert [each.of(flow("tls"), 3.0) for each in standings] == [Standing.REACHABLE, Standing.REGISTERED]
+    pair.live.standings.withdraw(flow("tls"))  # it has unregistered
+    assert pair.other.standings.of(flow("tls"), 3.0) is Standing.REACHABLE
+
+
+def test_a_broken_stream_counts_where_the_other_would_still_have_it_open(flow: MakeFlow) -> None:
+    pair = Pair(ScreenSettings(), ScreenSettings(conduct=MisbehaviourSettings(points=1, ban=30.0)))
+    stream = flow("tls")
+    pair.live.misread(stream, 1.0)  # of no message: framing gave it up
+    assert pair.other.counts == {("conduct", "ban"): 1}
+    pair.live.misread(stream, 2.0)  # the other has closed it by now
+    assert pair.other.counts == {("conduct", "ban"): 1}
+    assert pair.other.penalties.take_closing() == []
+    assert not pair.live.counts
+    assert not pair.decisions
+
+
+def test_what_the_operator_orders_counts_for_both_and_is_counted_once(flow: MakeFlow) -> None:
+    exempt = ScreenSettings(exempt=("192.0.2.200",))
+    pair = Pair(ScreenSettings(), exempt)
+    order = OperatorBan("192.0.2.1", False, 1.0, 50.0, "admin", "")
+    pair.live.orders.put(order)
+    pair.message(flow(), None, 2.0)
+    peer = Source("192.0.2.1", 40000)
+    pair.beside.accept(LISTENERS["tls"], peer, pair.live.accept(LISTENERS["tls"], peer, 3.0), 3.0)
+    assert pair.live.counts == {("penalties", "banned"): 2}
+    assert order.hits == 2
+    pair.message(flow(), None, 51.0)  # its time is up
+    pair.live.orders.put(OperatorBan("192.0.2.0/24", False, 52.0, None, "admin", ""))
+    pair.message(flow(), None, 53.0)
+    assert pair.live.counts == {("penalties", "banned"): 3}
+    pair.live.orders.drop("192.0.2.0/24")
+    pair.message(flow(), None, 54.0)
+    assert pair.beside.differences == {}
+    assert [each.prefix for each in pair.other.orders] == ["192.0.2.200"]
+    assert not list(pair.live.orders)

@@ -1,0 +1,100 @@
+"""Connections to destinations: one for each address and each name that is proven there."""
+
+from __future__ import annotations
+
+from support.signalling import Entropy
+
+from edgesbc.base.address import Listener, Source, Transport, Zone
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.settings import MemberSettings, SetSettings
+from edgesbc.routing.table import RoutingTable
+from edgesbc.screen.pipeline import Pipeline, ScreenSettings
+from edgesbc.screen.standing import Standings
+from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Effect, Open
+from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.tokens import Sealer
+
+TLS = Listener(0, "tls", Zone.CORE, Transport.TLS, "10.0.0.1", 5061)
+TCP = Listener(1, "tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
+UDP = Listener(2, "udp", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
+PEER = Source("10.0.0.11", 5061)
+
+
+class Opened:
+    """Flows over these listeners, and the names of what they asked to open."""
+
+    def __init__(self, known: dict[Source, str] | None = None) -> None:
+        self.effects: list[Effect] = []
+        names = known or {}
+        self.flows = Flows([TLS, TCP, UDP], "epoch", self.effects.append, lambda peer, transport: names.get(peer, ""))
+
+    @property
+    def names(self) -> list[str]:
+        return [each.name for each in self.effects if isinstance(each, Open)]
+
+
+def test_the_name_that_is_given_before_the_one_that_is_known_before_the_address() -> None:
+    opened = Opened({PEER: "known.example.com"})
+    opened.flows.to(TLS, PEER)
+    opened.flows.to(TLS, PEER, "given.example.com")
+    opened.flows.to(TLS, Source("10.0.0.12", 5061))
+    assert opened.names == ["known.example.com", "given.example.com", "10.0.0.12"]
+
+
+def test_inside_a_dialog_what_has_been_proven_is_enough() -> None:
+    """The name that is known for the address may be that of another destination there."""
+    opened = Opened({PEER: "known.example.com"})
+    given = opened.flows.to(TLS, PEER, "given.example.com")
+    assert opened.flows.to(TLS, PEER) == given
+    known = opened.flows.to(TLS, PEER, "known.example.com")
+    assert opened.flows.to(TLS, PEER) == known
+    opened.flows.closed(known)
+    opened.flows.closed(given)
+    opened.flows.to(TLS, PEER)
+    assert opened.names == ["given.example.com", "known.example.com", "known.example.com"]
+
+
+def test_what_one_name_has_proven_is_not_used_for_another() -> None:
+    """Two names may have an address in common, and only one of them its certificate."""
+    opened = Opened()
+    one, other = (opened.flows.to(TLS, PEER, name) for name in ("a.example.com", "b.example.com"))
+    assert one != other
+    assert opened.flows.to(TLS, PEER, "a.example.com") == one
+    assert len(opened.names) == 2
+
+
+def test_a_connection_that_is_gone_is_opened_anew() -> None:
+    opened = Opened()
+    flow = opened.flows.to(TLS, PEER, "a.example.com")
+    other = opened.flows.to(TLS, PEER, "b.example.com")
+    opened.flows.closed(flow)
+    assert opened.flows.to(TLS, PEER, "a.example.com") != flow
+    assert opened.flows.to(TLS, PEER, "b.example.com") == other
+    assert len(opened.names) == 3
+
+
+def test_without_tls_a_name_makes_no_difference() -> None:
+    opened = Opened()
+    assert opened.flows.to(TCP, PEER, "a.example.com") == opened.flows.to(TCP, PEER, "b.example.com")
+    assert opened.names == [""]
+    assert opened.flows.to(UDP, PEER, "a.example.com").serial == 0
+
+
+def test_a_health_check_asks_for_its_own_members_name() -> None:
+    """Two sets may have one address by two names; the second is alive when its own name is proven."""
+    sets = [
+        SetSettings(each, members=(MemberSettings("sip:10.0.0.11;transport=tls", tls_name=f"{each}.example.com"),))
+        for each in ("a", "b")
+    ]
+    entropy = Entropy()
+    edge = Edge(
+        [TLS],
+        Dispatcher(sets, lambda: 0.5, 0.0),
+        RoutingTable((), ["a"]),
+        Pipeline(ScreenSettings(), Standings([]), lambda decision: None, lambda stage, error: None),
+        Sealer([b"k" * 16], entropy),
+        entropy,
+    )
+    opened = {each.name for each in edge.expire(10.0) if isinstance(each, Open)}
+    assert opened == {"a.example.com", "b.example.com"}

@@ -1,0 +1,51 @@
+"""Requests that come round (RFC 3261 section 16.3 check 4, RFC 5393 section 4)."""
+
+from __future__ import annotations
+
+from support.signalling import CALLER, Brain, invite, respond
+
+from edgesbc.sip.message import Request
+
+
+def by_a_proxy(first: Request, sent: bytes) -> bytes:
+    """A request as a proxy sends it on that ``first`` came to: its Via on top of ours, and one hop less."""
+    vias = f"Via: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKproxy{len(sent)}\r\nVia: {first.via}\r\n"
+    start, rest = sent.split(b"\r\n", 1)
+    _, rest = rest.split(b"\r\n", 1)
+    return start + b"\r\n" + vias.encode() + rest
+
+
+def test_the_same_request_by_another_way_is_a_loop(brain: Brain) -> None:
+    message = invite("REGISTER")
+    ((to, first),) = brain.receive(CALLER, message)
+    assert isinstance(first, Request)
+    ((flow, answer),) = brain.receive(CALLER, by_a_proxy(first, message))
+    assert flow == CALLER
+    assert answer.status == 482  # type: ignore[union-attr]
+    assert brain.reasons[-1] == "loop"
+    brain.receive(to, respond(first, 200))
+
+
+def test_one_that_goes_elsewhere_now_is_a_spiral_and_passes(brain: Brain) -> None:
+    ((_, first),) = brain.receive(CALLER, invite("REGISTER"))
+    assert isinstance(first, Request)
+    again = by_a_proxy(first, invite("REGISTER", "sip:200@192.0.2.1"))
+    ((_, forwarded),) = brain.receive(CALLER, again)
+    assert isinstance(forwarded, Request)
+    assert forwarded.uri.user == "200"
+
+
+def test_a_mark_of_somebody_elses_making_is_none(brain: Brain) -> None:
+    other = Brain()
+    other.edge.board._tag_key = b"another process"
+    ((_, first),) = other.receive(CALLER, invite("REGISTER"))
+    assert isinstance(first, Request)
+    ((_, forwarded),) = brain.receive(CALLER, by_a_proxy(first, invite("REGISTER")))
+    assert isinstance(forwarded, Request)
+
+
+def test_branches_of_one_request_differ_and_share_its_mark() -> None:
+    brain = Brain(algorithm="broadcast", one_priority=True)
+    one, two = (message.via.branch for _, message in brain.receive(CALLER, invite()))
+    assert one != two
+    assert one[-12:] == two[-12:]

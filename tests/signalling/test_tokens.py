@@ -1,0 +1,54 @@
+"""Tokens: whole or nothing, for one side only."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesbc.base.address import Source, Zone
+from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget, Sealer
+
+KEY, OTHER = b"a" * 32, b"b" * 32
+TARGET = RemoteTarget(
+    "inside", Source("10.0.0.11", 5060), 7, "e", "sip:bob@10.0.0.11", ["<sip:10.0.0.2;lr>", "<sip:x;lr>"]
+)
+
+NAMES = ("listener", "peer", "serial", "epoch", "uri", "routes")
+
+
+def test_what_is_sealed_opens_for_its_holder_and_nobody_else() -> None:
+    sealer = Sealer([KEY], os.urandom)
+    token = sealer.seal(TARGET, Zone.PUBLIC)
+    opened = sealer.open(token, Zone.PUBLIC)
+    assert opened is not None
+    assert all(getattr(opened, name) == getattr(TARGET, name) for name in NAMES)
+    assert sealer.open(token, Zone.CORE) is None
+    assert Sealer([OTHER], os.urandom).open(token, Zone.PUBLIC) is None
+    assert b"10.0.0.11" not in token.encode()
+
+
+def test_a_previous_key_still_opens() -> None:
+    token = Sealer([OTHER], os.urandom).seal(TARGET, Zone.CORE)
+    assert Sealer([KEY, OTHER], os.urandom).open(token, Zone.CORE) is not None
+
+
+def test_no_token_is_shorter_than_it_is_taken_for() -> None:
+    shortest = RemoteTarget("a", Source("::", 1), 0, "e", "", ())
+    assert len(Sealer([KEY], os.urandom).seal(shortest, Zone.CORE)) >= SHORTEST_TOKEN
+
+
+def test_one_bit_changed_anywhere_and_it_does_not_open() -> None:
+    sealer = Sealer([KEY], os.urandom)
+    token = sealer.seal(TARGET, Zone.PUBLIC)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for at, letter in enumerate(token[:-1]):
+        changed = alphabet[alphabet.index(letter) ^ 1]
+        assert sealer.open(token[:at] + changed + token[at + 1 :], Zone.PUBLIC) is None, at
+
+
+@given(st.text())
+@settings(max_examples=200)
+def test_any_text_is_read_without_a_fault(text: str) -> None:
+    assert Sealer([KEY], os.urandom).open(text, Zone.PUBLIC) is None

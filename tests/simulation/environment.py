@@ -1,0 +1,111 @@
+"""The sets behind the edge as a seed draws them, and what their operator does with them while it runs."""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+
+from edgesbc.dispatch.algorithms import ALGORITHMS
+from edgesbc.dispatch.health import AdminState
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.routing.numbers import Rewrite
+from edgesbc.routing.table import Route
+
+__all__ = ["House", "an_order", "draw_house", "reloaded"]
+
+_RESOURCES = ("pstn", "transcoder")
+
+
+class House:
+    """Sets and routes. ``known`` are the addresses of all members that a set ever has, with their transports."""
+
+    def __init__(self, sets: list[SetSettings], routes: tuple[Route, ...], known: dict[str, dict[str, str]]) -> None:
+        self.sets = sets
+        self.routes = routes
+        self.known = known
+
+    @property
+    def transports(self) -> dict[str, str]:
+        return {host: transport for each in self.known.values() for host, transport in each.items()}
+
+
+def draw_house(random: Random) -> House:
+    """One set and no route, as most have it, or several with all that routes and members can say."""
+    names = ["pbx", "backup", "last"][: random.choice((1, 1, 2, 3))]
+    known = {}
+    for number, name in enumerate(names):
+        hosts = [f"10.0.0.{11 + 10 * number + n}" for n in range(random.randint(1, 4 - number))]
+        known[name] = {host: random.choice(("udp", "udp", "tcp")) for host in hosts}
+    sets = [_a_set(random, name, known[name]) for name in names]
+    for n in range(len(sets) - 1):
+        if random.random() < 0.5:
+            sets[n] = attrs.evolve(sets[n], fallback=names[n + 1])
+    return House(sets, _routes(random, names) if len(names) > 1 else (), known)
+
+
+def _a_set(random: Random, name: str, known: dict[str, str]) -> SetSettings:
+    return SetSettings(
+        name,
+        members=_some(random, known),
+        algorithm=random.choice(sorted(ALGORITHMS)),
+        hash_on=random.choice(("call-id", "from-uri", "request-user", "source")),
+        hash_bound=random.choice((0, 1.25)),
+        health=HealthSettings(
+            interval=random.choice((0, 0, 0, 0, 10.0)),
+            panic=random.choice((0, 50)),
+            slow_start=random.choice((0, 10.0)),
+        ),
+        try_timeout=random.choice((0.5, 2.0)),
+        total_timeout=random.choice((2.0, 10.0)),
+        rest=random.choice((0, 5.0, 30.0)),
+    )
+
+
+def _some(random: Random, known: dict[str, str]) -> tuple[MemberSettings, ...]:
+    """Members at some of the addresses, one at least, nearly always at all."""
+    kept = random.sample(sorted(known), random.randint(1, len(known))) if random.random() < 0.3 else sorted(known)
+    return tuple(_a_member(random, host, known[host]) for host in kept)
+
+
+def _a_member(random: Random, host: str, transport: str) -> MemberSettings:
+    return MemberSettings(
+        f"sip:{host};transport={transport}",
+        weight=random.randint(1, 3),
+        priority=random.randint(0, 1),
+        max_calls=random.choice((None, None, 3)),
+        max_cps=random.choice((None, None, None, None, 1.0)),
+        resources={name: random.randint(0, 4) for name in _RESOURCES if random.random() < 0.9},
+        strip=random.choice((0, 0, 1)),
+        prepend=random.choice(("", "", "9")),
+    )
+
+
+def _routes(random: Random, names: list[str]) -> tuple[Route, ...]:
+    """By the number that is called: ``1..`` and all others."""
+    routes = [
+        Route(
+            name,
+            to=tuple(random.sample(names, random.randint(1, len(names)))),
+            request_prefix=prefixes,
+            resources=tuple(each for each in _RESOURCES if random.random() < 0.3),
+            rewrite=Rewrite("^1", "001") if random.random() < 0.2 else None,
+            answer=random.choice((None, None, 480)),
+        )
+        for name, prefixes in (("first", ("1",)), ("second", ()))
+    ]
+    return tuple(routes)
+
+
+# --- what its operator does ------------------------------------------------------------------------------
+
+
+def an_order(random: Random) -> AdminState:
+    return random.choice(
+        (AdminState.DRAINING, AdminState.DISABLED, AdminState.ENABLED, AdminState.ENABLED, AdminState.ENABLED)
+    )
+
+
+def reloaded(random: Random, house: House) -> list[SetSettings]:
+    """The sets with members that are gone, back, or changed."""
+    return [attrs.evolve(each, members=_some(random, house.known[each.set])) for each in house.sets]

@@ -1,0 +1,112 @@
+"""What has to hold of the members that requests are sent to: whom they are tried at, and whether they have room."""
+
+from __future__ import annotations
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source
+from edgesbc.dispatch.leases import Lease
+from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.settings import SetSettings
+from edgesbc.signalling.edge import Edge
+from edgesbc.sip.message import Request, Response
+
+__all__ = ["Finding", "Tries"]
+
+_WORDS = frozenset({404, 486, 600, 603})
+"""Final answers after which nobody else is asked, whatever a set says of failing over."""
+_SHORTEST_TRY = 0.5
+"""Seconds within which no set gives a member up that is silent: an answer in that time is to be heeded."""
+
+
+class Finding(Exception):
+    """Something that must not happen did."""
+
+
+@attrs.define
+class _Try:
+    """An INVITE of one branch at one member."""
+
+    at: Source
+    since: float
+
+
+class Tries:
+    """Looks at INVITEs that begin calls at members of ``sets``, and at what comes back. It keeps its own account of
+    what the operator wants."""
+
+    def __init__(self, edge: Edge, sets: list[SetSettings]) -> None:
+        self._edge = edge
+        self.further = 0
+        """Tries after the first one of their call."""
+        self._by_call: dict[str, dict[str, _Try]] = {}
+        self._settled: dict[str, str] = {}
+        self._ever: set[Source] = set()
+        self._away: dict[Source, str] = {}
+        """Members that get no new calls, and why."""
+        self.reloaded(sets)
+
+    # --- the operator ------------------------------------------------------------------------------------
+
+    def ordered(self, at: Source, out: str) -> None:
+        """A member is ``out`` by order, or "" in use."""
+        self._away.pop(at, None)
+        if out:
+            self._away[at] = out
+
+    def reloaded(self, sets: list[SetSettings]) -> None:
+        now = {member.target.source for each in sets for member in each.members if member.target is not None}
+        self._away.update((at, "removed") for at in self._ever - now)
+        self._ever |= now
+
+    # --- as it goes --------------------------------------------------------------------------------------
+
+    def sent(self, flow: Flow, request: Request, now: float) -> None:
+        """An INVITE goes to a member."""
+        call, branch, at = request.call_id, request.via.branch, flow.peer
+        if at not in self._ever or request.in_dialog:
+            return
+        tries = self._by_call.setdefault(call, {})
+        if branch in tries:
+            return  # it is repeated
+        if call in self._settled:
+            raise Finding(f"{call} is tried at {at} after {self._settled[call]}")
+        if any(each.at == at for each in tries.values()):
+            raise Finding(f"{call} is tried at {at} again")
+        if at in self._away:
+            raise Finding(f"{call} is tried at {at}, which is {self._away[at]}")
+        tries[branch] = _Try(at, now)
+        self.further += len(tries) > 1
+        if len(tries) > limits.FORK_BRANCHES:
+            raise Finding(f"{call} is tried at {len(tries)} places, {limits.FORK_BRANCHES} may be")
+        self._bounds(flow, now)
+
+    def _bounds(self, flow: Flow, now: float) -> None:
+        """A member has what it may have, with the call that goes there now."""
+        member = self._edge.dispatcher.member_at(flow.peer, flow.listener.transport)
+        if member is None:
+            raise Finding(f"a call goes to {flow}, where no member is")
+        settings = member.settings
+        if settings.max_calls is not None and member.load > settings.max_calls:
+            raise Finding(f"{member} has more calls than its {settings.max_calls}")
+        needs = {
+            name for lease in self._edge.dispatcher.live_leases() if _new(lease, member, now) for name in lease.needs
+        }
+        for name in needs:
+            if member.used[name] > settings.resources.get(name, 0):
+                raise Finding(f"{member} has {member.used[name]} calls with {name}, {settings.resources} may be")
+
+    def received(self, response: Response, now: float) -> None:
+        """A member says something about an INVITE: a word that counts, unless the call has gone on before."""
+        tries = self._by_call.get(response.call_id, {})
+        tried = tries.get(response.via.branch)
+        if tried is None or response.status not in _WORDS:
+            return
+        latest = max(each.since for each in tries.values())
+        if tried.since == latest and now - latest < _SHORTEST_TRY:
+            self._settled[response.call_id] = f"{tried.at} said {response.status}"
+
+
+def _new(lease: Lease, member: Member, now: float) -> bool:
+    return lease.member is member and lease.since == now

@@ -1,0 +1,94 @@
+"""The keeper writes what has changed and nothing else, and no disk stops it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from support.running import until
+
+from edgesbc.base import limits
+from edgesbc.store.state_store import StateStore
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **more: Any) -> None:
+        self.lines.append((event, more))
+
+    error = info
+
+
+class Words:
+    """Something that is kept: words."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.file = f"{name}.txt"
+        self.version = 0
+        self.held = b""
+        self.written = 0
+
+    def say(self, word: bytes) -> None:
+        self.held = word
+        self.version += 1
+
+    def as_json(self, now: float, wall: float) -> bytes:
+        self.written += 1
+        return self.held
+
+    def enter(self, data: bytes, now: float, wall: float) -> int:
+        if data == b"broken":
+            raise ValueError("expected words")
+        self.held = data
+        return len(data.split())
+
+
+async def test_what_has_changed_is_written_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STATE_KEPT_SECONDS", 0.01)
+    one, other = Words("one"), Words("other")
+    keeper = StateStore(tmp_path, (one, other), Log())
+    keeper.enter()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(3):
+            one.say(b"hear %d" % number)
+            await until(lambda: (tmp_path / "one.txt").exists() and (tmp_path / "one.txt").read_bytes() == one.held)
+        nursery.cancel_scope.cancel()
+    assert (one.written, other.written) == (3, 0)
+    assert os.listdir(tmp_path) == ["one.txt"]
+    await keeper.write()
+    assert (one.written, other.written) == (4, 1)
+
+
+async def test_what_was_kept_is_entered_and_what_is_broken_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_bytes(b"broken")
+    (tmp_path / "other.txt").write_bytes(b"two words")
+    one, other, log = Words("one"), Words("other"), Log()
+    StateStore(tmp_path, (one, other), log).enter()
+    assert (one.held, other.held) == (b"", b"two words")
+    assert sorted(os.listdir(tmp_path)) == ["one.txt.broken", "other.txt"]
+    assert log.lines == [
+        (
+            "the one of the last run are broken",
+            {"error": "expected words", "kept_as": str(tmp_path / "one.txt.broken")},
+        ),
+        ("other of the last run are in force again", {"number": 2}),
+    ]
+
+
+async def test_a_disk_that_fails_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    log = Log()
+    words = Words("one")
+    (tmp_path / "one.txt").mkdir()
+    keeper = StateStore(tmp_path, (words,), log)
+    keeper.enter()
+    await keeper.write()
+    assert [event for event, _ in log.lines] == ["the one of the last run cannot be read", "one cannot be written"]

@@ -1,0 +1,134 @@
+"""Pairs of sockets at one address: whose they are, who cannot join, and what is done without them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.policy.model import ListenSettings
+from edgesbc.transport import kernel_filters
+from edgesbc.transport.sockets import OpenedListener, open_listeners
+
+ESTABLISHED = b"\x01"
+"""The first byte of ``struct tcp_info`` is the state of the connection."""
+
+
+def settings(
+    bind: str = "127.0.0.1", port: int = 0, zone: Zone = Zone.PUBLIC, transport: str = "udp"
+) -> ListenSettings:
+    return ListenSettings(zone=zone, transport=Transport(transport), bind=Source(bind, port), name="l")
+
+
+@contextmanager
+def opened(of: ListenSettings) -> Iterator[OpenedListener]:
+    try:
+        (each,) = open_listeners([of])
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            pytest.skip(f"no address {of.bind.host}")
+        raise
+    try:
+        yield each
+    finally:
+        each.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_public_udp_listener_has_two_sockets_at_one_address(host: str) -> None:
+    """Until the kernel is told whom to trust, everybody is a stranger."""
+    with opened(settings(host)) as pair:
+        if pair.strangers is None:
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        assert pair.strangers.getsockname() == pair.sock.getsockname()
+        assert pair.listener.port == pair.sock.getsockname()[1] != 0
+        with socket.socket(pair.sock.family, socket.SOCK_DGRAM) as peer:
+            for _ in range(20):
+                peer.sendto(b"x", pair.sock.getsockname())
+        assert [pair.strangers.recv(9) for _ in range(20)] == [b"x"] * 20
+        with pytest.raises(BlockingIOError):
+            pair.sock.recv(9)
+
+
+def test_a_core_listener_has_one() -> None:
+    with opened(settings(zone=Zone.CORE)) as core:
+        assert core.strangers is None
+        assert not core.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("zone", list(Zone))
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_second_edge_at_the_address_is_refused(host: str, zone: Zone, transport: str) -> None:
+    """It could join the group, since both belong to the same user."""
+    with opened(settings(host, transport=transport)) as first, pytest.raises(OSError, match="cannot listen") as refused:
+        open_listeners([settings(host, first.listener.port, zone, transport)])
+    assert refused.value.errno == errno.EADDRINUSE
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_program_that_would_share_the_address_is_not_joined(transport: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        if transport == "tcp":
+            other.listen()
+        with pytest.raises(OSError, match="cannot listen"):
+            open_listeners([settings(port=other.getsockname()[1], transport=transport)])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_strangers_fill_a_backlog_that_is_not_the_trunk_s(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until nobody accepts them any more, and beyond."""
+    monkeypatch.setattr(limits, "BACKLOG", 4)
+    with opened(settings(host, transport="tcp")) as pair, ExitStack() as stack:
+        if pair.strangers is None:
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        kin = "127.0.0.5" if host == "127.0.0.1" else "::1"
+        trunk, *strangers = (stack.enter_context(socket.socket(pair.sock.family)) for _ in range(13))
+        trunk.bind((kin, 0))
+        steering = kernel_filters.Steering(pair.sock)
+        steering.apply([Source(*trunk.getsockname()[:2])], None, 1.0)
+        for stranger in strangers:
+            stranger.bind(("127.0.0.66" if kin != "::1" else kin, 0))
+            stranger.setblocking(False)
+            stranger.connect_ex(pair.sock.getsockname())
+        in_vain = [each for each in strangers if each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != ESTABLISHED]
+        assert in_vain, "the strangers' backlog is full"
+        trunk.settimeout(8)
+        trunk.connect(pair.sock.getsockname())
+        with pair.sock.accept()[0] as accepted:
+            assert accepted.getpeername() == trunk.getsockname()
+        with pytest.raises(BlockingIOError):
+            pair.sock.accept()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_connections_of_before_do_not_keep_a_restarted_edge_from_its_pair(host: str) -> None:
+    with opened(settings(host, transport="tcp")) as pair, socket.socket(pair.sock.family) as peer:
+        port = pair.listener.port
+        peer.connect(pair.sock.getsockname())
+        waiting = pair.strangers or pair.sock
+        waiting.setblocking(True)
+        waiting.settimeout(8)
+        waiting.accept()[0].close()  # which waits in the kernel after it was closed first (RFC 9293 section 3.6.1)
+        assert peer.recv(1) == b""
+        both = pair.strangers is not None
+    with opened(settings(host, port, transport="tcp")) as again:
+        assert (again.strangers is not None) == both
+
+
+def test_one_socket_where_the_kernel_does_not_steer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_filters, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)  # an option that no kernel knows
+    with opened(settings()) as alone:
+        assert alone.strangers is None
+        assert not alone.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for _ in range(20):
+                peer.sendto(b"x", alone.sock.getsockname())
+        assert [alone.sock.recv(9) for _ in range(20)] == [b"x"] * 20

@@ -1,0 +1,193 @@
+"""The doors of stream listeners on real sockets: caps, deadlines, certificates. Attacks are in tests/threats."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from support.running import at, listen, running, until
+from support.stream_listeners import WS, closed, counted, doors_inside, secured, text
+from support.ua import StreamWire, Ua
+
+from edgesbc.app import App
+from edgesbc.base import limits
+from edgesbc.base.reasons import Reason
+
+
+@pytest.fixture
+def hasty_clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
+    """Real time that a test can make jump."""
+    mock_clock.rate = 1
+    return mock_clock
+
+
+@pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+async def test_a_handshake_that_does_not_end_is_cut_off(
+    tmp_path: Path, certificates, hasty_clock: trio.testing.MockClock, transport: str, said: bytes
+) -> None:
+    async with running(tmp_path, text(tmp_path, secured(transport, certificates) if transport != "ws" else WS)) as app:
+        stream = await trio.open_tcp_stream(*at(app, transport))
+        if said:
+            await stream.send_all(said)
+        await until(lambda: bool(doors_inside(app)))
+        hasty_clock.jump(limits.HANDSHAKE_SECONDS)
+        await closed(stream)
+        await until(lambda: not doors_inside(app))
+        assert counted(app, transport, "handshake") == 1
+        (sentence,) = app.why("127.0.0.1").sentences()
+        assert f"on {transport} because {Reason.HANDSHAKE.meaning}" in sentence
+        await trio.aclose_forcefully(stream)
+
+
+async def test_a_silent_connection_is_closed(tmp_path: Path, hasty_clock: trio.testing.MockClock) -> None:
+    async with running(tmp_path, text(tmp_path)) as app:
+        stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
+        await until(lambda: len(app.plane.connections) == 1)
+        hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
+        assert await closed(stream) == b""
+        await until(lambda: not app.plane.connections)
+        await trio.aclose_forcefully(stream)
+
+
+async def test_connections_of_one_address_are_capped_and_others_come_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 3)
+    async with running(tmp_path, text(tmp_path)) as app:
+        tcp = at(app, "public-tcp")
+        held = [await trio.open_tcp_stream(*tcp) for _ in range(3)]
+        await until(lambda: len(app.plane.connections) == 3)
+        fourth = await trio.open_tcp_stream(*tcp)
+        assert await closed(fourth) == b""
+        assert counted(app, "public-tcp", "connections") == 1
+        async with Ua(await StreamWire.open(tcp, host="127.0.0.5")) as other:
+            await other.dialog(f"sip:{tcp}").send("OPTIONS")
+            await other.response(200)
+        await held.pop().aclose()
+        await until(lambda: len(app.plane.connections) == 2)
+        async with Ua(await StreamWire.open(tcp)) as again:
+            await again.dialog(f"sip:{tcp}").send("OPTIONS")
+            await again.response(200)
+        for stream in [*held, fourth]:
+            await trio.aclose_forcefully(stream)
+
+
+@pytest.mark.parametrize("door", ["public-tcp", "ws"])
+async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+    """Over all doors together: they share the descriptors."""
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 1)
+    async with running(tmp_path, text(tmp_path, WS)) as app:
+        held = [await trio.open_tcp_stream(*at(app, "public-tcp"), local_address=f"127.0.0.{n}") for n in (5, 6)]
+        await until(lambda: len(app.plane.connections) == 2)
+        third = await trio.open_tcp_stream(*at(app, door), local_address="127.0.0.7")
+        assert await closed(third) == b""
+        assert counted(app, door, "connections") == 1
+        for stream in [*held, third]:
+            await trio.aclose_forcefully(stream)
+
+
+async def test_strangers_leave_trunks_and_the_private_side_a_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 4)
+    monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 2)
+    core = listen("core", "tcp", "127.0.0.2:0", "core-tcp")
+    async with running(tmp_path, text(tmp_path, core, trunks=["127.0.0.5"])) as app:
+        tcp, inside = at(app, "public-tcp"), at(app, "core-tcp")
+        held = [await trio.open_tcp_stream(*tcp, local_address=f"127.0.0.{n}") for n in (66, 67)]
+        await until(lambda: len(app.plane.connections) == 2)
+        third = await trio.open_tcp_stream(*tcp, local_address="127.0.0.68")
+        assert await closed(third) == b""
+        async with (
+            Ua(await StreamWire.open(tcp, host="127.0.0.5")) as trunk,
+            Ua(await StreamWire.open(inside, host="127.0.0.11")) as pbx,
+        ):
+            for peer, target in ((trunk, tcp), (pbx, inside)):
+                await peer.dialog(f"sip:{target}").send("OPTIONS")
+                await peer.response(200)
+            one_more = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
+            assert await closed(one_more) == b"", "the bound is that of descriptors"
+        for stream in [*held, third, one_more]:
+            await trio.aclose_forcefully(stream)
+        await until(lambda: doors_inside(app) == 0)
+
+
+async def test_strangers_at_a_trunk_s_address_do_not_use_up_its_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trunk is listed with its port, and others are behind the same NAT."""
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 1)
+    listed = trio.socket.socket()
+    await listed.bind(("127.0.0.5", 0))
+    port = listed.getsockname()[1]
+    async with running(tmp_path, text(tmp_path, trunks=[f"127.0.0.5:{port}"])) as app:
+        tcp = at(app, "public-tcp")
+        stranger = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
+        await until(lambda: len(app.plane.connections) == 1)
+        await listed.connect(tuple(tcp))
+        async with Ua(StreamWire(trio.SocketStream(listed), "TCP", "127.0.0.5", port)) as trunk:
+            await trunk.dialog(f"sip:{tcp}").send("OPTIONS")
+            await trunk.response(200)
+        await trio.aclose_forcefully(stranger)
+
+
+async def test_a_door_steers_trunks_to_a_backlog_of_their_own(tmp_path: Path) -> None:
+    async with running(tmp_path, text(tmp_path, trunks=["127.0.0.5", "127.0.1.0/24"])) as app:
+        (door,) = app.plane._doors
+        if door.steering is None:
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        assert door.steering.covered == 2
+        assert app.plane.lanes["public-tcp", "steering"] == ("kernel", 0)
+        tcp = at(app, "public-tcp")
+        for host in ("127.0.0.5", "127.0.1.9", "127.0.0.66"):  # whichever socket it came by
+            async with Ua(await StreamWire.open(tcp, host=host)) as peer:
+                await peer.dialog(f"sip:{tcp}").send("OPTIONS")
+                await peer.response(200)
+
+
+async def test_certificates_are_loaded_anew_and_a_bad_file_keeps_the_old(tmp_path: Path, certificates) -> None:
+    folder = certificates.issue(tmp_path / "tls", "localhost")
+    listener = listen("public", "tls", "127.0.0.1:0", "tls", f', certificate = "{folder}"')
+    async with running(tmp_path, text(tmp_path, listener)) as app:
+        first = await shown(app, certificates)
+        certificates.issue(folder, "localhost")
+        await app.reload()
+        second = await shown(app, certificates)
+        assert first != second
+        (folder / "fullchain.pem").write_text("nothing")
+        await app.reload()
+        assert await shown(app, certificates) == second
+
+
+async def shown(app: App, certificates) -> object:
+    """The serial number of the certificate that a new handshake gets."""
+    wire = await StreamWire.open(at(app, "tls"), certificates.client)
+    assert isinstance(wire.stream, trio.SSLStream)
+    certificate = wire.stream.getpeercert()
+    await wire.aclose()
+    return certificate["serialNumber"]
+
+
+async def test_messages_in_pieces_and_a_ping_between_them(tmp_path: Path) -> None:
+    async with running(tmp_path, text(tmp_path)) as app:
+        tcp = at(app, "public-tcp")
+        stream = await trio.open_tcp_stream(*tcp)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        alice = Ua(StreamWire(stream, "TCP", *stream.socket.getsockname()[:2]))
+        for byte in alice.dialog(f"sip:{tcp}").build("OPTIONS", b"a body"):
+            await stream.send_all(bytes((byte,)))
+        await alice.response(200)
+        await stream.send_all(b"\r\n\r\n")
+        with trio.fail_after(10):
+            assert await stream.receive_some() == b"\r\n"
+        one, two = (alice.dialog(f"sip:{tcp}").build("OPTIONS") for _ in range(2))
+        await stream.send_all(one + b"\r\n" + two[:100])
+        await alice.response(200)
+        await stream.send_all(two[100:])
+        await alice.response(200)
+        await trio.aclose_forcefully(stream)

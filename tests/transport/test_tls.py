@@ -1,0 +1,46 @@
+"""What TLS is spoken here, and whose names are believed (RFC 3261 section 26.3, RFC 5922)."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trio
+from support.running import CORE_UDP, at, listen, policy_text, running
+
+from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.policy.model import ListenSettings
+from edgesbc.transport.tls import client_context, peer_names, server_context
+
+TLS = ListenSettings(Zone.PUBLIC, Transport.TLS, Source("127.0.0.1", 0))
+
+
+def test_no_version_below_1_2_and_no_cipher_without_authentication(certificates) -> None:
+    for context in (server_context(TLS, certificates.folder), client_context(TLS, None)):
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+        assert {each["aead"] for each in context.get_ciphers()} == {True}
+    assert client_context(TLS, None).check_hostname
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_door_takes_both_versions(tmp_path: Path, certificates, version: ssl.TLSVersion) -> None:
+    context = ssl.create_default_context(cafile=certificates.ca_file)
+    context.minimum_version, context.maximum_version = version, version
+    door = listen("public", "tls", "127.0.0.1:0", "tls", f', certificate = "{certificates.folder}"')
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], [door, CORE_UDP])) as app:
+        plain = await trio.open_tcp_stream(*at(app, "tls"))
+        secure = trio.SSLStream(plain, context, server_hostname="localhost", https_compatible=True)
+        with trio.fail_after(10):
+            await secure.send_all(b"\r\n\r\n")
+            assert bytes(await secure.receive_some()) == b"\r\n"
+        await trio.aclose_forcefully(secure)
+
+
+def test_only_dns_names_of_a_certificate_count() -> None:
+    """RFC 5922 section 7.1 counts URIs as well; see the deviations."""
+    names = (("DNS", "SIP.Carrier.example"), ("URI", "sip:other.example"), ("IP Address", "192.0.2.1"))
+    assert peer_names({"subject": ((("commonName", "no.example"),),), "subjectAltName": names}) == (
+        "sip.carrier.example",
+    )
+    assert peer_names(None) == peer_names({}) == ()

@@ -1,0 +1,357 @@
+"""The UDP side on real sockets: forged answers, ICMP, lanes in the kernel, answers to whom they belong."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from support.running import at, free_port, policy_text, running, until
+from support.ua import Ua, UdpWire
+
+from edgesbc.app import App
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.policy.model import ListenSettings
+from edgesbc.screen.standing import Standing
+from edgesbc.signalling.edge import Edge
+from edgesbc.transport import kernel_filters
+from edgesbc.transport.sockets import open_listeners
+from edgesbc.transport.udp import UdpListener
+
+
+async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) -> None:
+    """ICMP says so, and the call moves on; a time-out would say otherwise in the ledger."""
+    dead = f"sip:127.0.0.12:{free_port('127.0.0.12')}"
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [dead, f"sip:{bob.address}"], open=["public-udp"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
+        await calling.send("INVITE")
+        invite = await bob.request("INVITE")
+        await bob.answer(invite, 486, tag="b")
+        await alice.response(486)
+        assert any(f"{dead} could not be reached" in line for line in app.ledger.why(calling.call_id))
+
+
+async def test_what_came_back_from_one_destination_costs_no_other_its_datagram() -> None:
+    """The kernel reports each error once, to whoever sends next: that datagram would be lost."""
+    (opened,) = open_listeners(
+        [ListenSettings(zone=Zone.CORE, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="core")]
+    )
+    core = UdpListener(opened.listener, opened.sock, None, lambda *_: None, lambda *_: None, lambda *_: ([], None))
+    dead = Source("127.0.0.12", free_port("127.0.0.12"))
+    with opened.sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alive:
+        alive.bind(("127.0.0.11", 0))
+        for number in range(20):
+            core.send(dead, b"lost")
+            await until(lambda: pending(opened.sock))
+            core.send(Source(*alive.getsockname()), b"%d" % number)
+        alive.settimeout(5)
+        assert [alive.recv(99) for _ in range(20)] == [b"%d" % number for number in range(20)]
+    assert core.unsent == 0
+
+
+def pending(sock: socket.socket) -> bool:
+    """Whether an error waits at a socket."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
+
+
+async def test_answers_from_where_nothing_was_asked_are_ignored(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "core-udp"))) as mallory,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as outside,
+    ):
+        await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        invite = await bob.request("INVITE")
+        for liar in (mallory, outside):
+            await liar.answer(invite, 603, tag="m")
+        await bob.answer(invite, 486, tag="b")
+        await alice.response(486)
+        assert [b" 603 " in heard for heard in alice.heard].count(True) == 0
+
+
+async def test_answers_go_to_the_source_whatever_the_via_says(tmp_path: Path) -> None:
+    """RFC 3581: with rport to the port that was seen; maddr and sent-by steer nothing elsewhere."""
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.77")) as victim,
+    ):
+        request = alice.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS").decode()
+        via = f"SIP/2.0/UDP {alice.address};branch="
+        lying = request.replace(via, f"SIP/2.0/UDP {victim.address};maddr=127.0.0.77;received=127.0.0.77;branch=")
+        assert lying != request
+        await alice.wire.send(lying.encode())
+        ok = await alice.response(200)
+        assert ok.via.param("received") == "127.0.0.1"
+        assert ok.via.param("rport") == str(alice.wire.port)
+        assert await victim.silent()
+
+
+async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as flooder,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
+    ):
+        assert app.plane.lanes["public-udp", "penalties"] == ("kernel", 0)
+        uri = f"sip:{at(app, 'public-udp')}"
+        for _ in range(200):
+            await flooder.dialog(uri).send("OPTIONS")
+        (listener,) = (udp for udp in app.plane._udp.values() if udp.penalties is not None)
+        await until(lambda: listener.penalties is not None and listener.penalties.covered == 1)
+        await carrier.dialog(uri).send("OPTIONS")
+        await carrier.response(200)  # what was in the queue before the filter has been heard as well
+        heard = app.edge.pipeline.counts.copy()
+        for _ in range(200):
+            await flooder.dialog(uri).send("OPTIONS")
+        for _ in range(40):  # more than a stranger may send
+            await carrier.dialog(uri).send("OPTIONS")
+            await carrier.response(200)
+        assert app.edge.pipeline.counts == heard, "nothing of the flood came up to us any more"
+        assert app.edge.pipeline.penalties.lift("127.0.0.66") == 1
+        await carrier.dialog(uri).send("OPTIONS")
+        await carrier.response(200)
+        await until(lambda: listener.penalties is not None and listener.penalties.covered == 0)
+
+
+async def test_broken_datagrams_are_answered_where_they_can_be_and_end_nothing(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        good = alice.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS")
+        for broken in (
+            b"\0",
+            b"\r\n",
+            b"SIP/2.0 200",
+            b"OPTIONS",
+            good[:40],
+            b"\xff" * 1000,
+            good.replace(b": ", b"\0"),
+        ):
+            await alice.wire.send(broken)
+        await alice.wire.send(good.replace(b"Max-Forwards: 70", b"Max-Forwards: many"))
+        await alice.response(400)
+        await alice.wire.send(good)
+        await alice.response(200)
+
+
+async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> None:
+    """An answer without rport goes to the port of the Via at the address that was seen."""
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as asking,
+        Ua(await UdpWire.open(peer=Source("127.0.0.1", 9))) as told,
+    ):
+        request = asking.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS")
+        await asking.wire.send(
+            request.replace(b";rport", b"").replace(asking.address.encode(), told.address.encode(), 1)
+        )
+        await told.response(200)
+        with trio.move_on_after(0.1):
+            await asking.hear()
+            raise AssertionError("answered twice")
+
+
+# --- lanes -------------------------------------------------------------------------------------------------
+
+PAIR = ListenSettings(zone=Zone.PUBLIC, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="public-udp")
+
+
+class Crowd:
+    """A trunk and a stranger before a listener, and what the listener hears of them, in order."""
+
+    def __init__(self) -> None:
+        (self.opened,) = open_listeners([PAIR])
+        if self.opened.strangers is None:
+            self.opened.close()
+            pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+        self.heard: list[str] = []
+        self.on_hearing: Callable[[str], None] = lambda who: None
+        self.trunk, self.stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.trunk.bind(("127.0.0.5", 0))
+        self.stranger.bind(("127.0.0.66", 0))
+        self.listener = UdpListener(
+            self.opened.listener, self.opened.sock, self.opened.strangers, self.receive, lambda *_: None, self.trusted
+        )
+
+    def trusted(self, listener: object, now: float) -> tuple[list[Source], None]:
+        return [Source(*self.trunk.getsockname())], None
+
+    def receive(self, flow: Flow, data: bytes, now: float) -> None:
+        self.heard.append(data.decode())
+        self.on_hearing(self.heard[-1])
+
+    def say(self, who: str, times: int = 1) -> None:
+        sock = self.trunk if who == "trunk" else self.stranger
+        for _ in range(times):
+            sock.sendto(who.encode(), self.opened.sock.getsockname())
+
+
+@asynccontextmanager
+async def crowd() -> AsyncIterator[Crowd]:
+    """Its listener runs, and has told the kernel whom to trust."""
+    crowd = Crowd()
+    with crowd.trunk, crowd.stranger:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crowd.listener.run)
+            await until(lambda: crowd.listener.steering is not None and crowd.listener.steering.covered == 1)
+            yield crowd
+            nursery.cancel_scope.cancel()
+
+
+async def test_trusted_sources_are_heard_first_whoever_came_first() -> None:
+    async with crowd() as around:
+        around.say("stranger", 100)
+        around.say("trunk", 100)
+        await until(lambda: len(around.heard) == 200)
+        turn = limits.UDP_BATCH
+        assert around.heard[:turn] == ["trunk"] * turn
+        assert around.heard.index("stranger") == turn, "the strangers have their budget even then"
+
+
+async def test_a_trusted_source_waits_for_no_more_than_a_budget_of_strangers() -> None:
+    async with crowd() as around:
+        around.on_hearing = lambda who: around.say("trunk") if len(around.heard) == 1 else None
+        around.say("stranger", 200)
+        await until(lambda: len(around.heard) == 201)
+        assert around.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
+
+
+async def test_strangers_are_heard_beside_a_flood_in_the_trunk_s_name() -> None:
+    """Its address may be forged; whoever does that spends the trunk's own lane."""
+    async with crowd() as around:
+        around.on_hearing = lambda who: around.say("trunk") if who == "trunk" and len(around.heard) < 5000 else None
+        around.say("trunk", 200)  # as many as it began with are waiting at any time
+        around.say("stranger", 3)
+        await until(lambda: len(around.heard) >= 5000)
+        assert around.heard.index("stranger") <= limits.UDP_BATCH
+        assert around.heard.count("stranger") == 3
+
+
+def steered(app: App) -> int:
+    """How many trusted sources the kernel's program holds."""
+    (listener,) = (udp for udp in app.plane._udp.values() if udp.penalties is not None)
+    if listener.steering is None:
+        pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
+    return listener.steering.covered
+
+
+async def test_the_lane_follows_registrations_and_reloads(tmp_path: Path) -> None:
+    text = policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])
+    async with (
+        running(tmp_path, text) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as phone,
+    ):
+        uri = f"sip:{at(app, 'public-udp')}"
+
+        async def say() -> None:
+            await phone.dialog(uri).send("OPTIONS")
+            await phone.response(200)
+
+        await until(lambda: steered(app) == 1)
+        assert app.plane.lanes["public-udp", "steering"] == ("kernel", 0)
+        listener = next(each for each in app.edge.board.flows.listeners if each.name == "public-udp")
+        flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
+        app.edge.board.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
+        await say()  # as the answer to its REGISTER would have been the message that brought it about
+        await until(lambda: steered(app) == 2)
+        app.edge.board.standings.withdraw(flow)
+        await say()
+        await until(lambda: steered(app) == 1)
+        more = text.replace('addresses = ["127.0.0.5"]', 'addresses = ["127.0.0.5", "127.0.1.0/24", "127.0.0.9:5060"]')
+        assert more != text
+        (tmp_path / "policy.toml").write_text(more)
+        await app.reload()
+        await say()
+        await until(lambda: steered(app) == 3)
+
+
+async def test_a_registration_that_runs_out_leaves_the_lane(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
+    mock_clock.rate = 1
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as phone,
+    ):
+        steered(app)
+        listener = next(each for each in app.edge.board.flows.listeners if each.name == "public-udp")
+        flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
+        app.edge.board.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 60.0)
+        await phone.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+        await phone.response(200)
+        await until(lambda: steered(app) == 1)
+        mock_clock.jump(61)
+        await until(lambda: steered(app) == 0)
+
+
+async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_filters, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)  # an option that no kernel knows
+    async with (
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
+        Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+    ):
+        assert app.plane.lanes["public-udp", "steering"] == ("user", 0)
+        metrics = app.metrics.render().decode()
+        assert 'edgesbc_lane_mode{lane="steering",listener="public-udp"} 0.0' in metrics
+        assert 'edgesbc_lane_mode{lane="penalties",listener="public-udp"} 1.0' in metrics
+        for peer in (carrier, stranger):
+            await peer.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            await peer.response(200)
+
+
+async def test_the_shell_tells_how_late_it_is(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    woken = Edge.woken
+
+    def listen(edge: Edge, late: float) -> None:
+        told.append(late)
+        woken(edge, late)
+
+    monkeypatch.setattr(Edge, "woken", listen)
+    mock_clock.rate = 1
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
+        await bob.request("INVITE")
+        mock_clock.jump(100)  # past all that is due in the call
+        await until(lambda: max(told, default=0.0) > 50)
+
+
+async def test_a_late_edge_looks_again_when_nothing_else_wakes_it(tmp_path: Path) -> None:
+    """A transaction of OPTIONS wakes it twice in half a minute; what it believes of itself does not wait so long."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(9):
+            app.edge.woken(1.0)
+        assert app.edge.lag > 0.8
+        nursery.start_soon(bob.hear)  # which answers OPTIONS
+        await alice.dialog("sip:100@elsewhere.example").send("OPTIONS")
+        await alice.response(200)
+        await until(lambda: app.edge.lag < 0.1)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,88 @@
+"""SIP over WebSocket: what a WebSocket may carry, and who goes (RFC 7118, RFC 6455). Attacks are in tests/threats."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+import trio
+from support.running import at, until
+from support.stream_listeners import answered, door, handshake, open_from
+from support.ua import Ua, WebSocketWire
+
+
+@pytest.mark.parametrize("name", ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Connection"])
+async def test_header_fields_that_are_not_ascii_end_the_handshake_and_are_no_fault_of_ours(
+    tmp_path: Path, name: str
+) -> None:
+    async with door(tmp_path) as app:
+        stream, answer = await handshake(app, more=f"{name}: \xe9\r\n")
+        await trio.aclose_forcefully(stream)
+        assert not answer.startswith("HTTP/1.1 101")
+        await until(lambda: not app.plane.connections)
+        assert ("ws", "internal") not in app.plane.counts
+        async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
+            await answered(alice, app)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_message_may_be_text_or_binary(tmp_path: Path) -> None:
+    """RFC 7118 section 4.2; an answer that is no UTF-8 is binary as well."""
+    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+        async with Ua(await open_from(nursery, app)) as alice:
+            assert isinstance(alice.wire, WebSocketWire)
+            asked = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
+            for data in (asked, asked.replace(b"From: ", b'From: "caf\xe9" ')):
+                await alice.wire.socket.send_message(data)
+                with trio.fail_after(10):
+                    answer = await alice.wire.socket.get_message()
+                assert answer[:11] in ("SIP/2.0 200", b"SIP/2.0 200")
+                assert isinstance(answer, bytes) == (b"\xe9" in data)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_path: Path) -> None:
+    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+        async with Ua(await open_from(nursery, app)) as alice:
+            await alice.wire.send(b"\r\n\r\n")
+            await alice.wire.send(b"OPTIONS sip:edge SIP/2.0\r\nnonsense\r\n\r\n")
+            await answered(alice, app)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_answers_of_a_websocket_that_went_are_dropped(tmp_path: Path) -> None:
+    async with door(tmp_path) as app:
+        async with trio.open_nursery() as nursery:
+            wire = await open_from(nursery, app)
+            await Ua(wire).dialog(f"sip:100@{at(app, 'ws')}").send("INVITE")
+            await wire.aclose()
+            nursery.cancel_scope.cancel()
+        await until(lambda: not app.plane.connections)
+        assert (app.edge.calls, app.edge.dispatcher.leases) == (0, 0)
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("last", [b"", b"\xff\xff\xff\xff", b"\x89\x80abcd"])
+async def test_a_peer_that_is_gone_before_its_answer_ends_nothing_but_itself(tmp_path: Path, last: bytes) -> None:
+    """The library tells of it by exceptions of its own, from the handshake as well as from its reader's task."""
+    async with door(tmp_path) as app:
+        for _ in range(20):
+            if last:
+                stream, _ = await handshake(app)
+            else:
+                stream, last_words = await trio.open_tcp_stream(*at(app, "ws")), UPGRADE
+            assert isinstance(stream, trio.SocketStream)
+            await stream.send_all(last or last_words)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.socket.close()
+        await until(lambda: not app.plane.connections)
+        async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
+            await answered(alice, app)
+            nursery.cancel_scope.cancel()
