@@ -1,4 +1,4 @@
-"""``bench parse``: reading, writing, screening and a whole pass through the brain, in one process, in microseconds."""
+"""``bench parse``: reading, writing, screening and a whole pass through the core, in one process, in microseconds."""
 
 from __future__ import annotations
 
@@ -168,9 +168,9 @@ def _request(data: bytes) -> Request:
 
 
 def _passes(calls: int) -> dict[str, list[float]]:
-    """The brain's time for each of so many calls, with its tables as full as at 300 calls a second for long."""
+    """The core's time for each of so many calls, with its tables as full as at 300 calls a second for long."""
     replay = Replay()
-    spent: dict[str, list[float]] = {"brain: an INVITE": [], "brain: a whole call": [], "brain: timers of a call": []}
+    spent: dict[str, list[float]] = {"core: an INVITE": [], "core: a whole call": [], "core: timers of a call": []}
     gc.collect()
     for number in range(_STEADY + calls):
         replay.expire()

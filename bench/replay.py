@@ -1,4 +1,4 @@
-"""A brain without a shell, and the messages of a call through it; only the brain's own work is timed."""
+"""An edge without a shell, and the messages of a call through it; only the signalling core's own work is timed."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ class Replay:
             anchor=False,
         )
         self.spent = 0
-        """Nanoseconds in the brain since the last :meth:`take_spent`."""
+        """Nanoseconds in the signalling core since the last :meth:`take_spent`."""
 
     def take_spent(self) -> float:
-        """Microseconds in the brain since it was last asked."""
+        """Microseconds in the signalling core since it was last asked."""
         spent, self.spent = self.spent, 0
         return spent / 1000
 

@@ -274,7 +274,7 @@ class App:
 
     async def _until_quiet(self, seconds: float, quiet: Callable[[], bool]) -> None:
         with trio.move_on_after(seconds):
-            while not quiet():  # noqa: ASYNC110 - the brain is pure and has no event to wait on
+            while not quiet():  # noqa: ASYNC110 - the signalling core is pure and has no event to wait on
                 await trio.sleep(0.05)
 
     # --- changing ----------------------------------------------------------------------------------------

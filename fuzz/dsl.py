@@ -1,4 +1,4 @@
-"""What the letters of a program for the brain stand for: header fields, bodies and messages. Sends nothing."""
+"""What the letters of a program for the core stand for: header fields, bodies and messages. Sends nothing."""
 
 from __future__ import annotations
 

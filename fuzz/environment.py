@@ -1,4 +1,4 @@
-"""A brain in a house of its own: listeners, parties, destination sets, a media table and a clock. Judges nothing."""
+"""An edge in a house of its own: listeners, parties, destination sets, a media table and a clock. Judges nothing."""
 
 from __future__ import annotations
 

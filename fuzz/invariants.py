@@ -1,4 +1,4 @@
-"""What the brain promises, looked at with each thing that it is told. ``fuzz.signalling`` says what they are."""
+"""What the core promises, looked at with each thing that it is told. ``fuzz.signalling`` says what they are."""
 
 from __future__ import annotations
 

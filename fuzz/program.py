@@ -1,4 +1,4 @@
-"""A program for the brain: lines of letters, each one thing that somebody does to the edge. Judges nothing."""
+"""A program for the core: lines of letters, each one thing that somebody does to the edge. Judges nothing."""
 
 from __future__ import annotations
 

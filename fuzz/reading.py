@@ -1,4 +1,4 @@
-"""Reading what goes in and out of the brain, for those who look on: once, however many ask."""
+"""Reading what goes in and out of the signalling core, for those who look on: once, however many ask."""
 
 from __future__ import annotations
 

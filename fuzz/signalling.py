@@ -1,4 +1,4 @@
-"""Fuzz target: the brain, told of messages by many and of time.
+"""Fuzz target: the signalling core, told of messages by many and of time.
 
 The bytes are a program, one operation a line: a letter, its arguments as letters, and behind ``|`` a text.
 ``fuzz.program`` says what each does, ``fuzz.dsl`` what stands for what; a sign that stands for nothing stands

@@ -169,7 +169,7 @@ async def test_a_stage_that_fails_costs_the_message_and_not_the_edge(
         await nothing_left(app)
 
 
-async def test_a_fault_in_the_brain_costs_the_message_and_not_the_edge(
+async def test_a_fault_in_the_signalling_core_costs_the_message_and_not_the_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -186,7 +186,7 @@ async def test_a_fault_in_the_brain_costs_the_message_and_not_the_edge(
 
 
 @pytest.mark.parametrize("way", ["flow_closed", "expire", "broken"])
-async def test_a_fault_on_any_way_into_the_brain_does_not_end_the_edge(
+async def test_a_fault_on_any_way_into_the_signalling_core_does_not_end_the_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     faults = 0

@@ -73,7 +73,7 @@ BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "com
 
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
-    "transport/plane.py": "a fault in the brain costs the message that met it, not the edge",
+    "transport/plane.py": "a fault in the signalling core costs the message that met it, not the edge",
     "resolve/resolver.py": "what one name's records do costs that look-up, not the edge",
     "store/databases.py": "what a database driver makes of a server's bytes costs that reading, not the edge",
     "control/server.py": "a command that fails costs its answer, not the edge",

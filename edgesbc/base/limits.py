@@ -344,7 +344,7 @@ STREAM_READ_BYTES: Final = 16_384
 LAST_ANSWERS_SECONDS: Final = 5.0
 """How long a connection that ends may take for what is in its outbox: a peer that does not read would hold it."""
 WEBSOCKET_QUEUE: Final = 8
-"""Messages of one WebSocket read ahead of the brain; then the peer has to wait."""
+"""Messages of one WebSocket read ahead of the signalling core; then the peer has to wait."""
 WEBSOCKET_BYTES: Final = (WEBSOCKET_QUEUE + 2) * MESSAGE_BYTES
 """Read from a WebSocket until a message is taken: those ahead and one on its way. Its library keeps a record of each
 fragment, empty ones too, and counts only what is in them."""

@@ -39,7 +39,7 @@ class Reason(enum.Enum):
     NO_DIALOG = ("no-dialog", "a request inside a dialog names no dialog that goes through here", 481)
     UNMATCHED = ("unmatched", "a response or CANCEL belongs to no transaction", 481)
     INTERNAL = ("internal", "a part of the edge failed on this message", 500)
-    # The brain
+    # The signalling core
     NO_ROUTE = ("no-route", "no route takes this request", 404)
     BLOCKED = ("blocked", "a route refuses it", 403)
     NO_DESTINATION = ("no-destination", "no member of the set can take the call", 503)

@@ -189,9 +189,9 @@ def replay(
 ) -> None:
     """Judge the traffic in the file CAPTURE (pcap or pcapng) by POLICY, on the capture's own clock.
 
-    What was sent to a public listener of POLICY, over UDP or plain TCP, goes into the same brain that `run` has,
-    and what it says is summed up by reason and by source. Nothing is sent, and no socket is opened. The same
-    capture and policies give the same output.
+    What was sent to a public listener of POLICY, over UDP or plain TCP, goes into the same signalling core
+    that `run` has, and its decisions are summed up by reason and by source. Nothing is sent, and no socket is
+    opened. The same capture and policies give the same output.
 
     \b
     What cannot be as it was:

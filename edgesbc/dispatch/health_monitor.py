@@ -25,7 +25,7 @@ class Probe:
 
 
 class HealthMonitor:
-    """Probes are values that the brain carries out and reports back on. Times are seconds on the plane's clock.
+    """Probes are values that the core carries out and reports back on. Times are seconds on the plane's clock.
 
     ``random`` gives numbers in [0, 1), for jitter; ``record`` is told of every change of a member's state, and
     ``changed`` of a change of whether it is enabled and up, with what that was.

@@ -1,4 +1,4 @@
-"""What a policy's tables become for the brain: routes and trunks. Opens nothing, and knows no running edge."""
+"""What a policy's tables become for the core: routes and trunks. Opens nothing, and knows no running edge."""
 
 from __future__ import annotations
 

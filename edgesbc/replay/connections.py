@@ -1,4 +1,4 @@
-"""TCP connections of a capture as the brain's flows: accepted, put in order, framed, closed. SIP over TCP alone."""
+"""TCP connections of a capture as the core's flows: accepted, put in order, framed, closed. SIP over TCP alone."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Connections:
         return connection
 
     def closed_by_edge(self, flow: Flow, now: float) -> None:
-        """The brain has a connection closed."""
+        """The signalling core has a connection closed."""
         ends = self._by_serial.get(flow.serial)
         if ends is not None:
             self._refuse(ends, "on a TCP connection that the edge would have closed", now)

@@ -16,7 +16,7 @@ _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:\s*(\S+)", re.IGNORECASE)
 
 
 class Dialogs:
-    """The dialogs that the replayed brain has let callers begin, by Call-ID and the caller's tag.
+    """The dialogs that the replayed edge has let callers begin, by Call-ID and the caller's tag.
 
     A captured ACK or BYE names a dialog by the tag that somebody else's callee had, and goes to the Contact
     that another edge gave out. It gets those of this replay in their place, and loses its Route; all else of it
@@ -36,7 +36,7 @@ class Dialogs:
         return len(self._known)
 
     def learn(self, data: bytes) -> None:
-        """An answer that the brain sends to the outside: where it says how the dialog is named, remember that."""
+        """An answer that the core sends to the outside: where it says how the dialog is named, remember that."""
         try:
             response = parse_message(data)
         except WireError:

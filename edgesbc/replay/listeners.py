@@ -81,7 +81,7 @@ class ReplayListeners:
         return end.host in self._ours or (stream, end.host, end.port) in self._at
 
     def listeners(self) -> list[Listener]:
-        """The listeners as a brain takes them, in the order of the policy."""
+        """The listeners as an edge takes them, in the order of the policy."""
         return [self._listener(number, each) for number, each in enumerate(self._settings)]
 
     def _listener(self, number: int, each: ListenSettings) -> Listener:

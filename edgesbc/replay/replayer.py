@@ -1,4 +1,4 @@
-"""Plays a capture to a brain on the capture's own clock. Verdicts are the brain's; this only brings them together."""
+"""Plays a capture to an edge on the capture's own clock. Verdicts are the core's; this only brings them together."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Entropy:
 
 
 class Replayer:
-    """One replay. ``now`` of the brain is seconds since the capture's first packet. Media is not anchored, and
+    """One replay. ``now`` of the core is seconds since the capture's first packet. Media is not anchored, and
     destinations are not probed: what is judged is what comes from outside.
     """
 
@@ -179,7 +179,7 @@ class Replayer:
             if isinstance(answer, Response):
                 self._answer(deque(self._inside.captured(answer)))
 
-    # --- the brain ---------------------------------------------------------------------------------------
+    # --- the signalling core ---------------------------------------------------------------------------------------
 
     def _advance(self, now: float) -> None:
         """Let time pass up to ``now``, deadline by deadline."""
@@ -195,7 +195,7 @@ class Replayer:
         self._most = max(self._most, self._edge.calls)
 
     def _carry_out(self, effects: list[Effect], now: float) -> None:
-        """Do what the brain asks for, and have the inside answer, until both are silent."""
+        """Do what the signalling core asks for, and have the inside answer, until both are silent."""
         waiting: deque[tuple[Flow, bytes]] = deque()
         self._do(effects, waiting, now)
         self._answer(waiting)
@@ -285,7 +285,7 @@ class Replayer:
         )
 
     def _of_public(self, counts: Counts) -> Counts:
-        """Those of the brain's counts whose first label is the public zone or one of its listeners, by the second."""
+        """Those of the core's counts whose first label is the public zone or one of its listeners, by the second."""
         ours = {each.name for each in self._policy.listen if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
         found = Counts()
         for (place, what), count in counts.items():

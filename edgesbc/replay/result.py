@@ -89,9 +89,9 @@ class ReplayResult:
     broken: str
     """Why the capture could not be read to its end, or ""."""
     went_in: int
-    """Packets of what went into the brain: with those left out and fragments, all packets."""
+    """Packets of what went into the signalling core: with those left out and fragments, all packets."""
     messages: int
-    """Messages and keep-alives from outside that went into the brain."""
+    """Messages and keep-alives from outside that went into the signalling core."""
     connections: int
     left_out: Mapping[str, int]
     """Packets that did not go in, by why."""

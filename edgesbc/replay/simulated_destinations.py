@@ -24,7 +24,7 @@ _TOLD = frozenset({"Contact", "Expires", "Min-Expires", "WWW-Authenticate", "Pro
 
 
 class SimulatedDestinations:
-    """Takes what the brain sends inward, and says what comes back.
+    """Takes what the signalling core sends inward, and says what comes back.
 
     A REGISTER is always answered as the capture shows, in every mood but ``silent``: whoever it makes a
     registered user of must have been one.
@@ -40,7 +40,7 @@ class SimulatedDestinations:
         """Requests taken, by (destination, method)."""
 
     def take(self, flow: Flow, data: bytes) -> Answers:
-        """What comes back at once for a message that the brain sends to ``flow``."""
+        """What comes back at once for a message that the signalling core sends to ``flow``."""
         try:
             message = parse_message(data)
         except WireError:

@@ -39,9 +39,9 @@ class _Name:
 
 
 class Resolver:
-    """Looks up the names that the brain's destinations have, and goes on to.
+    """Looks up the names that the signalling core's destinations have, and goes on to.
 
-    ``tell`` hands the brain the addresses of a name, between two messages; ``record`` takes decisions;
+    ``tell`` hands the signalling core the addresses of a name, between two messages; ``record`` takes decisions;
     ``failed`` is told, as (kind, exception), of a fault of ours. Its nursery has a few workers, and no
     task a name: a name whose servers are silent holds up one worker, for a bounded time, and not the rest.
     """
@@ -83,7 +83,7 @@ class Resolver:
     # --- which name is next ------------------------------------------------------------------------------
 
     def _take_stock(self) -> None:
-        """Keep to the names that are wanted now. What is known of one that stays is told again: the brain's
+        """Keep to the names that are wanted now. What is known of one that stays is told again: the signalling core's
         destinations may be others."""
         dispatcher = self._edge.dispatcher
         if dispatcher.version != self._version:

@@ -1,1 +1,1 @@
-"""The gauntlet in front of the brain, sans-I/O: stages, their order, and what sources have proven."""
+"""The gauntlet in front of the signalling core, sans-I/O: stages, their order, and what sources have proven."""

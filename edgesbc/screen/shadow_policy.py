@@ -28,7 +28,7 @@ RouteChooser = Callable[[Flow, Request, float], str | None]
 
 
 class VerdictObserver:
-    """Hears from the brain what becomes of each message, phase by phase, and knows at its end what it came to.
+    """Hears from the core what becomes of each message, phase by phase, and knows at its end what it came to.
 
     Between :meth:`begin` and :meth:`end` stands one message; what is said outside of them is not heard.
     """
@@ -69,7 +69,7 @@ class VerdictObserver:
             self._live = Reason.NO_ROUTE.code
 
     def refused(self, reason: Reason) -> None:
-        """The brain itself refuses the message, whatever the policy."""
+        """The signalling core itself refuses the message, whatever the policy."""
         if self._live == PASSED:
             self._live = reason.code
 
@@ -99,7 +99,7 @@ class ShadowPolicy(VerdictObserver):
     The other policy has its own trackers, buckets and penalties, which begin empty, and standings of its own
     that get the live one's proofs; what the operator has ordered counts for both. Each refuses a message
     once: one that the other has refused is not put to it again, and of one that the live policy refuses the
-    other never sees the later phases. What the brain refuses under any policy is no difference. Of what the
+    other never sees the later phases. What the signalling core refuses under any policy is no difference. Of what the
     other has refused it hears no more: neither that it could not be read, nor what the inside said to it,
     for it would not have come so far.
 

@@ -112,7 +112,7 @@ Verdict = Pass | Reject | Drop
 
 
 class LoadSnapshot:
-    """What the brain has in hand when a call is judged.
+    """What the signalling core has in hand when a call is judged.
 
     ``ringing`` are the calls of the subject's source that were not answered yet, ``trunk_calls`` those alive
     of its trunk, ``transactions`` those alive in all; ``lag`` says by how many seconds the edge is late.

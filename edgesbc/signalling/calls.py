@@ -316,7 +316,7 @@ def _one_less(counts: dict[_Key, int], key: _Key) -> None:
 
 
 def check_addresses(message: Message) -> None:
-    """Read what the brain will want to know of addresses, before anything is begun. Raises ``WireError``."""
+    """Read what the signalling core will want to know of addresses, before anything is begun. Raises ``WireError``."""
     if isinstance(message, Request) and message.method == "INVITE" and message.get("Contact") is None:
         _ = message.from_.uri  # which takes its place
     for value in message.get_all("Contact"):

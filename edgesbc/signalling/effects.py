@@ -1,4 +1,4 @@
-"""What the brain asks its shell to do: small values, carried out in order (DESIGN: one way through)."""
+"""What the signalling core asks its shell to do: small values, carried out in order (DESIGN: one way through)."""
 
 from __future__ import annotations
 

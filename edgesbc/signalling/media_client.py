@@ -1,4 +1,4 @@
-"""The brain's side of the media plane: NG commands out, replies in, and who waits for them."""
+"""The signalling core's side of the media plane: NG commands out, replies in, and who waits for them."""
 
 from __future__ import annotations
 

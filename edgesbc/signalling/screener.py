@@ -1,4 +1,4 @@
-"""The screen as the brain meets it: asked, answered for, and watched. Judges and routes nothing itself."""
+"""The screen as the signalling core meets it: asked, answered for, and watched. Judges and routes nothing itself."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Screener:
         """The Allow header field for a peer of ``flow``."""
         return "Allow", ", ".join(self._board.pipeline.settings.method.allowed(flow.listener.zone))
 
-    # --- what the brain itself decides -------------------------------------------------------------------
+    # --- what the signalling core itself decides -------------------------------------------------------------------
 
     def refuse(
         self,
@@ -121,7 +121,7 @@ class Screener:
         self._board.refuse(flow, request, status, extra)
 
     def tell(self, reason: Reason) -> None:
-        """The brain refuses the message, whatever the policy."""
+        """The signalling core refuses the message, whatever the policy."""
         if self._witness is not None:
             self._witness.refused(reason)
 

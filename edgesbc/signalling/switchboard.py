@@ -1,4 +1,4 @@
-"""What all parts of the brain share: the effects going out, transactions, flows, tokens and counters."""
+"""What all parts of the signalling core share: the effects going out, transactions, flows, tokens and counters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONGER_THAN_TRYING = 40
 
 
 class Switchboard:
-    """One a brain. Holds no decision of its own."""
+    """One an edge. Holds no decision of its own."""
 
     __slots__ = (
         "_heard_at", "_server_field", "_tag_key", "anchor", "attempts", "calls", "challenges", "counts", "deadlines",

@@ -44,7 +44,7 @@ COOKIE = "z9hG4bK"
 
 
 class Transactions:
-    """Every transaction alive, and their deadlines in the calendar that the brain shares among its tables.
+    """Every transaction alive, and their deadlines in the calendar that the signalling core shares among its tables.
 
     ``send`` takes a flow and bytes. ``limit`` bounds servers and clients each.
     """

@@ -1,4 +1,4 @@
-"""One connection: bytes in to messages for the brain, messages out through a bounded outbox."""
+"""One connection: bytes in to messages for the signalling core, messages out through a bounded outbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signalling plane: listeners and connections around the brain, one timer task, effects carried out."""
+"""The signalling plane: listeners and connections around the signalling core, one timer task, effects carried out."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _TURNED_AWAY = {each.code: each for each in (Reason.BANNED, Reason.CONNECTIONS, 
 
 
 class SignallingPlane:
-    """Runs a brain. ``media`` carries out an NG command and returns its reply; ``record`` takes decisions;
-    ``failed`` is told, as (kind, exception), of a fault of ours in the brain.
+    """Runs an edge. ``media`` carries out an NG command and returns its reply; ``record`` takes decisions;
+    ``failed`` is told, as (kind, exception), of a fault of ours in the signalling core.
 
     ``certificates`` are the folders of the listeners that speak TLS, by listener name. Nurseries: one of
     the plane, and in it each connection's own.
@@ -124,7 +124,7 @@ class SignallingPlane:
             door.shut()
 
     async def _keep_time(self) -> None:
-        """The one timer task: wakes the brain when its next deadline has come, many deadlines at a time."""
+        """The one timer task: wakes the signalling core when its next deadline has come, many deadlines at a time."""
         while True:
             self._sleeping_until = max(min(self._deadline(), self._look_again()), self._awake_from)
             with trio.CancelScope(deadline=self._sleeping_until) as self._sleep:
@@ -150,7 +150,7 @@ class SignallingPlane:
     # --- what comes in -----------------------------------------------------------------------------------
 
     def receive(self, flow: Flow, data: bytes, now: float) -> None:
-        """One message to the brain. A fault of ours costs that message, not the edge (DESIGN: fail closed)."""
+        """One message to the core. A fault of ours costs that message, not the edge (DESIGN: fail closed)."""
         try:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
@@ -159,7 +159,7 @@ class SignallingPlane:
         self.carry_out(effects)
 
     def _guarded(self, kind: str, think: Callable[[], list[Effect]]) -> list[Effect]:
-        """What the brain says where no message of a peer is at hand, with the same boundary as :meth:`receive`."""
+        """What the core says where no message of a peer is at hand, with the same boundary as :meth:`receive`."""
         try:
             return think()
         except Exception as error:  # noqa: BLE001 - one call's fault must not end all others
@@ -203,7 +203,7 @@ class SignallingPlane:
     # --- what goes out -----------------------------------------------------------------------------------
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Do what the brain asks for, in order."""
+        """Do what the signalling core asks for, in order."""
         for effect in effects:
             kind = type(effect)
             if kind is Send:
@@ -319,6 +319,6 @@ class SignallingPlane:
         self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 
     def forget(self, flow: Flow) -> None:
-        """A connection has ended: the brain is told, and what waited for it fails."""
+        """A connection has ended: the signalling core is told, and what waited for it fails."""
         self.connections.pop(flow.serial, None)
         self.carry_out(self._guarded("flow closed", lambda: self.edge.flow_closed(flow, trio.current_time())))

@@ -1,4 +1,4 @@
-"""A UDP listener: datagrams in batches to the brain, datagrams out, and what the kernel is to do with whose."""
+"""A UDP listener: datagrams in batches to the core, datagrams out, and what the kernel is to do with whose."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.signalling import Brain
+from support.signalling import EdgeHarness
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport
@@ -25,20 +25,22 @@ class Desk:
     """A desk at an edge with one set, whose only URI is a name with two addresses."""
 
     def __init__(self) -> None:
-        self.brain = Brain()
+        self.harness = EdgeHarness()
         self.orders = OperatorOverrides()
         self.told: list[Decision] = []
-        self.dispatcher = self.brain.dispatcher
+        self.dispatcher = self.harness.dispatcher
         self.dispatcher.changed = lambda now: self.orders.apply(self.dispatcher, now)
         members = (MemberSettings(NAMED),)
-        self.dispatcher.reload([SetSettings("pbx", members, health=HealthSettings(interval=0))], self.brain.now)
+        self.dispatcher.reload([SetSettings("pbx", members, health=HealthSettings(interval=0))], self.harness.now)
         self.resolve(*HOSTS)
-        self._desk = DestinationCommands(lambda: self.brain.edge, self.orders, lambda: self.brain.now, self.told.append)
+        self._desk = DestinationCommands(
+            lambda: self.harness.edge, self.orders, lambda: self.harness.now, self.told.append
+        )
 
     def resolve(self, *hosts: str) -> None:
         (place,) = self.dispatcher.names()
         targets = [ResolvedAddress(Source(host, 5060), Transport.UDP) for host in hosts]
-        self.dispatcher.resolved(place, targets, self.brain.now)
+        self.dispatcher.resolved(place, targets, self.harness.now)
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._desk.commands[f"destinations {command}"](
@@ -125,10 +127,10 @@ def test_what_an_operator_writes_is_bounded() -> None:
 
 def test_calls_on_a_member_that_is_gone_are_still_told() -> None:
     desk = Desk()
-    lease = desk.dispatcher.acquire("pbx", desk.brain.now)
+    lease = desk.dispatcher.acquire("pbx", desk.harness.now)
     assert lease is not None
     desk.order("drain", NAMED)
-    desk.dispatcher.reload([], desk.brain.now)
+    desk.dispatcher.reload([], desk.harness.now)
     assert desk.ask("left", who=NAMED) == {"calls": 1, "enabled": 0}
     lease.release()
     assert desk.ask("left", who=NAMED) == {"calls": 0, "enabled": 0}

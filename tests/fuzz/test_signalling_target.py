@@ -1,4 +1,4 @@
-"""The target that plays whole calls: its seeds reach what they are for, and brains that break a promise are found."""
+"""The target that plays whole calls: its seeds reach what they are for, and edges that break a promise are found."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_flood_is_banned_and_what_is_no_message_is_counted() -> None:
     assert said("scanner-on-streams")[2]["conduct", "ban"] > 1
 
 
-# --- brains that break a promise, by what they say ---------------------------------------------------------
+# --- edges that break a promise, by what they say ---------------------------------------------------------
 
 
 class _Broken(Edge):
@@ -228,7 +228,7 @@ class ClosesAnybody(Edge):
 
 
 @pytest.mark.parametrize(
-    ("brain", "name", "says"),
+    ("harness", "name", "says"),
     [
         (Raises, "call", "'oh'"),
         (CallsStrangers, "call", f"to Flow(public {VICTIM}"),
@@ -248,9 +248,9 @@ class ClosesAnybody(Edge):
         (ClosesAnybody, "scanner-on-streams", "is closed for nothing"),
     ],
 )
-def test_a_brain_that_breaks_a_promise_is_found_out(brain: type[Edge], name: str, says: str) -> None:
+def test_an_edge_that_breaks_a_promise_is_found_out(harness: type[Edge], name: str, says: str) -> None:
     with pytest.raises((AssertionError, KeyError)) as caught:
-        play(seed(name), brain)
+        play(seed(name), harness)
     assert says in str(caught.value)
 
 
@@ -459,7 +459,7 @@ def trusts_every_reply(patch: pytest.MonkeyPatch) -> None:
         (trusts_every_reply, "media-says-nothing-of-use", "sdp"),
     ],
 )
-def test_a_brain_that_is_made_otherwise_is_found_out(
+def test_an_edge_that_is_made_otherwise_is_found_out(
     monkeypatch: pytest.MonkeyPatch, mutant: Patch, name: str, says: str
 ) -> None:
     play(seed(name))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import trio
 import trio.testing
-from support.signalling import Brain
+from support.signalling import EdgeHarness
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
@@ -47,27 +47,27 @@ class Answers(NameServers):
 
 
 class Bench:
-    """A brain with destinations at these names, port and all, and a resolver beside it."""
+    """An edge with destinations at these names, port and all, and a resolver beside it."""
 
     def __init__(self, answers: Answers, *names: str) -> None:
-        self.brain = Brain()
+        self.harness = EdgeHarness()
         self.answers = answers
         self.told: list[tuple[str, list[str]]] = []
         self.decisions: list[Decision] = []
         self.faults: list[str] = []
         self.want(*names)
         self.resolver = Resolver(
-            self.brain.edge, answers, self.tell, self.decisions.append, lambda kind, error: self.faults.append(kind)
+            self.harness.edge, answers, self.tell, self.decisions.append, lambda kind, error: self.faults.append(kind)
         )
 
     def want(self, *names: str) -> None:
         """Names with a port, for which one question is asked, or with a transport, for which SRV is too."""
         members = tuple(MemberSettings(f"sip:{name}" if ";" in name else f"sip:{name}:5060") for name in names)
-        self.brain.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
+        self.harness.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
 
     def tell(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
         self.told.append((place.host, [each.source.host for each in targets]))
-        self.brain.edge.located(place, targets, trio.current_time())
+        self.harness.edge.located(place, targets, trio.current_time())
 
     @property
     def details(self) -> list[str]:
@@ -91,7 +91,7 @@ async def test_a_name_is_asked_for_again_when_its_time_is_over(autojump_clock) -
     await bench.run(100)
     assert bench.answers.pauses("a.example.com") == [30, 30, 30]
     assert bench.told == [("a.example.com", ["10.0.0.11"])], "what is the same is not told again"
-    assert [each.target.host for each in bench.brain.dispatcher.members()] == ["10.0.0.11"]
+    assert [each.target.host for each in bench.harness.dispatcher.members()] == ["10.0.0.11"]
     assert bench.details == ["a.example.com:5060: now 10.0.0.11:5060 over udp"]
 
 
@@ -119,7 +119,7 @@ async def test_what_was_known_goes_on(autojump_clock, nothing: DnsAnswer) -> Non
     given = itertools.chain([addresses("10.0.0.11")], [nothing] * 3, itertools.repeat(addresses("10.0.0.11")))
     bench = Bench(Answers(lambda name: next(given)), "a.example.com")
     await bench.run(400)
-    assert [each.target.host for each in bench.brain.dispatcher.members()] == ["10.0.0.11"]
+    assert [each.target.host for each in bench.harness.dispatcher.members()] == ["10.0.0.11"]
     assert bench.told == [("a.example.com", ["10.0.0.11"])]
     assert bench.answers.pauses("a.example.com") == [300, 5, 10, 20]
     assert len(bench.details) == 3, "it is said when it begins and when it ends"

@@ -47,7 +47,7 @@ class Listens:
 
 
 class Pair:
-    """A live pipeline and a beside, asked as the brain asks them."""
+    """A live pipeline and a beside, asked as the signalling core asks them."""
 
     def __init__(self, live: ScreenSettings, other: ScreenSettings, to: str | None = "pbx") -> None:
         self.decisions: list[Decision] = []
@@ -154,7 +154,7 @@ def test_routes_are_compared_where_both_let_it_begin(flow: MakeFlow, request_of:
     assert sum(pair.beside.routes.values()) == 1
 
 
-def test_what_the_brain_refuses_is_a_difference_only_where_the_other_refused_before(flow: MakeFlow) -> None:
+def test_what_the_signalling_core_refuses_is_a_difference_only_where_the_other_refused_before(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",))))
     for host in ("192.0.2.1", "192.0.2.7"):
         pair.beside.begin(flow(host=host), 4, PASS, 1.0)

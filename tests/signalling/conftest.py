@@ -1,17 +1,17 @@
-"""A fresh brain for each test."""
+"""A fresh edge for each test."""
 
 from __future__ import annotations
 
 import pytest
-from support.signalling import Brain
+from support.signalling import EdgeHarness
 
 
 @pytest.fixture
-def brain() -> Brain:
-    return Brain()
+def harness() -> EdgeHarness:
+    return EdgeHarness()
 
 
 @pytest.fixture
-def open_brain() -> Brain:
+def open_harness() -> EdgeHarness:
     """One that strangers may call."""
-    return Brain(open=("public",))
+    return EdgeHarness(open=("public",))

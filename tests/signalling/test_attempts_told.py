@@ -1,11 +1,11 @@
-"""What the brain counts as an attempt at a call, and as one that failed."""
+"""What the signalling core counts as an attempt at a call, and as one that failed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from support.signalling import CALLER, PUBLIC, Brain, invite, respond
+from support.signalling import CALLER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.routing.table import Route, RoutingTable
@@ -17,74 +17,74 @@ from edgesbc.sip.message import Request
 STRANGER = Flow(PUBLIC, Source("203.0.113.9", 5060))
 
 
-def tally(brain: Brain) -> Tally:
-    return brain.edge.board.attempts.tally(0.0)
+def tally(harness: EdgeHarness) -> Tally:
+    return harness.edge.board.attempts.tally(0.0)
 
 
-def answered(brain: Brain, status: int) -> Tally:
+def answered(harness: EdgeHarness, status: int) -> Tally:
     """A call to which the destination gives this answer."""
-    ((to, forwarded),) = brain.receive(CALLER, invite())
+    ((to, forwarded),) = harness.receive(CALLER, invite())
     assert isinstance(forwarded, Request)
-    assert tally(brain) == Tally(1, 0)
-    brain.receive(to, respond(forwarded, status))
-    return tally(brain)
+    assert tally(harness) == Tally(1, 0)
+    harness.receive(to, respond(forwarded, status))
+    return tally(harness)
 
 
 @pytest.mark.parametrize(("status", "failed"), [(200, 0), (486, 1), (404, 1), (603, 1), (180, 0)])
 def test_what_a_destination_answers(status: int, failed: int) -> None:
-    assert answered(Brain(), status) == Tally(1, failed)
+    assert answered(EdgeHarness(), status) == Tally(1, failed)
 
 
 def test_who_gives_up_has_not_failed() -> None:
-    brain = Brain()
-    ((to, forwarded),) = brain.receive(CALLER, invite())
+    harness = EdgeHarness()
+    ((to, forwarded),) = harness.receive(CALLER, invite())
     assert isinstance(forwarded, Request)
-    brain.receive(to, respond(forwarded, 180))
-    brain.receive(CALLER, invite("CANCEL"))
-    brain.receive(to, respond(forwarded, 487))
-    assert brain.edge.board.outcomes == {("cancelled",): 1}
-    assert tally(brain) == Tally(1, 0)
+    harness.receive(to, respond(forwarded, 180))
+    harness.receive(CALLER, invite("CANCEL"))
+    harness.receive(to, respond(forwarded, 487))
+    assert harness.edge.board.outcomes == {("cancelled",): 1}
+    assert tally(harness) == Tally(1, 0)
 
 
 def test_a_call_that_no_route_takes_has_failed() -> None:
-    brain = Brain()
+    harness = EdgeHarness()
     nobody = RoutingTable([Route("never", ("pbx",), request_user="^nobody$")], ["pbx"])
-    brain.edge.adopt(nobody, brain.edge.pipeline)
-    brain.receive(CALLER, invite())
-    assert brain.reasons[-1] == "no-route"
-    assert tally(brain) == Tally(1, 1)
-    brain.receive(CALLER, invite("MESSAGE", branch="z9hG4bKm"))
-    assert tally(brain) == Tally(1, 1), "a message is no call"
+    harness.edge.adopt(nobody, harness.edge.pipeline)
+    harness.receive(CALLER, invite())
+    assert harness.reasons[-1] == "no-route"
+    assert tally(harness) == Tally(1, 1)
+    harness.receive(CALLER, invite("MESSAGE", branch="z9hG4bKm"))
+    assert tally(harness) == Tally(1, 1), "a message is no call"
 
 
 def test_a_call_that_a_route_refuses_has_failed() -> None:
-    brain = Brain()
-    brain.edge.adopt(RoutingTable([Route("barred", answer=403)], ["pbx"]), brain.edge.pipeline)
-    brain.receive(CALLER, invite())
-    assert brain.reasons[-1] == "blocked"
-    assert tally(brain) == Tally(1, 1)
+    harness = EdgeHarness()
+    harness.edge.adopt(RoutingTable([Route("barred", answer=403)], ["pbx"]), harness.edge.pipeline)
+    harness.receive(CALLER, invite())
+    assert harness.reasons[-1] == "blocked"
+    assert tally(harness) == Tally(1, 1)
 
 
 DENIED: dict[str, Any] = {"acl": AclSettings(deny=("198.51.100.7", "203.0.113.9"))}
 
 
 def test_a_trunk_that_is_denied_has_failed_and_a_stranger_has_not() -> None:
-    brain = Brain(screen=DENIED)
-    brain.receive(STRANGER, invite())
-    assert tally(brain) == Tally(0, 0)
-    brain.receive(CALLER, invite("OPTIONS"))
-    assert tally(brain) == Tally(0, 0)
-    brain.receive(CALLER, invite())
-    assert tally(brain) == Tally(1, 1)
+    harness = EdgeHarness(screen=DENIED)
+    harness.receive(STRANGER, invite())
+    assert tally(harness) == Tally(0, 0)
+    harness.receive(CALLER, invite("OPTIONS"))
+    assert tally(harness) == Tally(0, 0)
+    harness.receive(CALLER, invite())
+    assert tally(harness) == Tally(1, 1)
 
 
 def test_a_trunk_that_may_not_call_has_failed_also_where_it_is_a_trunk_no_more() -> None:
-    brain = Brain(trunks={})
-    brain.receive(CALLER, invite())
-    assert brain.reasons[-1] == "admission"
-    assert tally(brain) == Tally(0, 0), "a stranger is kept out: so it should be"
-    brain.edge.gate.previous_standings = Standings([Trunk("carrier", ("198.51.100.7",))])
-    brain.receive(CALLER, invite(branch="z9hG4bKagain"))
-    assert tally(brain) == Tally(1, 1)
-    brain.receive(STRANGER, invite(branch="z9hG4bKother"))
-    assert tally(brain) == Tally(1, 1)
+    harness = EdgeHarness(trunks={})
+    harness.receive(CALLER, invite())
+    assert harness.reasons[-1] == "admission"
+    assert tally(harness) == Tally(0, 0), "a stranger is kept out: so it should be"
+    harness.edge.gate.previous_standings = Standings([Trunk("carrier", ("198.51.100.7",))])
+    harness.receive(CALLER, invite(branch="z9hG4bKagain"))
+    assert tally(harness) == Tally(1, 1)
+    harness.receive(STRANGER, invite(branch="z9hG4bKother"))
+    assert tally(harness) == Tally(1, 1)

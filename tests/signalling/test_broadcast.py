@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import ANSWER, CALLER, CORE, MEMBERS, Brain, invite, respond
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow
 from edgesbc.sip.message import Request, Response
@@ -13,13 +13,13 @@ Sent = list[tuple[Flow, Request | Response]]
 
 
 @pytest.fixture
-def brain() -> Brain:
-    return Brain(algorithm="broadcast", one_priority=True)
+def harness() -> EdgeHarness:
+    return EdgeHarness(algorithm="broadcast", one_priority=True)
 
 
-def forked(brain: Brain, **fields: str) -> tuple[Request, Request]:
+def forked(harness: EdgeHarness, **fields: str) -> tuple[Request, Request]:
     """The two requests that one INVITE becomes."""
-    sent = brain.receive(CALLER, invite(**fields))  # type: ignore[arg-type]
+    sent = harness.receive(CALLER, invite(**fields))  # type: ignore[arg-type]
     assert [flow for flow, _ in sent] == [ONE, TWO]
     (_, one), (_, two) = sent
     assert isinstance(one, Request)
@@ -32,186 +32,186 @@ def said(sent: Sent) -> list[tuple[Flow, str]]:
     return [(flow, m.method if isinstance(m, Request) else str(m.status)) for flow, m in sent]
 
 
-def test_every_member_is_asked_by_a_branch_of_its_own_and_holds_a_place(brain: Brain) -> None:
-    one, two = forked(brain)
+def test_every_member_is_asked_by_a_branch_of_its_own_and_holds_a_place(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
     assert one.via.branch != two.via.branch
-    assert brain.dispatcher.leases == 2
+    assert harness.dispatcher.leases == 2
 
 
-def test_the_first_to_answer_has_the_call_and_the_rest_is_cancelled(brain: Brain) -> None:
-    one, two = forked(brain)
-    assert said(brain.receive(ONE, respond(one, 180, tag="one"))) == [(CALLER, "180")]
-    assert said(brain.receive(TWO, respond(two, 180, tag="two"))) == [(CALLER, "180")]
-    assert said(brain.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200"), (ONE, "CANCEL")]
-    assert brain.dispatcher.leases == 1
-    assert [member.load for member in brain.dispatcher.members()] == [0, 1]
-    assert said(brain.receive(ONE, respond(one, 487, tag="one"))) == [(ONE, "ACK")]
-    assert brain.edge.calls == 1
+def test_the_first_to_answer_has_the_call_and_the_rest_is_cancelled(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    assert said(harness.receive(ONE, respond(one, 180, tag="one"))) == [(CALLER, "180")]
+    assert said(harness.receive(TWO, respond(two, 180, tag="two"))) == [(CALLER, "180")]
+    assert said(harness.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200"), (ONE, "CANCEL")]
+    assert harness.dispatcher.leases == 1
+    assert [member.load for member in harness.dispatcher.members()] == [0, 1]
+    assert said(harness.receive(ONE, respond(one, 487, tag="one"))) == [(ONE, "ACK")]
+    assert harness.edge.calls == 1
 
 
-def test_who_is_cancelled_is_told_why(brain: Brain) -> None:
+def test_who_is_cancelled_is_told_why(harness: EdgeHarness) -> None:
     """RFC 3326 section 3.1: a call that somebody else has taken was not missed."""
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, 180, tag="one"))
-    (_, (_, cancel)) = brain.receive(TWO, respond(two, 200, tag="two"))
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, 180, tag="one"))
+    (_, (_, cancel)) = harness.receive(TWO, respond(two, 200, tag="two"))
     assert cancel.get_all("Reason") == ['SIP;cause=200;text="Call completed elsewhere"']
 
 
-def test_who_is_cancelled_for_a_6xx_is_told_so(brain: Brain) -> None:
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, 180, tag="one"))
-    sent = brain.receive(TWO, respond(two, 603, tag="two"))
+def test_who_is_cancelled_for_a_6xx_is_told_so(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, 180, tag="one"))
+    sent = harness.receive(TWO, respond(two, 603, tag="two"))
     assert [m.get_all("Reason") for _, m in sent if isinstance(m, Request) and m.method == "CANCEL"] == [
         ["SIP;cause=603"]
     ]
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_the_reason_of_a_cancel_goes_with_it(brain: Brain, early: bool) -> None:
+def test_the_reason_of_a_cancel_goes_with_it(harness: EdgeHarness, early: bool) -> None:
     """RFC 3326 section 2; also where it has to wait for a provisional answer."""
-    one, _ = forked(brain)
+    one, _ = forked(harness)
     reasons = ["SIP;cause=480", 'Q.850;cause=16;text="Normal"']
     told = invite("CANCEL", extra="".join(f"Reason: {each}\r\n" for each in reasons))
     if early:
-        brain.receive(CALLER, told)
-        sent = brain.receive(ONE, respond(one, 180, tag="one"))
+        harness.receive(CALLER, told)
+        sent = harness.receive(ONE, respond(one, 180, tag="one"))
     else:
-        brain.receive(ONE, respond(one, 180, tag="one"))
-        sent = brain.receive(CALLER, told)
+        harness.receive(ONE, respond(one, 180, tag="one"))
+        sent = harness.receive(CALLER, told)
     (cancel,) = [m for _, m in sent if isinstance(m, Request)]
     assert cancel.method == "CANCEL"
     assert cancel.get_all("Reason") == reasons
 
 
-def test_requests_inside_the_dialog_go_to_who_answered(brain: Brain) -> None:
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, 180, tag="one"))
+def test_requests_inside_the_dialog_go_to_who_answered(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, 180, tag="one"))
     answer = respond(two, 200, tag="two").replace(b"10.0.0.11", b"10.0.0.12")
-    ((_, ok), *_) = brain.receive(TWO, answer)
+    ((_, ok), *_) = harness.receive(TWO, answer)
     contact = (ok.get("Contact") or "").strip("<>")
-    sent = brain.receive(CALLER, invite("ACK", contact, branch="z9hG4bKack", to_tag="two"))
+    sent = harness.receive(CALLER, invite("ACK", contact, branch="z9hG4bKack", to_tag="two"))
     assert said(sent) == [(TWO, "ACK")]
-    ((_, bye),) = brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
-    brain.receive(TWO, respond(bye, 200))
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    ((_, bye),) = harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
+    harness.receive(TWO, respond(bye, 200))
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_two_answers_are_both_passed_on_and_the_call_is_the_first_ones(brain: Brain) -> None:
-    one, two = forked(brain)
-    ((_, first),) = brain.receive(ONE, respond(one, 200, tag="one"))
-    ((_, second),) = brain.receive(TWO, respond(two, 200, tag="two"))
+def test_two_answers_are_both_passed_on_and_the_call_is_the_first_ones(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    ((_, first),) = harness.receive(ONE, respond(one, 200, tag="one"))
+    ((_, second),) = harness.receive(TWO, respond(two, 200, tag="two"))
     assert (first.to_tag, second.to_tag) == ("one", "two")
     assert first.get("Contact") != second.get("Contact")
-    assert [member.load for member in brain.dispatcher.members()] == [1, 0]
+    assert [member.load for member in harness.dispatcher.members()] == [1, 0]
     contact = (second.get("Contact") or "").strip("<>")
-    assert said(brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))) != []
-    assert brain.edge.calls == 1
+    assert said(harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))) != []
+    assert harness.edge.calls == 1
 
 
 def test_who_answers_when_the_call_is_over_is_hung_up_and_opens_no_media() -> None:
-    brain = Brain(anchor=True, algorithm="broadcast", one_priority=True)
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, 180, tag="one"))
-    brain.receive(TWO, respond(two, 200, tag="two", body=ANSWER))
-    ((_, ok), *_) = brain.reply(ANSWER)
+    harness = EdgeHarness(anchor=True, algorithm="broadcast", one_priority=True)
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, 180, tag="one"))
+    harness.receive(TWO, respond(two, 200, tag="two", body=ANSWER))
+    ((_, ok), *_) = harness.reply(ANSWER)
     contact = (ok.get("Contact") or "").strip("<>")
-    ((to, bye),) = brain.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
-    brain.receive(to, respond(bye, 200))
-    brain.media.clear()
-    assert said(brain.receive(ONE, respond(one, 200, tag="one", body=ANSWER))) == [(ONE, "ACK"), (ONE, "BYE")]
-    assert brain.media == []
+    ((to, bye),) = harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
+    harness.receive(to, respond(bye, 200))
+    harness.media.clear()
+    assert said(harness.receive(ONE, respond(one, 200, tag="one", body=ANSWER))) == [(ONE, "ACK"), (ONE, "BYE")]
+    assert harness.media == []
 
 
-def test_a_refusal_waits_for_the_others(brain: Brain) -> None:
-    one, two = forked(brain)
-    assert said(brain.receive(ONE, respond(one, 486, tag="one"))) == [(ONE, "ACK")]
-    assert brain.dispatcher.leases == 1
-    assert said(brain.receive(TWO, respond(two, 404, tag="two"))) == [(TWO, "ACK"), (CALLER, "486")]
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+def test_a_refusal_waits_for_the_others(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    assert said(harness.receive(ONE, respond(one, 486, tag="one"))) == [(ONE, "ACK")]
+    assert harness.dispatcher.leases == 1
+    assert said(harness.receive(TWO, respond(two, 404, tag="two"))) == [(TWO, "ACK"), (CALLER, "486")]
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
 @pytest.mark.parametrize(
     ("statuses", "passed_on"),
     [((486, 302), 302), ((404, 484), 484), ((500, 486), 486), ((603, 302), 603), ((486, 503), 486), ((503, 404), 404)],
 )
-def test_the_best_refusal_is_passed_on(brain: Brain, statuses: tuple[int, int], passed_on: int) -> None:
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, statuses[0], tag="one"))
-    sent = brain.receive(TWO, respond(two, statuses[1], tag="two"))
+def test_the_best_refusal_is_passed_on(harness: EdgeHarness, statuses: tuple[int, int], passed_on: int) -> None:
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, statuses[0], tag="one"))
+    sent = harness.receive(TWO, respond(two, statuses[1], tag="two"))
     assert said(sent)[-1] == (CALLER, str(passed_on))
 
 
-def test_a_6xx_cancels_the_rest_and_is_the_answer(brain: Brain) -> None:
-    one, two = forked(brain)
-    brain.receive(TWO, respond(two, 180, tag="two"))
-    assert said(brain.receive(ONE, respond(one, 603, tag="one"))) == [(ONE, "ACK"), (TWO, "CANCEL")]
-    assert said(brain.receive(TWO, respond(two, 487, tag="two"))) == [(TWO, "ACK"), (CALLER, "603")]
+def test_a_6xx_cancels_the_rest_and_is_the_answer(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    harness.receive(TWO, respond(two, 180, tag="two"))
+    assert said(harness.receive(ONE, respond(one, 603, tag="one"))) == [(ONE, "ACK"), (TWO, "CANCEL")]
+    assert said(harness.receive(TWO, respond(two, 487, tag="two"))) == [(TWO, "ACK"), (CALLER, "603")]
 
 
-def test_a_2xx_that_crosses_a_6xx_wins(brain: Brain) -> None:
-    one, two = forked(brain)
-    brain.receive(TWO, respond(two, 180, tag="two"))
-    brain.receive(ONE, respond(one, 603, tag="one"))
-    assert said(brain.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200")]
+def test_a_2xx_that_crosses_a_6xx_wins(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    harness.receive(TWO, respond(two, 180, tag="two"))
+    harness.receive(ONE, respond(one, 603, tag="one"))
+    assert said(harness.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200")]
 
 
-def test_a_challenge_has_those_of_the_others_with_it(brain: Brain) -> None:
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, 407, extra='Proxy-Authenticate: Digest realm="one", nonce="1"'))
-    sent = brain.receive(TWO, respond(two, 401, extra='WWW-Authenticate: Digest realm="two", nonce="2"'))
+def test_a_challenge_has_those_of_the_others_with_it(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, 407, extra='Proxy-Authenticate: Digest realm="one", nonce="1"'))
+    sent = harness.receive(TWO, respond(two, 401, extra='WWW-Authenticate: Digest realm="two", nonce="2"'))
     _, answer = sent[-1]
     assert answer.get_all("Proxy-Authenticate") == ['Digest realm="one", nonce="1"']
     assert answer.get_all("WWW-Authenticate") == ['Digest realm="two", nonce="2"']
 
 
-def test_cancel_goes_to_all_that_have_said_something(brain: Brain) -> None:
-    one, two = forked(brain)
-    brain.receive(ONE, respond(one, 180, tag="one"))
-    sent = brain.receive(CALLER, invite("CANCEL"))
+def test_cancel_goes_to_all_that_have_said_something(harness: EdgeHarness) -> None:
+    one, two = forked(harness)
+    harness.receive(ONE, respond(one, 180, tag="one"))
+    sent = harness.receive(CALLER, invite("CANCEL"))
     assert (ONE, "CANCEL") in said(sent)
     assert (TWO, "CANCEL") not in said(sent)
-    assert said(brain.receive(TWO, respond(two, 180, tag="two"))) == [(TWO, "CANCEL"), (CALLER, "180")]
-    brain.receive(ONE, respond(one, 487, tag="one"))
-    assert said(brain.receive(TWO, respond(two, 487, tag="two")))[-1] == (CALLER, "487")
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert said(harness.receive(TWO, respond(two, 180, tag="two"))) == [(TWO, "CANCEL"), (CALLER, "180")]
+    harness.receive(ONE, respond(one, 487, tag="one"))
+    assert said(harness.receive(TWO, respond(two, 487, tag="two")))[-1] == (CALLER, "487")
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_a_silent_member_does_not_hold_up_the_one_that_rings(brain: Brain) -> None:
-    one, _ = forked(brain)
-    brain.receive(ONE, respond(one, 180, tag="one"))
-    brain.wait(3)
-    assert [member.load for member in brain.dispatcher.members()] == [1, 0]
-    assert said(brain.receive(ONE, respond(one, 200, tag="one"))) == [(CALLER, "200")]
+def test_a_silent_member_does_not_hold_up_the_one_that_rings(harness: EdgeHarness) -> None:
+    one, _ = forked(harness)
+    harness.receive(ONE, respond(one, 180, tag="one"))
+    harness.wait(3)
+    assert [member.load for member in harness.dispatcher.members()] == [1, 0]
+    assert said(harness.receive(ONE, respond(one, 200, tag="one"))) == [(CALLER, "200")]
 
 
-def test_all_silent_is_503(brain: Brain) -> None:
-    forked(brain)
-    assert (CALLER, "503") in said(brain.wait(3))
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+def test_all_silent_is_503(harness: EdgeHarness) -> None:
+    forked(harness)
+    assert (CALLER, "503") in said(harness.wait(3))
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_max_breadth_is_shared_out(brain: Brain) -> None:
-    assert [message.get("Max-Breadth") for message in forked(brain)] == ["30", "30"]
-    again = forked(brain, branch="z9hG4bKb", from_tag="b", extra="Max-Breadth: 5\r\n")
+def test_max_breadth_is_shared_out(harness: EdgeHarness) -> None:
+    assert [message.get("Max-Breadth") for message in forked(harness)] == ["30", "30"]
+    again = forked(harness, branch="z9hG4bKb", from_tag="b", extra="Max-Breadth: 5\r\n")
     assert [message.get("Max-Breadth") for message in again] == ["2", "2"]
 
 
-def test_with_a_breadth_of_one_they_are_asked_in_turn(brain: Brain) -> None:
-    ((flow, one),) = brain.receive(CALLER, invite(extra="Max-Breadth: 1\r\n"))
+def test_with_a_breadth_of_one_they_are_asked_in_turn(harness: EdgeHarness) -> None:
+    ((flow, one),) = harness.receive(CALLER, invite(extra="Max-Breadth: 1\r\n"))
     assert flow == ONE
     assert one.get("Max-Breadth") == "1"
-    assert said(brain.receive(ONE, respond(one, 503))) == [(ONE, "ACK"), (TWO, "INVITE")]
+    assert said(harness.receive(ONE, respond(one, 503))) == [(ONE, "ACK"), (TWO, "INVITE")]
 
 
-def test_with_no_breadth_left_it_goes_nowhere(brain: Brain) -> None:
-    assert said(brain.receive(CALLER, invite(extra="Max-Breadth: 0\r\n"))) == [(CALLER, "440")]
-    assert brain.edge.calls == 0
+def test_with_no_breadth_left_it_goes_nowhere(harness: EdgeHarness) -> None:
+    assert said(harness.receive(CALLER, invite(extra="Max-Breadth: 0\r\n"))) == [(CALLER, "440")]
+    assert harness.edge.calls == 0
 
 
-def test_a_request_that_is_no_invite_is_answered_once(brain: Brain) -> None:
-    sent = brain.receive(CALLER, invite("REGISTER"))
+def test_a_request_that_is_no_invite_is_answered_once(harness: EdgeHarness) -> None:
+    sent = harness.receive(CALLER, invite("REGISTER"))
     assert said(sent) == [(ONE, "REGISTER"), (TWO, "REGISTER")]
     (_, one), (_, two) = sent
-    assert said(brain.receive(TWO, respond(two, 200))) == [(CALLER, "200")]
-    assert said(brain.receive(ONE, respond(one, 200))) == []
-    assert brain.dispatcher.leases == 0
+    assert said(harness.receive(TWO, respond(two, 200))) == [(CALLER, "200")]
+    assert said(harness.receive(ONE, respond(one, 200))) == []
+    assert harness.dispatcher.leases == 0

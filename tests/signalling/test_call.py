@@ -1,8 +1,8 @@
-"""A call through the brain: what each side is shown, and that nothing is left at its end."""
+"""A call through the signalling core: what each side is shown, and that nothing is left at its end."""
 
 from __future__ import annotations
 
-from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
@@ -16,23 +16,23 @@ def uri_of(message: Request | Response) -> str:
     return contact.strip("<>")
 
 
-def set_up(brain: Brain, body: bytes = b"") -> tuple[Request, Response]:
+def set_up(harness: EdgeHarness, body: bytes = b"") -> tuple[Request, Response]:
     """A call answered by the first destination: the INVITE it got, and the 200 the caller got."""
-    ((to, forwarded),) = brain.receive(CALLER, invite(body=body))
+    ((to, forwarded),) = harness.receive(CALLER, invite(body=body))
     assert to == PBX
     assert isinstance(forwarded, Request)
-    ((_, ringing),) = brain.receive(PBX, respond(forwarded, 180))
+    ((_, ringing),) = harness.receive(PBX, respond(forwarded, 180))
     assert isinstance(ringing, Response)
     assert ringing.status == 180
-    ((to, ok),) = brain.receive(PBX, respond(forwarded, 200))
+    ((to, ok),) = harness.receive(PBX, respond(forwarded, 200))
     assert to == CALLER
     assert isinstance(ok, Response)
     assert ok.status == 200
     return forwarded, ok
 
 
-def test_the_inside_sees_the_edge_and_the_caller_sees_the_edge(brain: Brain) -> None:
-    forwarded, ok = set_up(brain)
+def test_the_inside_sees_the_edge_and_the_caller_sees_the_edge(harness: EdgeHarness) -> None:
+    forwarded, ok = set_up(harness)
     assert str(forwarded.uri) == "sip:100@10.0.0.11:5060"
     assert forwarded.get_all("Via") == [f"SIP/2.0/UDP 10.0.0.1:5060;branch={forwarded.via.branch};rport"]
     assert "@10.0.0.1:5060" in uri_of(forwarded)
@@ -42,15 +42,15 @@ def test_the_inside_sees_the_edge_and_the_caller_sees_the_edge(brain: Brain) -> 
         ok.via.param("rport") == "5060"
     )
     assert "@192.0.2.1:5060" in uri_of(ok)
-    shown = b"".join(data for data in brain.raw if data.startswith(b"SIP/2.0"))
+    shown = b"".join(data for data in harness.raw if data.startswith(b"SIP/2.0"))
     for inside in (b"10.0.0.", b"Inside/1.0", b"X-Secret", b"Record-Route"):
         assert inside not in shown
 
 
-def test_requests_in_the_dialog_follow_their_tokens_both_ways(brain: Brain) -> None:
-    forwarded, ok = set_up(brain)
+def test_requests_in_the_dialog_follow_their_tokens_both_ways(harness: EdgeHarness) -> None:
+    forwarded, ok = set_up(harness)
     ack = invite("ACK", uri_of(ok), branch="z9hG4bKa2", to_tag="bob")
-    ((to, got),) = brain.receive(CALLER, ack)
+    ((to, got),) = harness.receive(CALLER, ack)
     # the core's Record-Route leads, the remote target is the Contact
     assert to == PBX
     assert isinstance(got, Request)
@@ -62,128 +62,128 @@ def test_requests_in_the_dialog_follow_their_tokens_both_ways(brain: Brain) -> N
         "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
         "CSeq: 7 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     ).encode()
-    ((to, got),) = brain.receive(PBX, bye)
+    ((to, got),) = harness.receive(PBX, bye)
     assert to == CALLER
     assert isinstance(got, Request)
     assert str(got.uri) == "sip:alice@192.168.1.5:5062"
-    ((to, answered),) = brain.receive(CALLER, respond(got, 200, contact=False))
+    ((to, answered),) = harness.receive(CALLER, respond(got, 200, contact=False))
     assert to == PBX
     assert isinstance(answered, Response)
     assert answered.cseq == 7
-    assert brain.edge.calls == 0
-    assert brain.dispatcher.leases == 0
-    brain.wait(64)
-    assert brain.edge.idle
+    assert harness.edge.calls == 0
+    assert harness.dispatcher.leases == 0
+    harness.wait(64)
+    assert harness.edge.idle
 
 
-def test_a_forged_or_changed_token_leads_nowhere(brain: Brain) -> None:
-    _, ok = set_up(brain)
+def test_a_forged_or_changed_token_leads_nowhere(harness: EdgeHarness) -> None:
+    _, ok = set_up(harness)
     token = uri_of(ok)
     at = 10
     changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
-    ((to, refused),) = brain.receive(CALLER, invite("BYE", changed, 2, "z9hG4bKa3", to_tag="bob"))
+    ((to, refused),) = harness.receive(CALLER, invite("BYE", changed, 2, "z9hG4bKa3", to_tag="bob"))
     assert to == CALLER
     assert isinstance(refused, Response)
     assert refused.status == 481
-    assert brain.receive(CALLER, invite("ACK", changed, 1, "z9hG4bKa4", to_tag="bob")) == []
+    assert harness.receive(CALLER, invite("ACK", changed, 1, "z9hG4bKa4", to_tag="bob")) == []
     # a token of the other side is none here
-    forwarded_contact = uri_of(set_up_again(brain))
-    ((_, refused),) = brain.receive(CALLER, invite("BYE", forwarded_contact, 3, "z9hG4bKa5", to_tag="bob"))
+    forwarded_contact = uri_of(set_up_again(harness))
+    ((_, refused),) = harness.receive(CALLER, invite("BYE", forwarded_contact, 3, "z9hG4bKa5", to_tag="bob"))
     assert isinstance(refused, Response)
     assert refused.status == 481
 
 
-def set_up_again(brain: Brain) -> Request:
-    ((_, forwarded),) = brain.receive(CALLER, invite(branch="z9hG4bKx", from_tag="other"))
+def set_up_again(harness: EdgeHarness) -> Request:
+    ((_, forwarded),) = harness.receive(CALLER, invite(branch="z9hG4bKx", from_tag="other"))
     assert isinstance(forwarded, Request)
     return forwarded
 
 
-def test_a_retransmitted_invite_gets_the_last_answer_again(brain: Brain) -> None:
-    brain.receive(CALLER, invite())
-    assert brain.receive(CALLER, invite()) == []  # it has had none yet
-    ((to, trying),) = brain.wait(0.3)
+def test_a_retransmitted_invite_gets_the_last_answer_again(harness: EdgeHarness) -> None:
+    harness.receive(CALLER, invite())
+    assert harness.receive(CALLER, invite()) == []  # it has had none yet
+    ((to, trying),) = harness.wait(0.3)
     assert to == CALLER
     assert isinstance(trying, Response)
     assert trying.status == 100
-    ((to, again),) = brain.receive(CALLER, invite())
+    ((to, again),) = harness.receive(CALLER, invite())
     assert to == CALLER
     assert isinstance(again, Response)
     assert again.status == 100
 
 
-def test_a_quick_answer_needs_no_100(brain: Brain) -> None:
-    set_up(brain)
-    assert [m for _, m in brain.wait(0.4) if isinstance(m, Response) and m.status == 100] == []
+def test_a_quick_answer_needs_no_100(harness: EdgeHarness) -> None:
+    set_up(harness)
+    assert [m for _, m in harness.wait(0.4) if isinstance(m, Response) and m.status == 100] == []
 
 
-def test_the_same_call_by_another_way_is_a_loop(brain: Brain) -> None:
-    brain.receive(CALLER, invite())
-    ((_, refused),) = brain.receive(CALLER, invite(branch="z9hG4bKother"))
+def test_the_same_call_by_another_way_is_a_loop(harness: EdgeHarness) -> None:
+    harness.receive(CALLER, invite())
+    ((_, refused),) = harness.receive(CALLER, invite(branch="z9hG4bKother"))
     assert isinstance(refused, Response)
     assert refused.status == 482
 
 
-def test_cancel_waits_for_a_provisional_answer_and_ends_with_487(brain: Brain) -> None:
-    ((_, forwarded),) = brain.receive(CALLER, invite())
-    ((_, ok),) = brain.receive(CALLER, invite("CANCEL"))
+def test_cancel_waits_for_a_provisional_answer_and_ends_with_487(harness: EdgeHarness) -> None:
+    ((_, forwarded),) = harness.receive(CALLER, invite())
+    ((_, ok),) = harness.receive(CALLER, invite("CANCEL"))
     assert isinstance(ok, Response)
     assert (ok.status, ok.cseq_method) == (200, "CANCEL")
     assert isinstance(forwarded, Request)
-    sent = brain.receive(PBX, respond(forwarded, 180))
+    sent = harness.receive(PBX, respond(forwarded, 180))
     cancels = [message for _, message in sent if isinstance(message, Request)]
     assert [message.method for message in cancels] == ["CANCEL"]
     assert cancels[0].via.branch == forwarded.via.branch
-    brain.receive(PBX, respond(cancels[0], 200))
-    sent = brain.receive(PBX, respond(forwarded, 487))
+    harness.receive(PBX, respond(cancels[0], 200))
+    sent = harness.receive(PBX, respond(forwarded, 487))
     methods = [m.method if isinstance(m, Request) else m.status for _, m in sent]
     assert methods == ["ACK", 487]
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_a_silent_destination_is_left_for_the_next(brain: Brain) -> None:
-    brain.receive(CALLER, invite())
-    sent = brain.wait(2.5)
+def test_a_silent_destination_is_left_for_the_next(harness: EdgeHarness) -> None:
+    harness.receive(CALLER, invite())
+    sent = harness.wait(2.5)
     assert {to for to, message in sent if isinstance(message, Request)} == {PBX, Flow(CORE, MEMBERS[1])}
-    assert "failover" in brain.reasons
-    assert brain.dispatcher.leases == 1
+    assert "failover" in harness.reasons
+    assert harness.dispatcher.leases == 1
 
 
-def test_a_503_moves_on_and_a_486_does_not(brain: Brain) -> None:
-    ((_, first),) = brain.receive(CALLER, invite())
-    ack, (to, second) = brain.receive(PBX, respond(first, 503))
+def test_a_503_moves_on_and_a_486_does_not(harness: EdgeHarness) -> None:
+    ((_, first),) = harness.receive(CALLER, invite())
+    ack, (to, second) = harness.receive(PBX, respond(first, 503))
     assert isinstance(ack[1], Request)
     assert ack[1].method == "ACK"
     assert to == Flow(CORE, MEMBERS[1])
-    sent = brain.receive(to, respond(second, 486))
+    sent = harness.receive(to, respond(second, 486))
     assert [m.status for _, m in sent if isinstance(m, Response)] == [486]
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_with_every_destination_down_the_caller_gets_an_answer(brain: Brain) -> None:
-    brain.receive(CALLER, invite())
-    sent = brain.wait(10)
+def test_with_every_destination_down_the_caller_gets_an_answer(harness: EdgeHarness) -> None:
+    harness.receive(CALLER, invite())
+    sent = harness.wait(10)
     finals = [m.status for to, m in sent if isinstance(m, Response) and m.status >= 200 and to == CALLER]
     assert set(finals) == {503}
-    assert brain.edge.calls == brain.dispatcher.leases == 0
-    brain.wait(64)
-    assert brain.edge.idle
+    assert harness.edge.calls == harness.dispatcher.leases == 0
+    harness.wait(64)
+    assert harness.edge.idle
 
 
 def test_media_is_anchored_both_ways() -> None:
-    brain = Brain(anchor=True)
-    assert brain.receive(CALLER, invite(body=OFFER)) == []
-    command = brain.media[0].command
+    harness = EdgeHarness(anchor=True)
+    assert harness.receive(CALLER, invite(body=OFFER)) == []
+    command = harness.media[0].command
     assert command["command"] == "offer"
     assert command["direction"] == ["public", "core"]
     assert command["received-from"] == ["IP4", "198.51.100.7"]
-    ((_, forwarded),) = brain.reply(b"v=0\r\nrelayed\r\n")
+    ((_, forwarded),) = harness.reply(b"v=0\r\nrelayed\r\n")
     assert forwarded.body == b"v=0\r\nrelayed\r\n"
-    assert brain.receive(PBX, respond(forwarded, 183, body=ANSWER)) == []
-    assert brain.receive(PBX, respond(forwarded, 200, body=ANSWER)) == []  # in order behind the 183
-    command = brain.media[0].command
+    assert harness.receive(PBX, respond(forwarded, 183, body=ANSWER)) == []
+    assert harness.receive(PBX, respond(forwarded, 200, body=ANSWER)) == []  # in order behind the 183
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "alice", "bob")
-    sent = brain.reply(b"v=0\r\nanswered\r\n")
+    sent = harness.reply(b"v=0\r\nanswered\r\n")
     assert [(m.status, m.body) for _, m in sent if isinstance(m, Response)] == [
         (183, b"v=0\r\nanswered\r\n"),
         (200, b"v=0\r\nanswered\r\n"),
@@ -191,85 +191,87 @@ def test_media_is_anchored_both_ways() -> None:
 
 
 def test_an_offer_that_media_refuses_is_488_and_leaves_nothing() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    ((to, refused),) = brain.reply(None)
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    ((to, refused),) = harness.reply(None)
     assert to == CALLER
     assert isinstance(refused, Response)
     assert refused.status == 488
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_draining_refuses_new_calls_and_ends_old_ones_with_bye_to_both(brain: Brain) -> None:
-    set_up(brain)
-    brain.edge.drain()
-    ((_, refused),) = brain.receive(CALLER, invite(branch="z9hG4bKnew", from_tag="new"))
+def test_draining_refuses_new_calls_and_ends_old_ones_with_bye_to_both(harness: EdgeHarness) -> None:
+    set_up(harness)
+    harness.edge.drain()
+    ((_, refused),) = harness.receive(CALLER, invite(branch="z9hG4bKnew", from_tag="new"))
     assert isinstance(refused, Response)
     assert (refused.status, refused.get("Retry-After")) == (503, "30")
-    brain.sent.clear()
-    brain.sort(brain.edge.end_calls(brain.now))
-    byes = {to: message for to, message in brain.sent if isinstance(message, Request)}
+    harness.sent.clear()
+    harness.sort(harness.edge.end_calls(harness.now))
+    byes = {to: message for to, message in harness.sent if isinstance(message, Request)}
     assert set(byes) == {CALLER, PBX}
     assert byes[CALLER].from_tag == "bob"
     assert byes[PBX].from_tag == "alice"
     assert byes[PBX].cseq == 2
-    assert brain.edge.calls == 0
+    assert harness.edge.calls == 0
 
 
-def test_options_to_the_edge_are_answered_and_a_broken_datagram_gets_400(brain: Brain) -> None:
-    ((_, ok),) = brain.receive(CALLER, invite("OPTIONS", "sip:192.0.2.1:5060"))
+def test_options_to_the_edge_are_answered_and_a_broken_datagram_gets_400(harness: EdgeHarness) -> None:
+    ((_, ok),) = harness.receive(CALLER, invite("OPTIONS", "sip:192.0.2.1:5060"))
     assert isinstance(ok, Response)
     assert ok.status == 200
-    ((_, bad),) = brain.receive(CALLER, invite().replace(b"Max-Forwards: 70", b"Max-Forwards: lots"))
+    ((_, bad),) = harness.receive(CALLER, invite().replace(b"Max-Forwards: 70", b"Max-Forwards: lots"))
     assert isinstance(bad, Response)
     assert bad.status == 400
-    assert brain.receive(Flow(PUBLIC, CALLER.peer), b"garbage\r\n\r\n") == []
+    assert harness.receive(Flow(PUBLIC, CALLER.peer), b"garbage\r\n\r\n") == []
 
 
-def test_a_client_that_ignores_contact_still_reaches_its_call(brain: Brain) -> None:
-    set_up(brain)
-    ((to, ack),) = brain.receive(CALLER, invite("ACK", branch="z9hG4bKs1", to_tag="bob"))
+def test_a_client_that_ignores_contact_still_reaches_its_call(harness: EdgeHarness) -> None:
+    set_up(harness)
+    ((to, ack),) = harness.receive(CALLER, invite("ACK", branch="z9hG4bKs1", to_tag="bob"))
     assert to == PBX
     assert isinstance(ack, Request)
     assert str(ack.uri) == "sip:bob@10.0.0.11:5070"
     # from elsewhere, or with a tag that is not the other side's, it names no call
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
-    ((_, refused),) = brain.receive(stranger, invite("BYE", cseq=2, branch="z9hG4bKs2", to_tag="bob"))
+    ((_, refused),) = harness.receive(stranger, invite("BYE", cseq=2, branch="z9hG4bKs2", to_tag="bob"))
     assert isinstance(refused, Response)
     assert refused.status == 481
-    ((_, refused),) = brain.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs3", to_tag="eve"))
+    ((_, refused),) = harness.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs3", to_tag="eve"))
     assert isinstance(refused, Response)
     assert refused.status == 481
-    ((to, bye),) = brain.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs4", to_tag="bob"))
+    ((to, bye),) = harness.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs4", to_tag="bob"))
     assert to == PBX
     assert isinstance(bye, Request)
 
 
-def test_what_the_registrar_recorded_and_who_a_stranger_says_it_is_do_not_cross(open_brain: Brain) -> None:
+def test_what_the_registrar_recorded_and_who_a_stranger_says_it_is_do_not_cross(open_harness: EdgeHarness) -> None:
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
     claim = "Remote-Party-ID: <sip:boss@example.org>;screen=yes\r\nP-Asserted-Identity: <sip:boss@example.org>\r\n"
-    forwarded = open_brain.receive(stranger, invite(extra=claim))[-1][1]
+    forwarded = open_harness.receive(stranger, invite(extra=claim))[-1][1]
     assert forwarded.get("Remote-Party-ID") is forwarded.get("P-Asserted-Identity") is None
-    ((_, forwarded),) = open_brain.receive(CALLER, invite("REGISTER", branch="z9hG4bKreg", extra=claim))
+    ((_, forwarded),) = open_harness.receive(CALLER, invite("REGISTER", branch="z9hG4bKreg", extra=claim))
     assert forwarded.get("Remote-Party-ID"), "the carrier is a trunk"
-    open_brain.receive(PBX, respond(forwarded, 200, extra="Service-Route: <sip:10.0.0.11;lr>", contact=False))
-    assert b"10.0.0." not in open_brain.raw[-1]
+    open_harness.receive(PBX, respond(forwarded, 200, extra="Service-Route: <sip:10.0.0.11;lr>", contact=False))
+    assert b"10.0.0." not in open_harness.raw[-1]
 
 
-def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_id(brain: Brain) -> None:
+def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_id(harness: EdgeHarness) -> None:
     for number, tag in enumerate(("alice", "mallory")):
-        sent = brain.receive(CALLER, invite(branch=f"z9hG4bKt{number}", from_tag=tag))
-        brain.receive(PBX, respond(sent[-1][1], 200))
-    assert brain.edge.calls == 2
-    brain.sort(brain.edge.media_event({"event": "timeout", "call-id": "c1", "tags": ["mallory", "bob"]}, brain.now))
-    assert [call.caller.tag for call in brain.edge.board.calls] == ["alice"]
+        sent = harness.receive(CALLER, invite(branch=f"z9hG4bKt{number}", from_tag=tag))
+        harness.receive(PBX, respond(sent[-1][1], 200))
+    assert harness.edge.calls == 2
+    harness.sort(
+        harness.edge.media_event({"event": "timeout", "call-id": "c1", "tags": ["mallory", "bob"]}, harness.now)
+    )
+    assert [call.caller.tag for call in harness.edge.board.calls] == ["alice"]
 
 
-def test_a_set_that_a_reload_takes_away_ends_the_tries_of_its_calls(brain: Brain) -> None:
-    sent = brain.receive(CALLER, invite())
-    brain.dispatcher.reload([], brain.now)
-    _, (to, refused) = brain.receive(PBX, respond(sent[-1][1], 503))
+def test_a_set_that_a_reload_takes_away_ends_the_tries_of_its_calls(harness: EdgeHarness) -> None:
+    sent = harness.receive(CALLER, invite())
+    harness.dispatcher.reload([], harness.now)
+    _, (to, refused) = harness.receive(PBX, respond(sent[-1][1], 503))
     assert to == CALLER
     assert isinstance(refused, Response)
     assert refused.status == 503
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0

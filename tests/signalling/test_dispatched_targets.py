@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, CORE, Brain, invite, respond
+from support.signalling import CALLER, CORE, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
@@ -20,12 +20,12 @@ def a_set(name: str, *hosts: int, **fields: object) -> SetSettings:
     return SetSettings(name, **{"members": members, "health": UNPROBED, **fields})  # type: ignore[arg-type]
 
 
-def routed(*sets: SetSettings, **route: object) -> Brain:
-    brain = Brain()
-    brain.dispatcher.reload(sets, brain.now)
+def routed(*sets: SetSettings, **route: object) -> EdgeHarness:
+    harness = EdgeHarness()
+    harness.dispatcher.reload(sets, harness.now)
     table = RoutingTable([Route("r", **route)], [each.set for each in sets])  # type: ignore[arg-type]
-    brain.edge.adopt(table, brain.edge.pipeline)
-    return brain
+    harness.edge.adopt(table, harness.edge.pipeline)
+    return harness
 
 
 def answer_of(sent: list[tuple[Flow, Request | Response]]) -> Response:
@@ -33,14 +33,14 @@ def answer_of(sent: list[tuple[Flow, Request | Response]]) -> Response:
     return answer
 
 
-def tried(brain: Brain, status: int = 503) -> list[str]:
+def tried(harness: EdgeHarness, status: int = 503) -> list[str]:
     """Who is asked, one after the other, when all refuse."""
     hosts = []
-    sent = brain.receive(CALLER, invite())
+    sent = harness.receive(CALLER, invite())
     while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
         hosts.append(sent[-1][0].peer.host.rpartition(".")[2])
-        sent = brain.receive(sent[-1][0], respond(asked, status))
-    assert brain.dispatcher.leases == brain.edge.calls == 0
+        sent = harness.receive(sent[-1][0], respond(asked, status))
+    assert harness.dispatcher.leases == harness.edge.calls == 0
     return hosts
 
 
@@ -56,15 +56,15 @@ def test_a_set_falls_back_before_the_next_is_tried() -> None:
 def test_a_set_that_is_all_down_is_asked_after_those_that_are_not() -> None:
     """Each of its members would hold up the call for a try_timeout, and enough of them until its time is over."""
     sets = (a_set("a", 1, 2, fallback="c"), a_set("b", 3), a_set("c", 4))
-    brain = routed(*sets, to=("a", "b"))
-    for member in list(brain.dispatcher.members())[:2]:
+    harness = routed(*sets, to=("a", "b"))
+    for member in list(harness.dispatcher.members())[:2]:
         for _ in range(HealthSettings().fall):
-            brain.dispatcher.watch.failed(member, 0.0, "silence")
-    assert tried(brain) == ["4", "3", "1", "2"]
+            harness.dispatcher.watch.failed(member, 0.0, "silence")
+    assert tried(harness) == ["4", "3", "1", "2"]
 
 
 def test_a_circle_of_fallbacks_ends() -> None:
-    """A policy that has one is refused; a brain that is handed one all the same stops."""
+    """A policy that has one is refused; an edge that is handed one all the same stops."""
     assert tried(routed(a_set("a", 1, fallback="b"), a_set("b", 2, fallback="a"), to="a")) == ["1", "2"]
 
 
@@ -83,28 +83,28 @@ def test_a_set_without_members_is_passed_over() -> None:
     ],
 )
 def test_the_answer_when_nobody_is_able(route: dict[str, int], status: int, retry_after: str | None) -> None:
-    brain = routed(a_set("a"), to="a", **route)
-    answer = answer_of(brain.receive(CALLER, invite()))
+    harness = routed(a_set("a"), to="a", **route)
+    answer = answer_of(harness.receive(CALLER, invite()))
     assert (answer.status, answer.get("Retry-After")) == (status, retry_after)
-    assert [(each.reason.code, each.answer) for each in brain.decisions] == [("no-destination", status)]
+    assert [(each.reason.code, each.answer) for each in harness.decisions] == [("no-destination", status)]
 
 
 def test_which_sets_had_nobody_is_told() -> None:
-    brain = routed(a_set("a", fallback="c"), a_set("b"), a_set("c"), to=("a", "b"))
-    brain.receive(CALLER, invite())
-    assert [each.detail for each in brain.decisions] == ["a, c, b: 0 tried"]
+    harness = routed(a_set("a", fallback="c"), a_set("b"), a_set("c"), to=("a", "b"))
+    harness.receive(CALLER, invite())
+    assert [each.detail for each in harness.decisions] == ["a, c, b: 0 tried"]
 
 
 def test_a_route_that_goes_nowhere_refuses_without_state() -> None:
-    brain = routed(a_set("a", 1), to=(), answer=603, request_user="^0900")
-    answer = answer_of(brain.receive(CALLER, invite(uri="sip:0900123@192.0.2.1")))
+    harness = routed(a_set("a", 1), to=(), answer=603, request_user="^0900")
+    answer = answer_of(harness.receive(CALLER, invite(uri="sip:0900123@192.0.2.1")))
     assert (answer.status, answer.get("Retry-After")) == (603, None)
-    assert brain.edge.idle
-    assert [(each.reason.code, each.answer) for each in brain.decisions][-1:] == [("blocked", 603)]
+    assert harness.edge.idle
+    assert [(each.reason.code, each.answer) for each in harness.decisions][-1:] == [("blocked", 603)]
 
 
-def asked_for(brain: Brain, uri: str) -> str:
-    sent = brain.receive(CALLER, invite(uri=uri))
+def asked_for(harness: EdgeHarness, uri: str) -> str:
+    sent = harness.receive(CALLER, invite(uri=uri))
     asked = sent[-1][1]
     assert isinstance(asked, Request), asked
     return str(asked.uri)
@@ -124,18 +124,18 @@ def asked_for(brain: Brain, uri: str) -> str:
 )
 def test_the_route_and_then_the_member_have_their_say_about_the_number(uri: str, becomes: str) -> None:
     member = MemberSettings("sip:10.0.0.1", prepend="9")
-    brain = routed(a_set("a", members=(member,)), to="a", rewrite=Rewrite(r"^\+49", "0"))
-    assert asked_for(brain, uri) == becomes
+    harness = routed(a_set("a", members=(member,)), to="a", rewrite=Rewrite(r"^\+49", "0"))
+    assert asked_for(harness, uri) == becomes
 
 
 def test_each_member_gets_the_number_as_it_came_in_and_not_as_the_last_had_it() -> None:
     members = (MemberSettings("sip:10.0.0.1", strip=1), MemberSettings("sip:10.0.0.2", priority=1, prepend="x"))
-    brain = routed(a_set("a", members=members), to="a")
-    sent = brain.receive(CALLER, invite())
+    harness = routed(a_set("a", members=members), to="a")
+    sent = harness.receive(CALLER, invite())
     first = sent[-1][1]
     assert isinstance(first, Request)
     assert first.uri.user == "00"
-    sent = brain.receive(sent[-1][0], respond(first, 503))
+    sent = harness.receive(sent[-1][0], respond(first, 503))
     second = sent[-1][1]
     assert isinstance(second, Request)
     assert second.uri.user == "x100"
@@ -147,14 +147,14 @@ def test_a_call_takes_one_of_each_thing_that_its_route_names() -> None:
         MemberSettings("sip:10.0.0.2", resources={"pstn": 1, "transcoder": 1}),
     )
     sets = a_set("gateways", members=members, algorithm="least-loaded")
-    brain = routed(sets, to="gateways", resources=("pstn", "transcoder"))
-    sent = brain.receive(CALLER, invite())
+    harness = routed(sets, to="gateways", resources=("pstn", "transcoder"))
+    sent = harness.receive(CALLER, invite())
     assert sent[-1][0] == Flow(CORE, Source("10.0.0.2", 5060))
-    _, second = brain.dispatcher.members()
+    _, second = harness.dispatcher.members()
     assert second.used == {"pstn": 1, "transcoder": 1}
-    again = brain.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))
+    again = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))
     assert answer_of(again).status == 503
-    brain.receive(sent[-1][0], respond(sent[-1][1], 486))
+    harness.receive(sent[-1][0], respond(sent[-1][1], 486))
     assert second.used == {"pstn": 0, "transcoder": 0}
 
 
@@ -172,8 +172,8 @@ def test_a_number_of_which_nothing_is_left(uri: str, becomes: str) -> None:
 
 def test_a_registration_names_nobody_and_gets_no_number() -> None:
     """RFC 3261 section 10.2: userinfo and @ must not be there."""
-    brain = routed(a_set("a", members=(MemberSettings("sip:10.0.0.1", prepend="9"),)), to="a")
-    _, asked = brain.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
+    harness = routed(a_set("a", members=(MemberSettings("sip:10.0.0.1", prepend="9"),)), to="a")
+    _, asked = harness.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
     assert isinstance(asked, Request)
     assert str(asked.uri) == "sip:example.com"
 
@@ -181,65 +181,65 @@ def test_a_registration_names_nobody_and_gets_no_number() -> None:
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_caller_without_a_readable_address_is_passed_on_to_a_set_that_goes_by_it(silent: bool) -> None:
     """It failed half-way, in the timer or in the member's name, and the caller heard nothing for minutes."""
-    brain = routed(a_set("a", 1, fallback="b"), a_set("b", 2, algorithm="hash", hash_on="from-uri"), to="a")
+    harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2, algorithm="hash", hash_on="from-uri"), to="a")
     nobody = invite().replace(b"<sip:alice@example.org>", b"<sip:@@>")
-    flow, asked = brain.receive(CALLER, nobody)[-1]
-    sent = brain.wait(3) if silent else brain.receive(flow, respond(asked, 503))
+    flow, asked = harness.receive(CALLER, nobody)[-1]
+    sent = harness.wait(3) if silent else harness.receive(flow, respond(asked, 503))
     assert ("10.0.0.2", "INVITE") in [(to.peer.host, m.method) for to, m in sent if isinstance(m, Request)]
 
 
 def test_who_rests_is_spared_as_long_as_another_set_is_able() -> None:
-    brain = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
-    flow, asked = brain.receive(CALLER, invite())[-1]
-    brain.receive(flow, respond(asked, 503, extra="Retry-After: 20"))
-    flow, _ = brain.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
+    harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
+    flow, asked = harness.receive(CALLER, invite())[-1]
+    harness.receive(flow, respond(asked, 503, extra="Retry-After: 20"))
+    flow, _ = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
     assert flow.peer.host == "10.0.0.2"
 
 
 def test_when_all_sets_rest_they_are_called_in_order_all_the_same() -> None:
-    brain = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
-    sent = brain.receive(CALLER, invite())
+    harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
+    sent = harness.receive(CALLER, invite())
     while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
-        sent = brain.receive(sent[-1][0], respond(asked, 503, extra="Retry-After: 20"))
-    flow, _ = brain.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
+        sent = harness.receive(sent[-1][0], respond(asked, 503, extra="Retry-After: 20"))
+    flow, _ = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
     assert flow.peer.host == "10.0.0.1"
 
 
 def test_who_refuses_at_once_is_not_the_quickest() -> None:
-    brain = routed(a_set("a", 1, 2, algorithm="latency"), to="a")
-    flow, asked = brain.receive(CALLER, invite())[-1]
-    brain.receive(flow, respond(asked, 503))
-    member = brain.dispatcher.member_at(flow.peer, flow.listener.transport)
+    harness = routed(a_set("a", 1, 2, algorithm="latency"), to="a")
+    flow, asked = harness.receive(CALLER, invite())[-1]
+    harness.receive(flow, respond(asked, 503))
+    member = harness.dispatcher.member_at(flow.peer, flow.listener.transport)
     assert member is not None
     assert member.latency is None
 
 
 def test_a_503_that_is_passed_on_is_no_sign_of_life() -> None:
-    brain = routed(a_set("a", 1, failover_on=(408,)), to="a")
-    (member,) = brain.dispatcher.members()
-    brain.dispatcher.watch.failed(member, brain.now, "silence")
-    flow, asked = brain.receive(CALLER, invite())[-1]
-    brain.receive(flow, respond(asked, 503))
+    harness = routed(a_set("a", 1, failover_on=(408,)), to="a")
+    (member,) = harness.dispatcher.members()
+    harness.dispatcher.watch.failed(member, harness.now, "silence")
+    flow, asked = harness.receive(CALLER, invite())[-1]
+    harness.receive(flow, respond(asked, 503))
     assert member.health.calls_failed == 1
 
 
 def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
     """Or one call to a hostile phone brings back who is out, past every count of good answers."""
-    brain = routed(a_set("a", 1), to="a")
-    (member,) = brain.dispatcher.members()
+    harness = routed(a_set("a", 1), to="a")
+    (member,) = harness.dispatcher.members()
     for _ in range(2):
-        brain.dispatcher.watch.failed(member, brain.now, "silence")
-    flow, asked = brain.receive(CALLER, invite())[-1]
+        harness.dispatcher.watch.failed(member, harness.now, "silence")
+    flow, asked = harness.receive(CALLER, invite())[-1]
     for status in (180, 183, 180, 200):
-        brain.receive(flow, respond(asked, status))
+        harness.receive(flow, respond(asked, status))
     assert not member.health.up
     assert member.health.successes == 1
 
 
 def test_a_number_that_no_pattern_would_look_at_is_refused() -> None:
     """A route that refuses would let it pass."""
-    brain = routed(a_set("a", 1), to="a")
+    harness = routed(a_set("a", 1), to="a")
     longest = "1" * limits.ROUTE_TEXT
-    assert asked_for(brain, f"sip:{longest}@192.0.2.1") == f"sip:{longest}@10.0.0.1"
+    assert asked_for(harness, f"sip:{longest}@192.0.2.1") == f"sip:{longest}@10.0.0.1"
     for uri in (f"sip:1{longest}@192.0.2.1", f"tel:1{longest}"):
         assert answer_of(routed(a_set("a", 1), to="a").receive(CALLER, invite(uri=uri))).status == 414

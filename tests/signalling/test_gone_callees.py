@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.signalling import BROWSERS, CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
+from support.signalling import BROWSERS, CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.message import Request, Response
@@ -11,17 +11,17 @@ PBX = Flow(CORE, MEMBERS[0])
 SDP = b"v=0\r\n"
 
 
-def registered(brain: Brain) -> tuple[Flow, str]:
+def registered(harness: EdgeHarness) -> tuple[Flow, str]:
     """A browser's flow, and the Path that leads to it."""
-    browser = brain.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
-    brain.edge.flow_opened(browser)
-    ((_, inward),) = brain.receive(
+    browser = harness.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
+    harness.edge.flow_opened(browser)
+    ((_, inward),) = harness.receive(
         browser,
         b"REGISTER sip:example.org SIP/2.0\r\nVia: SIP/2.0/WSS a.invalid;branch=z9hG4bKw1\r\n"
         b"From: <sip:bob@example.org>;tag=r1\r\nTo: <sip:bob@example.org>\r\nCall-ID: reg1\r\nCSeq: 1 REGISTER\r\n"
         b"Contact: <sip:bob@a.invalid;transport=ws>\r\nContent-Length: 0\r\n\r\n",
     )
-    brain.receive(PBX, respond(inward, 200, contact=False))
+    harness.receive(PBX, respond(inward, 200, contact=False))
     return browser, inward.get("Path") or ""
 
 
@@ -36,50 +36,50 @@ def from_inside(uri: str, route: str, cseq: int, to_tag: str = "") -> bytes:
 
 
 def test_of_a_new_call() -> None:
-    brain = Brain(anchor=True)
-    browser, path = registered(brain)
-    assert brain.receive(PBX, from_inside("sip:bob@a.invalid", f"Route: {path}\r\n", 1)) == []
-    brain.sort(brain.edge.flow_closed(browser, brain.now))
-    ((to, told),) = brain.reply(SDP)
+    harness = EdgeHarness(anchor=True)
+    browser, path = registered(harness)
+    assert harness.receive(PBX, from_inside("sip:bob@a.invalid", f"Route: {path}\r\n", 1)) == []
+    harness.sort(harness.edge.flow_closed(browser, harness.now))
+    ((to, told),) = harness.reply(SDP)
     assert to == PBX
     assert isinstance(told, Response)
     assert told.status == 480
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
 def test_of_a_call_that_is_up() -> None:
-    brain = Brain(anchor=True)
-    browser, path = registered(brain)
-    brain.receive(PBX, from_inside("sip:bob@a.invalid", f"Route: {path}\r\n", 1))
-    ((_, asked),) = brain.reply(SDP)
+    harness = EdgeHarness(anchor=True)
+    browser, path = registered(harness)
+    harness.receive(PBX, from_inside("sip:bob@a.invalid", f"Route: {path}\r\n", 1))
+    ((_, asked),) = harness.reply(SDP)
     assert isinstance(asked, Request)
-    ((_, ok),) = brain.receive(browser, respond(asked, 200))
+    ((_, ok),) = harness.receive(browser, respond(asked, 200))
     contact = (ok.get("Contact") or "").strip("<>")
-    brain.receive(PBX, from_inside(contact, "", 2, to_tag="bob"))
-    brain.sort(brain.edge.flow_closed(browser, brain.now))
-    ((to, told),) = brain.reply(SDP)
+    harness.receive(PBX, from_inside(contact, "", 2, to_tag="bob"))
+    harness.sort(harness.edge.flow_closed(browser, harness.now))
+    ((to, told),) = harness.reply(SDP)
     assert to == PBX
     assert isinstance(told, Response)
     assert told.status == 480
-    assert brain.edge.calls == 1
+    assert harness.edge.calls == 1
 
 
 def test_a_bye_that_leads_to_who_is_gone_leaves_a_call_that_rings_to_its_answer() -> None:
-    brain = Brain()
-    browser, path = registered(brain)
-    brain.edge.flow_closed(browser, brain.now)
-    ((_, asked),) = brain.receive(CALLER, invite())
-    brain.receive(PBX, respond(asked, 180))
+    harness = EdgeHarness()
+    browser, path = registered(harness)
+    harness.edge.flow_closed(browser, harness.now)
+    ((_, asked),) = harness.receive(CALLER, invite())
+    harness.receive(PBX, respond(asked, 180))
     where = path.strip("<>").removesuffix(";lr")
     bye = (
         f"BYE {where} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb1\r\n"
         "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
         "CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
     ).encode()
-    ((_, gone),) = brain.receive(PBX, bye)
+    ((_, gone),) = harness.receive(PBX, bye)
     assert isinstance(gone, Response)
     assert gone.status == 480
-    told = [message.status for to, message in brain.wait(300) if to == CALLER and isinstance(message, Response)]
+    told = [message.status for to, message in harness.wait(300) if to == CALLER and isinstance(message, Response)]
     assert 408 in told
-    assert brain.edge.idle
-    assert brain.dispatcher.leases == 0
+    assert harness.edge.idle
+    assert harness.dispatcher.leases == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
+from support.signalling import CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.signalling.effects import Close
@@ -13,99 +13,101 @@ STREAM = Flow(Listener(0, "public", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 506
 PBX = Flow(CORE, MEMBERS[0])
 
 
-def begun(brain: Brain, data: bytes) -> Request:
+def begun(harness: EdgeHarness, data: bytes) -> Request:
     """What the destination got of a request that came by a connection."""
-    brain.edge.flow_opened(STREAM)
-    sent = brain.receive(STREAM, data)
+    harness.edge.flow_opened(STREAM)
+    sent = harness.receive(STREAM, data)
     (forwarded,) = [message for flow, message in sent if flow == PBX]
     assert isinstance(forwarded, Request)
     return forwarded
 
 
-def close(brain: Brain) -> list[str]:
+def close(harness: EdgeHarness) -> list[str]:
     """Close the connection; the methods that are sent because of it."""
-    brain.sent.clear()
-    brain.sort(brain.edge.flow_closed(STREAM, brain.now))
-    return [message.method for _, message in brain.sent if isinstance(message, Request)]
+    harness.sent.clear()
+    harness.sort(harness.edge.flow_closed(STREAM, harness.now))
+    return [message.method for _, message in harness.sent if isinstance(message, Request)]
 
 
-def nothing_stays(brain: Brain) -> None:
-    assert brain.edge.calls == brain.dispatcher.leases == 0
-    brain.wait(200)
-    assert brain.edge.idle
-    assert brain.dispatcher.leases == 0
+def nothing_stays(harness: EdgeHarness) -> None:
+    assert harness.edge.calls == harness.dispatcher.leases == 0
+    harness.wait(200)
+    assert harness.edge.idle
+    assert harness.dispatcher.leases == 0
 
 
-def test_before_any_answer(brain: Brain) -> None:
-    begun(brain, invite())
-    assert close(brain) == []  # CANCEL waits for a provisional answer (RFC 3261 section 9.1)
-    nothing_stays(brain)
+def test_before_any_answer(harness: EdgeHarness) -> None:
+    begun(harness, invite())
+    assert close(harness) == []  # CANCEL waits for a provisional answer (RFC 3261 section 9.1)
+    nothing_stays(harness)
 
 
-def test_while_it_rings_the_destination_is_told(brain: Brain) -> None:
-    forwarded = begun(brain, invite())
-    brain.receive(PBX, respond(forwarded, 180))
-    assert close(brain) == ["CANCEL"]
-    (ack,) = brain.receive(PBX, respond(forwarded, 487))
+def test_while_it_rings_the_destination_is_told(harness: EdgeHarness) -> None:
+    forwarded = begun(harness, invite())
+    harness.receive(PBX, respond(forwarded, 180))
+    assert close(harness) == ["CANCEL"]
+    (ack,) = harness.receive(PBX, respond(forwarded, 487))
     assert isinstance(ack[1], Request)
     assert ack[1].method == "ACK"
-    nothing_stays(brain)
+    nothing_stays(harness)
 
 
-def test_a_late_provisional_is_cancelled_and_a_late_answer_hung_up(brain: Brain) -> None:
-    forwarded = begun(brain, invite())
-    close(brain)
-    sent = brain.receive(PBX, respond(forwarded, 180))
+def test_a_late_provisional_is_cancelled_and_a_late_answer_hung_up(harness: EdgeHarness) -> None:
+    forwarded = begun(harness, invite())
+    close(harness)
+    sent = harness.receive(PBX, respond(forwarded, 180))
     assert [m.method for _, m in sent if isinstance(m, Request)] == ["CANCEL"]
-    sent = brain.receive(PBX, respond(forwarded, 200))
+    sent = harness.receive(PBX, respond(forwarded, 200))
     assert [m.method for _, m in sent if isinstance(m, Request)] == ["ACK", "BYE"]
-    nothing_stays(brain)
+    nothing_stays(harness)
 
 
 def test_while_media_is_asked() -> None:
-    brain = Brain(anchor=True)
-    brain.edge.flow_opened(STREAM)
-    brain.receive(STREAM, invite(body=OFFER))
-    assert close(brain) == []
-    assert brain.reply(b"v=0\r\n") == []
-    nothing_stays(brain)
+    harness = EdgeHarness(anchor=True)
+    harness.edge.flow_opened(STREAM)
+    harness.receive(STREAM, invite(body=OFFER))
+    assert close(harness) == []
+    assert harness.reply(b"v=0\r\n") == []
+    nothing_stays(harness)
 
 
 @pytest.mark.parametrize("status", [0, 200, 503])
-def test_a_registration_gives_its_place_back(brain: Brain, status: int) -> None:
-    forwarded = begun(brain, invite("REGISTER"))
-    close(brain)
+def test_a_registration_gives_its_place_back(harness: EdgeHarness, status: int) -> None:
+    forwarded = begun(harness, invite("REGISTER"))
+    close(harness)
     if status:
-        brain.receive(PBX, respond(forwarded, status))
-    brain.wait(64)
-    assert brain.dispatcher.leases == 0
+        harness.receive(PBX, respond(forwarded, status))
+    harness.wait(64)
+    assert harness.dispatcher.leases == 0
 
 
-def test_a_bye_ends_its_call_all_the_same(brain: Brain) -> None:
-    brain.edge.flow_opened(STREAM)
-    sent = brain.receive(STREAM, invite())
+def test_a_bye_ends_its_call_all_the_same(harness: EdgeHarness) -> None:
+    harness.edge.flow_opened(STREAM)
+    sent = harness.receive(STREAM, invite())
     forwarded = next(message for flow, message in sent if flow == PBX)
-    ((_, ok),) = brain.receive(PBX, respond(forwarded, 200))
+    ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
     contact = (ok.get("Contact") or "").strip("<>")
-    brain.receive(STREAM, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
-    brain.receive(STREAM, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
-    close(brain)
-    nothing_stays(brain)
+    harness.receive(STREAM, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
+    harness.receive(STREAM, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
+    close(harness)
+    nothing_stays(harness)
 
 
-def test_a_connection_that_is_banned_is_closed(brain: Brain) -> None:
+def test_a_connection_that_is_banned_is_closed(harness: EdgeHarness) -> None:
     stranger = Flow(STREAM.listener, Source("203.0.113.9", 40000), 9)
-    brain.edge.flow_opened(stranger)
+    harness.edge.flow_opened(stranger)
     for number in range(40):
-        brain.receive(stranger, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
-    assert [effect.flow for effect in brain.other if isinstance(effect, Close)][:1] == [stranger]
+        harness.receive(stranger, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
+    assert [effect.flow for effect in harness.other if isinstance(effect, Close)][:1] == [stranger]
 
 
-def test_strangers_leave_half_of_the_transactions_to_others(open_brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_brain.edge.board.transactions, "_limit", 8)
+def test_strangers_leave_half_of_the_transactions_to_others(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_harness.edge.board.transactions, "_limit", 8)
     for number in range(10):
         stranger = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
-        open_brain.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
-    assert open_brain.edge.calls == 4
-    open_brain.receive(CALLER, invite())
-    assert open_brain.edge.calls == 5
+        open_harness.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+    assert open_harness.edge.calls == 4
+    open_harness.receive(CALLER, invite())
+    assert open_harness.edge.calls == 5

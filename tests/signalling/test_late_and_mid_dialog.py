@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
+from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.screen.standing import Standing
@@ -28,92 +28,92 @@ def response(sent: list[tuple[Flow, Request | Response]]) -> Response:
 
 
 def test_a_late_offer_is_anchored_in_the_200_and_answered_in_the_ack() -> None:
-    brain = Brain(anchor=True)
-    forwarded = request(brain.receive(CALLER, invite()))
-    assert brain.receive(PBX, respond(forwarded, 200, body=OFFER)) == []
-    command = brain.media[0].command
+    harness = EdgeHarness(anchor=True)
+    forwarded = request(harness.receive(CALLER, invite()))
+    assert harness.receive(PBX, respond(forwarded, 200, body=OFFER)) == []
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"], command["direction"]) == ("offer", "bob", ["core", "public"])
     assert command["to-tag"] == "alice"  # so that the media plane knows whose call it is before the answer
-    ok = response(brain.reply(b"v=0\r\nrelayed offer\r\n"))
+    ok = response(harness.reply(b"v=0\r\nrelayed offer\r\n"))
     assert ok.body == b"v=0\r\nrelayed offer\r\n"
-    assert brain.receive(CALLER, invite("ACK", uri_of(ok), branch="z9hG4bKl1", to_tag="bob", body=ANSWER)) == []
-    command = brain.media[0].command
+    assert harness.receive(CALLER, invite("ACK", uri_of(ok), branch="z9hG4bKl1", to_tag="bob", body=ANSWER)) == []
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "bob", "alice")
-    ack = request(brain.reply(b"v=0\r\nrelayed answer\r\n"))
+    ack = request(harness.reply(b"v=0\r\nrelayed answer\r\n"))
     assert (ack.method, ack.body) == ("ACK", b"v=0\r\nrelayed answer\r\n")
 
 
 def test_a_re_invite_from_the_inside_is_anchored_towards_the_caller() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    forwarded = request(brain.reply(b"v=0\r\na\r\n"))
-    brain.receive(PBX, respond(forwarded, 200, body=ANSWER))
-    brain.reply(b"v=0\r\nb\r\n")
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    forwarded = request(harness.reply(b"v=0\r\na\r\n"))
+    harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
+    harness.reply(b"v=0\r\nb\r\n")
     again = (
         f"INVITE {uri_of(forwarded)} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKr1\r\n"
         "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
         "CSeq: 3 INVITE\r\nContact: <sip:bob@10.0.0.11:5071>\r\nMax-Forwards: 70\r\n"
         f"Content-Type: application/sdp\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
     ).encode() + ANSWER
-    brain.receive(PBX, again)
-    command = brain.media[0].command
+    harness.receive(PBX, again)
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"], command["direction"]) == ("offer", "bob", ["core", "public"])
-    offered = request(brain.reply(b"v=0\r\nc\r\n"))
+    offered = request(harness.reply(b"v=0\r\nc\r\n"))
     assert offered.body == b"v=0\r\nc\r\n"
-    assert brain.receive(CALLER, respond(offered, 200, body=OFFER)) == []
-    command = brain.media[0].command
+    assert harness.receive(CALLER, respond(offered, 200, body=OFFER)) == []
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "bob", "alice")
-    assert response(brain.reply(b"v=0\r\nd\r\n")).body == b"v=0\r\nd\r\n"
+    assert response(harness.reply(b"v=0\r\nd\r\n")).body == b"v=0\r\nd\r\n"
     # the target was refreshed: the caller's next request goes to the new Contact
-    bye = request(brain.receive(CALLER, invite("BYE", cseq=9, branch="z9hG4bKr2", to_tag="bob")))
+    bye = request(harness.receive(CALLER, invite("BYE", cseq=9, branch="z9hG4bKr2", to_tag="bob")))
     assert str(bye.uri) == "sip:bob@10.0.0.11:5071"
 
 
 def test_sdp_hidden_in_a_multipart_body_does_not_pass_the_relay_by() -> None:
-    brain = Brain(anchor=True)
+    harness = EdgeHarness(anchor=True)
     hidden = invite(body=OFFER).replace(b"application/sdp", b"multipart/mixed;boundary=x")
-    assert response(brain.receive(CALLER, hidden)).status == 488
-    assert brain.edge.calls == 0
+    assert response(harness.receive(CALLER, hidden)).status == 488
+    assert harness.edge.calls == 0
 
 
 def test_an_answer_that_media_refuses_ends_the_call_on_both_sides() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    forwarded = request(brain.reply(b"v=0\r\na\r\n"))
-    brain.receive(PBX, respond(forwarded, 200, body=ANSWER))
-    sent = brain.reply(None)
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    forwarded = request(harness.reply(b"v=0\r\na\r\n"))
+    harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
+    sent = harness.reply(None)
     to_pbx = [m.method for to, m in sent if isinstance(m, Request) and to == PBX]
     to_caller = [m.status for to, m in sent if isinstance(m, Response) and to == CALLER]
     assert (to_pbx, to_caller) == (["ACK", "BYE"], [488])
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
 def test_a_silent_media_plane_is_a_refusal_and_its_late_reply_is_nothing() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    finals = [m.status for _, m in brain.wait(3) if isinstance(m, Response) and m.status >= 200]
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    finals = [m.status for _, m in harness.wait(3) if isinstance(m, Response) and m.status >= 200]
     assert set(finals) == {500}
-    assert brain.reply(b"v=0\r\n") == []
-    assert brain.edge.calls == 0
+    assert harness.reply(b"v=0\r\n") == []
+    assert harness.edge.calls == 0
 
 
 def test_cancel_while_the_media_plane_is_asked() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    answers = [m.status for _, m in brain.receive(CALLER, invite("CANCEL")) if isinstance(m, Response)]
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    answers = [m.status for _, m in harness.receive(CALLER, invite("CANCEL")) if isinstance(m, Response)]
     assert answers == [200, 487]
-    assert brain.reply(b"v=0\r\n") == []
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.reply(b"v=0\r\n") == []
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_an_answer_after_the_caller_was_refused_is_acknowledged_and_ended(brain: Brain) -> None:
-    forwarded = request(brain.receive(CALLER, invite()))
-    brain.receive(PBX, respond(forwarded, 180))
-    brain.wait(190)  # it rings for longer than a call may
-    sent = brain.receive(PBX, respond(forwarded, 200))
+def test_an_answer_after_the_caller_was_refused_is_acknowledged_and_ended(harness: EdgeHarness) -> None:
+    forwarded = request(harness.receive(CALLER, invite()))
+    harness.receive(PBX, respond(forwarded, 180))
+    harness.wait(190)  # it rings for longer than a call may
+    sent = harness.receive(PBX, respond(forwarded, 200))
     assert [m.method for to, m in sent if isinstance(m, Request) and to == PBX] == ["ACK", "BYE"]
     assert not [m for to, m in sent if to == CALLER and isinstance(m, Response) and m.status < 300]
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
 REGISTER = (
@@ -124,20 +124,20 @@ REGISTER = (
 )
 
 
-def registered(brain: Brain) -> tuple[Flow, str]:
+def registered(harness: EdgeHarness) -> tuple[Flow, str]:
     """A browser's registration: its flow, and the Path that the registrar was given."""
-    browser = brain.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
-    brain.edge.flow_opened(browser)
-    inward = request(brain.receive(browser, REGISTER))
+    browser = harness.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
+    harness.edge.flow_opened(browser)
+    inward = request(harness.receive(browser, REGISTER))
     path = inward.get("Path")
     assert path is not None
     assert "path" in (inward.get("Supported") or "")
     mine = "Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1;expires=600"
     theirs = "Contact: <sip:bob@10.0.0.50:5060>;expires=600"
-    ok = response(brain.receive(PBX, respond(inward, 200, extra=f"{mine}\r\n{theirs}", contact=False)))
+    ok = response(harness.receive(PBX, respond(inward, 200, extra=f"{mine}\r\n{theirs}", contact=False)))
     assert ok.get_all("Contact") == [mine.removeprefix("Contact: ")]  # the phone inside is not shown
     assert not ok.get("Path")
-    assert brain.dispatcher.leases == 0
+    assert harness.dispatcher.leases == 0
     return browser, path
 
 
@@ -150,99 +150,99 @@ def call_inside_out(path: str) -> bytes:
     ).encode()
 
 
-def test_a_call_to_a_registered_browser_finds_its_connection(brain: Brain) -> None:
-    browser, path = registered(brain)
-    sent = brain.receive(PBX, call_inside_out(path))
+def test_a_call_to_a_registered_browser_finds_its_connection(harness: EdgeHarness) -> None:
+    browser, path = registered(harness)
+    sent = harness.receive(PBX, call_inside_out(path))
     assert sent[-1][0] == browser
     invited = request(sent)
     assert str(invited.uri) == "sip:bob@df7jal23ls0d.invalid;transport=ws"
     assert "10.0.0." not in "".join(value for _, value in invited.fields)
-    assert brain.standings.of(browser, brain.now).name.lower() == "registered"
+    assert harness.standings.of(browser, harness.now).name.lower() == "registered"
 
 
-def test_a_call_to_a_browser_that_has_left_is_480(brain: Brain) -> None:
-    browser, path = registered(brain)
-    brain.edge.flow_closed(browser, brain.now)
-    assert response(brain.receive(PBX, call_inside_out(path))).status == 480
+def test_a_call_to_a_browser_that_has_left_is_480(harness: EdgeHarness) -> None:
+    browser, path = registered(harness)
+    harness.edge.flow_closed(browser, harness.now)
+    assert response(harness.receive(PBX, call_inside_out(path))).status == 480
     # a stranger cannot use the Path either, should it leak
     stolen = call_inside_out(path).replace(b"10.0.0.11:5060;branch", b"198.51.100.7:5060;branch")
-    sent = brain.receive(CALLER, stolen)
+    sent = harness.receive(CALLER, stolen)
     assert all(to != browser for to, _ in sent)
 
 
-def test_a_request_inside_a_dialog_that_is_none_costs_no_state(brain: Brain) -> None:
+def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarness) -> None:
     for number, method in enumerate(("INVITE", "BYE", "INFO", "REFER")):
         stranger = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
-        sent = brain.receive(stranger, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
+        sent = harness.receive(stranger, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
         assert response(sent).status == 481
-    assert len(brain.edge.board.transactions) == 0
+    assert len(harness.edge.board.transactions) == 0
 
 
-def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_brain: Brain) -> None:
+def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harness: EdgeHarness) -> None:
     stranger, forged = (Flow(PUBLIC, Source(host, 5060)) for host in ("203.0.113.9", "203.0.113.66"))
-    ok = response(open_brain.receive(PBX, respond(request(open_brain.receive(stranger, invite())), 200)))
+    ok = response(open_harness.receive(PBX, respond(request(open_harness.receive(stranger, invite())), 200)))
     for number, tag in enumerate(("alice", "guessed")):
         ack = invite("ACK", uri_of(ok), branch=f"z9hG4bKf{number}", to_tag="bob", from_tag=tag)
-        assert request(open_brain.receive(forged, ack)).method == "ACK"
+        assert request(open_harness.receive(forged, ack)).method == "ACK"
         info = invite("INFO", uri_of(ok), 2, f"z9hG4bKg{number}", to_tag="wrong", from_tag=tag)
-        open_brain.receive(forged, info)
-        assert open_brain.standings.of(forged, open_brain.now) is Standing.UNPROVEN
-    (call,) = open_brain.edge.board.calls
+        open_harness.receive(forged, info)
+        assert open_harness.standings.of(forged, open_harness.now) is Standing.UNPROVEN
+    (call,) = open_harness.edge.board.calls
     assert call.caller.flow == stranger
-    open_brain.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
-    assert open_brain.standings.of(stranger, open_brain.now) is Standing.REACHABLE
+    open_harness.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
+    assert open_harness.standings.of(stranger, open_harness.now) is Standing.REACHABLE
 
 
 def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
     """An answer to OPTIONS describes what the inside could do, with its addresses."""
-    brain = Brain(anchor=True)
-    asked = request(brain.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
+    harness = EdgeHarness(anchor=True)
+    asked = request(harness.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
     assert asked.body == b""
-    told = response(brain.receive(PBX, respond(asked, 200, body=ANSWER)))
+    told = response(harness.receive(PBX, respond(asked, 200, body=ANSWER)))
     assert told.body == b""
-    assert brain.media == []
+    assert harness.media == []
     # the same inside a call, where it is no offer either
-    brain.receive(CALLER, invite(body=OFFER, branch="z9hG4bKo1"))
-    forwarded = request(brain.reply(b"v=0\r\na\r\n"))
-    brain.receive(PBX, respond(forwarded, 200, body=ANSWER))
-    ok = response(brain.reply(b"v=0\r\nb\r\n"))
-    asked = request(brain.receive(CALLER, invite("OPTIONS", uri_of(ok), 5, "z9hG4bKo2", to_tag="bob")))
-    assert response(brain.receive(PBX, respond(asked, 200, body=ANSWER))).body == b""
-    assert brain.media == []
+    harness.receive(CALLER, invite(body=OFFER, branch="z9hG4bKo1"))
+    forwarded = request(harness.reply(b"v=0\r\na\r\n"))
+    harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
+    ok = response(harness.reply(b"v=0\r\nb\r\n"))
+    asked = request(harness.receive(CALLER, invite("OPTIONS", uri_of(ok), 5, "z9hG4bKo2", to_tag="bob")))
+    assert response(harness.receive(PBX, respond(asked, 200, body=ANSWER))).body == b""
+    assert harness.media == []
 
 
 def test_a_refusal_with_sdp_shows_nothing_of_the_inside() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    forwarded = request(brain.reply(b"v=0\r\na\r\n"))
-    sent = brain.receive(PBX, respond(forwarded, 488, body=ANSWER))
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    forwarded = request(harness.reply(b"v=0\r\na\r\n"))
+    sent = harness.receive(PBX, respond(forwarded, 488, body=ANSWER))
     assert response(sent).body == b""
 
 
 def test_space_in_the_content_type_hides_no_offer_and_a_body_of_no_kind_is_refused() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER).replace(b"application/sdp", b"Application / SDP ;x=y"))
-    assert brain.media[0].command["command"] == "offer"
-    brain = Brain(anchor=True)
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER).replace(b"application/sdp", b"Application / SDP ;x=y"))
+    assert harness.media[0].command["command"] == "offer"
+    harness = EdgeHarness(anchor=True)
     nameless = invite(body=OFFER).replace(b"Content-Type: application/sdp\r\n", b"")
-    assert response(brain.receive(CALLER, nameless)).status == 488
+    assert response(harness.receive(CALLER, nameless)).status == 488
 
 
 def test_sdp_hidden_in_an_answer_or_an_ack_does_not_cross() -> None:
-    brain = Brain(anchor=True)
-    forwarded = request(brain.receive(CALLER, invite()))
+    harness = EdgeHarness(anchor=True)
+    forwarded = request(harness.receive(CALLER, invite()))
     hidden = respond(forwarded, 200, body=OFFER).replace(b"application/sdp", b"multipart/mixed;boundary=x")
-    ok = response(brain.receive(PBX, hidden))
+    ok = response(harness.receive(PBX, hidden))
     assert ok.body == b""
     ack = invite("ACK", uri_of(ok), branch="z9hG4bKh1", to_tag="bob", body=ANSWER)
     ack = ack.replace(b"application/sdp", b"multipart/mixed;boundary=x")
-    assert request(brain.receive(CALLER, ack)).body == b""
+    assert request(harness.receive(CALLER, ack)).body == b""
 
 
 def test_a_bye_with_a_multipart_body_is_passed_on() -> None:
-    brain = Brain(anchor=True)
-    forwarded = request(brain.receive(CALLER, invite()))
-    ok = response(brain.receive(PBX, respond(forwarded, 200)))
+    harness = EdgeHarness(anchor=True)
+    forwarded = request(harness.receive(CALLER, invite()))
+    ok = response(harness.receive(PBX, respond(forwarded, 200)))
     bye = invite("BYE", uri_of(ok), 2, "z9hG4bKh2", to_tag="bob", body=b"isup")
     bye = bye.replace(b"application/sdp", b"multipart/mixed;boundary=x")
-    assert request(brain.receive(CALLER, bye)).method == "BYE"
+    assert request(harness.receive(CALLER, bye)).method == "BYE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.signalling import CALLER, CORE, MEMBERS, Brain, invite, respond
+from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow
 from edgesbc.screen.stages.method import CALLS
@@ -12,92 +12,92 @@ FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
 FIRST_NAMED = "pbx/sip:10.0.0.11:5060"
 
 
-def answered(brain: Brain) -> None:
-    sent = brain.receive(CALLER, invite())
-    brain.receive(FIRST, respond(sent[-1][1], 200))
+def answered(harness: EdgeHarness) -> None:
+    sent = harness.receive(CALLER, invite())
+    harness.receive(FIRST, respond(sent[-1][1], 200))
 
 
-def differences(brain: Brain) -> list[str]:
-    return audit_leases(brain.edge.board).differences
+def differences(harness: EdgeHarness) -> list[str]:
+    return audit_leases(harness.edge.board).differences
 
 
-def test_nothing_is_right(brain: Brain) -> None:
-    assert audit_leases(brain.edge.board) == (0, 0, 0, [])
+def test_nothing_is_right(harness: EdgeHarness) -> None:
+    assert audit_leases(harness.edge.board) == (0, 0, 0, [])
 
 
-def test_a_call_has_its_place_from_its_invite_to_its_end(brain: Brain) -> None:
-    sent = brain.receive(CALLER, invite())
-    assert audit_leases(brain.edge.board) == (1, 1, 0, [])
-    sent = brain.receive(FIRST, respond(sent[-1][1], 503))
-    assert audit_leases(brain.edge.board) == (1, 1, 0, [])
-    brain.receive(SECOND, respond(sent[-1][1], 200))
-    assert audit_leases(brain.edge.board) == (1, 1, 0, [])
-    brain.edge.end_calls(brain.now)
-    assert audit_leases(brain.edge.board) == (0, 0, 0, [])
+def test_a_call_has_its_place_from_its_invite_to_its_end(harness: EdgeHarness) -> None:
+    sent = harness.receive(CALLER, invite())
+    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    sent = harness.receive(FIRST, respond(sent[-1][1], 503))
+    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    harness.receive(SECOND, respond(sent[-1][1], 200))
+    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    harness.edge.end_calls(harness.now)
+    assert audit_leases(harness.edge.board) == (0, 0, 0, [])
 
 
 def test_a_request_without_a_call_holds_its_place_until_it_is_answered() -> None:
-    brain = Brain(methods=(*CALLS, "MESSAGE"))
-    sent = brain.receive(CALLER, invite("MESSAGE"))
-    assert audit_leases(brain.edge.board) == (1, 0, 1, [])
-    brain.receive(FIRST, respond(sent[-1][1], 200))
-    assert audit_leases(brain.edge.board) == (0, 0, 0, [])
+    harness = EdgeHarness(methods=(*CALLS, "MESSAGE"))
+    sent = harness.receive(CALLER, invite("MESSAGE"))
+    assert audit_leases(harness.edge.board) == (1, 0, 1, [])
+    harness.receive(FIRST, respond(sent[-1][1], 200))
+    assert audit_leases(harness.edge.board) == (0, 0, 0, [])
 
 
 def test_places_of_a_broadcast_are_one_when_it_is_answered() -> None:
-    brain = Brain(algorithm="broadcast", one_priority=True)
-    forwarded = [message for to, message in brain.receive(CALLER, invite()) if to in (FIRST, SECOND)]
-    assert audit_leases(brain.edge.board) == (2, 2, 0, [])
-    brain.receive(FIRST, respond(forwarded[0], 200))
-    assert audit_leases(brain.edge.board) == (1, 1, 0, [])
+    harness = EdgeHarness(algorithm="broadcast", one_priority=True)
+    forwarded = [message for to, message in harness.receive(CALLER, invite()) if to in (FIRST, SECOND)]
+    assert audit_leases(harness.edge.board) == (2, 2, 0, [])
+    harness.receive(FIRST, respond(forwarded[0], 200))
+    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
 
 
-def test_a_place_that_nobody_holds_is_named(brain: Brain) -> None:
-    brain.dispatcher.acquire("pbx", brain.now)
-    assert differences(brain) == [f"a place at {FIRST_NAMED} is taken, and nothing that lives holds it"]
+def test_a_place_that_nobody_holds_is_named(harness: EdgeHarness) -> None:
+    harness.dispatcher.acquire("pbx", harness.now)
+    assert differences(harness) == [f"a place at {FIRST_NAMED} is taken, and nothing that lives holds it"]
 
 
-def test_a_place_that_is_held_and_was_given_back_is_named(brain: Brain) -> None:
-    answered(brain)
-    (call,) = brain.edge.board.calls
+def test_a_place_that_is_held_and_was_given_back_is_named(harness: EdgeHarness) -> None:
+    answered(harness)
+    (call,) = harness.edge.board.calls
     call.leases[0].release()
-    assert differences(brain) == ["call c1 is answered, and holds 0 places"]
+    assert differences(harness) == ["call c1 is answered, and holds 0 places"]
 
 
-def test_a_call_with_two_places_and_two_calls_with_one_are_named(brain: Brain) -> None:
-    answered(brain)
-    (call,) = brain.edge.board.calls
-    more = brain.dispatcher.acquire("pbx", brain.now)
+def test_a_call_with_two_places_and_two_calls_with_one_are_named(harness: EdgeHarness) -> None:
+    answered(harness)
+    (call,) = harness.edge.board.calls
+    more = harness.dispatcher.acquire("pbx", harness.now)
     assert more is not None
     call.leases.append(more)
-    assert differences(brain) == ["call c1 is answered, and holds 2 places"]
+    assert differences(harness) == ["call c1 is answered, and holds 2 places"]
     call.leases[1] = call.leases[0]
-    assert f"a place at {FIRST_NAMED} is held twice: by call c1 and by call c1" in differences(brain)
+    assert f"a place at {FIRST_NAMED} is held twice: by call c1 and by call c1" in differences(harness)
 
 
-def test_a_load_and_a_total_that_are_wrong_are_named(brain: Brain) -> None:
-    answered(brain)
-    (call,) = brain.edge.board.calls
+def test_a_load_and_a_total_that_are_wrong_are_named(harness: EdgeHarness) -> None:
+    answered(harness)
+    (call,) = harness.edge.board.calls
     member = call.leases[0].member
     member.load += 2
-    assert differences(brain) == [f"{FIRST_NAMED} is said to carry 3, and 1 of its places are taken"]
+    assert differences(harness) == [f"{FIRST_NAMED} is said to carry 3, and 1 of its places are taken"]
     member.load -= 2
-    brain.edge.board.calls.by_trunk["carrier"] += 1
-    assert differences(brain) == ["trunk carrier is said to have 2 calls, and has 1"]
+    harness.edge.board.calls.by_trunk["carrier"] += 1
+    assert differences(harness) == ["trunk carrier is said to have 2 calls, and has 1"]
 
 
-def test_a_place_that_a_removed_member_has_is_counted_as_well(brain: Brain) -> None:
-    answered(brain)
-    brain.dispatcher.reload([], brain.now)
-    assert audit_leases(brain.edge.board) == (1, 1, 0, [])
-    (call,) = brain.edge.board.calls
+def test_a_place_that_a_removed_member_has_is_counted_as_well(harness: EdgeHarness) -> None:
+    answered(harness)
+    harness.dispatcher.reload([], harness.now)
+    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    (call,) = harness.edge.board.calls
     call.leases[0].member.load = 0
-    assert differences(brain) == [f"{FIRST_NAMED} is said to carry 0, and 1 of its places are taken"]
+    assert differences(harness) == [f"{FIRST_NAMED} is said to carry 0, and 1 of its places are taken"]
 
 
-def test_a_resource_that_is_counted_wrong_is_named(brain: Brain) -> None:
-    answered(brain)
-    (call,) = brain.edge.board.calls
+def test_a_resource_that_is_counted_wrong_is_named(harness: EdgeHarness) -> None:
+    answered(harness)
+    (call,) = harness.edge.board.calls
     member = call.leases[0].member
     member.used["pstn"] = 1
-    assert differences(brain) == [f"{FIRST_NAMED} is said to have 1 pstn in use, and has 0"]
+    assert differences(harness) == [f"{FIRST_NAMED} is said to have 1 pstn in use, and has 0"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.signalling import CALLER, Brain, invite, respond
+from support.signalling import CALLER, EdgeHarness, invite, respond
 
 from edgesbc.sip.message import Request
 
@@ -15,37 +15,37 @@ def by_a_proxy(first: Request, sent: bytes) -> bytes:
     return start + b"\r\n" + vias.encode() + rest
 
 
-def test_the_same_request_by_another_way_is_a_loop(brain: Brain) -> None:
+def test_the_same_request_by_another_way_is_a_loop(harness: EdgeHarness) -> None:
     message = invite("REGISTER")
-    ((to, first),) = brain.receive(CALLER, message)
+    ((to, first),) = harness.receive(CALLER, message)
     assert isinstance(first, Request)
-    ((flow, answer),) = brain.receive(CALLER, by_a_proxy(first, message))
+    ((flow, answer),) = harness.receive(CALLER, by_a_proxy(first, message))
     assert flow == CALLER
     assert answer.status == 482  # type: ignore[union-attr]
-    assert brain.reasons[-1] == "loop"
-    brain.receive(to, respond(first, 200))
+    assert harness.reasons[-1] == "loop"
+    harness.receive(to, respond(first, 200))
 
 
-def test_one_that_goes_elsewhere_now_is_a_spiral_and_passes(brain: Brain) -> None:
-    ((_, first),) = brain.receive(CALLER, invite("REGISTER"))
+def test_one_that_goes_elsewhere_now_is_a_spiral_and_passes(harness: EdgeHarness) -> None:
+    ((_, first),) = harness.receive(CALLER, invite("REGISTER"))
     assert isinstance(first, Request)
     again = by_a_proxy(first, invite("REGISTER", "sip:200@192.0.2.1"))
-    ((_, forwarded),) = brain.receive(CALLER, again)
+    ((_, forwarded),) = harness.receive(CALLER, again)
     assert isinstance(forwarded, Request)
     assert forwarded.uri.user == "200"
 
 
-def test_a_mark_of_somebody_elses_making_is_none(brain: Brain) -> None:
-    other = Brain()
+def test_a_mark_of_somebody_elses_making_is_none(harness: EdgeHarness) -> None:
+    other = EdgeHarness()
     other.edge.board._tag_key = b"another process"
     ((_, first),) = other.receive(CALLER, invite("REGISTER"))
     assert isinstance(first, Request)
-    ((_, forwarded),) = brain.receive(CALLER, by_a_proxy(first, invite("REGISTER")))
+    ((_, forwarded),) = harness.receive(CALLER, by_a_proxy(first, invite("REGISTER")))
     assert isinstance(forwarded, Request)
 
 
 def test_branches_of_one_request_differ_and_share_its_mark() -> None:
-    brain = Brain(algorithm="broadcast", one_priority=True)
-    one, two = (message.via.branch for _, message in brain.receive(CALLER, invite()))
+    harness = EdgeHarness(algorithm="broadcast", one_priority=True)
+    one, two = (message.via.branch for _, message in harness.receive(CALLER, invite()))
     assert one != two
     assert one[-12:] == two[-12:]

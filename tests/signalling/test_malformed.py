@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, CORE, MEMBERS, Brain, invite, respond
+from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow
 from edgesbc.routing.table import Route, RoutingTable
@@ -14,76 +14,76 @@ MINE = b"Contact: <sip:alice@192.168.1.5:5062>"
 UNREADABLE = [b"Contact: <sip:>", b"Contact: <<sip:>", b"Contact: <sip:a@b:70000>", MINE + b"\r\nRecord-Route: <sip:>"]
 
 
-def nothing_stays(brain: Brain) -> None:
-    brain.wait(300)
-    assert brain.edge.idle
-    assert brain.dispatcher.leases == 0
+def nothing_stays(harness: EdgeHarness) -> None:
+    harness.wait(300)
+    assert harness.edge.idle
+    assert harness.dispatcher.leases == 0
 
 
 @pytest.mark.parametrize("method", ["INVITE", "REGISTER", "REFER", "NOTIFY", "OPTIONS"])
 @pytest.mark.parametrize("field", UNREADABLE)
-def test_in_a_request_that_begins_something(brain: Brain, method: str, field: bytes) -> None:
-    ((to, refused),) = brain.receive(CALLER, invite(method).replace(MINE, field))
+def test_in_a_request_that_begins_something(harness: EdgeHarness, method: str, field: bytes) -> None:
+    ((to, refused),) = harness.receive(CALLER, invite(method).replace(MINE, field))
     assert to == CALLER
     assert isinstance(refused, Response)
     assert refused.status == 400
-    nothing_stays(brain)
+    nothing_stays(harness)
 
 
 @pytest.mark.parametrize("sender", [CALLER, PBX], ids=["public", "core"])
 @pytest.mark.parametrize("uri", [b"<foo>", b"<sip:%zz>"])
-def test_in_from_where_that_stands_for_a_contact(brain: Brain, sender: Flow, uri: bytes) -> None:
+def test_in_from_where_that_stands_for_a_contact(harness: EdgeHarness, sender: Flow, uri: bytes) -> None:
     """Clients of RFC 2543 need no Contact."""
-    brain.edge.adopt(RoutingTable((Route("in", "pbx"), Route("out", "pbx", "core")), ["pbx"]), brain.edge.pipeline)
+    harness.edge.adopt(RoutingTable((Route("in", "pbx"), Route("out", "pbx", "core")), ["pbx"]), harness.edge.pipeline)
     old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"<sip:alice@example.org>", uri)
-    ((to, refused),) = brain.receive(sender, old)
+    ((to, refused),) = harness.receive(sender, old)
     assert to == sender
     assert isinstance(refused, Response)
     assert refused.status == 400
-    assert brain.edge.idle
-    assert brain.dispatcher.leases == 0
+    assert harness.edge.idle
+    assert harness.dispatcher.leases == 0
 
 
-def test_a_from_that_stands_for_a_contact_makes_no_request_uri_with_header_fields(brain: Brain) -> None:
+def test_a_from_that_stands_for_a_contact_makes_no_request_uri_with_header_fields(harness: EdgeHarness) -> None:
     old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"alice@example.org", b"alice@example.org?a=b")
-    forwarded = brain.receive(CALLER, old)[-1][1]
-    brain.receive(PBX, respond(forwarded, 200))
-    brain.sort(brain.edge.end_calls(brain.now))
-    byes = [message for to, message in brain.sent if to == CALLER and isinstance(message, Request)]
+    forwarded = harness.receive(CALLER, old)[-1][1]
+    harness.receive(PBX, respond(forwarded, 200))
+    harness.sort(harness.edge.end_calls(harness.now))
+    byes = [message for to, message in harness.sent if to == CALLER and isinstance(message, Request)]
     assert [str(bye.uri) for bye in byes] == ["sip:alice@example.org"]
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
-def test_in_a_request_inside_a_dialog(brain: Brain, method: str) -> None:
-    sent = brain.receive(CALLER, invite())
-    ((_, ok),) = brain.receive(PBX, respond(sent[-1][1], 200))
+def test_in_a_request_inside_a_dialog(harness: EdgeHarness, method: str) -> None:
+    sent = harness.receive(CALLER, invite())
+    ((_, ok),) = harness.receive(PBX, respond(sent[-1][1], 200))
     contact = (ok.get("Contact") or "").strip("<>")
     again = invite(method, contact, 2, "z9hG4bKagain", to_tag="bob").replace(MINE, UNREADABLE[0])
-    ((_, refused),) = brain.receive(CALLER, again)
+    ((_, refused),) = harness.receive(CALLER, again)
     assert isinstance(refused, Response)
     assert refused.status == 400
-    (bye,) = brain.receive(CALLER, invite("BYE", contact, 3, "z9hG4bKbye", to_tag="bob"))
-    brain.receive(PBX, respond(bye[1], 200))
-    nothing_stays(brain)
+    (bye,) = harness.receive(CALLER, invite("BYE", contact, 3, "z9hG4bKbye", to_tag="bob"))
+    harness.receive(PBX, respond(bye[1], 200))
+    nothing_stays(harness)
 
 
 @pytest.mark.parametrize("method", ["INVITE", "REFER"])
-def test_in_an_answer(brain: Brain, method: str) -> None:
+def test_in_an_answer(harness: EdgeHarness, method: str) -> None:
     """It is no answer at all (RFC 3261 section 16.7 step 3 and 18.1.2): the transaction's own timers end it."""
-    sent = brain.receive(CALLER, invite(method))
+    sent = harness.receive(CALLER, invite(method))
     forwarded = sent[-1][1]
     assert isinstance(forwarded, Request)
-    assert brain.receive(PBX, respond(forwarded, 200, contact=False, extra="Contact: <sip:>")) == []
-    nothing_stays(brain)
+    assert harness.receive(PBX, respond(forwarded, 200, contact=False, extra="Contact: <sip:>")) == []
+    nothing_stays(harness)
 
 
-def test_a_contact_with_header_fields_makes_no_request_uri_that_has_them(brain: Brain) -> None:
+def test_a_contact_with_header_fields_makes_no_request_uri_that_has_them(harness: EdgeHarness) -> None:
     """What the edge sends is what it would take in itself (RFC 3261 section 19.1.1, table 1)."""
     shown = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:al?ce@192.168.1.5:5062;a=b?Subject=x&Route=y>")
-    ((to, forwarded),) = brain.receive(CALLER, shown)
-    brain.receive(to, respond(forwarded, 200))
+    ((to, forwarded),) = harness.receive(CALLER, shown)
+    harness.receive(to, respond(forwarded, 200))
     target = (forwarded.get("Contact") or "").strip("<>")
     bye = invite("BYE", target, 1, "z9hG4bKbye", to_tag="alice", from_tag="bob")
-    ((_, sent),) = brain.receive(to, bye)
+    ((_, sent),) = harness.receive(to, bye)
     assert isinstance(sent, Request)
     assert str(sent.uri) == "sip:al?ce@192.168.1.5:5062;a=b"

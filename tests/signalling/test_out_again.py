@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
@@ -13,17 +13,17 @@ PROXY = Flow(CORE, MEMBERS[0])
 CARRIER = Flow(PUBLIC, Source("198.51.100.99", 5060))
 
 
-def with_a_carrier() -> Brain:
-    brain = Brain(anchor=True, open=("public",))  # for the carrier, whom the shell would list as a trunk
+def with_a_carrier() -> EdgeHarness:
+    harness = EdgeHarness(anchor=True, open=("public",))  # for the carrier, whom the shell would list as a trunk
     health = HealthSettings(interval=0)
     sets = [
         SetSettings("pbx", members=(MemberSettings("sip:10.0.0.11:5060"),), health=health),
         SetSettings("carrier", members=(MemberSettings("sip:198.51.100.99:5060"),), health=health),
     ]
-    brain.dispatcher.reload(sets, brain.now)
+    harness.dispatcher.reload(sets, harness.now)
     routes = (Route("in", "pbx", "public"), Route("out", "carrier", "core"))
-    brain.edge.adopt(RoutingTable(routes, ["pbx", "carrier"]), brain.edge.pipeline)
-    return brain
+    harness.edge.adopt(RoutingTable(routes, ["pbx", "carrier"]), harness.edge.pipeline)
+    return harness
 
 
 def proxied(request: Request, uri: str, branch: str) -> bytes:
@@ -41,39 +41,39 @@ def ask(sent: list[tuple[Flow, Request | Response]]) -> Request:
 
 
 def test_it_is_two_calls_with_media_of_their_own_and_both_end() -> None:
-    brain = with_a_carrier()
-    brain.receive(CALLER, invite(body=OFFER))
-    inward_id = brain.media[0].command["call-id"]
-    inward = ask(brain.reply(b"v=0\r\nin\r\n"))
-    assert brain.receive(PROXY, proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1")) == []
-    assert brain.media[0].command["call-id"] != inward_id
-    outward = ask(brain.reply(b"v=0\r\nout\r\n"))
-    assert brain.edge.calls == 2
+    harness = with_a_carrier()
+    harness.receive(CALLER, invite(body=OFFER))
+    inward_id = harness.media[0].command["call-id"]
+    inward = ask(harness.reply(b"v=0\r\nin\r\n"))
+    assert harness.receive(PROXY, proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1")) == []
+    assert harness.media[0].command["call-id"] != inward_id
+    outward = ask(harness.reply(b"v=0\r\nout\r\n"))
+    assert harness.edge.calls == 2
 
-    brain.receive(CARRIER, respond(outward, 200, body=ANSWER))
-    ((to, to_proxy),) = brain.reply(b"v=0\r\nback\r\n")
+    harness.receive(CARRIER, respond(outward, 200, body=ANSWER))
+    ((to, to_proxy),) = harness.reply(b"v=0\r\nback\r\n")
     assert to == PROXY
     contact = to_proxy.get("Contact")
     assert contact is not None
-    brain.receive(PROXY, respond(inward, 200, body=ANSWER).replace(b"<sip:bob@10.0.0.11:5070>", contact.encode()))
-    ((to, ok),) = brain.reply(b"v=0\r\nanswered\r\n")
+    harness.receive(PROXY, respond(inward, 200, body=ANSWER).replace(b"<sip:bob@10.0.0.11:5070>", contact.encode()))
+    ((to, ok),) = harness.reply(b"v=0\r\nanswered\r\n")
     assert to == CALLER
 
     uri = (ok.get("Contact") or "").strip("<>")
-    bye_in = ask(brain.receive(CALLER, invite("BYE", uri, 2, "z9hG4bKbye", to_tag="bob")))
-    bye_out = ask(brain.receive(PROXY, proxied(bye_in, str(bye_in.uri), "z9hG4bKp2")))
+    bye_in = ask(harness.receive(CALLER, invite("BYE", uri, 2, "z9hG4bKbye", to_tag="bob")))
+    bye_out = ask(harness.receive(PROXY, proxied(bye_in, str(bye_in.uri), "z9hG4bKp2")))
     assert str(bye_out.uri) == "sip:bob@10.0.0.11:5070"  # what the far side called itself
-    brain.receive(CARRIER, respond(bye_out, 200))
-    brain.receive(PROXY, respond(bye_in, 200))
-    assert brain.edge.calls == brain.dispatcher.leases == 0
+    harness.receive(CARRIER, respond(bye_out, 200))
+    harness.receive(PROXY, respond(bye_in, 200))
+    assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
 def test_a_call_that_comes_in_again_is_a_loop() -> None:
-    brain = with_a_carrier()
-    brain.receive(CALLER, invite(body=OFFER))
-    inward = ask(brain.reply(b"v=0\r\nin\r\n"))
-    brain.receive(PROXY, proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1"))
-    outward = ask(brain.reply(b"v=0\r\nout\r\n"))
+    harness = with_a_carrier()
+    harness.receive(CALLER, invite(body=OFFER))
+    inward = ask(harness.reply(b"v=0\r\nin\r\n"))
+    harness.receive(PROXY, proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1"))
+    outward = ask(harness.reply(b"v=0\r\nout\r\n"))
     back = proxied(outward, "sip:100@192.0.2.1", "z9hG4bKc1").replace(b"10.0.0.11:5060;branch", b"198.51.100.99;branch")
-    answers = [m.status for _, m in brain.receive(CARRIER, back) if isinstance(m, Response)]
+    answers = [m.status for _, m in harness.receive(CARRIER, back) if isinstance(m, Response)]
     assert answers == [482]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, CORE, MEMBERS, Brain, invite
+from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite
 
 from edgesbc.base.address import Flow
 from edgesbc.routing.table import RoutingTable
@@ -15,84 +15,84 @@ from edgesbc.sip.message import Response
 PBX = Flow(CORE, MEMBERS[0])
 
 
-def screened(brain: Brain, settings: ScreenSettings) -> None:
-    pipeline = Pipeline(settings, brain.standings, brain.decisions.append, lambda stage, error: None)
-    brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline)
+def screened(harness: EdgeHarness, settings: ScreenSettings) -> None:
+    pipeline = Pipeline(settings, harness.standings, harness.decisions.append, lambda stage, error: None)
+    harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline)
 
 
-def answered(brain: Brain, data: bytes) -> Response:
-    ((to, answer),) = brain.receive(CALLER, data)
+def answered(harness: EdgeHarness, data: bytes) -> Response:
+    ((to, answer),) = harness.receive(CALLER, data)
     assert to == CALLER
     assert isinstance(answer, Response)
     return answer
 
 
-def test_unsupported_lists_what_is_not_supported_and_nothing_else(brain: Brain) -> None:
+def test_unsupported_lists_what_is_not_supported_and_nothing_else(harness: EdgeHarness) -> None:
     """Sections 16.3 check 5 and 20.40."""
-    screened(brain, ScreenSettings(sanity=SanitySettings(proxy_require=("Known",))))
+    screened(harness, ScreenSettings(sanity=SanitySettings(proxy_require=("Known",))))
     asked = invite(extra="Proxy-Require: known, one\r\nProxy-Require: two\r\n")
-    answer = answered(brain, asked)
+    answer = answered(harness, asked)
     assert answer.status == 420
     assert answer.get_all("Unsupported") == ["one, two"]
 
 
-def test_who_asks_the_edge_itself_for_an_extension_is_told_that_it_has_none(brain: Brain) -> None:
+def test_who_asks_the_edge_itself_for_an_extension_is_told_that_it_has_none(harness: EdgeHarness) -> None:
     """Section 8.2.2.3."""
-    answer = answered(brain, invite("OPTIONS", "sip:192.0.2.1", extra="Require: path, 100rel\r\n"))
+    answer = answered(harness, invite("OPTIONS", "sip:192.0.2.1", extra="Require: path, 100rel\r\n"))
     assert answer.status == 420
     assert answer.get_all("Unsupported") == ["100rel"]
-    answer = answered(brain, invite("OPTIONS", "sip:192.0.2.1", extra="Require: path\r\n"))
+    answer = answered(harness, invite("OPTIONS", "sip:192.0.2.1", extra="Require: path\r\n"))
     assert answer.status == 200
     assert answer.get_all("Supported") == ["path"]
 
 
-def test_the_edge_says_what_it_takes(brain: Brain) -> None:
+def test_the_edge_says_what_it_takes(harness: EdgeHarness) -> None:
     """Sections 8.2.1 and 11.2."""
-    refused = answered(brain, invite("MESSAGE"))
-    asked = answered(brain, invite("OPTIONS", "sip:192.0.2.1", branch="z9hG4bKo"))
+    refused = answered(harness, invite("MESSAGE"))
+    asked = answered(harness, invite("OPTIONS", "sip:192.0.2.1", branch="z9hG4bKo"))
     assert (refused.status, asked.status) == (405, 200)
     assert refused.get("Allow") == asked.get("Allow") == ", ".join(CALLS)
     assert asked.get("Accept") == "application/sdp"
     assert asked.to_tag
 
 
-def test_a_repeated_request_gets_the_same_answer_though_nothing_is_kept_of_it(brain: Brain) -> None:
+def test_a_repeated_request_gets_the_same_answer_though_nothing_is_kept_of_it(harness: EdgeHarness) -> None:
     """Section 8.2.7: a stateless server makes the same tag again."""
-    one, again = (answered(brain, invite("MESSAGE")) for _ in range(2))
-    other = answered(brain, invite("MESSAGE", branch="z9hG4bKother"))
+    one, again = (answered(harness, invite("MESSAGE")) for _ in range(2))
+    other = answered(harness, invite("MESSAGE", branch="z9hG4bKother"))
     assert one.to_tag == again.to_tag != other.to_tag
     assert len(one.to_tag) == 16
-    assert brain.edge.idle
+    assert harness.edge.idle
 
 
-def test_100_repeats_the_timestamp_and_has_no_tag(brain: Brain) -> None:
+def test_100_repeats_the_timestamp_and_has_no_tag(harness: EdgeHarness) -> None:
     """Section 8.2.6.1."""
-    brain.receive(CALLER, invite(extra="Timestamp: 54\r\n"))
-    (trying,) = [message for to, message in brain.wait(0.3) if to == CALLER and isinstance(message, Response)]
+    harness.receive(CALLER, invite(extra="Timestamp: 54\r\n"))
+    (trying,) = [message for to, message in harness.wait(0.3) if to == CALLER and isinstance(message, Response)]
     assert (trying.status, trying.get("Timestamp"), trying.to_tag) == (100, "54", "")
 
 
-def test_a_cancel_of_what_is_no_invite_finds_nothing(brain: Brain) -> None:
+def test_a_cancel_of_what_is_no_invite_finds_nothing(harness: EdgeHarness) -> None:
     """Section 9.2 has 200 for it, without effect; see the deviations."""
-    brain.receive(CALLER, invite("REGISTER"))
-    assert answered(brain, invite("CANCEL")).status == 481
+    harness.receive(CALLER, invite("REGISTER"))
+    assert answered(harness, invite("CANCEL")).status == 481
 
 
-def test_require_is_for_the_far_side(brain: Brain) -> None:
+def test_require_is_for_the_far_side(harness: EdgeHarness) -> None:
     """Section 20.32: a proxy does not look at it."""
-    ((to, forwarded),) = brain.receive(CALLER, invite(extra="Require: nobody-knows\r\n"))
+    ((to, forwarded),) = harness.receive(CALLER, invite(extra="Require: nobody-knows\r\n"))
     assert to == PBX
     assert forwarded.get("Require") == "nobody-knows"
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER"])
-def test_max_forwards_is_kept_to_where_screening_only_looks_on(brain: Brain, method: str) -> None:
+def test_max_forwards_is_kept_to_where_screening_only_looks_on(harness: EdgeHarness, method: str) -> None:
     """Section 16.3 check 3: below zero there is nothing."""
-    screened(brain, ScreenSettings(mode="shadow"))
-    assert answered(brain, invite(method).replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 483
-    assert brain.edge.idle
+    screened(harness, ScreenSettings(mode="shadow"))
+    assert answered(harness, invite(method).replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 483
+    assert harness.edge.idle
 
 
-def test_a_breadth_that_is_used_up_has_a_name(brain: Brain) -> None:
-    answer = answered(brain, invite(extra="Max-Breadth: 0\r\n"))
+def test_a_breadth_that_is_used_up_has_a_name(harness: EdgeHarness) -> None:
+    answer = answered(harness, invite(extra="Max-Breadth: 0\r\n"))
     assert (answer.status, answer.phrase) == (440, "Max-Breadth Exceeded")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.signalling import BROWSERS, CALLER, CARRIERS, CORE, MEMBERS, PUBLIC, Brain, invite, respond
+from support.signalling import BROWSERS, CALLER, CARRIERS, CORE, MEMBERS, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.decision import Decision
@@ -58,10 +58,10 @@ def pipeline(
     return Pipeline(screen, Standings([Trunk("carrier", (trunk,))]), record, lambda stage, error: None)
 
 
-def brain_with(screen: ScreenSettings) -> Brain:
-    brain = Brain(methods=OPEN)
-    brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline(screen, record=brain.decisions.append))
-    return brain
+def harness_with(screen: ScreenSettings) -> EdgeHarness:
+    harness = EdgeHarness(methods=OPEN)
+    harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline(screen, record=harness.decisions.append))
+    return harness
 
 
 def told(things: Iterable[object]) -> list[tuple[str, ...]]:
@@ -70,7 +70,7 @@ def told(things: Iterable[object]) -> list[tuple[str, ...]]:
 
 
 class Traffic:
-    """A program of messages, answers and time, played to a brain; the same for each brain it is played to."""
+    """A program of messages, answers and time, played to an edge; the same for each edge it is played to."""
 
     def __init__(self, steps: list[tuple[int, int, int]]) -> None:
         self.steps = steps
@@ -78,55 +78,55 @@ class Traffic:
         """Messages and connections."""
         self.connections = 0
 
-    def _receive(self, brain: Brain, flow: Flow, data: bytes) -> None:
+    def _receive(self, harness: EdgeHarness, flow: Flow, data: bytes) -> None:
         self.received += 1
-        brain.receive(flow, data)
+        harness.receive(flow, data)
 
-    def _connect(self, brain: Brain, listener: Listener) -> Flow:
+    def _connect(self, harness: EdgeHarness, listener: Listener) -> Flow:
         """A connection of somebody else, two of an address."""
         self.received += 1
         self.connections += 1
-        flow = brain.edge.new_flow(listener, Source(f"203.0.113.{40 + self.connections // 2}", 40000))
-        if brain.edge.accept(listener, flow.peer, brain.now):
-            brain.edge.flow_opened(flow)
+        flow = harness.edge.new_flow(listener, Source(f"203.0.113.{40 + self.connections // 2}", 40000))
+        if harness.edge.accept(listener, flow.peer, harness.now):
+            harness.edge.flow_opened(flow)
         return flow
 
-    def play(self, brain: Brain) -> list[object]:
+    def play(self, harness: EdgeHarness) -> list[object]:
         """What the edge sent, whom it penalised and what it closed, in order."""
         said: list[object] = []
         waiting: list[tuple[Flow, Request]] = []
         self.connections = 0
-        streams = [self._connect(brain, each) for each in (BROWSERS, CARRIERS)]
+        streams = [self._connect(harness, each) for each in (BROWSERS, CARRIERS)]
         for kind, who, what in self.steps:
             if kind == 0:
-                brain.wait(what % 60 / 4)
+                harness.wait(what % 60 / 4)
             elif kind == 1 and waiting:
                 flow, request = waiting.pop()
                 body = (180, 200, 404, 401)[what % 4]
-                self._receive(brain, flow, respond(request, body, contact=False, extra=BINDING))
+                self._receive(harness, flow, respond(request, body, contact=False, extra=BINDING))
             elif kind == 2:
-                self._receive(brain, (CALLER, STRANGER, *streams)[who % 4], b"no SIP at all\r\n\r\n")
+                self._receive(harness, (CALLER, STRANGER, *streams)[who % 4], b"no SIP at all\r\n\r\n")
             elif kind == 3 and who > 5:
-                brain.edge.woken(what % 60 / 60)
+                harness.edge.woken(what % 60 / 60)
             elif kind == 3 and who > 3:
                 stream = streams[who % 2]
-                brain.sort(brain.edge.broken(stream, b"no SIP", WireError("a stream that broke"), brain.now))
+                harness.sort(harness.edge.broken(stream, b"no SIP", WireError("a stream that broke"), harness.now))
             else:
                 flow = (CALLER, STRANGER if who < 4 else NEXT, *streams)[who % 4]
                 method = METHODS[what % len(METHODS)]
                 extra = "User-Agent: sipvicious\r\n" if what % 11 == 0 else ""
                 extra += f"Authorization: Digest username=u{what % 2}\r\n" if method == "REGISTER" else ""
-                self._receive(brain, flow, invite(method, branch=f"z9hG4bK{what}", from_tag=f"t{what}", extra=extra))
-            closed = [each.flow for each in brain.other if isinstance(each, Close)]
+                self._receive(harness, flow, invite(method, branch=f"z9hG4bK{what}", from_tag=f"t{what}", extra=extra))
+            closed = [each.flow for each in harness.other if isinstance(each, Close)]
             for n, stream in enumerate(streams):
                 if stream in closed:
-                    brain.sort(brain.edge.flow_closed(stream, brain.now))
-                    streams[n] = self._connect(brain, stream.listener)
-            said += told(brain.other)
-            brain.other.clear()
-            said += brain.raw
-            brain.raw.clear()
-            waiting += [(f, m) for f, m in brain.sent if f.listener is CORE and isinstance(m, Request)]
+                    harness.sort(harness.edge.flow_closed(stream, harness.now))
+                    streams[n] = self._connect(harness, stream.listener)
+            said += told(harness.other)
+            harness.other.clear()
+            said += harness.raw
+            harness.raw.clear()
+            waiting += [(f, m) for f, m in harness.sent if f.listener is CORE and isinstance(m, Request)]
         return said
 
 
@@ -136,9 +136,9 @@ steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 
 @settings(max_examples=60, deadline=None)
 @given(steps)
 def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
-    brain = brain_with(NARROW)
-    beside = brain.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
-    traffic.play(brain)
+    harness = harness_with(NARROW)
+    beside = harness.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+    traffic.play(harness)
     assert beside.differences == {}
     assert beside.routes == {}
     assert beside.judged == traffic.received
@@ -150,11 +150,11 @@ def test_it_does_not_where_every_stage_has_refused_something_either() -> None:
         random = Random(seed)
         kinds = [random.randrange(10) for _ in range(4000)]
         traffic = Traffic([(kind, random.randrange(8), random.randrange(10**6 if kind else 5)) for kind in kinds])
-        brain = brain_with(NARROW)
-        beside = brain.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
-        traffic.play(brain)
+        harness = harness_with(NARROW)
+        beside = harness.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+        traffic.play(harness)
         assert beside.differences == {}
-        said |= {f"{stage} {reason}" for stage, reason in brain.edge.pipeline.counts}
+        said |= {f"{stage} {reason}" for stage, reason in harness.edge.pipeline.counts}
     assert said >= {
         "pike pike", "pike ban", "ratelimit ratelimit", "scanner scanner", "guess guess", "guess ban",
         "admission admission", "admission ringing", "overload overload", "conduct ban", "penalties banned",
@@ -167,7 +167,7 @@ def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -
     wide = ScreenSettings(pike=PIKE, method=MethodSettings(public=OPEN), admission=ANYBODY)
     strict = ScreenSettings(pike=PikeSettings(reqs_density_per_unit=1), method=MethodSettings(public=()))
     for screen, other in ((NARROW, strict), (wide, NARROW)):
-        alone, watched = brain_with(screen), brain_with(screen)
+        alone, watched = harness_with(screen), harness_with(screen)
         watched.edge.gate.shadow(pipeline(other, "192.0.2.200"), RoutingTable((Route("r", "x"),), ["x"]))
         assert traffic.play(alone) == traffic.play(watched)
         assert alone.edge.pipeline.counts == watched.edge.pipeline.counts
@@ -180,11 +180,11 @@ def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -
 def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken: set[str]) -> None:
     """A trunk's requests, each with a transaction of its own; CANCEL is answered before screening."""
     allowed = tuple(method for method in OPEN if method not in taken)
-    brain = brain_with(ScreenSettings(method=MethodSettings(public=OPEN)))
+    harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN)))
     screen = ScreenSettings(method=MethodSettings(public=(*allowed, "ACK")))
-    beside = brain.edge.gate.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
+    beside = harness.edge.gate.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
     for n, method in enumerate(sent):
-        brain.receive(CALLER, invite(method, branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+        harness.receive(CALLER, invite(method, branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     refused = [method for method in sent if method in taken - {"ACK", "CANCEL"}]
     no_dialog = refused.count("BYE")
     expected = {(PASSED, "method"): len(refused) - no_dialog, ("no-dialog", "method"): no_dialog}
@@ -192,53 +192,53 @@ def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken:
 
 
 def test_other_routes_and_other_trunks_are_seen() -> None:
-    brain = brain_with(ScreenSettings())
+    harness = harness_with(ScreenSettings())
     routing = RoutingTable((Route("r", "overflow", methods=("INVITE",)),), ["overflow"])
-    beside = brain.edge.gate.shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
+    beside = harness.edge.gate.shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
     for n in range(8):
-        brain.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+        harness.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     # The caller is a trunk to the live policy, and a stranger to the other, which has had enough after six.
     assert beside.routes == {("pbx", "overflow"): 6}
     assert beside.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 1}
-    assert brain.edge.calls == 8
+    assert harness.edge.calls == 8
 
 
 def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
-    brain = brain_with(ScreenSettings())
+    harness = harness_with(ScreenSettings())
     none = ScreenSettings(method=MethodSettings(public=()))
-    beside = brain.edge.gate.shadow(pipeline(none), RoutingTable((), ["pbx"]))
-    brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
-    assert brain.edge.gate.beside is beside
-    assert brain.edge.pipeline.standings.follower is not None
-    brain.receive(CALLER, invite())
+    beside = harness.edge.gate.shadow(pipeline(none), RoutingTable((), ["pbx"]))
+    harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
+    assert harness.edge.gate.beside is beside
+    assert harness.edge.pipeline.standings.follower is not None
+    harness.receive(CALLER, invite())
     assert beside.differences == {(PASSED, "method"): 1}
-    brain.edge.gate.watch(None)
-    assert brain.edge.gate.beside is None
-    assert brain.edge.pipeline.standings.follower is None
-    brain.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
+    harness.edge.gate.watch(None)
+    assert harness.edge.gate.beside is None
+    assert harness.edge.pipeline.standings.follower is None
+    harness.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
     assert beside.judged == 1
-    assert brain.edge.gate.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
+    assert harness.edge.gate.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
 
 
 def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
-    brain = Brain(methods=OPEN)
+    harness = EdgeHarness(methods=OPEN)
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
     other = pipeline(ScreenSettings())
-    brain.edge.gate.shadow(other, RoutingTable((), ["pbx"]))
+    harness.edge.gate.shadow(other, RoutingTable((), ["pbx"]))
     contact = "<sip:alice@192.168.1.5:5062>"
-    ((_, request),) = brain.receive(stranger, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
+    ((_, request),) = harness.receive(stranger, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
     answer = respond(request, 200, contact=False, extra=f"Contact: {contact};expires=600")
-    brain.receive(Flow(CORE, MEMBERS[0]), answer)
-    assert other.standings.of(stranger, brain.now).name == "REGISTERED"
+    harness.receive(Flow(CORE, MEMBERS[0]), answer)
+    assert other.standings.of(stranger, harness.now).name == "REGISTERED"
 
 
 # --- stages that look at what is under way, and at what comes of it ---------------------------------------
 
 
-def watched(other: ScreenSettings) -> tuple[Brain, ShadowPolicy]:
+def watched(other: ScreenSettings) -> tuple[EdgeHarness, ShadowPolicy]:
     """An edge where strangers may call and register, and another policy beside it."""
-    brain = brain_with(ScreenSettings(method=MethodSettings(public=OPEN), admission=ANYBODY))
-    return brain, brain.edge.gate.shadow(pipeline(other), RoutingTable((), ["pbx"]))
+    harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN), admission=ANYBODY))
+    return harness, harness.edge.gate.shadow(pipeline(other), RoutingTable((), ["pbx"]))
 
 
 def other_policy(**given: Any) -> ScreenSettings:
@@ -246,72 +246,74 @@ def other_policy(**given: Any) -> ScreenSettings:
 
 
 def test_fewer_tries_differ_by_exactly_those_that_are_over() -> None:
-    brain, beside = watched(other_policy(guess=GuessSettings(tries=3)))
+    harness, beside = watched(other_policy(guess=GuessSettings(tries=3)))
 
     def guess(n: int, status: int = 401) -> None:
         extra = f"Authorization: Digest username=u{n}\r\n"
-        ((_, sent),) = brain.receive(STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=extra))
-        brain.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False))
-        brain.wait(1)
+        ((_, sent),) = harness.receive(
+            STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=extra)
+        )
+        harness.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False))
+        harness.wait(1)
 
     for n in range(8):
         guess(n)
     assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
-    brain.wait(56)  # the other's ban is over, and so are its three tries: it has refused those that came later
+    harness.wait(56)  # the other's ban is over, and so are its three tries: it has refused those that came later
     guess(8)
     assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
-    assert set(brain.reasons) == {"routed"}
+    assert set(harness.reasons) == {"routed"}
 
 
 def test_an_old_nonce_and_a_success_are_heard_by_the_other_too() -> None:
-    brain, beside = watched(other_policy(guess=GuessSettings(tries=2)))
+    harness, beside = watched(other_policy(guess=GuessSettings(tries=2)))
     stale = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true'
     answers = [(401, ""), (401, stale), (200, BINDING), (401, ""), (401, stale), (200, BINDING), (401, "")]
     for n, (status, extra) in enumerate(answers):
         with_password = "Authorization: Digest username=alice\r\n"
-        ((_, sent),) = brain.receive(
+        ((_, sent),) = harness.receive(
             STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=with_password)
         )
-        brain.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False, extra=extra))
-        brain.wait(1)
+        harness.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False, extra=extra))
+        harness.wait(1)
     assert beside.differences == {}
 
 
 def test_fewer_ringing_calls_differ_by_exactly_those_that_are_over() -> None:
-    brain, beside = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
+    harness, beside = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
     sent = []
     for n in range(5):
-        sent += brain.receive(STRANGER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+        sent += harness.receive(STRANGER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     assert beside.differences == {(PASSED, "ringing"): 3}
     for flow, request in sent:
         if flow.listener is CORE:
-            brain.receive(flow, respond(request, 486))
-    brain.receive(STRANGER, invite(branch="z9hG4bKlast", from_tag="last"))
+            harness.receive(flow, respond(request, 486))
+    harness.receive(STRANGER, invite(branch="z9hG4bKlast", from_tag="last"))
     assert beside.differences == {(PASSED, "ringing"): 3}
-    assert set(brain.reasons) == {"routed"}
+    assert set(harness.reasons) == {"routed"}
 
 
 def test_fewer_points_differ_by_exactly_what_comes_under_the_ban() -> None:
-    brain, beside = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
+    harness, beside = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
     for _ in range(7):  # two points each: the second is one too many, and those after it find the ban
-        brain.receive(STRANGER, b"no SIP at all\r\n\r\n")
-        brain.wait(1)
+        harness.receive(STRANGER, b"no SIP at all\r\n\r\n")
+        harness.wait(1)
     assert beside.differences == {("malformed", "banned"): 5}
-    brain.wait(54.5)  # the ban was of the second message, and nothing that it kept out has renewed it
-    brain.receive(STRANGER, invite("OPTIONS"))
+    harness.wait(54.5)  # the ban was of the second message, and nothing that it kept out has renewed it
+    harness.receive(STRANGER, invite("OPTIONS"))
     assert beside.differences == {("malformed", "banned"): 5}
-    assert brain.reasons == ["malformed"] * 7
+    assert harness.reasons == ["malformed"] * 7
 
 
 @pytest.mark.parametrize("limit", [{"transactions": 2}, {"lag": 0.1}])
 def test_a_lower_bound_on_what_is_to_do_differs_where_there_is_more(limit: dict[str, Any]) -> None:
-    brain, beside = watched(other_policy(overload=OverloadSettings(**limit)))
-    brain.receive(STRANGER, invite(branch="z9hG4bKa", from_tag="a"))
+    harness, beside = watched(other_policy(overload=OverloadSettings(**limit)))
+    harness.receive(STRANGER, invite(branch="z9hG4bKa", from_tag="a"))
     assert beside.differences == {}
     for _ in range(3):
-        brain.edge.woken(0.2)  # of two in a row the lesser counts, and a quarter of it each time
-        brain.edge.woken(0.2)
-    brain.receive(STRANGER, invite(branch="z9hG4bKb", from_tag="b"))
-    brain.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # a trunk, whom that much does not concern
+        harness.edge.woken(0.2)  # of two in a row the lesser counts, and a quarter of it each time
+        harness.edge.woken(0.2)
+    harness.receive(STRANGER, invite(branch="z9hG4bKb", from_tag="b"))
+    harness.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # a trunk, whom that much does not concern
     assert beside.differences == {(PASSED, "overload"): 1}
-    assert set(brain.reasons) == {"routed"}
+    assert set(harness.reasons) == {"routed"}

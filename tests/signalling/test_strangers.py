@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, Brain, invite, respond
+from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 from support.work import work
 
 from edgesbc.base import limits
@@ -22,14 +22,14 @@ CHALLENGE = 'WWW-Authenticate: Digest realm="inside", nonce="1764111600/01234567
 HOLD = limits.REGISTER_ANSWER_SECONDS
 
 
-def connected(brain: Brain, port: int = 40000) -> Flow:
-    browser = brain.edge.new_flow(BROWSERS, Source("203.0.113.5", port))
-    brain.edge.flow_opened(browser)
+def connected(harness: EdgeHarness, port: int = 40000) -> Flow:
+    browser = harness.edge.new_flow(BROWSERS, Source("203.0.113.5", port))
+    harness.edge.flow_opened(browser)
     return browser
 
 
 def answered(
-    brain: Brain,
+    harness: EdgeHarness,
     flow: Flow,
     number: int,
     status: int,
@@ -43,11 +43,11 @@ def answered(
     data = invite(method, branch=f"z9hG4bKn{number}", cseq=number, extra=fields)
     data = data.replace(b"To: <sip:100@192.0.2.1>", f"To: <{to}>".encode())
     line = f"Contact: {contact}\r\n" if contact else ""
-    sent = brain.receive(flow, data.replace(b"Contact: <sip:alice@192.168.1.5:5062>\r\n", line.encode()))
+    sent = harness.receive(flow, data.replace(b"Contact: <sip:alice@192.168.1.5:5062>\r\n", line.encode()))
     for to, message in sent:
         if to == PBX:
-            brain.receive(PBX, respond(message, status, tag="pbx", extra=extra, contact=False))
-            heard = list(brain.sent) + brain.wait(HOLD)
+            harness.receive(PBX, respond(message, status, tag="pbx", extra=extra, contact=False))
+            heard = list(harness.sent) + harness.wait(HOLD)
             (only,) = [each for where, each in heard if where == flow and isinstance(each, Response)]
             return only
         assert isinstance(message, Response)
@@ -58,24 +58,24 @@ def answered(
 # --- admission ---------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_s_call_ends_before_any_route_is_looked_for(brain: Brain) -> None:
-    assert brain.receive(STRANGER, invite()) == []
-    assert brain.reasons == ["admission"]
-    assert brain.edge.idle
-    ((_, refused),) = brain.receive(connected(brain), invite(branch="z9hG4bKb", body=OFFER))
+def test_a_stranger_s_call_ends_before_any_route_is_looked_for(harness: EdgeHarness) -> None:
+    assert harness.receive(STRANGER, invite()) == []
+    assert harness.reasons == ["admission"]
+    assert harness.edge.idle
+    ((_, refused),) = harness.receive(connected(harness), invite(branch="z9hG4bKb", body=OFFER))
     assert isinstance(refused, Response)
     assert refused.status == 403
-    assert brain.edge.idle
+    assert harness.edge.idle
 
 
-def test_whoever_registers_may_call_then_and_not_when_it_has_left(brain: Brain) -> None:
-    browser = connected(brain)
-    registered = answered(brain, browser, 1, 200, "Contact: <sip:alice@192.168.1.5:5062>;expires=60", CREDENTIALS)
+def test_whoever_registers_may_call_then_and_not_when_it_has_left(harness: EdgeHarness) -> None:
+    browser = connected(harness)
+    registered = answered(harness, browser, 1, 200, "Contact: <sip:alice@192.168.1.5:5062>;expires=60", CREDENTIALS)
     assert registered is not None
     assert registered.status == 200
-    assert [m.method for _, m in brain.receive(browser, invite()) if isinstance(m, Request)] == ["INVITE"]
-    brain.wait(61)
-    ((_, refused),) = brain.receive(browser, invite(branch="z9hG4bKlate", from_tag="late"))
+    assert [m.method for _, m in harness.receive(browser, invite()) if isinstance(m, Request)] == ["INVITE"]
+    harness.wait(61)
+    ((_, refused),) = harness.receive(browser, invite(branch="z9hG4bKlate", from_tag="late"))
     assert isinstance(refused, Response)
     assert refused.status == 403
 
@@ -95,77 +95,77 @@ OTHERS = "Contact: <sip:alice@10.0.0.77>;expires=3000"
         ("*", OTHERS),
     ],
 )
-def test_who_signs_off_may_call_no_more(brain: Brain, flow: str, contact: str, left: str) -> None:
-    peer = connected(brain) if flow == "wss" else STRANGER
-    answered(brain, peer, 1, 200, BINDING.format(3600), CREDENTIALS)
-    assert brain.standings.of(peer, brain.now) is Standing.REGISTERED
-    answered(brain, peer, 2, 200, left, CREDENTIALS + "Expires: 0\r\n", contact=contact)
-    assert brain.standings.of(peer, brain.now) < Standing.REGISTERED
+def test_who_signs_off_may_call_no_more(harness: EdgeHarness, flow: str, contact: str, left: str) -> None:
+    peer = connected(harness) if flow == "wss" else STRANGER
+    answered(harness, peer, 1, 200, BINDING.format(3600), CREDENTIALS)
+    assert harness.standings.of(peer, harness.now) is Standing.REGISTERED
+    answered(harness, peer, 2, 200, left, CREDENTIALS + "Expires: 0\r\n", contact=contact)
+    assert harness.standings.of(peer, harness.now) < Standing.REGISTERED
 
 
-def test_who_asks_for_its_bindings_or_fails_to_sign_off_stays(brain: Brain) -> None:
-    answered(brain, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
-    answered(brain, STRANGER, 2, 200, OTHERS, CREDENTIALS, contact="")
-    answered(brain, STRANGER, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
-    answered(brain, STRANGER, 4, 200, "", "Expires: 0\r\n", contact="*")  # as a registrar answers that checks nothing
-    assert brain.standings.of(STRANGER, brain.now) is Standing.REGISTERED
+def test_who_asks_for_its_bindings_or_fails_to_sign_off_stays(harness: EdgeHarness) -> None:
+    answered(harness, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
+    answered(harness, STRANGER, 2, 200, OTHERS, CREDENTIALS, contact="")
+    answered(harness, STRANGER, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
+    answered(harness, STRANGER, 4, 200, "", "Expires: 0\r\n", contact="*")  # as a registrar answers that checks nothing
+    assert harness.standings.of(STRANGER, harness.now) is Standing.REGISTERED
 
 
-def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(brain: Brain) -> None:
+def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(harness: EdgeHarness) -> None:
     """Else whoever has an account could sign off any phone: by a forged datagram, with its own name and password."""
-    answered(brain, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
-    answered(brain, STRANGER, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
-    brain.wait(61)
-    assert brain.standings.of(STRANGER, brain.now) is Standing.REGISTERED
-    answered(brain, STRANGER, 3, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
-    assert brain.standings.of(STRANGER, brain.now) is Standing.REGISTERED
-    answered(brain, STRANGER, 4, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*")
-    assert brain.standings.of(STRANGER, brain.now) < Standing.REGISTERED
+    answered(harness, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
+    answered(harness, STRANGER, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
+    harness.wait(61)
+    assert harness.standings.of(STRANGER, harness.now) is Standing.REGISTERED
+    answered(harness, STRANGER, 3, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
+    assert harness.standings.of(STRANGER, harness.now) is Standing.REGISTERED
+    answered(harness, STRANGER, 4, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*")
+    assert harness.standings.of(STRANGER, harness.now) < Standing.REGISTERED
 
 
-def test_a_user_of_the_inside_whom_nobody_asked_to_register_calls_out(brain: Brain) -> None:
+def test_a_user_of_the_inside_whom_nobody_asked_to_register_calls_out(harness: EdgeHarness) -> None:
     """The other way round nothing changes: the core may begin what it likes."""
-    brain.receive(PBX, invite())
-    assert "admission" not in brain.reasons
+    harness.receive(PBX, invite())
+    assert "admission" not in harness.reasons
 
 
 @pytest.mark.parametrize("how", ["answered", "refused", "cancelled"])
 def test_as_many_calls_ring_as_may_and_each_that_rings_no_more_makes_room(how: str) -> None:
-    brain = Brain(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
-    browser = connected(brain)
+    harness = EdgeHarness(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
+    browser = connected(harness)
 
     def call(number: int) -> list[tuple[Flow, Request | Response]]:
-        return brain.receive(browser, invite(branch=f"z9hG4bKr{number}", from_tag=f"r{number}"))
+        return harness.receive(browser, invite(branch=f"z9hG4bKr{number}", from_tag=f"r{number}"))
 
     first = call(0)[-1][1]
     call(1)
     ((_, refused),) = call(2)
     assert isinstance(refused, Response)
-    assert (refused.status, brain.reasons[-1]) == (503, "ringing")
+    assert (refused.status, harness.reasons[-1]) == (503, "ringing")
     assert refused.get("Retry-After")
-    assert len(brain.receive(CALLER, invite(branch="z9hG4bKtrunk", from_tag="trunk"))) == 1, "others are not counted"
+    assert len(harness.receive(CALLER, invite(branch="z9hG4bKtrunk", from_tag="trunk"))) == 1, "others are not counted"
     if how == "cancelled":
-        brain.receive(PBX, respond(first, 180))
-        brain.receive(browser, invite("CANCEL", branch="z9hG4bKr0", from_tag="r0"))
-        brain.receive(PBX, respond(first, 487))
+        harness.receive(PBX, respond(first, 180))
+        harness.receive(browser, invite("CANCEL", branch="z9hG4bKr0", from_tag="r0"))
+        harness.receive(PBX, respond(first, 487))
     else:
-        brain.receive(PBX, respond(first, 200 if how == "answered" else 486))
+        harness.receive(PBX, respond(first, 200 if how == "answered" else 486))
     assert [to for to, m in call(3) if isinstance(m, Request)] == [PBX]
     ((_, refused),) = call(4)
     assert isinstance(refused, Response)
     assert refused.status == 503
-    brain.wait(limits.SET_UP_SECONDS + 40)
-    brain.wait(4 * 3600)
-    assert brain.edge.board.calls.ringing == brain.edge.board.calls.by_trunk == {}
+    harness.wait(limits.SET_UP_SECONDS + 40)
+    harness.wait(4 * 3600)
+    assert harness.edge.board.calls.ringing == harness.edge.board.calls.by_trunk == {}
 
 
 def test_unproven_callers_ring_by_their_address() -> None:
-    brain = Brain(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
+    harness = EdgeHarness(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
     for number in range(5):
         flow = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
-        brain.receive(flow, invite(branch=f"z9hG4bKr{number}", from_tag=f"r{number}"))
-    assert brain.edge.calls == 2
-    assert brain.reasons.count("ringing") == 3
+        harness.receive(flow, invite(branch=f"z9hG4bKr{number}", from_tag=f"r{number}"))
+    assert harness.edge.calls == 2
+    assert harness.reasons.count("ringing") == 3
 
 
 # --- who guesses -------------------------------------------------------------------------------------------
@@ -173,67 +173,69 @@ def test_unproven_callers_ring_by_their_address() -> None:
 
 @pytest.mark.parametrize("inside", [(401, CHALLENGE), (404, "")], ids=["a user", "nobody"])
 def test_names_that_are_tried_without_a_password_are_answered_alike_for_ever(
-    brain: Brain, inside: tuple[int, str]
+    harness: EdgeHarness, inside: tuple[int, str]
 ) -> None:
     """Once a challenge is known, nothing is learned by it: a count of such tries would tell users from others."""
-    browser = connected(brain)
-    assert answered(brain, connected(brain, 40_001), 100, 401, CHALLENGE) is not None
+    browser = connected(harness)
+    assert answered(harness, connected(harness, 40_001), 100, 401, CHALLENGE) is not None
     for number in range(1, 31):
-        heard = answered(brain, browser, number, *inside)
+        heard = answered(harness, browser, number, *inside)
         assert heard is not None
         assert heard.status == 401
-        brain.wait(1)
-    assert "guess" not in brain.reasons
+        harness.wait(1)
+    assert "guess" not in harness.reasons
 
 
-def test_ten_wrong_passwords_and_the_connection_is_closed(brain: Brain) -> None:
-    browser = connected(brain)
-    heard = [answered(brain, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
+def test_ten_wrong_passwords_and_the_connection_is_closed(harness: EdgeHarness) -> None:
+    browser = connected(harness)
+    heard = [answered(harness, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
     assert [each.status for each in heard if each is not None] == [401] * 10
     assert heard[10:] == [None, None]
-    guess, ban = (d for d in brain.decisions if d.reason in (Reason.GUESS, Reason.BAN))
+    guess, ban = (d for d in harness.decisions if d.reason in (Reason.GUESS, Reason.BAN))
     assert (guess.reason, guess.limit, guess.stage) == (Reason.GUESS, 10, "guess")
     assert (ban.reason, ban.detail) == (Reason.BAN, "flow 203.0.113.5:40000, for guess")
-    assert {effect.flow for effect in brain.other if isinstance(effect, Close)} == {browser}
-    assert answered(brain, connected(brain, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, "its neighbour"
+    assert {effect.flow for effect in harness.other if isinstance(effect, Close)} == {browser}
+    assert answered(harness, connected(harness, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, "its neighbour"
 
 
 def test_a_ban_of_a_connection_looks_at_those_of_its_address_alone() -> None:
     def banned(others: int) -> int:
-        brain = Brain()
+        harness = EdgeHarness()
         for number in range(others):
-            brain.edge.flow_opened(brain.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060)))
-        browser = connected(brain)
-        took = [work(lambda flow: brain.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
-        assert [effect.flow for effect in brain.other if isinstance(effect, Close)] == [browser]
+            harness.edge.flow_opened(
+                harness.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060))
+            )
+        browser = connected(harness)
+        took = [work(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
+        assert [effect.flow for effect in harness.other if isinstance(effect, Close)] == [browser]
         return took[-1]
 
     assert banned(1000) <= banned(1) + 10
 
 
-def test_three_wrong_ones_then_the_right_one_any_number_of_times(brain: Brain) -> None:
+def test_three_wrong_ones_then_the_right_one_any_number_of_times(harness: EdgeHarness) -> None:
     number = 0
     for _ in range(10):
         for status in (401, 401, 403, 200):
             number += 1
             extra = "Contact: <sip:alice@192.168.1.5:5062>;expires=0" if status == 200 else CHALLENGE
-            assert answered(brain, STRANGER, number, status, extra, CREDENTIALS) is not None
-            brain.wait(1)
-    assert "guess" not in brain.reasons
+            assert answered(harness, STRANGER, number, status, extra, CREDENTIALS) is not None
+            harness.wait(1)
+    assert "guess" not in harness.reasons
 
 
 def test_numbers_that_are_not_there_are_guesses_of_a_stranger_and_mistakes_of_a_user() -> None:
-    brain = Brain(open=("public",))
-    user = connected(brain)
-    brain.standings.prove(user, Standing.REGISTERED, brain.now)
+    harness = EdgeHarness(open=("public",))
+    user = connected(harness)
+    harness.standings.prove(user, Standing.REGISTERED, harness.now)
     for number in range(1, 13):
-        assert answered(brain, user, number, 404, method="INVITE") is not None
-        brain.receive(user, invite("ACK", branch=f"z9hG4bKn{number}", cseq=number, to_tag="pbx"))
-    heard = [answered(brain, STRANGER, number, 404, method="INVITE") for number in range(21, 33)]
+        assert answered(harness, user, number, 404, method="INVITE") is not None
+        harness.receive(user, invite("ACK", branch=f"z9hG4bKn{number}", cseq=number, to_tag="pbx"))
+    heard = [answered(harness, STRANGER, number, 404, method="INVITE") for number in range(21, 33)]
     assert [each is None for each in heard] == [False] * 10 + [True] * 2
 
 
-def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(brain: Brain) -> None:
+def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: EdgeHarness) -> None:
     """Every final answer to the public side, as its sender gets it: there is no challenge yet to stand for a 404."""
     heard: list[tuple[str, int]] = []
 
@@ -247,12 +249,12 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(brain: Brain
         def answered(self, subject, response, now) -> None:  # type: ignore[no-untyped-def]
             heard.append((subject.request.method, response.status))
 
-    brain.edge.pipeline._hearers.append(Listener())
-    forwarded = brain.receive(CALLER, invite())[-1][1]
-    brain.receive(PBX, respond(forwarded, 180))
-    brain.receive(PBX, respond(forwarded, 200))
-    assert answered(brain, STRANGER, 3, 404) is not None
-    brain.receive(PBX, invite("OPTIONS", "sip:100@198.51.100.7", branch="z9hG4bKcore"))
+    harness.edge.pipeline._hearers.append(Listener())
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    harness.receive(PBX, respond(forwarded, 180))
+    harness.receive(PBX, respond(forwarded, 200))
+    assert answered(harness, STRANGER, 3, 404) is not None
+    harness.receive(PBX, invite("OPTIONS", "sip:100@198.51.100.7", branch="z9hG4bKcore"))
     assert heard == [("INVITE", 200), ("REGISTER", 403)]
 
 
@@ -260,12 +262,12 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(brain: Brain
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 604])
-def test_whoever_is_not_there_is_asked_for_a_password_like_whoever_is(brain: Brain, status: int) -> None:
+def test_whoever_is_not_there_is_asked_for_a_password_like_whoever_is(harness: EdgeHarness, status: int) -> None:
     extra = f'{CHALLENGE}, opaque="00ff"\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\nAllow: INVITE'
-    real = answered(brain, STRANGER, 1, 401, extra)
+    real = answered(harness, STRANGER, 1, 401, extra)
     nonces = set()
     for number, fields in ((2, ""), (3, CREDENTIALS), (4, CREDENTIALS)):
-        told = answered(brain, STRANGER, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5", fields)
+        told = answered(harness, STRANGER, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5", fields)
         assert told is not None
         assert real is not None
         assert (told.status, told.phrase) == (401, real.phrase)
@@ -286,10 +288,10 @@ def test_whoever_is_not_there_is_asked_for_a_password_like_whoever_is(brain: Bra
     assert len(nonces) == 3
 
 
-def test_before_any_challenge_was_seen_all_refusals_are_one(brain: Brain) -> None:
+def test_before_any_challenge_was_seen_all_refusals_are_one(harness: EdgeHarness) -> None:
     fields = []
     for number, status in enumerate((403, 404, 410, 604), 1):
-        told = answered(brain, STRANGER, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5")
+        told = answered(harness, STRANGER, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5")
         assert told is not None
         assert (told.status, told.phrase) == (403, "Forbidden")
         fields.append([name for name, _ in told.fields])
@@ -297,21 +299,21 @@ def test_before_any_challenge_was_seen_all_refusals_are_one(brain: Brain) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 423, 486, 600])
-def test_what_says_nothing_of_users_passes(brain: Brain, status: int) -> None:
-    answered(brain, STRANGER, 1, 401, CHALLENGE)
-    browser = connected(brain)
-    told = answered(brain, browser, 2, status, "Min-Expires: 60" if status == 423 else "")
+def test_what_says_nothing_of_users_passes(harness: EdgeHarness, status: int) -> None:
+    answered(harness, STRANGER, 1, 401, CHALLENGE)
+    browser = connected(harness)
+    told = answered(harness, browser, 2, status, "Min-Expires: 60" if status == 423 else "")
     assert told is not None
     assert told.status == status
     assert told.get("Min-Expires") == ("60" if status == 423 else None)
 
 
-def test_users_and_trunks_hear_what_was_said(brain: Brain) -> None:
-    answered(brain, STRANGER, 1, 401, CHALLENGE)
-    user = connected(brain)
-    brain.standings.prove(user, Standing.REGISTERED, brain.now)
+def test_users_and_trunks_hear_what_was_said(harness: EdgeHarness) -> None:
+    answered(harness, STRANGER, 1, 401, CHALLENGE)
+    user = connected(harness)
+    harness.standings.prove(user, Standing.REGISTERED, harness.now)
     for flow in (user, CALLER):
-        told = answered(brain, flow, 2, 404)
+        told = answered(harness, flow, 2, 404)
         assert told is not None
         assert told.status == 404
 
@@ -326,18 +328,18 @@ def test_users_and_trunks_hear_what_was_said(brain: Brain) -> None:
     ],
 )
 def test_an_operator_may_want_it_otherwise(screen: dict[str, object]) -> None:
-    brain = Brain(screen=screen)
-    answered(brain, STRANGER, 1, 401, CHALLENGE)
-    told = answered(brain, STRANGER, 2, 404)
+    harness = EdgeHarness(screen=screen)
+    answered(harness, STRANGER, 1, 401, CHALLENGE)
+    told = answered(harness, STRANGER, 2, 404)
     assert told is not None
     assert told.status == 404
 
 
-def test_each_set_has_a_challenge_of_its_own_and_keeps_one(brain: Brain) -> None:
+def test_each_set_has_a_challenge_of_its_own_and_keeps_one(harness: EdgeHarness) -> None:
     for number in range(1, 5):
-        answered(brain, STRANGER, number, 401, f'WWW-Authenticate: Digest realm="r{number}", nonce="n"')
-    assert len(brain.edge.board.challenges._last) == 1
-    told = answered(brain, STRANGER, 9, 404)
+        answered(harness, STRANGER, number, 401, f'WWW-Authenticate: Digest realm="r{number}", nonce="n"')
+    assert len(harness.edge.board.challenges._last) == 1
+    told = answered(harness, STRANGER, 9, 404)
     assert told is not None
     assert (told.get("WWW-Authenticate") or "").startswith('Digest realm="r4"')
 
@@ -347,64 +349,66 @@ def test_each_set_has_a_challenge_of_its_own_and_keeps_one(brain: Brain) -> None
 
 @pytest.mark.parametrize("took", [0.0, 0.01, 0.05, 0.09])
 @pytest.mark.parametrize(("status", "extra"), [(401, CHALLENGE), (404, "")])
-def test_refusals_come_at_one_time_whatever_the_inside_took(brain: Brain, took: float, status: int, extra: str) -> None:
-    came = brain.now
-    ((_, asked),) = brain.receive(STRANGER, invite("REGISTER"))
-    brain.wait(took)
-    assert brain.receive(PBX, respond(asked, status, extra=extra)) == []
-    (waits,) = [brain.edge.deadline()]
+def test_refusals_come_at_one_time_whatever_the_inside_took(
+    harness: EdgeHarness, took: float, status: int, extra: str
+) -> None:
+    came = harness.now
+    ((_, asked),) = harness.receive(STRANGER, invite("REGISTER"))
+    harness.wait(took)
+    assert harness.receive(PBX, respond(asked, status, extra=extra)) == []
+    (waits,) = [harness.edge.deadline()]
     assert waits == pytest.approx(came + HOLD)
-    ((to, told),) = brain.wait(HOLD - took + 0.001)
+    ((to, told),) = harness.wait(HOLD - took + 0.001)
     assert (to, isinstance(told, Response)) == (STRANGER, True)
-    ((_, again),) = brain.receive(STRANGER, invite("REGISTER"))
+    ((_, again),) = harness.receive(STRANGER, invite("REGISTER"))
     assert again.fields == told.fields, "its repetition is answered from the transaction"
-    brain.wait(40)
-    assert brain.edge.idle
+    harness.wait(40)
+    assert harness.edge.idle
 
 
-def test_what_took_longer_goes_at_once_and_so_does_a_success(brain: Brain) -> None:
-    ((_, asked),) = brain.receive(STRANGER, invite("REGISTER"))
-    brain.wait(HOLD)
-    assert len(brain.receive(PBX, respond(asked, 404))) == 1
-    ((_, asked),) = brain.receive(STRANGER, invite("REGISTER", branch="z9hG4bK2", extra=CREDENTIALS))
-    assert len(brain.receive(PBX, respond(asked, 200))) == 1
+def test_what_took_longer_goes_at_once_and_so_does_a_success(harness: EdgeHarness) -> None:
+    ((_, asked),) = harness.receive(STRANGER, invite("REGISTER"))
+    harness.wait(HOLD)
+    assert len(harness.receive(PBX, respond(asked, 404))) == 1
+    ((_, asked),) = harness.receive(STRANGER, invite("REGISTER", branch="z9hG4bK2", extra=CREDENTIALS))
+    assert len(harness.receive(PBX, respond(asked, 200))) == 1
 
 
-def test_whoever_hangs_up_meanwhile_is_told_nothing(brain: Brain) -> None:
-    browser = connected(brain)
-    ((_, asked),) = brain.receive(browser, invite("REGISTER"))
-    brain.receive(PBX, respond(asked, 404))
-    brain.sort(brain.edge.flow_closed(browser, brain.now))
-    assert brain.wait(40) == []
-    assert brain.edge.idle
-    assert brain.dispatcher.leases == 0
+def test_whoever_hangs_up_meanwhile_is_told_nothing(harness: EdgeHarness) -> None:
+    browser = connected(harness)
+    ((_, asked),) = harness.receive(browser, invite("REGISTER"))
+    harness.receive(PBX, respond(asked, 404))
+    harness.sort(harness.edge.flow_closed(browser, harness.now))
+    assert harness.wait(40) == []
+    assert harness.edge.idle
+    assert harness.dispatcher.leases == 0
 
 
 # --- overload ----------------------------------------------------------------------------------------------
 
 
 def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_has() -> None:
-    brain = Brain(open=("public",))
-    forwarded = brain.receive(CALLER, invite())[-1][1]
+    harness = EdgeHarness(open=("public",))
+    forwarded = harness.receive(CALLER, invite())[-1][1]
     for _ in range(40):
-        brain.edge.woken(0.6)
-    assert brain.edge.lag == pytest.approx(0.6, abs=0.01)
-    assert brain.receive(STRANGER, invite(branch="z9hG4bKs", from_tag="s")) == []
-    ((_, refused),) = brain.receive(connected(brain), invite(branch="z9hG4bKw", from_tag="w"))
+        harness.edge.woken(0.6)
+    assert harness.edge.lag == pytest.approx(0.6, abs=0.01)
+    assert harness.receive(STRANGER, invite(branch="z9hG4bKs", from_tag="s")) == []
+    ((_, refused),) = harness.receive(connected(harness), invite(branch="z9hG4bKw", from_tag="w"))
     assert isinstance(refused, Response)
-    assert (refused.status, brain.reasons[-1]) == (503, "overload")
-    assert brain.receive(CALLER, invite(branch="z9hG4bKt", from_tag="t")) != [], "the trunk calls on"
-    ok = brain.receive(PBX, respond(forwarded, 200, body=ANSWER))[-1][1]
+    assert (refused.status, harness.reasons[-1]) == (503, "overload")
+    assert harness.receive(CALLER, invite(branch="z9hG4bKt", from_tag="t")) != [], "the trunk calls on"
+    ok = harness.receive(PBX, respond(forwarded, 200, body=ANSWER))[-1][1]
     assert isinstance(ok, Response)
     uri = (ok.get("Contact") or "").strip("<>")
-    bye = brain.receive(CALLER, invite("BYE", uri, 2, "z9hG4bKbye", to_tag="bob"))[-1][1]
+    bye = harness.receive(CALLER, invite("BYE", uri, 2, "z9hG4bKbye", to_tag="bob"))[-1][1]
     assert isinstance(bye, Request)
     for _ in range(40):
-        brain.edge.woken(0.0)
-    assert [m.method for _, m in brain.receive(STRANGER, invite(branch="z9hG4bKs2", from_tag="s2"))] == ["INVITE"]
+        harness.edge.woken(0.0)
+    assert [m.method for _, m in harness.receive(STRANGER, invite(branch="z9hG4bKs2", from_tag="s2"))] == ["INVITE"]
 
 
-def test_a_machine_that_was_suspended_once_is_not_overloaded(brain: Brain) -> None:
+def test_a_machine_that_was_suspended_once_is_not_overloaded(harness: EdgeHarness) -> None:
     for late in (0.001, 3600.0, 0.001):
-        brain.edge.woken(late)
-    assert brain.edge.lag < 0.01
+        harness.edge.woken(late)
+    assert harness.edge.lag < 0.01

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, CORE, MEMBERS, PUBLIC, Brain, invite, respond
+from support.signalling import CALLER, CORE, MEMBERS, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.routing.table import Route, RoutingTable
@@ -21,7 +21,7 @@ def only(sent: list[tuple[Flow, Request | Response]]) -> Request | Response:
 
 
 def test_a_trunk_may_say_who_calls() -> None:
-    got = only(Brain().receive(CALLER, invite(extra=FIELDS)))
+    got = only(EdgeHarness().receive(CALLER, invite(extra=FIELDS)))
     assert [name for name, _ in got.fields if name in ASSERTED] == ASSERTED
     assert got.get("P-Charging-Vector") is None
     assert got.get("X-Account") is None
@@ -29,7 +29,7 @@ def test_a_trunk_may_say_who_calls() -> None:
 
 @pytest.mark.parametrize("name", ASSERTED)
 def test_a_stranger_may_not(name: str) -> None:
-    got = only(Brain(open=("public",)).receive(STRANGER, invite(extra=FIELDS)))
+    got = only(EdgeHarness(open=("public",)).receive(STRANGER, invite(extra=FIELDS)))
     assert got.get(name) is None
 
 
@@ -37,17 +37,17 @@ def test_a_stranger_may_not(name: str) -> None:
     "name", [*ASSERTED, "Server", "User-Agent", "Warning", "Call-Info", "Error-Info", "Service-Route", "X-Secret"]
 )
 def test_an_answer_tells_nothing_of_the_inside(name: str) -> None:
-    brain = Brain(open=("public",))
-    forwarded = only(brain.receive(STRANGER, invite()))
-    shown = only(brain.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
+    harness = EdgeHarness(open=("public",))
+    forwarded = only(harness.receive(STRANGER, invite()))
+    shown = only(harness.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
     assert shown.get(name) is None
 
 
 def test_a_set_of_the_public_side_may_know_who_calls_whatever_privacy_says() -> None:
     """RFC 3325: a carrier that is a destination counts as trusted."""
-    brain = Brain()
-    brain.edge.adopt(RoutingTable((Route("out", "pbx", "core"),), ["pbx"]), brain.edge.pipeline)
-    got = only(brain.receive(PBX, invite(extra=f"{FIELDS}Privacy: id\r\n")))
+    harness = EdgeHarness()
+    harness.edge.adopt(RoutingTable((Route("out", "pbx", "core"),), ["pbx"]), harness.edge.pipeline)
+    got = only(harness.receive(PBX, invite(extra=f"{FIELDS}Privacy: id\r\n")))
     assert isinstance(got, Request)
     assert got.get("P-Asserted-Identity") == "<sip:boss@example.org>"
     assert got.get("Privacy") == "id"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, Brain, invite, respond
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow
 from edgesbc.screen.stages.method import CALLS
@@ -42,8 +42,8 @@ ANSWER_FIELDS = {
 
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
-def test_of_a_request(brain: Brain, field: str) -> None:
-    ((to, forwarded),) = brain.receive(CALLER, invite(extra=f"{field}\r\n"))
+def test_of_a_request(harness: EdgeHarness, field: str) -> None:
+    ((to, forwarded),) = harness.receive(CALLER, invite(extra=f"{field}\r\n"))
     assert to == PBX
     name, _, value = field.partition(": ")
     assert forwarded.get_all(name) == [value]
@@ -51,9 +51,9 @@ def test_of_a_request(brain: Brain, field: str) -> None:
 
 @pytest.mark.parametrize("status", [183, 200, 401])
 @pytest.mark.parametrize("field", ANSWER_FIELDS.values(), ids=ANSWER_FIELDS)
-def test_of_an_answer(brain: Brain, field: str, status: int) -> None:
-    ((_, forwarded),) = brain.receive(CALLER, invite())
-    (shown,) = [m for to, m in brain.receive(PBX, respond(forwarded, status, extra=field)) if to == CALLER]
+def test_of_an_answer(harness: EdgeHarness, field: str, status: int) -> None:
+    ((_, forwarded),) = harness.receive(CALLER, invite())
+    (shown,) = [m for to, m in harness.receive(PBX, respond(forwarded, status, extra=field)) if to == CALLER]
     name, _, value = field.partition(": ")
     assert shown.get_all(name) == [value]
 
@@ -62,21 +62,21 @@ def test_of_an_answer(brain: Brain, field: str, status: int) -> None:
 @pytest.mark.parametrize("early", [True, False])
 def test_inside_a_dialog_of_invite(method: str, early: bool) -> None:
     """Both ways, with the bodies and the numbers that they have (RFC 3261 section 12.2)."""
-    brain = Brain(methods=(*CALLS, "MESSAGE", "SUBSCRIBE"))
-    forwarded = brain.receive(CALLER, invite())[-1][1]
-    ((_, shown),) = brain.receive(PBX, respond(forwarded, 183 if early else 200))
+    harness = EdgeHarness(methods=(*CALLS, "MESSAGE", "SUBSCRIBE"))
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    ((_, shown),) = harness.receive(PBX, respond(forwarded, 183 if early else 200))
     contact, behind = ((m.get("Contact") or "").strip("<>") for m in (shown, forwarded))
     extra = "Content-Type: text/plain\r\nRAck: 1 1 INVITE\r\n"
     asked = invite(method, contact, 2, f"z9hG4bK{method}", to_tag="bob", extra=extra)
-    ((to, got),) = brain.receive(CALLER, asked.replace(b"Content-Length: 0\r\n\r\n", b"Content-Length: 2\r\n\r\nhi"))
+    ((to, got),) = harness.receive(CALLER, asked.replace(b"Content-Length: 0\r\n\r\n", b"Content-Length: 2\r\n\r\nhi"))
     assert to == PBX
     assert isinstance(got, Request)
     assert (got.method, str(got.uri), got.cseq, got.body) == (method, "sip:bob@10.0.0.11:5070", 2, b"hi")
-    ((to, answer),) = brain.receive(PBX, respond(got, 200))
+    ((to, answer),) = harness.receive(PBX, respond(got, 200))
     assert to == CALLER
     assert isinstance(answer, Response)
     back = invite(method, behind, 9, f"z9hG4bKback{method}", to_tag="alice", from_tag="bob", extra=extra)
-    ((to, got),) = brain.receive(PBX, back)
+    ((to, got),) = harness.receive(PBX, back)
     assert to == CALLER
     assert isinstance(got, Request)
     assert (got.method, str(got.uri), got.cseq) == (method, "sip:alice@192.168.1.5:5062", 9)
@@ -84,14 +84,14 @@ def test_inside_a_dialog_of_invite(method: str, early: bool) -> None:
 
 def test_a_subscription_of_its_own_is_notified_by_its_tokens() -> None:
     """RFC 6665 section 4.1: SUBSCRIBE makes a dialog, without any call."""
-    brain = Brain(methods=(*CALLS, "SUBSCRIBE"))
-    ((to, forwarded),) = brain.receive(CALLER, invite("SUBSCRIBE", extra="Event: presence\r\nExpires: 600\r\n"))
+    harness = EdgeHarness(methods=(*CALLS, "SUBSCRIBE"))
+    ((to, forwarded),) = harness.receive(CALLER, invite("SUBSCRIBE", extra="Event: presence\r\nExpires: 600\r\n"))
     assert to == PBX
     notified = (forwarded.get("Contact") or "").strip("<>")
     assert "@10.0.0.1:5060" in notified
-    ((_, ok),) = brain.receive(PBX, respond(forwarded, 200, extra="Expires: 600"))
+    ((_, ok),) = harness.receive(PBX, respond(forwarded, 200, extra="Expires: 600"))
     extra = "Event: presence\r\nSubscription-State: active;expires=600\r\n"
-    ((to, notify),) = brain.receive(
+    ((to, notify),) = harness.receive(
         PBX, invite("NOTIFY", notified, 5, "z9hG4bKn", to_tag="alice", from_tag="bob", extra=extra)
     )
     assert to == CALLER
@@ -99,89 +99,89 @@ def test_a_subscription_of_its_own_is_notified_by_its_tokens() -> None:
     assert str(notify.uri) == "sip:alice@192.168.1.5:5062"
     assert notify.get("Subscription-State") == "active;expires=600"
     renewed = invite("SUBSCRIBE", (ok.get("Contact") or "").strip("<>"), 2, "z9hG4bKr", to_tag="bob")
-    ((to, again),) = brain.receive(CALLER, renewed)
+    ((to, again),) = harness.receive(CALLER, renewed)
     assert to == PBX
     assert isinstance(again, Request)
     assert str(again.uri) == "sip:bob@10.0.0.11:5070"
-    assert brain.edge.calls == 0
+    assert harness.edge.calls == 0
 
 
 @pytest.mark.parametrize("method", ["BYE", "PRACK", "UPDATE"])
-def test_what_needs_a_dialog_goes_nowhere_without_one(brain: Brain, method: str) -> None:
-    ((to, answer),) = brain.receive(CALLER, invite(method))
+def test_what_needs_a_dialog_goes_nowhere_without_one(harness: EdgeHarness, method: str) -> None:
+    ((to, answer),) = harness.receive(CALLER, invite(method))
     assert to == CALLER
     assert isinstance(answer, Response)
     assert answer.status == 481
-    assert brain.edge.idle
+    assert harness.edge.idle
 
 
 def contact_of(message: Request | Response) -> str:
     return (message.get("Contact") or "").strip("<>")
 
 
-def test_a_re_invite_that_is_refused_leaves_the_call_as_it_was(brain: Brain) -> None:
+def test_a_re_invite_that_is_refused_leaves_the_call_as_it_was(harness: EdgeHarness) -> None:
     """RFC 3261 section 14.1: 491 is for the one that offered to wait."""
-    forwarded = brain.receive(CALLER, invite())[-1][1]
-    ((_, ok),) = brain.receive(PBX, respond(forwarded, 200))
-    ((_, again),) = brain.receive(CALLER, invite(uri=contact_of(ok), cseq=2, branch="z9hG4bKre", to_tag="bob"))
-    sent = brain.receive(PBX, respond(again, 491))
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
+    ((_, again),) = harness.receive(CALLER, invite(uri=contact_of(ok), cseq=2, branch="z9hG4bKre", to_tag="bob"))
+    sent = harness.receive(PBX, respond(again, 491))
     assert [m.method if isinstance(m, Request) else m.status for _, m in sent] == ["ACK", 491]
-    assert brain.edge.calls == 1
+    assert harness.edge.calls == 1
 
 
-def test_parameters_of_contact_end_here(brain: Brain) -> None:
+def test_parameters_of_contact_end_here(harness: EdgeHarness) -> None:
     """RFC 3840; see the deviations."""
     data = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:alice@192.168.1.5:5062>;audio;+sip.instance=x")
-    ((_, forwarded),) = brain.receive(CALLER, data)
+    ((_, forwarded),) = harness.receive(CALLER, data)
     assert (forwarded.get("Contact") or "").endswith("@10.0.0.1:5060>")
 
 
 def test_an_update_is_offer_and_answer_of_the_call() -> None:
     """RFC 3311 section 5: its SDP goes through the relay, and the answer's too."""
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    ((_, forwarded),) = brain.reply(b"v=0\r\n1\r\n")
-    brain.receive(PBX, respond(forwarded, 183, body=ANSWER))
-    ((_, ringing),) = brain.reply(b"v=0\r\n2\r\n")
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    ((_, forwarded),) = harness.reply(b"v=0\r\n1\r\n")
+    harness.receive(PBX, respond(forwarded, 183, body=ANSWER))
+    ((_, ringing),) = harness.reply(b"v=0\r\n2\r\n")
     update = invite("UPDATE", contact_of(ringing), 2, "z9hG4bKup", to_tag="bob", body=OFFER)
-    assert brain.receive(CALLER, update) == []
-    assert brain.media[0].command["command"] == "offer"
-    ((_, got),) = brain.reply(b"v=0\r\n3\r\n")
+    assert harness.receive(CALLER, update) == []
+    assert harness.media[0].command["command"] == "offer"
+    ((_, got),) = harness.reply(b"v=0\r\n3\r\n")
     assert got.body == b"v=0\r\n3\r\n"
-    assert brain.receive(PBX, respond(got, 200, body=ANSWER)) == []
-    assert brain.media[0].command["command"] == "answer"
-    ((_, ok),) = brain.reply(b"v=0\r\n4\r\n")
+    assert harness.receive(PBX, respond(got, 200, body=ANSWER)) == []
+    assert harness.media[0].command["command"] == "answer"
+    ((_, ok),) = harness.reply(b"v=0\r\n4\r\n")
     assert ok.body == b"v=0\r\n4\r\n"
 
 
 def test_a_prack_answers_the_offer_of_a_reliable_183() -> None:
     """RFC 3262 section 5, where the INVITE had no offer."""
-    brain = Brain(anchor=True)
-    ((_, forwarded),) = brain.receive(CALLER, invite(extra="Supported: 100rel\r\n"))
-    assert brain.receive(PBX, respond(forwarded, 183, body=OFFER, extra="Require: 100rel\r\nRSeq: 1")) == []
-    command = brain.media[0].command
+    harness = EdgeHarness(anchor=True)
+    ((_, forwarded),) = harness.receive(CALLER, invite(extra="Supported: 100rel\r\n"))
+    assert harness.receive(PBX, respond(forwarded, 183, body=OFFER, extra="Require: 100rel\r\nRSeq: 1")) == []
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"]) == ("offer", "bob")
-    ((_, ringing),) = brain.reply(b"v=0\r\n1\r\n")
+    ((_, ringing),) = harness.reply(b"v=0\r\n1\r\n")
     prack = invite(
         "PRACK", contact_of(ringing), 2, "z9hG4bKpr", to_tag="bob", body=ANSWER, extra="RAck: 1 1 INVITE\r\n"
     )
-    assert brain.receive(CALLER, prack) == []
-    command = brain.media[0].command
+    assert harness.receive(CALLER, prack) == []
+    command = harness.media[0].command
     assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "bob", "alice")
-    ((to, got),) = brain.reply(b"v=0\r\n2\r\n")
+    ((to, got),) = harness.reply(b"v=0\r\n2\r\n")
     assert to == PBX
     assert (got.get("RAck"), got.body) == ("1 1 INVITE", b"v=0\r\n2\r\n")
 
 
 def test_a_prack_may_have_an_offer_of_its_own() -> None:
-    brain = Brain(anchor=True)
-    brain.receive(CALLER, invite(body=OFFER))
-    ((_, forwarded),) = brain.reply(b"v=0\r\n1\r\n")
-    brain.receive(PBX, respond(forwarded, 183, body=ANSWER, extra="Require: 100rel\r\nRSeq: 1"))
-    ((_, ringing),) = brain.reply(b"v=0\r\n2\r\n")
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    ((_, forwarded),) = harness.reply(b"v=0\r\n1\r\n")
+    harness.receive(PBX, respond(forwarded, 183, body=ANSWER, extra="Require: 100rel\r\nRSeq: 1"))
+    ((_, ringing),) = harness.reply(b"v=0\r\n2\r\n")
     prack = invite("PRACK", contact_of(ringing), 2, "z9hG4bKpr", to_tag="bob", body=OFFER, extra="RAck: 1 1 INVITE\r\n")
-    brain.receive(CALLER, prack)
-    assert brain.media[0].command["command"] == "offer"
-    ((_, got),) = brain.reply(b"v=0\r\n3\r\n")
-    brain.receive(PBX, respond(got, 200, body=ANSWER))
-    assert brain.media[0].command["command"] == "answer"
+    harness.receive(CALLER, prack)
+    assert harness.media[0].command["command"] == "offer"
+    ((_, got),) = harness.reply(b"v=0\r\n3\r\n")
+    harness.receive(PBX, respond(got, 200, body=ANSWER))
+    assert harness.media[0].command["command"] == "answer"

@@ -56,7 +56,7 @@ def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) ->
         world.checks.end(world.agents)
     except Finding as error:
         finding = str(error)
-    except Exception as error:  # noqa: BLE001 - what comes out of the brain is a finding too
+    except Exception as error:  # noqa: BLE001 - what comes out of the signalling core is a finding too
         finding = f"{type(error).__name__}: {error} (raised at {_place(error)})"
     checks = world.checks
     return Outcome(

@@ -1,4 +1,4 @@
-"""Some hundred runs hold, the same seed gives the same run, and a brain that breaks a promise is found out."""
+"""Some hundred runs hold, the same seed gives the same run, and an edge that breaks a promise is found out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
         assert run.stdout.split() == here
 
 
-# --- brains that break a promise -------------------------------------------------------------------------
+# --- edges that break a promise -------------------------------------------------------------------------
 
 
 def _finals_out(effect: Effect) -> bool:
@@ -247,7 +247,7 @@ class Raises(_Broken):
         (Raises, "KeyError"),
     ],
 )
-def test_a_brain_that_breaks_a_promise_is_found_out(edge: MakeEdge, says: str) -> None:
+def test_an_edge_that_breaks_a_promise_is_found_out(edge: MakeEdge, says: str) -> None:
     findings = (simulate(seed, make_edge=edge).finding for seed in range(60))
     assert any(says in finding for finding in findings)
 

@@ -1,4 +1,4 @@
-"""A brain without a shell: messages in, effects out, a clock that the test sets."""
+"""An edge without a shell: messages in, effects out, a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Entropy:
         return hashlib.shake_128(str(self.count).encode()).digest(size)
 
 
-class Brain:
+class EdgeHarness:
     """An Edge with its effects sorted: what was sent, what was asked of media, what was decided."""
 
     def __init__(
@@ -113,7 +113,7 @@ class Brain:
                 self.other.append(effect)
 
     def receive(self, flow: Flow, data: bytes) -> list[tuple[Flow, Request | Response]]:
-        """Give the brain a message; what it sends because of it."""
+        """Give the signalling core a message; what it sends because of it."""
         self.sent.clear()
         self.sort(self.edge.receive(flow, data, self.now))
         return list(self.sent)

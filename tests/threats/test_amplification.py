@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 from support.running import at, policy_text, running, until
-from support.signalling import CORE, MEMBERS, PUBLIC, Brain, invite, respond
+from support.signalling import CORE, MEMBERS, PUBLIC, EdgeHarness, invite, respond
 from support.ua import Ua, UdpWire
 
 from edgesbc.base import limits
@@ -49,24 +49,24 @@ SMALLEST = {
 }
 
 
-def sent_to(brain: Brain, host: str) -> list[bytes]:
-    return [data for (flow, _), data in zip(brain.sent, brain.raw, strict=True) if flow.peer.host == host]
+def sent_to(harness: EdgeHarness, host: str) -> list[bytes]:
+    return [data for (flow, _), data in zip(harness.sent, harness.raw, strict=True) if flow.peer.host == host]
 
 
-def heard(brain: Brain, data: bytes) -> tuple[int, int]:
+def heard(harness: EdgeHarness, data: bytes) -> tuple[int, int]:
     """Octets sent to the stranger because of ``data``, at once and in the four minutes after it; how many answers."""
     answers: list[bytes] = []
-    brain.sort(brain.edge.receive(STRANGER, data, brain.now))
+    harness.sort(harness.edge.receive(STRANGER, data, harness.now))
     for _ in range(250):
-        answers += sent_to(brain, STRANGER.peer.host)
-        brain.raw.clear()
-        brain.wait(1)
+        answers += sent_to(harness, STRANGER.peer.host)
+        harness.raw.clear()
+        harness.wait(1)
     return sum(map(len, answers)), len(answers)
 
 
 @pytest.mark.parametrize("data", SMALLEST.values(), ids=SMALLEST.keys())
 def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(data: bytes) -> None:
-    got, _ = heard(Brain(open=("public",)), data)
+    got, _ = heard(EdgeHarness(open=("public",)), data)
     assert got <= limits.AMPLIFICATION * len(data), f"{got} octets for {len(data)}"
 
 
@@ -75,47 +75,47 @@ def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(
 def test_23_nor_does_a_request_of_any_size(kind: str, size: int) -> None:
     """There is a size from which on it is answered, and it is one that every client's requests have."""
     data = SMALLEST[kind].replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * size + b"\r\n")
-    got, answers = heard(Brain(open=("public",)), data)
+    got, answers = heard(EdgeHarness(open=("public",)), data)
     assert got <= limits.AMPLIFICATION * len(data), f"{got} octets for {len(data)}"
     if len(data) >= 300:
         assert answers
 
 
 def test_23_repeating_a_small_request_draws_nothing_either() -> None:
-    brain, data = Brain(open=("public",)), SMALLEST["INVITE"]
+    harness, data = EdgeHarness(open=("public",)), SMALLEST["INVITE"]
     got = 0
     for _ in range(20):
-        brain.raw.clear()
-        brain.sent.clear()
-        brain.sort(brain.edge.receive(STRANGER, data, brain.now))
-        got += sum(map(len, sent_to(brain, STRANGER.peer.host)))
-        brain.raw.clear()
-        brain.wait(4)
-        got += sum(map(len, sent_to(brain, STRANGER.peer.host)))
+        harness.raw.clear()
+        harness.sent.clear()
+        harness.sort(harness.edge.receive(STRANGER, data, harness.now))
+        got += sum(map(len, sent_to(harness, STRANGER.peer.host)))
+        harness.raw.clear()
+        harness.wait(4)
+        got += sum(map(len, sent_to(harness, STRANGER.peer.host)))
     assert got <= limits.AMPLIFICATION * 20 * len(data)
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
 def test_23_small_packets_do_not_have_the_long_answer_to_a_long_request_sent_again(method: str) -> None:
-    brain, small = Brain(open=("public",)), smallest(method)
+    harness, small = EdgeHarness(open=("public",)), smallest(method)
     long = small.replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * 1200 + b"\r\n")
-    ((_, forwarded),) = brain.receive(STRANGER, long)
+    ((_, forwarded),) = harness.receive(STRANGER, long)
     assert isinstance(forwarded, Request)
     challenge = 'WWW-Authenticate: Digest realm="a", nonce="' + "n" * 1000 + '"'
-    brain.receive(PBX, respond(forwarded, 401, extra=challenge, contact=False))
-    brain.wait(1)
+    harness.receive(PBX, respond(forwarded, 401, extra=challenge, contact=False))
+    harness.wait(1)
     elsewhere = Flow(PUBLIC, Source(STRANGER.peer.host, 7))
     for flow in (STRANGER, elsewhere):
-        assert brain.receive(flow, small) == []
-    ((to, again),) = brain.receive(STRANGER, long)
+        assert harness.receive(flow, small) == []
+    ((to, again),) = harness.receive(STRANGER, long)
     assert isinstance(again, Response)
     assert (to.peer.host, again.status) == (STRANGER.peer.host, 401)
 
 
 def test_23_a_trunk_and_who_has_proven_itself_are_answered_in_full() -> None:
-    brain = Brain()
+    harness = EdgeHarness()
     trunk = Flow(PUBLIC, Source("198.51.100.7", 5060))
-    ((_, answer),) = brain.receive(trunk, SMALLEST["MESSAGE"])
+    ((_, answer),) = harness.receive(trunk, SMALLEST["MESSAGE"])
     assert isinstance(answer, Response)
     assert answer.status == 405
     assert answer.get("Allow")
@@ -123,14 +123,14 @@ def test_23_a_trunk_and_who_has_proven_itself_are_answered_in_full() -> None:
 
 def test_23_what_a_destination_answers_is_passed_on_once() -> None:
     """Its answers are not the edge's to cut; no timer of the edge's sends one of them again, or more than one BYE."""
-    brain = Brain(open=("public",))
+    harness = EdgeHarness(open=("public",))
     data = invite().replace(b"198.51.100.7", b"203.0.113.9")
-    ((_, forwarded),) = brain.receive(STRANGER, data)
+    ((_, forwarded),) = harness.receive(STRANGER, data)
     assert isinstance(forwarded, Request)
     told: list[tuple[str | int, int]] = []
     for answer in (respond(forwarded, 180), respond(forwarded, 200), respond(forwarded, 200), respond(forwarded, 200)):
-        told += [_named(message) for flow, message in brain.receive(PBX, answer) if flow == STRANGER]
-    for flow, message in brain.wait(5 * 3600):
+        told += [_named(message) for flow, message in harness.receive(PBX, answer) if flow == STRANGER]
+    for flow, message in harness.wait(5 * 3600):
         if flow == STRANGER:
             told.append(_named(message))
     assert [what for what, _ in told] == [180, 200, 200, "BYE"], "the 2xx a second time, since a loss may need it"

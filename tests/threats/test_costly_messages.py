@@ -1,7 +1,7 @@
 """THREATS 28: messages that are meant to be slow to read.
 
 How much work each parser has with each shape is measured in tests/sip, and that no pattern backtracks in
-tests/sip/test_grammar.py; here it is the brain as a whole, and the network.
+tests/sip/test_grammar.py; here it is the signalling core as a whole, and the network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import at, running
-from support.signalling import CALLER, Brain
+from support.signalling import CALLER, EdgeHarness
 from support.stream_listeners import served, text
 from support.ua import StreamWire, Ua, UdpWire
 from support.work import work
@@ -52,12 +52,12 @@ def message(shape: bytes, field: bytes, size: int) -> bytes:
 
 
 def effort(data: bytes) -> int:
-    brain = Brain(anchor=True)
-    return work(lambda each: brain.edge.receive(CALLER, each, brain.now), data)
+    harness = EdgeHarness(anchor=True)
+    return work(lambda each: harness.edge.receive(CALLER, each, harness.now), data)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_28_twice_the_message_is_at_most_about_twice_the_work_of_the_brain(shape: bytes) -> None:
+def test_28_twice_the_message_is_at_most_about_twice_the_work_of_the_signalling_core(shape: bytes) -> None:
     for field in FIELDS:
         half, whole = (effort(message(shape, field, size)) for size in (32_000, 64_000))
         assert whole <= 2.5 * half + 200, f"{field.decode()}: {half} and {whole} calls"

@@ -1,6 +1,6 @@
 """Who must never be banned: an office that registers anew, a forged trunk, a clumsy user, a carrier's burst.
 
-The clock is the test's own, so that minutes pass in no time; the brain is whole.
+The clock is the test's own, so that minutes pass in no time; the signalling core is whole.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from support.signalling import CALLER, CARRIERS, MEMBERS, PUBLIC, Brain, respond
+from support.signalling import CALLER, CARRIERS, MEMBERS, PUBLIC, EdgeHarness, respond
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.screen.standing import Standing
@@ -47,8 +47,8 @@ class Phone:
 class Office:
     """Phones, an edge and a registrar, played in time."""
 
-    def __init__(self, brain: Brain, phones: list[Phone]) -> None:
-        self.brain = brain
+    def __init__(self, harness: EdgeHarness, phones: list[Phone]) -> None:
+        self.harness = harness
         self.phones = phones
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -59,13 +59,13 @@ class Office:
 
     def _begin(self, phone: Phone, extra: str = "") -> None:
         phone.cseq += 1
-        phone.begun, phone.interval, phone.extra = self.brain.now, 0.5, extra
+        phone.begun, phone.interval, phone.extra = self.harness.now, 0.5, extra
         self._send(phone, phone.cseq)
 
     def _send(self, phone: Phone, cseq: int) -> None:
         if phone.registered or phone.cseq != cseq:
             return
-        now = self.brain.now
+        now = self.harness.now
         if now - phone.begun >= 32.0:  # Timer F; it tries again when half a minute has passed
             self._at(now + 30.0, lambda: None if phone.registered else self._begin(phone))
             return
@@ -73,7 +73,7 @@ class Office:
         if not phone.flow.serial:
             self._at(now + phone.interval, lambda: self._send(phone, cseq))
             phone.interval = min(2 * phone.interval, 4.0)
-        self._carry(self.brain.receive(phone.flow, phone.request()))
+        self._carry(self.harness.receive(phone.flow, phone.request()))
 
     def _carry(self, sent: list[tuple[Flow, Request | Response]]) -> None:
         for _, message in sent:
@@ -81,7 +81,7 @@ class Office:
                 good = message.get("Authorization") is not None
                 contact = f"Contact: {message.get('Contact')}"
                 answer = respond(message, 200 if good else 401, extra=contact if good else CHALLENGE, contact=False)
-                self._carry(self.brain.receive(Flow(PBX_LISTENER, MEMBERS[0]), answer))
+                self._carry(self.harness.receive(Flow(PBX_LISTENER, MEMBERS[0]), answer))
             else:
                 phone = self.phones[int(message.call_id.removeprefix("phone"))]
                 if message.cseq == phone.cseq and message.status == 401 and not phone.extra:
@@ -91,82 +91,82 @@ class Office:
 
     def play(self, seconds: float) -> None:
         for phone in self.phones:
-            self._at(self.brain.now + 0.002 * phone.number, lambda phone=phone: self._begin(phone))  # type: ignore[misc]
-        end = self.brain.now + seconds
-        while self.brain.now < end:
+            self._at(self.harness.now + 0.002 * phone.number, lambda phone=phone: self._begin(phone))  # type: ignore[misc]
+        end = self.harness.now + seconds
+        while self.harness.now < end:
             due = self._due[0][0] if self._due else end
-            deadline = self.brain.edge.deadline()  # answers to strangers wait until they are as late as all
+            deadline = self.harness.edge.deadline()  # answers to strangers wait until they are as late as all
             until = min(due, end if deadline is None else deadline, end)
-            self._carry(self.brain.wait(max(0.0, until - self.brain.now)))
-            while self._due and self._due[0][0] <= self.brain.now:
+            self._carry(self.harness.wait(max(0.0, until - self.harness.now)))
+            while self._due and self._due[0][0] <= self.harness.now:
                 heapq.heappop(self._due)[2]()
 
 
-PBX_LISTENER = Brain().edge.board.flows.listeners[1]
+PBX_LISTENER = EdgeHarness().edge.board.flows.listeners[1]
 
 
-def assert_nobody_is_banned(brain: Brain) -> None:
-    assert len(brain.edge.pipeline.penalties) == 0
-    assert "ban" not in brain.reasons
-    assert not any(isinstance(effect, Close | Penalise) for effect in brain.other)
+def assert_nobody_is_banned(harness: EdgeHarness) -> None:
+    assert len(harness.edge.pipeline.penalties) == 0
+    assert "ban" not in harness.reasons
+    assert not any(isinstance(effect, Close | Penalise) for effect in harness.other)
 
 
 def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
-    brain = Brain()
-    office = Office(brain, [Phone(n, Flow(PUBLIC, Source(OFFICE, 10_000 + n))) for n in range(200)])
+    harness = EdgeHarness()
+    office = Office(harness, [Phone(n, Flow(PUBLIC, Source(OFFICE, 10_000 + n))) for n in range(200)])
     office.play(120.0)
-    assert_nobody_is_banned(brain)
+    assert_nobody_is_banned(harness)
     assert sum(phone.registered for phone in office.phones) == 200
     assert office.packets > 1_000  # far more at once than a source may send
-    assert brain.edge.pipeline.counts["pike", "pike"] > 0
-    standings = brain.edge.pipeline.standings
-    assert {standings.of(phone.flow, brain.now) for phone in office.phones} == {Standing.REGISTERED}
+    assert harness.edge.pipeline.counts["pike", "pike"] > 0
+    standings = harness.edge.pipeline.standings
+    assert {standings.of(phone.flow, harness.now) for phone in office.phones} == {Standing.REGISTERED}
 
 
 def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_tcp() -> None:
-    brain = Brain()
+    harness = EdgeHarness()
     phones = []
     for n in range(200):
-        flow = brain.edge.new_flow(CARRIERS, Source(OFFICE, 10_000 + n))
-        brain.edge.flow_opened(flow)
+        flow = harness.edge.new_flow(CARRIERS, Source(OFFICE, 10_000 + n))
+        harness.edge.flow_opened(flow)
         phones.append(Phone(n, flow))
-    office = Office(brain, phones)
+    office = Office(harness, phones)
     office.play(40.0)
-    assert_nobody_is_banned(brain)
+    assert_nobody_is_banned(harness)
     assert all(phone.registered for phone in phones)
     assert office.packets == 400
 
 
 def test_a_trunk_whose_address_is_forged_from_other_ports() -> None:
     """50,000 packets a second for two seconds, and the trunk's own call in between."""
-    brain = Brain()
-    standings = brain.edge.pipeline.standings
+    harness = EdgeHarness()
+    standings = harness.edge.pipeline.standings
     listed = Flow(PUBLIC, CALLER.peer)
-    assert standings.of(listed, brain.now) is Standing.TRUNK
-    brain = forged_trunk()
+    assert standings.of(listed, harness.now) is Standing.TRUNK
+    harness = forged_trunk()
     trunk = Flow(PUBLIC, Source("203.0.113.77", 5060))
     forged = [Flow(PUBLIC, Source("203.0.113.77", port)) for port in range(10_000, 60_000)]
     for second in range(2):
         for number, flow in enumerate(forged):
-            brain.now = 1000.0 + second + number / 50_000
-            brain.edge.receive(flow, b"OPTIONS sip:192.0.2.1 SIP/2.0\r\n\r\n", brain.now)
+            harness.now = 1000.0 + second + number / 50_000
+            harness.edge.receive(flow, b"OPTIONS sip:192.0.2.1 SIP/2.0\r\n\r\n", harness.now)
             if number % 5_000 == 0:
                 n = second * 10 + number // 5_000
-                ((_, asked),) = brain.receive(trunk, call_of(n, "203.0.113.77"))
+                ((_, asked),) = harness.receive(trunk, call_of(n, "203.0.113.77"))
                 assert isinstance(asked, Request)
-                assert [m.status for _, m in brain.receive(PBX, respond(asked, 200, tag=f"b{n}"))] == [200]
-    assert brain.edge.pipeline.standings.of(trunk, brain.now) is Standing.TRUNK
-    assert brain.edge.calls == 20
+                assert [m.status for _, m in harness.receive(PBX, respond(asked, 200, tag=f"b{n}"))] == [200]
+    assert harness.edge.pipeline.standings.of(trunk, harness.now) is Standing.TRUNK
+    assert harness.edge.calls == 20
     # Whatever the kernel is asked to drop, it is not the trunk's port, nor the whole address.
-    dropped = [effect.source for effect in brain.other if isinstance(effect, Penalise)]
+    dropped = [effect.source for effect in harness.other if isinstance(effect, Penalise)]
     assert all(source.host == "203.0.113.77" and source.port not in (0, 5060) for source in dropped)
 
 
 PBX = Flow(PBX_LISTENER, MEMBERS[0])
 
 
-def forged_trunk() -> Brain:
-    return Brain(trunks={"carrier": ("203.0.113.77:5060",)})
+def forged_trunk() -> EdgeHarness:
+    return EdgeHarness(trunks={"carrier": ("203.0.113.77:5060",)})
 
 
 def call_of(number: int, host: str) -> bytes:
@@ -178,28 +178,28 @@ def call_of(number: int, host: str) -> bytes:
 
 
 def test_a_carrier_that_sends_100_calls_in_one_burst() -> None:
-    brain = forged_trunk()
+    harness = forged_trunk()
     trunk = Flow(PUBLIC, Source("203.0.113.77", 5060))
     for number in range(100):
-        ((to, asked),) = brain.receive(trunk, call_of(number, "203.0.113.77"))
+        ((to, asked),) = harness.receive(trunk, call_of(number, "203.0.113.77"))
         assert (to, asked.call_id) == (PBX, f"call{number}@203.0.113.77")
-    assert_nobody_is_banned(brain)
-    assert brain.edge.calls == 100
+    assert_nobody_is_banned(harness)
+    assert harness.edge.calls == 100
 
 
 def test_a_user_who_mistypes_a_password_three_times() -> None:
-    brain = Brain()
-    flow = brain.edge.new_flow(CARRIERS, Source(OFFICE, 10_000))
-    brain.edge.flow_opened(flow)
+    harness = EdgeHarness()
+    flow = harness.edge.new_flow(CARRIERS, Source(OFFICE, 10_000))
+    harness.edge.flow_opened(flow)
     phone = Phone(0, flow)
     for status in (401, 401, 401, 401, 200):  # the first without credentials
         phone.cseq += 1
         phone.extra = CREDENTIALS if phone.cseq > 1 else ""
-        ((_, asked),) = brain.receive(flow, phone.request())
+        ((_, asked),) = harness.receive(flow, phone.request())
         contact = f"Contact: {asked.get('Contact')}"
         answer = respond(asked, status, extra=CHALLENGE if status == 401 else contact, contact=False)
-        ((to, told),) = brain.receive(PBX, answer) or brain.wait(5.0)
+        ((to, told),) = harness.receive(PBX, answer) or harness.wait(5.0)
         assert isinstance(told, Response)
         assert (to, told.status) == (flow, status)
-    assert_nobody_is_banned(brain)
-    assert brain.edge.pipeline.standings.of(flow, brain.now) is Standing.REGISTERED
+    assert_nobody_is_banned(harness)
+    assert harness.edge.pipeline.standings.of(flow, harness.now) is Standing.REGISTERED

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import edge_process, free_port, listen, policy_text, running
-from support.signalling import CALLER, Brain
+from support.signalling import CALLER, EdgeHarness
 from support.stream_listeners import closed, text
 from support.ua import Ua, UdpWire
 
@@ -70,12 +70,12 @@ def series(metrics: Metrics) -> set[str]:
 
 def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
     """Half of them are refused with an answer, half dropped as scanners; both have been counted by then."""
-    brain, metrics = Brain(), Metrics()
-    instrument_edge(metrics, brain.edge)
+    harness, metrics = EdgeHarness(), Metrics()
+    instrument_edge(metrics, harness.edge)
     scanner = ScannerSettings(user_agents=("friendly-scanner",))
     stages = ScreenSettings(stages=("scanner", "method"), scanner=scanner, exempt=(CALLER.peer.host,))
     pipeline = Pipeline(stages, Standings(), lambda decision: None, lambda stage, error: None)
-    brain.edge.adopt(RoutingTable((), ["pbx"]), pipeline)
+    harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline)
     heads = [
         b"@M@ sip:@M@ SIP/2.0\r\nv: SIP/2.0/UDP a;branch=z9hG4bK@M@\r\nf: <sip:@M@>;tag=a\r\nt: <sip:b>\r\ni: @M@\r\n"
         b"CSeq: 1 @M@\r\nUser-Agent: " + agent + b"@M@\r\n\r\n"
@@ -84,14 +84,14 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
 
     def feed(count: int, seed: int) -> set[str]:
         for number, word in enumerate(words(count, seed)):
-            brain.edge.receive(CALLER, heads[number % 2].replace(b"@M@", word.encode()), brain.now)
+            harness.edge.receive(CALLER, heads[number % 2].replace(b"@M@", word.encode()), harness.now)
         return series(metrics)
 
     before = feed(10, 1)
     assert any("scanner" in each for each in before)
     assert feed(MESSAGES, 2) == before
-    assert sum(brain.edge.board.counts.values()) == MESSAGES + 10
-    assert brain.edge.idle
+    assert sum(harness.edge.board.counts.values()) == MESSAGES + 10
+    assert harness.edge.idle
 
 
 async def test_36_nor_do_a_few_over_the_wire_and_nothing_of_them_is_shown(tmp_path: Path) -> None:

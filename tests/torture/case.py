@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import attrs
-from support.signalling import CALLER, CARRIERS, CORE, MEMBERS, Brain, invite
+from support.signalling import CALLER, CARRIERS, CORE, MEMBERS, EdgeHarness, invite
 
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.base.errors import WireError
@@ -45,12 +45,12 @@ class Case:
         return f"{self.section} {self.name}"
 
     def run(self) -> Got:
-        """Send it through a brain of its own."""
+        """Send it through an edge of its own."""
         if self.over == "stream":
             return _by_stream(self.data)
         if self.over == ANSWER:
             return _as_answer(self.data)
-        return _seen(_brain(), CALLER, [self.data])
+        return _seen(_harness(), CALLER, [self.data])
 
 
 @attrs.frozen
@@ -62,14 +62,14 @@ class Got:
     where: tuple[Flow, ...]
 
 
-def _brain() -> Brain:
+def _harness() -> EdgeHarness:
     """An edge that lets every method pass that a case needs, so that the message decides and not the policy."""
-    return Brain(methods=(*CALLS, "MESSAGE"))
+    return EdgeHarness(methods=(*CALLS, "MESSAGE"))
 
 
-def _seen(brain: Brain, flow: Flow, messages: Iterable[bytes]) -> Got:
+def _seen(harness: EdgeHarness, flow: Flow, messages: Iterable[bytes]) -> Got:
     """What goes back is looked at as bytes: an answer to a malformed request repeats what it had."""
-    effects = [effect for data in messages for effect in brain.edge.receive(flow, data, brain.now)]
+    effects = [effect for data in messages for effect in harness.edge.receive(flow, data, harness.now)]
     sent = [effect for effect in effects if isinstance(effect, Send)]
     onward = [each for each in sent if each.flow.listener.zone is not flow.listener.zone]
     back = [each.data for each in sent if each.flow.listener.zone is flow.listener.zone]
@@ -86,29 +86,29 @@ def _status(sent: list[bytes]) -> str:
 
 def _by_stream(data: bytes) -> Got:
     """In pieces of seven bytes, as a network may cut it."""
-    brain, framer = _brain(), StreamFramer()
+    harness, framer = _harness(), StreamFramer()
     flow = Flow(CARRIERS, Source("198.51.100.7", 40000), 1)
-    brain.edge.flow_opened(flow)
+    harness.edge.flow_opened(flow)
     messages: list[bytes] = []
     try:
         for start in range(0, len(data), 7):
             messages += framer.receive(data[start : start + 7])
     except WireError as error:
-        effects = brain.edge.broken(flow, framer.broken, error, brain.now)
+        effects = harness.edge.broken(flow, framer.broken, error, harness.now)
         return Got(f"{_status([each.data for each in effects if isinstance(each, Send)])} and closed", (), ())
-    return _seen(brain, flow, messages)
+    return _seen(harness, flow, messages)
 
 
 def _as_answer(data: bytes) -> Got:
     """A response of the destination to an INVITE, whose own fields take the places that the case leaves for them."""
-    brain = _brain()
-    ((_, request),) = brain.receive(CALLER, invite(extra="Via: SIP/2.0/UDP 203.0.113.1;branch=z9hG4bKb\r\n"))
+    harness = _harness()
+    ((_, request),) = harness.receive(CALLER, invite(extra="Via: SIP/2.0/UDP 203.0.113.1;branch=z9hG4bKb\r\n"))
     for name, value in (
         (b"{via}", str(request.via)), (b"{call_id}", request.call_id), (b"{from}", request.get("From") or ""),
         (b"{to}", request.get("To") or ""),
     ):  # fmt: skip
         data = data.replace(name, value.encode())
-    got = _seen(brain, Flow(CORE, MEMBERS[0]), [data])
+    got = _seen(harness, Flow(CORE, MEMBERS[0]), [data])
     assert all(to.listener.zone is Zone.PUBLIC and to == CALLER for to in got.where)
     return got
 

@@ -19,13 +19,13 @@ MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\n\r\nbody"
 
 
 class Ends:
-    """A connection under test, the peer's end of its stream, and what the brain was given."""
+    """A connection under test, the peer's end of its stream, and what the signalling core was given."""
 
     def __init__(self, peer: trio.abc.Stream, ours: trio.abc.Stream) -> None:
         self.peer = peer
         self.received: list[bytes] = []
         self.broken: list[str] = []
-        self.closes = False  # whether the brain closes the connection upon its first message
+        self.closes = False  # whether the signalling core closes the connection upon its first message
         self.over = trio.Event()
         self.over_at = 0.0
         self._ours = ours

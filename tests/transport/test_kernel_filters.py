@@ -241,11 +241,11 @@ def test_a_kernel_with_little_room_for_programs_gets_smaller_ones() -> None:
     child = """
 import socket
 from edgesbc.base.address import Source
-from edgesbc.transport.kernel_filters import Penalties, Steering
+from edgesbc.transport.kernel_filters import SourceDropFilter, Steering
 open("/proc/sys/net/core/optmem_max", "w").write("20480")
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-penalties, steering = Penalties(sock), Steering(sock)
+penalties, steering = SourceDropFilter(sock), Steering(sock)
 crowd = [Source(f"192.{n >> 8}.{n & 255}.1", 5060) for n in range(3000)]
 print(penalties.update(crowd), penalties.covered, steering.apply(crowd, None, 1.0), steering.covered)
 """

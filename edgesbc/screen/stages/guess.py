@@ -1,6 +1,6 @@
 """Stage ``guess``: who tries passwords or names is refused after some tries. Knows no password: it hears answers.
 
-What unknown users are answered, ``same_answer``, is the brain's part: see ``brain.registrations``.
+What unknown users are answered, ``same_answer``, is the signalling core's part: see ``signalling.registrations``.
 """
 
 from __future__ import annotations

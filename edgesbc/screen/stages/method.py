@@ -1,4 +1,4 @@
-"""Stage ``method``: which methods each side may send. The brain writes the Allow of its 405."""
+"""Stage ``method``: which methods each side may send. The signalling core writes the Allow of its 405."""
 
 from __future__ import annotations
 
