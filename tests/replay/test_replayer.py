@@ -1,4 +1,4 @@
-"""Whole captures through the signalling core: a flood, a scanner, calls over UDP and TCP, and what is left out and said."""
+"""Captures played through the signalling core: a flood, a scanner, calls over UDP and TCP, and what is left out."""
 
 from __future__ import annotations
 
