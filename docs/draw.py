@@ -32,7 +32,7 @@ from edgesbc.sip.transactions import NOBODY, Transactions
 
 __all__ = ["PAGE", "drawn", "keep", "renewed"]
 
-PAGE = Path(__file__).with_name("transactions.md")
+PAGE = Path(__file__).parent / "reference" / "transactions.md"
 _BEGIN, _END = "<!-- drawn: {} -->", "<!-- end -->"
 _NONE = "-"
 

@@ -17,7 +17,7 @@ from edgesbc.base.reasons import Reason
 
 __all__ = ["ADVICE", "PAGE", "drawn", "said_by"]
 
-PAGE = Path(__file__).with_name("reasons.md")
+PAGE = Path(__file__).parent / "reference" / "reasons.md"
 _HOUSE = Path(edgesbc.__file__).parent
 _SAY_NOTHING: Final = ("base", "observe", "demo", "replay", "screen/shadow_policy.py", "screen/misbehaviour.py")
 """Rooms and files that name reasons and give none."""
@@ -116,7 +116,7 @@ def _where(name: str) -> str:
     """A file as the page names it: a stage by its name, everything else by room and file."""
     *rooms, file = name.removesuffix(".py").split("/")
     text = f"stage `{file}`" if rooms == ["screen", "stages"] else ".".join([*rooms, file])
-    return f"[{text}](../edgesbc/{name})"
+    return f"[{text}](../../edgesbc/{name})"
 
 
 def drawn() -> dict[str, str]:

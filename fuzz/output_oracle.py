@@ -130,7 +130,7 @@ class OutputOracle:
         return self._crosses(zone, name, value)
 
     def _crosses(self, zone: Zone, name: str, value: str) -> bool:
-        """Whether a field may come over from the other side to ``zone``: see the table in docs/deviations.md."""
+        """Whether a field may cross from the other side to ``zone``: the table is in docs/reference/deviations.md."""
         if name in _NEVER_CROSS or name in _ASSERTED or name[1:2] == "-":
             return False
         if name in _TELLING and zone is Zone.PUBLIC:

@@ -21,7 +21,7 @@ class ReachabilityOracle:
 
     Those are flows that something came by, connections that are open and members of the sets. In the core
     also what its own messages name in Contact and Record-Route, where that is a literal unicast address
-    (docs/deviations.md, 12.2.1.1); what the public side's messages name is none.
+    (docs/reference/deviations.md, 12.2.1.1); what the public side's messages name is none.
     """
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ For whatever bytes come:
 - it is sent only to flows that something came by, to open connections and to destinations, in the core also to
   what its own messages name; connections are opened to the inside only; an answer goes where its request came from;
 - what is sent is read strictly and says the same; it has the edge's own header fields and those that came over from
-  the other side in a message that passed the screen, as docs/deviations.md has them, and no other Via, Contact,
-  Route, Record-Route or Path; with media anchored, no session description but those of the media plane;
+  the other side in a message that passed the screen, as docs/reference/deviations.md has them, and no other Via,
+  Contact, Route, Record-Route or Path; with media anchored, no session description but those of the media plane;
 - a request has one class of final answer, a refusal one wording; a 1xx or 2xx comes from a destination; the ACK of
   a refusal ends here; an answer from elsewhere, a banned source and a forged token move nothing; a ban of a stream
   closes the connections that it covers, and no others are closed;

@@ -43,9 +43,9 @@ from edgesbc.screen.stages.scanner import ScannerList, ScannerSettings
 from edgesbc.screen.standing import Trunk
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
-POLICY = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")})
+POLICY = (ROOT / "docs" / "reference" / "policy.md").read_text(encoding="utf-8")
+METRICS = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
 
 SECTIONS: dict[str, type[Any]] = {
     "[edge]": EdgeSettings,
@@ -94,7 +94,7 @@ def rows(text: str) -> list[list[str]]:
 def section(heading: str) -> str:
     """What stands under a heading of the policy page, up to the next heading."""
     found = re.search(rf"^##+ `{re.escape(heading)}`$(.*?)(?=^##|\Z)", POLICY, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"docs/policy.md has no section {heading}"
+    assert found is not None, f"docs/reference/policy.md has no section {heading}"
     return found[1]
 
 
@@ -197,7 +197,7 @@ def test_keys_defaults_and_types_are_those_of_the_code(heading: str) -> None:
 
 def test_the_examples_together_are_one_policy_with_every_key() -> None:
     text = "\n".join(blocks(POLICY))
-    parse_policy(text, "docs/policy.md")
+    parse_policy(text, str(ROOT / "policies" / "example.toml"))  # paths in it are relative to that folder
     for heading, cls in SECTIONS.items():
         found = in_tables(tomllib.loads(text), heading.strip("[]").split("."))
         written = {key for table in found for key in table}
@@ -284,8 +284,8 @@ def anchors(page: Path) -> set[str]:
 
 # --- the page of RFCs --------------------------------------------------------------------------------------
 
-CONFORMANCE = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
-DEVIATIONS = ROOT / "docs" / "deviations.md"
+CONFORMANCE = (ROOT / "docs" / "reference" / "conformance.md").read_text(encoding="utf-8")
+DEVIATIONS = ROOT / "docs" / "reference" / "deviations.md"
 TOLD = [cells for cells in rows(CONFORMANCE) if cells[0] != "section"]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)]*)\)")
 
@@ -298,8 +298,8 @@ def test_every_row_says_what_holds_and_where_that_can_be_seen() -> None:
         assert asked, row
         assert re.match(r"(kept|otherwise|not there)\b", edge), row
         assert edge.startswith("not there") or (files and tests), row
-        assert all(link.startswith("../edgesbc/") and link.endswith(".py") for link in files), row
-        assert all(link.startswith("../tests/") and "/test_" in link for link in tests), row
+        assert all(link.startswith("../../edgesbc/") and link.endswith(".py") for link in files), row
+        assert all(link.startswith("../../tests/") and "/test_" in link for link in tests), row
         if "otherwise" in edge:
             assert "](deviations.md#" in edge, row
         for cell in (code, shown):
@@ -308,8 +308,8 @@ def test_every_row_says_what_holds_and_where_that_can_be_seen() -> None:
 
 def test_no_link_of_the_page_is_left_out_of_its_tables() -> None:
     in_cells = {link for cells in TOLD for cell in cells for link in _LINK.findall(cell)}
-    assert {link for link in _LINK.findall(CONFORMANCE) if link.startswith("../")} == {
-        link for link in in_cells if link.startswith("../")
+    assert {link for link in _LINK.findall(CONFORMANCE) if link.startswith("../../")} == {
+        link for link in in_cells if link.startswith("../../")
     }
 
 
@@ -322,7 +322,7 @@ def test_every_departure_from_an_rfc_is_found_from_its_row() -> None:
         re.findall(r"\b\d{4}\b", "\n".join(c[0] for c in TOLD))
     )
     linked = set(re.findall(r"\(deviations\.md#([^)]*)\)", "\n".join(cells[2] for cells in TOLD)))
-    assert linked == anchors(DEVIATIONS) - {"where-the-edge-departs-from-the-rfcs"}
+    assert linked == anchors(DEVIATIONS) - {"deviations-from-the-rfcs"}
 
 
 def test_every_section_of_rfc_3261_with_a_departure_has_a_row() -> None:
@@ -338,12 +338,14 @@ def test_every_section_of_rfc_3261_with_a_departure_has_a_row() -> None:
 
 # --- the page of threats -----------------------------------------------------------------------------------
 
-THREATS = [cells for cells in rows((ROOT / "docs" / "threats.md").read_text(encoding="utf-8")) if cells[0] != "#"]
+THREATS = [
+    cells for cells in rows((ROOT / "docs" / "reference" / "threats.md").read_text(encoding="utf-8")) if cells[0] != "#"
+]
 
 
 def named_in(cell: str) -> Iterator[tuple[Path, str]]:
     """File and name of every test in a cell: a link, and the names of tests in that file behind it."""
-    for link, names in re.findall(r"\]\(\.\.(/tests/[^)]+)\)((?: `\w+`,?)+)", cell):
+    for link, names in re.findall(r"\]\(\.\./\.\.(/tests/[^)]+)\)((?: `\w+`,?)+)", cell):
         yield from ((ROOT / link[1:], name) for name in re.findall(r"`(\w+)`", names))
 
 
@@ -369,20 +371,20 @@ def test_every_test_of_a_threat_is_found_from_its_row() -> None:
     named = {(cells[0], name) for cells in THREATS for _, name in named_in(cells[3])}
     for file in (ROOT / "tests" / "threats").glob("test_*.py"):
         for name, number in re.findall(r"^(?:async )?def (test_(\d+)_\w+)\(", file.read_text("utf-8"), re.MULTILINE):
-            assert (number, name) in named, f"{name} is not in row {number} of docs/threats.md"
+            assert (number, name) in named, f"{name} is not in row {number} of docs/reference/threats.md"
 
 
 # --- the page for operators --------------------------------------------------------------------------------
 
 
 async def test_metrics_are_those_that_a_running_edge_exposes(tmp_path: Path) -> None:
-    page = {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows(part("Metrics")) if cells[0].startswith("`")}
+    page = {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows(METRICS) if cells[0].startswith("`")}
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:5060"])) as app:
         families = list(app.metrics.registry.collect())
     own = {exposed(each): (each.type, labels(each)) for each in families if each.name.startswith("edgesbc_")}
     assert page == own
     others = {exposed(each) for each in families if not each.name.startswith("edgesbc_")}
-    assert others == set(re.findall(r"`(process_\w+)`", part("Metrics")))
+    assert others == set(re.findall(r"`(process_\w+)`", METRICS))
 
 
 def exposed(family: Metric) -> str:
@@ -392,9 +394,3 @@ def exposed(family: Metric) -> str:
 
 def labels(family: Metric) -> str:
     return ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ())) or "-"
-
-
-def part(heading: str) -> str:
-    found = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", OPERATIONS, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"docs/operations.md has no part {heading!r}"
-    return found[1]

@@ -1,1 +1,1 @@
-"""Ten things that happen to an edge, and what ``edgesbc why`` says of each: the page docs/why.md is made of a run."""
+"""Ten cases, and what ``edgesbc why`` prints for each; docs/how_to_guides/why.md is generated from a run."""

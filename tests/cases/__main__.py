@@ -1,4 +1,7 @@
-"""``python -m cases``: play the ten cases and print what ``edgesbc why`` says of each, or put it into docs/why.md."""
+"""``python -m cases``: play the ten cases and print the output of ``edgesbc why``, or write it into its page.
+
+The page is docs/how_to_guides/why.md.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import trio
 from cases.play import Told, play
 from docs.draw import keep
 
-PAGE = Path(__file__).parents[2] / "docs" / "why.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how_to_guides" / "why.md"
 
 
 def drawn(told: dict[str, Told]) -> str:

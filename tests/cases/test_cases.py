@@ -1,4 +1,4 @@
-"""What docs/why.md shows of each case is what the edge decides today: the same reasons in the same order."""
+"""docs/how_to_guides/why.md shows the reasons that the edge gives today, in the same order."""
 
 from __future__ import annotations
 

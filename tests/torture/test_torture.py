@@ -37,7 +37,7 @@ def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(each: case.C
         assert message.body == read.body
 
 
-# The edge's own, one hop less, or left out: docs/deviations.md.
+# The edge's own, one hop less, or left out: docs/reference/deviations.md.
 OF_A_SIDE = {"Via", "Route", "Record-Route", "Contact", "Path", "Max-Forwards"}
 
 
