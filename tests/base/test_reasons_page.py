@@ -26,7 +26,8 @@ def test_each_has_a_row_with_its_answer_and_who_says_it() -> None:
     assert rows["ratelimit"][2].strip() == "503"
     assert rows["pike"][2].strip() == "-"
     assert rows["pike"][4].strip() == "[stage `pike`](../../edgesbc/screen/stages/pike.py)"
-    assert rows["routed"][4].strip() == "[signalling.dispatched_targets](../../edgesbc/signalling/dispatched_targets.py)"
+    targets = "signalling/dispatched_targets"
+    assert rows["routed"][4].strip() == f"[{targets.replace('/', '.')}](../../edgesbc/{targets}.py)"
 
 
 def test_who_compares_with_a_reason_or_only_answers_does_not_say_it() -> None:
