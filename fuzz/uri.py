@@ -31,7 +31,7 @@ def check(data: bytes) -> None:
     assert str(parse_uri(written)) == written
     assert parts(parse_uri(written)) == parts(uri)
     address = parse_name_addr(f"<{written}>;tag=1")
-    assert (parts(address.uri), address.params) == (parts(uri), [("tag", "1")])
+    assert (parts(address.uri), address.params) == (parts(uri), (("tag", "1"),))
     names = [name for name, _ in uri.params]
     if uri.scheme in ("sip", "sips"):
         assert uri.host

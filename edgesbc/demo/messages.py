@@ -10,7 +10,8 @@ from edgesbc.base.address import Source, host_port
 from edgesbc.base.errors import WireError
 from edgesbc.sdp.session import parse_session
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Fields, Request, Response, phrase, serialise
+from edgesbc.sip.message import Fields, Request, Response, serialise
+from edgesbc.sip.phrases import phrase
 
 __all__ = [
     "Dialog", "describe", "flood_invite", "media_address", "named_dialog", "new_branch", "request", "respond",

@@ -42,7 +42,8 @@ class BestResponse:
         """The response to pass on; if it is a challenge, with those of the other branches (step 7)."""
         best = self.response
         if best is not None and best.status in (401, 407):
-            for other in self._challenges:
-                if other is not best:
-                    best.fields += [pair for pair in other.fields if pair[0] in _CHALLENGES]
+            others = [other for other in self._challenges if other is not best]
+            challenges = [pair for other in others for pair in other.fields if pair[0] in _CHALLENGES]
+            if challenges:
+                return best.replace(fields=[*best.fields, *challenges])
         return best

@@ -16,7 +16,8 @@ from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.digest import renewed
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Fields, Request, Response, phrase
+from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.phrases import phrase
 from edgesbc.sip.transaction import State
 from edgesbc.sip.transactions import ServerTransaction
 
@@ -121,7 +122,7 @@ class ChallengeMemory:
         last = self._last.get(set_name)
         if last is None:
             fields = [pair for pair in response.fields if pair[0] in _OF_EACH]
-            return _response(response, 403, phrase(403), fields)
+            return response.replace(status=403, phrase=phrase(403), fields=fields, body=b"")
         fields = [pair for pair in response.fields if pair[0] == "Via"]
         for name, value in last.fields:
             if name == "WWW-Authenticate":
@@ -130,7 +131,7 @@ class ChallengeMemory:
                 fields.append((name, value))
             elif name != "Via" and (own := response.get(name)) is not None:
                 fields.append((name, own))
-        return _response(response, last.status, last.phrase, fields)
+        return response.replace(status=last.status, phrase=last.phrase, fields=fields, body=b"")
 
     def _fresh(self, like: str) -> str:
         """A text of the same length and kind: in each word of it hex digits for a word in hex, otherwise digits for
@@ -144,14 +145,6 @@ def _another(word: str, chance: Iterator[int]) -> str:
         return "".join(_HEX[next(chance) % 16] for _ in word)
     alphabets = (_DIGITS if sign.isdigit() else _LOWER if sign.islower() else _LOWER.upper() for sign in word)
     return "".join(alphabet[next(chance) % len(alphabet)] for alphabet in alphabets)
-
-
-def _response(to: Response, status: int, reason: str, fields: Fields) -> Response:
-    """A response in the place of ``to``, without a body."""
-    first: dict[str, str] = {}
-    for name, value in fields:
-        first.setdefault(name, value)
-    return Response(status, reason, fields, first, b"", to.via, to.call_id, to.cseq, to.cseq_method)
 
 
 class DelayedResponse:

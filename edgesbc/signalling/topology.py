@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgesbc.base.address import Listener, Transport, Zone, host_port
-from edgesbc.sip.message import Fields, Request, Response, phrase, serialise
+from edgesbc.sip.message import Field, Fields, Request, Response, serialise
+from edgesbc.sip.phrases import phrase
 
 __all__ = [
     "answer", "answer_malformed", "breadth", "cancel", "contact", "forward_request", "forward_response", "refusal_ack",
@@ -28,7 +29,7 @@ _VIA_NAME = {
 }  # fmt: skip
 
 
-def _crossing(fields: Fields, to: Zone) -> Fields:
+def _crossing(fields: Iterable[Field], to: Zone) -> Fields:
     """The header fields that cross the edge towards ``to`` as they are.
 
     ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5) and end here; they are told by

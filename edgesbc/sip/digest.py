@@ -1,31 +1,31 @@
-"""Digest challenges and credentials (RFC 3261 section 22, RFC 7616): reads what they say. Checks no password."""
+"""Digest challenges and credentials (RFC 3261 section 22, RFC 7616): parsing, and challenges with a new nonce."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.headers import split_list
-from edgesbc.sip.uri import Parameters, Params
+from edgesbc.sip.uri import Param, Parameters
 
 __all__ = ["Digest", "is_stale", "parse_digest", "renewed"]
 
 
 class Digest(Parameters):
-    """One value of WWW-Authenticate, Authorization and the like; ``params`` with the quotes that they have.
+    """One value of WWW-Authenticate, Proxy-Authenticate, Authorization or Proxy-Authorization.
 
-    There are none where the scheme is not Digest.
+    The values of ``params`` keep their quotes. ``params`` is empty where the scheme is not Digest.
     """
 
     __slots__ = ()
 
-    def __init__(self, params: Params) -> None:
-        self.params = params
+    def __init__(self, params: Iterable[Param] = ()) -> None:
+        self.params = tuple(params)
 
     def text(self, name: str) -> str | None:
-        """A parameter's value without its quotes; None where it is missing."""
+        """The value of the parameter ``name`` without its quotes; None where it is missing."""
         value = self.param(name)
         return value[1:-1] if value is not None and value[:1] == '"' else value
 
@@ -34,27 +34,27 @@ class Digest(Parameters):
 
 
 def parse_digest(text: str) -> Digest:
-    """Raises :class:`WireError`, also where a parameter stands twice."""
+    """Parse a challenge or credentials. Raises :class:`WireError`, also where a parameter appears twice."""
     scheme, _, rest = text.partition(" ")
     rest = rest.strip(" \t")
     if scheme.lower() != "digest" or not rest:
-        return Digest([])
-    found: dict[str, str | None] = {}
+        return Digest()
+    params: dict[str, str | None] = {}
     for part in split_list(rest):
         name, equals, value = part.partition("=")
         name, value = name.strip(" \t").lower(), value.strip(" \t")
-        if not equals or not grammar.token(name) or name in found:
+        if not equals or not grammar.token(name) or name in params:
             raise WireError("a Digest parameter is malformed or stands twice")
         if '"' in value and not grammar.quoted(value):
             raise WireError("a Digest parameter has quotes that are not closed")
-        if len(found) == limits.PARAMETERS:
+        if len(params) == limits.PARAMETERS:
             raise WireError("a header field has too many parameters", 513)
-        found[name] = value
-    return Digest(list(found.items()))
+        params[name] = value
+    return Digest(params.items())
 
 
 def is_stale(challenge: str) -> bool:
-    """Whether a challenge says that the password was not looked at: only the nonce was old."""
+    """Whether a challenge says that the nonce was old and nothing else wrong (RFC 7616 section 3.3)."""
     try:
         return (parse_digest(challenge).text("stale") or "").lower() == "true"
     except WireError:
@@ -62,5 +62,5 @@ def is_stale(challenge: str) -> bool:
 
 
 def renewed(challenge: str, fresh: Callable[[str], str]) -> str:
-    """The challenge with what ``fresh`` makes of its nonce and opaque, and otherwise as it is written."""
+    """The challenge with nonce and opaque replaced by ``fresh(value)``, and the rest as it was written."""
     return grammar.nonce_or_opaque.sub(lambda match: f"{match[1]}{fresh(match[2])}{match[3]}", challenge)

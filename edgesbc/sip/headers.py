@@ -1,23 +1,24 @@
-"""Typed values of single header fields: addresses, Via and CSeq (RFC 3261 section 20)."""
+"""Typed values of the header fields that every message has: addresses, Via and CSeq (RFC 3261 section 20)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from edgesbc.base import limits
 from edgesbc.base.address import host_port
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
-from edgesbc.sip.remembered import remembered
-from edgesbc.sip.uri import Parameters, Params, Uri, parse_uri
+from edgesbc.sip.memo import memoized
+from edgesbc.sip.uri import Param, Parameters, Params, Uri, parse_uri
 
 __all__ = ["CSeq", "NameAddr", "Via", "parse_cseq", "parse_name_addr", "parse_params", "parse_via", "split_list"]
 
 
 def parse_params(text: str) -> Params:
-    """``;name=value;flag`` as pairs, names in lower case, quoted values with their quotes.
+    """``;name=value;flag`` as pairs: names in lower case, quoted values with their quotes.
 
-    Raises :class:`WireError`, also where a name stands twice (RFC 3261 section 7.3.1).
+    Raises :class:`WireError`, also where a name appears twice (RFC 3261 section 7.3.1).
     """
     params: dict[str, str | None] = {}
     if grammar.plain_params(text):
@@ -39,28 +40,28 @@ def parse_params(text: str) -> Params:
         raise WireError("a header field has too many parameters", 513)
     if len(params) != count:
         raise WireError("a header parameter stands twice")
-    return list(params.items())
+    return tuple(params.items())
 
 
 class NameAddr(Parameters):
     """A *name-addr* or *addr-spec* with header parameters: From, To, Contact, Route (RFC 3261 section 20.10).
 
-    The URI is read when somebody asks for it: From and To pass most of the edge as text. ``tag`` is ""
-    where there is none.
+    ``display`` is the display name as it was written, quotes included. ``uri_text`` is the URI as text; :attr:`uri`
+    parses it when it is first read, since most messages are forwarded without that. ``tag`` is "" if there is none.
     """
 
     __slots__ = ("_uri", "display", "tag", "uri_text")
 
-    def __init__(self, display: str, uri_text: str, params: Params) -> None:
-        self.display = display
-        self.uri_text = uri_text
-        self.params = params
-        self.tag = self.param("tag") or ""
+    def __init__(self, display: str, uri_text: str, params: Iterable[Param] = ()) -> None:
+        self.display: Final = display
+        self.uri_text: Final = uri_text
+        self.params = tuple(params)
+        self.tag: Final = self.param("tag") or ""
         self._uri: Uri | None = None
 
     @property
     def uri(self) -> Uri:
-        """The URI. Raises :class:`WireError` where it is malformed."""
+        """The parsed URI. Raises :class:`WireError` where it is malformed."""
         if self._uri is None:
             self._uri = parse_uri(self.uri_text)
         return self._uri
@@ -69,10 +70,13 @@ class NameAddr(Parameters):
         text = f"{self.display} <{self.uri_text}>" if self.display else f"<{self.uri_text}>"
         return text + self.written_params()
 
+    def __repr__(self) -> str:
+        return f"NameAddr({str(self)!r})"
 
-@remembered
+
+@memoized
 def parse_name_addr(text: str) -> NameAddr:
-    """One value of an address header field. Raises :class:`WireError`."""
+    """Parse one value of an address header field. Raises :class:`WireError`."""
     match = grammar.name_addr(text)
     if match is not None:
         quoted, words, uri, rest = match.groups()
@@ -84,10 +88,10 @@ def parse_name_addr(text: str) -> NameAddr:
         uri, rest = match.groups()
         display = ""
     if not rest:
-        return NameAddr(display, uri, [])
+        return NameAddr(display, uri)
     tag = grammar.only_tag(rest)
     if tag is not None:
-        return NameAddr(display, uri, [("tag", tag[1])])
+        return NameAddr(display, uri, (("tag", tag[1]),))
     params = parse_params(rest)
     for name, value in params:
         if name == "tag" and (value is None or not grammar.token(value)):
@@ -96,24 +100,30 @@ def parse_name_addr(text: str) -> NameAddr:
 
 
 class Via(Parameters):
-    """One Via value (RFC 3261 section 20.42): ``transport`` in upper case, sent-by, parameters in order."""
+    """One Via value (RFC 3261 section 20.42): ``transport`` in upper case, sent-by, parameters in order.
+
+    ``host`` and ``port`` are the sent-by, ``port`` None where it is missing; ``branch`` is "" where it is missing.
+    """
 
     __slots__ = ("branch", "host", "port", "transport")
 
-    def __init__(self, transport: str, host: str, port: int | None, params: Params) -> None:
-        self.transport = transport
-        self.host = host
-        self.port = port
-        self.params = params
-        self.branch = self.param("branch") or ""
+    def __init__(self, transport: str, host: str, port: int | None, params: Iterable[Param] = ()) -> None:
+        self.transport: Final = transport
+        self.host: Final = host
+        self.port: Final = port
+        self.params = tuple(params)
+        self.branch: Final = self.param("branch") or ""
 
     @property
     def sent_by(self) -> str:
-        """Host and port as one text, for matching (RFC 3261 section 17.2.3)."""
+        """Host and port as one text, for transaction matching (RFC 3261 section 17.2.3)."""
         return f"{self.host}:{self.port or ''}"
 
     def received_from(self, host: str, port: int) -> Via:
-        """This value with ``received`` and, if asked for, ``rport`` filled in (RFC 3261 section 18.2.1, RFC 3581)."""
+        """This value with ``received`` and, if it has ``rport``, that filled in (RFC 3261 section 18.2.1, RFC 3581).
+
+        ``host`` and ``port`` are the source address of the request.
+        """
         params = [pair for pair in self.params if pair[0] not in ("received", "rport")]
         rport = self.param("rport") is not None
         if rport or self.host != host:
@@ -130,10 +140,13 @@ class Via(Parameters):
         )
         return f"SIP/2.0/{self.transport} {sent_by}{self.written_params()}"
 
+    def __repr__(self) -> str:
+        return f"Via({str(self)!r})"
 
-@remembered
+
+@memoized
 def parse_via(text: str) -> Via:
-    """One Via value. Raises :class:`WireError`."""
+    """Parse one Via value. Raises :class:`WireError`."""
     match = grammar.via(text)
     if match is None:
         raise WireError("a Via header field is malformed")
@@ -147,7 +160,7 @@ def parse_via(text: str) -> Via:
         transport.upper(),
         (host[1:-1] if host[0] == "[" else host).lower(),
         number,
-        parse_params(rest) if rest else [],
+        parse_params(rest) if rest else (),
     )
 
 
@@ -161,19 +174,19 @@ class CSeq(NamedTuple):
         return f"{self.number} {self.method}"
 
 
-@remembered
+@memoized
 def parse_cseq(text: str) -> CSeq:
-    """A CSeq value. Raises :class:`WireError`."""
+    """Parse a CSeq value. Raises :class:`WireError`."""
     match = grammar.cseq(text)
     if match is None or int(match[1]) >= 2**31:
         raise WireError("CSeq is not a number below 2**31 and a method")
     return CSeq(int(match[1]), match[2])
 
 
-def split_list(text: str) -> list[str]:
-    """The values of a comma-separated list, commas in quotes and angle brackets left alone (RFC 3261 section 7.3.1).
+def split_list(text: str, most: int = limits.HEADER_FIELDS) -> list[str]:
+    """The values of a comma-separated list (RFC 3261 section 7.3.1). Commas in quotes or brackets do not separate.
 
-    Raises :class:`WireError` for a list that is malformed or has more values than a message has fields.
+    Raises :class:`WireError` for a list that is malformed, has an empty value, or has more than ``most`` values.
     """
     if "," not in text and text:
         return [text]
@@ -185,7 +198,7 @@ def split_list(text: str) -> list[str]:
         if match is None:
             raise WireError("a quoted string or an angle bracket is not closed")
         if match[1]:
-            if len(values) + 1 == limits.HEADER_FIELDS:  # and one stands behind this comma
+            if len(values) + 1 >= most:  # one more value follows this comma
                 raise WireError("a list has too many values", 513)
             values.append(text[start:position].strip(" \t"))
             start = match.end()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
-from edgesbc.sip.headers import parse_cseq, parse_via, split_list
-from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.fields import Fields
+from edgesbc.sip.headers import split_list
+from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
+from edgesbc.sip.message import Request, Response
 from edgesbc.sip.uri import Uri, parse_uri
-from edgesbc.sip.values import parse_content_length, parse_max_forwards
+from edgesbc.sip.values import parse_content_length
 
 __all__ = ["is_sip", "parse_message", "salvage"]
 
@@ -22,40 +23,29 @@ __all__ = ["is_sip", "parse_message", "salvage"]
 _TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
 
 
-def parse_message(data: bytes) -> Request | Response:
-    """Read one SIP message.
+def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Response:
+    """Parse one SIP message: a datagram, or what :class:`~edgesbc.sip.framing.StreamFramer` returned.
 
     Bytes after the body that Content-Length announces are ignored, as RFC 3261 section 18.3 asks for a
     datagram. Raises :class:`WireError`, whose ``status_hint`` answers a request where that is possible.
     """
     if data[:2] == b"\r\n":
         data = _skip_empty_lines(data)
-    end = data.find(b"\r\n\r\n", 0, limits.HEADER_BLOCK_BYTES + 4)
+    end = data.find(b"\r\n\r\n", 0, limits.header_block_bytes + 4)
     if end < 0:
-        if len(data) > limits.HEADER_BLOCK_BYTES + 3:
+        if len(data) > limits.header_block_bytes + 3:
             raise WireError("the header fields are too long", 513)
         raise WireError("no blank line ends the header fields")
-    lines = _split_lines(data[:end])
+    lines = _split_lines(data[:end], limits)
     start = lines[0].split(" ", 2)
     if len(start) != 3:
         raise WireError("the start line has not three parts")
-    fields, first = _parse_fields(lines)
-    body = _body(data, end + 4, fields, first)
-    try:
-        via, call_id = parse_via(first["Via"]), first["Call-ID"]
-        number, method = parse_cseq(first["CSeq"])
-        if not grammar.call_id(call_id):
-            raise WireError("Call-ID is malformed")
-        if start[0][:4] == "SIP/":
-            return Response(*_status_line(start), fields, first, body, via, call_id, number, method)
-        uri = _request_line(start)
-        if method != start[0]:
-            raise WireError("the method of CSeq is not that of the request line")
-        hops = first.get("Max-Forwards")
-        left = None if hops is None else parse_max_forwards(hops)
-        return Request(start[0], uri, fields, first, body, via, call_id, number, method, left)
-    except KeyError as missing:
-        raise WireError(f"{missing.args[0]} is missing") from None
+    fields = _parse_fields(lines, limits)
+    body = _body(data, end + 4, fields, limits)
+    if start[0][:4] == "SIP/":
+        status, phrase = _status_line(start)
+        return Response(status, fields, body, phrase, True)
+    return Request(start[0], _request_line(start), fields, body, True)
 
 
 def _skip_empty_lines(data: bytes) -> bytes:
@@ -67,7 +57,7 @@ def _skip_empty_lines(data: bytes) -> bytes:
     return rest
 
 
-def _split_lines(head: bytes) -> list[str]:
+def _split_lines(head: bytes, limits: Limits) -> list[str]:
     """The header block as unfolded lines without control bytes."""
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
@@ -76,11 +66,11 @@ def _split_lines(head: bytes) -> list[str]:
         raise WireError("the header fields have a control byte, or a CR or LF by itself")
     if grammar.fold.search(head):
         lines = _unfold(lines)
-    if len(lines) > limits.HEADER_FIELDS + 1:
+    if len(lines) > limits.header_fields + 1:
         raise WireError("the message has too many header fields", 513)
-    if len(head) > limits.START_LINE_BYTES and _size(lines[0]) > limits.START_LINE_BYTES:
+    if len(head) > limits.start_line_bytes and _size(lines[0]) > limits.start_line_bytes:
         raise WireError("the start line is too long", 414)
-    if len(head) > limits.HEADER_FIELD_BYTES and max(map(_size, lines)) > limits.HEADER_FIELD_BYTES:
+    if len(head) > limits.header_field_bytes and max(map(_size, lines)) > limits.header_field_bytes:
         raise WireError("a header field is too long", 513)
     return lines
 
@@ -104,9 +94,8 @@ def _unfold(lines: list[str]) -> list[str]:
     return [" ".join(parts) for parts in unfolded]
 
 
-def _parse_fields(lines: list[str]) -> tuple[Fields, dict[str, str]]:
+def _parse_fields(lines: list[str], limits: Limits) -> Fields:
     fields: Fields = []
-    first: dict[str, str] = {}
     canonical, listed = grammar.CANONICAL, grammar.LISTED
     lines_after_start = iter(lines)
     next(lines_after_start)
@@ -115,18 +104,12 @@ def _parse_fields(lines: list[str]) -> tuple[Fields, dict[str, str]]:
         name = (colon and canonical.get(written)) or _name(written, colon)
         value = value.strip(" \t")
         if name in listed and ("," in value or not value):
-            values = split_list(value)
-            fields += [(name, part) for part in values]
-            value = values[0]
+            fields += [(name, part) for part in split_list(value, limits.header_fields)]
         else:
             fields.append((name, value))
-        if name not in first:
-            first[name] = value
-        elif name in grammar.SINGLE:
-            raise WireError(f"{name} stands twice")
-    if len(fields) > limits.HEADER_FIELDS:
+    if len(fields) > limits.header_fields:
         raise WireError("the message has too many header fields", 513)
-    return fields, first
+    return fields
 
 
 def _name(written: str, colon: str) -> str:
@@ -137,23 +120,30 @@ def _name(written: str, colon: str) -> str:
     return grammar.CANONICAL.get(name) or grammar.CANONICAL.get(name.lower()) or name
 
 
-def _body(data: bytes, start: int, fields: Fields, first: dict[str, str]) -> bytes:
-    """The body; Content-Length, which belongs to the framing, leaves the header fields."""
-    announced = first.pop("Content-Length", None)
+def _body(data: bytes, start: int, fields: Fields, limits: Limits) -> bytes:
+    """The body; takes Content-Length, which belongs to the framing, out of ``fields``."""
+    announced = _take_content_length(fields)
     if announced is None:
-        if len(data) > limits.MESSAGE_BYTES:
+        if len(data) > limits.message_bytes:
             raise WireError("the body is too large", 413)
         return data[start:]
-    if fields[-1][0] == "Content-Length":
-        fields.pop()
-    else:
-        fields[:] = [pair for pair in fields if pair[0] != "Content-Length"]
     length = parse_content_length(announced)
-    if length > limits.MESSAGE_BYTES - start:
+    if length > limits.message_bytes - start:
         raise WireError("the body is too large", 413)
     if length > len(data) - start:
         raise WireError("the body is shorter than Content-Length says")
     return data[start : start + length]
+
+
+def _take_content_length(fields: Fields) -> str | None:
+    """The first Content-Length, taken out; a second one stays, and the message is refused for it."""
+    if fields and fields[-1][0] == "Content-Length":  # where most senders write it
+        return fields.pop()[1]
+    for number, (name, value) in enumerate(fields):
+        if name == "Content-Length":
+            del fields[number]
+            return value
+    return None
 
 
 def _status_line(start: list[str]) -> tuple[int, str]:
@@ -189,23 +179,23 @@ def is_sip(start_line: bytes) -> bool:
     return b"SIP/" in (start_line[:4].upper(), start_line.rstrip(b" \t").rpartition(b" ")[2][:4].upper())
 
 
-def salvage(data: bytes) -> Fields | None:
-    """The fields that an answer to a malformed request repeats (RFC 3261 section 8.2.6.2), those that are there.
+def salvage(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Fields | None:
+    """The fields of a malformed request that an answer to it repeats (RFC 3261 section 8.2.6.2), as far as it has them.
 
-    Each value is a line of clean text, however malformed: it says to its sender what it sent. None for
-    what must not be answered, responses and ACK, for what is not SIP, and for what has no Via and CSeq: by
-    these a client knows its transaction (section 17.1.3).
+    Each value is one line of text without control characters; it may be malformed otherwise. None where no answer
+    may be sent: for a response, for ACK, for what is not SIP, and without Via and CSeq, by which a client finds
+    its transaction (section 17.1.3).
     """
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
-    head = data[: end if end >= 0 else len(data)][: limits.HEADER_BLOCK_BYTES]
+    head = data[: end if end >= 0 else len(data)][: limits.header_block_bytes]
     head = grammar.fold.sub(b" ", head)
     lines = head.split(b"\r\n")
     if head[:4].upper() == b"SIP/" or head[:4] == b"ACK " or not is_sip(lines[0]):
         return None
     fields: Fields = []
     found: set[str] = set()
-    for line in lines[1 : limits.HEADER_FIELDS]:
+    for line in lines[1 : limits.header_fields]:
         if line.translate(None, _TEXT):
             continue
         written, _, value = line.decode("utf-8", "surrogateescape").partition(":")

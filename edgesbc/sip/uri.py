@@ -1,45 +1,62 @@
-"""SIP and SIPS URIs (RFC 3261 section 19.1) as values; other schemes pass through unread."""
+"""SIP and SIPS URIs (RFC 3261 section 19.1) as immutable values; URIs of other schemes are kept as text."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
-from edgesbc.sip.remembered import remembered
+from edgesbc.sip.memo import memoized
 
-__all__ = ["Parameters", "Params", "Uri", "parse_uri"]
+__all__ = ["Param", "Parameters", "Params", "Uri", "parse_uri"]
 
-Params = list[tuple[str, str | None]]
+Param = tuple[str, str | None]
+Params = tuple[Param, ...]
 
 
 class Parameters:
-    """What has parameters: a URI, an address, a Via. Names are in lower case, the order is that of the wire."""
+    """Base of every value with parameters: a URI, an address, a Via. Immutable.
+
+    ``params`` are pairs of name and value in the order of the wire: names in lower case, None for a parameter
+    without "=". Two values are equal where they have the same type and are written the same way.
+    """
 
     __slots__ = ("params",)
 
     params: Params
 
     def param(self, name: str) -> str | None:
-        """The parameter's value, "" where it stands without one, None where it is missing."""
+        """The value of the parameter ``name``, "" if it has none, None if the parameter is missing."""
         for key, value in self.params:
             if key == name:
                 return value or ""
         return None
 
     def written_params(self) -> str:
-        """The parameters as they stand on the wire, each behind its semicolon."""
+        """The parameters in wire form, each with its semicolon before it."""
         text = ""
         for name, value in self.params:
             text += f";{name}" if value is None else f";{name}={value}"
         return text
 
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and str(self) == str(other))
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
 
 class Uri(Parameters):
-    """A URI in its parts, escapes left as they were written.
+    """A URI (RFC 3261 section 19.1.1); escapes are kept as they were written.
 
-    ``host`` is in lower case, an IPv6 reference without its brackets; ``user`` includes a password, if
-    there is one. For a scheme other than sip and sips, ``host`` is empty and ``opaque`` holds all that
-    follows the colon.
+    ``scheme`` and ``host`` are in lower case, an IPv6 reference has no brackets in ``host``. ``user`` includes the
+    password, if any, after a colon, and is None without "@". ``headers`` is the text after "?". For a scheme other
+    than sip and sips, ``host`` is empty and ``opaque`` is all that follows the colon.
+
+    ``==`` compares the written forms; it is not the URI comparison of section 19.1.4. The constructor does not check
+    its arguments: :func:`parse_uri` does, and so does a message that is built with the URI.
     """
 
     __slots__ = ("headers", "host", "opaque", "port", "scheme", "user")
@@ -50,17 +67,17 @@ class Uri(Parameters):
         user: str | None,
         host: str,
         port: int | None = None,
-        params: Params | None = None,
+        params: Iterable[Param] = (),
         headers: str = "",
         opaque: str = "",
     ) -> None:
-        self.scheme = scheme
-        self.user = user
-        self.host = host
-        self.port = port
-        self.params = [] if params is None else params
-        self.headers = headers
-        self.opaque = opaque
+        self.scheme: Final = scheme
+        self.user: Final = user
+        self.host: Final = host
+        self.port: Final = port
+        self.params = tuple(params)
+        self.headers: Final = headers
+        self.opaque: Final = opaque
 
     @property
     def transport(self) -> str:
@@ -81,11 +98,12 @@ class Uri(Parameters):
         return f"Uri({str(self)!r})"
 
 
-@remembered
+@memoized
 def parse_uri(text: str) -> Uri:
-    """Read ``text`` as a URI; it may come from anywhere.
+    """Parse a URI of any scheme; the text may come from the network.
 
-    Raises :class:`WireError` with status 400, or 414 where it is too long (RFC 3261 section 21.4.12).
+    Raises :class:`WireError` with status 400, or 414 where it is longer than ``limits.START_LINE_BYTES`` or has
+    more than ``limits.PARAMETERS`` parameters (RFC 3261 section 21.4.12).
     """
     if len(text) > limits.START_LINE_BYTES:
         raise WireError("a URI is too long", 414)
@@ -107,13 +125,13 @@ def parse_uri(text: str) -> Uri:
         user,
         (host[1:-1] if host[0] == "[" else host).lower(),
         number,
-        _parse_params(params) if params else None,
+        _parse_params(params) if params else (),
         headers or "",
     )
 
 
 def _parse_params(text: str) -> Params:
-    """The parameters; one that stands twice would mean two things (RFC 3261 section 19.1.1)."""
+    """The parameters of a URI; none may appear twice (RFC 3261 section 19.1.1)."""
     params: dict[str, str | None] = {}
     parts = text[1:].split(";", limits.PARAMETERS)
     if len(parts) > limits.PARAMETERS:
@@ -125,7 +143,7 @@ def _parse_params(text: str) -> Params:
         params[name.lower()] = value if equals else None
     if len(params) != len(parts):
         raise WireError("a URI parameter stands twice")
-    return list(params.items())
+    return tuple(params.items())
 
 
 def _parse_other(text: str) -> Uri:

@@ -1,9 +1,8 @@
-"""Header fields of RFC 3261 that the edge does not read in every message, as values: read when somebody asks.
+"""Header fields of RFC 3261 that not every message has, as values.
 
-Each function takes the value of one header field, unfolded, and raises :class:`WireError` where it is
-malformed. ``str()`` of what it returns reads as the same value again. A list has at most
-``limits.HEADER_FIELDS`` values and a value ``limits.PARAMETERS`` parameters; single texts are no longer
-than the field that they came from.
+Each function parses the value of one header field, as ``Message.get`` returns it, and raises :class:`WireError` where
+it is malformed. ``str()`` of the result is its wire form, which parses as an equal value. A list has at most
+``limits.HEADER_FIELDS`` values and a value ``limits.PARAMETERS`` parameters (:mod:`edgesbc.base.limits`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Final, Generic, TypeVar
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.headers import NameAddr, parse_name_addr, parse_params, split_list
-from edgesbc.sip.uri import Parameters, Params
+from edgesbc.sip.uri import Param, Parameters
 
 __all__ = [
     "DELTA_SECONDS", "Contact", "DeltaSeconds", "RetryAfter", "Values", "parse_allow", "parse_contact",
@@ -30,13 +29,13 @@ _Value = TypeVar("_Value")
 
 
 class Values(Generic[_Value]):
-    """The values of a list, in the order of the wire."""
+    """The values of a list, in the order of the wire. ``separator`` stands between them when it is written."""
 
-    __slots__ = ("_between", "_values")
+    __slots__ = ("_separator", "_values")
 
-    def __init__(self, values: Iterable[_Value], between: str = ", ") -> None:
-        self._values = tuple(values)
-        self._between = between
+    def __init__(self, values: Iterable[_Value], separator: str = ", ") -> None:
+        self._values: Final = tuple(values)
+        self._separator: Final = separator
 
     def __iter__(self) -> Iterator[_Value]:
         return iter(self._values)
@@ -45,26 +44,32 @@ class Values(Generic[_Value]):
         return len(self._values)
 
     def __str__(self) -> str:
-        return self._between.join(map(str, self._values))
+        return self._separator.join(map(str, self._values))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Values) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(self._values)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
 def parse_number(text: str, name: str, most: int) -> int:
-    """A number of at most ten digits and from 0 to ``most``; ``name`` is the field's, for the error."""
+    """A number from 0 to ``most``, of at most ten digits; the error names the field ``name``."""
     if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > most:
         raise WireError(f"{name} is not a number from 0 to {most}")
     return int(text)
 
 
 def parse_max_forwards(text: str) -> int:
-    """Section 20.22: from 0 to 255."""
+    """Max-Forwards, from 0 to 255 (section 20.22)."""
     return parse_number(text, "Max-Forwards", 255)
 
 
 def parse_content_length(text: str) -> int:
-    """Section 20.14; what is too large for a message is for the caller to say."""
+    """Content-Length in bytes (section 20.14); the caller compares it with its own bound."""
     return parse_number(text, "Content-Length", 10**10 - 1)
 
 
@@ -74,33 +79,33 @@ def parse_expires(text: str) -> int:
 
 
 class DeltaSeconds(Parameters):
-    """A time with parameters; ``seconds`` is up to :data:`DELTA_SECONDS`."""
+    """A number of seconds, up to :data:`DELTA_SECONDS`, with parameters: Session-Expires, Min-SE, Retry-After."""
 
     __slots__ = ("seconds",)
 
-    def __init__(self, seconds: int, params: Params) -> None:
-        self.seconds = seconds
-        self.params = params
+    def __init__(self, seconds: int, params: Iterable[Param] = ()) -> None:
+        self.seconds: Final = seconds
+        self.params = tuple(params)
 
     def __str__(self) -> str:
         return f"{self.seconds}{self.written_params()}"
 
 
 def parse_delta_seconds(text: str, name: str) -> DeltaSeconds:
-    """``delta-seconds *( SEMI generic-param )``; ``name`` is the field's, for the error."""
+    """``delta-seconds *( SEMI generic-param )``; the error names the field ``name``."""
     seconds, semicolon, rest = text.partition(";")
     number = parse_number(seconds.rstrip(" \t"), name, DELTA_SECONDS)
-    return DeltaSeconds(number, parse_params(semicolon + rest) if semicolon else [])
+    return DeltaSeconds(number, parse_params(semicolon + rest) if semicolon else ())
 
 
 class RetryAfter(DeltaSeconds):
-    """Retry-After (section 20.33); ``comment`` is without its outer parentheses."""
+    """Retry-After (section 20.33); ``comment`` has no outer parentheses, and is "" where it is missing."""
 
     __slots__ = ("comment",)
 
-    def __init__(self, seconds: int, comment: str, params: Params) -> None:
+    def __init__(self, seconds: int, comment: str = "", params: Iterable[Param] = ()) -> None:
         super().__init__(seconds, params)
-        self.comment = comment
+        self.comment: Final = comment
 
     def __str__(self) -> str:
         comment = f" ({self.comment})" if self.comment else ""
@@ -108,7 +113,7 @@ class RetryAfter(DeltaSeconds):
 
 
 def parse_retry_after(text: str) -> RetryAfter:
-    """Seconds, a comment and parameters (section 20.33)."""
+    """Retry-After: seconds, a comment and parameters (section 20.33)."""
     start = text.find("(")
     if start < 0 or -1 < text.find(";") < start:
         plain = parse_delta_seconds(text, "Retry-After")
@@ -118,11 +123,11 @@ def parse_retry_after(text: str) -> RetryAfter:
     if rest and rest[0] != ";":
         raise WireError("Retry-After is malformed")
     seconds = parse_number(text[:start].rstrip(" \t"), "Retry-After", DELTA_SECONDS)
-    return RetryAfter(seconds, text[start + 1 : end - 1], parse_params(rest) if rest else [])
+    return RetryAfter(seconds, text[start + 1 : end - 1], parse_params(rest) if rest else ())
 
 
 def _end_of_comment(text: str, start: int) -> int:
-    """Where the comment that begins at ``start`` ends; comments may stand in comments (section 25.1)."""
+    """The end of the comment that begins at ``start``; comments may be nested (section 25.1)."""
     depth, position = 0, start
     while match := grammar.comment_piece(text, position):
         position = match.end()
@@ -137,17 +142,18 @@ def _end_of_comment(text: str, start: int) -> int:
 
 
 class Contact(NameAddr):
-    """A Contact value; ``*``, which stands for all bindings (section 10.2.2), has no URI and ``is_all``."""
+    """A Contact value; ``*``, which stands for all bindings (section 10.2.2), has ``is_all`` and no URI."""
 
     __slots__ = ()
 
     @property
     def is_all(self) -> bool:
+        """Whether the value is ``*``."""
         return self.uri_text == "*"
 
     @property
     def expires(self) -> int | None:
-        """The *expires* parameter; what is too large is the largest, what is malformed an hour (section 20.10)."""
+        """The *expires* parameter in seconds: at most :data:`DELTA_SECONDS`, 3600 where malformed (section 20.10)."""
         value = self.param("expires")
         if value is None:
             return None
@@ -161,16 +167,16 @@ class Contact(NameAddr):
 
 
 def parse_contact(text: str) -> Contact:
-    """One Contact value (section 20.10), its URI of any scheme."""
+    """One Contact value (section 20.10) with a URI of any scheme, which is checked too."""
     if text == "*":
-        return Contact("", "*", [])
+        return Contact("", "*")
     address = parse_name_addr(text)
     _ = address.uri
     return Contact(address.display, address.uri_text, address.params)
 
 
 def parse_route(text: str) -> NameAddr:
-    """One value of Route, Record-Route (sections 20.34 and 20.30) or Path (RFC 3327): angle brackets are a must."""
+    """One value of Route, Record-Route (sections 20.34 and 20.30) or Path (RFC 3327): a SIP URI in angle brackets."""
     address = parse_name_addr(text)
     if "<" not in text or not address.uri.host:
         raise WireError("a route is not a SIP URI in angle brackets")
@@ -186,17 +192,17 @@ def parse_require(text: str) -> Values[str]:
 
 
 def unsupported(fields: Iterable[str], known: Collection[str]) -> list[str]:
-    """The option tags of the fields of Require or Proxy-Require that are not ``known``: what Unsupported lists."""
+    """The option tags of Require or Proxy-Require that are not ``known``, as Unsupported lists them (section 20.40)."""
     return [tag for field in fields for tag in parse_require(field) if tag not in known]
 
 
 def parse_supported(text: str) -> Values[str]:
-    """The option tags of Supported (section 20.37), in lower case; there may be none."""
+    """The option tags of Supported (section 20.37), in lower case; the value may be empty."""
     return parse_require(text) if text else Values(())
 
 
 def parse_allow(text: str) -> Values[str]:
-    """The methods of Allow (section 20.5), whose case counts; there may be none."""
+    """The methods of Allow (section 20.5), which are case-sensitive; the value may be empty."""
     return Values(_tokens(text) if text else ())
 
 

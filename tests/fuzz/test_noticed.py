@@ -22,7 +22,7 @@ from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import Attribute, SessionDescription
 from edgesbc.sip import extensions, headers, values
-from edgesbc.sip.extensions import Event
+from edgesbc.sip.extensions import EventValue
 from edgesbc.sip.uri import Uri, parse_uri
 from edgesbc.transport import websocket
 from fuzz import headers as headers_target
@@ -137,11 +137,11 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("uri", "a port that is none", uri(lambda it: Uri("sip", None, "h", 0))),
     ("uri", "a parameter twice", uri(lambda it: Uri("sip", None, "h", None, [("x", None), ("x", None)]))),
     ("headers", "another error", name_addr(fails)),
-    ("headers", "a line more", name_addr(lambda text: Event("a\r\nb", []))),
-    ("headers", "not the same again", name_addr(lambda text: Event(f"x{len(text)}", []))),
+    ("headers", "a line more", name_addr(lambda text: EventValue("a\r\nb", []))),
+    ("headers", "not the same again", name_addr(lambda text: EventValue(f"x{len(text)}", []))),
     ("headers", "written otherwise again", name_addr(lambda text: f" {text}")),
-    ("headers", "a parameter twice", name_addr(lambda text: Event("a", [("x", None), ("x", None)]))),
-    ("headers", "too many parameters", name_addr(lambda text: Event("a", [(f"x{n}", None) for n in range(65)]))),
+    ("headers", "a parameter twice", name_addr(lambda text: EventValue("a", [("x", None), ("x", None)]))),
+    ("headers", "too many parameters", name_addr(lambda text: EventValue("a", [(f"x{n}", None) for n in range(65)]))),
     ("headers", "too many values", name_addr(lambda text: values.Values(range(193)))),
     ("headers", "a number out of range", name_addr(lambda text: -1)),
     ("ng", "another error", lambda patch: patch.setattr(ng, "decode", fails)),

@@ -22,7 +22,7 @@ def test_parameters() -> None:
 
 @pytest.mark.parametrize("text", ["Basic abc", "", "Digest", "Digest  ", "Bearer x=y", "Digestx a=b"])
 def test_other_schemes_say_nothing(text: str) -> None:
-    assert parse_digest(text).params == []
+    assert parse_digest(text).params == ()
 
 
 def test_parameters_are_bounded() -> None:

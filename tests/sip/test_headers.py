@@ -38,17 +38,17 @@ def test_writing_an_address_loses_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "display", "uri", "params"),
     [
-        ("<sip:a@b>", "", "sip:a@b", []),
-        ('"A, B" <sip:a@b>;tag=1', '"A, B"', "sip:a@b", [("tag", "1")]),
-        ("caller<sip:a@b>;tag=323", "caller", "sip:a@b", [("tag", "323")]),
-        ("Two Words\t<sip:a@b>", "Two Words", "sip:a@b", []),
-        ('"J \\\\\\""   <sip:j@e.com>  ;  tag = 98asjd8', '"J \\\\\\""', "sip:j@e.com", [("tag", "98asjd8")]),
-        ('"<sip:x@y>;tag=0" <sip:a@b>', '"<sip:x@y>;tag=0"', "sip:a@b", []),
-        ("sip:a@b;tag=1", "", "sip:a@b", [("tag", "1")]),
-        ("sip:a@b ;   tag    = 19n", "", "sip:a@b", [("tag", "19n")]),
-        ("<sip:a@b;x=1?y=2>;Q=0.5;z", "", "sip:a@b;x=1?y=2", [("q", "0.5"), ("z", None)]),
-        ('<sip:a@b>;+sip.instance="<urn:uuid:0;1,2>"', "", "sip:a@b", [("+sip.instance", '"<urn:uuid:0;1,2>"')]),
-        ("tel:+1", "", "tel:+1", []),
+        ("<sip:a@b>", "", "sip:a@b", ()),
+        ('"A, B" <sip:a@b>;tag=1', '"A, B"', "sip:a@b", (("tag", "1"),)),
+        ("caller<sip:a@b>;tag=323", "caller", "sip:a@b", (("tag", "323"),)),
+        ("Two Words\t<sip:a@b>", "Two Words", "sip:a@b", ()),
+        ('"J \\\\\\""   <sip:j@e.com>  ;  tag = 98asjd8', '"J \\\\\\""', "sip:j@e.com", (("tag", "98asjd8"),)),
+        ('"<sip:x@y>;tag=0" <sip:a@b>', '"<sip:x@y>;tag=0"', "sip:a@b", ()),
+        ("sip:a@b;tag=1", "", "sip:a@b", (("tag", "1"),)),
+        ("sip:a@b ;   tag    = 19n", "", "sip:a@b", (("tag", "19n"),)),
+        ("<sip:a@b;x=1?y=2>;Q=0.5;z", "", "sip:a@b;x=1?y=2", (("q", "0.5"), ("z", None))),
+        ('<sip:a@b>;+sip.instance="<urn:uuid:0;1,2>"', "", "sip:a@b", (("+sip.instance", '"<urn:uuid:0;1,2>"'),)),
+        ("tel:+1", "", "tel:+1", ()),
     ],
 )  # fmt: skip
 def test_the_parts_of_an_address(text: str, display: str, uri: str, params: list[tuple[str, str | None]]) -> None:
@@ -191,7 +191,7 @@ def test_a_list_of_addresses_comes_apart_where_it_was_joined(addresses: list[str
 
 
 def test_parameters_read_the_same_plain_and_with_space() -> None:
-    expected = [("a", "1"), ("b", None), ("c", "::1")]
+    expected = (("a", "1"), ("b", None), ("c", "::1"))
     assert parse_params(";A=1;b;c=::1") == parse_params(" ; A = 1 ; b\t;c\t= ::1 ") == expected
 
 

@@ -124,7 +124,7 @@ def test_a_compact_name_is_read_as_the_long_one(letter: str, upper: bool) -> Non
 def test_header_fields_keep_their_order_and_their_names() -> None:
     extra = 'Zeta: 1\r\nalpha-Beta: 2,,3\r\nSubject: s\r\nZETA: 4;;\r\nzeta: "5\r\n'
     fields = parse_message(request(extra=extra)).fields
-    assert fields[-5:] == [("Zeta", "1"), ("alpha-Beta", "2,,3"), ("Subject", "s"), ("ZETA", "4;;"), ("zeta", '"5')]
+    assert fields[-5:] == (("Zeta", "1"), ("alpha-Beta", "2,,3"), ("Subject", "s"), ("ZETA", "4;;"), ("zeta", '"5'))
 
 
 def test_what_follows_the_announced_body_is_not_read() -> None:

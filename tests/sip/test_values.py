@@ -76,13 +76,13 @@ def test_what_is_no_number(parser: Callable[[str], int], text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds", "comment", "params", "written"),
     [
-        ("18000", 18000, "", [], "18000"),
-        ("18000;Duration=3600", 18000, "", [("duration", "3600")], "18000;duration=3600"),
-        ("120 (I'm in (a long) meeting)", 120, "I'm in (a long) meeting", [], "120 (I'm in (a long) meeting)"),
-        ("5(\\)\\() ; x", 5, "\\)\\(", [("x", None)], "5 (\\)\\();x"),
-        ("5 ()", 5, "", [], "5"),
-        ('5;x="(a)"', 5, "", [("x", '"(a)"')], '5;x="(a)"'),
-        ("5 (a;b)", 5, "a;b", [], "5 (a;b)"),
+        ("18000", 18000, "", (), "18000"),
+        ("18000;Duration=3600", 18000, "", (("duration", "3600"),), "18000;duration=3600"),
+        ("120 (I'm in (a long) meeting)", 120, "I'm in (a long) meeting", (), "120 (I'm in (a long) meeting)"),
+        ("5(\\)\\() ; x", 5, "\\)\\(", (("x", None),), "5 (\\)\\();x"),
+        ("5 ()", 5, "", (), "5"),
+        ('5;x="(a)"', 5, "", (("x", '"(a)"'),), '5;x="(a)"'),
+        ("5 (a;b)", 5, "a;b", (), "5 (a;b)"),
     ],
 )
 def test_retry_after(text: str, seconds: int, comment: str, params: list[tuple[str, str | None]], written: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from edgesbc.sip.message import phrase
+from edgesbc.sip.phrases import phrase
 
 __all__ = [
     "FIRST", "Steps", "ack", "ack_refusal", "answer", "back", "bye", "cancel", "cancelled", "hung_up", "invite",

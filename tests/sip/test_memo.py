@@ -1,4 +1,4 @@
-"""What was read lately is kept, within bounds, and nothing that could not be read."""
+"""The cache of parsed values: bounded, and without errors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.remembered import remembered
+from edgesbc.sip.memo import memoized
 
 
-def test_a_value_is_read_once_while_it_is_remembered() -> None:
+def test_a_value_is_read_once_while_it_is_memoized() -> None:
     read: list[str] = []
-    parse = remembered(lambda text: read.append(text) or text.upper())  # type: ignore[func-returns-value]
+    parse = memoized(lambda text: read.append(text) or text.upper())  # type: ignore[func-returns-value]
     assert [parse("a"), parse("a")] == ["A", "A"]
     assert read == ["a"]
     for number in range(limits.REMEMBERED_VALUES):
@@ -30,7 +30,7 @@ def test_long_values_and_broken_ones_are_not_kept() -> None:
             raise WireError("broken")
         return text
 
-    parse, long = remembered(fussy), "x" * (limits.REMEMBERED_LENGTH + 1)
+    parse, long = memoized(fussy), "x" * (limits.REMEMBERED_LENGTH + 1)
     for text in (long, long):
         parse(text)
     for _ in range(2):
@@ -39,5 +39,5 @@ def test_long_values_and_broken_ones_are_not_kept() -> None:
     assert read == [long, long, "broken", "broken"]
 
 
-def test_the_parsers_remember() -> None:
+def test_the_parsers_are_memoized() -> None:
     assert parse_name_addr("<sip:a@b>;tag=1") is parse_name_addr("<sip:a@b>;tag=1")
