@@ -1,8 +1,10 @@
-"""The command line, and nothing else: one file a group of commands."""
+"""The command line: each module holds a group of commands."""
 
 from __future__ import annotations
 
-from edgesbc.cli import bans, changes, destinations, importing, policies, running_edge, versions
-from edgesbc.cli.root import main
+from edgesbc.cli import bans, changes, commands, destinations, importing, policies, running_edge, versions
+from edgesbc.cli.group import main
 
-__all__ = ["bans", "changes", "destinations", "importing", "main", "policies", "running_edge", "versions"]
+__all__ = [
+    "bans", "changes", "commands", "destinations", "importing", "main", "policies", "running_edge", "versions",
+]  # fmt: skip

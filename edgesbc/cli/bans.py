@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from edgesbc.cli.group import main
 from edgesbc.cli.output import counted
-from edgesbc.cli.root import main
 from edgesbc.cli.running_edge import asked, of_running
 from edgesbc.control.protocol import ControlRequest
 

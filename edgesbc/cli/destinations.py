@@ -13,8 +13,8 @@ from typing import Any, Final
 import click
 
 from edgesbc.cli.bans import Duration
+from edgesbc.cli.group import main
 from edgesbc.cli.output import counted
-from edgesbc.cli.root import main
 from edgesbc.cli.running_edge import asked, of_running
 from edgesbc.cli.tables import print_columns
 from edgesbc.control.protocol import ControlRequest

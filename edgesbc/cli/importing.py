@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from edgesbc.base import limits
+from edgesbc.cli.group import main
 from edgesbc.cli.output import refuse
-from edgesbc.cli.root import main
 from edgesbc.inventory.dispatcher_list import ALGORITHMS, NoCounterpart, as_toml, import_list
 from edgesbc.inventory.rows import Note, RowError, TableErrors
 

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.cli.group import main
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
-from edgesbc.cli.root import main
 from edgesbc.control.client import NoAnswer, ask
 from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.policy.load import state_dir_of

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from edgesbc.base.address import Source, Transport
 from edgesbc.dispatch.health import AdminState, Evidence, Health, MemberState
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings
 from edgesbc.sip.server_uri import ResolvedAddress
 
-if TYPE_CHECKING:
-    from edgesbc.dispatch.algorithms.algorithm import Algorithm
-
-__all__ = ["Member", "MemberKey", "member_key"]
+__all__ = ["LoadObserver", "Member", "MemberKey", "member_key"]
 
 MemberKey = tuple[str, str, Source, Transport]
 """Set, URI and address."""
 
 _SMOOTHING = 0.2
 """Weight of the newest answer in the smoothed time: about the last ten count."""
+
+
+class LoadObserver(Protocol):
+    """What a member tells of changes: the algorithm that selects among the members of its priority."""
+
+    def loaded(self, member: Member, calls: int) -> None:
+        """``member`` has ``calls`` more calls than before; the number may be negative."""
+
+    def restate(self) -> None:
+        """A member became usable, or is no longer usable."""
 
 
 class Member:
@@ -73,7 +80,7 @@ class Member:
         self.probed = 0.0
         self.due: float | None = None
         self.queued: float | None = None
-        self.algorithm: Algorithm | None = None
+        self.algorithm: LoadObserver | None = None
         self.settings = settings
         self.starts: deque[float] = deque(maxlen=_length(settings))
         self.priority = (settings.priority, target.priority)

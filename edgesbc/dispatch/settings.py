@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.dispatch.algorithms import ALGORITHMS
+from edgesbc.dispatch.algorithm_names import ALGORITHM_NAMES
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri, parse_server_uri
 from edgesbc.sip.uri import Uri, parse_uri
@@ -58,8 +58,8 @@ def _resources(_instance: object, _attribute: _Attribute[Any], value: Mapping[st
 
 
 def _known_algorithm(_instance: object, _attribute: _Attribute[str], value: str) -> None:
-    if value not in ALGORITHMS:
-        raise ValueError(f"expected one of {', '.join(sorted(ALGORITHMS))}; found {value!r}")
+    if value not in ALGORITHM_NAMES:
+        raise ValueError(f"expected one of {', '.join(ALGORITHM_NAMES)}; found {value!r}")
 
 
 def _known_hash_on(_instance: object, _attribute: _Attribute[str], value: str) -> None:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 import trio_websocket
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Source, Transport, Zone
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
+from edgesbc.signalling.edge import Edge
 from edgesbc.transport.connection import Connection, FramedStream, MessageStream
+from edgesbc.transport.connection_limits import ConnectionLimits
+from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, Steering
 from edgesbc.transport.sockets import OpenedListener
 from edgesbc.transport.tls import peer_names, server_context
 from edgesbc.transport.websocket import accept_websocket
-
-if TYPE_CHECKING:
-    from edgesbc.transport.plane import SignallingPlane
 
 __all__ = ["StreamListener"]
 
@@ -31,10 +33,39 @@ _BROKEN = (
 )  # fmt: skip
 
 
+class AcceptingPlane(Protocol):
+    """What a stream listener needs of the signalling plane that it accepts connections for."""
+
+    edge: Edge
+    places: ConnectionLimits
+    connections: dict[int, Connection]
+
+    def trusts(self, listener: Listener, peer: Source) -> bool:
+        """Whether the address of a connection belongs to a trunk or to the core."""
+
+    def trusted(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
+        """The sources that the kernel steers past the strangers, and when the list is next to be renewed."""
+
+    def turned_away(self, listener: Listener, peer: Source, why: str) -> None:
+        """Count and record a connection that was refused."""
+
+    def contained(self, listener: Listener) -> contextlib.AbstractContextManager[None]:
+        """Around the task of a connection: a fault ends that connection and no other."""
+
+    def receive(self, flow: Flow, data: bytes, now: float) -> None:
+        """Take one framed message."""
+
+    def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+        """Take the bytes at which a stream can no longer be framed."""
+
+    def forget(self, flow: Flow) -> None:
+        """A connection has ended."""
+
+
 class StreamListener:
     """One TCP, TLS, WS or WSS listener. ``context`` is that of new TLS handshakes."""
 
-    def __init__(self, plane: SignallingPlane, opened: OpenedListener, folder: Path | None) -> None:
+    def __init__(self, plane: AcceptingPlane, opened: OpenedListener, folder: Path | None) -> None:
         self._plane = plane
         self._opened = opened
         self._folder = folder

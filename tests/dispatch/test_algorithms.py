@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.members import a_member
 
+from edgesbc.dispatch.algorithm_names import ALGORITHM_NAMES
 from edgesbc.dispatch.algorithms import ALGORITHMS, Algorithm
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
@@ -340,3 +341,7 @@ def test_hash_asks_each_at_most_twice_or_so_where_nearly_nobody_is_able(able: in
         chosen = algorithm.choose_all(lambda member: not asked.append(member) and member in left, key, 1)
         assert chosen == alone.choose_all(EVERYBODY, key, 1)
         assert len(asked) <= len(group) + 80
+
+
+def test_every_name_of_an_algorithm_has_its_class() -> None:
+    assert tuple(ALGORITHMS) == ALGORITHM_NAMES

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
-
-if TYPE_CHECKING:
-    from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.settings import SetSettings
+from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["Able", "Algorithm"]
 
-Able = Callable[["Member"], bool]
+Able = Callable[[Member], bool]
 """Whether a member can take the call at hand."""
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.algorithm import Able
 from edgesbc.dispatch.algorithms.priority import Priority
+from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
-
-if TYPE_CHECKING:
-    from edgesbc.dispatch.member import Member
 
 __all__ = ["Broadcast"]
 

@@ -8,14 +8,11 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from math import ceil, frexp, log1p
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
-
-if TYPE_CHECKING:
-    from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.settings import SetSettings
+from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["Hash"]
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgesbc.dispatch.algorithms.algorithm import Able
 from edgesbc.dispatch.algorithms.random import Random
+from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
-
-if TYPE_CHECKING:
-    from edgesbc.dispatch.member import Member
 
 __all__ = ["Latency"]
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from edgesbc.dispatch.algorithms.algorithm import Able, Algorithm
+from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
-
-if TYPE_CHECKING:
-    from edgesbc.dispatch.member import Member
-    from edgesbc.dispatch.settings import SetSettings
+from edgesbc.dispatch.settings import SetSettings
 
 __all__ = ["Weighted"]
 

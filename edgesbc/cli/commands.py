@@ -1,4 +1,4 @@
-"""The command itself, and what needs no running edge: run, check, replay, demo, certs."""
+"""The commands that need no running edge: run, check, replay, demo and certs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import click
 import trio
 
-from edgesbc import __version__
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.cli.changes import waiting
+from edgesbc.cli.databases import tried
+from edgesbc.cli.group import main
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.observe import logs
 from edgesbc.policy.certificates import make_development_certificates
@@ -20,44 +22,9 @@ from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import preflight, served
 from edgesbc.replay.simulated_destinations import MOODS
-from edgesbc.sip import parse
 from edgesbc.sip.server_uri import parse_server_uri
 
 __all__ = ["main"]
-
-
-def build() -> str:
-    """Whether the rooms without I/O are machine code: docs/adr/0008."""
-    return "compiled" if (parse.__file__ or "").endswith(".so") else "interpreted"
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(f"{__version__} ({build()})", prog_name="edgesbc")
-def main() -> None:
-    """A security-hardened SIP edge.
-
-    It stands between the public internet and private SIP servers: terminates TLS and SIP over
-    WebSocket, drops floods, spreads calls over weighted destinations with failover, hides the inside,
-    and relays the media.
-
-    \b
-    First steps:
-      edgesbc demo                        see all of it at work, in a minute
-      edgesbc check policies/trunk.toml   is this policy sound, and can this machine run it?
-      edgesbc run policies/trunk.toml     run it
-      edgesbc import dispatcher.list      what is Kamailio's list of destinations here?
-      edgesbc replay CAPTURE POLICY       what would this policy do with the traffic in this capture?
-
-    \b
-    Of an edge that runs:
-      edgesbc why 192.0.2.7               what it decided about an address or a Call-ID, and why
-      edgesbc bans list                   who is banned, and who is busiest
-      edgesbc destinations list           how the destinations are, and what they carry
-      edgesbc policy shadow NEW.toml      judge by another policy as well, without effect
-      edgesbc policy diff NEW.toml        say what it would change
-      edgesbc policy apply NEW.toml       put it in force, and take it back if calls fail
-      edgesbc reload, edgesbc drain       as SIGHUP and SIGTERM do
-    """
 
 
 @main.command()
@@ -93,9 +60,6 @@ def check(policy: Path) -> None:
     lead to now says little of later. Databases are read, and every row that is wrong is a mistake; what of
     their rows has no counterpart here is said as well.
     """
-    from edgesbc.cli.changes import waiting
-    from edgesbc.cli.databases import tried
-
     loaded = _sound(policy, beside=True)
     wrong, notes, in_databases = tried(loaded)
     for note in notes:

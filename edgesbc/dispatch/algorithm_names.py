@@ -1,0 +1,9 @@
+"""The names that selection algorithms have in a policy; ``dispatch.algorithms`` has the class of each."""
+
+from __future__ import annotations
+
+__all__ = ["ALGORITHM_NAMES"]
+
+ALGORITHM_NAMES = (
+    "broadcast", "hash", "latency", "least-loaded", "priority", "random", "round-robin", "weighted",
+)  # fmt: skip
