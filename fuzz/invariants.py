@@ -147,7 +147,7 @@ class Invariants:
                 assert flow in closed or not self._is_out(flow, now), f"{flow!r} is banned and stays open"
 
     def _is_out(self, flow: Flow, now: float) -> bool:
-        return flow.listener.zone is Zone.PUBLIC and self.edge.pipeline.is_out(flow, now)
+        return flow.listener.zone is Zone.PUBLIC and self.edge.pipeline.is_banned(flow, now)
 
     def _is_forged(self, request: Request, zone: Zone) -> bool:
         user = request.uri.user or ""

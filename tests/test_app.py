@@ -234,11 +234,13 @@ async def test_an_audit_log_that_cannot_be_written_stops_nothing(tmp_path: Path)
 async def test_bans_outlive_a_restart(tmp_path: Path) -> None:
     text = policy_text(tmp_path, ["sip:127.0.0.11:9"], edge="grace = 0")
     async with running(tmp_path, text) as app:
-        app.edge.pipeline.orders.put(OperatorBan("127.0.0.9/32", False, trio.current_time(), None, "test", "abuse"))
+        app.edge.pipeline.operator_bans.put(
+            OperatorBan("127.0.0.9/32", False, trio.current_time(), None, "test", "abuse")
+        )
         app.stop()
         await until(lambda: (tmp_path / "state" / bans.FILE).exists())
     async with running(tmp_path, text) as app:
-        assert [(order.prefix, order.why) for order in app.edge.pipeline.orders] == [("127.0.0.9/32", "abuse")]
+        assert [(order.prefix, order.why) for order in app.edge.pipeline.operator_bans] == [("127.0.0.9/32", "abuse")]
         async with (
             Ua(await UdpWire.open("127.0.0.9", peer=at(app, "public-udp"))) as banned,
             Ua(await UdpWire.open("127.0.0.8", peer=at(app, "public-udp"))) as other,
@@ -253,7 +255,7 @@ async def test_broken_bans_are_put_aside_and_stop_nothing(tmp_path: Path) -> Non
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / bans.FILE).write_text('{"version": 1}')
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
-        assert not app.edge.pipeline.orders
+        assert not app.edge.pipeline.operator_bans
     assert (tmp_path / "state" / "bans.json.broken").read_text() == '{"version": 1}'
 
 

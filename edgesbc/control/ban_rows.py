@@ -21,7 +21,7 @@ def rows(pipeline: Pipeline, now: float) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = [
         {
-            "who": ban.who, "scope": ban.scope.word, "transport": "streams" if ban.stream else "udp",
+            "who": ban.target, "scope": ban.scope.word, "transport": "streams" if ban.stream else "udp",
             "reason": ban.reason.code, "evidence": "reachable" if ban.proven else "unproven",
             "since": now - ban.since, "left": ban.until - now, "hits": ban.hits, "by": "edge", "why": "",
             "exempt": False,
@@ -36,7 +36,7 @@ def rows(pipeline: Pipeline, now: float) -> list[dict[str, Any]]:
             "left": None if order.until is None else order.until - now, "hits": order.hits,
             "by": shown(order.by, _MOST), "why": shown(order.why, _MOST), "exempt": order.exempt,
         }
-        for order in pipeline.orders
+        for order in pipeline.operator_bans
         if order.until is None or order.until > now
     ]  # fmt: skip
     return sorted(found, key=lambda row: float(row["since"]))

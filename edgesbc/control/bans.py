@@ -66,7 +66,7 @@ class BanCommands:
         exempt, seconds, why = asked.arguments.get("exempt") is True, _seconds(asked), _why(asked)
         by = asked.text("by")[: limits.LEDGER_TEXT_CHARS]
         try:
-            edge.pipeline.orders.put(
+            edge.pipeline.operator_bans.put(
                 OperatorBan(prefix, exempt, now, None if seconds is None else now + seconds, by, why)
             )
         except ValueError as error:
@@ -84,7 +84,7 @@ class BanCommands:
         """``who`` as ``bans list`` writes it, and ``by``: an order is taken back, bans of the edge's own are lifted."""
         pipeline, now = self._edge().pipeline, self._clock()
         who = _flow(asked.text("who")) or _prefix(asked.text("who"))
-        order = _flow(who) is None and pipeline.orders.drop(who)
+        order = _flow(who) is None and pipeline.operator_bans.drop(who)
         lifted = self._lift(who)
         if order or lifted:
             detail = f"lifted by {asked.text('by')[: limits.LEDGER_TEXT_CHARS]}"

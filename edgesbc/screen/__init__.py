@@ -1,1 +1,1 @@
-"""The gauntlet in front of the signalling core, sans-I/O: stages, their order, and what sources have proven."""
+"""Screening of what reaches the signalling core, sans-I/O: stages and their order, the standing of sources, bans."""

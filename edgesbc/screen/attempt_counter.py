@@ -1,4 +1,4 @@
-"""How often something was tried in the last while, by key, in bounded memory. Knows no requests, bars nobody."""
+"""A counter of attempts in a sliding window, by key, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ __all__ = ["AttemptCounter"]
 
 
 class _Attempts:
-    """The last tries of one key: when, and on what."""
+    """The last attempts of one key: their times, and marks of what was tried."""
 
-    __slots__ = ("marks", "times", "told")
+    __slots__ = ("marks", "reported", "times")
 
     def __init__(self) -> None:
         self.times: array[float] = array("d")
         self.marks: array[int] = array("q")
-        self.told = False
+        self.reported = False
 
 
 class AttemptCounter:
-    """Counts tries of a key in the last ``window`` seconds, up to ``most``.
+    """Counts the attempts of a key in the last ``window`` seconds, up to ``most``.
 
-    Each try has a mark, a hash of what was tried, so that a success can take back those that led to it and
-    no others: who owns one account cannot wash off what it tries on another. ``keys`` bounds the memory; the
-    key whose last try is longest ago is forgotten, so that to be forgotten is to have tried nothing while
-    that many others did.
+    Each attempt has a mark, a hash of what was tried, so that a success takes back the attempts that led to it and
+    no others: the owner of one account cannot clear attempts on another. ``keys`` bounds the memory: the key whose
+    last attempt is longest ago is dropped first.
     """
 
     __slots__ = ("_keys", "_most", "_table", "_window")
@@ -43,52 +42,54 @@ class AttemptCounter:
         return key in self._table
 
     def add(self, key: Hashable, mark: int, now: float) -> None:
-        tried = self._table.pop(key, None)
-        if tried is None:
-            tried = _Attempts()
+        """Count an attempt of ``key`` on what ``mark`` stands for, at ``now`` (seconds)."""
+        attempts = self._table.pop(key, None)
+        if attempts is None:
+            attempts = _Attempts()
             if len(self._table) >= self._keys:
                 del self._table[next(iter(self._table))]
-        self._table[key] = tried  # the order of the table is the order of the last tries
-        if len(tried.times) == self._most:
-            del tried.times[0], tried.marks[0]
-        tried.times.append(now)
-        tried.marks.append(mark)
+        self._table[key] = attempts  # the order of the table is the order of the last attempts
+        if len(attempts.times) == self._most:
+            del attempts.times[0], attempts.marks[0]
+        attempts.times.append(now)
+        attempts.marks.append(mark)
 
     def count(self, key: Hashable, now: float) -> int:
-        """The tries of ``key`` in the window, ``most`` at most."""
-        tried = self._table.get(key)
-        if tried is None:
+        """The attempts of ``key`` in the window, ``most`` at most."""
+        attempts = self._table.get(key)
+        if attempts is None:
             return 0
         since, old = now - self._window, 0
-        for at in tried.times:
-            if at > since:
+        for time in attempts.times:
+            if time > since:
                 break
             old += 1
         if old:
-            del tried.times[:old], tried.marks[:old]
-            tried.told = False
-        if not tried.times:
+            del attempts.times[:old], attempts.marks[:old]
+            attempts.reported = False
+        if not attempts.times:
             del self._table[key]
-        return len(tried.times)
+        return len(attempts.times)
 
     def over(self, key: Hashable, now: float) -> bool:
-        """Whether ``key`` has no try left."""
+        """Whether ``key`` has no attempt left."""
         return key in self._table and self.count(key, now) >= self._most
 
-    def first_told(self, key: Hashable) -> bool:
-        """Whether this is the first time that it is asked of a key that is over: the one worth recording."""
-        tried = self._table[key]
-        first, tried.told = not tried.told, True
+    def first_report(self, key: Hashable) -> bool:
+        """True at the first call for a key that is over its number, false at the next ones until an attempt leaves
+        the window: only the first refusal is recorded."""
+        attempts = self._table[key]
+        first, attempts.reported = not attempts.reported, True
         return first
 
-    def forgive(self, key: Hashable, mark: int) -> None:
-        """Take back the tries of ``key`` with this mark."""
-        tried = self._table.get(key)
-        if tried is None:
+    def take_back(self, key: Hashable, mark: int) -> None:
+        """Remove the attempts of ``key`` with this mark."""
+        attempts = self._table.get(key)
+        if attempts is None:
             return
-        kept = [(at, each) for at, each in zip(tried.times, tried.marks, strict=True) if each != mark]
+        kept = [pair for pair in zip(attempts.times, attempts.marks, strict=True) if pair[1] != mark]
         if not kept:
             del self._table[key]
             return
-        tried.times = array("d", [at for at, _ in kept])
-        tried.marks = array("q", [each for _, each in kept])
+        attempts.times = array("d", [time for time, _ in kept])
+        attempts.marks = array("q", [other for _, other in kept])

@@ -1,4 +1,4 @@
-"""A ban as a value: who, how widely, for what, on whose word and until when. Decides nothing."""
+"""A ban as a value: its target and scope, its reason, whether the evidence is proven, and when it ends."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ BanKey = tuple[bool, str, int]
 
 
 class BanScope(enum.IntEnum):
-    """How widely a ban reaches, from narrowest to widest."""
+    """How many sources a ban covers, from narrowest to widest."""
 
     FLOW = 0
     """One address and port."""
     ADDRESS = 1
     PREFIX = 2
-    """What one customer of a provider is given: a /24 or a /64."""
+    """A /24 or a /64, which a provider gives to one customer."""
     SITE = 3
-    """An IPv6 site of many such, a /48."""
+    """A /48, an IPv6 site of many /64."""
 
     @property
     def word(self) -> str:
-        """In lower case, for people."""
+        """The name in lower case, for logs and tables."""
         return self.name.lower()
 
 
@@ -41,16 +41,17 @@ def keys_of(stream: bool, source: Source) -> list[BanKey]:
 
 
 class Ban:
-    """A penalty on datagrams or on streams of a flow, an address or a prefix.
+    """A ban on the datagrams or on the streams of a flow, an address or a prefix.
 
-    ``proven`` is whether what it stands for could not have been forged. Times are seconds on the plane's
-    clock. ``hits`` counts what was dropped under it in user space, ``last`` is when; what the kernel drops
-    is not among them. ``offence`` is the how-manieth of its address it is. ``told`` is the listener whose
-    kernel filter was told of it, if one was.
+    ``proven``: the source of the offence cannot have been forged. Times are seconds on the plane's clock. ``hits``
+    counts the messages dropped under the ban in user space, ``last`` is the time of the last one, ``renewed_hits``
+    their number at the last renewal; what the kernel drops is not counted. ``offence`` is the number of the offence,
+    counted for its address from 1. ``kernel_listener`` is the listener whose kernel filter has the ban, if any.
     """
 
     __slots__ = (
-        "hits", "key", "last", "marked", "offence", "proven", "reason", "scope", "since", "told", "ttl", "until",
+        "hits", "kernel_listener", "key", "last", "offence", "proven", "reason", "renewed_hits", "scope", "since",
+        "ttl", "until",
     )  # fmt: skip
 
     def __init__(
@@ -66,22 +67,23 @@ class Ban:
         self.offence = offence
         self.hits = 0
         self.last = now
-        self.marked = 0
-        self.told: Listener | None = None
+        self.renewed_hits = 0
+        self.kernel_listener: Listener | None = None
 
     @property
     def stream(self) -> bool:
         return self.key[0]
 
     @property
-    def who(self) -> str:
+    def target(self) -> str:
         """``192.0.2.1:5060``, ``192.0.2.1`` or ``192.0.2.0/24``."""
         _, host, port = self.key
         return host if port == ANY_PORT else str(Source(host, port))
 
     @property
     def wider(self) -> str | None:
-        """The prefix whose bans count this one: of a stream's address its /24 or /64, of its /64 the /48."""
+        """The prefix of the next scope, in which this ban is counted: of a stream's address its /24 or /64, of its /64
+        the /48. None where there is none."""
         if not self.stream or self.scope not in (BanScope.ADDRESS, BanScope.PREFIX):
             return None
         prefixes = enclosing(self.key[1].partition("/")[0])
@@ -89,9 +91,9 @@ class Ban:
 
     @property
     def source(self) -> Source:
-        """The address, with port 0 for all of its ports. Not for a prefix."""
+        """The address, with port 0 for all of its ports. Not for a ban on a prefix."""
         _, host, port = self.key
         return Source(host, 0 if port == ANY_PORT else port)
 
     def __repr__(self) -> str:
-        return f"<{self.who} {'streams' if self.stream else 'udp'} {self.reason.code} until {self.until:.0f}>"
+        return f"<{self.target} {'streams' if self.stream else 'udp'} {self.reason.code} until {self.until:.0f}>"

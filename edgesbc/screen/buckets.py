@@ -1,4 +1,4 @@
-"""Token buckets by GCRA in integer nanoseconds (ITU-T I.371 annex A). Knows keys, not messages."""
+"""Token buckets by GCRA in integer nanoseconds (ITU-T I.371 annex A), one bucket for each key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SECOND = 1_000_000_000
 class TokenBucket:
     """A bucket of ``burst`` tokens for each key, refilled at ``rate`` tokens a second.
 
-    A key's state is one integer, the theoretical arrival time: when its bucket is full again. Asking
+    A key's state is one integer, the theoretical arrival time: when its bucket is full again. Looking
     (:meth:`wait`) and taking (:meth:`take`) are two steps, so that a request that another bucket
     refuses takes no token here.
 
-    Keys live in two generations of ``keys`` each. When the newer is full the older is forgotten; whoever
-    asked lately is in the newer. To be forgotten is to have a full bucket.
+    Keys are kept in two generations of ``keys`` each. When the newer is full, the older is dropped; a key that was
+    used lately is in the newer. A key that was dropped has a full bucket.
     """
 
     __slots__ = ("_interval", "_keys", "_new", "_old", "_tolerance", "name", "rate")
@@ -35,7 +35,7 @@ class TokenBucket:
         return len(self._new) + len(self._old)
 
     def wait(self, key: Hashable, now: int) -> int:
-        """Nanoseconds until ``key`` has a token; 0: it has one at ``now`` (nanoseconds)."""
+        """Nanoseconds until ``key`` has a token; 0 if it has one at ``now`` (nanoseconds)."""
         full = self._new.get(key)
         if full is None:
             full = self._old.get(key)
@@ -46,7 +46,7 @@ class TokenBucket:
         return wait if wait > 0 else 0
 
     def take(self, key: Hashable, now: int, tokens: int = 1) -> None:
-        """Take a token that :meth:`wait` said is there, or ``tokens``, whether they are there or will be."""
+        """Take ``tokens`` at ``now`` (nanoseconds), also where the bucket has fewer: it then refills from below."""
         full = self._new.get(key)
         if full is None:
             full = self._old.get(key, now)

@@ -1,4 +1,4 @@
-"""How a flow behaves: a score of what was refused, that time takes away. Bans nobody: says when it is enough."""
+"""The misbehaviour score of a flow: points for what was refused of it, which drain with time."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ POINTS: Final = {
     Reason.NO_DIALOG: 1,
     Reason.TOO_MANY_HOPS: 1,
 }
-"""What a refusal counts. What an honest client may run into again and again counts nothing: empty buckets, loops,
-extensions that are not there, calls that find no place."""
+"""Points for a refusal, by its reason. Refusals that an honest client meets again and again have none: empty
+buckets, loops, unsupported extensions, calls without a free destination."""
 
 
 @attrs.frozen
@@ -33,18 +33,18 @@ class MisbehaviourSettings:
     """``[screen.conduct]``."""
 
     points: int = attrs.field(default=20, validator=between(1, 10_000))
-    """What a flow may run up: a malformed message is 2, a scanner's 10, a token that was tampered with 5, a method or a
-    rule of the protocol 1. A success takes all of them away."""
+    """Points that a flow may have: a malformed message is 2, a scanner's 10, a token that was tampered with 5, a method
+    or a rule of the protocol 1. A success takes all of them away."""
     window: float = attrs.field(default=60.0, validator=positive)
-    """Seconds in which time takes so many points away."""
+    """Seconds in which as many points drain."""
     ban: float = attrs.field(default=120.0, validator=positive)
-    """Seconds of the penalty on a flow that has run up more; at most 60 where its address may be forged."""
+    """Seconds of the ban on a flow that has more points; at most 60 where its address may be forged."""
 
 
 class MisbehaviourScore:
-    """The scores of flows; those that time has emptied are forgotten, and the oldest where there are too many.
+    """The scores of flows, of at most twice ``limits.BUCKET_KEYS``: the least recently changed are dropped.
 
-    A score is kept as the time when it will be empty, as token buckets keep theirs.
+    A score is kept as the time when it will be 0, as in a token bucket.
     """
 
     __slots__ = ("_bucket", "settings")
@@ -56,8 +56,8 @@ class MisbehaviourScore:
             "conduct", settings.points / settings.window, settings.points + 1, limits.BUCKET_KEYS
         )
 
-    def blame(self, flow: Flow, reason: Reason, now: float) -> bool:
-        """Add what ``reason`` counts to the score of ``flow``; whether that is too much, and it starts anew."""
+    def add(self, flow: Flow, reason: Reason, now: float) -> bool:
+        """Add the points of ``reason`` to the score of ``flow``. True if it is then too high: it is set to 0 again."""
         points = POINTS.get(reason, 0)
         if not points:
             return False
@@ -69,5 +69,5 @@ class MisbehaviourScore:
         return True
 
     def clear(self, flow: Flow) -> None:
-        """Something that ``flow`` asked for has succeeded."""
+        """Set the score of ``flow`` to 0: a request of it has succeeded."""
         self._bucket.refill(flow.key)

@@ -1,4 +1,4 @@
-"""What the operator has ordered about addresses: bans and exemptions, by prefix. Knows no evidence."""
+"""Bans and exemptions that an operator set, by prefix. The edge's own bans are in ``penalties``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["OperatorBan", "OperatorBans"]
 
 
 class OperatorBan:
-    """A ban, or with ``exempt`` the opposite: never penalised, whatever it does.
+    """A ban on a prefix, or with ``exempt`` an exemption: its sources are never banned.
 
-    ``until`` is in seconds on the plane's clock, None for good. ``by`` is who gave it, "policy" where it is
-    in the file; ``hits`` is what was dropped under it.
+    ``until`` is in seconds on the plane's clock, None for no end. ``by`` names the operator who set it, "policy" where
+    it is in the policy file; ``hits`` counts the messages dropped under it.
     """
 
     __slots__ = ("by", "exempt", "hits", "prefix", "since", "until", "why")
@@ -30,10 +30,10 @@ class OperatorBan:
 
 
 class OperatorBans:
-    """The orders in force; the one for the longest prefix counts.
+    """The operator's bans and exemptions in force; the one for the longest prefix counts.
 
-    At most ``limits.ORDERS`` beside those of the policy, which is bounded by its file: so that whatever a new
-    policy has, and in whichever order they come, all that was ordered has its place.
+    At most ``limits.ORDERS`` beside those of the policy, whose number its file bounds: a new policy with many
+    exemptions never displaces what an operator has set.
     """
 
     __slots__ = ("_by_prefix", "_map", "_of_policy", "version")
@@ -42,7 +42,7 @@ class OperatorBans:
         self._by_prefix: dict[tuple[int, int, int], OperatorBan] = {}
         self._map: PrefixMap[OperatorBan] = PrefixMap(limits.REMEMBERED_ADDRESSES)
         self.version = 0
-        """Another number whenever an order has come or gone."""
+        """Changes with every change of the table."""
         for prefix in exempt:
             self._enter(OperatorBan(prefix, True, 0.0, None, "policy", ""))
         self._of_policy = len(self._by_prefix)
@@ -53,20 +53,22 @@ class OperatorBans:
     def __iter__(self) -> Iterator[OperatorBan]:
         return iter(tuple(self._by_prefix.values()))
 
-    def put(self, order: OperatorBan) -> None:
-        """Give an order, in the place of the one for the same prefix. Raises ``ValueError``."""
+    def put(self, ban: OperatorBan) -> None:
+        """Set a ban or exemption; it replaces one for the same prefix. Raises ``ValueError`` for a full table or
+        a text that is no prefix."""
         full = len(self._by_prefix) - self._of_policy >= limits.ORDERS
-        if full and network_key(order.prefix) not in self._by_prefix:
+        if full and network_key(ban.prefix) not in self._by_prefix:
             raise ValueError(f"there are {limits.ORDERS} orders already; remove some first")
-        self._enter(order)
+        self._enter(ban)
 
-    def _enter(self, order: OperatorBan) -> None:
-        self._by_prefix[network_key(order.prefix)] = order
-        self._map.put(order.prefix, order)
+    def _enter(self, ban: OperatorBan) -> None:
+        self._by_prefix[network_key(ban.prefix)] = ban
+        self._map.put(ban.prefix, ban)
         self.version += 1
 
     def drop(self, prefix: str) -> bool:
-        """Take the order for exactly this prefix back; whether there was one. Raises ``ValueError``."""
+        """Remove the ban or exemption of exactly this prefix; false if there was none. Raises ``ValueError`` for a text
+        that is no prefix."""
         if self._by_prefix.pop(network_key(prefix), None) is None:
             return False
         self._map.drop(prefix)
@@ -74,31 +76,30 @@ class OperatorBans:
         return True
 
     def of(self, host: str, now: float) -> OperatorBan | None:
-        """The order that counts for an address at ``now``."""
-        order = self._map.get(host)
-        while order is not None and order.until is not None and order.until <= now:
-            self.drop(order.prefix)
-            order = self._map.get(host)
-        return order
+        """The ban or exemption that counts for an address at ``now``; those that have ended are removed."""
+        ban = self._map.get(host)
+        while ban is not None and ban.until is not None and ban.until <= now:
+            self.drop(ban.prefix)
+            ban = self._map.get(host)
+        return ban
 
     def exempts(self, host: str, now: float) -> bool:
-        """Whether an address is never to be penalised."""
-        order = self.of(host, now) if self._by_prefix else None
-        return order is not None and order.exempt
+        """Whether an address is exempt from bans."""
+        ban = self.of(host, now) if self._by_prefix else None
+        return ban is not None and ban.exempt
 
-    def succeed(self, previous: OperatorBans) -> None:
-        """Take over what was ordered while ``previous`` was in force; what was in its policy is not."""
-        for key, order in previous._by_prefix.items():
-            if order.by != "policy" and key not in self._by_prefix:
-                self._enter(order)
+    def take_over(self, previous: OperatorBans) -> None:
+        """Take over what operators have set under the previous policy, without the exemptions of that policy."""
+        for key, ban in previous._by_prefix.items():
+            if ban.by != "policy" and key not in self._by_prefix:
+                self._enter(ban)
         self.version = previous.version + 1
 
-    def resemble(self, live: OperatorBans) -> None:
-        """Have what was ordered in ``live``, besides what the own policy says; what is dropped under an order is
-        counted there alone."""
-        for order in self:
-            if order.by != "policy":
-                self.drop(order.prefix)
-        for key, order in live._by_prefix.items():
-            if order.by != "policy" and key not in self._by_prefix:
-                self._enter(OperatorBan(order.prefix, order.exempt, order.since, order.until, order.by, order.why))
+    def copy_from(self, live: OperatorBans) -> None:
+        """Copy what operators have set in ``live``, in the place of what was copied before. Hits are counted apart."""
+        for ban in self:
+            if ban.by != "policy":
+                self.drop(ban.prefix)
+        for key, ban in live._by_prefix.items():
+            if ban.by != "policy" and key not in self._by_prefix:
+                self._enter(OperatorBan(ban.prefix, ban.exempt, ban.since, ban.until, ban.by, ban.why))

@@ -1,4 +1,4 @@
-"""Who is banned, how widely and until when, within what the source has proven. Decides no one's guilt."""
+"""The table of bans: it limits the scope and time of each ban by what its source has proven."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ __all__ = ["Penalties"]
 
 
 class Penalties:
-    """The table of bans, bounded to ``capacity``.
+    """The bans in force, at most ``capacity``.
 
     Proof before punishment. Datagrams of an unproven source ban their flow or, where many flows of an
-    address share in it, their address: for unproven datagrams only, and at most a minute at a time.
-    A UDP flow that is more than unproven, a registered flow and a trunk are never banned, for what
-    accuses them may be forged or a mistake: they are held to their threshold, message by message. A
-    registered UDP flow that floods has to do without its lane for as long as a ban would have been.
+    address took part, their address: for unproven datagrams only, and for a minute at a time at most.
+    A UDP flow that is more than unproven, a registered flow and a trunk are never banned, because the
+    evidence against them may be forged or a mistake: they are held to their threshold, message by message. A
+    registered UDP flow that floods loses its place in the trusted receive queue for the time of the ban.
 
-    A stream cannot be forged. It bans its own flow, with each offence of its address for twice as long;
-    the third bans the address, four addresses ban their prefix, four prefixes their site, as long as no
-    registered flow is there.
+    The source of a stream cannot be forged. An offence bans the flow, for twice as long with each offence of its
+    address; the third bans the address, four addresses ban their prefix, four prefixes their site, unless a
+    registered flow is in it.
 
-    A ban on datagrams that runs out is renewed while the source goes on: over all of the ban it sent more
-    than ``density`` messages in ``window`` seconds on average, and it has not paused for a window now. Where
-    the kernel drops them nobody counts them here, and who goes on is banned anew when it trips again.
+    A ban on datagrams that ends is renewed while the source goes on: if it sent more than ``density`` messages
+    in ``window`` seconds, averaged over the ban, and has not paused for a window. Datagrams that the kernel
+    drops are not counted here; their source is banned again when it trips again.
     """
 
     __slots__ = (
-        "_bans", "_closing", "_narrow", "_offences", "_rate", "_standings", "_swept", "_waiting", "_wide",
-        "_window", "_within", "capacity", "version",
+        "_bans", "_bans_within", "_datagram_bans", "_offences", "_prefix_bans", "_rate", "_standings", "_stream_bans",
+        "_swept", "_unproven", "_window", "capacity", "version",
     )  # fmt: skip
 
     def __init__(self, standings: Standings, capacity: int, density: int, window: float) -> None:
         self.capacity = capacity
         self.version = 0
-        """Another number whenever a ban has come or gone: who keeps them over a restart looks at it."""
+        """Changes with every change of the table, so that the state store knows when to save it."""
         self._standings = standings
         self._rate = density / window
         self._window = window
         self._bans: dict[BanKey, Ban] = {}
         """In the order in which they were set or renewed."""
-        self._narrow: dict[BanKey, None] = {}
-        """Those without proof, in the same order."""
-        self._wide = 0
-        """Bans of prefixes and sites."""
-        self._within: dict[str, int] = {}
-        """How many bans of addresses there are in a prefix, and of prefixes in a site; of streams, as all wide ones."""
+        self._unproven: dict[BanKey, None] = {}
+        """The keys of bans without proof, in the same order."""
+        self._prefix_bans = 0
+        """The number of bans on prefixes and sites."""
+        self._bans_within: dict[str, int] = {}
+        """The number of stream bans on addresses by prefix, and on prefixes by site."""
         self._offences: dict[str, tuple[int, float]] = {}
-        """Of addresses whose streams were banned: how often, and when last."""
+        """By address whose streams were banned: the number of offences, and the time of the last."""
         self._swept = float("-inf")
-        """When bans that have run out were last looked for, to make room."""
-        self._waiting: list[tuple[Listener, Source, float]] = []
-        self._closing: list[Ban] = []
+        """When bans that have ended were last removed to make room."""
+        self._datagram_bans: list[tuple[Listener, Source, float]] = []
+        self._stream_bans: list[Ban] = []
 
     def __len__(self) -> int:
         return len(self._bans)
@@ -65,10 +65,10 @@ class Penalties:
     def __iter__(self) -> Iterator[Ban]:
         return iter(tuple(self._bans.values()))
 
-    # --- asking ------------------------------------------------------------------------------------------
+    # --- lookup ------------------------------------------------------------------------------------------
 
-    def holds(self, flow: Flow, standing: Standing, now: float) -> bool:
-        """Whether a packet of ``flow`` is to be dropped under a ban; counts it if so."""
+    def blocks(self, flow: Flow, standing: Standing, now: float) -> bool:
+        """Whether a packet of ``flow`` is dropped under a ban; counts it if so."""
         bans = self._bans
         if not bans or standing >= Standing.REGISTERED:
             return False
@@ -78,7 +78,7 @@ class Penalties:
             return False
         ban = bans.get((stream, host, port)) or bans.get((stream, host, ANY_PORT))
         if ban is None:
-            if not stream or not self._wide:  # a forged flood must not be made dearer by a stream's ban
+            if not stream or not self._prefix_bans:  # bans on streams must not make a forged flood cost more
                 return False
             ban = next((bans[key] for prefix in enclosing(host) if (key := (stream, prefix, ANY_PORT)) in bans), None)
             if ban is None:
@@ -90,21 +90,21 @@ class Penalties:
         return True
 
     def covers(self, flow: Flow, now: float) -> bool:
-        """Whether a ban stands against a connection that is open."""
+        """Whether a ban in force covers ``flow``. Counts and renews nothing."""
         bans = self._bans
-        found = (bans.get(key) for key in keys_of(flow.serial != 0, flow.peer))
-        return any(ban is not None and ban.until > now for ban in found)
+        matches = (bans.get(key) for key in keys_of(flow.serial != 0, flow.peer))
+        return any(ban is not None and ban.until > now for ban in matches)
 
     # --- banning -----------------------------------------------------------------------------------------
 
     def ban(
         self, flow: Flow, standing: Standing, reason: Reason, ttl: float, now: float, wide: bool = False
     ) -> Ban | None:
-        """Ban ``flow`` as widely as its standing allows; None where that is not at all, or no room is left.
+        """Ban ``flow`` in the scope that its standing allows; None if it allows none, or the table is full.
 
-        ``ttl`` is in seconds. ``wide`` asks for the address, where others would be for the flow, and where
-        that is registered, for its lane. When the table is full, a ban with proof takes the place of the
-        oldest one without.
+        ``ttl`` is in seconds. ``wide`` asks for a ban on the address instead of the flow; a registered flow is
+        demoted then (:meth:`Standings.demote`). When the table is full, a ban with proof replaces the oldest one
+        without.
         """
         if standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial):
             if wide and standing is Standing.REGISTERED and not flow.serial:
@@ -133,21 +133,21 @@ class Penalties:
         return count + 1
 
     def _scope_of(self, keys: list[BanKey], offence: int) -> BanScope:
-        """How widely the ``offence``-th offence of a stream is answered."""
+        """The scope of the ban for the ``offence``-th offence of a stream."""
         host = keys[BanScope.ADDRESS][1]
         if offence < limits.OFFENCES_OF_ADDRESS or self._standings.registered_within(host):
             return BanScope.FLOW
         scope = BanScope.ADDRESS
         for wider in (BanScope.PREFIX, BanScope.SITE)[: len(keys) - 2]:
             prefix = keys[wider][1]
-            inside = self._within.get(prefix, 0) + (keys[scope] not in self._bans)
+            inside = self._bans_within.get(prefix, 0) + (keys[scope] not in self._bans)
             if inside < limits.BANS_OF_PREFIX or self._standings.registered_within(prefix):
                 break
             scope = wider
         return scope
 
     def _set(self, ban: Ban, listener: Listener | None, now: float) -> bool:
-        """Enter a ban, in the place of a former one of the same key; False where there is no room."""
+        """Enter a ban, which replaces one of the same key; false if the table is full."""
         key = ban.key
         self._remove(key)
         if len(self._bans) >= self.capacity and not self._make_room(ban.proven, now):
@@ -155,24 +155,24 @@ class Penalties:
         self._enter(ban)
         self.version += 1
         if ban.stream:
-            self._closing.append(ban)
+            self._stream_bans.append(ban)
         elif listener is not None:
-            self._tell(ban, listener)
+            self._queue_for_kernel(ban, listener)
         return True
 
     def _enter(self, ban: Ban) -> None:
         self._bans[ban.key] = ban
         if not ban.proven:
-            self._narrow[ban.key] = None
+            self._unproven[ban.key] = None
         self._count(ban, 1)
 
-    def _count(self, ban: Ban, more: int) -> None:
+    def _count(self, ban: Ban, change: int) -> None:
         if ban.scope >= BanScope.PREFIX:
-            self._wide += more
+            self._prefix_bans += change
         if (wider := ban.wider) is not None:
-            self._within[wider] = self._within.get(wider, 0) + more
-            if not self._within[wider]:
-                del self._within[wider]
+            self._bans_within[wider] = self._bans_within.get(wider, 0) + change
+            if not self._bans_within[wider]:
+                del self._bans_within[wider]
 
     def _make_room(self, proven: bool, now: float) -> bool:
         if now - self._swept >= self._window:
@@ -182,87 +182,87 @@ class Penalties:
                     self._remove(ban.key)
         if len(self._bans) < self.capacity:
             return True
-        oldest = next(iter(self._narrow), None)
+        oldest = next(iter(self._unproven), None)
         return proven and oldest is not None and self._remove(oldest)
 
     def _renew(self, ban: Ban, flow: Flow, now: float) -> bool:
-        if ban.stream or ban.hits - ban.marked <= self._rate * ban.ttl or now - ban.last > self._window:
+        if ban.stream or ban.hits - ban.renewed_hits <= self._rate * ban.ttl or now - ban.last > self._window:
             self._remove(ban.key)
             return False
-        ban.marked = ban.hits
+        ban.renewed_hits = ban.hits
         ban.until = now + ban.ttl
         key = ban.key
         self._bans[key] = self._bans.pop(key)
-        if key in self._narrow:
-            self._narrow[key] = self._narrow.pop(key)
-        self._tell(ban, flow.listener)
+        if key in self._unproven:
+            self._unproven[key] = self._unproven.pop(key)
+        self._queue_for_kernel(ban, flow.listener)
         return True
 
     def _remove(self, key: BanKey) -> bool:
         ban = self._bans.pop(key, None)
         if ban is None:
             return False
-        self._narrow.pop(key, None)
+        self._unproven.pop(key, None)
         self._count(ban, -1)
         self.version += 1
         return True
 
-    # --- ending, keeping, telling ------------------------------------------------------------------------
+    # --- lifting, restoring, changes to carry out --------------------------------------------------------
 
-    def lift(self, who: str) -> int:
-        """End the bans of an address, of an address with its port, or of a prefix, as :attr:`Ban.who` writes them;
-        of an address those of its flows too, and what it has done is forgotten. How many there were."""
-        self._offences.pop(source_key(who), None)
-        lifted = [ban for ban in self if ban.who == who or ban.key[1] == who]
+    def lift(self, target: str) -> int:
+        """End the bans on ``target``, written as :attr:`Ban.target`, and return their number. For an address, the bans
+        on its flows end too, and its offences are forgotten."""
+        self._offences.pop(source_key(target), None)
+        lifted = [ban for ban in self if target in (ban.target, ban.key[1])]
         for ban in lifted:
             self._remove(ban.key)
-            if ban.told is not None:
-                self._waiting.append((ban.told, ban.source, 0.0))
+            if ban.kernel_listener is not None:
+                self._datagram_bans.append((ban.kernel_listener, ban.source, 0.0))
         return len(lifted)
 
     def restore(self, ban: Ban) -> bool:
-        """Enter a ban that was kept; False where there is no room or its time is up."""
+        """Enter a ban that was saved; false if the table is full."""
         if len(self._bans) >= self.capacity:
             return False
         if ban.proven and ban.scope <= BanScope.ADDRESS:
             self._offences[source_key(ban.key[1])] = (ban.offence, ban.since)
         return self._set(ban, None, ban.since)
 
-    def succeed(self, previous: Penalties) -> None:
-        """Take over the bans of the policy before this one, as many as there is room for, proven ones first."""
+    def take_over(self, previous: Penalties) -> None:
+        """Take over the bans of the previous policy, as many as fit, proven ones first."""
         for ban in sorted(previous, key=lambda ban: not ban.proven)[: self.capacity]:
             self._enter(ban)
         self._offences = previous._offences
-        self._waiting = previous.take()
-        self._closing = previous.take_closing()
+        self._datagram_bans = previous.take_datagram_bans()
+        self._stream_bans = previous.take_stream_bans()
         self.version = previous.version + 1
 
     @property
-    def news(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._waiting or self._closing)
+    def has_changes(self) -> bool:
+        """Whether :meth:`take_datagram_bans` or :meth:`take_stream_bans` would return something."""
+        return bool(self._datagram_bans or self._stream_bans)
 
-    def take(self) -> list[tuple[Listener, Source, float]]:
-        """The UDP sources banned or renewed since the last call, for the kernel: (listener, source, seconds), with
-        0 seconds those whose ban was lifted.
+    def take_datagram_bans(self) -> list[tuple[Listener, Source, float]]:
+        """The changes for the kernel filters since the last call: (listener, UDP source, seconds of the ban), with
+        0 seconds where a ban was lifted.
 
-        Port 0 means the whole address, which is not among them where a trunk or a proven flow is known
-        there: it is left to user space, which can tell them apart.
+        Port 0 means the whole address. A whole address with a trunk or a proven flow is not in the list, because
+        only user space can distinguish the flows of an address.
         """
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        changes, self._datagram_bans = self._datagram_bans, []
+        return changes
 
-    def take_closing(self) -> list[Ban]:
-        """The bans of streams set since the last call: what they cover is to be closed."""
-        closing, self._closing = self._closing, []
-        return closing
+    def take_stream_bans(self) -> list[Ban]:
+        """The bans on streams set since the last call: the connections that they cover are to be closed."""
+        bans, self._stream_bans = self._stream_bans, []
+        return bans
 
-    def _tell(self, ban: Ban, listener: Listener) -> None:
-        if ban.stream or len(self._waiting) >= limits.PENALTIES_WAITING:
+    def _queue_for_kernel(self, ban: Ban, listener: Listener) -> None:
+        if ban.stream or len(self._datagram_bans) >= limits.PENALTIES_WAITING:
             return
         if ban.key[2] == 0:
-            return  # a datagram may say that it comes from port 0, and there it means the whole address
-        # No proven flow is banned, so that one that is can be dropped before we see it, wherever it is.
+            return  # a datagram may claim port 0 as its source, which means the whole address in the kernel filter
+        # A proven flow is never banned, so a banned flow can be dropped by the kernel at any listener.
         if ban.scope is BanScope.FLOW or not self._standings.known_at(ban.key[1]):
-            self._waiting.append((listener, ban.source, ban.ttl))
-            ban.told = listener
+            self._datagram_bans.append((listener, ban.source, ban.ttl))
+            ban.kernel_listener = listener

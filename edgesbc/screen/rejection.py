@@ -1,4 +1,4 @@
-"""How new work is put off: 503 with a Retry-After that is spread, or nothing. Decides about nobody."""
+"""The refusal of new work for a while: 503 with a Retry-After that differs from call to call."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ def reject_with_retry_after(
     value: float | None = None,
     detail: str = "",
 ) -> Verdict:
-    """Refuse for ``least`` seconds or some more, which differs from call to call, so that those who are refused
-    do not all return at once (RFC 3261 section 21.5.4). To what may be a forged source, nothing is said."""
+    """A 503 whose Retry-After is ``least`` seconds or some more (RFC 3261 section 21.5.4).
+
+    The excess depends on the Call-ID, so that refused clients do not all return at once. A request of an unproven
+    source, whose address may be forged, gets no response.
+    """
     request = subject.request
     if request is None or subject.standing is Standing.UNPROVEN:
         return Drop(reason, limit, value, detail=detail)

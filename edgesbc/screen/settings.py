@@ -1,8 +1,6 @@
-"""What an operator can set about screening, with everything on by default. Reads no files: see ``policy``."""
+"""The settings of screening, with every stage on by default. ``policy`` reads them from a file."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import attrs
 
@@ -22,7 +20,7 @@ from edgesbc.screen.stages.scanner import ScannerSettings
 __all__ = ["ScreenSettings"]
 
 
-def _stages(instance: object, attribute: Any, value: tuple[str, ...]) -> None:
+def _stages(instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     unknown = [name for name in value if name not in STAGES]
     if unknown:
         raise ValueError(f"{attribute.name}: expected stages among {', '.join(STAGES)}; found {unknown[0]!r}")
@@ -30,7 +28,9 @@ def _stages(instance: object, attribute: Any, value: tuple[str, ...]) -> None:
         raise ValueError(f"{attribute.name}: expected each stage once, found {', '.join(value)}")
 
 
-def _distinct(instance: object, attribute: Any, value: tuple[BucketSettings, ...]) -> None:
+def _distinct(
+    instance: object, attribute: attrs.Attribute[tuple[BucketSettings, ...]], value: tuple[BucketSettings, ...]
+) -> None:
     names = [bucket.name for bucket in value]
     if len(set(names)) != len(names):
         raise ValueError(f"{attribute.name}: expected buckets of different names, found {', '.join(names)}")
@@ -41,15 +41,15 @@ class ScreenSettings:
     """``[screen]``."""
 
     mode: str = attrs.field(default="enforce", validator=one_of("enforce", "shadow"))
-    """``shadow``: every stage records what it would have done, and passes."""
+    """``shadow``: every stage records what it would have refused, and lets it pass."""
     stages: tuple[str, ...] = attrs.field(default=tuple(STAGES), validator=_stages)
-    """The stages that are on, in the order in which they are asked."""
+    """The stages that are on, in the order in which they judge."""
     shadow: tuple[str, ...] = attrs.field(default=(), validator=_stages)
     """Stages that only record, in mode ``enforce``."""
     max_ban_share: float = attrs.field(default=0.5, validator=between(0.0, 1.0))
-    """Share of the sources watched that may be banned at once; what is over it is refused message by message."""
+    """Share of the tracked sources that may be banned at once; more are refused message by message."""
     exempt: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
-    """Prefixes that are never penalised; what is over a threshold is refused there too, message by message."""
+    """Prefixes that are never banned; messages over a threshold are refused there too, one by one."""
     conduct: MisbehaviourSettings = attrs.field(factory=MisbehaviourSettings)
     acl: AclSettings = attrs.field(factory=AclSettings)
     pike: PikeSettings = attrs.field(factory=PikeSettings)

@@ -1,10 +1,10 @@
-"""The vocabulary of screening: phases, subjects, verdicts and what a stage is. Judges nothing itself."""
+"""The types of screening: phases, subjects, verdicts, and the interface of a stage."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
@@ -12,7 +12,7 @@ from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
 __all__ = [
-    "NOTHING",
+    "NO_LOAD",
     "PASS",
     "Drop",
     "LoadSnapshot",
@@ -24,24 +24,25 @@ __all__ = [
     "Stage",
     "Subject",
     "Verdict",
+    "wants_responses",
 ]  # fmt: skip
 
 
 class Phase(enum.Enum):
-    """Where on its way something is judged; each later phase knows more and has cost more."""
+    """The step at which a subject is judged; each later phase has more information and has cost more."""
 
     ACCEPT = "accept"
-    """A connection was accepted: the peer's address, before TLS."""
+    """A connection was accepted: the peer's address is known, before TLS."""
     PACKET = "packet"
-    """A datagram or a framed message came: source and size, before any parsing."""
+    """A datagram or a framed message arrived: source and size are known, before parsing."""
     REQUEST = "request"
     """A request was parsed; it may be a retransmission."""
     CALL = "call"
-    """A request that would start a dialog, and matches no transaction."""
+    """The request is outside a dialog and matches no transaction."""
 
 
 class Pass:
-    """Nothing stands against it. There is one instance, :data:`PASS`: compare with ``is``."""
+    """The stage does not object. There is one instance, :data:`PASS`: compare with ``is``."""
 
     __slots__ = ()
 
@@ -53,7 +54,7 @@ PASS = Pass()
 
 
 class Reject:
-    """Answer with ``status`` and, where set, Retry-After (seconds); in phases before REQUEST, a silent drop."""
+    """Respond with ``status`` and, where set, Retry-After (seconds); before phase REQUEST, drop without response."""
 
     __slots__ = ("detail", "limit", "reason", "retry_after", "status", "value")
 
@@ -78,10 +79,12 @@ class Reject:
 
 
 class Drop:
-    """Say nothing. ``ban`` asks for a penalty of so many seconds, narrowed by what the source has proven; ``wide``
-    for one of the address, where all of its flows had a share in it.
+    """Drop without a response.
 
-    ``quiet`` drops are counted, but not recorded as decisions: the first of their kind already was.
+    ``ban`` asks for a ban of so many seconds, whose scope the standing of the source limits; ``wide`` asks for one on
+    the whole address, because several of its flows took part.
+
+    ``quiet`` drops are counted but not recorded as decisions, because the first of their kind was.
     """
 
     __slots__ = ("ban", "detail", "limit", "quiet", "reason", "value", "wide")
@@ -112,10 +115,10 @@ Verdict = Pass | Reject | Drop
 
 
 class LoadSnapshot:
-    """What the signalling core has in hand when a call is judged.
+    """The load of the signalling core when a call is judged.
 
-    ``ringing`` are the calls of the subject's source that were not answered yet, ``trunk_calls`` those alive
-    of its trunk, ``transactions`` those alive in all; ``lag`` says by how many seconds the edge is late.
+    ``ringing`` is the number of unanswered calls of the subject's source, ``trunk_calls`` that of its trunk's calls,
+    ``transactions`` that of all transactions; ``lag`` is by how many seconds the event loop is late.
     """
 
     __slots__ = ("lag", "ringing", "transactions", "trunk_calls")
@@ -127,14 +130,15 @@ class LoadSnapshot:
         self.lag = lag
 
 
-NOTHING = LoadSnapshot()
+NO_LOAD = LoadSnapshot()
 
 
 class Subject:
-    """What is judged. Before phase REQUEST it is valid during one ``judge`` call: the pipeline uses it again.
+    """A connection, packet or request that is judged. Before phase REQUEST it is valid during one ``judge`` call only:
+    the pipeline reuses it.
 
     ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
-    ACCEPT has no connection number yet and carries serial -1. ``load`` is filled in for phase CALL.
+    ACCEPT has no connection number yet: its serial is -1. ``load`` is set for phase CALL.
     """
 
     __slots__ = ("flow", "load", "request", "size", "standing", "trunk")
@@ -147,19 +151,19 @@ class Subject:
         self.trunk = trunk
         self.request = request
         self.size = size
-        self.load = NOTHING
+        self.load = NO_LOAD
 
     @property
     def source(self) -> Hashable:
-        """Who is held to a number: the flow of who is proven, otherwise the address, which may be forged."""
+        """The key by which requests are counted: a proven flow, or the address, which may be forged."""
         return self.flow.peer[0] if self.standing is Standing.UNPROVEN else self.flow.key
 
 
 class Stage(Protocol):
-    """One judge of the gauntlet.
+    """One step of screening.
 
-    Its class is made with ``(settings, standings)``. ``judge`` is a function of the subject, the time
-    and the stage's own state; what it raises rejects the one message it was asked about.
+    Its class is called with ``(settings, standings)``. ``judge`` is a function of the subject, the time
+    and the stage's own state; an exception that it raises rejects the one message that it judged.
     """
 
     @property
@@ -168,23 +172,29 @@ class Stage(Protocol):
 
     @property
     def phases(self) -> frozenset[Phase]:
-        """The phases it wants to be asked in; empty where the settings leave it nothing to do."""
+        """The phases in which the stage judges; empty where its settings leave it nothing to do."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict: ...
 
 
 class ResponseListener(Stage, Protocol):
-    """A stage that wants to know what became of requests: one that has ``answered``."""
+    """A stage that also gets the final responses to requests."""
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
-        """The inside gave this final answer to a request of the public side. ``subject.standing`` is of now."""
+        """The private side sent this final response to a request of the public side. ``subject.standing`` is
+        the standing at ``now``."""
+
+
+def wants_responses(stage: Stage) -> TypeGuard[ResponseListener]:
+    """Whether a stage is a :class:`ResponseListener`: it has ``answered``."""
+    return hasattr(stage, "answered")
 
 
 class Observer(Protocol):
-    """Who hears what became of messages after a pipeline has let them go on."""
+    """The interface for what happens to messages after a pipeline has passed them."""
 
-    def misread(self, flow: Flow, now: float) -> None:
-        """What came by ``flow`` could not be read."""
+    def malformed(self, flow: Flow, now: float) -> None:
+        """A message that arrived by ``flow`` could not be parsed."""
 
     def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
-        """The inside gave this final answer to a request of the public side."""
+        """The private side sent this final response to a request of the public side."""

@@ -1,4 +1,4 @@
-"""What a source has proven, kept per flow and thus per transport. Punishes nobody: see ``penalties``."""
+"""The standing of a source: what it has proven, kept per flow and thus per transport. Bans are in ``penalties``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Standing(enum.IntEnum):
     """What a source has proven, from weakest to strongest."""
 
     UNPROVEN = 0
-    """A datagram came; its source may be forged."""
+    """A datagram arrived; its source may be forged."""
     REACHABLE = 1
-    """It answered what only the true address can answer: a handshake, or a branch or token of ours."""
+    """It received what was sent to its address: it completed a handshake, or returned a branch or token of the edge."""
     REGISTERED = 2
-    """An upstream accepted its credentials on this flow."""
+    """A private server accepted its credentials on this flow."""
     TRUNK = 3
     """The policy lists its address, or a name of its verified client certificate."""
 
@@ -36,7 +36,7 @@ def _bounded(instance: object, attribute: attrs.Attribute[tuple[str, ...]], valu
 
 @attrs.frozen
 class Trunk:
-    """A carrier or another peer that the operator names.
+    """A carrier or another peer that the policy lists.
 
     ``addresses`` are prefixes, addresses, or addresses with a port. The port is the *source* port: a
     trunk that connects over TCP or TLS from changing ports is listed by its address or by ``tls_names``,
@@ -47,7 +47,7 @@ class Trunk:
     addresses: tuple[str, ...] = attrs.field(default=(), validator=[_bounded, listed_addresses])
     tls_names: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
-    """Listeners by name at which it is a trunk, and a stranger elsewhere; none: all public ones."""
+    """Names of the listeners at which it is a trunk; elsewhere it is not. Empty: all public listeners."""
     max_calls: int | None = attrs.field(default=None, validator=optional(positive))
     """Calls from the trunk alive at once; None: no bound of its own."""
     max_cps: float | None = attrs.field(default=None, validator=optional(positive))
@@ -55,47 +55,50 @@ class Trunk:
 
 
 class Standings:
-    """The standing of every flow: of trunks by the policy, of others by proof that runs out.
+    """The standing of every flow: of trunks by the policy, of others by a proof that expires.
 
-    Streams are reachable by their handshake. The table of reachable UDP flows forgets the one proven
-    longest ago when it is full; the table of registered flows turns newcomers away. Neither can be
+    Streams are reachable by their handshake. When the table of reachable UDP flows is full, the one proven
+    longest ago is dropped; when the table of registered flows is full, new ones are refused. Neither can be
     filled by packets with forged sources, since each entry takes a proof.
     """
 
     __slots__ = (
-        "_accounts", "_apart", "_bound", "_by_address", "_by_name", "_by_prefix", "_by_source", "_flows_of", "_listed",
-        "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "follower",
-        "trunks", "version",
+        "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_demoted", "_flows_of", "_listed",
+        "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "_trunk_listeners",
+        "shadow", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
         self.trunks = {trunk.name: trunk for trunk in trunks}
-        self.follower: Standings | None = None
-        """Those of a policy that is judged beside this one: they get the same proofs."""
+        self.shadow: Standings | None = None
+        """The standings of the shadow policy, which get the same proofs."""
         self._by_source: dict[tuple[str, int], str] = {}
         self._by_name: dict[str, str] = {}
         self._by_address: dict[str, str] = {}
-        """Whole IPv4 addresses, as they are mostly listed: apart, since a look at prefixes costs more."""
+        """Single IPv4 addresses, the usual case, in a table of their own: a lookup by prefix costs more."""
         self._by_prefix: PrefixMap[str] = PrefixMap(limits.REMEMBERED_ADDRESSES)
         self._reachable: dict[tuple[int, str, int, int], float] = {}
         self._registered: dict[tuple[int, str, int, int], float] = {}
         self._accounts: dict[tuple[int, str, int, int], tuple[tuple[int, float], ...]] = {}
-        """What registered flows are registered as, and until when: a phone with two lines may sign off one."""
+        """The accounts of a registered flow, and until when: a phone with two lines may deregister one."""
         self._flows_of: dict[int, dict[tuple[int, str, int, int], None]] = {}
-        """The UDP flows that are registered as an account, in the order of their last registration."""
-        self._apart: dict[tuple[int, str, int, int], float] = {}
-        """Registered UDP flows that flood, or in whose name somebody does, and until when they have no lane."""
+        """The registered UDP flows of an account, in the order of their last registration."""
+        self._demoted: dict[tuple[int, str, int, int], float] = {}
+        """Registered UDP flows that flood, or whose address is forged in a flood, and until when their datagrams go
+        to the receive queue of untrusted sources."""
         self._proven_at: dict[str, int] = {}
-        """How many proven UDP flows there are at an address."""
+        """The number of proven UDP flows by address."""
         self._streams_within: dict[str, int] = {}
-        """How many registered connections, by address and by prefix."""
+        """The number of registered connections by address and by prefix."""
         self._swept = float("-inf")
         self._listed: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network | Source, str]] = []
-        """What trunks are listed as, with their names."""
-        self._bound = {trunk.name: frozenset(trunk.listeners) for trunk in self.trunks.values() if trunk.listeners}
+        """The addresses and prefixes of trunks, with the trunk's name."""
+        self._trunk_listeners = {
+            trunk.name: frozenset(trunk.listeners) for trunk in self.trunks.values() if trunk.listeners
+        }
         self.version = 0
-        """Grows when :meth:`trusted` would give others, but for those whose time is up."""
-        for trunk in reversed(self.trunks.values()):  # of two that list the same, the first counts
+        """Grows when the result of :meth:`trusted` changes, except by the mere passing of time."""
+        for trunk in reversed(self.trunks.values()):  # if two trunks list the same address, the first counts
             self._list(trunk)
         self._listed.reverse()
         self._trunk_hosts = {host for host, _ in self._by_source}
@@ -114,7 +117,7 @@ class Standings:
             self._by_name[name.lower().rstrip(".")] = trunk.name
 
     def of(self, flow: Flow, now: float) -> Standing:
-        """The standing of ``flow``. The private side is trusted: its flows stand as trunks do."""
+        """The standing of ``flow``. Flows of the private side have that of a trunk."""
         if flow.listener.zone is Zone.CORE or (self.trunks and self.trunk(flow) is not None):
             return Standing.TRUNK
         key = flow.key
@@ -125,8 +128,8 @@ class Standings:
         return Standing.UNPROVEN
 
     def trunk(self, flow: Flow) -> str | None:
-        """The name of the trunk that ``flow`` belongs to: by address and port, then the longest prefix,
-        then the certificate's names."""
+        """The name of the trunk that ``flow`` belongs to: by address and port, then by the longest prefix,
+        then by the names of its certificate."""
         if flow.listener.zone is Zone.CORE:
             return None
         name = self._by_source.get(flow.peer)
@@ -137,24 +140,24 @@ class Standings:
                 name = self._by_prefix.get(host)
         if name is None and flow.names and self._by_name:
             name = next((self._by_name[n] for n in map(str.lower, flow.names) if n in self._by_name), None)
-        return name if name is None or self._is_at(name, flow.listener) else None
+        return name if name is None or self._allowed_at(name, flow.listener) else None
 
-    def _is_at(self, trunk: str, listener: Listener) -> bool:
-        bound = self._bound.get(trunk) if self._bound else None
-        return bound is None or listener.name in bound
+    def _allowed_at(self, trunk: str, listener: Listener) -> bool:
+        listeners = self._trunk_listeners.get(trunk) if self._trunk_listeners else None
+        return listeners is None or listener.name in listeners
 
     def prove(
         self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS, account: int = 0
     ) -> bool:
-        """Note that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
+        """Record that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        ``account`` tells apart what it is registered as; of several, the one that lasts longest counts.
-        False where the table is full of others that are worth as much.
+        ``account`` identifies the registration; of several of a flow, the one that expires last counts.
+        False if the table of registered flows is full. Raises ``ValueError`` for any other standing.
         """
         if flow.listener.zone is Zone.CORE:
             return False
-        if self.follower is not None:
-            self.follower.prove(flow, standing, now, ttl, account)
+        if self.shadow is not None:
+            self.shadow.prove(flow, standing, now, ttl, account)
         if standing is Standing.REACHABLE:
             if not flow.serial:
                 self._enter(self._reachable, flow, now + ttl)
@@ -162,27 +165,27 @@ class Standings:
                     self._leave(self._reachable, next(iter(self._reachable)))
             return True
         if standing is not Standing.REGISTERED:
-            raise ValueError("a trunk is what the policy lists; nothing else proves one")
+            raise ValueError("expected REACHABLE or REGISTERED: a trunk is listed in the policy")
         if flow.key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
-            self._forget_old(now)
+            self._remove_expired(now)
             if len(self._registered) >= limits.REGISTERED_FLOWS:
                 return False
         if not flow.serial and self._registered.get(flow.key, now) <= now:
             self.version += 1
         if not flow.serial:
-            self._hold_account(flow.key, account)
+            self._add_flow_of_account(flow.key, account)
         before = self._accounts.get(flow.key, ())
-        others = [each for each in before if each[0] != account and each[1] > now][1 - limits.ACCOUNTS_OF_FLOW :]
+        others = [entry for entry in before if entry[0] != account and entry[1] > now][1 - limits.ACCOUNTS_OF_FLOW :]
         accounts = self._accounts[flow.key] = (*others, (account, now + ttl))
-        for each in before:
-            if each[0] != account and each not in others:
-                self._let_go(flow.key, each[0])
+        for entry in before:
+            if entry[0] != account and entry not in others:
+                self._remove_flow_of_account(flow.key, entry[0])
         self._enter(self._registered, flow, max(until for _, until in accounts))
         return True
 
-    def _hold_account(self, key: tuple[int, str, int, int], account: int) -> None:
-        """An account's UDP flows are bounded, its oldest giving way: with accepted credentials, in datagrams whose
-        source is forged, one account could otherwise fill the table."""
+    def _add_flow_of_account(self, key: tuple[int, str, int, int], account: int) -> None:
+        """Add a UDP flow to its account, whose oldest is dropped beyond the bound: one account, with valid credentials
+        in datagrams from forged sources, could otherwise fill the table."""
         flows = self._flows_of.setdefault(account, {})
         flows.pop(key, None)
         flows[key] = None
@@ -190,16 +193,16 @@ class Standings:
             self._leave(self._registered, next(iter(flows)))
             self.version += 1
 
-    def _let_go(self, key: tuple[int, str, int, int], account: int) -> None:
+    def _remove_flow_of_account(self, key: tuple[int, str, int, int], account: int) -> None:
         flows = self._flows_of.get(account)
         if flows is not None and key in flows:
             del flows[key]
             if not flows:
                 del self._flows_of[account]
 
-    def _forget_old(self, now: float) -> None:
-        """Make room in the full table: of the first, at once, and of all whose time is up, once in a while. One that
-        lasts for hours may stand before thousands that did not."""
+    def _remove_expired(self, now: float) -> None:
+        """Make room in the full table: remove the first entry if it has expired, or else, once in
+        ``limits.SWEEP_SECONDS``, all that have. A long registration may stand before thousands of expired ones."""
         oldest = next(iter(self._registered))
         if self._registered[oldest] <= now:
             self._leave(self._registered, oldest)
@@ -208,43 +211,43 @@ class Standings:
             for key in [key for key, until in self._registered.items() if until <= now]:
                 self._leave(self._registered, key)
 
-    def sign_off(self, flow: Flow, account: int, now: float) -> None:
-        """``flow`` is no longer registered as ``account``; whether it stays registered is for its others to say."""
-        if self.follower is not None:
-            self.follower.sign_off(flow, account, now)
+    def deregister(self, flow: Flow, account: int, now: float) -> None:
+        """End the registration of ``flow`` as ``account``. The flow stays registered while it has another account."""
+        if self.shadow is not None:
+            self.shadow.deregister(flow, account, now)
         accounts = self._accounts.get(flow.key, ())
-        left = tuple(each for each in accounts if each[0] != account and each[1] > now)
+        left = tuple(entry for entry in accounts if entry[0] != account and entry[1] > now)
         if len(left) == len(accounts):
             return
         if not flow.serial:
             self.version += 1
         if left:
-            for each in accounts:
-                if each not in left:
-                    self._let_go(flow.key, each[0])
+            for entry in accounts:
+                if entry not in left:
+                    self._remove_flow_of_account(flow.key, entry[0])
             self._accounts[flow.key] = left
             self._registered[flow.key] = max(until for _, until in left)
         else:
             self._leave(self._registered, flow.key)
 
     def demote(self, flow: Flow, until: float) -> None:
-        """Steer the datagrams of a registered ``flow`` among those of strangers until then: what the trusted have to
-        themselves is one queue, and a flood there would cost trunks their messages. It stays registered."""
+        """Send the datagrams of a registered ``flow`` to the receive queue of untrusted sources until then: all trusted
+        sources share one queue, and a flood in it would cost trunks their messages. The flow stays registered."""
         if flow.key in self._registered:
-            self.version += flow.key not in self._apart
-            self._apart[flow.key] = until
+            self.version += flow.key not in self._demoted
+            self._demoted[flow.key] = until
 
     def withdraw(self, flow: Flow) -> None:
-        """Forget what ``flow`` has proven: its connection closed, or it is not to be trusted any more."""
+        """Remove all proofs of ``flow``: its connection has closed, or it has lost its standing."""
         if not flow.serial and flow.key in self._registered:
             self.version += 1
-        if self.follower is not None:
-            self.follower.withdraw(flow)
+        if self.shadow is not None:
+            self.shadow.withdraw(flow)
         self._leave(self._registered, flow.key)
         self._leave(self._reachable, flow.key)
 
-    def succeed(self, previous: Standings) -> None:
-        """Take over what flows have proven under the policy before this one; ``previous`` is not used again.
+    def take_over(self, previous: Standings) -> None:
+        """Take over the proofs of the previous policy; ``previous`` must not be used afterwards.
 
         Listeners must have kept their ids.
         """
@@ -252,7 +255,7 @@ class Standings:
         self._registered = previous._registered
         self._accounts = previous._accounts
         self._flows_of = previous._flows_of
-        self._apart = previous._apart
+        self._demoted = previous._demoted
         self._proven_at = previous._proven_at
         self._streams_within = previous._streams_within
         self.version = previous.version + 1
@@ -260,20 +263,20 @@ class Standings:
     def trusted(
         self, listener: Listener, now: float
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
-        """Whose datagrams to ``listener`` go before those of strangers, trunks first, and when (seconds) the
-        first of them has to prove itself anew; None: none of them has to. A flow from port 0 is not among them: in a
-        list, port 0 means the whole address."""
-        self._apart = {key: until for key, until in self._apart.items() if until > now}
+        """The sources whose datagrams to ``listener`` have the trusted receive queue, trunks first, and when (seconds)
+        the list changes next because a proof or a demotion ends; None: never. A flow from port 0 is left out, because
+        port 0 means the whole address in a kernel filter."""
+        self._demoted = {key: until for key, until in self._demoted.items() if until > now}
         registered = {
             Source(key[1], key[2]): until
             for key, until in self._registered.items()
-            if key[0] == listener.id and key[2] and not key[3] and until > now and key not in self._apart
+            if key[0] == listener.id and key[2] and not key[3] and until > now and key not in self._demoted
         }
-        listed = [each for each, trunk in self._listed if self._is_at(trunk, listener)]
-        return [*listed, *registered], min((*registered.values(), *self._apart.values()), default=None)
+        listed = [entry for entry, trunk in self._listed if self._allowed_at(trunk, listener)]
+        return [*listed, *registered], min((*registered.values(), *self._demoted.values()), default=None)
 
-    def resemble(self, live: Standings) -> None:
-        """Begin with what flows have proven to ``live``, which keeps it."""
+    def copy_from(self, live: Standings) -> None:
+        """Copy the proofs of ``live``."""
         self._reachable = dict(live._reachable)
         self._registered = dict(live._registered)
         self._accounts = dict(live._accounts)
@@ -282,11 +285,11 @@ class Standings:
         self._streams_within = dict(live._streams_within)
 
     def known_at(self, host: str) -> bool:
-        """Whether a trunk or a proven UDP flow is at ``host``, which the kernel must then not drop whole."""
+        """Whether a trunk or a proven UDP flow is at ``host``: the kernel must then not drop the whole address."""
         return host in self._trunk_hosts or host in self._proven_at
 
     def registered_within(self, prefix: str) -> bool:
-        """Whether a registered connection comes from an address, or from inside a prefix that can be banned."""
+        """Whether a registered connection comes from ``prefix``, an address or a prefix that can be banned."""
         return prefix in self._streams_within
 
     def _enter(self, table: dict[tuple[int, str, int, int], float], flow: Flow, until: float) -> None:
@@ -300,21 +303,23 @@ class Standings:
             self._count(table, key, -1)
             if table is self._registered:
                 for account, _ in self._accounts.pop(key, ()):
-                    self._let_go(key, account)
-                self._apart.pop(key, None)
+                    self._remove_flow_of_account(key, account)
+                self._demoted.pop(key, None)
 
-    def _count(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], more: int) -> None:
-        """Keep the counts by address and prefix: who asks for them may be an attacker, over and over."""
+    def _count(
+        self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], change: int
+    ) -> None:
+        """Keep the counts by address and prefix, so that a lookup, which an attacker can cause, costs no search."""
         host = key[1]
         if not key[3]:
-            _add(self._proven_at, host, more)
+            _add(self._proven_at, host, change)
         elif table is self._registered:
-            for where in (host, *enclosing(host)):
-                _add(self._streams_within, where, more)
+            for prefix in (host, *enclosing(host)):
+                _add(self._streams_within, prefix, change)
 
 
-def _add(counts: dict[str, int], key: str, more: int) -> None:
-    count = counts.get(key, 0) + more
+def _add(counts: dict[str, int], key: str, change: int) -> None:
+    count = counts.get(key, 0) + change
     if count:
         counts[key] = count
     else:

@@ -189,7 +189,7 @@ class Edge:
         self.malformed.add()
         self.gate.tell(Reason.MALFORMED)
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
-        self.pipeline.misread(flow, now)
+        self.pipeline.malformed(flow, now)
         rest = salvage(data)
         if rest is not None:
             answer = topology.answer_malformed(rest, error.status_hint)

@@ -87,7 +87,7 @@ def note_registration(standings: Standings, flow: Flow, request: Request, respon
     if seconds:
         standings.prove(flow, Standing.REGISTERED, now, seconds, account)
     elif request.get("Contact") is not None:
-        standings.sign_off(flow, account, now)
+        standings.deregister(flow, account, now)
 
 
 def from_stranger(board: Switchboard, server: ServerTransaction, now: float) -> bool:

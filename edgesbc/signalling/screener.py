@@ -89,7 +89,7 @@ class Screener:
             if verdict.reason is Reason.METHOD:
                 extra.append(self.allow(flow))
             elif verdict.reason is Reason.EXTENSION:
-                lacks = self._board.pipeline.settings.sanity.lacks(request)
+                lacks = self._board.pipeline.settings.sanity.unsupported(request)
                 extra.append(("Unsupported", ", ".join(lacks)))
             self._board.refuse(flow, request, verdict.status, extra)
         return False
@@ -135,15 +135,15 @@ class Screener:
     def done(self, now: float) -> None:
         """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
         penalties = self._board.pipeline.penalties
-        if penalties.news:
+        if penalties.has_changes:
             self._tell_kernel()
-            if closing := penalties.take_closing():
+            if closing := penalties.take_stream_bans():
                 self._end(closing, now)
         if self._witness is not None:
             self._witness.end(now)
 
     def _tell_kernel(self) -> None:
-        for listener, source, ttl in self._board.pipeline.penalties.take():
+        for listener, source, ttl in self._board.pipeline.penalties.take_datagram_bans():
             self._board.emit(Penalise(listener, source, ttl))
 
     def expel(self, now: float) -> None:
@@ -162,7 +162,7 @@ class Screener:
     def _close(self, flows: Iterable[Flow], now: float) -> None:
         board = self._board
         for flow in flows:
-            if flow.listener.zone is Zone.PUBLIC and board.pipeline.is_out(flow, now):
+            if flow.listener.zone is Zone.PUBLIC and board.pipeline.is_banned(flow, now):
                 board.emit(Close(flow))
 
     def lift(self, who: str) -> int:
@@ -175,18 +175,18 @@ class Screener:
 
     def adopt(self, pipeline: Pipeline) -> None:
         """Judge by another pipeline from the next message on; it takes over what was proven, banned and counted."""
-        pipeline.succeed(self._board.pipeline)
+        pipeline.take_over(self._board.pipeline)
         if isinstance(self._witness, ShadowPolicy):
-            self._witness.follow(pipeline)
+            self._witness.attach(pipeline)
         self._board.pipeline = pipeline
 
     def watch(self, witness: VerdictObserver | None) -> None:
         """Let ``witness`` hear what becomes of each message from the next one on; None: nobody."""
         live = self._board.pipeline
-        live.follower = live.standings.follower = None
+        live.observer = live.standings.shadow = None
         self._witness = witness
         if isinstance(witness, ShadowPolicy):
-            witness.follow(live)
+            witness.attach(live)
 
     def shadow(self, pipeline: Pipeline, routing: RoutingTable, told: VerdictCallback | None = None) -> ShadowPolicy:
         """Judge by a second policy beside the live one from the next message on, without effect.

@@ -38,7 +38,7 @@ def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
             "prefix": order.prefix, "exempt": order.exempt, "by": order.by, "why": order.why,
             "since": order.since + offset, "until": None if order.until is None else order.until + offset,
         }
-        for order in pipeline.orders
+        for order in pipeline.operator_bans
         if order.by != "policy" and (order.until is None or order.until > now)
     ]  # fmt: skip
     return json.dumps({"version": _VERSION, "bans": bans, "orders": orders}, indent=1).encode()
@@ -63,7 +63,7 @@ def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     for number, row in enumerate(rows(kept, "orders")):
         order = _order(table(row), f"orders[{number}]", offset)
         if order.until is None or order.until > now:
-            pipeline.orders.put(order)
+            pipeline.operator_bans.put(order)
             entered += 1
     return entered
 
@@ -101,7 +101,7 @@ class PersistedBans:
     @property
     def version(self) -> tuple[int, int]:
         pipeline = self._pipeline()
-        return pipeline.penalties.version, pipeline.orders.version
+        return pipeline.penalties.version, pipeline.operator_bans.version
 
     def as_json(self, now: float, wall: float) -> bytes:
         return as_json(self._pipeline(), now, wall)

@@ -21,10 +21,10 @@ def test_rows_and_sentences() -> None:
     made = pipeline()
     stranger = Flow(UDP, Source("192.0.2.1", 5060))
     made.penalties.ban(stranger, Standing.UNPROVEN, Reason.PIKE, 60.0, 10.0)
-    made.penalties.holds(stranger, Standing.UNPROVEN, 11.0)
+    made.penalties.blocks(stranger, Standing.UNPROVEN, 11.0)
     made.penalties.ban(Flow(TLS, Source("192.0.2.2", 4000), 1), Standing.REACHABLE, Reason.CONDUCT, 100.0, 12.0)
-    made.orders.put(OperatorBan("198.51.100.0/24", False, 13.0, None, "uid 0", "abuse\nof us"))
-    made.orders.put(OperatorBan("203.0.113.7", True, 14.0, 44.0, "uid 0", ""))
+    made.operator_bans.put(OperatorBan("198.51.100.0/24", False, 13.0, None, "uid 0", "abuse\nof us"))
+    made.operator_bans.put(OperatorBan("203.0.113.7", True, 14.0, 44.0, "uid 0", ""))
     found = rows(made, 20.0)
     assert [sentence(row) for row in found] == [
         "203.0.113.7 is exempt from penalties for 24 s more, by uid 0 (0 dropped)",

@@ -155,7 +155,7 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("media", "a port stays open", lambda patch: patch.setattr(MediaStream, "close", lambda it: it.pairs[0].close())),
     ("media", "a refusal changes something", hasty),
     ("media", "the sender's place", lambda patch: patch.setattr(session_table, "rewrite_session", as_it_came)),
-    ("media", "aimed at the inside", lambda patch: patch.setattr("edgesbc.media.targets.aim", unjudged)),
+    ("media", "aimed at the inside", lambda patch: patch.setattr("edgesbc.media.targets.judge_target", unjudged)),
     ("media", "no end", lambda patch: patch.setattr("edgesbc.media.session.MediaSession.lifetime", lambda *_: 1e9)),
     ("sdp_rewrite", "the sender's place", lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", as_it_came)),
     (

@@ -312,7 +312,7 @@ def test_what_cannot_be_read_counts_against_its_flow() -> None:
 
 def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
     kept = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
-    kept.orders.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
+    kept.operator_bans.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
     files.write(tmp_path / bans.FILE, bans.as_json(kept, 0.0, 0.0))
     state = f'[edge]\nstate_dir = "{tmp_path}"\n'
     assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}

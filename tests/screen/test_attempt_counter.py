@@ -33,21 +33,21 @@ def test_a_success_takes_back_what_led_to_it_and_no_more() -> None:
     for mark in (1, 2, 1, 2, 2):
         tries.add("a", mark, 1.0)
     assert tries.over("a", 1.0)
-    tries.forgive("a", 1)
+    tries.take_back("a", 1)
     assert tries.count("a", 1.0) == 3
-    tries.forgive("a", 2)
+    tries.take_back("a", 2)
     assert len(tries) == 0
-    tries.forgive("b", 2)
+    tries.take_back("b", 2)
 
 
 def test_it_is_told_once() -> None:
     tries = AttemptCounter(1, 10.0, 8)
     tries.add("a", 1, 0.0)
     assert tries.over("a", 1.0)
-    assert [tries.first_told("a"), tries.first_told("a")] == [True, False]
+    assert [tries.first_report("a"), tries.first_report("a")] == [True, False]
     assert not tries.over("a", 10.0)
     tries.add("a", 1, 11.0)
-    assert tries.first_told("a"), "another window"
+    assert tries.first_report("a"), "another window"
 
 
 def test_memory_is_bounded_and_who_goes_on_is_not_forgotten() -> None:

@@ -37,18 +37,18 @@ def test_a_score_is_what_a_plain_count_says(steps: list[tuple[int, Reason | None
             continue
         score += POINTS.get(reason, 0)
         too_much = score > 10 and reason in POINTS
-        assert conduct.blame(flow_of(number), reason, float(now)) is too_much
+        assert conduct.add(flow_of(number), reason, float(now)) is too_much
         scores[number] = 0.0 if too_much else score
 
 
 def test_what_an_honest_client_runs_into_counts_nothing() -> None:
     conduct = MisbehaviourScore(MisbehaviourSettings())
     honest = (Reason.RATELIMIT, Reason.LOOP, Reason.NO_ROUTE, Reason.NO_DESTINATION, Reason.OVERLOAD, Reason.PIKE)
-    assert not any(conduct.blame(flow_of(1), reason, 0.0) for reason in honest * 100)
+    assert not any(conduct.add(flow_of(1), reason, 0.0) for reason in honest * 100)
 
 
 def test_scores_are_bounded() -> None:
     conduct = MisbehaviourScore(MisbehaviourSettings())
     for number in range(3 * limits.BUCKET_KEYS):
-        conduct.blame(flow_of(number), Reason.MALFORMED, 0.0)
+        conduct.add(flow_of(number), Reason.MALFORMED, 0.0)
     assert len(conduct._bucket) <= 2 * limits.BUCKET_KEYS

@@ -66,7 +66,7 @@ def test_orders_can_be_copied_beside_those_of_the_own_policy() -> None:
     live, other = OperatorBans(["192.0.2.9"]), OperatorBans(["192.0.2.1"])
     for prefix in ("192.0.2.1", "192.0.2.2"):
         live.put(ban(prefix))
-    other.resemble(live)
+    other.copy_from(live)
     assert [(each.prefix, each.exempt) for each in other] == [("192.0.2.1", True), ("192.0.2.2", False)]
     found = other.of("192.0.2.2", 1.0)
     assert found is not None
@@ -80,7 +80,7 @@ def test_a_policy_with_exemptions_of_its_own_takes_all_that_was_ordered(monkeypa
     for number in range(3):
         previous.put(ban(f"192.0.2.{number}"))
     orders = OperatorBans([f"198.51.100.{number}" for number in range(5)])
-    orders.succeed(previous)
+    orders.take_over(previous)
     assert orders.version > previous.version
     assert len(list(orders)) == 5 + 3
     with pytest.raises(ValueError, match="3 orders already"):

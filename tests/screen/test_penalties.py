@@ -19,27 +19,27 @@ def test_an_unproven_ban_is_its_flow_over_udp_for_a_minute_at_most(flow) -> None
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0)
     assert ban is not None
-    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, BanScope.FLOW, "192.0.2.1:5060")
-    assert penalties.holds(flow(), UNPROVEN, 11.0)
-    assert not penalties.holds(flow(port=1), UNPROVEN, 11.0)
-    assert not penalties.holds(flow(), UNPROVEN, 70.0)
+    assert (ban.until, ban.scope, ban.target) == (10.0 + limits.UNPROVEN_BAN_SECONDS, BanScope.FLOW, "192.0.2.1:5060")
+    assert penalties.blocks(flow(), UNPROVEN, 11.0)
+    assert not penalties.blocks(flow(port=1), UNPROVEN, 11.0)
+    assert not penalties.blocks(flow(), UNPROVEN, 70.0)
 
 
 def test_an_unproven_ban_is_its_address_where_all_of_it_had_a_share(flow) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0, wide=True)
     assert ban is not None
-    assert (ban.until, ban.scope, ban.who) == (10.0 + limits.UNPROVEN_BAN_SECONDS, BanScope.ADDRESS, "192.0.2.1")
-    assert penalties.holds(flow(port=1), UNPROVEN, 11.0)
-    assert not penalties.holds(flow(host="192.0.2.2"), UNPROVEN, 11.0)
+    assert (ban.until, ban.scope, ban.target) == (10.0 + limits.UNPROVEN_BAN_SECONDS, BanScope.ADDRESS, "192.0.2.1")
+    assert penalties.blocks(flow(port=1), UNPROVEN, 11.0)
+    assert not penalties.blocks(flow(host="192.0.2.2"), UNPROVEN, 11.0)
 
 
 @pytest.mark.parametrize("standing", [REACHABLE, REGISTERED, TRUNK])
 def test_what_an_address_did_unproven_harms_nobody_proven(flow, standing: Standing) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 10.0)
-    assert not penalties.holds(flow(), standing, 11.0)
-    assert not penalties.holds(flow("tls"), max(standing, REACHABLE), 11.0)
+    assert not penalties.blocks(flow(), standing, 11.0)
+    assert not penalties.blocks(flow("tls"), max(standing, REACHABLE), 11.0)
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,17 @@ def test_who_is_never_banned(flow, listener: str, standing: Standing) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     assert penalties.ban(flow(listener), standing, Reason.PIKE, 60.0, 10.0) is None
     assert len(penalties) == 0
-    assert penalties.take() == []
+    assert penalties.take_datagram_bans() == []
 
 
 def test_a_stream_is_banned_alone_and_as_long_as_asked(flow) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 120.0, 10.0)
-    assert penalties.holds(flow("tls"), REACHABLE, 129.0)
-    assert not penalties.holds(flow("tls", port=5061, serial=2), REACHABLE, 11.0)
-    assert not penalties.holds(flow("udp"), UNPROVEN, 11.0)
-    assert not penalties.holds(flow("tls"), REGISTERED, 11.0)
-    assert penalties.take() == []
+    assert penalties.blocks(flow("tls"), REACHABLE, 129.0)
+    assert not penalties.blocks(flow("tls", port=5061, serial=2), REACHABLE, 11.0)
+    assert not penalties.blocks(flow("udp"), UNPROVEN, 11.0)
+    assert not penalties.blocks(flow("tls"), REGISTERED, 11.0)
+    assert penalties.take_datagram_bans() == []
 
 
 def test_a_ban_is_renewed_while_the_flood_goes_on(flow) -> None:
@@ -67,12 +67,12 @@ def test_a_ban_is_renewed_while_the_flood_goes_on(flow) -> None:
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     assert ban is not None
     for n in range(130):  # more than two a second on average
-        assert penalties.holds(flow(), UNPROVEN, n * 0.46)
-    assert penalties.holds(flow(), UNPROVEN, 61.0)
+        assert penalties.blocks(flow(), UNPROVEN, n * 0.46)
+    assert penalties.blocks(flow(), UNPROVEN, 61.0)
     assert ban.until == 121.0
     assert ban.hits == 131
-    assert penalties.holds(flow(), UNPROVEN, 119.0)
-    assert not penalties.holds(flow(), UNPROVEN, 121.0)
+    assert penalties.blocks(flow(), UNPROVEN, 119.0)
+    assert not penalties.blocks(flow(), UNPROVEN, 121.0)
     assert len(penalties) == 0
 
 
@@ -80,8 +80,8 @@ def test_a_flood_that_ended_renews_nothing(flow) -> None:
     penalties = Penalties(Standings(), 16, density=1, window=10.0)
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     for _ in range(100):
-        penalties.holds(flow(), UNPROVEN, 40.0)
-    assert not penalties.holds(flow(), UNPROVEN, 60.0)
+        penalties.blocks(flow(), UNPROVEN, 40.0)
+    assert not penalties.blocks(flow(), UNPROVEN, 60.0)
 
 
 def test_udp_bans_are_told_for_the_kernel_but_for_whole_addresses_where_somebody_proven_is(flow) -> None:
@@ -91,19 +91,19 @@ def test_udp_bans_are_told_for_the_kernel_but_for_whole_addresses_where_somebody
     for host in ("192.0.2.1", "192.0.2.9", "203.0.113.7"):
         for port, wide in ((98, True), (99, False)):
             assert penalties.ban(flow(host=host, port=port), UNPROVEN, Reason.PIKE, 30.0, 0.0, wide) is not None
-    assert penalties.news
-    assert [(listener.name, source, ttl) for listener, source, ttl in penalties.take()] == [
+    assert penalties.has_changes
+    assert [(listener.name, source, ttl) for listener, source, ttl in penalties.take_datagram_bans()] == [
         ("carriers", (host, port), 30.0)
         for host, port in [("192.0.2.1", 0), ("192.0.2.1", 99), ("192.0.2.9", 99), ("203.0.113.7", 99)]
     ]
-    assert not penalties.news
+    assert not penalties.has_changes
 
 
 def test_what_waits_for_the_kernel_is_bounded(flow) -> None:
     penalties = Penalties(Standings(), 2 * limits.PENALTIES_WAITING, 30, 2.0)
     for n in range(limits.PENALTIES_WAITING + 1):
         penalties.ban(flow(host=f"192.0.{n >> 8}.{n & 255}"), UNPROVEN, Reason.PIKE, 30.0, 0.0)
-    assert len(penalties.take()) == limits.PENALTIES_WAITING
+    assert len(penalties.take_datagram_bans()) == limits.PENALTIES_WAITING
 
 
 def test_the_table_is_bounded_and_forged_sources_push_out_no_proven_ban(flow) -> None:
@@ -114,11 +114,11 @@ def test_the_table_is_bounded_and_forged_sources_push_out_no_proven_ban(flow) ->
     ]
     assert len(penalties) == 10
     assert refused.count(None) == 291
-    assert penalties.holds(flow("tls"), REACHABLE, 2.0)
+    assert penalties.blocks(flow("tls"), REACHABLE, 2.0)
     assert penalties.ban(flow("tls", port=7, serial=7), REACHABLE, Reason.PIKE, 100.0, 2.0) is not None
     assert len(penalties) == 10
-    assert not penalties.holds(flow(host="192.0.0.0"), UNPROVEN, 2.0)
-    assert penalties.holds(flow(host="192.0.0.1"), UNPROVEN, 2.0)
+    assert not penalties.blocks(flow(host="192.0.0.0"), UNPROVEN, 2.0)
+    assert penalties.blocks(flow(host="192.0.0.1"), UNPROVEN, 2.0)
     assert penalties.ban(flow(host="198.51.100.1"), UNPROVEN, Reason.PIKE, 60.0, 61.0) is not None
     assert len(penalties) == 3  # those that have run out were swept out
 
@@ -135,16 +135,18 @@ def test_lifting_an_address_lifts_its_flows_and_forgets_what_it_did(flow) -> Non
     penalties.ban(flow(host="192.0.2.11"), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     assert penalties.lift("192.0.2.1") == 2
     assert penalties.lift("192.0.2.1") == 0
-    assert not penalties.holds(flow(), UNPROVEN, 1.0)
-    assert [ban.who for ban in penalties] == ["192.0.2.11:5060"]
+    assert not penalties.blocks(flow(), UNPROVEN, 1.0)
+    assert [ban.target for ban in penalties] == ["192.0.2.11:5060"]
     again = penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 1.0)
     assert again is not None
     assert again.offence == 1
-    penalties.take()
+    penalties.take_datagram_bans()
     assert penalties.lift("192.0.2.11:5060") == 1
-    assert penalties.take() == [(flow().listener, flow(host="192.0.2.11").peer, 0.0)], "the kernel drops it no longer"
+    assert penalties.take_datagram_bans() == [(flow().listener, flow(host="192.0.2.11").peer, 0.0)], (
+        "the kernel drops it no longer"
+    )
     assert penalties.lift("192.0.2.1") == 1
-    assert penalties.take() == []
+    assert penalties.take_datagram_bans() == []
 
 
 def offend(penalties: Penalties, flow, host: str, times: int, now: float = 0.0) -> list[Ban]:
@@ -162,10 +164,10 @@ def test_each_offence_doubles_and_the_third_is_the_address(flow) -> None:
     bans = offend(penalties, flow, "192.0.2.1", 4)
     assert [ban.ttl for ban in bans] == [100.0, 200.0, 400.0, 800.0]
     assert [ban.scope for ban in bans] == [BanScope.FLOW, BanScope.FLOW, BanScope.ADDRESS, BanScope.ADDRESS]
-    assert penalties.holds(flow("tls", port=9, serial=9), REACHABLE, 1.0)
-    assert penalties.holds(flow("tls", port=9, serial=-1), REACHABLE, 1.0)  # before its handshakes
-    assert not penalties.holds(flow("tls", port=9, serial=9), REGISTERED, 1.0)
-    assert not penalties.holds(flow(), UNPROVEN, 1.0)  # what it did over streams harms no datagram
+    assert penalties.blocks(flow("tls", port=9, serial=9), REACHABLE, 1.0)
+    assert penalties.blocks(flow("tls", port=9, serial=-1), REACHABLE, 1.0)  # before its handshakes
+    assert not penalties.blocks(flow("tls", port=9, serial=9), REGISTERED, 1.0)
+    assert not penalties.blocks(flow(), UNPROVEN, 1.0)  # what it did over streams harms no datagram
     assert offend(penalties, flow, "192.0.2.1", 60)[-1].ttl == limits.BAN_SECONDS
     later = limits.OFFENCE_SECONDS + 1
     assert offend(penalties, flow, "192.0.2.1", 1, later)[0].offence == 1
@@ -196,11 +198,11 @@ def test_four_addresses_are_their_prefix(flow, inside: str, prefix: str, outside
     penalties = Penalties(Standings(), 100, 30, 2.0)
     last = [offend(penalties, flow, inside.format(n), 3)[-1] for n in range(1, 5)]
     assert [ban.scope for ban in last] == [BanScope.ADDRESS] * 3 + [BanScope.PREFIX]
-    assert last[-1].who == prefix
-    assert penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
-    assert not penalties.holds(flow("tls", outside), REACHABLE, 1.0)
+    assert last[-1].target == prefix
+    assert penalties.blocks(flow("tls", inside.format(9)), REACHABLE, 1.0)
+    assert not penalties.blocks(flow("tls", outside), REACHABLE, 1.0)
     assert penalties.lift(prefix) == 1
-    assert not penalties.holds(flow("tls", inside.format(9)), REACHABLE, 1.0)
+    assert not penalties.blocks(flow("tls", inside.format(9)), REACHABLE, 1.0)
 
 
 def test_four_prefixes_are_their_site(flow) -> None:
@@ -208,17 +210,17 @@ def test_four_prefixes_are_their_site(flow) -> None:
     for subnet in range(4):
         for n in range(1, 5):
             last = offend(penalties, flow, f"2001:db8:1:{subnet}::{n}", 3)[-1]
-    assert (last.scope, last.who) == (BanScope.SITE, "2001:db8:1::/48")
-    assert penalties.holds(flow("tls", "2001:db8:1:ffff::1"), REACHABLE, 1.0)
-    assert not penalties.holds(flow("tls", "2001:db8:2::1"), REACHABLE, 1.0)
+    assert (last.scope, last.target) == (BanScope.SITE, "2001:db8:1::/48")
+    assert penalties.blocks(flow("tls", "2001:db8:1:ffff::1"), REACHABLE, 1.0)
+    assert not penalties.blocks(flow("tls", "2001:db8:2::1"), REACHABLE, 1.0)
 
 
 def test_connections_under_a_ban_are_to_be_closed(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     bans = offend(penalties, flow, "192.0.2.1", 3)
-    assert penalties.news
-    assert penalties.take_closing() == bans
-    assert not penalties.news
+    assert penalties.has_changes
+    assert penalties.take_stream_bans() == bans
+    assert not penalties.has_changes
     assert penalties.covers(flow("tls", port=77, serial=77), 1.0)
     assert not penalties.covers(flow("tls", "192.0.2.2", 1000, 3), 1.0)
     assert not penalties.covers(flow("tls", port=77, serial=77), 401.0)
@@ -240,7 +242,7 @@ def test_a_ban_that_was_kept_holds_again_and_goes_on_counting(flow) -> None:
     kept = offend(penalties, flow, "192.0.2.1", 3)[-1]
     penalties = Penalties(Standings(), 1, 30, 2.0)
     assert penalties.restore(kept)
-    assert penalties.holds(flow("tls", port=9, serial=9), REACHABLE, 1.0)
+    assert penalties.blocks(flow("tls", port=9, serial=9), REACHABLE, 1.0)
     assert not penalties.restore(offend(Penalties(Standings(), 9, 30, 2.0), flow, "192.0.2.2", 1)[0])
     assert offend(penalties, flow, "192.0.2.1", 1)[0].offence == 4
 
@@ -250,9 +252,9 @@ def test_another_number_says_that_bans_have_come_or_gone(flow) -> None:
     seen = [penalties.version]
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     seen.append(penalties.version)
-    penalties.holds(flow(), UNPROVEN, 1.0)
+    penalties.blocks(flow(), UNPROVEN, 1.0)
     assert penalties.version == seen[-1]
-    penalties.holds(flow(), UNPROVEN, 100.0)
+    penalties.blocks(flow(), UNPROVEN, 100.0)
     seen.append(penalties.version)
     assert len(set(seen)) == 3
 
@@ -261,9 +263,9 @@ def test_datagrams_from_port_0_do_not_have_the_kernel_drop_their_whole_address(f
     """Forged ones would cost everybody there all that is not steered past the filter."""
     penalties = Penalties(Standings(), 16, 30, 2.0)
     assert penalties.ban(flow(port=0), UNPROVEN, Reason.PIKE, 60.0, 10.0) is not None
-    assert penalties.take() == []
-    assert penalties.holds(flow(port=0), UNPROVEN, 11.0)
-    assert not penalties.holds(flow(port=1), UNPROVEN, 11.0)
+    assert penalties.take_datagram_bans() == []
+    assert penalties.blocks(flow(port=0), UNPROVEN, 11.0)
+    assert not penalties.blocks(flow(port=1), UNPROVEN, 11.0)
 
 
 # --- what it costs -------------------------------------------------------------------------------------------
@@ -295,9 +297,9 @@ def test_a_flood_of_datagrams_does_not_pay_for_the_banned_prefix_of_streams(flow
         offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
     assert max(ban.scope for ban in penalties) is BanScope.PREFIX
     before = enclosing.cache_info()
-    assert not penalties.holds(flow("udp", "192.0.2.77"), UNPROVEN, 11.0)
+    assert not penalties.blocks(flow("udp", "192.0.2.77"), UNPROVEN, 11.0)
     assert enclosing.cache_info() == before
-    assert penalties.holds(flow("tls", "192.0.2.77"), REACHABLE, 11.0)
+    assert penalties.blocks(flow("tls", "192.0.2.77"), REACHABLE, 11.0)
 
 
 def test_addresses_whose_bans_are_over_count_no_more_for_their_prefix(flow) -> None:

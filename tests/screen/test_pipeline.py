@@ -82,7 +82,7 @@ def test_a_flood_of_one_flow_is_banned_and_then_costs_a_counter(flow) -> None:
     )  # fmt: skip
     assert (ban.limit, ban.detail) == (60.0, "flow 192.0.2.1:5060, for pike")
     assert bench.pipeline.counts == {("pike", "pike"): 1, ("pike", "ban"): 1, ("penalties", "banned"): 9969}
-    [(listener, source, ttl)] = bench.pipeline.penalties.take()
+    [(listener, source, ttl)] = bench.pipeline.penalties.take_datagram_bans()
     assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 5060), 60.0)
     assert bench.pipeline.packet(flow(port=1), 400, 12.1) is PASS
     assert bench.pipeline.packet(flow(), 400, 71.0) is PASS
@@ -96,7 +96,7 @@ def test_a_flood_of_many_flows_of_an_address_is_refused_and_then_banned(flow) ->
     assert [decision.limit for decision in bench.decisions] == [30, 960, 60.0]
     assert (bench.decisions[-1].source, bench.decisions[-1].detail) == ("192.0.2.1", "address 192.0.2.1, for pike")
     assert bench.pipeline.counts["penalties", "banned"] == 10_000 - 30 - 960
-    [(listener, source, ttl)] = bench.pipeline.penalties.take()
+    [(listener, source, ttl)] = bench.pipeline.penalties.take_datagram_bans()
     assert (listener.name, source, ttl) == ("carriers", Source("192.0.2.1", 0), 60.0)
 
 
@@ -110,7 +110,7 @@ def test_a_trunk_whose_address_is_forged_from_other_ports_is_served(flow, reques
             assert request(bench.pipeline, flow(port=5060), request_of(), now) is PASS
             assert call(bench.pipeline, flow(port=5060), request_of(), now) is PASS
     assert len(bench.pipeline.penalties) == 1
-    assert bench.pipeline.penalties.take() == []
+    assert bench.pipeline.penalties.take_datagram_bans() == []
 
 
 def test_phones_behind_one_address_do_not_add_up_once_they_are_proven(flow) -> None:
@@ -153,7 +153,7 @@ def test_a_registered_flow_that_floods_leaves_the_lane_of_the_trunks_and_stays_r
     assert standings.trusted(udp, 61.0) == ([carrier, *(phone.peer for phone in phones)], 3600.0)
     standings.demote(phones[0], 100.0)
     standings.withdraw(phones[0])
-    assert standings._apart == {}
+    assert standings._demoted == {}
 
 
 def test_a_stream_that_floods_is_banned_and_its_neighbours_are_not(flow) -> None:
@@ -271,27 +271,27 @@ def test_a_new_policy_keeps_counts_proofs_and_as_many_bans_as_it_allows(flow) ->
         old.pipeline.packet(flow("tls"), 400, 10.0)
     old.pipeline.standings.prove(flow(host="192.0.2.9"), Standing.REGISTERED, 10.0)
     new = Bench(ScreenSettings(pike=PikeSettings(tracker_entries=16), max_ban_share=0.125))
-    new.pipeline.succeed(old.pipeline)
+    new.pipeline.take_over(old.pipeline)
     assert new.pipeline.counts[("pike", "ban")] == 3
     assert isinstance(new.pipeline.packet(flow("tls"), 400, 11.0), Drop)
     assert isinstance(new.pipeline.packet(flow(host="192.0.2.1"), 400, 11.0), Drop)
     assert new.pipeline.packet(flow(host="192.0.2.2"), 400, 11.0) is PASS
     assert new.pipeline.standings.of(flow(host="192.0.2.9"), 11.0) is Standing.REGISTERED
     assert new.pipeline.standings.known_at("192.0.2.9")
-    assert len(new.pipeline.penalties.take()) == 2
+    assert len(new.pipeline.penalties.take_datagram_bans()) == 2
 
 
 def test_what_cannot_be_read_counts_until_it_is_enough(flow) -> None:
     bench = Bench()
     stream = flow("tls")
     for _ in range(10):
-        bench.pipeline.misread(stream, 10.0)
+        bench.pipeline.malformed(stream, 10.0)
     assert bench.pipeline.packet(stream, 400, 10.0) is PASS
-    bench.pipeline.misread(stream, 10.0)
+    bench.pipeline.malformed(stream, 10.0)
     assert isinstance(bench.pipeline.packet(stream, 400, 10.0), Drop)
     assert bench.reasons() == [Reason.BAN]
     assert bench.decisions[0].detail == "flow 192.0.2.1:5060, for conduct"
-    assert bench.pipeline.is_out(stream, 11.0)
+    assert bench.pipeline.is_banned(stream, 11.0)
 
 
 def test_what_may_be_forged_counts_only_against_who_has_proven_nothing(flow) -> None:
@@ -300,7 +300,7 @@ def test_what_may_be_forged_counts_only_against_who_has_proven_nothing(flow) -> 
     bench.pipeline.standings.prove(proven, Standing.REACHABLE, 10.0)
     for _ in range(100):
         for each in (trunk, proven, stranger):
-            bench.pipeline.misread(each, 10.0)
+            bench.pipeline.malformed(each, 10.0)
     assert bench.pipeline.packet(trunk, 400, 10.0) is PASS
     assert bench.pipeline.packet(proven, 400, 10.0) is PASS
     assert isinstance(bench.pipeline.packet(stranger, 400, 10.0), Drop)
@@ -312,7 +312,7 @@ def test_a_registered_connection_that_behaves_badly_is_no_longer_registered(flow
     stream = flow("tls")
     bench.pipeline.standings.prove(stream, Standing.REGISTERED, 10.0)
     for _ in range(11):
-        bench.pipeline.misread(stream, 10.0)
+        bench.pipeline.malformed(stream, 10.0)
     assert bench.pipeline.standings.of(stream, 10.0) is Standing.REACHABLE
     assert bench.pipeline.packet(stream, 400, 10.0) is PASS
     assert bench.reasons() == [Reason.CONDUCT]
@@ -321,7 +321,7 @@ def test_a_registered_connection_that_behaves_badly_is_no_longer_registered(flow
 def test_in_shadow_mode_bad_behaviour_is_noted_and_no_more(flow) -> None:
     bench = Bench(ScreenSettings(mode="shadow"))
     for _ in range(50):
-        bench.pipeline.misread(flow("tls"), 10.0)
+        bench.pipeline.malformed(flow("tls"), 10.0)
     assert len(bench.pipeline.penalties) == 0
     assert bench.pipeline.shadow_counts["conduct", "conduct"] == 4
     assert all(decision.shadow for decision in bench.decisions)
@@ -330,15 +330,15 @@ def test_in_shadow_mode_bad_behaviour_is_noted_and_no_more(flow) -> None:
 def test_the_operators_ban_holds_for_all_but_trunks(flow) -> None:
     bench = Bench(trunks=[Trunk("carrier", ("192.0.2.7",))])
     bench.pipeline.standings.prove(flow(port=9), Standing.REGISTERED, 10.0)
-    bench.pipeline.orders.put(OperatorBan("192.0.2.0/24", False, 10.0, None, "operator", "abuse"))
+    bench.pipeline.operator_bans.put(OperatorBan("192.0.2.0/24", False, 10.0, None, "operator", "abuse"))
     for each in (flow(), flow(port=9), flow("tls")):
         assert isinstance(bench.pipeline.packet(each, 400, 10.0), Drop)
-        assert bench.pipeline.is_out(each, 10.0)
+        assert bench.pipeline.is_banned(each, 10.0)
     assert isinstance(bench.pipeline.accept(flow("tls").listener, Source("192.0.2.9", 1), 10.0), Drop)
     assert bench.pipeline.packet(flow(host="192.0.2.7"), 400, 10.0) is PASS
-    assert not bench.pipeline.is_out(flow(host="192.0.2.7"), 10.0)
+    assert not bench.pipeline.is_banned(flow(host="192.0.2.7"), 10.0)
     assert bench.pipeline.packet(flow(host="198.51.100.1"), 400, 10.0) is PASS
-    assert [order.hits for order in bench.pipeline.orders] == [4]
+    assert [order.hits for order in bench.pipeline.operator_bans] == [4]
 
 
 def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
@@ -347,7 +347,7 @@ def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
     assert verdicts.count(PASS) == 30
     assert len(bench.pipeline.penalties) == 0
     for _ in range(50):
-        bench.pipeline.misread(flow(), 10.0)
+        bench.pipeline.malformed(flow(), 10.0)
     assert bench.pipeline.packet(flow(), 400, 12.0) is PASS
 
 
@@ -357,8 +357,8 @@ def test_who_is_exempt_is_let_in_whatever_ban_there_was_before(flow, listener: s
     pipeline, peer = bench.pipeline, flow(listener)
     while pipeline.packet(peer, 500, 100.0) is PASS:
         pass
-    pipeline.orders.put(OperatorBan("192.0.2.1", True, 100.0, None, "anna", ""))
-    assert not pipeline.is_out(peer, 103.0)
+    pipeline.operator_bans.put(OperatorBan("192.0.2.1", True, 100.0, None, "anna", ""))
+    assert not pipeline.is_banned(peer, 103.0)
     assert pipeline.packet(peer, 500, 103.0) is PASS
     if peer.serial:
         assert pipeline.accept(peer.listener, peer.peer, 103.0) is PASS
@@ -370,15 +370,15 @@ def test_bans_of_before_let_everything_pass_in_shadow_mode(flow, listener: str) 
     while bench.pipeline.packet(peer, 500, 100.0) is PASS:
         pass
     looking_on = Bench(ScreenSettings(mode="shadow")).pipeline
-    looking_on.succeed(bench.pipeline)
-    assert not looking_on.is_out(peer, 103.0)
+    looking_on.take_over(bench.pipeline)
+    assert not looking_on.is_banned(peer, 103.0)
     assert looking_on.packet(peer, 500, 103.0) is PASS
     assert looking_on.shadow_counts["penalties", "banned"] == 1
 
 
 def test_a_new_policy_keeps_the_operators_orders_and_not_those_of_the_old_policy(flow) -> None:
     old = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
-    old.pipeline.orders.put(OperatorBan("198.51.100.0/24", False, 10.0, None, "operator", ""))
+    old.pipeline.operator_bans.put(OperatorBan("198.51.100.0/24", False, 10.0, None, "operator", ""))
     new = Bench(ScreenSettings(exempt=("203.0.113.0/24",)))
-    new.pipeline.succeed(old.pipeline)
-    assert sorted(order.prefix for order in new.pipeline.orders) == ["198.51.100.0/24", "203.0.113.0/24"]
+    new.pipeline.take_over(old.pipeline)
+    assert sorted(order.prefix for order in new.pipeline.operator_bans) == ["198.51.100.0/24", "203.0.113.0/24"]

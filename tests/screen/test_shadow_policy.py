@@ -62,7 +62,7 @@ class Pair:
         self.beside = ShadowPolicy(
             self.other, self.choose, self.totals, lambda flow, call_id, live, now: self.told.append((call_id, live))
         )
-        self.beside.follow(self.live)
+        self.beside.attach(self.live)
 
     def choose(self, flow: Flow, request: Request, now: float) -> str | None:
         if self.to == "broken":
@@ -135,8 +135,8 @@ def test_nothing_of_the_live_policy_changes(flow: MakeFlow, request_of: MakeRequ
     assert not alone.beside.differences
     assert pair.live.counts == alone.live.counts
     assert [each.reason for each in pair.decisions] == [each.reason for each in alone.decisions]
-    assert len(pair.live.penalties.take()) == len(alone.live.penalties.take()) == 1
-    assert pair.other.penalties.take() == []
+    assert len(pair.live.penalties.take_datagram_bans()) == len(alone.live.penalties.take_datagram_bans()) == 1
+    assert pair.other.penalties.take_datagram_bans() == []
 
 
 def test_routes_are_compared_where_both_let_it_begin(flow: MakeFlow, request_of: MakeRequest) -> None:
@@ -179,7 +179,7 @@ def test_proofs_of_before_and_of_now_are_the_others_too(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings())
     known, new = flow(), flow(port=5070)
     pair.live.standings.prove(known, Standing.REGISTERED, 1.0)
-    pair.beside.follow(pair.live)
+    pair.beside.attach(pair.live)
     pair.live.standings.prove(new, Standing.REACHABLE, 1.0)
     standings = pair.other.standings
     assert (standings.of(known, 2.0), standings.of(new, 2.0)) == (Standing.REGISTERED, Standing.REACHABLE)
@@ -245,11 +245,11 @@ def test_requests_that_were_refused_are_remembered_up_to_a_bound(
     requests = [request_of(call_id=f"call-{n}") for n in range(5)]
     for request in requests:
         pair.message(flow(), request, 1.0)
-    assert len(pair.beside._mute) == 3
+    assert len(pair.beside._refused) == 3
     for request in requests:
         pair.live.answered(flow(), request, refusal(), 1.1)
     assert pair.heard == ["call-0", "call-1"]
-    assert not pair.beside._mute
+    assert not pair.beside._refused
 
 
 def test_what_the_other_has_refused_is_not_misread_to_it(flow: MakeFlow) -> None:
@@ -258,15 +258,15 @@ def test_what_the_other_has_refused_is_not_misread_to_it(flow: MakeFlow) -> None
     for host in ("192.0.2.7", "192.0.2.1"):
         pair.beside.begin(flow(host=host), 4, pair.live.packet(flow(host=host), 4, 1.0), 1.0)
         pair.beside.refused(Reason.MALFORMED)
-        pair.live.misread(flow(host=host), 1.0)
+        pair.live.malformed(flow(host=host), 1.0)
         pair.beside.end(1.0)
-    assert [ban.who for ban in pair.other.penalties] == ["192.0.2.1:5060"]
+    assert [ban.target for ban in pair.other.penalties] == ["192.0.2.1:5060"]
 
 
 def test_what_the_live_policy_takes_back_for_bad_conduct_the_other_keeps(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(conduct=MisbehaviourSettings(points=1)), ScreenSettings())
     pair.live.standings.prove(flow("tls"), Standing.REGISTERED, 1.0)
-    pair.live.misread(flow("tls"), 2.0)
+    pair.live.malformed(flow("tls"), 2.0)
     standings = (pair.live.standings, pair.other.standings)
     assert [each.of(flow("tls"), 3.0) for each in standings] == [Standing.REACHABLE, Standing.REGISTERED]
     pair.live.standings.withdraw(flow("tls"))  # it has unregistered
@@ -276,11 +276,11 @@ def test_what_the_live_policy_takes_back_for_bad_conduct_the_other_keeps(flow: M
 def test_a_broken_stream_counts_where_the_other_would_still_have_it_open(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings(conduct=MisbehaviourSettings(points=1, ban=30.0)))
     stream = flow("tls")
-    pair.live.misread(stream, 1.0)  # of no message: framing gave it up
+    pair.live.malformed(stream, 1.0)  # of no message: framing gave it up
     assert pair.other.counts == {("conduct", "ban"): 1}
-    pair.live.misread(stream, 2.0)  # the other has closed it by now
+    pair.live.malformed(stream, 2.0)  # the other has closed it by now
     assert pair.other.counts == {("conduct", "ban"): 1}
-    assert pair.other.penalties.take_closing() == []
+    assert pair.other.penalties.take_stream_bans() == []
     assert not pair.live.counts
     assert not pair.decisions
 
@@ -289,18 +289,18 @@ def test_what_the_operator_orders_counts_for_both_and_is_counted_once(flow: Make
     exempt = ScreenSettings(exempt=("192.0.2.200",))
     pair = Pair(ScreenSettings(), exempt)
     order = OperatorBan("192.0.2.1", False, 1.0, 50.0, "admin", "")
-    pair.live.orders.put(order)
+    pair.live.operator_bans.put(order)
     pair.message(flow(), None, 2.0)
     peer = Source("192.0.2.1", 40000)
     pair.beside.accept(LISTENERS["tls"], peer, pair.live.accept(LISTENERS["tls"], peer, 3.0), 3.0)
     assert pair.live.counts == {("penalties", "banned"): 2}
     assert order.hits == 2
     pair.message(flow(), None, 51.0)  # its time is up
-    pair.live.orders.put(OperatorBan("192.0.2.0/24", False, 52.0, None, "admin", ""))
+    pair.live.operator_bans.put(OperatorBan("192.0.2.0/24", False, 52.0, None, "admin", ""))
     pair.message(flow(), None, 53.0)
     assert pair.live.counts == {("penalties", "banned"): 3}
-    pair.live.orders.drop("192.0.2.0/24")
+    pair.live.operator_bans.drop("192.0.2.0/24")
     pair.message(flow(), None, 54.0)
     assert pair.beside.differences == {}
-    assert [each.prefix for each in pair.other.orders] == ["192.0.2.200"]
-    assert not list(pair.live.orders)
+    assert [each.prefix for each in pair.other.operator_bans] == ["192.0.2.200"]
+    assert not list(pair.live.operator_bans)

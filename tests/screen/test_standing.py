@@ -78,7 +78,7 @@ def test_registered_until_it_runs_out_or_is_withdrawn(flow, listener: str) -> No
 
 
 def test_nothing_proves_a_trunk(flow) -> None:
-    with pytest.raises(ValueError, match="the policy lists"):
+    with pytest.raises(ValueError, match="listed in the policy"):
         Standings().prove(flow(), Standing.TRUNK, 1.0)
 
 
@@ -182,7 +182,7 @@ def test_the_version_grows_when_others_are_trusted_and_not_at_each_message(flow)
     standings.withdraw(flow("tls"))
     assert not grew()
     after = Standings(())
-    after.succeed(standings)
+    after.take_over(standings)
     assert after.version > standings.version
 
 
@@ -192,7 +192,7 @@ def test_what_a_flow_is_registered_as_is_bounded_and_goes_with_it(flow) -> None:
         standings.prove(flow(), Standing.REGISTERED, 0.0, 60.0, account)
     assert len(standings._accounts[flow().key]) == limits.ACCOUNTS_OF_FLOW
     version = standings.version
-    standings.sign_off(flow(), limits.ACCOUNTS_OF_FLOW + 4, 1.0)
+    standings.deregister(flow(), limits.ACCOUNTS_OF_FLOW + 4, 1.0)
     assert standings.of(flow(), 1.0) is Standing.REGISTERED
     assert standings.version > version, "lanes are told that it may end sooner"
     standings.withdraw(flow())
@@ -247,7 +247,7 @@ def test_nothing_is_kept_of_accounts_whose_flows_are_gone(flow) -> None:
         standings.prove(flow(port=2 + account), Standing.REGISTERED, 1.0, 5.0, account)
     assert len(standings._flows_of) == 40
     for account in range(40):
-        standings.sign_off(flow(port=2 + account), account, 2.0)
+        standings.deregister(flow(port=2 + account), account, 2.0)
     assert len(standings._flows_of) == limits.ACCOUNTS_OF_FLOW
     standings.withdraw(flow(port=1))
     assert standings._flows_of == {}

@@ -52,7 +52,7 @@ def test_a_trip_is_told_once_a_window() -> None:
     assert entry is not None
     assert tracker.first_trip(entry, 1.5)
     assert not tracker.first_trip(entry, 1.6)
-    assert tracker.surely(entry)
+    assert tracker.certain(entry)
     assert tracker.admit("a", 3.2) is None
     entry = tracker.admit("a", 3.6)
     assert entry is not None
@@ -78,7 +78,7 @@ def test_when_all_are_active_newcomers_inherit_but_are_not_sure() -> None:
             tracker.admit(n, 10.0)
     entry = tracker.admit("new", 10.5)
     assert entry is not None
-    assert not tracker.surely(entry)
+    assert not tracker.certain(entry)
     assert len(tracker) == 16
     assert tracker.admit("later", 13.0) is None
 

@@ -209,12 +209,12 @@ def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
     beside = harness.edge.gate.shadow(pipeline(none), RoutingTable((), ["pbx"]))
     harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
     assert harness.edge.gate.beside is beside
-    assert harness.edge.pipeline.standings.follower is not None
+    assert harness.edge.pipeline.standings.shadow is not None
     harness.receive(CALLER, invite())
     assert beside.differences == {(PASSED, "method"): 1}
     harness.edge.gate.watch(None)
     assert harness.edge.gate.beside is None
-    assert harness.edge.pipeline.standings.follower is None
+    assert harness.edge.pipeline.standings.shadow is None
     harness.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
     assert beside.judged == 1
     assert harness.edge.gate.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back

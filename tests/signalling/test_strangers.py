@@ -249,7 +249,7 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: Edg
         def answered(self, subject, response, now) -> None:  # type: ignore[no-untyped-def]
             heard.append((subject.request.method, response.status))
 
-    harness.edge.pipeline._hearers.append(Listener())
+    harness.edge.pipeline._response_listeners.append(Listener())
     forwarded = harness.receive(CALLER, invite())[-1][1]
     harness.receive(PBX, respond(forwarded, 180))
     harness.receive(PBX, respond(forwarded, 200))

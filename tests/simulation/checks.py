@@ -92,7 +92,7 @@ class Checks:
         if flow.listener.zone is Zone.CORE and standing is not Standing.TRUNK:
             raise Finding(f"{flow} of the core stands as {standing.name}")
         known = standing >= Standing.REGISTERED or (standing is Standing.REACHABLE and not flow.serial)
-        if known and penalties.holds(flow, standing, now):
+        if known and penalties.blocks(flow, standing, now):
             raise Finding(f"{flow}, which is {standing.name}, is banned")
 
     def closed(self, flow: Flow) -> None:

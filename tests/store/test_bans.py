@@ -34,9 +34,9 @@ def with_bans() -> Pipeline:
     for serial in (1, 2, 3):
         made.penalties.ban(stream("192.0.2.1", serial), Standing.REACHABLE, Reason.PIKE, 100.0, 10.0)
     made.penalties.ban(Flow(UDP, Source("192.0.2.2", 5060)), Standing.UNPROVEN, Reason.PIKE, 100.0, 10.0)
-    made.orders.put(OperatorBan("198.51.100.0/24", False, 10.0, 500.0, "uid 0", "abuse"))
-    made.orders.put(OperatorBan("203.0.113.7", True, 10.0, None, "uid 0", "ours"))
-    made.orders.put(OperatorBan("203.0.113.8", True, 0.0, None, "policy", ""))
+    made.operator_bans.put(OperatorBan("198.51.100.0/24", False, 10.0, 500.0, "uid 0", "abuse"))
+    made.operator_bans.put(OperatorBan("203.0.113.7", True, 10.0, None, "uid 0", "ours"))
+    made.operator_bans.put(OperatorBan("203.0.113.8", True, 0.0, None, "policy", ""))
     return made
 
 
@@ -44,14 +44,14 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     files.write(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
     assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
-    told = {(ban.who, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
+    told = {(ban.target, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
     assert told == {
         ("192.0.2.1:4001", BanScope.FLOW, True, 6_940.0, 7_040.0, 1),
         ("192.0.2.1:4002", BanScope.FLOW, True, 6_940.0, 7_140.0, 2),
         ("192.0.2.1", BanScope.ADDRESS, True, 6_940.0, 7_340.0, 3),
     }
-    assert again.penalties.holds(stream("192.0.2.1", 9), Standing.REACHABLE, 7_000.0)
-    orders = {order.prefix: order for order in again.orders}
+    assert again.penalties.blocks(stream("192.0.2.1", 9), Standing.REACHABLE, 7_000.0)
+    orders = {order.prefix: order for order in again.operator_bans}
     assert set(orders) == {"198.51.100.0/24", "203.0.113.7"}
     assert (orders["198.51.100.0/24"].until, orders["198.51.100.0/24"].why) == (7_430.0, "abuse")
     assert orders["203.0.113.7"].until is None
@@ -66,7 +66,7 @@ def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
     again = pipeline()
     assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
     assert len(again.penalties) == 0
-    assert [order.prefix for order in again.orders] == ["203.0.113.7"]
+    assert [order.prefix for order in again.operator_bans] == ["203.0.113.7"]
 
 
 def test_no_file_is_no_bans(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One file a stage; the file's name is its policy key and its metric label."""
+"""The stages of screening, one file each; the file's name is the stage's policy key and metric label."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ __all__ = ["STAGES"]
 STAGES: dict[str, Callable[[Any, Any], Stage]] = {
     stage.name: stage for stage in (Acl, Pike, RateLimit, Sanity, Scanner, Method, BruteForceGuard, Admission, Overload)
 }
-"""Every stage by its name, in the default order: a new stage is one more word here, and one attribute of
-``ScreenSettings`` with its settings."""
+"""Every stage by its name, in the default order. A new stage is added here, and its settings as an attribute of
+``ScreenSettings``."""

@@ -1,8 +1,6 @@
-"""Stage ``acl``: refuses sources in prefixes that are denied, everywhere or at a listener. The core is not asked."""
+"""Stage ``acl``: refuses public sources in prefixes that are denied, everywhere or at one listener."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import attrs
 
@@ -18,36 +16,38 @@ __all__ = ["Acl", "AclSettings", "ListenerAcl"]
 
 @attrs.frozen
 class ListenerAcl:
-    """``[[screen.acl.listeners]]``: what is denied at one listener, beside what is denied everywhere."""
+    """``[[screen.acl.listeners]]``: what one listener denies in addition to what is denied everywhere."""
 
     name: str
-    """Of a public listener."""
+    """The name of a public listener."""
     deny: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
-    """Prefixes of which nothing is accepted there."""
+    """Prefixes from which nothing is accepted there."""
     allow: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Exceptions from its ``deny``."""
 
 
-def _once(instance: object, attribute: Any, value: tuple[ListenerAcl, ...]) -> None:
-    names = [each.name for each in value]
+def _once(
+    instance: object, attribute: attrs.Attribute[tuple[ListenerAcl, ...]], value: tuple[ListenerAcl, ...]
+) -> None:
+    names = [listener.name for listener in value]
     if len(set(names)) != len(names):
         raise ValueError(f"{attribute.name}: expected each listener once, found {', '.join(names)}")
 
 
 @attrs.frozen
 class AclSettings:
-    """``[screen.acl]``: to admit some prefixes only, deny ``0.0.0.0/0`` and ``::/0`` and allow those."""
+    """``[screen.acl]``. To accept some prefixes only, deny ``0.0.0.0/0`` and ``::/0`` and allow these prefixes."""
 
     deny: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
-    """Prefixes of which nothing is accepted, over any transport."""
+    """Prefixes from which nothing is accepted, over any transport."""
     allow: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Exceptions from ``deny``."""
     listeners: tuple[ListenerAcl, ...] = attrs.field(default=(), validator=_once)
-    """What holds at some listeners only."""
+    """Rules for one listener each."""
 
 
 class _Rules:
-    """What is denied, and the exceptions from it."""
+    """Denied prefixes, and exceptions from them."""
 
     __slots__ = ("_allow", "_deny")
 
@@ -63,21 +63,22 @@ class Acl:
     name = "acl"
 
     def __init__(self, settings: AclSettings, standings: Standings) -> None:
-        denying = settings.deny or any(each.deny for each in settings.listeners)
+        denying = settings.deny or any(listener.deny for listener in settings.listeners)
         self.phases = frozenset({Phase.ACCEPT, Phase.PACKET} if denying else ())
         self._everywhere = _Rules(settings)
-        self._at = {each.name: _Rules(each) for each in settings.listeners}
-        self._told: set[str] = set()
+        self._by_listener = {listener.name: _Rules(listener) for listener in settings.listeners}
+        self._recorded: set[str] = set()
+        """Addresses whose refusal was recorded: later ones are quiet."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         host = subject.flow.peer[0]
         if not self._everywhere.denies(host):
-            there = self._at.get(subject.flow.listener.name) if self._at else None
-            if there is None or not there.denies(host):
+            rules = self._by_listener.get(subject.flow.listener.name) if self._by_listener else None
+            if rules is None or not rules.denies(host):
                 return PASS
-        if host in self._told:
+        if host in self._recorded:
             return Drop(Reason.ACL_DENIED, quiet=True)
-        if len(self._told) >= limits.REMEMBERED_ADDRESSES:
-            self._told.clear()
-        self._told.add(host)
+        if len(self._recorded) >= limits.REMEMBERED_ADDRESSES:
+            self._recorded.clear()
+        self._recorded.add(host)
         return Drop(Reason.ACL_DENIED)

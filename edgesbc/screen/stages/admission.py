@@ -1,4 +1,4 @@
-"""Stage ``admission``: who may begin something, and how many calls at once. Knows no numbers and no routes."""
+"""Stage ``admission``: which sources may send requests outside dialogs, and how many calls each may have at once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from edgesbc.screen.standing import Standing, Standings
 __all__ = ["Admission", "AdmissionSettings"]
 
 _RETRY_SECONDS = 4
-"""A call that rings is answered or given up soon."""
+"""Short, because a ringing call is soon answered or given up."""
 
 
 @attrs.frozen
 class AdmissionSettings:
-    """``[screen.admission]``: from the public side a call, or anything else outside of dialogs but REGISTER, is taken
-    from trunks and from registered flows.
+    """``[screen.admission]``: on the public side, calls and other requests outside dialogs, except REGISTER, are
+    accepted from trunks and from registered flows only.
 
-    Credentials in the request change nothing: whoever calls with a password and does not register is a trunk,
-    or comes by a listener that is open.
+    Credentials in the request make no difference: a peer that calls with a password and does not register must be
+    listed as a trunk, or use a listener that is open.
     """
 
     open: tuple[str, ...] = ()
-    """Listeners by name, or ``public`` for all of them, by which anybody may call."""
+    """Names of listeners, or ``public`` for all public ones, that accept calls from any source."""
     ringing: int = attrs.field(default=20, validator=between(1, 20_000))
-    """Calls of one source that ring at once; of trunks, ``max_calls`` alone counts."""
+    """Ringing calls of one source at once. For trunks, ``max_calls`` counts instead."""
 
 
 class Admission:
@@ -40,7 +40,9 @@ class Admission:
         self._open = frozenset(settings.open)
         self._everywhere = Zone.PUBLIC.value in self._open
         self._ringing = settings.ringing
-        self._most = {trunk.name: trunk.max_calls for trunk in standings.trunks.values() if trunk.max_calls is not None}
+        self._max_calls = {
+            trunk.name: trunk.max_calls for trunk in standings.trunks.values() if trunk.max_calls is not None
+        }
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, listener, standing = subject.request, subject.flow.listener, subject.standing
@@ -48,9 +50,9 @@ class Admission:
         if listener.zone is Zone.CORE:
             return PASS
         if standing is Standing.TRUNK:
-            return self._of_trunk(subject)
+            return self._judge_trunk(subject)
         if request.method == "REGISTER":
-            return PASS  # it is how one comes to be registered
+            return PASS
         if standing < Standing.REGISTERED and not self._everywhere and listener.name not in self._open:
             if standing is Standing.UNPROVEN:
                 return Drop(Reason.ADMISSION)
@@ -60,9 +62,9 @@ class Admission:
             return reject_with_retry_after(subject, Reason.RINGING, _RETRY_SECONDS, self._ringing, ringing)
         return PASS
 
-    def _of_trunk(self, subject: Subject) -> Verdict:
-        most = self._most.get(subject.trunk or "")
-        alive = subject.load.trunk_calls
-        if most is None or alive < most or subject.request is None or subject.request.method != "INVITE":
+    def _judge_trunk(self, subject: Subject) -> Verdict:
+        max_calls = self._max_calls.get(subject.trunk or "")
+        calls = subject.load.trunk_calls
+        if max_calls is None or calls < max_calls or subject.request is None or subject.request.method != "INVITE":
             return PASS
-        return reject_with_retry_after(subject, Reason.TRUNK_CALLS, _RETRY_SECONDS, most, alive)
+        return reject_with_retry_after(subject, Reason.TRUNK_CALLS, _RETRY_SECONDS, max_calls, calls)

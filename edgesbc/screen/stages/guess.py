@@ -1,6 +1,7 @@
-"""Stage ``guess``: who tries passwords or names is refused after some tries. Knows no password: it hears answers.
+"""Stage ``guess``: refuses sources that guess passwords or user names, after a number of failed attempts.
 
-What unknown users are answered, ``same_answer``, is the signalling core's part: see ``signalling.registrations``.
+Failures are read from the private side's responses. The response for unknown users (``same_answer``) is made in
+``signalling.registrations``.
 """
 
 from __future__ import annotations
@@ -25,35 +26,36 @@ _CREDENTIALS = ("Authorization", "Proxy-Authorization")
 _CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
 _WRONG_PASSWORD = frozenset({401, 403, 407})
 _NO_SUCH_USER = frozenset({403, 404, 410, 604})
-_GO_ON = frozenset({"ACK", "BYE", "CANCEL"})
+_NEVER_REFUSED = frozenset({"ACK", "BYE", "CANCEL"})
 _RETRY_SECONDS = 10
 
-_tries = between(1, limits.GUESS_TRIES)
+_number_of_attempts = between(1, limits.GUESS_TRIES)
 
 
 @attrs.frozen
 class GuessSettings:
-    """``[screen.guess]``: a try is a request whose credentials the inside refused, unless it says that only the
-    nonce was old; and a REGISTER or INVITE of who is not registered, for a user or number that it is told is
-    refused or not known. What is answered as if there were such a user is no try: it teaches nothing.
+    """``[screen.guess]``: an attempt is a request whose credentials the private side refused, unless only the
+    nonce was stale; and a REGISTER or INVITE of a source that is not registered, for a user or number that the
+    response shows to be refused or unknown. A request that gets the same response as for a known user is no attempt,
+    because the source learns nothing from it.
 
-    A success takes back what the same source has tried on the same user before. Trunks are not asked.
+    A success takes back the attempts of the same source on the same user. Trunks are not judged.
     """
 
-    tries: int = attrs.field(default=10, validator=_tries)
-    """Of one source in the window: an unproven address, or a proven flow."""
+    tries: int = attrs.field(default=10, validator=_number_of_attempts)
+    """Attempts of one source in the window: of an unproven address, or of a proven flow."""
     window: float = attrs.field(default=60.0, validator=positive)
-    """In seconds."""
-    address_tries: int = attrs.field(default=100, validator=_tries)
-    """Of one address, or of one /64, over all of its connections, where they are not registered."""
-    user_tries: int = attrs.field(default=30, validator=_tries)
-    """On one user, from everywhere; over it, sources that are not registered are put off. What came in datagrams of
-    unproven sources counts for such sources alone."""
+    """The window, in seconds."""
+    address_tries: int = attrs.field(default=100, validator=_number_of_attempts)
+    """Attempts of one address, or of one /64, over all of its connections that are not registered."""
+    user_tries: int = attrs.field(default=30, validator=_number_of_attempts)
+    """Attempts on one user, from all sources; over it, sources that are not registered are rejected for a while.
+    Datagrams of unproven sources count for such sources only."""
     ban: float = attrs.field(default=60.0, validator=positive)
-    """How long a source that has no try left is banned, in seconds; at most 60 where its address may be forged."""
+    """Seconds of the ban on a source that has no attempt left; at most 60 where its address may be forged."""
     same_answer: bool = True
-    """Whether a REGISTER for a user whom the inside refuses or does not know is answered as one with a wrong
-    password is, and at the same time."""
+    """Whether a REGISTER for a user that the private side refuses or does not know gets the same response as one with a
+    wrong password, and after the same time."""
 
 
 class BruteForceGuard:
@@ -63,12 +65,12 @@ class BruteForceGuard:
     def __init__(self, settings: GuessSettings, standings: Standings) -> None:
         keys, window = limits.GUESS_KEYS, settings.window
         self._settings = settings
-        self._strangers = AttemptCounter(settings.tries, window, keys)  # apart: their keys can be made up
+        self._strangers = AttemptCounter(settings.tries, window, keys)  # in a table of their own: keys can be forged
         self._proven = AttemptCounter(settings.tries, window, keys)
         self._addresses = AttemptCounter(settings.address_tries, window, keys)
         self._users = AttemptCounter(settings.user_tries, window, keys)
         self._users_of_proven = AttemptCounter(settings.user_tries, window, keys)
-        """The same without what may be forged: datagrams of nobody knows whom put off nobody who is there."""
+        """The same without datagrams of unproven sources: a forged source must not get a proven one rejected."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, standing = subject.request, subject.standing
@@ -78,12 +80,12 @@ class BruteForceGuard:
         sources = self._strangers if standing is Standing.UNPROVEN else self._proven
         known = source in sources
         if not (known or request.method == "REGISTER" or _has_credentials(request)):
-            return PASS  # as nearly always
-        if request.in_dialog or request.method in _GO_ON:
+            return PASS  # the usual case
+        if request.in_dialog or request.method in _NEVER_REFUSED:
             return PASS
         if known and sources.over(source, now):
-            return self._bar(subject, request, sources.first_told(source))
-        if standing is Standing.REGISTERED or not _tries_something(request):
+            return self._refuse(subject, request, sources.first_report(source))
+        if standing is Standing.REGISTERED or not _is_attempt(request):
             return PASS
         settings, host = self._settings, source_key(subject.flow.peer[0])
         if subject.flow.serial and self._addresses.over(host, now):
@@ -95,10 +97,10 @@ class BruteForceGuard:
             return reject_with_retry_after(subject, Reason.GUESS, _RETRY_SECONDS, settings.user_tries, detail="user")
         return PASS
 
-    def _bar(self, subject: Subject, request: Request, first: bool) -> Verdict:
+    def _refuse(self, subject: Subject, request: Request, first: bool) -> Verdict:
         limit, ban = self._settings.tries, self._settings.ban if first else 0.0
-        if subject.standing is Standing.REGISTERED:  # its calls go on
-            if not _tries_something(request):
+        if subject.standing is Standing.REGISTERED:  # its calls must still work
+            if not _is_attempt(request):
                 return PASS
             return reject_with_retry_after(subject, Reason.GUESS, _RETRY_SECONDS, limit, detail="source")
         return Drop(Reason.GUESS, limit, limit, ban=ban, quiet=not first, detail="source")
@@ -112,10 +114,10 @@ class BruteForceGuard:
         if 200 <= status < 300:
             if with_password:
                 user = _user(request)
-                sources.forgive(subject.source, user)
-                self._users.forgive(user, hash(subject.source))
-                self._users_of_proven.forgive(user, hash(subject.source))
-                self._addresses.forgive(source_key(subject.flow.peer[0]), user)
+                sources.take_back(subject.source, user)
+                self._users.take_back(user, hash(subject.source))
+                self._users_of_proven.take_back(user, hash(subject.source))
+                self._addresses.take_back(source_key(subject.flow.peer[0]), user)
             return
         if with_password and status in _WRONG_PASSWORD:
             if any(is_stale(value) for name in _CHALLENGES for value in response.get_all(name)):
@@ -140,21 +142,21 @@ def _has_credentials(request: Request) -> bool:
     return request.get("Authorization") is not None or request.get("Proxy-Authorization") is not None
 
 
-def _tries_something(request: Request) -> bool:
+def _is_attempt(request: Request) -> bool:
     return request.method == "REGISTER" or _has_credentials(request)
 
 
 def _user(request: Request) -> int:
-    """Whom the request would be: the name and realm of its credentials, which cannot be varied without being
-    wrong, otherwise the address in To. Hashed, so that its size is not the peer's choice."""
+    """The user that the request claims to be: the name and realm of its credentials, which cannot be varied without
+    being wrong, otherwise the address in To. A hash, so that its size does not depend on the peer's text."""
     for name in _CREDENTIALS:
         value = request.get(name)
         if value is not None:
             try:
-                found = parse_digest(value)
+                digest = parse_digest(value)
             except WireError:
                 continue
-            if (name_there := found.text("username")) is not None:
-                return hash((name_there, found.text("realm")))
+            if (username := digest.text("username")) is not None:
+                return hash((username, digest.text("realm")))
     uri = request.to.uri
     return hash((uri.user, uri.host.lower(), uri.opaque))

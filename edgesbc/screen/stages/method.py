@@ -1,4 +1,4 @@
-"""Stage ``method``: which methods each side may send. The signalling core writes the Allow of its 405."""
+"""Stage ``method``: the methods that each side may send. The signalling core adds Allow to the 405."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class MethodSettings:
     """``[screen.method]``."""
 
     public: tuple[str, ...] = attrs.field(default=CALLS, validator=tokens)
-    """What strangers and trunks may send: calls and registrations. MESSAGE, SUBSCRIBE and PUBLISH reach
-    servers that few operators harden, so they are opened by name."""
+    """Methods that the public side may send, which are those of calls and registrations. MESSAGE, SUBSCRIBE and
+    PUBLISH have to be added, because few operators harden the servers that process them."""
     core: tuple[str, ...] = attrs.field(default=(*CALLS, "MESSAGE", "SUBSCRIBE", "PUBLISH"), validator=tokens)
-    """What the private side may send."""
+    """Methods that the private side may send."""
 
     def allowed(self, zone: Zone) -> tuple[str, ...]:
         """The methods for an Allow header field to a peer in ``zone``."""

@@ -1,6 +1,6 @@
-"""Stage ``overload``: when there is too much to do, new dialogs of the weakest standing are refused first.
+"""Stage ``overload``: refuses new dialogs under load, those of sources with the weakest standing first.
 
-It measures nothing: the shell says how late it is, and calls that are alive are never asked.
+The transport measures the lag; requests inside dialogs are never refused here.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _RETRY_SECONDS = 5
 
 @attrs.frozen
 class OverloadSettings:
-    """``[screen.overload]``: from ``lag`` or ``transactions`` on, unproven sources begin no new dialogs.
+    """``[screen.overload]``: from ``lag`` or ``transactions`` on, new dialogs of unproven sources are refused.
 
-    At twice, three and four times ``lag``, reachable ones, registered ones and trunks do not either; and so at
-    each further quarter of what is left of the tables above ``transactions``.
+    At two, three and four times ``lag``, those of reachable sources, registered sources and trunks are refused too;
+    likewise at each further quarter of the room that is left above ``transactions`` in the tables.
     """
 
     lag: float = attrs.field(default=0.25, validator=between(0.01, 1.0))
-    """How late the edge may be, in seconds."""
+    """How late the event loop may be, in seconds."""
     transactions: int = attrs.field(default=70_000, validator=between(1, 2 * limits.TRANSACTIONS))
-    """Transactions that may be alive, servers and clients together."""
+    """Transactions alive at once, server and client transactions together."""
 
 
 class Overload:
@@ -42,10 +42,10 @@ class Overload:
         count = len(Standing)
         step = (2 * limits.TRANSACTIONS - settings.transactions) / count
         self._begins = tuple((settings.lag * (n + 1), settings.transactions + n * step) for n in range(count))
-        # A level ends some way below its bound: at the bound itself it would come and go.
+        # A level ends some way below its bound, so that it does not change back and forth at the bound.
         self._ends = tuple((0.75 * lag, transactions - step / 2) for lag, transactions in self._begins)
         self._level = 0
-        """How many standings, from the weakest up, are refused now."""
+        """The number of standings, from the weakest up, that are refused now."""
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, load = subject.request, subject.load
@@ -62,7 +62,7 @@ class Overload:
 
 
 def _reached(bounds: tuple[tuple[float, float], ...], load: LoadSnapshot) -> int:
-    """How many of the bounds on lag or transactions, which rise, are reached."""
+    """The number of bounds on lag or transactions, in rising order, that are reached."""
     level = 0
     for lag, transactions in bounds:
         if load.lag < lag and load.transactions < transactions:

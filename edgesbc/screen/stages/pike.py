@@ -1,4 +1,4 @@
-"""Stage ``pike``: refuses sources that send more than they may, before anything is parsed."""
+"""Stage ``pike``: refuses sources that send too many messages in a window, before parsing."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ from edgesbc.screen.tracker import NEVER, TrackedSource, Tracker
 
 __all__ = ["Pike", "PikeSettings"]
 
+FlowKey = tuple[int, str, int, int]
+
 
 @attrs.frozen
 class PikeSettings:
     """``[screen.pike]``: the three settings of Kamailio's and OpenSIPS's pike, with their meanings, and four more.
 
-    Every datagram and every framed message counts. An unproven source is watched by its address, a
-    reachable or registered one by its flow, so that phones behind one address do not add up. An address, or
-    a /64, may open as many connections in a window, or each new one would be a new flow with nothing
-    against it.
+    Every datagram and every framed message counts. An unproven source is counted by its address, a
+    reachable or registered one by its flow, so that phones behind one address are not added up. New connections of
+    an address, or of a /64, are held to the same threshold, because each would otherwise begin with an empty window.
     """
 
     sampling_time_unit: float = attrs.field(default=2.0, validator=positive)
-    """The window, in seconds. It slides: no two windows can share a burst."""
+    """The window, in seconds. It slides, so that a burst cannot be split over two windows."""
     reqs_density_per_unit: int = attrs.field(default=30, validator=between(1, limits.TRACKER_DENSITY))
-    """What a source may send in a window; one more trips."""
+    """Messages that a source may send in a window; one more trips."""
     remove_latency: float = attrs.field(default=120.0, validator=positive)
-    """How long a source that tripped is banned, in seconds; at most 60 where its address may be forged."""
+    """Seconds of the ban on a source that tripped; at most 60 where its address may be forged."""
     flood_factor: int = attrs.field(default=32, validator=between(1, 10_000))
-    """An address that may be forged and that several flows use, as an office behind NAT does, is held to its density
-    and banned only when so many times the density was refused in a window. A lone flow is banned when it trips. A
-    registered UDP flow of which as much was refused goes the strangers' way for a minute."""
+    """An address that may be forged and that several flows use, like an office behind NAT, is held to the density, and
+    banned only when so many times the density was refused in a window. An address of a single flow is banned when it
+    trips. The datagrams of a registered UDP flow of which as many were refused go to the receive queue of untrusted
+    sources for a minute."""
     prefix_factor: int = attrs.field(default=16, validator=between(1, 1_000))
-    """Strangers of a /24 or a /64 may together send so many times the density, those of a /48 four times that; what is
-    over it is refused message by message, and nobody is banned for it."""
+    """Unproven sources of a /24 or a /64 may together send so many times the density, those of a /48 four times that;
+    more is refused message by message, without a ban."""
     strangers_per_second: int = attrs.field(default=2_000, validator=between(1, 1_000_000))
-    """Datagrams of strangers that are looked at in a second, all together, with as many at once. A flood from ever new
-    addresses, which no threshold of an address sees, ends here before it is parsed. Proven flows are not among them."""
+    """Datagrams of all unproven sources together that are parsed in a second, with a burst of as many. It bounds a
+    flood from ever new addresses, none of which reaches a threshold. Proven flows are not counted."""
     tracker_entries: int = attrs.field(default=limits.TRACKER_ENTRIES, validator=between(16, 1 << 20))
-    """Sources watched at once, for strangers and for proven flows each; a quarter as many /24 and /64, and of /48 a
+    """Sources tracked at once, unproven addresses and proven flows each; for /24 and /64 a quarter as many, for /48 a
     sixteenth."""
 
 
 class _Prefixes:
-    """What the strangers of a prefix may send together in a window."""
+    """The tracker of prefixes of one length, with their density for all unproven sources of a prefix together."""
 
     __slots__ = ("density", "tracker")
 
     def __init__(self, density: int, window: float, entries: int) -> None:
-        self.tracker = Tracker(density, window, entries, inherit=True)
+        self.tracker: Tracker[str] = Tracker(density, window, entries, inherit=True)
         self.density = density
 
 
@@ -68,17 +70,17 @@ class Pike:
             settings.sampling_time_unit,
             settings.tracker_entries,
         )
-        self._strangers = Tracker(density, window, entries, inherit=True)
-        self._proven = Tracker(density, window, entries, inherit=False)
-        self._arrivals = Tracker(density, window, entries, inherit=False)
+        self._strangers: Tracker[str] = Tracker(density, window, entries, inherit=True)
+        self._proven: Tracker[FlowKey] = Tracker(density, window, entries, inherit=False)
+        self._connections: Tracker[str] = Tracker(density, window, entries, inherit=False)
         wide = density * settings.prefix_factor
-        # Stamps of a whole window are kept: the wider the prefix, the more of them, and the fewer entries.
+        # An entry keeps the stamps of a whole window: a wider prefix has more of them, so there are fewer entries.
         self._prefixes = (
             _Prefixes(wide, window, max(16, entries // 4)),
             _Prefixes(4 * wide, window, max(16, entries // 16)),
         )
-        self._crowd = TokenBucket("strangers", settings.strangers_per_second, settings.strangers_per_second, 1)
-        self._crowd_told = NEVER
+        self._all_strangers = TokenBucket("strangers", settings.strangers_per_second, settings.strangers_per_second, 1)
+        self._all_strangers_recorded = NEVER
         self._window = window
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
@@ -92,17 +94,24 @@ class Pike:
         if phase is Phase.PACKET and standing is Standing.UNPROVEN:
             return self._judge_stranger(subject.flow.peer[0], subject.flow.peer[1], now)
         if phase is Phase.ACCEPT:
-            tracker, ban = self._arrivals, 0.0  # who else is behind the address is not known
-            entry = tracker.admit(source_key(subject.flow.peer[0]), now)
-        else:
-            tracker, ban = self._proven, self._ban
-            entry = tracker.admit(subject.flow.key, now)
+            return self._judge_connection(source_key(subject.flow.peer[0]), now)
+        tracker = self._proven
+        entry = tracker.admit(subject.flow.key, now)
         if entry is None:
             return PASS
         if tracker.first_trip(entry, now):
-            return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)
-        if entry.refused == self._flood and phase is Phase.PACKET:
-            return Drop(Reason.PIKE, limit=self._flood, value=self._flood, ban=ban, wide=True)
+            return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=self._ban)
+        if entry.refused == self._flood:
+            return Drop(Reason.PIKE, limit=self._flood, value=self._flood, ban=self._ban, wide=True)
+        return self._quiet
+
+    def _judge_connection(self, key: str, now: float) -> Verdict:
+        """Without a ban, because other clients may share the address."""
+        entry = self._connections.admit(key, now)
+        if entry is None:
+            return PASS
+        if self._connections.first_trip(entry, now):
+            return Drop(Reason.PIKE, limit=self._density, value=self._density + 1)
         return self._quiet
 
     def _judge_stranger(self, host: str, port: int, now: float) -> Verdict:
@@ -110,12 +119,12 @@ class Pike:
         entry = tracker.admit(host, now, port)
         if entry is None:
             verdict = self._judge_prefixes(host, now)
-            return self._judge_crowd(now) if verdict is PASS else verdict
+            return self._judge_all_strangers(now) if verdict is PASS else verdict
         first = tracker.first_trip(entry, now)
-        if first and tracker.alone(entry, now):
-            ban = self._ban if tracker.surely(entry) else 0.0
+        if first and tracker.one_member(entry, now):
+            ban = self._ban if tracker.certain(entry) else 0.0
             return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=ban)
-        if entry.refused == self._flood and tracker.surely(entry):
+        if entry.refused == self._flood and tracker.certain(entry):
             return Drop(Reason.PIKE, limit=self._flood, value=self._flood, ban=self._ban, wide=True)
         return Drop(Reason.PIKE, limit=self._density, value=self._density + 1) if first else self._quiet
 
@@ -131,15 +140,15 @@ class Pike:
         entry = widest.tracker.admit(site, now)
         return PASS if entry is None else self._refuse_prefix(widest, entry, "/48", now)
 
-    def _judge_crowd(self, now: float) -> Verdict:
-        at, crowd = int(now * SECOND), self._crowd
-        if not crowd.wait(0, at):
-            crowd.take(0, at)
+    def _judge_all_strangers(self, now: float) -> Verdict:
+        at, bucket = int(now * SECOND), self._all_strangers
+        if not bucket.wait(0, at):
+            bucket.take(0, at)
             return PASS
-        if self._crowd_told > now - self._window:
+        if self._all_strangers_recorded > now - self._window:
             return self._quiet
-        self._crowd_told = now
-        return Drop(Reason.PIKE, limit=crowd.rate, detail="all strangers together, in a second")
+        self._all_strangers_recorded = now
+        return Drop(Reason.PIKE, limit=bucket.rate, detail="all strangers together, in a second")
 
     def _refuse_prefix(self, prefixes: _Prefixes, entry: TrackedSource, length: str, now: float) -> Verdict:
         if not prefixes.tracker.first_trip(entry, now):
@@ -147,11 +156,10 @@ class Pike:
         return Drop(Reason.PIKE, limit=prefixes.density, value=prefixes.density + 1, detail=f"its {length}")
 
     def busiest(self, now: float, count: int) -> list[tuple[str, int, bool]]:
-        """Strangers' addresses and proven flows with the most requests of the last window, those that tripped first:
-        (who, requests, whether it tripped)."""
-        rows = [(str(key), seen, hot) for key, seen, hot in self._strangers.busiest(now, count)]
-        for key, seen, hot in self._proven.busiest(now, count):
-            assert isinstance(key, tuple)  # noqa: S101 - a flow's
-            rows.append((str(Source(key[1], key[2])), seen, hot))
+        """The ``count`` unproven addresses and proven flows with the most messages in the last window, those that
+        tripped first: (source, messages, tripped)."""
+        rows = self._strangers.busiest(now, count)
+        for key, messages, tripped in self._proven.busiest(now, count):
+            rows.append((str(Source(key[1], key[2])), messages, tripped))
         rows.sort(key=lambda row: (row[2], row[1]), reverse=True)
         return rows[:count]

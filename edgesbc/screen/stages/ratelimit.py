@@ -1,4 +1,4 @@
-"""Stage ``ratelimit``: named token buckets that new work must pass. Never charges what ends or confirms a call."""
+"""Stage ``ratelimit``: named token buckets for requests outside dialogs. ACK, BYE and CANCEL are never charged."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["DEFAULT_BUCKETS", "BucketSettings", "RateLimit"]
 
 NEVER_CHARGED = frozenset({"ACK", "BYE", "CANCEL"})
 OF_STRANGERS = frozenset({"source", "prefix"})
-"""Keys of buckets that trunks do not draw from: a trunk has its own."""
+"""Keys of buckets that do not apply to trunks, which have buckets by ``trunk``."""
 
 
 @attrs.frozen
 class BucketSettings:
-    """``[[screen.ratelimit]]``: one named bucket; a request must pass every bucket that takes its method.
+    """``[[screen.ratelimit]]``: one named bucket; a request must pass every bucket for its method.
 
-    ``key`` says who shares a bucket: ``source`` (an unproven address, or a proven flow), ``prefix`` (the
+    Requests with the same ``key`` share a bucket: ``source`` (an unproven address, or a proven flow), ``prefix`` (the
     /24 or /64), ``trunk``, ``listener``, ``method``, ``aor`` (the address in To), ``destination`` (the
-    Request-URI) or ``global``. Buckets by ``source`` and ``prefix`` are not for trunks, buckets by
-    ``trunk`` for nobody else.
+    Request-URI) or ``global``. Buckets by ``source`` and ``prefix`` do not apply to trunks, buckets by
+    ``trunk`` apply to trunks only.
     """
 
     name: str
@@ -39,7 +39,7 @@ class BucketSettings:
         validator=one_of("source", "prefix", "trunk", "listener", "method", "aor", "destination", "global"),
     )
     methods: tuple[str, ...] = attrs.field(default=(), validator=tokens)
-    """The methods that are charged; none: all but ACK, BYE and CANCEL, which never are."""
+    """The methods that are charged; empty: all but ACK, BYE and CANCEL, which never are."""
     rate: float = attrs.field(default=10.0, validator=positive)
     """Tokens a second."""
     burst: int = attrs.field(default=30, validator=between(1, 1_000_000))
@@ -49,8 +49,9 @@ class BucketSettings:
 DEFAULT_BUCKETS = (
     # A busy office's gateway that is not a trunk sets up one or two calls a second.
     BucketSettings("invites-per-source", "source", ("INVITE",), rate=10.0, burst=30),
-    # A phone registers twice (challenge, credentials) a minute; but all phones of an office, which are one source until
-    # they have proven more, at once after an outage: as fast as pike lets one source, and within what a phone waits.
+    # A phone sends two REGISTER (challenge, credentials) a minute. After an outage all phones of an office, which are
+    # one source until they are proven, do so at once: the rate is near that of pike, and short enough for phones to
+    # wait.
     BucketSettings("registers-per-source", "source", ("REGISTER",), rate=20.0, burst=60),
 )
 
@@ -70,8 +71,8 @@ class RateLimit:
         }
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
-        """INVITE is charged in phase CALL, where it is known not to be a retransmission; what would start
-        no dialog, in phase REQUEST. Requests inside a dialog are not new work."""
+        """INVITE is charged in phase CALL, where it is known not to be a retransmission; other methods in
+        phase REQUEST. Requests inside a dialog are not charged."""
         request = subject.request
         assert request is not None  # noqa: S101 - both phases come with one
         method = request.method
@@ -103,8 +104,8 @@ class RateLimit:
 
 
 def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
-    """What ``kind`` of bucket the request draws from; None: from none. Texts of a peer are hashed, so that
-    a key's size is not its choice."""
+    """The key of the request in buckets of this ``kind``; None if they do not apply to it. A peer's texts are hashed,
+    so that the size of a key does not depend on them."""
     if kind in OF_STRANGERS:
         if subject.standing is Standing.TRUNK:
             return None

@@ -1,4 +1,4 @@
-"""Stage ``sanity``: what RFC 3261 section 16.3 asks of a request before it is routed. Leaves grammar to ``sip``."""
+"""Stage ``sanity``: the checks of RFC 3261 section 16.3 on a parsed request, before it is routed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class SanitySettings:
     """``[screen.sanity]``."""
 
     schemes: tuple[str, ...] = ("sip", "sips", "tel")
-    """Schemes of a Request-URI that can be routed; others are answered 416."""
+    """Schemes of a Request-URI that can be routed; others get 416."""
     proxy_require: tuple[str, ...] = ()
-    """Option tags that may stand in Proxy-Require; others are answered 420."""
+    """Option tags that are accepted in Proxy-Require; others get 420."""
     via_hops: int = attrs.field(default=limits.VIA_HOPS, validator=between(1, limits.VIA_HOPS))
-    """Via values a request may carry."""
+    """Via values that a request may have."""
 
-    def lacks(self, request: Request) -> list[str]:
-        """The option tags that the request asks of proxies and that are not among them, in lower case."""
+    def unsupported(self, request: Request) -> list[str]:
+        """The option tags of the request's Proxy-Require that are not supported, in lower case."""
         return unsupported(request.get_all("Proxy-Require"), [tag.lower() for tag in self.proxy_require])
 
 
@@ -51,9 +51,9 @@ class Sanity:
         if request.cseq_method != request.method:  # section 8.1.1.5
             return Reject(400, Reason.SANITY, detail="CSeq names another method")
         if request.method == "INVITE" and request.get("Contact") is None and request.via.branch.startswith(COOKIE):
-            # Section 8.1.1.8. Clients of RFC 2543, which have no such branch, need not say where they are.
+            # Section 8.1.1.8. A branch without the cookie is that of an RFC 2543 client, which need not send Contact.
             return Reject(400, Reason.SANITY, detail="an INVITE without Contact")
-        if request.get("Proxy-Require") is not None and self._settings.lacks(request):  # check 5
+        if request.get("Proxy-Require") is not None and self._settings.unsupported(request):  # check 5
             return Reject(420, Reason.EXTENSION)
         hops = len(request.get_all("Via"))
         if hops > self._via_hops:

@@ -1,6 +1,6 @@
-"""Stage ``scanner``: says nothing to known scanners, told by their names or by what their messages look like.
+"""Stage ``scanner``: drops requests of known scanners, recognised by User-Agent or by the form of their messages.
 
-The list of both is the policy's to read: see ``policy.scanners``.
+``policy.scanners`` reads the list.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["Scanner", "ScannerList", "ScannerSettings", "Shape"]
 
 @attrs.frozen
 class Shape:
-    """What the messages of one scanner look like, whatever it calls itself.
+    """The form of the messages of one scanner, independent of its User-Agent.
 
-    ``header`` has patterns for the first value of header fields, by their canonical names: all must be found
+    ``header`` has patterns for the first value of header fields, by their canonical names: all must match
     in a request, each in the first 256 characters.
     """
 
@@ -34,7 +34,7 @@ class Shape:
 
 @attrs.frozen
 class ScannerList:
-    """A list of known scanners: texts anywhere in User-Agent, in any case, and shapes."""
+    """A list of known scanners: texts in User-Agent, in any case, and shapes."""
 
     user_agents: tuple[str, ...] = ()
     shape: tuple[Shape, ...] = ()
@@ -42,12 +42,12 @@ class ScannerList:
 
 @attrs.frozen
 class ScannerSettings:
-    """``[screen.scanner]``. Trunks and the private side are not asked: they are known by more than a name."""
+    """``[screen.scanner]``. Trunks and the private side are not judged."""
 
     list: ScannerList | None = None
-    """In a policy the path of the list; None there: the one that comes with the edge."""
+    """In a policy file the path of the list; without the key, the list that is part of edgesbc."""
     user_agents: tuple[str, ...] = ()
-    """More texts anywhere in User-Agent, in any case."""
+    """More texts in User-Agent, in any case."""
 
 
 class Scanner:

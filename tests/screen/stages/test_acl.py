@@ -39,7 +39,7 @@ def test_the_first_packet_of_an_address_is_recorded_and_the_list_of_them_is_boun
     assert quiet == [False, True, False, True]
     for n in range(20, 200):
         acl.judge(subject(of=flow(host=f"192.0.2.{n}")), Phase.PACKET, 1.0)
-        assert len(acl._told) <= 10
+        assert len(acl._recorded) <= 10
 
 
 def test_a_listener_may_be_for_some_only(flow, subject) -> None:
