@@ -4,7 +4,8 @@
  * One socket sends for all addresses: IP_PKTINFO names the source of each datagram, sendmmsg takes a batch
  * of them. Each has a number of its own where the message says COUNTER, so that none is a retransmission.
  * What it has sent and what was answered stands in a file that others may read meanwhile: two numbers of
- * 64 bits. It keeps no promise about the rate: who starts it reads what it reached.
+ * 64 bits. SIGTERM ends it between two bursts, never between a burst and its count, so that the file is exact
+ * when the program has ended. It keeps no promise about the rate: the file says which one it reached.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +163,9 @@ int main(int argc, char **argv) {
     if (lay_out(argv[8], &to, marks, &found) <= 0)
         return 2;
 
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
     prctl(PR_SET_TIMERSLACK, 1000UL); /* or every sleep is 50 us longer than it says */
     int64_t start = now(), due = 0, held_up = 0;
     uint32_t turn = 0;
@@ -172,6 +177,7 @@ int main(int argc, char **argv) {
             next += late;
             held_up += late;
         }
+        sigprocmask(SIG_BLOCK, &ending, NULL);
         due = (next - start - held_up) / 1000 * rate / 1000000;
         while ((int64_t)counts->sent < due) {
             int wanted = due - (int64_t)counts->sent < BATCH ? (int)(due - (int64_t)counts->sent) : BATCH;
@@ -187,6 +193,7 @@ int main(int argc, char **argv) {
             counts->sent += (uint64_t)done;
         }
         hear(sock, counts);
+        sigprocmask(SIG_UNBLOCK, &ending, NULL);
     }
     hear(sock, counts);
     return 0;

@@ -36,6 +36,19 @@ def _address(sock: socket.socket) -> str:
     return f"{host}:{port}"
 
 
+def _drain(target: socket.socket) -> int:
+    """Read what waits in the socket, and return how many datagrams that were."""
+    came = 0
+    target.setblocking(False)
+    while True:
+        try:
+            target.recv(2_048)
+        except BlockingIOError:
+            target.settimeout(10)
+            return came
+        came += 1
+
+
 def test_there_is_a_row_at_idle_and_one_for_each_attack_and_rate() -> None:
     rows = FloodSettings(pps=(1_000, 2_000), sources=7).rows()
     assert rows == [
@@ -112,14 +125,7 @@ def test_what_a_full_socket_does_not_take_is_counted_as_dropped(target: socket.s
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for _ in range(100):
             sender.sendto(bytes(1_000), target.getsockname())
-    taken = 0
-    target.setblocking(False)
-    while True:
-        try:
-            target.recv(2_048)
-        except BlockingIOError:
-            break
-        taken += 1
+    taken = _drain(target)
     assert 0 < taken < 100
     assert udp_drops(_address(target)) == 100 - taken
 
@@ -127,10 +133,8 @@ def test_what_a_full_socket_does_not_take_is_counted_as_dropped(target: socket.s
 @needs_compiler
 def test_rotating_attackers_take_turns_and_repeat_no_message(target: socket.socket, tmp_path: Path) -> None:
     program = build_attacker(tmp_path)
-    with Attacker(program, _address(target), 2_000, 20, 50, 1_000, tmp_path) as attacker:
+    with Attacker(program, _address(target), 2_000, 20, 50, 1_000, tmp_path):
         heard = [target.recvfrom(2_048) for _ in range(150)]
-        attacker.stop()
-        assert attacker.counts()[0] >= 150
     messages = {data for data, _ in heard}
     hosts = [peer[0] for _, peer in heard]
     assert len(messages) == 150
@@ -142,19 +146,25 @@ def test_rotating_attackers_take_turns_and_repeat_no_message(target: socket.sock
 
 
 @needs_compiler
+def test_the_count_of_an_attack_that_was_stopped_is_exact(target: socket.socket, tmp_path: Path) -> None:
+    program = build_attacker(tmp_path)
+    for first in range(1, 6):
+        dropped = udp_drops(_address(target))
+        with Attacker(program, _address(target), 100_000, 20, 50, first, tmp_path) as attacker:
+            target.recv(2_048)
+            attacker.stop()
+            came = 1 + _drain(target)
+            assert attacker.counts()[0] == came + udp_drops(_address(target)) - dropped
+
+
+@needs_compiler
 def test_one_attacker_has_one_address_and_another_row_another(target: socket.socket, tmp_path: Path) -> None:
     program = build_attacker(tmp_path)
     hosts = set()
     for first in (1, 2, SOURCES - 1):
         with Attacker(program, _address(target), 1_000, 20, 1, first, tmp_path):
             hosts.add(target.recvfrom(2_048)[1][0])
-        target.setblocking(False)
-        while True:
-            try:
-                target.recv(2_048)
-            except BlockingIOError:
-                break
-        target.settimeout(10)
+        _drain(target)
     assert len(hosts) == 3
 
 
