@@ -42,8 +42,9 @@ class NameServers:
         """The records of a name. What is no answer to the question is waited past for as long as ``seconds``."""
         found: dns.resolver.Answer | None = None
         try:
+            resolver = await self._prepared()  # the time of the question begins when it can be asked
             with trio.move_on_after(seconds):  # dnspython goes by the wall clock, which may be set back
-                found = await self._resolve(question, seconds)
+                found = await _resolve(resolver, question, seconds)
         except dns.resolver.NXDOMAIN:
             return DnsAnswer((), limits.DNS_SECONDS_NONE)
         except (dns.exception.DNSException, OSError):
@@ -54,14 +55,6 @@ class NameServers:
         if found.rrset is None:
             return DnsAnswer((), min(ttl, limits.DNS_SECONDS_NONE))
         return DnsAnswer(tuple(_records(found.rrset)), ttl)
-
-    async def _resolve(self, question: DnsQuestion, seconds: float) -> dns.resolver.Answer:
-        name = dns.name.from_text(question.name)
-        resolver = await self._prepared()
-        trio_backend = dns.asyncbackend.get_backend("trio")
-        return await resolver.resolve(
-            name, question.kind, raise_on_no_answer=False, search=False, lifetime=seconds, backend=trio_backend
-        )
 
     async def _prepared(self) -> dns.asyncresolver.Resolver:
         """Raises ``dns.resolver.NoResolverConfiguration`` where the system names no server."""
@@ -76,6 +69,14 @@ class NameServers:
             made.nameservers = [Do53Nameserver(host, port) for host, port in self._addresses]
         made.use_edns(0, 0, _EDNS_BYTES)
         return made
+
+
+async def _resolve(resolver: dns.asyncresolver.Resolver, question: DnsQuestion, seconds: float) -> dns.resolver.Answer:
+    name = dns.name.from_text(question.name)
+    trio_backend = dns.asyncbackend.get_backend("trio")
+    return await resolver.resolve(
+        name, question.kind, raise_on_no_answer=False, search=False, lifetime=seconds, backend=trio_backend
+    )
 
 
 def _records(found: Iterable[object]) -> Iterable[NaptrRecord | SrvRecord | str]:

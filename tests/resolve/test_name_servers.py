@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dns.message
+import dns.resolver
 import dns.rrset
 import pytest
 import trio
+import trio.testing
 from support.nameserver import ZONE, name_server, needs_name_server
 from support.running import free_port
 
@@ -67,6 +70,20 @@ async def test_there_is_none_is_an_answer(servers: NameServers, kind: str, name:
     answer = await ask(servers, kind, name)
     assert (answer.records, answer.failed) == ((), False)
     assert 0 <= answer.ttl <= limits.DNS_SECONDS_NONE
+
+
+async def test_the_time_for_an_answer_begins_with_the_question(autojump_clock: trio.testing.MockClock) -> None:
+    """It takes a busy machine longer to read which servers the system names than a question may take."""
+
+    class Late(NameServers):
+        async def _prepared(self) -> Any:
+            await trio.sleep(10.0)
+            return self
+
+        async def resolve(self, *_: object, **__: object) -> Any:
+            raise dns.resolver.NXDOMAIN
+
+    assert await Late([]).ask(DnsQuestion(f"pbx.{ZONE}", "A"), 1.0) == DnsAnswer((), limits.DNS_SECONDS_NONE)
 
 
 async def test_a_question_that_nobody_answers() -> None:
