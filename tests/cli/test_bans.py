@@ -75,8 +75,10 @@ async def test_an_order_holds_at_once_closes_connections_and_is_taken_back(tmp_p
 
 
 async def test_what_the_edge_has_banned_is_listed_lifted_and_exempted(tmp_path: Path) -> None:
+    """The window of pike is long, so that the sources are still in it when the command has started."""
+    pike = "[screen.pike]\nsampling_time_unit = 600.0"
     async with (
-        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
+        running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], more=pike)) as app,
         Ua(await UdpWire.open("127.0.0.9", peer=at(app, "public-udp"))) as flooder,
     ):
         who = f"127.0.0.9:{flooder.wire.port}"
