@@ -11,6 +11,7 @@ For whatever bytes come:
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_name_addr
@@ -36,7 +37,7 @@ def check(data: bytes) -> None:
                 str(parse_name_addr(value).uri)
 
 
-def assert_clean(fields: list[tuple[str, str]]) -> None:
+def assert_clean(fields: Sequence[tuple[str, str]]) -> None:
     for name, value in fields:
         assert name.isascii()
         assert not any((sign < " " and sign != "\t") or sign == "\x7f" for sign in name + value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgesbc.base.address import Flow, Zone
 from edgesbc.dispatch.health import AdminState
@@ -293,5 +293,5 @@ def _bytes_of(text: str) -> bytes:
     return text_of(text).encode("latin-1", "replace")
 
 
-def _written(request: Request, fields: list[tuple[str, str]]) -> bytes:
+def _written(request: Request, fields: Sequence[tuple[str, str]]) -> bytes:
     return serialise(f"{request.method} {request.uri} SIP/2.0", fields, request.body)
