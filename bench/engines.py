@@ -9,7 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from bench.process import Process, free_port, loopback, wait_until
+from bench.ports import free_port
+from bench.process import Process, loopback, wait_until
 from edgesbc.base import limits
 
 __all__ = ["ENGINES", "KAMAILIO_CHILDREN", "Addresses", "await_answer", "choose_addresses", "start_flooded"]

@@ -7,7 +7,6 @@ helps or harms the next. Judges nothing: what a row costs stands beside what the
 from __future__ import annotations
 
 import csv
-import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,8 @@ from bench.attacker import SOURCES, Attacker, build_attacker, core_of_attacker
 from bench.calls import last_row, pbx, place, sipp
 from bench.engines import KAMAILIO_CHILDREN, Addresses, await_answer, choose_addresses, start_flooded
 from bench.figures import ratios, summary
-from bench.process import BenchError, Process, free_port, loopback, say, udp_drops
+from bench.ports import free_port
+from bench.process import BenchError, Process, loopback, say, udp_drops
 from edgesbc.demo.metrics_client import parse_metrics
 
 __all__ = ["FloodSettings", "Row", "bench_floods", "percentile", "price", "setups"]
@@ -139,7 +139,7 @@ def _run(name: str, row: Row, first: int, settings: FloodSettings, program: Path
     """One row: an engine, its destinations, the attack, the calls."""
     with tempfile.TemporaryDirectory(prefix="bench-floods-") as temporary:
         folder, at, host = Path(temporary), choose_addresses(), loopback(1)
-        http = f"{host}:{free_port(host, socket.SOCK_STREAM)}"
+        http = f"{host}:{free_port(host)}"
         with ExitStack() as running:
             engine = running.enter_context(start_flooded(name, at, folder, http))
             for each, address in (("one", at.one), ("two", at.two)):

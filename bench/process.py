@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edgesbc.demo.children import bound_to
 
-__all__ = ["BenchError", "Memory", "Process", "free_port", "loopback", "say", "udp_drops", "wait_until"]
+__all__ = ["BenchError", "Memory", "Process", "loopback", "say", "udp_drops", "wait_until"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _LAST_LINES = 12
@@ -43,13 +43,6 @@ def loopback(last: int) -> str:
     """An address of this run alone: two runs at once on one address would get each other's packets."""
     pid = os.getpid()
     return f"127.{64 + pid % 128}.{pid // 128 % 256}.{last}"
-
-
-def free_port(host: str, kind: int = socket.SOCK_DGRAM) -> int:
-    """A port of ``host`` that nobody has now, for UDP or for ``kind``; whoever wants it binds it at once."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from bench.figures import ratios, summary
-from bench.process import BenchError, Process, free_port, loopback, say
+from bench.ports import free_port
+from bench.process import BenchError, Process, loopback, say
 
 __all__ = ["RelaySettings", "bench_relay"]
 

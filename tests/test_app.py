@@ -32,7 +32,7 @@ def text_for(folder: Path, public: Source, http: int, *members: Ua, edge: str = 
 
 @asynccontextmanager
 async def edge_before(folder: Path, *members: Ua, edge: str = "grace = 1") -> AsyncIterator[tuple[EdgeProcess, Source]]:
-    public, http = Source("127.0.0.1", free_port()), free_port(datagrams=False)
+    public, http = Source("127.0.0.1", free_port()), free_port()
     async with edge_process(folder, text_for(folder, public, http, *members, edge=edge), http) as process:
         yield process, public
 

@@ -132,7 +132,7 @@ async def said(*arguments: object) -> tuple[int, str, str]:
 
 @asynccontextmanager
 async def edge(folder: Path) -> AsyncIterator[tuple[EdgeProcess, Source]]:
-    public, http = Source("127.0.0.1", free_port()), free_port(datagrams=False)
+    public, http = Source("127.0.0.1", free_port()), free_port()
     listeners = [listen("public", "udp", str(public), "public-udp"), CORE_UDP]
     text = policy_text(folder, ["sip:127.0.0.11:9"], listeners, http=f"127.0.0.1:{http}", edge="grace = 7")
     async with edge_process(folder, text, http) as process:

@@ -183,7 +183,7 @@ CASES: dict[str, Callable[[Scene], Awaitable[str]]] = {
 
 async def play(folder: Path, by_command: bool) -> dict[str, Told]:
     """What the edge said about each of the cases; ``by_command``: with what ``edgesbc why`` printed."""
-    public, http = Source("127.0.0.1", free_port()), free_port(datagrams=False)
+    public, http = Source("127.0.0.1", free_port()), free_port()
     gateway = Source("127.0.0.13", free_port("127.0.0.13"))
     async with Ua(await UdpWire.open("127.0.0.11"), "one") as one, Ua(await UdpWire.open("127.0.0.12"), "two") as two:
         text = policy_text(

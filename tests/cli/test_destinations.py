@@ -200,7 +200,7 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_crash_loses_no_order_that_was_written(tmp_path: Path) -> None:
-    http = free_port(datagrams=False)
+    http = free_port()
     text = policy_text(tmp_path, TWO, http=f"127.0.0.1:{http}")
     file = tmp_path / "state" / destinations.FILE
     async with edge_process(tmp_path, text, http) as edge:

@@ -31,7 +31,7 @@ async def apply(folder: Path, text: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("bad", ["unavailable", "dead", "denied", "no-trunk"])
 async def test_the_edge_takes_back_a_change_that_makes_calls_fail(tmp_path: Path, bad: str) -> None:
-    public, http = f"127.0.0.1:{free_port()}", free_port(datagrams=False)
+    public, http = f"127.0.0.1:{free_port()}", free_port()
 
     def policy(member: str, trunk: str = "127.0.0.1", more: str = "") -> str:
         return policy_text(
@@ -72,7 +72,7 @@ async def test_the_edge_takes_back_a_change_that_makes_calls_fail(tmp_path: Path
 
 
 async def test_a_good_change_under_load_settles(tmp_path: Path) -> None:
-    public, http = f"127.0.0.1:{free_port()}", free_port(datagrams=False)
+    public, http = f"127.0.0.1:{free_port()}", free_port()
     listeners = [listen("public", "udp", public, "carriers"), listen("core", "udp", "127.0.0.2:0", "inside")]
 
     def policy(member: str) -> str:

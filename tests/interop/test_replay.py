@@ -102,7 +102,7 @@ async def replay(*arguments: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("interface", ["lo", "any"])
 async def test_a_recording_of_an_edge_is_judged_as_the_edge_judged_it(tmp_path: Path, interface: str) -> None:
-    udp, tcp, http = free_port(), free_port(datagrams=False), free_port(datagrams=False)
+    udp, tcp, http = free_port(), free_port(), free_port()
     async with called(tmp_path, "called", "127.0.0.11") as one:
         listeners = [
             listen("public", "udp", f"127.0.0.1:{udp}", "carriers"),

@@ -33,8 +33,8 @@ async def front(
 ) -> AsyncIterator[Front]:
     """An edge before ``members``, which trusts 127.0.0.1 as a carrier."""
     shown = f"[{host}]" if ":" in host else host
-    udp, tcp = f"{shown}:{free_port(host)}", f"{shown}:{free_port(host, datagrams=False)}"
-    http = free_port(datagrams=False)
+    udp, tcp = f"{shown}:{free_port(host)}", f"{shown}:{free_port(host)}"
+    http = free_port()
     text = policy_text(
         folder,
         [member.uri for member in members],

@@ -3,7 +3,6 @@ version that Debian has, before it sends anything: here its MESSAGE comes from a
 
 from __future__ import annotations
 
-import random
 import re
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from support.peers import Called, called, needs, place, taken
+from support.peers import Called, called, needs, place
 from support.running import at, edge_process, free_port, listen, nothing_left, policy_text, running, until
 from support.stories import Side
 
@@ -23,12 +22,6 @@ ELSEWHERE = "sip:nobody@192.0.2.9"
 """An address that is not the edge's, for what has to go through it."""
 
 pytestmark = needs("sipsak")
-
-
-def four_digits() -> int:
-    """A free port that sipsak can write: no more than four digits of one come into its Request-URI."""
-    ports = range(6060, 9999)
-    return next(port for port in random.sample(ports, len(ports)) if not taken("127.0.0.1", port, datagrams=True))
 
 
 async def sipsak(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -44,7 +37,7 @@ async def answered(folder: Path, scenario: str = "answers") -> AsyncIterator[tup
             folder,
             [behind.uri],
             [
-                listen("public", "udp", f"127.0.0.1:{four_digits()}", "public-udp"),
+                listen("public", "udp", f"127.0.0.1:{free_port()}", "public-udp"),
                 listen("core", "udp", "127.0.0.2:0", "core-udp"),
             ],
             trunks=["127.0.0.1"],
@@ -61,8 +54,8 @@ def heard(folder: Path, by: Called) -> Side:
 
 
 async def test_options_to_the_trunk_policy_is_answered_200(tmp_path: Path) -> None:
-    http = free_port(datagrams=False)
-    udp = four_digits()
+    http = free_port()
+    udp = free_port()
     text = POLICY.read_text()
     text = text.replace("[edge]", f'[edge]\nstate_dir = "{tmp_path / "state"}"', 1)
     text = re.sub(r'bind = "127\.0\.0\.1:5060"', f'bind = "127.0.0.1:{udp}"', text)

@@ -3,6 +3,7 @@ import socket
 
 import pytest
 
+from bench.ports import free_range
 from edgesbc.base import limits
 from edgesbc.media import ng
 from edgesbc.media.latch import build_interfaces
@@ -260,7 +261,8 @@ def test_ipv6_and_ipv4_peers_of_one_relay_each_have_their_family():
 
 
 def test_closed_ports_rest_and_exhaustion_is_an_error():
-    edge = Edge(ports=(20400, 20403))
+    first = free_range("127.0.0.1", 4)
+    edge = Edge(ports=(first, first + 3))
     edge.port(ng.offer("c", "a", edge.peer("127.0.0.5").sdp(), ("public", "core")))
     with pytest.raises(NoPorts):
         edge.relay.open("public")
@@ -275,12 +277,13 @@ def test_closed_ports_rest_and_exhaustion_is_an_error():
     edge.close()
 
 
-@pytest.mark.parametrize("held", [20420, 20421])
+@pytest.mark.parametrize("held", [0, 1], ids=["of RTP", "of RTCP"])
 def test_a_port_that_another_program_holds_is_passed_over(held):
-    edge = Edge(ports=(20420, 20423))
+    first = free_range("127.0.0.1", 4)
+    edge = Edge(ports=(first, first + 3))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", held))
-        assert edge.relay.open("public").port == 20422
+        other.bind(("127.0.0.1", first + held))
+        assert edge.relay.open("public").port == first + 2
         with pytest.raises(NoPorts):
             edge.relay.open("public")
     assert edge.relay.ports_in_use == 2

@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from bench.ports import free_port
 from edgesbc.base import limits
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
@@ -196,8 +197,9 @@ async def test_a_port_in_use_is_an_os_error() -> None:
 
 
 async def test_cancelled_it_is_gone_even_with_connections_open() -> None:
+    port = free_port()
     with trio.fail_after(10):
-        async with served() as port:
+        async with served(f"127.0.0.1:{port}"):
             silent = await trio.open_tcp_stream("127.0.0.1", port)
             halfway = await trio.open_tcp_stream("127.0.0.1", port)
             await halfway.send_all(b"GET /metrics HTTP/1.1\r\nHost: 127")

@@ -46,7 +46,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port(datagrams=False)
+        self.port = free_port()
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 

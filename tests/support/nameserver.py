@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import trio
 from support.peers import needs, taken
-from support.running import end, until
+from support.running import end, free_port, until
 
 HOST = "127.0.0.1"
 ZONE = "example.test"
@@ -18,14 +17,6 @@ _PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _PROGRAM = shutil.which("dnsmasq", path=_PATH)
 
 needs_name_server = needs("dnsmasq", _PATH)
-
-
-def _lasting_port() -> int:
-    """A free port outside of the ephemeral range: while the server is away, no socket of anybody may be given it."""
-    while True:
-        port = 10_000 + secrets.randbelow(10_000)
-        if not (taken(HOST, port, datagrams=True) or taken(HOST, port, datagrams=False)):
-            return port
 
 
 class NameServer:
@@ -65,7 +56,7 @@ class NameServer:
 @asynccontextmanager
 async def name_server(folder: Path, *records: str) -> AsyncIterator[NameServer]:
     await trio.Path(folder).mkdir(exist_ok=True)
-    server = NameServer(folder, _lasting_port())
+    server = NameServer(folder, free_port(HOST))
     try:
         await server.start(records)
         yield server

@@ -60,7 +60,7 @@ def _sipp(folder: Path, scenario: str, host: str, port: int, tcp: bool, *more: s
 @asynccontextmanager
 async def called(folder: Path, scenario: str, host: str, tcp: bool = False) -> AsyncIterator[Called]:
     """A sipp that takes calls by ``scenario`` and echoes their audio."""
-    port = free_port(host, datagrams=not tcp)
+    port = free_port(host)
     command = _sipp(folder, scenario, host, port, tcp, "-aa", "-rtp_echo")
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
@@ -93,7 +93,7 @@ async def place(
 ) -> Calls:
     """Place calls by ``scenario`` and wait for the end of the last."""
     host = host or "127.0.0.1"
-    port = free_port(host, datagrams=not tcp)
+    port = free_port(host)
     arguments = ("-m", str(calls), "-r", str(rate), "-d", str(hold), "-s", "100", "-timeout", "40s", "-timeout_error")
     command = [*_sipp(folder, scenario, host, port, tcp, *arguments), peer]
     with trio.fail_after(60):

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -16,20 +15,18 @@ from pathlib import Path
 
 import trio
 
+from bench.ports import free_port
 from edgesbc.app import App
 from edgesbc.base.address import Source
 from edgesbc.policy.load import load_policy
 
+__all__ = [
+    "CORE_UDP", "PATIENCE", "PUBLIC_TCP", "PUBLIC_UDP", "EdgeProcess", "at", "edge_process", "end", "free_port",
+    "listen", "nothing_left", "policy_text", "running", "until",
+]  # fmt: skip
+
 PATIENCE = 20.0
 """Seconds until what was started is there, or what was stopped is gone; nothing is measured by it."""
-
-
-def free_port(host: str = "127.0.0.1", datagrams: bool = True) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def listen(zone: str, transport: str, bind: str, name: str, more: str = "") -> str:

@@ -96,7 +96,7 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
 
 async def test_36_nor_do_a_few_over_the_wire_and_nothing_of_them_is_shown(tmp_path: Path) -> None:
     """Neither agents nor methods, Call-IDs, users or texts."""
-    port, http = free_port(), free_port(datagrams=False)
+    port, http = free_port(), free_port()
     listeners = [
         listen("public", "udp", f"127.0.0.1:{port}", "public-udp"), listen("core", "udp", "127.0.0.2:0", "core-udp"),
     ]  # fmt: skip

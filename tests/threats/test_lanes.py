@@ -45,7 +45,7 @@ def lost(at: Source) -> list[int]:
 
 async def test_a_trunk_is_served_while_strangers_flood_its_port(tmp_path: Path) -> None:
     """Every request of the trunk is answered at its first attempt: it never sends one again."""
-    target, http = Source("127.0.0.1", free_port()), free_port(datagrams=False)
+    target, http = Source("127.0.0.1", free_port()), free_port()
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, trio.open_nursery() as nursery:
         text = policy_text(
             tmp_path,
@@ -93,7 +93,7 @@ async def test_21_forged_packets_from_a_trunk_s_other_ports_have_it_neither_bann
     tmp_path: Path,
 ) -> None:
     """The trunk is listed with its port; a flood has its address, and every other port."""
-    target, http, port = Source("127.0.0.1", free_port()), free_port(datagrams=False), free_port("127.0.0.5")
+    target, http, port = Source("127.0.0.1", free_port()), free_port(), free_port("127.0.0.5")
     text = policy_text(
         tmp_path, ["sip:127.0.0.11:9"], [listen("public", "udp", str(target), "carriers"), CORE_UDP],
         trunks=[f"127.0.0.5:{port}"], http=f"127.0.0.1:{http}",

@@ -53,7 +53,7 @@ async def test_29_an_escape_is_never_decoded_into_a_header_field(tmp_path: Path)
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_29_one_log_record_an_event_and_nothing_that_a_terminal_obeys(tmp_path: Path, form: str) -> None:
     """What comes in by Call-ID, method, User-Agent and the rest comes out of log and HTTP escaped, or not at all."""
-    port, http = free_port(), free_port(datagrams=False)
+    port, http = free_port(), free_port()
     listeners = [
         listen("public", "udp", f"127.0.0.1:{port}", "public-udp"), listen("core", "udp", "127.0.0.2:0", "core-udp"),
     ]  # fmt: skip
