@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -49,12 +48,12 @@ from edgesbc.store.bans import PersistedBans
 from edgesbc.store.destinations import PersistedOverrides
 from edgesbc.store.policy_log import Outcome
 from edgesbc.store.state_store import StateStore
+from edgesbc.store.token_key import token_key
 from edgesbc.transport.plane import SignallingPlane
 from edgesbc.transport.sockets import open_listeners, visible_address
 
 __all__ = ["App"]
 
-KEY_FILE = "token.key"
 LAST_BYES = 4.0
 """Seconds for the answers to the BYEs that end the last calls."""
 
@@ -101,7 +100,7 @@ class App:
             dispatcher,
             routing_of(policy),
             self.force.pipeline(policy),
-            Sealer([_token_key(state_dir)], os.urandom),
+            Sealer([token_key(state_dir)], os.urandom),
             os.urandom,
             anchor=policy.media.engine == "builtin",
             server=policy.edge.server,
@@ -318,18 +317,3 @@ def _names(policy: Policy) -> list[str]:
     names = {each.advertise.host for each in policy.listen if each.advertise is not None}
     names |= {each.bind.host for each in policy.listen if each.bind.host not in ("0.0.0.0", "::")}  # noqa: S104
     return sorted(names)
-
-
-def _token_key(state_dir: Path) -> bytes:
-    """The key that seals tokens; made when missing, readable by its owner alone."""
-    path = state_dir / KEY_FILE
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        key = os.urandom(32)
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-    if len(key) != 32:
-        raise OSError(f"{path} is not a key of 32 bytes; move it away, and a new one is made")
-    return key

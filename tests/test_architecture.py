@@ -193,6 +193,23 @@ def names(path: str, tree: ast.AST) -> Iterator[str]:
     yield from (f"1: {part!r} says nothing" for part in module_of(path).split(".") if part in BARRED_NAMES)
 
 
+FILE_CALLS = {"write_text", "write_bytes", "read_bytes", "fdopen", "fsync", "mkstemp", "NamedTemporaryFile"}
+"""Ways to write or read a file that would give other guarantees than ``base/files.py``."""
+
+
+def files(path: str, tree: ast.AST) -> Iterator[str]:
+    """Files are written and read whole by ``base/files.py`` alone, which sans-I/O packages do not import."""
+    if path == "base/files.py":
+        return
+    for node in ast.walk(tree):
+        if called(node) in FILE_CALLS:
+            yield f"{node.lineno}: {called(node)} instead of a function of base/files.py"
+    if sans_io(path):
+        for line, name in imports(path, tree):
+            if name.startswith("edgesbc.base.files"):
+                yield f"{line}: a sans-I/O package imports {name}"
+
+
 def thought(path: str, tree: ast.AST) -> Iterator[str]:
     """Every file says in its docstring what it is."""
     if isinstance(tree, ast.Module) and not ast.get_docstring(tree):
@@ -200,7 +217,7 @@ def thought(path: str, tree: ast.AST) -> Iterator[str]:
 
 
 Rule = Callable[[str, ast.AST], Iterator[str]]
-RULES: list[Rule] = [floors, no_world, no_import_by_name, nurseries, catch_all, names, thought]
+RULES: list[Rule] = [floors, no_world, no_import_by_name, nurseries, catch_all, names, files, thought]
 FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
 
 
@@ -273,6 +290,10 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (catch_all, "transport/udp.py", "try: pass\nexcept trio.Cancelled: pass"),
     (names, "sip/utils.py", ""),
     (names, "common/x.py", ""),
+    (files, "store/bans.py", "path.write_bytes(data)"),
+    (files, "app.py", "os.fdopen(descriptor)"),
+    (files, "screen/pipeline.py", "from edgesbc.base.files import read_file"),
+    (files, "sip/parse.py", "from edgesbc.base import files"),
     (thought, "sip/parse.py", "x = 1"),
 ]
 
@@ -295,6 +316,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (nurseries, "app.py", "trio.open_nursery()"),
     (catch_all, "screen/pipeline.py", "try: pass\nexcept Exception: pass"),
     (catch_all, "app.py", "try: pass\nexcept BaseException:\n    close()\n    raise"),
+    (files, "store/bans.py", "from edgesbc.base.files import read_file\nread_file(path, 4)"),
+    (files, "base/files.py", "os.fsync(descriptor)"),
     (thought, "sip/parse.py", '"""What it is."""'),
 ]
 

@@ -164,6 +164,10 @@ DATABASE_RETRY_SECONDS: Final = 60.0
 """Longest pause between two tries of a database that is away, give or take jitter."""
 DATABASE_COPY_BYTES: Final = 64 * 1024 * 1024
 """Largest local copy of a table that is read at the start: as many rows as there can be need about half of it."""
+PEM_BYTES: Final = 4 * 1024 * 1024
+"""Largest file of certificates or of a key: the authorities that a system trusts are a quarter of a megabyte."""
+PASSWORD_BYTES: Final = 16_384
+"""Largest file with a database's password: access tokens of clouds, which stand in for one, have about 2,000."""
 LIST_BYTES: Final = 4 * 1024 * 1024
 """Largest dispatcher.list that is imported: as many lines as a table may have rows, of 200 characters."""
 

@@ -12,6 +12,7 @@ import click
 
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError, PolicyErrors
+from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.cli.policies import policy
 from edgesbc.cli.running_edge import asked, of_running
@@ -200,10 +201,11 @@ class _Line:
 def _text_of(path: Path) -> str:
     """The text of a policy file, whatever it says; ends the program where it cannot be read."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(limits.POLICY_BYTES + 1).decode()
+        return read_file(path, limits.POLICY_BYTES).decode()
     except OSError as error:
         return str(refuse([f"{path}: cannot be read: {error.strerror}"], "nothing was changed", code=1))
+    except FileTooLarge as error:
+        return str(refuse([str(error)], "nothing was changed", code=1))
     except UnicodeDecodeError as error:
         return str(refuse([f"{path}: expected text in UTF-8: {error.reason}"], "nothing was changed", code=1))
 

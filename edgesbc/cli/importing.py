@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgesbc.base import limits
+from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.cli.group import main
 from edgesbc.cli.output import refuse
 from edgesbc.inventory.dispatcher_list import ALGORITHMS, NoCounterpart, as_toml, import_list
@@ -72,12 +73,11 @@ def _names(sets: tuple[str, ...]) -> dict[str, str]:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            data = stream.read(limits.LIST_BYTES + 1)
+        data = read_file(file, limits.LIST_BYTES)
     except OSError as error:
         refuse([f"{file}: cannot be read: {error.strerror}"], "nothing was imported")
-    if len(data) > limits.LIST_BYTES:
-        refuse([f"{file}: expected at most {limits.LIST_BYTES} bytes, found more"], "nothing was imported")
+    except FileTooLarge as error:
+        refuse([str(error)], "nothing was imported")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

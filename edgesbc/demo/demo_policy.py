@@ -10,6 +10,7 @@ from typing import Any
 
 import edgesbc
 from edgesbc.base.address import Source
+from edgesbc.base.files import write_file
 
 __all__ = ["shipped_policy", "to_toml", "write_policy"]
 
@@ -45,9 +46,7 @@ def write_policy(path: Path, pbxs: Sequence[Source], state_dir: Path, certificat
     if not probe:
         destinations["health"]["interval"] = 0
     policy["media"]["timeout"] = MEDIA_TIMEOUT
-    draft = path.with_suffix(".new")
-    draft.write_text(to_toml(policy), encoding="utf-8")
-    draft.replace(path)
+    write_file(path, to_toml(policy).encode())
 
 
 def to_toml(table: Mapping[str, Any]) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from edgesbc.base import limits
+from edgesbc.base.files import read_file, write_file
 
 __all__ = ["FULL_CHAIN", "PRIVATE_KEY", "make_development_certificates", "own_certificate"]
 
@@ -43,9 +46,9 @@ def make_development_certificates(folder: str | Path, names: Iterable[str] = (),
     authority = _authority(authority_key)
     leaf = _leaf([*ALWAYS, *names], leaf_key, authority, authority_key)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(paths[0], _pem(authority), 0o644)
-    _write(paths[1], _pem(leaf) + _pem(authority), 0o644)
-    _write(paths[2], _private(leaf_key), 0o600)
+    write_file(paths[0], _pem(authority), 0o644)
+    write_file(paths[1], _pem(leaf) + _pem(authority), 0o644)
+    write_file(paths[2], _private(leaf_key))
     return paths
 
 
@@ -59,16 +62,18 @@ def own_certificate(state_dir: Path, names: Iterable[str] = ()) -> Path:
     folder = state_dir / "self-signed"
     wanted = sorted({*ALWAYS, *names})
     try:
-        kept = x509.load_pem_x509_certificate((folder / FULL_CHAIN).read_bytes())
-        usable = (folder / PRIVATE_KEY).exists() and _covers(kept, wanted)
-    except (OSError, ValueError):
+        kept = x509.load_pem_x509_certificate(read_file(folder / FULL_CHAIN, limits.PEM_BYTES))
+        key_of_kept = serialization.load_pem_private_key(read_file(folder / PRIVATE_KEY, limits.PEM_BYTES), None)
+        # A crash between the two writes leaves a key that is not the one of the certificate.
+        usable = key_of_kept.public_key() == kept.public_key() and _covers(kept, wanted)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: the key has a pass phrase
         usable = False
     if not usable:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         key = _key()
-        _write(folder / PRIVATE_KEY, _private(key), 0o600)
-        _write(folder / FULL_CHAIN, _pem(_leaf(wanted, key)), 0o644)
+        write_file(folder / PRIVATE_KEY, _private(key))
+        write_file(folder / FULL_CHAIN, _pem(_leaf(wanted, key)), 0o644)
     return folder
 
 
@@ -168,14 +173,3 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write beside and move into place: never half a file, and never readable for a moment by others."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(stream.fileno(), mode)
-        stream.write(data)
-    draft.replace(path)

@@ -12,6 +12,7 @@ from cattrs import BaseValidationError
 
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError, PolicyErrors
+from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.checks import cross_check, media_address
@@ -70,13 +71,11 @@ def state_dir_of(path: str | Path) -> Path:
 def _text_of(path: str | Path) -> str:
     file = str(path)
     try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(limits.POLICY_BYTES + 1)
+        data = read_file(Path(path), limits.POLICY_BYTES)
     except OSError as error:
         raise PolicyErrors([PolicyError(file, "", f"cannot be read: {error.strerror}")]) from None
-    if len(data) > limits.POLICY_BYTES:
-        message = f"expected at most {limits.POLICY_BYTES} bytes, found more"
-        raise PolicyErrors([PolicyError(file, "", message)])
+    except FileTooLarge as error:
+        raise PolicyErrors([PolicyError(file, "", error.expectation)]) from None
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -13,8 +13,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
+from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.inventory.databases import DRIVERS
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
 from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
@@ -130,9 +132,11 @@ def _bindable(address: Source, udp: bool, beside: bool = False) -> str:
 def _read(path: Path, expected: str, parse: Callable[[bytes], object]) -> tuple[object, str]:
     """What is in ``path``, or None and what is wrong with it."""
     try:
-        return parse(path.read_bytes()), ""
+        return parse(read_file(path, limits.PEM_BYTES)), ""
     except OSError as error:
         return None, f"expected {expected} in {path}, found: {error.strerror}"
+    except FileTooLarge as error:
+        return None, str(error)
     except (ValueError, TypeError, IndexError) as error:  # TypeError: a key that wants a pass phrase
         return None, f"expected {expected} in {path}, found: {error}"
 

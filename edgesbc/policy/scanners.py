@@ -11,6 +11,7 @@ from cattrs import BaseValidationError
 import edgesbc
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError
+from edgesbc.base.files import read_file
 from edgesbc.base.patterns import check_pattern
 from edgesbc.policy.structure import converter, mistakes
 from edgesbc.screen.stages.scanner import ScannerList
@@ -30,12 +31,9 @@ def shipped_scanners() -> ScannerList:
 def read_scanners(path: Path) -> ScannerList:
     """The list in the file at ``path``. Raises ``ValueError`` that says what is wrong with it."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(limits.POLICY_BYTES + 1)
+        data = read_file(path, limits.POLICY_BYTES)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > limits.POLICY_BYTES:
-        raise ValueError(f"expected at most {limits.POLICY_BYTES} bytes, {path} has more")
     try:
         found = converter(path.parent).structure(tomllib.loads(data.decode()), ScannerList)
     except RecursionError:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyError, PolicyErrors
+from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.inventory.databases import without_passwords
 from edgesbc.policy.compile_policy import routing_of, trunks_of
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
@@ -167,8 +168,7 @@ class ActivePolicy:
         def write() -> int:
             refused = outcome is Outcome.REFUSED
             # One that was refused may have a password where none belongs; of the others each letter is needed again.
-            found = Path(file).read_text(encoding="utf-8", errors="replace") if refused else ""
-            text = without_passwords(found) if refused else self.policy.text
+            text = without_passwords(_refused_text(Path(file))) if refused else self.policy.text
             log = PolicyLog(self.policy.edge.state_dir)
             return log.append(file, text, f"uid {os.getuid()}", outcome, message).version
 
@@ -177,3 +177,11 @@ class ActivePolicy:
         except (OSError, SQLAlchemyError) as error:
             self._log.error("the audit log cannot be written", error=str(error))
             return 0
+
+
+def _refused_text(file: Path) -> str:
+    """The text of a policy file that was refused; "" where it is too large, as the entry's message says then."""
+    try:
+        return read_file(file, limits.POLICY_BYTES).decode(errors="replace")
+    except FileTooLarge:
+        return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import stat
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from edgesbc import __version__
 from edgesbc.base import limits
+from edgesbc.base.files import replacement, write_file
 from edgesbc.rollout.archive import (
     POLICY,
     STATE,
@@ -50,12 +50,8 @@ def make_backup(file: Path, state_dir: Path, policy_file: str, text: str, secret
             if len(parts) > limits.BACKUP_FILES:
                 raise BackupError(f"expected at most {limits.BACKUP_FILES} files in {state_dir}, found {len(parts)}")
             manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), __version__, secrets, parts)
-            new = Path(work) / "backup"
-            with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as out:
+            with replacement(file) as out:
                 write_archive(out, manifest, sources)
-                out.flush()
-                os.fsync(out.fileno())
-            new.replace(file)
     except sqlite3.Error as error:
         raise BackupError(f"{state_dir / DATABASE} cannot be copied: {error}") from None
     return [(part.name, part.size) for part in parts]
@@ -86,7 +82,7 @@ def _copied(database: Path, work: Path) -> Path:
 
 
 def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
+    write_file(path, data)
     return path
 
 

@@ -15,9 +15,9 @@ from typing import IO
 
 import attrs
 
+from edgesbc.base.files import replacement, rewrite_file, sync_folder
 from edgesbc.policy.load import parse_policy
 from edgesbc.rollout.archive import POLICY, STATE, ArchivePart, BackupError, Manifest, read_archive
-from edgesbc.rollout.policy_file import replace_bytes
 from edgesbc.store.policy_log import DATABASE
 
 __all__ = ["RestoreResult", "restore_backup"]
@@ -97,11 +97,9 @@ def _staged(stream: IO[bytes], work: Path, text: str) -> Manifest:
             return
         path = work / part.name.removeprefix(STATE)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as out:
+        with replacement(path) as out:
             for piece in pieces:
                 out.write(piece)
-            out.flush()
-            os.fsync(out.fileno())
 
     manifest = read_archive(stream, take)
     if bytes(again) != text.encode():
@@ -144,7 +142,8 @@ class _Swap:
             for name in names:
                 aside.extend(self._make_way(name))
                 self._move(self._work / name, self._state_dir / name)
-            replace_bytes(self._policy, text.encode())
+            sync_folder(self._state_dir)
+            rewrite_file(self._policy, text.encode())
         except OSError:
             self._undo()
             raise

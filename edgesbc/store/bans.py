@@ -11,7 +11,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import ANY_PORT, Ban, BanScope
 from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
-from edgesbc.store.files import read_json, rows, table
+from edgesbc.store.state_files import as_list, as_table, parse_state
 
 __all__ = ["FILE", "PersistedBans", "as_json", "enter"]
 
@@ -54,14 +54,14 @@ def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     if not data:
         return 0
     offset = wall - now
-    kept = read_json(data, _VERSION)
+    kept = parse_state(data, _VERSION)
     entered = 0
-    for number, row in enumerate(rows(kept, "bans")):
-        ban = _ban(table(row), f"bans[{number}]", offset)
+    for number, row in enumerate(as_list(kept, "bans")):
+        ban = _ban(as_table(row), f"bans[{number}]", offset)
         ban.until = min(ban.until, now + limits.BAN_SECONDS)
         entered += ban.until > now and pipeline.penalties.restore(ban)
-    for number, row in enumerate(rows(kept, "orders")):
-        order = _order(table(row), f"orders[{number}]", offset)
+    for number, row in enumerate(as_list(kept, "orders")):
+        order = _order(as_table(row), f"orders[{number}]", offset)
         if order.until is None or order.until > now:
             pipeline.operator_bans.put(order)
             entered += 1

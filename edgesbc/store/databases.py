@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from edgesbc.base import limits
+from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passwords
 from edgesbc.inventory.rows import Cell, Row
 from edgesbc.inventory.schemas import SCHEMAS, Sockets
@@ -143,10 +144,13 @@ def _engine(settings: DatabaseSettings, state_dir: Path, secret: list[str]) -> E
 
 def _password(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise DatabaseError(f"expected a password in {path}, found: {reason}") from None
+        lines = read_file(path, limits.PASSWORD_BYTES).decode().splitlines()
+    except OSError as error:
+        raise DatabaseError(f"expected a password in {path}, found: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DatabaseError(f"expected a password in {path}, found: it is no text in UTF-8") from None
+    except FileTooLarge as error:
+        raise DatabaseError(f"expected a password: {error}") from None
     if not lines or not lines[0]:
         raise DatabaseError(f"expected a password in the first line of {path}, found none")
     return lines[0]

@@ -10,7 +10,7 @@ from edgesbc.base import limits
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override
-from edgesbc.store.files import read_json, rows, table
+from edgesbc.store.state_files import as_list, as_table, parse_state
 
 __all__ = ["FILE", "PersistedOverrides", "as_json", "enter"]
 
@@ -40,9 +40,9 @@ def enter(orders: OperatorOverrides, data: bytes, now: float, wall: float) -> in
     """
     if not data:
         return 0
-    found = rows(read_json(data, _VERSION), "orders")
+    found = as_list(parse_state(data, _VERSION), "orders")
     for number, row in enumerate(found):
-        who, ordered = _order(table(row), f"orders[{number}]", wall - now)
+        who, ordered = _order(as_table(row), f"orders[{number}]", wall - now)
         if not orders.has_room([who]):
             raise ValueError(f"expected at most {limits.DESTINATION_ORDERS} orders, found {len(found)}")
         orders.put(who, ordered)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import attrs
 
 from edgesbc.base import limits
+from edgesbc.base.files import read_file, write_file
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.inventory.rows import Row
 from edgesbc.inventory.schemas import SCHEMAS
@@ -20,8 +19,6 @@ from edgesbc.store.databases import place_of_database
 __all__ = ["LocalCopy", "file_of", "read_copy", "write_copy"]
 
 _VERSION = 1
-_WRITING = threading.Lock()
-"""At a reload the old task may still write when the new one does."""
 
 
 @attrs.frozen
@@ -40,22 +37,10 @@ def file_of(folder: Path, settings: DatabaseSettings) -> Path:
 def write_copy(folder: Path, settings: DatabaseSettings, rows: tuple[Row, ...]) -> None:
     """Put ``rows`` in the place of the copy, whole or not at all, for its owner's eyes. Raises ``OSError``."""
     path = file_of(folder, settings)
-    new = path.with_name(f"{path.name}.new")
     data = json.dumps(
         {**_source(folder, settings), "read": datetime.now(UTC).isoformat(timespec="seconds"), "rows": rows}, indent=0
     ).encode()
-    with _WRITING:
-        _put(path, new, data)
-
-
-def _put(path: Path, new: Path, data: bytes) -> None:
-    descriptor = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(stream.fileno(), 0o600)
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(path)
+    write_file(path, data)
 
 
 def read_copy(folder: Path, settings: DatabaseSettings) -> LocalCopy | None:
@@ -64,12 +49,9 @@ def read_copy(folder: Path, settings: DatabaseSettings) -> LocalCopy | None:
     Raises ``OSError``, and ``ValueError`` that says what was found where something else was expected.
     """
     try:
-        with file_of(folder, settings).open("rb") as stream:
-            data = stream.read(limits.DATABASE_COPY_BYTES + 1)
+        data = read_file(file_of(folder, settings), limits.DATABASE_COPY_BYTES)
     except FileNotFoundError:
         return None
-    if len(data) > limits.DATABASE_COPY_BYTES:
-        raise ValueError(f"expected at most {limits.DATABASE_COPY_BYTES} bytes, found more")
     try:
         kept = json.loads(data)
     except RecursionError:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import trio
 
 from edgesbc.base import limits
-from edgesbc.store import files
+from edgesbc.base.files import write_file
+from edgesbc.store.state_files import put_aside, read_state
 
 __all__ = ["Persisted", "StateStore"]
 
@@ -47,6 +48,7 @@ class StateStore:
         self._folder = folder
         self._kept = tuple(kept)
         self._log = log
+        self._writing = trio.Lock()
 
     def enter(self) -> None:
         """Put what the last run had in force. A file that is broken is said and put aside, and stops nothing."""
@@ -56,7 +58,7 @@ class StateStore:
     def _enter(self, kept: Persisted) -> None:
         path = self._folder / kept.file
         try:
-            entered = kept.enter(files.read(path), trio.current_time(), time.time())
+            entered = kept.enter(read_state(path), trio.current_time(), time.time())
         except ValueError as error:
             self._log.error(f"the {kept.name} of the last run are broken", error=str(error), kept_as=_put_aside(path))
         except OSError as error:
@@ -81,15 +83,16 @@ class StateStore:
             await self._write(each)
 
     async def _write(self, kept: Persisted) -> None:
-        data = kept.as_json(trio.current_time(), time.time())
         try:
-            await trio.to_thread.run_sync(files.write, self._folder / kept.file, data)
+            async with self._writing:  # at the end of the edge, run() may still be writing what was there before
+                data = kept.as_json(trio.current_time(), time.time())
+                await trio.to_thread.run_sync(write_file, self._folder / kept.file, data)
         except OSError as error:
             self._log.error(f"{kept.name} cannot be written", error=str(error))
 
 
 def _put_aside(path: Path) -> str:
     try:
-        return str(files.put_aside(path))
+        return str(put_aside(path))
     except OSError as error:
         return f"nothing: {error}"

@@ -1,6 +1,7 @@
 """Certificates that the edge makes: a real handshake believes them, and nothing is overwritten unasked."""
 
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -96,7 +97,14 @@ def test_the_edges_own_certificate_is_made_anew_when_it_is_broken_or_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = own_certificate(tmp_path)
-    for damage in (lambda: (folder / "fullchain.pem").write_text("x"), lambda: (folder / "privkey.pem").unlink()):
+    other_key = (own_certificate(tmp_path / "other") / "privkey.pem").read_bytes()
+    damages: list[Callable[[], object]] = [
+        lambda: (folder / "fullchain.pem").write_text("x"),
+        lambda: (folder / "privkey.pem").unlink(),
+        lambda: (folder / "privkey.pem").write_bytes(b""),
+        lambda: (folder / "privkey.pem").write_bytes(other_key),  # what a kill between the two writes leaves
+    ]
+    for damage in damages:
         damage()
         own_certificate(tmp_path)
         handshake(folder, folder / "fullchain.pem", "localhost")

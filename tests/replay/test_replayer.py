@@ -29,6 +29,7 @@ from support.captures import (
 from support.replaying import EDGE, MEMBER, OPEN, PHONE, answer, message, player, policy, replayed
 
 from edgesbc.base.address import Source
+from edgesbc.base.files import write_file
 from edgesbc.policy.load import parse_policy
 from edgesbc.replay.capture import Capture
 from edgesbc.replay.replayer import Entropy, Replayer
@@ -36,7 +37,7 @@ from edgesbc.replay.result import ReplayResult
 from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
-from edgesbc.store import bans, files
+from edgesbc.store import bans
 
 FLOODER = ("203.0.113.66", 5060)
 
@@ -313,7 +314,7 @@ def test_what_cannot_be_read_counts_against_its_flow() -> None:
 def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
     kept = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
     kept.operator_bans.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
-    files.write(tmp_path / bans.FILE, bans.as_json(kept, 0.0, 0.0))
+    write_file(tmp_path / bans.FILE, bans.as_json(kept, 0.0, 0.0))
     state = f'[edge]\nstate_dir = "{tmp_path}"\n'
     assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}
     exempt = Replayer(policy(admission=f'[screen]\nexempt = ["{FLOODER[0]}"]\n{OPEN}'))

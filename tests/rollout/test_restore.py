@@ -166,7 +166,7 @@ def test_a_disk_that_fails_half_way_leaves_all_as_it_was(there: Path, monkeypatc
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restore, "replace_bytes", full)
+    monkeypatch.setattr(restore, "rewrite_file", full)
     with pytest.raises(OSError, match="No space"):
         restore_backup(file, there / "policy.toml")
     assert tree(there) == before

@@ -9,12 +9,14 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.files import write_file
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import BanScope
 from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.store import bans, files
+from edgesbc.store import bans
+from edgesbc.store.state_files import read_state
 
 UDP = Listener(0, "carriers", Zone.PUBLIC, Transport.UDP, "127.0.0.1", 5060)
 TLS = Listener(1, "browsers", Zone.PUBLIC, Transport.TLS, "127.0.0.1", 5061)
@@ -41,9 +43,9 @@ def with_bans() -> Pipeline:
 
 
 def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
-    files.write(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
+    write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
-    assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
+    assert bans.enter(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
     told = {(ban.target, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
     assert told == {
         ("192.0.2.1:4001", BanScope.FLOW, True, 6_940.0, 7_040.0, 1),
@@ -62,15 +64,15 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
 
 
 def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
-    files.write(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
+    write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
-    assert bans.enter(again, files.read(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
+    assert bans.enter(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
     assert len(again.penalties) == 0
     assert [order.prefix for order in again.operator_bans] == ["203.0.113.7"]
 
 
 def test_no_file_is_no_bans(tmp_path: Path) -> None:
-    assert bans.enter(pipeline(), files.read(tmp_path / bans.FILE), 1.0, WALL) == 0
+    assert bans.enter(pipeline(), read_state(tmp_path / bans.FILE), 1.0, WALL) == 0
 
 
 BAN = {

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from edgesbc.base import limits
+from edgesbc.base.files import write_file
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override
 from edgesbc.dispatch.settings import MemberSettings, SetSettings
-from edgesbc.store import destinations, files
+from edgesbc.store import destinations
+from edgesbc.store.state_files import read_state
 
 WALL = 1_800_000_000.0
 WHO = ("pbx", "sip:10.0.0.1", "")
@@ -28,9 +30,9 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     orders = OperatorOverrides()
     orders.put(WHO, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
     orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, gone=15.0))
-    files.write(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
+    write_file(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
     again = OperatorOverrides()
-    assert destinations.enter(again, files.read(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
+    assert destinations.enter(again, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
     found = {who: (each.order, each.by, each.why, each.since, each.gone) for who, each in again}
     assert found == {
         WHO: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),

@@ -26,7 +26,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_a_new_one_takes_the_place_of_the_old_one_and_of_half_a_one(tmp_path: Path) -> None:
     write_copy(tmp_path, MAIN, ROWS)
-    half = tmp_path / "destinations.main.json.new"
+    half = tmp_path / ".destinations.main.json.new"
     half.write_text("half")
     half.chmod(0o666)
     write_copy(tmp_path, MAIN, ())

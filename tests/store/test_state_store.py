@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,30 @@ async def test_a_disk_that_fails_is_said_and_stops_nothing(tmp_path: Path) -> No
     keeper.enter()
     await keeper.write()
     assert [event for event, _ in log.lines] == ["the one of the last run cannot be read", "one cannot be written"]
+
+
+async def test_the_last_write_waits_for_one_that_a_slow_disk_holds_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the edge all is written once more, and what was being written before must not replace it."""
+    words = Words("one")
+    store = StateStore(tmp_path, (words,), Log())
+    slow, syncing = threading.Event(), threading.Event()
+    sync = os.fsync
+
+    def slow_sync(descriptor: int) -> None:
+        syncing.set()
+        assert slow.wait(30)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    words.say(b"before")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.write)
+        await trio.to_thread.run_sync(syncing.wait, 30)
+        words.say(b"the last")
+        nursery.start_soon(store.write)
+        await trio.testing.wait_all_tasks_blocked()
+        slow.set()
+    assert (tmp_path / "one.txt").read_bytes() == b"the last"
+    assert os.listdir(tmp_path) == ["one.txt"]
