@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edgesbc.base import limits
 from edgesbc.inventory.databases import DRIVERS, Driver
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import parse_policy
@@ -124,6 +125,14 @@ def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "certs" / "privkey.pem").write_text("not PEM")
     assert len(preflight(policy(tmp_path, transport="tls", more='certificate = "certs"'))) == 2
     assert "No such file" in certified(tmp_path, 'client_ca = "ca.pem"')["listen[0].client_ca"]
+
+
+def test_a_certificate_over_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_development_certificates(tmp_path / "certs")
+    size = (tmp_path / "certs" / "fullchain.pem").stat().st_size
+    monkeypatch.setattr(limits, "PEM_BYTES", size - 1)
+    expected = f"fullchain.pem: expected at most {size - 1} bytes, found {size}"
+    assert expected in certified(tmp_path)["listen[0].certificate"]
 
 
 def test_a_key_with_a_pass_phrase(tmp_path: Path) -> None:

@@ -184,7 +184,15 @@ def test_a_wrong_password_is_said_and_not_shown(kind: str, request: pytest.Fixtu
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "says"), [(None, "No such file"), ("", "found none"), (b"\xff", "UTF-8")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "No such file"),
+        ("", "found none"),
+        (b"\xff", "UTF-8"),
+        (b"x" * (limits.PASSWORD_BYTES + 1), r"secret: expected at most 16384 bytes, found 16385"),
+    ],
+)
 def test_a_password_file_that_is_none(postgresql: Server, tmp_path: Path, text: Any, says: str) -> None:
     given = settings(postgresql, tmp_path)
     secret = tmp_path / "secret"
