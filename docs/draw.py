@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.base.deadlines import Deadlines
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transaction import (
@@ -22,11 +21,11 @@ from edgesbc.sip.transaction import (
     INVITE_SERVER,
     SERVER,
     T1,
-    Action,
-    Event,
     Machine,
-    State,
     Transaction,
+    TransactionAction,
+    TransactionEvent,
+    TransactionState,
 )
 from edgesbc.sip.transactions import NOBODY, Transactions
 
@@ -45,22 +44,27 @@ class Drawn(NamedTuple):
     method: str
     client: bool
     begun: str
-    timers: dict[tuple[State | None, Event], str]
+    timers: dict[tuple[TransactionState | None, TransactionEvent], str]
 
 
-_SENT_AGAIN, _SILENCE, _TIMEOUT, _LINGER = Event.RETRANSMIT, Event.SILENCE, Event.TIMEOUT, Event.LINGER
+_SENT_AGAIN, _SILENCE, _TIMEOUT, _LINGER = (
+    TransactionEvent.RETRANSMIT,
+    TransactionEvent.SILENCE,
+    TransactionEvent.TIMEOUT,
+    TransactionEvent.LINGER,
+)
 MACHINES = (
     Drawn("INVITE client", INVITE_CLIENT, "INVITE", True, "INVITE sent", {
-        (None, _SENT_AGAIN): "Timer A", (State.CALLING, _TIMEOUT): "Timer B",
-        (State.PROCEEDING, _TIMEOUT): "64*T1 after CANCEL",
-        (State.COMPLETED, _LINGER): "Timer D", (State.ACCEPTED, _LINGER): "Timer M",
+        (None, _SENT_AGAIN): "Timer A", (TransactionState.CALLING, _TIMEOUT): "Timer B",
+        (TransactionState.PROCEEDING, _TIMEOUT): "64*T1 after CANCEL",
+        (TransactionState.COMPLETED, _LINGER): "Timer D", (TransactionState.ACCEPTED, _LINGER): "Timer M",
     }),
     Drawn("client", CLIENT, "OPTIONS", True, "request sent", {
         (None, _SENT_AGAIN): "Timer E", (None, _TIMEOUT): "Timer F", (None, _LINGER): "Timer K",
     }),
     Drawn("INVITE server", INVITE_SERVER, "INVITE", False, "INVITE received", {
         (None, _SILENCE): "silence", (None, _SENT_AGAIN): "Timer G", (None, _TIMEOUT): "Timer H",
-        (State.ACCEPTED, _LINGER): "Timer L", (State.CONFIRMED, _LINGER): "Timer I",
+        (TransactionState.ACCEPTED, _LINGER): "Timer L", (TransactionState.CONFIRMED, _LINGER): "Timer I",
     }),
     Drawn("server", SERVER, "OPTIONS", False, "request received", {
         (None, _SILENCE): "silence", (None, _LINGER): "Timer J",
@@ -74,7 +78,12 @@ _DOES = {
 }
 _BOTH = (False, True)
 """Over UDP, over a stream."""
-_SETS_A_TIMER = {Action.BACK_OFF, Action.START_RETRANSMIT, Action.START_TIMEOUT, Action.LINGER}
+_SETS_A_TIMER = {
+    TransactionAction.BACK_OFF,
+    TransactionAction.START_RETRANSMIT,
+    TransactionAction.START_TIMEOUT,
+    TransactionAction.LINGER,
+}
 
 
 # --- asking the engine -----------------------------------------------------------------------------------
@@ -87,7 +96,7 @@ def _flow(reliable: bool) -> Flow:
 
 def _begun(each: Drawn, reliable: bool) -> tuple[Transactions, Transaction]:
     """A transaction that has just been opened, at time 0."""
-    table, flow = Transactions(lambda flow, data: None, Deadlines(), 1), _flow(reliable)
+    table, flow = Transactions(lambda flow, data: None), _flow(reliable)
     if each.client:
         return table, table.open_client("z9hG4bKdrawn", each.method, flow, b"", NOBODY, 0.0)
     request = parse_message(
@@ -97,11 +106,11 @@ def _begun(each: Drawn, reliable: bool) -> tuple[Transactions, Transaction]:
     assert isinstance(request, Request)  # noqa: S101 - it is written above
     server = table.open_server(request, flow, flow)
     if (server.state, _SILENCE) in each.machine:
-        table.expect(server, lambda: b"", 0.0)
+        table.schedule_trying(server, lambda: b"", 0.0)
     return table, server
 
 
-def _timers(each: Drawn, transaction: Transaction, entered: State) -> dict[str, str]:
+def _timers(each: Drawn, transaction: Transaction, entered: TransactionState) -> dict[str, str]:
     """The timers that are set, by the names of the RFCs, with their seconds."""
     silent = (entered, _SILENCE) in each.machine
     found = (
@@ -117,12 +126,12 @@ def _opened(each: Drawn, reliable: bool) -> dict[str, str]:
     return _timers(each, _begun(each, reliable)[1], next(iter(each.machine))[0])
 
 
-def _step(each: Drawn, state: State, event: Event, reliable: bool) -> dict[str, str]:
+def _step(each: Drawn, state: TransactionState, event: TransactionEvent, reliable: bool) -> dict[str, str]:
     """The timers that a step sets; none for the step of a timer that never runs."""
     table, transaction = _begun(each, reliable)
     transaction.resend_at = transaction.timeout_at = transaction.linger_at = None
     transaction.state = state
-    if Action.BACK_OFF not in each.machine[state, event][1]:
+    if TransactionAction.BACK_OFF not in each.machine[state, event][1]:
         table._fire(transaction, event, 0.0)
         return _timers(each, transaction, each.machine[state, event][0])
     name = _name(each, state, event)
@@ -140,12 +149,12 @@ def _ever_set(each: Drawn, reliable: bool) -> dict[str, str]:
     """Every timer that begins with a transaction or in one of its steps, but for those that set themselves again."""
     found = _opened(each, reliable)
     for (state, event), (_, actions) in each.machine.items():
-        if Action.BACK_OFF not in actions:
+        if TransactionAction.BACK_OFF not in actions:
             found = _step(each, state, event, reliable) | found
     return found
 
 
-def _name(each: Drawn, state: State, event: Event) -> str:
+def _name(each: Drawn, state: TransactionState, event: TransactionEvent) -> str:
     """What the RFCs call an event; timers have one name in each machine, or in each state of it."""
     return each.timers.get((state, event)) or each.timers.get((None, event)) or event.value
 
@@ -158,7 +167,7 @@ def _seconds(value: float, unit: str = " s") -> str:
 
 
 def _diagram(each: Drawn) -> Iterator[str]:
-    arrows: dict[tuple[State, State], list[str]] = {}
+    arrows: dict[tuple[TransactionState, TransactionState], list[str]] = {}
     for (state, event), (after, _) in each.machine.items():
         arrows.setdefault((state, after), []).append(_name(each, state, event))
     yield "```mermaid"
@@ -166,14 +175,14 @@ def _diagram(each: Drawn) -> Iterator[str]:
     yield f"    [*] --> {next(iter(each.machine))[0].value}: {each.begun}"
     for (state, after), events in arrows.items():
         yield f"    {state.value} --> {after.value}: {', '.join(events)}"
-    yield f"    {State.TERMINATED.value} --> [*]"
+    yield f"    {TransactionState.TERMINATED.value} --> [*]"
     yield "```"
 
 
 def _steps(each: Drawn) -> Iterator[str]:
     first = next(iter(each.machine))[0]
     yield _head("state", "event", "next state", "actions", "timers set over UDP", "timers set over streams")
-    sent = [Action.SEND.value] if each.client else []
+    sent = [TransactionAction.SEND.value] if each.client else []
     yield _row("", each.begun, first.value, _list(sent), *(_list(_told(_opened(each, it))) for it in _BOTH))
     for (state, event), (after, actions) in each.machine.items():
         done = [action.value for action in actions if action not in _SETS_A_TIMER]
@@ -185,7 +194,7 @@ def _timers_of_all() -> Iterator[str]:
     yield _head("timer", "machine", "state", "when it fires", "over UDP", "over streams")
     for each in MACHINES:
         udp, stream = (_ever_set(each, reliable) for reliable in _BOTH)
-        runs: dict[str, tuple[Event, list[str]]] = {}
+        runs: dict[str, tuple[TransactionEvent, list[str]]] = {}
         for state, event in each.machine:
             if (name := _name(each, state, event)) in udp:
                 runs.setdefault(name, (event, []))[1].append(state.value)

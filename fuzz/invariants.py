@@ -9,7 +9,7 @@ from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.lease_audit import audit_leases
 from edgesbc.signalling.tokens import SHORTEST_TOKEN
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import State
+from edgesbc.sip.transaction import TransactionState
 from fuzz.answers import Answers
 from fuzz.environment import FuzzEnvironment
 from fuzz.output_oracle import OutputOracle, written
@@ -106,18 +106,18 @@ class Invariants:
             trunk = flow.listener.zone is Zone.PUBLIC and self._house.standings.of(flow, now) is Standing.TRUNK
             self._wording.learn(flow, message, trunk)
 
-    def _note_answer(self, response: Response, state: State | None) -> None:
+    def _note_answer(self, response: Response, state: TransactionState | None) -> None:
         asked = self._asked.get((response.via.branch, response.cseq_method))
         if asked is None or state is None:
             return
         if response.status >= 200:
             asked.over = True
             asked.refused = asked.refused or response.status >= 300
-            if response.status < 300 and response.cseq_method == "INVITE" and state is not State.COMPLETED:
+            if response.status < 300 and response.cseq_method == "INVITE" and state is not TransactionState.COMPLETED:
                 others = self._answered.setdefault((response.call_id, response.to_tag), [])
                 asked.answered.setdefault(response.to_tag, any(each.answered[response.to_tag] for each in others))
                 others.append(asked)
-        elif response.status > 100 or state in (State.CALLING, State.PROCEEDING):
+        elif response.status > 100 or state in (TransactionState.CALLING, TransactionState.PROCEEDING):
             asked.rang = True
 
     # --- what one step may do ----------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Invariants:
             assert not moved, f"{message!r} of {step.flow!r} answers nothing, and moves something"
         if not isinstance(message, Request) or step.flow is None:
             return
-        if message.method == "ACK" and step.state not in (None, State.ACCEPTED):
+        if message.method == "ACK" and step.state not in (None, TransactionState.ACCEPTED):
             assert not moved, f"{message!r} of a refusal is forwarded"
         if message.in_dialog and step.server is None and self._is_forged(message, step.flow.listener.zone):
             answers = [each for each in sends if each.data.startswith(b"SIP/2.0 ")]
@@ -268,7 +268,7 @@ class Invariants:
             "leases": edge.dispatcher.leases,
             "load": sum(member.load for member in edge.dispatcher.members()),
             "calls of trunks": len(board.calls.by_trunk),
-            "connections of transactions": len(board.transactions._of_connection),
+            "connections of transactions": board.transactions.connections,
             "media sessions": len(self._house.table),
             "media ports": len(self._house.ports.open_pairs),
         }

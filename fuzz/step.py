@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgesbc.base.address import Flow
 from edgesbc.signalling.edge import Edge
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import ClientTransaction, ServerTransaction, State
+from edgesbc.sip.transaction import ClientTransaction, ServerTransaction, TransactionState
 from fuzz.reading import read
 
 __all__ = ["Step"]
@@ -32,7 +32,7 @@ class Step:
         self.message: Request | Response | None = None
         self.server: ServerTransaction | None = None
         self.client: ClientTransaction | None = None
-        self.state: State | None = None
+        self.state: TransactionState | None = None
         self.busy = len(edge.board.transactions) + edge.calls
         self.passed = self.banned = self.malformed = False
         self._refusals = (0, 0, 0)

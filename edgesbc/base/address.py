@@ -117,6 +117,10 @@ class Flow:
     def reliable(self) -> bool:
         return self.serial != 0
 
+    def same_peer(self, other: Flow) -> bool:
+        """Whether ``other`` has the same listener and IP address, by whatever port or connection."""
+        return self.listener is other.listener and self.peer[0] == other.peer[0]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Flow) and self.key == other.key
 

@@ -9,9 +9,10 @@ from edgesbc.base import limits
 from edgesbc.signalling import topology
 from edgesbc.signalling.next_hop import NextHop
 from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.transactions import ClientTransaction
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import T1, State
-from edgesbc.sip.transactions import NOBODY, ClientTransaction
+from edgesbc.sip.transaction import T1, TransactionState
+from edgesbc.sip.transactions import NOBODY
 
 __all__ = ["Branch"]
 
@@ -136,7 +137,7 @@ class Branch:
             return
         self._cancelling = True
         self._reasons = self._reasons or reasons
-        if client.state is State.PROCEEDING:
+        if client.state is TransactionState.PROCEEDING:
             self._send_cancel(client, now)
         # In Calling, CANCEL waits for a provisional answer (section 9.1).
 
@@ -153,7 +154,7 @@ class Branch:
             self.hop.lease.release()
 
     def _send_cancel(self, client: ClientTransaction, now: float) -> None:
-        if client.state is not State.PROCEEDING or client.timeout_at is not None:
+        if client.state is not TransactionState.PROCEEDING or client.timeout_at is not None:
             return  # answered, or cancelled before
         hop = self.hop
         data = topology.cancel(hop.uri, hop.routes, self._via(), self._request, self._reasons)

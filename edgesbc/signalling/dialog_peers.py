@@ -9,8 +9,8 @@ from edgesbc.base.address import Flow
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.calls import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Response
-from edgesbc.sip.transactions import ServerTransaction
 
 __all__ = ["DialogPeers"]
 

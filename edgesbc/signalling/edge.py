@@ -31,7 +31,7 @@ from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message, salvage
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
-from edgesbc.sip.transactions import Transaction
+from edgesbc.sip.transaction import Transaction
 
 __all__ = ["Edge"]
 
@@ -134,7 +134,7 @@ class Edge:
 
     def unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:
         """The network reports that no socket listens at a destination (ICMP, seen by a core listener)."""
-        self._board.transactions.fail_peer(listener, peer, now)
+        self._board.transactions.fail_endpoint(Flow(listener, peer), now)
         return self._board.take()
 
     # --- messages ----------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ class Edge:
         board = self._board
         for item in board.deadlines.pop_due(now):
             if isinstance(item, Transaction):
-                board.transactions.expire(item, now)
+                item.expire(now)
             elif isinstance(item, PendingMediaReply):
                 board.anchor.expire(item, now)
             elif isinstance(item, (Branch, ResponseContext, DelayedResponse)):

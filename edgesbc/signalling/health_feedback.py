@@ -10,8 +10,8 @@ from edgesbc.dispatch.member import Member
 from edgesbc.signalling.calls import Call
 from edgesbc.signalling.next_hop import NextHop
 from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Response
-from edgesbc.sip.transactions import ServerTransaction
 from edgesbc.sip.values import parse_retry_after
 
 __all__ = ["HealthFeedback"]

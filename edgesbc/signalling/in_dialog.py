@@ -15,8 +15,8 @@ from edgesbc.signalling.next_hop import NextHop, SingleTarget
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transactions import ServerTransaction
 
 __all__ = ["find_target", "forward_ack", "forward_in_dialog", "next_hop_to", "route_in_dialog"]
 

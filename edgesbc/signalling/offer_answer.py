@@ -9,8 +9,8 @@ from edgesbc.base.address import Flow
 from edgesbc.signalling.calls import Call, CallState
 from edgesbc.signalling.media_client import MediaCallback, MediaRefusal, has_sdp, hides_sdp
 from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Message, Response
-from edgesbc.sip.transactions import ServerTransaction
 
 __all__ = ["OfferAnswer"]
 

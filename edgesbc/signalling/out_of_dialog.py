@@ -15,9 +15,9 @@ from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.switchboard import Switchboard, reply_flow
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request
-from edgesbc.sip.transactions import ServerTransaction
 from edgesbc.sip.values import unsupported
 
 __all__ = ["OutOfDialogRequests"]

@@ -7,8 +7,8 @@ from edgesbc.dispatch.health_monitor import Probe
 from edgesbc.signalling import topology
 from edgesbc.signalling.dispatched_targets import listener_for
 from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.transactions import ClientTransaction
 from edgesbc.sip.message import Response, serialise
-from edgesbc.sip.transactions import ClientTransaction
 
 __all__ = ["send_probe"]
 

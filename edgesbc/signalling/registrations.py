@@ -14,12 +14,12 @@ from edgesbc.screen.standing import Standing, Standings
 from edgesbc.signalling import topology
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.digest import renewed
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.phrases import phrase
-from edgesbc.sip.transaction import State
-from edgesbc.sip.transactions import ServerTransaction
+from edgesbc.sip.transaction import TransactionState
 
 __all__ = [
     "ChallengeMemory",
@@ -161,7 +161,7 @@ class DelayedResponse:
         self.queued: float | None = None
 
     def expire(self, now: float) -> None:
-        if self._server.state is not State.TERMINATED:  # its connection may be gone
+        if self._server.state is not TransactionState.TERMINATED:  # its connection may be gone
             self._board.deliver(self._server, self._status, self._data, now)
 
 

@@ -26,9 +26,9 @@ from edgesbc.signalling.registrations import (
     path_value,
 )
 from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import State
-from edgesbc.sip.transactions import ServerTransaction
+from edgesbc.sip.transaction import TransactionState
 
 __all__ = ["ResponseContext"]
 
@@ -251,7 +251,7 @@ class ResponseContext:
     @property
     def _refused(self) -> bool:
         """Whether the sender has had a final answer, and it was no 2xx to an INVITE."""
-        return self.server.answered and self.server.state is not State.ACCEPTED
+        return self.server.answered and self.server.state is not TransactionState.ACCEPTED
 
     def _refuse_answer(self, branch: Branch, response: Response, refusal: MediaRefusal, now: float) -> None:
         """The far side's SDP cannot be used: end what it has begun, and refuse the call if nobody else may answer."""

@@ -22,8 +22,10 @@ from edgesbc.signalling.call_attempts import CallAttempts
 from edgesbc.signalling.effects import Effect, Record, Send
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.tokens import Sealer
+from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.sip.build import COOKIE
 from edgesbc.sip.message import Fields, Request
-from edgesbc.sip.transactions import COOKIE, ServerTransaction, Transactions
+from edgesbc.sip.transactions import Transactions
 
 if TYPE_CHECKING:
     from edgesbc.signalling.calls import Calls
@@ -69,7 +71,7 @@ class Switchboard:
         self.pipeline = pipeline
         self.sealer = sealer
         self.flows = Flows(listeners, entropy(6).hex(), self.emit, self._name_at)
-        self.transactions = Transactions(self.send, self.deadlines, limits.TRANSACTIONS)
+        self.transactions = Transactions(self.send, self.deadlines)
         self._tag_key = entropy(16)
         self.counts = Counts()  # (listener, method) of requests taken in
         self.responses = Counts()  # (zone, class) of answers sent
@@ -207,7 +209,7 @@ class Switchboard:
 
     def promise(self, server: ServerTransaction, now: float) -> None:
         """Let a request that gets no answer soon have 100."""
-        self.transactions.expect(server, partial(self._trying, server), now)
+        self.transactions.schedule_trying(server, partial(self._trying, server), now)
 
     def _trying(self, server: ServerTransaction) -> bytes:
         data = topology.answer(server.request, self.vias(server), 100, "")

@@ -1,8 +1,31 @@
-"""The four transaction machines of RFC 3261 section 17, with RFC 6026 and RFC 4320, and a transaction as a value.
+"""The four transaction machines of RFC 3261 section 17, with RFC 6026 and RFC 4320, and a transaction as an object.
 
-A machine is a dict from (state, event) to (next state, actions). A pair that is not in the table is
-ignored: that, too, is what the RFC says. Nothing here knows of calls or of sockets, and nothing moves by
-itself: :mod:`edgesbc.sip.transactions` drives it.
+A transaction is one request and its responses on one hop. Four kinds exist, since INVITE waits for people and has an
+ACK, and since a client sends what a server receives:
+
+- INVITE client (:data:`INVITE_CLIENT`): Calling, Proceeding, then Accepted after a 2xx or Completed after a refusal;
+- non-INVITE client (:data:`CLIENT`): Trying, Proceeding, Completed;
+- INVITE server (:data:`INVITE_SERVER`): Proceeding, then Accepted, or Completed and Confirmed once the ACK is there;
+- non-INVITE server (:data:`SERVER`): Trying, Proceeding, Completed.
+
+Each is a table from a pair of state and event to the next state and the actions of that step, as the figures of the
+RFC draw them. A pair that is not in the table is ignored: a late or repeated message changes nothing. The states
+say what may still happen:
+
+- in Calling, Trying and Proceeding no final response is there. A client repeats its request (over datagrams, until a
+  provisional response stops an INVITE) and gives up at its time-out; a server waits for its user to respond;
+- in Completed the final response is there, and repetitions of it, or of the request, are dealt with here alone;
+- in Accepted a 2xx to INVITE is there. Each repetition of it goes to the user of a client, since a fork may have
+  answered too (RFC 6026); repetitions of the INVITE are absorbed;
+- in Confirmed repeated ACKs are absorbed;
+- Terminated is the end: the transaction is in no table, and no event has an effect.
+
+An event is a message, an order of the user, a timer or a fault of the transport. Three timers run in a transaction:
+``resend_at`` (Timers A, E and G, and the 100 that a silent user is relieved of), ``timeout_at`` (B, F and H) and
+``linger_at`` (D, I, J, K, L and M, the time for which repetitions may arrive). All are absolute times in seconds;
+:mod:`edgesbc.sip.transactions` keeps the table of transactions, matches messages, and takes the steps.
+
+The tables are data: ``docs/transactions.md`` draws them, and a test holds each pair against the figures.
 """
 
 from __future__ import annotations
@@ -10,9 +33,8 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, Self, TypeVar
 
-from edgesbc.base.address import Flow
 from edgesbc.sip.message import Fields, Request, Response
 
 __all__ = [
@@ -23,30 +45,34 @@ __all__ = [
     "T1",
     "T2",
     "T4",
-    "Action",
     "ClientTransaction",
-    "Event",
+    "Endpoint",
+    "EndpointT",
     "Machine",
     "ServerKey",
     "ServerTransaction",
-    "State",
     "Transaction",
+    "TransactionAction",
+    "TransactionEvent",
+    "TransactionState",
     "TransactionUser",
 ]
 
 T1: Final = 0.5
 """Estimate of the round trip, seconds (RFC 3261 section 17.1.1.1)."""
 T2: Final = 4.0
-"""Longest interval between retransmissions of a non-INVITE request and of a final INVITE answer."""
+"""Longest interval between retransmissions of a non-INVITE request and of a refusal of INVITE, seconds."""
 TRYING_SECONDS: Final = 0.2
-"""An INVITE that has had no answer for so long gets 100 (RFC 3261 section 17.2.1)."""
+"""An INVITE without a response for this long gets 100 (RFC 3261 section 17.2.1)."""
 LATE_TRYING_SECONDS: Final = 7 * T1
-"""Any other request gets it when its sender's Timer E has come to T2 (RFC 4320 section 4.1)."""
+"""Any other request without a response gets 100 when the Timer E of its sender reaches T2 (RFC 4320 section 4.1)."""
 T4: Final = 5.0
-"""How long a message stays in the network."""
+"""Longest time that a message stays in the network, seconds."""
 
 
-class State(enum.Enum):
+class TransactionState(enum.Enum):
+    """The states of all four machines; no machine has all of them."""
+
     CALLING = "Calling"
     TRYING = "Trying"
     PROCEEDING = "Proceeding"
@@ -58,7 +84,9 @@ class State(enum.Enum):
     __hash__ = object.__hash__  # members are singletons; the table is looked up for each message
 
 
-class Event(enum.Enum):
+class TransactionEvent(enum.Enum):
+    """What causes a step: a message received or, on the server side, a response to send; a timer; a fault."""
+
     REQUEST = "request again"
     ACK = "ACK"
     PROVISIONAL = "1xx"
@@ -73,7 +101,9 @@ class Event(enum.Enum):
     __hash__ = object.__hash__
 
 
-class Action(enum.Enum):
+class TransactionAction(enum.Enum):
+    """What is done in a step."""
+
     SEND = "send"
     """Server: send the answer that caused the event, and keep it for retransmission."""
     RESEND = "send again"
@@ -90,9 +120,9 @@ class Action(enum.Enum):
     __hash__ = object.__hash__
 
 
-Machine = dict[tuple[State, Event], tuple[State, tuple[Action, ...]]]
+Machine = dict[tuple[TransactionState, TransactionEvent], tuple[TransactionState, tuple[TransactionAction, ...]]]
 
-_S, _E, _A = State, Event, Action
+_S, _E, _A = TransactionState, TransactionEvent, TransactionAction
 _FAIL = (_S.TERMINATED, (_A.STOP_TIMERS, _A.INFORM))
 _END = (_S.TERMINATED, (_A.STOP_TIMERS,))
 
@@ -174,36 +204,76 @@ SERVER: Final[Machine] = {
 ServerKey = tuple[str, ...]
 
 
-class TransactionUser(Protocol):
-    """Who sends requests and hears what became of them."""
+class Endpoint(Protocol):
+    """Where the messages of a transaction come from or go to: a connection, or the address of a datagram peer.
 
-    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None: ...
+    The program that uses the library has endpoints of its own, and ``Transactions`` passes them on. Two endpoints
+    are equal (``==``) where bytes sent to them go to the same place.
+    """
 
-    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
-        """No final answer will come: of a time-out or (``timeout`` False) of a transport error."""
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport delivers or fails: true of every stream. It sets the timers (RFC 3261 section 17)."""
+
+    @property
+    def serial(self) -> int:
+        """The number of the connection, never used for another; 0 for datagrams, where nothing can close."""
+
+    def same_peer(self, other: Self, /) -> bool:
+        """Whether a response that came from ``other`` can be one to a request that was sent here.
+
+        The branch is compared before. Compare the local address and the IP address of the peer, not its port: a
+        response may come from another port or by another connection.
+        """
 
 
-class Transaction:
-    """What the four machines share."""
+EndpointT = TypeVar("EndpointT", bound=Endpoint)
+
+
+class TransactionUser(Protocol[EndpointT]):
+    """The sender of a request, which is told the outcome (the TU of RFC 3261 section 5)."""
+
+    def on_response(self, transaction: ClientTransaction[EndpointT], response: Response, now: float, /) -> None:
+        """A response that is no repetition; a 2xx to INVITE may come several times."""
+
+    def on_failure(self, transaction: ClientTransaction[EndpointT], timeout: bool, now: float, /) -> None:
+        """No final response will come, because of a time-out or (``timeout`` False) of a transport error."""
+
+
+class Transaction(Generic[EndpointT]):
+    """What the four machines have in common. Opened by ``Transactions``, never directly.
+
+    ``flow`` is the endpoint that messages go to; ``data`` is what a retransmission sends. ``due`` and ``queued``
+    belong to the calendar of deadlines, which calls :meth:`expire`.
+    """
 
     __slots__ = (
-        "data", "due", "flow", "interval", "linger", "linger_at", "machine", "method", "queued", "resend_at",
-        "state", "timeout_at",
+        "_fire_due", "data", "due", "flow", "interval", "linger", "linger_at", "machine", "method", "queued",
+        "resend_at", "state", "timeout_at",
     )  # fmt: skip
 
-    def __init__(self, machine: Machine, state: State, method: str, flow: Flow, linger: float) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        state: TransactionState,
+        method: str,
+        flow: EndpointT,
+        linger: float,
+        fire_due: Callable[[Transaction[EndpointT], float], None],
+    ) -> None:
         self.machine = machine
         self.state = state
         self.method = method
         self.flow = flow
         self.linger = linger
-        self.data = b""  # what retransmission sends
+        self.data = b""
         self.interval = T1
         self.resend_at: float | None = None
         self.timeout_at: float | None = None
         self.linger_at: float | None = None
         self.due: float | None = None
         self.queued: float | None = None
+        self._fire_due = fire_due
 
     @property
     def next_due(self) -> float | None:
@@ -214,31 +284,43 @@ class Transaction:
                 due = at
         return due
 
+    def expire(self, now: float) -> None:
+        """Fire the timer that is due; called by the owner of the calendar for each item that it takes out."""
+        self._fire_due(self, now)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.state.value} {self.flow!r}>"
 
 
-class ServerTransaction(Transaction):
-    """A request that the edge has to answer.
+class ServerTransaction(Transaction[EndpointT]):
+    """A request that is to be answered.
 
-    ``source`` is the flow it came by, ``flow`` where answers go (RFC 3261 section 18.2.2). ``proven`` is
-    whether the sender is known to be there; to one that is not, no timer repeats an answer, or a request
-    with a forged source would have us send ten times what it cost. ``credit`` is how many bytes answers of
-    the edge's own may still have, ``size`` how many the request had, and so each true repetition of it.
+    ``source`` is the endpoint that it came from, ``flow`` where its responses go (RFC 3261 section 18.2.2).
+    ``context`` is free for the user. ``proven`` is whether the address of the sender is known to be its own: if not,
+    no timer repeats a response, since a request with a forged source would cause ten times its bytes to be sent to
+    the victim. ``size`` is the length of the request in bytes, ``credit`` how many bytes the responses may still have;
+    the user sets and charges them. ``vias`` may keep the Via fields of the responses.
     """
 
     __slots__ = ("context", "credit", "key", "proven", "repeated", "request", "size", "source", "trying", "vias")
 
-    def __init__(self, key: ServerKey, request: Request, source: Flow, flow: Flow) -> None:
+    def __init__(
+        self,
+        key: ServerKey,
+        request: Request,
+        source: EndpointT,
+        flow: EndpointT,
+        fire_due: Callable[[Transaction[EndpointT], float], None],
+    ) -> None:
         invite = request.method == "INVITE"
         # Timer I and Timer J are zero on a reliable transport; Timer L never is (RFC 6026 section 8.7).
-        linger = 64 * T1 if not flow.reliable else 0.0
         super().__init__(
             INVITE_SERVER if invite else SERVER,
-            State.PROCEEDING if invite else State.TRYING,
+            TransactionState.PROCEEDING if invite else TransactionState.TRYING,
             request.method,
             flow,
-            linger,
+            64 * T1 if not flow.reliable else 0.0,
+            fire_due,
         )
         self.key = key
         self.request = request
@@ -247,30 +329,41 @@ class ServerTransaction(Transaction):
         self.credit = math.inf
         self.size = 0
         self.trying: Callable[[], bytes] | None = None  # makes the 100
-        self.repeated = False  # a 2xx, which the far side sends again until it is acknowledged
-        self.vias: Fields = []  # of its answers, once its user has worked them out
-        self.context: object = None  # whatever its user wants to find again
+        self.repeated = False  # whether a repeated 2xx was sent to a sender that is not proven
+        self.vias: Fields = []
+        self.context: object = None
 
     @property
     def answered(self) -> bool:
-        """Whether a final answer was sent."""
-        return self.state not in (State.TRYING, State.PROCEEDING)
+        """Whether a final response was sent."""
+        return self.state not in (TransactionState.TRYING, TransactionState.PROCEEDING)
 
 
-class ClientTransaction(Transaction):
-    """A request that the edge sent; ``branch`` is ours and cannot be guessed."""
+class ClientTransaction(Transaction[EndpointT]):
+    """A request that was sent. ``branch`` is that of its Via, which no stranger can guess.
+
+    ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``.
+    """
 
     __slots__ = ("ack", "branch", "user")
 
-    def __init__(self, branch: str, method: str, flow: Flow, data: bytes, user: TransactionUser) -> None:
+    def __init__(
+        self,
+        branch: str,
+        method: str,
+        flow: EndpointT,
+        data: bytes,
+        user: TransactionUser[EndpointT],
+        fire_due: Callable[[Transaction[EndpointT], float], None],
+    ) -> None:
         invite = method == "INVITE"
-        linger = (64 * T1 if invite else T4) if not flow.reliable else 0.0  # Timer D; Timer K
         super().__init__(
             INVITE_CLIENT if invite else CLIENT,
-            State.CALLING if invite else State.TRYING,
+            TransactionState.CALLING if invite else TransactionState.TRYING,
             method,
             flow,
-            linger,
+            (64 * T1 if invite else T4) if not flow.reliable else 0.0,  # Timer D; Timer K
+            fire_due,
         )
         self.branch = branch
         self.data = data

@@ -1,16 +1,32 @@
-"""The table of all transactions: matching, retransmission and deadlines (RFC 3261 section 17).
+"""The table of all transactions: matching, retransmission and timers (RFC 3261 section 17), without I/O.
 
-The machines and the transactions are in :mod:`edgesbc.sip.transaction`; here is what drives them. Time is an
-argument, bytes go out through a callable.
+:mod:`edgesbc.sip.transaction` has the machines. Here they are driven, by a loop of the caller:
+
+- a datagram or framed message comes in: parse it. Give a response to :meth:`Transactions.receive`. Give a request to
+  :meth:`Transactions.absorb`, which deals with retransmissions and with the ACK of a refusal; if it returns False the
+  request is new: :meth:`Transactions.open_server`, unless it is an ACK (which belongs to a dialog), and answer it with
+  :meth:`Transactions.respond` now or later. A CANCEL is a request of its own: ``find_server(request, "INVITE")`` finds
+  what it cancels;
+- the caller sends a request by :meth:`Transactions.open_client`; its user is told of responses and failures;
+- at :meth:`Transactions.deadline`, and not later, call :meth:`Transactions.expire`. Ask for the deadline again after
+  each call of any method: every one may change it;
+- the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail_endpoint`.
+
+``now`` is in seconds of any clock that does not run backwards. Bytes leave by the ``send`` callable during these calls;
+it must not call back into the table. The user is called last in a step and may. Nothing here blocks, reads a clock,
+or raises for what a peer sent. The table has no bound of its own: before ``open_server``, look at
+:attr:`Transactions.full`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Final, Generic
 
-from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.deadlines import Deadlines
+from edgesbc.sip.build import COOKIE
+from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import (
     LATE_TRYING_SECONDS,
@@ -18,18 +34,18 @@ from edgesbc.sip.transaction import (
     T2,
     T4,
     TRYING_SECONDS,
-    Action,
     ClientTransaction,
-    Event,
+    EndpointT,
     ServerKey,
     ServerTransaction,
-    State,
     Transaction,
+    TransactionAction,
+    TransactionEvent,
+    TransactionState,
     TransactionUser,
 )
 
 __all__ = [
-    "COOKIE",
     "NOBODY",
     "ClientTransaction",
     "ServerTransaction",
@@ -39,97 +55,125 @@ __all__ = [
     "server_key",
 ]
 
-COOKIE = "z9hG4bK"
-"""Begins every branch made after RFC 3261 (section 8.1.1.7)."""
 
+class Transactions(Generic[EndpointT]):
+    """Every transaction alive, over endpoints of one type.
 
-class Transactions:
-    """Every transaction alive, and their deadlines in the calendar that the signalling core shares among its tables.
-
-    ``send`` takes a flow and bytes. ``limit`` bounds servers and clients each.
+    ``send`` takes an endpoint and bytes. ``limits.transactions`` is the number of servers, and of clients, from which
+    :attr:`full` is true. ``deadlines`` is a calendar that is shared with other objects: its owner then calls
+    ``expire`` of each item that is due, and :meth:`deadline` and :meth:`expire` here are not used.
     """
 
-    __slots__ = ("_clients", "_deadlines", "_limit", "_of_connection", "_send", "_servers", "retransmissions")
+    __slots__ = (
+        "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_send", "_servers", "retransmissions",
+    )  # fmt: skip
 
-    def __init__(self, send: Callable[[Flow, bytes], None], deadlines: Deadlines, limit: int) -> None:
+    def __init__(
+        self,
+        send: Callable[[EndpointT, bytes], None],
+        deadlines: Deadlines | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._send = send
-        self._deadlines = deadlines
-        self._limit = limit
-        self._servers: dict[ServerKey, ServerTransaction] = {}
-        self._clients: dict[tuple[str, str], ClientTransaction] = {}  # by branch and method
-        self._of_connection: dict[int, dict[Transaction, None]] = {}  # by the flow's serial number, in their order
-        self.retransmissions = 0  # of requests and final answers, by our timers
+        self._deadlines = Deadlines() if deadlines is None else deadlines
+        self._limit = limits.transactions
+        self._servers: dict[ServerKey, ServerTransaction[EndpointT]] = {}
+        self._clients: dict[tuple[str, str], ClientTransaction[EndpointT]] = {}  # by branch and method
+        self._of_connection: dict[int, dict[Transaction[EndpointT], None]] = {}  # by serial, in order of opening
+        self._expire_one: Callable[[Transaction[EndpointT], float], None] = self._fire_due
+        self.retransmissions = 0  # of requests and final responses, by timers
 
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
 
     @property
     def requesting(self) -> bool:
-        """Whether a request of ours still waits for its final answer."""
+        """Whether a client transaction still waits for its final response."""
         return any(client.timeout_at is not None for client in self._clients.values())
 
     def contexts(self) -> Iterator[object]:
-        """Whose the requests are that came in and are not forgotten yet; None for one that was answered from here."""
+        """The context of each server transaction; None where there is none, or no longer."""
         return (server.context for server in self._servers.values())
 
     @property
+    def connections(self) -> int:
+        """The number of connections that transactions belong to; of datagrams there is none."""
+        return len(self._of_connection)
+
+    @property
     def half_full(self) -> bool:
+        """Whether servers or clients have reached half of the limit."""
         return 2 * max(len(self._servers), len(self._clients)) >= self._limit
 
     @property
     def full(self) -> bool:
+        """Whether servers or clients have reached the limit: a new request is to be refused, without a transaction."""
         return len(self._servers) >= self._limit or len(self._clients) >= self._limit
 
     # --- server side -------------------------------------------------------------------------------------
 
-    def find_server(self, request: Request, method: str | None = None) -> ServerTransaction | None:
-        """The transaction that the request belongs to; ``method`` stands in for CANCEL's and ACK's own."""
+    def find_server(self, request: Request, method: str | None = None) -> ServerTransaction[EndpointT] | None:
+        """The transaction of the request (section 17.2.3); ``method`` replaces its own, for CANCEL and ACK."""
         return self._servers.get(server_key(request, method or request.method))
 
     def absorb(self, request: Request, now: float, size: float = math.inf) -> bool:
-        """Deal with a retransmission of ``size`` bytes, or the ACK of a refusal; False where it is neither.
+        """Deal with a retransmission of ``size`` bytes, or with the ACK of a refusal; False where it is neither.
 
-        Of a sender that is not proven, one that is shorter than the request was draws no answer: small packets
-        with a forged source would have a long one sent again and again.
+        If the sender is not proven, a retransmission shorter than the request causes no response: otherwise small
+        packets with a forged source would have a long response sent to the victim again and again.
         """
         if request.method == "ACK":
             server = self._servers.get(server_key(request, "INVITE"))
-            if server is None or server.state is State.ACCEPTED:
+            if server is None or server.state is TransactionState.ACCEPTED:
                 return False  # the ACK of a 2xx belongs to the dialog (section 13.3.1.4)
-            self._fire(server, Event.ACK, now)
+            self._fire(server, TransactionEvent.ACK, now)
             return True
         server = self._servers.get(server_key(request, request.method))
         if server is None:
             return False
         if server.proven or size >= server.size:
-            self._fire(server, Event.REQUEST, now)
+            self._fire(server, TransactionEvent.REQUEST, now)
         return True
 
-    def open_server(self, request: Request, source: Flow, flow: Flow) -> ServerTransaction:
-        """Begin a transaction for a request that came by ``source``; its answers go to ``flow``."""
+    def open_server(
+        self, request: Request, source: EndpointT, flow: EndpointT | None = None
+    ) -> ServerTransaction[EndpointT]:
+        """Begin a transaction for a new request from ``source``; its responses go to ``flow``, by default the source.
+
+        Where responses go is section 18.2.2: with *rport*, and on a stream, the source; else the port of the Via.
+        """
         key = server_key(request, request.method)
-        server = self._servers[key] = ServerTransaction(key, request, source, flow)
-        self._file(server)
+        server = self._servers[key] = ServerTransaction(
+            key, request, source, source if flow is None else flow, self._expire_one
+        )
+        self._index_connection(server)
         return server
 
-    def respond(self, server: ServerTransaction, status: int, data: bytes, now: float) -> None:
-        """Send an answer; one that the state does not allow (a second final) is not sent.
+    def respond(self, server: ServerTransaction[EndpointT], status: int, data: bytes, now: float) -> None:
+        """Send ``data``, a response with ``status``; one that the state does not allow (a second final) is not sent.
 
-        A repeated 2xx goes once to a sender that is not proven, as a loss may need it, and no more often.
+        The user repeats a 2xx to INVITE until its ACK is there (section 13.3.1.4). To a sender that is not proven it
+        is repeated once only.
         """
-        if server.state is State.ACCEPTED and not server.proven:
+        if server.state is TransactionState.ACCEPTED and not server.proven:
             if server.repeated:
                 return
             server.repeated = True
-        event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
+        event = (
+            TransactionEvent.PROVISIONAL
+            if status < 200
+            else TransactionEvent.SUCCESS
+            if status < 300
+            else TransactionEvent.FAILURE
+        )
         self._fire(server, event, now, data=data)
         if status >= 200 and server.method != "INVITE":
-            server.context = None  # it has said all; the bytes are kept for repetition
+            server.context = None  # nothing can follow; the bytes are kept for retransmission
 
-    def expect(self, server: ServerTransaction, trying: Callable[[], bytes], now: float) -> None:
-        """Send what ``trying`` makes, a 100, to a request that has had no answer for some time.
+    def schedule_trying(self, server: ServerTransaction[EndpointT], trying: Callable[[], bytes], now: float) -> None:
+        """Send the 100 that ``trying`` builds, unless a response is sent before.
 
-        That is 200 ms for an INVITE (section 17.2.1), and 3.5 s for others (RFC 4320 section 4.1).
+        That is after 200 ms for an INVITE (section 17.2.1), and after 3.5 s for others (RFC 4320 section 4.1).
         """
         server.trying = trying
         server.resend_at = now + (TRYING_SECONDS if server.method == "INVITE" else LATE_TRYING_SECONDS)
@@ -141,19 +185,21 @@ class Transactions:
         self,
         branch: str,
         method: str,
-        flow: Flow,
+        flow: EndpointT,
         data: bytes,
-        user: TransactionUser,
+        user: TransactionUser[EndpointT],
         now: float,
         repeat: bool = True,
         timeout: float = 64 * T1,
-    ) -> ClientTransaction:
-        """Send ``data`` and wait ``timeout`` seconds (Timer B, Timer F) for its answer.
+    ) -> ClientTransaction[EndpointT]:
+        """Send the request ``data`` to ``flow`` and wait ``timeout`` seconds (Timer B, Timer F) for its response.
 
-        ``repeat`` False: no timer sends it again, since the peer may be one that never asked for anything.
+        ``branch`` and ``method`` are those of the request. ``user`` is told the outcome, :data:`NOBODY` ignores it.
+        With ``repeat`` False no timer sends it again: for a peer that is not known to exist. After an INVITE, set
+        ``ack`` of the result.
         """
-        client = self._clients[branch, method] = ClientTransaction(branch, method, flow, data, user)
-        self._file(client)
+        client = self._clients[branch, method] = ClientTransaction(branch, method, flow, data, user, self._expire_one)
+        self._index_connection(client)
         client.timeout_at = now + timeout
         if repeat and not flow.reliable:
             client.resend_at = now + T1
@@ -161,81 +207,93 @@ class Transactions:
         self._send(flow, data)
         return client
 
-    def receive(self, response: Response, flow: Flow, now: float) -> ClientTransaction | None:
-        """Give a response to its transaction; None where there is none, or where it comes from elsewhere.
+    def receive(self, response: Response, flow: EndpointT, now: float) -> ClientTransaction[EndpointT] | None:
+        """Give a response to its transaction (section 17.1.3); None where there is none, or for another peer.
 
-        The branch proves that its sender saw our request; the address must match too, so that a probe's
-        branch that leaked is of no use to a third party.
+        The branch shows that the sender saw the request; the peer must match too, so that a branch that leaked is of
+        no use to a third party.
         """
         client = self._clients.get((response.via.branch, response.cseq_method))
-        if client is None:
-            return None
-        if flow.listener is not client.flow.listener or flow.peer[0] != client.flow.peer[0]:
+        if client is None or not flow.same_peer(client.flow):
             return None
         status = response.status
-        event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
+        event = (
+            TransactionEvent.PROVISIONAL
+            if status < 200
+            else TransactionEvent.SUCCESS
+            if status < 300
+            else TransactionEvent.FAILURE
+        )
         self._fire(client, event, now, response=response)
         return client
 
-    def fail(self, client: ClientTransaction, now: float) -> None:
+    def fail(self, client: ClientTransaction[EndpointT], now: float) -> None:
         """The transport cannot carry the request (section 17.1.4)."""
-        self._fire(client, Event.TRANSPORT, now)
+        self._fire(client, TransactionEvent.TRANSPORT, now)
 
     def fail_connection(self, serial: int, now: float) -> list[object]:
-        """The connection is gone: its unanswered requests fail, its answers have nowhere to go.
+        """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
-        Returns the contexts of the requests that came by it and had no final answer yet.
+        Returns the contexts of the requests received on it that had no final response yet.
         """
         unanswered = []
         for transaction in tuple(self._of_connection.get(serial, ())):
             if isinstance(transaction, ServerTransaction) and not transaction.answered:
                 unanswered.append(transaction.context)
-            self._fire(transaction, Event.TRANSPORT, now)
+            self._fire(transaction, TransactionEvent.TRANSPORT, now)
         return unanswered
 
-    def fail_peer(self, listener: Listener, peer: Source, now: float) -> None:
-        """The network says that nobody listens at a UDP address (ICMP port unreachable).
+    def fail_endpoint(self, flow: EndpointT, now: float) -> None:
+        """Nothing listens at a datagram address (ICMP port unreachable): the requests sent to it fail.
 
-        Looks at every request under way: to be called for destinations only, never at a stranger's wish.
+        Compares every client transaction: call it for destinations only, never for what a stranger can cause.
         """
-        flow = Flow(listener, peer)
         for client in [client for client in self._clients.values() if client.flow == flow]:
-            self._fire(client, Event.TRANSPORT, now)
+            self._fire(client, TransactionEvent.TRANSPORT, now)
 
-    def limit_wait(self, client: ClientTransaction, timeout: float, now: float) -> None:
-        """Expect a final answer within ``timeout`` seconds from now (after CANCEL: section 9.1).
+    def limit_wait(self, client: ClientTransaction[EndpointT], timeout: float, now: float) -> None:
+        """Fail the transaction if it has no final response ``timeout`` seconds from now (after CANCEL: section 9.1).
 
-        Without effect on a transaction that has its final answer.
+        Without effect on a transaction that has one.
         """
-        if (client.state, Event.TIMEOUT) in client.machine:
+        if (client.state, TransactionEvent.TIMEOUT) in client.machine:
             client.timeout_at = now + timeout
             self._deadlines.schedule(client, client.next_due)
 
-    def forget(self, server: ServerTransaction) -> None:
-        """End a transaction without an answer (RFC 4320 section 4.2)."""
+    def forget(self, server: ServerTransaction[EndpointT]) -> None:
+        """End a transaction without a response (RFC 4320 section 4.2)."""
         self._terminate(server)
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def expire(self, transaction: Transaction, now: float) -> None:
-        """Fire the timers of ``transaction`` that are due. Called by who takes it out of the shared calendar."""
+    def deadline(self) -> float | None:
+        """When :meth:`expire` is next to be called, None for never."""
+        return self._deadlines.next()
+
+    def expire(self, now: float) -> None:
+        """Fire every timer that is due at ``now``."""
+        for item in self._deadlines.pop_due(now):
+            if isinstance(item, Transaction):  # of a calendar of its own, every item is one
+                item.expire(now)
+
+    def _fire_due(self, transaction: Transaction[EndpointT], now: float) -> None:
         if transaction.linger_at is not None and transaction.linger_at <= now:
-            self._fire(transaction, Event.LINGER, now)
+            self._fire(transaction, TransactionEvent.LINGER, now)
         elif transaction.timeout_at is not None and transaction.timeout_at <= now:
-            self._fire(transaction, Event.TIMEOUT, now)
+            self._fire(transaction, TransactionEvent.TIMEOUT, now)
         elif transaction.resend_at is not None and transaction.resend_at <= now:
             transaction.resend_at = None
             silent = isinstance(transaction, ServerTransaction) and not transaction.answered
-            self._fire(transaction, Event.SILENCE if silent else Event.RETRANSMIT, now)
+            self._fire(transaction, TransactionEvent.SILENCE if silent else TransactionEvent.RETRANSMIT, now)
         else:
             self._deadlines.schedule(transaction, transaction.next_due)
 
-    # --- the engine --------------------------------------------------------------------------------------
+    # --- steps --------------------------------------------------------------------------------------------
 
     def _fire(
         self,
-        transaction: Transaction,
-        event: Event,
+        transaction: Transaction[EndpointT],
+        event: TransactionEvent,
         now: float,
         data: bytes = b"",
         response: Response | None = None,
@@ -244,90 +302,90 @@ class Transactions:
         if step is None:
             return
         transaction.state, actions = step
-        inform: TransactionUser | None = None
+        inform: TransactionUser[EndpointT] | None = None
         timed = False
         for action in actions:
-            if action is Action.SEND:
+            if action is TransactionAction.SEND:
                 transaction.data = data
-                self._say(transaction)
-            elif action is Action.PASS or action is Action.INFORM:
+                self._send_data(transaction)
+            elif action is TransactionAction.PASS or action is TransactionAction.INFORM:
                 inform = transaction.user if isinstance(transaction, ClientTransaction) else None
-            elif action is Action.RESEND:
+            elif action is TransactionAction.RESEND:
                 if transaction.data:
-                    self.retransmissions += event is Event.RETRANSMIT
+                    self.retransmissions += event is TransactionEvent.RETRANSMIT
                     self._send(transaction.flow, transaction.data)
-            elif action is Action.TRYING:
-                self._say_trying(transaction)
+            elif action is TransactionAction.TRYING:
+                self._send_trying(transaction)
                 timed = True
-            elif action is Action.ACK:
+            elif action is TransactionAction.ACK:
                 self._acknowledge(transaction, response)
             else:
                 self._set_timer(transaction, action, now)
                 timed = True
-        if transaction.state is State.TERMINATED:
+        if transaction.state is TransactionState.TERMINATED:
             self._terminate(transaction)
         elif timed:
             if transaction.linger_at is not None and transaction.linger_at <= now:
-                self._terminate(transaction)  # a linger of zero: nothing can come again
+                self._terminate(transaction)  # on a stream nothing comes twice
             else:
                 self._deadlines.schedule(transaction, transaction.next_due)
-        # Last, since the user may act on the transaction.
+        # The user comes last, since it may act on the transaction.
         if inform is not None and isinstance(transaction, ClientTransaction):
             if response is not None:
                 inform.on_response(transaction, response, now)
             else:
-                inform.on_failure(transaction, event is Event.TIMEOUT, now)
+                inform.on_failure(transaction, event is TransactionEvent.TIMEOUT, now)
 
-    def _say(self, transaction: Transaction) -> None:
-        """Send what there is to say: an answer that would be too large for who asked is b"", and counts as said."""
+    def _send_data(self, transaction: Transaction[EndpointT]) -> None:
+        """Send a response; one that would be too large for an unproven sender is b"", and counts as sent."""
         if transaction.data:
             self._send(transaction.flow, transaction.data)
 
-    def _say_trying(self, transaction: Transaction) -> None:
+    def _send_trying(self, transaction: Transaction[EndpointT]) -> None:
         if isinstance(transaction, ServerTransaction) and transaction.trying is not None and not transaction.data:
             transaction.data = transaction.trying()
-            self._say(transaction)
+            self._send_data(transaction)
 
-    def _acknowledge(self, transaction: Transaction, response: Response | None) -> None:
+    def _acknowledge(self, transaction: Transaction[EndpointT], response: Response | None) -> None:
         assert isinstance(transaction, ClientTransaction)  # noqa: S101 - the table has ACK in one machine only
         if transaction.ack is not None and response is not None:
             self._send(transaction.flow, transaction.ack(response))
 
     @staticmethod
-    def _set_timer(transaction: Transaction, action: Action, now: float) -> None:
-        if action is Action.BACK_OFF:
+    def _set_timer(transaction: Transaction[EndpointT], action: TransactionAction, now: float) -> None:
+        if action is TransactionAction.BACK_OFF:
             # Timer A doubles without bound (section 17.1.1.2), the others up to T2; a non-INVITE request
             # that has a provisional answer waits T2 at once (section 17.1.2.2).
             doubled = 2 * transaction.interval
-            if transaction.state is State.PROCEEDING:
+            if transaction.state is TransactionState.PROCEEDING:
                 doubled = T2
-            transaction.interval = doubled if transaction.state is State.CALLING else min(doubled, T2)
+            transaction.interval = doubled if transaction.state is TransactionState.CALLING else min(doubled, T2)
             transaction.resend_at = now + transaction.interval
-        elif action is Action.START_RETRANSMIT:
+        elif action is TransactionAction.START_RETRANSMIT:
             # Only a server has this action.
             proven = isinstance(transaction, ServerTransaction) and transaction.proven
             repeats = proven and not transaction.flow.reliable
             transaction.resend_at = now + T1 if repeats else None  # Timer G
-        elif action is Action.START_TIMEOUT:
+        elif action is TransactionAction.START_TIMEOUT:
             transaction.timeout_at = now + 64 * T1  # Timer H
-        elif action is Action.STOP_TIMERS:
+        elif action is TransactionAction.STOP_TIMERS:
             transaction.resend_at = transaction.timeout_at = transaction.linger_at = None
-        elif action is Action.LINGER:
-            if transaction.state is State.ACCEPTED:
+        elif action is TransactionAction.LINGER:
+            if transaction.state is TransactionState.ACCEPTED:
                 transaction.linger_at = now + 64 * T1  # Timers L and M
-            elif transaction.state is State.CONFIRMED:
+            elif transaction.state is TransactionState.CONFIRMED:
                 transaction.linger_at = now + min(transaction.linger, T4)  # Timer I
             else:
                 transaction.linger_at = now + transaction.linger  # Timers D, J and K
 
-    def _terminate(self, transaction: Transaction) -> None:
-        transaction.state = State.TERMINATED
+    def _terminate(self, transaction: Transaction[EndpointT]) -> None:
+        transaction.state = TransactionState.TERMINATED
         self._deadlines.schedule(transaction, None)
-        # A key may by now stand for another transaction, which goes on.
+        # The key may meanwhile belong to another transaction, which goes on.
         if isinstance(transaction, ServerTransaction):
             if self._servers.get(transaction.key) is transaction:
                 del self._servers[transaction.key]
-            # Its user knows it and it knows its user: apart, both go without the garbage collector.
+            # It and its user refer to each other: apart, both are freed without the garbage collector.
             transaction.context = transaction.trying = None
         elif isinstance(transaction, ClientTransaction):
             key = (transaction.branch, transaction.method)
@@ -343,29 +401,30 @@ class Transactions:
                 if not others:
                     del self._of_connection[serial]
 
-    def _file(self, transaction: Transaction) -> None:
+    def _index_connection(self, transaction: Transaction[EndpointT]) -> None:
         if transaction.flow.serial:
             self._of_connection.setdefault(transaction.flow.serial, {})[transaction] = None
 
 
 class _Nobody:
-    """The user of a transaction that has ended, and of a request whose answer changes nothing."""
+    """The user of a transaction that has ended, and of a request whose outcome changes nothing."""
 
     __slots__ = ()
 
-    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None: ...
+    def on_response(self, transaction: object, response: Response, now: float, /) -> None: ...
 
-    def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None: ...
+    def on_failure(self, transaction: object, timeout: bool, now: float, /) -> None: ...
 
 
-NOBODY = _Nobody()
+NOBODY: Final = _Nobody()
+"""A transaction user that ignores the outcome of a request."""
 
 
 def server_key(request: Request, method: str) -> ServerKey:
-    """What makes two requests the same transaction (section 17.2.3).
+    """The key by which a request finds its server transaction (section 17.2.3).
 
-    With a branch of RFC 3261: branch, sent-by and method. Without: the fields that RFC 2543 compared,
-    less the To tag, which the ACK of a refusal has and its INVITE has not.
+    With a branch of RFC 3261 that is branch, sent-by and method. Without, the fields that RFC 2543 compared, except
+    the To tag, which the ACK of a refusal has and its INVITE has not.
     """
     via = request.via
     if via.branch[:7] == COOKIE and len(via.branch) > 7:

@@ -22,7 +22,7 @@ from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import INVITE_SERVER, Event, State
+from edgesbc.sip.transaction import INVITE_SERVER, TransactionEvent, TransactionState
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transactions
 from fuzz import run
 from fuzz.dsl import VICTIM
@@ -369,8 +369,8 @@ def cancels_at_once(patch: pytest.MonkeyPatch) -> None:
 
     def hasty(self: Branch, now: float, reasons: Any = ()) -> None:
         client = self._client
-        if client is not None and client.state is State.CALLING:
-            client.state = State.PROCEEDING
+        if client is not None and client.state is TransactionState.CALLING:
+            client.state = TransactionState.PROCEEDING
             client.timeout_at = None
             send(self, client, now)
 
@@ -413,7 +413,7 @@ def ends_calls_that_ring(patch: pytest.MonkeyPatch) -> None:
 
 def never_lingers_out(patch: pytest.MonkeyPatch) -> None:
     # Set, not taken out: a machine keeps its order, in which its page is drawn.
-    patch.setitem(INVITE_SERVER, (State.ACCEPTED, Event.LINGER), (State.ACCEPTED, ()))
+    patch.setitem(INVITE_SERVER, (TransactionState.ACCEPTED, TransactionEvent.LINGER), (TransactionState.ACCEPTED, ()))
 
 
 def gives_up_no_lease(patch: pytest.MonkeyPatch) -> None:

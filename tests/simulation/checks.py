@@ -178,7 +178,7 @@ class Checks:
             "leases": edge.dispatcher.leases,
             "calls of trunks": len(board.calls.by_trunk),
             "media sessions": len(self._sessions),
-            "connections of transactions": len(board.transactions._of_connection),
+            "connections of transactions": board.transactions.connections,
         }
         if any(left.values()):
             raise Finding(f"left over: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")

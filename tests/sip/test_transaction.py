@@ -14,10 +14,10 @@ from edgesbc.sip.transaction import (
     T1,
     T2,
     T4,
-    Action,
-    Event,
     Machine,
-    State,
+    TransactionAction,
+    TransactionEvent,
+    TransactionState,
 )
 
 MACHINES = {"INVITE client": INVITE_CLIENT, "client": CLIENT, "INVITE server": INVITE_SERVER, "server": SERVER}
@@ -49,37 +49,37 @@ _FIGURES = {
     """,
 }
 _COLUMNS = [
-    Event.REQUEST, Event.ACK, Event.PROVISIONAL, Event.SUCCESS, Event.FAILURE, Event.RETRANSMIT, Event.TIMEOUT,
-    Event.LINGER, Event.TRANSPORT, Event.SILENCE,
-]  # fmt: skip
+    TransactionEvent[name]
+    for name in "REQUEST ACK PROVISIONAL SUCCESS FAILURE RETRANSMIT TIMEOUT LINGER TRANSPORT SILENCE".split()
+]
 
 
-def figure(name: str) -> dict[tuple[State, Event], State]:
+def figure(name: str) -> dict[tuple[TransactionState, TransactionEvent], TransactionState]:
     steps = {}
     for line in _FIGURES[name].strip().splitlines():
         state, *cells = line.split()
         assert len(cells) == len(_COLUMNS)
         for event, cell in zip(_COLUMNS, cells, strict=True):
             if cell != ".":
-                steps[State(state), event] = State(cell)
+                steps[TransactionState(state), event] = TransactionState(cell)
     return steps
 
 
 def test_the_figures_have_a_column_for_every_event() -> None:
-    assert set(_COLUMNS) == set(Event)
+    assert set(_COLUMNS) == set(TransactionEvent)
 
 
 @pytest.mark.parametrize(
     ("name", "state", "event"),
     [pytest.param(*case, id=f"{case[0]}-{case[1].value}-{case[2].value}") for case in itertools.product(MACHINES,
-     State, Event)],
+     TransactionState, TransactionEvent)],
 )  # fmt: skip
-def test_the_step_is_that_of_the_figure(name: str, state: State, event: Event) -> None:
+def test_the_step_is_that_of_the_figure(name: str, state: TransactionState, event: TransactionEvent) -> None:
     step = MACHINES[name].get((state, event))
     assert (None if step is None else step[0]) == figure(name).get((state, event))
 
 
-def actions(machine: Machine, state: State, event: Event) -> set[Action]:
+def actions(machine: Machine, state: TransactionState, event: TransactionEvent) -> set[TransactionAction]:
     return set(machine[state, event][1])
 
 
@@ -91,7 +91,7 @@ def test_every_state_can_be_left(machine: Machine) -> None:
             further = {after for (before, _), (after, _) in machine.items() if before in reached}
             grown = not further <= reached
             reached |= further
-        assert State.TERMINATED in reached
+        assert TransactionState.TERMINATED in reached
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
@@ -99,46 +99,57 @@ def test_a_state_that_only_a_timer_ends_is_entered_with_that_timer_set(machine: 
     for (before, _), (after, acts) in machine.items():
         if after is before:
             continue
-        if (after, Event.LINGER) in machine:
-            assert Action.LINGER in acts
-        if (after, Event.TIMEOUT) in machine and after is State.COMPLETED:
-            assert Action.START_TIMEOUT in acts
-        if after is State.TERMINATED:
-            assert Action.STOP_TIMERS in acts
+        if (after, TransactionEvent.LINGER) in machine:
+            assert TransactionAction.LINGER in acts
+        if (after, TransactionEvent.TIMEOUT) in machine and after is TransactionState.COMPLETED:
+            assert TransactionAction.START_TIMEOUT in acts
+        if after is TransactionState.TERMINATED:
+            assert TransactionAction.STOP_TIMERS in acts
 
 
 def test_the_client_acknowledges_each_refusal_and_no_success() -> None:
-    with_ack = {pair for pair, (_, acts) in INVITE_CLIENT.items() if Action.ACK in acts}
-    assert with_ack == {(state, Event.FAILURE) for state in (State.CALLING, State.PROCEEDING, State.COMPLETED)}
-    assert not any(Action.ACK in acts for machine in (CLIENT, INVITE_SERVER, SERVER) for _, acts in machine.values())
+    with_ack = {pair for pair, (_, acts) in INVITE_CLIENT.items() if TransactionAction.ACK in acts}
+    assert with_ack == {
+        (state, TransactionEvent.FAILURE)
+        for state in (TransactionState.CALLING, TransactionState.PROCEEDING, TransactionState.COMPLETED)
+    }
+    assert not any(
+        TransactionAction.ACK in acts for machine in (CLIENT, INVITE_SERVER, SERVER) for _, acts in machine.values()
+    )
 
 
 @pytest.mark.parametrize("machine", [INVITE_CLIENT, CLIENT], ids=["INVITE", "other"])
 def test_the_user_hears_each_answer_once_and_each_failure(machine: Machine) -> None:
     for (state, event), (_, acts) in machine.items():
-        told = Action.PASS in acts or Action.INFORM in acts
-        if event in (Event.PROVISIONAL, Event.SUCCESS):
-            assert Action.PASS in acts
-        elif event is Event.FAILURE:
-            assert told == (state is not State.COMPLETED)
+        told = TransactionAction.PASS in acts or TransactionAction.INFORM in acts
+        if event in (TransactionEvent.PROVISIONAL, TransactionEvent.SUCCESS):
+            assert TransactionAction.PASS in acts
+        elif event is TransactionEvent.FAILURE:
+            assert told == (state is not TransactionState.COMPLETED)
         else:
-            assert told == (event in (Event.TIMEOUT, Event.TRANSPORT))
+            assert told == (event in (TransactionEvent.TIMEOUT, TransactionEvent.TRANSPORT))
 
 
 @pytest.mark.parametrize("machine", [INVITE_SERVER, SERVER], ids=["INVITE", "other"])
 def test_the_server_sends_what_it_is_given_and_repeats_it_when_asked(machine: Machine) -> None:
     for (_, event), (_, acts) in machine.items():
-        assert (Action.SEND in acts) == (event in (Event.PROVISIONAL, Event.SUCCESS, Event.FAILURE))
-        assert (Action.RESEND in acts) == (event in (Event.REQUEST, Event.RETRANSMIT))
+        assert (TransactionAction.SEND in acts) == (
+            event in (TransactionEvent.PROVISIONAL, TransactionEvent.SUCCESS, TransactionEvent.FAILURE)
+        )
+        assert (TransactionAction.RESEND in acts) == (event in (TransactionEvent.REQUEST, TransactionEvent.RETRANSMIT))
 
 
 def test_accepted_absorbs_a_repeated_invite() -> None:
-    assert (State.ACCEPTED, Event.REQUEST) not in INVITE_SERVER  # RFC 6026 section 7.1
+    assert (TransactionState.ACCEPTED, TransactionEvent.REQUEST) not in INVITE_SERVER  # RFC 6026 section 7.1
 
 
 def test_a_success_is_never_repeated_by_the_server() -> None:
-    assert Action.START_RETRANSMIT not in actions(INVITE_SERVER, State.PROCEEDING, Event.SUCCESS)
-    assert Action.START_RETRANSMIT in actions(INVITE_SERVER, State.PROCEEDING, Event.FAILURE)
+    assert TransactionAction.START_RETRANSMIT not in actions(
+        INVITE_SERVER, TransactionState.PROCEEDING, TransactionEvent.SUCCESS
+    )
+    assert TransactionAction.START_RETRANSMIT in actions(
+        INVITE_SERVER, TransactionState.PROCEEDING, TransactionEvent.FAILURE
+    )
 
 
 def test_the_timers_have_the_values_of_the_rfc() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs import draw
-from edgesbc.sip.transaction import INVITE_CLIENT, SERVER, Action, Event, State
+from edgesbc.sip.transaction import INVITE_CLIENT, SERVER, TransactionAction, TransactionEvent, TransactionState
 
 
 def test_the_page_is_drawn_from_the_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,19 +13,23 @@ def test_the_page_is_drawn_from_the_code(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_another_step_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SERVER, (State.TRYING, Event.REQUEST), (State.TRYING, (Action.RESEND,)))
+    monkeypatch.setitem(
+        SERVER,
+        (TransactionState.TRYING, TransactionEvent.REQUEST),
+        (TransactionState.TRYING, (TransactionAction.RESEND,)),
+    )
     assert draw.main([]) == 1
 
 
 def test_another_action_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = State.ACCEPTED, (Action.STOP_TIMERS, Action.LINGER)
-    monkeypatch.setitem(INVITE_CLIENT, (State.CALLING, Event.SUCCESS), step)
+    step = TransactionState.ACCEPTED, (TransactionAction.STOP_TIMERS, TransactionAction.LINGER)
+    monkeypatch.setitem(INVITE_CLIENT, (TransactionState.CALLING, TransactionEvent.SUCCESS), step)
     assert draw.main([]) == 1
 
 
 def test_another_timer_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = State.COMPLETED, (Action.STOP_TIMERS, Action.ACK, Action.PASS)
-    monkeypatch.setitem(INVITE_CLIENT, (State.CALLING, Event.FAILURE), step)
+    step = TransactionState.COMPLETED, (TransactionAction.STOP_TIMERS, TransactionAction.ACK, TransactionAction.PASS)
+    monkeypatch.setitem(INVITE_CLIENT, (TransactionState.CALLING, TransactionEvent.FAILURE), step)
     assert draw.main([]) == 1
     assert "| Calling | 300-699 | Completed | stop all timers, send ACK, pass to the user | - | - |" in "".join(
         draw.drawn().values()

@@ -7,10 +7,11 @@ from support.sip import VIA, response
 from support.transactions import BRANCH, TCP, UDP, Layer, answer, ask, flow
 
 from edgesbc.base.address import Flow, Source
+from edgesbc.sip.limits import Limits
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transaction import State
-from edgesbc.sip.transactions import server_key
+from edgesbc.sip.transaction import TransactionState
+from edgesbc.sip.transactions import NOBODY, Transactions, server_key
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_cancel_shares_the_branch_of_its_invite(layer: Layer) -> None:
     invite, cancel = layer.client(), layer.client("CANCEL")
     assert layer.hear(180) is invite
     assert layer.hear(200, "CANCEL") is cancel
-    assert invite.state is State.PROCEEDING
+    assert invite.state is TransactionState.PROCEEDING
 
 
 def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
@@ -65,7 +66,7 @@ def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
     assert layer.table.find_server(ask("CANCEL")) is None
     assert not layer.table.absorb(ask("CANCEL"), 0)
     assert layer.table.absorb(ask("ACK"), 0)
-    assert server.state is State.PROCEEDING  # there is no refusal that it could confirm
+    assert server.state is TransactionState.PROCEEDING  # there is no refusal that it could confirm
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_request_of_rfc_2543_is_known_by_its_fields(layer: Layer, via: str) ->
     assert layer.table.absorb(ask(via=via), 0)
     layer.respond(server, 486)
     assert layer.table.absorb(ask("ACK", via=via, to="<sip:100@192.0.2.1>;tag=ours"), 0)
-    assert server.state is State.CONFIRMED
+    assert server.state is TransactionState.CONFIRMED
     others: list[dict[str, str]] = [
         {"uri": "sip:101@192.0.2.1"}, {"from_": "<sip:alice@example.org>;tag=b"}, {"call_id": "c2"},
         {"cseq": "2 INVITE"},
@@ -142,9 +143,9 @@ def test_a_lost_connection_tells_which_requests_had_no_answer(layer: Layer) -> N
 
 def test_an_unreachable_peer_fails_what_was_sent_to_it(layer: Layer) -> None:
     layer.client()
-    layer.table.fail_peer(UDP, Source("198.51.100.7", 5061), 0)
+    layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5061)), 0)
     assert layer.told == []
-    layer.table.fail_peer(UDP, Source("198.51.100.7", 5060), 0)
+    layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5060)), 0)
     assert layer.told == [(0, "transport")]
     assert layer.empty
 
@@ -181,7 +182,7 @@ def test_the_end_of_an_older_transaction_does_not_take_the_newer_one_away(layer:
 def test_an_invite_without_an_answer_gets_100_after_200_ms_and_no_other_does(layer: Layer) -> None:
     quick, slow = layer.server("INVITE"), layer.server("INVITE", via="SIP/2.0/UDP h;branch=z9hG4bKslow")
     for server in (quick, slow):
-        layer.table.expect(server, lambda: b"SIP/2.0 100 Trying", 0)
+        layer.table.schedule_trying(server, lambda: b"SIP/2.0 100 Trying", 0)
     layer.respond(quick, 180)
     layer.sent.clear()
     layer.wait(0.1)
@@ -194,7 +195,7 @@ def test_an_invite_without_an_answer_gets_100_after_200_ms_and_no_other_does(lay
 def test_what_is_no_invite_gets_100_when_the_timer_e_of_its_sender_has_come_to_t2(layer: Layer, reliable: bool) -> None:
     """RFC 4320 section 4.1."""
     slow = layer.server("OPTIONS", reliable)
-    layer.table.expect(slow, lambda: b"SIP/2.0 100 Trying", 0)
+    layer.table.schedule_trying(slow, lambda: b"SIP/2.0 100 Trying", 0)
     layer.wait(3.4)
     assert layer.table.absorb(ask("OPTIONS"), layer.now)
     assert layer.sent == []
@@ -210,7 +211,7 @@ def test_what_is_no_invite_gets_100_when_the_timer_e_of_its_sender_has_come_to_t
 
 def test_what_is_answered_sooner_gets_no_100(layer: Layer) -> None:
     quick = layer.server("OPTIONS")
-    layer.table.expect(quick, lambda: b"SIP/2.0 100 Trying", 0)
+    layer.table.schedule_trying(quick, lambda: b"SIP/2.0 100 Trying", 0)
     layer.wait(3.4)
     layer.respond(quick, 404)
     layer.wait(35.3)
@@ -244,3 +245,58 @@ def test_what_has_ended_holds_nobody(layer: Layer) -> None:
     server.context = object()
     layer.respond(server, 200)
     assert server.context is None
+
+
+# --- endpoints of other programs, and a table with a calendar of its own ----------------------------------
+
+
+class Peer:
+    """An endpoint as another program may have it: equal by address."""
+
+    serial = 0
+    reliable = False
+
+    def __init__(self, host: str, port: int = 5060) -> None:
+        self.host, self.port = host, port
+
+    def same_peer(self, other: Peer, /) -> bool:
+        return self.host == other.host
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Peer) and (self.host, self.port) == (other.host, other.port)
+
+    __hash__ = None  # type: ignore[assignment] - an endpoint need not be hashable
+
+
+def test_any_endpoint_will_do() -> None:
+    sent: list[tuple[Peer, bytes]] = []
+    table = Transactions[Peer](lambda peer, data: sent.append((peer, data)))
+    assert table.deadline() is None
+    client = table.open_client(BRANCH, "OPTIONS", Peer("a"), b"request", NOBODY, 0.0)
+    table.expire(0.5)
+    assert (table.deadline(), sent) == (1.5, [(Peer("a"), b"request")] * 2)
+    assert table.receive(answer(200, "OPTIONS"), Peer("b"), 0.6) is None
+    assert table.receive(answer(200, "OPTIONS"), Peer("a", 5080), 0.6) is client
+    table.expire(5.6)
+    assert len(table) == 0
+    lost = table.open_client(BRANCH, "OPTIONS", Peer("a"), b"request", NOBODY, 6.0)
+    table.fail_endpoint(Peer("a", 5080), 6.0)
+    assert lost.state is TransactionState.TRYING
+    table.fail_endpoint(Peer("a"), 6.0)
+    assert (lost.state, table.deadline()) == (TransactionState.TERMINATED, None)
+
+
+def test_responses_go_to_the_source_by_default() -> None:
+    sent: list[tuple[Peer, bytes]] = []
+    table = Transactions[Peer](lambda peer, data: sent.append((peer, data)))
+    table.respond(table.open_server(ask(), Peer("a")), 486, b"busy", 0.0)
+    assert sent == [(Peer("a"), b"busy")]
+
+
+def test_the_table_is_full_at_its_limit() -> None:
+    table = Transactions[Peer](lambda peer, data: None, limits=Limits(transactions=2))
+    states = [(table.half_full, table.full)]
+    for number in range(2):
+        table.open_server(ask(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}"), Peer("a"))
+        states.append((table.half_full, table.full))
+    assert states == [(False, False), (True, False), (True, True)]

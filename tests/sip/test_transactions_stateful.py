@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.transactions import Layer, answer, ask, flow
 
-from edgesbc.sip.transaction import State
+from edgesbc.sip.transaction import TransactionState
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
 
 _METHODS = st.sampled_from(["INVITE", "OPTIONS"])
@@ -55,7 +55,7 @@ class Life(RuleBasedStateMachine):
     @rule(which=_WHICH, status=_STATUS, forged=st.booleans())
     def hear(self, which: int, status: int, forged: bool) -> None:
         client = self.clients[which % len(self.clients)]
-        alive = client.state is not State.TERMINATED
+        alive = client.state is not TransactionState.TERMINATED
         came_by = flow(client.flow.reliable, host="203.0.113.66") if forged else client.flow
         told = list(self.ends[client])
         taken = self.layer.table.receive(answer(status, client.method, client.branch), came_by, self.layer.now)
@@ -77,10 +77,12 @@ class Life(RuleBasedStateMachine):
     def again(self, which: int, ack: bool) -> None:
         server = self.servers[which % len(self.servers)]
         request = ask("ACK" if ack else server.method, via=str(server.request.via))
-        alive = server.state is not State.TERMINATED
+        alive = server.state is not TransactionState.TERMINATED
         before = len(self.layer.sent)
         taken = self.layer.table.absorb(request, self.layer.now)
-        assert taken == (alive and (not ack or (server.method == "INVITE" and server.state is not State.ACCEPTED)))
+        assert taken == (
+            alive and (not ack or (server.method == "INVITE" and server.state is not TransactionState.ACCEPTED))
+        )
         assert len(self.layer.sent) <= before + 1  # never more out than came in
 
     @precondition(lambda self: self.clients)
@@ -94,7 +96,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def unreachable(self) -> None:
-        self.layer.table.fail_peer(flow().listener, flow().peer, self.layer.now)
+        self.layer.table.fail_endpoint(flow(), self.layer.now)
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 4.0, 5.0, 31.0, 32.0]))
     def wait(self, seconds: float) -> None:
@@ -102,10 +104,15 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_table_holds_those_alive_and_no_other(self) -> None:
-        alive = [one for one in (*self.clients, *self.servers) if one.state is not State.TERMINATED]
+        alive = [one for one in (*self.clients, *self.servers) if one.state is not TransactionState.TERMINATED]
         assert len(self.layer.table) == len(alive)
         for one in alive:
-            if one.state in (State.ACCEPTED, State.COMPLETED, State.CONFIRMED, State.CALLING):
+            if one.state in (
+                TransactionState.ACCEPTED,
+                TransactionState.COMPLETED,
+                TransactionState.CONFIRMED,
+                TransactionState.CALLING,
+            ):
                 assert one.due is not None
                 assert one.due >= self.layer.now
         held = set().union(*self.layer.table._of_connection.values())
@@ -118,7 +125,7 @@ class Life(RuleBasedStateMachine):
                 assert set(ends) == {"success"}  # each 2xx is passed: a fork may have several
             else:
                 assert len(ends) <= 1
-            ended = client.state not in (State.CALLING, State.TRYING, State.PROCEEDING)
+            ended = client.state not in (TransactionState.CALLING, TransactionState.TRYING, TransactionState.PROCEEDING)
             assert ended == bool(ends)
 
     @invariant()
@@ -133,11 +140,11 @@ class Life(RuleBasedStateMachine):
         """All that ends by itself has ended when every deadline is past; what a user owes an answer stays."""
         self.layer.wait(self.layer.now + 65)
         for client in self.clients:
-            assert client.state in (State.TERMINATED, State.PROCEEDING)
-            assert client.state is State.TERMINATED or client.method == "INVITE"  # Timer C is the user's
+            assert client.state in (TransactionState.TERMINATED, TransactionState.PROCEEDING)
+            assert client.state is TransactionState.TERMINATED or client.method == "INVITE"  # Timer C is the user's
             self.layer.table.fail(client, self.layer.now)
         for server in self.servers:
-            assert server.state in (State.TERMINATED, State.TRYING, State.PROCEEDING)
+            assert server.state in (TransactionState.TERMINATED, TransactionState.TRYING, TransactionState.PROCEEDING)
             self.layer.table.forget(server)
         assert self.layer.empty
 

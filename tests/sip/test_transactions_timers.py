@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.transactions import Layer, ask
 
-from edgesbc.sip.transaction import State
+from edgesbc.sip.transaction import TransactionState
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_provisional_answer_ends_timers_a_and_b(layer: Layer) -> None:
     layer.wait(500)
     assert layer.times(b"request") == [0]
     assert layer.told == [(0.4, "100")]
-    assert client.state is State.PROCEEDING
+    assert client.state is TransactionState.PROCEEDING
     layer.hear(180)
     assert layer.told[-1] == (500, "180")
 

@@ -6,6 +6,7 @@ from support.sip import VIA, request, response
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.deadlines import Deadlines
+from edgesbc.sip.limits import Limits
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transaction, Transactions
@@ -39,7 +40,7 @@ class Layer:
         self.sent: list[tuple[float, bytes]] = []
         self.told: list[tuple[float, str]] = []
         self.deadlines = Deadlines()
-        self.table = Transactions(self._send, self.deadlines, limit)
+        self.table = Transactions(self._send, self.deadlines, Limits(transactions=limit))
 
     def _send(self, flow: Flow, data: bytes) -> None:
         self.sent.append((self.now, data))
@@ -71,7 +72,7 @@ class Layer:
             self.now = max(self.now, when)
             for item in self.deadlines.pop_due(self.now):
                 assert isinstance(item, Transaction)
-                self.table.expire(item, self.now)
+                item.expire(self.now)
         self.now = until
 
     def times(self, data: bytes) -> list[float]:
@@ -81,4 +82,4 @@ class Layer:
     @property
     def empty(self) -> bool:
         """Whether nothing at all is left: no transaction, no connection remembered, no deadline."""
-        return len(self.table) == 0 and not self.table._of_connection and self.deadlines.next() is None
+        return len(self.table) == 0 and not self.table.connections and self.deadlines.next() is None

@@ -9,8 +9,8 @@ from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import between
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standings
+from edgesbc.sip.build import COOKIE
 from edgesbc.sip.message import Request
-from edgesbc.sip.transactions import COOKIE
 from edgesbc.sip.values import unsupported
 
 __all__ = ["Sanity", "SanitySettings"]
