@@ -346,7 +346,7 @@ def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
         data = topology.forward_request(request, CORE, board.new_branch(), str(request.uri))
         board.send(Flow(CORE, Source("10.0.0.11", 5060)), data)
 
-    patch.setattr(edge, "acknowledge", send_on)
+    patch.setattr(edge, "forward_ack", send_on)
 
 
 def repeats_to_everybody(patch: pytest.MonkeyPatch) -> None:
