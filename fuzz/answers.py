@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgesbc.base.address import Flow
+from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import ServerTransaction
 from fuzz.environment import EDGE_HOSTS
 from fuzz.output_oracle import OutputOracle
 from fuzz.step import Step
