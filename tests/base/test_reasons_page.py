@@ -1,4 +1,4 @@
-"""The page of reasons shows what the code has: every code, who gives it, and what to do about it."""
+"""The page of reasons shows every code, the files that give it, and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_reason_has_its_advice() -> None:
     assert all(advice.endswith(".") and "|" not in advice and "\n" not in advice for advice in reasons.ADVICE.values())
 
 
-def test_each_has_a_row_with_its_answer_and_who_says_it() -> None:
+def test_each_has_a_row_with_its_answer_and_the_files_that_give_it() -> None:
     rows = {cells[1].strip(" `"): cells for cells in (line.split("|") for line in drawn().splitlines()[2:])}
     assert list(rows) == [each.code for each in Reason]
     assert rows["ratelimit"][2].strip() == "503"
@@ -30,11 +30,11 @@ def test_each_has_a_row_with_its_answer_and_who_says_it() -> None:
     assert rows["routed"][4].strip() == f"[{targets.replace('/', '.')}](../../edgesbc/{targets}.py)"
 
 
-def test_who_compares_with_a_reason_or_only_answers_does_not_say_it() -> None:
-    said = reasons.said_by()
-    assert "signalling/screener.py" not in said[Reason.METHOD]  # there it is compared, to add Allow
-    assert "signalling/out_of_dialog.py" in said[Reason.NO_ROUTE]
-    assert said[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not where its points are told
+def test_a_comparison_or_an_answer_alone_gives_no_reason() -> None:
+    given = reasons.given_by()
+    assert "signalling/screener.py" not in given[Reason.METHOD]  # there it is compared, to add Allow
+    assert "signalling/out_of_dialog.py" in given[Reason.NO_ROUTE]
+    assert given[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not where its points are told
 
 
 def test_other_advice_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
