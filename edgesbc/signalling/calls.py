@@ -15,6 +15,7 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.sip.build import request_fields
 from edgesbc.sip.headers import NameAddr, parse_name_addr
 from edgesbc.sip.message import Message, Request, Response, serialise
 from edgesbc.sip.transactions import NOBODY
@@ -289,15 +290,9 @@ class Calls:
         if flow is None:
             return
         branch = board.new_branch()
-        fields = [("Via", topology.via(flow.listener, branch)), ("Max-Forwards", "70")]
-        fields += [("Route", route) for route in receiver.routes]
-        fields += [
-            ("From", sender.address),
-            ("To", receiver.address),
-            ("Call-ID", call_id),
-            ("CSeq", f"{sender.cseq + 1} BYE"),
-            ("Reason", f'SIP;cause=200;text="{reason.code}"'),
-        ]
+        via, cseq = topology.via(flow.listener, branch), sender.cseq + 1
+        fields = request_fields("BYE", via, sender.address, receiver.address, call_id, cseq, receiver.routes)
+        fields.append(("Reason", f'SIP;cause=200;text="{reason.code}"'))
         data = serialise(f"BYE {receiver.contact} SIP/2.0", fields, b"")
         board.transactions.open_client(branch, "BYE", flow, data, NOBODY, now, board.may_repeat(flow, now))
 

@@ -15,7 +15,6 @@ from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stage import Subject
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling import topology
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.calls import Call, Calls, CallState, check_addresses
 from edgesbc.signalling.effects import Effect
@@ -28,8 +27,9 @@ from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import Sealer
+from edgesbc.sip.build import response_to_malformed
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.parse import parse_message, salvage
+from edgesbc.sip.parse import parse_message
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 from edgesbc.sip.transaction import Transaction
 
@@ -190,11 +190,9 @@ class Edge:
         self.gate.tell(Reason.MALFORMED)
         self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
         self.pipeline.malformed(flow, now)
-        rest = salvage(data)
-        if rest is not None:
-            answer = topology.answer_malformed(rest, error.status_hint)
-            if len(answer) <= self._board.credit(flow):
-                self._board.send(flow, answer)
+        answer = response_to_malformed(data, error.status_hint)
+        if answer is not None and len(answer) <= self._board.credit(flow):
+            self._board.send(flow, answer)
 
     def _take_response(self, flow: Flow, response: Response, now: float) -> None:
         client = self._board.transactions.receive(response, flow, now)

@@ -8,6 +8,7 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.dispatched_targets import listener_for
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.transactions import ClientTransaction
+from edgesbc.sip.build import request_fields
 from edgesbc.sip.message import Response, serialise
 
 __all__ = ["send_probe"]
@@ -39,18 +40,13 @@ def send_probe(board: Switchboard, probe: Probe, now: float) -> None:
         return
     where = host_port(listener.advertise_host, listener.advertise_port)
     branch = board.new_branch()
-    fields = [
-        ("Via", topology.via(listener, branch)),
-        ("Max-Forwards", "70"),
-        ("From", f"<sip:edge@{where}>;tag={board.new_tag()}"),
-        ("To", f"<{member.settings.uri}>"),
-        ("Call-ID", board.new_tag()),
-        ("CSeq", "1 OPTIONS"),
-        ("Accept", "application/sdp"),
-    ]
+    uri = member.settings.uri
+    from_ = f"<sip:edge@{where}>;tag={board.new_tag()}"
+    fields = request_fields("OPTIONS", topology.via(listener, branch), from_, f"<{uri}>", board.new_tag(), 1)
+    fields.append(("Accept", "application/sdp"))
     if board.server:
         fields.append(("User-Agent", board.server))
-    data = serialise(f"OPTIONS {member.settings.uri} SIP/2.0", fields, b"")
+    data = serialise(f"OPTIONS {uri} SIP/2.0", fields, b"")
     flow = board.flows.to(listener, member.target, member.tls_name)
     timeout = member.health.settings.timeout
     board.transactions.open_client(branch, "OPTIONS", flow, data, _ProbeTransaction(board, probe), now, timeout=timeout)

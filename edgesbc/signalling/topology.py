@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgesbc.base.address import Listener, Transport, Zone, host_port
+from edgesbc.sip.build import request_fields, response_fields
 from edgesbc.sip.message import Field, Fields, Request, Response, serialise
 from edgesbc.sip.phrases import phrase
 
 __all__ = [
-    "answer", "answer_malformed", "breadth", "cancel", "contact", "forward_request", "forward_response", "refusal_ack",
+    "answer", "breadth", "cancel", "contact", "forward_request", "forward_response", "refusal_ack",
     "via",
 ]  # fmt: skip
 
@@ -117,29 +118,19 @@ def forward_response(
 
 
 def answer(request: Request, vias: Fields, status: int, tag: str, extra: Iterable[tuple[str, str]] = ()) -> bytes:
-    """An answer of the edge's own (RFC 3261 section 8.2.6); ``tag`` goes into To unless it has one or status is 100."""
-    fields = list(vias)
-    for name, value in request.fields:
-        if name in ("From", "Call-ID", "CSeq") or (status == 100 and name == "Timestamp"):
-            fields.append((name, value))
-        elif name == "To":
-            fields.append((name, value if status == 100 or request.in_dialog else f"{value};tag={tag}"))
+    """A response of the edge (RFC 3261 section 8.2.6); ``tag`` goes into To unless it has one or status is 100."""
+    fields = response_fields(request, status, tag, vias)
     fields += extra
     return serialise(f"SIP/2.0 {status} {phrase(status)}", fields, b"")
 
 
-def answer_malformed(fields: Fields, status: int) -> bytes:
-    """An answer to what could not be read, which repeats ``fields`` of it."""
-    return serialise(f"SIP/2.0 {status} {phrase(status)}", fields, b"")
-
-
 def refusal_ack(uri: str, routes: Iterable[str], via_value: str, request: Request, response: Response) -> bytes:
-    """The ACK of a final answer other than 2xx (RFC 3261 section 17.1.1.3)."""
+    """The ACK of a final response other than 2xx (RFC 3261 section 17.1.1.3)."""
     return _hop_by_hop("ACK", uri, routes, via_value, request, response.get("To") or "")
 
 
 def cancel(uri: str, routes: Iterable[str], via_value: str, request: Request, reasons: Iterable[str] = ()) -> bytes:
-    """The CANCEL of a request that was forwarded (RFC 3261 section 9.1), with the Reason fields it has (RFC 3326)."""
+    """The CANCEL of a request that was forwarded (RFC 3261 section 9.1), with its Reason fields (RFC 3326)."""
     return _hop_by_hop("CANCEL", uri, routes, via_value, request, request.get("To") or "", reasons)
 
 
@@ -152,13 +143,6 @@ def _hop_by_hop(
     to: str,
     reasons: Iterable[str] = (),
 ) -> bytes:
-    fields: Fields = [("Via", via_value), ("Max-Forwards", "70")]
-    fields += [("Route", route) for route in routes]
-    fields += [
-        ("From", request.get("From") or ""),
-        ("To", to),
-        ("Call-ID", request.call_id),
-        ("CSeq", f"{request.cseq} {method}"),
-    ]
+    fields = request_fields(method, via_value, request.get("From") or "", to, request.call_id, request.cseq, routes)
     fields += [("Reason", reason) for reason in reasons]
     return serialise(f"{method} {uri} SIP/2.0", fields, b"")

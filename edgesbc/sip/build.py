@@ -171,6 +171,8 @@ def response_fields(request: Request, status: int, tag: str, vias: Iterable[Fiel
 
 _REPEATED = frozenset({"From", "Call-ID", "CSeq"})
 _SOMETIMES = frozenset({"Via", "Record-Route", "Timestamp"})
+_CREATING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+"""Methods whose success sets up a dialog (RFC 3261 section 12.1, RFC 6665 section 4.4.1, RFC 3515 section 2.4.4)."""
 
 
 def _repeats(name: str, request: Request, status: int, via: bool) -> bool:
@@ -178,7 +180,7 @@ def _repeats(name: str, request: Request, status: int, via: bool) -> bool:
         return via
     if name == "Timestamp":
         return status == 100  # section 8.2.6.1
-    return 100 < status < 300 and not request.in_dialog  # section 12.1.1
+    return 100 < status < 300 and not request.in_dialog and request.method in _CREATING  # section 12.1.1
 
 
 def _append(head: Fields, contact: str, fields: Iterable[Field], body: bytes, content_type: str) -> None:
