@@ -55,7 +55,6 @@ ADVICE: Final[Mapping[Reason, str]] = {
     " have; let it use Supported instead.",
     Reason.LOOP: "A destination sends calls back, or a route leads to their origin: check both.",
     Reason.TOO_MANY_HOPS: "As for `loop`; or the sender starts with too low a Max-Forwards.",
-    Reason.TOKEN: "The URI is forged, or from another edge, or older than the key in `state_dir`.",
     Reason.NO_DIALOG: "A late message of a call that has ended, or of an edge with another key. Many of them: a"
     " peer with wrong state, or an attacker that guesses.",
     Reason.UNMATCHED: "A late or duplicate message: nothing.",

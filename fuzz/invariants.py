@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, Zone
+from edgesbc.base.address import Flow, FlowKey, Zone
 from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
@@ -42,7 +42,7 @@ class Invariants:
         self._wording = OutputOracle(house.policy.anchor)
         self._answers = Answers(self._wording)
         self._asked: dict[tuple[str, str], _Asked] = {}
-        self.sent: dict[tuple[tuple[int, str, int, int], bytes], tuple[Request | Response | None, bool]] = {}
+        self.sent: dict[tuple[FlowKey, bytes], tuple[Request | Response | None, bool]] = {}
         self._answered: dict[tuple[str, str], list[_Asked]] = {}  # two that chose one tag are one to the edge
         self._credit: dict[str, float] = {}  # bytes that who has proven nothing may be sent, by address
         self._step = Step(house.edge, None, b"")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.base.address import Flow, FlowKey, Source, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Message
@@ -25,7 +25,7 @@ class ReachabilityOracle:
     """
 
     def __init__(self) -> None:
-        self._heard: set[tuple[int, str, int, int]] = set()
+        self._heard: set[FlowKey] = set()
         self._named: set[Source] = set()
         self.open: set[int] = set()
         self.closed: set[int] = set()

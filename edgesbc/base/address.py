@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["Flow", "Listener", "Source", "Transport", "Zone", "host_port", "split_host_port"]
+__all__ = [
+    "Flow",
+    "FlowKey",
+    "Listener",
+    "Source",
+    "SourceKey",
+    "Transport",
+    "Zone",
+    "host_port",
+    "split_host_port",
+]
+
+FlowKey: TypeAlias = tuple[int, str, int, int]
+"""What names a flow in a table: number of the listener, host and port of the peer, number of the connection (0 for
+UDP). Two flows are equal where their keys are."""
+
+SourceKey: TypeAlias = FlowKey | str
+"""What requests are counted by: the key of a flow that has proven its address, or the host alone where it may be
+forged."""
 
 
 class Transport(enum.StrEnum):
@@ -111,7 +129,7 @@ class Flow:
         self.peer = peer
         self.serial = serial
         self.names = names
-        self.key: tuple[int, str, int, int] = (listener.id, peer[0], peer[1], serial)
+        self.key: FlowKey = (listener.id, peer[0], peer[1], serial)
 
     @property
     def reliable(self) -> bool:

@@ -35,7 +35,6 @@ class Reason(enum.Enum):
     EXTENSION = ("extension", "an extension is required that the edge does not have", 420)
     LOOP = ("loop", "the request came round again", 482)
     TOO_MANY_HOPS = ("too-many-hops", "Max-Forwards is used up", 483)
-    TOKEN = ("token", "a token in a URI is not one that this edge sealed", 403)
     NO_DIALOG = ("no-dialog", "a request inside a dialog names no dialog that goes through here", 481)
     UNMATCHED = ("unmatched", "a response or CANCEL belongs to no transaction", 481)
     INTERNAL = ("internal", "a part of the edge failed on this message", 500)

@@ -203,19 +203,18 @@ def _text_of(path: Path) -> str:
     try:
         return read_file(path, limits.POLICY_BYTES).decode()
     except OSError as error:
-        return str(refuse([f"{path}: cannot be read: {error.strerror}"], "nothing was changed", code=1))
+        refuse([f"{path}: cannot be read: {error.strerror}"], "nothing was changed", code=1)
     except FileTooLarge as error:
-        return str(refuse([str(error)], "nothing was changed", code=1))
+        refuse([str(error)], "nothing was changed", code=1)
     except UnicodeDecodeError as error:
-        return str(refuse([f"{path}: expected text in UTF-8: {error.reason}"], "nothing was changed", code=1))
+        refuse([f"{path}: expected text in UTF-8: {error.reason}"], "nothing was changed", code=1)
 
 
 def _read(path: Path) -> Policy:
     try:
         return load_policy(path)
     except PolicyErrors as errors:
-        refuse([str(error) for error in errors.errors], "nothing can be compared")
-        raise
+        refuse(errors.errors, "nothing can be compared")
 
 
 def _as_of(path: Path, file: str) -> Policy:
@@ -246,8 +245,7 @@ def _in_force(control: Path) -> Policy:
     try:
         return parse_policy(text, file)
     except PolicyErrors as errors:
-        refuse([str(error) for error in errors.errors], "the policy in force cannot be read here")
-        raise
+        refuse(errors.errors, "the policy in force cannot be read here")
 
 
 def waiting(changed: Policy) -> list[str]:

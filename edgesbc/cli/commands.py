@@ -65,7 +65,7 @@ def check(policy: Path) -> None:
     for note in notes:
         click.echo(f"{policy}: {note}", err=True)
     if wrong:
-        refuse([str(error) for error in wrong])
+        refuse(wrong)
     members = in_databases + sum(len(each.members) for each in loaded.destinations)
     click.echo(
         f"{policy}: ok: {counted(len(loaded.listen), 'listener')}, {counted(len(loaded.trunk), 'trunk')}, "
@@ -211,10 +211,10 @@ def _sound(path: Path, beside: bool = False) -> Policy:
     try:
         policy = load_policy(path)
     except PolicyErrors as errors:
-        refuse([str(error) for error in errors.errors])
+        refuse(errors.errors)
     mistakes = preflight(policy, beside)
     if mistakes:
-        refuse([str(error) for error in mistakes])
+        refuse(mistakes)
     return policy
 
 

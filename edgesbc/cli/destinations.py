@@ -14,9 +14,8 @@ import click
 
 from edgesbc.cli.bans import Duration
 from edgesbc.cli.group import main
-from edgesbc.cli.output import counted
+from edgesbc.cli.output import counted, print_columns
 from edgesbc.cli.running_edge import asked, of_running
-from edgesbc.cli.tables import print_columns
 from edgesbc.control.protocol import ControlRequest
 
 __all__ = ["cells"]

@@ -1,23 +1,98 @@
-"""Words and exit codes that all commands share. Knows no command."""
+"""What all commands print in the same way: refusals with their exit code, counts, and rows in columns."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Final, NoReturn
 
 import click
 
-__all__ = ["USAGE_ERROR", "counted", "refuse"]
+__all__ = ["USAGE_ERROR", "counted", "print_columns", "refuse"]
 
 USAGE_ERROR = 2
+"""The exit code of a command that was given something wrong."""
+
+_GAP: Final = "  "
+_INDENT: Final = "    "
 
 
-def refuse(lines: list[str], so: str = "nothing was started", code: int = USAGE_ERROR) -> Any:
+def refuse(mistakes: Iterable[object], consequence: str = "nothing was started", code: int = USAGE_ERROR) -> NoReturn:
+    """Print ``mistakes``, a line each, how many they are and the ``consequence``; end the program with ``code``."""
+    lines = list(map(str, mistakes))
     for line in lines:
         click.echo(line, err=True)
-    click.echo(f"{counted(len(lines), 'mistake')}; {so}", err=True)
+    click.echo(f"{counted(len(lines), 'mistake')}; {consequence}", err=True)
     sys.exit(code)
 
 
 def counted(number: int, thing: str) -> str:
+    """``1 call``, ``2 calls``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print ``rows`` below ``headings``; in plain text with two blanks or more between columns.
+
+    A terminal is narrow, and is spared the columns in which all have "-"; programs find each in its place.
+    """
+    if not sys.stdout.isatty():
+        widths = _widths(headings, rows)
+        for line in (headings, *rows):
+            click.echo(_line(line, widths))
+        return
+    told = [number for number in range(len(headings)) if not rows or any(row[number] != "-" for row in rows)]
+    headings = [headings[number] for number in told]
+    rows = [[row[number] for number in told] for row in rows]
+    most = shutil.get_terminal_size().columns
+    if sum(_widths(headings, rows)) + 3 * len(headings) + 1 <= most:
+        _print_table(headings, rows)
+    else:
+        _print_narrow(headings, rows, most)
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _print_narrow(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> None:
+    """As many columns as ``most`` characters have room for; what the others say stands below each row.
+
+    Folded cells would make a row of a dozen columns as high as the terminal, and an address unreadable.
+    """
+    widths = _widths(headings, rows)
+    kept = len(headings)
+    while kept > 1 and sum(widths[:kept]) + len(_GAP) * (kept - 1) > most:
+        kept -= 1
+    click.echo(_line(headings[:kept], widths[:kept]))
+    for row in rows:
+        click.echo(_line(row[:kept], widths[:kept]))
+        rest = [f"{name} {cell}" for name, cell in zip(headings[kept:], row[kept:], strict=True) if cell != "-"]
+        for line in textwrap.wrap(
+            ", ".join(rest),
+            most,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT,
+            break_long_words=False,  # a URI that is to be copied
+            break_on_hyphens=False,
+        ):
+            click.echo(line)
+
+
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # takes 0.1 s, which most commands need not wait for
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)

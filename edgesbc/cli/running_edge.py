@@ -39,7 +39,7 @@ def of_running(command: Callable[..., None]) -> Callable[..., None]:
             try:
                 state_dir = state_dir_of(policy)
             except PolicyErrors as errors:
-                refuse([str(error) for error in errors.errors], "give --state-dir instead, or mend it")
+                refuse(errors.errors, "give --state-dir instead, or mend it")
         command(*arguments, control=(state_dir or default_state_dir()) / CONTROL_SOCKET, **more)
 
     return with_socket

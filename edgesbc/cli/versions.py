@@ -104,7 +104,7 @@ def restore(file: Path, to: Path) -> None:
     try:
         done = restore_backup(file, to)
     except PolicyErrors as errors:
-        refuse([str(error) for error in errors.errors], "nothing was restored")
+        refuse(errors.errors, "nothing was restored")
     except (BackupError, OSError) as error:
         click.echo(f"edgesbc: nothing was restored: {error}", err=True)
         sys.exit(USAGE_ERROR)

@@ -26,7 +26,7 @@ _MADE_BY_STRANGERS = frozenset(
         Reason.HANDSHAKE,
     }
     | {Reason.ORIGIN, Reason.MALFORMED, Reason.SANITY, Reason.TOO_LARGE, Reason.SCANNER, Reason.METHOD}
-    | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.TOKEN, Reason.NO_DIALOG, Reason.UNMATCHED}
+    | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.NO_DIALOG, Reason.UNMATCHED}
     | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.BLOCKED, Reason.OVERLOAD}
     | {Reason.ADMISSION, Reason.RINGING, Reason.GUESS, Reason.TRUNK_CALLS}
 )

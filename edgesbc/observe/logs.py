@@ -12,6 +12,7 @@ import structlog
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
+from edgesbc.base.log import Log
 from edgesbc.base.reasons import Reason
 from edgesbc.observe.text import shown
 
@@ -61,11 +62,9 @@ def logger(room: str) -> structlog.typing.FilteringBoundLogger:
     return log
 
 
-def lifecycle(room: str) -> structlog.typing.FilteringBoundLogger:
+def lifecycle(room: str) -> Log:
     """A logger whose info records are always shown: started, listening, reloaded, draining, stopped."""
-    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), room=room
-    )
+    log: Log = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), room=room)
     return log
 
 

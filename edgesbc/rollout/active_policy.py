@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
@@ -15,6 +14,7 @@ from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyError, PolicyErrors
 from edgesbc.base.files import FileTooLarge, read_file
+from edgesbc.base.log import Log
 from edgesbc.inventory.databases import without_passwords
 from edgesbc.policy.compile_policy import routing_of, trunks_of
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
@@ -37,7 +37,7 @@ class ActivePolicy:
     def __init__(
         self,
         policy: Policy,
-        log: Any,
+        log: Log,
         record: Callable[[Decision], None],
         failed: Callable[[str, Exception], None],
     ) -> None:

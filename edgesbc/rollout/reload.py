@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 import trio
 
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.base.log import Log
 from edgesbc.policy.load import load_policy
 from edgesbc.rollout.active_policy import ActivePolicy
 from edgesbc.rollout.rollout_monitor import RolloutMonitor
@@ -28,7 +28,7 @@ class ReloadResult:
 
 
 async def reload_policy(
-    force: ActivePolicy, watcher: RolloutMonitor, reload_certificates: Callable[[], None], log: Any
+    force: ActivePolicy, watcher: RolloutMonitor, reload_certificates: Callable[[], None], log: Log
 ) -> ReloadResult:
     """Read the policy file again. One that has mistakes changes nothing; live calls are never moved."""
     async with force.changing:  # who asks last is heard last, whose ever file was read faster

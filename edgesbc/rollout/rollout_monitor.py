@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any
 
 import attrs
 import trio
@@ -15,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
+from edgesbc.base.log import Log
 from edgesbc.base.reasons import Reason
 from edgesbc.policy.compile_policy import trunks_of
 from edgesbc.policy.model import ChangeSettings, Policy
@@ -48,7 +48,7 @@ class WatchedChange:
 class RolloutMonitor:
     """One an edge. ``log`` has ``info`` and ``error``; :attr:`version` is that of the policy in force."""
 
-    def __init__(self, force: ActivePolicy, log: Any) -> None:
+    def __init__(self, force: ActivePolicy, log: Log) -> None:
         self.force = force
         self.log = log
         self.version = 0

@@ -16,12 +16,10 @@ __all__ = ["POINTS", "MisbehaviourScore", "MisbehaviourSettings"]
 
 POINTS: Final = {
     Reason.SCANNER: 10,
-    Reason.TOKEN: 5,
     Reason.MALFORMED: 2,
     Reason.SANITY: 1,
     Reason.METHOD: 1,
     Reason.ADMISSION: 1,
-    Reason.NO_DIALOG: 1,
     Reason.TOO_MANY_HOPS: 1,
 }
 """Points for a refusal, by its reason. Refusals that an honest client meets again and again have none: empty
@@ -33,8 +31,8 @@ class MisbehaviourSettings:
     """``[screen.conduct]``."""
 
     points: int = attrs.field(default=20, validator=between(1, 10_000))
-    """Points that a flow may have: a malformed message is 2, a scanner's 10, a token that was tampered with 5, a method
-    or a rule of the protocol 1. A success takes all of them away."""
+    """Points that a flow may have: a malformed message is 2, a scanner's 10, a method or a rule of the protocol 1. A
+    success takes all of them away."""
     window: float = attrs.field(default=60.0, validator=positive)
     """Seconds in which as many points drain."""
     ban: float = attrs.field(default=120.0, validator=positive)

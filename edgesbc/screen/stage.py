@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable
 from typing import Protocol, TypeGuard
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, SourceKey
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
@@ -154,7 +153,7 @@ class Subject:
         self.load = NO_LOAD
 
     @property
-    def source(self) -> Hashable:
+    def source(self) -> SourceKey:
         """The key by which requests are counted: a proven flow, or the address, which may be forged."""
         return self.flow.peer[0] if self.standing is Standing.UNPROVEN else self.flow.key
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
 from edgesbc.base.prefixes import PrefixMap, enclosing
 from edgesbc.base.validation import listed_address, listed_addresses, optional, positive
 
@@ -77,13 +77,13 @@ class Standings:
         self._by_address: dict[str, str] = {}
         """Single IPv4 addresses, the usual case, in a table of their own: a lookup by prefix costs more."""
         self._by_prefix: PrefixMap[str] = PrefixMap(limits.REMEMBERED_ADDRESSES)
-        self._reachable: dict[tuple[int, str, int, int], float] = {}
-        self._registered: dict[tuple[int, str, int, int], float] = {}
-        self._accounts: dict[tuple[int, str, int, int], tuple[tuple[int, float], ...]] = {}
+        self._reachable: dict[FlowKey, float] = {}
+        self._registered: dict[FlowKey, float] = {}
+        self._accounts: dict[FlowKey, tuple[tuple[int, float], ...]] = {}
         """The accounts of a registered flow, and until when: a phone with two lines may deregister one."""
-        self._flows_of: dict[int, dict[tuple[int, str, int, int], None]] = {}
+        self._flows_of: dict[int, dict[FlowKey, None]] = {}
         """The registered UDP flows of an account, in the order of their last registration."""
-        self._demoted: dict[tuple[int, str, int, int], float] = {}
+        self._demoted: dict[FlowKey, float] = {}
         """Registered UDP flows that flood, or whose address is forged in a flood, and until when their datagrams go
         to the receive queue of untrusted sources."""
         self._proven_at: dict[str, int] = {}
@@ -183,7 +183,7 @@ class Standings:
         self._enter(self._registered, flow, max(until for _, until in accounts))
         return True
 
-    def _add_flow_of_account(self, key: tuple[int, str, int, int], account: int) -> None:
+    def _add_flow_of_account(self, key: FlowKey, account: int) -> None:
         """Add a UDP flow to its account, whose oldest is dropped beyond the bound: one account, with valid credentials
         in datagrams from forged sources, could otherwise fill the table."""
         flows = self._flows_of.setdefault(account, {})
@@ -193,7 +193,7 @@ class Standings:
             self._leave(self._registered, next(iter(flows)))
             self.version += 1
 
-    def _remove_flow_of_account(self, key: tuple[int, str, int, int], account: int) -> None:
+    def _remove_flow_of_account(self, key: FlowKey, account: int) -> None:
         flows = self._flows_of.get(account)
         if flows is not None and key in flows:
             del flows[key]
@@ -292,13 +292,13 @@ class Standings:
         """Whether a registered connection comes from ``prefix``, an address or a prefix that can be banned."""
         return prefix in self._streams_within
 
-    def _enter(self, table: dict[tuple[int, str, int, int], float], flow: Flow, until: float) -> None:
+    def _enter(self, table: dict[FlowKey, float], flow: Flow, until: float) -> None:
         key = flow.key
         if table.pop(key, None) is None:
             self._count(table, key, 1)
         table[key] = until
 
-    def _leave(self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int]) -> None:
+    def _leave(self, table: dict[FlowKey, float], key: FlowKey) -> None:
         if table.pop(key, None) is not None:
             self._count(table, key, -1)
             if table is self._registered:
@@ -306,9 +306,7 @@ class Standings:
                     self._remove_flow_of_account(key, account)
                 self._demoted.pop(key, None)
 
-    def _count(
-        self, table: dict[tuple[int, str, int, int], float], key: tuple[int, str, int, int], change: int
-    ) -> None:
+    def _count(self, table: dict[FlowKey, float], key: FlowKey, change: int) -> None:
         """Keep the counts by address and prefix, so that a lookup, which an attacker can cause, costs no search."""
         host = key[1]
         if not key[3]:

@@ -6,13 +6,13 @@ import enum
 import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
+from edgesbc.base.log import Log
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.settings import MemberSettings, SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
@@ -46,10 +46,10 @@ class FeedState(enum.StrEnum):
 
 @attrs.frozen
 class Surroundings:
-    """What a feed needs of the edge. ``log`` has ``info`` and ``error``; ``changed`` is told of other members."""
+    """What a feed needs of the edge. ``changed`` is told of other members."""
 
     folder: Path
-    log: Any
+    log: Log
     record: Callable[[Decision], None]
     changed: Callable[[], None] = lambda: None
 

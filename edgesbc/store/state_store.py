@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
 from edgesbc.base import limits
 from edgesbc.base.files import write_file
+from edgesbc.base.log import Log
 from edgesbc.store.state_files import put_aside, read_state
 
 __all__ = ["Persisted", "StateStore"]
@@ -42,9 +43,9 @@ class Persisted(Protocol):
 
 
 class StateStore:
-    """One task for all that is kept in ``folder``; ``log`` has ``info`` and ``error``."""
+    """One task for all that is kept in ``folder``."""
 
-    def __init__(self, folder: Path, kept: Sequence[Persisted], log: Any) -> None:
+    def __init__(self, folder: Path, kept: Sequence[Persisted], log: Log) -> None:
         self._folder = folder
         self._kept = tuple(kept)
         self._log = log

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+import edgesbc
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 
@@ -16,6 +18,15 @@ def test_codes_are_unique() -> None:
     codes = Counter(member.code for member in Reason.__members__.values())
     assert [code for code, times in codes.items() if times > 1] == []
     assert len(Reason) == len(Reason.__members__)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.code)
+def test_a_reason_is_given_somewhere(reason: Reason) -> None:
+    """A reason that only tables name is documented, and never seen by an operator."""
+    package = Path(edgesbc.__file__).parent
+    tables = {"base/reasons.py", "screen/misbehaviour.py", "observe/ledger.py", "observe/render.py"}
+    sources = (path for path in package.rglob("*.py") if path.relative_to(package).as_posix() not in tables)
+    assert any(f"Reason.{reason.name}" in path.read_text(encoding="utf-8") for path in sources)
 
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.code)

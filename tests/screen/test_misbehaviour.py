@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.reasons import Reason
+from edgesbc.screen import pipeline
 from edgesbc.screen.misbehaviour import POINTS, MisbehaviourScore, MisbehaviourSettings
 
 LISTENER = Listener(0, "browsers", Zone.PUBLIC, Transport.TLS, "127.0.0.1", 5061)
@@ -52,3 +55,12 @@ def test_scores_are_bounded() -> None:
     for number in range(3 * limits.BUCKET_KEYS):
         conduct.add(flow_of(number), Reason.MALFORMED, 0.0)
     assert len(conduct._bucket) <= 2 * limits.BUCKET_KEYS
+
+
+def test_points_are_for_reasons_that_screening_gives() -> None:
+    """Only screening scores. A refusal of the signalling core, such as that of a token that does not open, counts
+    nothing: an honest phone holds such a token after the edge's key was lost, and in a call that has ended."""
+    screen = Path(pipeline.__file__).parent
+    given = [screen / "pipeline.py", *(screen / "stages").glob("*.py"), screen.parent / "signalling" / "screener.py"]
+    text = "".join(path.read_text(encoding="utf-8") for path in given)
+    assert [reason.code for reason in POINTS if f"Reason.{reason.name}" not in text] == []

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
+from support.signalling import (
+    ANSWER,
+    BROWSERS,
+    CALLER,
+    CORE,
+    MEMBERS,
+    OFFER,
+    PUBLIC,
+    EdgeHarness,
+    Entropy,
+    invite,
+    respond,
+)
 
-from edgesbc.base.address import Flow, Source
+from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.tokens import RemoteTarget, Sealer
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -176,6 +189,21 @@ def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarn
         sent = harness.receive(stranger, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
         assert response(sent).status == 481
     assert len(harness.edge.board.transactions) == 0
+
+
+def test_a_token_that_does_not_open_is_refused_and_counts_nothing_against_its_holder(open_harness: EdgeHarness) -> None:
+    """After the edge's key was lost, phones hang up with tokens of the key before: 481, and no ban."""
+    harness = open_harness
+    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    token = Sealer([b"o" * 16], Entropy()).seal(RemoteTarget("core", MEMBERS[0], 0, "", ""), Zone.PUBLIC)
+    for number in range(60):
+        bye = invite("BYE", f"sip:{token}@192.0.2.1", branch=f"z9hG4bKo{number}", to_tag="bob")
+        ((flow, refusal),) = harness.receive(stranger, bye)
+        assert isinstance(refusal, Response)
+        assert (flow, refusal.status) == (stranger, 481)
+        harness.wait(1.0)
+    assert set(harness.reasons) == {"no-dialog"}
+    assert len(harness.edge.pipeline.penalties) == 0
 
 
 def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harness: EdgeHarness) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
+from edgesbc.base.address import FlowKey, Source
 from edgesbc.base.prefixes import prefix_keys, source_key
 from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import between, positive
@@ -15,8 +15,6 @@ from edgesbc.screen.standing import Standing, Standings
 from edgesbc.screen.tracker import NEVER, TrackedSource, Tracker
 
 __all__ = ["Pike", "PikeSettings"]
-
-FlowKey = tuple[int, str, int, int]
 
 
 @attrs.frozen

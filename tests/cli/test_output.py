@@ -8,11 +8,11 @@ import sys
 import trio
 
 PRINT = """
-from edgesbc.cli.tables import print_columns
+from edgesbc.cli.output import print_columns
 print_columns(["name", "calls", "resources"], [["a[b]", "1/2", "-"], ["bcdef", "-", "-"]])
 """
 WIDE = """
-from edgesbc.cli.tables import print_columns
+from edgesbc.cli.output import print_columns
 print_columns(
     ["set", "member", "state", "calls", "cps", "remarks"],
     [
