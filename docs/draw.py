@@ -1,7 +1,7 @@
-"""``python -m docs.draw``: the diagrams and tables of ``transactions.md``, drawn from the tables in the code.
+"""``python -m docs.draw``: the diagrams and tables of ``transactions.md``, generated from the tables in the code.
 
-Which timer a step sets, and to how many seconds, is not repeated here: the engine takes each step, and what it
-has set is read. Exits 1 where the page says something else; ``--write`` renews it.
+The timers that a step sets, in seconds, are not repeated here: the engine executes each step, and the timers that it
+has set are read. Exits 1 if the page differs; ``--write`` renews it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NONE = "-"
 
 
 class Drawn(NamedTuple):
-    """A machine, what begins it, and what the RFCs call its timers, by state where that matters."""
+    """A state machine, the event that starts it, and the RFC names of its timers, by state where they differ."""
 
     name: str
     machine: Machine
@@ -74,7 +74,7 @@ _DOES = {
     _SENT_AGAIN: "sends again",
     _SILENCE: "sends 100",
     _TIMEOUT: "gives up",
-    _LINGER: "no longer waits for what may come again",
+    _LINGER: "stops waiting for retransmissions",
 }
 _BOTH = (False, True)
 """Over UDP, over a stream."""
@@ -86,7 +86,7 @@ _SETS_A_TIMER = {
 }
 
 
-# --- asking the engine -----------------------------------------------------------------------------------
+# --- timers of the engine -----------------------------------------------------------------------------------
 
 
 def _flow(reliable: bool) -> Flow:
@@ -94,48 +94,48 @@ def _flow(reliable: bool) -> Flow:
     return Flow(Listener(0, "any", Zone.CORE, transport, "192.0.2.1", 5060), Source("192.0.2.2", 5060), int(reliable))
 
 
-def _begun(each: Drawn, reliable: bool) -> tuple[Transactions, Transaction]:
-    """A transaction that has just been opened, at time 0."""
+def _begun(drawing: Drawn, reliable: bool) -> tuple[Transactions, Transaction]:
+    """A transaction opened at time 0, and its table."""
     table, flow = Transactions(lambda flow, data: None), _flow(reliable)
-    if each.client:
-        return table, table.open_client("z9hG4bKdrawn", each.method, flow, b"", NOBODY, 0.0)
+    if drawing.client:
+        return table, table.open_client("z9hG4bKdrawn", drawing.method, flow, b"", NOBODY, 0.0)
     request = parse_message(
-        f"{each.method} sip:a SIP/2.0\r\nVia: SIP/2.0/UDP b;branch=z9hG4bKdrawn\r\nFrom: <sip:a>;tag=a\r\n"
-        f"To: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 {each.method}\r\n\r\n".encode()
+        f"{drawing.method} sip:a SIP/2.0\r\nVia: SIP/2.0/UDP b;branch=z9hG4bKdrawn\r\nFrom: <sip:a>;tag=a\r\n"
+        f"To: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 {drawing.method}\r\n\r\n".encode()
     )
     assert isinstance(request, Request)  # noqa: S101 - it is written above
     server = table.open_server(request, flow, flow)
-    if (server.state, _SILENCE) in each.machine:
+    if (server.state, _SILENCE) in drawing.machine:
         table.schedule_trying(server, lambda: b"", 0.0)
     return table, server
 
 
-def _timers(each: Drawn, transaction: Transaction, entered: TransactionState) -> dict[str, str]:
-    """The timers that are set, by the names of the RFCs, with their seconds."""
-    silent = (entered, _SILENCE) in each.machine
-    found = (
+def _timers(drawing: Drawn, transaction: Transaction, entered: TransactionState) -> dict[str, str]:
+    """The timers that are set, by RFC name, in seconds."""
+    silent = (entered, _SILENCE) in drawing.machine
+    deadlines = (
         (_SILENCE if silent else _SENT_AGAIN, transaction.resend_at),
         (_TIMEOUT, transaction.timeout_at),
         (_LINGER, transaction.linger_at),
     )
-    return {_name(each, entered, event): _seconds(at) for event, at in found if at is not None}
+    return {_name(drawing, entered, event): _seconds(at) for event, at in deadlines if at is not None}
 
 
-def _opened(each: Drawn, reliable: bool) -> dict[str, str]:
-    """The timers that a transaction begins with."""
-    return _timers(each, _begun(each, reliable)[1], next(iter(each.machine))[0])
+def _opened(drawing: Drawn, reliable: bool) -> dict[str, str]:
+    """The timers that are set when a transaction is opened."""
+    return _timers(drawing, _begun(drawing, reliable)[1], next(iter(drawing.machine))[0])
 
 
-def _step(each: Drawn, state: TransactionState, event: TransactionEvent, reliable: bool) -> dict[str, str]:
-    """The timers that a step sets; none for the step of a timer that never runs."""
-    table, transaction = _begun(each, reliable)
+def _step(drawing: Drawn, state: TransactionState, event: TransactionEvent, reliable: bool) -> dict[str, str]:
+    """The timers that a step sets. A timer that never runs sets none."""
+    table, transaction = _begun(drawing, reliable)
     transaction.resend_at = transaction.timeout_at = transaction.linger_at = None
     transaction.state = state
-    if TransactionAction.BACK_OFF not in each.machine[state, event][1]:
+    if TransactionAction.BACK_OFF not in drawing.machine[state, event][1]:
         table._fire(transaction, event, 0.0)
-        return _timers(each, transaction, each.machine[state, event][0])
-    name = _name(each, state, event)
-    if name not in _ever_set(each, reliable):
+        return _timers(drawing, transaction, drawing.machine[state, event][0])
+    name = _name(drawing, state, event)
+    if name not in _ever_set(drawing, reliable):
         return {}
     waits: list[float] = []
     while sum(waits) < 64 * T1:
@@ -145,18 +145,18 @@ def _step(each: Drawn, state: TransactionState, event: TransactionEvent, reliabl
     return {name: f"{', '.join(_seconds(wait, '') for wait in waits[:4])}, ... s"}
 
 
-def _ever_set(each: Drawn, reliable: bool) -> dict[str, str]:
-    """Every timer that begins with a transaction or in one of its steps, but for those that set themselves again."""
-    found = _opened(each, reliable)
-    for (state, event), (_, actions) in each.machine.items():
+def _ever_set(drawing: Drawn, reliable: bool) -> dict[str, str]:
+    """Every timer set when a transaction opens or in one of its steps, except those that restart themselves."""
+    timers = _opened(drawing, reliable)
+    for (state, event), (_, actions) in drawing.machine.items():
         if TransactionAction.BACK_OFF not in actions:
-            found = _step(each, state, event, reliable) | found
-    return found
+            timers = _step(drawing, state, event, reliable) | timers
+    return timers
 
 
-def _name(each: Drawn, state: TransactionState, event: TransactionEvent) -> str:
-    """What the RFCs call an event; timers have one name in each machine, or in each state of it."""
-    return each.timers.get((state, event)) or each.timers.get((None, event)) or event.value
+def _name(drawing: Drawn, state: TransactionState, event: TransactionEvent) -> str:
+    """The RFC name of an event. A timer has one name in a machine, or one in each of its states."""
+    return drawing.timers.get((state, event)) or drawing.timers.get((None, event)) or event.value
 
 
 def _seconds(value: float, unit: str = " s") -> str:
@@ -166,43 +166,45 @@ def _seconds(value: float, unit: str = " s") -> str:
 # --- drawing ---------------------------------------------------------------------------------------------
 
 
-def _diagram(each: Drawn) -> Iterator[str]:
+def _diagram(drawing: Drawn) -> Iterator[str]:
     arrows: dict[tuple[TransactionState, TransactionState], list[str]] = {}
-    for (state, event), (after, _) in each.machine.items():
-        arrows.setdefault((state, after), []).append(_name(each, state, event))
+    for (state, event), (after, _) in drawing.machine.items():
+        arrows.setdefault((state, after), []).append(_name(drawing, state, event))
     yield "```mermaid"
     yield "stateDiagram-v2"
-    yield f"    [*] --> {next(iter(each.machine))[0].value}: {each.begun}"
+    yield f"    [*] --> {next(iter(drawing.machine))[0].value}: {drawing.begun}"
     for (state, after), events in arrows.items():
         yield f"    {state.value} --> {after.value}: {', '.join(events)}"
     yield f"    {TransactionState.TERMINATED.value} --> [*]"
     yield "```"
 
 
-def _steps(each: Drawn) -> Iterator[str]:
-    first = next(iter(each.machine))[0]
+def _steps(drawing: Drawn) -> Iterator[str]:
+    first = next(iter(drawing.machine))[0]
     yield _head("state", "event", "next state", "actions", "timers set over UDP", "timers set over streams")
-    sent = [TransactionAction.SEND.value] if each.client else []
-    yield _row("", each.begun, first.value, _list(sent), *(_list(_told(_opened(each, it))) for it in _BOTH))
-    for (state, event), (after, actions) in each.machine.items():
+    sent = [TransactionAction.SEND.value] if drawing.client else []
+    yield _row(
+        "", drawing.begun, first.value, _list(sent), *(_list(_texts(_opened(drawing, reliable))) for reliable in _BOTH)
+    )
+    for (state, event), (after, actions) in drawing.machine.items():
         done = [action.value for action in actions if action not in _SETS_A_TIMER]
-        timers = (_list(_told(_step(each, state, event, reliable))) for reliable in _BOTH)
-        yield _row(state.value, _name(each, state, event), after.value, _list(done), *timers)
+        timers = (_list(_texts(_step(drawing, state, event, reliable))) for reliable in _BOTH)
+        yield _row(state.value, _name(drawing, state, event), after.value, _list(done), *timers)
 
 
 def _timers_of_all() -> Iterator[str]:
     yield _head("timer", "machine", "state", "when it fires", "over UDP", "over streams")
-    for each in MACHINES:
-        udp, stream = (_ever_set(each, reliable) for reliable in _BOTH)
+    for drawing in MACHINES:
+        udp, stream = (_ever_set(drawing, reliable) for reliable in _BOTH)
         runs: dict[str, tuple[TransactionEvent, list[str]]] = {}
-        for state, event in each.machine:
-            if (name := _name(each, state, event)) in udp:
+        for state, event in drawing.machine:
+            if (name := _name(drawing, state, event)) in udp:
                 runs.setdefault(name, (event, []))[1].append(state.value)
         for name, (event, states) in sorted(runs.items()):
-            yield _row(name, each.name, _list(states), _DOES[event], udp[name], stream.get(name, _NONE))
+            yield _row(name, drawing.name, _list(states), _DOES[event], udp[name], stream.get(name, _NONE))
 
 
-def _told(timers: dict[str, str]) -> list[str]:
+def _texts(timers: dict[str, str]) -> list[str]:
     return [f"{name}: {seconds}" for name, seconds in timers.items()]
 
 
@@ -219,13 +221,13 @@ def _row(*cells: str) -> str:
 
 
 def drawn() -> dict[str, str]:
-    """What stands between the markers of the page, by the name in the first of them."""
-    machines = {each.name: "\n".join([*_diagram(each), "", *_steps(each)]) for each in MACHINES}
+    """The text between the markers of the page, by the name in the opening marker."""
+    machines = {drawing.name: "\n".join([*_diagram(drawing), "", *_steps(drawing)]) for drawing in MACHINES}
     return machines | {"timers": "\n".join(_timers_of_all())}
 
 
 def renewed(page: str, drawings: Mapping[str, str] | None = None) -> str:
-    """``page`` with everything between its markers drawn anew. Raises ``ValueError`` where a drawing has no place."""
+    """``page`` with the text between its markers replaced. Raises ``ValueError`` if a drawing has no marker."""
     for name, text in (drawn() if drawings is None else drawings).items():
         begin = _BEGIN.format(name)
         between = re.compile(f"^{re.escape(begin)}$.*?^{re.escape(_END)}$", re.MULTILINE | re.DOTALL)
@@ -236,7 +238,7 @@ def renewed(page: str, drawings: Mapping[str, str] | None = None) -> str:
 
 
 def keep(path: Path, drawings: Mapping[str, str], write: bool) -> int:
-    """An exit code: 0 where the page at ``path`` shows the drawings, or does from now on."""
+    """The exit code: 0 if the page at ``path`` shows the drawings, or has been renewed."""
     text = path.read_text(encoding="utf-8")
     if (new := renewed(text, drawings)) == text:
         return 0

@@ -92,14 +92,14 @@ ADVICE: Final[Mapping[Reason, str]] = {
 
 def given_by() -> dict[Reason, list[str]]:
     """The files, relative to ``edgesbc/``, that give each reason; a comparison does not give one."""
-    found: dict[Reason, list[str]] = {each: [] for each in Reason}
+    files: dict[Reason, list[str]] = {reason: [] for reason in Reason}
     for path in sorted(_PACKAGE.rglob("*.py")):
         name = path.relative_to(_PACKAGE).as_posix()
         if name.split("/")[0] in _NOT_GIVING or name in _NOT_GIVING:
             continue
         for reason in set(_given(ast.parse(path.read_text(encoding="utf-8")))):
-            found[reason].append(name)
-    return found
+            files[reason].append(name)
+    return files
 
 
 def _given(node: ast.AST) -> Iterator[Reason]:

@@ -25,7 +25,7 @@ An event is a message, an order of the user, a timer or a fault of the transport
 ``linger_at`` (D, I, J, K, L and M, the time for which repetitions may arrive). All are absolute times in seconds;
 :mod:`edgesbc.sip.transactions` keeps the table of transactions, matches messages, and takes the steps.
 
-The tables are data: ``docs/transactions.md`` draws them, and a test holds each pair against the figures.
+The tables are data: ``docs/reference/transactions.md`` draws them, and a test holds each pair against the figures.
 """
 
 from __future__ import annotations
