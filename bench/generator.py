@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgesbc.media import ng
+from bench import ng
 
 __all__ = ["main"]
 

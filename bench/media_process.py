@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 import trio
 
+from bench import ng
+from edgesbc.base.address import Zone
 from edgesbc.base.errors import WireError
-from edgesbc.media import ng
+from edgesbc.media.commands import MediaError
 from edgesbc.media.plane import MediaPlane
 
 __all__ = ["main"]
@@ -24,7 +28,18 @@ async def serve(plane: MediaPlane, host: str, port: int, task_status: trio.TaskS
                 cookie, command = ng.parse_frame(data)
             except WireError:
                 continue
-            await sock.sendto(ng.frame(cookie, plane.command(command)), peer)
+            await sock.sendto(ng.frame(cookie, carry_out(plane, command)), peer)
+
+
+def carry_out(plane: MediaPlane, command: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out an NG command and return the NG reply."""
+    if command.get("command") == "ping":
+        return {"result": "pong"}
+    try:
+        reply = plane.carry_out(ng.read_command(command))
+    except WireError as error:
+        reply = MediaError(error.status_hint, error.reason)
+    return ng.write_reply(reply)
 
 
 async def run(plane: MediaPlane, host: str, port: int) -> None:
@@ -41,7 +56,8 @@ def main() -> None:
     chosen = options.parse_args()
     host, _, port = chosen.ng.partition(":")
     first, _, last = chosen.ports.partition("-")
-    addresses = dict(each.split("/", 1) for each in chosen.interface)
+    named = [interface.split("/", 1) for interface in chosen.interface]
+    addresses = {Zone(name): address for name, address in named}
     trio.run(run, MediaPlane(addresses, (int(first), int(last))), host, int(port))
 
 

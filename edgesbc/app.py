@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -19,6 +19,7 @@ from edgesbc.base.address import Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.base.reasons import Reason
 from edgesbc.control.bans import BanCommands
 from edgesbc.control.destinations import DestinationCommands
 from edgesbc.control.protocol import CommandRefused, ControlRequest
@@ -26,6 +27,7 @@ from edgesbc.control.server import Commands, serve_control
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.operator_overrides import OperatorOverrides
 from edgesbc.dispatch.settings import with_fallbacks
+from edgesbc.media.commands import MediaCommand, MediaError, MediaReply
 from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.http import HttpSources, serve_http
@@ -108,7 +110,7 @@ class App:
         if policy.media.engine == "builtin":
             ports = policy.media.ports
             self.media = MediaPlane(
-                {zone.value: _media_address(policy, zone) for zone in Zone},
+                {zone: _media_address(policy, zone) for zone in Zone},
                 (ports.first, ports.last),
                 lambda event: self.plane.media_event(event),
                 media_timeout=policy.media.timeout,
@@ -141,10 +143,10 @@ class App:
                 media.counts,
             )
 
-    def _media_command(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _media_command(self, command: MediaCommand) -> MediaReply | MediaError | None:
         if self.media is None:
-            return {"result": "error", "error-reason": "no media plane"}
-        return self.media.command(command)
+            return MediaError(Reason.NO_MEDIA.status, "no media plane")
+        return self.media.carry_out(command)
 
     # --- what is told ------------------------------------------------------------------------------------
 

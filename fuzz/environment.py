@@ -12,6 +12,7 @@ from edgesbc.base.errors import WireError
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.media.commands import Delete, MediaError, MediaReply, MediaTimeout, Offer
 from edgesbc.media.session_table import SessionTable
 from edgesbc.policy.scanners import shipped_scanners
 from edgesbc.routing.table import Route, RoutingTable
@@ -144,9 +145,10 @@ class FuzzEnvironment:
         self.ports = RecordedPorts()
         self.table = SessionTable(self.ports, INTERFACES)
         self.parties = parties()
-        self.pending: list[tuple[int, dict[str, object], Zone]] = []
+        self._offered_from: dict[str, Zone] = {}
+        self.pending: list[tuple[int, MediaReply | MediaError, Zone]] = []
         """Replies of the media plane that were not given yet."""
-        self.replied: list[tuple[int, dict[str, object], Zone]] = []
+        self.replied: list[tuple[int, MediaReply | MediaError, Zone]] = []
         self._judge = make_judge(self)
 
     # --- what goes in ------------------------------------------------------------------------------------
@@ -226,14 +228,20 @@ class FuzzEnvironment:
                 party.flow = flow
 
     def _ask_media(self, effect: Media) -> None:
-        reply: dict[str, object] = self.table.command(effect.command, self.now)
-        if effect.command["command"] == "delete":
+        command = effect.command
+        reply = self.table.receive(command, self.now)
+        if reply is None or isinstance(command, Delete):
             return
-        self.pending.append((effect.cookie, reply, Zone(effect.command["direction"][1])))
+        if isinstance(command, Offer):
+            self._offered_from[command.session_id] = command.offerer_zone
+            zone = command.answerer_zone
+        else:
+            zone = self._offered_from.get(command.session_id, Zone.PUBLIC)  # an answer to no offer is refused
+        self.pending.append((effect.cookie, reply, zone))
         if self.policy.media_at_once:
             self.reply(0)
 
-    def reply(self, which: int, instead: dict[str, object] | None = None) -> None:
+    def reply(self, which: int, instead: MediaReply | MediaError | None = None) -> None:
         """The media plane's reply to one of the commands that wait, the latest first, or another one in its place."""
         if self.pending:
             at = len(self.pending) - 1 - which % len(self.pending)
@@ -245,22 +253,19 @@ class FuzzEnvironment:
         if self.replied:
             self._reply(*self.replied[len(self.replied) - 1 - which % len(self.replied)])
 
-    def _reply(self, cookie: int, reply: dict[str, object], zone: Zone) -> None:
-        sdp = reply.get("sdp")
-        if isinstance(sdp, (bytes, str)):
-            self._judge.relayed(zone, sdp if isinstance(sdp, bytes) else sdp.encode("utf-8", "surrogateescape"))
-        self._think(lambda: self.edge.media_replied(cookie, dict(reply), self.now))
+    def _reply(self, cookie: int, reply: MediaReply | MediaError, zone: Zone) -> None:
+        if isinstance(reply, MediaReply):
+            self._judge.relayed(zone, reply.sdp)
+        self._think(lambda: self.edge.media_replied(cookie, reply, self.now))
 
     def media_timeout(self, which: int) -> None:
         """The media plane has heard nothing on a call for too long, and has closed it."""
-        calls = list(self.table.calls())
-        if calls:
-            call = calls[which % len(calls)]
-            tags = [side.tag for side in call.sides if side.tag]
-            self.table.command({"command": "delete", "call-id": call.call_id, "from-tag": tags[0]}, self.now)
-            self._think(
-                lambda: self.edge.media_event({"event": "timeout", "call-id": call.call_id, "tags": tags}, self.now)
-            )
+        sessions = list(self.table.sessions())
+        if sessions:
+            session = sessions[which % len(sessions)]
+            tags = tuple(side.tag for side in session.sides if side.tag)
+            self.table.receive(Delete(session.session_id, tags[0]), self.now)
+            self._think(lambda: self.edge.media_event(MediaTimeout(session.session_id, tags), self.now))
 
     # --- time --------------------------------------------------------------------------------------------
 

@@ -1,31 +1,31 @@
-"""Fuzz target: what signalling may ask of the media plane in the course of some calls.
+"""Fuzz target: the commands that signalling may give to the media plane in the course of some calls.
 
-The bytes are steps: offers, answers, ends, questions and time, few Call-IDs, tags and descriptions, and lines that
-stand in a description as they came (:func:`described`). For whatever bytes come:
+The bytes are steps: offers, answers, deletes and time, few identifiers, tags and descriptions, and lines that
+stand in a description as they came (:func:`described`). For any bytes:
 
-- no command raises; its reply can be written, and what is refused changes nothing;
-- calls stay below both bounds, and exactly their ports are open; each is closed once, however a call ends;
-- a description in a reply has the ports of its call on one interface of the relay, and names no other place;
-- no port is aimed at where media must not go, whoever asks for it.
+- no command raises, and a refused one changes nothing;
+- sessions stay below both bounds, and exactly their ports are open; each is closed once, however a session ends;
+- a description in a reply has the ports of its session on one interface of the relay, and no other address;
+- no port has a target that media must not be sent to, whatever the description says.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from unittest.mock import patch
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
-from edgesbc.media import ng
-from edgesbc.media.latch import NOWHERE, AddressScope, MediaTarget, scope_of
+from edgesbc.base.address import Source, Zone
+from edgesbc.media.commands import Answer, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.latch import NO_TARGET, AddressScope, MediaTarget, scope_of
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
 from fuzz.recorded import CORE, INTERFACES, PORTS, PUBLIC, RecordedPair, RecordedPorts
 from fuzz.sdp_rewrite import assert_hidden
 
-CALLS: Final = 5
-CALLS_PER_CALL_ID: Final = 2
+SESSIONS: Final = 5
+SESSIONS_PER_ID: Final = 2
 CALLER, CALLEE = "198.51.100.7", "10.0.0.27"
 _MOST_STEPS = 40
 
@@ -47,12 +47,11 @@ DESCRIPTIONS: Final = (
     (CALLEE, AUDIO.replace("AVP", "SAVP") + "c=IN IP4 10.0.0.29\r\n"),
 )  # fmt: skip
 TAGS: Final = ("a", "b", "c", "")
-DIRECTIONS: Final = (["public", "core"], ["core", "public"], None, ["public", "moon"])
-RECEIVED: Final = (None, ["IP4", CALLER], ["IP4", CALLEE], "nonsense")
+RECEIVED: Final = ("", CALLER, CALLEE, "nonsense")
 
 
 def check(data: bytes) -> None:
-    with patch.multiple(limits, MEDIA_CALLS=CALLS, MEDIA_CALLS_PER_CALL_ID=CALLS_PER_CALL_ID):
+    with patch.multiple(limits, MEDIA_SESSIONS=SESSIONS, MEDIA_SESSIONS_PER_ID=SESSIONS_PER_ID):
         plane = _Plane(data)
         for _ in range(_MOST_STEPS):
             if not plane.step():
@@ -79,71 +78,60 @@ class _Plane:
         """One step; False at the end of the bytes."""
         if self._at >= len(self._data):
             return False
-        kind, who = self._byte() % 8, self._byte()
-        command: dict[str, Any] = {"call-id": f"call-{who & 3}"}
-        if TAGS[who >> 2 & 3]:
-            command["from-tag"] = TAGS[who >> 2 & 3]
-        if TAGS[3 - (who >> 4 & 3)]:
-            command["to-tag"] = TAGS[3 - (who >> 4 & 3)]
+        kind, names = self._byte() % 8, self._byte()
+        session_id, offerer, answerer = f"call-{names & 3}", TAGS[names >> 2 & 3], TAGS[3 - (names >> 4 & 3)]
         if kind < 3:
-            self._describe(command | {"command": "offer"}, who >> 6)
+            zone = Zone.CORE if names >> 6 & 1 else Zone.PUBLIC
+            received_from, sdp, lines = self._describe()
+            self.carry_out(Offer(session_id, offerer, answerer, sdp, zone, zone.other, received_from), not lines)
         elif kind < 5:
-            self._describe(command | {"command": "answer"}, who >> 6)
+            received_from, sdp, lines = self._describe()
+            self.carry_out(Answer(session_id, offerer, answerer, sdp, received_from), not lines)
         elif kind == 5:
-            self.carry_out(command | {"command": "delete"})
-        elif kind == 6:
-            self.carry_out(command | {"command": ("query", "list", "statistics", "ping")[who >> 6]})
+            self.carry_out(Delete(session_id, offerer))
         else:
-            self._pass_time(who)
+            self._pass_time(names)
         return True
 
-    def _describe(self, command: dict[str, Any], direction: int) -> None:
-        if DIRECTIONS[direction] is not None:
-            command["direction"] = DIRECTIONS[direction]
-        what = self._byte()
-        if RECEIVED[what >> 4 & 3] is not None:
-            command["received-from"] = RECEIVED[what >> 4 & 3]
-        lines = self._take(self._byte()) if what & 64 else b""
-        text = described(*DESCRIPTIONS[what & 15], lines)
-        command["sdp"] = text if what & 128 else text.decode("utf-8", "surrogateescape")
-        reply = self.carry_out(command)
-        if reply["result"] == "ok":
-            self._look_at(command, reply, as_written=not lines)
+    def _describe(self) -> tuple[str, bytes, bytes]:
+        """The address that a message came from, its description, and the lines in it that the bytes gave."""
+        chosen = self._byte()
+        lines = self._take(self._byte()) if chosen & 64 else b""
+        return RECEIVED[chosen >> 4 & 3], described(*DESCRIPTIONS[chosen & 15], lines), lines
 
-    def carry_out(self, command: dict[str, Any]) -> dict[str, Any]:
+    def carry_out(self, command: MediaCommand, as_written: bool = True) -> None:
         before = self._state()
-        reply = self.table.command(command, self._now)
-        assert len(ng.encode(reply)) <= limits.NG_BYTES
-        if reply["result"] == "error":
-            assert 400 <= reply["status-hint"] < 700
+        reply = self.table.receive(command, self._now)
+        if isinstance(reply, MediaError):
+            assert 400 <= reply.status < 700
             assert self._state() == before
+        assert (reply is None) == isinstance(command, Delete)
         self._compare()
-        return reply
+        if isinstance(reply, MediaReply) and not isinstance(command, Delete):
+            self._look_at(command, reply, as_written)
 
-    def _look_at(self, command: dict[str, Any], reply: dict[str, Any], as_written: bool) -> None:
+    def _look_at(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:
         """The description that the other side gets."""
-        assert type(reply["sdp"]) is type(command["sdp"])
-        text = reply["sdp"].encode() if isinstance(reply["sdp"], str) else reply["sdp"]
-        session = parse_session(text)
-        address = session.origin.address
+        description = parse_session(reply.sdp)
+        address = description.origin.address
         pairs = [
             pair
-            for call in self.table.calls()
-            if call.call_id == command["call-id"] and call.side_of(command["from-tag"]) == call.offerer
-            for stream in call.streams
+            for session in self.table.sessions()
+            if session.session_id == command.session_id and session.side_of(command.offerer) == session.offerer
+            for stream in session.streams
             if stream is not None
             for pair in stream.pairs
         ]
-        ports = [pair.port for pair in self.ports.open_pairs if pair in pairs and told(pair) == address]
+        ports = [pair.port for pair in self.ports.open_pairs if pair in pairs and advertised(pair) == address]
         assert address in (PUBLIC, CORE)
-        assert_hidden(session, address, ports)
+        assert_hidden(description, address, ports)
         if as_written:
-            assert not any(peer in text for peer in (b"198.51.100.", b"10.0.0.2", b"192.168."))
+            assert not any(peer in reply.sdp for peer in (b"198.51.100.", b"10.0.0.2", b"192.168."))
 
     def _pass_time(self, amount: int) -> None:
         self._now += amount * amount / 16
         for pair in self.ports.open_pairs[amount & 15 : amount & 15 + amount % 3]:
-            pair.packets += amount
+            pair.arrive(amount)
         before = len(self.table)
         events = self.table.expire(self._now)
         assert before - len(self.table) == len(events)
@@ -152,46 +140,48 @@ class _Plane:
         self._compare()
 
     def _state(self) -> object:
-        calls = [
+        sessions = [
             (
-                call,
-                call.offerer,
-                call.answered,
-                list(call.streams),
-                [(s.tag, s.interface, s.description) for s in call.sides],
+                session,
+                session.offerer,
+                session.answered,
+                list(session.streams),
+                [(side.tag, side.zone, side.description) for side in session.sides],
             )
-            for call in self.table.calls()
+            for session in self.table.sessions()
         ]
-        return calls, [(pair, pair.rtp, pair.rtcp) for pair in self.ports.open_pairs], self.table.total
+        return sessions, [(pair, pair.rtp, pair.rtcp) for pair in self.ports.open_pairs], self.table.total
 
     def _compare(self) -> None:
-        calls = list(self.table.calls())
-        assert len(calls) == len(self.table) <= CALLS
-        names = [call.call_id for call in calls]
-        assert all(names.count(name) <= CALLS_PER_CALL_ID for name in names)
-        owned = [pair for call in calls for stream in call.streams if stream is not None for pair in stream.pairs]
+        sessions = list(self.table.sessions())
+        assert len(sessions) == len(self.table) <= SESSIONS
+        names = [session.session_id for session in sessions]
+        assert all(names.count(name) <= SESSIONS_PER_ID for name in names)
+        streams = [stream for session in sessions for stream in session.streams if stream is not None]
+        owned = [pair for stream in streams for pair in stream.pairs]
         assert len(owned) == len(set(owned))
         assert set(owned) == set(self.ports.open_pairs)
-        assert (self.table.deadline() is None) == (not calls)
+        assert (self.table.deadline() is None) == (not sessions)
         for pair in self.ports.open_pairs:
             assert isinstance(pair.other, RecordedPair)
             assert pair.other.other is pair
             assert pair.other in self.ports.open_pairs
-            assert_allowed(pair.interface, pair.rtp)
-            assert_allowed(pair.interface, pair.rtcp)
+            assert_allowed(pair.zone, pair.rtp)
+            assert_allowed(pair.zone, pair.rtcp)
 
     def end(self) -> None:
-        """All calls end in one of the ways that calls end in."""
+        """All sessions end in one of the ways that sessions end in."""
         way = len(self._data) % 3
         if way == 0:
             self.table.close()
         elif way == 1:
-            for number in range(4):
-                self.carry_out({"command": "delete", "call-id": f"call-{number}"})
+            for session in list(self.table.sessions()):
+                tag = next(side.tag for side in session.sides if side.tag)
+                self.carry_out(Delete(session.session_id, tag))
         else:
-            calls = sorted(call.call_id for call in self.table.calls())
+            names = sorted(session.session_id for session in self.table.sessions())
             events = self.table.expire(self._now + 2 * limits.CALL_SECONDS)
-            assert sorted(event["call-id"] for event in events) == calls
+            assert sorted(event.session_id for event in events) == names
         assert len(self.table) == 0
         assert not self.ports.open_pairs
         assert self.table.deadline() is None
@@ -204,21 +194,21 @@ def described(host: str, sections: str, lines: bytes) -> bytes:
     return head.encode() + lines + rest.encode()
 
 
-def told(pair: RecordedPair) -> str:
-    return INTERFACES[pair.interface].advertise
+def advertised(pair: RecordedPair) -> str:
+    return INTERFACES[pair.zone].advertise
 
 
 @lru_cache(1_000)
-def assert_allowed(interface: str, aim: MediaTarget) -> None:
-    """What a description may make of a port: of a stranger's, nothing on the inside and nothing of our own."""
-    if aim == NOWHERE:
+def assert_allowed(zone: Zone, target: MediaTarget) -> None:
+    """A port of the public zone has no target in the core, and none has a port of the relay as its target."""
+    if target == NO_TARGET:
         return
-    own = INTERFACES[interface].advertise
-    named = [aim.signalled, aim.target, *(Source(host, 65_535) for host in aim.learn)]
-    for host, port in (each for each in named if each is not None):
+    own = INTERFACES[zone].advertise
+    addresses = [target.signalled, target.send_to, *(Source(host, 65_535) for host in target.learn_from)]
+    for host, port in (address for address in addresses if address is not None):
         assert scope_of(host) in (AddressScope.PRIVATE, AddressScope.GLOBAL)
         assert host != own or not PORTS[0] <= port <= PORTS[1]
-        if interface == "public":
+        if zone is Zone.PUBLIC:
             assert not host.startswith("10.")
             assert port >= limits.MEDIA_PORT_LOWEST
-            assert scope_of(host) is AddressScope.GLOBAL or aim.target is None
+            assert scope_of(host) is AddressScope.GLOBAL or target.send_to is None

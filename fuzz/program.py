@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edgesbc.base.address import Flow, Zone
 from edgesbc.dispatch.health import AdminState
+from edgesbc.media.commands import MediaError, MediaReply
 from edgesbc.sip.message import Request, serialise
 from fuzz import dsl
 from fuzz.dsl import letter_of, text_of
@@ -17,13 +18,11 @@ __all__ = ["Program"]
 OPERATIONS = 64
 _FLOOD = 40
 _ORDERS = {"e": AdminState.ENABLED, "d": AdminState.DRAINING, "o": AdminState.DISABLED}
-_BAD_REPLIES: dict[str, dict[str, object]] = {
-    "r": {"result": "error", "error-reason": "no"},
-    "h": {"result": "error", "error-reason": "no", "status-hint": 503},
-    "g": {"result": "ok", "sdp": b"\x00garbage\r\n\r\n"},
-    "t": {"result": "ok", "sdp": "v=0\r\n"},
-    "n": {"result": "ok"},
-    "e": {},
+_BAD_REPLIES: dict[str, MediaReply | MediaError] = {
+    "r": MediaError(488, "no"),
+    "h": MediaError(503, "no"),
+    "g": MediaReply(b"\x00garbage\r\n\r\n"),
+    "t": MediaReply(b"v=0\r\n"),
 }
 
 

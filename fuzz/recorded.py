@@ -1,47 +1,47 @@
-"""A media plane without sockets: ports that note what they are told. Not a target."""
+"""Media ports without sockets, which record their targets, for the fuzz targets of the media plane."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from edgesbc.base.address import Source
-from edgesbc.media.latch import NOWHERE, MediaTarget, build_interfaces
-from edgesbc.media.session import MediaPorts, MediaTraffic, NoPorts
+from edgesbc.base.address import Source, Zone
+from edgesbc.media.latch import NO_TARGET, MediaTarget, build_interfaces
+from edgesbc.media.session import MediaPorts, NoPorts
 
 __all__ = ["CORE", "INTERFACES", "PORTS", "PUBLIC", "RecordedPair", "RecordedPorts"]
 
 PUBLIC: Final = "203.0.113.10"
 CORE: Final = "10.0.0.1"
 PORTS: Final = (30_000, 30_019)
-INTERFACES: Final = build_interfaces({"public": PUBLIC, "core": CORE}, PORTS, denied=["10.0.0.0/8"])
-"""Of each, ten pairs of ports: few enough to run out."""
+INTERFACES: Final = build_interfaces({Zone.PUBLIC: PUBLIC, Zone.CORE: CORE}, PORTS, denied=["10.0.0.0/8"])
+"""Each has ten pairs of ports: few enough to run out."""
 
 
 class RecordedPair:
     """See :class:`edgesbc.media.session.MediaPorts`."""
 
-    def __init__(self, ports: RecordedPorts, interface: str, port: int) -> None:
+    def __init__(self, ports: RecordedPorts, zone: Zone, port: int) -> None:
         self._ports = ports
-        self._number = port
-        self.interface = interface
-        self.rtp = self.rtcp = NOWHERE
+        self._port = port
+        self._packets = 0
+        self.zone = zone
+        self.rtp = self.rtcp = NO_TARGET
         self.other: MediaPorts | None = None
-        self.packets = 0
 
     @property
     def port(self) -> int:
-        return self._number
+        return self._port
 
     @property
-    def peer(self) -> Source | None:
-        return self.rtp.target
+    def packets(self) -> int:
+        return self._packets
 
-    @property
-    def traffic(self) -> MediaTraffic:
-        return MediaTraffic(self.packets, self.packets * 172, 0)
+    def arrive(self, packets: int) -> None:
+        """That many packets come from the peer."""
+        self._packets += packets
 
-    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
-        assert self in self._ports.open_pairs, "a closed port is aimed"
+    def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
+        assert self in self._ports.open_pairs, "a closed port gets a target"
         self.rtp, self.rtcp = rtp, rtcp
 
     def join(self, other: MediaPorts) -> None:
@@ -60,17 +60,17 @@ class RecordedPorts:
         self.open_pairs: list[RecordedPair] = []
         self.opened = 0
 
-    def open(self, interface: str) -> RecordedPair:
-        taken = {pair.port for pair in self.open_pairs if pair.interface == interface}
+    def open(self, zone: Zone) -> RecordedPair:
+        taken = {pair.port for pair in self.open_pairs if pair.zone is zone}
         port = next((port for port in range(*PORTS, 2) if port not in taken), None)
         if port is None:
             raise NoPorts("no port is free")
-        self.open_pairs.append(RecordedPair(self, interface, port))
+        self.open_pairs.append(RecordedPair(self, zone, port))
         self.opened += 1
         return self.open_pairs[-1]
 
     def holds(self, address: Source) -> bool:
         return any(
-            address in (Source(INTERFACES[pair.interface].address, pair.port + n) for n in (0, 1))
+            address in (Source(INTERFACES[pair.zone].address, pair.port + n) for n in (0, 1))
             for pair in self.open_pairs
         )

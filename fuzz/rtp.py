@@ -1,11 +1,11 @@
-"""Fuzz target: two media ports of a call that face a peer each, and what comes in on them.
+"""Fuzz target: two media ports of a session, each with a peer of its own, and the packets that come in on them.
 
-The bytes are steps: packets, new aims, and the relay's turns (``_Steps``). For whatever bytes come:
+The bytes are steps: packets, new targets, and the relay's turns (``_Steps``). For any bytes:
 
 - nothing is relayed but what looks like RTP or RTCP, and on the port for RTCP nothing but RTCP (RFC 3550, RFC 5761);
-- a port hears and sends to the peer that a plain model of the latch believes in: a new aim unlocks it, the first
-  packet from an address of the aim locks it, and nothing but a new aim moves it then;
-- what the kernel is left to judge alone, it judges as the model does.
+- a port receives from and sends to the peer that a plain model of the latch expects: a new target unlocks it, the
+  first packet from an address of the target locks it, and only a new target changes it then;
+- where the kernel alone filters sources, it filters as the model does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.counts import Counts
 from edgesbc.media.channel import Channel
-from edgesbc.media.latch import NOWHERE, MediaTarget
+from edgesbc.media.latch import NO_TARGET, MediaTarget
 
 HOSTS: Final = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 SOURCES: Final = tuple(Source(host, port) for host in HOSTS for port in (4000, 4001, 4002, 4003))
-AIMS: Final = (
-    NOWHERE,
+TARGETS: Final = (
+    NO_TARGET,
     *(MediaTarget(source, source, frozenset({source.host})) for source in SOURCES[:10]),
     MediaTarget(SOURCES[0], None, frozenset({HOSTS[1]})),  # behind a NAT
     MediaTarget(SOURCES[1], None, frozenset({HOSTS[1]})),
@@ -36,7 +36,7 @@ _MOST_PACKETS = 1_000
 
 
 class Port(socket.socket):
-    """A UDP socket that is really connected and dissolved, but to which nothing comes and from which nothing goes."""
+    """A UDP socket that is really connected and disconnected, but whose packets are kept in lists."""
 
     def __init__(self) -> None:
         super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
@@ -51,7 +51,7 @@ class Port(socket.socket):
             return None
 
     def arrive(self, data: bytes, source: Source) -> None:
-        """What the kernel does: a connected socket has no other peer; what came before that is still there."""
+        """Queue a packet as the kernel does: a connected socket takes none of another source; queued ones stay."""
         if self.peer() in (None, source):
             self.queue.append((data, source))
 
@@ -78,34 +78,34 @@ class Port(socket.socket):
 
 
 class Model:
-    """What a latch is to do, from all that happened: the peers of each aim, and what came since the last one."""
+    """What a latch is to do, worked out from its whole history: the peers of each target, and late packets."""
 
     def __init__(self) -> None:
         self.past: list[tuple[MediaTarget, Source]] = []
-        self.aim = NOWHERE
+        self.target = NO_TARGET
         self.locked: Source | None = None
         self.late = 0
 
-    def set_aim(self, aim: MediaTarget) -> None:
-        if aim == self.aim:
+    def set_target(self, target: MediaTarget) -> None:
+        if target == self.target:
             return
         if self.locked is not None:
-            self.past.append((self.aim, self.locked))
-        self.aim, self.locked, self.late = aim, None, 0
+            self.past.append((self.target, self.locked))
+        self.target, self.locked, self.late = target, None, 0
 
     def destination(self) -> Source | None:
-        return self.locked or self.aim.target
+        return self.locked or self.target.send_to
 
     def left_behind(self) -> Source | None:
-        """The peer that the last locked aim had, where that was another aim: what it sends may be late."""
-        if not self.past or self.past[-1][0] == self.aim or self.past[-1][1] == self.aim.target:
+        """The peer of the last locked target, where that was another target: its packets may be late."""
+        if not self.past or self.past[-1][0] == self.target or self.past[-1][1] == self.target.send_to:
             return None
         return self.past[-1][1]
 
-    def hears(self, source: Source) -> bool:
+    def admits(self, source: Source) -> bool:
         if self.locked is not None:
             return source == self.locked
-        if source.host not in self.aim.learn:
+        if source.host not in self.target.learn_from:
             return False
         if source == self.left_behind() and self.late < limits.MEDIA_STALE_PACKETS:
             self.late += 1
@@ -134,7 +134,7 @@ def check(data: bytes) -> None:
 
 
 class _Steps:
-    """A byte for each step: which port, what, and how much of it; then what it needs."""
+    """Reads the steps: one byte says which port, which step and an amount; then the step's own bytes follow."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data[1:]
@@ -146,8 +146,8 @@ class _Steps:
             port.refuses = False
             if port.peer() is not None:
                 channel.latch.peer = port.peer()
-                channel.latch.aim = AIMS[1]
-                channel.set_aim(NOWHERE)  # dissolves what the last input left
+                channel.latch.target = TARGETS[1]
+                channel.set_target(NO_TARGET)  # disconnects what the last input left connected
             assert port.peer() is None
         near, far = self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
         near.join(far)
@@ -170,7 +170,7 @@ class _Steps:
         what = self._byte()
         side, kind, amount = what & 1, what >> 1 & 3, what >> 3
         if kind == 0:
-            self._set_aim(side, amount)
+            self._set_target(side, amount)
         elif kind == 1:
             self._arrive(side, self._take(amount), 1)
         elif kind == 2:
@@ -179,10 +179,10 @@ class _Steps:
         else:
             self._turn(side, amount)
 
-    def _set_aim(self, side: int, number: int) -> None:
-        aim = AIMS[number % len(AIMS)]
-        self._channels[side].set_aim(aim)
-        self._models[side].set_aim(aim)
+    def _set_target(self, side: int, number: int) -> None:
+        target = TARGETS[number % len(TARGETS)]
+        self._channels[side].set_target(target)
+        self._models[side].set_target(target)
         self._compare()
 
     def _arrive(self, side: int, packet: bytes, times: int) -> None:
@@ -194,7 +194,7 @@ class _Steps:
         self._packets += times
 
     def _turn(self, side: int, amount: int) -> None:
-        """A turn of the relay, and the same packets for the model."""
+        """A turn of the relay, with the same packets for the model."""
         near, far = _PORTS[side], _PORTS[1 - side]
         channel, model, other = self._channels[side], self._models[side], self._models[1 - side]
         near.refuses = amount == 31
@@ -206,7 +206,7 @@ class _Steps:
             if not looks_like_media(packet, self._is_rtcp):
                 continue
             locked = model.locked
-            if model.hears(source):
+            if model.admits(source):
                 relayed.append(packet)
                 if near.refuses:
                     model.locked = locked
@@ -222,5 +222,5 @@ class _Steps:
             assert channel.latch.peer == model.locked
             assert channel.latch.destination == model.destination()
             assert port.peer() == model.locked
-            if channel.fast:
+            if channel.kernel_filtered:
                 assert all(source == model.locked for _, source in port.queue)

@@ -22,7 +22,7 @@ __all__ = ["ROOT", "TARGETS", "main"]
 
 ROOT = Path(__file__).parent
 TARGETS = (
-    "signalling", "parse_message", "framing", "websocket", "uri", "headers", "sdp", "sdp_rewrite", "ng", "media", "rtp",
+    "signalling", "parse_message", "framing", "websocket", "uri", "headers", "sdp", "sdp_rewrite", "media", "rtp",
     "capture",
 )  # fmt: skip
 

@@ -181,20 +181,12 @@ SDP_ATTRIBUTES: Final = 512
 """Attributes of one section: a browser's video section has about 120."""
 SDP_FORMATS: Final = 64
 """Formats of one media section: RTP has 128 payload types, of which half are taken by RTCP with rtcp-mux."""
-NG_BYTES: Final = 65_535
-"""Largest NG datagram: the largest UDP payload."""
-NG_DEPTH: Final = 12
-"""Depth of bencoding: rtpengine's deepest reply, to `query`, has 8."""
-NG_COOKIE_BYTES: Final = 128
-"""Longest NG cookie: rtpengine's clients send process id, underscore and number."""
-NG_NAME_BYTES: Final = 1_024
-"""Longest Call-ID or tag in an NG command; both are keys of a table."""
-MEDIA_CALLS: Final = CALLS
-"""Calls alive in one media plane; ports run out earlier with most ranges."""
-MEDIA_CALLS_PER_CALL_ID: Final = 8
-"""Calls of different tags under one Call-ID: what a stranger can pile up on a name it has seen."""
-MEDIA_LISTED: Final = 60
-"""Call-IDs in one answer to `list`, so that the answer fits a datagram with the longest of them."""
+MEDIA_NAME_BYTES: Final = 1_024
+"""Longest session identifier or dialog tag that the media plane keeps; identifiers are keys of its table."""
+MEDIA_SESSIONS: Final = CALLS
+"""Media sessions alive at once; ports run out earlier with most ranges."""
+MEDIA_SESSIONS_PER_ID: Final = 8
+"""Media sessions of different tags under one Call-ID: what a stranger can pile up on a Call-ID that it has seen."""
 MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256

@@ -1,4 +1,4 @@
-"""When the relay lets packets gather, as a network card moderates its interrupts. Reads no clock."""
+"""When the relay lets packets gather before it relays them, as a network card moderates its interrupts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _WINDOW = 0.1  # seconds over which the rate is taken
 
 
 class BatchingPolicy:
-    """Tells a relay that wakes up all the time from one that is quiet, or that gets its packets in bursts.
+    """Distinguishes a relay that wakes up very often from one that is quiet or receives packets in bursts.
 
     Waking up costs a multiple of relaying a packet. With few calls that does not matter, and packets
-    that arrive together are served together anyway: each is passed on at once. Beyond ``MEDIA_BUSY_RATE``
-    packets and ``MEDIA_BUSY_TURNS`` turns a second, the relay looks at its ports every
-    ``MEDIA_GATHER_SECONDS``, which a jitter buffer does not notice.
+    that arrive together are relayed in one turn anyway. Beyond ``MEDIA_BUSY_RATE`` packets and
+    ``MEDIA_BUSY_TURNS`` turns a second, the relay looks at its ports every ``MEDIA_GATHER_SECONDS``, a delay
+    that a jitter buffer hides. ``now`` is in seconds on a monotonic clock.
     """
 
     __slots__ = ("_busy", "_packets", "_since", "_turns")
@@ -33,10 +33,10 @@ class BatchingPolicy:
         """
         self._packets += packets
         self._turns += packets > 0
-        passed = now - self._since
-        if passed >= _WINDOW:
-            often = self._turns >= limits.MEDIA_BUSY_TURNS * passed
-            self._busy = often and self._packets >= limits.MEDIA_BUSY_RATE * passed
+        elapsed = now - self._since
+        if elapsed >= _WINDOW:
+            many_turns = self._turns >= limits.MEDIA_BUSY_TURNS * elapsed
+            self._busy = many_turns and self._packets >= limits.MEDIA_BUSY_RATE * elapsed
             self._since = now
             self._packets = self._turns = 0
         return self._busy and 0 < packets < limits.MEDIA_TURN_PACKETS

@@ -1,4 +1,8 @@
-"""One media socket facing one peer: checked while it learns, the kernel's business once it is locked."""
+"""One media socket that faces one peer.
+
+User space checks the source of each packet until the latch is locked; then the socket is connected and the kernel
+drops packets of other sources.
+"""
 
 from __future__ import annotations
 
@@ -20,83 +24,83 @@ _AF_UNSPEC_ADDRESS = ctypes.create_string_buffer(16)  # struct sockaddr with sa_
 
 
 def _disconnect(sock: socket.socket) -> None:
-    """Dissolve a UDP socket's association and keep its port; Python's own connect() cannot say AF_UNSPEC."""
+    """Dissolve a UDP socket's association and keep its port; Python's own connect() cannot pass AF_UNSPEC."""
     if _LIBC.connect(sock.fileno(), _AF_UNSPEC_ADDRESS, 16) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 class Channel:
-    """One socket: the RTP or the RTCP port that faces one peer."""
+    """One socket: the RTP or the RTCP port that faces one peer. ``drops`` counts packets not relayed, by reason."""
 
-    __slots__ = (
-        "_drops", "errors", "far", "fast", "forward", "is_rtcp", "latch", "octets", "packets", "receive", "sock",
-    )  # fmt: skip
+    __slots__ = ("_drops", "forward", "is_rtcp", "kernel_filtered", "latch", "opposite", "packets", "receive", "sock")
 
     def __init__(self, sock: socket.socket, is_rtcp: bool, drops: Counts) -> None:
         self.sock = sock
         self.is_rtcp = is_rtcp
         self.latch = Latch()
         self.receive = sock.recv
-        self.fast = False
-        """Whether the kernel alone decides who is heard: locked, connected, and the queue of before is empty."""
-        self.far: Channel | None = None
-        self.forward: Callable[[bytes], int] = self._nowhere
-        """Sends what came in here on to the far peer."""
+        self.kernel_filtered = False
+        """Whether no packet needs its source checked: the socket is connected, and its queue was once empty since."""
+        self.opposite: Channel | None = None
+        """The channel that faces the other side of the session."""
+        self.forward: Callable[[bytes], int] = self._drop_without_destination
+        """Sends a packet of this channel's peer to the peer of :attr:`opposite`."""
         self.packets = 0
-        self.octets = 0
-        self.errors = 0
+        """Packets that came from the peer."""
         self._drops = drops
 
-    def join(self, far: Channel) -> None:
-        self.far = far
-        self.forward = far.route()
+    def join(self, opposite: Channel) -> None:
+        """Relay what comes in here to the peer of ``opposite``."""
+        self.opposite = opposite
+        self.forward = opposite.sender()
 
-    def route(self) -> Callable[[bytes], int]:
-        """How a packet gets to this channel's peer as things stand."""
+    def sender(self) -> Callable[[bytes], int]:
+        """The function that sends a packet to this channel's peer, as the latch is now."""
         if self.latch.peer is not None:
             return self.sock.send
-        return self._send_to_signalled if self.latch.aim.target is not None else self._nowhere
+        return self._send_to_signalled if self.latch.target.send_to is not None else self._drop_without_destination
 
-    def set_aim(self, aim: MediaTarget) -> None:
-        if self.latch.set_aim(aim):
-            self.fast = False
+    def set_target(self, target: MediaTarget) -> None:
+        """Take over what signalling says about the peer. Raises ``OSError`` where the kernel refuses."""
+        if self.latch.set_target(target):
+            self.kernel_filtered = False
             _disconnect(self.sock)
-        self._tell_far()
+        self._update_opposite()
 
-    def _tell_far(self) -> None:
-        if self.far is not None:
-            self.far.forward = self.route()
+    def _update_opposite(self) -> None:
+        if self.opposite is not None:
+            self.opposite.forward = self.sender()
 
     def _send_to_signalled(self, data: bytes) -> int:
-        target = self.latch.aim.target
-        return self.sock.sendto(data, target) if target is not None else self._nowhere(data)
+        address = self.latch.target.send_to
+        return self.sock.sendto(data, address) if address is not None else self._drop_without_destination(data)
 
-    def _nowhere(self, data: bytes) -> int:
+    def _drop_without_destination(self, data: bytes) -> int:
         self._drops.add("no-destination")
         return 0
 
     def drain_checked(self, budget: int) -> int:
-        """Take packets one by one, each with its source judged; returns how many.
+        """Take up to ``budget`` packets and check the source of each; returns how many were taken.
 
-        Also after the lock until the queue was once empty, because the kernel does not judge again what
-        arrived before connect().
+        This goes on after the lock until the queue was once empty, because connect() does not remove packets of
+        other sources that were queued before it.
         """
         for taken in range(budget):
             try:
                 data, address = self.sock.recvfrom(limits.MEDIA_PACKET_BYTES + 1)
             except BlockingIOError:
-                self.fast = self.latch.peer is not None and not self.is_rtcp
+                self.kernel_filtered = self.latch.peer is not None and not self.is_rtcp
                 return taken
             except OSError:
-                self.fail("refused")
+                self.drop("refused")
                 continue
             if not (_is_rtcp(data) if self.is_rtcp else is_media(data)):
-                self.fail("invalid")
+                self.drop("invalid")
                 continue
             locked = self.latch.peer is not None
             if not self.latch.admit(Source(address[0], address[1])):
-                self._drops.add("source")  # not this peer's error
+                self.drop("source")
                 continue
             if not locked:
                 self._lock(address)
@@ -108,25 +112,24 @@ class Channel:
             self.sock.connect(address)
         except OSError:
             self.latch.peer = None
-            self.fail("refused")
-        self._tell_far()
+            self.drop("refused")
+        self._update_opposite()
 
     def relay(self, data: bytes) -> None:
         """Count a packet of the peer and pass it on."""
         self.packets += 1
-        self.octets += len(data)
         try:
             self.forward(data)
         except OSError as error:
-            self.fail(drop_reason(error))
+            self.drop(drop_reason(error))
 
-    def fail(self, reason: str) -> None:
-        self.errors += 1
+    def drop(self, reason: str) -> None:
+        """Count a packet that is not relayed."""
         self._drops.add(reason)
 
 
 def drop_reason(error: OSError) -> str:
-    """Why the kernel did not take a packet: the peer's port is closed, a queue is full, or there is no way."""
+    """Why the kernel did not send a packet: ``refused`` (port unreachable), ``full`` (a queue) or ``unreachable``."""
     if error.errno == errno.ECONNREFUSED:
         return "refused"
     return "full" if error.errno in (errno.EAGAIN, errno.ENOBUFS) else "unreachable"

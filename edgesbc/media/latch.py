@@ -1,7 +1,7 @@
-"""Who may send to a leg and where the leg sends: address judgement and the strict latch. No sockets.
+"""Which source may send to a port and where the port sends: address rules and the strict latch. Without I/O.
 
-The rule (CVE-2017-14099, "RTP bleed"): a leg learns only from an address that signalling named, the first
-packet from there fixes the port, and from then on nothing else is heard or sent to.
+The rule (CVE-2017-14099, "RTP bleed"): a port learns its peer only from an address that signalling named, the
+first packet from there fixes the peer's port, and from then on the port receives from that peer and sends to it only.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
+from edgesbc.base.address import Source, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import PrefixSet
 
 __all__ = [
-    "NOWHERE",
+    "NO_TARGET",
     "AddressScope",
     "Latch",
     "MediaInterface",
@@ -33,9 +33,9 @@ _PRIVATE = PrefixSet(
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10"]
 )
 _LOOPBACK = PrefixSet(["127.0.0.0/8", "::1/128"])
-# "this network", multicast, reserved with broadcast; and IPv6 that only hides an IPv4 address inside
+# "This network", multicast, reserved with broadcast, and IPv6 prefixes that embed an IPv4 address.
 _NEVER = PrefixSet(["0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8", "64:ff9b::/96", "2002::/16"])
-_IPV4_INSIDE = PrefixSet(["::/96", "::ffff:0:0/96"])
+_IPV4_EMBEDDED = PrefixSet(["::/96", "::ffff:0:0/96"])
 
 
 class AddressScope(enum.Enum):
@@ -45,7 +45,7 @@ class AddressScope(enum.Enum):
     PRIVATE = "private"
     GLOBAL = "global"
     NEVER = "never"
-    """No media goes there: unspecified, multicast, broadcast, reserved, or IPv4 mapped into IPv6."""
+    """Media is never sent there: unspecified, multicast, broadcast, reserved, or IPv4 mapped into IPv6."""
 
 
 def scope_of(host: str) -> AddressScope:
@@ -58,101 +58,99 @@ def scope_of(host: str) -> AddressScope:
         return AddressScope.NEVER
     if host in _LOOPBACK:
         return AddressScope.LOOPBACK
-    if host in _NEVER or host in _IPV4_INSIDE:
+    if host in _NEVER or host in _IPV4_EMBEDDED:
         return AddressScope.NEVER
     return AddressScope.PRIVATE if host in _PRIVATE else AddressScope.GLOBAL
 
 
 @attrs.frozen
 class MediaInterface:
-    """One side of the relay."""
+    """The relay's interface in one zone."""
 
-    name: str
+    zone: Zone
     address: str
     """The literal address that ports are bound to."""
     advertise: str
-    """The address that peers are told, where a one-to-one NAT stands in front."""
+    """The address that descriptions show to peers; another one than ``address`` behind a one-to-one NAT."""
     ports: tuple[int, int]
     """First and last port of the range."""
     trusted: bool = False
-    """Whether peers are our own servers, which may use any port and any private address."""
+    """Whether peers are the operator's own servers, which may use any port and any private address."""
     refused: frozenset[str] = frozenset()
-    """Addresses of the other interfaces: media for them would go round inside."""
+    """Addresses of the other interfaces: media for them would loop inside the relay."""
     denied: PrefixSet = attrs.field(factory=PrefixSet, eq=False)
-    """Prefixes that no description of this side may name: the networks of the inside."""
+    """Prefixes that no description from this zone may name: the networks of the core."""
 
 
 @attrs.frozen
 class MediaTarget:
-    """What signalling says about a leg's peer."""
+    """What a description says about the peer of one port."""
 
     signalled: Source | None
-    """What the description names, even where nothing is ever sent to it: another one is another peer."""
-    target: Source | None
+    """The address in the description, also where nothing is ever sent to it: a change of it is a change of peer."""
+    send_to: Source | None
     """Where to send until the peer is learned; None: send nothing before that."""
-    learn: frozenset[str]
-    """The addresses whose first packet is believed."""
+    learn_from: frozenset[str]
+    """The addresses whose first packet makes its source the peer."""
 
 
-NOWHERE: Final = MediaTarget(None, None, frozenset())
-"""A leg on hold or without an answer: hears nobody, sends nowhere."""
+NO_TARGET: Final = MediaTarget(None, None, frozenset())
+"""The target of a port on hold or without an answer: it receives from no source and sends to none."""
 
 
-def judge_target(interface: MediaInterface, host: str, port: int, received: str = "") -> MediaTarget:
-    """Judge the address and port that a description on ``interface`` names, and say what to do with it.
+def judge_target(interface: MediaInterface, host: str, port: int, received_from: str = "") -> MediaTarget:
+    """The target for the address and port that a description on ``interface`` names.
 
-    ``received`` is the address that its SIP message came from, if signalling gave it. A private address
-    that the sender cannot be reached at stands for a NAT: then only ``received`` is learned from, and
-    nothing is sent before it has shown itself. Raises :class:`WireError` with ``status_hint`` 488 for an
-    address that media must never go to.
+    ``received_from`` is the IP address that its SIP message came from, or "". A private address that differs from
+    it stands for a NAT: the port then learns only from ``received_from``, and sends nothing before a packet came
+    from there. Raises :class:`WireError` with ``status_hint`` 488 for an address that media must never be sent to.
     """
-    host = _judge(interface, host, port)
+    host = _check_address(interface, host, port)
     signalled = Source(host, port)
-    target: Source | None = signalled
+    send_to: Source | None = signalled
     if scope_of(host) is not AddressScope.PRIVATE:
-        return MediaTarget(signalled, target, frozenset({host}))
+        return MediaTarget(signalled, send_to, frozenset({host}))
     if not interface.trusted and scope_of(interface.address) is AddressScope.GLOBAL:
-        target = None  # a stranger's private address, seen from the internet, is some network of ours
-    received = _literal(received) if received else host
-    if received == host:
-        return MediaTarget(signalled, target, frozenset({host}))
-    _judge(interface, received, limits.MEDIA_PORT_LOWEST)
-    if scope_of(received) is not AddressScope.PRIVATE:
-        return MediaTarget(signalled, None, frozenset({received}))
-    # both private: another machine of the same site, or a site behind another's NAT. Either may show itself.
-    return MediaTarget(signalled, target, frozenset({host, received}))
+        send_to = None  # a stranger's private address cannot be reached over the internet: here it is in our networks
+    received_from = _literal(received_from) if received_from else host
+    if received_from == host:
+        return MediaTarget(signalled, send_to, frozenset({host}))
+    _check_address(interface, received_from, limits.MEDIA_PORT_LOWEST)
+    if scope_of(received_from) is not AddressScope.PRIVATE:
+        return MediaTarget(signalled, None, frozenset({received_from}))
+    # Both are private: two machines of one site, or a site behind a NAT. The first packet may come from either.
+    return MediaTarget(signalled, send_to, frozenset({host, received_from}))
 
 
 def build_interfaces(
-    addresses: Mapping[str, str],
+    addresses: Mapping[Zone, str],
     ports: tuple[int, int],
-    advertise: Mapping[str, str] | None = None,
+    advertise: Mapping[Zone, str] | None = None,
     denied: Iterable[str] = (),
-) -> dict[str, MediaInterface]:
-    """The interfaces by name, each refusing the others' addresses; the one called ``core`` is trusted.
+) -> dict[Zone, MediaInterface]:
+    """The interfaces by zone; only that of the core is trusted, and the public one refuses the core's address.
 
-    ``denied`` are prefixes that descriptions of untrusted sides may not name. Raises ``ValueError`` for
-    an address that is not a literal one that media can be bound to.
+    ``ports`` are the first and last port of the range on each. ``denied`` are prefixes that descriptions from the
+    public zone may not name. Raises :class:`ValueError` for an address that media cannot be bound to.
     """
-    built: dict[str, MediaInterface] = {}
+    interfaces: dict[Zone, MediaInterface] = {}
     prefixes = PrefixSet(denied)
-    for name, text in addresses.items():
+    for zone, text in addresses.items():
         address = str(ipaddress.ip_address(text))
         if scope_of(address) is AddressScope.NEVER:
             raise ValueError(f"media cannot be bound to {address}: name one address of this machine")
-        trusted = name == "core"
+        trusted = zone is Zone.CORE
         others = {other for other in addresses.values() if other != address}
-        told = (advertise or {}).get(name, address)
-        built[name] = MediaInterface(
-            name=name,
+        interfaces[zone] = MediaInterface(
+            zone=zone,
             address=address,
-            advertise=told,
+            advertise=(advertise or {}).get(zone, address),
             ports=ports,
             trusted=trusted,
             refused=frozenset() if trusted else frozenset(others),
             denied=PrefixSet() if trusted else prefixes,
         )
-    return built
+    return interfaces
 
 
 def _literal(host: str) -> str:
@@ -162,7 +160,8 @@ def _literal(host: str) -> str:
         raise WireError("the media address is not a literal IP address", 488) from None
 
 
-def _judge(interface: MediaInterface, host: str, port: int) -> str:
+def _check_address(interface: MediaInterface, host: str, port: int) -> str:
+    """The address in its normal form. Raises :class:`WireError` with 488 for one that media must never be sent to."""
     host = _literal(host)
     scope = scope_of(host)
     if scope is AddressScope.NEVER:
@@ -175,7 +174,7 @@ def _judge(interface: MediaInterface, host: str, port: int) -> str:
     if host in interface.refused or host in interface.denied:
         raise WireError("the media address belongs to the inside", 488)
     low, high = interface.ports
-    # On loopback peers share our address and any port may be theirs; open ports are refused in any case.
+    # On loopback, peers share our address and may have any port; open ports of the relay are refused in any case.
     ours = scope is not AddressScope.LOOPBACK and host in (interface.address, interface.advertise)
     if ours and low <= port <= high:
         raise WireError("the media address is the relay itself", 488)
@@ -185,47 +184,49 @@ def _judge(interface: MediaInterface, host: str, port: int) -> str:
 
 
 class Latch:
-    """The strict latch of one port: which source is believed, and where packets for the peer go."""
+    """The strict latch of one port: from which source it receives, and where packets for the peer go."""
 
-    __slots__ = ("_before", "_patience", "_stale", "aim", "peer")
+    __slots__ = ("_last_locked", "_stale_budget", "_stale_source", "peer", "target")
 
     def __init__(self) -> None:
-        self.aim = NOWHERE
+        self.target = NO_TARGET
         self.peer: Source | None = None
-        self._before: tuple[MediaTarget, Source | None] = (NOWHERE, None)
-        self._stale: Source | None = None
-        self._patience = 0
+        """The source that the latch is locked to."""
+        self._last_locked: tuple[MediaTarget, Source | None] = (NO_TARGET, None)
+        self._stale_source: Source | None = None
+        self._stale_budget = 0
 
     @property
     def destination(self) -> Source | None:
-        """Where packets for this peer go: where it showed itself, before that where signalling said."""
-        return self.peer or self.aim.target
+        """Where packets for this peer go: to the source that the latch is locked to, before that as signalled."""
+        return self.peer or self.target.send_to
 
-    def set_aim(self, aim: MediaTarget) -> bool:
-        """Take over what signalling says now; whether a learned peer had to be forgotten for it.
+    def set_target(self, target: MediaTarget) -> bool:
+        """Take over what signalling says now; returns whether the latch was unlocked by it.
 
-        The same aim again, as after a refreshed or repeated description, changes nothing. After a change,
-        packets still under way from the peer of before must not lock the latch on what has just been left.
+        The same target again, as after a repeated description, changes nothing. After a change, packets of the
+        previous peer may still be under way; ``MEDIA_STALE_PACKETS`` of them are ignored, so that they do not
+        lock the latch to an address that was just left.
         """
-        if aim == self.aim:
+        if target == self.target:
             return False
-        if self.peer is not None:  # an aim at which nobody showed up leaves nothing under way
-            self._before = (self.aim, self.peer)
-        self._stale = self._before[1] if self._before[0] != aim else None
-        self._patience = limits.MEDIA_STALE_PACKETS
-        self.aim = aim
-        forgotten = self.peer is not None
+        if self.peer is not None:  # a target that never locked has no packets under way
+            self._last_locked = (self.target, self.peer)
+        self._stale_source = self._last_locked[1] if self._last_locked[0] != target else None
+        self._stale_budget = limits.MEDIA_STALE_PACKETS
+        self.target = target
+        unlocked = self.peer is not None
         self.peer = None
-        return forgotten
+        return unlocked
 
     def admit(self, source: Source) -> bool:
-        """Whether a packet from ``source`` may be relayed; the first one from a right address locks."""
+        """Whether a packet from ``source`` may be relayed; the first one from an expected address locks the latch."""
         if self.peer is not None:
             return source == self.peer
-        if source.host not in self.aim.learn:
+        if source.host not in self.target.learn_from:
             return False
-        if source == self._stale and source != self.aim.target and self._patience > 0:
-            self._patience -= 1
+        if source == self._stale_source and source != self.target.send_to and self._stale_budget > 0:
+            self._stale_budget -= 1
             return False
         self.peer = source
         return True

@@ -1,4 +1,4 @@
-"""Which port numbers are free, in random order and only after a rest. Opens no socket."""
+"""Pool of free port numbers, given out in random order and used again only after a rest. Without I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["PortPool"]
 class PortPool:
     """The even ports of a range, each standing for itself and the odd one above it (RFC 3550 section 11).
 
-    ``random`` gives a float in [0, 1): who cannot guess the next port cannot wait at it.
+    ``random`` gives a float in [0, 1): an attacker that cannot guess the next port cannot send to it in advance.
+    ``rest`` is in seconds. Raises :class:`ValueError` for a range without a pair of ports.
     """
 
     __slots__ = ("_free", "_random", "_rest", "_resting")
@@ -39,10 +40,10 @@ class PortPool:
             free.append(resting.popleft()[1])
         if not free:
             return None
-        chosen = int(self._random() * len(free))
-        free[chosen], free[-1] = free[-1], free[chosen]
+        index = int(self._random() * len(free))
+        free[index], free[-1] = free[-1], free[index]
         return free.pop()
 
     def give_back(self, port: int, now: float) -> None:
-        """Let a port rest before it is taken again."""
+        """Return a port that was taken; it rests before it is taken again."""
         self._resting.append((now + self._rest, port))

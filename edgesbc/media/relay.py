@@ -1,7 +1,7 @@
-"""The relay's sockets and its inner epoll: packets from one leg go out on the other. Knows no calls, no SDP.
+"""The relay's sockets and its inner epoll: packets from one side of a session go out on the other.
 
 One task serves every port. trio waits for the epoll's own descriptor, and a plain loop drains it, because a
-task for each port costs twice as much a packet. A leg whose peer is known has a connected socket: the kernel
+task for each port costs twice as much a packet. A port whose peer is known has a connected socket: the kernel
 then drops every other source, and neither address nor object is made for a packet.
 """
 
@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 import trio
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
+from edgesbc.base.address import Source, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.media.batching import BatchingPolicy
 from edgesbc.media.channel import Channel, drop_reason, is_media
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.ports import PortPool
-from edgesbc.media.session import MediaPorts, MediaTraffic, NoPorts
+from edgesbc.media.session import MediaPorts, NoPorts
 
 __all__ = ["PortPair", "Relay"]
 
@@ -32,38 +32,33 @@ _EXPEDITED = 46 << 2  # DSCP EF in the traffic class, as for all interactive aud
 class PortPair:
     """An RTP and an RTCP channel on neighbouring ports; see :class:`edgesbc.media.session.MediaPorts`."""
 
-    __slots__ = ("_number", "_relay", "interface", "rtcp", "rtp")
+    __slots__ = ("_port", "_relay", "interface", "rtcp", "rtp")
 
     def __init__(self, relay: Relay, interface: MediaInterface, port: int, rtp: Channel, rtcp: Channel) -> None:
         self._relay = relay
-        self._number = port
+        self._port = port
         self.interface = interface
         self.rtp = rtp
         self.rtcp = rtcp
 
     @property
     def port(self) -> int:
-        return self._number
+        return self._port
 
     @property
-    def peer(self) -> Source | None:
-        return self.rtp.latch.destination
+    def packets(self) -> int:
+        return self.rtp.packets + self.rtcp.packets
 
-    @property
-    def traffic(self) -> MediaTraffic:
-        rtp, rtcp = self.rtp, self.rtcp
-        return MediaTraffic(rtp.packets + rtcp.packets, rtp.octets + rtcp.octets, rtp.errors + rtcp.errors)
-
-    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
-        self.rtp.set_aim(rtp)
-        self.rtcp.set_aim(rtcp)
+    def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
+        self.rtp.set_target(rtp)
+        self.rtcp.set_target(rtcp)
 
     def join(self, other: MediaPorts) -> None:
         if not isinstance(other, PortPair):
             raise TypeError("pairs of one relay are joined with each other")
-        for near, far in ((self.rtp, other.rtp), (self.rtcp, other.rtcp)):
-            near.join(far)
-            far.join(near)
+        for one, opposite in ((self.rtp, other.rtp), (self.rtcp, other.rtcp)):
+            one.join(opposite)
+            opposite.join(one)
 
     def close(self) -> None:
         self._relay.close_pair(self)
@@ -72,17 +67,18 @@ class PortPair:
 class Relay:
     """Every media socket of the plane, and the loop that serves them.
 
-    ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1).
+    ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for a
+    range without a pair of ports.
     """
 
     def __init__(
-        self, interfaces: Mapping[str, MediaInterface], clock: Callable[[], float], random: Callable[[], float]
+        self, interfaces: Mapping[Zone, MediaInterface], clock: Callable[[], float], random: Callable[[], float]
     ) -> None:
         self._interfaces = dict(interfaces)
         self._clock = clock
         self._epoll = select.epoll()
         self._channels: dict[int, Channel] = {}
-        self._open: set[Source] = set()
+        self._open_addresses: set[Source] = set()
         # two interfaces on one address share its ports
         self._pools = {i.address: PortPool(*i.ports, random=random) for i in interfaces.values()}
         self._closed_packets = 0
@@ -99,40 +95,40 @@ class Relay:
         """Packets received from peers since the start."""
         return self._closed_packets + sum(channel.packets for channel in self._channels.values())
 
-    def open(self, interface: str) -> PortPair:
-        """Bind a pair of ports on the interface of that name. Raises :class:`NoPorts`."""
+    def open(self, zone: Zone) -> PortPair:
+        """Bind a pair of ports on the interface of that zone. Raises :class:`NoPorts`."""
         if self._epoll.closed:
             raise NoPorts("the media plane is shut down")
-        chosen = self._interfaces[interface]
-        pool = self._pools[chosen.address]
+        interface = self._interfaces[zone]
+        pool = self._pools[interface.address]
         for _ in range(limits.MEDIA_PORT_TRIES):
             port = pool.take(self._clock())
             if port is None:
-                raise NoPorts(f"no port is free on interface {interface}")
+                raise NoPorts(f"no media port is free on the {zone} side")
             try:
-                rtp = _bind(chosen.address, port)
+                rtp = _bind(interface.address, port)
             except OSError as error:
                 pool.give_back(port, self._clock())
-                _only_busy(error)
+                _raise_unless_in_use(error)
                 continue
             try:
-                rtcp = _bind(chosen.address, port + 1)
+                rtcp = _bind(interface.address, port + 1)
             except OSError as error:
                 rtp.close()
                 pool.give_back(port, self._clock())
-                _only_busy(error)
+                _raise_unless_in_use(error)
                 continue
-            return PortPair(self, chosen, port, self._serve(rtp, False), self._serve(rtcp, True))
-        raise NoPorts(f"other programs hold the ports of interface {interface}")
+            return PortPair(self, interface, port, self._serve(rtp, False), self._serve(rtcp, True))
+        raise NoPorts(f"other programs hold the media ports of the {zone} side")
 
     def holds(self, address: Source) -> bool:
         """Whether one of the open ports has that address."""
-        return address in self._open
+        return address in self._open_addresses
 
     def _serve(self, sock: socket.socket, is_rtcp: bool) -> Channel:
         channel = Channel(sock, is_rtcp, self.drops)
         self._channels[sock.fileno()] = channel
-        self._open.add(_name_of(sock))
+        self._open_addresses.add(_address_of(sock))
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         return channel
 
@@ -143,58 +139,56 @@ class Relay:
         for channel in (pair.rtp, pair.rtcp):
             self._closed_packets += channel.packets
             del self._channels[channel.sock.fileno()]
-            self._open.discard(_name_of(channel.sock))
+            self._open_addresses.discard(_address_of(channel.sock))
             channel.sock.close()  # which takes it out of the epoll as well
         self._pools[pair.interface.address].give_back(pair.port, self._clock())
 
     def turn(self) -> int:
-        """Relay what is waiting, up to a bound; returns the number of packets looked at."""
+        """Relay the packets that are queued, up to about ``MEDIA_TURN_PACKETS``; returns how many were taken."""
         poll, channels = self._epoll.poll, self._channels
         largest = limits.MEDIA_PACKET_BYTES
-        done = 0
-        while done < limits.MEDIA_TURN_PACKETS:
+        taken = 0
+        while taken < limits.MEDIA_TURN_PACKETS:
             events = poll(0, limits.MEDIA_POLL_EVENTS)
             if not events:
                 break
             for fd, _ in events:
                 channel = channels[fd]
-                if not channel.fast:
-                    done += channel.drain_checked(limits.MEDIA_LEARN_PACKETS) or 1
+                if not channel.kernel_filtered:
+                    taken += channel.drain_checked(limits.MEDIA_LEARN_PACKETS) or 1
                     continue
-                done += 1
-                # One packet an event: the next poll tells of more, cheaper than asking each socket in vain.
+                taken += 1
+                # One packet an event: the next poll reports further ones, which is cheaper than a failing recv().
                 try:
                     data = channel.receive(largest + 1)
                 except OSError:
-                    channel.fail("refused")
+                    channel.drop("refused")
                     continue
-                size = len(data)
-                if not (12 <= size <= largest and data[0] & 0xC0 == 0x80) and not is_media(data):
-                    channel.fail("invalid")
+                if not (12 <= len(data) <= largest and data[0] & 0xC0 == 0x80) and not is_media(data):
+                    channel.drop("invalid")
                     continue
                 channel.packets += 1
-                channel.octets += size
                 try:
                     channel.forward(data)
                 except OSError as error:
-                    channel.fail(drop_reason(error))
-        return done
+                    channel.drop(drop_reason(error))
+        return taken
 
     async def run(self) -> None:
         """Relay until cancelled."""
-        pace = BatchingPolicy(self._clock())
+        batching = BatchingPolicy(self._clock())
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            # what is slept for is packets in the kernel, which set no Event
-            while pace.gather(self.turn(), self._clock()):  # noqa: ASYNC110
+            # The packets that gather meanwhile are in the kernel, which sets no Event.
+            while batching.gather(self.turn(), self._clock()):  # noqa: ASYNC110
                 await trio.sleep(limits.MEDIA_GATHER_SECONDS)
 
     def close(self) -> None:
-        """Close every socket. The relay is of no use afterwards."""
+        """Close every socket; :meth:`open` raises :class:`NoPorts` afterwards."""
         for channel in self._channels.values():
             channel.sock.close()
         self._channels.clear()
-        self._open.clear()
+        self._open_addresses.clear()
         self._epoll.close()
 
 
@@ -214,12 +208,12 @@ def _bind(address: str, port: int) -> socket.socket:
     return sock
 
 
-def _name_of(sock: socket.socket) -> Source:
+def _address_of(sock: socket.socket) -> Source:
     name = sock.getsockname()
     return Source(name[0], name[1])
 
 
-def _only_busy(error: OSError) -> None:
-    """Go on only where another program holds the port."""
+def _raise_unless_in_use(error: OSError) -> None:
+    """Raise :class:`NoPorts` for any error but that another program holds the port."""
     if error.errno != errno.EADDRINUSE:
         raise NoPorts(f"a media port cannot be opened: {os.strerror(error.errno or 0)}") from error

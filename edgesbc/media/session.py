@@ -1,96 +1,87 @@
-"""A call as the media plane sees it: two sides, and for each media section a pair of ports facing each side."""
+"""A media session: two sides, and for each media section a pair of ports that faces each side."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
-from edgesbc.media.latch import NOWHERE, MediaTarget
+from edgesbc.base.address import Source, Zone
+from edgesbc.media.latch import NO_TARGET, MediaTarget
 from edgesbc.sdp.session import SessionDescription
 
-__all__ = ["MediaPorts", "MediaSession", "MediaStream", "MediaTraffic", "NoPorts", "PortSource", "SessionSide"]
+__all__ = ["MediaPorts", "MediaSession", "MediaStream", "NoPorts", "PortSource", "SessionSide"]
 
 
 class NoPorts(Exception):
     """The range has no pair of ports left, or the kernel no descriptor."""
 
 
-class MediaTraffic(NamedTuple):
-    """What a pair of ports has received from its peer and relayed."""
-
-    packets: int
-    octets: int
-    errors: int
-
-
 class MediaPorts(Protocol):
-    """An RTP port (even) and the RTCP port above it, facing one peer."""
+    """An RTP port (even) and the RTCP port above it, which face one peer (RFC 3550 section 11)."""
 
     @property
     def port(self) -> int:
         """The RTP port."""
 
     @property
-    def peer(self) -> Source | None:
-        """The learned or signalled RTP address of the peer."""
+    def packets(self) -> int:
+        """Packets that came from the peer so far, RTP and RTCP together."""
 
-    @property
-    def traffic(self) -> MediaTraffic:
-        """What came from the peer so far, RTP and RTCP together."""
-
-    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
-        """Take over what signalling says about the peer; a learned peer stays if nothing changed."""
+    def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
+        """Take over what signalling says about the peer; the same targets again keep a learned peer."""
 
     def join(self, other: MediaPorts) -> None:
         """Relay between this pair and ``other``, both ways."""
 
     def close(self) -> None:
-        """Close both ports and let their numbers rest."""
+        """Close both ports and let their numbers rest; a second time does nothing."""
 
 
 class PortSource(Protocol):
-    """Where pairs of ports come from."""
+    """Opens pairs of ports."""
 
-    def open(self, interface: str) -> MediaPorts:
-        """Bind a pair on the interface. Raises :class:`NoPorts`."""
+    def open(self, zone: Zone) -> MediaPorts:
+        """Bind a pair on the interface of that zone. Raises :class:`NoPorts`."""
 
     def holds(self, address: Source) -> bool:
-        """Whether that is a port which is open here: media must not go round from leg to leg."""
+        """Whether an open port of the relay has this address: media must not loop between ports of the relay."""
 
 
 class SessionSide:
-    """One party: its tag (empty until it answered), interface and latest description."""
+    """One side of a session: its dialog tag ("" until it answered), its zone and its latest description."""
 
-    __slots__ = ("description", "interface", "tag")
+    __slots__ = ("description", "tag", "zone")
 
-    def __init__(self, tag: str, interface: str) -> None:
+    def __init__(self, tag: str, zone: Zone) -> None:
         self.tag = tag
-        self.interface = interface
+        self.zone = zone
         self.description: SessionDescription | None = None
 
     @property
     def held(self) -> bool:
-        """Whether no section of its description both sends and receives: silence is then no failure."""
-        session = self.description
-        if session is None:
+        """Whether no section of its description both sends and receives (RFC 3264 section 8.4).
+
+        Silence is then no failure.
+        """
+        description = self.description
+        if description is None:
             return False
-        for media in session.media:
-            connection = session.connection_of(media)
-            both_ways = media.port != 0 and session.direction_of(media) == "sendrecv"
+        for media in description.media:
+            connection = description.connection_of(media)
+            both_ways = media.port != 0 and description.direction_of(media) == "sendrecv"
             if both_ways and connection is not None and not connection.unspecified:
                 return False
         return True
 
 
 class MediaStream:
-    """One media section: ``pairs[n]`` faces side n and is bound on ``interfaces[n]``."""
+    """The ports of one media section: ``pairs[n]`` faces side n, in ``zones[n]``."""
 
-    __slots__ = ("interfaces", "mux", "pairs")
+    __slots__ = ("mux", "pairs", "zones")
 
-    def __init__(self, pairs: tuple[MediaPorts, MediaPorts], interfaces: tuple[str, str]) -> None:
+    def __init__(self, pairs: tuple[MediaPorts, MediaPorts], zones: tuple[Zone, Zone]) -> None:
         self.pairs = pairs
-        self.interfaces = interfaces
+        self.zones = zones
         self.mux = False
         """Whether the latest offer asked for RTCP on the RTP port (RFC 5761)."""
         pairs[0].join(pairs[1])
@@ -101,14 +92,14 @@ class MediaStream:
 
 
 class MediaSession:
-    """Two sides, their streams by the index of the media section, and when something last happened."""
+    """Two sides, their streams by the index of the media section, and the time of the last packet or description."""
 
     __slots__ = (
-        "active", "answered", "call_id", "created", "due", "offerer", "packets", "queued", "sides", "streams",
+        "active", "answered", "created", "due", "offerer", "packets", "queued", "session_id", "sides", "streams",
     )  # fmt: skip
 
-    def __init__(self, call_id: str, sides: tuple[SessionSide, SessionSide], now: float) -> None:
-        self.call_id = call_id
+    def __init__(self, session_id: str, sides: tuple[SessionSide, SessionSide], now: float) -> None:
+        self.session_id = session_id
         self.sides = sides
         self.streams: list[MediaStream | None] = []
         self.offerer = 0
@@ -116,28 +107,31 @@ class MediaSession:
         self.answered = False
         self.created = now
         self.active = now
-        """When a packet or a description was last known to have come (seconds, looked at in steps)."""
+        """When the last description came, or an expiry last found new packets (seconds)."""
         self.packets = 0
         self.due: float | None = None
         self.queued: float | None = None
 
     def side_of(self, tag: str) -> int | None:
-        """Index of the side with that tag, or None."""
+        """Index of the side with that tag, or None; "" is the tag of no side."""
         return next((n for n, side in enumerate(self.sides) if tag and side.tag == tag), None)
 
-    def set_aims(self, side: int, aims: list[tuple[MediaTarget, MediaTarget] | None]) -> None:
-        """Point the ports that face ``side``; a section without an aim falls silent."""
+    def set_targets(self, side: int, targets: list[tuple[MediaTarget, MediaTarget] | None]) -> None:
+        """Set the targets, of RTP and RTCP, of the ports that face ``side``, by the index of the media section.
+
+        A section without a target neither sends nor receives.
+        """
         for index, stream in enumerate(self.streams):
             if stream is not None:
-                chosen = aims[index] if index < len(aims) else None
-                stream.pairs[side].set_aim(*(chosen or (NOWHERE, NOWHERE)))
+                pair = targets[index] if index < len(targets) else None
+                stream.pairs[side].set_targets(*(pair or (NO_TARGET, NO_TARGET)))
 
     def count_packets(self) -> int:
-        """Packets of both sides and all streams so far."""
-        return sum(pair.traffic.packets for stream in self.streams if stream for pair in stream.pairs)
+        """Packets that both sides have sent on all streams so far."""
+        return sum(pair.packets for stream in self.streams if stream for pair in stream.pairs)
 
     def lifetime(self, media_timeout: float) -> float:
-        """Until when the call may live if nothing comes from now on (seconds, the plane's clock)."""
+        """Until when the session may live if nothing more comes (seconds, the plane's clock)."""
         end = self.created + limits.CALL_SECONDS + limits.SET_UP_SECONDS
         if not self.answered:
             return min(end, self.active + limits.SET_UP_SECONDS + media_timeout)
@@ -146,7 +140,7 @@ class MediaSession:
         return min(end, self.active + media_timeout)
 
     def close(self) -> None:
-        """Close every port of the call."""
+        """Close every port of the session."""
         for stream in self.streams:
             if stream is not None:
                 stream.close()

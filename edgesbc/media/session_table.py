@@ -1,16 +1,15 @@
-"""The media plane's table of calls: NG commands in, replies out, ports asked for and given back. No sockets."""
+"""The media plane's table of sessions: commands in, replies out, ports opened and closed. Without I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from edgesbc.base import limits
+from edgesbc.base.address import Zone
 from edgesbc.base.deadlines import Deadlines
 from edgesbc.base.errors import WireError
-from edgesbc.media import ng
+from edgesbc.media.commands import Answer, MediaCommand, MediaError, MediaReply, MediaTimeout, Offer
 from edgesbc.media.latch import MediaInterface, MediaTarget
-from edgesbc.media.report import report_call, report_table
 from edgesbc.media.session import MediaPorts, MediaSession, MediaStream, NoPorts, PortSource, SessionSide
 from edgesbc.media.targets import is_relayed, media_targets
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
@@ -20,282 +19,243 @@ __all__ = ["SessionTable"]
 
 
 class SessionTable:
-    """Calls by Call-ID and tags, driven by NG commands.
+    """Media sessions by identifier and dialog tags.
 
-    ``ports`` opens pairs of ports, ``interfaces`` are the sides by name, ``media_timeout`` is how many
-    seconds an answered call that is not on hold may go without a packet.
+    ``ports`` opens pairs of ports, ``interfaces`` has one for each zone, and ``media_timeout`` is how many
+    seconds an answered session that is not on hold may go without a packet. Raises :class:`ValueError` where
+    a zone has no interface.
+
+    Drive it by :meth:`receive` for each command and by :meth:`expire` when :meth:`deadline` is reached. ``now``
+    is in seconds on one monotonic clock.
     """
 
-    __slots__ = ("_calls", "_count", "_deadlines", "_interfaces", "_ports", "_timeout", "_verbs", "total")
+    __slots__ = ("_count", "_deadlines", "_interfaces", "_ports", "_sessions", "_timeout", "total")
 
     def __init__(
-        self, ports: PortSource, interfaces: Mapping[str, MediaInterface], media_timeout: float = 60.0
+        self, ports: PortSource, interfaces: Mapping[Zone, MediaInterface], media_timeout: float = 60.0
     ) -> None:
-        if not interfaces:
-            raise ValueError("a media table has at least one interface")
+        missing = [zone.value for zone in Zone if zone not in interfaces]
+        if missing:
+            raise ValueError(f"expected a media interface for each zone, found none for {', '.join(missing)}")
         self._ports = ports
         self._interfaces = dict(interfaces)
         self._timeout = media_timeout
-        self._calls: dict[str, list[MediaSession]] = {}
+        self._sessions: dict[str, list[MediaSession]] = {}
         self._count = 0
         self._deadlines = Deadlines()
         self.total = 0
-        """Calls ever made."""
-        self._verbs: dict[str, Callable[[Mapping[str, Any], float], dict[str, Any]]] = {
-            "ping": self._ping,
-            "offer": self._offer,
-            "answer": self._answer,
-            "delete": self._delete,
-            "query": self._query,
-            "list": self._list,
-            "statistics": self._statistics,
-        }
+        """Sessions opened since the start."""
 
     def __len__(self) -> int:
         return self._count
 
-    def calls(self) -> Iterator[MediaSession]:
-        """Every live call."""
-        return (call for calls in self._calls.values() for call in calls)
+    def sessions(self) -> Iterator[MediaSession]:
+        """Every live session."""
+        return (session for sessions in self._sessions.values() for session in sessions)
 
-    def command(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """Carry out one NG command; never raises for what is in it.
+    def receive(self, command: MediaCommand, now: float) -> MediaReply | MediaError | None:
+        """Carry out one command; None is the reply to a :class:`Delete`. Raises nothing for what is in it.
 
-        A refusal is ``{"result": "error", "error-reason": ..., "status-hint": ...}``, where the hint is
-        the SIP status that fits. Otherwise ``result`` is ``ok`` (``pong`` to a ping), and an offer or answer
-        is replied to with the ``sdp`` for the other side, as text or bytes as the command's was. A refused
-        command leaves ports and calls as they were.
+        A refused command leaves ports and sessions as they were.
         """
         try:
-            verb = self._verbs.get(ng.read_text(command, "command"))
-            if verb is None:
-                raise WireError("a command that this media plane does not know")
-            return verb(command, now)
+            if isinstance(command, Offer):
+                return self._offer(command, now)
+            if isinstance(command, Answer):
+                return self._answer(command, now)
         except WireError as error:
-            return ng.error(error.reason) | {"status-hint": error.status_hint}
+            return MediaError(error.status_hint, error.reason)
         except NoPorts as error:
-            return ng.error(str(error)) | {"status-hint": 503}
+            return MediaError(503, str(error))
+        for session in self._find_all(command.session_id, command.tag):
+            self._remove(session)
+        return None
 
     def deadline(self) -> float | None:
-        """When :meth:`expire` next has something to look at (seconds)."""
+        """When :meth:`expire` is next to be called (seconds), or None while there is no session."""
         return self._deadlines.next()
 
-    def expire(self, now: float) -> list[dict[str, Any]]:
-        """End the calls that went silent; one ``{"event": "timeout", "call-id", "tags"}`` for each.
+    def expire(self, now: float) -> list[MediaTimeout]:
+        """End the sessions that received nothing for too long; one event for each.
 
-        Packets are counted, not timed, so a call is looked at four times in a ``media_timeout``, and
+        Packets are counted and not timed: a session is looked at four times in a ``media_timeout``, and
         ends after that time and at most a quarter more.
         """
-        events: list[dict[str, Any]] = []
-        for call in self._deadlines.pop_due(now):
-            if not isinstance(call, MediaSession):
+        events: list[MediaTimeout] = []
+        for session in self._deadlines.pop_due(now):
+            if not isinstance(session, MediaSession):
                 continue
-            packets = call.count_packets()
-            if packets != call.packets:
-                call.packets = packets
-                call.active = now
-            if now >= call.lifetime(self._timeout):
-                self._remove(call)
-                tags = [side.tag for side in call.sides if side.tag]
-                events.append({"event": "timeout", "call-id": call.call_id, "tags": tags})
+            packets = session.count_packets()
+            if packets != session.packets:
+                session.packets = packets
+                session.active = now
+            if now >= session.lifetime(self._timeout):
+                self._remove(session)
+                tags = tuple(side.tag for side in session.sides if side.tag)
+                events.append(MediaTimeout(session.session_id, tags))
             else:
-                self._watch(call, now)
+                self._watch(session, now)
         return events
 
     def close(self) -> None:
-        """End every call without an event."""
-        for call in list(self.calls()):
-            self._remove(call)
+        """End every session without an event."""
+        for session in list(self.sessions()):
+            self._remove(session)
 
-    # --- the commands ---------------------------------------------------------------------------------
+    # --- offer and answer -----------------------------------------------------------------------------
 
-    def _ping(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        return {"result": "pong"}
-
-    def _offer(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        call_id, tag = ng.read_text(command, "call-id"), ng.read_text(command, "from-tag")
-        _check_tags(command)
-        session = parse_session(ng.read_sdp(command))
-        call, offerer, known = self._call_for_offer(command, call_id, tag, now)
-        names = self._directed(command, call, offerer, known)
-        aims = self._aims(command, session, names[offerer])
-        if not any(aims):
+    def _offer(self, offer: Offer, now: float) -> MediaReply:
+        _check_names(offer)
+        description = parse_session(offer.sdp)
+        session, offerer, known = self._session_for_offer(offer, now)
+        zones = (offer.offerer_zone, offer.answerer_zone)
+        if offerer == 1:
+            zones = (zones[1], zones[0])
+        targets = self._targets(description, offer.offerer_zone, offer.received_from)
+        if not any(targets):
             raise WireError("the offer has no section that can be relayed", 488)
-        self._open_streams(call, [chosen is not None for chosen in aims], names)
-        for side, name in zip(call.sides, names, strict=True):
-            side.interface = name
-        call.sides[offerer].tag = tag
-        call.sides[offerer].description = session
-        call.offerer = offerer
-        call.set_aims(offerer, aims)
-        for stream, media in zip(call.streams, session.media, strict=False):
+        self._open_streams(session, [pair is not None for pair in targets], zones)
+        for side, zone in zip(session.sides, zones, strict=True):
+            side.zone = zone
+        session.sides[offerer].tag = offer.offerer
+        session.sides[offerer].description = description
+        session.offerer = offerer
+        session.set_targets(offerer, targets)
+        for stream, media in zip(session.streams, description.media, strict=False):
             if stream is not None:
                 stream.mux = media.attribute("rtcp-mux") is not None
         if not known:
-            self._add(call)
-        self._touch(call, now)
-        return self._shown(command, call, session, 1 - offerer)
+            self._add(session)
+        self._touch(session, now)
+        return self._reply(session, description, 1 - offerer)
 
-    def _answer(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        call = self._find(command)
-        if call is None or call.side_of(ng.read_text(command, "from-tag")) != call.offerer:
+    def _answer(self, answer: Answer, now: float) -> MediaReply:
+        _check_names(answer)
+        session = next(iter(self._find_all(answer.session_id, answer.offerer)), None)
+        if session is None or session.side_of(answer.offerer) != session.offerer:
             raise WireError("an answer to an offer that was not made", 481)
-        _check_tags(command)
-        offered = call.sides[call.offerer].description
-        session = parse_session(ng.read_sdp(command))
-        if offered is None or len(offered.media) != len(session.media):
+        if not answer.answerer:
+            raise WireError("an answer whose sender has no tag")
+        offered = session.sides[session.offerer].description
+        description = parse_session(answer.sdp)
+        if offered is None or len(offered.media) != len(description.media):
             raise WireError("an answer has as many sections as its offer (RFC 3264 section 6)", 488)
-        answerer = call.sides[1 - call.offerer]
-        aims = self._aims(command, session, answerer.interface)
-        # another tag is another fork or the next destination: it takes the place of the one before
-        answerer.tag = ng.read_text(command, "to-tag")
-        answerer.description = session
-        call.set_aims(1 - call.offerer, aims)
-        call.answered = True
-        self._touch(call, now)
-        return self._shown(command, call, session, call.offerer)
+        answerer = session.sides[1 - session.offerer]
+        targets = self._targets(description, answerer.zone, answer.received_from)
+        answerer.tag = answer.answerer
+        answerer.description = description
+        session.set_targets(1 - session.offerer, targets)
+        session.answered = True
+        self._touch(session, now)
+        return self._reply(session, description, session.offerer)
 
-    def _delete(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        gone = self._matching(command)
-        if not gone:
-            return {"result": "ok", "warning": "no such call"}
-        for call in gone:
-            self._remove(call)
-        return {"result": "ok"}
+    # --- the sessions ---------------------------------------------------------------------------------
 
-    def _query(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        call = self._find(command)
-        if call is None:
-            raise WireError("no such call", 481)
-        return report_call(call)
+    def _session_for_offer(self, offer: Offer, now: float) -> tuple[MediaSession, int, bool]:
+        """The session, the index of its side that offers, and whether it existed before.
 
-    def _list(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        limit = command.get("limit", limits.MEDIA_LISTED)
-        shown = min(limit, limits.MEDIA_LISTED) if isinstance(limit, int) and limit > 0 else 0
-        return {"result": "ok", "calls": list(self._calls)[:shown]}
-
-    def _statistics(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
-        return report_table(self.calls(), self._count, self.total)
-
-    # --- finding and keeping calls --------------------------------------------------------------------
-
-    def _call_for_offer(
-        self, command: Mapping[str, Any], call_id: str, tag: str, now: float
-    ) -> tuple[MediaSession, int, bool]:
-        """The call, the index of its side that offers, and whether it was there before.
-
-        Matching on tags and not on the Call-ID alone keeps a stranger who reuses one out of the call.
+        Sessions are matched by tags and not by the identifier alone, which keeps a stranger that reuses a Call-ID
+        out of the call.
         """
-        to_tag = ng.read_text(command, "to-tag", required=False)
-        for call in self._calls.get(call_id, ()):
-            side = call.side_of(tag)
+        sessions = self._sessions.get(offer.session_id, ())
+        for session in sessions:
+            side = session.side_of(offer.offerer)
             if side is not None:
-                return call, side, True
-        for call in self._calls.get(call_id, ()):
-            side = call.side_of(to_tag)
+                return session, side, True
+        for session in sessions:
+            side = session.side_of(offer.answerer)
             if side is not None:  # another fork offers in its answer to an INVITE without a description
-                return call, 1 - side, True
-        if self._count >= limits.MEDIA_CALLS:
-            raise NoPorts("the table of calls is full")
-        if len(self._calls.get(call_id, ())) >= limits.MEDIA_CALLS_PER_CALL_ID:
-            raise WireError("too many calls with one Call-ID")
-        first = next(iter(self._interfaces))
-        return MediaSession(call_id, (SessionSide(tag, first), SessionSide(to_tag, first)), now), 0, False
+                return session, 1 - side, True
+        if self._count >= limits.MEDIA_SESSIONS:
+            raise NoPorts("the table of media sessions is full")
+        if len(sessions) >= limits.MEDIA_SESSIONS_PER_ID:
+            raise WireError("too many media sessions with one Call-ID")
+        sides = SessionSide(offer.offerer, offer.offerer_zone), SessionSide(offer.answerer, offer.answerer_zone)
+        return MediaSession(offer.session_id, sides, now), 0, False
 
-    def _directed(self, command: Mapping[str, Any], call: MediaSession, offerer: int, known: bool) -> tuple[str, str]:
-        """Interfaces of side 0 and side 1; a later offer without ``direction`` keeps those of before."""
-        direction = command.get("direction")
-        if direction is None:
-            return call.sides[0].interface, call.sides[1].interface
-        if not isinstance(direction, list | tuple) or len(direction) != 2:
-            raise WireError("direction is a list of two interfaces")
-        for name in direction:
-            if not isinstance(name, str) or name not in self._interfaces:
-                raise WireError("direction names an interface that does not exist")
-        return (direction[0], direction[1]) if offerer == 0 else (direction[1], direction[0])
+    def _find_all(self, session_id: str, tag: str) -> list[MediaSession]:
+        return [session for session in self._sessions.get(session_id, ()) if session.side_of(tag) is not None]
 
-    def _find(self, command: Mapping[str, Any]) -> MediaSession | None:
-        return next(iter(self._matching(command)), None)
-
-    def _matching(self, command: Mapping[str, Any]) -> list[MediaSession]:
-        calls = self._calls.get(ng.read_text(command, "call-id"), [])
-        tag = ng.read_text(command, "from-tag", required=False)
-        return [call for call in calls if not tag or call.side_of(tag) is not None]
-
-    def _add(self, call: MediaSession) -> None:
-        self._calls.setdefault(call.call_id, []).append(call)
+    def _add(self, session: MediaSession) -> None:
+        self._sessions.setdefault(session.session_id, []).append(session)
         self._count += 1
         self.total += 1
 
-    def _remove(self, call: MediaSession) -> None:
-        call.close()
-        self._deadlines.schedule(call, None)
-        calls = self._calls[call.call_id]
-        calls.remove(call)
-        if not calls:
-            del self._calls[call.call_id]
+    def _remove(self, session: MediaSession) -> None:
+        session.close()
+        self._deadlines.schedule(session, None)
+        sessions = self._sessions[session.session_id]
+        sessions.remove(session)
+        if not sessions:
+            del self._sessions[session.session_id]
         self._count -= 1
 
-    def _touch(self, call: MediaSession, now: float) -> None:
-        call.active = now
-        self._watch(call, now)
+    def _touch(self, session: MediaSession, now: float) -> None:
+        session.active = now
+        self._watch(session, now)
 
-    def _watch(self, call: MediaSession, now: float) -> None:
-        self._deadlines.schedule(call, now + self._timeout / 4)
+    def _watch(self, session: MediaSession, now: float) -> None:
+        self._deadlines.schedule(session, now + self._timeout / 4)
 
     # --- descriptions and ports -----------------------------------------------------------------------
 
-    def _aims(
-        self, command: Mapping[str, Any], session: SessionDescription, name: str
+    def _targets(
+        self, description: SessionDescription, zone: Zone, received_from: str
     ) -> list[tuple[MediaTarget, MediaTarget] | None]:
-        """Where a description from the interface ``name`` wants media. Raises :class:`WireError`."""
-        aims = media_targets(session, self._interfaces[name], ng.read_received_from(command))
-        if self._interfaces[name].trusted:
-            return aims  # a proxy inside sends a call out again, and its media from one of our ports to another
-        for chosen in aims:
-            for signalled in (each.signalled for each in chosen or ()):
-                if signalled is not None and self._ports.holds(signalled):
+        """Where a description from ``zone`` wants media. Raises :class:`WireError`."""
+        interface = self._interfaces[zone]
+        targets = media_targets(description, interface, received_from)
+        if interface.trusted:
+            return targets  # a proxy inside sends a call out again, and its media from one of our ports to another
+        for pair in targets:
+            for target in pair or ():
+                if target.signalled is not None and self._ports.holds(target.signalled):
                     raise WireError("the media address is the relay itself", 488)
-        return aims
+        return targets
 
-    def _open_streams(self, call: MediaSession, wanted: list[bool], names: tuple[str, str]) -> None:
-        """Have a stream on the right interfaces for each wanted section, and no other; all or nothing."""
+    def _open_streams(self, session: MediaSession, wanted: list[bool], zones: tuple[Zone, Zone]) -> None:
+        """Have a stream in the right zones for each wanted section, and no other; all or nothing."""
         streams: list[MediaStream | None] = []
         opened: list[MediaPorts] = []
         try:
             for index, want in enumerate(wanted):
-                old = call.streams[index] if index < len(call.streams) else None
-                if not want or (old is not None and old.interfaces == names):
+                old = session.streams[index] if index < len(session.streams) else None
+                if not want or (old is not None and old.zones == zones):
                     streams.append(old if want else None)
                     continue
-                opened.append(self._ports.open(names[0]))
-                opened.append(self._ports.open(names[1]))
-                streams.append(MediaStream((opened[-2], opened[-1]), names))
+                opened.append(self._ports.open(zones[0]))
+                opened.append(self._ports.open(zones[1]))
+                streams.append(MediaStream((opened[-2], opened[-1]), zones))
         except NoPorts:
             for pair in opened:
                 pair.close()
             raise
-        for stream in call.streams:
+        for stream in session.streams:
             if stream is not None and stream not in streams:
                 stream.close()
-        call.streams = streams
+        session.streams = streams
 
-    def _shown(
-        self, command: Mapping[str, Any], call: MediaSession, session: SessionDescription, side: int
-    ) -> dict[str, Any]:
-        """The reply with ``session`` as ``side`` is to see it."""
-        interface = self._interfaces[call.sides[side].interface]
-        places = [
-            RelayAddress(stream.pairs[side].port, stream.mux)
+    def _reply(self, session: MediaSession, description: SessionDescription, receiver: int) -> MediaReply:
+        """The reply with the description that the side ``receiver`` is to get."""
+        interface = self._interfaces[session.sides[receiver].zone]
+        addresses = [
+            RelayAddress(stream.pairs[receiver].port, stream.mux)
             if stream is not None and is_relayed(media)
             else RelayAddress(0)
-            for stream, media in zip(call.streams, session.media, strict=True)
+            for stream, media in zip(session.streams, description.media, strict=True)
         ]
-        data = rewrite_session(session, interface.advertise, places).serialise()
-        return {"result": "ok", "sdp": data if isinstance(command["sdp"], bytes) else data.decode()}
+        return MediaReply(rewrite_session(description, interface.advertise, addresses).serialise())
 
 
-def _check_tags(command: Mapping[str, Any]) -> None:
-    """A tag says whose a description is: two sides of a call have different ones (RFC 3261 section 19.3)."""
-    if ng.read_text(command, "from-tag") == ng.read_text(command, "to-tag", required=False):
+def _check_names(command: Offer | Answer) -> None:
+    """Raise :class:`WireError` for an identifier or tags that a session cannot be kept under.
+
+    A tag says which side sent a description: two sides of a call have different ones (RFC 3261 section 19.3).
+    """
+    if not command.offerer:
+        raise WireError("an offer whose sender has no tag")
+    for name in (command.session_id, command.offerer, command.answerer):
+        if len(name.encode("utf-8", "surrogateescape")) > limits.MEDIA_NAME_BYTES:
+            raise WireError(f"a Call-ID or tag of more than {limits.MEDIA_NAME_BYTES} bytes")
+    if command.offerer == command.answerer:
         raise WireError("both sides have the same tag", 488)

@@ -1,51 +1,55 @@
-"""What a description says about where each media section goes, judged by the latch's rules. Opens no port."""
+"""The targets of each media section of a description, judged by the rules of the latch. Without I/O."""
 
 from __future__ import annotations
 
 from edgesbc.base.errors import WireError
-from edgesbc.media.latch import NOWHERE, MediaInterface, MediaTarget, judge_target
+from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, judge_target
 from edgesbc.sdp.session import MediaDescription, SessionDescription
 
 __all__ = ["is_relayed", "media_targets"]
 
 _RELAYED = frozenset({"RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"})
-"""What a relay of RTP packets can carry unopened; SDES keys pass through with the description."""
+"""Profiles whose packets the relay passes on unchanged; SDES keys (RFC 4568) pass with the description."""
 _DISCARD_PORT = 9  # browsers write it where RTCP has no port of its own
 
 
 def is_relayed(media: MediaDescription) -> bool:
-    """Whether a section is in use and of a kind that the relay carries."""
+    """Whether a section is in use and has a profile that the relay passes on."""
     return media.port != 0 and media.protocol in _RELAYED and media.ports == 1
 
 
 def media_targets(
-    session: SessionDescription, interface: MediaInterface, received: str
+    description: SessionDescription, interface: MediaInterface, received_from: str
 ) -> list[tuple[MediaTarget, MediaTarget] | None]:
-    """Aims for RTP and RTCP of each section, None for one that is rejected or not relayed.
+    """The targets of RTP and RTCP for each section; None for a section that is rejected or not relayed.
 
-    ``received`` is the address that signalling came from, or "". Raises :class:`WireError` for an
-    address that media must not go to.
+    ``received_from`` is the IP address that the SIP message came from, or "". Raises :class:`WireError` with
+    ``status_hint`` 488 for an address that media must not be sent to, and 400 for lines that cannot be read.
     """
-    return [_aims_of(session, media, interface, received) if is_relayed(media) else None for media in session.media]
+    return [
+        _section_targets(description, media, interface, received_from) if is_relayed(media) else None
+        for media in description.media
+    ]
 
 
-def _aims_of(
-    session: SessionDescription, media: MediaDescription, interface: MediaInterface, received: str
+def _section_targets(
+    description: SessionDescription, media: MediaDescription, interface: MediaInterface, received_from: str
 ) -> tuple[MediaTarget, MediaTarget]:
-    connection = session.connection_of(media)
+    # RFC 8866 section 5.7: each section has a c= line of its own or that of the session level.
+    connection = description.connection_of(media)
     if connection is None:
         raise WireError("a media section without a c= line")
     if connection.unspecified:
-        return NOWHERE, NOWHERE
-    rtp = judge_target(interface, connection.address, media.port, received)
-    host, port = _rtcp_of(media, connection.address)
+        return NO_TARGET, NO_TARGET
+    rtp = judge_target(interface, connection.address, media.port, received_from)
+    host, port = _rtcp_address(media, connection.address)
     if port > 65_535 or host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        return rtp, NOWHERE
-    return rtp, judge_target(interface, host, port, received)
+        return rtp, NO_TARGET
+    return rtp, judge_target(interface, host, port, received_from)
 
 
-def _rtcp_of(media: MediaDescription, host: str) -> tuple[str, int]:
-    """Where RTCP goes: the ``rtcp`` attribute (RFC 3605) or the RTP port plus one (RFC 3550 section 11)."""
+def _rtcp_address(media: MediaDescription, host: str) -> tuple[str, int]:
+    """Host and port of RTCP: the ``rtcp`` attribute (RFC 3605), or the RTP port plus one (RFC 3550 section 11)."""
     attribute = media.attribute("rtcp")
     if attribute is None:
         return host, media.port + 1

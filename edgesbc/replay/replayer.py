@@ -30,7 +30,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import VerdictObserver
 from edgesbc.screen.standing import Standings
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.effects import Close, Effect, Media, Record, Send
+from edgesbc.signalling.effects import Close, Effect, Record, Send
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.framing import PING, StreamFramer
 from edgesbc.sip.message import Response
@@ -216,8 +216,6 @@ class Replayer:
                 self._record(effect.decision)
             elif isinstance(effect, Close):
                 self._connections.closed_by_edge(effect.flow, now)
-            elif isinstance(effect, Media):
-                self._do(self._edge.media_replied(effect.cookie, {"result": "error"}, now), waiting, now)
 
     # --- sums --------------------------------------------------------------------------------------------
 

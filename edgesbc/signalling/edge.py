@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
@@ -11,6 +11,7 @@ from edgesbc.base.counts import Counts
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stage import Subject
@@ -249,18 +250,17 @@ class Edge:
 
     # --- media -------------------------------------------------------------------------------------------
 
-    def media_replied(self, cookie: int, reply: dict[str, Any], now: float) -> list[Effect]:
+    def media_replied(self, cookie: int, reply: MediaReply | MediaError, now: float) -> list[Effect]:
         """The media plane's reply to a :class:`~edgesbc.signalling.effects.Media` effect."""
         self._board.anchor.replied(cookie, reply, now)
         return self._board.take()
 
-    def media_event(self, event: dict[str, Any], now: float) -> list[Effect]:
-        """News from the media plane: a call on which nothing was heard for too long ends."""
-        if event.get("event") == "timeout":
-            for call in self._board.calls:
-                known = call.media_id == event.get("call-id") and call.caller.tag in event.get("tags", ())
-                if known and call.state is CallState.ESTABLISHED:
-                    self._board.calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
+    def media_event(self, event: MediaTimeout, now: float) -> list[Effect]:
+        """A media session ended because no packet came for too long: so does its call."""
+        for call in self._board.calls:
+            known = call.media_id == event.session_id and call.caller.tag in event.tags
+            if known and call.state is CallState.ESTABLISHED:
+                self._board.calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
         return self._board.take()
 
     # --- time --------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import attrs
 
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.decision import Decision
+from edgesbc.media.commands import MediaCommand
 
 __all__ = ["Close", "Effect", "Media", "Open", "Penalise", "Record", "Send"]
 
@@ -46,14 +47,12 @@ class Close:
         self.flow = flow
 
 
+@attrs.frozen
 class Media:
-    """An NG command for the media plane; its reply comes back by ``Edge.media_replied`` with ``cookie``."""
+    """A command for the media plane; its reply, if it has one, goes to ``Edge.media_replied`` with ``cookie``."""
 
-    __slots__ = ("command", "cookie")
-
-    def __init__(self, cookie: int, command: dict[str, Any]) -> None:
-        self.cookie = cookie
-        self.command = command
+    cookie: int
+    command: MediaCommand
 
 
 class Penalise:

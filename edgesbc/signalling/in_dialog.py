@@ -6,11 +6,12 @@ from functools import partial
 
 from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
+from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.calls import Call, Leg, learn_target, remote_target
-from edgesbc.signalling.media_client import MediaRefusal, has_sdp, hides_sdp
+from edgesbc.signalling.media_client import has_sdp, hides_sdp
 from edgesbc.signalling.next_hop import NextHop, SingleTarget
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.switchboard import Switchboard
@@ -143,14 +144,13 @@ def forward_ack(board: Switchboard, request: Request, flow: Flow, now: float) ->
         return
     if call is not None and board.anchor.enabled and has_sdp(request):
         then = partial(_send_ack, board, request, hop)
-        offerer, zone = request.to_tag, flow.listener.zone.other
-        board.anchor.answer(call, request, offerer, request.from_tag, flow, zone, then, now)
+        board.anchor.answer(call, request, request.to_tag, request.from_tag, flow, then, now)
     else:
         bare = board.anchor.enabled and (has_sdp(request) or hides_sdp(request))
         _send_ack(board, request, hop, b"" if bare else request.body, now)
 
 
-def _send_ack(board: Switchboard, request: Request, hop: NextHop, body: bytes | MediaRefusal, now: float) -> None:
+def _send_ack(board: Switchboard, request: Request, hop: NextHop, body: bytes | MediaError, now: float) -> None:
     """Send the ACK; where its SDP was refused, without: the far side then ends a call that has no media."""
     data = topology.forward_request(
         request,
@@ -158,6 +158,6 @@ def _send_ack(board: Switchboard, request: Request, hop: NextHop, body: bytes | 
         board.new_branch(),
         hop.uri,
         hop.routes,
-        body=b"" if isinstance(body, MediaRefusal) else body,
+        body=b"" if isinstance(body, MediaError) else body,
     )
     board.send(hop.flow, data)

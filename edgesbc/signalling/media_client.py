@@ -1,77 +1,71 @@
-"""The signalling core's side of the media plane: NG commands out, replies in, and who waits for them."""
+"""The signalling core's client of the media plane: emits commands, and passes each reply to its callback."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
-from edgesbc.base.reasons import Reason
+from edgesbc.media.commands import Answer, Delete, MediaCommand, MediaError, MediaReply, Offer
 from edgesbc.signalling.calls import Call
 from edgesbc.signalling.effects import Media
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.sip.message import Message
 
-__all__ = ["MediaCallback", "MediaClient", "MediaRefusal", "PendingMediaReply", "has_sdp", "hides_sdp"]
+__all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp"]
 
-
-class MediaRefusal:
-    """The media plane would not: ``status`` is the SIP status that fits, ``why`` its words."""
-
-    __slots__ = ("status", "why")
-
-    def __init__(self, status: int, why: str) -> None:
-        self.status = status
-        self.why = why
-
-
-MediaCallback = Callable[[bytes | MediaRefusal, float], None]
+MediaCallback = Callable[[bytes | MediaError, float], None]
+"""Takes the description for the other side, or why there is none, and the time (seconds)."""
 
 
 class PendingMediaReply:
-    """Somebody who waits for the media plane; ``then`` gets the new SDP, or a refusal."""
+    """A command that the media plane has not replied to yet."""
 
-    __slots__ = ("cookie", "due", "queued", "then")
+    __slots__ = ("callback", "cookie", "due", "queued")
 
-    def __init__(self, cookie: int, then: MediaCallback) -> None:
+    def __init__(self, cookie: int, callback: MediaCallback) -> None:
         self.cookie = cookie
-        self.then = then
+        self.callback = callback
         self.due: float | None = None
         self.queued: float | None = None
 
 
 class MediaClient:
-    """Sends media through the media plane. Where ``enabled`` is False, SDP passes as it is."""
+    """Has the media plane relay the media of calls. Where ``enabled`` is False, SDP passes as it is.
 
-    __slots__ = ("_board", "_cookie", "_waiting", "enabled")
+    Each offer or answer is called back once: by :meth:`replied`, or by :meth:`expire` after
+    ``MEDIA_REPLY_SECONDS`` without a reply.
+    """
+
+    __slots__ = ("_board", "_cookie", "_pending", "enabled")
 
     def __init__(self, board: Switchboard, enabled: bool) -> None:
         self._board = board
         self._cookie = 0
-        self._waiting: dict[int, PendingMediaReply] = {}
+        self._pending: dict[int, PendingMediaReply] = {}
         self.enabled = enabled
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Number of replies that are pending."""
+        return len(self._pending)
 
     def offer(
         self,
         call: Call,
         message: Message,
         offerer: str,
-        other: str,
+        answerer: str,
         sender: Flow,
         zone: Zone,
-        then: MediaCallback,
+        callback: MediaCallback,
         now: float,
     ) -> None:
         """Anchor an offer: the SDP of ``message`` on its way from ``sender`` to the side ``zone``.
 
-        ``offerer`` is the dialog tag of its sender, ``other`` that of the other side, "" before it has one.
+        ``offerer`` is the dialog tag of its sender, ``answerer`` that of the other side, "" before it has one.
         """
-        tags = {"from-tag": offerer, "to-tag": other} if other else {"from-tag": offerer}
-        self._ask(call, "offer", message, tags, sender, zone, then, now)
+        sender_zone, host = sender.listener.zone, sender.peer[0]
+        self._ask(call, Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host), callback, now)
 
     def answer(
         self,
@@ -80,80 +74,49 @@ class MediaClient:
         offerer: str,
         answerer: str,
         sender: Flow,
-        zone: Zone,
-        then: MediaCallback,
+        callback: MediaCallback,
         now: float,
     ) -> None:
         """Anchor the answer of ``answerer`` to the last offer of ``offerer``; both are dialog tags."""
-        tags = {"from-tag": offerer, "to-tag": answerer}
-        self._ask(call, "answer", message, tags, sender, zone, then, now)
+        self._ask(call, Answer(call.media_id, offerer, answerer, message.body, sender.peer[0]), callback, now)
 
-    def _ask(
-        self,
-        call: Call,
-        verb: str,
-        message: Message,
-        tags: dict[str, str],
-        sender: Flow,
-        zone: Zone,
-        then: MediaCallback,
-        now: float,
-    ) -> None:
-        host = sender.peer[0]
+    def _ask(self, call: Call, command: MediaCommand, callback: MediaCallback, now: float) -> None:
         self._cookie += 1
-        waiting = self._waiting[self._cookie] = PendingMediaReply(self._cookie, then)
-        self._board.deadlines.schedule(waiting, now + limits.MEDIA_REPLY_SECONDS)
-        command: dict[str, Any] = {
-            "command": verb,
-            "call-id": call.media_id,
-            **tags,
-            "sdp": message.body,
-            "direction": [sender.listener.zone.value, zone.value],
-            "received-from": ["IP6" if ":" in host else "IP4", host],
-            "replace": ["origin", "session-connection"],
-            "ICE": "remove",
-        }
+        pending = self._pending[self._cookie] = PendingMediaReply(self._cookie, callback)
+        self._board.deadlines.schedule(pending, now + limits.MEDIA_REPLY_SECONDS)
         call.anchored = True
         self._board.emit(Media(self._cookie, command))
 
-    def replied(self, cookie: int, reply: dict[str, Any], now: float) -> None:
-        """The media plane's reply to an offer or answer; one that nobody waits for any more is ignored."""
-        waiting = self._waiting.pop(cookie, None)
-        if waiting is None:
-            return
-        self._board.deadlines.schedule(waiting, None)
-        if reply.get("result") == "ok":
-            sdp = reply.get("sdp")
-            if isinstance(sdp, str):  # NG carries it as text, which bencoding turns into bytes
-                sdp = sdp.encode("utf-8", "surrogateescape")
-            waiting.then(sdp if isinstance(sdp, bytes) else MediaRefusal(500, "a reply without a description"), now)
-        else:
-            why = str(reply.get("error-reason", "no reason given"))
-            waiting.then(MediaRefusal(reply.get("status-hint", Reason.NO_MEDIA.status), why), now)
+    def replied(self, cookie: int, reply: MediaReply | MediaError, now: float) -> None:
+        """Take the media plane's reply; one that is late or comes twice is ignored."""
+        pending = self._pending.pop(cookie, None)
+        if pending is not None:
+            self._board.deadlines.schedule(pending, None)
+            pending.callback(reply.sdp if isinstance(reply, MediaReply) else reply, now)
 
-    def expire(self, waiting: PendingMediaReply, now: float) -> None:
+    def expire(self, pending: PendingMediaReply, now: float) -> None:
         """The media plane did not reply in time."""
-        if self._waiting.pop(waiting.cookie, None) is not None:
-            waiting.then(MediaRefusal(500, "the media plane did not reply in time"), now)
+        if self._pending.pop(pending.cookie, None) is not None:
+            pending.callback(MediaError(500, "the media plane did not reply in time"), now)
 
     def delete(self, call: Call) -> None:
+        """End the media session of a call."""
         self._cookie += 1
-        command = {"command": "delete", "call-id": call.media_id, "from-tag": call.caller.tag}
-        self._board.emit(Media(self._cookie, command))
+        self._board.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
 
 
 def has_sdp(message: Message) -> bool:
     """Whether the body is a session description (RFC 3264)."""
     if not message.body:
         return False
-    return _kind(message) == "application/sdp"
+    return _media_type(message) == "application/sdp"
 
 
 def hides_sdp(message: Message) -> bool:
-    """Whether SDP may stand in a multipart body or in one of no kind, where it would pass the media plane by."""
-    return bool(message.body) and (not _kind(message) or _kind(message).startswith("multipart/"))
+    """Whether SDP may stand in a multipart body or in one without a type, which the media plane does not see."""
+    return bool(message.body) and (not _media_type(message) or _media_type(message).startswith("multipart/"))
 
 
-def _kind(message: Message) -> str:
+def _media_type(message: Message) -> str:
     """Type and subtype of the body; space may stand about the slash (RFC 3261 section 25.1 *SLASH*)."""
     return "".join((message.get("Content-Type") or "").partition(";")[0].split()).lower()

@@ -1,4 +1,4 @@
-"""The SDP of one request and of its answers, on its way through the media plane (RFC 3264). Forwards nothing."""
+"""Offer and answer of one request and its responses, on their way through the media plane (RFC 3264)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from edgesbc.base.address import Flow
+from edgesbc.media.commands import MediaError
 from edgesbc.signalling.calls import Call, CallState
-from edgesbc.signalling.media_client import MediaCallback, MediaRefusal, has_sdp, hides_sdp
+from edgesbc.signalling.media_client import MediaCallback, has_sdp, hides_sdp
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Message, Response
@@ -17,87 +18,90 @@ __all__ = ["OfferAnswer"]
 # Requests whose SDP is an offer or an answer (RFC 3261, RFC 3311, RFC 3262); ACK has no transaction.
 _NEGOTIATING = frozenset({"INVITE", "UPDATE", "PRACK"})
 
-AnswerCallback = Callable[[Response, bytes | MediaRefusal, float], None]
+AnswerCallback = Callable[[Response, bytes | MediaError, float], None]
+"""Takes the response, the description to forward in it or why there is none, and the time (seconds)."""
 
 
 class OfferAnswer:
-    """Offer and answer of one transaction. While :attr:`waiting`, the media plane owes a reply.
+    """Offer and answer of one transaction. While :attr:`waiting`, a reply of the media plane is pending.
 
-    ``call`` is None outside of calls: then there is no media session, and no SDP that could pass.
+    ``call`` is None outside of calls: then there is no media session, and SDP does not pass.
     """
 
-    __slots__ = ("_anchor", "_call", "_known", "_negotiates", "_server", "offer_here", "waiting")
+    __slots__ = ("_call", "_last_answer", "_media", "_negotiates", "_server", "offer_in_request", "waiting")
 
     def __init__(self, board: Switchboard, server: ServerTransaction, call: Call | None) -> None:
-        self._anchor = board.anchor
+        self._media = board.anchor
         self._server = server
         self._call = call
         self._negotiates = server.request.method in _NEGOTIATING
-        self._known: tuple[bytes, bytes] | None = None  # the last SDP of an answer, and what it became
-        self.offer_here = False  # the request carries the offer, so its answers carry the answer
+        self._last_answer: tuple[bytes, bytes] | None = None  # the SDP of the last response, as it came and relayed
+        self.offer_in_request = False  # the request carries the offer, so its responses carry the answer
         self.waiting = False
 
     def hides_sdp_from_media(self) -> bool:
         """Whether the request could carry SDP past the media plane."""
         request = self._server.request
-        return self._anchor.enabled and self._call is not None and self._negotiates and hides_sdp(request)
+        return self._media.enabled and self._call is not None and self._negotiates and hides_sdp(request)
 
-    def takes(self, message: Message) -> bool:
-        """Whether the SDP of ``message`` describes the session of the call."""
+    def should_anchor(self, message: Message) -> bool:
+        """Whether the SDP of ``message`` describes the session of the call and goes through the media plane."""
         call = self._call
         alive = call is not None and call.state is not CallState.ENDED
-        return self._anchor.enabled and alive and self._negotiates and has_sdp(message)
+        return self._media.enabled and alive and self._negotiates and has_sdp(message)
 
-    def plain(self, message: Message) -> bytes | None:
-        """The body of a message that is not negotiated: its own (None), or nothing in the place of SDP.
+    def body_without_sdp(self, message: Message) -> bytes | None:
+        """The body to forward of a message that is not anchored: None for its own, b"" in the place of SDP.
 
         Such SDP names addresses of its own side, and no media session stands for it.
         """
-        if not self._anchor.enabled:
+        if not self._media.enabled:
             return None
         hidden = self._negotiates and hides_sdp(message)
         return b"" if hidden or has_sdp(message) else None
 
-    def send(self, then: MediaCallback, now: float) -> bool:
-        """Take the request's SDP to the media plane, which answers to ``then``; False where it has none to take."""
+    def send(self, callback: MediaCallback, now: float) -> bool:
+        """Give the request's SDP to the media plane; False where there is none to give, and no call back then."""
         request, call = self._server.request, self._call
-        if call is None or not self.takes(request):
-            self.offer_here = has_sdp(request)
+        if call is None or not self.should_anchor(request):
+            self.offer_in_request = has_sdp(request)
             return False
         sender = self._server.source
-        zone = sender.listener.zone.other
-        reply = partial(self._replied, then)
+        reply = partial(self._offer_replied, callback)
         self.waiting = True
         if request.method == "PRACK" and call.late_offer:
-            self._anchor.answer(call, request, request.to_tag, request.from_tag, sender, zone, reply, now)
+            self._media.answer(call, request, request.to_tag, request.from_tag, sender, reply, now)
         else:
-            self.offer_here = True
-            self._anchor.offer(call, request, request.from_tag, request.to_tag, sender, zone, reply, now)
+            self.offer_in_request = True
+            zone = sender.listener.zone.other
+            self._media.offer(call, request, request.from_tag, request.to_tag, sender, zone, reply, now)
         return True
 
-    def answer(self, response: Response, sender: Flow, then: AnswerCallback, now: float) -> None:
-        """Take an answer's SDP to the media plane; ``then`` gets the response and what became of its SDP."""
-        known, call = self._known, self._call
-        if known is not None and known[0] == response.body:
-            then(response, known[1], now)  # a 200 that repeats its 183, or itself
+    def answer(self, response: Response, sender: Flow, callback: AnswerCallback, now: float) -> None:
+        """Give a response's SDP to the media plane; ``callback`` gets the response and the description for it."""
+        last, call = self._last_answer, self._call
+        if last is not None and last[0] == response.body:
+            callback(response, last[1], now)  # a 200 with the SDP of its 183, or a retransmission
             return
         if call is None:
             return
         request, zone = self._server.request, self._server.flow.listener.zone
-        offerer, answerer = request.from_tag, response.to_tag
-        reply = partial(self._answered, response, then)
+        caller, callee = request.from_tag, response.to_tag
+        reply = partial(self._answer_replied, response, callback)
         self.waiting = True
-        if self.offer_here:
-            self._anchor.answer(call, response, offerer, answerer, sender, zone, reply, now)
+        if self.offer_in_request:
+            self._media.answer(call, response, caller, callee, sender, reply, now)
         else:
-            self._anchor.offer(call, response, answerer, offerer, sender, zone, reply, now)
+            self._media.offer(call, response, callee, caller, sender, zone, reply, now)
 
-    def _replied(self, then: MediaCallback, sdp: bytes | MediaRefusal, now: float) -> None:
+    def _offer_replied(self, callback: MediaCallback, sdp: bytes | MediaError, now: float) -> None:
         self.waiting = False
-        then(sdp, now)
+        callback(sdp, now)
 
-    def _answered(self, response: Response, then: AnswerCallback, sdp: bytes | MediaRefusal, now: float) -> None:
+    def _answer_replied(
+        self, response: Response, callback: AnswerCallback, sdp: bytes | MediaError, now: float
+    ) -> None:
         self.waiting = False
-        if not isinstance(sdp, MediaRefusal):
-            self._known = (response.body, sdp)
-        then(response, sdp, now)
+        if not isinstance(sdp, MediaError):
+            self._last_answer = (response.body, sdp)
+        callback(response, sdp, now)

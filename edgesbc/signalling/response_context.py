@@ -9,13 +9,13 @@ from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
+from edgesbc.media.commands import MediaError
 from edgesbc.signalling import topology
 from edgesbc.signalling.best_response import BestResponse
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.calls import Call, CallState, Leg
 from edgesbc.signalling.dialog_peers import DialogPeers
 from edgesbc.signalling.health_feedback import HealthFeedback
-from edgesbc.signalling.media_client import MediaRefusal
 from edgesbc.signalling.next_hop import NextHop, TargetSet
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.registrations import (
@@ -93,16 +93,16 @@ class ResponseContext:
         if self._sdp.hides_sdp_from_media():
             self._give_up(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
         elif not self._sdp.send(self._anchored, now):
-            self._body = self._sdp.plain(request)
+            self._body = self._sdp.body_without_sdp(request)
             if call is not None and self.new_call:
-                call.late_offer = not self._sdp.offer_here
+                call.late_offer = not self._sdp.offer_in_request
             self._try_next(now)
 
-    def _anchored(self, sdp: bytes | MediaRefusal, now: float) -> None:
+    def _anchored(self, sdp: bytes | MediaError, now: float) -> None:
         if self.server.answered:
             return  # cancelled meanwhile
-        if isinstance(sdp, MediaRefusal):
-            self._give_up(Reason.NO_MEDIA, now, sdp.status, sdp.why)
+        if isinstance(sdp, MediaError):
+            self._give_up(Reason.NO_MEDIA, now, sdp.status, sdp.reason)
         else:
             self._body = sdp
             self._try_next(now)
@@ -175,7 +175,7 @@ class ResponseContext:
             self._testimony.alive(branch.hop, now)
         branch.heard = self._heard = True
         self._parties.learn(branch, response)
-        if call is not None and self._sdp.takes(response):
+        if call is not None and self._sdp.should_anchor(response):
             self._sdp.answer(response, branch.hop.flow, partial(self._answer_anchored, branch), now)
             return
         self._forward(branch, response, None, now)
@@ -238,10 +238,10 @@ class ResponseContext:
         else:
             self._finish(408 if self._timed_out else 480, "timeout" if self._timed_out else "failed", now)
 
-    def _answer_anchored(self, branch: Branch, response: Response, sdp: bytes | MediaRefusal, now: float) -> None:
+    def _answer_anchored(self, branch: Branch, response: Response, sdp: bytes | MediaError, now: float) -> None:
         if branch.left or self._refused:
             branch.hang_up(response, now)  # cancelled meanwhile
-        elif isinstance(sdp, MediaRefusal):
+        elif isinstance(sdp, MediaError):
             self._refuse_answer(branch, response, sdp, now)
         else:
             self._forward(branch, response, sdp, now)
@@ -253,7 +253,7 @@ class ResponseContext:
         """Whether the sender has had a final answer, and it was no 2xx to an INVITE."""
         return self.server.answered and self.server.state is not TransactionState.ACCEPTED
 
-    def _refuse_answer(self, branch: Branch, response: Response, refusal: MediaRefusal, now: float) -> None:
+    def _refuse_answer(self, branch: Branch, response: Response, refusal: MediaError, now: float) -> None:
         """The far side's SDP cannot be used: end what it has begun, and refuse the call if nobody else may answer."""
         if self.server.answered:
             branch.hang_up(response, now)  # another fork has the call, and may have it at the same place
@@ -263,7 +263,7 @@ class ResponseContext:
         if branch in self._branches:
             self._branches.remove(branch)
         if not self._branches:
-            self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.why)
+            self._give_up(Reason.NO_MEDIA, now, refusal.status, refusal.reason)
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
         board, server, request = self._board, self.server, self.request
@@ -282,7 +282,7 @@ class ResponseContext:
             # As its sender gets it: what tells it nothing is no guess, or the count of guesses would tell.
             board.pipeline.answered(server.source, request, response, now)
         if body is None:
-            body = self._sdp.plain(response)
+            body = self._sdp.body_without_sdp(response)
         vias = board.vias(server)
         data = topology.forward_response(response, request, vias, holder.listener.zone, contact, body, contacts)
         deliver_at(board, server, response.status, data, due, now)

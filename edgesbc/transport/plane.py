@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trio
 
@@ -19,6 +18,7 @@ from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
+from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTimeout
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
@@ -33,15 +33,14 @@ from edgesbc.transport.udp import UdpListener
 
 __all__ = ["SignallingPlane"]
 
-Media_ = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
+CarryOutMedia = Callable[[MediaCommand], MediaReply | MediaError | None]
 
 _TURNED_AWAY = {each.code: each for each in (Reason.BANNED, Reason.CONNECTIONS, Reason.HANDSHAKE, Reason.ORIGIN)}
 
 
 class SignallingPlane:
-    """Runs an edge. ``media`` carries out an NG command and returns its reply; ``record`` takes decisions;
-    ``failed`` is told, as (kind, exception), of a fault of ours in the signalling core.
+    """Runs an edge. ``media`` has the media plane carry out a command; ``record`` takes decisions; ``failed`` is told,
+    as (kind, exception), of a fault of ours in the signalling core.
 
     ``certificates`` are the folders of the listeners that speak TLS, by listener name. Nurseries: one of
     the plane, and in it each connection's own.
@@ -52,7 +51,7 @@ class SignallingPlane:
         edge: Edge,
         opened: Sequence[OpenedListener],
         certificates: Mapping[str, Path],
-        media: Media_,
+        media: CarryOutMedia,
         record: Callable[[Decision], None],
         failed: Callable[[str, Exception], None],
     ) -> None:
@@ -197,7 +196,7 @@ class SignallingPlane:
         """The resolver has other addresses for a destination's name than before."""
         self.carry_out(self._guarded("names", lambda: self.edge.located(place, targets, trio.current_time())))
 
-    def media_event(self, event: dict[str, Any]) -> None:
+    def media_event(self, event: MediaTimeout) -> None:
         self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
 
     # --- what goes out -----------------------------------------------------------------------------------
@@ -254,7 +253,8 @@ class SignallingPlane:
         self.carry_out(self._guarded("media", lambda: self._media_replied(effect)))
 
     def _media_replied(self, effect: Media) -> list[Effect]:
-        return self.edge.media_replied(effect.cookie, dict(self._media(effect.command)), trio.current_time())
+        reply = self._media(effect.command)
+        return [] if reply is None else self.edge.media_replied(effect.cookie, reply, trio.current_time())
 
     def _carry_out_rare(self, effect: Effect) -> None:
         if isinstance(effect, Penalise):

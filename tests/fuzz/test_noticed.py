@@ -13,8 +13,8 @@ import trio
 import trio_websocket
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
-from edgesbc.media import channel, ng, session_table
+from edgesbc.base.address import Source, Zone
+from edgesbc.media import channel, session_table
 from edgesbc.media.channel import Channel
 from edgesbc.media.latch import Latch, MediaTarget
 from edgesbc.media.session import MediaStream
@@ -56,36 +56,36 @@ def as_it_came(session: SessionDescription, *_: object) -> SessionDescription:
 
 
 def no_bound(patch: Patch) -> None:
-    begin = SessionTable._call_for_offer
+    begin = SessionTable._session_for_offer
 
     def broken(table: SessionTable, *args: Any) -> Any:
         with pytest.MonkeyPatch.context() as wide:
-            wide.setattr(limits, "MEDIA_CALLS", 10**6)
+            wide.setattr(limits, "MEDIA_SESSIONS", 10**6)
             return begin(table, *args)
 
-    patch.setattr(SessionTable, "_call_for_offer", broken)
+    patch.setattr(SessionTable, "_session_for_offer", broken)
 
 
 def leaking(patch: Patch) -> None:
     prepare = SessionTable._open_streams
 
     def broken(table: SessionTable, *args: Any) -> None:
-        table._ports.open("core")
+        table._ports.open(Zone.CORE)
         prepare(table, *args)
 
     patch.setattr(SessionTable, "_open_streams", broken)
 
 
 def hasty(patch: Patch) -> None:
-    """A command that changes the call before it is known to be good."""
-    judge = SessionTable._aims
+    """A command that changes the session before it is known to be good."""
+    judge = SessionTable._targets
 
     def broken(table: SessionTable, *args: Any) -> Any:
-        for call in table.calls():
-            call.offerer = 1 - call.offerer
+        for session in table.sessions():
+            session.offerer = 1 - session.offerer
         return judge(table, *args)
 
-    patch.setattr(SessionTable, "_aims", broken)
+    patch.setattr(SessionTable, "_targets", broken)
 
 
 def unjudged(interface: object, host: str, port: int, received: str = "") -> MediaTarget:
@@ -93,19 +93,19 @@ def unjudged(interface: object, host: str, port: int, received: str = "") -> Med
 
 
 def forgetful(patch: Patch) -> None:
-    set_aim = Latch.set_aim
+    set_target = Latch.set_target
 
-    def broken(latch: Latch, aim: MediaTarget) -> bool:
-        forgotten = set_aim(latch, aim)
-        latch._stale = None
-        return forgotten
+    def broken(latch: Latch, target: MediaTarget) -> bool:
+        unlocked = set_target(latch, target)
+        latch._stale_source = None
+        return unlocked
 
-    patch.setattr(Latch, "set_aim", broken)
+    patch.setattr(Latch, "set_target", broken)
 
 
 def unlocked(latch: Latch, source: Source) -> bool:
     latch.peer = source
-    return source.host in latch.aim.learn
+    return source.host in latch.target.learn_from
 
 
 async def unbounded(carrier: Any) -> list[bytes]:
@@ -144,18 +144,13 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("headers", "too many parameters", name_addr(lambda text: EventValue("a", [(f"x{n}", None) for n in range(65)]))),
     ("headers", "too many values", name_addr(lambda text: values.Values(range(193)))),
     ("headers", "a number out of range", name_addr(lambda text: -1)),
-    ("ng", "another error", lambda patch: patch.setattr(ng, "decode", fails)),
-    ("ng", "two ways to write", lambda patch: patch.setattr(ng, "_integer", lambda digits: int(digits or b"0"))),
-    ("ng", "a command raises", lambda patch: patch.setattr(session_table, "report_table", fails)),
-    ("ng", "no reply", lambda patch: patch.setattr(session_table, "report_table", lambda *_: {"result": None})),
-    ("ng", "a port too many", leaking),
-    ("media", "a command raises", lambda patch: patch.setattr(SessionTable, "_find", fails)),
+    ("media", "a command raises", lambda patch: patch.setattr(SessionTable, "_find_all", fails)),
     ("media", "too many calls", no_bound),
     ("media", "a port too many", leaking),
     ("media", "a port stays open", lambda patch: patch.setattr(MediaStream, "close", lambda it: it.pairs[0].close())),
     ("media", "a refusal changes something", hasty),
     ("media", "the sender's place", lambda patch: patch.setattr(session_table, "rewrite_session", as_it_came)),
-    ("media", "aimed at the inside", lambda patch: patch.setattr("edgesbc.media.targets.judge_target", unjudged)),
+    ("media", "sent to the inside", lambda patch: patch.setattr("edgesbc.media.targets.judge_target", unjudged)),
     ("media", "no end", lambda patch: patch.setattr("edgesbc.media.session.MediaSession.lifetime", lambda *_: 1e9)),
     ("sdp_rewrite", "the sender's place", lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", as_it_came)),
     (
@@ -175,7 +170,7 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("rtp", "strangers heard", lambda patch: patch.setattr(Latch, "admit", lambda it, source: True)),
     ("rtp", "a lock that moves", lambda patch: patch.setattr(Latch, "admit", unlocked)),
     ("rtp", "late packets heard", forgetful),
-    ("rtp", "sent to where it was", lambda patch: patch.setattr(Channel, "_tell_far", lambda it: None)),
+    ("rtp", "sent to where it was", lambda patch: patch.setattr(Channel, "_update_opposite", lambda it: None)),
     ("rtp", "the kernel not told", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),
     ("websocket", "another error", lambda patch: patch.setattr("fuzz.websocket._GONE", (OSError, EOFError))),
     ("websocket", "of any page", lambda patch: patch.setattr("fuzz.websocket.accept_websocket", of_any_page)),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.media.commands import MediaError, MediaReply
 from edgesbc.screen.stages.sanity import Sanity
 from edgesbc.signalling import calls, edge, in_dialog, out_of_dialog, topology
 from edgesbc.signalling.branch import Branch
@@ -17,7 +18,6 @@ from edgesbc.signalling.calls import Call, Calls
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.flows import Flows
-from edgesbc.signalling.media_client import MediaRefusal
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.tokens import RemoteTarget
@@ -71,7 +71,7 @@ def said(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...], int
         ("cancel-at-media", "INVITE 487 CANCEL ACK BYE", {"cancelled": 2, "answered": 1}),
         ("closed-at-media", "REGISTER INVITE 480", {"failed": 1, "answered": 1}),
         ("media-trouble", "INVITE 488 503 500 ACK BYE", {"answered": 1, "no-media": 3}),
-        ("media-says-nothing-of-use", "INVITE 500 488", {"no-media": 3}),
+        ("media-refuses", "INVITE 488 503", {"no-media": 3}),
         ("register", "REGISTER 401 200 INVITE ACK BYE 480", {"answered": 1, "failed": 1}),
         ("register-by-udp", "REGISTER INVITE 200 ACK BYE MESSAGE", {"answered": 1}),
         ("users-that-are-not", "REGISTER 403 401", {}),
@@ -120,7 +120,7 @@ class _Broken(Edge):
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         return self.spoil(super().receive(flow, data, now))
 
-    def media_replied(self, cookie: int, reply: dict[str, Any], now: float) -> list[Effect]:
+    def media_replied(self, cookie: int, reply: MediaReply | MediaError, now: float) -> list[Effect]:
         return self.spoil(super().media_replied(cookie, reply, now))
 
     def expire(self, now: float) -> list[Effect]:
@@ -325,13 +325,13 @@ def asserts_what_strangers_say(patch: pytest.MonkeyPatch) -> None:
 
 
 def lets_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(OfferAnswer, "takes", lambda self, message: False)
-    patch.setattr(OfferAnswer, "plain", lambda self, message: None)
+    patch.setattr(OfferAnswer, "should_anchor", lambda self, message: False)
+    patch.setattr(OfferAnswer, "body_without_sdp", lambda self, message: None)
 
 
 def lets_hidden_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OfferAnswer, "hides_sdp_from_media", lambda self: False)
-    patch.setattr(OfferAnswer, "plain", lambda self, message: None)
+    patch.setattr(OfferAnswer, "body_without_sdp", lambda self, message: None)
 
 
 def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
@@ -420,13 +420,13 @@ def gives_up_no_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Branch, "release", lambda self: None)
 
 
-def trusts_every_reply(patch: pytest.MonkeyPatch) -> None:
-    """A reply of the media plane without a description."""
+def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
+    """SDP that the media plane refused is forwarded as it came."""
 
-    def careless(self: Any, cookie: int, reply: dict[str, Any], now: float) -> None:
-        waiting = self._waiting.pop(cookie)
-        self._board.deadlines.schedule(waiting, None)
-        waiting.then(reply["sdp"] if reply.get("result") == "ok" else MediaRefusal(488, "no"), now)
+    def careless(self: Any, cookie: int, reply: MediaReply | MediaError, now: float) -> None:
+        pending = self._pending.pop(cookie)
+        self._board.deadlines.schedule(pending, None)
+        pending.callback(reply.sdp if isinstance(reply, MediaReply) else b"v=0\r\ns=refused\r\n", now)
 
     patch.setattr("edgesbc.signalling.media_client.MediaClient.replied", careless)
 
@@ -456,7 +456,7 @@ def trusts_every_reply(patch: pytest.MonkeyPatch) -> None:
         (ends_calls_that_ring, "bye-to-who-is-gone", "left over"),
         (never_lingers_out, "call", "left over"),
         (gives_up_no_lease, "register", "nothing that lives holds it"),
-        (trusts_every_reply, "media-says-nothing-of-use", "sdp"),
+        (ignores_media_errors, "media-refuses", "that the media plane did not make"),
     ],
 )
 def test_an_edge_that_is_made_otherwise_is_found_out(

@@ -1,10 +1,10 @@
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source
+from edgesbc.base.address import Source, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.media.latch import (
-    NOWHERE,
+    NO_TARGET,
     AddressScope,
     Latch,
     MediaTarget,
@@ -14,9 +14,9 @@ from edgesbc.media.latch import (
 )
 
 RANGE = (30000, 39999)
-EDGE = build_interfaces({"public": "203.0.113.10", "core": "10.0.0.1"}, RANGE, denied=["10.0.0.0/8"])
-LOCAL = build_interfaces({"public": "127.0.0.1", "core": "127.0.0.1"}, RANGE)
-SIX = build_interfaces({"public": "2001:db8::1", "core": "fd00::1"}, RANGE)
+EDGE = build_interfaces({Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}, RANGE, denied=["10.0.0.0/8"])
+LOCAL = build_interfaces({Zone.PUBLIC: "127.0.0.1", Zone.CORE: "127.0.0.1"}, RANGE)
+SIX = build_interfaces({Zone.PUBLIC: "2001:db8::1", Zone.CORE: "fd00::1"}, RANGE)
 
 
 @pytest.mark.parametrize(
@@ -60,55 +60,55 @@ def test_scopes(host, scope):
 )  # fmt: skip
 def test_addresses_that_a_stranger_may_not_name(interfaces, host, port):
     with pytest.raises(WireError) as error:
-        judge_target(interfaces["public"], host, port)
+        judge_target(interfaces[Zone.PUBLIC], host, port)
     assert error.value.status_hint == 488
 
 
 def test_the_address_in_the_description_is_learned_from_and_sent_to():
     for received in ("", "198.51.100.7", "192.168.1.1"):
-        found = judge_target(EDGE["public"], "198.51.100.1", 4000, received)
-        assert found.target == Source("198.51.100.1", 4000)
-        assert found.learn == {"198.51.100.1"}
+        target = judge_target(EDGE[Zone.PUBLIC], "198.51.100.1", 4000, received)
+        assert target.send_to == Source("198.51.100.1", 4000)
+        assert target.learn_from == {"198.51.100.1"}
 
 
 def test_behind_a_nat_only_the_source_of_signalling_is_learned_and_nothing_sent_before():
-    found = judge_target(EDGE["public"], "192.168.1.5", 4000, "198.51.100.7")
-    assert found.target is None
-    assert found.learn == {"198.51.100.7"}
+    target = judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000, "198.51.100.7")
+    assert target.send_to is None
+    assert target.learn_from == {"198.51.100.7"}
 
 
 def test_a_private_address_seen_from_the_internet_is_never_sent_to_unseen():
-    assert judge_target(EDGE["public"], "192.168.1.5", 4000).target is None
+    assert judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000).send_to is None
 
 
 def test_two_private_addresses_may_be_one_site():
-    found = judge_target(EDGE["core"], "10.0.0.11", 4000, "10.0.0.12")
-    assert found.target == Source("10.0.0.11", 4000)
-    assert found.learn == {"10.0.0.11", "10.0.0.12"}
+    target = judge_target(EDGE[Zone.CORE], "10.0.0.11", 4000, "10.0.0.12")
+    assert target.send_to == Source("10.0.0.11", 4000)
+    assert target.learn_from == {"10.0.0.11", "10.0.0.12"}
 
 
 def test_the_core_may_use_what_strangers_may_not():
-    assert judge_target(EDGE["core"], "10.0.0.11", 1000).target == Source("10.0.0.11", 1000)
+    assert judge_target(EDGE[Zone.CORE], "10.0.0.11", 1000).send_to == Source("10.0.0.11", 1000)
     with pytest.raises(WireError):
-        judge_target(EDGE["core"], "10.0.0.1", 30000)
+        judge_target(EDGE[Zone.CORE], "10.0.0.1", 30000)
 
 
 def test_a_wildcard_is_no_address_to_bind_media_to():
     with pytest.raises(ValueError, match="cannot be bound"):
-        build_interfaces({"public": "0.0.0.0"}, RANGE)
+        build_interfaces({Zone.PUBLIC: "0.0.0.0"}, RANGE)
 
 
 A, A2, B = Source("192.0.2.1", 4000), Source("192.0.2.1", 4002), Source("192.0.2.2", 4000)
-AIM_A = MediaTarget(A, A, frozenset({"192.0.2.1"}))
-AIM_A2 = MediaTarget(A2, A2, frozenset({"192.0.2.1"}))
+TARGET_A = MediaTarget(A, A, frozenset({"192.0.2.1"}))
+TARGET_A2 = MediaTarget(A2, A2, frozenset({"192.0.2.1"}))
 A3 = Source("192.0.2.1", 4004)
-AIM_A3 = MediaTarget(A3, A3, frozenset({"192.0.2.1"}))
-AIM_B = MediaTarget(B, B, frozenset({"192.0.2.2"}))
+TARGET_A3 = MediaTarget(A3, A3, frozenset({"192.0.2.1"}))
+TARGET_B = MediaTarget(B, B, frozenset({"192.0.2.2"}))
 
 
 def test_the_first_packet_from_the_right_address_locks():
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     assert latch.destination == A
     assert not latch.admit(B)
     assert latch.admit(A2)  # any port of that address
@@ -125,17 +125,17 @@ def test_nobody_is_heard_before_signalling_spoke():
 
 def test_the_same_description_again_changes_nothing():
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     latch.admit(A)
-    assert not latch.set_aim(AIM_A)
+    assert not latch.set_target(TARGET_A)
     assert latch.peer == A
 
 
 def test_another_description_unlocks_and_late_packets_of_before_do_not_lock():
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     latch.admit(A)
-    assert latch.set_aim(AIM_A2)
+    assert latch.set_target(TARGET_A2)
     assert latch.peer is None
     assert not latch.admit(A)
     assert latch.admit(A2)
@@ -143,43 +143,43 @@ def test_another_description_unlocks_and_late_packets_of_before_do_not_lock():
 
 def test_a_peer_that_goes_on_from_its_old_port_is_heard_in_the_end():
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     latch.admit(A)
-    latch.set_aim(AIM_A2)
+    latch.set_target(TARGET_A2)
     heard = [latch.admit(A) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
     assert heard == [False] * limits.MEDIA_STALE_PACKETS + [True]
 
 
-@pytest.mark.parametrize("between", [AIM_B, NOWHERE])
+@pytest.mark.parametrize("between", [TARGET_B, NO_TARGET])
 def test_late_packets_do_not_lock_however_many_descriptions_came_before_anything_else(between):
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     latch.admit(A)
-    latch.set_aim(AIM_A3)  # nothing comes from there
-    latch.set_aim(between)
-    latch.set_aim(AIM_A2)
+    latch.set_target(TARGET_A3)  # nothing comes from there
+    latch.set_target(between)
+    latch.set_target(TARGET_A2)
     assert not latch.admit(A)
     assert latch.admit(A2)
 
 
 def test_a_description_that_is_taken_back_before_anything_came_leaves_the_peer_as_it_was():
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     latch.admit(A)
-    latch.set_aim(AIM_A2)
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A2)
+    latch.set_target(TARGET_A)
     assert latch.admit(A)
 
 
 def test_after_a_hold_the_same_peer_is_heard_at_once():
     latch = Latch()
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     latch.admit(A)
-    assert latch.set_aim(NOWHERE)
+    assert latch.set_target(NO_TARGET)
     assert not latch.admit(A)
-    latch.set_aim(AIM_A)
+    latch.set_target(TARGET_A)
     assert latch.admit(A)
 
 
 def test_on_loopback_peers_share_the_address_and_the_range():
-    assert judge_target(LOCAL["public"], "127.0.0.1", 30001).target == Source("127.0.0.1", 30001)
+    assert judge_target(LOCAL[Zone.PUBLIC], "127.0.0.1", 30001).send_to == Source("127.0.0.1", 30001)

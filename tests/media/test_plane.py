@@ -2,13 +2,15 @@ import random
 
 import pytest
 import trio
+from support.media import answer, offer
 
-from edgesbc.media import ng
+from edgesbc.base.address import Zone
+from edgesbc.media.commands import Delete, MediaError, MediaReply, MediaTimeout
 from edgesbc.media.plane import MediaPlane
 from edgesbc.sdp.session import parse_session
 
 RTP = b"\x80\x00" + bytes(170)
-LOOPBACK = {"public": "127.0.0.1", "core": "127.0.0.1"}
+LOOPBACK = dict.fromkeys(Zone, "127.0.0.1")
 
 
 def described(host, port):
@@ -18,13 +20,10 @@ def described(host, port):
 def set_up(plane, a=("127.0.0.5", 4000), b=("127.0.0.6", 4000)):
     """A call; the RTP ports for ``a`` and ``b``."""
     ports = []
-    for command in (
-        ng.offer("c", "a", described(*a), ("public", "core")),
-        ng.answer("c", "a", "b", described(*b)),
-    ):
-        reply = plane.command(command)
-        assert reply["result"] == "ok", reply
-        ports.append(parse_session(reply["sdp"].encode()).media[0].port)
+    for command in (offer("c", "a", described(*a)), answer("c", "a", "b", described(*b))):
+        reply = plane.carry_out(command)
+        assert isinstance(reply, MediaReply), reply
+        ports.append(parse_session(reply.sdp).media[0].port)
     return ports[1], ports[0]
 
 
@@ -42,7 +41,7 @@ async def test_relays_and_leaves_nothing(nursery):
             await b.sendto(RTP + bytes([n]), ("127.0.0.1", for_b))
             assert await a.recv(2048) == RTP + bytes([n])
     assert (plane.sessions, plane.ports_in_use, plane.packets) == (1, 4, 40)
-    assert plane.command(ng.delete("c"))["result"] == "ok"
+    assert plane.carry_out(Delete("c", "a")) is None
     assert (plane.sessions, plane.ports_in_use, plane.packets) == (0, 0, 40)
     assert not plane.counts
 
@@ -56,7 +55,7 @@ async def test_a_silent_call_is_reported_once(nursery, autojump_clock):
     await trio.sleep(59.0)
     assert events == []
     await trio.sleep(300.0)
-    assert events == [{"event": "timeout", "call-id": "c", "tags": ["a", "b"]}]
+    assert events == [MediaTimeout("c", ("a", "b"))]
     assert plane.ports_in_use == 0
 
 
@@ -68,16 +67,18 @@ async def test_ending_the_plane_closes_every_port():
         assert plane.ports_in_use == 4
         nursery.cancel_scope.cancel()
     assert (plane.sessions, plane.ports_in_use) == (0, 0)
-    late = ng.offer("d", "a", described("127.0.0.5", 4000), ("public", "core"))
-    assert plane.command(late)["status-hint"] == 503
-    assert plane.command(ng.delete("c"))["result"] == "ok"
+    late = plane.carry_out(offer("d", "a", described("127.0.0.5", 4000)))
+    assert isinstance(late, MediaError)
+    assert late.status == 503
+    assert plane.carry_out(Delete("c", "a")) is None
 
 
 @pytest.mark.parametrize(
     ("addresses", "ports"),
     [
-        ({"public": "0.0.0.0"}, (20000, 20100)),
-        ({"public": "host"}, (20000, 20100)),
+        (LOOPBACK | {Zone.PUBLIC: "0.0.0.0"}, (20000, 20100)),
+        (LOOPBACK | {Zone.PUBLIC: "host"}, (20000, 20100)),
+        ({Zone.PUBLIC: "127.0.0.1"}, (20000, 20100)),
         ({}, (20000, 20100)),
         (LOOPBACK, (5, 4)),
     ],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from support.media import offer
 
-from edgesbc.base.address import Source
-from edgesbc.media import ng
+from edgesbc.base.address import Source, Zone
+from edgesbc.media.commands import MediaError, MediaReply
 from edgesbc.media.latch import MediaTarget, build_interfaces
 from edgesbc.media.ports import PortPool
-from edgesbc.media.session import MediaTraffic
 from edgesbc.media.session_table import SessionTable
 
 KEYS = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\r\n"
@@ -23,13 +23,12 @@ BROWSER = (
 class _Pair:
     """A pair of ports without sockets."""
 
-    peer = None
-    traffic = MediaTraffic(0, 0, 0)
+    packets = 0
 
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def set_aim(self, rtp: MediaTarget, rtcp: MediaTarget) -> None: ...
+    def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None: ...
 
     def join(self, other: object) -> None: ...
 
@@ -40,7 +39,7 @@ class _Ports:
     def __init__(self) -> None:
         self.pool = PortPool(30000, 30999, random.Random(7).random)
 
-    def open(self, interface: str) -> _Pair:
+    def open(self, zone: Zone) -> _Pair:
         port = self.pool.take(0.0)
         assert port is not None
         return _Pair(port)
@@ -49,22 +48,28 @@ class _Ports:
         return False
 
 
-def offered(*sections: str) -> dict[str, object]:
+def reply_to(*sections: str) -> MediaReply | MediaError | None:
     """The reply to an offer with these media sections, each a protocol and its attributes."""
-    interfaces = build_interfaces({"public": "203.0.113.10", "core": "10.0.0.1"}, (30000, 30999))
+    interfaces = build_interfaces({Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}, (30000, 30999))
     media = "".join(
         f"m=audio 4000 {protocol} 0\r\n{attributes}"
-        for protocol, _, attributes in (each.partition("\r\n") for each in sections)
+        for protocol, _, attributes in (section.partition("\r\n") for section in sections)
     )
     sdp = f"v=0\r\no=- 5 6 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n{media}"
-    return SessionTable(_Ports(), interfaces).command(ng.offer("c", "a", sdp, ("public", "core")), 0.0)
+    return SessionTable(_Ports(), interfaces).receive(offer("c", "a", sdp), 0.0)
+
+
+def offered(*sections: str) -> str:
+    """The description for the other side, of an offer with these media sections."""
+    reply = reply_to(*sections)
+    assert isinstance(reply, MediaReply), reply
+    return reply.sdp.decode()
 
 
 @pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"])
 def test_rtp_and_the_keys_of_sdes_pass(protocol: str) -> None:
     """RFC 3551, RFC 4585, RFC 3711 and RFC 5124; the keys of RFC 4568 are for the two ends."""
-    sdp = offered(f"{protocol}\r\n{KEYS}a=rtcp-fb:0 nack\r\n")["sdp"]
-    assert isinstance(sdp, str)
+    sdp = offered(f"{protocol}\r\n{KEYS}a=rtcp-fb:0 nack\r\n")
     assert f" {protocol} 0\r\n" in sdp
     assert KEYS in sdp
     assert "a=rtcp-fb:0 nack" in sdp
@@ -73,21 +78,20 @@ def test_rtp_and_the_keys_of_sdes_pass(protocol: str) -> None:
 @pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/RTP/AVP", "udptl", "UDP/BFCP"])
 def test_what_the_relay_cannot_carry_is_488(protocol: str) -> None:
     """RFC 5763 and RFC 5764 (DTLS-SRTP) among them: a browser's offer."""
-    reply = offered(f"{protocol}\r\n{BROWSER}")
-    assert (reply["result"], reply["status-hint"]) == ("error", 488)
+    reply = reply_to(f"{protocol}\r\n{BROWSER}")
+    assert isinstance(reply, MediaError)
+    assert reply.status == 488
 
 
 def test_beside_what_it_can_carry_it_is_rejected_alone() -> None:
     """RFC 3264 section 6: the section stays in its place, with port 0."""
-    sdp = offered("RTP/AVP\r\n", f"UDP/TLS/RTP/SAVPF\r\n{BROWSER}")["sdp"]
-    assert isinstance(sdp, str)
+    sdp = offered("RTP/AVP\r\n", f"UDP/TLS/RTP/SAVPF\r\n{BROWSER}")
     assert "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n" in sdp
 
 
 def test_of_an_offer_for_a_browser_or_a_phone_what_is_for_the_browser_is_taken_out() -> None:
     """RFC 8839 and RFC 8643: ICE, and DTLS beside plain RTP; both ends then go on without."""
-    sdp = offered(f"RTP/AVPF\r\n{BROWSER}a=sendrecv\r\n")["sdp"]
-    assert isinstance(sdp, str)
+    sdp = offered(f"RTP/AVPF\r\n{BROWSER}a=sendrecv\r\n")
     assert "a=sendrecv" in sdp
     assert not [
         line for line in sdp.splitlines() if line.startswith(("a=ice", "a=candidate", "a=fingerprint", "a=set"))

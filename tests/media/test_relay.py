@@ -2,10 +2,12 @@ import random
 import socket
 
 import pytest
+from support.media import answer, offer
 
 from bench.ports import free_range
 from edgesbc.base import limits
-from edgesbc.media import ng
+from edgesbc.base.address import Zone
+from edgesbc.media.commands import Delete, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session import NoPorts
@@ -52,7 +54,7 @@ class Peer:
 class Edge:
     def __init__(self, address="127.0.0.1", ports=(20000, 20199)):
         self.now = 0.0
-        interfaces = build_interfaces({"public": address, "core": address}, ports)
+        interfaces = build_interfaces(dict.fromkeys(Zone, address), ports)
         self.relay = Relay(interfaces, lambda: self.now, random.Random().random)
         self.table = SessionTable(self.relay, interfaces)
         self.peers = []
@@ -63,14 +65,14 @@ class Edge:
 
     def port(self, command):
         """Carry the command out; the RTP port in the description that the other side gets."""
-        reply = self.table.command(command, self.now)
-        assert reply["result"] == "ok", reply
-        return parse_session(reply["sdp"].encode()).media[0].port
+        reply = self.table.receive(command, self.now)
+        assert isinstance(reply, MediaReply), reply
+        return parse_session(reply.sdp).media[0].port
 
-    def call(self, a, b, call_id="c"):
+    def call(self, a, b, session_id="c"):
         """Set a call up; the ports that ``a`` and ``b`` send to."""
-        for_b = self.port(ng.offer(call_id, "a", a.sdp(), ("public", "core")))
-        return self.port(ng.answer(call_id, "a", "b", b.sdp())), for_b
+        for_b = self.port(offer(session_id, "a", a.sdp()))
+        return self.port(answer(session_id, "a", "b", b.sdp())), for_b
 
     def turn(self):
         while self.relay.turn():
@@ -104,17 +106,17 @@ def test_rtp_goes_both_ways_and_is_counted(edge):
     assert a.received() == [NEXT]
     assert b.received() == [NEXT]
     assert edge.relay.packets == 3
-    totals = edge.table.command(ng.query("c"), 0.0)["totals"]["RTP"]
-    assert totals == {"packets": 3, "bytes": 3 * 172, "errors": 0}
-    edge.table.command(ng.delete("c"), 0.0)
+    (session,) = edge.table.sessions()
+    assert session.count_packets() == 3
+    edge.table.receive(Delete("c", "a"), 0.0)
     assert edge.relay.packets == 3
     assert not edge.relay.drops
 
 
 def test_rtcp_goes_from_odd_port_to_odd_port(edge):
     a, b, b_rtcp = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.6")
-    for_b = edge.port(ng.offer("c", "a", a.sdp(), ("public", "core")))
-    for_a = edge.port(ng.answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
+    for_b = edge.port(offer("c", "a", a.sdp()))
+    for_a = edge.port(answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
     a.send(RTCP, for_a + 1)
     edge.turn()
     assert b_rtcp.received() == [RTCP]
@@ -148,8 +150,8 @@ def test_media_goes_back_to_where_it_came_from(edge):
 def test_behind_a_nat_nothing_is_sent_before_the_peer_shows_itself(edge):
     a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
     private = a.sdp().replace("127.0.0.5", "192.168.7.7")
-    for_b = edge.port(ng.offer("c", "a", private, ("public", "core"), received_from="127.0.0.5"))
-    for_a = edge.port(ng.answer("c", "a", "b", b.sdp()))
+    for_b = edge.port(offer("c", "a", private, received_from="127.0.0.5"))
+    for_a = edge.port(answer("c", "a", "b", b.sdp()))
     b.send(RTP, for_b)
     edge.turn()
     assert a.received() == []
@@ -169,8 +171,8 @@ def test_a_reinvite_moves_a_locked_leg_and_keeps_its_port(edge):
     edge.turn()
     assert len(a.received()) == len(b.received()) == 1
     a.send(NEXT, for_a)  # waits in the queue while signalling moves the leg
-    assert edge.port(ng.offer("c", "a", moved.sdp(), ("public", "core"), to_tag="b")) == for_b
-    assert edge.port(ng.answer("c", "a", "b", b.sdp())) == for_a
+    assert edge.port(offer("c", "a", moved.sdp(), answerer="b")) == for_b
+    assert edge.port(answer("c", "a", "b", b.sdp())) == for_a
     a.send(NEXT, for_a)
     edge.turn()
     assert b.received() == []
@@ -263,14 +265,14 @@ def test_ipv6_and_ipv4_peers_of_one_relay_each_have_their_family():
 def test_closed_ports_rest_and_exhaustion_is_an_error():
     first = free_range("127.0.0.1", 4)
     edge = Edge(ports=(first, first + 3))
-    edge.port(ng.offer("c", "a", edge.peer("127.0.0.5").sdp(), ("public", "core")))
+    edge.port(offer("c", "a", edge.peer("127.0.0.5").sdp()))
     with pytest.raises(NoPorts):
-        edge.relay.open("public")
-    edge.table.command(ng.delete("c"), edge.now)
+        edge.relay.open(Zone.PUBLIC)
+    edge.table.receive(Delete("c", "a"), edge.now)
     with pytest.raises(NoPorts):
-        edge.relay.open("public")
+        edge.relay.open(Zone.PUBLIC)
     edge.now = limits.MEDIA_PORT_REST_SECONDS
-    pair = edge.relay.open("public")
+    pair = edge.relay.open(Zone.PUBLIC)
     pair.close()
     pair.close()
     assert edge.relay.ports_in_use == 0
@@ -283,8 +285,8 @@ def test_a_port_that_another_program_holds_is_passed_over(held):
     edge = Edge(ports=(first, first + 3))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", first + held))
-        assert edge.relay.open("public").port == first + 2
+        assert edge.relay.open(Zone.PUBLIC).port == first + 2
         with pytest.raises(NoPorts):
-            edge.relay.open("public")
+            edge.relay.open(Zone.PUBLIC)
     assert edge.relay.ports_in_use == 2
     edge.relay.close()

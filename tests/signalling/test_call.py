@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
-from edgesbc.base.address import Flow, Source
+from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.media.commands import Answer, MediaTimeout, Offer
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -173,16 +174,12 @@ def test_with_every_destination_down_the_caller_gets_an_answer(harness: EdgeHarn
 def test_media_is_anchored_both_ways() -> None:
     harness = EdgeHarness(anchor=True)
     assert harness.receive(CALLER, invite(body=OFFER)) == []
-    command = harness.media[0].command
-    assert command["command"] == "offer"
-    assert command["direction"] == ["public", "core"]
-    assert command["received-from"] == ["IP4", "198.51.100.7"]
+    assert harness.media_command == Offer("c1", "alice", "", OFFER, Zone.PUBLIC, Zone.CORE, "198.51.100.7")
     ((_, forwarded),) = harness.reply(b"v=0\r\nrelayed\r\n")
     assert forwarded.body == b"v=0\r\nrelayed\r\n"
     assert harness.receive(PBX, respond(forwarded, 183, body=ANSWER)) == []
     assert harness.receive(PBX, respond(forwarded, 200, body=ANSWER)) == []  # in order behind the 183
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "alice", "bob")
+    assert harness.media_command == Answer("c1", "alice", "bob", ANSWER, "10.0.0.11")
     sent = harness.reply(b"v=0\r\nanswered\r\n")
     assert [(m.status, m.body) for _, m in sent if isinstance(m, Response)] == [
         (183, b"v=0\r\nanswered\r\n"),
@@ -261,9 +258,7 @@ def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_i
         sent = harness.receive(CALLER, invite(branch=f"z9hG4bKt{number}", from_tag=tag))
         harness.receive(PBX, respond(sent[-1][1], 200))
     assert harness.edge.calls == 2
-    harness.sort(
-        harness.edge.media_event({"event": "timeout", "call-id": "c1", "tags": ["mallory", "bob"]}, harness.now)
-    )
+    harness.sort(harness.edge.media_event(MediaTimeout("c1", ("mallory", "bob")), harness.now))
     assert [call.caller.tag for call in harness.edge.board.calls] == ["alice"]
 
 

@@ -17,6 +17,7 @@ from support.signalling import (
 )
 
 from edgesbc.base.address import Flow, Source, Zone
+from edgesbc.media.commands import Answer, Offer
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.tokens import RemoteTarget, Sealer
 from edgesbc.sip.message import Request, Response
@@ -44,14 +45,12 @@ def test_a_late_offer_is_anchored_in_the_200_and_answered_in_the_ack() -> None:
     harness = EdgeHarness(anchor=True)
     forwarded = request(harness.receive(CALLER, invite()))
     assert harness.receive(PBX, respond(forwarded, 200, body=OFFER)) == []
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"], command["direction"]) == ("offer", "bob", ["core", "public"])
-    assert command["to-tag"] == "alice"  # so that the media plane knows whose call it is before the answer
+    # with the caller's tag, by which the media plane knows the session before the answer
+    assert harness.media_command == Offer("c1", "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
     ok = response(harness.reply(b"v=0\r\nrelayed offer\r\n"))
     assert ok.body == b"v=0\r\nrelayed offer\r\n"
     assert harness.receive(CALLER, invite("ACK", uri_of(ok), branch="z9hG4bKl1", to_tag="bob", body=ANSWER)) == []
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "bob", "alice")
+    assert harness.media_command == Answer("c1", "bob", "alice", ANSWER, "198.51.100.7")
     ack = request(harness.reply(b"v=0\r\nrelayed answer\r\n"))
     assert (ack.method, ack.body) == ("ACK", b"v=0\r\nrelayed answer\r\n")
 
@@ -69,13 +68,11 @@ def test_a_re_invite_from_the_inside_is_anchored_towards_the_caller() -> None:
         f"Content-Type: application/sdp\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
     ).encode() + ANSWER
     harness.receive(PBX, again)
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"], command["direction"]) == ("offer", "bob", ["core", "public"])
+    assert harness.media_command == Offer("c1", "bob", "alice", ANSWER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
     offered = request(harness.reply(b"v=0\r\nc\r\n"))
     assert offered.body == b"v=0\r\nc\r\n"
     assert harness.receive(CALLER, respond(offered, 200, body=OFFER)) == []
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "bob", "alice")
+    assert harness.media_command == Answer("c1", "bob", "alice", OFFER, "198.51.100.7")
     assert response(harness.reply(b"v=0\r\nd\r\n")).body == b"v=0\r\nd\r\n"
     # the target was refreshed: the caller's next request goes to the new Contact
     bye = request(harness.receive(CALLER, invite("BYE", cseq=9, branch="z9hG4bKr2", to_tag="bob")))
@@ -250,7 +247,7 @@ def test_a_refusal_with_sdp_shows_nothing_of_the_inside() -> None:
 def test_space_in_the_content_type_hides_no_offer_and_a_body_of_no_kind_is_refused() -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER).replace(b"application/sdp", b"Application / SDP ;x=y"))
-    assert harness.media[0].command["command"] == "offer"
+    assert isinstance(harness.media_command, Offer)
     harness = EdgeHarness(anchor=True)
     nameless = invite(body=OFFER).replace(b"Content-Type: application/sdp\r\n", b"")
     assert response(harness.receive(CALLER, nameless)).status == 488

@@ -43,10 +43,10 @@ def ask(sent: list[tuple[Flow, Request | Response]]) -> Request:
 def test_it_is_two_calls_with_media_of_their_own_and_both_end() -> None:
     harness = with_a_carrier()
     harness.receive(CALLER, invite(body=OFFER))
-    inward_id = harness.media[0].command["call-id"]
+    inward_id = harness.media_command.session_id
     inward = ask(harness.reply(b"v=0\r\nin\r\n"))
     assert harness.receive(PROXY, proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1")) == []
-    assert harness.media[0].command["call-id"] != inward_id
+    assert harness.media_command.session_id != inward_id
     outward = ask(harness.reply(b"v=0\r\nout\r\n"))
     assert harness.edge.calls == 2
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Zone
+from edgesbc.media.commands import Answer, Offer
 from edgesbc.screen.stages.method import CALLS
 from edgesbc.sip.message import Request, Response
 
@@ -145,11 +146,11 @@ def test_an_update_is_offer_and_answer_of_the_call() -> None:
     ((_, ringing),) = harness.reply(b"v=0\r\n2\r\n")
     update = invite("UPDATE", contact_of(ringing), 2, "z9hG4bKup", to_tag="bob", body=OFFER)
     assert harness.receive(CALLER, update) == []
-    assert harness.media[0].command["command"] == "offer"
+    assert isinstance(harness.media_command, Offer)
     ((_, got),) = harness.reply(b"v=0\r\n3\r\n")
     assert got.body == b"v=0\r\n3\r\n"
     assert harness.receive(PBX, respond(got, 200, body=ANSWER)) == []
-    assert harness.media[0].command["command"] == "answer"
+    assert isinstance(harness.media_command, Answer)
     ((_, ok),) = harness.reply(b"v=0\r\n4\r\n")
     assert ok.body == b"v=0\r\n4\r\n"
 
@@ -159,15 +160,13 @@ def test_a_prack_answers_the_offer_of_a_reliable_183() -> None:
     harness = EdgeHarness(anchor=True)
     ((_, forwarded),) = harness.receive(CALLER, invite(extra="Supported: 100rel\r\n"))
     assert harness.receive(PBX, respond(forwarded, 183, body=OFFER, extra="Require: 100rel\r\nRSeq: 1")) == []
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"]) == ("offer", "bob")
+    assert harness.media_command == Offer("c1", "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
     ((_, ringing),) = harness.reply(b"v=0\r\n1\r\n")
     prack = invite(
         "PRACK", contact_of(ringing), 2, "z9hG4bKpr", to_tag="bob", body=ANSWER, extra="RAck: 1 1 INVITE\r\n"
     )
     assert harness.receive(CALLER, prack) == []
-    command = harness.media[0].command
-    assert (command["command"], command["from-tag"], command["to-tag"]) == ("answer", "bob", "alice")
+    assert harness.media_command == Answer("c1", "bob", "alice", ANSWER, "198.51.100.7")
     ((to, got),) = harness.reply(b"v=0\r\n2\r\n")
     assert to == PBX
     assert (got.get("RAck"), got.body) == ("1 1 INVITE", b"v=0\r\n2\r\n")
@@ -181,7 +180,7 @@ def test_a_prack_may_have_an_offer_of_its_own() -> None:
     ((_, ringing),) = harness.reply(b"v=0\r\n2\r\n")
     prack = invite("PRACK", contact_of(ringing), 2, "z9hG4bKpr", to_tag="bob", body=OFFER, extra="RAck: 1 1 INVITE\r\n")
     harness.receive(CALLER, prack)
-    assert harness.media[0].command["command"] == "offer"
+    assert isinstance(harness.media_command, Offer)
     ((_, got),) = harness.reply(b"v=0\r\n3\r\n")
     harness.receive(PBX, respond(got, 200, body=ANSWER))
-    assert harness.media[0].command["command"] == "answer"
+    assert isinstance(harness.media_command, Answer)

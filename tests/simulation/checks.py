@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.media.commands import Delete, MediaCommand
 from edgesbc.screen.bans import BanScope
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import CallState
@@ -139,11 +140,11 @@ class Checks:
     def _was_given(self, call_id: str, tag: str) -> bool:
         return any((call_id, tag) in each.answered for each in self.destinations)
 
-    def media(self, command: str, call_id: str) -> None:
-        if command == "delete":
-            self._sessions.discard(call_id)
+    def media(self, command: MediaCommand) -> None:
+        if isinstance(command, Delete):
+            self._sessions.discard(command.session_id)
         else:
-            self._sessions.add(call_id)
+            self._sessions.add(command.session_id)
 
     def stranger(self, flow: Flow) -> None:
         """A source that may be forged has sent something; the same is never sent twice."""

@@ -11,6 +11,7 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.settings import SetSettings
+from edgesbc.media.commands import Delete, MediaError, MediaReply, Offer
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -72,6 +73,7 @@ class World:
         self._wake: Timer | None = None
         self._wake_at = 0.0
         self._media_waits = random.choice((0.0, 0.001, 0.3))
+        self._offered_from: dict[str, Zone] = {}
         self._media_fails = random.choice((0.0, 0.0, 0.1))
 
     @staticmethod
@@ -218,15 +220,20 @@ class World:
 
     def _media(self, effect: Media) -> None:
         command = effect.command
-        self.checks.media(command["command"], command["call-id"])
-        if command["command"] == "delete":
+        self.checks.media(command)
+        if isinstance(command, Delete):
             return
-        side = "10.0.0.1" if command["direction"][1] == "core" else "192.0.2.1"
+        if isinstance(command, Offer):
+            self._offered_from[command.session_id] = command.offerer_zone
+            receiver = command.answerer_zone
+        else:
+            receiver = self._offered_from[command.session_id]
+        side = "10.0.0.1" if receiver is Zone.CORE else "192.0.2.1"
         sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
         drawn = self.random.random()
         if drawn < self._media_fails / 2:
             return  # and never replies
-        reply = {"result": "ok", "sdp": sdp} if drawn >= self._media_fails else {"result": "error", "error-reason": "x"}
+        reply = MediaReply(sdp) if drawn >= self._media_fails else MediaError(488, "x")
         self.clock.after(
             self._media_waits, lambda: self._carry_out(self.edge.media_replied(effect.cookie, reply, self.now))
         )

@@ -11,6 +11,7 @@ from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.decision import Decision
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.media.commands import MediaCommand, MediaError, MediaReply
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -129,12 +130,17 @@ class EdgeHarness:
         return list(self.sent)
 
     def reply(self, sdp: bytes | None) -> list[tuple[Flow, Request | Response]]:
-        """Answer the oldest media command that was not answered."""
+        """Reply to the oldest media command that has no reply yet; None: that it is refused."""
         self.sent.clear()
         media = self.media.pop(0)
-        reply = {"result": "ok", "sdp": sdp} if sdp is not None else {"result": "error", "error-reason": "no"}
+        reply = MediaReply(sdp) if sdp is not None else MediaError(488, "no")
         self.sort(self.edge.media_replied(media.cookie, reply, self.now))
         return list(self.sent)
+
+    @property
+    def media_command(self) -> MediaCommand:
+        """The oldest media command that has no reply yet."""
+        return self.media[0].command
 
     @property
     def reasons(self) -> list[str]:

@@ -4,8 +4,10 @@ import random
 import socket
 
 import pytest
+from support.media import answer, offer
 
-from edgesbc.media import ng
+from edgesbc.base.address import Zone
+from edgesbc.media.commands import MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session_table import SessionTable
@@ -44,17 +46,23 @@ class Victims:
     """A relay with one call between ``a`` (public) and ``b`` (core), and an attacker elsewhere."""
 
     def __init__(self):
-        interfaces = build_interfaces({"public": "127.0.0.1", "core": "127.0.0.1"}, (21000, 21199))
+        interfaces = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), (21000, 21199))
         self.relay = Relay(interfaces, lambda: 0.0, random.Random().random)
         self.table = SessionTable(self.relay, interfaces)
         self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
-        self.for_b = self.port(ng.offer("c", "a", described(self.a.host, self.a.port), ("public", "core")))
-        self.for_a = self.port(ng.answer("c", "a", "b", described(self.b.host, self.b.port)))
+        self.for_b = self.port(offer("c", "a", described(self.a.host, self.a.port)))
+        self.for_a = self.port(answer("c", "a", "b", described(self.b.host, self.b.port)))
 
     def port(self, command):
-        reply = self.table.command(command, 0.0)
-        assert reply["result"] == "ok", reply
-        return parse_session(reply["sdp"].encode()).media[0].port
+        reply = self.table.receive(command, 0.0)
+        assert isinstance(reply, MediaReply), reply
+        return parse_session(reply.sdp).media[0].port
+
+    def refused(self, command):
+        """The SIP status that the command is refused with."""
+        reply = self.table.receive(command, 0.0)
+        assert isinstance(reply, MediaError), reply
+        return reply.status
 
     def turn(self):
         while self.relay.turn():
@@ -129,8 +137,8 @@ def test_3_rtp_injection_queued_around_the_lock(victims):
 def test_3_rtp_injection_after_a_reinvite_unlocked(victims):
     victims.talk()
     moved = Peer("127.0.0.7")
-    victims.port(ng.offer("c", "a", described(moved.host, moved.port), ("public", "core"), to_tag="b"))
-    victims.port(ng.answer("c", "a", "b", described(victims.b.host, victims.b.port)))
+    victims.port(offer("c", "a", described(moved.host, moved.port), answerer="b"))
+    victims.port(answer("c", "a", "b", described(victims.b.host, victims.b.port)))
     victims.b.received()
     victims.attack()
     victims.a.send(FORGED, victims.for_a)
@@ -187,51 +195,52 @@ def test_6_rtp_is_not_relayed_as_rtcp(victims):
 @pytest.mark.parametrize("where", ["c=", "a=rtcp", "answer"])
 def test_9_no_relay_into_the_inside(host, where):
     """Refused before a port is opened, so nothing can be sent."""
-    interfaces = build_interfaces({"public": "203.0.113.10", "core": "10.0.0.1"}, (21000, 21199), denied=["10.0.0.0/8"])
+    addresses = {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}
+    interfaces = build_interfaces(addresses, (21000, 21199), denied=["10.0.0.0/8"])
     family = "IP6" if ":" in host else "IP4"
     bad = described(host, 5060).replace(f"c=IN IP4 {host}", f"c=IN {family} {host}")
     if where == "a=rtcp":
         bad = described("198.51.100.7", 4000, f"a=rtcp:5060 IN {family} {host}\r\n")
-    with_ports = Refusing()
-    table = SessionTable(with_ports, interfaces)
+    ports = TargetRecorder()
+    table = SessionTable(ports, interfaces)
     if where == "answer":
-        table = with_ports.anchored(interfaces)
-        reply = table.command(ng.answer("c", "b", "a", bad), 0.0)
+        table = ports.anchored(interfaces)
+        reply = table.receive(answer("c", "b", "a", bad), 0.0)
     else:
-        reply = table.command(ng.offer("c", "a", bad, ("public", "core")), 0.0)
-    assert reply["result"] == "error"
-    assert reply["status-hint"] == 488
-    assert with_ports.aims == []
+        reply = table.receive(offer("c", "a", bad), 0.0)
+    assert isinstance(reply, MediaError)
+    assert reply.status == 488
+    assert ports.targets == []
 
 
-class Refusing:
-    """A source of ports that keeps every aim that it is given towards the public side."""
+class TargetRecorder:
+    """A source of ports that records every target of a port of the public zone."""
 
     def __init__(self):
-        self.aims = []
+        self.targets = []
 
     def anchored(self, interfaces):
-        """A table with a call that the core side offered."""
+        """A table with a session that the core offered."""
         table = SessionTable(self, interfaces)
-        offer = ng.offer("c", "b", described("10.0.0.11", 4000), ("core", "public"), to_tag="a")
-        assert table.command(offer, 0.0)["result"] == "ok"
+        from_core = offer("c", "b", described("10.0.0.11", 4000), Zone.CORE, answerer="a")
+        assert isinstance(table.receive(from_core, 0.0), MediaReply)
         return table
 
-    def open(self, interface):
-        return AimedPair(self.aims if interface == "public" else [])
+    def open(self, zone):
+        return RecordedPair(self.targets if zone is Zone.PUBLIC else [])
 
     def holds(self, address):
         return False
 
 
-class AimedPair:
+class RecordedPair:
     port = 30000
 
-    def __init__(self, aims):
-        self.aims = aims
+    def __init__(self, targets):
+        self.targets = targets
 
-    def set_aim(self, rtp, rtcp):
-        self.aims.append((rtp, rtcp))
+    def set_targets(self, rtp, rtcp):
+        self.targets.append((rtp, rtcp))
 
     def join(self, other):
         pass
@@ -242,7 +251,7 @@ def test_9_the_unspecified_address_is_hold_and_never_a_target(victims):
     service.bind(("0.0.0.0", 0))
     service.setblocking(False)
     port = service.getsockname()[1]
-    victims.port(ng.offer("c", "a", described("0.0.0.0", port), ("public", "core"), to_tag="b"))
+    victims.port(offer("c", "a", described("0.0.0.0", port), answerer="b"))
     victims.talk()
     victims.talk()
     with service, pytest.raises(BlockingIOError):
@@ -254,9 +263,7 @@ def test_9_the_relay_is_not_turned_on_itself(victims):
     before = victims.relay.ports_in_use
     for port in (victims.for_a, victims.for_a + 1, victims.for_b):
         looped = described("127.0.0.1", port)
-        reply = victims.table.command(ng.offer("d", "a", looped, ("public", "core")), 0.0)
-        assert reply["status-hint"] == 488
+        assert victims.refused(offer("d", "a", looped)) == 488
     by_rtcp = described("127.0.0.5", 4000, f"a=rtcp:{victims.for_b} IN IP4 127.0.0.1\r\n")
-    reply = victims.table.command(ng.offer("d", "a", by_rtcp, ("public", "core")), 0.0)
-    assert reply["status-hint"] == 488
+    assert victims.refused(offer("d", "a", by_rtcp)) == 488
     assert victims.relay.ports_in_use == before

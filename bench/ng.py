@@ -1,17 +1,28 @@
-"""The NG control protocol of rtpengine: bencoding, cookie framing and the commands as values. No sockets."""
+"""The NG control protocol of rtpengine: bencoding, datagrams, and the commands of ``bench relay``. Opens no socket.
+
+``bench relay`` drives the edge's media plane and rtpengine by the same datagrams. The edge itself has no NG socket.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from edgesbc.base import limits
+from edgesbc.base.address import Zone
 from edgesbc.base.errors import WireError
+from edgesbc.media.commands import Answer, MediaError, MediaReply, Offer
 
 __all__ = [
-    "answer", "decode", "delete", "encode", "error", "frame", "offer", "parse_frame", "ping", "query",
-    "read_received_from", "read_sdp", "read_text",
+    "COOKIE_BYTES", "DATAGRAM_BYTES", "DEPTH", "answer", "decode", "encode", "frame", "offer", "parse_frame", "ping",
+    "read_command", "write_reply",
 ]  # fmt: skip
+
+DATAGRAM_BYTES: Final = 65_535
+"""Largest NG datagram: the largest UDP payload."""
+DEPTH: Final = 12
+"""Depth of bencoding: rtpengine's deepest reply, to `query`, has 8."""
+COOKIE_BYTES: Final = 128
+"""Longest NG cookie: rtpengine's clients send process id, underscore and number."""
 
 
 def encode(value: Any) -> bytes:
@@ -53,8 +64,8 @@ def decode(data: bytes) -> Any:
     Strings are UTF-8; other bytes in them survive as surrogates and are encoded back as they were. Keys
     may stand in any order, as rtpengine's clients send them, but not twice. Raises :class:`WireError`.
     """
-    if len(data) > limits.NG_BYTES:
-        raise WireError(f"more than {limits.NG_BYTES} bytes of bencoding")
+    if len(data) > DATAGRAM_BYTES:
+        raise WireError(f"more than {DATAGRAM_BYTES} bytes of bencoding")
     value, end = _decode_at(data, 0, 0)
     if end != len(data):
         raise WireError("bytes behind a bencoded value")
@@ -62,8 +73,8 @@ def decode(data: bytes) -> Any:
 
 
 def _decode_at(data: bytes, at: int, depth: int) -> tuple[Any, int]:
-    if depth > limits.NG_DEPTH:
-        raise WireError(f"bencoding deeper than {limits.NG_DEPTH}")
+    if depth > DEPTH:
+        raise WireError(f"bencoding deeper than {DEPTH}")
     kind = data[at : at + 1]
     if kind == b"i":
         end = data.find(b"e", at + 1, at + 24)
@@ -123,7 +134,7 @@ def frame(cookie: str, command: Mapping[str, Any]) -> bytes:
 def parse_frame(data: bytes) -> tuple[str, dict[str, Any]]:
     """The cookie and the dictionary of an NG datagram. Raises :class:`WireError`."""
     cookie, space, rest = data.partition(b" ")
-    if not space or not 0 < len(cookie) <= limits.NG_COOKIE_BYTES:
+    if not space or not 0 < len(cookie) <= COOKIE_BYTES:
         raise WireError("an NG datagram begins with a cookie and a space")
     if not (cookie.isascii() and cookie.decode("ascii").isprintable()):
         raise WireError("an NG cookie is printable ASCII")
@@ -138,97 +149,51 @@ def ping() -> dict[str, Any]:
     return {"command": "ping"}
 
 
-def offer(
-    call_id: str,
-    from_tag: str,
-    sdp: str | bytes,
-    direction: tuple[str, str],
-    to_tag: str = "",
-    received_from: str = "",
-) -> dict[str, Any]:
-    """A description that asks (RFC 3264 section 5), whichever SIP message carries it.
+def offer(call_id: str, from_tag: str, sdp: str, direction: tuple[str, str]) -> dict[str, Any]:
+    """An offer (RFC 3264 section 5).
 
-    ``from_tag`` is the tag of the side that sent it, ``direction`` the interfaces of that side and of
-    the other, ``received_from`` the address that the SIP message came from, where it may be behind NAT.
+    ``from_tag`` is the dialog tag of the offerer, ``direction`` the interfaces of the offerer and of the other side.
     """
-    return _described("offer", call_id, from_tag, to_tag, sdp, received_from) | {"direction": list(direction)}
+    return _described("offer", call_id, from_tag, sdp) | {"direction": list(direction)}
 
 
-def answer(call_id: str, from_tag: str, to_tag: str, sdp: str | bytes, received_from: str = "") -> dict[str, Any]:
-    """A description that answers (RFC 3264 section 6).
+def answer(call_id: str, from_tag: str, to_tag: str, sdp: str) -> dict[str, Any]:
+    """An answer (RFC 3264 section 6).
 
-    As in rtpengine, ``from_tag`` is the tag of the side that *offered* and ``to_tag`` that of the side
-    whose description this is.
+    As in rtpengine, ``from_tag`` is the dialog tag of the offerer and ``to_tag`` that of the answerer.
     """
-    return _described("answer", call_id, from_tag, to_tag, sdp, received_from)
+    return _described("answer", call_id, from_tag, sdp) | {"to-tag": to_tag}
 
 
-def _described(
-    command: str, call_id: str, from_tag: str, to_tag: str, sdp: str | bytes, received_from: str
-) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def _described(command: str, call_id: str, from_tag: str, sdp: str) -> dict[str, Any]:
+    return {
         "command": command,
         "call-id": call_id,
         "from-tag": from_tag,
         "sdp": sdp,
         "replace": ["origin", "session-connection"],
     }
-    if to_tag:
-        values["to-tag"] = to_tag
-    if received_from:
-        values["received-from"] = ["IP6" if ":" in received_from else "IP4", received_from]
-    return values
 
 
-def delete(call_id: str, from_tag: str = "", to_tag: str = "") -> dict[str, Any]:
-    """End a call; without tags, every call with that Call-ID."""
-    return _about("delete", call_id, from_tag, to_tag)
+def read_command(command: Mapping[str, Any]) -> Offer | Answer:
+    """The command that the dictionary of :func:`offer` or :func:`answer` stands for.
+
+    Raises :class:`WireError` for any other dictionary.
+    """
+    try:
+        sdp = command["sdp"].encode("utf-8", "surrogateescape")
+        if command["command"] == "offer":
+            one, other = (Zone(name) for name in command["direction"])
+            return Offer(command["call-id"], command["from-tag"], "", sdp, one, other)
+        if command["command"] == "answer":
+            return Answer(command["call-id"], command["from-tag"], command["to-tag"], sdp)
+    except (KeyError, AttributeError, TypeError, ValueError):
+        pass
+    raise WireError("expected an offer or an answer with sdp, call-id, from-tag and direction or to-tag")
 
 
-def query(call_id: str, from_tag: str = "", to_tag: str = "") -> dict[str, Any]:
-    """Ask for the counters of a call."""
-    return _about("query", call_id, from_tag, to_tag)
-
-
-def _about(command: str, call_id: str, from_tag: str, to_tag: str) -> dict[str, Any]:
-    values = {"command": command, "call-id": call_id}
-    if from_tag:
-        values["from-tag"] = from_tag
-    if to_tag:
-        values["to-tag"] = to_tag
-    return values
-
-
-def error(reason: str) -> dict[str, Any]:
-    """The reply that refuses a command."""
-    return {"result": "error", "error-reason": reason}
-
-
-def read_text(command: Mapping[str, Any], key: str, required: bool = True) -> str:
-    """A short string of a command, such as a Call-ID or a tag. Raises :class:`WireError`."""
-    value = command.get(key, "")
-    if not isinstance(value, str) or len(value.encode("utf-8", "surrogateescape")) > limits.NG_NAME_BYTES:
-        raise WireError(f"{key} is a short string")
-    if required and not value:
-        raise WireError(f"{key} is missing")
-    return value
-
-
-def read_sdp(command: Mapping[str, Any]) -> bytes:
-    """The description of a command, given as text or bytes. Raises :class:`WireError`."""
-    value = command.get("sdp")
-    if isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise WireError("sdp is missing")
-    return value.encode("utf-8", "surrogateescape")
-
-
-def read_received_from(command: Mapping[str, Any]) -> str:
-    """The address that signalling came from, or "". Raises :class:`WireError`."""
-    value = command.get("received-from")
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[1], str):
-        return value[1]
-    raise WireError("received-from is a list of family and address")
+def write_reply(reply: MediaReply | MediaError) -> dict[str, Any]:
+    """The dictionary of a reply."""
+    if isinstance(reply, MediaError):
+        return {"result": "error", "error-reason": reply.reason}
+    return {"result": "ok", "sdp": reply.sdp}

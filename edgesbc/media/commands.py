@@ -1,0 +1,90 @@
+"""Commands that signalling gives to the media plane, its replies and its events: frozen values.
+
+The planes share these types and nothing else. An offer and an answer (RFC 3264) name the media session by its
+identifier and by the dialog tags of its two sides. Several sessions may have one identifier, because a Call-ID is
+chosen by the caller; the tags tell them apart.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from edgesbc.base.address import Zone
+
+__all__ = ["Answer", "Delete", "MediaCommand", "MediaError", "MediaReply", "MediaTimeout", "Offer"]
+
+
+@attrs.frozen
+class Offer:
+    """A description that offers (RFC 3264 section 5), whichever SIP message carries it.
+
+    The first offer opens the session, a later one changes it. The reply is a :class:`MediaReply` or a
+    :class:`MediaError`.
+    """
+
+    session_id: str
+    offerer: str
+    """The dialog tag of the side that sent the description."""
+    answerer: str
+    """The dialog tag of the other side; "" before it has one."""
+    sdp: bytes
+    offerer_zone: Zone
+    answerer_zone: Zone
+    received_from: str = ""
+    """The IP address that the SIP message came from, which counts where the offerer is behind a NAT; "" for none."""
+
+
+@attrs.frozen
+class Answer:
+    """A description that answers the latest offer (RFC 3264 section 6).
+
+    Another ``answerer`` than before is another fork or the next destination, and takes the place of the one
+    before. The reply is a :class:`MediaReply` or a :class:`MediaError`.
+    """
+
+    session_id: str
+    offerer: str
+    """The dialog tag of the side whose offer this answers."""
+    answerer: str
+    """The dialog tag of the side that sent the description."""
+    sdp: bytes
+    received_from: str = ""
+    """The IP address that the SIP message came from; see :attr:`Offer.received_from`."""
+
+
+@attrs.frozen
+class Delete:
+    """End each session of that identifier in which a side has the tag. There is no reply."""
+
+    session_id: str
+    tag: str
+
+
+MediaCommand = Offer | Answer | Delete
+
+
+@attrs.frozen
+class MediaReply:
+    """The reply to an offer or answer that was carried out."""
+
+    sdp: bytes
+    """The description for the other side, with the relay's addresses."""
+
+
+@attrs.frozen
+class MediaError:
+    """The reply to an offer or answer that was refused; sessions and ports are as they were before it."""
+
+    status: int
+    """The SIP status that fits."""
+    reason: str
+    """For people: what was found and what was expected."""
+
+
+@attrs.frozen
+class MediaTimeout:
+    """The event that a session received no packet for too long. The media plane has ended the session."""
+
+    session_id: str
+    tags: tuple[str, ...]
+    """The dialog tags of the sides that have one."""

@@ -1,0 +1,24 @@
+"""Commands to the media plane, from descriptions as text."""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Zone
+from edgesbc.media.commands import Answer, Offer
+
+__all__ = ["answer", "offer"]
+
+
+def offer(
+    session_id: str,
+    offerer: str,
+    sdp: str,
+    zone: Zone = Zone.PUBLIC,
+    answerer: str = "",
+    received_from: str = "",
+) -> Offer:
+    """An offer that comes from ``zone``, for the other one."""
+    return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from)
+
+
+def answer(session_id: str, offerer: str, answerer: str, sdp: str, received_from: str = "") -> Answer:
+    return Answer(session_id, offerer, answerer, sdp.encode(), received_from)
