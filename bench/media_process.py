@@ -39,6 +39,7 @@ def carry_out(plane: MediaPlane, command: Mapping[str, Any]) -> dict[str, Any]:
         reply = plane.carry_out(ng.read_command(command))
     except WireError as error:
         reply = MediaError(error.status_hint, error.reason)
+    assert reply is not None  # as to an offer and to an answer
     return ng.write_reply(reply)
 
 
