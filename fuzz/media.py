@@ -1,7 +1,7 @@
 """Fuzz target: the commands that signalling may give to the media plane in the course of some calls.
 
 The bytes are steps: offers, answers, deletes and time, few identifiers, tags and descriptions, and lines that
-stand in a description as they came (:func:`described`). For any bytes:
+stand in a description as they came (:func:`described`). For whatever bytes come:
 
 - no command raises, and a refused one changes nothing;
 - sessions stay below both bounds, and exactly their ports are open; each is closed once, however a session ends;

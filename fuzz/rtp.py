@@ -1,6 +1,6 @@
 """Fuzz target: two media ports of a session, each with a peer of its own, and the packets that come in on them.
 
-The bytes are steps: packets, new targets, and the relay's turns (``_Steps``). For any bytes:
+The bytes are steps: packets, new targets, and the relay's turns (``_Steps``). For whatever bytes come:
 
 - nothing is relayed but what looks like RTP or RTCP, and on the port for RTCP nothing but RTCP (RFC 3550, RFC 5761);
 - a port receives from and sends to the peer that a plain model of the latch expects: a new target unlocks it, the

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgesbc.base.address import Flow, Source, Zone
-from edgesbc.media.commands import MediaError, MediaReply
+from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.screen.stages.sanity import Sanity
 from edgesbc.signalling import calls, edge, in_dialog, out_of_dialog, topology
 from edgesbc.signalling.branch import Branch
@@ -200,7 +200,7 @@ class LeaksLeases(_Broken):
 
 class LeavesMediaOpen(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
-        return [each for each in effects if not (isinstance(each, Media) and each.command["command"] == "delete")]
+        return [each for each in effects if not (isinstance(each, Media) and isinstance(each.command, Delete))]
 
 
 class SaysTooMuch(_Broken):
