@@ -77,6 +77,7 @@ def response_to(
     *,
     phrase: str | None = None,
     tag: str = "",
+    source: tuple[str, int] | None = None,
     contact: NameAddr | str = "",
     fields: Iterable[Field] = (),
     body: bytes = b"",
@@ -85,10 +86,16 @@ def response_to(
     """The response to ``request`` (RFC 3261 section 8.2.6).
 
     ``tag`` goes into To, unless To has one or the status is 100; every response but 100 needs one, the same in all
-    responses to one request. Record-Route is copied into what may establish a dialog (section 12.1.1). ``fields``
-    are further fields and come last. ``content_type`` is written if there is a body.
+    responses to one request. ``source`` is the address that the request came from: *received* and, if asked for,
+    *rport* of the topmost Via are set to it (section 18.2.1, RFC 3581). Record-Route is copied into what may establish
+    a dialog (section 12.1.1). ``fields`` are further fields and come last. ``content_type`` is written if there is a
+    body.
     """
-    head = response_fields(request, status, tag)
+    vias: list[Field] | None = None
+    if source is not None:
+        vias = [("Via", value) for value in request.get_all("Via")]
+        vias[0] = ("Via", str(request.via.received_from(*source)))
+    head = response_fields(request, status, tag, vias)
     _append(head, str(contact), fields, body, content_type)
     return Response(status, head, body, phrase)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from support.sip import VIA, request
@@ -10,6 +11,7 @@ from support.sip import VIA, request
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.framing import StreamFramer
+from edgesbc.sip.limits import Limits
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 
@@ -150,3 +152,35 @@ def test_a_datagram_without_content_length_has_the_same_bound() -> None:
     with pytest.raises(WireError) as caught:
         parse_message(request(length="", body=b"a" * (rest + 1)))
     assert caught.value.status_hint == 413
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["datagram", "stream"])
+@pytest.mark.parametrize(
+    ("write", "field", "most", "status"),
+    [
+        (message, "message_bytes", 50_000, 413), (message, "message_bytes", 70_000, 413),
+        (start_line, "start_line_bytes", 100, 414), (start_line_of_response, "start_line_bytes", 3_000, 414),
+        (header_block, "header_block_bytes", 32_700, 513), (header_block, "header_block_bytes", 40_000, 513),
+        (header_field, "header_field_bytes", 100, 513), (header_field, "header_field_bytes", 9_000, 513),
+        (header_fields, "header_fields", 20, 513), (header_fields, "header_fields", 300, 513),
+        (values, "header_fields", 20, 513), (values, "header_fields", 300, 513),
+    ],
+)  # fmt: skip
+def test_the_bounds_of_another_program(
+    stream: bool, write: Callable[[int], bytes], field: str, most: int, status: int
+) -> None:
+    bounds = replace(Limits(message_bytes=100_000), **{field: most})
+
+    def read(data: bytes) -> Request | Response:
+        return parse_message(StreamFramer(bounds).receive(data)[0] if stream else data, bounds)
+
+    read(write(most))
+    with pytest.raises(WireError) as caught:
+        read(write(most + 1))
+    assert caught.value.status_hint == status
+
+
+def test_limits_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Limits().header_fields = 1  # type: ignore[misc] - what is shown to fail
+    assert Limits() == Limits(header_fields=limits.HEADER_FIELDS)

@@ -134,6 +134,13 @@ def test_a_response_with_a_line_end_is_refused(more: dict[str, object]) -> None:
         build.response_to(received(ROUTED), 404, **more)  # type: ignore[arg-type] - each part has its type
 
 
+def test_the_source_of_the_request_is_written_into_its_via() -> None:
+    request = received(raw_request(via="SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;rport, SIP/2.0/UDP h;branch=z9hG4bK2"))
+    assert build.response_to(request, 404, tag="t", source=("198.51.100.7", 1024)).get_all("Via") == [
+        "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=198.51.100.7;rport=1024", "SIP/2.0/UDP h;branch=z9hG4bK2",
+    ]  # fmt: skip
+
+
 def test_via_fields_can_be_replaced() -> None:
     vias = [("Via", "SIP/2.0/UDP changed")]
     assert [pair for pair in build.response_fields(received(ROUTED), 404, "t", vias) if pair[0] == "Via"] == vias
