@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
 
 import attrs
 import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Transport, split_host_port
+from edgesbc.base.validation import between
 from edgesbc.demo.caller import Caller
 from edgesbc.demo.children import loopback
 from edgesbc.demo.result import CallResult
@@ -19,14 +19,6 @@ from edgesbc.demo.result import CallResult
 __all__ = ["CallGroup", "read_jobs", "read_result", "write_jobs"]
 
 MOST_PACKETS = 500
-
-
-def _bounded(low: float, high: float) -> Any:
-    def check(_instance: object, attribute: Any, value: float) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"{attribute.name}: expected {low} to {high}, found {value}")
-
-    return check
 
 
 def _loopback(_instance: object, _attribute: object, value: str) -> None:
@@ -46,9 +38,9 @@ class CallGroup:
     edge: str = attrs.field(validator=_edge)
     host: str = attrs.field(validator=_loopback)
     ca: str
-    count: int = attrs.field(validator=_bounded(1, limits.DEMO_CALLS))
-    rate: float = attrs.field(validator=_bounded(0.1, 200))
-    packets: int = attrs.field(default=25, validator=_bounded(1, MOST_PACKETS))
+    count: int = attrs.field(validator=between(1, limits.DEMO_CALLS))
+    rate: float = attrs.field(validator=between(0.1, 200))
+    packets: int = attrs.field(default=25, validator=between(1, MOST_PACKETS))
 
 
 def write_jobs(groups: list[CallGroup]) -> bytes:

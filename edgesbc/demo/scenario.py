@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import attrs
 import trio
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from edgesbc.base import limits
 from edgesbc.base.address import Transport
 from edgesbc.base.reasons import Reason
+from edgesbc.base.validation import between
 from edgesbc.demo.callers import CallGroup, read_result, write_jobs
 from edgesbc.demo.children import Child
 from edgesbc.demo.environment import DemoEnvironment, DemoError
@@ -43,23 +43,15 @@ GROUP_SECONDS = 45.0
 """How long calls may take beyond the time in which they are placed: an unanswered INVITE and BYE end in 32 s each."""
 
 
-def _within(low: float, high: float) -> Any:
-    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"{attribute.name}: expected {low:g} to {high:g}, found {value:g}")
-
-    return check
-
-
 @attrs.frozen
 class ScenarioPlan:
     """How much of everything. Raises ``ValueError`` for what is out of bounds."""
 
-    rate: int = attrs.field(default=20_000, validator=_within(1, limits.DEMO_FLOOD_RATE))
+    rate: int = attrs.field(default=20_000, validator=between(1, limits.DEMO_FLOOD_RATE))
     """INVITEs a second of the flood."""
-    seconds: float = attrs.field(default=10, validator=_within(1, limits.DEMO_FLOOD_SECONDS))
+    seconds: float = attrs.field(default=10, validator=between(1, limits.DEMO_FLOOD_SECONDS))
     """How long it lasts."""
-    calls: int = attrs.field(default=10, validator=_within(1, 100))
+    calls: int = attrs.field(default=10, validator=between(1, 100))
     """Calls over each transport."""
     trunk_rate: float = 20.0
     """Calls a second of the trunk, before, during and after the flood."""

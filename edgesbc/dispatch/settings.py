@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from edgesbc.base import limits
+from edgesbc.base.validation import at_most, between, one_of, optional
 from edgesbc.dispatch.algorithm_names import ALGORITHM_NAMES
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri, parse_server_uri
@@ -21,16 +21,6 @@ _Attribute = attrs.Attribute  # short for the signatures below
 
 HASH_ON = ("call-id", "from-uri", "to-uri", "request-user", "source")
 _HEADER_KEY = re.compile(r"header:[A-Za-z0-9!%*_+`'~.-]+\Z")
-
-
-def _in_range(low: float, high: float, unit: str = "") -> Callable[[object, _Attribute[Any], Any], None]:
-    """A validator: ``low`` <= value <= ``high``, or None where the field may be None."""
-
-    def check(_instance: object, _attribute: _Attribute[Any], value: float | None) -> None:
-        if value is not None and not (low <= value <= high and math.isfinite(value)):
-            raise ValueError(f"expected {low:g} to {high:g}{unit}, found {value!r}")
-
-    return check
 
 
 def _reachable(_instance: object, _attribute: _Attribute[str], value: str) -> None:
@@ -57,11 +47,6 @@ def _resources(_instance: object, _attribute: _Attribute[Any], value: Mapping[st
             raise ValueError(f"expected a name and 0 to {limits.CALLS} calls, found {name!r} = {most}")
 
 
-def _known_algorithm(_instance: object, _attribute: _Attribute[str], value: str) -> None:
-    if value not in ALGORITHM_NAMES:
-        raise ValueError(f"expected one of {', '.join(ALGORITHM_NAMES)}; found {value!r}")
-
-
 def _known_hash_on(_instance: object, _attribute: _Attribute[str], value: str) -> None:
     if value not in HASH_ON and not _HEADER_KEY.match(value):
         raise ValueError(f"expected one of {', '.join(HASH_ON)}, header:NAME; found {value!r}")
@@ -71,11 +56,6 @@ def _final_failures(_instance: object, _attribute: _Attribute[Any], value: tuple
     for status in value:
         if not 400 <= status <= 699:
             raise ValueError(f"expected final failure statuses from 400 to 699, found {status}")
-
-
-def _number_of_members(_instance: object, _attribute: _Attribute[Any], value: tuple[object, ...]) -> None:
-    if len(value) > limits.SET_MEMBERS:
-        raise ValueError(f"expected at most {limits.SET_MEMBERS} members, found {len(value)}")
 
 
 def _bound_of_load(_instance: object, _attribute: _Attribute[Any], value: float) -> None:
@@ -95,20 +75,20 @@ class MemberSettings:
     uri: str = attrs.field(validator=_reachable)
     """Where it is: ``sip:HOST[:PORT][;transport=udp|tcp|tls]``, or ``sips:``. A host name is looked up, and each
     address that it has is watched and counted by itself (RFC 3263)."""
-    weight: int = attrs.field(default=1, validator=_in_range(1, limits.MEMBER_WEIGHT))
+    weight: int = attrs.field(default=1, validator=between(1, limits.MEMBER_WEIGHT))
     """Its share of the calls, in relation to its neighbours. Nothing at all is `destinations disable`."""
-    priority: int = attrs.field(default=0, validator=_in_range(0, 1000))
+    priority: int = attrs.field(default=0, validator=between(0, 1000))
     """Lower numbers are used first; the next number only when none of them can take the call."""
-    max_calls: int | None = attrs.field(default=None, validator=_in_range(1, limits.CALLS))
+    max_calls: int | None = attrs.field(default=None, validator=optional(between(1, limits.CALLS)))
     """Calls it has at once, at most; None: no bound of its own."""
-    max_cps: float | None = attrs.field(default=None, validator=_in_range(0.01, 10_000, " calls a second"))
+    max_cps: float | None = attrs.field(default=None, validator=optional(between(0.01, 10_000, "calls a second")))
     """New calls a second, at most; None: no bound of its own."""
     socket: str | None = None
     """Name of the listener to send from; None: the first one of the core with the member's transport."""
     resources: Mapping[str, int] = attrs.field(factory=dict, validator=_resources)
     """How many calls at once may use a thing of which it has only so many, by its name: ``{ pstn = 30 }``. A call
     takes one of each that its route names, and goes to a member that has all of them."""
-    strip: int = attrs.field(default=0, validator=_in_range(0, limits.ROUTE_TEXT, " characters"))
+    strip: int = attrs.field(default=0, validator=between(0, limits.ROUTE_TEXT, "characters"))
     """Characters that the user of the Request-URI loses at its begin."""
     prepend: str = attrs.field(default="", validator=check_user)
     """What that user has in front, after :attr:`strip` and :attr:`rewrite`."""
@@ -139,24 +119,24 @@ class MemberSettings:
 class HealthSettings:
     """How the members of a set are watched."""
 
-    interval: float = attrs.field(default=5.0, validator=_in_range(0, 3600, " seconds"))
+    interval: float = attrs.field(default=5.0, validator=between(0, 3600, "seconds"))
     """Seconds between two OPTIONS to a member, give or take a tenth; 0: no probes, live traffic decides."""
-    timeout: float = attrs.field(default=1.0, validator=_in_range(0.05, 32, " seconds"))
+    timeout: float = attrs.field(default=1.0, validator=between(0.05, 32, "seconds"))
     """Seconds after which a probe without a final answer has failed."""
-    fall: int = attrs.field(default=2, validator=_in_range(1, 100))
+    fall: int = attrs.field(default=2, validator=between(1, 100))
     """Failures in a row that take a member out."""
-    rise: int = attrs.field(default=2, validator=_in_range(1, 100))
+    rise: int = attrs.field(default=2, validator=between(1, 100))
     """Good answers in a row that bring it back."""
     failed_on: tuple[int, ...] = attrs.field(default=(408, 502, 503, 504), validator=_final_failures)
     """Answers to OPTIONS that mean "not now": a server in overload, or a proxy that speaks for a dead one.
     Every other final answer, 404 and 405 and 500 included, comes from somebody alive."""
-    retry: float = attrs.field(default=30.0, validator=_in_range(1, 3600, " seconds"))
+    retry: float = attrs.field(default=30.0, validator=between(1, 3600, "seconds"))
     """Without probes: seconds after which a member that was taken out is tried with live traffic again."""
-    panic: int = attrs.field(default=0, validator=_in_range(0, 100, " percent"))
+    panic: int = attrs.field(default=0, validator=between(0, 100, "percent"))
     """When at most this share of the members is up, health is not believed and all are used."""
-    slow_start: float = attrs.field(default=10.0, validator=_in_range(0, 3600, " seconds"))
+    slow_start: float = attrs.field(default=10.0, validator=between(0, 3600, "seconds"))
     """Seconds over which a member that came back gets its share again, a little more each second; 0: all at once."""
-    damping: float = attrs.field(default=60.0, validator=_in_range(0, 3600, " seconds"))
+    damping: float = attrs.field(default=60.0, validator=between(0, 3600, "seconds"))
     """A member that is taken out within so many seconds of its return needs twice as many good answers as the last
     time to come back; 0: it never needs more than :attr:`rise`."""
 
@@ -167,13 +147,13 @@ class SetSettings:
 
     set: str = attrs.field(validator=_named)
     """Its name, which routes refer to."""
-    members: tuple[MemberSettings, ...] = attrs.field(default=(), validator=_number_of_members)
+    members: tuple[MemberSettings, ...] = attrs.field(default=(), validator=at_most(limits.SET_MEMBERS, "members"))
     """Who takes its calls; empty where :attr:`database` has them."""
     database: str | None = None
     """Name of the ``[[database]]`` that has the members; None: they are in the policy."""
     group: str = ""
     """The set's number or name in that database; empty: its name here."""
-    algorithm: str = attrs.field(default="weighted", validator=_known_algorithm)
+    algorithm: str = attrs.field(default="weighted", validator=one_of(*ALGORITHM_NAMES))
     hash_on: str = attrs.field(default="call-id", validator=_known_hash_on)
     """For ``hash``: what of a request keeps to one member."""
     hash_bound: float = attrs.field(default=1.25, validator=_bound_of_load)
@@ -182,11 +162,11 @@ class SetSettings:
     health: HealthSettings = attrs.field(factory=HealthSettings)
     failover_on: tuple[int, ...] = attrs.field(default=(408, 480, 500, 502, 503, 504), validator=_final_failures)
     """Final answers after which a new INVITE goes on to the next member."""
-    try_timeout: float = attrs.field(default=2.0, validator=_in_range(0.1, 32, " seconds"))
+    try_timeout: float = attrs.field(default=2.0, validator=between(0.1, 32, "seconds"))
     """Seconds that a member may stay silent before the next one is tried."""
-    total_timeout: float = attrs.field(default=10.0, validator=_in_range(0.1, 180, " seconds"))
+    total_timeout: float = attrs.field(default=10.0, validator=between(0.1, 180, "seconds"))
     """Seconds after the first try from which on no further member is tried: nobody waits for ever to hear it ring."""
-    rest: float = attrs.field(default=30.0, validator=_in_range(0, 3600, " seconds"))
+    rest: float = attrs.field(default=30.0, validator=between(0, 3600, "seconds"))
     """Longest time in seconds that a member which answers 503 with Retry-After is passed over; 0: the field is not
     heeded."""
     fallback: str | None = None

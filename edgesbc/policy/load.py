@@ -13,13 +13,14 @@ from cattrs import BaseValidationError
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError, PolicyErrors
 from edgesbc.base.files import FileTooLarge, read_file
+from edgesbc.base.validation import described
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ChangeSettings, EdgeSettings, ListenSettings, MediaSettings, ObserveSettings, Policy
 from edgesbc.policy.scanners import read_scanners, shipped_scanners
-from edgesbc.policy.structure import converter, described, mistakes, unknown_key
+from edgesbc.policy.structure import converter, mistakes, unknown_key
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.stages.scanner import ScannerList

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
+from edgesbc.base.validation import at_most, between, described, matching, one_of
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
-from edgesbc.policy.structure import STRUCTURE, described
+from edgesbc.policy.structure import STRUCTURE
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
@@ -31,8 +31,6 @@ CONTROL_SOCKET = "control.sock"
 RESTART_SECTIONS = ("edge", "listen", "media", "observe")
 """What an edge has for as long as it runs: a change there waits for a restart. All else is changed while it runs."""
 
-_Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-
 
 def default_state_dir() -> Path:
     """``/var/lib/edgesbc`` for root, otherwise the user's own state directory (XDG base directories)."""
@@ -41,43 +39,16 @@ def default_state_dir() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgesbc"
 
 
-def matching(pattern: str, expected: str) -> _Check:
-    """A validator: the whole text matches ``pattern``; ``expected`` says so in words."""
-    whole = re.compile(pattern)
-
-    def check(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
-        if not whole.fullmatch(value):
-            raise ValueError(f"expected {expected}, found {described(value)}")
-
-    return check
-
-
-def _seconds(low: float, high: float) -> _Check:
-    def check(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"expected {low:g} to {high:g} seconds, found {value:g}")
-
-    return check
-
-
-def _one_of(*words: str) -> _Check:
-    def check(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
-        if value not in words:
-            raise ValueError(f"expected one of {', '.join(words)}; found {described(value)}")
-
-    return check
-
-
 def _planes(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
     if value == "processes":
         raise ValueError('expected "tasks": planes in processes of their own are not there yet')
-    _one_of("tasks")(_instance, _attribute, value)
+    one_of("tasks")(_instance, _attribute, value)
 
 
 def _engine(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
     if value == "rtpengine":
         raise ValueError('expected "builtin" or "none": an rtpengine beside the edge is not driven yet')
-    _one_of("builtin", "none")(_instance, _attribute, value)
+    one_of("builtin", "none")(_instance, _attribute, value)
 
 
 def literal_address(text: str) -> str:
@@ -127,8 +98,6 @@ def name_server(text: str) -> Source:
 
 
 def _name_servers(_instance: Any, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    if len(value) > limits.NAME_SERVERS:
-        raise ValueError(f"expected at most {limits.NAME_SERVERS} name servers, found {len(value)}")
     for each in value:
         name_server(each)
 
@@ -164,11 +133,13 @@ class EdgeSettings:
     owner only. Each edge that runs has one of its own."""
     planes: str = attrs.field(default="tasks", validator=_planes)
     """``tasks``: signalling and media in one process."""
-    grace: float = attrs.field(default=30.0, validator=_seconds(0, 86_400))
+    grace: float = attrs.field(default=30.0, validator=between(0, 86_400, "seconds"))
     """Seconds that live calls get when the edge is told to stop, before both sides are sent a BYE."""
     server: str = attrs.field(default="", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
     """Server and User-Agent of messages of the edge's own; empty: none."""
-    resolvers: tuple[str, ...] = attrs.field(default=(), validator=_name_servers)
+    resolvers: tuple[str, ...] = attrs.field(
+        default=(), validator=[at_most(limits.NAME_SERVERS, "name servers"), _name_servers]
+    )
     """Name servers, as ``ADDRESS[:PORT]``, that are asked for destinations' names; empty: the system's."""
 
     @property
@@ -230,7 +201,7 @@ class MediaSettings:
     address: MediaAddress = attrs.field(factory=MediaAddress)
     """Where it is not given, the first listener's of that zone; where that is a wildcard, it stays empty and
     means the address that this machine sends from."""
-    timeout: float = attrs.field(default=60.0, validator=_seconds(5, 3600))
+    timeout: float = attrs.field(default=60.0, validator=between(5, 3600, "seconds"))
     """Seconds without any packet after which a call is ended."""
 
 
@@ -240,28 +211,23 @@ class ObserveSettings:
 
     http: Source | None = attrs.field(default=Source("127.0.0.1", 8080), metadata={STRUCTURE: _http})
     """Loopback address of ``/metrics``, ``/healthz``, ``/readyz`` and ``/why``; "" in the file, None here: off."""
-    log: str = attrs.field(default="info", validator=_one_of("debug", "info", "warning", "error"))
+    log: str = attrs.field(default="info", validator=one_of("debug", "info", "warning", "error"))
 
 
-def _percent(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
+def _percent_points(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
     if not 0 < value <= 100:
-        raise ValueError(f"expected more than 0 and at most 100 percent points, found {value:g}")
-
-
-def _calls(_instance: Any, _attribute: attrs.Attribute[Any], value: int) -> None:
-    if not 1 <= value <= limits.CALLS:
-        raise ValueError(f"expected 1 to {limits.CALLS} calls, found {value}")
+        raise ValueError(f"expected more than 0 and at most 100 percent points, found {value!r}")
 
 
 @attrs.frozen
 class ChangeSettings:
     """``[change]``: how a change of the policy is watched, and when it is taken back."""
 
-    settle: float = attrs.field(default=60.0, validator=_seconds(0, limits.SETTLE_SECONDS))
+    settle: float = attrs.field(default=60.0, validator=between(0, limits.SETTLE_SECONDS, "seconds"))
     """Seconds that a change is watched, and that are looked at before it; 0: it is not watched."""
-    failure_rise: float = attrs.field(default=20.0, validator=_percent)
+    failure_rise: float = attrs.field(default=20.0, validator=_percent_points)
     """Percent points by which the share of failed call set-ups may rise; beyond it the change is taken back."""
-    least_calls: int = attrs.field(default=20, validator=_calls)
+    least_calls: int = attrs.field(default=20, validator=between(1, limits.CALLS, "calls"))
     """Calls that have to be attempted after the change before that is judged."""
 
 

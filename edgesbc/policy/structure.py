@@ -16,13 +16,12 @@ from cattrs import AttributeValidationNote, BaseValidationError, ForbiddenExtraK
 from cattrs.gen import make_dict_structure_fn, override
 
 from edgesbc.base.errors import PolicyError
+from edgesbc.base.validation import described
 
-__all__ = ["STRUCTURE", "converter", "described", "mistakes"]
+__all__ = ["STRUCTURE", "converter", "mistakes", "unknown_key"]
 
 STRUCTURE = "structure"
 """Key of a field's metadata: a function from the TOML value to the field's, which raises ``ValueError``."""
-
-_LONGEST = 80
 
 
 def converter(folder: Path) -> cattrs.Converter:
@@ -41,18 +40,6 @@ def converter(folder: Path) -> cattrs.Converter:
     made.register_structure_hook_func(_is_mapping, lambda value, type_: _mapping(made, value, type_))
     made.register_structure_hook_factory(attrs.has, lambda cls: _table(made, cls))
     return made
-
-
-def described(value: object) -> str:
-    """A TOML value in words, short."""
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    if isinstance(value, bool):
-        return str(value).lower()
-    shown = repr(value)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def mistakes(error: BaseException, file: str, key: str) -> Iterator[PolicyError]:

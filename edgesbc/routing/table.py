@@ -17,6 +17,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow
 from edgesbc.base.patterns import check_pattern
 from edgesbc.base.prefixes import PrefixSet
+from edgesbc.base.validation import between, optional, prefixes, sip_methods
 from edgesbc.routing.hours import Hours, zone_of
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.field_lookup import field_value
@@ -36,20 +37,6 @@ def _pattern(_instance: object, _attribute: attrs.Attribute[Any], value: str | N
 def _patterns(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
     for pattern in value.values():
         _pattern(instance, attribute, pattern)
-
-
-def _prefixes(_instance: object, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for text in value:
-        try:
-            PrefixSet([text])
-        except ValueError as error:
-            raise ValueError(f"expected an address or prefix, found {text!r} ({error})") from None
-
-
-def _methods(_instance: object, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for method in value:
-        if not re.fullmatch(r"[A-Z]+", method):
-            raise ValueError(f"expected methods in capital letters as in INVITE, found {method!r}")
 
 
 def _sets(value: object) -> tuple[str, ...]:
@@ -74,14 +61,6 @@ def _zone(_instance: object, _attribute: attrs.Attribute[Any], value: str) -> No
     zone_of(value)
 
 
-def _between(low: int, high: int) -> Callable[[object, attrs.Attribute[Any], int | None], None]:
-    def check(_instance: object, _attribute: attrs.Attribute[Any], value: int | None) -> None:
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"expected {low} to {high}, found {value}")
-
-    return check
-
-
 @attrs.frozen
 class Route:
     """A rule of the policy. What is not given matches everything; what is given must all match.
@@ -96,14 +75,14 @@ class Route:
     None: the request is refused with :attr:`answer`."""
     from_: str = "public"
     """The zone, or the listener by name, that the request came in on."""
-    methods: tuple[str, ...] = attrs.field(default=(), validator=_methods)
+    methods: tuple[str, ...] = attrs.field(default=(), validator=sip_methods)
     request_user: str | None = attrs.field(default=None, validator=_pattern)
     """Pattern for the user of the Request-URI."""
     request_prefix: tuple[str, ...] = ()
     """What that user may begin with; the longest list costs no more than a short one."""
     from_user: str | None = attrs.field(default=None, validator=_pattern)
     """Pattern for the user in From, which a caller may make up."""
-    source: tuple[str, ...] = attrs.field(default=(), validator=_prefixes)
+    source: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Addresses and prefixes that the request may come from."""
     user_agent: str | None = attrs.field(default=None, validator=_pattern)
     header: Mapping[str, str] = attrs.field(factory=dict, validator=_patterns)
@@ -114,7 +93,7 @@ class Route:
     """When it holds, as in ``Mon-Fri 08:00-18:00``, ``Sat`` or ``22:00-06:00``."""
     timezone: str = attrs.field(default="UTC", validator=_zone)
     """For :attr:`hours`."""
-    strip: int = attrs.field(default=0, validator=_between(0, limits.ROUTE_TEXT))
+    strip: int = attrs.field(default=0, validator=between(0, limits.ROUTE_TEXT))
     """Characters that the user of the Request-URI loses at its begin."""
     prepend: str = attrs.field(default="", validator=check_user)
     """What that user has in front, after :attr:`strip` and :attr:`rewrite`."""
@@ -122,9 +101,9 @@ class Route:
     """A pattern and what takes the place of the text that it matches there."""
     resources: tuple[str, ...] = ()
     """Named resources of which a call by this route takes one each, at the member that it goes to."""
-    answer: int | None = attrs.field(default=None, validator=_between(400, 699))
+    answer: int | None = attrs.field(default=None, validator=optional(between(400, 699)))
     """The final answer when nothing is able to take the request; None: 503."""
-    retry_after: int | None = attrs.field(default=None, validator=_between(0, 3600))
+    retry_after: int | None = attrs.field(default=None, validator=optional(between(0, 3600)))
     """Seconds in the Retry-After of that answer; 0: none is sent; None: as long as it may take."""
 
     @property

@@ -11,7 +11,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
 from edgesbc.base.prefixes import PrefixMap, enclosing
-from edgesbc.base.validation import listed_address, listed_addresses, optional, positive
+from edgesbc.base.validation import at_most, listed_address, listed_addresses, optional, positive
 
 __all__ = ["Standing", "Standings", "Trunk"]
 
@@ -29,11 +29,6 @@ class Standing(enum.IntEnum):
     """The policy lists its address, or a name of its verified client certificate."""
 
 
-def _bounded(instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
-    if len(value) > limits.TRUNK_ADDRESSES:
-        raise ValueError(f"{attribute.name}: expected at most {limits.TRUNK_ADDRESSES} addresses, found {len(value)}")
-
-
 @attrs.frozen
 class Trunk:
     """A carrier or another peer that the policy lists.
@@ -44,7 +39,9 @@ class Trunk:
     """
 
     name: str
-    addresses: tuple[str, ...] = attrs.field(default=(), validator=[_bounded, listed_addresses])
+    addresses: tuple[str, ...] = attrs.field(
+        default=(), validator=[at_most(limits.TRUNK_ADDRESSES, "addresses"), listed_addresses]
+    )
     tls_names: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     """Names of the listeners at which it is a trunk; elsewhere it is not. Empty: all public listeners."""

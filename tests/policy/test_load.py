@@ -205,7 +205,7 @@ log = "loud"
         "screen.ratelimit[0].rate": "expected a number, found true",
         "destinations[0].algorithm": "expected one of broadcast, hash, latency",
         "destinations[0].members[0].uri": "host name",
-        "destinations[0].members[0].weight": "expected 1 to",
+        "destinations[0].members[0].weight": "expected a number from 1 to",
         "destinations[0].members[1].wieght": "did you mean 'weight'?",
         "destinations[0].members[2].uri": "is missing",
         "destinations[0].members[3]": "expected a table, found 5",

@@ -67,7 +67,7 @@ def test_a_policy_s_table_becomes_settings() -> None:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda: ScreenSettings(mode="on"), "mode: expected one of enforce, shadow, found 'on'"),
+        (lambda: ScreenSettings(mode="on"), "mode: expected one of enforce, shadow; found 'on'"),
         (lambda: ScreenSettings(stages=("acl", "pyke")), "expected stages among acl, .*found 'pyke'"),
         (lambda: ScreenSettings(stages=("acl", "acl")), "expected each stage once"),
         (lambda: ScreenSettings(shadow=("x",)), "shadow: expected stages among"),

@@ -6,7 +6,7 @@ import attrs
 
 from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
-from edgesbc.base.validation import tokens
+from edgesbc.base.validation import sip_methods
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
 from edgesbc.screen.standing import Standings
 
@@ -19,10 +19,10 @@ CALLS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDA
 class MethodSettings:
     """``[screen.method]``."""
 
-    public: tuple[str, ...] = attrs.field(default=CALLS, validator=tokens)
+    public: tuple[str, ...] = attrs.field(default=CALLS, validator=sip_methods)
     """Methods that the public side may send, which are those of calls and registrations. MESSAGE, SUBSCRIBE and
     PUBLISH have to be added, because few operators harden the servers that process them."""
-    core: tuple[str, ...] = attrs.field(default=(*CALLS, "MESSAGE", "SUBSCRIBE", "PUBLISH"), validator=tokens)
+    core: tuple[str, ...] = attrs.field(default=(*CALLS, "MESSAGE", "SUBSCRIBE", "PUBLISH"), validator=sip_methods)
     """Methods that the private side may send."""
 
     def allowed(self, zone: Zone) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.prefixes import prefix_keys
 from edgesbc.base.reasons import Reason
-from edgesbc.base.validation import between, one_of, positive, tokens
+from edgesbc.base.validation import between, one_of, positive, sip_methods
 from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.rejection import reject_with_retry_after
 from edgesbc.screen.stage import PASS, Phase, Subject, Verdict
@@ -38,7 +38,7 @@ class BucketSettings:
         default="source",
         validator=one_of("source", "prefix", "trunk", "listener", "method", "aor", "destination", "global"),
     )
-    methods: tuple[str, ...] = attrs.field(default=(), validator=tokens)
+    methods: tuple[str, ...] = attrs.field(default=(), validator=sip_methods)
     """The methods that are charged; empty: all but ACK, BYE and CANCEL, which never are."""
     rate: float = attrs.field(default=10.0, validator=positive)
     """Tokens a second."""
