@@ -237,7 +237,7 @@ async def test_bans_outlive_a_restart(tmp_path: Path) -> None:
         app.edge.pipeline.operator_bans.put(
             OperatorBan("127.0.0.9/32", False, trio.current_time(), None, "test", "abuse")
         )
-        app.stop()
+        app.drain()
         await until(lambda: (tmp_path / "state" / bans.FILE).exists())
     async with running(tmp_path, text) as app:
         assert [(order.prefix, order.why) for order in app.edge.pipeline.operator_bans] == [("127.0.0.9/32", "abuse")]

@@ -31,6 +31,7 @@ FLOORS: list[set[str]] = [
     {"rollout"},
     {"demo", "replay"},
     {"app"},
+    {"embedding"},
     {"cli"},
     {"__main__"},
 ]
@@ -45,6 +46,7 @@ SEES_SIBLING = {
     ("media", "sdp"): "offers and answers are SDP, which media parses and builds anew",
     ("dispatch", "routing"): "a member rewrites numbers as a route does",
     ("inventory", "dispatch"): "rows of a table become the settings of members",
+    ("", "embedding"): "`edgesbc.serve`, imported when it is first used (tests/test_embedding.py)",
 }
 
 SANS_IO_PACKAGES = {
@@ -62,6 +64,8 @@ WORLD_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid
 
 NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
+    "embedding.py": "a nursery around the caller's block, where the caller hands in none",
+    "cli/serving.py": "`edgesbc run`: the edge, and the task that obeys signals",
     "rollout/active_policy.py": "databases that are asked at once, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
     "transport/plane.py": "the signalling plane: listeners, the timer task, the prober",

@@ -80,6 +80,8 @@ UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 # --- Ledger ----------------------------------------------------------------------------------------------
 
+DECISIONS_WAITING: Final = 10_000
+"""Decisions that wait for a program that embeds the edge and reads them slowly, about 500 bytes each."""
 DECISIONS: Final = 10_000
 """Decisions kept for `edgesbc why`, about 600 bytes each with their place in its index."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ def run(policy: Path, log_format: Any, log_level: str | None) -> None:
     """
     loaded = _sound(policy)
     logs.configure(sys.stderr, log_format, log_level or loaded.observe.log)
-    from edgesbc.app import App
+    from edgesbc.cli.serving import serve_until_signal
 
-    _run(App(loaded).run)
+    _run(partial(serve_until_signal, loaded))
 
 
 @main.command()

@@ -1,121 +1,177 @@
-"""What operators order about bans over the control socket. Judges nobody: the orders are the operator's."""
+"""The commands about bans: list, add and remove."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, split_host_port
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import listed_address
-from edgesbc.control.ban_rows import rows, sentence, watched
-from edgesbc.control.protocol import CommandRefused, ControlRequest
+from edgesbc.control.ban_rows import BanSentence, BusySource, ban_rows, busiest_sources, with_sentence
+from edgesbc.control.protocol import CommandRefused, Commands, ControlRequest
 from edgesbc.screen.operator_bans import OperatorBan
+from edgesbc.screen.pipeline import Pipeline
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect
 
-__all__ = ["BanCommands"]
+__all__ = ["BanAdded", "BanCommands", "BanList", "BanRemoved"]
 
 _STAGE = "operator"
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class BanCommands:
-    """Answers ``bans list``, ``bans add`` and ``bans remove`` for one edge.
+class BanList(TypedDict):
+    """Bans and exemptions in force, newest first; ``left_out`` older ones are not in the list. ``watched`` are the
+    sources that send most."""
 
-    ``clock`` is the plane's (seconds), ``record`` takes decisions, ``carry_out`` the effects of closing
-    connections.
+    bans: list[BanSentence]
+    left_out: int
+    watched: list[BusySource]
+
+
+class BanAdded(TypedDict):
+    """An operator's ban or exemption. ``lifted``: bans of the edge's own that an exemption ended; ``trunks``: names of
+    trunks within the prefix, which a ban does not hold for."""
+
+    prefix: str
+    exempt: bool
+    seconds: float | None
+    lifted: int
+    trunks: list[str]
+
+
+class BanRemoved(TypedDict):
+    """``order``: whether there was an operator's ban or exemption; ``lifted``: bans of the edge's own that ended."""
+
+    who: str
+    order: bool
+    lifted: int
+
+
+class BanCommands:
+    """The commands of one edge about bans. Methods raise :class:`CommandRefused`, and change nothing then.
+
+    ``clock`` gives the time of the signalling plane (seconds), ``record`` takes decisions, ``carry_out`` the effects
+    that close connections.
     """
 
     def __init__(
         self,
-        edge: Callable[[], Edge],
+        edge: Edge,
         clock: Callable[[], float],
         record: Callable[[Decision], None],
-        carry_out: Callable[[list[Effect]], None],
+        carry_out: Callable[[Sequence[Effect]], None],
     ) -> None:
         self._edge = edge
         self._clock = clock
         self._record = record
         self._carry_out = carry_out
 
-    @property
-    def commands(self) -> Mapping[str, Callable[[ControlRequest], dict[str, Any]]]:
-        """By the name that they are asked for by."""
-        return {"bans list": self.show, "bans add": self.add, "bans remove": self.remove}
-
-    def show(self, asked: ControlRequest) -> dict[str, Any]:
-        """All bans and orders, newest first, at most ``limits.BANS_LISTED``; and the busiest sources."""
-        pipeline, now = self._edge().pipeline, self._clock()
-        found = rows(pipeline, now)
-        shown = found[: limits.BANS_LISTED]
+    def list(self) -> BanList:
+        """All bans, at most ``limits.BANS_LISTED``, and the sources that send most."""
+        pipeline, now = self._edge.pipeline, self._clock()
+        rows = ban_rows(pipeline, now)
+        shown = rows[: limits.BANS_LISTED]
         return {
-            "bans": [{**row, "sentence": sentence(row)} for row in shown],
-            "left_out": len(found) - len(shown),
-            "watched": watched(pipeline, now, limits.SOURCES_LISTED),
+            "bans": [with_sentence(row) for row in shown],
+            "left_out": len(rows) - len(shown),
+            "watched": busiest_sources(pipeline, now, limits.SOURCES_LISTED),
         }
 
-    def add(self, asked: ControlRequest) -> dict[str, Any]:
-        """``prefix``, ``by``, and where given ``seconds``, ``why`` and ``exempt``."""
-        edge, now = self._edge(), self._clock()
-        prefix = _prefix(asked.text("prefix"))
-        exempt, seconds, why = asked.arguments.get("exempt") is True, _seconds(asked), _why(asked)
-        by = asked.text("by")[: limits.LEDGER_TEXT_CHARS]
+    def add(
+        self, prefix: str, *, by: str, seconds: float | None = None, why: str = "", exempt: bool = False
+    ) -> BanAdded:
+        """Ban an address or a prefix for ``seconds``, None for good; ``exempt``: never ban it, and lift its bans.
+
+        It takes the place of an order for the same prefix. ``by`` and ``why`` are cut at ``limits.LEDGER_TEXT_CHARS``.
+        """
+        edge, now = self._edge, self._clock()
+        prefix = _prefix(prefix)
+        seconds = None if seconds is None else _seconds(seconds)
+        by, why = by[: limits.LEDGER_TEXT_CHARS], why[: limits.LEDGER_TEXT_CHARS]
+        until = None if seconds is None else now + seconds
         try:
-            edge.pipeline.operator_bans.put(
-                OperatorBan(prefix, exempt, now, None if seconds is None else now + seconds, by, why)
-            )
+            edge.pipeline.operator_bans.put(OperatorBan(prefix, exempt, now, until, by, why))
         except ValueError as error:
             raise CommandRefused(str(error)) from None
-        lifted = sum(map(self._lift, self._banned_within(prefix))) if exempt else 0
+        lifted = sum(map(self._lift, _banned_within(prefix, edge.pipeline))) if exempt else 0
         what = "exempt from penalties" if exempt else "banned"
         detail = f"{what} by {by}{f': {why}' if why else ''}"
         self._record(Decision(now, Reason.BAN, prefix, stage=_STAGE, limit=seconds, detail=detail))
         if not exempt:
             self._carry_out(edge.expel(now))
-        spared = [] if exempt else self._trunks_within(prefix)[: limits.SOURCES_LISTED]
-        return {"prefix": prefix, "exempt": exempt, "seconds": seconds, "lifted": lifted, "trunks": spared}
+        trunks = [] if exempt else _trunks_within(prefix, edge.pipeline)[: limits.SOURCES_LISTED]
+        return {"prefix": prefix, "exempt": exempt, "seconds": seconds, "lifted": lifted, "trunks": trunks}
 
-    def remove(self, asked: ControlRequest) -> dict[str, Any]:
-        """``who`` as ``bans list`` writes it, and ``by``: an order is taken back, bans of the edge's own are lifted."""
-        pipeline, now = self._edge().pipeline, self._clock()
-        who = _flow(asked.text("who")) or _prefix(asked.text("who"))
-        order = _flow(who) is None and pipeline.operator_bans.drop(who)
+    def remove(self, who: str, *, by: str) -> BanRemoved:
+        """Take back an operator's ban or exemption of ``who``, and lift the edge's own bans of it.
+
+        ``who`` is an address, an address and port, or a prefix, as :meth:`list` has it. An address stands for all its
+        ports; a prefix for itself, and not for what is within it.
+        """
+        now = self._clock()
+        flow = _flow(who)
+        who = flow or _prefix(who)
+        order = flow is None and self._edge.pipeline.operator_bans.drop(who)
         lifted = self._lift(who)
         if order or lifted:
-            detail = f"lifted by {asked.text('by')[: limits.LEDGER_TEXT_CHARS]}"
+            detail = f"lifted by {by[: limits.LEDGER_TEXT_CHARS]}"
             self._record(Decision(now, Reason.BAN, who, stage=_STAGE, detail=detail))
         return {"who": who, "order": order, "lifted": lifted}
 
     def _lift(self, who: str) -> int:
-        lifted, effects = self._edge().lift(who)
+        lifted, effects = self._edge.lift(who)
         self._carry_out(effects)
         return lifted
 
-    def _trunks_within(self, prefix: str) -> list[str]:
-        """Trunks with an address there, by name: for them a ban does not hold."""
-        network = ipaddress.ip_network(prefix)
-        return [
-            trunk.name
-            for trunk in self._edge().pipeline.standings.trunks.values()
-            if any(_meets(listed_address(text), network) for text in trunk.addresses)
-        ]
+    # --- on the control socket ---------------------------------------------------------------------------
 
-    def _banned_within(self, prefix: str) -> list[str]:
-        network = ipaddress.ip_network(prefix)
-        return [
-            ban.key[1]
-            for ban in self._edge().pipeline.penalties
-            if "/" not in ban.key[1] and ipaddress.ip_address(ban.key[1].partition("%")[0]) in network
-        ]
+    @property
+    def table(self) -> Commands:
+        """By the names that the control socket has for them."""
+        return {"bans list": lambda request: self.list(), "bans add": self._add, "bans remove": self._remove}
+
+    def _add(self, request: ControlRequest) -> BanAdded:
+        """``prefix``, ``by``; optional ``seconds``, ``why`` and ``exempt``."""
+        return self.add(
+            request.text("prefix"),
+            by=request.text("by"),
+            seconds=request.arguments.get("seconds"),
+            why=request.optional_text("why"),
+            exempt=request.arguments.get("exempt") is True,
+        )
+
+    def _remove(self, request: ControlRequest) -> BanRemoved:
+        """``who`` and ``by``."""
+        return self.remove(request.text("who"), by=request.text("by"))
 
 
-def _meets(listed: _Network | Source, network: _Network) -> bool:
-    """Whether an address of a trunk and a prefix have anything in common."""
+def _trunks_within(prefix: str, pipeline: Pipeline) -> list[str]:
+    """The names of trunks that have an address within ``prefix``."""
+    network = ipaddress.ip_network(prefix)
+    return [
+        trunk.name
+        for trunk in pipeline.standings.trunks.values()
+        if any(_overlap(listed_address(text), network) for text in trunk.addresses)
+    ]
+
+
+def _banned_within(prefix: str, pipeline: Pipeline) -> list[str]:
+    """The addresses within ``prefix`` that the edge has banned."""
+    network = ipaddress.ip_network(prefix)
+    return [
+        ban.key[1]
+        for ban in pipeline.penalties
+        if "/" not in ban.key[1] and ipaddress.ip_address(ban.key[1].partition("%")[0]) in network
+    ]
+
+
+def _overlap(listed: _Network | Source, network: _Network) -> bool:
     if isinstance(listed, Source):
         return ipaddress.ip_address(listed.host) in network
     return listed.version == network.version and listed.overlaps(network)
@@ -142,17 +198,7 @@ def _flow(text: str) -> str | None:
         return None
 
 
-def _seconds(asked: ControlRequest) -> float | None:
-    value = asked.arguments.get("seconds")
-    if value is None:
-        return None
+def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limits.ORDER_SECONDS:
         raise CommandRefused(f"expected seconds from 1 to {limits.ORDER_SECONDS:.0f}; found {value!r}")
     return float(value)
-
-
-def _why(asked: ControlRequest) -> str:
-    value = asked.arguments.get("why", "")
-    if not isinstance(value, str):
-        raise CommandRefused(f"expected a text as why; found {value!r}")
-    return value[: limits.LEDGER_TEXT_CHARS]

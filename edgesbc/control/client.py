@@ -1,4 +1,4 @@
-"""Asking a running edge over its control socket, from a process of its own. Waits without tasks; serves nothing."""
+"""The client of the control socket, for another process than the edge. Blocks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ _CHUNK: Final = 65_536
 
 
 class NoAnswer(Exception):
-    """No edge answers; the text says at which socket and why."""
+    """No edge answers; the text has the socket and the reason."""
 
 
-def ask(path: Path, question: ControlRequest, seconds: float = limits.CONTROL_ANSWER_SECONDS) -> Any:
-    """The result that the edge at ``path`` gives within ``seconds``.
+def ask(path: Path, request: ControlRequest, seconds: float = limits.CONTROL_ANSWER_SECONDS) -> Any:
+    """The result of a command of the edge whose control socket is ``path``.
 
-    Raises :class:`NoAnswer` when there is none, and :class:`edgesbc.control.protocol.CommandRefused` when it refuses.
+    Raises :class:`NoAnswer` without an answer in ``seconds``, and
+    :class:`edgesbc.control.protocol.CommandRefused` when it refuses.
     """
-    line = request_line(question)
+    line = request_line(request)
     deadline = time.monotonic() + seconds
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(seconds)
             _connect(sock, path)
-            with suppress(BrokenPipeError):  # it has closed, maybe with a word why
+            with suppress(BrokenPipeError):  # the edge has closed, maybe after an answer that says why
                 sock.sendall(line)
             answer = _line_of(sock, deadline)
     except TimeoutError:
@@ -45,7 +46,7 @@ def ask(path: Path, question: ControlRequest, seconds: float = limits.CONTROL_AN
 
 
 def _connect(sock: socket.socket, path: Path) -> None:
-    """Connect by way of the folder: the kernel takes no address as long as a path may be."""
+    """Connect by a name below the open folder: a path may be longer than the kernel takes as an address."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sock.connect(f"/proc/self/fd/{folder}/{path.name}")
@@ -54,7 +55,7 @@ def _connect(sock: socket.socket, path: Path) -> None:
 
 
 def _line_of(sock: socket.socket, deadline: float) -> bytes:
-    """What came up to the first line feed, or the end. Raises ``TimeoutError``, and ``OSError`` for too much."""
+    """The bytes up to the first line feed, or to the end. Raises ``TimeoutError``, and ``OSError`` for too many."""
     answer = bytearray()
     while b"\n" not in answer[-_CHUNK:]:
         sock.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -1,10 +1,10 @@
-"""Destinations as rows for people and programs, and which of them a word of the operator means. Changes none."""
+"""Destinations as rows for people and programs, and which of them an operator's word selects."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TypedDict
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, split_host_port
@@ -13,56 +13,99 @@ from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.operator_overrides import Override
 from edgesbc.observe.text import shown
 
-__all__ = ["meant", "named", "row"]
+__all__ = ["BY_ADDRESS", "DestinationRow", "destination_row", "display_name", "select_members"]
 
 _MOST = 200
 
-_WAYS: dict[str, Callable[[Member, str], bool]] = {
+BY_ADDRESS = "an address"
+
+_SELECTORS: dict[str, Callable[[Member, str], bool]] = {
     "a set": lambda member, who: member.set_name == who,
     "a URI": lambda member, who: member.settings.uri == who,
     "a set and a URI": lambda member, who: f"{member.set_name}/{member.settings.uri}" == who,
-    "an address": lambda member, who: str(member.target) == who,
+    BY_ADDRESS: lambda member, who: str(member.target) == who,
 }
-"""What a word may be, and whether it then means a member."""
+"""What an operator's word may be, and whether it then selects a member."""
 
 
-def meant(who: str, members: Iterable[Member]) -> tuple[str, list[Member]]:
-    """What ``who`` is, and the members that it means: SET/URI, URI in all sets, SET, or an address and port.
+class DestinationRow(TypedDict):
+    """One member of a destination set. Times are seconds; None stands for what is not known, or has no bound."""
 
-    Raises :class:`CommandRefused`, which lists the members, where the word names none or is ambiguous.
+    set: str
+    uri: str
+    address: str
+    transport: str
+    state: str
+    health: str
+    """What the state would be without an operator's order."""
+    since: float | None
+    """How long it has been in its state."""
+    usable: bool
+    """Whether it takes new calls now."""
+    resting: float | None
+    """For how long it has asked for no calls (Retry-After)."""
+    order: str | None
+    """``enabled``, ``draining`` or ``disabled`` by an operator's order, with ``by`` and ``why``."""
+    by: str
+    why: str
+    calls: int
+    max_calls: int | None
+    resources: dict[str, list[int]]
+    """By name: in use, and how many there are."""
+    cps: int | None
+    """Calls begun in the last second, where ``max_cps`` is set."""
+    max_cps: float | None
+    weight: int
+    priority: int
+    answer: float | None
+    """The smoothed time of its answers."""
+    failure: str
+    """The last failure, and how long ago it ``failed``."""
+    failed: float | None
+    failures: dict[str, int]
+    """How many, by kind."""
+    attributes: dict[str, str]
+
+
+def select_members(who: str, members: Iterable[Member]) -> tuple[str, list[Member]]:
+    """What ``who`` is, and the members that it selects: SET/URI, URI in all sets, SET, or an address and port.
+
+    Raises :class:`CommandRefused`, which lists the members, where it selects none or is ambiguous.
     """
-    there = list(members)
+    candidates = list(members)
     who = _address(who) or who
-    found = {way: those for way, means in _WAYS.items() if (those := [each for each in there if means(each, who)])}
-    if not found:
-        raise CommandRefused(f"no destination is called {shown(who, _MOST)!r}; {_listed(there)}")
-    (way, those), *others = found.items()
-    if any(each != those for _, each in others):
-        raise CommandRefused(f"{shown(who, _MOST)!r} is {' and also '.join(found)}; say SET/URI: {_listed(there)}")
-    return way, those
+    selected: dict[str, list[Member]] = {}
+    for kind, selects in _SELECTORS.items():
+        if matching := [member for member in candidates if selects(member, who)]:
+            selected[kind] = matching
+    if not selected:
+        raise CommandRefused(f"no destination is called {shown(who, _MOST)!r}; {_listed(candidates)}")
+    (kind, first), *others = selected.items()
+    if any(other != first for _, other in others):
+        raise CommandRefused(
+            f"{shown(who, _MOST)!r} is {' and also '.join(selected)}; say SET/URI: {_listed(candidates)}"
+        )
+    return kind, first
 
 
-def named(member: Member) -> str:
-    """The member as the operator may call it, with the address where the URI has a name."""
+def display_name(member: Member) -> str:
+    """The member as an operator may call it, with the address where the URI has a host name."""
     return shown(f"{member.set_name}/{member.name}", _MOST)
 
 
-def row(member: Member, ordered: Override | None, now: float) -> dict[str, Any]:
-    """What is known of ``member`` at ``now`` (seconds, the plane's clock); times are seconds ago or to come.
-
-    ``health`` is what it would be without the order; ``answer`` is the smoothed time of its answers. None stands for
-    what is not known, or has no bound.
-    """
-    settings, ordered_state = member.settings, ordered is not None and member.state is ordered.order.value
-    began = ordered.since if ordered is not None and ordered_state else member.health.since
+def destination_row(member: Member, override: Override | None, now: float) -> DestinationRow:
+    """``member`` at ``now`` (seconds, the clock of the signalling plane), with the operator's order for it."""
+    settings = member.settings
+    by_order = override is not None and member.state is override.order.value
+    began = override.since if override is not None and by_order else member.health.since
     return {
         "set": shown(member.set_name, _MOST), "uri": shown(settings.uri, _MOST), "address": str(member.target),
         "transport": member.transport.value, "state": member.state.value, "health": member.health.state.value,
         "since": None if began is None else max(now - began, 0.0), "usable": member.usable,
         "resting": member.resting_until - now if member.resting_until > now else None,
-        "order": None if ordered is None else ordered.order.name.lower(),
-        "by": "" if ordered is None else shown(ordered.by, _MOST),
-        "why": "" if ordered is None else shown(ordered.why, _MOST),
+        "order": None if override is None else override.order.name.lower(),
+        "by": "" if override is None else shown(override.by, _MOST),
+        "why": "" if override is None else shown(override.why, _MOST),
         "calls": member.load, "max_calls": settings.max_calls,
         "resources": {
             shown(name, _MOST): [member.used.get(name, 0), most] for name, most in settings.resources.items()
@@ -88,6 +131,6 @@ def _address(who: str) -> str | None:
 def _listed(members: list[Member]) -> str:
     if not members:
         return "there is none"
-    names = [named(each) for each in members[: limits.DESTINATIONS_NAMED]]
+    names = [display_name(member) for member in members[: limits.DESTINATIONS_NAMED]]
     more = len(members) - len(names)
     return f"there are {', '.join(names)}{f', and {more} more' if more else ''}"

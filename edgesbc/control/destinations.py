@@ -1,15 +1,21 @@
-"""What operators ask and order about destinations over the control socket. Picks no member, and ends no call."""
+"""The commands about destinations: list, drain, disable, enable, left and audit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TypedDict
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.control.destination_rows import meant, named, row
-from edgesbc.control.protocol import CommandRefused, ControlRequest
+from edgesbc.control.destination_rows import (
+    BY_ADDRESS,
+    DestinationRow,
+    destination_row,
+    display_name,
+    select_members,
+)
+from edgesbc.control.protocol import CommandRefused, Commands, ControlRequest
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override, Who, who_is
@@ -17,123 +23,172 @@ from edgesbc.observe.text import shown
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.lease_audit import audit_leases
 
-__all__ = ["DestinationCommands"]
+__all__ = ["CallsLeft", "DestinationCommands", "DestinationList", "LeaseAudit", "OrderGiven"]
 
 _ORDERS = {"enable": AdminState.ENABLED, "drain": AdminState.DRAINING, "disable": AdminState.DISABLED}
 
 
-class DestinationCommands:
-    """Answers ``destinations list``, ``order``, ``left`` and ``audit`` for one edge.
+class DestinationList(TypedDict):
+    """Members of destination sets; ``left_out`` more are not in the list."""
 
-    ``orders`` keeps what is ordered; ``clock`` is the plane's (seconds), ``record`` takes decisions.
+    members: list[DestinationRow]
+    left_out: int
+
+
+class OrderGiven(TypedDict):
+    """An order that is in force. ``members``: names, with ``left_out`` more; ``calls``: live ones on all of them;
+    ``without``: sets in which no member takes new calls."""
+
+    members: list[str]
+    left_out: int
+    calls: int
+    without: list[str]
+
+
+class CallsLeft(TypedDict):
+    """Live calls on some members; how many of the members take new ones."""
+
+    calls: int
+    enabled: int
+
+
+class LeaseAudit(TypedDict):
+    """Leases at destinations, those held by calls and by other requests, and each difference between the two."""
+
+    places: int
+    of_calls: int
+    of_requests: int
+    differences: list[str]
+    left_out: int
+
+
+class DestinationCommands:
+    """The commands of one edge about destinations. Methods raise :class:`CommandRefused`, and change nothing then.
+
+    ``who`` selects members: SET/URI, URI in all sets that have it, SET, or an address and port. ``by`` and ``why`` of
+    an order are cut at ``limits.LEDGER_TEXT_CHARS``. ``overrides`` keeps the orders, ``clock`` gives the time of the
+    signalling plane (seconds), ``record`` takes decisions.
     """
 
     def __init__(
         self,
-        edge: Callable[[], Edge],
-        orders: OperatorOverrides,
+        edge: Edge,
+        overrides: OperatorOverrides,
         clock: Callable[[], float],
         record: Callable[[Decision], None],
     ) -> None:
         self._edge = edge
-        self._orders = orders
+        self._overrides = overrides
         self._clock = clock
         self._record = record
 
-    @property
-    def commands(self) -> Mapping[str, Callable[[ControlRequest], dict[str, Any]]]:
-        """By the name that they are asked for by."""
+    def list(self, who: str | None = None) -> DestinationList:
+        """All members, or those that ``who`` selects; at most ``limits.DESTINATIONS_LISTED``."""
+        members = [*self._edge.dispatcher.members()]
+        if who is not None:
+            _, members = select_members(who, members)
+        now, in_answer = self._clock(), members[: limits.DESTINATIONS_LISTED]
         return {
-            "destinations list": self.show,
-            "destinations order": self.order,
-            "destinations left": self.left,
-            "destinations audit": self.audit,
+            "members": [destination_row(member, self._overrides.of(member), now) for member in in_answer],
+            "left_out": len(members) - len(in_answer),
         }
 
-    def show(self, asked: ControlRequest) -> dict[str, Any]:
-        """The members, or those that ``who`` means where it is given; at most ``limits.DESTINATIONS_LISTED``."""
-        members = list(self._edge().dispatcher.members())
-        if asked.arguments.get("who") is not None:
-            _, members = meant(asked.text("who"), members)
-        now, shown_ones = self._clock(), members[: limits.DESTINATIONS_LISTED]
+    def enable(self, who: str, *, by: str, why: str = "") -> OrderGiven:
+        """Give the members new calls again, as their health allows."""
+        return self._order(AdminState.ENABLED, who, by, why)
+
+    def drain(self, who: str, *, by: str, why: str = "") -> OrderGiven:
+        """Give the members no new calls. Live calls and probes go on; :meth:`left` says how many calls there are."""
+        return self._order(AdminState.DRAINING, who, by, why)
+
+    def disable(self, who: str, *, by: str, why: str = "") -> OrderGiven:
+        """Give the members no new calls, and do not probe them. Live calls go on."""
+        return self._order(AdminState.DISABLED, who, by, why)
+
+    def left(self, who: str) -> CallsLeft:
+        """The live calls of the members that ``who`` selects, of those that a reload has removed as well."""
+        dispatcher = self._edge.dispatcher
+        carrying = {id(lease.member): lease.member for lease in dispatcher.live_leases()}
+        carrying.update((id(member), member) for member in dispatcher.members())
+        try:
+            _, members = select_members(who, carrying.values())
+        except CommandRefused:
+            members = []  # a reload has removed it, and its last call has ended
+        enabled = sum(member.order is AdminState.ENABLED and not member.removed for member in members)
+        return {"calls": sum(member.load for member in members), "enabled": enabled}
+
+    def audit(self) -> LeaseAudit:
+        """Compare the leases that are counted at destinations with those that calls and requests hold."""
+        audit = audit_leases(self._edge.board)
+        in_answer = audit.differences[: limits.DIFFERENCES_LISTED]
         return {
-            "members": [row(each, self._orders.of(each), now) for each in shown_ones],
-            "left_out": len(members) - len(shown_ones),
+            "places": audit.places,
+            "of_calls": audit.of_calls,
+            "of_requests": audit.of_requests,
+            "differences": [shown(difference, 2 * limits.LEDGER_TEXT_CHARS) for difference in in_answer],
+            "left_out": len(audit.differences) - len(in_answer),
         }
 
-    def order(self, asked: ControlRequest) -> dict[str, Any]:
-        """``order`` (enable, drain or disable) to ``who``, with ``by`` and where given ``why``.
-
-        ``without`` are the sets that have nobody left who takes new calls.
-        """
-        word, dispatcher, now = asked.text("order"), self._edge().dispatcher, self._clock()
-        if word not in _ORDERS:
-            raise CommandRefused(f"expected enable, drain or disable as order; found {shown(word, 40)!r}")
-        way, members = meant(asked.text("who"), dispatcher.members())
-        ordered = Override(_ORDERS[word], asked.text("by")[: limits.LEDGER_TEXT_CHARS], _why(asked), now)
-        self._keep(members, way, ordered)
-        for each in members:
-            self._obey(each, ordered, now)
-        self._orders.apply(dispatcher, now)
-        sets = dict.fromkeys(each.set_name for each in members)
+    def _order(self, state: AdminState, who: str, by: str, why: str) -> OrderGiven:
+        dispatcher, now = self._edge.dispatcher, self._clock()
+        kind, members = select_members(who, dispatcher.members())
+        override = Override(state, by[: limits.LEDGER_TEXT_CHARS], why[: limits.LEDGER_TEXT_CHARS], now)
+        self._keep(members, kind, override)
+        for member in members:
+            self._carry_out(member, override, now)
+        self._overrides.apply(dispatcher, now)
+        sets = dict.fromkeys(member.set_name for member in members)
         return {
-            "members": [named(each) for each in members[: limits.DESTINATIONS_NAMED]],
+            "members": [display_name(member) for member in members[: limits.DESTINATIONS_NAMED]],
             "left_out": max(len(members) - limits.DESTINATIONS_NAMED, 0),
-            "calls": sum(each.load for each in members),
+            "calls": sum(member.load for member in members),
             "without": [name for name in sets if not dispatcher.usable(name)],
         }
 
-    def left(self, asked: ControlRequest) -> dict[str, Any]:
-        """How many calls ``who`` still has, on members that a reload took away too; and how many take new ones."""
-        dispatcher = self._edge().dispatcher
-        carrying = {id(lease.member): lease.member for lease in dispatcher.live_leases()}
-        carrying.update((id(each), each) for each in dispatcher.members())
-        try:
-            _, members = meant(asked.text("who"), carrying.values())
-        except CommandRefused:
-            members = []  # a reload took it away, and its last call has ended
-        enabled = sum(each.order is AdminState.ENABLED and not each.removed for each in members)
-        return {"calls": sum(each.load for each in members), "enabled": enabled}
-
-    def audit(self, asked: ControlRequest) -> dict[str, Any]:
-        """Whether the places that are taken at destinations are those that calls and requests hold."""
-        found = audit_leases(self._edge().board)
-        told = found.differences[: limits.DIFFERENCES_LISTED]
-        return {
-            "places": found.places,
-            "of_calls": found.of_calls,
-            "of_requests": found.of_requests,
-            "differences": [shown(each, 2 * limits.LEDGER_TEXT_CHARS) for each in told],
-            "left_out": len(found.differences) - len(told),
-        }
-
-    def _keep(self, members: list[Member], way: str, ordered: Override) -> None:
+    def _keep(self, members: Iterable[Member], kind: str, override: Override) -> None:
         """Keep the order where it changes something. Raises :class:`CommandRefused` before anything is done."""
-        orders = self._orders
-        names = {_who(each, way): each for each in members}
-        if ordered.order is not AdminState.ENABLED and not orders.has_room(names):
+        overrides = self._overrides
+        names = {_key(member, kind): member for member in members}
+        if override.order is not AdminState.ENABLED and not overrides.has_room(names):
             raise CommandRefused(f"{limits.DESTINATION_ORDERS} orders may be kept; enable some destinations first")
-        for who, member in names.items():
-            orders.drop(who)
-            if ordered.order is not AdminState.ENABLED or member.settings.disabled or orders.of(member) is not None:
-                orders.put(who, ordered)
+        for key, member in names.items():
+            overrides.drop(key)
+            if override.order is not AdminState.ENABLED or member.settings.disabled or overrides.of(member) is not None:
+                overrides.put(key, override)
 
-    def _obey(self, member: Member, ordered: Override, now: float) -> None:
-        was = member.state
-        self._edge().dispatcher.order(member, ordered.order, now, str(ordered))
-        if member.state is was:  # otherwise the dispatcher has told of it
-            detail = f"{named(member)}: stays {was}: {ordered}"
+    def _carry_out(self, member: Member, override: Override, now: float) -> None:
+        state_before = member.state
+        self._edge.dispatcher.order(member, override.order, now, str(override))
+        if member.state is state_before:  # otherwise the dispatcher has recorded the change
+            detail = f"{display_name(member)}: stays {state_before}: {override}"
             self._record(Decision(now, Reason.HEALTH, str(member.target), stage="operator", detail=detail))
 
+    # --- on the control socket ---------------------------------------------------------------------------
 
-def _who(member: Member, way: str) -> Who:
-    """What an order is kept for: a URI with all its addresses, unless one of several was meant."""
+    @property
+    def table(self) -> Commands:
+        """By the names that the control socket has for them."""
+        return {
+            "destinations list": self._listed,
+            "destinations order": self._ordered,
+            "destinations left": lambda request: self.left(request.text("who")),
+            "destinations audit": lambda request: self.audit(),
+        }
+
+    def _listed(self, request: ControlRequest) -> DestinationList:
+        """Optional ``who``."""
+        return self.list(None if request.arguments.get("who") is None else request.text("who"))
+
+    def _ordered(self, request: ControlRequest) -> OrderGiven:
+        """``order`` (enable, drain or disable), ``who``, ``by``; optional ``why``."""
+        word = request.text("order")
+        if word not in _ORDERS:
+            raise CommandRefused(f"expected enable, drain or disable as order; found {shown(word, 40)!r}")
+        who, by = request.text("who"), request.text("by")
+        return self._order(_ORDERS[word], who, by, request.optional_text("why"))
+
+
+def _key(member: Member, kind: str) -> Who:
+    """What an order is kept for: a URI with all its addresses, or one address where that was selected."""
     set_name, uri, address = who_is(member)
-    return set_name, uri, address if way == "an address" and member.settings.place.target is None else ""
-
-
-def _why(asked: ControlRequest) -> str:
-    value = asked.arguments.get("why", "")
-    if not isinstance(value, str):
-        raise CommandRefused(f"expected a text as why; found {value!r}")
-    return value[: limits.LEDGER_TEXT_CHARS]
+    return set_name, uri, address if kind == BY_ADDRESS and member.settings.place.target is None else ""

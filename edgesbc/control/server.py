@@ -1,7 +1,8 @@
-"""The control socket: a running edge answers its operator here. Knows no command; a table of them is handed in.
+"""The server of the control socket, which answers the commands of a table.
 
-The socket is a Unix stream in the state directory, for the user of the edge and root alone. Who can open it may do
-what the operator may. A connection carries one question and its answer (:mod:`edgesbc.control.protocol`).
+The socket is a Unix stream in the state directory, readable and writable for the user of the edge and root alone: a
+process that can open it may use every command. A connection carries one request and its answer
+(:mod:`edgesbc.control.protocol`).
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
 
 from edgesbc.base import limits
-from edgesbc.control.protocol import CommandRefused, ControlRequest, answer_line, read_request, refusal_line
+from edgesbc.control.protocol import (
+    CommandRefused,
+    Commands,
+    ControlRequest,
+    answer_line,
+    read_request,
+    refusal_line,
+)
 
-__all__ = ["Command", "Commands", "serve_control"]
+__all__ = ["serve_control"]
 
-Command = Callable[[ControlRequest], "Any | Awaitable[Any]"]
-"""Answers a question with what JSON can say, now or when awaited. May raise :class:`CommandRefused` with a reason."""
-Commands = Mapping[str, Command]
 Failed = Callable[[str, Exception], None]
 
 _PATH_BYTES: Final = 107
@@ -43,16 +48,16 @@ async def serve_control(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer at ``path`` until cancelled; what a crash left there is replaced, and nothing is left at the end.
+    """Answer at ``path`` until cancelled. A socket that a crash left is replaced; at the end the socket is removed.
 
-    Connections live in ``nursery``. ``failed`` is told of a command that failed by a fault of its own. Raises
-    ``OSError`` when the socket cannot be had, as when another edge answers from the same folder.
+    Connections are tasks of ``nursery``. ``failed`` takes (kind, exception) of a command that failed by a fault of its
+    own. Raises ``OSError`` when the socket cannot be made, as when another edge runs from the same folder.
     """
-    desk = _ControlServer(commands, failed)
+    server = _ControlServer(commands, failed)
     with _listening(path) as sock:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         task_status.started()
-        await trio.serve_listeners(desk.serve, [listener], handler_nursery=nursery)
+        await trio.serve_listeners(server.serve, [listener], handler_nursery=nursery)
 
 
 # --- the socket ------------------------------------------------------------------------------------------
@@ -60,16 +65,16 @@ async def serve_control(
 
 @contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens at ``path``.
+    """A socket that listens at ``path``; it is removed at the end.
 
-    Its folder is locked meanwhile, which the kernel ends with the process: whoever holds the lock is alive, and
-    whatever stands at ``path`` when nobody did is of one that is not.
+    Its folder is locked meanwhile. The kernel releases the lock with the process, so that a socket at ``path`` in a
+    folder without a lock was left by a process that has ended.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _lock(folder, path)
-        _make_way(folder, path)
+        _remove_stale(folder, path)
         os.fchmod(sock.fileno(), 0o600)  # before it has a name, so that it never was open to others
         try:
             sock.bind(_address(path, folder))
@@ -95,19 +100,19 @@ def _lock(folder: int, path: Path) -> None:
         ) from None
 
 
-def _make_way(folder: int, path: Path) -> None:
-    """Remove a socket that nobody serves; anything else is not ours to remove."""
+def _remove_stale(folder: int, path: Path) -> None:
+    """Remove a socket that a crash left. Raises ``OSError`` for anything else at ``path``."""
     try:
-        there = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(there.st_mode):
+    if not stat.S_ISSOCK(status.st_mode):
         raise OSError(f"{path} is not a socket; move it away, and the edge makes its own")
     os.unlink(path.name, dir_fd=folder)
 
 
 def _address(path: Path, folder: int) -> str:
-    """``path``, or a way to it that is short enough for the kernel."""
+    """``path``, or another name of it that is short enough for the kernel."""
     return str(path) if len(os.fsencode(path)) <= _PATH_BYTES else f"/proc/self/fd/{folder}/{path.name}"
 
 
@@ -115,58 +120,58 @@ def _address(path: Path, folder: int) -> str:
 
 
 class _ControlServer:
-    """Where questions are answered, a bounded number at a time."""
+    """Answers requests, at most ``limits.CONTROL_CONNECTIONS`` at a time."""
 
     def __init__(self, commands: Commands, failed: Failed) -> None:
         self._commands = commands
         self._failed = failed
-        self._inside = 0
+        self._open = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """One connection. Whatever becomes of it, nothing is raised but the cancellation of the edge."""
-        self._inside += 1
+        """One connection. Raises nothing but the cancellation of the edge."""
+        self._open += 1
         try:
             async with stream:
-                if self._inside > limits.CONTROL_CONNECTIONS:
+                if self._open > limits.CONTROL_CONNECTIONS:
                     answer = refusal_line("too many ask at once; ask again")
                 else:
                     answer = await self._answer(stream)
                 with trio.move_on_after(limits.CONTROL_SECONDS):
                     await stream.send_all(answer)
         except (trio.BrokenResourceError, OSError):
-            pass  # who asked has gone
+            pass  # the client has closed
         finally:
-            self._inside -= 1
+            self._open -= 1
 
     async def _answer(self, stream: trio.SocketStream) -> bytes:
         try:
-            question = attrs.evolve(read_request(await _line_of(stream)), uid=_uid_of(stream))
+            request = attrs.evolve(read_request(await _line_of(stream)), uid=_uid_of(stream))
         except CommandRefused as refused:
             return refusal_line(str(refused))
-        return await self._result(question)
+        return await self._result(request)
 
-    async def _result(self, question: ControlRequest) -> bytes:
+    async def _result(self, request: ControlRequest) -> bytes:
         try:
-            command = self._commands.get(question.command)
+            command = self._commands.get(request.command)
             if command is None:
                 raise CommandRefused(f"no command of that name; there are {', '.join(sorted(self._commands))}")
-            result = command(question)
+            result = command(request)
             return answer_line(await result if inspect.isawaitable(result) else result)
         except CommandRefused as refused:
             return refusal_line(str(refused))
         except Exception as error:  # noqa: BLE001 - a broken command costs its answer, never the edge
-            self._failed(f"control {question.command}", error)
+            self._failed(f"control {request.command}", error)
             return refusal_line("the edge failed on this question; its log says how")
 
 
 def _uid_of(stream: trio.SocketStream) -> int:
-    """Who asks, by the kernel's word: ``struct ucred`` has pid, uid and gid (unix(7))."""
+    """The user of the peer, from the kernel: ``struct ucred`` has pid, uid and gid (unix(7))."""
     peer = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return int(_UCRED.unpack(peer)[1])
 
 
 async def _line_of(stream: trio.SocketStream) -> bytes:
-    """What came up to the first line feed. Raises :class:`CommandRefused` when that takes too long or is too much."""
+    """The bytes up to the first line feed. Raises :class:`CommandRefused` when they are too slow or too many."""
     line = bytearray()
     with trio.move_on_after(limits.CONTROL_SECONDS):
         while b"\n" not in line[-limits.CONTROL_READ_BYTES :]:

@@ -1,36 +1,34 @@
-"""The policy in force: what it makes of an edge, and how another takes its place. Judges no change, answers nobody."""
+"""The policy in force on a running edge, and the one place where another takes its place."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
-from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyError, PolicyErrors
-from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.base.log import Log
-from edgesbc.inventory.databases import without_passwords
 from edgesbc.policy.compile_policy import routing_of, trunks_of
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
 from edgesbc.policy.reachability import fit_for, sockets_of
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.signalling.call_attempts import CallAttempts
 from edgesbc.signalling.edge import Edge
 from edgesbc.store.destination_source import DestinationSource, Surroundings
-from edgesbc.store.policy_log import Outcome, PolicyLog
 
 __all__ = ["ActivePolicy"]
 
 
 class ActivePolicy:
-    """One an edge, which is there once :meth:`attach` has told it. ``log`` has ``info`` and ``error``; ``failed`` is
-    told of faults in stages. :attr:`changing` is held by whoever changes the policy."""
+    """The policy of one edge. :meth:`attach` gives it the edge, before any other method but :meth:`pipeline` is called.
+
+    ``log`` has ``info`` and ``error``; ``record`` takes decisions; ``failed`` takes faults of screening stages.
+    """
 
     edge: Edge
 
@@ -42,113 +40,109 @@ class ActivePolicy:
         failed: Callable[[str, Exception], None],
     ) -> None:
         self.policy = policy
-        self.record = record
-        self.changing = trio.Lock()
         self._log = log
+        self._record = record
         self._failed = failed
         self._trunks: list[Trunk] = []
         self._names_changed: Callable[[], None] = lambda: None
         self._nursery: trio.Nursery | None = None
-        self.feeder = self._feeder(policy)
+        self.source = self._source_of(policy)
 
     def attach(self, edge: Edge, names_changed: Callable[[], None]) -> None:
-        """``names_changed`` is called when destinations may have other names than before."""
+        """``names_changed`` is called when destinations may have other host names than before."""
         self.edge = edge
         self._names_changed = names_changed
 
     def pipeline(self, policy: Policy) -> Pipeline:
         """The screening of ``policy``, which is about to be in force."""
         self._trunks = trunks_of(policy)
-        return Pipeline(policy.screen, Standings(self._trunks), self.record, self._failed)
-
-    def _feeder(self, policy: Policy) -> DestinationSource:
-        """What reads the databases of ``policy``; the listeners are those that are there."""
-        listen = self.policy.listen
-        around = Surroundings(self.policy.edge.state_dir, self._log, self.record, self._members_changed)
-        return DestinationSource(policy.database, policy.destinations, sockets_of(listen), fit_for(listen), around)
+        return Pipeline(policy.screen, Standings(self._trunks), self._record, self._failed)
 
     # --- destinations from databases ---------------------------------------------------------------------
 
-    async def begin(self) -> None:
-        """Ask the databases, before the first call, for a bounded time."""
-        await self._read(self.feeder)
+    def _source_of(self, policy: Policy) -> DestinationSource:
+        """Reads the databases of ``policy``. The listeners are those in force: only a restart changes them."""
+        listen = self.policy.listen
+        around = Surroundings(self.policy.edge.state_dir, self._log, self._record, self._members_changed)
+        return DestinationSource(policy.database, policy.destinations, sockets_of(listen), fit_for(listen), around)
+
+    async def read_databases(self) -> None:
+        """Read the databases before the first call, for at most ``limits.DATABASE_START_SECONDS``."""
+        await self._read(self.source)
         self._members_changed()
 
     def run_in(self, nursery: trio.Nursery) -> None:
-        """Read them again and again, in ``nursery``; those of policies to come as well."""
+        """Read databases again from time to time by tasks in ``nursery``, those of later policies as well."""
         self._nursery = nursery
-        self.feeder.run_in(nursery)
+        self.source.run_in(nursery)
 
     async def prepare(self, policy: Policy) -> DestinationSource:
-        """The databases of a policy that is to be in force, asked now.
+        """Read the databases of a policy that is to be in force; nothing changes on the edge.
 
         Raises :class:`PolicyErrors` where a set would lose all the members that it has.
         """
-        feeder = self._feeder(policy)
-        feeder.inherit(self.feeder)
-        await self._read(feeder)
+        source = self._source_of(policy)
+        source.inherit(self.source)
+        await self._read(source)
         before = {each.set for each in self._filled(self.policy).destinations if each.members}
-        if lost := {name: why for name, why in feeder.empty(policy.destinations).items() if name in before}:
-            found = enumerate(each.set for each in policy.destinations)
-            keys = [(f"destinations[{index}].database", lost[name]) for index, name in found if name in lost]
+        if lost := {name: why for name, why in source.empty(policy.destinations).items() if name in before}:
+            sets = enumerate(each.set for each in policy.destinations)
+            keys = [(f"destinations[{index}].database", lost[name]) for index, name in sets if name in lost]
             raise PolicyErrors(PolicyError(policy.file, key, message) for key, message in keys)
-        await trio.to_thread.run_sync(self.edge.dispatcher.foresee, feeder.filled(policy.destinations))
-        return feeder
+        await trio.to_thread.run_sync(self.edge.dispatcher.foresee, source.filled(policy.destinations))
+        return source
 
     @staticmethod
-    async def _read(feeder: DestinationSource) -> None:
-        """Ask all of them at once, for a bounded time; what is not known then comes from the last rows."""
+    async def _read(source: DestinationSource) -> None:
+        """Read all databases at the same time, for a bounded time; one that does not answer keeps its last rows."""
         with trio.move_on_after(limits.DATABASE_START_SECONDS):
             async with trio.open_nursery() as nursery:
-                for feed in feeder.feeds.values():
+                for feed in source.feeds.values():
                     nursery.start_soon(feed.read)
-        for feed in feeder.feeds.values():
+        for feed in source.feeds.values():
             await feed.fall_back()
 
     def _filled(self, policy: Policy) -> Policy:
-        """``policy`` with the members that databases have now."""
-        return attrs.evolve(policy, destinations=self.feeder.filled(policy.destinations))
+        """``policy`` with the members that its databases have now."""
+        return attrs.evolve(policy, destinations=self.source.filled(policy.destinations))
 
     def _members_changed(self) -> None:
-        """Put the members that databases have in the place of those before, between two messages."""
+        """Use the members that the databases have now, between two messages."""
         filled = self._filled(self.policy)
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
         if trunks_of(filled) != self._trunks:
             self.edge.adopt(routing_of(filled), self.pipeline(filled))
 
-    def empty(self) -> dict[str, str]:
-        """Why sets of databases have no members, by name."""
-        return self.feeder.empty(self.policy.destinations)
+    def unfilled_sets(self) -> dict[str, str]:
+        """Sets whose database has given no member, each with the reason."""
+        return self.source.empty(self.policy.destinations)
 
     # --- another policy ----------------------------------------------------------------------------------
 
-    def adopt(self, policy: Policy, feeder: DestinationSource | None = None) -> list[str]:
-        """Put ``policy`` in force between two messages; returns the tables that only a restart can change.
+    def adopt(self, policy: Policy, source: DestinationSource | None = None) -> list[str]:
+        """Put ``policy`` in force between two messages; returns the sections that only a restart can change.
 
-        ``feeder`` is what :meth:`prepare` made of it; without it, databases are asked soon.
+        ``source`` is what :meth:`prepare` returned for it; without it, the databases are read soon.
         """
         old = self.policy
-        if feeder is None:
-            feeder = self._feeder(policy)
-            feeder.inherit(self.feeder)
-        self.feeder.stop()
-        self.feeder = feeder
+        if source is None:
+            source = self._source_of(policy)
+            source.inherit(self.source)
+        self.source.stop()
+        self.source = source
         if self._nursery is not None:
-            feeder.run_in(self._nursery)
+            source.run_in(self._nursery)
         filled = self._filled(policy)
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
         self.edge.adopt(routing_of(filled), self.pipeline(filled))
-        kept = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
+        waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
-        return kept
+        return waiting
 
     def shadow(self, policy: Policy | None) -> None:
-        """Judge by ``policy`` beside the live one from now on, without effect; None ends it.
-
-        What came of it is in ``edge.gate.beside``, and is gone with it; the metric goes on.
-        """
+        """Judge by ``policy`` as well from now on, without effect; None ends it, and discards what it has counted."""
         if policy is None:
             self.edge.gate.watch(None)
         else:
@@ -157,31 +151,21 @@ class ActivePolicy:
             self.edge.gate.shadow(pipeline, routing_of(policy))
         self._log.info("shadow policy", file="" if policy is None else policy.file)
 
-    # --- the audit log -----------------------------------------------------------------------------------
+    def shadow_report(self) -> dict[str, Any] | None:
+        """What the shadow policy has judged so far (:meth:`ShadowPolicy.report`); None where there is none."""
+        shadow = self.edge.gate.beside
+        return None if shadow is None else shadow.report()
 
-    async def audit(self, outcome: Outcome, message: str) -> int:
-        """Note what became of the policy file; its version. A disk that fails is logged and stops nothing."""
-        file = self.policy.file
-        if not file:
-            return 0
+    # --- calls that fail ---------------------------------------------------------------------------------
 
-        def write() -> int:
-            refused = outcome is Outcome.REFUSED
-            # One that was refused may have a password where none belongs; of the others each letter is needed again.
-            text = without_passwords(_refused_text(Path(file))) if refused else self.policy.text
-            log = PolicyLog(self.policy.edge.state_dir)
-            return log.append(file, text, f"uid {os.getuid()}", outcome, message).version
+    @property
+    def attempts(self) -> CallAttempts:
+        """Calls attempted and failed on the edge, by when they began."""
+        return self.edge.board.attempts
 
-        try:
-            return await trio.to_thread.run_sync(write)
-        except (OSError, SQLAlchemyError) as error:
-            self._log.error("the audit log cannot be written", error=str(error))
-            return 0
+    def count_refusals_of(self, policy: Policy | None) -> None:
+        """Count it as a failed call when a trunk of ``policy`` is refused, besides those in force; None: no longer.
 
-
-def _refused_text(file: Path) -> str:
-    """The text of a policy file that was refused; "" where it is too large, as the entry's message says then."""
-    try:
-        return read_file(file, limits.POLICY_BYTES).decode(errors="replace")
-    except FileTooLarge:
-        return ""
+        A change that loses a trunk makes the calls of that trunk fail.
+        """
+        self.edge.gate.previous_standings = None if policy is None else Standings(trunks_of(policy))

@@ -184,7 +184,7 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
         (tmp_path / "policy.toml").write_text(text)
         assert not (await app.reload()).mistakes
         assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
-        app.stop()
+        app.drain()
         await until(file.exists)
     assert file.stat().st_mode & 0o777 == 0o600
     async with running(tmp_path, text) as app:
@@ -193,7 +193,7 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
         assert (member["order"], member["why"]) == ("draining", "new kernel")
         assert "new kernel" in app.why("127.0.0.11").sentences()[-1]
         assert (await said(tmp_path, "enable", TWO[0]))[0] == 0
-        app.stop()
+        app.drain()
         await until(lambda: json.loads(file.read_text())["orders"] == [])
     async with running(tmp_path, text) as app:
         assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED]
@@ -217,7 +217,7 @@ async def test_what_the_policy_disables_is_enabled_for_good(tmp_path: Path) -> N
     async with running(tmp_path, text) as app:
         assert orders(app) == [AdminState.DISABLED, AdminState.ENABLED]
         assert (await said(tmp_path, "enable", TWO[0]))[0] == 0
-        app.stop()
+        app.drain()
         await until((tmp_path / "state" / destinations.FILE).exists)
     async with running(tmp_path, text) as app:
         assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED]

@@ -1,4 +1,4 @@
-"""Members as rows, and which of them a word means."""
+"""Members as rows, and which of them an operator's word selects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from support.members import a_member
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport
-from edgesbc.control.destination_rows import meant, named, row
+from edgesbc.control.destination_rows import destination_row, display_name, select_members
 from edgesbc.control.protocol import CommandRefused
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
@@ -37,49 +37,51 @@ ALL = (ONE, TWO, SAME, SIX, NEAR, FAR)
         ("10.0.0.9:5060", [FAR]),
     ],
 )
-def test_a_word_means_members(who: str, members: list[Member]) -> None:
-    assert meant(who, ALL)[1] == members
+def test_a_word_selects_members(who: str, members: list[Member]) -> None:
+    assert select_members(who, ALL)[1] == members
 
 
 @pytest.mark.parametrize(
     "who", ["pbx/", "sip:10.0.0.9", "10.0.0.1", "10.0.0.1:5070", "nobody", "", "pbx/sip:gw.example.com"]
 )
-def test_a_word_that_means_nobody_says_who_is_there(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_that_selects_no_member_is_refused_with_the_names_there_are(
+    who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "DESTINATIONS_NAMED", 2)
     with pytest.raises(CommandRefused, match=r"there are pbx/sip:10.0.0.1, pbx/sip:10.0.0.2, and 4 more"):
-        meant(who, ALL)
+        select_members(who, ALL)
 
 
-def test_a_word_may_not_mean_two_things() -> None:
+def test_an_ambiguous_word_is_refused() -> None:
     members = (a_member("sip:10.0.0.1", "sip:10.0.0.2"), TWO)
     with pytest.raises(CommandRefused, match="is a set and also a URI; say SET/URI"):
-        meant("sip:10.0.0.2", members)
+        select_members("sip:10.0.0.2", members)
     alone = a_member("sip:10.0.0.2", "sip:10.0.0.2")
-    assert meant("sip:10.0.0.2", [alone])[1] == [alone]
+    assert select_members("sip:10.0.0.2", [alone])[1] == [alone]
 
 
-def test_nobody_is_there() -> None:
+def test_without_members_that_is_said() -> None:
     with pytest.raises(CommandRefused, match="there is none"):
-        meant("pbx", [])
+        select_members("pbx", [])
 
 
 def test_what_an_operator_or_a_policy_wrote_is_shown_escaped() -> None:
     member = a_member("sip:10.0.0.1", "p\x1bx", attributes={"rack": "\n7"})
-    told = row(member, Override(AdminState.DRAINING, "ro\tot", "new\nkernel", 0.0), 1.0)
-    assert (told["set"], told["by"], told["why"]) == ("p\\x1bx", "ro\\tot", "new\\nkernel")
-    assert told["attributes"] == {"rack": "\\n7"}
-    assert named(member) == "p\\x1bx/sip:10.0.0.1"
-    assert named(FAR) == "carrier/sip:gw.example.com at 10.0.0.9:5060"
+    row = destination_row(member, Override(AdminState.DRAINING, "ro\tot", "new\nkernel", 0.0), 1.0)
+    assert (row["set"], row["by"], row["why"]) == ("p\\x1bx", "ro\\tot", "new\\nkernel")
+    assert row["attributes"] == {"rack": "\\n7"}
+    assert display_name(member) == "p\\x1bx/sip:10.0.0.1"
+    assert display_name(FAR) == "carrier/sip:gw.example.com at 10.0.0.9:5060"
 
 
 def test_since_is_that_of_the_order_or_of_the_health() -> None:
     member = a_member("sip:10.0.0.1")
-    assert row(member, None, 50.0)["since"] is None
+    assert destination_row(member, None, 50.0)["since"] is None
     member.health.bad(20.0)
-    assert row(member, None, 50.0)["since"] == 30.0
+    assert destination_row(member, None, 50.0)["since"] == 30.0
     member.order = AdminState.DRAINING
     ordered = Override(AdminState.DRAINING, "root", "", 45.0)
-    told = row(member, ordered, 50.0)
-    assert (told["state"], told["health"], told["since"]) == ("draining", "trying", 5.0)
+    row = destination_row(member, ordered, 50.0)
+    assert (row["state"], row["health"], row["since"]) == ("draining", "trying", 5.0)
     member.resting_until = 60.0
-    assert row(member, ordered, 50.0)["resting"] == 10.0
+    assert destination_row(member, ordered, 50.0)["resting"] == 10.0

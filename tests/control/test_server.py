@@ -24,13 +24,14 @@ from edgesbc.base import limits
 from edgesbc.control.client import NoAnswer, ask
 from edgesbc.control.protocol import (
     CommandRefused,
+    Commands,
     ControlRequest,
     answer_line,
     read_answer,
     read_request,
     request_line,
 )
-from edgesbc.control.server import Commands, serve_control
+from edgesbc.control.server import serve_control
 
 
 def _refuse(question: ControlRequest) -> None:

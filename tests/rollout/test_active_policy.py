@@ -36,9 +36,9 @@ def from_a_database(folder: Path, *rows: str) -> Policy:
 async def test_a_set_that_a_new_database_has_is_there_with_its_policy(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         policy = from_a_database(tmp_path, OTHER)
-        feeder = await app.force.prepare(policy)
+        feeder = await app.active.prepare(policy)
         assert uris(app) == [ONE], "nothing has changed yet"
-        app.force.adopt(policy, feeder)
+        app.active.adopt(policy, feeder)
         assert uris(app) == [OTHER]
         assert app.not_ready() == {}
 
@@ -46,7 +46,7 @@ async def test_a_set_that_a_new_database_has_is_there_with_its_policy(tmp_path: 
 async def test_a_policy_with_which_a_set_would_lose_all_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         with pytest.raises(PolicyErrors) as refused:
-            await app.force.prepare(from_a_database(tmp_path))
+            await app.active.prepare(from_a_database(tmp_path))
         (error,) = refused.value.errors
         assert error.key == "destinations[0].database"
         assert uris(app) == [ONE]

@@ -1,4 +1,4 @@
-"""The judgement of a change: what makes it worse, and what does not."""
+"""The judgement of a change by counts of calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesbc.policy.model import ChangeSettings
-from edgesbc.rollout.probation import Probation, ProbationState, expected_share
+from edgesbc.rollout.probation import Probation, ProbationVerdict, expected_share
 from edgesbc.signalling.call_attempts import CallAttempts, Tally
 
 AT = 1_000.0
@@ -34,57 +34,59 @@ def changed(before: tuple[int, int], since: tuple[int, int], not_before: float =
 
 
 @pytest.mark.parametrize(
-    ("before", "since", "state"),
+    ("before", "since", "verdict"),
     [
-        ((100, 0), (0, 20), ProbationState.WORSE),
-        ((100, 0), (0, 19), ProbationState.SETTLING),  # too few calls to say
-        ((100, 0), (16, 4), ProbationState.SETTLING),  # a rise of 20 points is not more than 20
-        ((100, 0), (15, 5), ProbationState.WORSE),
-        ((50, 50), (10, 20), ProbationState.SETTLING),  # every second call failed before as well
-        ((50, 50), (5, 25), ProbationState.WORSE),
-        ((0, 100), (0, 100), ProbationState.SETTLING),  # it cannot get worse
+        ((100, 0), (0, 20), ProbationVerdict.FAILED),
+        ((100, 0), (0, 19), ProbationVerdict.OPEN),  # too few calls to say
+        ((100, 0), (16, 4), ProbationVerdict.OPEN),  # a rise of 20 points is not more than 20
+        ((100, 0), (15, 5), ProbationVerdict.FAILED),
+        ((50, 50), (10, 20), ProbationVerdict.OPEN),  # every second call failed before as well
+        ((50, 50), (5, 25), ProbationVerdict.FAILED),
+        ((0, 100), (0, 100), ProbationVerdict.OPEN),  # it cannot get worse
     ],
 )
-def test_the_rise_is_judged_from_enough_calls_on(
-    before: tuple[int, int], since: tuple[int, int], state: ProbationState
+def test_the_rise_counts_from_enough_calls_on(
+    before: tuple[int, int], since: tuple[int, int], verdict: ProbationVerdict
 ) -> None:
-    assert changed(before, since).state(AT + 5) is state
+    assert changed(before, since).judge(AT + 5) is verdict
 
 
-def test_it_settles_when_its_time_is_over() -> None:
-    settling = changed((100, 0), (30, 0))
-    assert settling.state(math.nextafter(AT + 60, 0)) is ProbationState.SETTLING
-    assert settling.state(AT + 60) is ProbationState.SETTLED
-    assert changed((100, 0), (0, 20)).state(AT + 60) is ProbationState.WORSE, "also when that is seen at the very end"
+def test_it_passes_when_its_time_is_over() -> None:
+    probation = changed((100, 0), (30, 0))
+    assert probation.judge(math.nextafter(AT + 60, 0)) is ProbationVerdict.OPEN
+    assert probation.judge(AT + 60) is ProbationVerdict.PASSED
+    assert changed((100, 0), (0, 20)).judge(AT + 60) is ProbationVerdict.FAILED, (
+        "also when that is seen at the very end"
+    )
 
 
 def test_calls_that_ring_are_no_failures() -> None:
-    """Busy phones answer at once and people take their time: the first outcomes are mostly failures."""
+    """A busy phone answers at once and a person after some seconds: the first outcomes are mostly failures."""
     attempts = CallAttempts()
     calls(attempts, AT - 30, 90, 10)
     attempts.cut(AT)
     calls(attempts, AT, 18, 2)  # two are busy, the others ring
-    assert Probation(SETTINGS, attempts, AT, -math.inf).state(AT + 1) is ProbationState.SETTLING
+    assert Probation(SETTINGS, attempts, AT, -math.inf).judge(AT + 1) is ProbationVerdict.OPEN
 
 
-def test_what_rang_at_the_change_is_not_its_fault() -> None:
+def test_calls_that_rang_at_the_change_count_as_before_it() -> None:
     attempts = CallAttempts()
     calls(attempts, AT - 1, 30, 0)
     attempts.cut(AT)
     calls(attempts, AT, 20, 0)
     for _ in range(30):
         attempts.failed(AT - 1)
-    settling = Probation(SETTINGS, attempts, AT, -math.inf)
-    assert (settling.before, settling.since) == (Tally(30, 30), Tally(20, 0))
-    assert settling.state(AT + 1) is ProbationState.SETTLING
+    probation = Probation(SETTINGS, attempts, AT, -math.inf)
+    assert (probation.before, probation.since) == (Tally(30, 30), Tally(20, 0))
+    assert probation.judge(AT + 1) is ProbationVerdict.OPEN
 
 
-def test_what_failed_under_the_change_before_is_no_baseline() -> None:
-    assert changed((0, 100), (0, 100)).state(AT + 1) is ProbationState.SETTLING
-    assert changed((0, 100), (0, 100), not_before=AT - 10).state(AT + 1) is ProbationState.WORSE
+def test_calls_before_the_previous_change_are_no_baseline() -> None:
+    assert changed((0, 100), (0, 100)).judge(AT + 1) is ProbationVerdict.OPEN
+    assert changed((0, 100), (0, 100), not_before=AT - 10).judge(AT + 1) is ProbationVerdict.FAILED
 
 
-def test_what_began_longer_ago_than_is_watched_is_no_baseline() -> None:
+def test_calls_longer_ago_than_the_probation_are_no_baseline() -> None:
     attempts = CallAttempts()
     calls(attempts, AT - 61, 0, 100)
     calls(attempts, AT - 30, 20, 0)
@@ -94,15 +96,15 @@ def test_what_began_longer_ago_than_is_watched_is_no_baseline() -> None:
 @pytest.mark.parametrize(
     ("before", "expected"), [(Tally(0, 0), 50.0), (Tally(10, 0), 25.0), (Tally(20, 0), 0.0), (Tally(40, 10), 25.0)]
 )
-def test_few_calls_before_are_filled_up_with_doubt(before: Tally, expected: float) -> None:
+def test_of_calls_that_are_missing_before_half_count_as_failed(before: Tally, expected: float) -> None:
     assert expected_share(before, 20) == expected
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.integers(0, 200))
-def test_one_more_failure_never_makes_it_better(good: int, bad: int, good_since: int, bad_since: int) -> None:
-    settling = changed((good, bad), (good_since, bad_since))
+def test_one_more_failure_never_lowers_the_rise(good: int, bad: int, good_since: int, bad_since: int) -> None:
+    probation = changed((good, bad), (good_since, bad_since))
     one_more = changed((good, bad), (good_since, bad_since + 1))
-    assert one_more.rise >= settling.rise or settling.since.begun == 0
-    if settling.state(AT) is ProbationState.WORSE:
-        assert one_more.state(AT) is ProbationState.WORSE
-    assert -100.0 <= settling.rise <= 100.0
+    assert one_more.rise >= probation.rise or probation.since.begun == 0
+    if probation.judge(AT) is ProbationVerdict.FAILED:
+        assert one_more.judge(AT) is ProbationVerdict.FAILED
+    assert -100.0 <= probation.rise <= 100.0

@@ -82,7 +82,7 @@ async def test_the_edge_outlives_its_database_and_starts_without_it(tmp_path: Pa
             assert uris(app) == [f"sip:{bob.address}"]
             await lands_at(app, bob)
             await trio.to_thread.run_sync(own_server.kill)
-            await until(lambda: app.force.feeder.feeds["main"].state is FeedState.AWAY)
+            await until(lambda: app.active.source.feeds["main"].state is FeedState.AWAY)
             await lands_at(app, bob)
             assert app.not_ready() == {}
         copy = tmp_path / "state" / "destinations.main.json"
@@ -109,12 +109,12 @@ async def test_bad_rows_lose_nothing(tmp_path: Path) -> None:
     with capture_logs() as told:
         async with running(tmp_path, text_for(tmp_path)) as app:
             execute(tmp_path, "update destinations set uri = 'tel:110', weight = 'heavy' where id = 2")
-            await until(lambda: app.force.feeder.feeds["main"].state is FeedState.REFUSED)
+            await until(lambda: app.active.source.feeds["main"].state is FeedState.REFUSED)
             assert uris(app) == ["sip:127.0.0.11:9", "sip:127.0.0.12:9"]
-            (problem,) = app.force.feeder.problems()
+            (problem,) = app.active.source.problems()
             assert "main destinations row id=2" in problem
             execute(tmp_path, "delete from destinations")
-            await until(lambda: "expected rows, found none" in app.force.feeder.problems()[0])
+            await until(lambda: "expected rows, found none" in app.active.source.problems()[0])
             assert uris(app) == ["sip:127.0.0.11:9", "sip:127.0.0.12:9"]
             execute(tmp_path, "insert into destinations (set_name, uri) values ('pbx', 'sip:127.0.0.13:9')")
             await until(lambda: uris(app) == ["sip:127.0.0.13:9"])
@@ -129,7 +129,7 @@ async def test_no_more_bad_rows_are_logged_than_a_log_can_take(tmp_path: Path, m
     with_rows(tmp_path, *(f"tel:{number}" for number in range(5)))
     with capture_logs() as told:
         async with running(tmp_path, text_for(tmp_path)) as app:
-            assert "and 4 more mistakes" in app.force.feeder.problems()[0]
+            assert "and 4 more mistakes" in app.active.source.problems()[0]
     assert [each["mistakes"] for each in told if each["event"] == "rows refused, the last good ones hold"] == [5] * 3
 
 
@@ -196,7 +196,7 @@ async def test_members_of_the_public_side_are_trunks_as_those_of_a_policy_are(tm
     async with running(tmp_path, text_for(tmp_path, routes=routes)) as app:
 
         def trunks() -> set[str]:
-            return {address for trunk in app.force._trunks for address in trunk.addresses}
+            return {address for trunk in app.active._trunks for address in trunk.addresses}
 
         assert "127.0.0.11" in trunks()
         execute(tmp_path, "update destinations set uri = 'sip:127.0.0.12:9'")
@@ -215,7 +215,7 @@ async def test_a_database_that_takes_its_time_holds_up_neither_start_nor_end(
     with trio.fail_after(15):
         async with running(tmp_path, text) as app:
             assert "no answer yet" in app.not_ready()["destinations pbx"]
-            app.stop()
+            app.drain()
     postgresql.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where query like '%asleep%' and pid <> pg_backend_pid()"
     )
@@ -249,7 +249,7 @@ async def test_a_local_copy_that_is_broken_is_said(tmp_path: Path) -> None:
 async def test_what_happened_is_in_the_ledger(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     async with running(tmp_path, text_for(tmp_path)) as app:
-        feed = app.force.feeder.feeds["main"]
+        feed = app.active.source.feeds["main"]
         execute(tmp_path, "alter table destinations rename to elsewhere")
         await until(lambda: feed.state is FeedState.AWAY)
         execute(tmp_path, "alter table elsewhere rename to destinations", "update destinations set uri = 'tel:110'")

@@ -17,7 +17,7 @@ async def test_a_shadow_policy_is_counted_and_changes_nothing(tmp_path: Path) ->
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
     ):
         strict = policy_text(tmp_path, [f"sip:{bob.address}"], more='[screen.acl]\ndeny = ["127.0.0.0/8"]')
-        app.force.shadow(parse_policy(strict, "strict.toml"))
+        app.active.shadow(parse_policy(strict, "strict.toml"))
         calling = alice.dialog(f"sip:100@{at(app, 'public-udp')}")
         await calling.send("INVITE")
         await bob.answer(await bob.request("INVITE"), 486, tag="b")
@@ -28,5 +28,5 @@ async def test_a_shadow_policy_is_counted_and_changes_nothing(tmp_path: Path) ->
         assert (example.source, example.listener) == (str(alice.address), "public-udp")
         assert 'edgesbc_shadow_differences_total{live="pass",other="acl-denied"}' in app.metrics.render().decode()
         assert app.edge.pipeline.counts == {}
-        app.force.shadow(None)
+        app.active.shadow(None)
         assert app.edge.gate.beside is None

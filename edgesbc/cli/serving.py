@@ -1,0 +1,75 @@
+"""What ``edgesbc run`` does: an edge until a signal, or ``edgesbc drain``, ends it."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+
+import trio
+
+from edgesbc.embedding import RunningEdge, serve
+from edgesbc.observe import logs
+from edgesbc.policy.model import Policy
+
+__all__ = ["serve_until_signal"]
+
+
+class _Signals:
+    """SIGTERM and SIGINT drain the edge, the second one ends it at once; SIGHUP has it reload."""
+
+    def __init__(self) -> None:
+        self.edge: RunningEdge | None = None
+        self.terminating = False
+        self.hurried = False
+        self._log = logs.lifecycle("edge")
+
+    async def obey(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for number in received:
+                if number != signal.SIGHUP:
+                    self._terminate(scope)
+                elif self.edge is not None:
+                    await self.edge.reload()
+
+    def _terminate(self, scope: trio.CancelScope) -> None:
+        if self.terminating or (self.edge is not None and self.edge.draining):
+            self._log.info("stopping at once: asked twice")
+            self.hurried = True
+            scope.cancel()
+        else:
+            self.terminating = True
+            if self.edge is not None:
+                self.edge.drain()
+
+
+async def serve_until_signal(policy: Policy) -> None:
+    """Serve until the edge has drained. Ends the program with exit code 1 where a second signal hurried it.
+
+    Raises ``OSError``, in an exception group, where the edge cannot start.
+    """
+    signals = _Signals()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(signals.obey, nursery.cancel_scope)
+        async with serve(policy, nursery=nursery) as edge:
+            _spare_the_collector()
+            signals.edge = edge
+            if signals.terminating:
+                edge.drain()
+            await edge.wait_ended()
+        nursery.cancel_scope.cancel()
+    if signals.hurried:
+        sys.exit(1)  # here and not in the task, where a nursery would make a group of it, with a traceback
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from walking every live call again and again.
+
+    What a call leaves behind is freed by reference counts. Young garbage of libraries is still collected; a full
+    collection, which would stop everything for half a second with ten thousand calls, is not made. The setting is one
+    of the whole process, so that an edge within another program leaves it alone.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1_000_000)
