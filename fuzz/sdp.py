@@ -2,9 +2,9 @@
 
 For whatever bytes come:
 
-- :func:`parse_session` returns a session or raises WireError, and nothing else;
-- what it returns can be written and read again, and is the same session then;
-- every line of what is written is one that the session holds: no text in it has a line end.
+- :func:`parse_session` returns a description or raises WireError, and nothing else;
+- a parsed description can be serialised and parsed again, and is then the same;
+- every line of the serialised text is LETTER=VALUE: no value contains a line end.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The media plane: NG commands, sessions and the RTP relay."""
+"""The media plane: commands from signalling, media sessions and the relay of RTP and RTCP."""

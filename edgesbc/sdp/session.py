@@ -1,4 +1,4 @@
-"""Session descriptions (RFC 8866) as values: parsed from bytes, built anew as bytes. Judges no address."""
+"""Session descriptions (RFC 8866) as frozen values, parsed from bytes and serialised to bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesbc.base.errors import WireError
 __all__ = ["Attribute", "ConnectionData", "MediaDescription", "Origin", "SessionDescription", "parse_session"]
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
-_BEFORE_CONNECTION = "iuep"  # information, URI, e-mail and phone stand before c= (RFC 8866 section 5)
+_BEFORE_CONNECTION = "iuep"  # information, URI, e-mail and phone come before c= (RFC 8866 section 5)
 
 
 class Attribute(NamedTuple):
@@ -27,14 +27,14 @@ class Attribute(NamedTuple):
 
 
 class ConnectionData(NamedTuple):
-    """A ``c=`` line; ``family`` is ``IP4`` or ``IP6``, ``address`` as it was written (section 5.7)."""
+    """A ``c=`` line (RFC 8866 section 5.7); ``family`` is ``IP4`` or ``IP6``, ``address`` the text as it came."""
 
     family: str
     address: str
 
     @property
     def unspecified(self) -> bool:
-        """Whether it asks for no media at all, the hold of RFC 3264 section 8.4."""
+        """Whether the address is the unspecified one, which means hold (RFC 3264 section 8.4)."""
         return self.address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class ConnectionData(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """The ``o=`` line (section 5.2); ``id`` and ``version`` are decimal numbers kept as text."""
+    """The ``o=`` line (RFC 8866 section 5.2); ``id`` and ``version`` are decimal numbers kept as text."""
 
     username: str
     id: str
@@ -56,14 +56,14 @@ class Origin(NamedTuple):
 
 @attrs.frozen
 class MediaDescription:
-    """One media section (section 5.14). ``port`` 0 means rejected or ended (RFC 3264 section 6)."""
+    """One media section (RFC 8866 section 5.14). ``port`` 0 means rejected or ended (RFC 3264 sections 6 and 8.2)."""
 
     kind: str
     port: int
     protocol: str
     formats: tuple[str, ...]
     ports: int = 1
-    """Number of RTP ports from ``port`` on; more than 1 is written ``port/ports``."""
+    """Number of RTP ports from ``port`` on; serialised as ``port/ports`` where it is not 1."""
     connection: ConnectionData | None = None
     bandwidth: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
@@ -76,7 +76,7 @@ class MediaDescription:
 
     @property
     def direction(self) -> str | None:
-        """sendrecv, sendonly, recvonly or inactive where this section says so (RFC 3264 section 5.1)."""
+        """The direction attribute of this section (RFC 8866 section 6.7), or None where it has none."""
         return _direction(self.attributes)
 
     def _lines(self) -> Iterator[str]:
@@ -92,7 +92,7 @@ class MediaDescription:
 
 @attrs.frozen
 class SessionDescription:
-    """A session description. Attributes keep their order, known or not."""
+    """A session description. Attributes are kept in their order, also those that the edge does not know."""
 
     origin: Origin
     name: str = "-"
@@ -110,11 +110,11 @@ class SessionDescription:
         return _first(self.attributes, name)
 
     def connection_of(self, media: MediaDescription) -> ConnectionData | None:
-        """The ``c=`` line that holds for a media section (section 5.7)."""
+        """The ``c=`` line that applies to a media section: its own, else the session's (RFC 8866 section 5.7)."""
         return media.connection or self.connection
 
     def direction_of(self, media: MediaDescription) -> str:
-        """The direction that holds for a media section; sendrecv where nothing is said."""
+        """The direction that applies to a media section; sendrecv by default (RFC 8866 section 6.7)."""
         return media.direction or _direction(self.attributes) or "sendrecv"
 
     def serialise(self) -> bytes:
@@ -137,41 +137,40 @@ class SessionDescription:
 
 
 def parse_session(data: bytes) -> SessionDescription:
-    """Read a session description; lines end in CRLF or LF.
+    """Parse a session description; lines end in CRLF or LF (RFC 8866 section 5).
 
-    A missing ``s=`` or ``t=`` line is forgiven, since phones forget them. Raises :class:`WireError` with
-    ``status_hint`` 400 where the text is broken and 488 where it is over a bound or asks for what the
-    edge does not do.
+    A missing ``s=`` or ``t=`` line is accepted, because some phones leave them out. Raises :class:`WireError` with
+    ``status_hint`` 400 for text that breaks the grammar, and 488 for a description over a bound or with a feature
+    that the edge does not have.
     """
     lines = _split(data)
     if not lines or lines[0] != ("v", "0"):
         raise WireError("a session description begins with v=0")
     first_media = next((at for at, (letter, _) in enumerate(lines) if letter == "m"), len(lines))
-    sections = _Sections(lines[1:first_media])
+    level = _Level(lines[1:first_media])
     media: list[MediaDescription] = []
     at = first_media
     while at < len(lines):
         end = next((i for i in range(at + 1, len(lines)) if lines[i][0] == "m"), len(lines))
         if len(media) >= limits.SDP_MEDIA:
             raise WireError(f"more than {limits.SDP_MEDIA} media sections", 488)
-        media.append(_parse_media(lines[at][1], _Sections(lines[at + 1 : end])))
+        media.append(_parse_media(lines[at][1], _Level(lines[at + 1 : end])))
         at = end
-    sections.allow("osiuepcbtrzka", "the session level")
-    times = sections.pick("trz")
+    level.allow("osiuepcbtrzka", "the session level")
     return SessionDescription(
-        origin=_parse_origin(sections.one("o", required=True)),
-        name=sections.one("s") or "-",
-        connection=sections.connection(),
-        bandwidth=sections.values("b"),
-        times=times or (("t", "0 0"),),
-        attributes=sections.attributes(),
+        origin=_parse_origin(level.one("o", required=True)),
+        name=level.one("s") or "-",
+        connection=level.connection(),
+        bandwidth=level.values("b"),
+        times=level.pick("trz") or (("t", "0 0"),),
+        attributes=level.attributes(),
         media=tuple(media),
-        others=_ordered(sections.pick("iuepk"), "iuepk"),
+        others=_ordered(level.pick("iuepk"), "iuepk"),
     )
 
 
-class _Sections:
-    """The lines of one level, by letter."""
+class _Level:
+    """The lines of the session level or of one media section, looked up by letter."""
 
     __slots__ = ("_lines",)
 
@@ -179,29 +178,32 @@ class _Sections:
         self._lines = lines
 
     def allow(self, letters: str, where: str) -> None:
+        """Raise :class:`WireError` for a line of any other type."""
         for letter, _ in self._lines:
             if letter not in letters:
                 raise WireError(f"a line of type {letter!a} has no place at {where}")
 
     def pick(self, letters: str) -> tuple[tuple[str, str], ...]:
+        """The lines of these types as (letter, value), in the order that they came in."""
         return tuple(line for line in self._lines if line[0] in letters)
 
     def values(self, letter: str) -> tuple[str, ...]:
         return tuple(value for kind, value in self._lines if kind == letter)
 
     def one(self, letter: str, required: bool = False) -> str:
-        found = self.values(letter)
-        if len(found) > 1 or (required and not found):
-            raise WireError(f"expected one {letter}= line, found {len(found)}")
-        return found[0] if found else ""
+        """The value of the only line of a type, or "" where there is none and it is not required."""
+        values = self.values(letter)
+        if len(values) > 1 or (required and not values):
+            raise WireError(f"expected one {letter}= line, found {len(values)}")
+        return values[0] if values else ""
 
     def connection(self) -> ConnectionData | None:
-        found = self.values("c")
-        if not found:
+        values = self.values("c")
+        if not values:
             return None
-        if len(found) > 1:
+        if len(values) > 1:
             raise WireError("several c= lines for one section: layered multicast is not relayed", 488)
-        parts = found[0].split()
+        parts = values[0].split()
         if len(parts) != 3 or parts[0] != "IN" or parts[1] not in ("IP4", "IP6"):
             raise WireError("expected c=IN IP4|IP6 ADDRESS")
         return ConnectionData(parts[1], parts[2])
@@ -210,13 +212,14 @@ class _Sections:
         values = self.values("a")
         if len(values) > limits.SDP_ATTRIBUTES:
             raise WireError(f"more than {limits.SDP_ATTRIBUTES} attributes in a section", 488)
-        found = []
+        attributes = []
         for value in values:
             name, colon, rest = value.partition(":")
-            if name.split() != [name]:  # space behind it would be another name here, and none to a forgiving reader
+            # A name with a space around it would be unknown here and known to a parser that strips it.
+            if name.split() != [name]:
                 raise WireError("an a= line without a name")
-            found.append(Attribute(name, rest if colon else None))
-        return tuple(found)
+            attributes.append(Attribute(name, rest if colon else None))
+        return tuple(attributes)
 
 
 def _split(data: bytes) -> list[tuple[str, str]]:
@@ -234,8 +237,8 @@ def _split(data: bytes) -> list[tuple[str, str]]:
         row = row.removesuffix("\r")
         if len(row) < 2 or row[1] != "=" or not row[0].isascii() or not row[0].isalpha():
             raise WireError("a line of a session description that is not LETTER=VALUE")
-        # NUL, CR and their like would mean something else to the next reader
-        if any((sign < " " and sign != "\t") or sign == "\x7f" for sign in row):
+        # Parsers differ in what a control character such as NUL or CR means.
+        if any((char < " " and char != "\t") or char == "\x7f" for char in row):
             raise WireError("a control character in a session description")
         lines.append((row[0], row[2:]))
     return lines
@@ -244,7 +247,7 @@ def _split(data: bytes) -> list[tuple[str, str]]:
 def _parse_origin(value: str) -> Origin:
     parts = value.split()
     if len(parts) == 5:
-        parts.insert(0, "-")  # seen from phones with an empty user name
+        parts.insert(0, "-")  # some phones send an empty user name
     if len(parts) != 6 or parts[3] != "IN" or parts[4] not in ("IP4", "IP6"):
         raise WireError("expected o=USER ID VERSION IN IP4|IP6 ADDRESS")
     for number in (parts[1], parts[2]):
@@ -253,7 +256,7 @@ def _parse_origin(value: str) -> Origin:
     return Origin(parts[0], parts[1], parts[2], parts[4], parts[5])
 
 
-def _parse_media(value: str, sections: _Sections) -> MediaDescription:
+def _parse_media(value: str, level: _Level) -> MediaDescription:
     parts = value.split()
     if len(parts) < 4:
         raise WireError("expected m=KIND PORT PROTOCOL FORMAT...")
@@ -262,17 +265,17 @@ def _parse_media(value: str, sections: _Sections) -> MediaDescription:
     port, slash, count = parts[1].partition("/")
     if not _decimal(port, 5) or int(port) > 65_535 or (slash and not (_decimal(count, 5) and int(count))):
         raise WireError("a media port is a number up to 65535, or PORT/COUNT")
-    sections.allow("icbka", "the media level")
+    level.allow("icbka", "the media level")
     return MediaDescription(
         kind=parts[0],
         port=int(port),
         protocol=parts[2],
         formats=tuple(parts[3:]),
         ports=int(count) if slash else 1,
-        connection=sections.connection(),
-        bandwidth=sections.values("b"),
-        attributes=sections.attributes(),
-        others=_ordered(sections.pick("ik"), "ik"),
+        connection=level.connection(),
+        bandwidth=level.values("b"),
+        attributes=level.attributes(),
+        others=_ordered(level.pick("ik"), "ik"),
     )
 
 
@@ -285,7 +288,7 @@ def _first(attributes: tuple[Attribute, ...], name: str) -> Attribute | None:
 
 
 def _direction(attributes: tuple[Attribute, ...]) -> str | None:
-    return next((a.name for a in attributes if a.value is None and a.name in _DIRECTIONS), None)
+    return next((name for name, value in attributes if value is None and name in _DIRECTIONS), None)
 
 
 def _ordered(lines: tuple[tuple[str, str], ...], order: str) -> tuple[tuple[str, str], ...]:

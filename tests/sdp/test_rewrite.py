@@ -27,15 +27,15 @@ a=rtpmap:99 h263-1998/90000
 """
 
 
-PLACES = (RelayAddress(30000), RelayAddress(30002))
+RELAY_ADDRESSES = (RelayAddress(30000), RelayAddress(30002))
 
 
-def anchored(data=OFFER, address="198.51.100.1", places=PLACES):
-    return rewrite_session(parse_session(data), address, places)
+def rewritten(data=OFFER, address="198.51.100.1", relay_addresses=RELAY_ADDRESSES):
+    return rewrite_session(parse_session(data), address, relay_addresses)
 
 
 def test_no_address_of_the_sender_is_left():
-    session = anchored()
+    session = rewritten()
     text = session.serialise().decode()
     assert "192.0.2." not in text
     assert "candidate" not in text
@@ -55,42 +55,42 @@ def test_no_address_of_the_sender_is_left():
         "Candidate:1 1 UDP 1 192.0.2.9 4000 typ host", "group: bundle 0 1",
     ],
 )  # fmt: skip
-def test_no_other_attribute_names_a_path_however_it_is_spelt(line):
-    """Some readers compare the names of attributes without regard to case."""
-    plain = anchored().serialise()
-    assert anchored(OFFER + f"a={line}\n".encode()).serialise() == plain
-    assert anchored(OFFER.replace(b"a=x-kept", f"a={line}\na=x-kept".encode())).serialise() == plain
+def test_attributes_with_an_address_are_removed_in_any_spelling(line):
+    """Some parsers ignore case in the names of attributes."""
+    plain = rewritten().serialise()
+    assert rewritten(OFFER + f"a={line}\n".encode()).serialise() == plain
+    assert rewritten(OFFER.replace(b"a=x-kept", f"a={line}\na=x-kept".encode())).serialise() == plain
 
 
-def test_a_capability_that_names_no_path_stays():
+def test_a_capability_without_an_address_is_kept():
     kept = b"a=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\n"
-    assert kept.strip() in anchored(OFFER + kept).serialise()
+    assert kept.strip() in rewritten(OFFER + kept).serialise()
 
 
-def test_the_rest_stays_in_order():
-    session = anchored()
+def test_other_attributes_are_kept_in_order():
+    session = rewritten()
     assert [str(a) for a in session.attributes] == ["x-kept:1"]
     assert [str(a) for a in session.media[0].attributes] == ["mid:0", "rtpmap:0 PCMU/8000", "sendonly"]
     assert str(session.origin) == "- 77 78 IN IP4 198.51.100.1"
 
 
-def test_rtcp_mux_stays_where_the_place_says_so():
-    session = anchored(places=(RelayAddress(30000, rtcp_mux=True), RelayAddress(30002)))
+def test_rtcp_mux_is_kept_where_the_relay_shares_the_port():
+    session = rewritten(relay_addresses=(RelayAddress(30000, rtcp_mux=True), RelayAddress(30002)))
     assert session.media[0].attribute("rtcp-mux") is not None
-    assert anchored().media[0].attribute("rtcp-mux") is None
-    assert b"mux" not in anchored(OFFER.replace(b"a=rtcp-mux", b"a=RTCP-Mux")).serialise()
+    assert rewritten().media[0].attribute("rtcp-mux") is None
+    assert b"mux" not in rewritten(OFFER.replace(b"a=rtcp-mux", b"a=RTCP-Mux")).serialise()
 
 
-def test_rejected_sections_stay_rejected_whoever_rejects():
-    session = anchored(places=(RelayAddress(0), RelayAddress(30002)))
+def test_a_section_that_the_sender_or_the_relay_rejects_has_port_0():
+    session = rewritten(relay_addresses=(RelayAddress(0), RelayAddress(30002)))
     assert session.media[0].port == 0
     assert [str(a) for a in session.media[0].attributes] == ["mid:0"]
-    ended = anchored(OFFER.replace(b"51372", b"0"))
+    ended = rewritten(OFFER.replace(b"51372", b"0"))
     assert [m.port for m in ended.media] == [30000, 0]
 
 
-def test_families_are_bridged_and_hold_by_address_stays_visible():
-    session = anchored(OFFER.replace(b"192.0.2.2", b"0.0.0.0"), address="2001:db8::9")
+def test_address_families_are_bridged_and_a_hold_by_address_is_kept():
+    session = rewritten(OFFER.replace(b"192.0.2.2", b"0.0.0.0"), address="2001:db8::9")
     assert session.origin.family == "IP6"
     assert session.connection_of(session.media[0]) == ConnectionData("IP6", "::")
     assert session.connection_of(session.media[1]) == ConnectionData("IP6", "2001:db8::9")

@@ -45,12 +45,12 @@ def test_values():
     assert (video.port, video.ports) == (51372, 2)
 
 
-def test_lines_come_back_with_crlf_and_in_order():
+def test_serialises_with_crlf_and_in_order():
     assert parse_session(OFFER).serialise() == OFFER.replace(b"\n", b"\r\n")
     assert parse_session(OFFER.replace(b"\n", b"\r\n")) == parse_session(OFFER)
 
 
-def test_forgives_a_missing_name_time_and_user():
+def test_accepts_a_missing_name_time_and_user():
     session = parse_session(b"v=0\no= 1 2 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\n\n")
     assert (session.name, session.times, session.origin.username) == ("-", (("t", "0 0"),), "-")
 
@@ -97,13 +97,13 @@ BASE = b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
         (BASE + b"a=" + b"x" * limits.SDP_BYTES, 488),
     ],
 )
-def test_refuses(data, status):
+def test_refuses_a_broken_description(data, status):
     with pytest.raises(WireError) as error:
         parse_session(data)
     assert error.value.status_hint == status
 
 
-def test_takes_as_much_as_the_bounds_say():
+def test_accepts_a_description_at_the_bounds():
     data = BASE + b"a=x\n" * limits.SDP_ATTRIBUTES
     data += (b"m=audio 4000 RTP/AVP" + b" 0" * limits.SDP_FORMATS + b"\n") * limits.SDP_MEDIA
     session = parse_session(data)
@@ -138,7 +138,7 @@ described = st.builds(
 
 @given(described)
 @settings(max_examples=150)
-def test_what_was_parsed_is_a_fixed_point(written):
+def test_parsing_what_was_serialised_gives_the_same(written):
     session = parse_session(written.encode())
     assert parse_session(session.serialise()) == session
     assert len(session.media) == written.count("\nm=")
