@@ -178,7 +178,7 @@ LIST_BYTES: Final = 4 * 1024 * 1024
 SDP_BYTES: Final = 32_768
 """Largest session description: a browser's with video and 40 candidates is about 8 KiB."""
 SDP_MEDIA: Final = 16
-"""Media sections of one description; each active one costs four sockets."""
+"""Media sections of one description; each active one takes four sockets."""
 SDP_ATTRIBUTES: Final = 512
 """Attributes of one section: a browser's video section has about 120."""
 SDP_FORMATS: Final = 64
@@ -188,29 +188,29 @@ MEDIA_NAME_BYTES: Final = 1_024
 MEDIA_SESSIONS: Final = CALLS
 """Media sessions alive at once; ports run out earlier with most ranges."""
 MEDIA_SESSIONS_PER_ID: Final = 8
-"""Media sessions of different tags under one Call-ID: what a stranger can pile up on a Call-ID that it has seen."""
+"""Media sessions of different tags under one Call-ID: a stranger that has seen a Call-ID can open this many."""
 MEDIA_PACKET_BYTES: Final = 2_047
-"""Largest packet relayed. Media is cut to fit a path of 1,500 octets; larger is dropped, never truncated."""
+"""Largest packet relayed. Media fits a path of 1,500 octets; a larger packet is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
 """Packets relayed before other tasks get their turn: about 2 ms."""
 MEDIA_POLL_EVENTS: Final = 128
-"""Ports that one look at the inner epoll may name."""
+"""Ports that one poll of the inner epoll may report."""
 MEDIA_BUSY_RATE: Final = 1_000
 """Packets a second from which on the relay may let packets gather: ten calls of 20 ms audio."""
 MEDIA_BUSY_TURNS: Final = 300
-"""Turns a second from which on it does; below what gathering itself leaves, so that it does not flap."""
+"""Turns a second from which on they gather; fewer than remain while they gather, so that the state does not flap."""
 MEDIA_GATHER_SECONDS: Final = 0.002
 """How long packets gather in a busy relay: a tenth of the 20 ms that a packet holds."""
 MEDIA_LEARN_PACKETS: Final = 64
-"""Datagrams looked at in one go on a leg that has not learned its peer yet."""
+"""Datagrams taken in one go at a port that has not learned its peer yet."""
 MEDIA_STALE_PACKETS: Final = 100
-"""Packets from the peer of before that a leg ignores after its description changed: 2 s of audio."""
+"""Packets of the previous peer that a port ignores after its target changed: 2 s of audio."""
 MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a stranger's description: below are services, not RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests, so that late packets of one call never reach the next."""
 MEDIA_PORT_TRIES: Final = 16
-"""Ports tried for one leg when other programs hold ports of the range."""
+"""Ports tried for one pair when other programs hold ports of the range."""
 
 # --- Screening and lanes ---------------------------------------------------------------------------------
 

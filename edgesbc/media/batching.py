@@ -26,8 +26,8 @@ class BatchingPolicy:
         self._turns = 0
         self._busy = False
 
-    def gather(self, packets: int, now: float) -> bool:
-        """Whether to let packets gather, after a turn that took ``packets`` of them.
+    def should_gather(self, packets: int, now: float) -> bool:
+        """Whether to let packets gather now, after a turn that took ``packets`` of them.
 
         Never after an empty turn, nor after one that left packets waiting.
         """

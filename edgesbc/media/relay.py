@@ -180,7 +180,7 @@ class Relay:
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             # The packets that gather meanwhile are in the kernel, which sets no Event.
-            while batching.gather(self.turn(), self._clock()):  # noqa: ASYNC110
+            while batching.should_gather(self.turn(), self._clock()):  # noqa: ASYNC110
                 await trio.sleep(limits.MEDIA_GATHER_SECONDS)
 
     def close(self) -> None:

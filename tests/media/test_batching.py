@@ -2,12 +2,12 @@ from edgesbc.base import limits
 from edgesbc.media.batching import BatchingPolicy
 
 
-def run(pace, start, seconds, rate):
-    """One packet a turn at ``rate``; the last answer."""
-    answer = False
+def run(batching, start, seconds, rate):
+    """One packet a turn at ``rate`` packets a second; the last result."""
+    gathers = False
     for n in range(int(seconds * rate)):
-        answer = pace.gather(1, start + n / rate)
-    return answer
+        gathers = batching.should_gather(1, start + n / rate)
+    return gathers
 
 
 def test_a_quiet_relay_passes_each_packet_on_at_once():
@@ -15,31 +15,31 @@ def test_a_quiet_relay_passes_each_packet_on_at_once():
 
 
 def test_a_busy_relay_gathers_and_becomes_quiet_again():
-    pace = BatchingPolicy(0.0)
-    assert run(pace, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
-    assert not run(pace, 0.5, 0.5, limits.MEDIA_BUSY_RATE * 0.5)
+    batching = BatchingPolicy(0.0)
+    assert run(batching, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
+    assert not run(batching, 0.5, 0.5, limits.MEDIA_BUSY_RATE * 0.5)
 
 
-def test_neither_an_empty_turn_nor_a_full_one_is_a_reason_to_wait():
-    pace = BatchingPolicy(0.0)
-    run(pace, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
-    assert not pace.gather(0, 0.5)
-    assert not pace.gather(limits.MEDIA_TURN_PACKETS, 0.5)
-    assert pace.gather(1, 0.5)
+def test_packets_do_not_gather_after_an_empty_or_a_full_turn():
+    batching = BatchingPolicy(0.0)
+    run(batching, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
+    assert not batching.should_gather(0, 0.5)
+    assert not batching.should_gather(limits.MEDIA_TURN_PACKETS, 0.5)
+    assert batching.should_gather(1, 0.5)
 
 
-def test_a_long_silence_is_no_rate():
-    pace = BatchingPolicy(0.0)
-    assert not pace.gather(limits.MEDIA_TURN_PACKETS - 1, 60.0)
+def test_many_packets_after_a_long_silence_do_not_gather():
+    batching = BatchingPolicy(0.0)
+    assert not batching.should_gather(limits.MEDIA_TURN_PACKETS - 1, 60.0)
 
 
-def test_bursts_are_served_at_once():
-    pace = BatchingPolicy(0.0)
-    assert not any(pace.gather(limits.MEDIA_TURN_PACKETS - 1, n / 50) for n in range(100))
+def test_bursts_are_relayed_at_once():
+    batching = BatchingPolicy(0.0)
+    assert not any(batching.should_gather(limits.MEDIA_TURN_PACKETS - 1, n / 50) for n in range(100))
 
 
-def test_gathering_does_not_end_itself():
-    pace = BatchingPolicy(0.0)
-    assert run(pace, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
-    gathered = [pace.gather(20, 0.5 + n * limits.MEDIA_GATHER_SECONDS * 1.2) for n in range(500)]
+def test_gathering_goes_on_at_the_rate_that_gathering_leaves():
+    batching = BatchingPolicy(0.0)
+    assert run(batching, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
+    gathered = [batching.should_gather(20, 0.5 + n * limits.MEDIA_GATHER_SECONDS * 1.2) for n in range(500)]
     assert all(gathered)

@@ -58,7 +58,7 @@ def test_scopes(host, scope):
         (SIX, "::1", 4000), (SIX, "::ffff:198.51.100.1", 4000), (SIX, "fd00::1", 4000),
     ],
 )  # fmt: skip
-def test_addresses_that_a_stranger_may_not_name(interfaces, host, port):
+def test_addresses_that_a_public_description_may_not_name(interfaces, host, port):
     with pytest.raises(WireError) as error:
         judge_target(interfaces[Zone.PUBLIC], host, port)
     assert error.value.status_hint == 488
@@ -77,7 +77,7 @@ def test_behind_a_nat_only_the_source_of_signalling_is_learned_and_nothing_sent_
     assert target.learn_from == {"198.51.100.7"}
 
 
-def test_a_private_address_seen_from_the_internet_is_never_sent_to_unseen():
+def test_a_private_address_in_the_public_zone_is_not_sent_to_before_a_packet_came():
     assert judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000).send_to is None
 
 
@@ -87,13 +87,13 @@ def test_two_private_addresses_may_be_one_site():
     assert target.learn_from == {"10.0.0.11", "10.0.0.12"}
 
 
-def test_the_core_may_use_what_strangers_may_not():
+def test_the_core_may_use_low_ports_but_not_those_of_the_relay():
     assert judge_target(EDGE[Zone.CORE], "10.0.0.11", 1000).send_to == Source("10.0.0.11", 1000)
     with pytest.raises(WireError):
         judge_target(EDGE[Zone.CORE], "10.0.0.1", 30000)
 
 
-def test_a_wildcard_is_no_address_to_bind_media_to():
+def test_media_is_not_bound_to_a_wildcard():
     with pytest.raises(ValueError, match="cannot be bound"):
         build_interfaces({Zone.PUBLIC: "0.0.0.0"}, RANGE)
 
@@ -117,7 +117,7 @@ def test_the_first_packet_from_the_right_address_locks():
     assert not latch.admit(B)
 
 
-def test_nobody_is_heard_before_signalling_spoke():
+def test_no_source_is_admitted_without_a_target():
     latch = Latch()
     assert not latch.admit(A)
     assert latch.destination is None
@@ -131,7 +131,7 @@ def test_the_same_description_again_changes_nothing():
     assert latch.peer == A
 
 
-def test_another_description_unlocks_and_late_packets_of_before_do_not_lock():
+def test_a_new_target_unlocks_and_late_packets_of_the_previous_peer_do_not_lock():
     latch = Latch()
     latch.set_target(TARGET_A)
     latch.admit(A)
@@ -141,28 +141,28 @@ def test_another_description_unlocks_and_late_packets_of_before_do_not_lock():
     assert latch.admit(A2)
 
 
-def test_a_peer_that_goes_on_from_its_old_port_is_heard_in_the_end():
+def test_a_peer_that_stays_at_its_old_port_is_admitted_after_the_stale_packets():
     latch = Latch()
     latch.set_target(TARGET_A)
     latch.admit(A)
     latch.set_target(TARGET_A2)
-    heard = [latch.admit(A) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
-    assert heard == [False] * limits.MEDIA_STALE_PACKETS + [True]
+    admitted = [latch.admit(A) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
+    assert admitted == [False] * limits.MEDIA_STALE_PACKETS + [True]
 
 
 @pytest.mark.parametrize("between", [TARGET_B, NO_TARGET])
-def test_late_packets_do_not_lock_however_many_descriptions_came_before_anything_else(between):
+def test_late_packets_do_not_lock_after_several_targets_without_packets(between):
     latch = Latch()
     latch.set_target(TARGET_A)
     latch.admit(A)
-    latch.set_target(TARGET_A3)  # nothing comes from there
+    latch.set_target(TARGET_A3)  # no packet comes from there
     latch.set_target(between)
     latch.set_target(TARGET_A2)
     assert not latch.admit(A)
     assert latch.admit(A2)
 
 
-def test_a_description_that_is_taken_back_before_anything_came_leaves_the_peer_as_it_was():
+def test_a_target_that_is_restored_before_any_packet_admits_the_same_peer():
     latch = Latch()
     latch.set_target(TARGET_A)
     latch.admit(A)
@@ -171,7 +171,7 @@ def test_a_description_that_is_taken_back_before_anything_came_leaves_the_peer_a
     assert latch.admit(A)
 
 
-def test_after_a_hold_the_same_peer_is_heard_at_once():
+def test_after_a_hold_the_same_peer_is_admitted_at_once():
     latch = Latch()
     latch.set_target(TARGET_A)
     latch.admit(A)

@@ -27,7 +27,7 @@ def set_up(plane, a=("127.0.0.5", 4000), b=("127.0.0.6", 4000)):
     return ports[1], ports[0]
 
 
-async def test_relays_and_leaves_nothing(nursery):
+async def test_relays_both_ways_and_closes_every_port(nursery):
     plane = MediaPlane(LOOPBACK, (20500, 20599))
     await nursery.start(plane.run)
     a, b = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
@@ -46,11 +46,11 @@ async def test_relays_and_leaves_nothing(nursery):
     assert not plane.counts
 
 
-async def test_a_silent_call_is_reported_once(nursery, autojump_clock):
+async def test_a_silent_session_is_reported_once(nursery, autojump_clock):
     events = []
     plane = MediaPlane(LOOPBACK, (20500, 20599), events.append, media_timeout=60.0)
     await nursery.start(plane.run)
-    await trio.sleep(100.0)  # with no call there is nothing to wake up for
+    await trio.sleep(100.0)  # without a session there is no deadline
     set_up(plane)
     await trio.sleep(59.0)
     assert events == []
@@ -88,7 +88,7 @@ def test_addresses_and_ports_that_cannot_be_used(addresses, ports):
         MediaPlane(addresses, ports)
 
 
-async def test_a_busy_plane_relays_everything(nursery):
+async def test_a_busy_plane_relays_every_packet(nursery):
     plane = MediaPlane(LOOPBACK, (20500, 20599))
     await nursery.start(plane.run)
     a, b = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Which kinds of media section the relay carries, and what it says of those that it does not."""
+"""Profiles of media sections that the relay passes on, and its reply to an offer of others."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def offered(*sections: str) -> str:
 
 
 @pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"])
-def test_rtp_and_the_keys_of_sdes_pass(protocol: str) -> None:
+def test_rtp_and_sdes_keys_pass(protocol: str) -> None:
     """RFC 3551, RFC 4585, RFC 3711 and RFC 5124; the keys of RFC 4568 are for the two ends."""
     sdp = offered(f"{protocol}\r\n{KEYS}a=rtcp-fb:0 nack\r\n")
     assert f" {protocol} 0\r\n" in sdp
@@ -76,20 +76,20 @@ def test_rtp_and_the_keys_of_sdes_pass(protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/RTP/AVP", "udptl", "UDP/BFCP"])
-def test_what_the_relay_cannot_carry_is_488(protocol: str) -> None:
+def test_an_offer_of_other_profiles_only_is_488(protocol: str) -> None:
     """RFC 5763 and RFC 5764 (DTLS-SRTP) among them: a browser's offer."""
     reply = reply_to(f"{protocol}\r\n{BROWSER}")
     assert isinstance(reply, MediaError)
     assert reply.status == 488
 
 
-def test_beside_what_it_can_carry_it_is_rejected_alone() -> None:
+def test_a_section_of_another_profile_is_rejected_alone() -> None:
     """RFC 3264 section 6: the section stays in its place, with port 0."""
     sdp = offered("RTP/AVP\r\n", f"UDP/TLS/RTP/SAVPF\r\n{BROWSER}")
     assert "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n" in sdp
 
 
-def test_of_an_offer_for_a_browser_or_a_phone_what_is_for_the_browser_is_taken_out() -> None:
+def test_ice_and_dtls_attributes_beside_plain_rtp_are_removed() -> None:
     """RFC 8839 and RFC 8643: ICE, and DTLS beside plain RTP; both ends then go on without."""
     sdp = offered(f"RTP/AVPF\r\n{BROWSER}a=sendrecv\r\n")
     assert "a=sendrecv" in sdp

@@ -33,13 +33,13 @@ class Peer:
         self.sock.sendto(data, (host, port))
 
     def received(self):
-        """Everything that has arrived; loopback delivers before sendto() returns."""
-        found = []
+        """Every packet that has arrived; loopback delivers before sendto() returns."""
+        packets = []
         while True:
             try:
-                found.append(self.sock.recv(4096))
+                packets.append(self.sock.recv(4096))
             except BlockingIOError:
-                return found
+                return packets
             except ConnectionRefusedError:
                 continue
 
@@ -99,7 +99,7 @@ def test_rtp_goes_both_ways_and_is_counted(edge):
     assert for_a % 2 == for_b % 2 == 0
     a.send(RTP, for_a)
     edge.turn()
-    assert b.received() == [RTP]  # to where the description said, before b showed itself
+    assert b.received() == [RTP]  # to the address in the description, before any packet came from b
     b.send(NEXT, for_b)
     a.send(NEXT, for_a)
     edge.turn()
@@ -122,7 +122,7 @@ def test_rtcp_goes_from_odd_port_to_odd_port(edge):
     assert b_rtcp.received() == [RTCP]
     b_rtcp.send(RTCP, for_b + 1)
     edge.turn()
-    assert a.received() == [RTCP]  # to where a's RTCP came from, not to its RTP port plus one
+    assert a.received() == [RTCP]  # to the source of a's RTCP, not to its RTP port plus one
 
 
 def test_rtcp_on_the_rtp_port_passes(edge):
@@ -147,7 +147,7 @@ def test_media_goes_back_to_where_it_came_from(edge):
     assert a.received() == []
 
 
-def test_behind_a_nat_nothing_is_sent_before_the_peer_shows_itself(edge):
+def test_behind_a_nat_nothing_is_sent_before_a_packet_came_from_the_peer(edge):
     a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
     private = a.sdp().replace("127.0.0.5", "192.168.7.7")
     for_b = edge.port(offer("c", "a", private, received_from="127.0.0.5"))
@@ -163,14 +163,14 @@ def test_behind_a_nat_nothing_is_sent_before_the_peer_shows_itself(edge):
     assert a.received() == [NEXT]
 
 
-def test_a_reinvite_moves_a_locked_leg_and_keeps_its_port(edge):
+def test_a_reinvite_moves_a_locked_peer_and_keeps_the_port(edge):
     a, b, moved = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.7")
     for_a, for_b = edge.call(a, b)
     a.send(RTP, for_a)
     b.send(RTP, for_b)
     edge.turn()
     assert len(a.received()) == len(b.received()) == 1
-    a.send(NEXT, for_a)  # waits in the queue while signalling moves the leg
+    a.send(NEXT, for_a)  # stays in the queue while signalling sets another target
     assert edge.port(offer("c", "a", moved.sdp(), answerer="b")) == for_b
     assert edge.port(answer("c", "a", "b", b.sdp())) == for_a
     a.send(NEXT, for_a)
@@ -197,7 +197,7 @@ def test_the_same_description_again_keeps_the_lock(edge):
     assert b.received() == [RTP]
 
 
-def test_a_peer_that_is_gone_harms_no_other_call(edge):
+def test_a_peer_that_is_gone_does_not_disturb_other_sessions(edge):
     a, b, c, d = (edge.peer(f"127.0.0.{n}") for n in range(5, 9))
     for_a, for_b = edge.call(a, b)
     for_c, _ = edge.call(c, d, "other")
@@ -214,11 +214,11 @@ def test_a_peer_that_is_gone_harms_no_other_call(edge):
     assert edge.relay.drops[("refused",)] >= 1
 
 
-def test_a_large_packet_is_dropped_and_not_cut(edge):
+def test_a_large_packet_is_dropped_and_not_truncated(edge):
     a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
     for_a, _ = edge.call(a, b)
     whole = RTP.ljust(limits.MEDIA_PACKET_BYTES, b"\0")
-    for data in (whole, whole + b"\0", whole):  # the second meets a locked leg as well as an unlocked one
+    for data in (whole, whole + b"\0", whole):  # the second comes after the lock, but is still checked
         a.send(data, for_a)
     edge.turn()
     a.send(whole + b"\0", for_a)
@@ -280,7 +280,7 @@ def test_closed_ports_rest_and_exhaustion_is_an_error():
 
 
 @pytest.mark.parametrize("held", [0, 1], ids=["of RTP", "of RTCP"])
-def test_a_port_that_another_program_holds_is_passed_over(held):
+def test_a_port_that_another_program_holds_is_skipped(held):
     first = free_range("127.0.0.1", 4)
     edge = Edge(ports=(first, first + 3))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:

@@ -122,22 +122,22 @@ def test_a_call_from_offer_to_delete():
     assert edge.table.deadline() is None
 
 
-def test_an_offer_in_the_answer_to_an_empty_invite():
+def test_an_offer_in_the_200_to_an_invite_without_a_description():
     edge = Edge()
-    # the called server offers in its 200; the caller answers in the ACK
+    # the callee offers in its 200; the caller answers in the ACK
     offered = edge.ok(offer("c", "b", sdp(CALLEE, 5000), Zone.CORE, answerer="a"))
     assert str(offered.connection) == f"IN IP4 {PUBLIC}"
     answered = edge.ok(answer("c", "b", "a", sdp(CALLER)))
     assert str(answered.connection) == f"IN IP4 {CORE}"
     assert edge.facing(Zone.CORE, answered).rtp.send_to == Source(CALLEE, 5000)
-    # another fork's offer takes the place of the first one's, on the same ports
+    # the offer of another fork replaces that of the first, on the same ports
     again = edge.ok(offer("c", "b2", sdp("10.0.0.12", 6000), Zone.CORE, answerer="a"))
     assert again.media[0].port == offered.media[0].port
     assert edge.facing(Zone.CORE, answered).rtp.send_to == Source("10.0.0.12", 6000)
     assert len(edge.table) == 1
 
 
-def test_failover_repeats_the_offer_on_the_same_ports_and_the_last_answer_holds():
+def test_failover_repeats_the_offer_on_the_same_ports_and_the_last_answer_applies():
     edge = Edge()
     offered = edge.ok(first_offer())
     early = edge.ok(answer("c", "a", "b1", sdp(CALLEE)))
@@ -168,7 +168,7 @@ def test_reinvites_from_either_side_keep_the_ports_and_move_the_target():
     assert len(edge.ports.open_pairs) == 2
 
 
-def test_a_stranger_who_reuses_the_call_id_gets_a_call_of_its_own():
+def test_a_stranger_that_reuses_the_call_id_gets_a_session_of_its_own():
     edge = Edge()
     answered_before = edge.ok(first_offer()).media[0].port
     stranger = edge.ok(first_offer(offerer="x", sdp=sdp("198.51.100.66")))
@@ -220,7 +220,7 @@ def test_rtcp_mux_is_honoured_when_both_sides_want_it():
     assert not offered.media[0].attribute("rtcp")
     declined = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
     assert not declined.media[0].attribute("rtcp-mux")
-    # so RTCP goes to the port above
+    # RTCP then goes to the next port
     assert edge.facing(Zone.PUBLIC, declined).rtcp.send_to == Source(CALLER, 4001)
     accepted = edge.ok(answer("c", "a", "b", sdp(CALLEE, audio="a=rtcp-mux\r\n")))
     assert accepted.media[0].attribute("rtcp-mux")
@@ -257,7 +257,7 @@ def test_rtcp_may_not_name_what_rtp_may_not():
         sdp(CALLER).replace("c=IN IP4 198.51.100.1", "c=IN IP4 0.0.0.0"),
     ],
 )
-def test_hold_by_an_unspecified_address_is_heard_by_nobody_and_sent_nowhere(body):
+def test_a_port_on_hold_by_an_unspecified_address_has_no_target(body):
     edge = Edge()
     edge.ok(first_offer())
     answered = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
@@ -315,7 +315,7 @@ def test_when_ports_run_out_nothing_is_left_half_open():
     assert not edge.ports.open_pairs
 
 
-def test_a_refused_reinvite_leaves_the_call_as_it_was():
+def test_a_refused_reinvite_leaves_the_session_as_it_was():
     edge = Edge(last=30003)
     offered = edge.ok(first_offer())
     answered = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
@@ -335,14 +335,14 @@ def test_the_table_is_bounded(monkeypatch):
 
 
 def run_until(edge, start, end):
-    """Let the table look whenever it wants to; returns the events and when they came."""
+    """Expire the table at each of its deadlines; returns (time, event) pairs."""
     events = []
     while (deadline := edge.table.deadline()) is not None and deadline <= end:
         events += [(deadline, event) for event in edge.table.expire(max(start, deadline))]
     return events
 
 
-def test_a_silent_call_ends_with_an_event():
+def test_a_silent_session_ends_with_an_event():
     edge = Edge(media_timeout=60.0)
     edge.ok(first_offer())
     edge.ok(answer("c", "a", "b", sdp(CALLEE)), 10.0)
@@ -354,7 +354,7 @@ def test_a_silent_call_ends_with_an_event():
     assert len(edge.table) == 0
 
 
-def test_packets_keep_a_call_alive():
+def test_packets_keep_a_session_alive():
     edge = Edge(media_timeout=60.0)
     offered = edge.ok(first_offer())
     edge.ok(answer("c", "a", "b", sdp(CALLEE)))
@@ -367,7 +367,7 @@ def test_packets_keep_a_call_alive():
 
 
 @pytest.mark.parametrize("direction", ["sendonly", "recvonly", "inactive"])
-def test_hold_is_exempt_and_ends_with_the_longest_call(direction):
+def test_a_session_on_hold_lives_as_long_as_the_longest_call(direction):
     edge = Edge(media_timeout=60.0)
     edge.ok(first_offer())
     edge.ok(answer("c", "a", "b", sdp(CALLEE)))
@@ -377,7 +377,7 @@ def test_hold_is_exempt_and_ends_with_the_longest_call(direction):
     assert len(run_until(edge, 0.0, limits.CALL_SECONDS + 2.0 * limits.SET_UP_SECONDS)) == 1
 
 
-def test_a_ringing_call_waits_as_long_as_it_may_ring():
+def test_a_session_without_an_answer_lives_as_long_as_a_call_may_ring():
     edge = Edge(media_timeout=60.0)
     edge.ok(first_offer())
     assert run_until(edge, 0.0, float(limits.SET_UP_SECONDS)) == []

@@ -1,4 +1,4 @@
-"""Session descriptions of strangers that cannot be used: an answer, and no port or call left (THREATS 9, 27)."""
+"""Session descriptions of strangers that cannot be used are refused, and no port or call is left (rows 9 and 27)."""
 
 from __future__ import annotations
 

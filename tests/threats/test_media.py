@@ -1,4 +1,4 @@
-"""THREATS 2, 3, 6 and 9 against the media plane, with real sockets: each 127.0.0.x is a source of its own."""
+"""Rows 2, 3, 6 and 9 of the threats, against the media plane with real sockets; each 127.0.0.x is another source."""
 
 import random
 import socket
@@ -34,16 +34,16 @@ class Peer:
         self.sock.sendto(data, ("127.0.0.1", port))
 
     def received(self):
-        found = []
+        packets = []
         while True:
             try:
-                found.append(self.sock.recv(4096))
+                packets.append(self.sock.recv(4096))
             except BlockingIOError:
-                return found
+                return packets
 
 
 class Victims:
-    """A relay with one call between ``a`` (public) and ``b`` (core), and an attacker elsewhere."""
+    """A relay with one session between ``a`` (public) and ``b`` (core), and an attacker at another address."""
 
     def __init__(self):
         interfaces = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), (21000, 21199))
@@ -77,7 +77,7 @@ class Victims:
             self.turn()
 
     def talk(self):
-        """One packet each way; what each side got."""
+        """Send one packet each way; returns what ``a`` and ``b`` received."""
         self.a.send(RTP, self.for_a)
         self.b.send(RTP, self.for_b)
         self.turn()
@@ -98,7 +98,7 @@ def victims():
 
 
 def test_2_rtp_bleed(victims):
-    """An attacker who sends first, in between and after gets no packet of the call."""
+    """An attacker that sends first, in between and after receives no packet of the session."""
     victims.attack()
     for _ in range(10):
         victims.talk()
@@ -123,7 +123,7 @@ def test_3_rtp_injection_after_the_lock(victims):
 
 
 def test_3_rtp_injection_queued_around_the_lock(victims):
-    """What reached the socket before connect() is still in its queue after it."""
+    """Packets that reached the socket before connect() are still in its queue after it."""
     for _ in range(20):
         victims.attacker.send(FORGED, victims.for_a)
     victims.a.send(RTP, victims.for_a)
@@ -170,7 +170,7 @@ def test_6_broken_packets_are_dropped_and_lock_nothing(victims, data):
     victims.turn()
     assert victims.relay.drops == {("invalid",): 2}
     assert victims.talk() == ([RTP], [RTP])
-    for offset in (0, 1):  # and again when the leg is locked
+    for offset in (0, 1):  # and again when the latch is locked
         victims.a.send(data, victims.for_a + offset)
     victims.turn()
     assert victims.talk() == ([RTP], [RTP])
