@@ -1,38 +1,86 @@
-# Two commands matter to a newcomer: `make demo` and `make test`. `make help` lists the rest.
+# `make help` lists the targets. A newcomer needs two of them: `make demo` and `make test`.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PREFIX ?=
+JOBS   ?= $(shell nproc)
 TIME   ?= 60
 SEEDS  ?= 1000
 
+BIN     := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+STAMP   := $(VENV)/.installed
+# The tests of what does no I/O, and of what can be machine code.
+UNIT    := $(addprefix tests/,base sip torture sdp screen dispatch inventory routing signalling)
+PIP     := -m pip --quiet --disable-pip-version-check --no-input
+# Each worker takes whole files, so that a file's fixtures are made once.
+PYTEST   = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# The Python of an environment may be gone, as after an upgrade of the system: what was installed does not count then.
+$(if $(wildcard $(RUNTIME) $(STAMP)),$(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(RUNTIME) $(STAMP)))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint peers lock bench fuzz torture simulate compiled interpreted clean
+.PHONY: help demo install check test slow lint peers toolchain lock bench fuzz torture simulate compiled interpreted clean
 
 help:              ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
 
-$(STAMP): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("edgesbc needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	touch $@
+# Makes a virtual environment in folder $(1), with options $(2), unless its pip answers: without pip, its making was cut
+# short, or python3-venv was missing then. A folder that holds something else is left as it is.
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit("edgesbc needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
+	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "edgesbc needs the venv module of Python; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
+	  test -f $(1)/pyvenv.cfg || test -z "$$(ls -A $(1) 2>/dev/null)" || { echo "$(1) is no virtual environment and not empty: name another folder" >&2; exit 1; }; \
+	  $(PYTHON) -m venv $(2) $(1); \
+	fi
+endef
 
-demo: $(STAMP)     ## calls over UDP, TCP, TLS and WSS, a flood, a dead PBX: the whole edge in under 90 s
+$(RUNTIME): requirements-runtime.lock pyproject.toml
+	$(call environment,$(VENV),--clear)
+	$(BIN)/python $(PIP) install --require-hashes -r requirements-runtime.lock
+	$(BIN)/python $(PIP) install --no-deps --editable .
+	@touch $@
+
+$(STAMP): requirements.lock $(RUNTIME)
+	$(BIN)/python $(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(RUNTIME)   ## calls over UDP, TCP, TLS and WSS, a flood, a dead PBX: the whole edge in under 90 s
 	$(BIN)/edgesbc demo
+
+install: $(if $(PREFIX),,$(RUNTIME)) ## the edge without developers' tools, into PREFIX (an environment of its own) or .venv
+	$(if $(PREFIX),$(call environment,$(PREFIX)))
+	$(if $(PREFIX),$(PREFIX)/bin/python $(PIP) install --require-hashes -r requirements-runtime.lock)
+	$(if $(PREFIX),$(PREFIX)/bin/python $(PIP) install --no-deps --force-reinstall .)
+	@echo "$(abspath $(or $(PREFIX),$(VENV)))/bin/edgesbc ($$(du -sh $(or $(PREFIX),$(VENV)) | cut -f1))"
+
+check: $(STAMP)    ## for daily use, under 90 s: lint, types, the tests of the packages without I/O with fewer examples
+	$(MAKE) --no-print-directory --output-sync --jobs 2 lint unit
+
+.PHONY: unit
+unit: $(STAMP)
+	$(PYTEST) -q --hypothesis-profile quick $(UNIT)
 
 lint: $(STAMP)     ## ruff, mypy --strict (the import and nursery rules are tests: tests/test_architecture.py)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-peers:             ## the real SIP programs of the tests and the bench (Debian packages; only as root)
+peers:             ## the real SIP programs, databases and compiler of the tests and the bench (Debian packages; only as root)
 	bash tests/interop/install-peers
 
+# What fails in the tests does not keep the fuzzing from running.
 test: lint peers   ## everything: lint, all tests, and half a minute of every fuzz target from a fixed seed
-	$(BIN)/pytest
-	$(BIN)/python -m fuzz.run --seconds 30 --seed 1
+	status=0; \
+	$(PYTEST) || status=1; \
+	$(BIN)/python -m fuzz.run --seconds 30 --seed 1 || status=1; \
+	exit $$status
+
+slow: $(STAMP) compiled ## what make test leaves out: the tests of the packages without I/O once more, as machine code
+	status=0; \
+	$(PYTEST) -q $(UNIT) || status=1; \
+	$(MAKE) --no-print-directory interpreted; \
+	exit $$status
 
 bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, ratios printed
 	$(BIN)/python -m bench
@@ -40,13 +88,17 @@ bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, rati
 fuzz: $(STAMP)     ## TIME=60 seconds of hostile input for each thing that reads from the network
 	$(BIN)/python -m fuzz.run --seconds $(TIME)
 
-simulate: $(STAMP) ## SEEDS=1000 runs of the brain in a network that loses, doubles, reorders and crashes
+simulate: $(STAMP) ## SEEDS=1000 runs of the signalling core in a network that loses, doubles, reorders and crashes
 	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS)
 
 torture: $(STAMP)  ## the messages of RFC 4475 and RFC 5118 and some of ours: expected, and what came of them
 	PYTHONPATH=tests $(BIN)/python -m torture
 
-compiled: $(STAMP) interpreted ## make machine code of the rooms without I/O, about twice as fast (needs a C compiler)
+toolchain:
+	@printf '#include <Python.h>\n' | cc -fsyntax-only -x c -I"$$($(firstword $(wildcard $(BIN)/python) $(PYTHON)) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - 2>/dev/null \
+	|| { echo "machine code needs a C compiler and the headers of C and of Python; on Debian: apt-get install gcc libc6-dev python3-dev" >&2; exit 1; }
+
+compiled: toolchain $(RUNTIME) interpreted ## make machine code of the packages without I/O, about twice as fast (needs a C compiler)
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/compiled .
 	$(BIN)/python -m zipfile --extract build/compiled/*.whl build/compiled
 	cd build/compiled && find . -name '*.so' -exec cp --parents {} ../.. ';'
@@ -56,10 +108,13 @@ interpreted:       ## remove that machine code again
 	rm -rf build/compiled
 	find edgesbc *__mypyc* -name '*.so' -delete 2>/dev/null || true
 
-lock:              ## renew requirements.lock (hashes, no index addresses)
+UPGRADE ?=
+UV := .lockenv/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
+      --no-emit-index-url --no-emit-find-links --no-header pyproject.toml
+lock:              ## write the lock files after a change of pyproject.toml; UPGRADE=--upgrade takes newer versions too
 	test -x .lockenv/bin/uv || { $(PYTHON) -m venv .lockenv && .lockenv/bin/pip install --quiet uv; }
-	.lockenv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-header --extra dev pyproject.toml -o requirements.lock
+	$(UV) --extra dev -o requirements.lock
+	$(UV) --extra postgresql --extra mysql --constraint requirements.lock -o requirements-runtime.lock
 
 clean: interpreted ## remove what the other targets made
 	rm -rf $(VENV) .lockenv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
