@@ -5,11 +5,11 @@ from __future__ import annotations
 import getpass
 import json
 import stat
-import sys
 from pathlib import Path
 
 import pytest
 import trio
+from support.command_line import edgesbc
 from support.running import CORE_UDP, PUBLIC_UDP, at, nothing_left, policy_text, running, until
 from support.ua import Ua, UdpWire
 
@@ -22,10 +22,7 @@ ONE, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
 
 
 async def said(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "edgesbc", "policy", *arguments, "--state-dir", str(folder / "state")]
-    with trio.fail_after(30):
-        result = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
+    return await edgesbc("policy", *arguments, "--state-dir", str(folder / "state"))
 
 
 def written(folder: Path, text: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 from click.testing import CliRunner
+from support.command_line import edgesbc
 from support.running import at, edge_process, free_port, nothing_left, policy_text, running, until
 from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
 
@@ -36,11 +37,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 async def said(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of ``edgesbc destinations``."""
-    with trio.fail_after(30):
-        result = await trio.run_process(
-            command(folder, *arguments), check=False, capture_stdout=True, capture_stderr=True
-        )
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
+    return await edgesbc("destinations", *arguments, "--state-dir", str(folder / "state"))
 
 
 async def listed(folder: Path, *who: str) -> list[dict[str, object]]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-import trio
+from support.command_line import edgesbc
 from support.running import at, policy_text, running
 from support.ua import Ua, UdpWire
 
 
 async def said(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "edgesbc", "policy", "shadow", *arguments, "--state-dir", str(folder / "state")]
-    with trio.fail_after(30):
-        result = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
+    return await edgesbc("policy", "shadow", *arguments, "--state-dir", str(folder / "state"))
 
 
 async def test_a_stricter_policy_is_judged_beside_the_live_one(tmp_path: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-import trio
+from support.command_line import edgesbc
 from support.running import policy_text, running
 
 from edgesbc.store.policy_log import Outcome, PolicyLog
@@ -15,14 +14,7 @@ ONE, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
 
 
 async def said(*arguments: str) -> tuple[int, str, str]:
-    with trio.fail_after(30):
-        result = await trio.run_process(
-            [sys.executable, "-m", "edgesbc", "policy", *arguments],
-            check=False,
-            capture_stdout=True,
-            capture_stderr=True,
-        )
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
+    return await edgesbc("policy", *arguments)
 
 
 def names(folder: Path) -> list[str]:

@@ -1,0 +1,36 @@
+"""``edgesbc`` beside an edge in the test's own process, in a thread: a new process takes a second to start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import structlog
+import trio
+from click.testing import CliRunner
+from support.running import PATIENCE
+
+from edgesbc.cli import main
+
+__all__ = ["edgesbc"]
+
+
+@contextmanager
+def logs_elsewhere() -> Iterator[None]:
+    """Keep what the edge logs meanwhile out of the output of the command, which replaces ``sys.stdout``."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stdout))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+async def edgesbc(*arguments: str) -> tuple[int, str, str]:
+    """The exit code, the output and the errors of ``edgesbc ARGUMENTS``."""
+    invoke = partial(CliRunner().invoke, main, arguments, catch_exceptions=False)
+    with trio.fail_after(PATIENCE), logs_elsewhere():
+        result = await trio.to_thread.run_sync(invoke)
+    return result.exit_code, result.stdout, result.stderr
