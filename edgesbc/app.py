@@ -271,7 +271,7 @@ class App:
         await self._until_quiet(self.policy.edge.grace, lambda: edge.calls == 0)
         self.plane.carry_out(edge.end_calls(trio.current_time()))
         self.plane.stop_accepting()
-        await self._until_quiet(LAST_BYES, lambda: not edge.board.transactions.requesting)
+        await self._until_quiet(LAST_BYES, lambda: not edge.awaits_responses)
 
     async def _until_quiet(self, seconds: float, quiet: Callable[[], bool]) -> None:
         with trio.move_on_after(seconds):

@@ -49,7 +49,7 @@ class Answers:
         if known is not None:
             known.repeats += 1
             return
-        server = step.edge.board.transactions.find_server(request) if request.method != "CANCEL" else None
+        server = step.edge.parts.transactions.find_server(request) if request.method != "CANCEL" else None
         asking = self._askings[_key(flow, request)] = _Asking(flow, request, server, step.unproven)
         if server is not None:
             self._by_server[server] = asking

@@ -140,8 +140,8 @@ class FuzzEnvironment:
             policy.anchor,
         )
         if policy.limited:
-            self.edge.board.transactions._limit = _LIMITED_TRANSACTIONS
-            self.edge.board.calls._bounds = (_LIMITED_CALLS, *self.edge.board.calls._bounds[1:])
+            self.edge.parts.transactions._limit = _LIMITED_TRANSACTIONS
+            self.edge.parts.calls.limits.count = _LIMITED_CALLS
         self.ports = RecordedPorts()
         self.table = SessionTable(self.ports, INTERFACES)
         self.parties = parties()
@@ -160,7 +160,7 @@ class FuzzEnvironment:
     def broken(self, flow: Flow, data: bytes) -> None:
         """A stream that cannot be framed from here on; its shell then closes it."""
         self._judge.before(flow, data)
-        self._carry_out(self.edge.broken(flow, data, WireError("a stream that broke"), self.now))
+        self._carry_out(self.edge.stream_broken(flow, data, WireError("a stream that broke"), self.now))
         self.disconnect(flow)
 
     def _think(self, think: Callable[[], list[Effect]]) -> None:
@@ -171,7 +171,7 @@ class FuzzEnvironment:
         """ICMP, which is believed on core listeners alone."""
         if party.listener is CORE:
             self._judge.lost(Flow(CORE, party.source))
-            self._think(lambda: self.edge.unreachable(CORE, party.source, self.now))
+            self._think(lambda: self.edge.peer_unreachable(CORE, party.source, self.now))
 
     def end_calls(self) -> None:
         self._think(lambda: self.edge.end_calls(self.now))

@@ -6,7 +6,6 @@ from edgesbc.base.address import Flow, FlowKey, Zone
 from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
-from edgesbc.signalling.lease_audit import audit_leases
 from edgesbc.signalling.tokens import SHORTEST_TOKEN
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import TransactionState
@@ -143,7 +142,7 @@ class Invariants:
         for flow in closed:
             assert self._is_out(flow, now), f"{flow!r} is closed for nothing"
         if any(id(ban) not in self._bans for ban in self._stream_bans()):
-            for flow in self.edge.board.flows:
+            for flow in self.edge.parts.flows:
                 assert flow in closed or not self._is_out(flow, now), f"{flow!r} is banned and stays open"
 
     def _is_out(self, flow: Flow, now: float) -> bool:
@@ -151,7 +150,7 @@ class Invariants:
 
     def _is_forged(self, request: Request, zone: Zone) -> bool:
         user = request.uri.user or ""
-        return len(user) >= SHORTEST_TOKEN and self.edge.board.sealer.open(user, zone) is None
+        return len(user) >= SHORTEST_TOKEN and self.edge.parts.sealer.open(user, zone) is None
 
     def _check_amount(self, step: Step, sends: list[Send], now: float) -> None:
         """A source that has proven nothing gets half as much again as it sends, and what it repeats once again."""
@@ -246,29 +245,29 @@ class Invariants:
     # --- what is kept ------------------------------------------------------------------------------------
 
     def _check_tables(self) -> None:
-        edge, board = self.edge, self.edge.board
-        transactions = board.transactions
-        assert not board.effects, "effects are left behind"
+        edge, parts = self.edge, self.edge.parts
+        transactions = parts.transactions
+        assert not parts.effects.take(), "effects are left behind"
         servers, clients = len(transactions._servers), len(transactions._clients)
         assert servers <= transactions._limit, f"{servers} transactions over the limit"
         assert clients <= 2 * transactions._limit + 24, f"{clients} requests over the limit"
-        assert edge.calls <= board.calls._bounds[0], f"{edge.calls} calls over the limit"
-        assert set(board.flows._open) == self._ways.open, "the connections that are open"
-        differences = audit_leases(board).differences
+        assert edge.calls <= parts.calls.limits.count, f"{edge.calls} calls over the limit"
+        assert set(parts.flows._open) == self._ways.open, "the connections that are open"
+        differences = edge.audit_leases().differences
         assert not differences, "; ".join(differences)
 
     def check_end(self) -> None:
         """All deadlines have passed."""
-        edge, board = self.edge, self.edge.board
+        edge, parts = self.edge, self.edge.parts
         left = {
             "calls": edge.calls,
-            "transactions": len(board.transactions),
-            "waiting for media": len(board.anchor),
-            "deadlines": len(board.deadlines),
+            "transactions": len(parts.transactions),
+            "waiting for media": len(parts.media),
+            "deadlines": len(parts.deadlines),
             "leases": edge.dispatcher.leases,
             "load": sum(member.load for member in edge.dispatcher.members()),
-            "calls of trunks": len(board.calls.by_trunk),
-            "connections of transactions": board.transactions.connections,
+            "calls of trunks": len(parts.calls.by_trunk),
+            "connections of transactions": parts.transactions.connections,
             "media sessions": len(self._house.table),
             "media ports": len(self._house.ports.open_pairs),
         }

@@ -34,7 +34,7 @@ class Step:
         self.server: ServerTransaction | None = None
         self.client: ClientTransaction | None = None
         self.state: TransactionState | None = None
-        self.busy = len(edge.board.transactions) + edge.calls
+        self.busy = len(edge.parts.transactions) + edge.calls
         self.passed = self.banned = self.malformed = False
         self._refusals = (0, 0, 0)
         if flow is not None:
@@ -43,7 +43,7 @@ class Step:
 
     def _read(self, flow: Flow, data: bytes) -> None:
         self.message = read(data)
-        transactions = self.edge.board.transactions
+        transactions = self.edge.parts.transactions
         if isinstance(self.message, Request):
             method = self.message.method
             self.server = transactions.find_server(self.message, "INVITE" if method in ("ACK", "CANCEL") else method)
@@ -57,7 +57,7 @@ class Step:
     def _count(self) -> tuple[int, int, int]:
         """Refusals by the screen; of these, those under a ban; and messages that could not be read."""
         counts = self.edge.pipeline.counts
-        return sum(counts.values()), counts.get(("penalties", "banned"), 0), sum(self.edge.malformed.values())
+        return sum(counts.values()), counts.get(("penalties", "banned"), 0), sum(self.edge.counters.malformed.values())
 
     def done(self) -> None:
         """The edge has dealt with it."""

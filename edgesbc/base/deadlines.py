@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Deadlines", "Due"]
+__all__ = ["Deadlines", "Due", "Expiring"]
 
 _SLOTS_A_SECOND = 50
 
@@ -20,7 +20,17 @@ class Due(Protocol):
     """For the calendar alone: the time under which the item stands in it. Starts as None."""
 
 
-class Deadlines:
+class Expiring(Due, Protocol):
+    """An item that knows itself what is to be done at its deadline."""
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+
+
+_Item = TypeVar("_Item", bound=Due)
+
+
+class Deadlines(Generic[_Item]):
     """Items by the time they want to be woken.
 
     A calendar queue: items that are due within the same 20 ms share a slot, and only slots are kept in
@@ -32,7 +42,7 @@ class Deadlines:
     __slots__ = ("_count", "_slots", "_soonest", "_times")
 
     def __init__(self) -> None:
-        self._slots: dict[int, dict[Due, None]] = {}
+        self._slots: dict[int, dict[_Item, None]] = {}
         self._times: list[int] = []  # a heap of the keys of slots, some of them empty by now
         self._soonest: float | None = None  # of all entries, or None where it has to be worked out
         self._count = 0
@@ -40,7 +50,7 @@ class Deadlines:
     def __len__(self) -> int:
         return self._count
 
-    def schedule(self, item: Due, when: float | None) -> None:
+    def schedule(self, item: _Item, when: float | None) -> None:
         """Wake ``item`` at ``when``; None takes back what was asked before."""
         item.due = when
         queued = item.queued
@@ -51,7 +61,7 @@ class Deadlines:
         if when is not None:
             self._put(item, when)
 
-    def _put(self, item: Due, when: float) -> None:
+    def _put(self, item: _Item, when: float) -> None:
         key = int(when * _SLOTS_A_SECOND)
         slot = self._slots.get(key)
         if slot is None:
@@ -64,7 +74,7 @@ class Deadlines:
             self._soonest = when
         self._count += 1
 
-    def _take_out(self, item: Due, queued: float) -> None:
+    def _take_out(self, item: _Item, queued: float) -> None:
         key = int(queued * _SLOTS_A_SECOND)
         slot = self._slots[key]
         del slot[item]
@@ -81,7 +91,7 @@ class Deadlines:
             self._soonest = min(item.queued for item in self._first()[1] if item.queued is not None)
         return self._soonest
 
-    def _first(self) -> tuple[int, dict[Due, None]]:
+    def _first(self) -> tuple[int, dict[_Item, None]]:
         """The earliest slot that has an item; there is one."""
         times, slots = self._times, self._slots
         while True:
@@ -90,7 +100,7 @@ class Deadlines:
                 return times[0], slot
             heapq.heappop(times)
 
-    def pop_due(self, now: float) -> Iterator[Due]:
+    def pop_due(self, now: float) -> Iterator[_Item]:
         """Take out and yield every item whose deadline is at or before ``now``, the earliest first.
 
         The deadline of a yielded item is None until it is scheduled again. What is scheduled for ``now``

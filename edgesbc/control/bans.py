@@ -104,7 +104,7 @@ class BanCommands:
         detail = f"{what} by {by}{f': {why}' if why else ''}"
         self._record(Decision(now, Reason.BAN, prefix, stage=_STAGE, limit=seconds, detail=detail))
         if not exempt:
-            self._carry_out(edge.expel(now))
+            self._carry_out(edge.close_banned(now))
         trunks = [] if exempt else _trunks_within(prefix, edge.pipeline)[: limits.SOURCES_LISTED]
         return {"prefix": prefix, "exempt": exempt, "seconds": seconds, "lifted": lifted, "trunks": trunks}
 
@@ -125,7 +125,7 @@ class BanCommands:
         return {"who": who, "order": order, "lifted": lifted}
 
     def _lift(self, who: str) -> int:
-        lifted, effects = self._edge.lift(who)
+        lifted, effects = self._edge.lift_bans(who)
         self._carry_out(effects)
         return lifted
 

@@ -21,7 +21,6 @@ from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override, Who, who_is
 from edgesbc.observe.text import shown
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.lease_audit import audit_leases
 
 __all__ = ["CallsLeft", "DestinationCommands", "DestinationList", "LeaseAudit", "OrderGiven"]
 
@@ -119,7 +118,7 @@ class DestinationCommands:
 
     def audit(self) -> LeaseAudit:
         """Compare the leases that are counted at destinations with those that calls and requests hold."""
-        audit = audit_leases(self._edge.board)
+        audit = self._edge.audit_leases()
         in_answer = audit.differences[: limits.DIFFERENCES_LISTED]
         return {
             "places": audit.places,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
-from typing import cast
 
 from edgesbc.base.deadlines import Deadlines
 from edgesbc.base.decision import Decision
@@ -42,7 +41,7 @@ class HealthMonitor:
         self._random = random
         self._record = record
         self._changed = changed
-        self._deadlines = Deadlines()
+        self._deadlines: Deadlines[Member] = Deadlines()
         self._serial = 0
 
     # --- who is watched ----------------------------------------------------------------------------------
@@ -103,8 +102,7 @@ class HealthMonitor:
     def expire(self, now: float) -> list[Probe]:
         """Count the probes that got no answer in time, and give out those that are to be sent now."""
         probes = []
-        for item in self._deadlines.pop_due(now):
-            member = cast(Member, item)
+        for member in self._deadlines.pop_due(now):
             if member.probe:
                 self._finish(member, now, f"no answer in {member.health.settings.timeout:g} s")
             elif member.health.settings.interval:

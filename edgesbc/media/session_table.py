@@ -42,7 +42,7 @@ class SessionTable:
         self._timeout = media_timeout
         self._sessions: dict[str, list[MediaSession]] = {}
         self._count = 0
-        self._deadlines = Deadlines()
+        self._deadlines: Deadlines[MediaSession] = Deadlines()
         self.total = 0
         """Sessions opened since the start."""
 
@@ -83,8 +83,6 @@ class SessionTable:
         """
         events: list[MediaTimeout] = []
         for session in self._deadlines.pop_due(now):
-            if not isinstance(session, MediaSession):
-                continue
             packets = session.count_packets()
             if packets != session.packets:
                 session.packets = packets

@@ -92,28 +92,30 @@ class _Total(Counts):
 
 def instrument_edge(metrics: Metrics, edge: Edge) -> None:
     """The signalling plane's metrics."""
-    board, pipeline = edge.board, edge.pipeline
-    metrics.counter("requests", "Requests taken in, retransmissions not counted.", ("listener", "method"), board.counts)
-    metrics.counter("responses", "Answers sent.", ("zone", "class"), board.responses)
-    metrics.counter("calls_ended", "Calls by what became of their set-up.", ("outcome",), board.outcomes)
+    counters = edge.counters
+    metrics.counter(
+        "requests", "Requests taken in, retransmissions not counted.", ("listener", "method"), counters.requests
+    )
+    metrics.counter("responses", "Answers sent.", ("zone", "class"), counters.responses)
+    metrics.counter("calls_ended", "Calls by what became of their set-up.", ("outcome",), counters.outcomes)
     metrics.gauge("calls", "Calls alive.", lambda: edge.calls)
-    metrics.gauge("transactions", "Transactions alive.", lambda: len(board.transactions))
-    metrics.gauge("connections", "Connections open.", lambda: len(board.flows))
-    metrics.histogram("set_up_seconds", "From a call's INVITE to its 200.", board.set_up)
-    metrics.counter("malformed", "Messages that could not be read.", (), edge.malformed)
+    metrics.gauge("transactions", "Transactions alive.", lambda: edge.transactions)
+    metrics.gauge("connections", "Connections open.", lambda: edge.connections)
+    metrics.histogram("set_up_seconds", "From a call's INVITE to its 200.", counters.set_up)
+    metrics.counter("malformed", "Messages that could not be read.", (), counters.malformed)
     metrics.counter(
         "retransmissions",
         "Requests and final answers sent again because nothing came.",
         (),
-        _Total(lambda: board.transactions.retransmissions),
+        _Total(lambda: edge.retransmissions),
     )
-    metrics.counter("screened", "Refused by screening.", ("stage", "reason"), pipeline.counts)
-    metrics.counter("screened_shadow", "Would have been refused.", ("stage", "reason"), pipeline.shadow_counts)
+    metrics.counter("screened", "Refused by screening.", ("stage", "reason"), counters.screened)
+    metrics.counter("screened_shadow", "Would have been refused.", ("stage", "reason"), counters.screened_shadow)
     metrics.counter(
         "shadow_differences",
         "Messages that a policy beside the live one would have judged otherwise.",
         ("live", "other"),
-        edge.gate.shadow_differences,
+        counters.shadow_differences,
     )
     metrics.gauge("penalties", "Sources under a penalty.", lambda: len(edge.pipeline.penalties))
     metrics.gauge("lag_seconds", "By how much the edge is late of late.", lambda: edge.lag)

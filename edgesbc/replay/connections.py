@@ -104,7 +104,7 @@ class Connections:
             return
         except WireError as error:
             self._broken(flow)
-            self._carry_out(self._edge.broken(flow, connection.framer.broken, error, now), now)
+            self._carry_out(self._edge.stream_broken(flow, connection.framer.broken, error, now), now)
             self._refuse(ends, "on a TCP connection that the edge would have closed", now)
             return
         for message in messages:

@@ -110,9 +110,9 @@ class Replayer:
             server=policy.edge.server,
         )
         if self._against is None:
-            edge.gate.watch(VerdictObserver(self._told))
+            edge.observe_verdicts(VerdictObserver(self._told))
         else:
-            edge.gate.shadow(self._pipeline(self._against, _ignore), routing_of(self._against), self._told)
+            edge.start_shadow(self._pipeline(self._against, _ignore), routing_of(self._against), self._told)
         return edge
 
     @staticmethod
@@ -125,7 +125,7 @@ class Replayer:
         """The next frame of the capture. Time never goes back: what is earlier than before counts as now."""
         if self._first is None:
             self._first = self._last = frame.at
-            self._edge.tell_time(frame.at / 1e9)
+            self._edge.set_wall_clock(frame.at / 1e9)
         self._late += frame.at < self._last
         self._last = max(self._last, frame.at)
         try:
@@ -156,7 +156,7 @@ class Replayer:
             self._take_answer(packet, now)
             raise NotRead("of the edge that was captured")
         self._advance(now)
-        listener = self._edge.board.flows.listeners[number]
+        listener = self._edge.listeners[number]
         if not packet.stream:
             self._receive(Flow(listener, packet.source), packet.payload, now)
         else:
@@ -247,7 +247,7 @@ class Replayer:
 
     def _result(self, name: str, packets: int, broken: str, top: int) -> ReplayResult:
         edge, connections = self._edge, self._connections
-        board, beside = edge.board, edge.gate.beside
+        counters, shadow = edge.counters, edge.shadow_policy
         notes = {
             "packets earlier than the one before them, taken as of the same time": self._late,
             "requests that got the tag and Contact of this replay's dialog": self._dialogs.fitted,
@@ -272,14 +272,14 @@ class Replayer:
             sources=self._sources.top(top),
             source_count=self._sources.count,
             bans=self._decisions.get((Reason.BAN.code,), 0),
-            requests=flat(self._of_public(board.counts)),
-            answers=flat(self._of_public(board.responses)),
+            requests=flat(self._of_public(counters.requests)),
+            answers=flat(self._of_public(counters.responses)),
             forwarded=flat(self._inside.forwarded),
-            calls=flat(board.outcomes),
+            calls=flat(counters.outcomes),
             calls_left=edge.calls,
             calls_most=self._most,
             decisions=flat(self._decisions),
-            otherwise=beside.report() if beside is not None else None,
+            otherwise=shadow.report() if shadow is not None else None,
         )
 
     def _of_public(self, counts: Counts) -> Counts:

@@ -132,7 +132,7 @@ class Resolver:
         until = trio.current_time() + limits.DNS_LOOKUP_SECONDS
         answers: dict[DnsQuestion, DnsAnswer] = {}
         missing: list[DnsQuestion] = []
-        asking = locate(name.place, self._edge.board.flows.listeners)
+        asking = locate(name.place, self._edge.listeners)
         try:
             question = next(asking)
             while True:

@@ -144,16 +144,16 @@ class ActivePolicy:
     def shadow(self, policy: Policy | None) -> None:
         """Judge by ``policy`` as well from now on, without effect; None ends it, and discards what it has counted."""
         if policy is None:
-            self.edge.gate.watch(None)
+            self.edge.observe_verdicts(None)
         else:
             trunks = trunks_of(self._filled(policy))
             pipeline = Pipeline(policy.screen, Standings(trunks), lambda decision: None, self._failed)
-            self.edge.gate.shadow(pipeline, routing_of(policy))
+            self.edge.start_shadow(pipeline, routing_of(policy))
         self._log.info("shadow policy", file="" if policy is None else policy.file)
 
     def shadow_report(self) -> dict[str, Any] | None:
         """What the shadow policy has judged so far (:meth:`ShadowPolicy.report`); None where there is none."""
-        shadow = self.edge.gate.beside
+        shadow = self.edge.shadow_policy
         return None if shadow is None else shadow.report()
 
     # --- calls that fail ---------------------------------------------------------------------------------
@@ -161,11 +161,11 @@ class ActivePolicy:
     @property
     def attempts(self) -> CallAttempts:
         """Calls attempted and failed on the edge, by when they began."""
-        return self.edge.board.attempts
+        return self.edge.call_attempts
 
     def count_refusals_of(self, policy: Policy | None) -> None:
         """Count it as a failed call when a trunk of ``policy`` is refused, besides those in force; None: no longer.
 
         A change that loses a trunk makes the calls of that trunk fail.
         """
-        self.edge.gate.previous_standings = None if policy is None else Standings(trunks_of(policy))
+        self.edge.count_refusals_of(None if policy is None else Standings(trunks_of(policy)))

@@ -1,77 +1,89 @@
-"""One branch of a response context: a request at one place, until nobody can answer it there any more."""
+"""Branch: a request as it was sent to one hop, until its transaction there has ended (RFC 3261 section 16.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgesbc.base import limits
+from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.signalling import topology
+from edgesbc.signalling.bye import ByeSender
 from edgesbc.signalling.next_hop import NextHop
-from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.request_sender import RequestSender
 from edgesbc.signalling.transactions import ClientTransaction
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import T1, TransactionState
-from edgesbc.sip.transactions import NOBODY
 
-__all__ = ["Branch"]
+__all__ = ["Branch", "BranchParts"]
 
 
-class _Context(Protocol):
-    """Who waits for what becomes of a branch."""
+class BranchListener(Protocol):
+    """The response context of a branch."""
 
-    def on_answer(self, branch: Branch, response: Response, now: float) -> None: ...
+    def on_response(self, branch: Branch, response: Response, now: float) -> None: ...
 
     def on_failure(self, branch: Branch, timeout: bool, now: float) -> None: ...
 
 
+class BranchParts:
+    """The parts of the core that every branch uses."""
+
+    __slots__ = ("byes", "deadlines", "sender")
+
+    def __init__(self, sender: RequestSender, byes: ByeSender, deadlines: Deadlines[Expiring]) -> None:
+        self.sender: Final = sender
+        self.byes: Final = byes
+        self.deadlines: Final = deadlines
+
+
 class Branch:
-    """A client transaction with a memory of whether its answer is still wanted.
+    """A client transaction, and whether its answer is still wanted.
 
-    While somebody waits, answers go to the context. When nobody does any more, because another place has
-    the call or the caller was refused, what the far side does late is undone from here: a phone that
+    While it is wanted, answers go to the context. It is abandoned when another branch has
+    the call, or the caller was refused. What the far side does then is undone from here: a phone that
     begins to ring is cancelled, and a 2xx is acknowledged and ended with BYE. A network delays, and a
-    call that only one side knows of would ring, or bill, for ever.
+    call that only one side knows of would ring, or be billed, for ever.
 
-    ``id`` is the branch parameter, ours and not to be guessed. ``heard`` is whether the caller was told of
-    anything that came from here. ``due`` is when the far side has been silent for too long, or, where it has said
+    ``id`` is the branch parameter, ours and not to be guessed. ``forwarded`` is whether an answer from here went to
+    the caller. ``due`` is when the far side has been silent for too long, or, where it has answered
     nothing but 100, when to look whether it is still alive.
     """
 
     __slots__ = (
-        "_board", "_cancelling", "_client", "_context", "_hung_up", "_reasons", "_request", "_sent", "_trying",
-        "due", "heard", "hop", "id", "queued",
+        "_acknowledged", "_cancelling", "_client", "_context", "_only_trying", "_parts", "_reasons", "_request",
+        "_sent_at", "due", "forwarded", "hop", "id", "queued",
     )  # fmt: skip
 
-    def __init__(self, board: Switchboard, context: _Context, request: Request, hop: NextHop) -> None:
-        self._board = board
-        self._context: _Context | None = context
+    def __init__(self, parts: BranchParts, context: BranchListener, request: Request, hop: NextHop) -> None:
+        self._parts = parts
+        self._context: BranchListener | None = context
         self._request = request
         self._client: ClientTransaction | None = None
         self._cancelling = False
-        self._hung_up: set[str] | None = None
+        self._acknowledged: set[str] | None = None  # the tags of the 2xx that were acknowledged from here
         self._reasons: Sequence[str] = ()
-        self._sent: float | None = None  # when, until the first answer
-        self._trying = request.method == "INVITE"  # until it says more than 100
+        self._sent_at: float | None = None  # until the first answer
+        self._only_trying = request.method == "INVITE"  # no answer so far but 100
         self.hop = hop
         self.id = ""
-        self.heard = False
+        self.forwarded = False
         self.due: float | None = None
         self.queued: float | None = None
 
     def send(self, data: bytes, now: float) -> None:
-        board, hop, method = self._board, self.hop, self._request.method
-        if not board.flows.is_open(hop.flow):
+        parts, hop, request = self._parts, self.hop, self._request
+        if not parts.sender.is_open(hop.flow):
             if self._context is not None:
                 self._context.on_failure(self, False, now)  # it was closed while the media plane was asked
             return
-        repeat = not self._request.in_dialog or board.may_repeat(hop.flow, now)
-        client = self._client = board.transactions.open_client(self.id, method, hop.flow, data, self, now, repeat)
-        self._sent = now
+        method = request.method
+        client = self._client = parts.sender.send(self.id, method, hop.flow, data, self, now, request.in_dialog)
+        self._sent_at = now
         if method == "INVITE":
             client.ack = self._refusal_ack
             if hop.timeout < 64 * T1:
-                board.deadlines.schedule(self, now + hop.timeout)
+                parts.deadlines.schedule(self, now + hop.timeout)
 
     def _refusal_ack(self, response: Response) -> bytes:
         hop = self.hop
@@ -83,52 +95,53 @@ class Branch:
     # --- what becomes of it ------------------------------------------------------------------------------
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
+        deadlines, lease = self._parts.deadlines, self.hop.lease
         if self.due is not None:
-            self._board.deadlines.schedule(self, None)
-        if self._sent is not None and self.hop.lease is not None:
-            if response.status not in self.hop.failover_on:  # who cannot take calls refuses them soonest
-                self.hop.lease.member.answered_after(now - self._sent)
-            self._sent = None
-        self._trying = self._trying and response.status == 100
-        if self._trying and self._context is not None and self.hop.lease is not None:
-            self._board.deadlines.schedule(self, now + self.hop.timeout)
+            deadlines.schedule(self, None)
+        if self._sent_at is not None and lease is not None:
+            if response.status not in self.hop.failover_on:  # a member that cannot take calls refuses them soonest
+                lease.member.answered_after(now - self._sent_at)
+            self._sent_at = None
+        self._only_trying = self._only_trying and response.status == 100
+        if self._only_trying and self._context is not None and lease is not None:
+            deadlines.schedule(self, now + self.hop.timeout)
         if self._cancelling and response.status < 200:
             self._send_cancel(client, now)
         if self._context is not None:
-            self._context.on_answer(self, response, now)
+            self._context.on_response(self, response, now)
         else:
-            self.hang_up(response, now)
+            self.end_unwanted(response, now)
 
     def on_failure(self, client: ClientTransaction, timeout: bool, now: float) -> None:
         if self._context is not None:
             self._context.on_failure(self, timeout, now)
 
     def expire(self, now: float) -> None:
-        """The far side has said nothing for as long as it may, or it said 100 and is dead by now.
+        """The far side has been silent for as long as it may, or it has answered 100 and may be down by now.
 
-        Every server says 100 at once, so that alone must not hold a call to one that has died since.
+        Every server answers 100 at once, so that alone must not hold a call to one that has failed since.
         """
         if self._context is None:
             return
-        if self._sent is None and not self._is_out():
-            self._board.deadlines.schedule(self, now + self.hop.timeout)
+        if self._sent_at is None and not self._is_down():
+            self._parts.deadlines.schedule(self, now + self.hop.timeout)
         else:
             self._context.on_failure(self, True, now)
 
-    def _is_out(self) -> bool:
-        """Whether its member is believed dead, and is not used all the same because nearly all are."""
+    def _is_down(self) -> bool:
+        """Whether its member is believed down, and is not used all the same because nearly all are."""
         lease = self.hop.lease
         return lease is not None and not lease.member.health.up and not lease.member.usable
 
     # --- when its answer is not wanted -------------------------------------------------------------------
 
     @property
-    def left(self) -> bool:
-        """Whether nobody waits for its answer."""
+    def abandoned(self) -> bool:
+        """Whether its answer is not wanted any more."""
         return self._context is None
 
     def cancel(self, now: float, reasons: Sequence[str] = ()) -> None:
-        """Ask the far side to stop (RFC 3261 section 9.1); its answer is still waited for.
+        """Send CANCEL (RFC 3261 section 9.1); the answer to the INVITE is still waited for.
 
         ``reasons`` are the Reason fields of the CANCEL (RFC 3326); those that were given first stay.
         """
@@ -141,15 +154,16 @@ class Branch:
             self._send_cancel(client, now)
         # In Calling, CANCEL waits for a provisional answer (section 9.1).
 
-    def leave(self, now: float) -> None:
-        """Wait no more: cancel, give the place at the destination back, and clean up after late answers."""
+    def abandon(self, now: float) -> None:
+        """Cancel, release the lease, and from now on undo what late answers set up."""
         self._context = None
         if self.due is not None:
-            self._board.deadlines.schedule(self, None)
+            self._parts.deadlines.schedule(self, None)
         self.release()
         self.cancel(now)
 
     def release(self) -> None:
+        """Release the lease of its member, if it has one."""
         if self.hop.lease is not None:
             self.hop.lease.release()
 
@@ -158,18 +172,16 @@ class Branch:
             return  # answered, or cancelled before
         hop = self.hop
         data = topology.cancel(hop.uri, hop.routes, self._via(), self._request, self._reasons)
-        # Its key differs from the INVITE's, which has the same branch (section 9.1).
-        self._board.transactions.open_client(self.id, "CANCEL", hop.flow, data, NOBODY, now)
-        self._board.transactions.limit_wait(client, 64 * T1, now)
+        self._parts.sender.send_cancel(client, data, now)
 
-    def hang_up(self, response: Response, now: float) -> None:
-        """Acknowledge a 2xx that nobody waits for, and end the call it sets up (RFC 3261 section 13.2.2.4).
+    def end_unwanted(self, response: Response, now: float) -> None:
+        """Acknowledge a 2xx to INVITE that is not wanted, and end the call it sets up (RFC 3261 section 13.2.2.4).
 
         A 2xx inside a dialog sets none up. One that is repeated needs its ACK again, and no other BYE.
         """
         if not 200 <= response.status < 300 or self._request.method != "INVITE":
             return
-        ended = self._hung_up = self._hung_up or set()
-        fresh = not self._request.in_dialog and response.to_tag not in ended and len(ended) < limits.FORK_BRANCHES
-        ended.add(response.to_tag)
-        self._board.calls.end_answered(self._request, self.hop.flow, self.hop.uri, response, fresh, now)
+        tags = self._acknowledged = self._acknowledged or set()
+        bye = not self._request.in_dialog and response.to_tag not in tags and len(tags) < limits.FORK_BRANCHES
+        tags.add(response.to_tag)
+        self._parts.byes.acknowledge(self._request, self.hop.flow, self.hop.uri, response, bye, now)

@@ -1,4 +1,4 @@
-"""Requests by a route: its sets in order, one member after the other or several at once, each with a lease."""
+"""DispatchedTargets: the members of a route's destination sets, in order, each with a lease."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
+from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.hash_keys import hash_key
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
@@ -14,8 +15,9 @@ from edgesbc.dispatch.selection_request import SelectionRequest
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.routing.numbers import Numbers
 from edgesbc.routing.table import Route
+from edgesbc.signalling.effect_queue import EffectQueue
+from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.next_hop import NextHop
-from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Uri
 
@@ -23,83 +25,90 @@ __all__ = ["DispatchedTargets", "listener_for"]
 
 
 class DispatchedTargets:
-    """The hops of a request that ``route`` takes; what was tried is not tried again.
+    """The hops of a request that ``route`` takes; a member that was tried is not tried again.
 
-    A set whose members are all tried or not able gives way to its fallback, and that to the route's next set. When
-    nobody is able in any of them, those who asked for a rest, or are down with all of their set, are called all the
+    A set whose members are all tried or not able gives way to its fallback, and that to the route's next set. When no
+    member of any set is able, those that asked for a rest, or are down with all of their set, are called all the
     same, in the same order.
     ``flow`` is the one that the request came by.
     """
 
-    __slots__ = ("_began", "_board", "_demand", "_flow", "_last", "_names", "_request", "_route", "_seen", "_tried")
+    __slots__ = (
+        "_began", "_dispatcher", "_effects", "_flow", "_flows", "_last_round", "_names", "_request", "_route",
+        "_selection", "_tried", "_visited",
+    )  # fmt: skip
 
-    def __init__(self, board: Switchboard, route: Route, request: Request, flow: Flow) -> None:
-        self._board = board
+    def __init__(
+        self, dispatcher: Dispatcher, flows: Flows, effects: EffectQueue, route: Route, request: Request, flow: Flow
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._flows = flows
+        self._effects = effects
         self._route = route
         self._request = request
         self._flow = flow
         self._names = list(reversed(route.to))  # the set to go on with comes last
-        self._seen: dict[str, None] = {}  # in order
-        self._last = False  # whether all of them were asked once
+        self._visited: dict[str, None] = {}  # sets, in order
+        self._last_round = False  # whether all sets were asked once
         self._tried: list[Member] = []
         self._began: float | None = None
-        self._demand: SelectionRequest | None = None  # of the set at hand
+        self._selection: SelectionRequest | None = None  # of the set at hand
 
-    def next(self, now: float, most: int) -> Sequence[NextHop]:
+    def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
         if self._began is None:
             self._began = now
-        while self._names or self._once_more():
+        while self._names or self._begin_last_round():
             settings = self._settings(self._names[-1])
             if settings is not None:
                 if self._tried and now - self._began >= settings.total_timeout:
-                    return ()  # whoever has waited so long hears of it now
-                hops = self._hops(settings, now, most)
+                    return ()  # the caller has waited long enough
+                hops = self._hops(settings, now, limit)
                 if hops:
                     return hops
-            self._leave(settings)
+            self._leave_set(settings)
         return ()
 
-    def answer(self) -> tuple[int, int]:
+    def refusal(self) -> tuple[int, int]:
         route = self._route
         status = route.answer or Reason.NO_DESTINATION.status
         wait = (5 if status == 503 else 0) if route.retry_after is None else route.retry_after
         return status, wait
 
-    def asked(self) -> str:
-        return ", ".join(dict.fromkeys([*self._seen, *self._names[-1:]]))
+    def set_names(self) -> str:
+        return ", ".join(dict.fromkeys([*self._visited, *self._names[-1:]]))
 
     def _settings(self, name: str) -> SetSettings | None:
         try:
-            return self._board.dispatcher.settings(name)
+            return self._dispatcher.settings(name)
         except KeyError:
             return None  # a reload has taken the set away since the request came
 
-    def _once_more(self) -> bool:
-        """Whether the sets are to be gone through again, for those that rest or are down: where there are several."""
-        again = not self._last and len(self._seen) > 1
-        self._last = True
+    def _begin_last_round(self) -> bool:
+        """Whether the sets are to be gone through again, for members that rest or are down: where there are several."""
+        again = not self._last_round and len(self._visited) > 1
+        self._last_round = True
         if again:
-            self._names = list(reversed(self._seen))
+            self._names = list(reversed(self._visited))
         return again
 
-    def _leave(self, settings: SetSettings | None) -> None:
-        """Nobody in the set at hand is able: go on with its fallback, or with the next one."""
-        self._seen[self._names.pop()] = None
-        self._demand = None
-        if settings is not None and settings.fallback is not None and settings.fallback not in self._seen:
+    def _leave_set(self, settings: SetSettings | None) -> None:
+        """No member of the set at hand is able: go on with its fallback, or with the next one."""
+        self._visited[self._names.pop()] = None
+        self._selection = None
+        if settings is not None and settings.fallback is not None and settings.fallback not in self._visited:
             self._names.append(settings.fallback)
 
-    def _hops(self, settings: SetSettings, now: float, most: int) -> list[NextHop]:
-        board, demand = self._board, self._demand
-        if demand is None:
-            key = self._key(settings)
-            call = self._request.method == "INVITE"
-            demand = SelectionRequest(key.encode(errors="surrogateescape"), self._route.resources if call else (), call)
-            self._demand = demand
+    def _hops(self, settings: SetSettings, now: float, limit: int) -> list[NextHop]:
+        request, selection = self._request, self._selection
+        if selection is None:
+            call = request.method == "INVITE"
+            key = self._hash_key(settings).encode(errors="surrogateescape")
+            selection = self._selection = SelectionRequest(key, self._route.resources if call else (), call)
         hops: list[NextHop] = []
-        alone = len(self._names) == 1 and not self._seen and settings.fallback is None
+        alone = len(self._names) == 1 and not self._visited and settings.fallback is None
+        any_state = self._last_round or alone
         while not hops:
-            leases = board.dispatcher.acquire_all(settings.set, now, self._tried, demand, most, self._last or alone)
+            leases = self._dispatcher.acquire_all(settings.set, now, self._tried, selection, limit, any_state)
             if not leases:
                 break
             for lease in leases:
@@ -108,67 +117,66 @@ class DispatchedTargets:
                     lease.release()
                 else:
                     detail = f"{settings.set} {lease.member.name}"
-                    board.record(now, Reason.ROUTED, self._flow, self._request.call_id, detail)
+                    self._effects.record(now, Reason.ROUTED, self._flow, request.call_id, detail)
                     hops.append(hop)
         return hops
 
-    def _key(self, settings: SetSettings) -> str:
+    def _hash_key(self, settings: SetSettings) -> str:
         if settings.algorithm != "hash":
             return ""
         try:
             return hash_key(settings.hash_on, self._request, self._flow.peer)
         except WireError:
-            return ""  # who has no readable address has no key; and the call may be under way since long
+            return ""  # without a readable address there is no key; the call may have been set up long ago
 
     def _hop(self, lease: Lease, settings: SetSettings) -> NextHop | None:
-        """The way to a member; None where no listener leads there."""
+        """The way to a member; None where no listener leads to it."""
         member = lease.member
         self._tried.append(member)
-        listener = listener_for(self._board, member, self._flow.listener.zone.other)
+        listener = listener_for(self._flows, member, self._flow.listener.zone.other)
         if listener is None:
             return None
-        flow = self._board.flows.to(listener, member.target, member.tls_name)
+        flow = self._flows.to(listener, member.target, member.tls_name)
         return NextHop(flow, self._uri_at(member), (), lease, settings.try_timeout, settings.failover_on)
 
     def _uri_at(self, member: Member) -> str:
         """The Request-URI for ``member``: a URI of the edge's own address becomes one of the member's.
 
-        A domain stays, since the servers inside may serve several. The number is first what the route makes of it,
-        and then what the member wants.
+        A domain stays, since the servers inside may serve several. The number is rewritten by the route first,
+        and then as the member's settings say.
         """
         uri = self._request.uri
-        numbers = [each for each in (self._route.numbers, member.settings.numbers) if each is not None]
-        if numbers:
-            uri = _renumbered(uri, numbers)
-        if uri.opaque or not self._board.flows.is_ours(uri.host, uri.port):
+        rules = [rule for rule in (self._route.numbers, member.settings.numbers) if rule is not None]
+        if rules:
+            uri = _renumbered(uri, rules)
+        if uri.opaque or not self._flows.is_ours(uri.host, uri.port):
             return str(uri)
         params = [pair for pair in uri.params if pair[0] not in ("transport", "maddr")]
-        there = member.settings.parsed
-        transport = there.param("transport")
+        base = member.settings.parsed
+        transport = base.param("transport")
         if transport is not None:
             params.append(("transport", transport))
-        return str(Uri(there.scheme, uri.user, there.host, there.port, params, uri.headers))
+        return str(Uri(base.scheme, uri.user, base.host, base.port, params, uri.headers))
 
 
-def _renumbered(uri: Uri, numbers: list[Numbers]) -> Uri:
+def _renumbered(uri: Uri, rules: list[Numbers]) -> Uri:
     """``uri`` with another user, or another number where it is a ``tel:`` URI (RFC 3966).
 
-    What names nobody stays: the Request-URI of a REGISTER (RFC 3261 section 10.2), and a service (RFC 5031).
+    A URI that names no user stays: that of a REGISTER (RFC 3261 section 10.2), and a service (RFC 5031).
     """
     is_tel = uri.scheme == "tel"
     text, mark = (uri.opaque, ";") if is_tel else (uri.user or "", ":")
     if not text:
         return uri
     number, mark, rest = text.partition(mark)
-    for each in numbers:
-        number = each.apply(number)
+    for rule in rules:
+        number = rule.apply(number)
     if is_tel:  # which cannot be without a number
         return Uri(uri.scheme, None, "", opaque=number + mark + rest) if number else uri
     user = number + mark + rest if number else None  # a password has no place without a user
     return Uri(uri.scheme, user, uri.host, uri.port, uri.params, uri.headers)
 
 
-def listener_for(board: Switchboard, member: Member, zone: Zone) -> Listener | None:
+def listener_for(flows: Flows, member: Member, zone: Zone) -> Listener | None:
     """The listener that leads to a member: the one its settings name, or the first of ``zone`` that can."""
-    host = member.target.host
-    return board.flows.listener_to(zone, member.transport, host, member.settings.socket)
+    return flows.listener_to(zone, member.transport, member.target.host, member.settings.socket)

@@ -1,55 +1,67 @@
-"""Edge: the whole of signalling as one state machine (DESIGN: one way through). No I/O, no clock, no entropy."""
+"""Edge: the signalling core, a state machine without I/O, clock or entropy of its own.
+
+The contract of the loop, which ``tests/signalling/test_loop_contract.py`` checks line by line:
+
+1. Input is ``receive`` (a message), ``stream_broken``, ``flow_opened`` and ``flow_closed``, ``peer_unreachable``,
+   ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``. Each takes ``now``, the seconds of a
+   monotonic clock, which never goes back between calls.
+2. Output is the list of effects that the method returns, in the order in which the shell carries them out. A method
+   returns all effects of its input; nothing is left for the next call.
+3. ``deadline`` says when ``expire`` is next to be called, or None: never. It changes with each input. ``expire`` may
+   be called late, and before the deadline it does nothing. After ``expire(now)`` the deadline is later than ``now``.
+4. ``entropy`` is the only source of random bytes, and is called by no other thread. Two edges with the same arguments,
+   entropy and input return the same effects.
+5. ``receive``, ``stream_broken``, ``media_replied`` and ``expire`` raise nothing that bytes from the network or replies
+   of the media plane can cause. After an exception, which is a fault of the edge, the shell calls ``recover``.
+6. An edge without calls and transactions (``idle``) has no deadline but those of health probes, and holds no lease.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
-from typing import cast
 
-from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
-from edgesbc.base.counts import Counts
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
-from edgesbc.screen.stage import Subject
-from edgesbc.screen.standing import Standing
-from edgesbc.signalling.branch import Branch
-from edgesbc.signalling.calls import Call, Calls, CallState, check_addresses
+from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.signalling.call import CallState
+from edgesbc.signalling.call_attempts import CallAttempts
+from edgesbc.signalling.counters import EdgeCounters
 from edgesbc.signalling.effects import Effect
-from edgesbc.signalling.in_dialog import forward_ack, forward_in_dialog, route_in_dialog
-from edgesbc.signalling.media_client import MediaClient, PendingMediaReply
-from edgesbc.signalling.out_of_dialog import OutOfDialogRequests
-from edgesbc.signalling.probes import send_probe
-from edgesbc.signalling.registrations import ChallengeMemory, DelayedResponse
-from edgesbc.signalling.response_context import ResponseContext
-from edgesbc.signalling.screener import Screener
-from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
+from edgesbc.signalling.leg import check_addresses
 from edgesbc.signalling.tokens import Sealer
-from edgesbc.sip.build import response_to_malformed
+from edgesbc.signalling.wiring import CoreParts
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
-from edgesbc.sip.transaction import Transaction
 
 __all__ = ["Edge"]
 
-# Whatever else a request is called counts as "other": a stranger's word is no label.
+# Any other method counts as "other": a label is never a text that a stranger chooses.
 _COUNTED = frozenset(
     "INVITE ACK CANCEL BYE OPTIONS REGISTER PRACK UPDATE INFO REFER NOTIFY MESSAGE SUBSCRIBE PUBLISH".split()
 )
 
 
 class Edge:
-    """Receives messages, connection news, media replies and the time; returns effects, in order.
+    """All of signalling: receives messages, news of connections, media replies and the time; returns effects.
 
-    Everything it stands on is handed in. ``entropy`` gives n random bytes. ``anchor`` says whether
-    media is to go through the media plane, ``server`` what the edge calls itself in messages of its own.
+    ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
+    the edge calls itself in messages of its own, "" for nothing.
     """
 
-    __slots__ = ("_beginnings", "_board", "_late", "gate", "malformed")
+    __slots__ = (
+        "_admission", "_calls", "_deadlines", "_effects", "_in_dialog", "_invites", "_last_lateness", "_live",
+        "_others", "_probes", "_registrations", "_responder", "_screener", "_transactions", "counters", "parts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,276 +74,330 @@ class Edge:
         anchor: bool = True,
         server: str = "",
     ) -> None:
-        board = self._board = Switchboard(listeners, dispatcher, pipeline, sealer, entropy, server)
-        board.calls = Calls(board, (limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS))
-        board.anchor = MediaClient(board, anchor)
-        board.challenges = ChallengeMemory(entropy)
-        self.gate = Screener(board)
-        self._beginnings = OutOfDialogRequests(board, self.gate, routing)
-        self._late = 0.0
-        self.malformed = Counts()
+        parts = self.parts = CoreParts(listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server)
+        """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
+        self._admission = parts.admission
+        self._calls = parts.calls
+        self._deadlines = parts.deadlines
+        self._effects = parts.effects
+        self._in_dialog = parts.in_dialog
+        self._invites = parts.invites
+        self._live = parts.live
+        self._others = parts.others
+        self._probes = parts.probes
+        self._registrations = parts.registrations
+        self._responder = parts.responder
+        self._screener = parts.screener
+        self._transactions = parts.transactions
+        self._last_lateness = 0.0
+        self.counters = EdgeCounters(
+            parts.responder.responses,
+            parts.statistics.outcomes,
+            parts.statistics.set_up,
+            pipeline.counts,
+            pipeline.shadow_counts,
+            parts.screener.shadow_differences,
+        )
 
-    # --- looking in (metrics, readiness, tests) ----------------------------------------------------------
+    # --- what the edge has in hand -----------------------------------------------------------------------
 
     @property
-    def board(self) -> Switchboard:
-        """The tables, to be read."""
-        return self._board
+    def listeners(self) -> tuple[Listener, ...]:
+        return self.parts.flows.listeners
 
     @property
     def dispatcher(self) -> Dispatcher:
-        return self._board.dispatcher
+        """For the owners of its content: a policy change, the resolver, operators' commands."""
+        return self.parts.dispatcher
 
     @property
     def pipeline(self) -> Pipeline:
-        return self._board.pipeline
+        """The screening in force, for the owners of bans: operators' commands, and the file that keeps them."""
+        return self._live.pipeline
+
+    @property
+    def call_attempts(self) -> CallAttempts:
+        """For the probation of a new policy."""
+        return self.parts.statistics.attempts
 
     @property
     def calls(self) -> int:
-        return len(self._board.calls)
+        """Calls alive."""
+        return len(self._calls)
+
+    @property
+    def transactions(self) -> int:
+        """Transactions alive."""
+        return len(self._transactions)
+
+    @property
+    def retransmissions(self) -> int:
+        """Requests and final answers that timers have sent again so far."""
+        return self._transactions.retransmissions
+
+    @property
+    def connections(self) -> int:
+        """Connections open, or asked for."""
+        return len(self.parts.flows)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left: no call, no transaction, nobody waiting for media."""
-        board = self._board
-        return not (board.calls or board.transactions or board.anchor)
+        """Whether no call, no transaction and no media command is left."""
+        return not (self._calls or self._transactions or self.parts.media)
+
+    @property
+    def awaits_responses(self) -> bool:
+        """Whether a request that the edge has sent, such as a BYE, still waits for its final answer."""
+        return self._transactions.requesting
 
     @property
     def draining(self) -> bool:
         """Whether new calls are refused because the edge stops."""
-        return self._beginnings.draining
+        return self._invites.draining
 
     @property
     def lag(self) -> float:
-        """By how many seconds the edge is late, of late."""
-        return self._beginnings.lag
+        """By how many seconds the edge is late, smoothed."""
+        return self._admission.lag
+
+    @property
+    def standings_version(self) -> int:
+        """Changes whenever :meth:`trusted_sources` may answer otherwise than before."""
+        return self._live.standings.version
+
+    def trusted_sources(
+        self, listener: Listener, now: float
+    ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
+        """What has a lane of its own at a listener; see :meth:`edgesbc.screen.standing.Standings.trusted`."""
+        return self._live.standings.trusted(listener, now)
+
+    def is_trunk(self, flow: Flow, now: float) -> bool:
+        return self._live.standings.of(flow, now) is Standing.TRUNK
+
+    def audit_leases(self) -> LeaseAudit:
+        """See :func:`edgesbc.signalling.lease_audit.audit_leases`."""
+        return audit_leases(self._calls, self._transactions, self.parts.dispatcher)
 
     # --- connections -------------------------------------------------------------------------------------
 
     def new_flow(self, listener: Listener, peer: Source, names: tuple[str, ...] = ()) -> Flow:
         """A flow for a connection that a listener accepted; ``names`` are those of its verified certificate."""
-        return Flow(listener, peer, self._board.flows.new_serial(), names)
+        return Flow(listener, peer, self.parts.flows.new_serial(), names)
 
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
-        return self.gate.accept(listener, peer, now)
+        return self._screener.accept(listener, peer, now)
 
     def flow_opened(self, flow: Flow) -> None:
-        self._board.flows.opened(flow)
+        self.parts.flows.opened(flow)
 
     def flow_closed(self, flow: Flow, now: float) -> list[Effect]:
-        """A connection is closed, or could not be opened: what waits for it fails."""
-        self._board.flows.closed(flow)
-        self.pipeline.standings.withdraw(flow)
-        for context in self._board.transactions.fail_connection(flow.serial, now):
-            if isinstance(context, ResponseContext):
-                context.abandon(now)
-        return self._board.take()
+        """A connection is closed, or could not be opened: requests that wait for it fail."""
+        self.parts.flows.closed(flow)
+        self._live.standings.withdraw(flow)
+        self._transactions.fail_connection(flow.serial, now)
+        return self._effects.take()
 
-    def located(self, place: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> list[Effect]:
-        """A destination's name has these addresses now, in order."""
-        self.dispatcher.resolved(place, targets, now)
-        return self._board.take()
-
-    def unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:
+    def peer_unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:
         """The network reports that no socket listens at a destination (ICMP, seen by a core listener)."""
-        self._board.transactions.fail_endpoint(Flow(listener, peer), now)
-        return self._board.take()
+        self._transactions.fail_endpoint(Flow(listener, peer), now)
+        return self._effects.take()
+
+    def resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> list[Effect]:
+        """A destination's name has these addresses now, in order."""
+        self.parts.dispatcher.resolved(place, targets, now)
+        return self._effects.take()
 
     # --- messages ----------------------------------------------------------------------------------------
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
-        if self.gate.packet(flow, len(data), now):
+        if self._screener.packet(flow, len(data), now):
             self._parse(flow, data, now)
         elif data.startswith(b"INVITE "):
-            self.gate.missed(flow, now)
-        self.gate.done(now)
-        return self._board.take()
+            self._screener.count_refused_call(flow, now)
+        self._screener.after_message(now)
+        return self._effects.take()
 
     def _parse(self, flow: Flow, data: bytes, now: float) -> None:
         if not data.strip(b"\r\n\0"):
             return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
-        self._board.hear(len(data), now)
         try:
             message = parse_message(data)
             check_addresses(message)
             if isinstance(message, Request):
-                self._take_request(flow, message, now)
+                self._take_request(flow, message, len(data), now)
             else:
                 self._take_response(flow, message, now)
         except WireError as error:
             self._refuse_malformed(flow, data, error, now)
 
-    def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
-        """A stream cannot be framed any more; ``data`` is what it broke at. The shell closes it after the answer."""
+    def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
+        """A stream cannot be framed from ``data`` on. The shell closes it after the answer."""
         self._refuse_malformed(flow, data, error, now)
-        self.gate.done(now)
-        return self._board.take()
+        self._screener.after_message(now)
+        return self._effects.take()
 
-    def faulted(self, data: bytes, now: float) -> list[Effect]:
-        """A fault of ours ended :meth:`receive` half-way: a request that was opened gets 500, and what it began ends.
+    def recover(self, data: bytes, now: float) -> list[Effect]:
+        """Clean up after :meth:`receive` of ``data`` has raised: a request that was opened gets 500, and its call ends.
 
-        Without it, its sender would wait for ever, and its place at a destination would be lost.
+        Without it, its sender would wait for an answer, and its lease at a member would never be released.
         """
         message = parse_message(data)
         if isinstance(message, Request) and message.method != "ACK":
-            server = self._board.transactions.find_server(message)
+            server = self._transactions.find_server(message)
             if server is not None and not server.answered:
-                self._board.record(now, Reason.INTERNAL, server.source, message.call_id, message.method)
-                if isinstance(server.context, ResponseContext):
-                    server.context.stop(Reason.INTERNAL, "failed", now)
+                self._effects.record(now, Reason.INTERNAL, server.source, message.call_id, message.method)
+                if server.user is not None:
+                    server.user.on_internal_error(now)
                 else:
-                    self._board.respond(server, Reason.INTERNAL.status, now)
-        return self._board.take()
+                    self._responder.answer(server, Reason.INTERNAL.status, now)
+        return self._effects.take()
+
+    def take_effects(self) -> list[Effect]:
+        """The effects of a method that has raised."""
+        return self._effects.take()
 
     def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        """Answer what could not be read, if that can be done (RFC 3261 section 16.3)."""
-        self.malformed.add()
-        self.gate.tell(Reason.MALFORMED)
-        self._board.record(now, Reason.MALFORMED, flow, detail=error.reason)
-        self.pipeline.malformed(flow, now)
-        answer = response_to_malformed(data, error.status_hint)
-        if answer is not None and len(answer) <= self._board.credit(flow):
-            self._board.send(flow, answer)
+        """Answer a message that cannot be parsed, if so much of it can (RFC 3261 section 16.3)."""
+        self.counters.malformed.add()
+        self._screener.on_refusal(Reason.MALFORMED)
+        self._effects.record(now, Reason.MALFORMED, flow, detail=error.reason)
+        self._live.pipeline.malformed(flow, now)
+        self._responder.answer_malformed(flow, data, error.status_hint, now)
 
     def _take_response(self, flow: Flow, response: Response, now: float) -> None:
-        client = self._board.transactions.receive(response, flow, now)
+        client = self._transactions.receive(response, flow, now)
         if client is not None and not flow.serial:
-            self.pipeline.standings.prove(flow, Standing.REACHABLE, now)
+            self._live.standings.prove(flow, Standing.REACHABLE, now)
 
-    def _take_request(self, flow: Flow, request: Request, now: float) -> None:
-        board, method = self._board, request.method
-        if board.transactions.absorb(request, now, board.heard):
-            return  # before screening: it costs no state, and a bucket must not answer for a call under way
-        board.counts.add(flow.listener.name, method if method in _COUNTED else "other")
+    def _take_request(self, flow: Flow, request: Request, size: int, now: float) -> None:
+        """Phase REQUEST, and then the path of its kind: ACK, in-dialog, INVITE, REGISTER or any other."""
+        transactions, screener, method = self._transactions, self._screener, request.method
+        if transactions.absorb(request, now, size):
+            return  # before screening: it costs no state, and a bucket must not count the messages of a live call
+        self.counters.requests.add(flow.listener.name, method if method in _COUNTED else "other")
+        incoming = Incoming(request, flow, size, self._live.pipeline.subject(flow, request, now))
         if method == "CANCEL":
-            self._cancel(flow, request, now)
+            self._cancel(incoming, now)
             return
-        subject = self.pipeline.subject(flow, request, now)
-        if not self.gate.request(subject, request, now):
+        if not screener.request(incoming, now):
             return
-        if request.max_forwards == 0:  # also where screening only looks on: there is no number below it
-            self.gate.refuse(flow, request, Reason.TOO_MANY_HOPS, now)
+        if request.max_forwards == 0:  # also where screening refuses nothing: there is no number below it
+            screener.refuse(incoming, Reason.TOO_MANY_HOPS, now)
             return
-        # Those whom nothing proves share half of the tables, and the rest is for the others.
-        bound = board.transactions.half_full if subject.standing is Standing.UNPROVEN else board.transactions.full
         if method == "ACK":
-            forward_ack(board, request, flow, now)
-        elif bound:
-            self.gate.refuse(flow, request, Reason.OVERLOAD, now)
+            self._in_dialog.forward_ack(incoming, now)
+            return
+        # Unproven sources share half of the tables; the rest is kept for the others.
+        unproven = incoming.subject.standing is Standing.UNPROVEN
+        if transactions.half_full if unproven else transactions.full:
+            screener.refuse(incoming, Reason.OVERLOAD, now)
         elif request.in_dialog:
-            self._continue(subject, request, now)
+            self._in_dialog.forward(incoming, now)
+        elif method == "INVITE":
+            self._invites.forward(incoming, now)
+        elif method == "REGISTER":
+            self._registrations.forward(incoming, now)
         else:
-            self._beginnings.start(subject, request, now)
+            self._others.forward(incoming, now)
 
-    def _continue(self, subject: Subject, request: Request, now: float) -> None:
-        """A request inside a dialog; one that names none of ours costs no state."""
-        board, flow = self._board, subject.flow
-        call = board.calls.find(request, flow.listener.zone)
-        hop = route_in_dialog(board, request, flow, call, now)
-        if isinstance(hop, Reason):
-            self.gate.refuse(flow, request, hop, now)
-            return
-        server = self._beginnings.open(subject, request)
-        board.promise(server, now)
-        forward_in_dialog(board, server, hop, call, now)
-
-    def _cancel(self, flow: Flow, request: Request, now: float) -> None:
+    def _cancel(self, incoming: Incoming, now: float) -> None:
         """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""
-        server = self._board.transactions.find_server(request, "INVITE")
-        if server is None or server.flow.peer[0] != flow.peer[0]:
-            self.gate.tell(Reason.UNMATCHED)
-            self._board.refuse(flow, request, Reason.UNMATCHED.status)
+        request = incoming.message
+        server = self._transactions.find_server(request, "INVITE")
+        if server is None or server.flow.peer[0] != incoming.flow.peer[0]:
+            self._screener.on_refusal(Reason.UNMATCHED)
+            self._responder.answer_stateless(incoming, Reason.UNMATCHED.status, now)
             return
-        self._board.refuse(flow, request, 200)
-        if isinstance(server.context, ResponseContext):
-            server.context.cancel(now, request.get_all("Reason"))
+        self._responder.answer_stateless(incoming, 200, now)
+        if server.user is not None:
+            server.user.on_cancel(request.get_all("Reason"), now)
 
     # --- media -------------------------------------------------------------------------------------------
 
     def media_replied(self, cookie: int, reply: MediaReply | MediaError, now: float) -> list[Effect]:
         """The media plane's reply to a :class:`~edgesbc.signalling.effects.Media` effect."""
-        self._board.anchor.replied(cookie, reply, now)
-        return self._board.take()
+        self.parts.media.replied(cookie, reply, now)
+        return self._effects.take()
 
     def media_event(self, event: MediaTimeout, now: float) -> list[Effect]:
         """A media session ended because no packet came for too long: so does its call."""
-        for call in self._board.calls:
-            known = call.media_id == event.session_id and call.caller.tag in event.tags
-            if known and call.state is CallState.ESTABLISHED:
-                self._board.calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
-        return self._board.take()
+        for call in self._calls:
+            same = call.media_id == event.session_id and call.caller.tag in event.tags
+            if same and call.state is CallState.ESTABLISHED:
+                self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
+        return self._effects.take()
 
     # --- time --------------------------------------------------------------------------------------------
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is next to be called."""
-        own, health = self._board.deadlines.next(), self._board.dispatcher.watch.deadline()
-        if own is None or health is None:
-            return health if own is None else own
-        return min(own, health)
+        own, probes = self._deadlines.next(), self._probes.deadline()
+        if own is None or probes is None:
+            return probes if own is None else own
+        return min(own, probes)
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due at ``now``."""
-        board = self._board
-        for item in board.deadlines.pop_due(now):
-            if isinstance(item, Transaction):
-                item.expire(now)
-            elif isinstance(item, PendingMediaReply):
-                board.anchor.expire(item, now)
-            elif isinstance(item, (Branch, ResponseContext, DelayedResponse)):
-                item.expire(now)
-            else:
-                self._expire_call(cast(Call, item), now)
-        for probe in self.dispatcher.watch.expire(now):
-            send_probe(board, probe, now)
-        return board.take()
+        for item in self._deadlines.pop_due(now):
+            item.expire(now)
+        self._probes.expire(now)
+        return self._effects.take()
 
-    def tell_time(self, offset: float) -> None:
-        """The clock of the world (seconds since 1970) is ``offset`` ahead of the plane's: it may be set meanwhile."""
-        self._board.wall_offset = offset
+    def set_wall_clock(self, offset: float) -> None:
+        """The seconds since 1970 are the plane's clock and ``offset``; the shell repeats it, since clocks are set."""
+        self.parts.clock.offset = offset
 
-    def woken(self, late: float) -> None:
-        """The shell was woken ``late`` seconds after it meant to: :attr:`lag` is what that comes to of late.
+    def note_lateness(self, late: float) -> None:
+        """The shell was woken ``late`` seconds after the time that it had set; :attr:`lag` smooths that.
 
         Of two in a row the lesser counts, so that a machine that was suspended once is not overloaded.
         """
-        self._beginnings.lag += (min(late, self._late) - self.lag) / 4
-        self._late = late
-
-    def _expire_call(self, call: Call, now: float) -> None:
-        if call.state is CallState.SETTING_UP and isinstance(call.context, ResponseContext):
-            call.context.expire(now)
-        else:
-            self._board.calls.hang_up(call, Reason.DURATION, now)
+        self._admission.lag += (min(late, self._last_lateness) - self.lag) / 4
+        self._last_lateness = late
 
     # --- ending and changing -----------------------------------------------------------------------------
 
     def drain(self) -> None:
         """From now on, refuse new calls with 503 and Retry-After; those alive go on."""
-        self._beginnings.draining = True
+        self._invites.draining = True
 
     def end_calls(self, now: float) -> list[Effect]:
-        """End every call with a BYE to both sides, and every call that is being set up."""
-        for call in self._board.calls:
-            if call.state is CallState.SETTING_UP and isinstance(call.context, ResponseContext):
-                call.context.stop(Reason.DRAINING, Reason.DRAINING.code, now)
-            else:
-                self._board.calls.hang_up(call, Reason.DRAINING, now)
-        return self._board.take()
+        """End every call with a BYE to both sides, and refuse every call that is being set up."""
+        self._calls.end_all(Reason.DRAINING, now)
+        return self._effects.take()
 
     def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
         """Judge and route by a new policy from the next message on."""
-        self.gate.adopt(pipeline)
-        self._beginnings.routing = routing
+        self._screener.adopt(pipeline)
+        self.parts.router.table = routing
 
-    def lift(self, who: str) -> tuple[int, list[Effect]]:
-        """End the edge's own bans of ``who``: see :meth:`edgesbc.signalling.screener.Screener.lift`."""
-        lifted = self.gate.lift(who)
-        return lifted, self._board.take()
+    def count_refusals_of(self, trunks: Standings | None) -> None:
+        """While a policy is on probation, refused calls of these trunks, of the policy before, count as failed."""
+        self._screener.previous_standings = trunks
 
-    def expel(self, now: float) -> list[Effect]:
-        """Close the connections of everybody who is banned, after the operator has ordered something."""
-        self.gate.expel(now)
-        return self._board.take()
+    def observe_verdicts(self, observer: VerdictObserver | None) -> None:
+        """Report what becomes of each message; see :meth:`edgesbc.signalling.screener.Screener.observe`."""
+        self._screener.observe(observer)
+
+    def start_shadow(
+        self, pipeline: Pipeline, routing: RoutingTable, on_verdict: VerdictCallback | None = None
+    ) -> ShadowPolicy:
+        """Judge by a second policy, without effect; see :meth:`edgesbc.signalling.screener.Screener.start_shadow`."""
+        return self._screener.start_shadow(pipeline, routing, on_verdict)
+
+    @property
+    def shadow_policy(self) -> ShadowPolicy | None:
+        """The policy that is judged beside the live one, if there is one."""
+        return self._screener.shadow_policy
+
+    def lift_bans(self, subject: str) -> tuple[int, list[Effect]]:
+        """End the edge's own bans of an address, an address and port, or a prefix; the number of these bans."""
+        lifted = self._screener.lift_bans(subject)
+        return lifted, self._effects.take()
+
+    def close_banned(self, now: float) -> list[Effect]:
+        """Close all connections that are under a ban, after an operator has added one."""
+        self._screener.close_banned(now)
+        return self._effects.take()

@@ -1,4 +1,4 @@
-"""What becomes of a request says something of the member that it was sent to. Decides nothing of the request."""
+"""HealthFeedback: tells the dispatcher what the fate of a request says of the member that it was sent to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Hashable
 
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
+from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.member import Member
-from edgesbc.signalling.calls import Call
+from edgesbc.signalling.call import Call
+from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.next_hop import NextHop
-from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Response
 from edgesbc.sip.values import parse_retry_after
@@ -18,46 +19,50 @@ __all__ = ["HealthFeedback"]
 
 
 class HealthFeedback:
-    """Of one request. What went to no member, as a token or a registration led it, says nothing."""
+    """Of one request. A hop without a lease, to which a token or a registration led, is no member and is skipped."""
 
-    __slots__ = ("_board", "_call", "_server")
+    __slots__ = ("_call", "_dispatcher", "_effects", "_server")
 
-    def __init__(self, board: Switchboard, server: ServerTransaction, call: Call | None) -> None:
-        self._board = board
+    def __init__(
+        self, dispatcher: Dispatcher, effects: EffectQueue, server: ServerTransaction, call: Call | None
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._effects = effects
         self._server = server
         self._call = call
 
-    def alive(self, hop: NextHop, now: float) -> None:
-        """The member answered, and with its own word."""
+    def on_success(self, hop: NextHop, now: float) -> None:
+        """The member answered, and its answer is the callee's own."""
         if hop.lease is not None:
-            self._board.dispatcher.watch.succeeded(hop.lease.member, now)
+            self._dispatcher.watch.succeeded(hop.lease.member, now)
 
-    def refused(self, hop: NextHop, response: Response, now: float) -> None:
-        """The member answered something for which the next one is tried. Only a 503 speaks against its health."""
+    def on_refusal(self, hop: NextHop, response: Response, now: float) -> None:
+        """The member's answer is one for which the next member is tried. Only a 503 counts against its health."""
         if hop.lease is not None:
             member, status = hop.lease.member, response.status
-            if status == 503 and not self._rests(member, response, now):
-                self._failed(member, "answered 503", self._caller, now)
-            self._left(member, f"answered {status}", now)
+            if status == 503 and not self._asks_for_rest(member, response, now):
+                self._count_failure(member, "answered 503", self._caller, now)
+            self._record_failover(member, f"answered {status}", now)
 
-    def gone(self, hop: NextHop, timeout: bool, now: float) -> None:
+    def on_failover(self, hop: NextHop, timeout: bool, now: float) -> None:
         """The member gave no answer in time or (``timeout`` False) could not be reached, and the next one is tried."""
         if hop.lease is not None:
             why = _words(timeout)
-            self._failed(hop.lease.member, why, self._caller if timeout else None, now)
-            self._left(hop.lease.member, why, now)
+            self._count_failure(hop.lease.member, why, self._caller if timeout else None, now)
+            self._record_failover(hop.lease.member, why, now)
 
-    def silent(self, hop: NextHop, now: float) -> None:
-        """The member gave no answer in time, and nobody else is tried."""
+    def on_timeout(self, hop: NextHop, now: float) -> None:
+        """The member gave no answer in time, and no other is tried."""
         if hop.lease is not None:
-            self._failed(hop.lease.member, _words(timeout=True), self._caller, now)
+            self._count_failure(hop.lease.member, _words(timeout=True), self._caller, now)
 
     @property
     def _caller(self) -> Hashable:
-        """Whose request it is, where a member may have been silent to it for that; a trunk's are many people's."""
+        """The sender, as a member's failures are told apart: one caller's requests may be what a member does not
+        answer. A trunk's requests are of many people, and it has none."""
         return self._server.flow.peer.host if self._call is None else self._call.source
 
-    def _rests(self, member: Member, response: Response, now: float) -> bool:
+    def _asks_for_rest(self, member: Member, response: Response, now: float) -> bool:
         """Whether a member asks for a rest in its 503, and gets it (RFC 3261 section 21.5.4): it is alive, then."""
         written = response.get("Retry-After")
         if written is None:
@@ -66,14 +71,14 @@ class HealthFeedback:
             seconds = parse_retry_after(written).seconds
         except WireError:
             return False
-        return seconds > 0 and self._board.dispatcher.rest(member, seconds, now)
+        return seconds > 0 and self._dispatcher.rest(member, seconds, now)
 
-    def _failed(self, member: Member, why: str, caller: Hashable, now: float) -> None:
-        self._board.dispatcher.watch.failed(member, now, why, caller)
+    def _count_failure(self, member: Member, why: str, caller: Hashable, now: float) -> None:
+        self._dispatcher.watch.failed(member, now, why, caller)
 
-    def _left(self, member: Member, why: str, now: float) -> None:
+    def _record_failover(self, member: Member, why: str, now: float) -> None:
         detail = f"{member.name} {why}"
-        self._board.record(now, Reason.FAILOVER, self._server.source, self._server.request.call_id, detail)
+        self._effects.record(now, Reason.FAILOVER, self._server.source, self._server.request.call_id, detail)
 
 
 def _words(timeout: bool) -> str:

@@ -9,40 +9,124 @@ from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
-from edgesbc.signalling.branch import Branch
-from edgesbc.signalling.calls import Call, Leg, learn_target, remote_target
+from edgesbc.signalling.call import Call
+from edgesbc.signalling.calls import Calls
+from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.leg import Leg, learn_target
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
 from edgesbc.signalling.next_hop import NextHop, SingleTarget
-from edgesbc.signalling.response_context import ResponseContext
-from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.peers import DialogPeers
+from edgesbc.signalling.response_context import ContextParts, ResponseContext
+from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget
-from edgesbc.signalling.transactions import ServerTransaction
-from edgesbc.sip.message import Request, Response
+from edgesbc.sip.message import Request
 
-__all__ = ["find_target", "forward_ack", "forward_in_dialog", "next_hop_to", "route_in_dialog"]
-
-
-def find_target(board: Switchboard, request: Request, flow: Flow, call: Call | None, now: float) -> RemoteTarget | None:
-    """Where a request inside a dialog goes: what its token holds, or, without one, what the call knows.
-
-    Simple clients send to the URI that they first called and not to the Contact. The dialog's tags and
-    the address that they come from name the call just as well; but a token that does not open is no
-    token, and leads nowhere.
-    """
-    user = request.uri.user or ""
-    target = board.sealer.open(user, flow.listener.zone)
-    if target is None and call is not None and len(user) < SHORTEST_TOKEN:
-        legs = call.legs_of(request.from_tag)
-        if legs is None or legs[1] is None or request.to_tag != legs[1].tag or not _same_peer(legs[0], flow):
-            return None
-        target = remote_target(legs[1], board.flows)
-    if target is not None and not flow.serial and call is not None and _knows(call, request, flow):
-        board.standings.prove(flow, Standing.REACHABLE, now)
-    return target
+__all__ = ["InDialogRequests"]
 
 
-def _knows(call: Call, request: Request, flow: Flow) -> bool:
-    """Whether the sender has had what we sent to this very address: the tag of the other side.
+class InDialogRequests:
+    """The path of a request whose To has a tag, and that of the ACK of a 2xx."""
+
+    __slots__ = ("_calls", "_parts", "_screener")
+
+    def __init__(self, parts: ContextParts, calls: Calls, screener: Screener) -> None:
+        self._parts = parts
+        self._calls = calls
+        self._screener = screener
+
+    def forward(self, incoming: Incoming, now: float) -> None:
+        """Send the request to the other side; one that belongs to no dialog of the edge costs no state."""
+        request, flow = incoming.message, incoming.flow
+        call = self._calls.find(request, flow.listener.zone)
+        hop = self._route(request, flow, call, now)
+        if isinstance(hop, Reason):
+            self._screener.refuse(incoming, hop, now)
+            return
+        parts = self._parts
+        server = parts.responder.open_transaction(incoming, now)
+        on_completed = None
+        if call is not None:
+            _learn_sender(call, request, flow)
+            if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
+                on_completed = partial(self._on_bye_completed, call, request)
+        peers = DialogPeers(parts.tokens, server, call)
+        ResponseContext(parts, server, SingleTarget(hop), peers, call, on_completed=on_completed).start(now)
+
+    def forward_ack(self, incoming: Incoming, now: float) -> None:
+        """Send the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
+        request, flow, media = incoming.message, incoming.flow, self._parts.media
+        call = self._calls.find(request, flow.listener.zone)
+        target = self.find_target(request, flow, call, now)
+        hop = self._parts.tokens.next_hop(target, request) if target is not None else None
+        if hop is None:
+            return
+        if call is not None and media.enabled and has_sdp(request):
+            then = partial(self._send_ack, request, hop)
+            media.answer(call, request, request.to_tag, request.from_tag, flow, then, now)
+        else:
+            without_sdp = media.enabled and (has_sdp(request) or hides_sdp(request))
+            self._send_ack(request, hop, b"" if without_sdp else request.body, now)
+
+    def _send_ack(self, request: Request, hop: NextHop, body: bytes | MediaError, now: float) -> None:
+        """Send the ACK; where its SDP was refused, without: the far side then ends a call that has no media."""
+        body = b"" if isinstance(body, MediaError) else body
+        branch = self._parts.branches.sender.new_branch()
+        data = topology.forward_request(request, hop.flow.listener, branch, hop.uri, hop.routes, body)
+        self._parts.effects.send(hop.flow, data)
+
+    # --- where it goes -----------------------------------------------------------------------------------
+
+    def _route(self, request: Request, flow: Flow, call: Call | None, now: float) -> NextHop | Reason:
+        """Where a request inside a dialog goes, or why it is refused."""
+        target = self.find_target(request, flow, call, now)
+        if target is None or (call is None and request.method == "INVITE"):
+            # Without the call there is no media session that a new offer could go through.
+            return Reason.NO_DIALOG
+        hop = self._parts.tokens.next_hop(target, request)
+        if hop is not None:
+            return hop
+        if request.method == "BYE" and call is not None:
+            self._end_call(call, request)  # its receiver's connection is gone
+        return Reason.FLOW_GONE
+
+    def find_target(self, request: Request, flow: Flow, call: Call | None, now: float) -> RemoteTarget | None:
+        """Where a request inside a dialog goes: what its token says, or, without one, what the call knows.
+
+        Simple clients send to the URI that they first called and not to the Contact. The dialog's tags and
+        the address that they come from identify the call just as well; but a token that does not open is no
+        token, and leads nowhere.
+        """
+        user = request.uri.user or ""
+        target = self._parts.tokens.open(user, flow)
+        if target is None and call is not None and len(user) < SHORTEST_TOKEN:
+            legs = call.legs_of(request.from_tag)
+            if legs is None or legs[1] is None or request.to_tag != legs[1].tag or not _same_peer(legs[0], flow):
+                return None
+            target = self._parts.tokens.target_of(legs[1])
+        if target is not None and not flow.serial and call is not None and _proves_address(call, request, flow):
+            self._parts.live.standings.prove(flow, Standing.REACHABLE, now)
+        return target
+
+    # --- the end of a call -------------------------------------------------------------------------------
+
+    def _on_bye_completed(self, call: Call, bye: Request, status: int) -> None:
+        """Whatever becomes of a BYE, the call is over once it is answered (RFC 3261 section 15.1.1); after a challenge
+        it comes again."""
+        if status not in (401, 407):
+            self._end_call(call, bye)
+
+    def _end_call(self, call: Call, bye: Request) -> None:
+        """End the call that ``bye`` hangs up, unless another fork goes on.
+
+        A BYE that comes before the INVITE has its final answer ends an early dialog and leaves the call to that
+        answer, which is due (RFC 3261 section 15.1.2), or to the limit of set-up: another fork may still be ringing.
+        """
+        if call.invite is None and not call.survives_bye((bye.from_tag, bye.to_tag)):
+            self._calls.end(call)
+
+
+def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
+    """Whether the sender has received what the edge sent to this very address: the tag of the other side.
 
     A token alone proves nothing of the address it comes from: its holder may forge any other.
     """
@@ -54,110 +138,13 @@ def _same_peer(leg: Leg, flow: Flow) -> bool:
     return leg.flow.listener.zone is flow.listener.zone and leg.flow.peer[0] == flow.peer[0]
 
 
-def next_hop_to(board: Switchboard, target: RemoteTarget, request: Request) -> NextHop | None:
-    flow = board.flows.of(target)
-    return NextHop(flow, target.uri or str(request.uri), target.routes) if flow is not None else None
-
-
-def route_in_dialog(
-    board: Switchboard, request: Request, flow: Flow, call: Call | None, now: float
-) -> NextHop | Reason:
-    """Where a request inside a dialog goes, or why it goes nowhere."""
-    target = find_target(board, request, flow, call, now)
-    if target is None or (call is None and request.method == "INVITE"):
-        # Without the call there is no media session that a new offer could go through.
-        return Reason.NO_DIALOG
-    hop = next_hop_to(board, target, request)
-    if hop is not None:
-        return hop
-    if request.method == "BYE":
-        _end_call(board, call, request)  # whoever it was for is not there any more
-    return Reason.FLOW_GONE
-
-
-def forward_in_dialog(
-    board: Switchboard, server: ServerTransaction, hop: NextHop, call: Call | None, now: float
-) -> None:
-    """Carry a request inside a dialog to the other side."""
-    request = server.request
-    if call is not None:
-        _note(call, request, server.source)
-        if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
-            _ByeContext(board, server, SingleTarget(hop), call).start(now)
-            return
-    ResponseContext(board, server, SingleTarget(hop), call).start(now)
-
-
-class _ByeContext(ResponseContext):
-    """A BYE: whatever becomes of it, the call is over once it is answered (RFC 3261 section 15.1.1).
-
-    See :func:`_end_call` for one that comes earlier.
-    """
-
-    __slots__ = ()
-
-    def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
-        super()._forward(branch, response, body, now)
-        if response.status >= 200 and response.status not in (401, 407):
-            self._end()
-
-    def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
-        super()._finish(status, outcome, now, retry_after)
-        self._end()
-
-    def abandon(self, now: float) -> None:
-        super().abandon(now)
-        self._end()
-
-    def _end(self) -> None:
-        _end_call(self._board, self.call, self.request)
-
-
-def _end_call(board: Switchboard, call: Call | None, bye: Request) -> None:
-    """End the call that ``bye`` hangs up, unless another fork goes on.
-
-    A BYE that comes before the INVITE has its final answer ends an early dialog and leaves the call to that
-    answer, which is due (RFC 3261 section 15.1.2), or to the limit of set-up: another fork may still be ringing.
-    """
-    if call is not None and call.context is None and not call.survives((bye.from_tag, bye.to_tag)):
-        board.calls.end(call)
-
-
-def _note(call: Call, request: Request, flow: Flow) -> None:
-    """Keep what the request tells of its sender: number, target, and the flow it now comes from."""
+def _learn_sender(call: Call, request: Request, flow: Flow) -> None:
+    """Keep what the request says of its sender: CSeq, remote target, and the flow it now comes by."""
     legs = call.legs_of(request.from_tag)
     if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
-        return  # another fork's, or somebody's who holds a token and guesses
+        return  # of another fork, or of somebody who holds a token and guesses tags
     sender = legs[0]
     sender.cseq = max(sender.cseq, request.cseq)
     if flow.listener.zone is sender.flow.listener.zone:
         sender.flow = flow
         learn_target(sender, request)
-
-
-def forward_ack(board: Switchboard, request: Request, flow: Flow, now: float) -> None:
-    """Pass the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
-    call = board.calls.find(request, flow.listener.zone)
-    target = find_target(board, request, flow, call, now)
-    hop = next_hop_to(board, target, request) if target is not None else None
-    if hop is None:
-        return
-    if call is not None and board.anchor.enabled and has_sdp(request):
-        then = partial(_send_ack, board, request, hop)
-        board.anchor.answer(call, request, request.to_tag, request.from_tag, flow, then, now)
-    else:
-        bare = board.anchor.enabled and (has_sdp(request) or hides_sdp(request))
-        _send_ack(board, request, hop, b"" if bare else request.body, now)
-
-
-def _send_ack(board: Switchboard, request: Request, hop: NextHop, body: bytes | MediaError, now: float) -> None:
-    """Send the ACK; where its SDP was refused, without: the far side then ends a call that has no media."""
-    data = topology.forward_request(
-        request,
-        hop.flow.listener,
-        board.new_branch(),
-        hop.uri,
-        hop.routes,
-        body=b"" if isinstance(body, MediaError) else body,
-    )
-    board.send(hop.flow, data)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
+from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.media.commands import Answer, Delete, MediaCommand, MediaError, MediaReply, Offer
-from edgesbc.signalling.calls import Call
+from edgesbc.signalling.call import Call
+from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
-from edgesbc.signalling.switchboard import Switchboard
 from edgesbc.sip.message import Message
 
 __all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp"]
@@ -21,26 +22,32 @@ MediaCallback = Callable[[bytes | MediaError, float], None]
 class PendingMediaReply:
     """A command that the media plane has not replied to yet."""
 
-    __slots__ = ("callback", "cookie", "due", "queued")
+    __slots__ = ("_client", "callback", "cookie", "due", "queued")
 
-    def __init__(self, cookie: int, callback: MediaCallback) -> None:
+    def __init__(self, client: MediaClient, cookie: int, callback: MediaCallback) -> None:
+        self._client = client
         self.cookie = cookie
         self.callback = callback
         self.due: float | None = None
         self.queued: float | None = None
 
+    def expire(self, now: float) -> None:
+        """The media plane did not reply in time."""
+        self._client.on_timeout(self, now)
+
 
 class MediaClient:
     """Has the media plane relay the media of calls. Where ``enabled`` is False, SDP passes as it is.
 
-    Each offer or answer is called back once: by :meth:`replied`, or by :meth:`expire` after
+    Each offer or answer is called back once: by :meth:`replied`, or by :meth:`on_timeout` after
     ``MEDIA_REPLY_SECONDS`` without a reply.
     """
 
-    __slots__ = ("_board", "_cookie", "_pending", "enabled")
+    __slots__ = ("_cookie", "_deadlines", "_effects", "_pending", "enabled")
 
-    def __init__(self, board: Switchboard, enabled: bool) -> None:
-        self._board = board
+    def __init__(self, effects: EffectQueue, deadlines: Deadlines[Expiring], enabled: bool) -> None:
+        self._effects = effects
+        self._deadlines = deadlines
         self._cookie = 0
         self._pending: dict[int, PendingMediaReply] = {}
         self.enabled = enabled
@@ -82,19 +89,19 @@ class MediaClient:
 
     def _ask(self, call: Call, command: MediaCommand, callback: MediaCallback, now: float) -> None:
         self._cookie += 1
-        pending = self._pending[self._cookie] = PendingMediaReply(self._cookie, callback)
-        self._board.deadlines.schedule(pending, now + limits.MEDIA_REPLY_SECONDS)
+        pending = self._pending[self._cookie] = PendingMediaReply(self, self._cookie, callback)
+        self._deadlines.schedule(pending, now + limits.MEDIA_REPLY_SECONDS)
         call.anchored = True
-        self._board.emit(Media(self._cookie, command))
+        self._effects.emit(Media(self._cookie, command))
 
     def replied(self, cookie: int, reply: MediaReply | MediaError, now: float) -> None:
         """Take the media plane's reply; one that is late or comes twice is ignored."""
         pending = self._pending.pop(cookie, None)
         if pending is not None:
-            self._board.deadlines.schedule(pending, None)
+            self._deadlines.schedule(pending, None)
             pending.callback(reply.sdp if isinstance(reply, MediaReply) else reply, now)
 
-    def expire(self, pending: PendingMediaReply, now: float) -> None:
+    def on_timeout(self, pending: PendingMediaReply, now: float) -> None:
         """The media plane did not reply in time."""
         if self._pending.pop(pending.cookie, None) is not None:
             pending.callback(MediaError(500, "the media plane did not reply in time"), now)
@@ -102,7 +109,7 @@ class MediaClient:
     def delete(self, call: Call) -> None:
         """End the media session of a call."""
         self._cookie += 1
-        self._board.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
+        self._effects.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
 
 
 def has_sdp(message: Message) -> bool:

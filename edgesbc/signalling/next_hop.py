@@ -1,4 +1,4 @@
-"""Where a request goes next, and after that. Sends nothing."""
+"""NextHop and TargetSet: where a request goes next, and after that (RFC 3261 section 16.5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ __all__ = ["NextHop", "SingleTarget", "TargetSet"]
 
 
 class NextHop:
-    """Where a request goes next: the flow, the Request-URI there, the route set, and the lease at a destination."""
+    """Where a request goes next: the flow, the Request-URI there, the route set, and the lease of a member.
+
+    ``timeout`` is how many seconds an INVITE may go without any answer; after the statuses in ``failover_on`` the
+    next member is tried.
+    """
 
     __slots__ = ("failover_on", "flow", "lease", "routes", "timeout", "uri")
 
@@ -30,37 +34,37 @@ class NextHop:
         self.uri = uri
         self.routes = routes
         self.lease = lease
-        self.timeout = timeout  # seconds that an INVITE may go without any answer
+        self.timeout = timeout
         self.failover_on = failover_on
 
 
 class TargetSet(Protocol):
-    """Gives the places to send to next: the next *target group* of RFC 3261 section 16.6."""
+    """Gives the hops to send to next: the next *target group* of RFC 3261 section 16.6."""
 
-    def next(self, now: float, most: int) -> Sequence[NextHop]:
-        """At most ``most`` hops, to be tried at the same time; none when there is none left."""
+    def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
+        """At most ``limit`` hops, to be tried at the same time; none when there is none left."""
 
-    def answer(self) -> tuple[int, int]:
-        """What to say when there was none: the status, and seconds for Retry-After, 0 for none."""
+    def refusal(self) -> tuple[int, int]:
+        """The answer when there was none: the status, and seconds for Retry-After, 0 for none."""
 
-    def asked(self) -> str:
-        """Who was asked for a place so far, for the operator: destination sets by name, or nothing."""
+    def set_names(self) -> str:
+        """The destination sets that were asked for a member so far, for the operator; "" for none."""
 
 
 class SingleTarget:
-    """The one place that a token or a registration leads to."""
+    """The one hop that a token or a registration leads to."""
 
     __slots__ = ("_hop",)
 
     def __init__(self, hop: NextHop) -> None:
         self._hop: NextHop | None = hop
 
-    def next(self, now: float, most: int) -> Sequence[NextHop]:
+    def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
         hop, self._hop = self._hop, None
         return () if hop is None else (hop,)
 
-    def answer(self) -> tuple[int, int]:
+    def refusal(self) -> tuple[int, int]:
         return 503, 5
 
-    def asked(self) -> str:
+    def set_names(self) -> str:
         return ""

@@ -7,9 +7,8 @@ from functools import partial
 
 from edgesbc.base.address import Flow
 from edgesbc.media.commands import MediaError
-from edgesbc.signalling.calls import Call, CallState
-from edgesbc.signalling.media_client import MediaCallback, has_sdp, hides_sdp
-from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.call import Call, CallState
+from edgesbc.signalling.media_client import MediaCallback, MediaClient, has_sdp, hides_sdp
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Message, Response
 
@@ -30,8 +29,8 @@ class OfferAnswer:
 
     __slots__ = ("_call", "_last_answer", "_media", "_negotiates", "_server", "offer_in_request", "waiting")
 
-    def __init__(self, board: Switchboard, server: ServerTransaction, call: Call | None) -> None:
-        self._media = board.anchor
+    def __init__(self, media: MediaClient, server: ServerTransaction, call: Call | None) -> None:
+        self._media = media
         self._server = server
         self._call = call
         self._negotiates = server.request.method in _NEGOTIATING

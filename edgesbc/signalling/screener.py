@@ -1,4 +1,4 @@
-"""The screen as the signalling core meets it: asked, answered for, and watched. Judges and routes nothing itself."""
+"""Screener: asks the pipeline in force, phase by phase, and answers what it refuses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.bans import Ban, BanScope
 from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
-from edgesbc.screen.stage import PASS, Reject, Subject, Verdict
+from edgesbc.screen.stage import PASS, Reject, Verdict
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.signalling.call_attempts import CallAttempts
+from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Close, Penalise
-from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.responder import Responder
+from edgesbc.signalling.wall_clock import WallClock
 from edgesbc.sip.message import Request
 
 __all__ = ["Screener"]
@@ -23,186 +29,203 @@ _RETRY_SECONDS = 30
 
 
 class Screener:
-    """Asks the pipeline in force, answers what it refuses, and tells the witness, if there is one, of both."""
+    """Reports each verdict to the observer, if there is one: a shadow policy, or a replay."""
 
-    __slots__ = ("_board", "_witness", "previous_standings", "shadow_differences")
+    __slots__ = (
+        "_attempts", "_clock", "_effects", "_flows", "_live", "_observer", "_responder", "previous_standings",
+        "shadow_differences",
+    )  # fmt: skip
 
-    def __init__(self, board: Switchboard) -> None:
-        self._board = board
-        self._witness: VerdictObserver | None = None
+    def __init__(
+        self,
+        live: LivePipeline,
+        responder: Responder,
+        effects: EffectQueue,
+        flows: Flows,
+        attempts: CallAttempts,
+        clock: WallClock,
+    ) -> None:
+        self._live = live
+        self._responder = responder
+        self._effects = effects
+        self._flows = flows
+        self._attempts = attempts
+        self._clock = clock
+        self._observer: VerdictObserver | None = None
         self.previous_standings: Standings | None = None
-        """The trunks of the policy before a change that settles: that one of them is refused now counts as well."""
-        self.shadow_differences = Counts()  # (live, other) of all policies that were judged beside the live one
+        """The trunks of the policy before a change on probation: refused calls of these count as failed as well."""
+        self.shadow_differences = Counts()  # (live, other) of all shadow policies so far
 
-    # --- asking, phase by phase --------------------------------------------------------------------------
+    # --- phase by phase ----------------------------------------------------------------------------------
 
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
-        verdict = self._board.pipeline.accept(listener, peer, now)
-        if self._witness is not None:
-            self._witness.accept(listener, peer, verdict, now)
+        verdict = self._live.pipeline.accept(listener, peer, now)
+        if self._observer is not None:
+            self._observer.accept(listener, peer, verdict, now)
         if verdict is PASS:
             return True
-        self.missed(Flow(listener, peer, serial=-1), now)
+        self.count_refused_call(Flow(listener, peer, serial=-1), now)
         return False
 
     def packet(self, flow: Flow, size: int, now: float) -> bool:
-        """Phase PACKET: whether a message is looked at."""
-        verdict = self._board.pipeline.packet(flow, size, now)
-        if self._witness is not None:
-            self._witness.begin(flow, size, verdict, now)
+        """Phase PACKET: whether a message is parsed."""
+        verdict = self._live.pipeline.packet(flow, size, now)
+        if self._observer is not None:
+            self._observer.begin(flow, size, verdict, now)
         if verdict is PASS:
             return True
         if verdict is BANNED and flow.serial:
-            self._board.emit(Close(flow))  # it may come again, as often as connections may
+            self._effects.emit(Close(flow))  # its peer may connect again, as often as connections are allowed
         return False
 
-    def request(self, subject: Subject, request: Request, now: float) -> bool:
-        """Phase REQUEST: whether it goes on; where it does not, it is answered as the verdict says."""
-        verdict = self._board.pipeline.request(subject, now)
-        if self._witness is not None:
-            self._witness.request(subject, verdict, now)
-        return verdict is PASS or self._answer(verdict, subject.flow, request, now)
+    def request(self, incoming: Incoming, now: float) -> bool:
+        """Phase REQUEST: whether the request goes on; where it does not, it is answered as the verdict says."""
+        verdict = self._live.pipeline.request(incoming.subject, now)
+        if self._observer is not None:
+            self._observer.request(incoming.subject, verdict, now)
+        return verdict is PASS or self._answer(verdict, incoming, now)
 
-    def call(self, subject: Subject, request: Request, now: float) -> bool:
-        """Phase CALL: the same, of what would begin something."""
-        verdict = self._board.pipeline.call(subject, now)
-        if self._witness is not None:
-            self._witness.call(verdict, now)
-        return verdict is PASS or self._answer(verdict, subject.flow, request, now)
+    def call(self, incoming: Incoming, now: float) -> bool:
+        """Phase CALL: the same, of a request outside a dialog."""
+        verdict = self._live.pipeline.call(incoming.subject, now)
+        if self._observer is not None:
+            self._observer.call(verdict, now)
+        return verdict is PASS or self._answer(verdict, incoming, now)
 
-    def missed(self, flow: Flow, now: float) -> None:
-        """Screening has kept out what may have been a call of ``flow``: of a trunk or a user, that call has failed.
+    def count_refused_call(self, flow: Flow, now: float) -> None:
+        """Screening has refused what may have been a call from ``flow``; of a trunk or a user, that call has failed.
 
-        A stranger's has not: to keep strangers out is what screening is for.
+        A stranger's does not count: to refuse those is what screening is for.
         """
-        board, before = self._board, self.previous_standings
-        known = board.standings.of(flow, now) >= Standing.REGISTERED
+        before = self.previous_standings
+        known = self._live.standings.of(flow, now) >= Standing.REGISTERED
         if known or (before is not None and before.trunk(flow) is not None):
-            board.attempts.refused(now)
+            self._attempts.refused(now)
 
-    def _answer(self, verdict: Verdict, flow: Flow, request: Request, now: float) -> bool:
+    def _answer(self, verdict: Verdict, incoming: Incoming, now: float) -> bool:
+        request, flow = incoming.message, incoming.flow
         if request.method == "INVITE":
-            self.missed(flow, now)
+            self.count_refused_call(flow, now)
         if isinstance(verdict, Reject):
             extra = [] if verdict.retry_after is None else [("Retry-After", str(verdict.retry_after))]
             if verdict.reason is Reason.METHOD:
                 extra.append(self.allow(flow))
             elif verdict.reason is Reason.EXTENSION:
-                lacks = self._board.pipeline.settings.sanity.unsupported(request)
-                extra.append(("Unsupported", ", ".join(lacks)))
-            self._board.refuse(flow, request, verdict.status, extra)
+                missing = self._live.pipeline.settings.sanity.unsupported(request)
+                extra.append(("Unsupported", ", ".join(missing)))
+            self._responder.answer_stateless(incoming, verdict.status, now, extra)
         return False
 
     def allow(self, flow: Flow) -> tuple[str, str]:
         """The Allow header field for a peer of ``flow``."""
-        return "Allow", ", ".join(self._board.pipeline.settings.method.allowed(flow.listener.zone))
+        return "Allow", ", ".join(self._live.pipeline.settings.method.allowed(flow.listener.zone))
 
-    # --- what the signalling core itself decides -------------------------------------------------------------------
+    # --- what the core itself refuses and routes ---------------------------------------------------------
 
     def refuse(
         self,
-        flow: Flow,
-        request: Request,
+        incoming: Incoming,
         reason: Reason,
         now: float,
         status: int | None = None,
         retry_after: int | None = None,
     ) -> None:
         """Answer with the status of ``reason``, or with another, without state, and record it."""
+        request, flow = incoming.message, incoming.flow
         status = status or reason.status
-        self.tell(reason)
+        self.on_refusal(reason)
         if (reason is Reason.NO_ROUTE or reason is Reason.BLOCKED) and request.method == "INVITE":
-            self._board.attempts.refused(now)
-        self._board.record(now, reason, flow, request.call_id, request.method, answer=status)
+            self._attempts.refused(now)
+        self._effects.record(now, reason, flow, request.call_id, request.method, answer=status)
         if retry_after is None:
             retry_after = _RETRY_SECONDS if status == 503 else 0
         extra = [("Retry-After", str(retry_after))] if retry_after else []
-        self._board.refuse(flow, request, status, extra)
+        self._responder.answer_stateless(incoming, status, now, extra)
 
-    def tell(self, reason: Reason) -> None:
-        """The signalling core refuses the message, whatever the policy."""
-        if self._witness is not None:
-            self._witness.refused(reason)
+    def on_refusal(self, reason: Reason) -> None:
+        """The core refuses the message, whatever the policy."""
+        if self._observer is not None:
+            self._observer.refused(reason)
 
-    def route(self, to: str | None, now: float) -> None:
-        """The routes name the set ``to``, or none."""
-        if self._witness is not None:
-            self._witness.route(to, now)
+    def on_route(self, set_name: str | None, now: float) -> None:
+        """The routes lead to that destination set, or none."""
+        if self._observer is not None:
+            self._observer.route(set_name, now)
 
-    # --- when a message has been dealt with --------------------------------------------------------------
+    # --- after each message ------------------------------------------------------------------------------
 
-    def done(self, now: float) -> None:
-        """Tell the shell of new bans: whom the kernel is to drop, and which connections end."""
-        penalties = self._board.pipeline.penalties
+    def after_message(self, now: float) -> None:
+        """Report new bans to the shell: what the kernel is to drop, and which connections are to be closed."""
+        penalties = self._live.pipeline.penalties
         if penalties.has_changes:
-            self._tell_kernel()
+            self._emit_penalties()
             if closing := penalties.take_stream_bans():
-                self._end(closing, now)
-        if self._witness is not None:
-            self._witness.end(now)
+                self._close_covered(closing, now)
+        if self._observer is not None:
+            self._observer.end(now)
 
-    def _tell_kernel(self) -> None:
-        for listener, source, ttl in self._board.pipeline.penalties.take_datagram_bans():
-            self._board.emit(Penalise(listener, source, ttl))
+    def _emit_penalties(self) -> None:
+        for listener, source, ttl in self._live.pipeline.penalties.take_datagram_bans():
+            self._effects.emit(Penalise(listener, source, ttl))
 
-    def expel(self, now: float) -> None:
-        """Close the connections of everybody who is banned."""
-        self._close(self._board.flows, now)
+    def close_banned(self, now: float) -> None:
+        """Close all connections that are under a ban."""
+        self._close(self._flows, now)
 
-    def _end(self, bans: list[Ban], now: float) -> None:
+    def _close_covered(self, bans: list[Ban], now: float) -> None:
         """Close the connections that new bans cover: but for a prefix's, without a look at all the others."""
-        flows = self._board.flows
         if any(ban.scope >= BanScope.PREFIX for ban in bans):
-            self._close(flows, now)
+            self._close(self._flows, now)
         else:
             for host in {ban.key[1] for ban in bans}:
-                self._close(flows.at(host), now)
+                self._close(self._flows.at(host), now)
 
     def _close(self, flows: Iterable[Flow], now: float) -> None:
-        board = self._board
         for flow in flows:
-            if flow.listener.zone is Zone.PUBLIC and board.pipeline.is_banned(flow, now):
-                board.emit(Close(flow))
+            if flow.listener.zone is Zone.PUBLIC and self._live.pipeline.is_banned(flow, now):
+                self._effects.emit(Close(flow))
 
-    def lift(self, who: str) -> int:
-        """End the edge's own bans of an address, an address and port, or a prefix; how many there were."""
-        lifted = self._board.pipeline.penalties.lift(who)
-        self._tell_kernel()
+    def lift_bans(self, subject: str) -> int:
+        """End the edge's own bans of an address, an address and port, or a prefix; the number of these bans."""
+        lifted = self._live.pipeline.penalties.lift(subject)
+        self._emit_penalties()
         return lifted
 
     # --- policies ----------------------------------------------------------------------------------------
 
     def adopt(self, pipeline: Pipeline) -> None:
         """Judge by another pipeline from the next message on; it takes over what was proven, banned and counted."""
-        pipeline.take_over(self._board.pipeline)
-        if isinstance(self._witness, ShadowPolicy):
-            self._witness.attach(pipeline)
-        self._board.pipeline = pipeline
+        pipeline.take_over(self._live.pipeline)
+        if isinstance(self._observer, ShadowPolicy):
+            self._observer.attach(pipeline)
+        self._live.pipeline = pipeline
 
-    def watch(self, witness: VerdictObserver | None) -> None:
-        """Let ``witness`` hear what becomes of each message from the next one on; None: nobody."""
-        live = self._board.pipeline
+    def observe(self, observer: VerdictObserver | None) -> None:
+        """Report verdicts to ``observer`` from the next message on; None: to nothing."""
+        live = self._live.pipeline
         live.observer = live.standings.shadow = None
-        self._witness = witness
-        if isinstance(witness, ShadowPolicy):
-            witness.attach(live)
+        self._observer = observer
+        if isinstance(observer, ShadowPolicy):
+            observer.attach(live)
 
-    def shadow(self, pipeline: Pipeline, routing: RoutingTable, told: VerdictCallback | None = None) -> ShadowPolicy:
+    def start_shadow(
+        self, pipeline: Pipeline, routing: RoutingTable, on_verdict: VerdictCallback | None = None
+    ) -> ShadowPolicy:
         """Judge by a second policy beside the live one from the next message on, without effect.
 
-        It takes the place of one that was there; :meth:`watch` with None ends it. ``told`` hears each verdict.
+        It takes the place of the observer; :meth:`observe` with None ends it. ``on_verdict`` gets each verdict.
         """
 
         def choose(flow: Flow, request: Request, now: float) -> str | None:
-            route = routing.choose(flow, request, pipeline.standings.trunk(flow), self._board.wall(now))
+            route = routing.choose(flow, request, pipeline.standings.trunk(flow), self._clock.at(now))
             return None if route is None else route.where
 
-        beside = ShadowPolicy(pipeline, choose, self.shadow_differences, told)
-        self.watch(beside)
-        return beside
+        shadow = ShadowPolicy(pipeline, choose, self.shadow_differences, on_verdict)
+        self.observe(shadow)
+        return shadow
 
     @property
-    def beside(self) -> ShadowPolicy | None:
+    def shadow_policy(self) -> ShadowPolicy | None:
         """The policy that is judged beside the live one, if there is one."""
-        return self._witness if isinstance(self._witness, ShadowPolicy) else None
+        return self._observer if isinstance(self._observer, ShadowPolicy) else None

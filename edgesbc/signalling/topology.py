@@ -68,14 +68,13 @@ def forward_request(
     branch: str,
     uri: str,
     routes: Iterable[str] = (),
-    contact_value: str = "",
     body: bytes | None = None,
     extra: Iterable[tuple[str, str]] = (),
     trusted: bool = False,
 ) -> bytes:
     """The request as it leaves through ``listener`` (RFC 3261 section 16.6).
 
-    ``body`` replaces the request's where it is not None; ``contact_value`` is the Contact there, if any.
+    ``body`` replaces the request's where it is not None; ``extra`` has the Contact there, if any.
     ``trusted`` is whether identities may be asserted to that side (RFC 3325).
     """
     hops = 70 if request.max_forwards is None else request.max_forwards - 1
@@ -84,10 +83,6 @@ def forward_request(
     fields += _crossing(request.fields, listener.zone)
     if trusted:
         fields += [pair for pair in request.fields if pair[0] in _ASSERTED]
-    if request.method == "REGISTER":
-        fields += [pair for pair in request.fields if pair[0] == "Contact"]
-    if contact_value:
-        fields.append(("Contact", contact_value))
     fields += extra
     return serialise(f"{request.method} {uri} SIP/2.0", fields, request.body if body is None else body)
 
@@ -97,9 +92,8 @@ def forward_response(
     request: Request,
     vias: Fields,
     to: Zone,
-    contact_value: str = "",
-    body: bytes | None = None,
     contacts: Iterable[str] = (),
+    body: bytes | None = None,
 ) -> bytes:
     """The response as the sender of ``request`` gets it (RFC 3261 section 16.7).
 
@@ -110,8 +104,6 @@ def forward_response(
     if request.cseq_method != "REGISTER":
         fields += [pair for pair in request.fields if pair[0] == "Record-Route"]
     fields += _crossing(response.fields, to)
-    if contact_value:
-        fields.append(("Contact", contact_value))
     fields += [("Contact", value) for value in contacts]
     reason = response.phrase
     return serialise(f"SIP/2.0 {response.status} {reason}", fields, response.body if body is None else body)

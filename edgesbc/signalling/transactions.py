@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from edgesbc.base.address import Flow
-from edgesbc.sip import transaction
+from edgesbc.sip import transaction, transactions
 
-__all__ = ["ClientTransaction", "ServerTransaction"]
+__all__ = ["ClientTransaction", "ServerTransaction", "TransactionUser", "Transactions"]
 
 ClientTransaction: TypeAlias = transaction.ClientTransaction[Flow]
 ServerTransaction: TypeAlias = transaction.ServerTransaction[Flow]
+TransactionUser: TypeAlias = transaction.TransactionUser[Flow]
+Transactions: TypeAlias = transactions.Transactions[Flow]

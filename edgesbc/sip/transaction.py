@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from edgesbc.sip.message import Fields, Request, Response
@@ -51,6 +51,7 @@ __all__ = [
     "Machine",
     "ServerKey",
     "ServerTransaction",
+    "ServerUser",
     "Transaction",
     "TransactionAction",
     "TransactionEvent",
@@ -240,6 +241,19 @@ class TransactionUser(Protocol[EndpointT]):
         """No final response will come, because of a time-out or (``timeout`` False) of a transport error."""
 
 
+class ServerUser(Protocol):
+    """The user of a request that came in: gives its responses, and is told where the request ends in another way."""
+
+    def on_cancel(self, reasons: Sequence[str], now: float, /) -> None:
+        """The request was cancelled (RFC 3261 section 9.2); ``reasons`` are the Reason values of the CANCEL."""
+
+    def on_connection_lost(self, now: float, /) -> None:
+        """The connection that the request came by closed before its final response: no response can be sent."""
+
+    def on_internal_error(self, now: float, /) -> None:
+        """A fault of the program ended its processing: respond with 500."""
+
+
 class Transaction(Generic[EndpointT]):
     """What the four machines have in common. Opened by ``Transactions``, never directly.
 
@@ -296,13 +310,14 @@ class ServerTransaction(Transaction[EndpointT]):
     """A request that is to be answered.
 
     ``source`` is the endpoint that it came from, ``flow`` where its responses go (RFC 3261 section 18.2.2).
-    ``context`` is free for the user. ``proven`` is whether the address of the sender is known to be its own: if not,
+    ``user`` is told of a lost connection; the program tells it of a CANCEL and of its own faults. ``proven`` is
+    whether the address of the sender is known to be its own: if not,
     no timer repeats a response, since a request with a forged source would cause ten times its bytes to be sent to
     the victim. ``size`` is the length of the request in bytes, ``credit`` how many bytes the responses may still have;
-    the user sets and charges them. ``vias`` may keep the Via fields of the responses.
+    the user of the library sets and charges them. ``vias`` may keep the Via fields of the responses.
     """
 
-    __slots__ = ("context", "credit", "key", "proven", "repeated", "request", "size", "source", "trying", "vias")
+    __slots__ = ("credit", "key", "proven", "repeated", "request", "size", "source", "trying", "user", "vias")
 
     def __init__(
         self,
@@ -331,7 +346,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.trying: Callable[[], bytes] | None = None  # makes the 100
         self.repeated = False  # whether a repeated 2xx was sent to a sender that is not proven
         self.vias: Fields = []
-        self.context: object = None
+        self.user: ServerUser | None = None
 
     @property
     def answered(self) -> bool:

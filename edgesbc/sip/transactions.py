@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final, Generic
 
-from edgesbc.base.deadlines import Deadlines
+from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.sip.build import COOKIE
 from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
 from edgesbc.sip.message import Request, Response
@@ -38,6 +38,7 @@ from edgesbc.sip.transaction import (
     EndpointT,
     ServerKey,
     ServerTransaction,
+    ServerUser,
     Transaction,
     TransactionAction,
     TransactionEvent,
@@ -71,11 +72,11 @@ class Transactions(Generic[EndpointT]):
     def __init__(
         self,
         send: Callable[[EndpointT, bytes], None],
-        deadlines: Deadlines | None = None,
+        deadlines: Deadlines[Expiring] | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._send = send
-        self._deadlines = Deadlines() if deadlines is None else deadlines
+        self._deadlines: Deadlines[Expiring] = Deadlines() if deadlines is None else deadlines
         self._limit = limits.transactions
         self._servers: dict[ServerKey, ServerTransaction[EndpointT]] = {}
         self._clients: dict[tuple[str, str], ClientTransaction[EndpointT]] = {}  # by branch and method
@@ -91,9 +92,9 @@ class Transactions(Generic[EndpointT]):
         """Whether a client transaction still waits for its final response."""
         return any(client.timeout_at is not None for client in self._clients.values())
 
-    def contexts(self) -> Iterator[object]:
-        """The context of each server transaction; None where there is none, or no longer."""
-        return (server.context for server in self._servers.values())
+    def server_users(self) -> Iterator[ServerUser]:
+        """The user of each server transaction that has one still."""
+        return (server.user for server in self._servers.values() if server.user is not None)
 
     @property
     def connections(self) -> int:
@@ -168,7 +169,7 @@ class Transactions(Generic[EndpointT]):
         )
         self._fire(server, event, now, data=data)
         if status >= 200 and server.method != "INVITE":
-            server.context = None  # nothing can follow; the bytes are kept for retransmission
+            server.user = None  # nothing can follow; the bytes are kept for retransmission
 
     def schedule_trying(self, server: ServerTransaction[EndpointT], trying: Callable[[], bytes], now: float) -> None:
         """Send the 100 that ``trying`` builds, unless a response is sent before.
@@ -231,17 +232,18 @@ class Transactions(Generic[EndpointT]):
         """The transport cannot carry the request (section 17.1.4)."""
         self._fire(client, TransactionEvent.TRANSPORT, now)
 
-    def fail_connection(self, serial: int, now: float) -> list[object]:
+    def fail_connection(self, serial: int, now: float) -> None:
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
-        Returns the contexts of the requests received on it that had no final response yet.
+        Then the users of requests received on it that had no final response yet are told.
         """
-        unanswered = []
+        users: list[ServerUser] = []
         for transaction in tuple(self._of_connection.get(serial, ())):
-            if isinstance(transaction, ServerTransaction) and not transaction.answered:
-                unanswered.append(transaction.context)
+            if isinstance(transaction, ServerTransaction) and not transaction.answered and transaction.user is not None:
+                users.append(transaction.user)
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
-        return unanswered
+        for user in users:
+            user.on_connection_lost(now)
 
     def fail_endpoint(self, flow: EndpointT, now: float) -> None:
         """Nothing listens at a datagram address (ICMP port unreachable): the requests sent to it fail.
@@ -273,8 +275,7 @@ class Transactions(Generic[EndpointT]):
     def expire(self, now: float) -> None:
         """Fire every timer that is due at ``now``."""
         for item in self._deadlines.pop_due(now):
-            if isinstance(item, Transaction):  # of a calendar of its own, every item is one
-                item.expire(now)
+            item.expire(now)
 
     def _fire_due(self, transaction: Transaction[EndpointT], now: float) -> None:
         if transaction.linger_at is not None and transaction.linger_at <= now:
@@ -386,7 +387,7 @@ class Transactions(Generic[EndpointT]):
             if self._servers.get(transaction.key) is transaction:
                 del self._servers[transaction.key]
             # It and its user refer to each other: apart, both are freed without the garbage collector.
-            transaction.context = transaction.trying = None
+            transaction.user = transaction.trying = None
         elif isinstance(transaction, ClientTransaction):
             key = (transaction.branch, transaction.method)
             if self._clients.get(key) is transaction:

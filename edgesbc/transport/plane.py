@@ -19,7 +19,6 @@ from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTimeout
-from edgesbc.screen.standing import Standing
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
@@ -66,7 +65,7 @@ class SignallingPlane:
         self.places = ConnectionLimits()
         self.connections: dict[int, Connection] = {}
         self.counts = Counts()  # (listener, what) of transport events
-        self._steered = edge.board.standings.version  # the version of standings that lanes know or have due
+        self._steered = edge.standings_version  # the version of standings that lanes know or have due
         self._sleeping_until = -math.inf
         self._awake_from = -math.inf
         self._sleep = trio.CancelScope()
@@ -107,7 +106,7 @@ class SignallingPlane:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started once every listener listens."""
-        self.edge.tell_time(time.time() - trio.current_time())  # before the first message is routed by it
+        self.edge.set_wall_clock(time.time() - trio.current_time())  # before the first message is routed by it
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for udp in self._udp.values():
@@ -129,8 +128,8 @@ class SignallingPlane:
             with trio.CancelScope(deadline=self._sleeping_until) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
-            self.edge.woken(now - self._sleeping_until)
-            self.edge.tell_time(time.time() - now)
+            self.edge.note_lateness(now - self._sleeping_until)
+            self.edge.set_wall_clock(time.time() - now)
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
             for each in self._listening:
                 each.apply(now)
@@ -154,7 +153,7 @@ class SignallingPlane:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
             self._fault(flow.listener, "receive", error)
-            effects = self._guarded("faulted", lambda: self.edge.faulted(data, now))
+            effects = self._guarded("faulted", lambda: self.edge.recover(data, now))
         self.carry_out(effects)
 
     def _guarded(self, kind: str, think: Callable[[], list[Effect]]) -> list[Effect]:
@@ -163,7 +162,7 @@ class SignallingPlane:
             return think()
         except Exception as error:  # noqa: BLE001 - one call's fault must not end all others
             self._failed(kind, error)
-            return self.edge.board.take()
+            return self.edge.take_effects()
 
     @contextmanager
     def contained(self, listener: Listener) -> Iterator[None]:
@@ -187,14 +186,14 @@ class SignallingPlane:
         self._record(Decision(trio.current_time(), reason, str(peer), listener.name, detail=detail))
 
     def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        self.carry_out(self._guarded("broken", lambda: self.edge.broken(flow, data, error, now)))
+        self.carry_out(self._guarded("broken", lambda: self.edge.stream_broken(flow, data, error, now)))
 
     def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
-        self.carry_out(self._guarded("unreachable", lambda: self.edge.unreachable(listener, peer, now)))
+        self.carry_out(self._guarded("unreachable", lambda: self.edge.peer_unreachable(listener, peer, now)))
 
     def located(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
         """The resolver has other addresses for a destination's name than before."""
-        self.carry_out(self._guarded("names", lambda: self.edge.located(place, targets, trio.current_time())))
+        self.carry_out(self._guarded("names", lambda: self.edge.resolved(place, targets, trio.current_time())))
 
     def media_event(self, event: MediaTimeout) -> None:
         self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
@@ -213,7 +212,7 @@ class SignallingPlane:
                 self._ask_media(effect)  # type: ignore[arg-type]
             else:
                 self._carry_out_rare(effect)
-        if self.edge.board.standings.version != self._steered:
+        if self.edge.standings_version != self._steered:
             self._steer_anew()
         self._wake_at(self.edge.deadline())
 
@@ -224,16 +223,16 @@ class SignallingPlane:
 
     def trusted(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
         """Whom the kernel is to steer past the strangers; see :meth:`Standings.trusted`."""
-        return self.edge.board.standings.trusted(listener, now)
+        return self.edge.trusted_sources(listener, now)
 
     def trusts(self, listener: Listener, peer: Source) -> bool:
         """Whether a connection is from a trunk or the private side, as far as its address tells."""
         flow = Flow(listener, peer, serial=-1)
-        return self.edge.board.standings.of(flow, trio.current_time()) is Standing.TRUNK
+        return self.edge.is_trunk(flow, trio.current_time())
 
     def _steer_anew(self) -> None:
         """Others are trusted now than before: the kernel is to know it soon."""
-        self._steered = self.edge.board.standings.version
+        self._steered = self.edge.standings_version
         now = trio.current_time()
         for each in self._listening:
             if each.steering is not None:

@@ -25,7 +25,7 @@ STEPS = st.one_of(
 @settings(max_examples=300)
 @given(st.lists(STEPS, max_size=40))
 def test_wakes_what_the_model_wakes(steps: list[tuple[str, int, float | None]]) -> None:
-    heap, items = Deadlines(), [Item() for _ in range(4)]
+    heap, items = Deadlines[Item](), [Item() for _ in range(4)]
     wanted: dict[Item, float] = {}
     for step, number, when in steps:
         if step == "schedule":
@@ -49,15 +49,15 @@ def test_wakes_what_the_model_wakes(steps: list[tuple[str, int, float | None]]) 
 
 
 def test_wakes_in_the_order_of_the_deadlines() -> None:
-    heap, items = Deadlines(), [Item() for _ in range(5)]
+    heap, items = Deadlines[Item](), [Item() for _ in range(5)]
     for item, when in zip(items, [3.0, 1.0, 5.0, 2.0, 4.0], strict=True):
         heap.schedule(item, when)
-    assert [items.index(item) for item in heap.pop_due(4.5)] == [1, 3, 0, 4]  # type: ignore[arg-type]
+    assert [items.index(item) for item in heap.pop_due(4.5)] == [1, 3, 0, 4]
     assert heap.next() == 5.0
 
 
 def test_a_deadline_at_now_is_due() -> None:
-    heap, item = Deadlines(), Item()
+    heap, item = Deadlines[Item](), Item()
     heap.schedule(item, 1.0)
     assert list(heap.pop_due(0.999)) == []
     assert list(heap.pop_due(1.0)) == [item]
@@ -65,7 +65,7 @@ def test_a_deadline_at_now_is_due() -> None:
 
 
 def test_an_item_may_ask_again_while_it_is_woken() -> None:
-    heap, item = Deadlines(), Item()
+    heap, item = Deadlines[Item](), Item()
     heap.schedule(item, 1.0)
     rounds = 0
     for woken in heap.pop_due(3.0):
@@ -76,7 +76,7 @@ def test_an_item_may_ask_again_while_it_is_woken() -> None:
 
 
 def test_a_deadline_that_only_moves_later_stands_in_the_heap_once() -> None:
-    heap, item = Deadlines(), Item()
+    heap, item = Deadlines[Item](), Item()
     for when in range(1, 1000):
         heap.schedule(item, float(when))
     assert len(heap) == 1
@@ -85,7 +85,7 @@ def test_a_deadline_that_only_moves_later_stands_in_the_heap_once() -> None:
 
 
 def test_next_forgets_what_was_taken_back() -> None:
-    heap, item = Deadlines(), Item()
+    heap, item = Deadlines[Item](), Item()
     heap.schedule(item, 1.0)
     heap.schedule(item, None)
     assert heap.next() is None

@@ -168,7 +168,7 @@ async def test_a_change_after_which_calls_fail_is_taken_back(tmp_path: Path) -> 
         assert outcomes(tmp_path) == [Outcome.STARTED, Outcome.ROLLED_BACK, Outcome.RESTORED]
         assert (tmp_path / "policy.toml").read_text() == old
         assert [each for each in app.ledger.recent(50) if "version 2 is taken back: 4 of 4 calls failed" in each]
-        assert app.edge.gate.previous_standings is None
+        assert app.edge.parts.screener.previous_standings is None
         await nothing_left(app)
 
 

@@ -34,7 +34,7 @@ async def test_a_stricter_policy_is_judged_beside_the_live_one(tmp_path: Path) -
         (difference,) = json.loads((await said(tmp_path, "show", "--json"))[1])["differences"]
         assert (difference["live"], difference["other"], difference["count"]) == ("pass", "method", 3)
         assert await said(tmp_path, "off") == (0, "no policy is judged beside the live one\n", "")
-        assert app.edge.gate.beside is None
+        assert app.edge.shadow_policy is None
 
 
 async def test_a_policy_with_mistakes_is_refused_with_all_of_them(tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ async def test_a_policy_with_mistakes_is_refused_with_all_of_them(tmp_path: Path
         assert code == 2
         assert "expected one of enforce, shadow" in errors
         assert "expected stages among" in errors
-        assert app.edge.gate.beside is None
+        assert app.edge.shadow_policy is None

@@ -12,14 +12,20 @@ import pytest
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.screen.stages.sanity import Sanity
-from edgesbc.signalling import calls, edge, in_dialog, out_of_dialog, topology
+from edgesbc.signalling import contact_tokens, leg, responder, topology
 from edgesbc.signalling.branch import Branch
-from edgesbc.signalling.calls import Call, Calls
+from edgesbc.signalling.call import Call
+from edgesbc.signalling.calls import Calls
+from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.in_dialog import InDialogRequests
+from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.leg import Leg
 from edgesbc.signalling.offer_answer import OfferAnswer
-from edgesbc.signalling.switchboard import Switchboard
+from edgesbc.signalling.request_sender import RequestSender
+from edgesbc.signalling.responder import Responder
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import INVITE_SERVER, TransactionEvent, TransactionState
@@ -51,8 +57,8 @@ def said(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...], int
     """The first words of what a seed has the edge send, how its calls ended, and what the screen refused."""
     seen = play(seed(name))
     words = {data.removeprefix(b"SIP/2.0 ").split(b" ")[0].decode() for _, data in seen.sent}
-    outcomes = {labels[0]: count for labels, count in seen.edge.board.outcomes.items()}
-    return words, outcomes, {**seen.edge.pipeline.counts, ("malformed",): sum(seen.edge.malformed.values())}
+    outcomes = {labels[0]: count for labels, count in seen.edge.counters.outcomes.items()}
+    return words, outcomes, {**seen.edge.pipeline.counts, ("malformed",): sum(seen.edge.counters.malformed.values())}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ class HearsTheBanned(Edge):
         effects = super().receive(flow, data, now)
         if not effects and self.pipeline.penalties:
             self._parse(flow, data, now)
-        return effects + self.board.take()
+        return effects + self.take_effects()
 
 
 class KeepsTheBanned(_Broken):
@@ -224,7 +230,7 @@ class KeepsTheBanned(_Broken):
 class ClosesAnybody(Edge):
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         effects = super().receive(flow, data, now)
-        return effects + [Close(each) for each in self.board.flows if each.listener.zone is Zone.PUBLIC]
+        return effects + [Close(each) for each in self.parts.flows if each.listener.zone is Zone.PUBLIC]
 
 
 @pytest.mark.parametrize(
@@ -270,11 +276,11 @@ def believes_any_source(patch: pytest.MonkeyPatch) -> None:
 
 
 def opens_tokens_of_the_other_side(patch: pytest.MonkeyPatch) -> None:
-    def either(board: Switchboard, request: Request, flow: Flow, *rest: object) -> RemoteTarget | None:
-        user, zone = request.uri.user or "", flow.listener.zone
-        return board.sealer.open(user, zone) or board.sealer.open(user, zone.other)
+    def either(self: ContactTokens, token: str, holder: Flow) -> RemoteTarget | None:
+        zone = holder.listener.zone
+        return self._sealer.open(token, zone) or self._sealer.open(token, zone.other)
 
-    patch.setattr(in_dialog, "find_target", either)
+    patch.setattr(ContactTokens, "open", either)
 
 
 def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
@@ -282,30 +288,30 @@ def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
         host = request.via.param("maddr")
         return Flow(flow.listener, Source(host, 5060)) if host else flow
 
-    patch.setattr(out_of_dialog, "reply_flow", steered)
+    patch.setattr(responder, "reply_flow", steered)
 
 
 def follows_any_uri(patch: pytest.MonkeyPatch) -> None:
     """A URI that a stranger called is taken for the place where the callee is."""
-    target = calls.remote_target
+    target = leg.remote_target
 
-    def careless(leg: calls.Leg, flows: Flows) -> RemoteTarget:
+    def careless(leg: Leg, epoch: str) -> RemoteTarget:
         leg.contact_value = leg.contact_value or "there was none"
-        return target(leg, flows)
+        return target(leg, epoch)
 
-    patch.setattr(calls, "remote_target", careless)
+    patch.setattr(contact_tokens, "remote_target", careless)
 
 
 def follows_public_contacts(patch: pytest.MonkeyPatch) -> None:
-    target = calls.remote_target
+    target = leg.remote_target
 
-    def careless(leg: calls.Leg, flows: Flows) -> RemoteTarget:
-        found = target(leg, flows)
+    def careless(leg: Leg, epoch: str) -> RemoteTarget:
+        found = target(leg, epoch)
         return (
             RemoteTarget(found.listener, Source(VICTIM, 5060), 0, found.epoch, found.uri) if not found.serial else found
         )
 
-    patch.setattr(calls, "remote_target", careless)
+    patch.setattr(contact_tokens, "remote_target", careless)
 
 
 def lets_all_fields_cross(patch: pytest.MonkeyPatch) -> None:
@@ -319,9 +325,7 @@ def tells_of_the_inside(patch: pytest.MonkeyPatch) -> None:
 
 def asserts_what_strangers_say(patch: pytest.MonkeyPatch) -> None:
     forward = topology.forward_request
-    patch.setattr(
-        topology, "forward_request", lambda *given, **named: forward(*given[:8], **{**named, "trusted": True})
-    )
+    patch.setattr(topology, "forward_request", lambda *given: forward(*given[:7], trusted=True))
 
 
 def lets_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
@@ -342,11 +346,12 @@ def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
         lambda self, request, now, size: request.method != "ACK" and absorb(self, request, now, size),
     )
 
-    def send_on(board: Switchboard, request: Request, flow: Flow, now: float) -> None:
-        data = topology.forward_request(request, CORE, board.new_branch(), str(request.uri))
-        board.send(Flow(CORE, Source("10.0.0.11", 5060)), data)
+    def send_on(self: InDialogRequests, incoming: Incoming, now: float) -> None:
+        parts, request = self._parts, incoming.message
+        data = topology.forward_request(request, CORE, parts.branches.sender.new_branch(), str(request.uri))
+        parts.effects.send(Flow(CORE, Source("10.0.0.11", 5060)), data)
 
-    patch.setattr(edge, "forward_ack", send_on)
+    patch.setattr(InDialogRequests, "forward_ack", send_on)
 
 
 def repeats_to_everybody(patch: pytest.MonkeyPatch) -> None:
@@ -355,13 +360,18 @@ def repeats_to_everybody(patch: pytest.MonkeyPatch) -> None:
 
 
 def repeats_bye_to_everybody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Switchboard, "may_repeat", lambda self, flow, now: True)
+    send = RequestSender.send
+
+    def repeated(self: RequestSender, *given: Any, in_dialog: bool = False, **named: Any) -> ClientTransaction:
+        return send(self, *given[:6], **named)
+
+    patch.setattr(RequestSender, "send", repeated)
 
 
 def says_much(patch: pytest.MonkeyPatch) -> None:
     answer, allow = topology.answer, [("Allow", "INVITE, " * 900 + "ACK")]
     patch.setattr(topology, "answer", lambda *given: answer(given[0], given[1], given[2], given[3], allow))
-    patch.setattr(Switchboard, "credit", lambda self, flow: math.inf)
+    patch.setattr(Responder, "credit", lambda self, flow, size, now: math.inf)
 
 
 def cancels_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -404,11 +414,11 @@ def sends_to_closed_connections(patch: pytest.MonkeyPatch) -> None:
 def ends_calls_that_ring(patch: pytest.MonkeyPatch) -> None:
     """A BYE whose token leads nowhere ends its call, and forgets the INVITE that is under way."""
 
-    def hasty(board: Switchboard, call: Call | None, bye: Request) -> None:
-        if call is not None and not call.survives((bye.from_tag, bye.to_tag)):
-            board.calls.end(call)
+    def hasty(self: InDialogRequests, call: Call, bye: Request) -> None:
+        if not call.survives_bye((bye.from_tag, bye.to_tag)):
+            self._calls.end(call)
 
-    patch.setattr(in_dialog, "_end_call", hasty)
+    patch.setattr(InDialogRequests, "_end_call", hasty)
 
 
 def never_lingers_out(patch: pytest.MonkeyPatch) -> None:
@@ -425,7 +435,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
 
     def careless(self: Any, cookie: int, reply: MediaReply | MediaError, now: float) -> None:
         pending = self._pending.pop(cookie)
-        self._board.deadlines.schedule(pending, None)
+        self._deadlines.schedule(pending, None)
         pending.callback(reply.sdp if isinstance(reply, MediaReply) else b"v=0\r\ns=refused\r\n", now)
 
     patch.setattr("edgesbc.signalling.media_client.MediaClient.replied", careless)

@@ -121,7 +121,7 @@ async def test_after_floods_and_garbage_a_call_is_a_call(tmp_path: Path) -> None
     noise = tmp_path / "noise"
     noise.write_bytes(bytes(range(256)) * 3)
     async with answered(tmp_path, "called") as (app, public, _), trio.open_nursery() as nursery:
-        malformed = app.edge.malformed
+        malformed = app.edge.counters.malformed
         nursery.start_soon(sipsak, "-F", "-e", "1000", "-k", "127.0.0.66", "-s", f"sip:ping@{public}")
         for _ in range(3):
             nursery.start_soon(sipsak, "-R", "-s", f"sip:ping@{public}")  # until one of its messages has no answer
@@ -130,5 +130,5 @@ async def test_after_floods_and_garbage_a_call_is_a_call(tmp_path: Path) -> None
         nursery.cancel_scope.cancel()
         calls = await place(tmp_path, "caller", public, 5, 25, hold=0)
         assert calls.status == 0, calls.errors
-        assert app.edge.board.outcomes == {("answered",): 5}
+        assert app.edge.counters.outcomes == {("answered",): 5}
         await nothing_left(app)

@@ -67,7 +67,7 @@ class Bench:
 
     def tell(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
         self.told.append((place.host, [each.source.host for each in targets]))
-        self.harness.edge.located(place, targets, trio.current_time())
+        self.harness.edge.resolved(place, targets, trio.current_time())
 
     @property
     def details(self) -> list[str]:

@@ -18,7 +18,7 @@ STRANGER = Flow(PUBLIC, Source("203.0.113.9", 5060))
 
 
 def tally(harness: EdgeHarness) -> Tally:
-    return harness.edge.board.attempts.tally(0.0)
+    return harness.edge.call_attempts.tally(0.0)
 
 
 def answered(harness: EdgeHarness, status: int) -> Tally:
@@ -42,7 +42,7 @@ def test_who_gives_up_has_not_failed() -> None:
     harness.receive(to, respond(forwarded, 180))
     harness.receive(CALLER, invite("CANCEL"))
     harness.receive(to, respond(forwarded, 487))
-    assert harness.edge.board.outcomes == {("cancelled",): 1}
+    assert harness.edge.counters.outcomes == {("cancelled",): 1}
     assert tally(harness) == Tally(1, 0)
 
 
@@ -83,7 +83,7 @@ def test_a_trunk_that_may_not_call_has_failed_also_where_it_is_a_trunk_no_more()
     harness.receive(CALLER, invite())
     assert harness.reasons[-1] == "admission"
     assert tally(harness) == Tally(0, 0), "a stranger is kept out: so it should be"
-    harness.edge.gate.previous_standings = Standings([Trunk("carrier", ("198.51.100.7",))])
+    harness.edge.count_refusals_of(Standings([Trunk("carrier", ("198.51.100.7",))]))
     harness.receive(CALLER, invite(branch="z9hG4bKagain"))
     assert tally(harness) == Tally(1, 1)
     harness.receive(STRANGER, invite(branch="z9hG4bKother"))

@@ -259,7 +259,7 @@ def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_i
         harness.receive(PBX, respond(sent[-1][1], 200))
     assert harness.edge.calls == 2
     harness.sort(harness.edge.media_event(MediaTimeout("c1", ("mallory", "bob")), harness.now))
-    assert [call.caller.tag for call in harness.edge.board.calls] == ["alice"]
+    assert [call.caller.tag for call in harness.edge.parts.calls] == ["alice"]
 
 
 def test_a_set_that_a_reload_takes_away_ends_the_tries_of_its_calls(harness: EdgeHarness) -> None:

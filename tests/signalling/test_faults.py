@@ -14,12 +14,12 @@ def fails(size: int) -> bytes:
 
 def faulted(harness: EdgeHarness, data: bytes) -> list[int]:
     """What a request is answered by an edge that fails on it, as its shell asks it to be."""
-    entropy, harness.edge.board.entropy = harness.edge.board.entropy, fails
+    entropy, harness.edge.parts.identifiers.entropy = harness.edge.parts.identifiers.entropy, fails
     with pytest.raises(OSError, match="no entropy"):
         harness.receive(CALLER, data)
-    harness.edge.board.entropy = entropy
+    harness.edge.parts.identifiers.entropy = entropy
     harness.sent.clear()
-    harness.sort(harness.edge.faulted(data, harness.now))
+    harness.sort(harness.edge.recover(data, harness.now))
     return [message.status for _, message in harness.sent if isinstance(message, Response)]
 
 
@@ -39,4 +39,4 @@ def test_the_next_call_is_not_harmed(harness: EdgeHarness) -> None:
 
 def test_what_had_its_answer_has_no_second(harness: EdgeHarness) -> None:
     harness.receive(CALLER, invite("OPTIONS"))
-    assert harness.edge.faulted(invite("OPTIONS"), harness.now) == []
+    assert harness.edge.recover(invite("OPTIONS"), harness.now) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
-from edgesbc.signalling.lease_audit import audit_leases
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -70,7 +69,7 @@ def test_forks_without_end_are_not_all_remembered(harness: EdgeHarness) -> None:
     forwarded = harness.receive(CALLER, invite())[-1][1]
     for number in range(12):
         answered(harness, forwarded, f"t{number}", "10.0.0.21")
-    (call,) = harness.edge.board.calls
+    (call,) = harness.edge.parts.calls
     assert len(call.forks) == 8
 
 
@@ -114,6 +113,6 @@ def test_a_second_fork_whose_sdp_is_refused_costs_the_first_neither_its_place_no
     harness.receive(PBX, respond(forwarded, 200, tag="two", body=ANSWER.replace(b"4000", b"4002")))
     sent = [message for _, message in harness.reply(None) if isinstance(message, Request)]
     assert [(each.method, each.to_tag) for each in sent] == [("ACK", "two"), ("BYE", "two")]
-    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
     repeated = [message for _, message in harness.receive(PBX, first) if isinstance(message, Request)]
     assert repeated == []  # in particular no BYE

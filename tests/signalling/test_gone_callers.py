@@ -104,7 +104,7 @@ def test_a_connection_that_is_banned_is_closed(harness: EdgeHarness) -> None:
 def test_strangers_leave_half_of_the_transactions_to_others(
     open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(open_harness.edge.board.transactions, "_limit", 8)
+    monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 8)
     for number in range(10):
         stranger = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
         open_harness.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))

@@ -185,7 +185,7 @@ def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarn
         stranger = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
         sent = harness.receive(stranger, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
         assert response(sent).status == 481
-    assert len(harness.edge.board.transactions) == 0
+    assert len(harness.edge.parts.transactions) == 0
 
 
 def test_a_token_that_does_not_open_is_refused_and_counts_nothing_against_its_holder(open_harness: EdgeHarness) -> None:
@@ -212,7 +212,7 @@ def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harne
         info = invite("INFO", uri_of(ok), 2, f"z9hG4bKg{number}", to_tag="wrong", from_tag=tag)
         open_harness.receive(forged, info)
         assert open_harness.standings.of(forged, open_harness.now) is Standing.UNPROVEN
-    (call,) = open_harness.edge.board.calls
+    (call,) = open_harness.edge.parts.calls
     assert call.caller.flow == stranger
     open_harness.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
     assert open_harness.standings.of(stranger, open_harness.now) is Standing.REACHABLE

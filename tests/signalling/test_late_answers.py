@@ -96,5 +96,5 @@ def test_when_time_has_passed_nothing_is_left(harness: EdgeHarness) -> None:
     harness.receive(FIRST, respond(first, 200))
     harness.wait(120)
     assert harness.edge.idle
-    assert not harness.edge.board.deadlines
+    assert not harness.edge.parts.deadlines
     assert said(harness.receive(FIRST, respond(first, 200))) == []

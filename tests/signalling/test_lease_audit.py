@@ -6,7 +6,6 @@ from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respo
 
 from edgesbc.base.address import Flow
 from edgesbc.screen.stages.method import CALLS
-from edgesbc.signalling.lease_audit import audit_leases
 
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
 FIRST_NAMED = "pbx/sip:10.0.0.11:5060"
@@ -18,38 +17,38 @@ def answered(harness: EdgeHarness) -> None:
 
 
 def differences(harness: EdgeHarness) -> list[str]:
-    return audit_leases(harness.edge.board).differences
+    return harness.edge.audit_leases().differences
 
 
 def test_nothing_is_right(harness: EdgeHarness) -> None:
-    assert audit_leases(harness.edge.board) == (0, 0, 0, [])
+    assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
 def test_a_call_has_its_place_from_its_invite_to_its_end(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite())
-    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
     sent = harness.receive(FIRST, respond(sent[-1][1], 503))
-    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
     harness.receive(SECOND, respond(sent[-1][1], 200))
-    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
     harness.edge.end_calls(harness.now)
-    assert audit_leases(harness.edge.board) == (0, 0, 0, [])
+    assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
 def test_a_request_without_a_call_holds_its_place_until_it_is_answered() -> None:
     harness = EdgeHarness(methods=(*CALLS, "MESSAGE"))
     sent = harness.receive(CALLER, invite("MESSAGE"))
-    assert audit_leases(harness.edge.board) == (1, 0, 1, [])
+    assert harness.edge.audit_leases() == (1, 0, 1, [])
     harness.receive(FIRST, respond(sent[-1][1], 200))
-    assert audit_leases(harness.edge.board) == (0, 0, 0, [])
+    assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
 def test_places_of_a_broadcast_are_one_when_it_is_answered() -> None:
     harness = EdgeHarness(algorithm="broadcast", one_priority=True)
     forwarded = [message for to, message in harness.receive(CALLER, invite()) if to in (FIRST, SECOND)]
-    assert audit_leases(harness.edge.board) == (2, 2, 0, [])
+    assert harness.edge.audit_leases() == (2, 2, 0, [])
     harness.receive(FIRST, respond(forwarded[0], 200))
-    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
 
 
 def test_a_place_that_nobody_holds_is_named(harness: EdgeHarness) -> None:
@@ -59,14 +58,14 @@ def test_a_place_that_nobody_holds_is_named(harness: EdgeHarness) -> None:
 
 def test_a_place_that_is_held_and_was_given_back_is_named(harness: EdgeHarness) -> None:
     answered(harness)
-    (call,) = harness.edge.board.calls
+    (call,) = harness.edge.parts.calls
     call.leases[0].release()
     assert differences(harness) == ["call c1 is answered, and holds 0 places"]
 
 
 def test_a_call_with_two_places_and_two_calls_with_one_are_named(harness: EdgeHarness) -> None:
     answered(harness)
-    (call,) = harness.edge.board.calls
+    (call,) = harness.edge.parts.calls
     more = harness.dispatcher.acquire("pbx", harness.now)
     assert more is not None
     call.leases.append(more)
@@ -77,27 +76,27 @@ def test_a_call_with_two_places_and_two_calls_with_one_are_named(harness: EdgeHa
 
 def test_a_load_and_a_total_that_are_wrong_are_named(harness: EdgeHarness) -> None:
     answered(harness)
-    (call,) = harness.edge.board.calls
+    (call,) = harness.edge.parts.calls
     member = call.leases[0].member
     member.load += 2
     assert differences(harness) == [f"{FIRST_NAMED} is said to carry 3, and 1 of its places are taken"]
     member.load -= 2
-    harness.edge.board.calls.by_trunk["carrier"] += 1
+    harness.edge.parts.calls.by_trunk["carrier"] += 1
     assert differences(harness) == ["trunk carrier is said to have 2 calls, and has 1"]
 
 
 def test_a_place_that_a_removed_member_has_is_counted_as_well(harness: EdgeHarness) -> None:
     answered(harness)
     harness.dispatcher.reload([], harness.now)
-    assert audit_leases(harness.edge.board) == (1, 1, 0, [])
-    (call,) = harness.edge.board.calls
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
+    (call,) = harness.edge.parts.calls
     call.leases[0].member.load = 0
     assert differences(harness) == [f"{FIRST_NAMED} is said to carry 0, and 1 of its places are taken"]
 
 
 def test_a_resource_that_is_counted_wrong_is_named(harness: EdgeHarness) -> None:
     answered(harness)
-    (call,) = harness.edge.board.calls
+    (call,) = harness.edge.parts.calls
     member = call.leases[0].member
     member.used["pstn"] = 1
     assert differences(harness) == [f"{FIRST_NAMED} is said to have 1 pstn in use, and has 0"]

@@ -37,7 +37,7 @@ def test_one_that_goes_elsewhere_now_is_a_spiral_and_passes(harness: EdgeHarness
 
 def test_a_mark_of_somebody_elses_making_is_none(harness: EdgeHarness) -> None:
     other = EdgeHarness()
-    other.edge.board._tag_key = b"another process"
+    other.edge.parts.loops._key = b"another process"
     ((_, first),) = other.receive(CALLER, invite("REGISTER"))
     assert isinstance(first, Request)
     ((_, forwarded),) = harness.receive(CALLER, by_a_proxy(first, invite("REGISTER")))

@@ -107,10 +107,12 @@ class Traffic:
             elif kind == 2:
                 self._receive(harness, (CALLER, STRANGER, *streams)[who % 4], b"no SIP at all\r\n\r\n")
             elif kind == 3 and who > 5:
-                harness.edge.woken(what % 60 / 60)
+                harness.edge.note_lateness(what % 60 / 60)
             elif kind == 3 and who > 3:
                 stream = streams[who % 2]
-                harness.sort(harness.edge.broken(stream, b"no SIP", WireError("a stream that broke"), harness.now))
+                harness.sort(
+                    harness.edge.stream_broken(stream, b"no SIP", WireError("a stream that broke"), harness.now)
+                )
             else:
                 flow = (CALLER, STRANGER if who < 4 else NEXT, *streams)[who % 4]
                 method = METHODS[what % len(METHODS)]
@@ -137,7 +139,7 @@ steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 
 @given(steps)
 def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
     harness = harness_with(NARROW)
-    beside = harness.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+    beside = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
     traffic.play(harness)
     assert beside.differences == {}
     assert beside.routes == {}
@@ -151,7 +153,7 @@ def test_it_does_not_where_every_stage_has_refused_something_either() -> None:
         kinds = [random.randrange(10) for _ in range(4000)]
         traffic = Traffic([(kind, random.randrange(8), random.randrange(10**6 if kind else 5)) for kind in kinds])
         harness = harness_with(NARROW)
-        beside = harness.edge.gate.shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+        beside = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
         traffic.play(harness)
         assert beside.differences == {}
         said |= {f"{stage} {reason}" for stage, reason in harness.edge.pipeline.counts}
@@ -168,7 +170,7 @@ def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -
     strict = ScreenSettings(pike=PikeSettings(reqs_density_per_unit=1), method=MethodSettings(public=()))
     for screen, other in ((NARROW, strict), (wide, NARROW)):
         alone, watched = harness_with(screen), harness_with(screen)
-        watched.edge.gate.shadow(pipeline(other, "192.0.2.200"), RoutingTable((Route("r", "x"),), ["x"]))
+        watched.edge.start_shadow(pipeline(other, "192.0.2.200"), RoutingTable((Route("r", "x"),), ["x"]))
         assert traffic.play(alone) == traffic.play(watched)
         assert alone.edge.pipeline.counts == watched.edge.pipeline.counts
         assert alone.edge.pipeline.shadow_counts == watched.edge.pipeline.shadow_counts
@@ -182,7 +184,7 @@ def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken:
     allowed = tuple(method for method in OPEN if method not in taken)
     harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN)))
     screen = ScreenSettings(method=MethodSettings(public=(*allowed, "ACK")))
-    beside = harness.edge.gate.shadow(pipeline(screen), RoutingTable((), ["pbx"]))
+    beside = harness.edge.start_shadow(pipeline(screen), RoutingTable((), ["pbx"]))
     for n, method in enumerate(sent):
         harness.receive(CALLER, invite(method, branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     refused = [method for method in sent if method in taken - {"ACK", "CANCEL"}]
@@ -194,7 +196,7 @@ def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken:
 def test_other_routes_and_other_trunks_are_seen() -> None:
     harness = harness_with(ScreenSettings())
     routing = RoutingTable((Route("r", "overflow", methods=("INVITE",)),), ["overflow"])
-    beside = harness.edge.gate.shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
+    beside = harness.edge.start_shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
     for n in range(8):
         harness.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     # The caller is a trunk to the live policy, and a stranger to the other, which has had enough after six.
@@ -206,25 +208,25 @@ def test_other_routes_and_other_trunks_are_seen() -> None:
 def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
     harness = harness_with(ScreenSettings())
     none = ScreenSettings(method=MethodSettings(public=()))
-    beside = harness.edge.gate.shadow(pipeline(none), RoutingTable((), ["pbx"]))
+    beside = harness.edge.start_shadow(pipeline(none), RoutingTable((), ["pbx"]))
     harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
-    assert harness.edge.gate.beside is beside
+    assert harness.edge.shadow_policy is beside
     assert harness.edge.pipeline.standings.shadow is not None
     harness.receive(CALLER, invite())
     assert beside.differences == {(PASSED, "method"): 1}
-    harness.edge.gate.watch(None)
-    assert harness.edge.gate.beside is None
+    harness.edge.observe_verdicts(None)
+    assert harness.edge.shadow_policy is None
     assert harness.edge.pipeline.standings.shadow is None
     harness.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
     assert beside.judged == 1
-    assert harness.edge.gate.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
+    assert harness.edge.counters.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
 
 
 def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
     harness = EdgeHarness(methods=OPEN)
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
     other = pipeline(ScreenSettings())
-    harness.edge.gate.shadow(other, RoutingTable((), ["pbx"]))
+    harness.edge.start_shadow(other, RoutingTable((), ["pbx"]))
     contact = "<sip:alice@192.168.1.5:5062>"
     ((_, request),) = harness.receive(stranger, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
     answer = respond(request, 200, contact=False, extra=f"Contact: {contact};expires=600")
@@ -238,7 +240,7 @@ def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
 def watched(other: ScreenSettings) -> tuple[EdgeHarness, ShadowPolicy]:
     """An edge where strangers may call and register, and another policy beside it."""
     harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN), admission=ANYBODY))
-    return harness, harness.edge.gate.shadow(pipeline(other), RoutingTable((), ["pbx"]))
+    return harness, harness.edge.start_shadow(pipeline(other), RoutingTable((), ["pbx"]))
 
 
 def other_policy(**given: Any) -> ScreenSettings:
@@ -311,8 +313,8 @@ def test_a_lower_bound_on_what_is_to_do_differs_where_there_is_more(limit: dict[
     harness.receive(STRANGER, invite(branch="z9hG4bKa", from_tag="a"))
     assert beside.differences == {}
     for _ in range(3):
-        harness.edge.woken(0.2)  # of two in a row the lesser counts, and a quarter of it each time
-        harness.edge.woken(0.2)
+        harness.edge.note_lateness(0.2)  # of two in a row the lesser counts, and a quarter of it each time
+        harness.edge.note_lateness(0.2)
     harness.receive(STRANGER, invite(branch="z9hG4bKb", from_tag="b"))
     harness.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # a trunk, whom that much does not concern
     assert beside.differences == {(PASSED, "overload"): 1}

@@ -156,7 +156,7 @@ def test_as_many_calls_ring_as_may_and_each_that_rings_no_more_makes_room(how: s
     assert refused.status == 503
     harness.wait(limits.SET_UP_SECONDS + 40)
     harness.wait(4 * 3600)
-    assert harness.edge.board.calls.ringing == harness.edge.board.calls.by_trunk == {}
+    assert harness.edge.parts.calls.ringing == harness.edge.parts.calls.by_trunk == {}
 
 
 def test_unproven_callers_ring_by_their_address() -> None:
@@ -338,7 +338,7 @@ def test_an_operator_may_want_it_otherwise(screen: dict[str, object]) -> None:
 def test_each_set_has_a_challenge_of_its_own_and_keeps_one(harness: EdgeHarness) -> None:
     for number in range(1, 5):
         answered(harness, STRANGER, number, 401, f'WWW-Authenticate: Digest realm="r{number}", nonce="n"')
-    assert len(harness.edge.board.challenges._last) == 1
+    assert len(harness.edge.parts.challenges._last) == 1
     told = answered(harness, STRANGER, 9, 404)
     assert told is not None
     assert (told.get("WWW-Authenticate") or "").startswith('Digest realm="r4"')
@@ -391,7 +391,7 @@ def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_h
     harness = EdgeHarness(open=("public",))
     forwarded = harness.receive(CALLER, invite())[-1][1]
     for _ in range(40):
-        harness.edge.woken(0.6)
+        harness.edge.note_lateness(0.6)
     assert harness.edge.lag == pytest.approx(0.6, abs=0.01)
     assert harness.receive(STRANGER, invite(branch="z9hG4bKs", from_tag="s")) == []
     ((_, refused),) = harness.receive(connected(harness), invite(branch="z9hG4bKw", from_tag="w"))
@@ -404,11 +404,11 @@ def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_h
     bye = harness.receive(CALLER, invite("BYE", uri, 2, "z9hG4bKbye", to_tag="bob"))[-1][1]
     assert isinstance(bye, Request)
     for _ in range(40):
-        harness.edge.woken(0.0)
+        harness.edge.note_lateness(0.0)
     assert [m.method for _, m in harness.receive(STRANGER, invite(branch="z9hG4bKs2", from_tag="s2"))] == ["INVITE"]
 
 
 def test_a_machine_that_was_suspended_once_is_not_overloaded(harness: EdgeHarness) -> None:
     for late in (0.001, 3600.0, 0.001):
-        harness.edge.woken(late)
+        harness.edge.note_lateness(late)
     assert harness.edge.lag < 0.01

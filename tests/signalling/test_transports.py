@@ -51,4 +51,4 @@ def test_a_long_request_stays_on_the_transport_of_its_member(harness: EdgeHarnes
 def test_a_keep_alive_in_a_datagram_is_swallowed(harness: EdgeHarness) -> None:
     for data in (b"\r\n", b"\r\n\r\n", b"\0\0\0\0"):
         assert harness.receive(CALLER, data) == []
-    assert harness.edge.malformed == {}
+    assert harness.edge.counters.malformed == {}

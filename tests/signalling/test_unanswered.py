@@ -33,7 +33,7 @@ def test_a_re_invite_without_a_final_answer_ends_by_timer_c(harness: EdgeHarness
     assert "CANCEL" in methods(sent)
     assert 408 in [m.status for to, m in sent if to == CALLER and isinstance(m, Response)]
     assert harness.edge.calls == 1, "the call goes on as it was"
-    assert len(harness.edge.board.transactions) == 0
+    assert len(harness.edge.parts.transactions) == 0
 
 
 def test_bye_before_the_answer_leaves_the_call_to_the_answer_of_its_invite(harness: EdgeHarness) -> None:

@@ -10,7 +10,6 @@ from edgesbc.screen.bans import BanScope
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import CallState
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.lease_audit import audit_leases
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation.agent import T1, Agent
@@ -70,7 +69,7 @@ class Checks:
             request = parse_message(data)
         except Exception:  # noqa: BLE001 - mutated on purpose
             return
-        if isinstance(request, Request) and self._edge.board.transactions.find_server(request) is not None:
+        if isinstance(request, Request) and self._edge.parts.transactions.find_server(request) is not None:
             key = (request.via.branch, request.via.sent_by, flow.listener.zone, request.call_id)
             if key not in self._invites:
                 self._invites[key] = _Invite(flow, request, now)
@@ -164,26 +163,26 @@ class Checks:
 
     def leases(self) -> None:
         """What the destinations are said to carry is what live calls and requests hold there."""
-        for difference in audit_leases(self._edge.board).differences:
+        for difference in self._edge.audit_leases().differences:
             raise Finding(difference)
 
     # --- when all deadlines have passed ------------------------------------------------------------------
 
     def end(self, agents: list[Agent]) -> None:
         edge = self._edge
-        board = edge.board
+        parts = edge.parts
         if not edge.idle:
-            raise Finding(f"{len(board.calls)} calls, {len(board.transactions)} transactions are left")
+            raise Finding(f"{len(parts.calls)} calls, {len(parts.transactions)} transactions are left")
         left = {
-            "deadlines": len(board.deadlines),
+            "deadlines": len(parts.deadlines),
             "leases": edge.dispatcher.leases,
-            "calls of trunks": len(board.calls.by_trunk),
+            "calls of trunks": len(parts.calls.by_trunk),
             "media sessions": len(self._sessions),
-            "connections of transactions": board.transactions.connections,
+            "connections of transactions": parts.transactions.connections,
         }
         if any(left.values()):
             raise Finding(f"left over: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")
-        for call in board.calls:
+        for call in parts.calls:
             raise Finding(f"a call is {CallState(call.state).value}")
         for invite in self._invites.values():
             if not invite.finals and invite.flow.serial not in self._closed:

@@ -24,7 +24,7 @@ class Watched:
     def __call__(self, *given: Any) -> Edge:
         edge = Edge(*given)
         pipeline = Pipeline(self.settings, Standings([Trunk("carrier", (CARRIER,))]), lambda _: None, lambda *_: None)
-        edge.gate.shadow(pipeline, given[2])
+        edge.start_shadow(pipeline, given[2])
         self.edges.append(edge)
         return edge
 
@@ -37,7 +37,7 @@ def test_the_same_policy_beside_itself_never_differs(first: int) -> None:
         outcome = simulate(seed, make_edge=same)
         assert outcome.finding == ""
         for edge in same.edges:
-            beside = edge.gate.beside
+            beside = edge.shadow_policy
             assert beside is not None
             assert (beside.differences, beside.routes) == ({}, {}), seed
             judged += beside.judged
@@ -49,5 +49,5 @@ def test_a_run_is_the_same_whatever_is_beside_it() -> None:
     for seed in range(10):
         strict = Watched(ScreenSettings(method=MethodSettings(public=())))
         assert simulate(seed, make_edge=strict).digest == simulate(seed).digest
-        differ += sum(edge.gate.shadow_differences.get(("pass", "method"), 0) for edge in strict.edges)
+        differ += sum(edge.counters.shadow_differences.get(("pass", "method"), 0) for edge in strict.edges)
     assert differ > 100

@@ -207,7 +207,7 @@ class World:
             self._links[agent].datagram(lambda: agent.hear(data))
 
     def _unreachable(self, flow: Flow) -> None:
-        self._carry_out(self.edge.unreachable(flow.listener, flow.peer, self.now))
+        self._carry_out(self.edge.peer_unreachable(flow.listener, flow.peer, self.now))
 
     def _open(self, flow: Flow) -> None:
         agent = self._by_address.get((flow.listener.zone, flow.peer))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from support.sip import VIA, response
 from support.transactions import BRANCH, TCP, UDP, Layer, answer, ask, flow
@@ -129,15 +131,32 @@ def test_a_lost_connection_leaves_what_is_answered_to_its_timers(layer: Layer) -
     assert layer.empty
 
 
-def test_a_lost_connection_tells_which_requests_had_no_answer(layer: Layer) -> None:
+class ServerUser:
+    """Counts how often it is told that the connection is closed."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+
+    def on_cancel(self, reasons: Sequence[str], now: float) -> None: ...
+
+    def on_connection_lost(self, now: float) -> None:
+        self.lost += 1
+
+    def on_internal_error(self, now: float) -> None: ...
+
+
+def test_a_lost_connection_is_reported_to_users_of_requests_without_an_answer(layer: Layer) -> None:
+    user, user_of_answered = ServerUser(), ServerUser()
     waiting = layer.server("INVITE", reliable=True)
-    waiting.context = "its user"
+    waiting.user = user
     layer.respond(waiting, 180)
     answered = layer.server("INVITE", reliable=True, via="SIP/2.0/TCP h;branch=z9hG4bKb")
+    answered.user = user_of_answered
     layer.respond(answered, 486)
     layer.client(reliable=True)
-    assert layer.table.fail_connection(7, 0) == ["its user"]
-    assert layer.table.fail_connection(7, 0) == []
+    layer.table.fail_connection(7, 0)
+    layer.table.fail_connection(7, 0)
+    assert (user.lost, user_of_answered.lost) == (1, 0)
     assert layer.empty
 
 
@@ -242,9 +261,9 @@ def test_to_a_sender_that_may_be_forged_a_2xx_is_repeated_once(layer: Layer) -> 
 def test_what_has_ended_holds_nobody(layer: Layer) -> None:
     """Transactions and their users know each other; apart, they go without the garbage collector."""
     server = layer.server("OPTIONS")
-    server.context = object()
+    server.user = ServerUser()
     layer.respond(server, 200)
-    assert server.context is None
+    assert server.user is None
 
 
 # --- endpoints of other programs, and a table with a calendar of its own ----------------------------------

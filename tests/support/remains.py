@@ -36,11 +36,11 @@ async def left(app: App) -> Left:
 
     Nobody is probed from here on, since a probe has a transaction as well.
     """
-    edge, board = app.edge, app.edge.board
+    edge = app.edge
     with trio.move_on_after(_SOON):
         await until(lambda: not edge.calls and (app.media is None or not app.media.sessions))
-    calls = tuple(call.call_id for call in board.calls)
-    outcomes = Counter({outcome: number for (outcome,), number in board.outcomes.items()})
+    calls = tuple(call.call_id for call in edge.parts.calls)
+    outcomes = Counter({outcome: number for (outcome,), number in edge.counters.outcomes.items()})
     for member in edge.dispatcher.members():
         edge.dispatcher.order(member, AdminState.DISABLED, trio.current_time())
     said: list[bytes] = []
@@ -50,8 +50,8 @@ async def left(app: App) -> Left:
     alive = {
         "calls": edge.calls,
         "leases": edge.dispatcher.leases,
-        "transactions": len(board.transactions),
-        "waiting for media": len(board.anchor),
+        "transactions": edge.transactions,
+        "waiting for media": len(edge.parts.media),
         "media sessions": app.media.sessions if app.media is not None else 0,
         "media ports": app.media.ports_in_use if app.media is not None else 0,
     }

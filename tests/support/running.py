@@ -89,7 +89,7 @@ async def running(folder: Path, text: str) -> AsyncIterator[App]:
 
 def at(app: App, name: str) -> Source:
     """Where the listener of that name can be reached."""
-    for listener in app.edge.board.flows.listeners:
+    for listener in app.edge.listeners:
         if listener.name == name:
             return Source(listener.host, listener.port)
     raise LookupError(name)

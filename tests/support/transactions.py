@@ -5,11 +5,11 @@ from __future__ import annotations
 from support.sip import VIA, request, response
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.base.deadlines import Deadlines
+from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.sip.limits import Limits
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transaction, Transactions
+from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transactions
 
 UDP = Listener(0, "udp", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 TCP = Listener(1, "tcp", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060)
@@ -39,7 +39,7 @@ class Layer:
         self.now = 0.0
         self.sent: list[tuple[float, bytes]] = []
         self.told: list[tuple[float, str]] = []
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines[Expiring]()
         self.table = Transactions(self._send, self.deadlines, Limits(transactions=limit))
 
     def _send(self, flow: Flow, data: bytes) -> None:
@@ -71,7 +71,6 @@ class Layer:
         while (when := self.deadlines.next()) is not None and when <= until:
             self.now = max(self.now, when)
             for item in self.deadlines.pop_due(self.now):
-                assert isinstance(item, Transaction)
                 item.expire(self.now)
         self.now = until
 

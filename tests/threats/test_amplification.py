@@ -156,7 +156,11 @@ async def test_23_by_udp(tmp_path: Path, mock_clock: trio.testing.MockClock) -> 
             data = data.replace(b"sip:192.0.2.1", f"sip:{peer}".encode())
             await stranger.wire.send(data)
             sent.append((kind, len(data), stranger))
-        await until(lambda: sum(app.edge.board.counts.values()) + sum(app.edge.malformed.values()) == len(SMALLEST))
+        await until(
+            lambda: (
+                sum(app.edge.counters.requests.values()) + sum(app.edge.counters.malformed.values()) == len(SMALLEST)
+            )
+        )
         for _ in range(8):
             mock_clock.jump(5)
             await trio.testing.wait_all_tasks_blocked(0.05)

@@ -57,13 +57,13 @@ async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
             for _ in range(100):
                 await invite_and_reset(tcp)
             await until(lambda: not doors_inside(app))
-        assert app.edge.board.counts["public-tcp", "INVITE"] > 100, "they were heard"
+        assert app.edge.counters.requests["public-tcp", "INVITE"] > 100, "they were heard"
         for _ in range(8):  # timers that start timers
             hasty_clock.jump(32)
             await trio.testing.wait_all_tasks_blocked()
         await until(lambda: app.edge.idle)
-        assert (app.edge.calls, len(app.edge.board.transactions), app.edge.dispatcher.leases) == (0, 0, 0)
-        assert (len(app.edge.board.flows), app.plane.connections) == (0, {})
+        assert (app.edge.calls, app.edge.transactions, app.edge.dispatcher.leases) == (0, 0, 0)
+        assert (app.edge.connections, app.plane.connections) == (0, {})
         assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
 
 
@@ -87,7 +87,7 @@ async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
                 await stream.aclose()
         await until(lambda: not doors_inside(app))
         assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
-        assert (len(app.edge.board.flows), app.plane.connections) == (0, {})
+        assert (app.edge.connections, app.plane.connections) == (0, {})
 
 
 async def test_15_a_stranger_that_connects_again_and_again_is_held_to_the_density(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_15_a_stranger_that_connects_again_and_again_is_held_to_the_densit
         for _ in range(100):
             await invite_and_reset(at(app, "public-tcp"))
         await until(lambda: not doors_inside(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
-        assert app.edge.board.counts["public-tcp", "INVITE"] < 100
+        assert app.edge.counters.requests["public-tcp", "INVITE"] < 100
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
             await served(other, f"sip:{at(app, 'public-udp')}")
 

@@ -82,4 +82,6 @@ async def test_28_large_hostile_messages_do_not_hold_up_the_request_of_another(t
             await stream.wire.send(message(shape, b"Subject", limits.MESSAGE_BYTES - 600))
             await served(other, f"sip:{at(app, 'public-udp')}")
             await served(another, f"sip:{at(app, 'public-tcp')}")
-        assert sum(app.edge.malformed.values()) + app.edge.board.counts["public-tcp", "INVITE"] >= 12, "they were heard"
+        assert sum(app.edge.counters.malformed.values()) + app.edge.counters.requests["public-tcp", "INVITE"] >= 12, (
+            "they were heard"
+        )

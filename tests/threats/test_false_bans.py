@@ -102,7 +102,7 @@ class Office:
                 heapq.heappop(self._due)[2]()
 
 
-PBX_LISTENER = EdgeHarness().edge.board.flows.listeners[1]
+PBX_LISTENER = EdgeHarness().edge.listeners[1]
 
 
 def assert_nobody_is_banned(harness: EdgeHarness) -> None:

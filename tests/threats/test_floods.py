@@ -92,7 +92,7 @@ async def test_14_each_method_is_refused_without_state(tmp_path: Path, method: s
             await source.wire.send(flood.request(method, number, uri))
             if status is not None:
                 await source.response(status)
-        await until(lambda: app.edge.board.counts["public-udp", method] == 500)
+        await until(lambda: app.edge.counters.requests["public-udp", method] == 500)
         assert app.edge.idle
-        assert (app.edge.calls, app.edge.dispatcher.leases, len(app.edge.board.deadlines)) == (0, 0, 0)
+        assert (app.edge.calls, app.edge.dispatcher.leases, len(app.edge.parts.deadlines)) == (0, 0, 0)
         assert await bob.silent(0.05)

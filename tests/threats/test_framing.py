@@ -49,7 +49,7 @@ async def test_12_a_doubtful_length_is_answered_and_the_connection_closed(tmp_pa
             assert got.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
             assert got.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken one"
             await until(lambda: not doors_inside(app))
-            assert not app.edge.board.counts, f"{name}: a request was taken in"
+            assert not app.edge.counters.requests, f"{name}: a request was taken in"
         assert not app.plane.connections
         assert await bob.silent()
 
@@ -100,7 +100,7 @@ async def test_12_a_body_stays_a_body_towards_a_destination_over_tcp(tmp_path: P
             await bob.answer(info, 200)
             await alice.response(200)
         assert await bob.silent(0.05)
-        assert ("public-udp", "BYE") not in app.edge.board.counts
+        assert ("public-udp", "BYE") not in app.edge.counters.requests
         await nothing_left(app)
 
 
@@ -123,5 +123,5 @@ async def test_12_a_websocket_is_framed_by_its_messages_alone(tmp_path: Path) ->
             await alice.response(486)
             await bob.request("ACK")
             assert await bob.silent(0.05)
-            assert app.edge.board.counts["ws", "INVITE"] == 1
+            assert app.edge.counters.requests["ws", "INVITE"] == 1
         nursery.cancel_scope.cancel()

@@ -90,7 +90,7 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
     before = feed(10, 1)
     assert any("scanner" in each for each in before)
     assert feed(MESSAGES, 2) == before
-    assert sum(harness.edge.board.counts.values()) == MESSAGES + 10
+    assert sum(harness.edge.counters.requests.values()) == MESSAGES + 10
     assert harness.edge.idle
 
 

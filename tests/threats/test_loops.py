@@ -35,8 +35,8 @@ async def test_24_two_edges_that_lead_to_each_other_forward_a_call_once_each(tmp
         await dialog.send("INVITE")
         await alice.response(482)
         await dialog.send("ACK")
-        assert first.edge.board.counts["public-udp", "INVITE"] == 2
-        assert second.edge.board.counts["public-udp", "INVITE"] == 1
+        assert first.edge.counters.requests["public-udp", "INVITE"] == 2
+        assert second.edge.counters.requests["public-udp", "INVITE"] == 1
         await nothing_left(first)
         await nothing_left(second)
 
@@ -95,5 +95,5 @@ async def test_24_a_loop_that_hides_everything_ends_when_its_hops_are_used_up(tm
         assert rounds == HOPS
         for invite in invites:
             await bob.answer(invite, 483, tag="b")
-        assert app.edge.board.counts["public-udp", "INVITE"] == HOPS + 1
+        assert app.edge.counters.requests["public-udp", "INVITE"] == HOPS + 1
         await nothing_left(app)

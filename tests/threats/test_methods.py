@@ -44,7 +44,7 @@ async def test_31_what_is_not_listed_is_405_with_what_is(tmp_path: Path, transpo
             assert (await stranger.response(200)).get("Allow") == ", ".join(CALLS)
             assert await bob.silent()
             assert app.edge.idle
-            assert {method for _, method in app.edge.board.counts} <= {*UNLISTED[:3], "OPTIONS", "other"}
+            assert {method for _, method in app.edge.counters.requests} <= {*UNLISTED[:3], "OPTIONS", "other"}
         nursery.cancel_scope.cancel()
 
 

@@ -43,8 +43,8 @@ async def test_33_over_tcp_it_is_closed_without_an_answer(tmp_path: Path, said: 
         stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
         await stream.send_all(said)
         assert await closed(stream) == b""
-        assert sum(app.edge.malformed.values()) == 1
-        assert not app.edge.board.counts, "no request was taken in"
+        assert sum(app.edge.counters.malformed.values()) == 1
+        assert not app.edge.counters.requests, "no request was taken in"
         await until(lambda: not doors_inside(app))
         await trio.aclose_forcefully(stream)
 
@@ -58,7 +58,7 @@ async def test_33_over_udp_it_is_not_answered(tmp_path: Path) -> None:
             await somebody.wire.send(said)
         await served(somebody, f"sip:{at(app, 'public-udp')}")
         assert len(somebody.heard) == 1, "the answer to the OPTIONS after all of it"
-        assert not [method for _, method in app.edge.board.counts if method != "OPTIONS"]
+        assert not [method for _, method in app.edge.counters.requests if method != "OPTIONS"]
 
 
 @pytest.mark.parametrize("transport", ["tls", "ws", "wss"])

@@ -88,7 +88,7 @@ async def test_17_who_sends_a_byte_at_a_time_is_closed_by_a_deadline_that_no_byt
             await until(lambda: doors_inside(app) == 1)
             if transport != "public-tcp":
                 assert counted(app, transport, "handshake") == 1
-            assert ("public-tcp", "INVITE") not in app.edge.board.counts
+            assert ("public-tcp", "INVITE") not in app.edge.counters.requests
             await trio.aclose_forcefully(stream)
 
 

@@ -98,7 +98,7 @@ async def test_11_what_can_be_read_one_way_is_passed_on_in_that_way_only(tmp_pat
             await bob.answer(invite, 486, tag="b")
             await alice.response(486)
             await bob.request("ACK")
-        assert not app.edge.malformed
+        assert not app.edge.counters.malformed
         await nothing_left(app)
 
 
@@ -114,7 +114,7 @@ async def test_11_what_can_be_read_in_two_ways_is_refused(tmp_path: Path, transp
             answer = await alice.hear()
             assert getattr(answer, "status", answer) == 400, name
             assert b"X-Account" not in alice.heard[-1], name
-            assert sum(app.edge.malformed.values()) == number, name
+            assert sum(app.edge.counters.malformed.values()) == number, name
         assert await bob.silent()
         assert app.edge.idle
 

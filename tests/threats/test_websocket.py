@@ -69,8 +69,8 @@ async def test_19_what_a_websocket_must_not_carry_ends_it(tmp_path: Path) -> Non
                 await until(lambda: len(app.plane.connections) == 1)
                 await trio.aclose_forcefully(stream)
             await answered(other, app)
-        assert not app.edge.malformed
-        assert sum(app.edge.board.counts.values()) == 1
+        assert not app.edge.counters.malformed
+        assert sum(app.edge.counters.requests.values()) == 1
         nursery.cancel_scope.cancel()
 
 
@@ -174,7 +174,7 @@ async def test_20_without_the_sip_subprotocol_nobody_comes_in(tmp_path: Path) ->
             assert await refusal(app, subprotocol=proposed) == "HTTP/1.1 400", proposed
             assert app.plane.counts["ws", "subprotocol"] == number
         await until(lambda: not app.plane.connections)
-        assert len(app.edge.board.flows) == 0
+        assert app.edge.connections == 0
 
 
 async def test_20_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ async def test_20_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> 
         for number, origin in enumerate(foreign, 1):
             assert await refusal(app, origin=origin) == "HTTP/1.1 403", origin
             assert app.plane.counts["ws", "origin"] == number
-        assert len(app.edge.board.flows) == 0
+        assert app.edge.connections == 0
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app, PAGE)) as alice:
             await answered(alice, app)
             nursery.cancel_scope.cancel()

@@ -94,7 +94,7 @@ def _by_stream(data: bytes) -> Got:
         for start in range(0, len(data), 7):
             messages += framer.receive(data[start : start + 7])
     except WireError as error:
-        effects = harness.edge.broken(flow, framer.broken, error, harness.now)
+        effects = harness.edge.stream_broken(flow, framer.broken, error, harness.now)
         return Got(f"{_status([each.data for each in effects if isinstance(each, Send)])} and closed", (), ())
     return _seen(harness, flow, messages)
 

@@ -265,12 +265,12 @@ async def test_the_lane_follows_registrations_and_reloads(tmp_path: Path) -> Non
 
         await until(lambda: steered(app) == 1)
         assert app.plane.lanes["public-udp", "steering"] == ("kernel", 0)
-        listener = next(each for each in app.edge.board.flows.listeners if each.name == "public-udp")
+        listener = next(each for each in app.edge.listeners if each.name == "public-udp")
         flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
-        app.edge.board.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
+        app.edge.pipeline.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
         await say()  # as the answer to its REGISTER would have been the message that brought it about
         await until(lambda: steered(app) == 2)
-        app.edge.board.standings.withdraw(flow)
+        app.edge.pipeline.standings.withdraw(flow)
         await say()
         await until(lambda: steered(app) == 1)
         more = text.replace('addresses = ["127.0.0.5"]', 'addresses = ["127.0.0.5", "127.0.1.0/24", "127.0.0.9:5060"]')
@@ -288,9 +288,9 @@ async def test_a_registration_that_runs_out_leaves_the_lane(tmp_path: Path, mock
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as phone,
     ):
         steered(app)
-        listener = next(each for each in app.edge.board.flows.listeners if each.name == "public-udp")
+        listener = next(each for each in app.edge.listeners if each.name == "public-udp")
         flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
-        app.edge.board.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 60.0)
+        app.edge.pipeline.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 60.0)
         await phone.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
         await phone.response(200)
         await until(lambda: steered(app) == 1)
@@ -348,7 +348,7 @@ async def test_a_late_edge_looks_again_when_nothing_else_wakes_it(tmp_path: Path
         trio.open_nursery() as nursery,
     ):
         for _ in range(9):
-            app.edge.woken(1.0)
+            app.edge.note_lateness(1.0)
         assert app.edge.lag > 0.8
         nursery.start_soon(bob.hear)  # which answers OPTIONS
         await alice.dialog("sip:100@elsewhere.example").send("OPTIONS")

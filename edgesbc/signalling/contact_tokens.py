@@ -1,0 +1,93 @@
+"""ContactTokens: the sealed tokens in our Contact and Path fields: makes them, and finds where they lead.
+
+A token holds all that a request needs to find its way (:class:`edgesbc.signalling.tokens.RemoteTarget`), so that a
+request inside a dialog can be routed without the call.
+"""
+
+from __future__ import annotations
+
+from edgesbc.base.address import Flow, Listener, Zone
+from edgesbc.signalling import topology
+from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.leg import Leg, learn_target, remote_target, route_set
+from edgesbc.signalling.next_hop import NextHop
+from edgesbc.signalling.tokens import RemoteTarget, Sealer
+from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.message import Fields, Message, Request
+
+__all__ = ["ContactTokens"]
+
+
+class ContactTokens:
+    """``sealer`` encrypts the tokens, ``flows`` knows which connections they may name."""
+
+    __slots__ = ("_flows", "_sealer")
+
+    def __init__(self, flows: Flows, sealer: Sealer) -> None:
+        self._flows = flows
+        self._sealer = sealer
+
+    # --- tokens that are given out -----------------------------------------------------------------------
+
+    def contact_for(self, leg: Leg, holder: Flow) -> str:
+        """The Contact value that stands for ``leg``'s peer in messages to the peer at ``holder``; "" while it has none.
+
+        Sealed once and kept while its content is the same: a call shows the same Contact in each answer.
+        """
+        if not leg.contact:
+            return ""
+        content = (leg.contact, leg.routes, leg.flow, holder.listener.id)
+        if leg.token_for != content:
+            token = self._sealer.seal(remote_target(leg, self._flows.epoch), holder.listener.zone)
+            leg.token = topology.contact(holder.listener, token)
+            leg.token_for = content
+        return leg.token
+
+    def contact_for_sender(self, message: Message, sender: Flow, holder: Flow) -> str:
+        """The Contact value for the sender of a message that belongs to no call, such as SUBSCRIBE."""
+        leg = Leg(sender)
+        leg.routes = route_set(message)
+        learn_target(leg, message)
+        return self.contact_for(leg, holder)
+
+    def path(self, request: Request, sender: Flow, listener: Listener) -> Fields:
+        """The Path field that leads back to the flow of a REGISTER's sender (RFC 3327, RFC 5626), as ``listener``
+        sends it, and *path* in Supported where it is missing."""
+        target = RemoteTarget(sender.listener.name, sender.peer, sender.serial, self._flows.epoch, "")
+        uri = topology.contact(listener, self._sealer.seal(target, listener.zone))
+        fields = [("Path", f"{uri[:-1]};lr>")]
+        if "path" not in (request.get("Supported") or "").replace(",", " ").split():
+            fields.append(("Supported", "path"))
+        return fields
+
+    # --- tokens that come back ---------------------------------------------------------------------------
+
+    def open(self, token: str, holder: Flow) -> RemoteTarget | None:
+        """Where a token leads that a peer at ``holder`` presents; None where it is not one of the edge's."""
+        return self._sealer.open(token, holder.listener.zone)
+
+    def registered_target(self, request: Request, sender: Flow) -> RemoteTarget | None:
+        """The registered flow that a request from the core names: in the Path value that it has as Route, or as
+        Request-URI."""
+        if sender.listener.zone is not Zone.CORE:
+            return None
+        route = request.get("Route")
+        for uri in ([parse_name_addr(route).uri] if route else []) + [request.uri]:
+            if uri.user and self._flows.is_ours(uri.host, uri.port):
+                target = self._sealer.open(uri.user, Zone.CORE)
+                if target is not None:
+                    return target
+        return None
+
+    def target_of(self, leg: Leg) -> RemoteTarget:
+        """Where requests to ``leg``'s peer go."""
+        return remote_target(leg, self._flows.epoch)
+
+    def flow_to(self, target: RemoteTarget) -> Flow | None:
+        """The flow to a target; None where its connection, or its listener, is gone."""
+        return self._flows.of(target)
+
+    def next_hop(self, target: RemoteTarget, request: Request) -> NextHop | None:
+        """The next hop of a request to a target; None where its connection, or its listener, is gone."""
+        flow = self._flows.of(target)
+        return NextHop(flow, target.uri or str(request.uri), target.routes) if flow is not None else None

@@ -1,0 +1,100 @@
+"""Peers: what each side of a forwarded request is shown of the other, and what its answers say of their sender."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from edgesbc.base.address import Flow
+from edgesbc.signalling.call import Call, CallState
+from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.leg import TARGETED, Leg, learn_target
+from edgesbc.signalling.next_hop import NextHop
+from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.sip.message import Fields, Response
+
+__all__ = ["DialogPeers", "Peers"]
+
+
+class Peers(Protocol):
+    """Of one request: that of a dialog (:class:`DialogPeers`), or a REGISTER."""
+
+    def request_fields(self, receiver: Flow) -> Fields:
+        """The fields that stand for the sender of the request in front of ``receiver``: Contact, or Path."""
+
+    def learn(self, hop: NextHop, response: Response) -> None:
+        """Take what a provisional answer or a 2xx from ``hop`` says of its sender."""
+
+    def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
+        """The answer that the sender of the request gets for ``response``, its Contact values, and the time before
+        which it is not sent."""
+
+
+class DialogPeers:
+    """``call`` is the call that the request belongs to or sets up, if any, and ``new_call`` tells which."""
+
+    __slots__ = ("_call", "_new_call", "_request", "_server", "_tokens")
+
+    def __init__(
+        self, tokens: ContactTokens, server: ServerTransaction, call: Call | None = None, new_call: bool = False
+    ) -> None:
+        self._tokens = tokens
+        self._server = server
+        self._request = server.request
+        self._call = call
+        self._new_call = new_call
+
+    def request_fields(self, receiver: Flow) -> Fields:
+        request, call = self._request, self._call
+        if request.method not in TARGETED or not (request.get("Contact") or self._new_call):
+            return []
+        legs = call.legs_of(request.from_tag) if call is not None else None
+        if legs is not None:
+            contact = self._tokens.contact_for(legs[0], receiver)
+        else:
+            contact = self._tokens.contact_for_sender(request, self._server.source, receiver)
+        return [("Contact", contact)] if contact else []
+
+    def learn(self, hop: NextHop, response: Response) -> None:
+        """RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh."""
+        call = self._call
+        if call is None:
+            return
+        if self._new_call:
+            if call.state is not CallState.SETTING_UP:
+                if call.callee is not None and response.to_tag != call.callee.tag and response.status >= 200:
+                    fork = Leg(hop.flow)
+                    fork.learn_dialog(response, hop.uri)
+                    learn_target(fork, response)
+                    call.add_fork(fork)
+                return
+            leg = call.callee
+            if leg is None or leg.first != hop.flow:
+                leg = call.callee = Leg(hop.flow)
+            if response.to_tag or not leg.address:  # servers of RFC 2543 put no tag into To
+                leg.learn_dialog(response, hop.uri)
+        else:
+            leg = self._receiver(call)
+        if leg is not None:
+            learn_target(leg, response)
+
+    def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
+        if response.status < 300 and response.get("Contact"):
+            contact = self._answer_contact(hop, response)
+            if contact:
+                return response, (contact,), now
+        return response, (), now
+
+    def _answer_contact(self, hop: NextHop, response: Response) -> str:
+        """The Contact that stands for the sender of an answer."""
+        tokens, sender, holder = self._tokens, hop.flow, self._server.flow
+        if self._call is None:
+            return tokens.contact_for_sender(response, sender, holder)
+        leg = self._receiver(self._call)
+        if self._new_call and leg is not None and (leg.tag != response.to_tag or leg.first != sender):
+            return tokens.contact_for_sender(response, sender, holder)  # another fork answered as well
+        return tokens.contact_for(leg, holder) if leg is not None else ""
+
+    def _receiver(self, call: Call) -> Leg | None:
+        legs = call.legs_of(self._request.from_tag)
+        return legs[1] if legs is not None else None

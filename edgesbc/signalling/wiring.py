@@ -1,0 +1,108 @@
+"""CoreParts: builds the parts of the signalling core and connects them. Only ``edge.py`` uses it.
+
+Each part takes in its constructor what it uses; none can reach all others. Arrows say "uses"::
+
+    Edge -> Screener -> Responder -> EffectQueue
+         -> InviteRequests, RegisterRequests, OtherRequests -> OutOfDialogAdmission -> RequestRouter
+         -> InDialogRequests
+            all four -> ResponseContext -> Branch -> RequestSender -> Transactions
+         -> Calls -> ByeSender, MediaClient
+         -> HealthProbes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgesbc.base import limits
+from edgesbc.base.address import Listener, Source, Transport
+from edgesbc.base.deadlines import Deadlines, Expiring
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.routing.table import RoutingTable
+from edgesbc.screen.pipeline import Pipeline
+from edgesbc.signalling.branch import BranchParts
+from edgesbc.signalling.bye import ByeSender
+from edgesbc.signalling.call_statistics import CallStatistics
+from edgesbc.signalling.calls import CallLimits, Calls
+from edgesbc.signalling.challenge_memory import ChallengeMemory
+from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.effect_queue import EffectQueue
+from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.identifiers import Identifiers
+from edgesbc.signalling.in_dialog import InDialogRequests
+from edgesbc.signalling.invite import InviteRequests
+from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.loop_detection import LoopDetector
+from edgesbc.signalling.media_client import MediaClient
+from edgesbc.signalling.other_requests import OtherRequests
+from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission, RequestRouter
+from edgesbc.signalling.probes import HealthProbes
+from edgesbc.signalling.registrations import RegisterRequests
+from edgesbc.signalling.request_sender import RequestSender
+from edgesbc.signalling.responder import Responder
+from edgesbc.signalling.response_context import ContextParts
+from edgesbc.signalling.screener import Screener
+from edgesbc.signalling.tokens import Sealer
+from edgesbc.signalling.wall_clock import WallClock
+from edgesbc.sip.transactions import Transactions
+
+__all__ = ["CoreParts"]
+
+
+class CoreParts:
+    """Builds all parts; holds those that ``Edge`` itself calls, and some that tests look at.
+
+    The arguments are those of ``Edge``.
+    """
+
+    __slots__ = (
+        "admission", "calls", "challenges", "clock", "deadlines", "dispatcher", "effects", "flows", "identifiers",
+        "in_dialog", "invites", "live", "loops", "media", "others", "probes", "registrations", "responder", "router",
+        "screener", "sealer", "statistics", "transactions",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        dispatcher: Dispatcher,
+        routing: RoutingTable,
+        pipeline: Pipeline,
+        sealer: Sealer,
+        entropy: Callable[[int], bytes],
+        anchor: bool,
+        server_name: str,
+    ) -> None:
+        def name_at(source: Source, transport: Transport) -> str:
+            member = dispatcher.member_at(source, transport)
+            return member.tls_name if member is not None else ""
+
+        self.dispatcher = dispatcher
+        self.sealer = sealer
+        effects = self.effects = EffectQueue()
+        deadlines = self.deadlines = Deadlines[Expiring]()
+        self.clock = WallClock()
+        self.statistics = CallStatistics()
+        live = self.live = LivePipeline(pipeline)
+        identifiers = self.identifiers = Identifiers(entropy)
+        flows = self.flows = Flows(listeners, entropy(6).hex(), effects.emit, name_at)
+        transactions = self.transactions = Transactions(effects.send, deadlines)
+        key = entropy(16)
+        self.loops = LoopDetector(key)
+        self.responder = Responder(effects, deadlines, transactions, live, server_name, key)
+        tokens = ContactTokens(flows, sealer)
+        sender = RequestSender(transactions, flows, live, identifiers)
+        self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
+        byes = ByeSender(effects, sender, tokens)
+        media = self.media = MediaClient(effects, deadlines, anchor)
+        bounds = CallLimits(limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
+        calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds)
+        screener = self.screener = Screener(live, self.responder, effects, flows, self.statistics.attempts, self.clock)
+        self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener)
+        self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions)
+        branches = BranchParts(sender, byes, deadlines)
+        context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches)
+        self.challenges = ChallengeMemory(entropy)
+        self.invites = InviteRequests(context, self.admission, calls, screener)
+        self.registrations = RegisterRequests(context, self.admission, self.challenges)
+        self.others = OtherRequests(context, self.admission, flows, screener)
+        self.in_dialog = InDialogRequests(context, calls, screener)
