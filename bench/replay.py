@@ -54,8 +54,11 @@ def invite(number: int) -> bytes:
     ).encode() + SDP
 
 
+# Written without the library: its cache of parsed values would know what the core is timed with.
+
+
 def _request(method: str, number: int, uri: str, cseq: int) -> bytes:
-    """ACK or BYE of the caller to what it was told is the other side."""
+    """ACK or BYE of the caller to the Contact that it was given."""
     return (
         f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK-{number}-{method};rport\r\n"
         f'Max-Forwards: 70\r\nFrom: "Alice" <sip:+15550100@carrier.example>;tag=a{number}\r\n'

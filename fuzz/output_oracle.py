@@ -8,11 +8,11 @@ from edgesbc.base.address import Flow, Listener, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Message, Request, Response, serialise
+from edgesbc.sip.message import Message, Request, Response
 from edgesbc.sip.uri import Uri
 from fuzz.environment import EDGE_HOSTS, LISTENERS
 
-__all__ = ["OutputOracle", "written"]
+__all__ = ["OutputOracle"]
 
 _NEGOTIATING = ("INVITE", "ACK", "UPDATE", "PRACK")
 _MEMBER_HOSTS = ("10.0.0.11", "10.0.0.12", "10.0.0.13", "198.51.100.7")
@@ -209,13 +209,3 @@ def _asks_of_itself(request: Request) -> bool:
     return request.method == "OPTIONS" and any(
         f"<sip:edge@{host}:" in str(request.from_) for host in EDGE_HOSTS.values()
     )
-
-
-def written(message: Message) -> bytes:
-    """The message as bytes again."""
-    if isinstance(message, Request):
-        start = f"{message.method} {message.uri} SIP/2.0"
-    else:
-        assert isinstance(message, Response)
-        start = f"SIP/2.0 {message.status} {message.phrase}"
-    return serialise(start, message.fields, message.body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from edgesbc.base.address import Flow, Zone
 from edgesbc.dispatch.health import AdminState
@@ -210,7 +210,7 @@ class Program:
         chosen = latest(self.memory.asked, line.number())
         if chosen is not None:
             flow, request = chosen
-            self._send(self._flow(line, flow), _written(request, request.fields))
+            self._send(self._flow(line, flow), bytes(request))
 
     def _forward(self, line: _Line) -> None:
         """f WHICH FROM URI: a request of the edge is sent on to the edge by who got it, as a proxy would."""
@@ -226,12 +226,11 @@ class Program:
         if request.method == "INVITE" and not request.in_dialog:
             fields.append(("Record-Route", f"<sip:{sender.peer};lr>"))
         fields += [pair for pair in request.fields if pair[0] != "Route"]
+        start = request.start_line
         if uri not in ("", "="):
             text = letter_of(dsl.URIS, uri).replace("192.0.2.1", EDGE_HOSTS[sender.listener.zone])
             start = f"{request.method} {text} SIP/2.0"
-            self._send(sender, serialise(start, fields, request.body))
-        else:
-            self._send(sender, _written(request, fields))
+        self._send(sender, serialise(start, fields, request.body))
 
     def _raw(self, line: _Line) -> None:
         """x PARTY |bytes: whatever it is."""
@@ -290,7 +289,3 @@ class Program:
 
 def _bytes_of(text: str) -> bytes:
     return text_of(text).encode("latin-1", "replace")
-
-
-def _written(request: Request, fields: Sequence[tuple[str, str]]) -> bytes:
-    return serialise(f"{request.method} {request.uri} SIP/2.0", fields, request.body)

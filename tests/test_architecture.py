@@ -268,7 +268,7 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (floors, "observe/ledger.py", "from edgesbc.control.server import serve_control"),
     (floors, "transport/filter_programs.py", "from edgesbc.transport.kernel_filters import attach"),
     (floors, "app.py", "from edgesbc.cli import main"),
-    (floors, "replay/replayer.py", "from edgesbc.demo.messages import respond"),
+    (floors, "replay/replayer.py", "from edgesbc.demo.messages import describe"),
     (floors, "replay/replayer.py", "from edgesbc.app import App"),
     (no_world, "replay/replayer.py", "import random"),
     (no_world, "replay/capture.py", "import time"),

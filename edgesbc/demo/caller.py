@@ -15,16 +15,10 @@ from edgesbc.base.address import Source, Transport, host_port
 from edgesbc.base.errors import WireError
 from edgesbc.demo.audio import INTERVAL, Conversation
 from edgesbc.demo.link import Link, open_link
-from edgesbc.demo.messages import (
-    Dialog,
-    describe,
-    media_address,
-    named_dialog,
-    new_branch,
-    request,
-    respond,
-)
+from edgesbc.demo.messages import describe, media_address, new_branch
 from edgesbc.demo.result import CallResult
+from edgesbc.sip.build import ack_for, request, response_to
+from edgesbc.sip.dialog import Dialog
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 
@@ -109,25 +103,31 @@ class Caller:
     ) -> CallResult:
         local = f"<sip:caller@{self._host}>;tag={secrets.token_hex(4)}"
         uri = f"sip:{user}@{host_port(*self.edge)}"
-        body = describe(self._host, media.getsockname()[1])
-        extra = [("Contact", self._contact()), ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS")]
-        branch = new_branch()
-        invite = request("INVITE", uri, self._via(branch), local, f"<{uri}>", call_id, 1, extra, body)
+        invite = request(
+            "INVITE",
+            uri,
+            via=self._via(),
+            from_=local,
+            to=f"<{uri}>",
+            call_id=call_id,
+            cseq=1,
+            contact=self._contact(),
+            fields=[("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS")],
+            body=describe(self._host, media.getsockname()[1]),
+        )
         result = CallResult(call_id, self.transport, trio.current_time())
-        answer = await self._ask("INVITE", branch, invite)
+        answer = await self._ask(invite)
         now = trio.current_time()
         if answer is None:
             return attrs.evolve(result, ended=now, problem="no final answer to INVITE")
         result = attrs.evolve(result, status=answer.status, to_tag=answer.to_tag)
-        remote = answer.get("To") or ""
         if answer.status >= 300:
-            ack = request("ACK", uri, self._via(branch), local, remote, call_id, 1)
-            await self._acknowledge(branch, ack)
+            await self._acknowledge(invite, ack_for(invite, answer))
             return attrs.evolve(result, ended=now, problem=f"INVITE was answered {answer.status} {answer.phrase}")
         result = attrs.evolve(result, answered=now)
         try:
-            dialog = named_dialog(answer, local, remote, 1)
-            await self._acknowledge(branch, dialog.request("ACK", self._via(new_branch()), 1))
+            dialog = Dialog.of_caller(invite, answer)
+            await self._acknowledge(invite, dialog.ack(via=self._via()))
             talk = await self._talk(media, media_address(answer.body), state, packets)
         except WireError as error:
             return attrs.evolve(result, ended=trio.current_time(), problem=f"the answer cannot be used: {error}")
@@ -169,16 +169,16 @@ class Caller:
         return talk
 
     async def _hang_up(self, dialog: Dialog) -> int:
-        branch = new_branch()
-        answer = await self._ask("BYE", branch, dialog.request("BYE", self._via(branch)))
+        answer = await self._ask(dialog.bye(via=self._via()))
         return 0 if answer is None else answer.status
 
     # --- transactions ------------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, branch: str, data: bytes) -> Response | None:
+    async def _ask(self, request: Request) -> Response | None:
         """Send a request, again and again over UDP, until its final answer (RFC 3261 section 17.1)."""
         if self._lost:
             return None
+        branch, data, invite = request.via.branch, bytes(request), request.method == "INVITE"
         sender, receiver = trio.open_memory_channel[Response](16)
         self._waiting[branch] = sender
         try:
@@ -190,22 +190,22 @@ class Caller:
                         response = await receiver.receive()
                         if response.status >= 200:
                             return response
-                        interval = math.inf if method == "INVITE" or self.transport.reliable else T2
+                        interval = math.inf if invite or self.transport.reliable else T2
                         continue
                     await self._send(data)
-                    interval = 2 * interval if method == "INVITE" else min(2 * interval, T2)
+                    interval = 2 * interval if invite else min(2 * interval, T2)
         except trio.EndOfChannel:
             pass  # the connection is gone
         finally:
             del self._waiting[branch]
         return None
 
-    async def _acknowledge(self, branch: str, ack: bytes) -> None:
-        """Send an ACK, and keep it for answers that come again."""
+    async def _acknowledge(self, invite: Request, ack: Request) -> None:
+        """Send the ACK of the final response to ``invite``, and keep it for repetitions of that response."""
         if len(self._acks) >= _KEPT_ACKS:
             del self._acks[next(iter(self._acks))]
-        self._acks[branch] = ack
-        await self._send(ack)
+        data = self._acks[invite.via.branch] = bytes(ack)
+        await self._send(data)
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -262,13 +262,14 @@ class Caller:
         if request.method == "BYE" and call is not None:
             call.hung_up = True
         status = 200 if call is not None or request.method == "OPTIONS" else 481
-        await self._send(respond(request, status))
+        await self._send(bytes(response_to(request, status, tag=secrets.token_hex(4))))
 
     # --- addresses ---------------------------------------------------------------------------------------
 
-    def _via(self, branch: str) -> str:
+    def _via(self) -> str:
+        """A Via value with a new branch."""
         where = str(self._link.local) if self.transport in _NAMED else self._invalid
-        return f"SIP/2.0/{self.transport.value.upper()} {where};branch={branch};rport"
+        return f"SIP/2.0/{self.transport.value.upper()} {where};branch={new_branch()};rport"
 
     def _contact(self) -> str:
         """Where this caller is reached; a browser does not know (RFC 7118 section 5)."""

@@ -12,7 +12,9 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.base.errors import WireError
 from edgesbc.demo.children import loopback
-from edgesbc.demo.messages import Dialog, describe, media_address, named_dialog, new_branch, respond
+from edgesbc.demo.messages import describe, media_address, new_branch
+from edgesbc.sip.build import response_to
+from edgesbc.sip.dialog import Dialog
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 
@@ -79,9 +81,10 @@ class Pbx:
         elif message.method == "BYE":
             if call is not None:
                 call.done.cancel()
-            await self._send(respond(message, 481 if call is None else 200), source)
+            await self._send(bytes(response_to(message, 481 if call is None else 200, tag=self._tag())), source)
         else:
-            await self._send(respond(message, 200 if message.method == "OPTIONS" else 501, self._tag()), source)
+            status = 200 if message.method == "OPTIONS" else 501
+            await self._send(bytes(response_to(message, status, tag=self._tag())), source)
 
     async def _invited(
         self, nursery: trio.Nursery, invite: Request, source: Source, call: _AnsweredCall | None
@@ -90,21 +93,22 @@ class Pbx:
             await self._send(call.answer, source)  # retransmitted
             return
         if len(self._calls) >= limits.DEMO_PBX_CALLS:
-            await self._send(respond(invite, 486, self._tag()), source)
+            await self._send(bytes(response_to(invite, 486, tag=self._tag())), source)
             return
         media = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
         try:
             remote = media_address(invite.body)
             tag = self._tag()
-            dialog = named_dialog(invite, f"{invite.get('To')};tag={tag}", invite.get("From") or "", 0)
+            dialog = Dialog.of_callee(invite, tag)
             await media.bind((self.host, 0))
         except (OSError, WireError):
             media.close()
-            await self._send(respond(invite, 488, self._tag()), source)
+            await self._send(bytes(response_to(invite, 488, tag=self._tag())), source)
             return
-        await self._send(respond(invite, 180, tag), source)
+        await self._send(bytes(response_to(invite, 180, tag=tag)), source)
         body = describe(self.host, media.getsockname()[1])
-        answer = respond(invite, 200, tag, [("Contact", f"<sip:{self.name}@{self.host}:{self.port}>")], body)
+        contact = f"<sip:{self.name}@{self.host}:{self.port}>"
+        answer = bytes(response_to(invite, 200, tag=tag, contact=contact, body=body))
         call = self._calls[invite.call_id, invite.from_tag] = _AnsweredCall(answer, dialog, source)
         nursery.start_soon(self._converse, (invite.call_id, invite.from_tag), call, media, remote)
         await self._send(answer, source)
@@ -138,7 +142,7 @@ class Pbx:
 
     async def _hang_up(self, call: _AnsweredCall) -> None:
         branch = new_branch()
-        bye = call.dialog.request("BYE", f"SIP/2.0/UDP {self.host}:{self.port};branch={branch};rport")
+        bye = bytes(call.dialog.bye(via=f"SIP/2.0/UDP {self.host}:{self.port};branch={branch};rport"))
         answered = self._answered[branch] = trio.Event()
         for attempt in range(BYE_TRIES):
             await self._send(bye, call.source)

@@ -15,8 +15,9 @@ import edgesbc.demo.pbx
 from edgesbc.base.address import Source, Transport
 from edgesbc.demo.caller import Caller
 from edgesbc.demo.link import open_link
-from edgesbc.demo.messages import describe, new_branch, request, respond
+from edgesbc.demo.messages import describe, new_branch
 from edgesbc.demo.pbx import Pbx
+from edgesbc.sip.build import request, response_to
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 
@@ -35,9 +36,9 @@ class Peer:
 
     def invite(self, body: bytes = b"") -> bytes:
         via = f"SIP/2.0/UDP {self.here};branch={new_branch()};rport"
-        contact = [("Contact", f"<sip:peer@{self.here}>")]
-        offer = body or describe("127.0.0.1", 40000)
-        return request("INVITE", "sip:echo@x", via, "<sip:peer@x>;tag=p", "<sip:echo@x>", "call", 1, contact, offer)
+        contact, offer = f"<sip:peer@{self.here}>", body or describe("127.0.0.1", 40000)
+        return bytes(request("INVITE", "sip:echo@x", via=via, from_="<sip:peer@x>;tag=p", to="<sip:echo@x>",
+                             call_id="call", cseq=1, contact=contact, body=offer))  # fmt: skip
 
     async def send(self, data: bytes) -> None:
         await self.sock.sendto(data, tuple(self.pbx))
@@ -105,7 +106,7 @@ async def test_a_pbx_gives_up_a_call_that_is_never_acknowledged(peer: Peer, monk
     bye = await peer.until(lambda message: isinstance(message, Request) and message.method == "BYE")
     assert isinstance(bye, Request)
     assert (bye.call_id, bye.from_tag, bye.to_tag) == ("call", answer.to_tag, "p")
-    await peer.send(respond(bye, 200))
+    await peer.send(bytes(response_to(bye, 200)))
 
 
 async def test_a_pbx_refuses_an_offer_without_a_stream(peer: Peer) -> None:
@@ -117,9 +118,11 @@ async def test_a_pbx_outlives_what_is_no_message(peer: Peer) -> None:
     await peer.send(b"\x00" * 20)
     await peer.send(b"INVITE")
     via = f"SIP/2.0/UDP {peer.here};branch={new_branch()};rport"
-    await peer.send(request("OPTIONS", "sip:x", via, "<sip:a@x>;tag=1", "<sip:x>", "options", 1))
+    options = request("OPTIONS", "sip:x", via=via, from_="<sip:a@x>;tag=1", to="<sip:x>", call_id="options", cseq=1)
+    await peer.send(bytes(options))
     await peer.until(status(200))
-    await peer.send(request("BYE", "sip:x", via, "<sip:a@x>;tag=1", "<sip:x>;tag=2", "none", 2))
+    bye = request("BYE", "sip:x", via=via, from_="<sip:a@x>;tag=1", to="<sip:x>;tag=2", call_id="none", cseq=2)
+    await peer.send(bytes(bye))
     await peer.until(status(481))
 
 

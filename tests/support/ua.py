@@ -12,8 +12,9 @@ from support.wires import ServedWire, StreamWire, UdpWire, WebSocketWire, Wire
 
 from edgesbc.base.address import host_port
 from edgesbc.sdp.session import parse_session
+from edgesbc.sip.build import request_fields, response_fields
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Request, Response
+from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.parse import parse_message
 
 __all__ = [
@@ -93,15 +94,11 @@ class Ua:
     async def answer(
         self, request: Request, status: int, body: bytes = b"", tag: str = "", extra: tuple[str, ...] = ()
     ) -> None:
-        lines = [f"SIP/2.0 {status} Answered"]
-        copied = ("Via", "From", "Call-ID", "CSeq", "Record-Route")
-        lines += [f"{name}: {value}" for name, value in request.fields if name in copied]
-        to = request.get("To") or ""
-        lines.append(f"To: {to}" if request.in_dialog or not tag else f"To: {to};tag={tag}")
-        lines += extra
+        """Send a response; ``extra`` are further lines, which may be malformed."""
+        fields = response_fields(request, status, tag)
         if status < 300 and not any(line.startswith("Contact") for line in extra):
-            lines.append(f"Contact: {self.contact}")
-        await self.wire.send(_assembled(lines, body))
+            fields.append(("Contact", self.contact))
+        await self.wire.send(_written(f"SIP/2.0 {status} Answered", fields, extra, body))
 
     def dialog(self, uri: str) -> Dialog:
         """A dialog that this side begins."""
@@ -134,19 +131,16 @@ class Dialog:
         self._last = 0
 
     def build(self, method: str, body: bytes = b"", extra: tuple[str, ...] = (), uri: str = "") -> bytes:
+        """A request of this side; ``extra`` are further lines, which may be malformed."""
         if method not in ("ACK", "CANCEL"):
             self._last = next(self._cseq)
         if method != "CANCEL":
             self.branch = f"z9hG4bK{secrets.token_hex(8)}"
-        lines = [f"{method} {uri or self.target} SIP/2.0"]
-        lines.append(f"Via: SIP/2.0/{self.ua.wire.via} {self.ua.address};branch={self.branch};rport")
-        lines += [f"Route: {route}" for route in self.routes]
-        lines += [f"From: {self.local}", f"To: {self.remote}", f"Call-ID: {self.call_id}"]
-        lines += [f"CSeq: {self._last} {method}", "Max-Forwards: 70"]
+        via = f"SIP/2.0/{self.ua.wire.via} {self.ua.address};branch={self.branch};rport"
+        fields = request_fields(method, via, self.local, self.remote, self.call_id, self._last, self.routes)
         if method in ("INVITE", "REGISTER", "UPDATE"):
-            lines.append(f"Contact: {self.ua.contact}")
-        lines += extra
-        return _assembled(lines, body)
+            fields.append(("Contact", self.ua.contact))
+        return _written(f"{method} {uri or self.target} SIP/2.0", fields, extra, body)
 
     async def send(self, method: str, body: bytes = b"", extra: tuple[str, ...] = (), uri: str = "") -> None:
         await self.ua.wire.send(self.build(method, body, extra, uri))
@@ -253,8 +247,10 @@ async def hang_up(ending: Dialog, ended: Ua) -> None:
     await ending.ua.response(200, "BYE")
 
 
-def _assembled(lines: list[str], body: bytes) -> bytes:
-    if body and not any(line.startswith("Content-Type") for line in lines):
+def _written(start_line: str, fields: Fields, extra: tuple[str, ...], body: bytes) -> bytes:
+    """The message with the lines of ``extra`` as they are."""
+    lines = [start_line, *(f"{name}: {value}" for name, value in fields), *extra]
+    if body and not any(line.startswith("Content-Type") for line in extra):
         lines.append("Content-Type: application/sdp")
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
     return "\r\n".join(lines).encode() + body
