@@ -78,6 +78,7 @@ class App:
         self.ended = trio.Event()
         """:meth:`run` has returned."""
         self._scope = trio.CancelScope()
+        self._opened: list[OpenedListener] = []
         self._decisions = Counts()
         self._overrides = OperatorOverrides()
         self._log = logs.lifecycle("edge")
@@ -98,8 +99,8 @@ class App:
         policy = self.policy
         state_dir = policy.edge.state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        opened = open_listeners(policy.listen)
-        self.listeners = [each.listener for each in opened]
+        self._opened = open_listeners(policy.listen)
+        self.listeners = [opened.listener for opened in self._opened]
         self.edge = self._build_edge(policy, self.listeners)
         if policy.media.engine == "builtin":
             ports = policy.media.ports
@@ -109,7 +110,7 @@ class App:
                 lambda event: self.plane.media_event(event),
                 media_timeout=policy.media.timeout,
             )
-        self.plane = self._build_plane(policy, opened)
+        self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.located, self.record, self._failed)
         self.active.attach(self.edge, self.resolver.look_again)
@@ -131,13 +132,13 @@ class App:
             server=policy.edge.server,
         )
 
-    def _build_plane(self, policy: Policy, opened: list[OpenedListener]) -> SignallingPlane:
+    def _build_plane(self, policy: Policy) -> SignallingPlane:
         certificates = {
             each.name: each.certificate or own_certificate(policy.edge.state_dir, _names(policy))
             for each in policy.listen
             if each.transport.secure
         }
-        return SignallingPlane(self.edge, opened, certificates, self._media_command, self.record, self._failed)
+        return SignallingPlane(self.edge, self._opened, certificates, self._media_command, self.record, self._failed)
 
     def _instrument(self) -> None:
         labels = ("name", "version")
@@ -208,6 +209,8 @@ class App:
                 await self._run(task_status)
                 self._log.info("stopped")
         finally:
+            for opened in self._opened:
+                opened.close()  # the program may go on, and start an edge at the same addresses
             self.stopping.set()
             self.feed.end()
             self.ended.set()
