@@ -51,7 +51,7 @@ class Peer:
         )
 
 
-class Edge:
+class RelayHarness:
     def __init__(self, address="127.0.0.1", ports=(20000, 20199)):
         self.now = 0.0
         interfaces = build_interfaces(dict.fromkeys(Zone, address), ports)
@@ -87,161 +87,161 @@ class Edge:
 
 
 @pytest.fixture
-def edge():
-    made = Edge()
+def harness():
+    made = RelayHarness()
     yield made
     made.close()
 
 
-def test_rtp_goes_both_ways_and_is_counted(edge):
-    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
-    for_a, for_b = edge.call(a, b)
+def test_rtp_goes_both_ways_and_is_counted(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_a, for_b = harness.call(a, b)
     assert for_a % 2 == for_b % 2 == 0
     a.send(RTP, for_a)
-    edge.turn()
+    harness.turn()
     assert b.received() == [RTP]  # to the address in the description, before any packet came from b
     b.send(NEXT, for_b)
     a.send(NEXT, for_a)
-    edge.turn()
+    harness.turn()
     assert a.received() == [NEXT]
     assert b.received() == [NEXT]
-    assert edge.relay.packets == 3
-    (session,) = edge.table.sessions()
+    assert harness.relay.packets == 3
+    (session,) = harness.table.sessions()
     assert session.count_packets() == 3
-    edge.table.receive(Delete("c", "a"), 0.0)
-    assert edge.relay.packets == 3
-    assert not edge.relay.drops
+    harness.table.receive(Delete("c", "a"), 0.0)
+    assert harness.relay.packets == 3
+    assert not harness.relay.drops
 
 
-def test_rtcp_goes_from_odd_port_to_odd_port(edge):
-    a, b, b_rtcp = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.6")
-    for_b = edge.port(offer("c", "a", a.sdp()))
-    for_a = edge.port(answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
+def test_rtcp_goes_from_odd_port_to_odd_port(harness):
+    a, b, b_rtcp = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.6")
+    for_b = harness.port(offer("c", "a", a.sdp()))
+    for_a = harness.port(answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
     a.send(RTCP, for_a + 1)
-    edge.turn()
+    harness.turn()
     assert b_rtcp.received() == [RTCP]
     b_rtcp.send(RTCP, for_b + 1)
-    edge.turn()
+    harness.turn()
     assert a.received() == [RTCP]  # to the source of a's RTCP, not to its RTP port plus one
 
 
-def test_rtcp_on_the_rtp_port_passes(edge):
-    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
-    for_a, _ = edge.call(a, b)
+def test_rtcp_on_the_rtp_port_passes(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_a, _ = harness.call(a, b)
     a.send(RTP, for_a)
-    edge.turn()
+    harness.turn()
     a.send(RTCP, for_a)
-    edge.turn()
+    harness.turn()
     assert b.received() == [RTP, RTCP]
 
 
-def test_media_goes_back_to_where_it_came_from(edge):
-    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
-    translated = edge.peer("127.0.0.5")  # the same address, another port: a NAT in front of it
-    for_a, for_b = edge.call(a, b)
+def test_media_goes_back_to_where_it_came_from(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    translated = harness.peer("127.0.0.5")  # the same address, another port: a NAT in front of it
+    for_a, for_b = harness.call(a, b)
     translated.send(RTP, for_a)
-    edge.turn()
+    harness.turn()
     b.send(RTP, for_b)
-    edge.turn()
+    harness.turn()
     assert translated.received() == [RTP]
     assert a.received() == []
 
 
-def test_behind_a_nat_nothing_is_sent_before_a_packet_came_from_the_peer(edge):
-    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
+def test_behind_a_nat_nothing_is_sent_before_a_packet_came_from_the_peer(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
     private = a.sdp().replace("127.0.0.5", "192.168.7.7")
-    for_b = edge.port(offer("c", "a", private, received_from="127.0.0.5"))
-    for_a = edge.port(answer("c", "a", "b", b.sdp()))
+    for_b = harness.port(offer("c", "a", private, received_from="127.0.0.5"))
+    for_a = harness.port(answer("c", "a", "b", b.sdp()))
     b.send(RTP, for_b)
-    edge.turn()
+    harness.turn()
     assert a.received() == []
-    assert edge.relay.drops == {("no-destination",): 1}
+    assert harness.relay.drops == {("no-destination",): 1}
     a.send(RTP, for_a)
-    edge.turn()
+    harness.turn()
     b.send(NEXT, for_b)
-    edge.turn()
+    harness.turn()
     assert a.received() == [NEXT]
 
 
-def test_a_reinvite_moves_a_locked_peer_and_keeps_the_port(edge):
-    a, b, moved = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.7")
-    for_a, for_b = edge.call(a, b)
+def test_a_reinvite_moves_a_locked_peer_and_keeps_the_port(harness):
+    a, b, moved = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.7")
+    for_a, for_b = harness.call(a, b)
     a.send(RTP, for_a)
     b.send(RTP, for_b)
-    edge.turn()
+    harness.turn()
     assert len(a.received()) == len(b.received()) == 1
     a.send(NEXT, for_a)  # stays in the queue while signalling sets another target
-    assert edge.port(offer("c", "a", moved.sdp(), answerer="b")) == for_b
-    assert edge.port(answer("c", "a", "b", b.sdp())) == for_a
+    assert harness.port(offer("c", "a", moved.sdp(), answerer="b")) == for_b
+    assert harness.port(answer("c", "a", "b", b.sdp())) == for_a
     a.send(NEXT, for_a)
-    edge.turn()
+    harness.turn()
     assert b.received() == []
     b.send(RTP, for_b)
     moved.send(RTP, for_a)
-    edge.turn()
+    harness.turn()
     b.send(RTP, for_b)
-    edge.turn()
+    harness.turn()
     assert b.received() == [RTP]
     assert moved.received() == [RTP, RTP]
     assert a.received() == []
 
 
-def test_the_same_description_again_keeps_the_lock(edge):
-    a, b, late = edge.peer("127.0.0.5"), edge.peer("127.0.0.6"), edge.peer("127.0.0.5")
-    for_a, _ = edge.call(a, b)
+def test_the_same_description_again_keeps_the_lock(harness):
+    a, b, late = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.5")
+    for_a, _ = harness.call(a, b)
     a.send(RTP, for_a)
-    edge.turn()
-    assert edge.call(a, b) == (for_a, _)
+    harness.turn()
+    assert harness.call(a, b) == (for_a, _)
     late.send(NEXT, for_a)
-    edge.turn()
+    harness.turn()
     assert b.received() == [RTP]
 
 
-def test_a_peer_that_is_gone_does_not_disturb_other_sessions(edge):
-    a, b, c, d = (edge.peer(f"127.0.0.{n}") for n in range(5, 9))
-    for_a, for_b = edge.call(a, b)
-    for_c, _ = edge.call(c, d, "other")
+def test_a_peer_that_is_gone_does_not_disturb_other_sessions(harness):
+    a, b, c, d = (harness.peer(f"127.0.0.{n}") for n in range(5, 9))
+    for_a, for_b = harness.call(a, b)
+    for_c, _ = harness.call(c, d, "other")
     for peer, port in ((a, for_a), (b, for_b), (c, for_c)):
         peer.send(RTP, port)
-    edge.turn()
+    harness.turn()
     b.sock.close()
     for _ in range(4):
         a.send(RTP, for_a)
-        edge.turn()
+        harness.turn()
         c.send(RTP, for_c)
-        edge.turn()
+        harness.turn()
     assert len(d.received()) == 5
-    assert edge.relay.drops[("refused",)] >= 1
+    assert harness.relay.drops[("refused",)] >= 1
 
 
-def test_a_large_packet_is_dropped_and_not_truncated(edge):
-    a, b = edge.peer("127.0.0.5"), edge.peer("127.0.0.6")
-    for_a, _ = edge.call(a, b)
+def test_a_large_packet_is_dropped_and_not_truncated(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_a, _ = harness.call(a, b)
     whole = RTP.ljust(limits.MEDIA_PACKET_BYTES, b"\0")
     for data in (whole, whole + b"\0", whole):  # the second comes after the lock, but is still checked
         a.send(data, for_a)
-    edge.turn()
+    harness.turn()
     a.send(whole + b"\0", for_a)
-    edge.turn()
+    harness.turn()
     assert b.received() == [whole, whole]
-    assert edge.relay.drops == {("invalid",): 2}
+    assert harness.relay.drops == {("invalid",): 2}
 
 
-def test_a_turn_is_bounded(edge):
-    pairs = [(edge.peer("127.0.0.5"), edge.peer("127.0.0.6")) for _ in range(4)]
-    ports = [edge.call(a, b, f"c{n}")[0] for n, (a, b) in enumerate(pairs)]
+def test_a_turn_is_bounded(harness):
+    pairs = [(harness.peer("127.0.0.5"), harness.peer("127.0.0.6")) for _ in range(4)]
+    ports = [harness.call(a, b, f"c{n}")[0] for n, (a, b) in enumerate(pairs)]
     for (a, _), port in zip(pairs, ports, strict=True):
         a.send(RTP, port)
-    edge.turn()
+    harness.turn()
     sent = 0
     for _ in range(90):
         for (a, _), port in zip(pairs, ports, strict=True):
             a.send(RTP, port)
             sent += 1
-    first = edge.relay.turn()
+    first = harness.relay.turn()
     assert limits.MEDIA_TURN_PACKETS <= first < sent
-    edge.turn()
-    assert edge.relay.packets == sent + len(pairs)
+    harness.turn()
+    assert harness.relay.packets == sent + len(pairs)
 
 
 def test_ipv6_and_ipv4_peers_of_one_relay_each_have_their_family():
@@ -250,43 +250,43 @@ def test_ipv6_and_ipv4_peers_of_one_relay_each_have_their_family():
             probe.bind(("::1", 0))
         except OSError:
             pytest.skip("this machine has no IPv6 loopback")
-    edge = Edge("::1")
-    a, b = edge.peer("::1"), edge.peer("::1")
-    for_a, for_b = edge.call(a, b)
+    harness = RelayHarness("::1")
+    a, b = harness.peer("::1"), harness.peer("::1")
+    for_a, for_b = harness.call(a, b)
     a.send(RTP, for_a, "::1")
-    edge.turn()
+    harness.turn()
     b.send(NEXT, for_b, "::1")
-    edge.turn()
+    harness.turn()
     assert b.received() == [RTP]
     assert a.received() == [NEXT]
-    edge.close()
+    harness.close()
 
 
 def test_closed_ports_rest_and_exhaustion_is_an_error():
     first = free_range("127.0.0.1", 4)
-    edge = Edge(ports=(first, first + 3))
-    edge.port(offer("c", "a", edge.peer("127.0.0.5").sdp()))
+    harness = RelayHarness(ports=(first, first + 3))
+    harness.port(offer("c", "a", harness.peer("127.0.0.5").sdp()))
     with pytest.raises(NoPorts):
-        edge.relay.open(Zone.PUBLIC)
-    edge.table.receive(Delete("c", "a"), edge.now)
+        harness.relay.open(Zone.PUBLIC)
+    harness.table.receive(Delete("c", "a"), harness.now)
     with pytest.raises(NoPorts):
-        edge.relay.open(Zone.PUBLIC)
-    edge.now = limits.MEDIA_PORT_REST_SECONDS
-    pair = edge.relay.open(Zone.PUBLIC)
+        harness.relay.open(Zone.PUBLIC)
+    harness.now = limits.MEDIA_PORT_REST_SECONDS
+    pair = harness.relay.open(Zone.PUBLIC)
     pair.close()
     pair.close()
-    assert edge.relay.ports_in_use == 0
-    edge.close()
+    assert harness.relay.ports_in_use == 0
+    harness.close()
 
 
 @pytest.mark.parametrize("held", [0, 1], ids=["of RTP", "of RTCP"])
 def test_a_port_that_another_program_holds_is_skipped(held):
     first = free_range("127.0.0.1", 4)
-    edge = Edge(ports=(first, first + 3))
+    harness = RelayHarness(ports=(first, first + 3))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", first + held))
-        assert edge.relay.open(Zone.PUBLIC).port == first + 2
+        assert harness.relay.open(Zone.PUBLIC).port == first + 2
         with pytest.raises(NoPorts):
-            edge.relay.open(Zone.PUBLIC)
-    assert edge.relay.ports_in_use == 2
-    edge.relay.close()
+            harness.relay.open(Zone.PUBLIC)
+    assert harness.relay.ports_in_use == 2
+    harness.relay.close()

@@ -53,7 +53,7 @@ class RecordedPorts:
         return any((ADDRESSES[zone], port) == address for zone, port in self.open_pairs)
 
 
-class Edge:
+class TableHarness:
     def __init__(self, last=30999, **options):
         self.ports = RecordedPorts(last)
         self.table = SessionTable(self.ports, build_interfaces(ADDRESSES, (30000, 39999)), **options)
@@ -96,136 +96,136 @@ def first_offer(**changes):
 
 def test_two_sides_with_one_tag_are_refused():
     """A tag says which side sent a description: a side with the other's tag could change the other's media."""
-    edge = Edge()
-    edge.refused(first_offer(answerer="a"), 488)
-    edge.ok(first_offer())
-    edge.refused(answer("c", "a", "a", sdp(CALLEE)), 488)
-    edge.ok(answer("c", "a", "b", sdp(CALLEE)))
-    edge.refused(first_offer(offerer="b", answerer="b", zone=Zone.CORE), 488)
+    harness = TableHarness()
+    harness.refused(first_offer(answerer="a"), 488)
+    harness.ok(first_offer())
+    harness.refused(answer("c", "a", "a", sdp(CALLEE)), 488)
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness.refused(first_offer(offerer="b", answerer="b", zone=Zone.CORE), 488)
 
 
 def test_a_call_from_offer_to_delete():
-    edge = Edge()
-    offered = edge.ok(first_offer())
+    harness = TableHarness()
+    offered = harness.ok(first_offer())
     assert str(offered.connection) == f"IN IP4 {CORE}"
-    answered = edge.ok(answer("c", "a", "b", sdp(CALLEE, 5000)))
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE, 5000)))
     assert str(answered.connection) == f"IN IP4 {PUBLIC}"
-    to_callee, to_caller = edge.facing(Zone.CORE, offered), edge.facing(Zone.PUBLIC, answered)
+    to_callee, to_caller = harness.facing(Zone.CORE, offered), harness.facing(Zone.PUBLIC, answered)
     assert to_callee.other is to_caller
     assert to_callee.rtp.send_to == Source(CALLEE, 5000)
     assert to_callee.rtcp.send_to == Source(CALLEE, 5001)
     assert to_caller.rtp.send_to == Source(CALLER, 4000)
-    assert len(edge.ports.open_pairs) == 2
-    edge.delete("c", "a")
-    assert not edge.ports.open_pairs
-    assert len(edge.table) == 0
-    assert edge.table.deadline() is None
+    assert len(harness.ports.open_pairs) == 2
+    harness.delete("c", "a")
+    assert not harness.ports.open_pairs
+    assert len(harness.table) == 0
+    assert harness.table.deadline() is None
 
 
 def test_an_offer_in_the_200_to_an_invite_without_a_description():
-    edge = Edge()
+    harness = TableHarness()
     # the callee offers in its 200; the caller answers in the ACK
-    offered = edge.ok(offer("c", "b", sdp(CALLEE, 5000), Zone.CORE, answerer="a"))
+    offered = harness.ok(offer("c", "b", sdp(CALLEE, 5000), Zone.CORE, answerer="a"))
     assert str(offered.connection) == f"IN IP4 {PUBLIC}"
-    answered = edge.ok(answer("c", "b", "a", sdp(CALLER)))
+    answered = harness.ok(answer("c", "b", "a", sdp(CALLER)))
     assert str(answered.connection) == f"IN IP4 {CORE}"
-    assert edge.facing(Zone.CORE, answered).rtp.send_to == Source(CALLEE, 5000)
+    assert harness.facing(Zone.CORE, answered).rtp.send_to == Source(CALLEE, 5000)
     # the offer of another fork replaces that of the first, on the same ports
-    again = edge.ok(offer("c", "b2", sdp("10.0.0.12", 6000), Zone.CORE, answerer="a"))
+    again = harness.ok(offer("c", "b2", sdp("10.0.0.12", 6000), Zone.CORE, answerer="a"))
     assert again.media[0].port == offered.media[0].port
-    assert edge.facing(Zone.CORE, answered).rtp.send_to == Source("10.0.0.12", 6000)
-    assert len(edge.table) == 1
+    assert harness.facing(Zone.CORE, answered).rtp.send_to == Source("10.0.0.12", 6000)
+    assert len(harness.table) == 1
 
 
 def test_failover_repeats_the_offer_on_the_same_ports_and_the_last_answer_applies():
-    edge = Edge()
-    offered = edge.ok(first_offer())
-    early = edge.ok(answer("c", "a", "b1", sdp(CALLEE)))
-    again = edge.ok(first_offer())
+    harness = TableHarness()
+    offered = harness.ok(first_offer())
+    early = harness.ok(answer("c", "a", "b1", sdp(CALLEE)))
+    again = harness.ok(first_offer())
     assert again == offered
-    final = edge.ok(answer("c", "a", "b2", sdp("10.0.0.12")))
+    final = harness.ok(answer("c", "a", "b2", sdp("10.0.0.12")))
     assert final.media[0].port == early.media[0].port
-    assert edge.facing(Zone.CORE, offered).rtp.send_to == Source("10.0.0.12", 4000)
-    assert len(edge.ports.open_pairs) == 2
-    (session,) = edge.table.sessions()
+    assert harness.facing(Zone.CORE, offered).rtp.send_to == Source("10.0.0.12", 4000)
+    assert len(harness.ports.open_pairs) == 2
+    (session,) = harness.table.sessions()
     assert [side.tag for side in session.sides] == ["a", "b2"]
 
 
 def test_reinvites_from_either_side_keep_the_ports_and_move_the_target():
-    edge = Edge()
-    offered = edge.ok(first_offer())
-    answered = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
-    moved = edge.ok(first_offer(sdp=sdp("198.51.100.2"), answerer="b"))
+    harness = TableHarness()
+    offered = harness.ok(first_offer())
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    moved = harness.ok(first_offer(sdp=sdp("198.51.100.2"), answerer="b"))
     assert moved.media[0].port == offered.media[0].port
-    assert edge.facing(Zone.PUBLIC, answered).rtp.send_to == Source("198.51.100.2", 4000)
-    back = edge.ok(offer("c", "b", sdp(CALLEE, 7000), Zone.CORE, answerer="a"))
+    assert harness.facing(Zone.PUBLIC, answered).rtp.send_to == Source("198.51.100.2", 4000)
+    back = harness.ok(offer("c", "b", sdp(CALLEE, 7000), Zone.CORE, answerer="a"))
     assert back.media[0].port == answered.media[0].port
     assert str(back.connection) == f"IN IP4 {PUBLIC}"
-    assert edge.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 7000)
-    reply = edge.ok(answer("c", "b", "a", sdp("198.51.100.3")))
+    assert harness.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 7000)
+    reply = harness.ok(answer("c", "b", "a", sdp("198.51.100.3")))
     assert reply.media[0].port == offered.media[0].port
-    assert edge.facing(Zone.PUBLIC, answered).rtp.send_to == Source("198.51.100.3", 4000)
-    assert len(edge.ports.open_pairs) == 2
+    assert harness.facing(Zone.PUBLIC, answered).rtp.send_to == Source("198.51.100.3", 4000)
+    assert len(harness.ports.open_pairs) == 2
 
 
 def test_a_stranger_that_reuses_the_call_id_gets_a_session_of_its_own():
-    edge = Edge()
-    answered_before = edge.ok(first_offer()).media[0].port
-    stranger = edge.ok(first_offer(offerer="x", sdp=sdp("198.51.100.66")))
+    harness = TableHarness()
+    answered_before = harness.ok(first_offer()).media[0].port
+    stranger = harness.ok(first_offer(offerer="x", sdp=sdp("198.51.100.66")))
     assert stranger.media[0].port != answered_before
-    assert len(edge.table) == 2
-    edge.delete("c", "x")
-    assert len(edge.table) == 1
-    edge.ok(answer("c", "a", "b", sdp(CALLEE)))
+    assert len(harness.table) == 2
+    harness.delete("c", "x")
+    assert len(harness.table) == 1
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     for n in range(limits.MEDIA_SESSIONS_PER_ID - 1):
-        edge.ok(first_offer(offerer=f"x{n}"))
-    edge.refused(first_offer(offerer="one too many"), 400)
-    edge.delete("c", "b")
-    assert len(edge.table) == limits.MEDIA_SESSIONS_PER_ID - 1
-    edge.delete("c", "")
-    edge.delete("c", "one too many")
-    edge.delete("other", "x0")
-    assert len(edge.table) == limits.MEDIA_SESSIONS_PER_ID - 1
+        harness.ok(first_offer(offerer=f"x{n}"))
+    harness.refused(first_offer(offerer="one too many"), 400)
+    harness.delete("c", "b")
+    assert len(harness.table) == limits.MEDIA_SESSIONS_PER_ID - 1
+    harness.delete("c", "")
+    harness.delete("c", "one too many")
+    harness.delete("other", "x0")
+    assert len(harness.table) == limits.MEDIA_SESSIONS_PER_ID - 1
 
 
 def test_sections_come_go_and_are_rejected():
-    edge = Edge()
-    offered = edge.ok(first_offer(sdp=sdp(CALLER, more=VIDEO + "m=image 4004 udptl t38\r\n")))
+    harness = TableHarness()
+    offered = harness.ok(first_offer(sdp=sdp(CALLER, more=VIDEO + "m=image 4004 udptl t38\r\n")))
     assert [bool(m.port) for m in offered.media] == [True, True, False]
-    assert len(edge.ports.open_pairs) == 4
+    assert len(harness.ports.open_pairs) == 4
     described = sdp(CALLEE, more=VIDEO.replace("4002", "0") + "m=image 0 udptl t38\r\n")
-    answered = edge.ok(answer("c", "a", "b", described))
+    answered = harness.ok(answer("c", "a", "b", described))
     assert [bool(m.port) for m in answered.media] == [True, False, False]
     # the next destination may still take the video that the first one declined
-    other = edge.ok(answer("c", "a", "b2", sdp(CALLEE, more=VIDEO + "m=image 4004 udptl t38\r\n")))
+    other = harness.ok(answer("c", "a", "b2", sdp(CALLEE, more=VIDEO + "m=image 4004 udptl t38\r\n")))
     assert [bool(m.port) for m in other.media] == [True, True, False]
-    edge.ok(first_offer(answerer="b2", sdp=sdp(CALLER, more=VIDEO.replace("4002", "0"))))
-    assert len(edge.ports.open_pairs) == 2
+    harness.ok(first_offer(answerer="b2", sdp=sdp(CALLER, more=VIDEO.replace("4002", "0"))))
+    assert len(harness.ports.open_pairs) == 2
 
 
 def test_an_answer_to_nothing_and_an_answer_that_does_not_fit():
-    edge = Edge()
-    edge.refused(answer("c", "a", "b", sdp(CALLEE)), 481)
-    edge.ok(first_offer())
-    edge.refused(answer("c", "b", "a", sdp(CALLEE)), 481)
-    edge.refused(answer("c", "a", "b", sdp(CALLEE, more=VIDEO)), 488)
-    edge.refused(answer("other", "a", "b", sdp(CALLEE)), 481)
+    harness = TableHarness()
+    harness.refused(answer("c", "a", "b", sdp(CALLEE)), 481)
+    harness.ok(first_offer())
+    harness.refused(answer("c", "b", "a", sdp(CALLEE)), 481)
+    harness.refused(answer("c", "a", "b", sdp(CALLEE, more=VIDEO)), 488)
+    harness.refused(answer("other", "a", "b", sdp(CALLEE)), 481)
 
 
 def test_rtcp_mux_is_honoured_when_both_sides_want_it():
-    edge = Edge()
+    harness = TableHarness()
     mux = "a=rtcp-mux\r\na=rtcp:4000\r\n"
-    offered = edge.ok(first_offer(sdp=sdp(CALLER, audio=mux)))
+    offered = harness.ok(first_offer(sdp=sdp(CALLER, audio=mux)))
     assert offered.media[0].attribute("rtcp-mux")
     assert not offered.media[0].attribute("rtcp")
-    declined = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
+    declined = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     assert not declined.media[0].attribute("rtcp-mux")
     # RTCP then goes to the next port
-    assert edge.facing(Zone.PUBLIC, declined).rtcp.send_to == Source(CALLER, 4001)
-    accepted = edge.ok(answer("c", "a", "b", sdp(CALLEE, audio="a=rtcp-mux\r\n")))
+    assert harness.facing(Zone.PUBLIC, declined).rtcp.send_to == Source(CALLER, 4001)
+    accepted = harness.ok(answer("c", "a", "b", sdp(CALLEE, audio="a=rtcp-mux\r\n")))
     assert accepted.media[0].attribute("rtcp-mux")
-    edge.ok(first_offer(answerer="b"))
-    unasked = edge.ok(answer("c", "a", "b", sdp(CALLEE, audio="a=rtcp-mux\r\n")))
+    harness.ok(first_offer(answerer="b"))
+    unasked = harness.ok(answer("c", "a", "b", sdp(CALLEE, audio="a=rtcp-mux\r\n")))
     assert not unasked.media[0].attribute("rtcp-mux")
 
 
@@ -238,16 +238,16 @@ def test_rtcp_mux_is_honoured_when_both_sides_want_it():
     ],
 )
 def test_where_rtcp_goes(line, expected):
-    edge = Edge()
-    edge.ok(first_offer(sdp=sdp(CALLER, audio=line)))
-    assert expected in [pair.rtcp.send_to for pair in edge.ports.open_pairs.values()]
+    harness = TableHarness()
+    harness.ok(first_offer(sdp=sdp(CALLER, audio=line)))
+    assert expected in [pair.rtcp.send_to for pair in harness.ports.open_pairs.values()]
 
 
 def test_rtcp_may_not_name_what_rtp_may_not():
-    edge = Edge()
-    edge.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:4444 IN IP4 10.0.0.1\r\n")), 488)
-    edge.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:x\r\n")), 400)
-    edge.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:80\r\n")), 488)
+    harness = TableHarness()
+    harness.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:4444 IN IP4 10.0.0.1\r\n")), 488)
+    harness.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:x\r\n")), 400)
+    harness.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:80\r\n")), 488)
 
 
 @pytest.mark.parametrize(
@@ -258,13 +258,13 @@ def test_rtcp_may_not_name_what_rtp_may_not():
     ],
 )
 def test_a_port_on_hold_by_an_unspecified_address_has_no_target(body):
-    edge = Edge()
-    edge.ok(first_offer())
-    answered = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
-    shown = edge.ok(first_offer(sdp=body, answerer="b"))
+    harness = TableHarness()
+    harness.ok(first_offer())
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    shown = harness.ok(first_offer(sdp=body, answerer="b"))
     assert shown.connection_of(shown.media[0]).unspecified
-    assert edge.facing(Zone.PUBLIC, answered).rtp == NO_TARGET
-    assert edge.facing(Zone.PUBLIC, answered).rtcp == NO_TARGET
+    assert harness.facing(Zone.PUBLIC, answered).rtp == NO_TARGET
+    assert harness.facing(Zone.PUBLIC, answered).rtcp == NO_TARGET
 
 
 @pytest.mark.parametrize(
@@ -287,20 +287,20 @@ def test_a_port_on_hold_by_an_unspecified_address_has_no_target(body):
     ],
 )
 def test_refuses_without_keeping_anything(command, status):
-    Edge().refused(command, status)
+    TableHarness().refused(command, status)
 
 
 def test_an_answer_whose_sender_has_no_tag_is_refused():
-    edge = Edge()
-    edge.ok(first_offer())
-    edge.refused(answer("c", "a", "", sdp(CALLEE)), 400)
+    harness = TableHarness()
+    harness.ok(first_offer())
+    harness.refused(answer("c", "a", "", sdp(CALLEE)), 400)
 
 
 def test_the_longest_names_are_kept():
-    edge = Edge()
+    harness = TableHarness()
     longest = limits.MEDIA_NAME_BYTES
-    edge.ok(first_offer(session_id="c" * longest, offerer="a" * longest))
-    edge.ok(answer("c" * longest, "a" * longest, "b" * longest, sdp(CALLEE)))
+    harness.ok(first_offer(session_id="c" * longest, offerer="a" * longest))
+    harness.ok(answer("c" * longest, "a" * longest, "b" * longest, sdp(CALLEE)))
 
 
 def test_each_zone_has_an_interface():
@@ -310,75 +310,75 @@ def test_each_zone_has_an_interface():
 
 
 def test_when_ports_run_out_nothing_is_left_half_open():
-    edge = Edge(last=30003)  # two pairs on each interface
-    edge.refused(first_offer(sdp=sdp(CALLER, more=VIDEO * 2)), 503)
-    assert not edge.ports.open_pairs
+    harness = TableHarness(last=30003)  # two pairs on each interface
+    harness.refused(first_offer(sdp=sdp(CALLER, more=VIDEO * 2)), 503)
+    assert not harness.ports.open_pairs
 
 
 def test_a_refused_reinvite_leaves_the_session_as_it_was():
-    edge = Edge(last=30003)
-    offered = edge.ok(first_offer())
-    answered = edge.ok(answer("c", "a", "b", sdp(CALLEE)))
-    edge.refused(first_offer(answerer="b", sdp=sdp("198.51.100.9", more=VIDEO * 2)), 503)
-    edge.refused(first_offer(answerer="b", sdp=sdp("127.0.0.1")), 488)
-    assert edge.facing(Zone.PUBLIC, answered).rtp.send_to == Source(CALLER, 4000)
-    assert edge.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 4000)
+    harness = TableHarness(last=30003)
+    offered = harness.ok(first_offer())
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness.refused(first_offer(answerer="b", sdp=sdp("198.51.100.9", more=VIDEO * 2)), 503)
+    harness.refused(first_offer(answerer="b", sdp=sdp("127.0.0.1")), 488)
+    assert harness.facing(Zone.PUBLIC, answered).rtp.send_to == Source(CALLER, 4000)
+    assert harness.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 4000)
 
 
 def test_the_table_is_bounded(monkeypatch):
     monkeypatch.setattr(limits, "MEDIA_SESSIONS", 3)
-    edge = Edge()
+    harness = TableHarness()
     for n in range(3):
-        edge.ok(first_offer(session_id=f"c{n}"))
-    edge.refused(first_offer(session_id="c4"), 503)
-    edge.ok(first_offer(session_id="c1"))
+        harness.ok(first_offer(session_id=f"c{n}"))
+    harness.refused(first_offer(session_id="c4"), 503)
+    harness.ok(first_offer(session_id="c1"))
 
 
-def run_until(edge, start, end):
+def run_until(harness, start, end):
     """Expire the table at each of its deadlines; returns (time, event) pairs."""
     events = []
-    while (deadline := edge.table.deadline()) is not None and deadline <= end:
-        events += [(deadline, event) for event in edge.table.expire(max(start, deadline))]
+    while (deadline := harness.table.deadline()) is not None and deadline <= end:
+        events += [(deadline, event) for event in harness.table.expire(max(start, deadline))]
     return events
 
 
 def test_a_silent_session_ends_with_an_event():
-    edge = Edge(media_timeout=60.0)
-    edge.ok(first_offer())
-    edge.ok(answer("c", "a", "b", sdp(CALLEE)), 10.0)
-    assert run_until(edge, 10.0, 69.0) == []
-    ((when, event),) = run_until(edge, 69.0, 1000.0)
+    harness = TableHarness(media_timeout=60.0)
+    harness.ok(first_offer())
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)), 10.0)
+    assert run_until(harness, 10.0, 69.0) == []
+    ((when, event),) = run_until(harness, 69.0, 1000.0)
     assert event == MediaTimeout("c", ("a", "b"))
     assert when == 70.0
-    assert not edge.ports.open_pairs
-    assert len(edge.table) == 0
+    assert not harness.ports.open_pairs
+    assert len(harness.table) == 0
 
 
 def test_packets_keep_a_session_alive():
-    edge = Edge(media_timeout=60.0)
-    offered = edge.ok(first_offer())
-    edge.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness = TableHarness(media_timeout=60.0)
+    offered = harness.ok(first_offer())
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     for now in range(0, 600, 10):
-        edge.facing(Zone.CORE, offered).packets += 1
-        assert run_until(edge, float(now), float(now)) == []
-    events = run_until(edge, 600.0, 2000.0)
+        harness.facing(Zone.CORE, offered).packets += 1
+        assert run_until(harness, float(now), float(now)) == []
+    events = run_until(harness, 600.0, 2000.0)
     assert len(events) == 1
     assert 650.0 <= events[0][0] <= 590.0 + 75.0
 
 
 @pytest.mark.parametrize("direction", ["sendonly", "recvonly", "inactive"])
 def test_a_session_on_hold_lives_as_long_as_the_longest_call(direction):
-    edge = Edge(media_timeout=60.0)
-    edge.ok(first_offer())
-    edge.ok(answer("c", "a", "b", sdp(CALLEE)))
-    edge.ok(first_offer(sdp=sdp(CALLER, audio=f"a={direction}\r\n"), answerer="b"))
-    edge.ok(answer("c", "a", "b", sdp(CALLEE)))
-    assert run_until(edge, 0.0, float(limits.CALL_SECONDS)) == []
-    assert len(run_until(edge, 0.0, limits.CALL_SECONDS + 2.0 * limits.SET_UP_SECONDS)) == 1
+    harness = TableHarness(media_timeout=60.0)
+    harness.ok(first_offer())
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness.ok(first_offer(sdp=sdp(CALLER, audio=f"a={direction}\r\n"), answerer="b"))
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    assert run_until(harness, 0.0, float(limits.CALL_SECONDS)) == []
+    assert len(run_until(harness, 0.0, limits.CALL_SECONDS + 2.0 * limits.SET_UP_SECONDS)) == 1
 
 
 def test_a_session_without_an_answer_lives_as_long_as_a_call_may_ring():
-    edge = Edge(media_timeout=60.0)
-    edge.ok(first_offer())
-    assert run_until(edge, 0.0, float(limits.SET_UP_SECONDS)) == []
-    assert len(run_until(edge, 0.0, 2.0 * limits.SET_UP_SECONDS)) == 1
+    harness = TableHarness(media_timeout=60.0)
+    harness.ok(first_offer())
+    assert run_until(harness, 0.0, float(limits.SET_UP_SECONDS)) == []
+    assert len(run_until(harness, 0.0, 2.0 * limits.SET_UP_SECONDS)) == 1
