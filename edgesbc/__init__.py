@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgesbc.base.version import VERSION
+
 if TYPE_CHECKING:
     from edgesbc.embedding import (
         CommandRefused,
@@ -24,7 +26,7 @@ __all__ = [
     "serve",
 ]  # fmt: skip
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import trio
 
-from edgesbc import __version__
 from edgesbc.base.address import Listener, Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
+from edgesbc.base.version import VERSION
 from edgesbc.control.bans import BanCommands
 from edgesbc.control.destinations import DestinationCommands
 from edgesbc.control.lifecycle import DrainStarted, LifecycleCommands
@@ -142,7 +142,7 @@ class App:
 
     def _instrument(self) -> None:
         labels = ("name", "version")
-        self.metrics.gauge("info", "Always 1.", {(self.policy.edge.name, __version__): lambda: 1.0}, labels)
+        self.metrics.gauge("info", "Always 1.", {(self.policy.edge.name, VERSION): lambda: 1.0}, labels)
         instrument_edge(self.metrics, self.edge)
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)

@@ -12,9 +12,9 @@ from typing import TypedDict
 
 import trio
 
-from edgesbc import __version__
 from edgesbc.app import App
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.base.version import VERSION
 from edgesbc.control.bans import BanCommands
 from edgesbc.control.destinations import DestinationCommands
 from edgesbc.control.lifecycle import DrainStarted
@@ -114,7 +114,7 @@ class RunningEdge:
         change = app.rollout.last
         return {
             "name": app.policy.edge.name,
-            "version": __version__,
+            "version": VERSION,
             "policy_file": app.policy.file,
             "policy_version": app.rollout.version,
             "change": None if change is None else change.state.value,

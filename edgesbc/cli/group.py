@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgesbc import __version__
+from edgesbc.base.version import VERSION
 from edgesbc.sip import parse
 
 __all__ = ["main"]
@@ -16,7 +16,7 @@ def build() -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(f"{__version__} ({build()})", prog_name="edgesbc")
+@click.version_option(f"{VERSION} ({build()})", prog_name="edgesbc")
 def main() -> None:
     """A security-hardened SIP edge.
 

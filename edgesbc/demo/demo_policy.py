@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import edgesbc
 from edgesbc.base.address import Source
 from edgesbc.base.files import write_file
+from edgesbc.base.version import PACKAGE_FOLDER
 
 __all__ = ["shipped_policy", "to_toml", "write_policy"]
 
@@ -23,7 +23,7 @@ def shipped_policy() -> Path:
 
     Raises ``FileNotFoundError`` where it is in neither.
     """
-    package = Path(edgesbc.__file__).parent
+    package = PACKAGE_FOLDER
     for folder in (package.parent / "policies", package / "policies"):
         if (folder / "demo.toml").is_file():
             return folder / "demo.toml"

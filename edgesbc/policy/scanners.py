@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cattrs import BaseValidationError
 
-import edgesbc
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyError
 from edgesbc.base.files import read_file
 from edgesbc.base.patterns import check_pattern
+from edgesbc.base.version import PACKAGE_FOLDER
 from edgesbc.policy.structure import converter, mistakes
 from edgesbc.screen.stages.scanner import ScannerList
 from edgesbc.sip.grammar import CANONICAL
@@ -23,7 +23,7 @@ __all__ = ["read_scanners", "shipped_scanners"]
 def shipped_scanners() -> ScannerList:
     """The list that comes with the edge, ``policies/scanners.toml``: beside the package in a checkout, in it where
     it is installed. Raises ``ValueError`` where it is in neither."""
-    package = Path(edgesbc.__file__).parent
+    package = PACKAGE_FOLDER
     beside, within = (folder / "policies" / "scanners.toml" for folder in (package.parent, package))
     return read_scanners(beside if beside.is_file() else within)
 

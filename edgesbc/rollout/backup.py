@@ -11,9 +11,9 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgesbc import __version__
 from edgesbc.base import limits
 from edgesbc.base.files import replacement, write_file
+from edgesbc.base.version import VERSION
 from edgesbc.rollout.archive import (
     POLICY,
     STATE,
@@ -49,7 +49,7 @@ def make_backup(file: Path, state_dir: Path, policy_file: str, text: str, secret
             parts = tuple(_part(name, Path(source.name)) for (name, _), source in zip(paths, sources, strict=True))
             if len(parts) > limits.BACKUP_FILES:
                 raise BackupError(f"expected at most {limits.BACKUP_FILES} files in {state_dir}, found {len(parts)}")
-            manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), __version__, secrets, parts)
+            manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), VERSION, secrets, parts)
             with replacement(file) as out:
                 write_archive(out, manifest, sources)
     except sqlite3.Error as error:
