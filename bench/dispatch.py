@@ -15,7 +15,7 @@ import attrs
 from edgesbc.dispatch.algorithms import ALGORITHMS
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.leases import Lease
-from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 
 __all__ = ["bench_dispatch"]
@@ -60,13 +60,13 @@ def _choices(
     dispatcher = _dispatcher(name, members, rng.random)
     for member in list(dispatcher.members())[:down]:
         for _ in range(member.health.settings.fall):
-            dispatcher.watch.failed(member, 0.0, "silence")
+            dispatcher.health_monitor.failed(member, 0.0, "silence")
     live: list[Lease] = []
     times = []
     for number in range(1_000 + count):
-        demand = SelectionRequest(f"{number}@192.0.2.1".encode())
+        selection = SelectionRequest(f"{number}@192.0.2.1".encode())
         begun = time.perf_counter_ns()
-        lease = dispatcher.acquire("set", 0.0, (), demand)
+        lease = dispatcher.acquire("set", 0.0, (), selection)
         took = (time.perf_counter_ns() - begun) / 1e3
         assert lease is not None
         live.append(lease)
@@ -86,7 +86,7 @@ def _shares() -> dict[str, float]:
     weights = (70, 20, 5, 3, 2)
     members = tuple(MemberSettings(f"sip:10.0.0.{n}", weight=weight) for n, weight in enumerate(weights))
     whole = _dispatcher("weighted", members, random.random)
-    calls = Counter(_name(whole, ANYTHING) for _ in range(10_000))
+    calls = Counter(_name(whole, NO_REQUIREMENTS) for _ in range(10_000))
     off = max(abs(calls[each.uri] / 10_000 - each.weight / sum(weights)) for each in members)
     alike = tuple(MemberSettings(f"sip:10.0.0.{n}") for n in range(20))
     keys = [SelectionRequest(str(n).encode()) for n in range(20_000)]
@@ -102,8 +102,8 @@ def _shares() -> dict[str, float]:
     }
 
 
-def _name(dispatcher: Dispatcher, demand: SelectionRequest) -> str:
-    lease = dispatcher.acquire("set", 0.0, (), demand)
+def _name(dispatcher: Dispatcher, selection: SelectionRequest) -> str:
+    lease = dispatcher.acquire("set", 0.0, (), selection)
     assert lease is not None
     lease.release()
     return lease.member.name
@@ -127,7 +127,7 @@ def _swaps(members: tuple[MemberSettings, ...], count: int, rng: random.Random) 
         times, firsts = [], []
         for turn in range(count):
             settings = SetSettings("set", members=wanted(turn), algorithm="hash", health=_UNWATCHED)
-            dispatcher.foresee([settings])
+            dispatcher.prepare([settings])
             gc.collect()
             gc.disable()  # a running edge has its collector wait
             begun = time.perf_counter_ns()

@@ -120,7 +120,7 @@ class App:
 
     def _build_edge(self, policy: Policy, listeners: list[Listener]) -> Edge:
         dispatcher = Dispatcher(policy.destinations, random.random, trio.current_time(), self.record)
-        dispatcher.changed = lambda now: self._overrides.apply(dispatcher, now)
+        dispatcher.on_members_changed = lambda now: self._overrides.apply(dispatcher, now)
         return Edge(
             listeners,
             dispatcher,

@@ -179,7 +179,7 @@ class FuzzEnvironment:
     def order(self, letter: str, order: AdminState) -> None:
         for member in self.dispatcher.members():
             if member.name == _MEMBER_URIS.get(letter, _OUTWARD):
-                self.dispatcher.order(member, order, self.now)
+                self.dispatcher.set_admin_state(member, order, self.now)
 
     def reload(self, members: str) -> None:
         """A new policy: other members, and a screen that knows nothing of before but who was proven or banned."""
@@ -287,7 +287,7 @@ class FuzzEnvironment:
     def lie_fallow(self) -> None:
         """Let everything pass that is due: no more probes, and the longest call ends."""
         for member in self.dispatcher.members():
-            self.dispatcher.order(member, AdminState.DISABLED, self.now)
+            self.dispatcher.set_admin_state(member, AdminState.DISABLED, self.now)
         for _ in range(_FALLOW):
             deadline = self.edge.deadline()
             if deadline is None:

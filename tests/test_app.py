@@ -270,7 +270,7 @@ async def test_a_set_that_is_down_is_no_reason_while_its_fallback_is_up(tmp_path
     )
     async with running(tmp_path, text.replace('{ set = "pbx",', '{ set = "pbx", fallback = "backup",')) as app:
         one, two = app.edge.dispatcher.members()
-        app.edge.dispatcher.watch.failed(one, trio.current_time(), "silence")
+        app.edge.dispatcher.health_monitor.failed(one, trio.current_time(), "silence")
         assert app.not_ready() == {}
-        app.edge.dispatcher.watch.failed(two, trio.current_time(), "silence")
+        app.edge.dispatcher.health_monitor.failed(two, trio.current_time(), "silence")
         assert app.not_ready() == dict.fromkeys(("destinations pbx", "destinations backup"), "no member is up")

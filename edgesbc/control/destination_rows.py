@@ -96,14 +96,14 @@ def display_name(member: Member) -> str:
 def destination_row(member: Member, override: Override | None, now: float) -> DestinationRow:
     """``member`` at ``now`` (seconds, the clock of the signalling plane), with the operator's order for it."""
     settings = member.settings
-    by_order = override is not None and member.state is override.order.value
+    by_order = override is not None and member.state is override.admin_state.value
     began = override.since if override is not None and by_order else member.health.since
     return {
         "set": shown(member.set_name, _MOST), "uri": shown(settings.uri, _MOST), "address": str(member.target),
         "transport": member.transport.value, "state": member.state.value, "health": member.health.state.value,
         "since": None if began is None else max(now - began, 0.0), "usable": member.usable,
         "resting": member.resting_until - now if member.resting_until > now else None,
-        "order": None if override is None else override.order.name.lower(),
+        "order": None if override is None else override.admin_state.name.lower(),
         "by": "" if override is None else shown(override.by, _MOST),
         "why": "" if override is None else shown(override.why, _MOST),
         "calls": member.load, "max_calls": settings.max_calls,

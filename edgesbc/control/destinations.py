@@ -18,7 +18,7 @@ from edgesbc.control.destination_rows import (
 from edgesbc.control.protocol import CommandRefused, Commands, ControlRequest
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override, Who, who_is
+from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override, OverrideKey, override_key
 from edgesbc.observe.text import shown
 from edgesbc.signalling.edge import Edge
 
@@ -113,7 +113,7 @@ class DestinationCommands:
             _, members = select_members(who, carrying.values())
         except CommandRefused:
             members = []  # a reload has removed it, and its last call has ended
-        enabled = sum(member.order is AdminState.ENABLED and not member.removed for member in members)
+        enabled = sum(member.admin_state is AdminState.ENABLED and not member.removed for member in members)
         return {"calls": sum(member.load for member in members), "enabled": enabled}
 
     def audit(self) -> LeaseAudit:
@@ -148,16 +148,20 @@ class DestinationCommands:
         """Keep the order where it changes something. Raises :class:`CommandRefused` before anything is done."""
         overrides = self._overrides
         names = {_key(member, kind): member for member in members}
-        if override.order is not AdminState.ENABLED and not overrides.has_room(names):
+        if override.admin_state is not AdminState.ENABLED and not overrides.has_room(names):
             raise CommandRefused(f"{limits.DESTINATION_ORDERS} orders may be kept; enable some destinations first")
         for key, member in names.items():
             overrides.drop(key)
-            if override.order is not AdminState.ENABLED or member.settings.disabled or overrides.of(member) is not None:
+            if (
+                override.admin_state is not AdminState.ENABLED
+                or member.settings.disabled
+                or overrides.of(member) is not None
+            ):
                 overrides.put(key, override)
 
     def _carry_out(self, member: Member, override: Override, now: float) -> None:
         state_before = member.state
-        self._edge.dispatcher.order(member, override.order, now, str(override))
+        self._edge.dispatcher.set_admin_state(member, override.admin_state, now, str(override))
         if member.state is state_before:  # otherwise the dispatcher has recorded the change
             detail = f"{display_name(member)}: stays {state_before}: {override}"
             self._record(Decision(now, Reason.HEALTH, str(member.target), stage="operator", detail=detail))
@@ -187,7 +191,7 @@ class DestinationCommands:
         return self._order(_ORDERS[word], who, by, request.optional_text("why"))
 
 
-def _key(member: Member, kind: str) -> Who:
+def _key(member: Member, kind: str) -> OverrideKey:
     """What an order is kept for: a URI with all its addresses, or one address where that was selected."""
-    set_name, uri, address = who_is(member)
+    set_name, uri, address = override_key(member)
     return set_name, uri, address if kind == BY_ADDRESS and member.settings.place.target is None else ""

@@ -1,1 +1,1 @@
-"""Destination sets: who may take a call, who is alive, and who is next. Sends nothing and reads no clock."""
+"""Destination sets, sans-I/O: their members, the health of members, and the selection of one for each call."""

@@ -1,4 +1,4 @@
-"""A destination set while the edge runs: its members, in the order that they are asked. Watches nobody."""
+"""A destination set at run time: its members by priority, and the choice among them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["DestinationSet"]
 
 
 class DestinationSet:
-    """The members of a set, and an algorithm for each priority, the best first.
+    """The members of a set, and an algorithm for each priority, the lowest number first.
 
-    ``random`` gives numbers in [0, 1).
+    ``random`` returns numbers in [0, 1).
     """
 
-    __slots__ = ("_enabled", "_panics", "_random", "_shares", "_up", "algorithms", "members", "settings")
+    __slots__ = ("_enabled", "_panic", "_random", "_shares", "_up", "algorithms", "members", "settings")
 
     def __init__(self, settings: SetSettings, members: list[Member], random: Callable[[], float]) -> None:
         self.settings = settings
@@ -32,106 +32,107 @@ class DestinationSet:
         for member in members:
             by_priority.setdefault(member.priority, []).append(member)
         make = ALGORITHMS[settings.algorithm]
-        for _, those in sorted(by_priority.items()):
-            algorithm = make(those, settings, random)
+        for _, members_of_priority in sorted(by_priority.items()):
+            algorithm = make(members_of_priority, settings, random)
             self.algorithms.append(algorithm)
-            for member in those:
+            for member in members_of_priority:
                 member.algorithm = algorithm
         self._enabled = self._up = 0
-        self._panics = False
-        self.count()
+        self._panic = False
+        self.recount()
 
-    def is_made_of(self, settings: SetSettings, members: list[Member]) -> bool:
-        """Whether nothing would be different: whose turn it is need not be forgotten then."""
+    def matches(self, settings: SetSettings, members: list[Member]) -> bool:
+        """Whether a set made of these would be the same: it can be kept then, with the turns of its algorithms."""
         return members == self.members and settings == self.settings and _shares(members) == self._shares
 
-    # --- who is usable -----------------------------------------------------------------------------------
+    # --- usable members ----------------------------------------------------------------------------------
 
-    def count(self) -> None:
-        """Look at the order and health of every member."""
-        enabled = [member for member in self.members if member.order is AdminState.ENABLED]
+    def recount(self) -> None:
+        """Count enabled and healthy members, and update which of them are usable."""
+        enabled = [member for member in self.members if member.admin_state is AdminState.ENABLED]
         self._enabled = len(enabled)
         self._up = sum(member.health.up for member in enabled)
-        self._panics = self._few()
+        self._panic = self._too_few_up()
         for member in self.members:
-            self._judge(member)
+            self._update_usable(member)
 
-    def changed(self, was_enabled: bool, was_up: bool, member: Member) -> None:
-        """Order or health of ``member`` are others than they were."""
-        enabled, up = member.order is AdminState.ENABLED, member.health.up
+    def member_changed(self, was_enabled: bool, was_up: bool, member: Member) -> None:
+        """The administrative state or the health of ``member`` has changed."""
+        enabled, up = member.admin_state is AdminState.ENABLED, member.health.up
         self._enabled += enabled - was_enabled
         self._up += (enabled and up) - (was_enabled and was_up)
-        if self._few() is not self._panics:
-            self.count()
+        if self._too_few_up() is not self._panic:
+            self.recount()
         else:
-            self._judge(member)
+            self._update_usable(member)
 
-    def _few(self) -> bool:
-        """Whether so few members are up that the fault is more likely ours than theirs."""
+    def _too_few_up(self) -> bool:
+        """Whether so few members are up that the fault is more likely at the edge (``panic``)."""
         return self._up * 100 <= self.settings.health.panic * self._enabled
 
-    def _judge(self, member: Member) -> None:
-        usable = member.order is AdminState.ENABLED and (member.health.up or self._panics)
+    def _update_usable(self, member: Member) -> None:
+        usable = member.admin_state is AdminState.ENABLED and (member.health.up or self._panic)
         if usable is not member.usable:
             member.usable = usable
             if member.algorithm is not None:
-                member.algorithm.restate()
+                member.algorithm.usable_changed()
 
     @property
     def usable(self) -> bool:
-        """Whether any member is in use and up. When none is, all are called, and that is no reason to rely on them."""
+        """Whether any member is enabled and up. False also while all are used because of ``panic``."""
         return self._up > 0
 
     # --- choosing ----------------------------------------------------------------------------------------
 
     def choose(
-        self, now: float, exclude: Collection[Member], demand: SelectionRequest, most: int, last: bool = True
+        self, now: float, exclude: Collection[Member], selection: SelectionRequest, limit: int, last: bool = True
     ) -> list[Member]:
-        """Who takes a request that ``exclude`` have not: several, up to ``most``, with ``broadcast`` only.
+        """The members for a request, without those of ``exclude``: one, or with ``broadcast`` up to ``limit``.
 
-        ``last`` is whether nobody else is left to ask: only then is one called that wants a rest.
+        ``last`` is whether there is no other set to try: only then is a resting member (Retry-After) chosen.
         """
         draw: float | None = None
-        slow = resting = True  # whether those that have just come back, and those that asked for a rest, are spared
-        spared_slow = spared_resting = False
-        tried = {member.key for member in exclude}  # who was taken away and put back meanwhile is another object
+        slow = resting = True  # whether members in slow start, and resting members, are skipped
+        skipped_slow = skipped_resting = False
+        tried = {member.key for member in exclude}  # by key: a member that was removed and added again is a new object
 
         def able(member: Member) -> bool:
-            nonlocal draw, spared_slow, spared_resting
+            nonlocal draw, skipped_slow, skipped_resting
             if not member.usable or (tried and member.key in tried):
                 return False
-            if demand.call and not member.has_room(now, demand.needs):
+            if selection.call and not member.has_room(now, selection.needs):
                 return False
             if resting and member.resting_until > now:
-                spared_resting = True
+                skipped_resting = True
                 return False
             if slow and (share := member.health.share(now)) < 1.0:
                 if draw is None:
-                    draw = self._draw(demand)
+                    draw = self._draw(selection)
                 if draw >= share:
-                    spared_slow = True
+                    skipped_slow = True
                     return False
             return True
 
         for algorithm in self.algorithms:
-            chosen = algorithm.choose_all(able, demand, most)
-            if not chosen and spared_slow:
-                slow = False  # who has just come back is better than nobody
-                chosen = algorithm.choose_all(able, demand, most)
+            chosen = algorithm.choose_all(able, selection, limit)
+            if not chosen and skipped_slow:
+                slow = False  # a member in slow start is better than none
+                chosen = algorithm.choose_all(able, selection, limit)
                 slow = True
-            spared_slow = False
+            skipped_slow = False
             if chosen:
                 return chosen
-        if spared_resting and last:  # and so is who wants a rest: a caller may have brought it to say so
+        if skipped_resting and last:  # so is a resting member, whose Retry-After a caller may have provoked
             slow = resting = False
             for algorithm in self.algorithms:
-                if chosen := algorithm.choose_all(able, demand, most):
+                if chosen := algorithm.choose_all(able, selection, limit):
                     return chosen
         return []
 
-    def _draw(self, demand: SelectionRequest) -> float:
-        """Where the call at hand falls among those that a member in slow start gets; the same for a key each time."""
-        return crc32(demand.key) / 2**32 if demand.key else self._random()
+    def _draw(self, selection: SelectionRequest) -> float:
+        """A number in [0, 1) that decides whether a member in slow start gets the call; the same for a key each
+        time."""
+        return crc32(selection.key) / 2**32 if selection.key else self._random()
 
 
 def _shares(members: list[Member]) -> list[tuple[tuple[int, int], float]]:

@@ -1,4 +1,4 @@
-"""The dispatcher: picks a member for a call, and counts its lease. Sends nothing and reads no clock."""
+"""The dispatcher: selects a member for each call, and counts its lease."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgesbc.dispatch.health_monitor import HealthMonitor
 from edgesbc.dispatch.leases import Lease, Leases
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.member_registry import MemberChanges, MemberRegistry
-from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
@@ -22,12 +22,12 @@ __all__ = ["Dispatcher"]
 class Dispatcher:
     """All destination sets of a policy. Times are seconds on the plane's monotonic clock.
 
-    ``random`` gives numbers in [0, 1), for jitter and for algorithms that draw; ``record`` is told of
-    every change of a member's state. ``version`` grows when the names that members have may be others.
-    ``changed`` is called with the time whenever members may have come or gone.
+    ``random`` returns numbers in [0, 1), for jitter and for algorithms that draw; ``record`` takes a decision for
+    every change of a member's state. ``version`` grows when the host names of members may have changed.
+    ``on_members_changed`` is called with the time whenever members may have been added or removed.
     """
 
-    __slots__ = ("_groups", "_leases", "_random", "_roster", "changed", "version", "watch")
+    __slots__ = ("_leases", "_random", "_registry", "_sets", "health_monitor", "on_members_changed", "version")
 
     def __init__(
         self,
@@ -38,24 +38,24 @@ class Dispatcher:
     ) -> None:
         self._random = random
         self._leases = Leases()
-        self._roster = MemberRegistry()
-        self._groups: dict[str, DestinationSet] = {}
-        self.watch = HealthMonitor(random, record, self._changed)
+        self._registry = MemberRegistry()
+        self._sets: dict[str, DestinationSet] = {}
+        self.health_monitor = HealthMonitor(random, record, self._member_changed)
         self.version = 0
-        self.changed: Callable[[float], None] = lambda now: None
+        self.on_members_changed: Callable[[float], None] = lambda now: None
         self.reload(sets, now)
 
     # --- choosing ----------------------------------------------------------------------------------------
 
     def settings(self, set_name: str) -> SetSettings:
-        """The settings of a set, for its ``failover_on`` and ``try_timeout``. KeyError: no such set."""
-        return self._groups[set_name].settings
+        """The settings of a set. Raises ``KeyError`` if there is no such set."""
+        return self._sets[set_name].settings
 
     def acquire(
-        self, set_name: str, now: float, exclude: Collection[Member] = (), demand: SelectionRequest = ANYTHING
+        self, set_name: str, now: float, exclude: Collection[Member] = (), selection: SelectionRequest = NO_REQUIREMENTS
     ) -> Lease | None:
-        """A place at the next member of ``set_name``, or None when no member is able; see :meth:`acquire_all`."""
-        leases = self.acquire_all(set_name, now, exclude, demand, 1)
+        """A lease at the next member of ``set_name``, or None if no member can take it; see :meth:`acquire_all`."""
+        leases = self.acquire_all(set_name, now, exclude, selection, 1)
         return leases[0] if leases else None
 
     def acquire_all(
@@ -63,42 +63,42 @@ class Dispatcher:
         set_name: str,
         now: float,
         exclude: Collection[Member],
-        demand: SelectionRequest,
-        most: int,
+        selection: SelectionRequest,
+        limit: int,
         last: bool = True,
     ) -> list[Lease]:
-        """Places at the members that a request is sent to at once: several, up to ``most``, with ``broadcast`` only.
+        """Leases at the members to which a request is sent at once: one, or with ``broadcast`` up to ``limit``.
 
-        The lowest priority number that has an able member decides; ``exclude`` are the members that this
-        request has tried. ``last`` is whether there is no other set to ask, so that those who want a rest are called
-        as well, and those of a set that is all down. Empty when no member is able. KeyError: no such set.
+        The lowest priority number with a member that can take the request counts; ``exclude`` are the members that
+        this request has tried. ``last`` is whether there is no other set to try: resting members are then used as
+        well, and members of a set that is all down. Empty if no member can take the request. Raises ``KeyError`` if
+        there is no such set.
         """
-        group = self._groups[set_name]
-        if not (last or group.usable):
-            return []  # a call would wait for each of the dead in turn, while there are others to ask
-        chosen = group.choose(now, exclude, demand, most, last)
-        return [Lease(member, self._leases, now, demand) for member in chosen]
+        destination_set = self._sets[set_name]
+        if not (last or destination_set.usable):
+            return []  # the call would wait for each dead member in turn, although there is another set
+        chosen = destination_set.choose(now, exclude, selection, limit, last)
+        return [Lease(member, self._leases, now, selection) for member in chosen]
 
     def rest(self, member: Member, seconds: float, now: float) -> bool:
-        """``member`` asks for no new call for so long (Retry-After, RFC 3261 section 20.33); whether it gets that.
-
-        Not for longer than its set allows. It is called all the same when nobody else is able.
+        """Give ``member`` no new calls for ``seconds`` (Retry-After, RFC 3261 section 20.33), at most the ``rest`` of
+        its set; false if its set ignores Retry-After. It is used all the same when no other member can take a call.
         """
-        group = self._groups.get(member.set_name)
-        if group is None or not group.settings.rest:
+        destination_set = self._sets.get(member.set_name)
+        if destination_set is None or not destination_set.settings.rest:
             return False
-        member.resting_until = now + min(seconds, group.settings.rest)
+        member.resting_until = now + min(seconds, destination_set.settings.rest)
         return True
 
     def usable(self, set_name: str) -> bool:
-        """Whether any member of a set is in use and up. KeyError: no such set."""
-        return self._groups[set_name].usable
+        """Whether any member of a set is enabled and up. Raises ``KeyError`` if there is no such set."""
+        return self._sets[set_name].usable
 
     # --- looking up --------------------------------------------------------------------------------------
 
     @property
     def leases(self) -> int:
-        """Live leases in all, those of members that a reload took away included."""
+        """The number of live leases, including those at members that a reload has removed."""
         return len(self._leases)
 
     def live_leases(self) -> Iterator[Lease]:
@@ -106,54 +106,56 @@ class Dispatcher:
 
     def members(self) -> Iterator[Member]:
         """Every member of every set, in the order of the policy."""
-        return iter(self._roster)
+        return iter(self._registry)
 
     def member_at(self, source: Source, transport: Transport) -> Member | None:
-        """The member whose address ``source`` is, over ``transport``; the first, when sets share it."""
-        return self._roster.at(source, transport)
+        """The member with the address ``source`` over ``transport``; the first, if several sets have it."""
+        return self._registry.at(source, transport)
 
     def names(self) -> frozenset[ServerUri]:
-        """The names that members have, to be looked up."""
-        return self._roster.names
+        """The host names of members, which are to be resolved."""
+        return self._registry.names
 
     # --- changing ----------------------------------------------------------------------------------------
 
-    def order(self, member: Member, order: AdminState, now: float, why: str = "by order of the operator") -> None:
-        """Enable, drain or disable a member. Its live calls stay; a disabled one is not probed."""
-        self.watch.order(member, order, now, why)
+    def set_admin_state(
+        self, member: Member, state: AdminState, now: float, why: str = "by order of the operator"
+    ) -> None:
+        """Enable, drain or disable a member. Its live calls stay; a disabled member is not probed."""
+        self.health_monitor.set_admin_state(member, state, now, why)
 
-    def foresee(self, sets: Iterable[SetSettings]) -> None:
-        """Work out ahead what :meth:`reload` with these sets will need, in another thread if need be."""
-        self._roster.foresee(sets)
+    def prepare(self, sets: Iterable[SetSettings]) -> None:
+        """Make the members for a :meth:`reload` with these sets ahead of it; may be called in another thread."""
+        self._registry.prepare(sets)
 
     def reload(self, sets: Iterable[SetSettings], now: float) -> None:
-        """Put ``sets`` in the place of those before.
+        """Replace all sets by ``sets``.
 
-        A member is the same when its set, its URI and its address are; it keeps load, health and the operator's
-        order. One that is gone takes no new call, and its live leases end when their calls do.
+        A member whose set, URI and address stay keeps its load, health and administrative state. A removed member gets
+        no new calls; its leases end with their calls.
         """
         self.version += 1
-        self._adopt(self._roster.replace(sets), now)
+        self._adopt(self._registry.replace(sets), now)
 
     def resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> None:
-        """A name has these addresses, in order; none at all leaves what was known before."""
-        changes = self._roster.resolve(place, targets)
+        """Set the addresses of a host name, in order. An empty sequence leaves the known ones."""
+        changes = self._registry.resolve(place, targets)
         if changes is not None:
             self._adopt(changes, now)
 
     def _adopt(self, changes: MemberChanges, now: float) -> None:
-        self.watch.stop(changes.gone)
-        before, self._groups = self._groups, {}
-        for settings in self._roster.settings:
-            members, group = changes.members[settings.set], before.get(settings.set)
-            if group is None or not group.is_made_of(settings, members):
-                group = DestinationSet(settings, members, self._random)
-            self._groups[settings.set] = group
-        self.watch.again(changes.rewatched, now)
-        self.watch.start(changes.new, now)
-        self.changed(now)
+        self.health_monitor.stop(changes.removed)
+        before, self._sets = self._sets, {}
+        for settings in self._registry.settings:
+            members, destination_set = changes.members[settings.set], before.get(settings.set)
+            if destination_set is None or not destination_set.matches(settings, members):
+                destination_set = DestinationSet(settings, members, self._random)
+            self._sets[settings.set] = destination_set
+        self.health_monitor.restart(changes.rescheduled, now)
+        self.health_monitor.start(changes.added, now)
+        self.on_members_changed(now)
 
-    def _changed(self, was_enabled: bool, was_up: bool, member: Member) -> None:
-        group = self._groups.get(member.set_name)
-        if group is not None:
-            group.changed(was_enabled, was_up, member)
+    def _member_changed(self, was_enabled: bool, was_up: bool, member: Member) -> None:
+        destination_set = self._sets.get(member.set_name)
+        if destination_set is not None:
+            destination_set.member_changed(was_enabled, was_up, member)

@@ -1,4 +1,4 @@
-"""What ``hash`` goes by: the key of a request, by the set's ``hash_on``. Reads the request only."""
+"""The key of a request for the algorithm ``hash``, by the set's ``hash_on``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ __all__ = ["hash_key"]
 
 
 def hash_key(hash_on: str, request: Request, source: Source) -> str:
-    """The text that keeps requests alike on one member; empty where the request has no such thing.
+    """The part of the request named by ``hash_on``: requests with the same text go to one member. Empty where the
+    request has no such part.
 
     ``hash_on`` is ``call-id``, ``from-uri``, ``to-uri``, ``request-user``, ``source`` or ``header:NAME``,
-    as :class:`~edgesbc.dispatch.settings.SetSettings` has checked it. Raises WireError when the URI in From
-    or To is looked at and malformed.
+    as :class:`~edgesbc.dispatch.settings.SetSettings` has checked it. Raises :class:`WireError` when the URI in From
+    or To is used and malformed.
     """
     match hash_on:
         case "call-id":
@@ -27,11 +28,11 @@ def hash_key(hash_on: str, request: Request, source: Source) -> str:
         case "request-user":
             return request.uri.user or ""
         case "source":
-            return source.host  # without the port: it changes behind NAT and with each connection
+            return source.host  # without the port, which changes behind NAT and with each connection
         case _:
             return field_value(request, hash_on.removeprefix("header:")) or ""
 
 
 def _address_of_record(uri: Uri) -> str:
-    """User and host without password, port and parameters, which one caller may write in several ways."""
+    """User and host, without password, port and parameters, which a caller may write differently each time."""
     return f"{(uri.user or '').partition(':')[0]}@{uri.host or uri.opaque}"

@@ -1,4 +1,4 @@
-"""Whether a member is believed to be alive: a small table of states. Sends no probe and waits for nothing."""
+"""The health of a member: a small state machine over the results of probes and calls."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["AdminState", "Evidence", "Health", "MemberState"]
 
 
 class MemberState(enum.StrEnum):
-    """What a member is, as operators and metrics see it."""
+    """The state of a member, as operators and metrics see it."""
 
     ACTIVE = "active"
     TRYING = "trying"
-    """Something failed, or it is tried again after a rest; it still takes calls."""
+    """After a failure, or after ``retry`` seconds out of use; it takes calls."""
     INACTIVE = "inactive"
-    """``fall`` failures in a row; it takes no calls, unless the set panics."""
+    """After ``fall`` failures in a row; it takes no calls, except while the set is in ``panic``."""
     DRAINING = "draining"
-    """By order of the operator: calls live on, no new ones."""
+    """Set by the operator: live calls go on, no new ones."""
     DISABLED = "disabled"
-    """By order of the operator: no new calls and no probes."""
+    """Set by the operator or the policy: no new calls and no probes."""
 
 
 class AdminState(enum.Enum):
-    """What the operator wants of a member, whatever its health is."""
+    """The state that the operator or the policy sets, independent of health."""
 
     ENABLED = None
     DRAINING = MemberState.DRAINING
@@ -34,14 +34,14 @@ class AdminState(enum.Enum):
 
 
 class Evidence(enum.Enum):
-    """Where a sign of life, or of the lack of it, comes from."""
+    """The origin of a success or failure."""
 
     PROBE = "probe"
     TRAFFIC = "traffic"
 
 
 class Health:
-    """Evidence about one member, counted in a row.
+    """The health of one member: successes and failures counted in a row.
 
     ::
 
@@ -51,12 +51,12 @@ class Health:
         INACTIVE   ACTIVE with the rise-th      INACTIVE
                    in a row
 
-    Probes and calls are counted apart: a member that answers OPTIONS and is silent to INVITE is TRYING with every
-    good probe, and INACTIVE after ``fall`` calls all the same. An answered call stands for both. Of one caller that may
-    bring about what fails, one failure counts, until a call is answered again.
+    Probes and calls are counted separately: a member that answers OPTIONS but not INVITE is TRYING after a
+    good probe, and INACTIVE after ``fall`` calls all the same. An answered call resets both counts. Failures that one
+    caller may have provoked count once, until a call is answered again.
 
-    A member that goes out soon after it came back flaps: each time, it needs twice as many good answers to come back,
-    up to ``limits.DAMPING`` times ``rise``. ``since`` is when it came into its state, ``why`` what brought it there.
+    A member that becomes INACTIVE soon after its return is flapping: each time, it needs twice as many good responses
+    to return, up to ``limits.DAMPING`` times ``rise``. ``since`` is when it entered its state, ``why`` the reason.
     """
 
     __slots__ = (
@@ -81,16 +81,16 @@ class Health:
         self.calls_failed = 0
         self.successes = 0
         self.needed = 0
-        """Good answers that bring it back from being out."""
-        self._back: float | None = None  # when it last came back
-        self._callers: set[Hashable] = set()  # whose failure is among those of calls, ``fall`` of them at most
+        """Good responses in a row that make an INACTIVE member ACTIVE."""
+        self._back: float | None = None  # when it last returned from INACTIVE
+        self._callers: set[Hashable] = set()  # the callers of counted failures, at most ``fall``
 
     @property
     def up(self) -> bool:
         return self.state is not MemberState.INACTIVE
 
     def good(self, now: float, evidence: Evidence = Evidence.TRAFFIC) -> None:
-        """Count one sign of life: a good answer to a probe, or an answer to live traffic."""
+        """Count a success: a good response to a probe, or a response to live traffic."""
         if self.state is MemberState.INACTIVE:
             self.successes += 1
             if self.successes >= self.needed:
@@ -106,9 +106,9 @@ class Health:
         self._become(MemberState.TRYING if self.calls_failed else MemberState.ACTIVE, now)
 
     def bad(self, now: float, evidence: Evidence = Evidence.TRAFFIC, caller: Hashable = None) -> None:
-        """Count one failure: silence, a transport error, or an answer of ``failed_on``.
+        """Count a failure: no response, a transport error, or a response of ``failed_on``.
 
-        ``caller`` is whose call it was, where that may be who brought it about; None: nobody's doing.
+        ``caller`` identifies the caller if it may have provoked the failure; None if not.
         """
         self.successes = 0
         if self.state is MemberState.INACTIVE:
@@ -125,12 +125,12 @@ class Health:
             return
         settings = self.settings
         flaps = self._back is not None and now - self._back < settings.damping
-        most = settings.rise * limits.DAMPING
-        self.needed = min(self.needed * 2, most) if flaps and self.needed else settings.rise
+        limit = settings.rise * limits.DAMPING
+        self.needed = min(self.needed * 2, limit) if flaps and self.needed else settings.rise
         self._become(MemberState.INACTIVE, now)
 
     def try_again(self, now: float) -> None:
-        """Let live traffic decide about a member that is out; one more failure takes it out again."""
+        """Let an INACTIVE member take calls again; one more failure makes it INACTIVE again."""
         if self.state is MemberState.INACTIVE:
             self.calls_failed = self.settings.fall - 1
             self.probes_failed = 0
@@ -144,7 +144,7 @@ class Health:
             self.since = now
 
     def share(self, now: float) -> float:
-        """How much of its share a member gets: less than 1 for ``slow_start`` seconds after it came back."""
+        """The part of its calls that a member gets: less than 1 for ``slow_start`` seconds after its return."""
         if self._back is None:
             return 1.0
         slow = self.settings.slow_start

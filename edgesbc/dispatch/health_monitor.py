@@ -1,4 +1,4 @@
-"""An eye on who is alive: probes when they are due, and evidence from live traffic. Sends nothing itself."""
+"""The health monitor: schedules OPTIONS probes to members, and counts the results of probes and live traffic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["HealthMonitor", "Probe"]
 
 
 class Probe:
-    """An OPTIONS that is to be sent to ``member``; ``serial`` tells it from earlier and later ones."""
+    """An OPTIONS to send to ``member``; ``serial`` identifies it among the probes of the member."""
 
     __slots__ = ("member", "serial")
 
@@ -24,10 +24,11 @@ class Probe:
 
 
 class HealthMonitor:
-    """Probes are values that the core carries out and reports back on. Times are seconds on the plane's clock.
+    """Monitors the members of all sets. The core sends the probes that :meth:`expire` returns, and reports their
+    results. Times are seconds on the plane's clock.
 
-    ``random`` gives numbers in [0, 1), for jitter; ``record`` is told of every change of a member's state, and
-    ``changed`` of a change of whether it is enabled and up, with what that was.
+    ``random`` returns numbers in [0, 1), for jitter; ``record`` takes a decision for every change of a member's state;
+    ``changed`` is called after it with (was enabled, was up, member).
     """
 
     __slots__ = ("_changed", "_deadlines", "_random", "_record", "_serial")
@@ -44,33 +45,34 @@ class HealthMonitor:
         self._deadlines: Deadlines[Member] = Deadlines()
         self._serial = 0
 
-    # --- who is watched ----------------------------------------------------------------------------------
+    # --- monitored members -------------------------------------------------------------------------------
 
     def start(self, members: Collection[Member], now: float) -> None:
-        """Watch members that are new, or put back. The first probes come soon, but not all at once."""
+        """Monitor members that were added. Their first probes are spread over up to a second."""
         for member in members:
             interval = member.health.settings.interval
             if not interval:
-                self._schedule(member, now)  # who was out when it was taken away is tried again all the same
-            elif member.order is not AdminState.DISABLED:
+                self._schedule(member, now)  # a member added again may be INACTIVE, and is then tried after `retry`
+            elif member.admin_state is not AdminState.DISABLED:
                 self._deadlines.schedule(member, now + min(interval, 1.0) * self._random())
 
-    def again(self, members: Collection[Member], now: float) -> None:
-        """These are judged by other rules now; an answer to what they were asked before no longer counts."""
+    def restart(self, members: Collection[Member], now: float) -> None:
+        """Schedule members whose settings changed; a response to a pending probe no longer counts."""
         for member in members:
             member.probe = 0
             self._schedule(member, now)
 
     def stop(self, members: Collection[Member]) -> None:
+        """Monitor these members no longer."""
         for member in members:
             member.probe = 0
             self._deadlines.schedule(member, None)
 
-    def order(self, member: Member, order: AdminState, now: float, why: str) -> None:
-        """Enable, drain or disable a member. Its live calls stay; a disabled one is not probed."""
-        was, enabled, up = member.state, member.order is AdminState.ENABLED, member.health.up
-        member.order = order
-        if order is AdminState.DISABLED:
+    def set_admin_state(self, member: Member, state: AdminState, now: float, why: str) -> None:
+        """Enable, drain or disable a member. Its live calls stay; a disabled member is not probed."""
+        was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, member.health.up
+        member.admin_state = state
+        if state is AdminState.DISABLED:
             member.probe = 0
         if not member.probe:
             self._schedule(member, now)
@@ -79,28 +81,28 @@ class HealthMonitor:
     # --- evidence from live traffic -------------------------------------------------------------------
 
     def succeeded(self, member: Member, now: float) -> None:
-        """``member`` answered live traffic."""
-        self._weigh(member, now, None, Evidence.TRAFFIC)
+        """``member`` responded to live traffic."""
+        self._count(member, now, None, Evidence.TRAFFIC)
 
     def failed(self, member: Member, now: float, why: str, caller: Hashable = None) -> None:
-        """Live traffic shows that ``member`` is not well: silence, a transport error, a 503 of its own.
+        """Live traffic failed at ``member``: no response, a transport error, a 503 of its own.
 
-        Not for answers that a caller can provoke. A server may also be silent to what it does not like: ``caller`` is
-        who may have brought that about, and however often it calls, it is one voice.
+        Not for responses that a caller can provoke. A server may also ignore requests that it does not like: ``caller``
+        is the caller that may have provoked that, whose failures count once.
         """
         was = member.health.state
-        self._weigh(member, now, why, Evidence.TRAFFIC, caller)
+        self._count(member, now, why, Evidence.TRAFFIC, caller)
         if member.health.state is not was and not member.probe:
-            self._schedule(member, now, soon=True)  # a changed state is probed sooner, or rests
+            self._schedule(member, now, soon=True)  # confirm the new state by an early probe
 
     # --- probes ---------------------------------------------------------------------------------------
 
     def deadline(self) -> float | None:
-        """When :meth:`expire` next has something to do."""
+        """When :meth:`expire` is next to be called; None: not until something else happens."""
         return self._deadlines.next()
 
     def expire(self, now: float) -> list[Probe]:
-        """Count the probes that got no answer in time, and give out those that are to be sent now."""
+        """Count the probes without a response in time as failures, and return those to send now."""
         probes = []
         for member in self._deadlines.pop_due(now):
             if member.probe:
@@ -112,13 +114,13 @@ class HealthMonitor:
                 self._deadlines.schedule(member, now + member.health.settings.timeout)
                 probes.append(Probe(member, self._serial))
             else:
-                was, enabled, up = member.state, member.order is AdminState.ENABLED, member.health.up
+                was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, member.health.up
                 member.health.try_again(now)
                 self._report(member, was, enabled, up, now, f"{member.health.settings.retry:g} s of rest")
         return probes
 
     def probe_answered(self, probe: Probe, status: int, now: float) -> None:
-        """The final answer to a probe; one that is late, or was answered before, counts for nothing."""
+        """The final response to a probe. A late or repeated one is ignored."""
         member = probe.member
         if probe.serial == member.probe:
             bad = status in member.health.settings.failed_on
@@ -133,13 +135,13 @@ class HealthMonitor:
 
     def _finish(self, member: Member, now: float, failure: str | None) -> None:
         member.probe = 0
-        self._weigh(member, now, failure, Evidence.PROBE)
+        self._count(member, now, failure, Evidence.PROBE)
         self._schedule(member, now)
 
-    def _weigh(
+    def _count(
         self, member: Member, now: float, failure: str | None, evidence: Evidence, caller: Hashable = None
     ) -> None:
-        was, enabled, up = member.state, member.order is AdminState.ENABLED, member.health.up
+        was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, member.health.up
         if failure is None:
             member.health.good(now, evidence)
         else:
@@ -149,11 +151,11 @@ class HealthMonitor:
         self._report(member, was, enabled, up, now, failure or "it answers")
 
     def _schedule(self, member: Member, now: float, soon: bool = False) -> None:
-        """Set the time of the next probe: soon while probes are in doubt, or when asked; else at the interval; with
-        jitter."""
+        """Set the time of the next probe, with jitter: the interval, or sooner after a failed probe or with
+        ``soon``."""
         health = member.health
         wait: float | None
-        if member.removed or member.order is AdminState.DISABLED:
+        if member.removed or member.admin_state is AdminState.DISABLED:
             wait = None
         elif health.settings.interval:
             steady = health.up and not health.probes_failed and not soon

@@ -1,17 +1,17 @@
-"""A lease: the right of one call to one place at one member. Knows nothing of calls or of time limits."""
+"""A lease: one call counted at one member. Its owner, a call of ``signalling``, releases it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
 
 __all__ = ["Lease", "Leases"]
 
 
 class Leases:
-    """The leases that are live."""
+    """The set of live leases."""
 
     __slots__ = ("_live",)
 
@@ -28,7 +28,7 @@ class Leases:
         self._live[lease] = None
 
     def remove(self, lease: Lease) -> bool:
-        """Whether it was live."""
+        """Remove a lease; false if it was not live."""
         if lease not in self._live:
             return False
         del self._live[lease]
@@ -36,17 +36,21 @@ class Leases:
 
 
 class Lease:
-    """One place at ``member``, and one of each of its resources that ``demand`` needs, held until :meth:`release`,
-    which may be called any number of times. A request that is no call has a lease too, and takes up no place."""
+    """One call at ``member``, with one of each resource that ``selection`` needs, counted until :meth:`release`.
 
-    __slots__ = ("_all", "call", "member", "needs", "since")
+    A request that is no call has a lease too, which is not counted.
+    """
 
-    def __init__(self, member: Member, leases: Leases, now: float, demand: SelectionRequest = ANYTHING) -> None:
+    __slots__ = ("_leases", "call", "member", "needs", "since")
+
+    def __init__(
+        self, member: Member, leases: Leases, now: float, selection: SelectionRequest = NO_REQUIREMENTS
+    ) -> None:
         self.member = member
         self.since = now
-        self.call = demand.call
-        self.needs = demand.needs
-        self._all = leases
+        self.call = selection.call
+        self.needs = selection.needs
+        self._leases = leases
         leases.add(self)
         if self.call:
             member.starts.append(now)
@@ -54,11 +58,11 @@ class Lease:
 
     @property
     def live(self) -> bool:
-        return self in self._all._live
+        return self in self._leases._live
 
     def release(self) -> None:
-        """Give the place back; the second time and later do nothing."""
-        if self._all.remove(self) and self.call:
+        """End the lease. Further calls do nothing."""
+        if self._leases.remove(self) and self.call:
             self.member.take(self.needs, -1)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A member of a set while the edge runs: where it is, how much it carries, how it is. Decides nothing."""
+"""A member of a destination set at run time: its address, load and health."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ MemberKey = tuple[str, str, Source, Transport]
 """Set, URI and address."""
 
 _SMOOTHING = 0.2
-"""Weight of the newest answer in the smoothed time: about the last ten count."""
+"""Weight of the newest response in the smoothed time: about the last ten count."""
 
 
 class LoadObserver(Protocol):
-    """What a member tells of changes: the algorithm that selects among the members of its priority."""
+    """The interface for changes of a member: the algorithm that selects among the members of its priority."""
 
-    def loaded(self, member: Member, calls: int) -> None:
+    def load_changed(self, member: Member, calls: int) -> None:
         """``member`` has ``calls`` more calls than before; the number may be negative."""
 
-    def restate(self) -> None:
+    def usable_changed(self) -> None:
         """A member became usable, or is no longer usable."""
 
 
 class Member:
-    """One destination at one address, and what is known of it.
+    """One destination at one address.
 
-    ``key`` is its identity over reloads: set, URI and address; ``seed`` is what ``hash`` makes of its name.
-    ``load`` is the number of live leases, ``used`` how
-    many of them hold each named resource. ``usable`` is whether order and health let it take calls. ``due`` and
-    ``queued`` belong to the deadlines of its watch; ``probe`` is the serial number of the probe on its way, 0 for
-    none, ``probed`` when that went out. ``latency`` is its smoothed time to answer in seconds, None while nothing was
-    heard. ``failures`` counts what spoke against it, by where that came from; ``failure`` was the last of it, at
-    ``failed``. ``algorithm`` is told of changes.
+    ``key`` is its identity over reloads: set, URI and address; ``seed`` is a digest of its name, for ``hash``.
+    ``load`` is the number of live leases, ``used`` the number of them that hold each named resource. ``usable`` is
+    whether administrative state and health allow new calls. ``due`` and ``queued`` belong to the deadlines of the
+    health monitor; ``probe`` is the serial number of the pending probe, 0 for none, ``probed`` the time it was sent.
+    ``latency`` is the smoothed time to respond in seconds, None before the first response. ``failures`` counts
+    failures by their evidence; ``failure`` describes the last one, which was at ``failed``. ``algorithm`` is called
+    when load or usability change.
     """
 
     __slots__ = (
-        "algorithm", "due", "failed", "failure", "failures", "health", "key", "latency", "load", "name", "order",
+        "admin_state", "algorithm", "due", "failed", "failure", "failures", "health", "key", "latency", "load", "name",
         "priority", "probe", "probed", "queued", "removed", "resting_until", "seed", "set_name", "settings", "starts",
         "target", "transport", "usable", "used", "weight",
     )  # fmt: skip
@@ -56,7 +56,7 @@ class Member:
         target: ResolvedAddress,
         share: float = 1.0,
     ) -> None:
-        """``share`` is the part of the weight that this address of a name has."""
+        """``share`` is the part of the member's weight that this address of its host name has, 0 to 1."""
         self.set_name = set_name
         self.target: Source = target.source
         self.transport: Transport = target.transport
@@ -66,7 +66,7 @@ class Member:
         self.name: str = settings.uri if literal else f"{settings.uri} at {target.source}{over}"
         self.seed = int.from_bytes(blake2b(self.name.encode(), digest_size=8).digest())
         self.health = Health(health)
-        self.order = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
+        self.admin_state = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
         self.load = 0
         self.used: dict[str, int] = {}
         self.latency: float | None = None
@@ -87,9 +87,9 @@ class Member:
         self.weight = settings.weight * share
 
     def adopt(self, settings: MemberSettings, health: HealthSettings, target: ResolvedAddress, share: float) -> None:
-        """Take new settings for the same URI and address; load and health stay."""
+        """Replace the settings, for the same URI and address; load and health stay."""
         if settings.disabled is not self.settings.disabled:
-            self.order = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
+            self.admin_state = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
         self.settings = settings
         self.health.settings = health
         self.priority = (settings.priority, target.priority)
@@ -99,15 +99,15 @@ class Member:
 
     @property
     def state(self) -> MemberState:
-        return self.order.value or self.health.state
+        return self.admin_state.value or self.health.state
 
     @property
     def tls_name(self) -> str:
-        """The name that its certificate has to carry: the one that the policy gives, or the host of its URI."""
+        """The name that its certificate must have: ``tls_name`` of the policy, or the host of its URI."""
         return self.settings.tls_name or self.settings.place.host
 
     def has_room(self, now: float, needs: tuple[str, ...] = ()) -> bool:
-        """Whether one more call starting ``now`` keeps within ``max_calls``, ``max_cps`` and the resources it needs."""
+        """Whether one more call at ``now`` keeps within ``max_calls``, ``max_cps`` and the resources that it needs."""
         settings = self.settings
         if settings.max_calls is not None and self.load >= settings.max_calls:
             return False
@@ -117,20 +117,20 @@ class Member:
         if settings.max_cps is None:
             return True
         starts = self.starts
-        # Exact: never more than len calls in any len/max_cps seconds.
+        # Exact: never more than `length` calls in any length / max_cps seconds.
         length = starts.maxlen or 1
         return len(starts) < length or now - starts[0] >= length / settings.max_cps
 
     def take(self, needs: tuple[str, ...], calls: int) -> None:
-        """Count ``calls`` more, or fewer; what uses a resource is counted there too."""
+        """Add ``calls``, which may be negative, to the load and to the use of each resource in ``needs``."""
         self.load += calls
         for name in needs:
             self.used[name] = self.used.get(name, 0) + calls
         if self.algorithm is not None:
-            self.algorithm.loaded(self, calls)
+            self.algorithm.load_changed(self, calls)
 
     def answered_after(self, seconds: float) -> None:
-        """It took so long to answer a probe, or a call."""
+        """The member took ``seconds`` to respond to a probe or a call."""
         before = self.latency
         self.latency = seconds if before is None else before + _SMOOTHING * (seconds - before)
 
@@ -139,10 +139,10 @@ class Member:
 
 
 def member_key(set_name: str, settings: MemberSettings, target: ResolvedAddress) -> MemberKey:
-    """What makes a member the same one over a reload."""
+    """The identity of a member over reloads."""
     return set_name, settings.uri, target[0], target[1]
 
 
 def _length(settings: MemberSettings) -> int:
-    """How many starts of calls are remembered for ``max_cps``."""
+    """The number of start times of calls that are kept for ``max_cps``."""
     return 1 if settings.max_cps is None else max(1, int(settings.max_cps))

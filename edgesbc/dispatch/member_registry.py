@@ -1,4 +1,4 @@
-"""Which members there are: those of the policy's sets, one for each address. Chooses none and watches none."""
+"""The members of all destination sets of the policy, one for each address."""
 
 from __future__ import annotations
 
@@ -14,108 +14,108 @@ __all__ = ["MemberChanges", "MemberRegistry"]
 
 
 class MemberChanges:
-    """What a change of the roster comes to. Members that stayed as they were are in none of the lists."""
+    """The result of a change of the registry. Members that did not change are in ``members`` only."""
 
-    __slots__ = ("gone", "members", "new", "rewatched")
+    __slots__ = ("added", "members", "removed", "rescheduled")
 
     def __init__(self) -> None:
         self.members: dict[str, list[Member]] = {}
-        """All of them, by their set."""
-        self.new: list[Member] = []
-        self.gone: list[Member] = []
-        self.rewatched: list[Member] = []
-        """Those whose health is judged by other rules now, or that the policy puts out of use or back into it."""
+        """All members, by their set."""
+        self.added: list[Member] = []
+        self.removed: list[Member] = []
+        self.rescheduled: list[Member] = []
+        """Members whose health settings changed, or that the policy disables or enables: their probes start anew."""
 
 
 class MemberRegistry:
-    """The members by set. A member is the same over a change when its set, URI and address are; a URI with a name has
-    a member for each address that the name is known to have."""
+    """The members of all sets. A member is the same over a change when its set, URI and address are; a URI with a host
+    name has a member for each address that the name is known to have."""
 
-    __slots__ = ("_by_address", "_foreseen", "_leaving", "_members", "_parts", "_targets", "names", "settings")
+    __slots__ = ("_by_address", "_leaving", "_members", "_prepared", "_shares", "_targets", "names", "settings")
 
     def __init__(self) -> None:
         self.settings: tuple[SetSettings, ...] = ()
         self.names: frozenset[ServerUri] = frozenset()
-        """The names that members have."""
+        """The host names of members, with their port and transport."""
         self._targets: dict[ServerUri, tuple[ResolvedAddress, ...]] = {}
-        self._parts: dict[ServerUri, list[tuple[ResolvedAddress, float]]] = {}
-        """What part of its member's weight each of those addresses has."""
+        self._shares: dict[ServerUri, list[tuple[ResolvedAddress, float]]] = {}
+        """The addresses of each name, with the part of the member's weight that each has."""
         self._members: dict[MemberKey, Member] = {}
         self._leaving: dict[MemberKey, Member] = {}
-        """Members that are gone and still have calls: who is put back meanwhile is the same, and has that load."""
-        self._foreseen: dict[MemberKey, Member] = {}
+        """Removed members that still have calls: if one is added again meanwhile, it keeps its load."""
+        self._prepared: dict[MemberKey, Member] = {}
         self._by_address: dict[tuple[str, int, Transport], Member] = {}
 
     def __iter__(self) -> Iterator[Member]:
-        """In the order of the policy."""
+        """All members, in the order of the policy."""
         return iter(self._members.values())
 
     def at(self, source: Source, transport: Transport) -> Member | None:
-        """The member whose address ``source`` is, over ``transport``; the first, when sets share it."""
+        """The member with the address ``source`` over ``transport``; the first, if several sets have it."""
         return self._by_address.get((source.host, source.port, transport))
 
-    def foresee(self, settings: Iterable[SetSettings]) -> None:
-        """Make the members that these sets would bring, so that :meth:`replace` need not.
+    def prepare(self, settings: Iterable[SetSettings]) -> None:
+        """Make the new members of these sets ahead of :meth:`replace`, which then takes less time.
 
-        Changes nothing of what is in force, and may go on in another thread meanwhile.
+        Changes nothing that is in force, and may be called in another thread.
         """
-        foreseen: dict[MemberKey, Member] = {}
-        for each in settings:
-            for wanted, target, share in self._addresses(each):
-                key = member_key(each.set, wanted, target)
+        prepared: dict[MemberKey, Member] = {}
+        for set_settings in settings:
+            for member_settings, target, share in self._addresses(set_settings):
+                key = member_key(set_settings.set, member_settings, target)
                 if key not in self._members:
-                    foreseen[key] = Member(each.set, wanted, each.health, target, share)
-        self._foreseen = foreseen
+                    prepared[key] = Member(set_settings.set, member_settings, set_settings.health, target, share)
+        self._prepared = prepared
 
     def replace(self, settings: Iterable[SetSettings]) -> MemberChanges:
-        """Have these sets in the place of those before."""
+        """Replace all sets by these."""
         self.settings = tuple(settings)
         self.names = frozenset(
-            member.place for each in self.settings for member in each.members if member.target is None
+            member.place for one_set in self.settings for member in one_set.members if member.target is None
         )
         self._targets = {place: targets for place, targets in self._targets.items() if place in self.names}
-        self._parts = {place: self._parts[place] for place in self._targets}
-        return self._again()
+        self._shares = {place: self._shares[place] for place in self._targets}
+        return self._rebuild()
 
     def resolve(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> MemberChanges | None:
-        """A name has these addresses, in order; None where that changes nothing."""
+        """Set the addresses of a host name, in order; None if that changes nothing."""
         known = tuple(targets[: limits.TARGETS])
         if place not in self.names or not known or self._targets.get(place) == known:
             return None
         self._targets[place] = known
-        self._parts[place] = list(zip(known, _shares(known), strict=True))
-        return self._again()
+        self._shares[place] = list(zip(known, _shares(known), strict=True))
+        return self._rebuild()
 
-    def _again(self) -> MemberChanges:
+    def _rebuild(self) -> MemberChanges:
         before, self._members = self._members, {}
         changes = MemberChanges()
         for settings in self.settings:
             members = changes.members[settings.set] = []
-            judged_by, others = settings.health, False  # what the last one was judged by before, and if that differs
-            for wanted, target, share in self._addresses(settings):
-                key = member_key(settings.set, wanted, target)
+            old_health, health_differs = settings.health, False  # compared once for members that share an object
+            for member_settings, target, share in self._addresses(settings):
+                key = member_key(settings.set, member_settings, target)
                 if key in self._members:
-                    continue  # a name that has an address twice
+                    continue  # the name has the address twice
                 member = before.pop(key, None)
                 if member is None:
-                    known = self._leaving.pop(key, None) or self._foreseen.get(key)
-                    member = known or Member(settings.set, wanted, settings.health, target, share)
+                    known = self._leaving.pop(key, None) or self._prepared.get(key)
+                    member = known or Member(settings.set, member_settings, settings.health, target, share)
                     member.removed = False
-                    member.adopt(wanted, settings.health, target, share)
-                    changes.new.append(member)
+                    member.adopt(member_settings, settings.health, target, share)
+                    changes.added.append(member)
                 else:
-                    if member.health.settings is not judged_by:
-                        judged_by, others = member.health.settings, member.health.settings != settings.health
-                    if others or wanted.disabled is not member.settings.disabled:
-                        changes.rewatched.append(member)
-                    member.adopt(wanted, settings.health, target, share)
+                    if member.health.settings is not old_health:
+                        old_health, health_differs = member.health.settings, member.health.settings != settings.health
+                    if health_differs or member_settings.disabled is not member.settings.disabled:
+                        changes.rescheduled.append(member)
+                    member.adopt(member_settings, settings.health, target, share)
                 self._members[key] = member
                 members.append(member)
-        self._foreseen = {}
-        changes.gone = list(before.values())
-        self._leaving.update((member.key, member) for member in changes.gone)
+        self._prepared = {}
+        changes.removed = list(before.values())
+        self._leaving.update((member.key, member) for member in changes.removed)
         self._leaving = {key: member for key, member in self._leaving.items() if member.load}
-        for member in changes.gone:
+        for member in changes.removed:
             member.removed = True
             member.usable = False
             member.algorithm = None
@@ -123,19 +123,19 @@ class MemberRegistry:
         return changes
 
     def _addresses(self, settings: SetSettings) -> Iterator[tuple[MemberSettings, ResolvedAddress, float]]:
-        """Each address of each member, and what part of the member's weight it has."""
-        for wanted in settings.members:
-            if wanted.target is not None:
-                yield wanted, wanted.target, 1.0
+        """Each address of each member, with the part of the member's weight that it has."""
+        for member_settings in settings.members:
+            if member_settings.target is not None:
+                yield member_settings, member_settings.target, 1.0
             else:
-                for target, share in self._parts.get(wanted.place, ()):
-                    yield wanted, target, share
+                for target, share in self._shares.get(member_settings.place, ()):
+                    yield member_settings, target, share
 
 
 def _shares(targets: Sequence[ResolvedAddress]) -> list[float]:
-    """What part of its member's weight each address has, among those of its own priority (RFC 2782).
+    """The part of the member's weight that each address has among those of its priority (RFC 2782).
 
-    A weight of 0 beside others is "a very small chance", and equal chances where all are 0.
+    A weight of 0 beside others gives a very small part; if all are 0, the parts are equal.
     """
     sums: dict[int, float] = {}
     weights = [target.weight or 0.1 for target in targets]

@@ -1,4 +1,4 @@
-"""What operators have ordered about destinations, by name, so that it holds for who comes later too. Moves no call."""
+"""Operator overrides of destinations: the state that an operator set, by set and URI, also for members added later."""
 
 from __future__ import annotations
 
@@ -9,109 +9,112 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 
-__all__ = ["OperatorOverrides", "Override", "Who", "who_is"]
+__all__ = ["OperatorOverrides", "Override", "OverrideKey", "override_key"]
 
-Who = tuple[str, str, str]
-"""Set, URI, and an address of it with its transport, "" for all that the URI has or will have."""
+OverrideKey = tuple[str, str, str]
+"""Set, URI, and one address of it with its transport; "" for all addresses that the URI has or will have."""
 
 
-def who_is(member: Member) -> Who:
+def override_key(member: Member) -> OverrideKey:
+    """The key of an override for this member's address alone."""
     return member.set_name, member.settings.uri, f"{member.target} {member.transport}"
 
 
 class Override:
-    """An order: what, by whom, why, since when (seconds, the plane's clock).
+    """The state that an operator set, by whom, why and since when (seconds, the plane's clock).
 
-    ``gone`` is when its member was first missed, None while there is one.
+    ``missing_since`` is since when no member matches it, None while one does.
     """
 
-    __slots__ = ("by", "gone", "order", "since", "why")
+    __slots__ = ("admin_state", "by", "missing_since", "since", "why")
 
-    def __init__(self, order: AdminState, by: str, why: str, since: float, gone: float | None = None) -> None:
-        self.order = order
+    def __init__(
+        self, admin_state: AdminState, by: str, why: str, since: float, missing_since: float | None = None
+    ) -> None:
+        self.admin_state = admin_state
         self.by = by
         self.why = why
         self.since = since
-        self.gone = gone
+        self.missing_since = missing_since
 
     def __str__(self) -> str:
         return f"by order of {self.by}{f': {self.why}' if self.why else ''}"
 
 
 class OperatorOverrides:
-    """The orders in force. One for an address goes over one for its URI, and that over what the policy says.
+    """The overrides in force. One for an address goes before one for its URI, and that before the policy.
 
-    An order for who is not in the policy any more is kept for ``limits.ORDER_GONE_SECONDS``, since policies are
-    changed and changed back.
+    An override that matches no member of the policy is kept for ``limits.ORDER_GONE_SECONDS``, because a policy is
+    often changed and changed back.
     """
 
-    __slots__ = ("_addresses", "_by_who", "version")
+    __slots__ = ("_addresses", "_by_key", "version")
 
     def __init__(self) -> None:
-        self._by_who: dict[Who, Override] = {}
+        self._by_key: dict[OverrideKey, Override] = {}
         self._addresses: dict[tuple[str, str], list[str]] = {}
-        """What there are orders for, by set and URI."""
+        """The addresses with an override, by set and URI."""
         self.version = 0
-        """Another number whenever something is to be kept that was not before, or the other way round."""
+        """Changes when the overrides to be saved change."""
 
     def __len__(self) -> int:
-        return len(self._by_who)
+        return len(self._by_key)
 
-    def __iter__(self) -> Iterator[tuple[Who, Override]]:
-        return iter(tuple(self._by_who.items()))
+    def __iter__(self) -> Iterator[tuple[OverrideKey, Override]]:
+        return iter(tuple(self._by_key.items()))
 
     def of(self, member: Member) -> Override | None:
-        """The order that holds for ``member``."""
-        set_name, uri, address = who_is(member)
-        return self._by_who.get((set_name, uri, address)) or self._by_who.get((set_name, uri, ""))
+        """The override for ``member``, if any."""
+        set_name, uri, address = override_key(member)
+        return self._by_key.get((set_name, uri, address)) or self._by_key.get((set_name, uri, ""))
 
-    def has_room(self, names: Collection[Who]) -> bool:
-        """Whether there may be orders for ``names`` beside, or in the place of, those there are."""
-        return len(self._by_who) + sum(who not in self._by_who for who in names) <= limits.DESTINATION_ORDERS
+    def has_room(self, keys: Collection[OverrideKey]) -> bool:
+        """Whether overrides for ``keys`` would keep the table within ``limits.DESTINATION_ORDERS``."""
+        return len(self._by_key) + sum(key not in self._by_key for key in keys) <= limits.DESTINATION_ORDERS
 
-    def put(self, who: Who, ordered: Override) -> None:
-        """Give an order in the place of the one for the same; one for a URI, in that of those for its addresses too."""
-        self.drop(who)
-        self._by_who[who] = ordered
-        self._addresses.setdefault(who[:2], []).append(who[2])
+    def put(self, key: OverrideKey, override: Override) -> None:
+        """Set an override. It replaces the one for the same key; one for a URI also those for its addresses."""
+        self.drop(key)
+        self._by_key[key] = override
+        self._addresses.setdefault(key[:2], []).append(key[2])
         self.version += 1
 
-    def drop(self, who: Who) -> None:
-        """Forget the order for ``who``, for a URI those for its addresses too."""
-        set_name, uri, address = who
-        for each in tuple(self._addresses.get((set_name, uri), ())):
-            if address in ("", each):
-                self._forget((set_name, uri, each))
+    def drop(self, key: OverrideKey) -> None:
+        """Remove the override for ``key``; for a URI also those for its addresses."""
+        set_name, uri, dropped = key
+        for address in tuple(self._addresses.get((set_name, uri), ())):
+            if dropped in ("", address):
+                self._remove((set_name, uri, address))
 
     def apply(self, dispatcher: Dispatcher, now: float) -> None:
-        """Have every member as it was ordered, and forget orders whose member has been away for too long.
+        """Set every member to its override, and remove overrides that have matched no member for too long.
 
-        To be called whenever members may have come or gone.
+        To be called whenever members may have been added or removed.
         """
-        for who, ordered in self:
-            if ordered.gone is not None and now - ordered.gone >= limits.ORDER_GONE_SECONDS:
-                self._forget(who)
-        there: set[Who] = set()
+        for key, override in self:
+            if override.missing_since is not None and now - override.missing_since >= limits.ORDER_GONE_SECONDS:
+                self._remove(key)
+        present: set[OverrideKey] = set()
         for member in dispatcher.members():
-            set_name, uri, address = who_is(member)
-            there |= {(set_name, uri, ""), (set_name, uri, address)}
-            held = self.of(member)
-            if held is not None and member.order is not held.order:
-                dispatcher.order(member, held.order, now, str(held))
-            if held is not None and held.order is AdminState.ENABLED and not member.settings.disabled:
-                # The policy says the same, and may say something else one day, which is to hold then.
-                self._forget((set_name, uri, ""), held)
-        for who, ordered in self:
-            if (who in there) is (ordered.gone is not None):
-                ordered.gone = None if who in there else now
+            set_name, uri, address = override_key(member)
+            present |= {(set_name, uri, ""), (set_name, uri, address)}
+            own = self.of(member)
+            if own is not None and member.admin_state is not own.admin_state:
+                dispatcher.set_admin_state(member, own.admin_state, now, str(own))
+            if own is not None and own.admin_state is AdminState.ENABLED and not member.settings.disabled:
+                # The policy has the same state; if it changes, the policy is to count.
+                self._remove((set_name, uri, ""), own)
+        for key, override in self:
+            if (key in present) is (override.missing_since is not None):
+                override.missing_since = None if key in present else now
                 self.version += 1
 
-    def _forget(self, who: Who, only: Override | None = None) -> None:
-        """Forget one order, or where ``only`` is given, that one if it is still there."""
-        if who in self._by_who and only in (None, self._by_who[who]):
-            del self._by_who[who]
-            addresses = self._addresses[who[:2]]
-            addresses.remove(who[2])
+    def _remove(self, key: OverrideKey, only: Override | None = None) -> None:
+        """Remove the override for ``key``; with ``only``, if it is that one."""
+        if key in self._by_key and only in (None, self._by_key[key]):
+            del self._by_key[key]
+            addresses = self._addresses[key[:2]]
+            addresses.remove(key[2])
             if not addresses:
-                del self._addresses[who[:2]]
+                del self._addresses[key[:2]]
             self.version += 1

@@ -1,14 +1,15 @@
-"""What a request wants of a destination: the key that keeps it to one, and what it takes up there."""
+"""What the selection of a member depends on: the key of a request, and the resources that it needs."""
 
 from __future__ import annotations
 
-__all__ = ["ANYTHING", "SelectionRequest"]
+__all__ = ["NO_REQUIREMENTS", "SelectionRequest"]
 
 
 class SelectionRequest:
-    """``key`` is what ``hash`` goes by, ``needs`` the named resources that a call takes one of each.
+    """The requirements of one request.
 
-    ``call`` is whether it is one: what is none (a REGISTER, say) takes up no place that a call could have.
+    ``key`` is the key for the algorithm ``hash``; ``needs`` names resources, of each of which a call takes one.
+    ``call`` is false for a request that is no call, a REGISTER for example: it does not count against ``max_calls``.
     """
 
     __slots__ = ("call", "key", "needs")
@@ -19,4 +20,4 @@ class SelectionRequest:
         self.call = call
 
 
-ANYTHING = SelectionRequest()
+NO_REQUIREMENTS = SelectionRequest()

@@ -1,4 +1,4 @@
-"""Settings of destination sets as the policy gives them: frozen values that say what they expected."""
+"""The settings of destination sets: frozen values, validated with errors that name what was expected."""
 
 from __future__ import annotations
 
@@ -73,72 +73,72 @@ class MemberSettings:
     """One destination of a set."""
 
     uri: str = attrs.field(validator=_reachable)
-    """Where it is: ``sip:HOST[:PORT][;transport=udp|tcp|tls]``, or ``sips:``. A host name is looked up, and each
-    address that it has is watched and counted by itself (RFC 3263)."""
+    """Its address: ``sip:HOST[:PORT][;transport=udp|tcp|tls]``, or ``sips:``. A host name is resolved, and each
+    of its addresses is probed and counted separately (RFC 3263)."""
     weight: int = attrs.field(default=1, validator=between(1, limits.MEMBER_WEIGHT))
-    """Its share of the calls, in relation to its neighbours. Nothing at all is `destinations disable`."""
+    """Its share of the calls, relative to the other members of its priority. For none at all, see ``disabled``."""
     priority: int = attrs.field(default=0, validator=between(0, 1000))
     """Lower numbers are used first; the next number only when none of them can take the call."""
     max_calls: int | None = attrs.field(default=None, validator=optional(between(1, limits.CALLS)))
-    """Calls it has at once, at most; None: no bound of its own."""
+    """Calls at once; None: no bound of its own."""
     max_cps: float | None = attrs.field(default=None, validator=optional(between(0.01, 10_000, "calls a second")))
-    """New calls a second, at most; None: no bound of its own."""
+    """New calls a second; None: no bound of its own."""
     socket: str | None = None
     """Name of the listener to send from; None: the first one of the core with the member's transport."""
     resources: Mapping[str, int] = attrs.field(factory=dict, validator=_resources)
-    """How many calls at once may use a thing of which it has only so many, by its name: ``{ pstn = 30 }``. A call
-    takes one of each that its route names, and goes to a member that has all of them."""
+    """Calls at once that may use a limited resource of the member, by the resource's name: ``{ pstn = 30 }``. A call
+    takes one of each resource that its route names, and goes to a member that has all of them free."""
     strip: int = attrs.field(default=0, validator=between(0, limits.ROUTE_TEXT, "characters"))
-    """Characters that the user of the Request-URI loses at its begin."""
+    """Characters to remove from the start of the user of the Request-URI."""
     prepend: str = attrs.field(default="", validator=check_user)
-    """What that user has in front, after :attr:`strip` and :attr:`rewrite`."""
+    """Text to put in front of that user, after :attr:`strip` and :attr:`rewrite`."""
     rewrite: Rewrite | None = None
-    """A pattern and what takes the place of the text that it matches there."""
+    """A pattern, and the replacement of the text that it matches in that user."""
     tls_name: str | None = attrs.field(default=None)
-    """The name that its certificate has to carry, over TLS; None: the host of :attr:`uri`."""
+    """The name that its certificate must have, over TLS; None: the host of :attr:`uri`."""
     disabled: bool = False
-    """Out of use until the operator enables it."""
+    """Not used until the operator enables it."""
     place: ServerUri = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_place, takes_self=True))
-    """Where :attr:`uri` leads; worked out here, so that a swap of a thousand members need not."""
+    """:attr:`uri` parsed, once when the policy is read: a change of a thousand members then takes less time."""
     target: ResolvedAddress | None = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(_target, takes_self=True)
     )
-    """Its one address, where :attr:`uri` has a literal one."""
+    """The address in :attr:`uri`; None if that has a host name."""
     parsed: Uri = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_parsed, takes_self=True))
     attributes: Mapping[str, str] = attrs.field(factory=dict)
-    """Words of the operator's own, kept and shown."""
+    """Texts of the operator, which are stored and shown."""
 
     @property
     def numbers(self) -> Numbers | None:
-        """What becomes of the number called; None: nothing."""
-        found = Numbers(self.strip, self.prepend, self.rewrite)
-        return None if found == Numbers() else found
+        """The rewriting of the called number; None if it stays as it is."""
+        numbers = Numbers(self.strip, self.prepend, self.rewrite)
+        return None if numbers == Numbers() else numbers
 
 
 @attrs.frozen
 class HealthSettings:
-    """How the members of a set are watched."""
+    """The health checks of the members of a set."""
 
     interval: float = attrs.field(default=5.0, validator=between(0, 3600, "seconds"))
-    """Seconds between two OPTIONS to a member, give or take a tenth; 0: no probes, live traffic decides."""
+    """Seconds between two OPTIONS to a member, plus or minus a tenth; 0: no probes, only live traffic counts."""
     timeout: float = attrs.field(default=1.0, validator=between(0.05, 32, "seconds"))
-    """Seconds after which a probe without a final answer has failed."""
+    """Seconds after which a probe without a final response has failed."""
     fall: int = attrs.field(default=2, validator=between(1, 100))
-    """Failures in a row that take a member out."""
+    """Failures in a row that make a member inactive."""
     rise: int = attrs.field(default=2, validator=between(1, 100))
-    """Good answers in a row that bring it back."""
+    """Good responses in a row that make it active again."""
     failed_on: tuple[int, ...] = attrs.field(default=(408, 502, 503, 504), validator=_final_failures)
-    """Answers to OPTIONS that mean "not now": a server in overload, or a proxy that speaks for a dead one.
-    Every other final answer, 404 and 405 and 500 included, comes from somebody alive."""
+    """Statuses of responses to OPTIONS that are failures: of a server in overload, or of a proxy in front of a dead
+    server. Any other final response, also 404, 405 or 500, shows that the member is alive."""
     retry: float = attrs.field(default=30.0, validator=between(1, 3600, "seconds"))
-    """Without probes: seconds after which a member that was taken out is tried with live traffic again."""
+    """Without probes: seconds after which an inactive member is tried with live traffic again."""
     panic: int = attrs.field(default=0, validator=between(0, 100, "percent"))
-    """When at most this share of the members is up, health is not believed and all are used."""
+    """When at most this share of the members is up, health is ignored and all are used."""
     slow_start: float = attrs.field(default=10.0, validator=between(0, 3600, "seconds"))
-    """Seconds over which a member that came back gets its share again, a little more each second; 0: all at once."""
+    """Seconds over which the share of a member that is active again grows to its full size; 0: at once."""
     damping: float = attrs.field(default=60.0, validator=between(0, 3600, "seconds"))
-    """A member that is taken out within so many seconds of its return needs twice as many good answers as the last
-    time to come back; 0: it never needs more than :attr:`rise`."""
+    """A member that becomes inactive within so many seconds of its return needs twice as many good responses as the
+    last time to return; 0: it never needs more than :attr:`rise`."""
 
 
 @attrs.frozen
@@ -148,36 +148,36 @@ class SetSettings:
     set: str = attrs.field(validator=_named)
     """Its name, which routes refer to."""
     members: tuple[MemberSettings, ...] = attrs.field(default=(), validator=at_most(limits.SET_MEMBERS, "members"))
-    """Who takes its calls; empty where :attr:`database` has them."""
+    """Its members; empty if they come from :attr:`database`."""
     database: str | None = None
-    """Name of the ``[[database]]`` that has the members; None: they are in the policy."""
+    """Name of the ``[[database]]`` with the members; None: they are in the policy."""
     group: str = ""
     """The set's number or name in that database; empty: its name here."""
     algorithm: str = attrs.field(default="weighted", validator=one_of(*ALGORITHM_NAMES))
     hash_on: str = attrs.field(default="call-id", validator=_known_hash_on)
-    """For ``hash``: what of a request keeps to one member."""
+    """For ``hash``: the part of a request that is the key."""
     hash_bound: float = attrs.field(default=1.25, validator=_bound_of_load)
-    """For ``hash``: a member that has this many times its fair share of the live calls is passed over until it has
-    less, so that one busy key does not overload it; 0: never."""
+    """For ``hash``: a member with this many times its fair share of the live calls is skipped until it has fewer,
+    so that one busy key does not overload it; 0: never."""
     health: HealthSettings = attrs.field(factory=HealthSettings)
     failover_on: tuple[int, ...] = attrs.field(default=(408, 480, 500, 502, 503, 504), validator=_final_failures)
-    """Final answers after which a new INVITE goes on to the next member."""
+    """Statuses of final responses after which a new INVITE is sent to the next member."""
     try_timeout: float = attrs.field(default=2.0, validator=between(0.1, 32, "seconds"))
-    """Seconds that a member may stay silent before the next one is tried."""
+    """Seconds without a response after which the next member is tried."""
     total_timeout: float = attrs.field(default=10.0, validator=between(0.1, 180, "seconds"))
-    """Seconds after the first try from which on no further member is tried: nobody waits for ever to hear it ring."""
+    """Seconds after the first attempt from which on no further member is tried, so that a caller does not wait long."""
     rest: float = attrs.field(default=30.0, validator=between(0, 3600, "seconds"))
-    """Longest time in seconds that a member which answers 503 with Retry-After is passed over; 0: the field is not
-    heeded."""
+    """Longest time in seconds for which a member that responds 503 with Retry-After is skipped; 0: Retry-After is
+    ignored."""
     fallback: str | None = None
-    """The set that takes what no member of this one can."""
+    """The set that gets the calls which no member of this one can take."""
 
 
 def with_fallbacks(name: str, sets: Mapping[str, SetSettings]) -> list[str]:
-    """The set of that name, and those that it falls back to, in order; what comes round is not named again."""
+    """The set ``name`` and the sets that it falls back to, in order, each once."""
     names: list[str] = []
-    going: str | None = name
-    while going is not None and going not in names:
-        names.append(going)
-        going = sets[going].fallback if going in sets else None
+    following: str | None = name
+    while following is not None and following not in names:
+        names.append(following)
+        following = sets[following].fallback if following in sets else None
     return names

@@ -89,7 +89,7 @@ class ActivePolicy:
             sets = enumerate(each.set for each in policy.destinations)
             keys = [(f"destinations[{index}].database", lost[name]) for index, name in sets if name in lost]
             raise PolicyErrors(PolicyError(policy.file, key, message) for key, message in keys)
-        await trio.to_thread.run_sync(self.edge.dispatcher.foresee, source.filled(policy.destinations))
+        await trio.to_thread.run_sync(self.edge.dispatcher.prepare, source.filled(policy.destinations))
         return source
 
     @staticmethod

@@ -34,7 +34,7 @@ class HealthFeedback:
     def on_success(self, hop: NextHop, now: float) -> None:
         """The member answered, and its answer is the callee's own."""
         if hop.lease is not None:
-            self._dispatcher.watch.succeeded(hop.lease.member, now)
+            self._dispatcher.health_monitor.succeeded(hop.lease.member, now)
 
     def on_refusal(self, hop: NextHop, response: Response, now: float) -> None:
         """The member's answer is one for which the next member is tried. Only a 503 counts against its health."""
@@ -74,7 +74,7 @@ class HealthFeedback:
         return seconds > 0 and self._dispatcher.rest(member, seconds, now)
 
     def _count_failure(self, member: Member, why: str, caller: Hashable, now: float) -> None:
-        self._dispatcher.watch.failed(member, now, why, caller)
+        self._dispatcher.health_monitor.failed(member, now, why, caller)
 
     def _record_failover(self, member: Member, why: str, now: float) -> None:
         detail = f"{member.name} {why}"

@@ -38,11 +38,11 @@ class HealthProbes:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is next to be called."""
-        return self._dispatcher.watch.deadline()
+        return self._dispatcher.health_monitor.deadline()
 
     def expire(self, now: float) -> None:
         """Send what is due at ``now``."""
-        for probe in self._dispatcher.watch.expire(now):
+        for probe in self._dispatcher.health_monitor.expire(now):
             self._send(probe, now)
 
     def _send(self, probe: Probe, now: float) -> None:
@@ -50,7 +50,7 @@ class HealthProbes:
         member = probe.member
         listener = listener_for(self._flows, member, Zone.CORE) or listener_for(self._flows, member, Zone.PUBLIC)
         if listener is None:
-            self._dispatcher.watch.probe_failed(probe, now)
+            self._dispatcher.health_monitor.probe_failed(probe, now)
             return
         where = host_port(listener.advertise_host, listener.advertise_port)
         branch, uri = self._sender.new_branch(), member.settings.uri
@@ -76,7 +76,7 @@ class _ProbeTransaction:
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         if response.status >= 200:
-            self._dispatcher.watch.probe_answered(self._probe, response.status, now)
+            self._dispatcher.health_monitor.probe_answered(self._probe, response.status, now)
 
     def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
-        self._dispatcher.watch.probe_failed(self._probe, now)
+        self._dispatcher.health_monitor.probe_failed(self._probe, now)

@@ -23,9 +23,9 @@ def as_json(orders: OperatorOverrides, now: float, wall: float) -> bytes:
     offset = wall - now
     kept = [
         {
-            "set": set_name, "uri": uri, "address": address, "order": ordered.order.name.lower(), "by": ordered.by,
-            "why": ordered.why, "since": ordered.since + offset,
-            "gone": None if ordered.gone is None else ordered.gone + offset,
+            "set": set_name, "uri": uri, "address": address, "order": ordered.admin_state.name.lower(),
+            "by": ordered.by, "why": ordered.why, "since": ordered.since + offset,
+            "gone": None if ordered.missing_since is None else ordered.missing_since + offset,
         }
         for (set_name, uri, address), ordered in orders
     ]  # fmt: skip

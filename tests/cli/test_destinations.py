@@ -48,7 +48,7 @@ async def listed(folder: Path, *who: str) -> list[dict[str, object]]:
 
 
 def orders(app: App) -> list[AdminState]:
-    return [member.order for member in app.edge.dispatcher.members()]
+    return [member.admin_state for member in app.edge.dispatcher.members()]
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ async def test_the_list_says_how_every_member_is(tmp_path: Path) -> None:
         members = list(app.edge.dispatcher.members())
         lease = app.edge.dispatcher.acquire("gw", trio.current_time())
         assert lease is not None
-        app.edge.dispatcher.watch.failed(members[0], trio.current_time(), "gave no answer in time")
+        app.edge.dispatcher.health_monitor.failed(members[0], trio.current_time(), "gave no answer in time")
         members[1].answered_after(0.25)
         code, told, errors = await said(tmp_path, "list")
         assert (code, errors) == (0, "")

@@ -79,7 +79,7 @@ def test_since_is_that_of_the_order_or_of_the_health() -> None:
     assert destination_row(member, None, 50.0)["since"] is None
     member.health.bad(20.0)
     assert destination_row(member, None, 50.0)["since"] == 30.0
-    member.order = AdminState.DRAINING
+    member.admin_state = AdminState.DRAINING
     ordered = Override(AdminState.DRAINING, "root", "", 45.0)
     row = destination_row(member, ordered, 50.0)
     assert (row["state"], row["health"], row["since"]) == ("draining", "trying", 5.0)

@@ -29,7 +29,7 @@ class Operated:
         self.overrides = OperatorOverrides()
         self.recorded: list[Decision] = []
         self.dispatcher = self.harness.dispatcher
-        self.dispatcher.changed = lambda now: self.overrides.apply(self.dispatcher, now)
+        self.dispatcher.on_members_changed = lambda now: self.overrides.apply(self.dispatcher, now)
         members = (MemberSettings(NAMED),)
         self.dispatcher.reload([SetSettings("pbx", members, health=HealthSettings(interval=0))], self.harness.now)
         self.resolve(*HOSTS)
@@ -50,7 +50,7 @@ class Operated:
 
     @property
     def states(self) -> list[AdminState]:
-        return [member.order for member in self.dispatcher.members()]
+        return [member.admin_state for member in self.dispatcher.members()]
 
     @property
     def kept(self) -> list[str]:

@@ -12,10 +12,10 @@ from support.members import a_member
 from edgesbc.dispatch.algorithm_names import ALGORITHM_NAMES
 from edgesbc.dispatch.algorithms import ALGORITHMS, Algorithm
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
 from edgesbc.dispatch.settings import SetSettings
 
-EVERYBODY: Callable[[Member], bool] = lambda member: True  # noqa: E731
+ANY: Callable[[Member], bool] = lambda member: True  # noqa: E731
 
 
 def members(weights: Iterable[int], max_calls: int | None = None) -> list[Member]:
@@ -34,13 +34,13 @@ def build(name: str, of: list[Member], seed: int = 1, **fields: object) -> Algor
 
 
 def pick(
-    algorithm: Algorithm, able: Callable[[Member], bool] = EVERYBODY, key: bytes = b"", needs: tuple[str, ...] = ()
+    algorithm: Algorithm, able: Callable[[Member], bool] = ANY, key: bytes = b"", needs: tuple[str, ...] = ()
 ) -> Member | None:
     chosen = algorithm.choose_all(able, SelectionRequest(key, needs), 1)
     return chosen[0] if chosen else None
 
 
-def picks(algorithm: Algorithm, times: int, able: Callable[[Member], bool] = EVERYBODY) -> list[Member]:
+def picks(algorithm: Algorithm, times: int, able: Callable[[Member], bool] = ANY) -> list[Member]:
     chosen = [pick(algorithm, able) for _ in range(times)]
     assert None not in chosen
     return [member for member in chosen if member is not None]
@@ -50,10 +50,10 @@ def picks(algorithm: Algorithm, times: int, able: Callable[[Member], bool] = EVE
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_chooses_an_able_member_whenever_there_is_one(name: str, data: st.DataObject) -> None:
-    group = members(data.draw(st.lists(st.integers(1, 100), min_size=1, max_size=8)))
-    algorithm = build(name, group)
+    pool = members(data.draw(st.lists(st.integers(1, 100), min_size=1, max_size=8)))
+    algorithm = build(name, pool)
     for _ in range(12):
-        able = data.draw(st.sets(st.sampled_from(group)))
+        able = data.draw(st.sets(st.sampled_from(pool)))
         chosen = pick(algorithm, able.__contains__, data.draw(st.binary(max_size=4)))
         assert (chosen in able) if able else (chosen is None)
 
@@ -61,226 +61,226 @@ def test_chooses_an_able_member_whenever_there_is_one(name: str, data: st.DataOb
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_weighted_gives_each_exactly_its_share(weights: list[int], rounds: int) -> None:
-    group = members(weights)
-    seen = Counter(picks(build("weighted", group), rounds * sum(weights)))
-    assert [seen[member] for member in group] == [rounds * weight for weight in weights]
+    pool = members(weights)
+    seen = Counter(picks(build("weighted", pool), rounds * sum(weights)))
+    assert [seen[member] for member in pool] == [rounds * weight for weight in weights]
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_weighted_is_smooth(weights: list[int]) -> None:
     """At every moment a member has had its share so far, give or take less than the number of members."""
-    group = members(weights)
+    pool = members(weights)
     seen: Counter[Member] = Counter()
-    for number, member in enumerate(picks(build("weighted", group), 2 * sum(weights)), 1):
+    for number, member in enumerate(picks(build("weighted", pool), 2 * sum(weights)), 1):
         seen[member] += 1
-        for other in group:
-            assert abs(seen[other] - number * other.settings.weight / sum(weights)) < len(group)
+        for other in pool:
+            assert abs(seen[other] - number * other.settings.weight / sum(weights)) < len(pool)
 
 
 def test_weighted_does_not_repay_lost_turns() -> None:
-    first, second = group = members([1, 1])
-    algorithm = build("weighted", group)
+    first, second = pool = members([1, 1])
+    algorithm = build("weighted", pool)
     assert set(picks(algorithm, 50, lambda member: member is second)) == {second}
     assert Counter(picks(algorithm, 10)) == {first: 5, second: 5}
 
 
 def test_weighted_keeps_its_turns_when_nobody_is_able() -> None:
-    group = members([3, 1])
-    algorithm = build("weighted", group)
+    pool = members([3, 1])
+    algorithm = build("weighted", pool)
     assert pick(algorithm, lambda member: False) is None
-    assert Counter(picks(algorithm, 4)) == {group[0]: 3, group[1]: 1}
+    assert Counter(picks(algorithm, 4)) == {pool[0]: 3, pool[1]: 1}
 
 
 def test_weighted_keeps_the_proportion_of_those_left() -> None:
-    group = members([50, 30, 20])
-    algorithm = build("weighted", group)
-    seen = Counter(picks(algorithm, 5000, lambda member: member is not group[0]))
-    assert abs(seen[group[1]] - 3000) <= 2
+    pool = members([50, 30, 20])
+    algorithm = build("weighted", pool)
+    seen = Counter(picks(algorithm, 5000, lambda member: member is not pool[0]))
+    assert abs(seen[pool[1]] - 3000) <= 2
 
 
 def test_round_robin_goes_round() -> None:
-    group = members([9, 1, 1])
-    algorithm = build("round-robin", group)
-    assert picks(algorithm, 4) == [*group, group[0]]
-    assert picks(algorithm, 2, lambda member: member is not group[1]) == [group[2], group[0]]
+    pool = members([9, 1, 1])
+    algorithm = build("round-robin", pool)
+    assert picks(algorithm, 4) == [*pool, pool[0]]
+    assert picks(algorithm, 2, lambda member: member is not pool[1]) == [pool[2], pool[0]]
 
 
 def test_priority_always_takes_the_first_able() -> None:
-    group = members([1, 1])
-    algorithm = build("priority", group)
-    assert picks(algorithm, 3) == [group[0]] * 3
-    assert picks(algorithm, 1, lambda member: member is not group[0]) == [group[1]]
+    pool = members([1, 1])
+    algorithm = build("priority", pool)
+    assert picks(algorithm, 3) == [pool[0]] * 3
+    assert picks(algorithm, 1, lambda member: member is not pool[0]) == [pool[1]]
 
 
 def test_random_is_even_and_ignores_weights() -> None:
-    group = members([100, 1, 1, 1])
-    seen = Counter(picks(build("random", group), 4000))
-    assert all(850 < seen[member] < 1150 for member in group)
-    seen = Counter(picks(build("random", group), 3000, lambda member: member is not group[0]))
-    assert seen[group[0]] == 0
-    assert all(850 < seen[member] < 1150 for member in group[1:])
+    pool = members([100, 1, 1, 1])
+    seen = Counter(picks(build("random", pool), 4000))
+    assert all(850 < seen[member] < 1150 for member in pool)
+    seen = Counter(picks(build("random", pool), 3000, lambda member: member is not pool[0]))
+    assert seen[pool[0]] == 0
+    assert all(850 < seen[member] < 1150 for member in pool[1:])
 
 
 def test_least_loaded_fills_by_share_of_capacity() -> None:
-    small, large = group = [*members([1], max_calls=10), *members([7], max_calls=30)]
-    algorithm = build("least-loaded", group)
+    small, large = pool = [*members([1], max_calls=10), *members([7], max_calls=30)]
+    algorithm = build("least-loaded", pool)
     for _ in range(20):
         picks(algorithm, 1)[0].take((), 1)
     assert (small.load, large.load) == (5, 15)
 
 
 def test_least_loaded_goes_by_weight_where_a_capacity_is_missing() -> None:
-    group = [*members([1], max_calls=1000), *members([3])]
-    algorithm = build("least-loaded", group)
+    pool = [*members([1], max_calls=1000), *members([3])]
+    algorithm = build("least-loaded", pool)
     for _ in range(20):
         picks(algorithm, 1)[0].take((), 1)
-    assert [member.load for member in group] == [5, 15]
+    assert [member.load for member in pool] == [5, 15]
 
 
 def test_least_loaded_spreads_over_an_idle_set() -> None:
-    group = members([1, 1, 1])
-    assert set(picks(build("least-loaded", group), 3)) == set(group)
+    pool = members([1, 1, 1])
+    assert set(picks(build("least-loaded", pool), 3)) == set(pool)
 
 
 KEYS = [f"call-{n}@example".encode() for n in range(4000)]
 
 
 def test_hash_shares_by_weight() -> None:
-    group = members([3, 1])
-    algorithm = build("hash", group)
-    seen = Counter(pick(algorithm, EVERYBODY, key) for key in KEYS)
-    assert 0.72 < seen[group[0]] / len(KEYS) < 0.78
+    pool = members([3, 1])
+    algorithm = build("hash", pool)
+    seen = Counter(pick(algorithm, ANY, key) for key in KEYS)
+    assert 0.72 < seen[pool[0]] / len(KEYS) < 0.78
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=8), st.data())
 @settings(max_examples=25, deadline=None)
 def test_hash_moves_only_the_keys_of_the_member_that_goes(weights: list[int], data: st.DataObject) -> None:
-    group = members(weights)
-    gone = data.draw(st.sampled_from(group))
-    before = build("hash", group)
-    after = build("hash", [member for member in reversed(group) if member is not gone])
+    pool = members(weights)
+    gone = data.draw(st.sampled_from(pool))
+    before = build("hash", pool)
+    after = build("hash", [member for member in reversed(pool) if member is not gone])
     for key in KEYS[:200]:
-        was, now = pick(before, EVERYBODY, key), pick(after, EVERYBODY, key)
+        was, now = pick(before, ANY, key), pick(after, ANY, key)
         assert now is was or was is gone
         assert pick(before, lambda member: member is not gone, key) is now
 
 
 def test_broadcast_takes_all_that_are_able_up_to_the_most() -> None:
-    group = members([1, 1, 1, 1])
-    algorithm = build("broadcast", group)
-    assert algorithm.choose_all(lambda member: member is not group[1], ANYTHING, 8) == [group[0], group[2], group[3]]
-    assert algorithm.choose_all(lambda member: True, ANYTHING, 2) == group[:2]
-    assert algorithm.choose_all(lambda member: False, ANYTHING, 8) == []
+    pool = members([1, 1, 1, 1])
+    algorithm = build("broadcast", pool)
+    assert algorithm.choose_all(lambda member: member is not pool[1], NO_REQUIREMENTS, 8) == [pool[0], pool[2], pool[3]]
+    assert algorithm.choose_all(lambda member: True, NO_REQUIREMENTS, 2) == pool[:2]
+    assert algorithm.choose_all(lambda member: False, NO_REQUIREMENTS, 8) == []
 
 
 def test_broadcast_has_one_of_them_first() -> None:
-    group = members([1, 1])
-    assert pick(build("broadcast", group), lambda member: member is group[1]) is group[1]
+    pool = members([1, 1])
+    assert pick(build("broadcast", pool), lambda member: member is pool[1]) is pool[1]
 
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_a_member_that_is_out_is_not_even_asked_for(name: str) -> None:
-    group = members([1, 1, 1])
-    algorithm = build(name, group)
+    pool = members([1, 1, 1])
+    algorithm = build(name, pool)
     picks(algorithm, 3)
-    group[1].usable = False
-    algorithm.restate()
+    pool[1].usable = False
+    algorithm.usable_changed()
     asked: set[Member] = set()
     for number in range(40):
         pick(algorithm, lambda member: member.usable and not asked.add(member), str(number).encode())
     if name != "hash":  # its rings hold everybody, so that who comes back finds its keys
-        assert group[1] not in asked
-    group[1].usable = True
-    algorithm.restate()
-    seen = {pick(algorithm, EVERYBODY, str(number).encode()) for number in range(40)}
-    assert seen == ({group[0]} if name in ("priority", "broadcast") else set(group))
+        assert pool[1] not in asked
+    pool[1].usable = True
+    algorithm.usable_changed()
+    seen = {pick(algorithm, ANY, str(number).encode()) for number in range(40)}
+    assert seen == ({pool[0]} if name in ("priority", "broadcast") else set(pool))
 
 
 def test_weighted_gives_no_arrears_to_one_that_was_out() -> None:
-    group = members([1, 1])
-    algorithm = build("weighted", group)
-    group[0].usable = False
-    algorithm.restate()
+    pool = members([1, 1])
+    algorithm = build("weighted", pool)
+    pool[0].usable = False
+    algorithm.usable_changed()
     picks(algorithm, 100)
-    group[0].usable = True
-    algorithm.restate()
-    assert Counter(picks(algorithm, 10)) == {group[0]: 5, group[1]: 5}
+    pool[0].usable = True
+    algorithm.usable_changed()
+    assert Counter(picks(algorithm, 10)) == {pool[0]: 5, pool[1]: 5}
 
 
 def test_weighted_takes_the_part_of_a_weight_that_an_address_has() -> None:
-    group = members([3, 1])
-    group[0].weight = 1.5
-    assert Counter(picks(build("weighted", group), 1000)) == {group[0]: 600, group[1]: 400}
+    pool = members([3, 1])
+    pool[0].weight = 1.5
+    assert Counter(picks(build("weighted", pool), 1000)) == {pool[0]: 600, pool[1]: 400}
 
 
 def test_hash_is_fair_among_many() -> None:
-    group = members([1] * 20)
-    algorithm = build("hash", group, hash_bound=0)
-    seen = Counter(pick(algorithm, EVERYBODY, f"{n}".encode()) for n in range(20_000))
-    assert all(850 < seen[member] < 1150 for member in group)
+    pool = members([1] * 20)
+    algorithm = build("hash", pool, hash_bound=0)
+    seen = Counter(pick(algorithm, ANY, f"{n}".encode()) for n in range(20_000))
+    assert all(850 < seen[member] < 1150 for member in pool)
 
 
 def test_hash_keeps_within_its_bound_and_leaves_other_keys_where_they_are() -> None:
-    group = members([1, 1, 2])
-    algorithm = build("hash", group, hash_bound=1.25)
-    home = pick(algorithm, EVERYBODY, b"busy")
+    pool = members([1, 1, 2])
+    algorithm = build("hash", pool, hash_bound=1.25)
+    home = pick(algorithm, ANY, b"busy")
     for _ in range(200):
-        chosen = pick(algorithm, EVERYBODY, b"busy")
+        chosen = pick(algorithm, ANY, b"busy")
         assert chosen is not None
         chosen.take((), 1)
-    assert all(member.load <= 1.25 * 201 * member.weight / 4 + 1 for member in group)
+    assert all(member.load <= 1.25 * 201 * member.weight / 4 + 1 for member in pool)
     assert home is not None
     assert home.load >= 1.25 * 200 * home.weight / 4 - 1
-    for member in group:
+    for member in pool:
         member.take((), -member.load)
-    assert pick(algorithm, EVERYBODY, b"busy") is home
+    assert pick(algorithm, ANY, b"busy") is home
 
 
 def test_hash_goes_over_its_bound_rather_than_to_nobody() -> None:
-    group = members([1, 1])
-    algorithm = build("hash", group)
-    group[0].take((), 50)
-    assert pick(algorithm, lambda member: member is group[0], b"k") is group[0]
+    pool = members([1, 1])
+    algorithm = build("hash", pool)
+    pool[0].take((), 50)
+    assert pick(algorithm, lambda member: member is pool[0], b"k") is pool[0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_least_loaded_is_what_a_look_at_all_would_find(steps: list[tuple[int, bool]]) -> None:
-    group = members([1, 2, 3, 4])
-    algorithm = build("least-loaded", group)
+    pool = members([1, 2, 3, 4])
+    algorithm = build("least-loaded", pool)
     for place, more in steps:
-        if more or group[place].load:
-            group[place].take((), 1 if more else -1)
+        if more or pool[place].load:
+            pool[place].take((), 1 if more else -1)
         chosen = pick(algorithm)
         assert chosen is not None
-        assert chosen.load / chosen.weight == min(member.load / member.weight for member in group)
+        assert chosen.load / chosen.weight == min(member.load / member.weight for member in pool)
 
 
 def test_least_loaded_goes_by_the_scarcest_of_what_a_call_needs() -> None:
-    group = [
+    pool = [
         a_member("sip:10.0.0.1", resources={"pstn": 10, "transcoder": 2}),
         a_member("sip:10.0.0.2", resources={"pstn": 30, "transcoder": 1}),
     ]
-    algorithm = build("least-loaded", group)
+    algorithm = build("least-loaded", pool)
     for _ in range(16):
         chosen = pick(algorithm, needs=("pstn",))
         assert chosen is not None
         chosen.take(("pstn",), 1)
-    assert [member.used["pstn"] for member in group] == [4, 12]
-    group[0].take(("pstn", "transcoder"), 1)
-    assert pick(algorithm, needs=("pstn", "transcoder")) is group[1]  # 12 of 30 and none of 1; the other has half of 2
-    group[1].take(("pstn", "transcoder"), 1)
-    assert pick(algorithm, needs=("pstn", "transcoder")) is group[0]
-    assert pick(algorithm, needs=("pstn",)) is group[1]
+    assert [member.used["pstn"] for member in pool] == [4, 12]
+    pool[0].take(("pstn", "transcoder"), 1)
+    assert pick(algorithm, needs=("pstn", "transcoder")) is pool[1]  # 12 of 30 and none of 1; the other has half of 2
+    pool[1].take(("pstn", "transcoder"), 1)
+    assert pick(algorithm, needs=("pstn", "transcoder")) is pool[0]
+    assert pick(algorithm, needs=("pstn",)) is pool[1]
 
 
 def test_latency_prefers_who_answers_sooner_and_starves_nobody_new() -> None:
-    group = members([1, 1, 1])
-    quick, slow, new = group
+    pool = members([1, 1, 1])
+    quick, slow, new = pool
     quick.answered_after(0.01)
     slow.answered_after(0.5)
-    seen = Counter(picks(build("latency", group), 3000))
+    seen = Counter(picks(build("latency", pool), 3000))
     assert seen[quick] > 1.5 * seen[slow] > 0
     assert seen[new] > 500
 
@@ -291,22 +291,22 @@ def test_who_loses_its_turns_to_calls_that_it_cannot_take_gets_the_others() -> N
     algorithm = ALGORITHMS["weighted"]([one, two], SetSettings(set="set"), Random(1).random)
     plain: Counter[Member] = Counter()
     for _ in range(100):
-        plain.update(algorithm.choose_all(EVERYBODY, ANYTHING, 1))
-        algorithm.choose_all(lambda member: member is one, ANYTHING, 1)
+        plain.update(algorithm.choose_all(ANY, NO_REQUIREMENTS, 1))
+        algorithm.choose_all(lambda member: member is one, NO_REQUIREMENTS, 1)
     assert plain[two] >= 90
 
 
 def test_least_loaded_does_not_look_at_those_who_lack_what_is_needed() -> None:
-    group = [a_member(f"sip:10.0.0.{n}", resources={"pstn": 30} if n == 200 else {}) for n in range(1, 201)]
-    algorithm = ALGORITHMS["least-loaded"](group, SetSettings(set="set"), Random(1).random)
-    for member in group:
+    pool = [a_member(f"sip:10.0.0.{n}", resources={"pstn": 30} if n == 200 else {}) for n in range(1, 201)]
+    algorithm = ALGORITHMS["least-loaded"](pool, SetSettings(set="set"), Random(1).random)
+    for member in pool:
         member.algorithm = algorithm
     asked: list[Member] = []
     for _ in range(5):
         (chosen,) = algorithm.choose_all(lambda member: not asked.append(member), SelectionRequest(b"", ("pstn",)), 1)
         chosen.take(("pstn",), 1)
-        group[0].take((), 1)
-    assert asked == [group[-1]] * 5
+        pool[0].take((), 1)
+    assert asked == [pool[-1]] * 5
 
 
 @pytest.mark.parametrize(("before", "after"), [((0.33, 0.33, 0.33), (0.5, 0.5)), ((7, 7, 7), (8, 8))])
@@ -316,12 +316,12 @@ def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
     """As for the addresses of a name, which share the weight of one member."""
     homes = []
     for weights in (before, after):
-        group = members([1] * len(weights))
-        for member, weight in zip(group, weights, strict=True):
+        pool = members([1] * len(weights))
+        for member, weight in zip(pool, weights, strict=True):
             member.weight = weight
-        algorithm = ALGORITHMS["hash"](group, SetSettings(set="set", hash_bound=0), Random(1).random)
+        algorithm = ALGORITHMS["hash"](pool, SetSettings(set="set", hash_bound=0), Random(1).random)
         keys = (SelectionRequest(str(number).encode()) for number in range(300))
-        homes.append([algorithm.choose_all(EVERYBODY, key, 1)[0].name for key in keys])
+        homes.append([algorithm.choose_all(ANY, key, 1)[0].name for key in keys])
     kept = [(old, new) for old, new in zip(*homes, strict=True) if old in homes[1]]
     assert len(kept) > 150
     assert all(old == new for old, new in kept)
@@ -330,17 +330,17 @@ def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
 @pytest.mark.parametrize("able", [0, 1, 3])
 def test_hash_asks_each_at_most_twice_or_so_where_nearly_nobody_is_able(able: int) -> None:
     """With all members full, each refused call had each of a thousand looked at on eight rings."""
-    group = members([1 + n % 40 for n in range(500)])
-    left = set(group[100 : 100 + able])
+    pool = members([1 + n % 40 for n in range(500)])
+    left = set(pool[100 : 100 + able])
     asked = []
-    algorithm = ALGORITHMS["hash"](group, SetSettings(set="set", hash_bound=0), Random(1).random)
+    algorithm = ALGORITHMS["hash"](pool, SetSettings(set="set", hash_bound=0), Random(1).random)
     alone = ALGORITHMS["hash"](list(left), SetSettings(set="set", hash_bound=0), Random(1).random)
     for number in range(50):
         key = SelectionRequest(str(number).encode())
         asked.clear()
         chosen = algorithm.choose_all(lambda member: not asked.append(member) and member in left, key, 1)
-        assert chosen == alone.choose_all(EVERYBODY, key, 1)
-        assert len(asked) <= len(group) + 80
+        assert chosen == alone.choose_all(ANY, key, 1)
+        assert len(asked) <= len(pool) + 80
 
 
 def test_every_name_of_an_algorithm_has_its_class() -> None:

@@ -7,33 +7,33 @@ from support.members import a_member
 
 from edgesbc.dispatch.destination_set import DestinationSet
 from edgesbc.dispatch.member import Member
-from edgesbc.dispatch.selection_request import ANYTHING, SelectionRequest
+from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
 from edgesbc.dispatch.settings import HealthSettings, SetSettings
 
 
-def a_group(*members: Member, **fields: object) -> DestinationSet:
+def make_set(*members: Member, **fields: object) -> DestinationSet:
     settings = SetSettings(set="set", **fields)  # type: ignore[arg-type]
     return DestinationSet(settings, list(members), Random(3).random)
 
 
-def seen(group: DestinationSet, now: float, times: int = 2000) -> Counter[Member]:
-    return Counter(group.choose(now, (), ANYTHING, 1)[0] for _ in range(times))
+def seen(destinations: DestinationSet, now: float, times: int = 2000) -> Counter[Member]:
+    return Counter(destinations.choose(now, (), NO_REQUIREMENTS, 1)[0] for _ in range(times))
 
 
-def back_at(member: Member, group: DestinationSet, now: float) -> None:
+def back_at(member: Member, destinations: DestinationSet, now: float) -> None:
     """Let ``member`` go out and come back."""
     member.health.bad(now)
-    group.changed(True, True, member)
+    destinations.member_changed(True, True, member)
     member.health.good(now)
-    group.changed(True, False, member)
+    destinations.member_changed(True, False, member)
 
 
 def test_who_comes_back_gets_its_share_little_by_little() -> None:
     health = HealthSettings(fall=1, rise=1, slow_start=10)
     one, two = a_member("sip:10.0.0.1", health=health), a_member("sip:10.0.0.2", health=health)
-    group = a_group(one, two)
-    back_at(one, group, 100.0)
-    shares = [seen(group, now)[one] / 2000 for now in (100.0, 105.0, 109.0, 110.0)]
+    destinations = make_set(one, two)
+    back_at(one, destinations, 100.0)
+    shares = [seen(destinations, now)[one] / 2000 for now in (100.0, 105.0, 109.0, 110.0)]
     assert shares == sorted(shares)
     assert 0.0 < shares[0] < 0.1
     assert shares[3] == 0.5
@@ -41,21 +41,21 @@ def test_who_comes_back_gets_its_share_little_by_little() -> None:
 
 def test_who_has_just_come_back_is_better_than_nobody() -> None:
     one = a_member(health=HealthSettings(fall=1, rise=1, slow_start=1000))
-    group = a_group(one)
-    back_at(one, group, 100.0)
-    assert seen(group, 100.0) == {one: 2000}
+    destinations = make_set(one)
+    back_at(one, destinations, 100.0)
+    assert seen(destinations, 100.0) == {one: 2000}
 
 
 def test_with_hash_a_key_comes_back_once_and_stays() -> None:
     health = HealthSettings(fall=1, rise=1, slow_start=10)
     members = [a_member(f"sip:10.0.0.{n}", health=health) for n in (1, 2, 3)]
-    group = a_group(*members, algorithm="hash", hash_bound=0)
+    destinations = make_set(*members, algorithm="hash", hash_bound=0)
     keys = [SelectionRequest(str(n).encode()) for n in range(300)]
-    home = [group.choose(0.0, (), key, 1)[0] for key in keys]
-    back_at(members[0], group, 100.0)
+    home = [destinations.choose(0.0, (), key, 1)[0] for key in keys]
+    back_at(members[0], destinations, 100.0)
     away = set(range(300))
     for now in range(100, 111):
-        there = {n for n, key in enumerate(keys) if group.choose(float(now), (), key, 1)[0] is home[n]}
+        there = {n for n, key in enumerate(keys) if destinations.choose(float(now), (), key, 1)[0] is home[n]}
         assert not there & (set(range(300)) - away) or there >= set(range(300)) - away
         away = set(range(300)) - there
     assert not away
@@ -63,53 +63,53 @@ def test_with_hash_a_key_comes_back_once_and_stays() -> None:
 
 def test_a_member_that_rests_is_passed_over_until_then() -> None:
     one, two = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2")
-    group = a_group(one, two)
+    destinations = make_set(one, two)
     one.resting_until = 20.0
-    assert seen(group, 19.0, 10) == {two: 10}
-    assert seen(group, 20.0, 10) == {one: 5, two: 5}
+    assert seen(destinations, 19.0, 10) == {two: 10}
+    assert seen(destinations, 20.0, 10) == {one: 5, two: 5}
 
 
 def test_those_that_rest_are_better_than_nobody() -> None:
     """Or who calls somebody that answers 503 could keep everybody from calling."""
     one, two = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2", priority=1)
-    group = a_group(one, two)
+    destinations = make_set(one, two)
     one.resting_until = two.resting_until = 20.0
-    assert seen(group, 19.0, 10) == {one: 10}
+    assert seen(destinations, 19.0, 10) == {one: 10}
     one.resting_until = 0.0
     two.resting_until = 20.0
-    assert group.choose(19.0, [one], ANYTHING, 1) == [two]
+    assert destinations.choose(19.0, [one], NO_REQUIREMENTS, 1) == [two]
 
 
 def test_panic_begins_and_ends_with_the_share_that_is_up() -> None:
     health = HealthSettings(fall=1, rise=1, panic=50, slow_start=0)
     members = [a_member(f"sip:10.0.0.{n}", health=health) for n in range(1, 5)]
-    group = a_group(*members, health=health)
+    destinations = make_set(*members, health=health)
     for number, member in enumerate(members[:3], 1):
         member.health.bad(0.0)
-        group.changed(True, True, member)
+        destinations.member_changed(True, True, member)
         assert [each.usable for each in members].count(True) == (3 if number == 1 else 4)
     for member in members[:2]:
         member.health.good(1.0)
-        group.changed(True, False, member)
+        destinations.member_changed(True, False, member)
     assert [each.usable for each in members] == [True, True, False, True]
 
 
 def test_usable() -> None:
-    assert not a_group().usable
+    assert not make_set().usable
     one = a_member(health=HealthSettings(fall=1))
-    group = a_group(one)
-    assert group.usable
+    destinations = make_set(one)
+    assert destinations.usable
     one.health.bad(0.0)
-    group.changed(True, True, one)
-    assert not group.usable
-    assert group.choose(0.0, (), ANYTHING, 1) == [one]  # panic: the only one is used though it is down
+    destinations.member_changed(True, True, one)
+    assert not destinations.usable
+    assert destinations.choose(0.0, (), NO_REQUIREMENTS, 1) == [one]  # panic: the only one is used though it is down
 
 
 def test_the_same_members_make_the_same_group() -> None:
     one, two = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2")
-    group = a_group(one, two)
-    assert group.is_made_of(SetSettings(set="set"), [one, two])
-    assert not group.is_made_of(SetSettings(set="set", algorithm="random"), [one, two])
-    assert not group.is_made_of(SetSettings(set="set"), [two, one])
+    destinations = make_set(one, two)
+    assert destinations.matches(SetSettings(set="set"), [one, two])
+    assert not destinations.matches(SetSettings(set="set", algorithm="random"), [one, two])
+    assert not destinations.matches(SetSettings(set="set"), [two, one])
     one.weight = 0.5
-    assert not group.is_made_of(SetSettings(set="set"), [one, two])
+    assert not destinations.matches(SetSettings(set="set"), [one, two])

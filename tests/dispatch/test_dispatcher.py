@@ -43,15 +43,15 @@ def take(d: Dispatcher, now: float = 0.0, **kinds: object) -> Lease:
 def next_probe(d: Dispatcher) -> tuple[Probe, float]:
     """Let time pass until a probe is to be sent."""
     while True:
-        now = d.watch.deadline()
+        now = d.health_monitor.deadline()
         assert now is not None
-        for probe in d.watch.expire(now):
+        for probe in d.health_monitor.expire(now):
             return probe, now
 
 
 def take_down(d: Dispatcher, member: Member, now: float = 0.0) -> None:
     for _ in range(member.health.settings.fall):
-        d.watch.failed(member, now, "silence")
+        d.health_monitor.failed(member, now, "silence")
     assert member.state is MemberState.INACTIVE
 
 
@@ -59,10 +59,10 @@ def test_what_speaks_against_a_member_is_counted_by_where_it_came_from() -> None
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     probe, now = next_probe(d)
-    d.watch.probe_failed(probe, now)
-    d.watch.failed(member, now, "gave no answer in time")
+    d.health_monitor.probe_failed(probe, now)
+    d.health_monitor.failed(member, now, "gave no answer in time")
     assert member.failures == {Evidence.PROBE: 1, Evidence.TRAFFIC: 1}
-    d.watch.succeeded(member, now)
+    d.health_monitor.succeeded(member, now)
     assert (member.failure, member.failed) == ("gave no answer in time", now)
 
 
@@ -106,9 +106,9 @@ def test_failures_of_live_traffic_take_a_member_out_and_are_recorded() -> None:
     recorded: list[Decision] = []
     d = dispatcher(a_set(at(1), at(2)), recorded=recorded)
     bad, good = d.members()
-    d.watch.failed(bad, 3.0, "503")
+    d.health_monitor.failed(bad, 3.0, "503")
     assert bad.state is MemberState.TRYING
-    d.watch.failed(bad, 3.5, "503")
+    d.health_monitor.failed(bad, 3.5, "503")
     assert {take(d).member for _ in range(6)} == {good}
     assert [(each.time, each.reason, each.source) for each in recorded] == [
         (3.0, Reason.HEALTH, "10.0.0.1:5060"),
@@ -121,8 +121,8 @@ def test_a_success_between_failures_keeps_it_in() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     for _ in range(5):
-        d.watch.failed(member, 0.0, "silence")
-        d.watch.succeeded(member, 0.0)
+        d.health_monitor.failed(member, 0.0, "silence")
+        d.health_monitor.succeeded(member, 0.0)
     assert member.state is MemberState.ACTIVE
 
 
@@ -130,12 +130,12 @@ def test_a_failure_brings_the_next_probe_forward() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     probe, now = next_probe(d)
-    d.watch.probe_answered(probe, 200, now)
+    d.health_monitor.probe_answered(probe, 200, now)
     assert member.due is not None
     assert now + 4.5 <= member.due < now + 5.5
-    d.watch.failed(member, now, "silence")
+    d.health_monitor.failed(member, now, "silence")
     assert now + 0.9 <= member.due < now + 1.1
-    deadline = d.watch.deadline()
+    deadline = d.health_monitor.deadline()
     assert deadline is not None
     assert deadline <= member.due
 
@@ -145,7 +145,7 @@ def test_answers_of_somebody_alive(status: int) -> None:
     d = dispatcher(a_set(at(1)))
     for _ in range(4):
         probe, now = next_probe(d)
-        d.watch.probe_answered(probe, status, now)
+        d.health_monitor.probe_answered(probe, status, now)
     assert probe.member.state is MemberState.ACTIVE
 
 
@@ -154,7 +154,7 @@ def test_answers_that_mean_not_now(status: int) -> None:
     d = dispatcher(a_set(at(1)))
     for _ in range(2):
         probe, now = next_probe(d)
-        d.watch.probe_answered(probe, status, now)
+        d.health_monitor.probe_answered(probe, status, now)
     assert probe.member.state is MemberState.INACTIVE
 
 
@@ -165,13 +165,13 @@ def test_silent_probes_fail_by_themselves_and_good_ones_bring_it_back() -> None:
         probe, now = next_probe(d)
     assert now < 2.0 + 1.0 + 1.2 + 1.0  # first probe, its timeout, a short pause, the second probe
     late = Probe(member, probe.serial - 1)
-    d.watch.probe_answered(late, 200, now)
-    d.watch.probe_failed(late, now)
+    d.health_monitor.probe_answered(late, 200, now)
+    d.health_monitor.probe_failed(late, now)
     assert (member.health.successes, member.probe) == (0, probe.serial)
-    d.watch.probe_answered(probe, 200, now)
+    d.health_monitor.probe_answered(probe, 200, now)
     assert member.state is MemberState.INACTIVE
     probe, now = next_probe(d)
-    d.watch.probe_answered(probe, 200, now)
+    d.health_monitor.probe_answered(probe, 200, now)
     assert member.state is MemberState.ACTIVE
 
 
@@ -179,17 +179,17 @@ def test_a_probe_is_answered_once() -> None:
     d = dispatcher(a_set(at(1)))
     probe, now = next_probe(d)
     for _ in range(3):
-        d.watch.probe_failed(probe, now)
+        d.health_monitor.probe_failed(probe, now)
     assert probe.member.health.probes_failed == 1
 
 
 def test_one_probe_at_a_time_at_each_member_with_jitter() -> None:
     d = dispatcher(*(a_set(*(at(host) for host in range(1, 20)), name=name) for name in ("a", "b")))
     sent: dict[Member, list[float]] = {}
-    while (now := d.watch.deadline() or 0.0) < 60.0:
-        for probe in d.watch.expire(now):
+    while (now := d.health_monitor.deadline() or 0.0) < 60.0:
+        for probe in d.health_monitor.expire(now):
             sent.setdefault(probe.member, []).append(now)
-            d.watch.probe_answered(probe, 200, now)
+            d.health_monitor.probe_answered(probe, 200, now)
     assert set(sent) == set(d.members())
     for times in sent.values():
         assert times[0] < 1.0
@@ -206,7 +206,7 @@ def test_panic_uses_all_when_all_are_down() -> None:
     assert d.acquire("pbx", 0.0, exclude=[three]) is None
     take_down(d, three)
     assert {take(d).member for _ in range(6)} == {one, two, three}
-    d.order(two, AdminState.DISABLED, 0.0)
+    d.set_admin_state(two, AdminState.DISABLED, 0.0)
     assert {take(d).member for _ in range(6)} == {one, three}
 
 
@@ -222,17 +222,17 @@ def test_panic_at_a_share() -> None:
 def test_without_probes_a_member_rests_and_is_tried_by_live_traffic() -> None:
     d = dispatcher(a_set(at(1), at(2), health=HealthSettings(interval=0, retry=10, slow_start=0)))
     member, _ = d.members()
-    assert d.watch.deadline() is None
+    assert d.health_monitor.deadline() is None
     take_down(d, member, now=100.0)
-    deadline = d.watch.deadline()
+    deadline = d.health_monitor.deadline()
     assert deadline == 110.0
-    assert d.watch.expire(110.0) == []
+    assert d.health_monitor.expire(110.0) == []
     assert member.state is MemberState.TRYING
-    assert d.watch.deadline() is None
-    d.watch.failed(member, 111.0, "silence")
+    assert d.health_monitor.deadline() is None
+    d.health_monitor.failed(member, 111.0, "silence")
     assert member.state is MemberState.INACTIVE
-    assert d.watch.expire(121.0) == []
-    d.watch.succeeded(member, 122.0)
+    assert d.health_monitor.expire(121.0) == []
+    d.health_monitor.succeeded(member, 122.0)
     assert member.state is MemberState.ACTIVE
 
 
@@ -242,12 +242,12 @@ def test_draining_and_disabled_members_take_no_calls() -> None:
     one, two = d.members()
     lease = take(d)
     assert lease.member is one
-    d.order(one, AdminState.DRAINING, 1.0)
+    d.set_admin_state(one, AdminState.DRAINING, 1.0)
     assert {take(d).member for _ in range(4)} == {two}
     assert (one.state, one.load) == (MemberState.DRAINING, 1)
-    d.order(two, AdminState.DISABLED, 1.0)
+    d.set_admin_state(two, AdminState.DISABLED, 1.0)
     assert d.acquire("pbx", 1.0) is None
-    d.order(one, AdminState.ENABLED, 2.0)
+    d.set_admin_state(one, AdminState.ENABLED, 2.0)
     assert take(d).member is one
     assert [decision.detail.split(": ")[1] for decision in recorded] == [
         "active to draining",
@@ -260,11 +260,11 @@ def test_a_disabled_member_is_not_probed_and_an_enabled_one_is_again() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     probe, now = next_probe(d)
-    d.order(member, AdminState.DISABLED, now)
-    assert d.watch.deadline() is None
-    d.watch.probe_failed(probe, now)
+    d.set_admin_state(member, AdminState.DISABLED, now)
+    assert d.health_monitor.deadline() is None
+    d.health_monitor.probe_failed(probe, now)
     assert member.health.probes_failed == 0
-    d.order(member, AdminState.ENABLED, now)
+    d.set_admin_state(member, AdminState.ENABLED, now)
     assert next_probe(d)[0].member is member
 
 
@@ -302,7 +302,7 @@ def test_reload_stops_the_probes_of_what_is_gone() -> None:
     d = dispatcher(a_set(at(1)))
     probe, now = next_probe(d)
     d.reload([a_set(at(2))], now)
-    d.watch.probe_failed(probe, now)
+    d.health_monitor.probe_failed(probe, now)
     assert probe.member.health.probes_failed == 0
     assert next_probe(d)[0].member.name == "sip:10.0.0.2"
 
@@ -322,8 +322,8 @@ def test_reload_takes_new_health_settings() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     d.reload([a_set(at(1), health=HealthSettings(interval=0, fall=1))], 0.0)
-    assert d.watch.deadline() is None
-    d.watch.failed(member, 0.0, "silence")
+    assert d.health_monitor.deadline() is None
+    d.health_monitor.failed(member, 0.0, "silence")
     assert member.state is MemberState.INACTIVE
     d.reload([a_set(at(1))], 50.0)
     assert member.due is not None
@@ -332,11 +332,11 @@ def test_reload_takes_new_health_settings() -> None:
 
 def test_who_is_put_into_use_by_a_reload_is_probed() -> None:
     d = dispatcher(a_set(at(1, disabled=True)))
-    assert d.watch.deadline() is None
+    assert d.health_monitor.deadline() is None
     d.reload([a_set(at(1))], 10.0)
-    assert d.watch.deadline() is not None
+    assert d.health_monitor.deadline() is not None
     d.reload([a_set(at(1, disabled=True))], 11.0)
-    assert d.watch.expire(20.0) == []
+    assert d.health_monitor.expire(20.0) == []
 
 
 def test_who_is_put_back_while_it_is_out_is_tried_again() -> None:
@@ -347,7 +347,7 @@ def test_who_is_put_back_while_it_is_out_is_tried_again() -> None:
     d.reload([], 1.0)
     d.reload([settings], 2.0)
     assert list(d.members()) == [member]
-    d.watch.expire(40.0)
+    d.health_monitor.expire(40.0)
     assert member.health.state is MemberState.TRYING
 
 
@@ -364,5 +364,5 @@ def test_one_address_over_two_transports_is_two_members_by_name() -> None:
     d = dispatcher(SetSettings(set="pbx", members=(named,), algorithm="hash", hash_bound=0))
     where = Source("10.0.0.1", 5060)
     d.resolved(named.place, [ResolvedAddress(where, Transport.UDP), ResolvedAddress(where, Transport.TCP)], 0.0)
-    chosen = Counter(take(d, demand=SelectionRequest(str(n).encode())).member.name for n in range(200))
+    chosen = Counter(take(d, selection=SelectionRequest(str(n).encode())).member.name for n in range(200))
     assert len(chosen) == 2

@@ -82,14 +82,14 @@ class Leasing(RuleBasedStateMachine):
     def evidence(self, data: st.DataObject, good: bool) -> None:
         member = data.draw(st.sampled_from(list(self.dispatcher.members())))
         if good:
-            self.dispatcher.watch.succeeded(member, self.now)
+            self.dispatcher.health_monitor.succeeded(member, self.now)
         else:
-            self.dispatcher.watch.failed(member, self.now, "silence")
+            self.dispatcher.health_monitor.failed(member, self.now, "silence")
 
     @rule(data=st.data(), order=st.sampled_from(AdminState))
     def order(self, data: st.DataObject, order: AdminState) -> None:
         member = data.draw(st.sampled_from(list(self.dispatcher.members())))
-        self.dispatcher.order(member, order, self.now)
+        self.dispatcher.set_admin_state(member, order, self.now)
 
     @rule(hosts=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
     def reload(self, hosts: list[int]) -> None:
@@ -98,7 +98,7 @@ class Leasing(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.01, 8))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
-        self.dispatcher.watch.expire(self.now)
+        self.dispatcher.health_monitor.expire(self.now)
 
     @invariant()
     def load_is_live_leases(self) -> None:

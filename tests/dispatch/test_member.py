@@ -75,13 +75,13 @@ def test_the_name_that_its_certificate_has() -> None:
 def test_the_policy_says_disabled_and_the_operator_may_say_otherwise() -> None:
     one = member(disabled=True)
     where = ResolvedAddress(one.target, one.transport)
-    assert one.order is AdminState.DISABLED
-    one.order = AdminState.ENABLED
+    assert one.admin_state is AdminState.DISABLED
+    one.admin_state = AdminState.ENABLED
     one.adopt(MemberSettings(uri="sip:10.0.0.1", disabled=True), HealthSettings(), where, 1.0)
-    assert one.order is AdminState.ENABLED
+    assert one.admin_state is AdminState.ENABLED
     one.adopt(MemberSettings(uri="sip:10.0.0.1"), HealthSettings(), where, 1.0)
     one.adopt(MemberSettings(uri="sip:10.0.0.1", disabled=True), HealthSettings(), where, 1.0)
-    assert one.order is AdminState.DISABLED
+    assert one.admin_state is AdminState.DISABLED
 
 
 def test_its_time_to_answer_is_smoothed() -> None:

@@ -31,7 +31,7 @@ def watched(
     """A dispatcher whose members are as ``orders`` say, whenever they come."""
     record = (lambda decision: None) if recorded is None else recorded.append
     dispatcher = Dispatcher(sets(*uris, disabled=disabled), lambda: 0.5, 0.0, record)
-    dispatcher.changed = lambda now: orders.apply(dispatcher, now)
+    dispatcher.on_members_changed = lambda now: orders.apply(dispatcher, now)
     orders.apply(dispatcher, 0.0)
     return dispatcher
 
@@ -42,7 +42,7 @@ def resolve(dispatcher: Dispatcher, *targets: ResolvedAddress, now: float = 1.0)
 
 
 def stands(dispatcher: Dispatcher) -> dict[str, AdminState]:
-    return {str(member.target): member.order for member in dispatcher.members()}
+    return {str(member.target): member.admin_state for member in dispatcher.members()}
 
 
 def ordered(order: AdminState, since: float = 0.0) -> Override:

@@ -92,7 +92,7 @@ async def test_a_drained_member_ends_its_calls_and_gets_no_more(tmp_path: Path) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(place, app, tmp_path, "caller", caller(hold=1000), 200, 100)
             await until(lambda: one.heard("INVITE") >= 30)
-            app.edge.dispatcher.order(member, AdminState.DRAINING, trio.current_time())
+            app.edge.dispatcher.set_admin_state(member, AdminState.DRAINING, trio.current_time())
             assert member.load, "there are calls to end"
         assert routed_after(app, one.uri, "to draining") == 0
         first, second = [await each.stop() for each in (one, two)]

@@ -39,7 +39,7 @@ def test_a_member_has_one_series_for_its_state(harness: EdgeHarness) -> None:
     metrics = instrumented(harness)
     first, _ = harness.dispatcher.members()
     assert seen(metrics, "edgesbc_destination_state") == {("pbx", FIRST, "active"): 1, ("pbx", SECOND, "active"): 1}
-    harness.dispatcher.order(first, AdminState.DRAINING, harness.now)
+    harness.dispatcher.set_admin_state(first, AdminState.DRAINING, harness.now)
     assert seen(metrics, "edgesbc_destination_state") == {("pbx", FIRST, "draining"): 1, ("pbx", SECOND, "active"): 1}
     assert seen(metrics, "edgesbc_destination_up") == {("pbx", FIRST): 0, ("pbx", SECOND): 1}
 
@@ -50,8 +50,8 @@ def test_what_is_not_known_has_no_series(harness: EdgeHarness) -> None:
     for name in ("max_calls", "answer_seconds", "failures_total"):
         assert seen(metrics, f"edgesbc_destination_{name}") == {}
     first.answered_after(0.5)
-    harness.dispatcher.watch.failed(first, harness.now, "silence")
-    harness.dispatcher.watch.failed(first, harness.now, "silence")
+    harness.dispatcher.health_monitor.failed(first, harness.now, "silence")
+    harness.dispatcher.health_monitor.failed(first, harness.now, "silence")
     assert seen(metrics, "edgesbc_destination_answer_seconds") == {("pbx", FIRST): 0.5}
     assert seen(metrics, "edgesbc_destination_failures_total") == {("pbx", FIRST, "traffic"): 2}
 

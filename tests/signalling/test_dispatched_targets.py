@@ -59,7 +59,7 @@ def test_a_set_that_is_all_down_is_asked_after_those_that_are_not() -> None:
     harness = routed(*sets, to=("a", "b"))
     for member in list(harness.dispatcher.members())[:2]:
         for _ in range(HealthSettings().fall):
-            harness.dispatcher.watch.failed(member, 0.0, "silence")
+            harness.dispatcher.health_monitor.failed(member, 0.0, "silence")
     assert tried(harness) == ["4", "3", "1", "2"]
 
 
@@ -217,7 +217,7 @@ def test_who_refuses_at_once_is_not_the_quickest() -> None:
 def test_a_503_that_is_passed_on_is_no_sign_of_life() -> None:
     harness = routed(a_set("a", 1, failover_on=(408,)), to="a")
     (member,) = harness.dispatcher.members()
-    harness.dispatcher.watch.failed(member, harness.now, "silence")
+    harness.dispatcher.health_monitor.failed(member, harness.now, "silence")
     flow, asked = harness.receive(CALLER, invite())[-1]
     harness.receive(flow, respond(asked, 503))
     assert member.health.calls_failed == 1
@@ -228,7 +228,7 @@ def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
     harness = routed(a_set("a", 1), to="a")
     (member,) = harness.dispatcher.members()
     for _ in range(2):
-        harness.dispatcher.watch.failed(member, harness.now, "silence")
+        harness.dispatcher.health_monitor.failed(member, harness.now, "silence")
     flow, asked = harness.receive(CALLER, invite())[-1]
     for status in (180, 183, 180, 200):
         harness.receive(flow, respond(asked, status))

@@ -112,7 +112,7 @@ def take_out(harness: EdgeHarness) -> None:
     """The first member is found to be dead, by probes or by other calls."""
     first, _ = harness.dispatcher.members()
     while first.state is not MemberState.INACTIVE:
-        harness.dispatcher.watch.failed(first, harness.now, "silence")
+        harness.dispatcher.health_monitor.failed(first, harness.now, "silence")
 
 
 def test_a_member_that_said_100_and_died_is_left_for_the_next(harness: EdgeHarness) -> None:
@@ -146,10 +146,10 @@ def test_a_member_that_said_100_keeps_the_call_when_all_are_out_or_it_is_drained
     first, second = harness.dispatcher.members()
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 100))
-    harness.dispatcher.order(first, AdminState.DRAINING, harness.now)
+    harness.dispatcher.set_admin_state(first, AdminState.DRAINING, harness.now)
     assert SECOND not in [to for to, _ in harness.wait(5)]
-    harness.dispatcher.order(first, AdminState.ENABLED, harness.now)
+    harness.dispatcher.set_admin_state(first, AdminState.ENABLED, harness.now)
     take_out(harness)
     while second.state is not MemberState.INACTIVE:
-        harness.dispatcher.watch.failed(second, harness.now, "silence")
+        harness.dispatcher.health_monitor.failed(second, harness.now, "silence")
     assert SECOND not in [to for to, _ in harness.wait(3)]

@@ -121,19 +121,19 @@ class _Careless(Dispatcher):
         set_name: str,
         now: float,
         exclude: Collection[Member],
-        demand: SelectionRequest,
+        selection: SelectionRequest,
         most: int,
         last: bool = True,
     ) -> list[Lease]:
         those = [each for each in self.members() if each.set_name == set_name and not self.passes(each, exclude)]
-        return [Lease(member, self._leases, now, demand) for member in those[:1]]
+        return [Lease(member, self._leases, now, selection) for member in those[:1]]
 
 
 class TriesTheSameAgain(_Careless):
     __slots__ = ()
 
     def passes(self, member: Member, exclude: Collection[Member]) -> bool:
-        return member.order is not AdminState.ENABLED
+        return member.admin_state is not AdminState.ENABLED
 
 
 class IgnoresOrders(_Careless):
@@ -147,7 +147,7 @@ class IgnoresBounds(_Careless):
     __slots__ = ()
 
     def passes(self, member: Member, exclude: Collection[Member]) -> bool:
-        return member in exclude or member.order is not AdminState.ENABLED
+        return member in exclude or member.admin_state is not AdminState.ENABLED
 
 
 def with_dispatcher(kind: type[Dispatcher]) -> Callable[..., Edge]:

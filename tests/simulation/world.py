@@ -136,7 +136,7 @@ class World:
     # --- the operator ------------------------------------------------------------------------------------
 
     def order(self, member: Member, order: AdminState) -> None:
-        self.edge.dispatcher.order(member, order, self.now)
+        self.edge.dispatcher.set_admin_state(member, order, self.now)
         self.tries.ordered(member.target, order.value or "")
         self._arm()
 

@@ -29,11 +29,11 @@ ROW = {
 def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     orders = OperatorOverrides()
     orders.put(WHO, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
-    orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, gone=15.0))
+    orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, missing_since=15.0))
     write_file(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
     again = OperatorOverrides()
     assert destinations.enter(again, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
-    found = {who: (each.order, each.by, each.why, each.since, each.gone) for who, each in again}
+    found = {who: (each.admin_state, each.by, each.why, each.since, each.missing_since) for who, each in again}
     assert found == {
         WHO: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),
         ADDRESS: (AdminState.DISABLED, "root", "", 6_942.0, 6_945.0),
@@ -75,4 +75,4 @@ def test_what_came_before_a_mistake_is_in_force() -> None:
     kept = destinations.PersistedOverrides(OperatorOverrides(), lambda: dispatcher)
     with pytest.raises(ValueError, match="expected an order"):
         kept.enter(broken(ROW, {}), 1.0, WALL)
-    assert [member.order for member in dispatcher.members()] == [AdminState.DRAINING]
+    assert [member.admin_state for member in dispatcher.members()] == [AdminState.DRAINING]

@@ -42,7 +42,7 @@ async def left(app: App) -> Left:
     calls = tuple(call.call_id for call in edge.parts.calls)
     outcomes = Counter({outcome: number for (outcome,), number in edge.counters.outcomes.items()})
     for member in edge.dispatcher.members():
-        edge.dispatcher.order(member, AdminState.DISABLED, trio.current_time())
+        edge.dispatcher.set_admin_state(member, AdminState.DISABLED, trio.current_time())
     said: list[bytes] = []
     for later in (1, 2, 3):
         effects = edge.expire(trio.current_time() + later * 66 * T1)

@@ -1,4 +1,4 @@
-"""The ways to pick a member, one file each, by their names in the policy."""
+"""The selection algorithms, one file each, by their names in the policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every algorithm looks like from outside."""
+"""The base class of selection algorithms."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from edgesbc.dispatch.settings import SetSettings
 __all__ = ["Able", "Algorithm"]
 
 Able = Callable[[Member], bool]
-"""Whether a member can take the call at hand."""
+"""Whether a member can take this call."""
 
 
 class Algorithm(ABC):
-    """Picks among the members of one priority of one set.
+    """Selects among the members of one priority of one set.
 
-    Built anew when the members change. ``able`` is asked, rather than a list of the able handed in, so
-    that a choice among a thousand members need not look at all of them; those that are out for longer,
-    by health or by order, are left out of :attr:`_usable` beforehand. ``random`` gives numbers in [0, 1).
+    A new object is made when the members change. ``able`` is a function, not a list of members, so that a choice
+    among a thousand members need not examine all of them; members that are down or disabled are left out of
+    :attr:`_usable` beforehand. ``random`` returns numbers in [0, 1).
     """
 
     __slots__ = ("_all", "_random", "_settings", "_stale", "_usable")
@@ -32,30 +32,30 @@ class Algorithm(ABC):
         self._usable: Sequence[Member] = ()
         self._stale = True
 
-    def choose_all(self, able: Able, demand: SelectionRequest, most: int) -> list[Member]:
-        """The members to send the next call to at the same time, at most ``most``: one, but for ``broadcast``."""
+    def choose_all(self, able: Able, selection: SelectionRequest, limit: int) -> list[Member]:
+        """The members for the next call, at most ``limit``: one, except with ``broadcast``."""
         if self._stale:
             self._stale = False
             self._usable = [member for member in self._all if member.usable]
-            self._gathered()
-        return self._choose_all(able, demand, most)
+            self._rebuild()
+        return self._choose_all(able, selection, limit)
 
-    def _choose_all(self, able: Able, demand: SelectionRequest, most: int) -> list[Member]:
-        member = self._choose(able, demand)
+    def _choose_all(self, able: Able, selection: SelectionRequest, limit: int) -> list[Member]:
+        member = self._choose(able, selection)
         return [] if member is None else [member]
 
     @abstractmethod
-    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
-        """The member for the next call, or None when none is able."""
+    def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
+        """The member for the next call, or None if none is able."""
 
-    def _gathered(self) -> None:  # noqa: B027 - most have nothing to do
-        """:attr:`_usable` is another one now."""
+    def _rebuild(self) -> None:  # noqa: B027 - most algorithms keep no state by usable member
+        """:attr:`_usable` has changed."""
 
-    # --- what changes from outside -----------------------------------------------------------------------
+    # --- changes of members ------------------------------------------------------------------------------
 
-    def restate(self) -> None:
-        """Some member is usable now that was not, or the other way round."""
+    def usable_changed(self) -> None:
+        """A member became usable, or is no longer usable."""
         self._stale = True
 
-    def loaded(self, member: Member, calls: int) -> None:  # noqa: B027 - most do not go by load
-        """``member`` has ``calls`` more than before; they may be negative."""
+    def load_changed(self, member: Member, calls: int) -> None:  # noqa: B027 - most algorithms ignore the load
+        """``member`` has ``calls`` more calls than before; the number may be negative."""

@@ -1,4 +1,4 @@
-"""Every able member at once: the first to answer has the call (RFC 3261 section 16.6, parallel forking)."""
+"""Broadcast: all able members at once; the first to answer gets the call (RFC 3261 section 16.6, parallel forking)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Broadcast"]
 
 
 class Broadcast(Priority):
-    """For a few members of which any may take the call: two gateways of an alarm line, say."""
+    """For a few members of which any may take the call, for example two gateways of an alarm line."""
 
     __slots__ = ()
 
-    def _choose_all(self, able: Able, demand: SelectionRequest, most: int) -> list[Member]:
-        return list(islice(filter(able, self._usable), most))
+    def _choose_all(self, able: Able, selection: SelectionRequest, limit: int) -> list[Member]:
+        return list(islice(filter(able, self._usable), limit))

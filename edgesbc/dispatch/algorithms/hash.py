@@ -21,53 +21,52 @@ _STRIDE = 0x9E3779B97F4A7C15
 _RINGS = 256
 """Rings that keys are spread over: with 256, a member's share of the keys is within about 3% of its weight."""
 _PROBES = 3
-"""Looks that each key takes, at three places."""
+"""Points that each key has, each on one of the rings."""
 _LOOKS = Struct(f"<{2 * _PROBES}Q")
 _PATIENCE = 64
-"""Members on the way that are not able, after which all are asked: each once, and not once on each ring."""
+"""Members that are not able, after which the search examines every member once instead of going on along the rings."""
 _GRAIN = 2.0**-53
 """Points are fractions of a ring, in steps that a float has everywhere between 0 and 1."""
 _LONGEST = 1 - _GRAIN
 _CLASS_BITS = 4
-"""Weights of one class are within a factor of 2^4 of each other, so that few on a ring are passed on the way."""
+"""Weights of one class are within a factor of 2^4 of each other, so that a search examines few points of a ring."""
 
 
 class Hash(Algorithm):
-    """For each key every member has a score, drawn anew and scaled by its weight; the lowest wins.
+    """For each key every member has a pseudo-random score, scaled by its weight; the lowest score wins.
 
-    That is rendezvous hashing (Thaler and Ravishankar; weights by Schindelhauer), so when a member goes, only its
-    own keys move, and they spread over all the others by weight; nobody inherits them alone, as a neighbour does
-    where the hash is taken modulo the number of members. So that a thousand scores need not be worked out for each
-    key, the draws are made to be found: member m's is the way from a key's point to m's on a ring, of which each key
-    has some of many. The lowest score is that of the next on the ring, or of one soon after it that weighs more; so
-    that this is not far, members have rings with those of about their own weight.
+    This is rendezvous hashing (Thaler and Ravishankar; weights by Schindelhauer): when a member is removed, only its
+    own keys move, and they spread over all others by weight. So that a thousand scores need not be computed for each
+    key, a score is derived from the distance between the key's point and the member's point on a ring. The lowest
+    score is that of the next member on the ring, or of a heavier one soon after it; to keep that search short, members
+    share rings with members of about their own weight.
 
-    Who has ``hash_bound`` times its fair share of the calls is passed over (Mirrokni, Thorup and Zadimoghaddam).
+    A member with ``hash_bound`` times its fair share of the calls is skipped (Mirrokni, Thorup and Zadimoghaddam).
     """
 
     __slots__ = ("_classes", "_load", "_rings", "_share")
 
     def __init__(self, members: Sequence[Member], settings: SetSettings, random: Callable[[], float]) -> None:
         super().__init__(members, settings, random)
-        # By name, not by place: another order in the policy, or another edge, gives the same choice.
+        # By name, not by index: another order in the policy, or another edge, makes the same choice.
         by_size: dict[int, list[tuple[int, Member]]] = {}
         for member in self._all:
             by_size.setdefault(frexp(member.weight)[1] // _CLASS_BITS, []).append((member.seed, member))
-        # The heaviest first: where it has a low score, the others are soon known to have none that is lower.
-        self._classes = [those for _, those in sorted(by_size.items())[::-1]]
+        # The heaviest first: after a low score there, the search of lighter members ends soon.
+        self._classes = [members_of_class for _, members_of_class in sorted(by_size.items())[::-1]]
         self._rings: list[list[_Ring]] = [[] for _ in range(_RINGS)]
         self._load = sum(member.load for member in self._all)
         self._share = 0.0
 
-    def _gathered(self) -> None:
+    def _rebuild(self) -> None:
         weight = sum(member.weight for member in self._usable)
         self._share = self._settings.hash_bound / weight if weight else 0.0
 
-    def loaded(self, member: Member, calls: int) -> None:
+    def load_changed(self, member: Member, calls: int) -> None:
         self._load += calls
 
-    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
-        looks = _LOOKS.unpack(blake2b(demand.key, digest_size=_LOOKS.size).digest())
+    def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
+        looks = _LOOKS.unpack(blake2b(selection.key, digest_size=_LOOKS.size).digest())
         fair = self._share * (self._load + 1)
 
         def bounded(member: Member) -> bool:
@@ -76,7 +75,7 @@ class Hash(Algorithm):
         return (fair and self._closest(looks, bounded)) or self._closest(looks, able)
 
     def _closest(self, looks: tuple[int, ...], able: Able) -> Member | None:
-        """The able member with the lowest score for a key; ``looks`` has a ring and a point for each look."""
+        """The able member with the lowest score for a key; ``looks`` has the rings and points of the key."""
         best, lowest, patience = None, float("inf"), _PATIENCE
         for number, point in _places(looks):
             for points, owners, heaviest in self._rings[number] or self._make_rings(number):
@@ -88,10 +87,10 @@ class Hash(Algorithm):
                     way = points[place] - point
                     if way < 0.0:
                         way += 1.0
-                    if way >= lowest * heaviest:  # from here on nobody's score is lower: see _score
+                    if way >= lowest * heaviest:  # no later score is lower: see _score
                         break
                     owner = owners[place]
-                    # The score is at least the way by the weight, so that most need not be worked out.
+                    # The score is at least way / weight, so most scores need not be computed.
                     if way < lowest * owner.weight and (score := _score(way, owner)) < lowest:
                         if able(owner):
                             best, lowest = owner, score
@@ -103,11 +102,11 @@ class Hash(Algorithm):
         return best
 
     def _closest_of_few(self, looks: tuple[int, ...], able: Able) -> Member | None:
-        """The same, where nearly nobody is able: the scores of those who are, one by one."""
+        """The same where few members are able: compute the scores of these, one by one."""
         best, lowest = None, float("inf")
         places = [(_salt(number), point) for number, point in _places(looks)]
-        for those in self._classes:
-            for seed, member in those:
+        for members in self._classes:
+            for seed, member in members:
                 if able(member):
                     ways = [_fraction(_mix(seed ^ salt)) - point for salt, point in places]
                     score = min(_score(way if way >= 0.0 else way + 1.0, member) for way in ways)
@@ -116,17 +115,17 @@ class Hash(Algorithm):
         return best
 
     def _make_rings(self, number: int) -> list[_Ring]:
-        """The points of the rings of one number in order, and whose they are; made when the first key comes to them."""
+        """The rings of one number, with points in order and their members. They are made for the first key on them."""
         salt, rings = _salt(number), self._rings[number]
-        for those in self._classes:
-            placed = sorted(((_fraction(_mix(seed ^ salt)), member) for seed, member in those), key=_point)
-            heaviest = max(member.weight for _, member in those)
+        for members in self._classes:
+            placed = sorted(((_fraction(_mix(seed ^ salt)), member) for seed, member in members), key=_point)
+            heaviest = max(member.weight for _, member in members)
             rings.append((array("d", [point for point, _ in placed]), [member for _, member in placed], heaviest))
         return rings
 
 
 _Ring = tuple["array[float]", list["Member"], float]
-"""Points in order, whose they are, and the heaviest of those."""
+"""Points in order, their members, and the highest weight among those."""
 
 
 def _places(looks: tuple[int, ...]) -> list[tuple[int, float]]:
@@ -137,7 +136,8 @@ def _places(looks: tuple[int, ...]) -> list[tuple[int, float]]:
 
 
 def _score(way: float, member: Member) -> float:
-    """When the first arrival of a process of the member's rate comes; at least the way by the weight."""
+    """The time of the first arrival of a Poisson process with the member's weight as its rate; at least way /
+    weight."""
     return -log1p(-min(way, _LONGEST)) / member.weight
 
 
@@ -146,7 +146,7 @@ def _fraction(number: int) -> float:
 
 
 def _salt(ring: int) -> int:
-    """What makes points on a ring others than on the next; not by size, since another weight is no reason for that."""
+    """A number that makes the points of one ring independent of those of another."""
     return _mix((ring + 1) * _STRIDE & _MASK)
 
 
@@ -155,7 +155,7 @@ def _point(placed: tuple[float, Member]) -> float:
 
 
 def _mix(value: int) -> int:
-    """The finisher of splitmix64: every bit of the input moves half of the output."""
+    """The final mix of splitmix64: every bit of the input changes half of the output."""
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return value ^ (value >> 31)

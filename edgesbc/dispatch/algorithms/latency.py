@@ -1,4 +1,4 @@
-"""Latency: of two drawn at random, the one that answers sooner."""
+"""Latency: of two members drawn at random, the one with the shorter response time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Latency"]
 
 
 class Latency(Random):
-    """By the smoothed time that members take to answer probes and calls; weights are ignored.
+    """By the smoothed time that members take to respond to probes and calls; weights are ignored.
 
-    The quickest of all would get every call until it is no longer the quickest, and then lose all of them;
-    the quicker of two random ones cannot (Mitzenmacher, the power of two choices). One that was not heard
-    of yet is drawn like the others and not preferred: it counts as the one beside it.
+    If the fastest member were always used, it would get every call until it is slow, and then none; the
+    faster of two random members does not (Mitzenmacher, the power of two choices). A member without a measured time is
+    drawn like the others and counts as equal to the other one.
     """
 
     __slots__ = ()
 
-    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
-        first = super()._choose(able, demand)
+    def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
+        first = super()._choose(able, selection)
         if first is None or first.latency is None:
             return first
-        second = super()._choose(able, demand)
+        second = super()._choose(able, selection)
         if second is None or second.latency is None or second.latency >= first.latency:
             return first
         return second

@@ -1,4 +1,4 @@
-"""Strict order: the first able member of the policy, always."""
+"""Priority: always the first able member, in the order of the policy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["Priority"]
 
 
 class Priority(Algorithm):
-    """Main and standby, without writing a ``priority`` on each member."""
+    """Main and standby, without a ``priority`` for each member."""
 
     __slots__ = ()
 
-    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
+    def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
         return next(filter(able, self._usable), None)

@@ -1,4 +1,4 @@
-"""Random: every able member alike, weights ignored."""
+"""Random: every able member with the same probability; weights are ignored."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from edgesbc.dispatch.selection_request import SelectionRequest
 
 __all__ = ["Random"]
 
-_TRIES = 4
+_DRAWS = 4
 
 
 class Random(Algorithm):
-    """A few blind draws, which nearly always meet an able member; then a draw among the able ones."""
+    """Draws among all usable members a few times, which nearly always finds an able one; then among the able ones."""
 
     __slots__ = ()
 
-    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
+    def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
         members = self._usable
-        for _ in range(_TRIES if members else 0):
+        for _ in range(_DRAWS if members else 0):
             member = members[int(self._random() * len(members))]
             if able(member):
                 return member

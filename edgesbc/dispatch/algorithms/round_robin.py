@@ -1,4 +1,4 @@
-"""Round-robin: one after the other in the order of the policy, weights ignored."""
+"""Round robin: one member after the other in the order of the policy; weights are ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RoundRobin"]
 
 
 class RoundRobin(Algorithm):
-    """Goes on from the member after the one chosen last."""
+    """Begins the search at the member after the one chosen last."""
 
     __slots__ = ("_next",)
 
@@ -21,11 +21,11 @@ class RoundRobin(Algorithm):
         super().__init__(members, settings, random)
         self._next = 0
 
-    def _choose(self, able: Able, demand: SelectionRequest) -> Member | None:
+    def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
         members = self._usable
         for step in range(len(members)):
-            place = (self._next + step) % len(members)
-            if able(members[place]):
-                self._next = place + 1
-                return members[place]
+            index = (self._next + step) % len(members)
+            if able(members[index]):
+                self._next = index + 1
+                return members[index]
         return None
