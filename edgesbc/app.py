@@ -113,7 +113,7 @@ class App:
         self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.located, self.record, self._failed)
-        self.active.attach(self.edge, self.resolver.look_again)
+        self.active.attach(self.edge, self.resolver.reload)
         self.bans = BanCommands(self.edge, trio.current_time, self.record, self.plane.carry_out)
         self.destinations = DestinationCommands(self.edge, self._overrides, trio.current_time, self.record)
         self._instrument()

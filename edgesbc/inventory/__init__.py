@@ -1,1 +1,2 @@
-"""Destinations as rows of tables and lists of other programs (Kamailio, OpenSIPS), read into settings of members."""
+"""Destinations from tables and lists, also those of Kamailio and OpenSIPS, converted to settings of members,
+sans-I/O."""

@@ -1,4 +1,4 @@
-"""Settings of the databases that hold destinations, and what may be shown of them. Connects to nothing."""
+"""The settings of databases with destinations, and the removal of passwords from texts that are shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["DRIVERS", "DatabaseSettings", "Driver", "without_passwords"]
 
 
 class Driver(NamedTuple):
-    """What speaks to one kind of database: its name for SQLAlchemy, its module, and the extra that brings it."""
+    """A database driver: its SQLAlchemy dialect, its module, and the extra of the package that installs it."""
 
     dialect: str
     module: str
@@ -38,7 +38,7 @@ DRIVERS: Mapping[str, Driver] = {
     "mariadb": _MARIADB,
     "mariadb+pymysql": _MARIADB,
 }
-"""Drivers by the first word of a URL."""
+"""Drivers by the scheme of a URL."""
 
 _NAME = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of letters, digits, dots and dashes")
 _TABLE = matching(
@@ -52,7 +52,7 @@ _SECRETS = (
 
 
 def without_passwords(text: str) -> str:
-    """``text`` with ``***`` where a URL or a key has a password: for errors, logs and the audit log."""
+    """``text`` with ``***`` in the place of passwords in URLs and keys, for errors, logs and the audit log."""
     for pattern in _SECRETS:
         text = pattern.sub(r"\1***", text)
     return text
@@ -60,22 +60,22 @@ def without_passwords(text: str) -> str:
 
 @attrs.frozen
 class DatabaseSettings:
-    """``[[database]]``: a table that has the members of destination sets."""
+    """``[[database]]``: a table with the members of destination sets."""
 
     name: str = attrs.field(validator=_NAME)
-    """What ``database`` of a destination set refers to."""
+    """The name that ``database`` of a destination set refers to."""
     url: str | None = None
-    """Where it is, as a URL of SQLAlchemy without a password; None: ``destinations.sqlite`` in the state directory."""
+    """An SQLAlchemy URL without a password; None: ``destinations.sqlite`` in the state directory."""
     schema: str = attrs.field(default="edgesbc", validator=one_of(*SCHEMAS))
-    """What the columns mean: one of :data:`~edgesbc.inventory.schemas.SCHEMAS`."""
+    """The columns of the table: one of :data:`~edgesbc.inventory.schemas.SCHEMAS`."""
     table: str | None = attrs.field(default=None, validator=optional(_TABLE))
-    """None: the name that the schema's own project gives it."""
+    """The table's name; None: the default name of the schema."""
     refresh: float = attrs.field(default=30.0, validator=between(1, 3600, "seconds"))
-    """Seconds from one reading to the next."""
+    """Seconds between two readings."""
     timeout: float = attrs.field(default=5.0, validator=between(1, 30, "seconds"))
-    """Seconds that connecting, and then reading, may take."""
+    """Seconds that connecting may take, and then reading."""
     password_file: Path | None = None
-    """A file whose first line is the password; read each time, so that a new one needs no reload."""
+    """A file whose first line is the password; it is read for each connection, so that a change needs no reload."""
 
     @property
     def table_name(self) -> str:

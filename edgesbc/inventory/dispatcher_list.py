@@ -1,4 +1,4 @@
-"""Kamailio's ``dispatcher.list`` as destination sets, and those as a piece of a policy. Reads no file."""
+"""Kamailio's ``dispatcher.list``, converted to destination sets, and these as TOML for a policy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ALGORITHMS", "ImportedSets", "NoCounterpart", "as_toml", "import_lis
 
 
 class NoCounterpart(ValueError):
-    """An algorithm of ``ds_select_dst`` that cannot be had here; it says what can be done instead."""
+    """An algorithm of ``ds_select_dst`` without a counterpart; the message says what can be used instead."""
 
 
 class _AlgorithmMapping(NamedTuple):
-    """What stands for an algorithm of Kamailio's. ``ordered``: priorities decide there as well, as they do here."""
+    """The counterpart of an algorithm of Kamailio's. ``ordered``: it goes by priority there too."""
 
     algorithm: str
     hash_on: str = "call-id"
@@ -47,25 +47,25 @@ ALGORITHMS: Mapping[int, _AlgorithmMapping] = {
     12: _AlgorithmMapping("broadcast"),
     13: _AlgorithmMapping("latency", ordered=True),
 }
-"""The nearest of ours, by the number that ``ds_select_dst`` is given."""
+"""The nearest counterpart, by the algorithm number of ``ds_select_dst``."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
 class ImportedSets(NamedTuple):
-    """The sets of a file, and what of it has no counterpart, in the order of its lines."""
+    """The sets of a file, and notes about parts without a counterpart, in the order of its lines."""
 
     sets: tuple[SetSettings, ...]
     notes: tuple[Note, ...]
 
 
 def import_list(text: str, file: str, names: Mapping[str, str], algorithm: int | None = None) -> ImportedSets:
-    """The sets in ``text``, with the names that ``names`` has for their numbers, ``set-NUMBER`` for the others.
+    """The sets in ``text``; ``names`` has names for set numbers, others are named ``set-NUMBER``.
 
     Raises :class:`TableErrors` with every bad line, where ``table`` is ``file`` and ``key`` the line's number;
     :class:`NoCounterpart` for an algorithm that has none.
     """
-    way = _way(algorithm)
+    mapping = _mapping_of(algorithm)
     errors: list[RowError] = []
     notes: list[Note] = []
     rows: list[Row] = []
@@ -84,17 +84,17 @@ def import_list(text: str, file: str, names: Mapping[str, str], algorithm: int |
         raise TableErrors(sorted(errors, key=lambda error: int(error.key or 0)))
     notes += [note._replace(key=note.key.removeprefix("id=")) for note in groups.notes]
     sets = [
-        _set(number, names.get(number, f"set-{number}"), groups.members[number], way, file, notes)
+        _set(number, names.get(number, f"set-{number}"), groups.members[number], mapping, file, notes)
         for number in sorted(groups.members, key=int)
     ]
     if algorithm is None:
         notes.append(Note(file, "", "", "which algorithm a set has, stands in kamailio.cfg: give --algorithm"))
-    elif way.note:
-        notes.append(Note(file, "", "", f"algorithm {way.note}"))
+    elif mapping.note:
+        notes.append(Note(file, "", "", f"algorithm {mapping.note}"))
     return ImportedSets(tuple(sets), tuple(sorted(notes, key=lambda note: int(note.key or 0))))
 
 
-def _way(algorithm: int | None) -> _AlgorithmMapping:
+def _mapping_of(algorithm: int | None) -> _AlgorithmMapping:
     if algorithm is None:
         return _AlgorithmMapping("weighted", ordered=True)
     if algorithm == 7:
@@ -108,11 +108,11 @@ def _way(algorithm: int | None) -> _AlgorithmMapping:
 
 
 def _row(line: str, file: str, number: str, notes: list[Note]) -> dict[str, Any]:
-    """The columns of a line, nothing for one without a destination. Raises ``ValueError``."""
+    """The columns of a line; empty for a line without a destination. Raises ``ValueError``."""
     words = line.split()
     comment = next((at for at, word in enumerate(words) if word.startswith("#")), len(words))
     words = words[:comment]
-    if len(words) > 1 and "#" in words[1]:  # which ends a destination, and stays in attributes
+    if len(words) > 1 and "#" in words[1]:  # a comment after a destination; in attributes # is an ordinary character
         words = [words[0], words[1].partition("#")[0]]
     if not words:
         return {}
@@ -133,7 +133,7 @@ def _row(line: str, file: str, number: str, notes: list[Note]) -> dict[str, Any]
 
 
 def _without_sockets(text: str, file: str, number: str, notes: list[Note]) -> str:
-    """The attributes without the sockets to send from: here those are listeners, and the list knows none."""
+    """The attributes without the sockets to send from: here those are listeners, which the list cannot name."""
     kept = []
     for part in text.split(";"):
         name = part.partition("=")[0]
@@ -146,24 +146,29 @@ def _without_sockets(text: str, file: str, number: str, notes: list[Note]) -> st
 
 
 def _groups(rows: list[Row], file: str, errors: list[RowError]) -> Groups:
-    """The members of all sets; the mistakes of their rows are added to ``errors``."""
-    wanted = {str(row["setid"]) for row in rows}
+    """The members of all sets; errors in their rows are added to ``errors``."""
+    numbers = {str(row["setid"]) for row in rows}
     if not rows:
         if not errors:
             errors.append(RowError(file, "", "", "expected destinations, found none", "no-rows"))
         return Groups({})
     try:
-        return read_rows(rows, "kamailio-dispatcher", file, wanted, {})
-    except TableErrors as found:
+        return read_rows(rows, "kamailio-dispatcher", file, numbers, {})
+    except TableErrors as table_errors:
         errors.extend(
             error._replace(key=error.key.removeprefix("id="), message=error.message.replace("row id=", "line "))
-            for error in found.errors
+            for error in table_errors.errors
         )
-        return Groups(dict.fromkeys(wanted, ()))
+        return Groups(dict.fromkeys(numbers, ()))
 
 
 def _set(
-    number: str, name: str, members: tuple[MemberSettings, ...], way: _AlgorithmMapping, file: str, notes: list[Note]
+    number: str,
+    name: str,
+    members: tuple[MemberSettings, ...],
+    mapping: _AlgorithmMapping,
+    file: str,
+    notes: list[Note],
 ) -> SetSettings:
     def note(message: str) -> None:
         notes.append(Note(file, "", f"set {number}", message))
@@ -171,31 +176,31 @@ def _set(
     by_priority: defaultdict[int, list[MemberSettings]] = defaultdict(list)
     for member in members:
         by_priority[member.priority].append(member)
-    if way.algorithm == "priority":
-        # Of one priority, what stands last in the list is first in Kamailio.
-        members = tuple(each for rank in sorted(by_priority) for each in reversed(by_priority[rank]))
-    elif not way.ordered and len(by_priority) > 1:
+    if mapping.algorithm == "priority":
+        # Of members with one priority, Kamailio uses the last in the list first.
+        members = tuple(member for priority in sorted(by_priority) for member in reversed(by_priority[priority]))
+    elif not mapping.ordered and len(by_priority) > 1:
         note(f"priorities only order the set there with this algorithm, and are left out ({len(by_priority)} of them)")
-        members = tuple(attrs.evolve(each, priority=0) for each in members)
-    if way.algorithm == "least-loaded" and len({each.max_calls for each in members}) > 1:
+        members = tuple(attrs.evolve(member, priority=0) for member in members)
+    if mapping.algorithm == "least-loaded" and len({member.max_calls for member in members}) > 1:
         note("least-loaded goes by the share of max_calls in use, and Kamailio by the number of calls")
-    if way.algorithm == "broadcast" and len(members) > limits.FORK_BRANCHES:
+    if mapping.algorithm == "broadcast" and len(members) > limits.FORK_BRANCHES:
         note(f"broadcast goes to {limits.FORK_BRANCHES} members at most, and there are {len(members)}")
-    return SetSettings(set=name, members=members, algorithm=way.algorithm, hash_on=way.hash_on)
+    return SetSettings(set=name, members=members, algorithm=mapping.algorithm, hash_on=mapping.hash_on)
 
 
 # --- writing -----------------------------------------------------------------------------------------------
 
 
 def as_toml(sets: Iterable[SetSettings]) -> str:
-    """``[[destinations]]`` for a policy; what has its default is left out."""
+    """``[[destinations]]`` tables for a policy; keys with their default value are left out."""
     lines = []
-    for each in sets:
-        lines += ["[[destinations]]", f"set = {_toml(each.set)}", f"algorithm = {_toml(each.algorithm)}"]
-        if each.algorithm == "hash":
-            lines.append(f"hash_on = {_toml(each.hash_on)}")
+    for settings in sets:
+        lines += ["[[destinations]]", f"set = {_toml(settings.set)}", f"algorithm = {_toml(settings.algorithm)}"]
+        if settings.algorithm == "hash":
+            lines.append(f"hash_on = {_toml(settings.hash_on)}")
         lines.append("members = [")
-        lines += [f"  {{ {', '.join(_pairs(member))} }}," for member in each.members]
+        lines += [f"  {{ {', '.join(_pairs(member))} }}," for member in settings.members]
         lines += ["]", ""]
     return "\n".join(lines)
 
@@ -210,10 +215,10 @@ def _pairs(member: MemberSettings) -> Iterable[str]:
 
 def _toml(value: object) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(key)} = {_toml(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
         return str(value)
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04x}", escaped) + '"'

@@ -1,4 +1,4 @@
-"""Rows of a table: their cells read strictly, and every mistake named by its place. Knows no schema."""
+"""Rows of a table: strict reading of their cells, with an error for each by table, row and column."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _T = TypeVar("_T")
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
-"""Column to value."""
+"""Values by column."""
 
 
 class RowError(NamedTuple):
-    """One mistake: where it is, what was found and what was expected. ``name`` is stable, for scripts and tests.
+    """One error: its place, what was found and what was expected. ``name`` is stable, for scripts and tests.
 
-    ``key`` is the primary key of the row, or the line of a file; empty where the mistake is of the whole table.
+    ``key`` is the primary key of the row, or the line of a file; empty for an error of the whole table.
     """
 
     table: str
@@ -49,7 +49,7 @@ class RowError(NamedTuple):
 
 
 class TableErrors(ValueError):
-    """Every mistake of a table at once, in the order of its rows; nothing of that table is to be used."""
+    """All errors of a table, in the order of its rows; nothing of the table is used then."""
 
     def __init__(self, errors: Iterable[RowError]) -> None:
         self.errors = tuple(errors)
@@ -57,7 +57,7 @@ class TableErrors(ValueError):
 
 
 class Note(NamedTuple):
-    """Something in a row that has no counterpart here; the row is used without it."""
+    """A part of a row without a counterpart here; the row is used without it."""
 
     table: str
     key: str
@@ -69,7 +69,7 @@ class Note(NamedTuple):
 
 
 class Cells:
-    """One row while it is read. A mistake is kept in ``errors`` and the reading goes on with the default."""
+    """The cells of one row. An error is added to ``errors``, and the default is returned in the place of the value."""
 
     __slots__ = ("_row", "errors", "key", "notes", "table")
 
@@ -87,7 +87,7 @@ class Cells:
         self.notes.append(Note(self.table, self.key, column, message))
 
     def text(self, column: str, required: bool = False) -> str:
-        """A text without the blanks that fill up a CHAR column; "" for NULL and for a column that is not there."""
+        """A text without the blanks that pad a CHAR column; "" for NULL and for a missing column."""
         value = self._row.get(column)
         if value is None and not required:
             return ""
@@ -102,22 +102,22 @@ class Cells:
         return value.strip()
 
     def whole(self, column: str, default: int = 0) -> int:
-        """A whole number; ``default`` for NULL, an empty text, and a column that is not there."""
+        """A whole number; ``default`` for NULL, an empty text and a missing column."""
         value = self._row.get(column)
         return self._read(column, value, whole, default, "a whole number")
 
     def number(self, column: str) -> float | None:
-        """A number, or None for NULL, an empty text, and a column that is not there."""
+        """A number, or None for NULL, an empty text and a missing column."""
         value = self._row.get(column)
         return None if _empty(value) else self._read(column, value, _number, None, "a number")
 
     def whole_or_none(self, column: str) -> int | None:
-        """As :meth:`whole`, None for what is not there."""
+        """A whole number, or None for NULL, an empty text and a missing column."""
         value = self._row.get(column)
         return None if _empty(value) else self._read(column, value, whole, None, "a whole number")
 
     def truth(self, column: str) -> bool:
-        """0 or 1, or true or false; False for NULL and for a column that is not there."""
+        """0 or 1, or true or false; False for NULL and for a missing column."""
         value = self._row.get(column)
         return self._read(column, value, _truth, False, "0 or 1")
 
@@ -132,56 +132,56 @@ class Cells:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """``name=value;name;...`` as a table; a name alone has an empty value.
+    """``name=value;name;...`` as a dict; a name alone has an empty value.
 
-    Raises ``ValueError`` for a name that is there twice, an empty name, or more than there may be.
+    Raises ``ValueError`` for a repeated name, an empty name, or more than ``limits.DATABASE_PAIRS`` names.
     """
-    found: dict[str, str] = {}
-    for part in filter(None, (each.strip() for each in text.split(";"))):
-        name, _, value = (each.strip() for each in part.partition("="))
+    values: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(";"))):
+        name, _, value = (part.strip() for part in pair.partition("="))
         if not name:
-            raise ValueError(f"expected name=value, found {_shown(part)}")
-        if name in found:
+            raise ValueError(f"expected name=value, found {_shown(pair)}")
+        if name in values:
             raise ValueError(f"expected each name once, found {_shown(name)} again")
-        found[name] = value
-    if len(found) > limits.DATABASE_PAIRS:
-        raise ValueError(f"expected at most {limits.DATABASE_PAIRS} pairs, found {len(found)}")
-    return found
+        values[name] = value
+    if len(values) > limits.DATABASE_PAIRS:
+        raise ValueError(f"expected at most {limits.DATABASE_PAIRS} pairs, found {len(values)}")
+    return values
 
 
 def table_of_texts(text: str) -> dict[str, str]:
-    """A JSON object, or what :func:`pairs` reads. Raises ``ValueError``."""
+    """A JSON object of texts and numbers, or a text for :func:`pairs`, as a dict of texts. Raises ``ValueError``."""
     if not text.startswith("{"):
         return pairs(text)
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except RecursionError:
         raise ValueError("expected a JSON object, found one inside another without end") from None
     except ValueError as error:
         raise ValueError(f"expected a JSON object, found {_shown(text)} ({error})") from None
-    if len(found) > limits.DATABASE_PAIRS:
-        raise ValueError(f"expected at most {limits.DATABASE_PAIRS} pairs, found {len(found)}")
-    for name, value in found.items():
+    if len(values) > limits.DATABASE_PAIRS:
+        raise ValueError(f"expected at most {limits.DATABASE_PAIRS} pairs, found {len(values)}")
+    for name, value in values.items():
         if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise ValueError(f"expected texts and numbers in a JSON object, found {_shown(name)}: {_shown(value)}")
-    return {name: str(value) for name, value in found.items()}
+    return {name: str(value) for name, value in values.items()}
 
 
 def resources(text: str) -> dict[str, int]:
     """``pstn=30;transcoder=10``, or the same as a JSON object, as numbers of calls. Raises ``ValueError``."""
-    found = {}
+    calls = {}
     for name, value in table_of_texts(text).items():
-        if value.startswith("fs://"):  # what follows has a password, and is not repeated
+        if value.startswith("fs://"):  # such a URL has a password, which must not be in the error
             raise ValueError(f"expected a number of calls for {name}, found an fs:// URL, which is not supported")
         try:
-            found[name] = whole(value)
+            calls[name] = whole(value)
         except ValueError:
             raise ValueError(f"expected a number of calls for {name}, found {_shown(value)}") from None
-    return found
+    return calls
 
 
 def whole(value: Cell) -> int:
-    """A whole number from what drivers make of one. Raises ``ValueError``."""
+    """The whole number of a cell, which drivers return as text, int or float. Raises ``ValueError``."""
     if isinstance(value, bool) or value is None:
         raise ValueError(value)
     if isinstance(value, str):
@@ -216,12 +216,12 @@ def _empty(value: Cell) -> bool:
 
 
 def plain(text: str) -> str:
-    """A text out of a row or a file inside a message: short, and safe to print."""
+    """A text of a row or file for use in a message: shortened, and escaped if it is not printable."""
     return text if text.isprintable() and len(text) <= _SHOWN else repr(text[:_SHOWN])
 
 
 def _shown(value: object) -> str:
-    """A value in an error: short, on one line, and without the password of a URL in it."""
+    """A value for use in an error: shortened, on one line, and without the password of a URL."""
     if value is None:
         return "NULL"
     text = repr(value)

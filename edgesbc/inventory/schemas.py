@@ -1,4 +1,4 @@
-"""Rows of our own table, and of those of Kamailio and OpenSIPS, as settings of members. Reads no database."""
+"""The schemas of destination tables, edgesbc's own and those of Kamailio and OpenSIPS: how a row becomes a member."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from edgesbc.inventory.rows import Cells, pairs, plain, resources, table_of_text
 __all__ = ["SCHEMAS", "Fields", "Schema", "Sockets"]
 
 Sockets = Mapping[str, str]
-"""``udp:10.0.0.1:5060`` to the name of the listener there."""
+"""Names of listeners by their socket, written as ``udp:10.0.0.1:5060``."""
 
 
 class Fields(NamedTuple):
-    """What a row says of a member, before it is checked.
+    """The settings of a member in a row, before validation.
 
-    ``rank`` orders members within a set, lower first; what the number is, :class:`Schema` says. ``columns`` tells in
-    which column a field of ``values`` stands, where that has another name.
+    ``rank`` orders members within a set, lower first (see :class:`Schema`). ``columns`` has the column of each field of
+    ``values`` whose column has another name.
     """
 
     values: dict[str, Any]
@@ -27,9 +27,9 @@ class Fields(NamedTuple):
 
 
 class Schema(NamedTuple):
-    """A table: its usual name, its columns, which of them must be there, and how a row of it is read.
+    """A table: its default name, its columns, the required ones, and the function that reads a row.
 
-    ``ranked``: priorities are an order only, and become 0, 1, 2 and so on; otherwise they are ours as they stand.
+    ``ranked``: priorities only define an order, and become 0, 1, 2 and so on; otherwise they are used unchanged.
     """
 
     table: str
@@ -64,31 +64,31 @@ def _edgesbc(cells: Cells, sockets: Sockets) -> Fields:
         "disabled": cells.truth("disabled"),
     }
     for column, read in (("resources", resources), ("attributes", table_of_texts)):
-        values[column] = _told(cells, column, read)
+        values[column] = _parse(cells, column, read)
     return Fields(values, cells.whole("priority"), {})
 
 
 def _kamailio_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
-    """A row of Kamailio's ``dispatcher``. A higher priority is tried first there."""
-    told = _told(cells, "attrs", pairs)
+    """A row of Kamailio's ``dispatcher``, where a higher priority is tried first."""
+    attributes = _parse(cells, "attrs", pairs)
     disabled = _flags(cells)
     values: dict[str, Any] = {"uri": cells.text("destination", required=True)}
-    weight = told.pop("rweight", None), told.pop("weight", None)
+    weight = attributes.pop("rweight", None), attributes.pop("weight", None)
     if None not in weight and weight[0] != weight[1]:
         cells.note("attrs", f"{plain(f'weight={weight[1]}')} has no counterpart beside rweight, which is taken")
     chosen, name = (weight[0], "rweight") if weight[0] is not None else (weight[1], "weight")
     if chosen is not None:
-        values["weight"] = _in_pair(cells, name, chosen, 1)
+        values["weight"] = _number_in_attrs(cells, name, chosen, 1)
         if values["weight"] == 0:
-            disabled |= _weightless(cells, "attrs")
+            disabled |= _note_no_weight(cells, "attrs")
             values["weight"] = 1
-    if maxload := _in_pair(cells, "maxload", told.pop("maxload", "0"), 0):
+    if maxload := _number_in_attrs(cells, "maxload", attributes.pop("maxload", "0"), 0):
         values["max_calls"] = maxload
-    sockname, socket = told.pop("sockname", ""), told.pop("socket", "")
+    sockname, socket = attributes.pop("sockname", ""), attributes.pop("socket", "")
     values["socket"] = sockname or _listener(cells, "attrs", socket, sockets)
-    for key in told.keys() & _NO_COUNTERPART.keys():
+    for key in attributes.keys() & _NO_COUNTERPART.keys():
         cells.note("attrs", f"{key} ({_NO_COUNTERPART[key]}) has no counterpart")
-    values["attributes"] = _described(cells, told)
+    values["attributes"] = _with_description(cells, attributes)
     values["disabled"] = disabled
     columns = {
         "uri": "destination", "weight": "attrs", "max_calls": "attrs", "socket": "attrs", "attributes": "attrs",
@@ -97,7 +97,7 @@ def _kamailio_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
 
 
 def _flags(cells: Cells) -> bool:
-    """Whether Kamailio would leave the destination alone until an operator says otherwise."""
+    """Whether the flags of a destination disable it until an operator changes that."""
     flags = cells.whole("flags")
     if not 0 <= flags < 32:
         cells.wrong("flags", f"expected bits of 1, 2, 4, 8 and 16, found {flags}")
@@ -115,7 +115,7 @@ def _flags(cells: Cells) -> bool:
 
 
 def _opensips_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
-    """A row of OpenSIPS's ``dispatcher``. A higher priority is tried first there as well; ``attrs`` is opaque."""
+    """A row of OpenSIPS's ``dispatcher``, where a higher priority is tried first; ``attrs`` is opaque."""
     state = cells.whole("state")
     if state not in (0, 1, 2):
         cells.wrong("state", f"expected 0 (active), 1 (inactive) or 2 (probing), found {state}")
@@ -128,7 +128,7 @@ def _opensips_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
     else:
         weight = cells.whole("weight", 1)
     if weight == 0:
-        disabled |= _weightless(cells, "weight")
+        disabled |= _note_no_weight(cells, "weight")
         weight = 1
     _probe_mode(cells)
     values = {
@@ -136,7 +136,7 @@ def _opensips_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
         "weight": weight,
         "socket": _listener(cells, "socket", cells.text("socket"), sockets),
         "disabled": disabled,
-        "attributes": _described(cells, _opaque(cells)),
+        "attributes": _with_description(cells, _opaque(cells)),
     }
     return Fields(values, -cells.whole("priority"), {"uri": "destination"})
 
@@ -144,19 +144,20 @@ def _opensips_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
 def _opensips_load_balancer(cells: Cells, sockets: Sockets) -> Fields:
     """A row of OpenSIPS's ``load_balancer``: no weights and no priorities, but resources."""
     _probe_mode(cells)
-    given = _told(cells, "resources", _load_balancer_resources)
-    if not given:
+    calls = _parse(cells, "resources", _load_balancer_resources)
+    if not calls:
         cells.note("resources", "none are given, which is no bound here")
     values = {
         "uri": cells.text("dst_uri", required=True),
-        "resources": given,
-        "attributes": _described(cells, _opaque(cells)),
+        "resources": calls,
+        "attributes": _with_description(cells, _opaque(cells)),
     }
     return Fields(values, 0, {"uri": "dst_uri"})
 
 
 def _load_balancer_resources(text: str) -> dict[str, int]:
-    """As :func:`~edgesbc.inventory.rows.resources`, without the flags (``pstn/s=30``) that a name may have there."""
+    """As :func:`~edgesbc.inventory.rows.resources`, without the flags that OpenSIPS allows in a name
+    (``pstn/s=30``)."""
     return {name.partition("/")[0]: calls for name, calls in resources(text).items()}
 
 
@@ -168,7 +169,7 @@ def _probe_mode(cells: Cells) -> None:
         cells.note("probe_mode", f"{mode} has no counterpart: [destinations.health] of the set says who is probed")
 
 
-def _told(cells: Cells, column: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+def _parse(cells: Cells, column: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     text = cells.text(column)
     try:
         return read(text)
@@ -182,27 +183,28 @@ def _opaque(cells: Cells) -> dict[str, str]:
     return {"attrs": text} if text else {}
 
 
-def _described(cells: Cells, told: dict[str, str]) -> dict[str, str]:
-    """The attributes, with the row's description where no attribute has that name."""
+def _with_description(cells: Cells, attributes: dict[str, str]) -> dict[str, str]:
+    """The attributes, with the row's description unless there is an attribute of that name."""
     description = cells.text("description")
-    return {**({"description": description} if description else {}), **told}
+    return {**({"description": description} if description else {}), **attributes}
 
 
-def _in_pair(cells: Cells, name: str, text: str, default: int) -> int:
+def _number_in_attrs(cells: Cells, name: str, text: str, default: int) -> int:
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text)
     cells.wrong("attrs", f"expected a whole number for {name}, found {text[:60]!r}")
     return default
 
 
-def _weightless(cells: Cells, column: str) -> bool:
-    """A weight of 0 takes no calls there; here nothing is that but a member that is disabled."""
+def _note_no_weight(cells: Cells, column: str) -> bool:
+    """Note a weight of 0, which means no calls; the counterpart is a disabled member. Always true."""
     cells.note(column, "a weight of 0 is taken for disabled")
     return True
 
 
 def _listener(cells: Cells, column: str, text: str, sockets: Sockets) -> str | None:
-    """The listener at ``[proto:]host[:port]``, or None where the text is empty or a mistake that was noted."""
+    """The listener at ``[proto:]host[:port]``, or None if the text is empty or an error, which is added to the
+    row's."""
     if not text:
         return None
     proto, _, rest = text.partition(":")
@@ -216,11 +218,11 @@ def _listener(cells: Cells, column: str, text: str, sockets: Sockets) -> str | N
     except ValueError:
         cells.wrong(column, f"expected a socket as in udp:10.0.0.1:5060, found {text[:60]!r}")
         return None
-    for host in (place.host, "0.0.0.0", "::"):  # noqa: S104 - a listener on all addresses has this one as well
+    for host in (place.host, "0.0.0.0", "::"):  # noqa: S104 - a listener on all addresses includes this one
         if name := sockets.get(f"{transport}:{host}:{place.port}"):
             return name
-    there = ", ".join(f"{address} ({name})" for address, name in sockets.items()) or "none"
-    cells.wrong(column, f"expected the address of a listener, found {text[:60]!r}; there are: {there}", "no-listener")
+    known = ", ".join(f"{address} ({name})" for address, name in sockets.items()) or "none"
+    cells.wrong(column, f"expected the address of a listener, found {text[:60]!r}; there are: {known}", "no-listener")
     return None
 
 

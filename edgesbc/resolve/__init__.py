@@ -1,1 +1,1 @@
-"""Locating SIP servers (RFC 3263): the procedure without I/O, and the resolver that asks name servers."""
+"""Locating SIP servers (RFC 3263): the procedure, sans-I/O, and the resolver that sends its questions."""

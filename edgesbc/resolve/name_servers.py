@@ -1,4 +1,4 @@
-"""One question to the name servers and its answer, by dnspython. Keeps no answers, and knows no destination."""
+"""A client of name servers by dnspython: one question, one answer, no cache."""
 
 from __future__ import annotations
 
@@ -24,51 +24,52 @@ from edgesbc.resolve.rfc3263 import DnsAnswer, DnsQuestion, NaptrRecord, SrvReco
 __all__ = ["NameServers"]
 
 _EDNS_BYTES = 1_232
-"""What a datagram carries over every path without fragments, which could be forged one by one."""
+"""The size of a datagram that needs no fragments on any path: single fragments can be forged."""
 
 
 class NameServers:
-    """Those at ``addresses``, or where there are none, those that the system names in ``/etc/resolv.conf``."""
+    """The name servers at ``addresses`` or, if there are none, those in ``/etc/resolv.conf``."""
 
     def __init__(self, addresses: Sequence[Source]) -> None:
         self._addresses = addresses
         self._resolver: dns.asyncresolver.Resolver | None = None
 
-    def read_again(self) -> None:
-        """Read anew, before the next question, which servers the system names."""
+    def reload(self) -> None:
+        """Read ``/etc/resolv.conf`` again before the next question."""
         self._resolver = None
 
     async def ask(self, question: DnsQuestion, seconds: float) -> DnsAnswer:
-        """The records of a name. What is no answer to the question is waited past for as long as ``seconds``."""
-        found: dns.resolver.Answer | None = None
+        """The answer to ``question``; one that failed after ``seconds``. Datagrams that do not answer it are
+        ignored."""
+        answer: dns.resolver.Answer | None = None
         try:
-            resolver = await self._prepared()  # the time of the question begins when it can be asked
-            with trio.move_on_after(seconds):  # dnspython goes by the wall clock, which may be set back
-                found = await _resolve(resolver, question, seconds)
+            resolver = await self._get_resolver()  # not counted in the seconds
+            with trio.move_on_after(seconds):  # dnspython's own time limit uses the wall clock, which may be set back
+                answer = await _resolve(resolver, question, seconds)
         except dns.resolver.NXDOMAIN:
             return DnsAnswer((), limits.DNS_SECONDS_NONE)
         except (dns.exception.DNSException, OSError):
             return DnsAnswer(failed=True)
-        if found is None:
+        if answer is None:
             return DnsAnswer(failed=True)
-        ttl = float(found.chaining_result.minimum_ttl)
-        if found.rrset is None:
+        ttl = float(answer.chaining_result.minimum_ttl)
+        if answer.rrset is None:
             return DnsAnswer((), min(ttl, limits.DNS_SECONDS_NONE))
-        return DnsAnswer(tuple(_records(found.rrset)), ttl)
+        return DnsAnswer(tuple(_records(answer.rrset)), ttl)
 
-    async def _prepared(self) -> dns.asyncresolver.Resolver:
-        """Raises ``dns.resolver.NoResolverConfiguration`` where the system names no server."""
+    async def _get_resolver(self) -> dns.asyncresolver.Resolver:
+        """Raises ``dns.resolver.NoResolverConfiguration`` if the system configures no server."""
         if self._resolver is None:
-            self._resolver = await trio.to_thread.run_sync(self._made)  # files are read
+            self._resolver = await trio.to_thread.run_sync(self._make_resolver)  # it reads files
         return self._resolver
 
-    def _made(self) -> dns.asyncresolver.Resolver:
+    def _make_resolver(self) -> dns.asyncresolver.Resolver:
         dns.rdata.load_all_types()  # type: ignore[no-untyped-call]  # or each type would be imported when an answer first has it
-        made = dns.asyncresolver.Resolver(configure=not self._addresses)
+        resolver = dns.asyncresolver.Resolver(configure=not self._addresses)
         if self._addresses:
-            made.nameservers = [Do53Nameserver(host, port) for host, port in self._addresses]
-        made.use_edns(0, 0, _EDNS_BYTES)
-        return made
+            resolver.nameservers = [Do53Nameserver(host, port) for host, port in self._addresses]
+        resolver.use_edns(0, 0, _EDNS_BYTES)
+        return resolver
 
 
 async def _resolve(resolver: dns.asyncresolver.Resolver, question: DnsQuestion, seconds: float) -> dns.resolver.Answer:
@@ -79,19 +80,20 @@ async def _resolve(resolver: dns.asyncresolver.Resolver, question: DnsQuestion, 
     )
 
 
-def _records(found: Iterable[object]) -> Iterable[NaptrRecord | SrvRecord | str]:
-    for each in found:
-        if isinstance(each, (A, AAAA)):
-            yield each.address
-        elif isinstance(each, SRV):
-            yield SrvRecord(each.priority, each.weight, each.port, _name(each.target))
-        elif isinstance(each, NAPTR):
-            texts = (_text(each.flags), _text(each.service), _text(each.regexp))
-            yield NaptrRecord(each.order, each.preference, *texts, _name(each.replacement))
+def _records(rrset: Iterable[object]) -> Iterable[NaptrRecord | SrvRecord | str]:
+    for record in rrset:
+        if isinstance(record, (A, AAAA)):
+            yield record.address
+        elif isinstance(record, SRV):
+            yield SrvRecord(record.priority, record.weight, record.port, _name(record.target))
+        elif isinstance(record, NAPTR):
+            texts = (_text(record.flags), _text(record.service), _text(record.regexp))
+            yield NaptrRecord(record.order, record.preference, *texts, _name(record.replacement))
 
 
 def _name(name: dns.name.Name) -> str:
-    """In small letters and without the last dot; empty for the root. Odd bytes come as ``\\DDD``."""
+    """The name in lower case without the last dot; empty for the root. Bytes that are no letters appear as
+    ``\\DDD``."""
     return name.to_text(omit_final_dot=True).lower() if name != dns.name.root else ""
 
 

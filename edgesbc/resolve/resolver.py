@@ -1,4 +1,4 @@
-"""Keeps the names of destinations looked up: asks when a name's time is over. Chooses no address."""
+"""The resolver: keeps the addresses of destinations' host names up to date, by a look-up whenever a TTL ends."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Resolver"]
 
 
 class _Name:
-    """One name that is wanted, and what is known of it.
+    """A host name of destinations, and what is known of it.
 
-    ``answers`` are those of the last look-up: one that is not given again holds on. ``failures`` counts the
-    look-ups in a row that left something open; ``said`` is what the ledger was last told.
+    ``answers`` are those of the last look-up, which are used again for questions that fail. ``failures`` counts the
+    look-ups in a row that were incomplete; ``recorded`` is the outcome that was last recorded.
     """
 
-    __slots__ = ("answers", "busy", "due", "failures", "place", "said", "targets", "tried")
+    __slots__ = ("answers", "busy", "due", "failures", "place", "recorded", "targets", "tried")
 
     def __init__(self, place: ServerUri) -> None:
         self.place = place
@@ -35,38 +35,38 @@ class _Name:
         self.failures = 0
         self.targets: tuple[ResolvedAddress, ...] = ()
         self.answers: dict[DnsQuestion, DnsAnswer] = {}
-        self.said: object = None
+        self.recorded: tuple[tuple[ResolvedAddress, ...], tuple[str, ...], bool] | None = None
 
 
 class Resolver:
-    """Looks up the names that the signalling core's destinations have, and goes on to.
+    """Looks up the host names of the signalling core's destinations, again and again.
 
-    ``tell`` hands the signalling core the addresses of a name, between two messages; ``record`` takes decisions;
-    ``failed`` is told, as (kind, exception), of a fault of ours. Its nursery has a few workers, and no
-    task a name: a name whose servers are silent holds up one worker, for a bounded time, and not the rest.
+    ``update`` is called with the addresses of a name, between two messages; ``record`` takes decisions;
+    ``failed`` is called with (kind, exception) for an internal error. A few workers share the names: a name whose
+    servers do not respond delays one worker, for a bounded time.
     """
 
     def __init__(
         self,
         edge: Edge,
         servers: NameServers,
-        tell: Callable[[ServerUri, Sequence[ResolvedAddress]], None],
+        update: Callable[[ServerUri, Sequence[ResolvedAddress]], None],
         record: Callable[[Decision], None],
         failed: Callable[[str, Exception], None],
     ) -> None:
         self._edge = edge
         self._servers = servers
-        self._tell = tell
+        self._update = update
         self._record = record
         self._failed = failed
         self._names: dict[ServerUri, _Name] = {}
         self._version: int | None = None
-        self._stir = trio.Event()
+        self._wake = trio.Event()
         self._complete = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled. Started once every name has been tried, or ``limits.DNS_START_SECONDS`` have passed."""
-        self._take_stock()
+        """Run until cancelled. Started when every name has been tried once, or after ``limits.DNS_START_SECONDS``."""
+        self._read_names()
         async with trio.open_nursery() as nursery:
             for _ in range(limits.DNS_LOOKUPS):
                 nursery.start_soon(self._work)
@@ -74,17 +74,17 @@ class Resolver:
                 await self._complete.wait()
             task_status.started()
 
-    def look_again(self) -> None:
-        """The wanted names may have changed: look up new ones at once, by the servers that are named now."""
-        self._servers.read_again()
-        self._stir.set()
-        self._stir = trio.Event()
+    def reload(self) -> None:
+        """Look up new names at once, by the name servers that are configured now: destinations may have changed."""
+        self._servers.reload()
+        self._wake.set()
+        self._wake = trio.Event()
 
-    # --- which name is next ------------------------------------------------------------------------------
+    # --- the next name -----------------------------------------------------------------------------------
 
-    def _take_stock(self) -> None:
-        """Keep to the names that are wanted now. What is known of one that stays is told again: the signalling core's
-        destinations may be others."""
+    def _read_names(self) -> None:
+        """Take over the names of the dispatcher if they have changed. The known addresses of a name that stays are
+        reported again, because its members may be new."""
         dispatcher = self._edge.dispatcher
         if dispatcher.version != self._version:
             self._version = dispatcher.version
@@ -92,17 +92,17 @@ class Resolver:
             self._names = {place: self._names.get(place) or _Name(place) for place in wanted}
             for name in self._names.values():
                 if name.targets:
-                    self._tell(name.place, name.targets)
+                    self._update(name.place, name.targets)
         if all(name.tried for name in self._names.values()):
             self._complete.set()
 
     async def _work(self) -> None:
         while True:
-            self._take_stock()
+            self._read_names()
             idle = [name for name in self._names.values() if not name.busy]
-            name = min(idle, key=lambda each: each.due, default=None)
+            name = min(idle, key=lambda idle_name: idle_name.due, default=None)
             if name is None or name.due > trio.current_time():
-                await self._rest(math.inf if name is None else name.due)
+                await self._wait(math.inf if name is None else name.due)
                 continue
             name.busy = True
             try:
@@ -110,31 +110,31 @@ class Resolver:
             finally:
                 name.busy = False
 
-    async def _rest(self, until: float) -> None:
-        """Until a name is due or something has changed. Not for ever: another worker may have set a time since, and
-        not everybody who changes names says so."""
+    async def _wait(self, until: float) -> None:
+        """Wait until a name is due or :meth:`reload` is called, for ``limits.DNS_SECONDS_LEAST`` at most: another
+        worker may have set an earlier time, and the dispatcher's names may change without a call of :meth:`reload`."""
         with trio.move_on_at(min(until, trio.current_time() + limits.DNS_SECONDS_LEAST)):
-            await self._stir.wait()
+            await self._wake.wait()
 
     # --- one name ----------------------------------------------------------------------------------------
 
     async def _look_up(self, name: _Name) -> None:
         try:
             located, missing = await self._locate(name)
-        except Exception as error:  # noqa: BLE001 - what one name's records do must not end the signalling plane
+        except Exception as error:  # noqa: BLE001 - the records of one name must not end the signalling plane
             self._failed("names", error)
             located, missing = Located((), math.inf, (), (f"internal error: {type(error).__name__}",)), []
         if self._names.get(name.place) is name:
             self._conclude(name, located, missing)
 
     async def _locate(self, name: _Name) -> tuple[Located, list[DnsQuestion]]:
-        """Where the name leads, and which questions nobody answered; for those the last answer holds on (RFC 8767)."""
+        """The addresses of the name, and the questions that failed, for which the last answer is used (RFC 8767)."""
         until = trio.current_time() + limits.DNS_LOOKUP_SECONDS
         answers: dict[DnsQuestion, DnsAnswer] = {}
         missing: list[DnsQuestion] = []
-        asking = locate(name.place, self._edge.listeners)
+        lookup = locate(name.place, self._edge.listeners)
         try:
-            question = next(asking)
+            question = next(lookup)
             while True:
                 answer = await self._ask(question, until)
                 if answer.failed:
@@ -142,7 +142,7 @@ class Resolver:
                     answer = name.answers.get(question, answer)
                 if not answer.failed:
                     answers[question] = answer
-                question = asking.send(answer)
+                question = lookup.send(answer)
         except StopIteration as stop:
             name.answers = answers
             return stop.value, missing
@@ -152,12 +152,12 @@ class Resolver:
         return await self._servers.ask(question, seconds) if seconds > 0 else DnsAnswer(failed=True)
 
     def _conclude(self, name: _Name, located: Located, missing: Sequence[DnsQuestion]) -> None:
-        """Tell what has changed, and set the time of the next look-up."""
+        """Report changed addresses, record the outcome, and set the time of the next look-up."""
         now = trio.current_time()
         name.tried = True
-        well = bool(located.targets) and not missing
-        name.failures = 0 if well else name.failures + 1
-        if well:
+        complete = bool(located.targets) and not missing
+        name.failures = 0 if complete else name.failures + 1
+        if complete:
             wait = min(max(located.ttl, limits.DNS_SECONDS_LEAST), limits.DNS_SECONDS_MOST)
         else:
             wait = min(limits.DNS_SECONDS_LEAST * 2.0 ** min(name.failures - 1, 16), limits.DNS_PAUSE_MOST)
@@ -165,16 +165,16 @@ class Resolver:
         before = name.targets
         if located.targets and located.targets != before:
             name.targets = located.targets
-            self._tell(name.place, name.targets)
-        said = (name.targets, located.remarks, well)
-        if said != name.said:
-            name.said = said
+            self._update(name.place, name.targets)
+        outcome = (name.targets, located.remarks, complete)
+        if outcome != name.recorded:
+            name.recorded = outcome
             detail = _detail(name, before, located, missing)
             self._record(Decision(now, Reason.NAME, source=name.place.host, stage="resolver", detail=detail))
 
 
 def _detail(name: _Name, before: Sequence[ResolvedAddress], located: Located, missing: Sequence[DnsQuestion]) -> str:
-    """What became of a look-up, in a line."""
+    """The outcome of a look-up in one line."""
     parts = []
     if name.targets != before:
         parts.append(f"now {_listed(name.targets)}" + (f", before {_listed(before)}" if before else ""))
@@ -190,5 +190,5 @@ def _detail(name: _Name, before: Sequence[ResolvedAddress], located: Located, mi
 
 
 def _listed(targets: Sequence[ResolvedAddress]) -> str:
-    shown = [f"{each.source} over {each.transport}" for each in targets[:4]]
+    shown = [f"{target.source} over {target.transport}" for target in targets[:4]]
     return ", ".join(shown) + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")

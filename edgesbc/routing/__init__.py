@@ -1,1 +1,1 @@
-"""Which destination set a request goes to: routes, times of day, numbers and their rewriting. Without I/O."""
+"""Routing, sans-I/O: the destination sets of a request, by routes, times of day and numbers, and number rewriting."""

@@ -1,4 +1,4 @@
-"""Times of day at which a route holds: words of a policy, and whether a moment is among them. Reads no clock."""
+"""The times of a week at which a route applies, parsed from the texts of a policy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DAY_MINUTES = 24 * 60
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of that name in the machine's database. Raises ``ValueError`` where there is none."""
+    """The time zone with that name in the machine's database. Raises ``ValueError`` if there is none."""
     if name == "UTC":
-        return UTC  # the default of each route, which a machine without that database is to start with as well
+        return UTC  # the default of each route, which must work on a machine without that database
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -27,8 +27,9 @@ def zone_of(name: str) -> tzinfo:
 class Hours:
     """Spans of a week, each as in ``Mon-Fri 08:00-18:00``, ``Sat`` or ``22:00-06:00``.
 
-    A span that ends before it begins goes on into the next day, which is the day that it is said of: ``Fri
-    22:00-06:00`` ends on Saturday morning. The end is not part of it; ``24:00`` is midnight. Raises ``ValueError``.
+    A span whose end is before its start ends on the next day; its day is that of the start: ``Fri
+    22:00-06:00`` ends on Saturday morning. The end is not part of it; ``24:00`` is midnight. Raises ``ValueError`` for
+    any other text.
     """
 
     __slots__ = ("_spans", "_zone")
@@ -37,7 +38,7 @@ class Hours:
         self._zone = zone
         self._spans = [_span(text) for text in spans]
 
-    def holds(self, wall: float) -> bool:
+    def contains(self, wall: float) -> bool:
         """Whether ``wall``, in seconds since 1970 (UTC), is in one of the spans."""
         local = datetime.fromtimestamp(wall, self._zone)
         day, minute = local.weekday(), local.hour * 60 + local.minute
@@ -51,7 +52,7 @@ class Hours:
 
 
 def _span(text: str) -> tuple[frozenset[int], int, int]:
-    """Days, and minutes of the day from and to."""
+    """The days (0 is Monday), and the first minute of the day and the minute after the last."""
     match = _SPAN.match(text.strip())
     if match is None or not text.strip():
         raise ValueError(f"expected times as in Mon-Fri 08:00-18:00, Sat or 22:00-06:00, found {text!r}")

@@ -1,4 +1,4 @@
-"""Numbers as the next network wants them: digits cut off, put in front, or rewritten. Routes nothing."""
+"""Number rewriting: the user of a Request-URI with characters removed, added in front, or replaced by a pattern."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Numbers", "Rewrite", "check_user"]
 _USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%]*\Z")
 """RFC 3261 section 25.1 *user*."""
 _UNESCAPED = "-_.!~*'()&=+$,;?/"
-"""Besides letters and digits, what may stand there without an escape."""
+"""Characters that need no escape in the user, besides letters and digits."""
 _GROUPS = re.compile(r"\\(g<\w+>|[0-9]{1,2})")
 
 
 def check_user(_instance: object, _attribute: attrs.Attribute[Any], value: str) -> None:
-    """A validator: a text that may stand in the user of a URI."""
+    """An attrs validator: the text must be allowed in the user of a SIP URI. Raises ``ValueError``."""
     if not _USER.match(value):
         raise ValueError(f"expected characters that the user of a SIP URI may have, found {value!r}")
 
@@ -36,14 +36,15 @@ def _template(instance: object, attribute: attrs.Attribute[Any], value: str) -> 
 
 @attrs.frozen
 class Rewrite:
-    """What ``match`` finds in the user, the first time, becomes ``replace``, where ``\\1`` is its first group."""
+    """The first match of the pattern ``match`` in the user is replaced by ``replace``, in which ``\\1`` is the first
+    group."""
 
     match: str = attrs.field(validator=_pattern)
     replace: str = attrs.field(default="", validator=_template)
 
     def __attrs_post_init__(self) -> None:
         try:
-            re.compile(f"(?:{self.match})|").sub(self.template, "")  # which matches anything, and reads the template
+            re.compile(f"(?:{self.match})|").sub(self.template, "")  # always matches, so that the template is checked
         except (re.error, IndexError) as error:
             raise ValueError(
                 f"expected groups of {self.match!r} in replace, found {self.replace!r} ({error})"
@@ -51,24 +52,24 @@ class Rewrite:
 
     @property
     def template(self) -> str:
-        """:attr:`replace` with its escapes resolved, as ``re`` takes it."""
+        """:attr:`replace` with its percent escapes decoded, as a template for ``re``."""
         return unquote(re.sub("(?i)%5C", "%5C%5C", self.replace))
 
 
 @attrs.frozen
 class Numbers:
-    """First ``strip`` characters go, then ``rewrite`` is applied, then ``prepend`` goes in front."""
+    """The rewriting of a number: remove ``strip`` characters, apply ``rewrite``, put ``prepend`` in front."""
 
     strip: int = 0
     prepend: str = ""
     rewrite: Rewrite | None = None
 
     def apply(self, user: str) -> str:
-        """The user of a Request-URI, without its password, as it goes on.
+        """Rewrite ``user``, the user of a Request-URI without its password.
 
-        Escapes are resolved, as for the patterns of routes, or who writes ``%2B`` for a plus would pass by both; what
-        needs one has it again afterwards. A text that is longer than ``limits.ROUTE_TEXT`` is not rewritten, since the
-        pattern may backtrack.
+        Percent escapes are decoded first, as for the patterns of routes, because ``%2B`` instead of a plus would evade
+        both; characters that need an escape are escaped again afterwards. The pattern is not applied to a text longer
+        than ``limits.ROUTE_TEXT``, because it may backtrack.
         """
         text = unquote(user, errors="surrogateescape")[self.strip :]
         if self.rewrite is not None and len(text) <= limits.ROUTE_TEXT:

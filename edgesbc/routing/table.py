@@ -1,6 +1,6 @@
-"""Which destination set takes a request: routes in the order of the policy, the first match wins.
+"""The routing table: routes in the order of the policy, of which the first match names the destination sets.
 
-It picks a set and nothing more: members are dispatch's affair, and in-dialog requests follow their token.
+``dispatch`` selects the member. Requests inside a dialog are not routed here: they follow their token.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _patterns(instance: object, attribute: attrs.Attribute[Any], value: Mapping[
 
 
 def _sets(value: object) -> tuple[str, ...]:
-    """One name, or several in order, as a policy may write them."""
+    """Convert one name or a list of names, as a policy may have them, to a tuple. Raises ``ValueError``."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"expected the name of a destination set, or a list of them, found {value!r}")
@@ -63,66 +63,66 @@ def _zone(_instance: object, _attribute: attrs.Attribute[Any], value: str) -> No
 
 @attrs.frozen
 class Route:
-    """A rule of the policy. What is not given matches everything; what is given must all match.
+    """A route of the policy. All given conditions must match; a condition that is not given always matches.
 
-    Patterns are Python regular expressions, searched for: write ``^`` and ``$`` to hold the whole text.
-    Users are compared without their password and with escapes resolved (RFC 3261 section 19.1.4).
+    Patterns are Python regular expressions that match anywhere in the text: ``^`` and ``$`` anchor them.
+    Users are compared without their password and with escapes decoded (RFC 3261 section 19.1.4).
     """
 
     name: str
     to: tuple[str, ...] = attrs.field(default=(), converter=_sets, validator=_each_once, metadata={"structure": _sets})
-    """The destination set that takes the request, or several: the next one when no member of the one before is able.
-    None: the request is refused with :attr:`answer`."""
+    """The destination set for the request, or several, each used when no member of the one before can take it.
+    Empty: the request is refused with :attr:`answer`."""
     from_: str = "public"
-    """The zone, or the listener by name, that the request came in on."""
+    """The zone, or the name of the listener, at which the request arrived."""
     methods: tuple[str, ...] = attrs.field(default=(), validator=sip_methods)
     request_user: str | None = attrs.field(default=None, validator=_pattern)
     """Pattern for the user of the Request-URI."""
     request_prefix: tuple[str, ...] = ()
-    """What that user may begin with; the longest list costs no more than a short one."""
+    """Texts of which that user must begin with one; a long list costs no more than a short one."""
     from_user: str | None = attrs.field(default=None, validator=_pattern)
-    """Pattern for the user in From, which a caller may make up."""
+    """Pattern for the user in From, which a caller may forge."""
     source: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
-    """Addresses and prefixes that the request may come from."""
+    """Addresses and prefixes of the request's source."""
     user_agent: str | None = attrs.field(default=None, validator=_pattern)
     header: Mapping[str, str] = attrs.field(factory=dict, validator=_patterns)
     """Patterns for the first value of header fields, by name in any case."""
     trunk: tuple[str, ...] = ()
-    """Trunks by name, of which the request may be."""
+    """Names of trunks, of which the request must come from one."""
     hours: tuple[str, ...] = attrs.field(default=(), validator=_hours)
-    """When it holds, as in ``Mon-Fri 08:00-18:00``, ``Sat`` or ``22:00-06:00``."""
+    """When the route applies, as in ``Mon-Fri 08:00-18:00``, ``Sat`` or ``22:00-06:00``."""
     timezone: str = attrs.field(default="UTC", validator=_zone)
-    """For :attr:`hours`."""
+    """The time zone of :attr:`hours`."""
     strip: int = attrs.field(default=0, validator=between(0, limits.ROUTE_TEXT))
-    """Characters that the user of the Request-URI loses at its begin."""
+    """Characters to remove from the start of the user of the Request-URI."""
     prepend: str = attrs.field(default="", validator=check_user)
-    """What that user has in front, after :attr:`strip` and :attr:`rewrite`."""
+    """Text to put in front of that user, after :attr:`strip` and :attr:`rewrite`."""
     rewrite: Rewrite | None = None
-    """A pattern and what takes the place of the text that it matches there."""
+    """A pattern, and the replacement of the text that it matches in that user."""
     resources: tuple[str, ...] = ()
-    """Named resources of which a call by this route takes one each, at the member that it goes to."""
+    """Named resources of which a call by this route takes one each, at its member."""
     answer: int | None = attrs.field(default=None, validator=optional(between(400, 699)))
-    """The final answer when nothing is able to take the request; None: 503."""
+    """The status of the final response when no member can take the request; None: 503."""
     retry_after: int | None = attrs.field(default=None, validator=optional(between(0, 3600)))
-    """Seconds in the Retry-After of that answer; 0: none is sent; None: as long as it may take."""
+    """Seconds in the Retry-After of that response; 0: no such field; None: the estimated time."""
 
     @property
     def numbers(self) -> Numbers | None:
-        """What becomes of the number called; None: nothing."""
-        found = Numbers(self.strip, self.prepend, self.rewrite)
-        return None if found == Numbers() else found
+        """The rewriting of the called number; None if it stays as it is."""
+        numbers = Numbers(self.strip, self.prepend, self.rewrite)
+        return None if numbers == Numbers() else numbers
 
     @property
     def where(self) -> str:
-        """Its sets in one text, for those who compare."""
+        """The sets of the route as one text, for comparisons."""
         return ", ".join(self.to) or f"answer {self.answer}"
 
 
 class _Rule:
-    """A route, made ready: patterns compiled, prefixes in a set."""
+    """A compiled route: patterns as search functions, prefixes as a set."""
 
     __slots__ = (
-        "from_", "from_user", "header", "hours", "methods", "prefixes", "request_user", "route", "source", "trunks"
+        "from_", "from_user", "header", "hours", "methods", "prefixes", "request_user", "route", "source", "trunks",
     )  # fmt: skip
 
     def __init__(self, route: Route) -> None:
@@ -135,10 +135,10 @@ class _Rule:
         self.from_user = _compiled(route.from_user)
         self.trunks = frozenset(route.trunk)
         self.hours = Hours(route.hours, zone_of(route.timezone)) if route.hours else None
-        wanted = dict(route.header)
+        patterns = dict(route.header)
         if route.user_agent is not None:
-            wanted["User-Agent"] = route.user_agent
-        self.header = [(name, re.compile(pattern).search) for name, pattern in wanted.items()]
+            patterns["User-Agent"] = route.user_agent
+        self.header = [(name, re.compile(pattern).search) for name, pattern in patterns.items()]
 
     def matches(self, flow: Flow, request: Request, trunk: str | None, wall: float) -> bool:
         listener = flow.listener
@@ -148,18 +148,18 @@ class _Rule:
             and (not self.trunks or trunk in self.trunks)
             and (not self.source or flow.peer.host in self.source)
             and (not self.prefixes or _user(request.uri).startswith(self.prefixes))
-            and (self.request_user is None or _found(self.request_user, _user(request.uri)))
-            and (self.from_user is None or _found(self.from_user, _user(request.from_.uri)))
-            and all(_found(search, field_value(request, name)) for name, search in self.header)
-            and (self.hours is None or self.hours.holds(wall))
+            and (self.request_user is None or _matches(self.request_user, _user(request.uri)))
+            and (self.from_user is None or _matches(self.from_user, _user(request.from_.uri)))
+            and all(_matches(search, field_value(request, name)) for name, search in self.header)
+            and (self.hours is None or self.hours.contains(wall))
         )
 
 
 class RoutingTable:
-    """The routes of a policy, ready for use; ``set_names`` are its destination sets.
+    """The compiled routes of a policy; ``set_names`` are the names of its destination sets.
 
-    With no routes, everything from ``public`` goes to the only set. Raises ``ValueError`` where there is
-    no route and more or fewer than one set, or where a route names a set that is missing.
+    Without routes, every request from ``public`` goes to the only set. Raises ``ValueError`` if there is
+    no route and not exactly one set, or if a route names a set that does not exist.
     """
 
     __slots__ = ("_rules",)
@@ -177,10 +177,10 @@ class RoutingTable:
         self._rules = tuple(map(_Rule, routes))
 
     def choose(self, flow: Flow, request: Request, trunk: str | None, wall: float) -> Route | None:
-        """The first route that takes ``request``, or None.
+        """The first route that matches ``request``, or None.
 
-        ``trunk`` is whose request it is, if a trunk's; ``wall`` the time in seconds since 1970.
-        Raises WireError when a route looks at From and the URI there is malformed.
+        ``trunk`` is the name of the trunk that sent it, if any; ``wall`` is the time in seconds since 1970 (UTC).
+        Raises :class:`WireError` when a route reads From and the URI in it is malformed.
         """
         for rule in self._rules:
             if rule.matches(flow, request, trunk, wall):
@@ -197,5 +197,5 @@ def _user(uri: Uri) -> str:
     return unquote(user, errors="replace") if "%" in user else user
 
 
-def _found(search: _Search, text: str | None) -> bool:
+def _matches(search: _Search, text: str | None) -> bool:
     return text is not None and len(text) <= limits.ROUTE_TEXT and search(text) is not None

@@ -76,7 +76,7 @@ async def test_the_time_for_an_answer_begins_with_the_question(autojump_clock: t
     """It takes a busy machine longer to read which servers the system names than a question may take."""
 
     class Late(NameServers):
-        async def _prepared(self) -> Any:
+        async def _get_resolver(self) -> Any:
             await trio.sleep(10.0)
             return self
 

@@ -168,7 +168,7 @@ async def test_a_name_that_is_new_does_not_wait(autojump_clock) -> None:
         await trio.sleep(10)
         then = trio.current_time()
         bench.want("a.example.com", "b.example.com")
-        bench.resolver.look_again()
+        bench.resolver.reload()
         await trio.testing.wait_all_tasks_blocked()
         assert trio.current_time() == then
         assert [name for name, _ in bench.told] == ["a.example.com", "a.example.com", "b.example.com"]
@@ -193,7 +193,7 @@ async def test_a_name_that_is_gone_is_asked_for_no_more(autojump_clock) -> None:
         nursery.start_soon(bench.resolver.run)
         await trio.sleep(0.5)
         bench.want()
-        bench.resolver.look_again()
+        bench.resolver.reload()
         await trio.sleep(200)
         nursery.cancel_scope.cancel()
     assert len(answers.times("a.example.com")) == 1

@@ -32,13 +32,13 @@ def at(day: int, hour: int, minute: int = 0) -> float:
 )
 def test_a_span(span: str, within: list[float], without: list[float]) -> None:
     hours = Hours([span], UTC)
-    assert [moment for moment in within if not hours.holds(moment)] == []
-    assert [moment for moment in without if hours.holds(moment)] == []
+    assert [moment for moment in within if not hours.contains(moment)] == []
+    assert [moment for moment in without if hours.contains(moment)] == []
 
 
 def test_several_spans() -> None:
     hours = Hours(["Mon 08:00-12:00", "Mon 13:00-17:00"], UTC)
-    assert [hours.holds(at(0, hour)) for hour in (8, 12, 13, 17)] == [True, False, True, False]
+    assert [hours.contains(at(0, hour)) for hour in (8, 12, 13, 17)] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
