@@ -235,6 +235,124 @@ def test_the_house_keeps_the_rule(rule: Rule) -> None:
     assert complaints == []
 
 
+# --- rules over all files together -----------------------------------------------------------------------
+
+Tree = dict[str, ast.Module]
+
+
+def import_graph(tree: Tree) -> dict[str, set[str]]:
+    """Which module imports which, at run time or under TYPE_CHECKING.
+
+    Without those of ``edgesbc/__init__.py``, which imports :mod:`edgesbc.embedding` when it is first used.
+    """
+    modules = {module_of(path) for path in tree}
+    graph: dict[str, set[str]] = {}
+    for path, content in tree.items():
+        here = module_of(path)
+        imported = graph.setdefault(here, set())
+        for _, name in imports(path, content) if here else ():
+            inner = name.partition(".")[2]
+            while inner and inner not in modules:
+                inner = inner.rpartition(".")[0]
+            if name.startswith("edgesbc.") and inner not in ("", here):
+                imported.add(inner)
+    return graph
+
+
+def no_import_cycles(tree: Tree) -> Iterator[str]:
+    """What imports each other can only be read together."""
+    graph = import_graph(tree)
+    while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    while unused := graph.keys() - set().union(*graph.values()):
+        for module in unused:
+            del graph[module]
+    if graph:
+        yield f"modules import each other: {', '.join(sorted(graph))}"
+
+
+def unique_class_names(tree: Tree) -> Iterator[str]:
+    """A name means one thing in the whole package."""
+    places: dict[str, list[str]] = {}
+    for path, content in tree.items():
+        for node in content.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    yield from (f"{name} is a class in {' and '.join(paths)}" for name, paths in places.items() if len(paths) > 1)
+
+
+def edge_is_a_facade(tree: Tree) -> Iterator[str]:
+    """Outside of signalling, only the public methods of ``Edge`` are used: neither its parts nor private names."""
+    for path, content in tree.items():
+        if path.startswith("signalling/"):
+            continue
+        for node in ast.walk(content):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgesbc.signalling"):
+                for alias in node.names:
+                    if alias.name.startswith("_") or (node.module or "").endswith(".wiring"):
+                        yield f"{path}:{node.lineno}: imports {alias.name} of {node.module}"
+            if isinstance(node, ast.Attribute):
+                owner = node.value.func if isinstance(node.value, ast.Call) else node.value
+                of_edge = getattr(owner, "attr", getattr(owner, "id", "")).strip("_") == "edge"
+                if of_edge and (node.attr == "parts" or node.attr.startswith("_")):
+                    yield f"{path}:{node.lineno}: reaches {node.attr} of an edge"
+
+
+TreeRule = Callable[[Tree], Iterator[str]]
+TREE_RULES: list[TreeRule] = [no_import_cycles, unique_class_names, edge_is_a_facade]
+
+
+def parsed(files: dict[str, str]) -> Tree:
+    return {path: ast.parse(text) for path, text in files.items()}
+
+
+@pytest.mark.parametrize("rule", TREE_RULES, ids=lambda rule: rule.__name__)
+def test_all_files_together_keep_the_rule(rule: TreeRule) -> None:
+    assert list(rule(parsed({path: (HOUSE / path).read_text(encoding="utf-8") for path in FILES}))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "files"),
+    [
+        (no_import_cycles, {"sip/a.py": "from edgesbc.sip import b", "sip/b.py": "import edgesbc.sip.a"}),
+        (
+            no_import_cycles,
+            {
+                "sip/a.py": "if TYPE_CHECKING:\n    from edgesbc.sip.b import B",
+                "sip/b.py": "def f():\n    from edgesbc.sip.c import C",
+                "sip/c.py": "from .a import A",
+                "sip/d.py": "from edgesbc.sip import a",
+            },
+        ),
+        (unique_class_names, {"sip/a.py": "class State: pass", "media/b.py": "class State: pass"}),
+        (edge_is_a_facade, {"app.py": "def f(self): return self.edge.parts.calls"}),
+        (edge_is_a_facade, {"app.py": "def f(self): return self._edge()._calls"}),
+        (edge_is_a_facade, {"app.py": "from edgesbc.signalling.wiring import CoreParts"}),
+        (edge_is_a_facade, {"app.py": "from edgesbc.signalling.branch import _Private"}),
+    ],
+)
+def test_the_rule_over_all_files_sees_a_breach(rule: TreeRule, files: dict[str, str]) -> None:
+    assert list(rule(parsed(files)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "files"),
+    [
+        (
+            no_import_cycles,
+            {"sip/a.py": "from edgesbc.sip import b, c", "sip/b.py": "import edgesbc.sip.c", "sip/c.py": ""},
+        ),
+        (no_import_cycles, {"__init__.py": "from edgesbc.app import App", "app.py": "from edgesbc import __version__"}),
+        (unique_class_names, {"sip/a.py": "class _State: pass", "media/b.py": "class _State: pass"}),
+        (edge_is_a_facade, {"signalling/edge.py": "def f(self): return self.parts.calls"}),
+        (edge_is_a_facade, {"app.py": "from edgesbc.signalling.edge import Edge\ndef f(self): return self.edge.calls"}),
+    ],
+)
+def test_the_rule_over_all_files_lets_pass_what_is_allowed(rule: TreeRule, files: dict[str, str]) -> None:
+    assert list(rule(parsed(files))) == []
+
+
 def test_no_permission_is_left_over() -> None:
     """A file that may open a nursery or catch everything does so; else it may no longer."""
     complete = "app.py" in FILES  # before the composition root, the design's names stand for files to come

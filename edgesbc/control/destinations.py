@@ -22,7 +22,7 @@ from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override, Ove
 from edgesbc.observe.text import shown
 from edgesbc.signalling.edge import Edge
 
-__all__ = ["CallsLeft", "DestinationCommands", "DestinationList", "LeaseAudit", "OrderGiven"]
+__all__ = ["CallsLeft", "DestinationCommands", "DestinationList", "LeaseAuditReport", "OrderGiven"]
 
 _ORDERS = {"enable": AdminState.ENABLED, "drain": AdminState.DRAINING, "disable": AdminState.DISABLED}
 
@@ -51,7 +51,7 @@ class CallsLeft(TypedDict):
     enabled: int
 
 
-class LeaseAudit(TypedDict):
+class LeaseAuditReport(TypedDict):
     """Leases at destinations, those held by calls and by other requests, and each difference between the two."""
 
     places: int
@@ -116,7 +116,7 @@ class DestinationCommands:
         enabled = sum(member.admin_state is AdminState.ENABLED and not member.removed for member in members)
         return {"calls": sum(member.load for member in members), "enabled": enabled}
 
-    def audit(self) -> LeaseAudit:
+    def audit(self) -> LeaseAuditReport:
         """Compare the leases that are counted at destinations with those that calls and requests hold."""
         audit = self._edge.audit_leases()
         in_answer = audit.differences[: limits.DIFFERENCES_LISTED]
