@@ -184,4 +184,4 @@ def respond(
     if body:
         lines.append("Content-Type: application/sdp")
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return "\r\n".join(lines).encode() + body
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body

@@ -1,0 +1,179 @@
+"""The contract of the loop in the docstring of :mod:`edgesbc.signalling.edge`, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
+
+from edgesbc.base.address import Flow, Source
+from edgesbc.base.errors import WireError
+from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
+from edgesbc.signalling.effects import Effect, Media, Open, Send
+from edgesbc.sip.message import Request
+from edgesbc.sip.parse import parse_message
+
+STEPS = 120
+Input = Callable[[], list[Effect]]
+
+
+class Driver:
+    """Gives one edge inputs that a seed draws, and keeps what it returns."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.harness = EdgeHarness(anchor=True, open=("public",))
+        self.edge = self.harness.edge
+        self.now = self.harness.now
+        self.returned: list[list[Effect]] = []
+        self.sent: list[tuple[Flow, bytes]] = []
+        self.cookies: list[int] = []
+        self.flows: list[Flow] = []
+        self.count = 0
+
+    def inputs(self) -> Iterator[Input]:
+        """Messages of callers and destinations, some of them damaged, media replies, events and lost connections."""
+        random, edge = self.random, self.edge
+        for _ in range(STEPS):
+            self.now += random.choice((0.0, 0.01, 0.3, 5.0, 40.0))
+            kind = random.randrange(9)
+            if kind < 3:
+                yield lambda: edge.receive(CALLER, self._damaged(self._request()), self.now)
+            elif kind < 6 and self.sent:
+                flow, data = random.choice(self.sent)
+                yield lambda flow=flow, data=data: edge.receive(flow, self._damaged(self._answer(data)), self.now)
+            elif kind == 6 and self.cookies:
+                reply = random.choice((MediaReply(ANSWER), MediaError(488, "no")))
+                cookie = random.choice(self.cookies)
+                yield lambda cookie=cookie, reply=reply: edge.media_replied(cookie, reply, self.now)
+            elif kind == 7:
+                yield lambda: edge.media_event(MediaTimeout("c1", ("alice",)), self.now)
+            elif kind == 8 and self.flows:
+                flow = self.flows.pop()
+                yield lambda flow=flow: edge.flow_closed(flow, self.now)
+            else:
+                yield lambda: edge.peer_unreachable(CORE, MEMBERS[0], self.now)
+
+    def _request(self) -> bytes:
+        self.count += 1
+        branch, tag = f"z9hG4bK{self.count}", f"tag{self.count}"
+        method = self.random.choice(("INVITE", "INVITE", "OPTIONS", "REGISTER", "CANCEL", "ACK", "BYE"))
+        return invite(method, branch=branch, from_tag=tag, body=self.random.choice((b"", OFFER)))
+
+    def _answer(self, data: bytes) -> bytes:
+        message = parse_message(data)
+        if not isinstance(message, Request):
+            return data
+        return respond(message, self.random.choice((100, 180, 200, 486, 503)), body=self.random.choice((b"", ANSWER)))
+
+    def _damaged(self, data: bytes) -> bytes:
+        if self.random.random() < 0.8:
+            return data
+        place = self.random.randrange(len(data))
+        return data[:place] + self.random.randbytes(2) + data[place + self.random.randrange(3) :]
+
+    def give(self, given: Input) -> list[Effect]:
+        effects = given()
+        self.returned.append(effects)
+        for effect in effects:
+            if isinstance(effect, Send) and effect.flow.listener is CORE:
+                self.sent.append((effect.flow, effect.data))
+            elif isinstance(effect, Media):
+                self.cookies.append(effect.cookie)
+            elif isinstance(effect, Open):
+                self.flows.append(effect.flow)
+        return effects
+
+    def expire(self) -> None:
+        """Let time pass up to ``now``, deadline by deadline."""
+        while (deadline := self.edge.deadline()) is not None and deadline <= self.now:
+            self.give(lambda deadline=deadline: self.edge.expire(deadline))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_input_returns_all_of_its_effects(seed: int) -> None:
+    driver = Driver(seed)
+    for given in driver.inputs():
+        driver.expire()
+        driver.give(given)
+        assert driver.edge.take_effects() == []
+    assert any(driver.returned)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_before_the_deadline_expire_does_nothing_and_after_it_the_deadline_is_later(seed: int) -> None:
+    driver = Driver(seed)
+    checked = 0
+    for given in driver.inputs():
+        driver.expire()
+        driver.give(given)
+        deadline = driver.edge.deadline()
+        if deadline is not None and deadline > driver.now:
+            assert driver.edge.expire((driver.now + deadline) / 2) == []
+            assert driver.edge.deadline() == deadline
+            checked += 1
+        driver.give(lambda: driver.edge.expire(driver.now))
+        deadline = driver.edge.deadline()
+        assert deadline is None or deadline > driver.now
+    assert checked > STEPS / 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_arguments_entropy_and_input_have_the_same_effects(seed: int) -> None:
+    runs: list[list[object]] = []
+    for _ in range(2):
+        driver = Driver(seed)
+        for given in driver.inputs():
+            driver.expire()
+            driver.give(given)
+        runs.append([_written(effect) for effects in driver.returned for effect in effects])
+    assert runs[0] == runs[1]
+
+
+def _written(effect: Effect) -> object:
+    return (str(effect.flow), effect.data) if isinstance(effect, Send) else type(effect).__name__
+
+
+def test_no_bytes_raise() -> None:
+    random, harness = Random(7), EdgeHarness(open=("public",))
+    whole = invite(body=OFFER)
+    for _ in range(2_000):
+        place = random.randrange(len(whole))
+        data = whole[:place] + random.randbytes(random.randrange(4)) + whole[place + random.randrange(40) :]
+        harness.edge.receive(Flow(PUBLIC, Source("198.51.100.9", random.randrange(1, 4))), data, harness.now)
+        harness.edge.stream_broken(CALLER, data, WireError("a stream that broke"), harness.now)
+        harness.now += 0.1
+        harness.edge.expire(harness.now)
+
+
+def test_an_exception_is_cleaned_up_after() -> None:
+    harness = EdgeHarness(open=("public",))
+    entropy = harness.edge.parts.identifiers.entropy
+
+    def fails(size: int) -> bytes:
+        raise RuntimeError
+
+    harness.edge.parts.identifiers.entropy = fails
+    with pytest.raises(RuntimeError):
+        harness.edge.receive(CALLER, invite(), harness.now)
+    harness.edge.parts.identifiers.entropy = entropy
+    harness.edge.take_effects()
+    sent = [effect for effect in harness.edge.recover(invite(), harness.now) if isinstance(effect, Send)]
+    assert sent[-1].data.startswith(b"SIP/2.0 500 ")
+    assert (harness.edge.calls, harness.dispatcher.leases) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_idle_edge_has_no_deadline_and_no_lease(seed: int) -> None:
+    driver = Driver(seed)
+    for given in driver.inputs():
+        driver.expire()
+        driver.give(given)
+    driver.give(lambda: driver.edge.end_calls(driver.now))
+    while (deadline := driver.edge.deadline()) is not None:
+        driver.now = max(driver.now, deadline)
+        driver.give(lambda: driver.edge.expire(driver.now))
+    assert driver.edge.idle
+    assert driver.harness.dispatcher.leases == 0
