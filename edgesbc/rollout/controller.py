@@ -165,7 +165,7 @@ class RolloutController:
     def _swap(self, policy: Policy, version: int, detail: str, source: DestinationSource | None = None) -> None:
         """Put ``policy`` in force between two messages."""
         now = trio.current_time()
-        self.active.attempts.cut(now)
+        self.active.attempts.start_slice(now)
         self.active.adopt(policy, source)
         self.version = version
         self._swapped_at = now

@@ -1,4 +1,4 @@
-"""Which refusal a request gets when every branch has refused (RFC 3261 section 16.7 steps 6 and 7)."""
+"""BestResponse: the refusal that is forwarded when every branch has refused (RFC 3261 section 16.7 steps 6, 7)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from edgesbc.sip.message import Response
 
 __all__ = ["BestResponse"]
 
-# They tell the sender how to ask again, so they are worth more than their class (step 6).
+# They say how the request can be repeated with success, so they are preferred within their class (step 6).
 _HELPFUL = frozenset({401, 407, 415, 420, 484})
 _CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
 
@@ -24,10 +24,9 @@ class BestResponse:
         self._challenges: list[Response] = []
 
     def add(self, branch: Branch, response: Response, settled: bool) -> None:
-        """``settled``: the refusal is the callee's own word, and not one for which the next member is tried.
+        """``settled``: the refusal is the callee's own, and not one for which the next member is tried.
 
-        A 503 or 408 of one member among several is never passed on: it would say that the edge itself is
-        to be avoided.
+        A 503 or 408 of one member among several is never forwarded: the sender would avoid the edge itself.
         """
         status = response.status
         if not settled and status in (408, 503):
@@ -39,7 +38,7 @@ class BestResponse:
             self._rank, self.response, self.branch = rank, response, branch
 
     def gather(self) -> Response | None:
-        """The response to pass on; if it is a challenge, with those of the other branches (step 7)."""
+        """The response to forward; if it is a challenge, with those of the other branches (step 7)."""
         best = self.response
         if best is not None and best.status in (401, 407):
             others = [other for other in self._challenges if other is not best]

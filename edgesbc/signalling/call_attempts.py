@@ -1,4 +1,4 @@
-"""How many calls were attempted and how many of them failed, by when they began. Judges nothing."""
+"""CallAttempts: how many calls were attempted and how many of them failed, by when they began."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["CallAttempts", "Tally"]
 
 
 class Tally(NamedTuple):
-    """Attempts at a call that began in some time, and those of them that have failed so far.
+    """Attempts at a call that began in a span of time, and those of them that have failed so far.
 
-    One that still rings has not failed; neither has one that its caller gave up.
+    A call that still rings has not failed; neither has one that its caller cancelled.
     """
 
     begun: int
@@ -38,8 +38,8 @@ class _Slice:
 class CallAttempts:
     """Counts by slices of time; times are seconds on the plane's clock, which never goes back.
 
-    A failure counts in the slice in which its call began: so a call that was ringing when the policy changed is
-    never laid to the charge of the new one.
+    A failure counts in the slice in which its call began: so a call that was ringing when the policy changed
+    does not count against the new policy.
     """
 
     __slots__ = ("_slices",)
@@ -50,35 +50,35 @@ class CallAttempts:
     def __len__(self) -> int:
         return len(self._slices)
 
-    def begun(self, now: float) -> None:
+    def count_begun(self, now: float) -> None:
         """A call is set up from ``now`` on."""
         self._current(now).begun += 1
 
-    def failed(self, began: float) -> None:
-        """The call that began then was not answered, and not for its caller's giving up."""
-        place = bisect_right(self._slices, began, key=lambda each: each.start)
-        if place:  # else it began before all that is remembered
+    def count_failed(self, began: float) -> None:
+        """The call that began then was not answered, and its caller has not cancelled it."""
+        place = bisect_right(self._slices, began, key=lambda piece: piece.start)
+        if place:  # otherwise it began before the first slice that is kept
             self._slices[place - 1].failed += 1
 
-    def refused(self, now: float) -> None:
-        """A call was refused before there was one."""
+    def count_refused(self, now: float) -> None:
+        """A call was refused before it was opened."""
         current = self._current(now)
         current.begun += 1
         current.failed += 1
 
-    def cut(self, now: float) -> None:
-        """Begin a new slice: what begins from now on is told apart from what began before."""
+    def start_slice(self, now: float) -> None:
+        """Begin a new slice: calls that begin from now on are told apart from those that began before."""
         self._slices.append(_Slice(now))
         self._forget(now)
 
     def tally(self, low: float, high: float = float("inf")) -> Tally:
         """What began from ``low`` on and before ``high``, by slices that begin there."""
-        within = [each for each in self._slices if low <= each.start < high]
-        return Tally(sum(each.begun for each in within), sum(each.failed for each in within))
+        within = [piece for piece in self._slices if low <= piece.start < high]
+        return Tally(sum(piece.begun for piece in within), sum(piece.failed for piece in within))
 
     def _current(self, now: float) -> _Slice:
         if not self._slices or now - self._slices[-1].start >= limits.ATTEMPTS_SLICE_SECONDS:
-            self.cut(now)
+            self.start_slice(now)
         return self._slices[-1]
 
     def _forget(self, now: float) -> None:

@@ -92,7 +92,7 @@ class Calls:
             _increment(self.by_trunk, trunk)
         if source is not None:
             _increment(self.ringing, source)
-        self._statistics.attempts.begun(now)
+        self._statistics.attempts.count_begun(now)
         self._deadlines.schedule(call, now + self.limits.set_up)
         return call
 
@@ -121,7 +121,7 @@ class Calls:
         if call.state is CallState.SETTING_UP:
             self._statistics.outcomes.add(outcome or "failed")
             if outcome != "cancelled":
-                self._statistics.attempts.failed(call.started)
+                self._statistics.attempts.count_failed(call.started)
             if call.source is not None:
                 _decrement(self.ringing, call.source)
         call.state = CallState.ENDED

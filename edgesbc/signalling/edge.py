@@ -12,8 +12,8 @@ The contract of the loop, which ``tests/signalling/test_loop_contract.py`` check
 4. ``entropy`` is the only source of random bytes, and is called by no other thread. Two edges with the same arguments,
    entropy and input return the same effects.
 5. ``receive``, ``stream_broken``, ``media_replied`` and ``expire`` raise nothing that bytes from the network or replies
-   of the media plane can cause. After an exception, which is a fault of the edge, the shell calls ``take_effects``
-   and, if it was ``receive`` that raised, ``recover``.
+   of the media plane can cause. After an exception, which is a fault of the edge, the shell calls ``recover`` if
+   it was ``receive`` that raised, and ``take_effects`` otherwise; both return the effects from before it as well.
 6. An edge without calls and transactions (``idle``) has no deadline but those of health probes, and holds no lease.
 """
 

@@ -1,4 +1,4 @@
-"""What the signalling core asks its shell to do: small values, carried out in order (DESIGN: one way through)."""
+"""Effects: what the signalling core asks its shell to do, as small values; the shell carries them out in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Send:
 
 
 class Open:
-    """Open the connection that ``flow`` stands for; what is sent to it meanwhile waits in its outbox.
+    """Open the connection that ``flow`` stands for; messages to it wait meanwhile in its outbox.
 
     ``name`` is what the peer's certificate has to carry, over TLS: a host name, or the literal address where
     the destination has no name (RFC 5922 section 4). The shell reports ``Edge.flow_closed`` where that fails.

@@ -1,4 +1,4 @@
-"""Ways to peers: which listener leads to a destination, and which connections are open. Opens none itself."""
+"""Flows: the listeners of the edge, and the connections that are open or asked for (an ``Open`` effect)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Flows"]
 class Flows:
     """The listeners of the edge and the connections that are open.
 
-    ``epoch`` is a text that no other run of the process has: connection numbers in tokens hold within it.
-    ``name_at`` tells by which name a destination at an address has to prove itself; empty where none is there.
+    ``epoch`` is a text that no other run of the process has: connection numbers in tokens are valid within it.
+    ``name_at`` gives the name that the certificate of the destination at an address must have, "" for no destination.
     """
 
     __slots__ = (
@@ -42,11 +42,11 @@ class Flows:
         }
         self._open: dict[int, Flow] = {}
         self._at: dict[str, dict[int, Flow]] = {}
-        """The same by the address of the peer."""
+        """The same, by the address of the peer."""
         self._outbound: dict[tuple[int, Source], dict[str, Flow]] = {}
-        """By listener and peer, and there by the name that the peer proves: one name's connection is no other's."""
+        """By listener and peer, and then by the name that the peer proves, so that no name has another's connection."""
         self._names: dict[int, str] = {}
-        """The name of each of these, by its serial."""
+        """The name of each outbound connection, by its serial."""
         self._serial = 0
 
     def __len__(self) -> int:
@@ -61,12 +61,12 @@ class Flows:
         return tuple(self._at.get(host, {}).values())
 
     def new_serial(self) -> int:
-        """A number for a connection; never given twice."""
+        """A number for a connection; no two have the same."""
         self._serial += 1
         return self._serial
 
     def opened(self, flow: Flow) -> None:
-        """A connection is there, or asked for."""
+        """A connection is open, or asked for."""
         self._open[flow.serial] = flow
         self._at.setdefault(flow.peer[0], {})[flow.serial] = flow
 
@@ -78,9 +78,9 @@ class Flows:
                 del self._at[host]
         name = self._names.pop(flow.serial, None)
         if name is not None:
-            there = self._outbound[flow.listener.id, flow.peer]
-            del there[name]
-            if not there:
+            by_name = self._outbound[flow.listener.id, flow.peer]
+            del by_name[name]
+            if not by_name:
                 del self._outbound[flow.listener.id, flow.peer]
 
     def listener_to(self, zone: Zone, transport: Transport, host: str, name: str | None = None) -> Listener | None:
@@ -102,15 +102,15 @@ class Flows:
         """
         if listener.transport is Transport.UDP:
             return Flow(listener, peer)
-        there = self._outbound.setdefault((listener.id, peer), {})
+        by_name = self._outbound.setdefault((listener.id, peer), {})
         wanted = name if listener.transport.secure else ""
         if listener.transport.secure and not name:
             wanted = self._name_at(peer, listener.transport) or peer.host
-        flow = there.get(wanted)
+        flow = by_name.get(wanted)
         if flow is None and not name:
-            flow = next(iter(there.values()), None)
+            flow = next(iter(by_name.values()), None)
         if flow is None:
-            flow = there[wanted] = Flow(listener, peer, self.new_serial())
+            flow = by_name[wanted] = Flow(listener, peer, self.new_serial())
             self._names[flow.serial] = wanted
             self.opened(flow)
             self._emit(Open(flow, wanted))

@@ -101,7 +101,7 @@ class Screener:
         before = self.previous_standings
         known = self._live.standings.of(flow, now) >= Standing.REGISTERED
         if known or (before is not None and before.trunk(flow) is not None):
-            self._attempts.refused(now)
+            self._attempts.count_refused(now)
 
     def _answer(self, verdict: Verdict, incoming: Incoming, now: float) -> bool:
         request, flow = incoming.message, incoming.flow
@@ -136,7 +136,7 @@ class Screener:
         status = status or reason.status
         self.on_refusal(reason)
         if (reason is Reason.NO_ROUTE or reason is Reason.BLOCKED) and request.method == "INVITE":
-            self._attempts.refused(now)
+            self._attempts.count_refused(now)
         self._effects.record(now, reason, flow, request.call_id, request.method, answer=status)
         if retry_after is None:
             retry_after = _RETRY_SECONDS if status == 503 else 0

@@ -1,4 +1,4 @@
-"""Sealed tokens: what a request inside a dialog needs to find its way, carried by the peer and unreadable to it."""
+"""Sealer: encrypts where a request inside a dialog goes into a token, which the peer carries and cannot read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["SHORTEST_TOKEN", "RemoteTarget", "Sealer"]
 
 _NONCE = 12
 SHORTEST_TOKEN = 48
-"""Characters: nonce, tag, and the least that a target needs. What is shorter was never a token."""
-# The alphabet of RFC 4648 section 5; what is outside of it does not translate into it.
+"""Characters: nonce, tag, and the least that a target needs. A shorter text is no token."""
+# The alphabet of RFC 4648 section 5; no other character translates into it.
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_+/=", b"+/   ")
 _SEPARATOR = "\x1f"  # a control byte: the parser lets none into a URI

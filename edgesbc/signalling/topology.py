@@ -1,4 +1,4 @@
-"""What the other side is shown: messages built anew, with our Via and Contact in the place of everybody else's."""
+"""Topology hiding: messages built anew for the other side, with Via and Contact of the edge only."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = [
     "via",
 ]  # fmt: skip
 
-# These end at the edge: it has its own, or the message needs none.
+# These are not forwarded: the edge has its own, or the message needs none.
 _OWN = frozenset({
     "Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Max-Breadth", "Content-Length", "Path", "Service-Route",
 })  # fmt: skip
-# What tells a stranger which software runs inside, and where (DESIGN section 7).
-_TELLING = frozenset({"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"})
-# Says who calls, and by which way the call came: for those who are trusted to say it, and to those who may know
+# These say which software runs inside, and where.
+_REVEALING = frozenset({"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"})
+# These assert the caller, and the way of the call: accepted from trusted senders, and sent to trusted receivers only
 # (RFC 3325, RFC 5806, RFC 7044; Remote-Party-ID is from a draft that they replaced).
 _ASSERTED = frozenset({"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"})
 _STOPS_INWARD = _OWN | _ASSERTED
-_STOPS_OUTWARD = _OWN | _ASSERTED | _TELLING
+_STOPS_OUTWARD = _OWN | _ASSERTED | _REVEALING
 _VIA_NAME = {
     Transport.UDP: "UDP", Transport.TCP: "TCP", Transport.TLS: "TLS", Transport.WS: "WS", Transport.WSS: "WSS",
 }  # fmt: skip
@@ -33,7 +33,7 @@ _VIA_NAME = {
 def _crossing(fields: Iterable[Field], to: Zone) -> Fields:
     """The header fields that cross the edge towards ``to`` as they are.
 
-    ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5) and end here; they are told by
+    ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5) and are not forwarded; they are recognised by
     the dash, which no other field has in that place.
     """
     stops = _STOPS_INWARD if to is Zone.CORE else _STOPS_OUTWARD
@@ -51,13 +51,13 @@ def contact(listener: Listener, token: str) -> str:
     where = host_port(listener.advertise_host, listener.advertise_port)
     if listener.transport is Transport.UDP:
         return f"<sip:{token}@{where}>"
-    # RFC 7118 section 5.2: "ws" stands for both; TLS is said by the port and by the connection in use.
+    # RFC 7118 section 5.2: "ws" stands for both; TLS follows from the port and from the connection in use.
     name = "ws" if listener.transport in (Transport.WS, Transport.WSS) else listener.transport.value
     return f"<sip:{token}@{where};transport={name}>"
 
 
 def breadth(request: Request) -> int:
-    """In how many places at once a request may be (RFC 5393 section 5): its Max-Breadth, 60 at most and by default."""
+    """How many branches a request may have at once (RFC 5393 section 5): its Max-Breadth, 60 at most and by default."""
     text = request.get("Max-Breadth") or ""
     return min(int(text), 60) if text.isascii() and text.isdigit() and len(text) < 10 else 60
 

@@ -56,7 +56,7 @@ def state(app: App) -> RolloutState:
 
 def calls_fail(app: App, count: int = 4) -> None:
     for _ in range(count):
-        app.active.attempts.refused(trio.current_time())
+        app.active.attempts.count_refused(trio.current_time())
 
 
 # --- prepared --------------------------------------------------------------------------------------------

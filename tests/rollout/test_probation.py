@@ -18,17 +18,17 @@ SETTINGS = ChangeSettings(settle=60.0, failure_rise=20.0, least_calls=20)
 
 def calls(attempts: CallAttempts, began: float, good: int, bad: int) -> None:
     for _ in range(good):
-        attempts.begun(began)
+        attempts.count_begun(began)
     for _ in range(bad):
-        attempts.begun(began)
-        attempts.failed(began)
+        attempts.count_begun(began)
+        attempts.count_failed(began)
 
 
 def changed(before: tuple[int, int], since: tuple[int, int], not_before: float = -math.inf) -> Probation:
     """Good and bad calls, half a minute before the change and at once after it."""
     attempts = CallAttempts()
     calls(attempts, AT - 30, *before)
-    attempts.cut(AT)
+    attempts.start_slice(AT)
     calls(attempts, AT, *since)
     return Probation(SETTINGS, attempts, AT, not_before)
 
@@ -64,7 +64,7 @@ def test_calls_that_ring_are_no_failures() -> None:
     """A busy phone answers at once and a person after some seconds: the first outcomes are mostly failures."""
     attempts = CallAttempts()
     calls(attempts, AT - 30, 90, 10)
-    attempts.cut(AT)
+    attempts.start_slice(AT)
     calls(attempts, AT, 18, 2)  # two are busy, the others ring
     assert Probation(SETTINGS, attempts, AT, -math.inf).judge(AT + 1) is ProbationVerdict.OPEN
 
@@ -72,10 +72,10 @@ def test_calls_that_ring_are_no_failures() -> None:
 def test_calls_that_rang_at_the_change_count_as_before_it() -> None:
     attempts = CallAttempts()
     calls(attempts, AT - 1, 30, 0)
-    attempts.cut(AT)
+    attempts.start_slice(AT)
     calls(attempts, AT, 20, 0)
     for _ in range(30):
-        attempts.failed(AT - 1)
+        attempts.count_failed(AT - 1)
     probation = Probation(SETTINGS, attempts, AT, -math.inf)
     assert (probation.before, probation.since) == (Tally(30, 30), Tally(20, 0))
     assert probation.judge(AT + 1) is ProbationVerdict.OPEN

@@ -12,21 +12,21 @@ from edgesbc.signalling.call_attempts import CallAttempts, Tally
 
 def test_a_failure_counts_where_its_call_began() -> None:
     attempts = CallAttempts()
-    attempts.begun(10.0)
-    attempts.begun(10.5)
-    attempts.cut(11.0)
-    attempts.begun(11.0)
-    attempts.failed(10.5)  # it was ringing when the policy changed
+    attempts.count_begun(10.0)
+    attempts.count_begun(10.5)
+    attempts.start_slice(11.0)
+    attempts.count_begun(11.0)
+    attempts.count_failed(10.5)  # it was ringing when the policy changed
     assert attempts.tally(0.0, 11.0) == Tally(2, 1)
     assert attempts.tally(11.0) == Tally(1, 0)
-    attempts.failed(11.0)
+    attempts.count_failed(11.0)
     assert attempts.tally(11.0) == Tally(1, 1)
 
 
 def test_what_is_refused_at_once_is_an_attempt_that_failed() -> None:
     attempts = CallAttempts()
-    attempts.begun(1.0)
-    attempts.refused(1.2)
+    attempts.count_begun(1.0)
+    attempts.count_refused(1.2)
     assert attempts.tally(0.0) == Tally(2, 1)
     assert attempts.tally(0.0).share == 50.0
     assert Tally(0, 0).share == 0.0
@@ -34,19 +34,19 @@ def test_what_is_refused_at_once_is_an_attempt_that_failed() -> None:
 
 def test_what_began_too_long_ago_is_forgotten_and_harms_nothing() -> None:
     attempts = CallAttempts()
-    attempts.begun(0.0)
-    attempts.begun(limits.ATTEMPTS_SECONDS + 1)
-    attempts.failed(0.0)
+    attempts.count_begun(0.0)
+    attempts.count_begun(limits.ATTEMPTS_SECONDS + 1)
+    attempts.count_failed(0.0)
     assert attempts.tally(0.0) == Tally(1, 0)
 
 
 def test_the_slices_are_bounded() -> None:
     attempts = CallAttempts()
     for number in range(3 * limits.ATTEMPTS_SLICES):
-        attempts.begun(float(number))
+        attempts.count_begun(float(number))
     assert len(attempts) <= limits.ATTEMPTS_SECONDS / limits.ATTEMPTS_SLICE_SECONDS + 1
     for number in range(3 * limits.ATTEMPTS_SLICES):
-        attempts.cut(limits.ATTEMPTS_SLICES * 3 + number / 1e6)
+        attempts.start_slice(limits.ATTEMPTS_SLICES * 3 + number / 1e6)
     assert len(attempts) == limits.ATTEMPTS_SLICES
 
 
@@ -57,15 +57,15 @@ def test_a_cut_parts_all_calls_into_before_and_since(calls: list[tuple[float, st
         now += wait
         if number == len(calls) // 2:
             at = now
-            attempts.cut(now)
+            attempts.start_slice(now)
         if outcome == "refused":
-            attempts.refused(now)
+            attempts.count_refused(now)
         else:
-            attempts.begun(now)
+            attempts.count_begun(now)
         begun.append((now, outcome))
     for began, outcome in begun:
         if outcome == "failed":
-            attempts.failed(began)
+            attempts.count_failed(began)
     half = len(calls) // 2
     for part, tally in ((begun[:half], attempts.tally(0.0, at)), (begun[half:], attempts.tally(at))):
         if calls:
