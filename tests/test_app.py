@@ -1,4 +1,4 @@
-"""The edge as an operator has it: signals, reload, readiness, metrics, and a fault of its own that it survives."""
+"""The edge as an operator sees it: signals, reload, readiness, metrics, and faults of its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def edge_before(folder: Path, *members: Ua, edge: str = "grace = 1") -> As
 
 
 async def test_sigterm_drains(tmp_path: Path) -> None:
-    """Not ready, no new calls, grace for those alive, then BYE to both sides, and an end in good order."""
+    """Not ready, no new calls, grace for live ones, then BYE to both sides, and exit code 0."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         edge_before(tmp_path, bob) as (edge, public),
@@ -76,7 +76,7 @@ async def test_without_calls_sigterm_ends_at_once(tmp_path: Path) -> None:
         assert await edge.ended() == 0
 
 
-async def test_asked_twice_it_ends_with_calls_alive_and_says_so(tmp_path: Path) -> None:
+async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         edge_before(tmp_path, bob, edge="grace = 3600") as (edge, public),
@@ -92,7 +92,7 @@ async def test_asked_twice_it_ends_with_calls_alive_and_says_so(tmp_path: Path) 
         assert "Traceback" not in (tmp_path / "edge.log").read_text()
 
 
-async def test_sighup_takes_a_new_policy_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+async def test_sighup_reloads_the_policy_and_one_with_mistakes_changes_nothing(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.12"), "carol") as carol,
@@ -126,7 +126,7 @@ async def lands_at(alice: Ua, public: Source, called: Ua) -> None:
     await called.request("ACK")
 
 
-async def test_agents_of_strangers_make_no_series(tmp_path: Path) -> None:
+async def test_text_of_strangers_makes_no_series_of_metrics(tmp_path: Path) -> None:
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
@@ -186,7 +186,7 @@ async def test_a_fault_in_the_signalling_core_costs_the_message_and_not_the_edge
 
 
 @pytest.mark.parametrize("way", ["flow_closed", "expire", "broken"])
-async def test_a_fault_on_any_way_into_the_signalling_core_does_not_end_the_edge(
+async def test_a_fault_in_any_call_of_the_signalling_core_does_not_end_the_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     faults = 0
@@ -251,7 +251,7 @@ async def test_bans_outlive_a_restart(tmp_path: Path) -> None:
             await other.response(200)
 
 
-async def test_broken_bans_are_put_aside_and_stop_nothing(tmp_path: Path) -> None:
+async def test_a_broken_file_of_bans_is_put_aside(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / bans.FILE).write_text('{"version": 1}')
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
@@ -259,8 +259,8 @@ async def test_broken_bans_are_put_aside_and_stop_nothing(tmp_path: Path) -> Non
     assert (tmp_path / "state" / "bans.json.broken").read_text() == '{"version": 1}'
 
 
-async def test_a_set_that_is_down_is_no_reason_while_its_fallback_is_up(tmp_path: Path) -> None:
-    """A balancer in front would take an edge out that loses no call."""
+async def test_the_edge_is_ready_while_the_fallback_of_a_set_is_up(tmp_path: Path) -> None:
+    """Otherwise a load balancer would take an edge out of use that loses no call."""
     text = policy_text(
         tmp_path,
         ["sip:127.0.0.11:9"],

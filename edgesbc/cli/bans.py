@@ -1,4 +1,4 @@
-"""``edgesbc bans``: who is banned by a running edge, and the operator's own orders."""
+"""``edgesbc bans``: bans of a running edge, and an operator's own bans and exemptions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from edgesbc.cli.group import main
 from edgesbc.cli.output import counted
-from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.cli.running_edge import ask_edge, edge_options
 from edgesbc.control.protocol import ControlRequest
 
 __all__ = ["Duration"]
@@ -45,13 +45,13 @@ def bans() -> None:
 
 @bans.command("list", short_help="List bans and orders, and the busiest sources.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
-@of_running
+@edge_options
 def show(as_json: bool, control: Path) -> None:
     """List bans and orders, newest first, and the sources that send most.
 
     Exit code 2: no edge answers.
     """
-    answer = asked(control, ControlRequest("bans list"))
+    answer = ask_edge(control, ControlRequest("bans list"))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -72,7 +72,7 @@ def show(as_json: bool, control: Path) -> None:
 @click.option("--for", "seconds", type=Duration(), help="How long, as in 90, 10m, 2h or 7d; without it, for good.")
 @click.option("--why", default="", help="A word for those who find it.")
 @click.option("--exempt", is_flag=True, help="The opposite: never penalise it, and lift the bans that it has.")
-@of_running
+@edge_options
 def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Path) -> None:
     """Ban an address or a PREFIX, or exempt it.
 
@@ -86,19 +86,19 @@ def add(prefix: str, seconds: float | None, why: str, exempt: bool, control: Pat
 
     Exit code 2: no edge answers, or PREFIX is none.
     """
-    order = {"prefix": prefix, "seconds": seconds, "why": why, "exempt": exempt, "by": getpass.getuser()}
-    done = asked(control, ControlRequest("bans add", order))
-    time = "until it is taken back" if done["seconds"] is None else f"for {done['seconds']:.0f} s"
-    click.echo(f"{done['prefix']} is {'exempt' if done['exempt'] else 'banned'} {time}")
-    if done["lifted"]:
-        click.echo(f"{counted(done['lifted'], 'ban')} lifted")
-    if done["trunks"]:
-        click.echo(f"it does not hold for trunks ({', '.join(done['trunks'])}): take them out of the policy instead")
+    arguments = {"prefix": prefix, "seconds": seconds, "why": why, "exempt": exempt, "by": getpass.getuser()}
+    answer = ask_edge(control, ControlRequest("bans add", arguments))
+    time = "until it is taken back" if answer["seconds"] is None else f"for {answer['seconds']:.0f} s"
+    click.echo(f"{answer['prefix']} is {'exempt' if answer['exempt'] else 'banned'} {time}")
+    if answer["lifted"]:
+        click.echo(f"{counted(answer['lifted'], 'ban')} lifted")
+    if answer["trunks"]:
+        click.echo(f"it does not hold for trunks ({', '.join(answer['trunks'])}): take them out of the policy instead")
 
 
 @bans.command(short_help="Take an order back, or lift the edge's own bans of WHO.")
 @click.argument("who")
-@of_running
+@edge_options
 def remove(who: str, control: Path) -> None:
     """Take an order back, or lift the edge's own bans of WHO: an address, an address and port, or a prefix.
 
@@ -112,11 +112,11 @@ def remove(who: str, control: Path) -> None:
 
     Exit code 1: there was nothing of it; 2: no edge answers, or WHO is none of these.
     """
-    done = asked(control, ControlRequest("bans remove", {"who": who, "by": getpass.getuser()}))
-    if done["order"]:
-        click.echo(f"the order for {done['who']} is taken back")
-    if done["lifted"]:
-        click.echo(f"{counted(done['lifted'], 'ban')} of {done['who']} lifted")
-    if not (done["order"] or done["lifted"]):
-        click.echo(f"there is no ban of {done['who']}, and no order; see `edgesbc bans list`", err=True)
+    answer = ask_edge(control, ControlRequest("bans remove", {"who": who, "by": getpass.getuser()}))
+    if answer["order"]:
+        click.echo(f"the order for {answer['who']} is taken back")
+    if answer["lifted"]:
+        click.echo(f"{counted(answer['lifted'], 'ban')} of {answer['who']} lifted")
+    if not (answer["order"] or answer["lifted"]):
+        click.echo(f"there is no ban of {answer['who']}, and no order; see `edgesbc bans list`", err=True)
         sys.exit(1)

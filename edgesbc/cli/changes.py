@@ -1,4 +1,4 @@
-"""``edgesbc policy diff``, ``apply`` and ``rollback``: the policy of a running edge, changed with a way back."""
+"""``edgesbc policy diff``, ``apply`` and ``rollback``: a change of the policy of a running edge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgesbc.base.errors import PolicyError, PolicyErrors
 from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.cli.policies import policy
-from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.cli.running_edge import ask_edge, edge_options
 from edgesbc.cli.versions import in_force
 from edgesbc.control.client import NoAnswer, ask
 from edgesbc.control.protocol import CommandRefused, ControlRequest
@@ -27,15 +27,16 @@ from edgesbc.policy.model import CONTROL_SOCKET, Policy
 __all__ = ["waiting"]
 
 _POLL = 0.5
-"""Seconds between two looks at a change that settles."""
-_ROLLED_BACK = 3
+"""Seconds between two questions about a change on probation."""
+_REVERTED = 3
+"""The exit code for a change that was taken back."""
 
 
 @policy.command(short_help="Say what NEW.toml would change.")
 @click.argument("new", metavar="NEW.toml", type=click.Path(path_type=Path))
 @click.option("--against", metavar="OLD.toml", type=click.Path(path_type=Path), help="Compare with this file instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
-@of_running
+@edge_options
 def diff(new: Path, against: Path | None, as_json: bool, control: Path) -> None:
     """Say what NEW.toml would change: section by section, how calls move between members, what needs a restart.
 
@@ -46,16 +47,20 @@ def diff(new: Path, against: Path | None, as_json: bool, control: Path) -> None:
     """
     old = _read(against) if against is not None else _in_force(control)
     changed = _as_of(new, old.file)
-    found = differences(old, changed)
-    waits = needs_restart(found)
+    changes = differences(old, changed)
+    waiting_sections = needs_restart(changes)
     if as_json:
-        click.echo(json.dumps({"changes": [each.as_json() for each in found], "needs_restart": waits}, indent=2))
+        click.echo(
+            json.dumps(
+                {"changes": [change.as_json() for change in changes], "needs_restart": waiting_sections}, indent=2
+            )
+        )
         return
-    for each in found:
-        click.echo(each.sentence)
-    click.echo(counted(len(found), "change") if found else "nothing changes")
-    if waits:
-        click.echo(f"needs a restart: {', '.join(waits)}")
+    for change in changes:
+        click.echo(change.sentence)
+    click.echo(counted(len(changes), "change") if changes else "nothing changes")
+    if waiting_sections:
+        click.echo(f"needs a restart: {', '.join(waiting_sections)}")
 
 
 @policy.command(short_help="Put NEW.toml in force, and take it back if calls fail.")
@@ -69,7 +74,7 @@ def diff(new: Path, against: Path | None, as_json: bool, control: Path) -> None:
 @click.option("--no-rollback", is_flag=True, help="Leave it in force whatever becomes of calls.")
 @click.option("--accept-restart", is_flag=True, help="Also where some of it waits for a restart.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Stay until it has settled.")
-@of_running
+@edge_options
 def apply(
     new: Path,
     why: str,
@@ -92,32 +97,32 @@ def apply(
       2  no edge answers, or it refuses
       3  it was taken back
     """
-    order = {
+    arguments = {
         "text": _text_of(new), "why": why, "settle": settle, "rollback": not no_rollback,
         "accept_restart": accept_restart,
     }  # fmt: skip
-    done = asked(control, ControlRequest("policy apply", order))
-    if "mistakes" in done:
-        lines = [str(PolicyError(str(new), each["key"], each["message"])) for each in done["mistakes"]]
-        refuse(lines, "nothing was changed", code=1)
-    if "waits" in done:
-        for sentence in done["waits"]:
+    answer = ask_edge(control, ControlRequest("policy apply", arguments))
+    if "mistakes" in answer:
+        mistakes = [PolicyError(str(new), mistake["key"], mistake["message"]) for mistake in answer["mistakes"]]
+        refuse(mistakes, "nothing was changed", code=1)
+    if "waits" in answer:
+        for sentence in answer["waits"]:
             click.echo(sentence, err=True)
         click.echo("nothing was changed; with --accept-restart all the rest is, and this at the next start", err=True)
         sys.exit(1)
-    if done.get("unchanged"):
-        click.echo(f"nothing changes: version {done['version']} has this text")
+    if answer.get("unchanged"):
+        click.echo(f"nothing changes: version {answer['version']} has this text")
         return
-    _tell(done)
-    click.echo(f"version {done['version']} is in force")
-    if done["settle"] and wait:
-        _wait(control, done["version"])
+    _print_changes(answer)
+    click.echo(f"version {answer['version']} is in force")
+    if answer["settle"] and wait:
+        _wait(control, answer["version"])
 
 
 @policy.command(short_help="Go back to the version before, or to another.")
 @click.option("--to", type=click.IntRange(1, 2**31 - 1), metavar="VERSION", help="A version of `edgesbc policy log`.")
 @click.option("--why", required=True, help="The reason, for those who read the log.")
-@of_running
+@edge_options
 def rollback(to: int | None, why: str, control: Path) -> None:
     """Put the version before in force again, or the one that --to names, and write it into the policy file.
 
@@ -126,72 +131,72 @@ def rollback(to: int | None, why: str, control: Path) -> None:
     Exit code 1: the old text has mistakes for this edge, and nothing was changed; 2: no edge answers, or there is
     no such version.
     """
-    done = asked(control, ControlRequest("policy rollback", {"why": why, "to": to}))
-    if "mistakes" in done:
-        lines = [str(PolicyError("the version", each["key"], each["message"])) for each in done["mistakes"]]
-        refuse(lines, "nothing was changed", code=1)
-    _tell(done)
-    click.echo(f"version {done['version']} is in force, with the text of version {done['of']}")
+    answer = ask_edge(control, ControlRequest("policy rollback", {"why": why, "to": to}))
+    if "mistakes" in answer:
+        mistakes = [PolicyError("the version", mistake["key"], mistake["message"]) for mistake in answer["mistakes"]]
+        refuse(mistakes, "nothing was changed", code=1)
+    _print_changes(answer)
+    click.echo(f"version {answer['version']} is in force, with the text of version {answer['of']}")
 
 
-def _tell(done: dict[str, Any]) -> None:
-    for sentence in done["changes"]:
+def _print_changes(answer: dict[str, Any]) -> None:
+    for sentence in answer["changes"]:
         click.echo(sentence)
-    if done["left_out"]:
-        click.echo(f"{counted(done['left_out'], 'change')} not shown")
-    if done["set_aside"] is not None:
-        click.echo(f"the policy file had an edit that was never in force; it is kept as version {done['set_aside']}")
-    if done["needs_restart"]:
-        click.echo(f"needs a restart: {', '.join(done['needs_restart'])}")
+    if answer["left_out"]:
+        click.echo(f"{counted(answer['left_out'], 'change')} not shown")
+    if answer["set_aside"] is not None:
+        click.echo(f"the policy file had an edit that was never in force; it is kept as version {answer['set_aside']}")
+    if answer["needs_restart"]:
+        click.echo(f"needs a restart: {', '.join(answer['needs_restart'])}")
 
 
 # --- waiting ---------------------------------------------------------------------------------------------
 
 
 def _wait(control: Path, version: int) -> None:
-    """Stay until the change has settled; ends the program where it has not."""
-    line = _Line()
+    """Wait until the change has settled; ends the program where it was taken back or replaced."""
+    line = _ProgressLine()
     while True:
-        now = asked(control, ControlRequest("policy settling", {"version": version}))
-        if now["state"] != "settling":
+        status = ask_edge(control, ControlRequest("policy settling", {"version": version}))
+        if status["state"] != "settling":
             break
-        since, before = now["since"], now["before"]
-        line.say(
-            f"settling, {now['left']:.0f} s left: {since['failed']} of {since['begun']} calls failed,"
+        since, before = status["since"], status["before"]
+        line.show(
+            f"settling, {status['left']:.0f} s left: {since['failed']} of {since['begun']} calls failed,"
             f" {before['failed']} of {before['begun']} before"
         )
-        time.sleep(min(_POLL, now["left"] + 0.05))
+        time.sleep(min(_POLL, status["left"] + 0.05))
     line.end()
-    said = shown(now["message"], limits.LEDGER_TEXT_CHARS)
-    if now["state"] == "settled":
-        click.echo(f"version {version} has settled: {said}")
-    elif now["state"] == "rolled-back":
-        click.echo(f"version {version} is no longer in force: {said}", err=True)
-        sys.exit(_ROLLED_BACK)
+    message = shown(status["message"], limits.LEDGER_TEXT_CHARS)
+    if status["state"] == "settled":
+        click.echo(f"version {version} has settled: {message}")
+    elif status["state"] == "rolled-back":
+        click.echo(f"version {version} is no longer in force: {message}", err=True)
+        sys.exit(_REVERTED)
     else:
-        click.echo(f"version {version}: {said}", err=True)
+        click.echo(f"version {version}: {message}", err=True)
         sys.exit(1)
 
 
-class _Line:
-    """On a terminal a line that is written anew; elsewhere a line now and then."""
+class _ProgressLine:
+    """On a terminal one line that is written again; elsewhere a line now and then."""
 
     EVERY = 10
-    """Looks between two lines where it is no terminal."""
+    """Of so many texts one is shown where it is no terminal."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
-        self._said = 0
+        self._shown = 0
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         if self._terminal:
             click.echo(f"\r\x1b[K{text}", nl=False)
-        elif self._said % self.EVERY == 0:
+        elif self._shown % self.EVERY == 0:
             click.echo(text)
-        self._said += 1
+        self._shown += 1
 
     def end(self) -> None:
-        if self._terminal and self._said:
+        if self._terminal and self._shown:
             click.echo("\r\x1b[K", nl=False)
 
 
@@ -199,7 +204,7 @@ class _Line:
 
 
 def _text_of(path: Path) -> str:
-    """The text of a policy file, whatever it says; ends the program where it cannot be read."""
+    """The text of a policy file, unparsed; ends the program where it cannot be read."""
     try:
         return read_file(path, limits.POLICY_BYTES).decode()
     except OSError as error:
@@ -218,17 +223,16 @@ def _read(path: Path) -> Policy:
 
 
 def _as_of(path: Path, file: str) -> Policy:
-    """The policy in ``path`` as if it were ``file``; its mistakes are told by its own name."""
+    """The policy in ``path`` with paths relative to the folder of ``file``; its mistakes are named by ``path``."""
     try:
         return parse_policy(_text_of(path), file)
     except PolicyErrors as errors:
-        told = [str(PolicyError(str(path), each.key, each.message)) for each in errors.errors]
-        refuse(told, "nothing can be compared")
-        raise
+        mistakes = [PolicyError(str(path), error.key, error.message) for error in errors.errors]
+        refuse(mistakes, "nothing can be compared")
 
 
 def _in_force(control: Path) -> Policy:
-    """The policy of the edge at ``control``; where none runs, the last that its store has."""
+    """The policy of the edge at ``control``; where none runs, the last one in its log of policies."""
     try:
         running = ask(control, ControlRequest("policy running"))
         text, file = running["text"], running["file"]
@@ -249,11 +253,13 @@ def _in_force(control: Path) -> Policy:
 
 
 def waiting(changed: Policy) -> list[str]:
-    """What of ``changed`` the edge that runs from its state directory would take up at its next start only, each in a
-    sentence; nothing where that edge cannot be asked."""
+    """Sentences about what of ``changed`` waits for a restart of the edge that runs from its state directory.
+
+    Empty where no edge answers there.
+    """
     try:
         running = ask(changed.edge.state_dir / CONTROL_SOCKET, ControlRequest("policy running"))
         old = parse_policy(running["text"], running["file"])
     except (CommandRefused, NoAnswer, PolicyErrors):
         return []
-    return [each.sentence for each in differences(old, changed) if each.restart]
+    return [change.sentence for change in differences(old, changed) if change.restart]

@@ -1,4 +1,4 @@
-"""``edgesbc destinations``: how the destinations of a running edge are, and the operator's hand on them."""
+"""``edgesbc destinations``: the destinations of a running edge, and an operator's orders about them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import click
 from edgesbc.cli.bans import Duration
 from edgesbc.cli.group import main
 from edgesbc.cli.output import counted, print_columns
-from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.cli.running_edge import ask_edge, edge_options
 from edgesbc.control.protocol import ControlRequest
 
 __all__ = ["cells"]
 
 _LOOK_SECONDS: Final = 0.5
-"""How often a drain that waits asks how many calls are left."""
+"""Seconds between two questions for the calls that are left while a drain is waited for."""
 _INTERRUPTED: Final = 130
-"""As shells have it."""
+"""The exit code of shells for a program that Ctrl-C ended."""
 
 _HEADINGS = (
     "set", "member", "address", "state", "since", "calls", "resources", "cps", "weight", "priority", "answer",
@@ -43,7 +43,7 @@ def destinations() -> None:
 @destinations.command("list", short_help="Show the state and load of every member.")
 @click.argument("who", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of columns.")
-@of_running
+@edge_options
 def show(who: str | None, as_json: bool, control: Path) -> None:
     """Show how every destination is and what it carries, or those that WHO means.
 
@@ -56,23 +56,23 @@ def show(who: str | None, as_json: bool, control: Path) -> None:
 
     Exit code 2: no edge answers, or WHO is nobody.
     """
-    answer = asked(control, ControlRequest("destinations list", {} if who is None else {"who": who}))
+    answer = ask_edge(control, ControlRequest("destinations list", {} if who is None else {"who": who}))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    print_columns(_HEADINGS, [cells(each) for each in answer["members"]])
+    print_columns(_HEADINGS, [cells(row) for row in answer["members"]])
     if answer["left_out"]:
         click.echo(f"{counted(answer['left_out'], 'more member')} not shown; name a set")
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """A member as ``destinations list`` answers it, column by column."""
+    """The columns for a member in the answer to ``destinations list``."""
     state = "resting" if row["resting"] and row["state"] in ("active", "trying") else row["state"]
     if row["state"] != row["health"] and row["health"] != "active":
         state = f"{state} ({row['health']})"
     resources = " ".join(f"{name} {used}/{most}" for name, (used, most) in row["resources"].items())
     return (
-        row["set"], row["uri"], row["address"], state, _span(row["since"]), _of(row["calls"], row["max_calls"]),
+        row["set"], row["uri"], row["address"], state, _duration(row["since"]), _of(row["calls"], row["max_calls"]),
         resources or "-", _of(row["cps"], row["max_cps"]), str(row["weight"]), str(row["priority"]),
         "-" if row["answer"] is None else f"{row['answer'] * 1000:.0f} ms", "; ".join(_remarks(row)) or "-",
     )  # fmt: skip
@@ -82,15 +82,15 @@ def _remarks(row: dict[str, Any]) -> Iterator[str]:
     if row["order"] is not None:
         yield f"by {row['by']}{': ' if row['why'] else ''}{row['why']}"
     if row["failure"]:
-        yield f"failed {_span(row['failed'])} ago: {row['failure']}"
+        yield f"failed {_duration(row['failed'])} ago: {row['failure']}"
 
 
 def _of(used: float | None, most: float | None) -> str:
     return f"{'-' if used is None else f'{used:g}'}{'' if most is None else f'/{most:g}'}"
 
 
-def _span(seconds: float | None) -> str:
-    """A time in its largest unit that is not nothing."""
+def _duration(seconds: float | None) -> str:
+    """A time in the largest unit of which it has one or more."""
     if seconds is None:
         return "-"
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
@@ -109,7 +109,7 @@ _why = click.option("--why", default="", help="A word for those who find it.")
 @click.option("--wait/--no-wait", default=None, help="Return when the last call has ended; by default on a terminal.")
 @click.option("--timeout", type=Duration(), help="Wait no longer than this, as in 90, 10m or 2h.")
 @_why
-@of_running
+@edge_options
 def drain(who: str, wait: bool | None, timeout: float | None, why: str, control: Path) -> None:
     """Give WHO no new calls; those that live go on.
 
@@ -128,7 +128,7 @@ def drain(who: str, wait: bool | None, timeout: float | None, why: str, control:
         raise click.UsageError("--timeout says how long to wait; leave --no-wait out")
     answer = _order("drain", who, why, control)
     try:
-        _say(answer, "drains")
+        _print_members(answer, "drains")
         click.echo(f"{counted(answer['calls'], 'call')} left")
         if wait or timeout is not None or (wait is None and sys.stdout.isatty()):
             _wait(who, answer["calls"], timeout, control)
@@ -140,37 +140,37 @@ def drain(who: str, wait: bool | None, timeout: float | None, why: str, control:
 @destinations.command(short_help="WHO takes new calls again.")
 @click.argument("who")
 @_why
-@of_running
+@edge_options
 def enable(who: str, why: str, control: Path) -> None:
     """Give WHO new calls again, as its health allows: the end of a drain, of `disable`, or of disabled in the policy.
 
     Exit code 2: no edge answers, or WHO is nobody.
     """
-    _say(_order("enable", who, why, control), "is enabled")
+    _print_members(_order("enable", who, why, control), "is enabled")
 
 
 @destinations.command(short_help="No new calls to WHO, and no probes.")
 @click.argument("who")
 @_why
-@of_running
+@edge_options
 def disable(who: str, why: str, control: Path) -> None:
     """Give WHO no new calls and do not probe it; calls that live go on.
 
     Exit code 2: no edge answers, or WHO is nobody.
     """
     answer = _order("disable", who, why, control)
-    _say(answer, "is disabled")
+    _print_members(answer, "is disabled")
     click.echo(f"{counted(answer['calls'], 'call')} left")
 
 
 def _order(word: str, who: str, why: str, control: Path) -> Any:
-    return asked(
+    return ask_edge(
         control, ControlRequest("destinations order", {"who": who, "order": word, "why": why, "by": getpass.getuser()})
     )
 
 
-def _say(answer: Any, done: str) -> None:
-    """What came of an order."""
+def _print_members(answer: Any, done: str) -> None:
+    """Print what an order has done, member by member."""
     for name in answer["members"]:
         click.echo(f"{name} {done}")
     if answer["left_out"]:
@@ -180,26 +180,26 @@ def _say(answer: Any, done: str) -> None:
 
 
 def _wait(who: str, calls: int, timeout: float | None, control: Path) -> None:
-    """Show how many calls are left until there is none."""
+    """Wait until no call is left, and print how many there are whenever the number changes."""
     began = time.monotonic()
-    tell = _teller()
+    print_left = _left_printer()
     while calls:
         if timeout is not None and time.monotonic() - began >= timeout:
             click.echo(f"{counted(calls, 'call')} left after {timeout:.0f} s; the drain stays in force", err=True)
             sys.exit(1)
         time.sleep(_LOOK_SECONDS)
-        left = asked(control, ControlRequest("destinations left", {"who": who}))
+        left = ask_edge(control, ControlRequest("destinations left", {"who": who}))
         if left["enabled"]:
             click.echo(f"somebody has enabled {who} meanwhile; see `edgesbc destinations list`", err=True)
             sys.exit(1)
         if left["calls"] != calls:
             calls = left["calls"]
-            tell(calls)
+            print_left(calls)
     click.echo(f"no call is left, after {time.monotonic() - began:.0f} s")
 
 
-def _teller() -> Callable[[int], None]:
-    """Tells of a number of calls: on a terminal in one line that changes, elsewhere in a line each time."""
+def _left_printer() -> Callable[[int], None]:
+    """A function that prints a number of calls: on a terminal always in the same line, elsewhere in a new one."""
     if not sys.stdout.isatty():
         return lambda calls: click.echo(f"{counted(calls, 'call')} left")
     return lambda calls: click.echo(f"\r\x1b[K{counted(calls, 'call')} left", nl=not calls)
@@ -210,7 +210,7 @@ def _teller() -> Callable[[int], None]:
 
 @destinations.command("audit", short_help="Hold what is counted against the calls that live.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
-@of_running
+@edge_options
 def audit(as_json: bool, control: Path) -> None:
     """Say whether the places taken at destinations are those that calls and requests under way hold.
 
@@ -219,7 +219,7 @@ def audit(as_json: bool, control: Path) -> None:
 
     Exit code 0: all agrees; 1: each difference is named; 2: no edge answers.
     """
-    answer = asked(control, ControlRequest("destinations audit"))
+    answer = ask_edge(control, ControlRequest("destinations audit"))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:

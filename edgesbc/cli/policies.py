@@ -1,4 +1,4 @@
-"""``edgesbc policy``: other policies beside the one that a running edge has."""
+"""``edgesbc policy``, the group, and ``edgesbc policy shadow``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from edgesbc.cli.group import main
 from edgesbc.cli.output import counted
-from edgesbc.cli.running_edge import asked, of_running
+from edgesbc.cli.running_edge import ask_edge, edge_options
 from edgesbc.control.protocol import ControlRequest
 from edgesbc.observe.text import shown
 
@@ -27,7 +27,7 @@ def policy() -> None:
 @policy.command(short_help="Judge by another policy beside the live one, without effect.")
 @click.argument("of", metavar="FILE|off|show")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
-@of_running
+@edge_options
 def shadow(of: str, as_json: bool, control: Path) -> None:
     """Judge by the policy in FILE beside the live one, without effect; show where they differ, or end it.
 
@@ -43,7 +43,7 @@ def shadow(of: str, as_json: bool, control: Path) -> None:
 
     Exit code 2: no edge answers, or FILE has mistakes.
     """
-    answer = asked(
+    answer = ask_edge(
         control, ControlRequest("policy shadow", {"of": of if of in ("off", "show") else str(Path(of).resolve())})
     )
     if as_json:
@@ -61,8 +61,8 @@ def _print(answer: dict[str, Any]) -> None:
     for title, rows in (("verdicts", answer["differences"]), ("routes", answer["routes"])):
         for row in rows:
             click.echo(f"{title}: live {row['live']}, other {row['other']}: {counted(row['count'], 'message')}")
-            for each in row["examples"]:
-                call = f", call {shown(each['call_id'], _MOST)}" if each["call_id"] else ""
-                click.echo(f"  as from {each['source']} on {each['listener']}{call}")
+            for example in row["examples"]:
+                call = f", call {shown(example['call_id'], _MOST)}" if example["call_id"] else ""
+                click.echo(f"  as from {example['source']} on {example['listener']}{call}")
     if not (answer["differences"] or answer["routes"]):
         click.echo("no difference so far")

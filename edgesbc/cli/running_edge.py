@@ -1,4 +1,4 @@
-"""What is asked of a running edge, over its control socket: why, reload, drain."""
+"""The commands why, reload and drain, and how all commands reach a running edge: by its control socket."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.policy.load import state_dir_of
 from edgesbc.policy.model import CONTROL_SOCKET, default_state_dir
 
-__all__ = ["asked", "of_running"]
+__all__ = ["ask_edge", "edge_options"]
 
 
-def of_running(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which running edge is meant, turned into its control socket."""
+def edge_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options that name a running edge; it gets the path of its control socket."""
 
     @click.option("--policy", type=click.Path(path_type=Path), help="Ask the edge that runs from this policy.")
     @click.option(
@@ -48,7 +48,7 @@ def of_running(command: Callable[..., None]) -> Callable[..., None]:
 @main.command(short_help="Say what a running edge decided, and why.")
 @click.argument("of", metavar="CALL-ID|ADDRESS")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of sentences.")
-@of_running
+@edge_options
 def why(of: str, as_json: bool, control: Path) -> None:
     """Say what a running edge decided about a call, an address or a destination's name, and why.
 
@@ -65,7 +65,7 @@ def why(of: str, as_json: bool, control: Path) -> None:
       edgesbc why '[2001:db8::7]:5060' --state-dir /var/lib/edgesbc
       edgesbc why 843817637684230@998sdasdh09 --policy /etc/edgesbc/edge.toml --json
     """
-    answer = asked(control, ControlRequest("why", {"of": of}))
+    answer = ask_edge(control, ControlRequest("why", {"of": of}))
     decisions, left_out = answer["decisions"], answer["left_out"]
     if as_json:
         click.echo(json.dumps(answer, indent=2))
@@ -81,14 +81,14 @@ def why(of: str, as_json: bool, control: Path) -> None:
 
 
 @main.command(short_help="Have a running edge read its policy again.")
-@of_running
+@edge_options
 def reload(control: Path) -> None:
     """Have a running edge read its policy and certificates again, as SIGHUP does.
 
     Its databases are asked again at once. A policy with mistakes changes nothing: they are printed, and the
     exit code is 1. Exit code 2: no edge answers.
     """
-    reloaded = asked(control, ControlRequest("reload"))
+    reloaded = ask_edge(control, ControlRequest("reload"))
     if reloaded["mistakes"]:
         refuse(reloaded["mistakes"], "the old policy goes on", code=1)
     click.echo("reloaded")
@@ -99,20 +99,20 @@ def reload(control: Path) -> None:
 
 
 @main.command()
-@of_running
+@edge_options
 def drain(control: Path) -> None:
     """Tell a running edge to drain and end, as SIGTERM does.
 
     New calls get 503, live ones [edge] grace seconds, then BYE. Returns at once. Exit code 2: no edge answers.
     """
-    draining = asked(control, ControlRequest("drain"))
+    draining = ask_edge(control, ControlRequest("drain"))
     click.echo(f"draining: {counted(draining['calls'], 'call')} alive, {draining['grace']:g} s of grace")
 
 
-def asked(control: Path, question: ControlRequest) -> Any:
-    """What the edge at ``control`` answers; ends the program where none does."""
+def ask_edge(control: Path, request: ControlRequest) -> Any:
+    """The answer of the edge whose socket is ``control``; ends the program where there is none."""
     try:
-        return ask(control, question)
+        return ask(control, request)
     except NoAnswer as error:
         click.echo(f"edgesbc: {error}", err=True)
         click.echo(

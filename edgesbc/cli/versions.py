@@ -1,4 +1,4 @@
-"""``edgesbc policy log``, ``show``, ``backup`` and ``restore``: what is kept of policies. No edge has to run."""
+"""``edgesbc policy log``, ``show``, ``backup`` and ``restore``, which need no running edge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.cli.policies import policy
-from edgesbc.cli.running_edge import of_running
+from edgesbc.cli.running_edge import edge_options
 from edgesbc.control.client import NoAnswer, ask
 from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.observe.text import shown
@@ -31,7 +31,7 @@ _MOST_CHARS = 240
 @policy.command(short_help="List the versions of a policy.")
 @click.option("--most", type=click.IntRange(1, limits.POLICY_LOG_ENTRIES), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-@of_running
+@edge_options
 def log(most: int, as_json: bool, control: Path) -> None:
     """List versions, newest first: when, who, what came of it, why, and what it changed. No edge has to run.
 
@@ -43,15 +43,15 @@ def log(most: int, as_json: bool, control: Path) -> None:
         return
     for entry in entries:
         when = entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        click.echo(f"{entry.version:>4}  {when}  {entry.outcome:<11}  {_word(entry.who)}")
+        click.echo(f"{entry.version:>4}  {when}  {entry.outcome:<11}  {_one_line(entry.who)}")
         for name in ("why", "summary", "message"):
             if text := getattr(entry, name):
-                click.echo(f"      {'came of it' if name == 'message' else name}: {_word(text)}")
+                click.echo(f"      {'came of it' if name == 'message' else name}: {_one_line(text)}")
 
 
 @policy.command(short_help="Print the text of a version.")
 @click.argument("version", type=click.IntRange(1, 2**31 - 1))
-@of_running
+@edge_options
 def show(version: int, control: Path) -> None:
     """Print the text of VERSION, as it was read. No edge has to run.
 
@@ -67,7 +67,7 @@ def show(version: int, control: Path) -> None:
 @policy.command(short_help="Keep the policy and its state in one file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--with-secrets", is_flag=True, help="Also the key of the tokens and the edge's own certificate.")
-@of_running
+@edge_options
 def backup(file: Path, with_secrets: bool, control: Path) -> None:
     """Keep the policy, the log of policies, bans, orders about destinations and the copies of databases in FILE, a
     tar that its owner alone can read.
@@ -78,14 +78,13 @@ def backup(file: Path, with_secrets: bool, control: Path) -> None:
     Exit code 2: it cannot be made; FILE is not touched then.
     """
     try:
-        file_of_policy, text = _policy_of(control)
-        made = make_backup(file, control.parent, file_of_policy, text, with_secrets)
+        parts = make_backup(file, control.parent, _policy_text(control), with_secrets)
     except (BackupError, OSError, SQLAlchemyError) as error:
         click.echo(f"edgesbc: no backup was made: {error}", err=True)
         sys.exit(USAGE_ERROR)
-    for name, size in made:
+    for name, size in parts:
         click.echo(f"{name}: {counted(size, 'byte')}")
-    click.echo(f"{file}: {counted(len(made), 'file')}")
+    click.echo(f"{file}: {counted(len(parts), 'file')}")
     if not with_secrets:
         click.echo("without the key of the tokens and the edge's own certificate; --with-secrets has them too")
 
@@ -102,26 +101,26 @@ def restore(file: Path, to: Path) -> None:
     Exit code 2: nothing was changed, and why.
     """
     try:
-        done = restore_backup(file, to)
+        restored = restore_backup(file, to)
     except PolicyErrors as errors:
         refuse(errors.errors, "nothing was restored")
     except (BackupError, OSError) as error:
         click.echo(f"edgesbc: nothing was restored: {error}", err=True)
         sys.exit(USAGE_ERROR)
-    for path in done.written:
+    for path in restored.written:
         click.echo(path)
-    for path in done.aside:
+    for path in restored.aside:
         click.echo(f"what was there is now {path}")
-    if not done.secrets:
+    if not restored.secrets:
         click.echo("the backup has no secrets: the key of the tokens is as it was, or made anew at the start")
 
 
 def in_force(state_dir: Path) -> PolicyLogEntry | None:
-    """The newest version that was in force there; None where nothing is kept."""
+    """The newest version in the log of policies that was in force; None where there is no log, or none was."""
     if not (state_dir / DATABASE).is_file():
         return None
     log = _log_of(state_dir)
-    newest = next((each for each in log.entries(limits.POLICY_LOG_ENTRIES, False) if each.outcome in IN_FORCE), None)
+    newest = next((entry for entry in log.entries(limits.POLICY_LOG_ENTRIES, False) if entry.outcome in IN_FORCE), None)
     return None if newest is None else log.entry(newest.version)
 
 
@@ -137,18 +136,17 @@ def _log_of(state_dir: Path) -> PolicyLog:
         sys.exit(USAGE_ERROR)
 
 
-def _policy_of(control: Path) -> tuple[str, str]:
-    """File and text of the policy of a running edge, or of the last that ran."""
+def _policy_text(control: Path) -> str:
+    """The text of the policy of a running edge; where none runs, of the last one in the log of policies."""
     try:
-        running = ask(control, ControlRequest("policy running"))
-        return running["file"], running["text"]
+        return str(ask(control, ControlRequest("policy running"))["text"])
     except CommandRefused as error:
         raise BackupError(f"the edge at {control} refuses: {error}") from None
     except NoAnswer:
         entry = in_force(control.parent)
         if entry is None:
             raise BackupError(f"no edge runs from {control.parent}, and no policy was kept there") from None
-        return entry.file, entry.text
+        return entry.text
 
 
 def _as_json(entry: PolicyLogEntry) -> dict[str, Any]:
@@ -159,7 +157,7 @@ def _as_json(entry: PolicyLogEntry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _word(text: str) -> str:
-    """On one line; a pattern keeps its backslashes, where there is nothing else that a terminal would obey."""
+def _one_line(text: str) -> str:
+    """``text`` on one line, escaped where it has characters that are not printable: a pattern keeps its backslashes."""
     line = "; ".join(text.splitlines())
     return line if line.isprintable() and len(line) <= _MOST_CHARS else shown(line, _MOST_CHARS)

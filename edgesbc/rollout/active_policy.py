@@ -84,9 +84,9 @@ class ActivePolicy:
         source = self._source_of(policy)
         source.inherit(self.source)
         await self._read(source)
-        before = {each.set for each in self._filled(self.policy).destinations if each.members}
+        before = {filled.set for filled in self._filled(self.policy).destinations if filled.members}
         if lost := {name: why for name, why in source.empty(policy.destinations).items() if name in before}:
-            sets = enumerate(each.set for each in policy.destinations)
+            sets = enumerate(settings.set for settings in policy.destinations)
             keys = [(f"destinations[{index}].database", lost[name]) for index, name in sets if name in lost]
             raise PolicyErrors(PolicyError(policy.file, key, message) for key, message in keys)
         await trio.to_thread.run_sync(self.edge.dispatcher.prepare, source.filled(policy.destinations))

@@ -1,7 +1,7 @@
-"""The one shape of archive that a backup has: plain files in a tar, told beforehand by a manifest. Touches no disk.
+"""The archive of a backup: plain files in a tar whose first file, the manifest, lists the others.
 
-Every tar program reads it. Read back is only what was written just so: no links, folders, extensions or
-compression, nothing that the manifest does not tell, nothing after the end.
+Every tar program reads it. :func:`read_archive` reads only what :func:`write_archive` writes: no links, folders,
+extensions or compression, nothing that is not in the manifest, nothing after the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _END = bytes(2 * _BLOCK)
 _CHUNK = 1024 * 1024
 _NAME = re.compile(r"policy\.toml|state/(?:self-signed/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}")
 _OTHERS = (f"{STATE}self-signed", f"{STATE}{CONTROL_SOCKET}")
-"""Names of what is no plain file in a state directory."""
+"""What a state directory has that is no plain file."""
 _SECRET = re.compile(r"state/(?:self-signed/.*|.*\.(?:key|pem))")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -54,12 +54,12 @@ class ArchivePart:
 
 @attrs.frozen
 class Manifest:
-    """What a backup says that it has."""
+    """The table of contents of a backup."""
 
     made: str
-    """When, UTC, ISO 8601."""
+    """The time in UTC, ISO 8601."""
     by: str
-    """Which version of the program made it."""
+    """The version of edgesbc that made it."""
     secrets: bool
     parts: tuple[ArchivePart, ...]
 
@@ -69,7 +69,7 @@ def is_secret(name: str) -> bool:
 
 
 def is_name(name: str) -> bool:
-    """Whether a file of a backup may have this name; no such name leads out of where it is put."""
+    """Whether a file of a backup may have this name; none of these names leads out of the folder that it is put in."""
     return _NAME.fullmatch(name) is not None and name not in _OTHERS
 
 
@@ -79,7 +79,7 @@ def is_name(name: str) -> bool:
 def write_archive(out: IO[bytes], manifest: Manifest, sources: Iterable[IO[bytes]]) -> None:
     """Write the parts of ``manifest`` from ``sources``, in its order.
 
-    Raises :class:`BackupError` when one of them is not what the manifest tells.
+    Raises :class:`BackupError` when one of them is not what the manifest says.
     """
     data = _manifest_bytes(manifest)
     out.write(_header(MANIFEST, len(data)) + data + _padding(len(data)))
@@ -116,13 +116,13 @@ def _padding(size: int) -> bytes:
 # --- reading ---------------------------------------------------------------------------------------------
 
 Take = Callable[[ArchivePart, Iterator[bytes]], None]
-"""Is given each part and its bytes, in pieces; what it leaves is passed over."""
+"""Receives a part and its bytes, in pieces. Pieces that it does not take are skipped."""
 
 
 def read_archive(stream: IO[bytes], take: Take) -> Manifest:
-    """Read an archive to its end, and hand each part to ``take``; nothing of it is to be believed before the return.
+    """Read an archive to its end, and hand each part to ``take``. Only after the return is all of it known to be sound.
 
-    Raises :class:`BackupError` for what is anything but a whole archive of ours.
+    Raises :class:`BackupError` for anything but a whole archive as :func:`write_archive` writes it.
     """
     manifest = _manifest(_read_exactly(stream, _size_of_manifest(stream), MANIFEST))
     _padded(stream, len(_manifest_bytes(manifest)), MANIFEST)
@@ -139,7 +139,7 @@ def read_archive(stream: IO[bytes], take: Take) -> Manifest:
 
 
 class _Pieces:
-    """The bytes of one part, and whether they are what the manifest tells."""
+    """The bytes of one part, compared with the manifest."""
 
     def __init__(self, stream: IO[bytes], part: ArchivePart) -> None:
         self._stream = stream
@@ -172,11 +172,11 @@ def _size_of_manifest(stream: IO[bytes]) -> int:
 
 def _manifest(data: bytes) -> Manifest:
     try:
-        said = json.loads(data)
-        if said["format"] != FORMAT:
-            raise BackupError(f"expected a backup of format {FORMAT}, found {said['format']!r}")
-        parts = tuple(_part(each) for each in said["parts"])
-        manifest = Manifest(str(said["made"]), str(said["by"]), said["secrets"] is True, parts)
+        fields = json.loads(data)
+        if fields["format"] != FORMAT:
+            raise BackupError(f"expected a backup of format {FORMAT}, found {fields['format']!r}")
+        parts = tuple(_part(part) for part in fields["parts"])
+        manifest = Manifest(str(fields["made"]), str(fields["by"]), fields["secrets"] is True, parts)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BackupError(f"the manifest cannot be read: {type(error).__name__}") from None
     if _manifest_bytes(manifest) != data:
@@ -191,8 +191,8 @@ def _manifest(data: bytes) -> Manifest:
     return manifest
 
 
-def _part(said: dict[str, Any]) -> ArchivePart:
-    name, size, digest = said["name"], said["size"], said["sha256"]
+def _part(fields: dict[str, Any]) -> ArchivePart:
+    name, size, digest = fields["name"], fields["size"], fields["sha256"]
     if not isinstance(name, str) or not is_name(name):
         raise BackupError(f"expected {POLICY} or the name of a file under {STATE}, found {name!r:.80}")
     if type(size) is not int or not 0 <= size <= (limits.POLICY_BYTES if name == POLICY else limits.BACKUP_FILE_BYTES):

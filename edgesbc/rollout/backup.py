@@ -30,14 +30,13 @@ __all__ = ["BackupError", "make_backup"]
 
 _CHUNK = 1024 * 1024
 _PASSING = (".new", "-journal", "-wal", "-shm")
-"""Ends of the names of files that are there for a moment."""
+"""Ends of the names of temporary files."""
 
 
-def make_backup(file: Path, state_dir: Path, policy_file: str, text: str, secrets: bool) -> list[tuple[str, int]]:
-    """Write the backup ``file``, for its owner alone; the names and sizes of what is in it.
+def make_backup(file: Path, state_dir: Path, text: str, secrets: bool) -> list[tuple[str, int]]:
+    """Write the backup ``file``, readable for its owner alone; returns the names and sizes of what is in it.
 
-    ``text`` is the policy, which was read from ``policy_file``. Raises :class:`BackupError` and ``OSError``; what was
-    in the place of ``file`` is there still.
+    ``text`` is the policy. Raises :class:`BackupError` and ``OSError``; an older ``file`` is untouched then.
     """
     if not state_dir.is_dir():
         raise BackupError(f"expected the folder {state_dir}, found none")
@@ -58,7 +57,7 @@ def make_backup(file: Path, state_dir: Path, policy_file: str, text: str, secret
 
 
 def _state(state_dir: Path, work: Path, secrets: bool) -> Iterator[tuple[str, Path]]:
-    """What is worth keeping in the state directory, by name, the store as a copy that is whole."""
+    """The files of the state directory to keep, by name; for the store, the path of a consistent copy."""
     folders = ("", "self-signed/") if secrets else ("",)
     for folder in folders:
         for path in sorted((state_dir / folder).glob("*")):
@@ -71,7 +70,7 @@ def _state(state_dir: Path, work: Path, secrets: bool) -> Iterator[tuple[str, Pa
 
 
 def _copied(database: Path, work: Path) -> Path:
-    """A copy as of one moment, while others write (SQLite's backup API)."""
+    """A consistent copy, while an edge may write (SQLite's backup API)."""
     copy = work / "store"
     with (
         closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,

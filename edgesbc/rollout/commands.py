@@ -6,7 +6,7 @@ They check arguments and translate; :class:`~edgesbc.rollout.controller.RolloutC
 from __future__ import annotations
 
 import pwd
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import trio
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +21,7 @@ from edgesbc.rollout.probation import ProbationAnswer
 from edgesbc.rollout.results import Applied, RestartNeeded, RolledBack, Unchanged
 from edgesbc.store.policy_log import PolicyLogEntry
 
-__all__ = ["PolicyCommands", "RunningPolicy", "SettlingAnswer"]
+__all__ = ["PolicyCommands", "RunningPolicy", "SettlingAnswer", "ShadowAnswer", "ShadowDifference", "ShadowExample"]
 
 _MOST_VERSION = 2**31 - 1
 
@@ -42,6 +42,34 @@ class SettlingAnswer(ProbationAnswer):
     why: str
     state: str
     message: str
+
+
+class ShadowExample(TypedDict):
+    """A message that two policies judge differently; ``time`` in seconds on the clock of the signalling plane."""
+
+    time: float
+    source: str
+    listener: str
+    call_id: str
+
+
+class ShadowDifference(TypedDict):
+    """How often the ``live`` policy said one thing and the ``other`` another, with the last examples."""
+
+    live: str
+    other: str
+    count: int
+    examples: list[ShadowExample]
+
+
+class ShadowAnswer(TypedDict):
+    """``on``: whether a shadow policy judges. The other keys are there while it does: the messages ``judged``, and the
+    differences in verdicts and in ``routes`` (destination sets)."""
+
+    on: bool
+    judged: NotRequired[int]
+    differences: NotRequired[list[ShadowDifference]]
+    routes: NotRequired[list[ShadowDifference]]
 
 
 class PolicyCommands:
@@ -114,7 +142,7 @@ class PolicyCommands:
         except (OSError, SQLAlchemyError) as error:
             raise CommandRefused(f"the log of policies cannot be read: {error}") from None
 
-    async def shadow(self, file: str | None) -> dict[str, Any]:
+    async def shadow(self, file: str | None) -> ShadowAnswer:
         """Judge each message by the policy in ``file`` as well, without effect; None ends it. See :meth:`shadowed`."""
         try:
             self._active.shadow(None if file is None else await trio.to_thread.run_sync(load_policy, file))
@@ -122,11 +150,14 @@ class PolicyCommands:
             raise CommandRefused("\n".join(map(str, errors.errors))) from None
         return self.shadowed()
 
-    def shadowed(self) -> dict[str, Any]:
-        """``on``: whether a shadow policy judges; then also ``judged`` (messages), and the ``differences`` and
-        ``routes`` that it has counted, each a list with ``live``, ``other``, ``count`` and ``examples``."""
+    def shadowed(self) -> ShadowAnswer:
+        """What the shadow policy has judged so far."""
         report = self._active.shadow_report()
-        return {"on": report is not None, **(report or {})}
+        if report is None:
+            return {"on": False}
+        return {
+            "on": True, "judged": report["judged"], "differences": report["differences"], "routes": report["routes"],
+        }  # fmt: skip
 
     # --- on the control socket ---------------------------------------------------------------------------
 
@@ -179,7 +210,7 @@ class PolicyCommands:
             "needs_restart": done.needs_restart, **_shown(done.changes),
         }  # fmt: skip
 
-    async def _shadow(self, request: ControlRequest) -> dict[str, Any]:
+    async def _shadow(self, request: ControlRequest) -> ShadowAnswer:
         """``of``: a file, or "off", or "show"."""
         of = request.text("of")
         return self.shadowed() if of == "show" else await self.shadow(None if of == "off" else of)

@@ -1,4 +1,4 @@
-"""The policy file, read and replaced whole. Judges no policy; every call blocks."""
+"""Reads and replaces the policy file as a whole. Every call blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["read_text", "replace_text"]
 
 
 def read_text(file: Path) -> str | None:
-    """The text of ``file``; None where there is none. Raises ``OSError`` for what is no text, or cannot be read."""
+    """The text of ``file``; None where there is no file.
+
+    Raises ``OSError`` where it is no UTF-8, too large, or cannot be read.
+    """
     try:
         data = read_file(file, limits.POLICY_BYTES)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Puts a backup in its place: checked whole before anything is written, and what was there is put aside. Blocks."""
+"""Restores a backup: checks all of it before anything is written, and moves older files aside. Every call blocks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from edgesbc.store.policy_log import DATABASE
 __all__ = ["RestoreResult", "restore_backup"]
 
 _COMPANIONS = ("-journal", "-wal", "-shm")
-"""Files of a database that would be taken for those of the one that is restored."""
+"""Files that SQLite would take for those of the restored database."""
 
 
 @attrs.frozen
 class RestoreResult:
-    """What a restore has done."""
+    """The files that were written, those that were moved aside, and whether the backup had secrets."""
 
     written: list[Path]
     aside: list[Path]
@@ -36,10 +36,10 @@ class RestoreResult:
 
 
 def restore_backup(file: Path, to: Path) -> RestoreResult:
-    """Put the policy of the backup ``file`` in the place ``to``, and the rest into that policy's state directory.
+    """Write the policy of the backup ``file`` to ``to``, and the rest into that policy's state directory.
 
     Raises :class:`BackupError`, ``OSError``, and :class:`~edgesbc.base.errors.PolicyErrors` for a policy that has
-    mistakes in its new place; everything is as it was then.
+    mistakes in its new place; nothing has changed then.
     """
     with file.open("rb") as stream:
         text = _policy_text(stream)
@@ -52,24 +52,24 @@ def restore_backup(file: Path, to: Path) -> RestoreResult:
 
 
 def _policy_text(stream: IO[bytes]) -> str:
-    """The policy, when all of the archive has been read and found whole; nothing is written."""
-    found = bytearray()
+    """The policy, after the whole archive was read and checked; nothing is written."""
+    policy = bytearray()
 
     def take(part: ArchivePart, pieces: Iterator[bytes]) -> None:
         if part.name == POLICY:
             for piece in pieces:
-                found.extend(piece)
+                policy.extend(piece)
 
     read_archive(stream, take)
     try:
-        return found.decode()
+        return policy.decode()
     except UnicodeDecodeError as error:
         raise BackupError(f"{POLICY}: expected text in UTF-8: {error.reason}") from None
 
 
 @contextmanager
 def _held(state_dir: Path) -> Iterator[None]:
-    """The state directory, locked as a running edge locks it; made when it is missing, and gone if it stays empty."""
+    """Lock the state directory as a running edge does; make it when it is missing, remove it if it stays empty."""
     made = not state_dir.exists()
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -82,12 +82,12 @@ def _held(state_dir: Path) -> Iterator[None]:
     finally:
         os.close(folder)
         if made:
-            with suppress(OSError):  # it is not empty: all went well
+            with suppress(OSError):  # not empty: the restore has succeeded
                 state_dir.rmdir()
 
 
 def _staged(stream: IO[bytes], work: Path, text: str) -> Manifest:
-    """Every file of the state directory in ``work``, checked once more: ``stream`` may have changed meanwhile."""
+    """Write the files of the state directory into ``work``, and check again: ``stream`` may have changed meanwhile."""
     again = bytearray()
 
     def take(part: ArchivePart, pieces: Iterator[bytes]) -> None:
@@ -110,19 +110,20 @@ def _staged(stream: IO[bytes], work: Path, text: str) -> Manifest:
 
 
 def _check_store(path: Path) -> None:
-    """A database that is whole, and has tables alone: no trigger that would act when the edge writes."""
+    """Raise :class:`BackupError` unless the database is sound and has tables only: a trigger could act when the edge
+    writes."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as store:
-            (found,) = store.execute("pragma quick_check(1)").fetchone()
+            (check,) = store.execute("pragma quick_check(1)").fetchone()
             kinds = {kind for (kind,) in store.execute("select type from sqlite_master")}
     except sqlite3.Error as error:
         raise BackupError(f"{DATABASE} is no database: {error}") from None
-    if found != "ok" or not kinds <= {"table", "index"}:
-        raise BackupError(f"{DATABASE}: expected a sound database of tables, found {found}, {sorted(kinds)}")
+    if check != "ok" or not kinds <= {"table", "index"}:
+        raise BackupError(f"{DATABASE}: expected a sound database of tables, found {check}, {sorted(kinds)}")
 
 
 class _Swap:
-    """Files that change places; all of them, or none."""
+    """Replaces files: all of them, or none."""
 
     def __init__(self, state_dir: Path, work: Path, policy: Path) -> None:
         self._state_dir = state_dir
@@ -152,14 +153,14 @@ class _Swap:
         return RestoreResult([self._policy, *(self._state_dir / name for name in names)], aside, manifest.secrets)
 
     def _make_way(self, name: str) -> Iterator[Path]:
-        for each in (name, *(f"{name}{end}" for end in _COMPANIONS if name == DATABASE)):
-            if (self._state_dir / each).exists() or (self._state_dir / each).is_symlink():
-                self._move(self._state_dir / each, self._aside / each)
-                yield self._aside / each
+        for old in (name, *(f"{name}{end}" for end in _COMPANIONS if name == DATABASE)):
+            if (self._state_dir / old).exists() or (self._state_dir / old).is_symlink():
+                self._move(self._state_dir / old, self._aside / old)
+                yield self._aside / old
 
     def _move(self, old: Path, new: Path) -> None:
         new.parent.mkdir(mode=0o700, exist_ok=True)
-        if os.geteuid() == 0:  # the files are the edge's, whoever restores them
+        if os.geteuid() == 0:  # the files belong to the user of the edge, not to the one who restores them
             owner = self._state_dir.stat()
             os.chown(old, owner.st_uid, owner.st_gid, follow_symlinks=False)
         old.rename(new)
@@ -169,6 +170,6 @@ class _Swap:
         for old, new in reversed(self._moved):
             with suppress(OSError):
                 new.rename(old)
-        with suppress(OSError):  # what could not go back stays where it is, and nothing is removed with it
+        with suppress(OSError):  # what could not be moved back keeps the folder from being removed
             (self._aside / POLICY).unlink(missing_ok=True)
             self._aside.rmdir()

@@ -1,4 +1,4 @@
-"""``edgesbc destinations`` against an edge that runs: orders hold, over a restart too, drains end, audits find."""
+"""``edgesbc destinations`` against a running edge: list, orders, drain and audit."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def command(folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "edgesbc", "destinations", *arguments, "--state-dir", str(folder / "state")]
 
 
-async def said(folder: Path, *arguments: str) -> tuple[int, str, str]:
+async def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of ``edgesbc destinations``."""
     return await edgesbc("destinations", *arguments, "--state-dir", str(folder / "state"))
 
 
 async def listed(folder: Path, *who: str) -> list[dict[str, object]]:
-    code, told, errors = await said(folder, "list", *who, "--json")
+    code, output, errors = await run(folder, "list", *who, "--json")
     assert code == 0, errors
-    members: list[dict[str, object]] = json.loads(told)["members"]
+    members: list[dict[str, object]] = json.loads(output)["members"]
     return members
 
 
@@ -67,7 +67,7 @@ async def a_call(folder: Path, callee: Ua, text: str) -> AsyncIterator[tuple[App
 # --- list ------------------------------------------------------------------------------------------------
 
 
-async def test_the_list_says_how_every_member_is(tmp_path: Path) -> None:
+async def test_the_list_has_state_and_load_of_every_member(tmp_path: Path) -> None:
     more = (
         ', { set = "gw", members = [{ uri = "sip:127.0.0.13:9", weight = 7, max_calls = 4, max_cps = 3, '
         "resources = { pstn = 30 } }], health = { interval = 0 } }"
@@ -78,9 +78,9 @@ async def test_the_list_says_how_every_member_is(tmp_path: Path) -> None:
         assert lease is not None
         app.edge.dispatcher.health_monitor.failed(members[0], trio.current_time(), "gave no answer in time")
         members[1].answered_after(0.25)
-        code, told, errors = await said(tmp_path, "list")
+        code, output, errors = await run(tmp_path, "list")
         assert (code, errors) == (0, "")
-        heading, *lines = told.splitlines()
+        heading, *lines = output.splitlines()
         assert heading.split() == [
             "set", "member", "address", "state", "since", "calls", "resources", "cps", "weight", "priority", "answer",
             "remarks",
@@ -104,20 +104,20 @@ async def test_of_many_members_some_are_left_out(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(limits, "DESTINATIONS_LISTED", 1)
     monkeypatch.setattr(limits, "DESTINATIONS_NAMED", 1)
     async with running(tmp_path, policy_text(tmp_path, TWO)):
-        code, told, _ = await said(tmp_path, "list")
-        assert (code, told.splitlines()[-1]) == (0, "1 more member not shown; name a set")
-        code, _, errors = await said(tmp_path, "drain", "nobody")
+        code, output, _ = await run(tmp_path, "list")
+        assert (code, output.splitlines()[-1]) == (0, "1 more member not shown; name a set")
+        code, _, errors = await run(tmp_path, "drain", "nobody")
         assert (code, "there are pbx/sip:127.0.0.11:9, and 1 more" in errors) == (2, True)
-        code, told, _ = await said(tmp_path, "drain", "pbx", "--no-wait")
-        assert (code, told.splitlines()[:2]) == (0, ["pbx/sip:127.0.0.11:9 drains", "and 1 more member"])
+        code, output, _ = await run(tmp_path, "drain", "pbx", "--no-wait")
+        assert (code, output.splitlines()[:2]) == (0, ["pbx/sip:127.0.0.11:9 drains", "and 1 more member"])
 
 
 # --- orders ----------------------------------------------------------------------------------------------
 
 
-async def test_an_order_holds_at_once_is_told_and_is_taken_back(tmp_path: Path) -> None:
+async def test_an_order_holds_at_once_is_recorded_and_is_taken_back(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
-        done = await said(tmp_path, "drain", TWO[0], "--why", "new kernel")
+        done = await run(tmp_path, "drain", TWO[0], "--why", "new kernel")
         assert done == (0, f"pbx/{TWO[0]} drains\n0 calls left\n", "")
         assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
         (sentence,) = app.why("127.0.0.11").sentences()
@@ -128,45 +128,45 @@ async def test_an_order_holds_at_once_is_told_and_is_taken_back(tmp_path: Path) 
         assert lease is not None
         assert lease.member.name == TWO[1]
         lease.release()
-        code, told, errors = await said(tmp_path, "disable", "127.0.0.12:9")
-        assert (code, told) == (0, f"pbx/{TWO[1]} is disabled\n0 calls left\n")
+        code, output, errors = await run(tmp_path, "disable", "127.0.0.12:9")
+        assert (code, output) == (0, f"pbx/{TWO[1]} is disabled\n0 calls left\n")
         assert errors == "warning: no member of pbx takes new calls now\n"
         assert "destinations pbx" in app.not_ready()
-        assert await said(tmp_path, "enable", "pbx") == (
+        assert await run(tmp_path, "enable", "pbx") == (
             0,
             f"pbx/{TWO[0]} is enabled\npbx/{TWO[1]} is enabled\n",
             "",
         )
         assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED]
         assert not app.not_ready()
-        assert (await said(tmp_path, "enable", f"pbx/{TWO[0]}", "--why", "again"))[0] == 0
+        assert (await run(tmp_path, "enable", f"pbx/{TWO[0]}", "--why", "again"))[0] == 0
         assert "stays active" in app.why("127.0.0.11").sentences()[-1]
 
 
-async def test_who_is_meant_has_to_be_clear(tmp_path: Path) -> None:
+async def test_an_ambiguous_word_is_refused(tmp_path: Path) -> None:
     more = f', {{ set = "{TWO[0]}", members = [{{ uri = "{TWO[1]}" }}], health = {{ interval = 0 }} }}'
     async with running(tmp_path, policy_text(tmp_path, TWO, more_sets=more, routes=ROUTES)) as app:
-        code, told, errors = await said(tmp_path, "drain", TWO[0])
-        assert (code, told) == (2, "")
+        code, output, errors = await run(tmp_path, "drain", TWO[0])
+        assert (code, output) == (2, "")
         assert f"{TWO[0]!r} is a set and also a URI; say SET/URI" in errors
-        assert (await said(tmp_path, "disable", TWO[1]))[0] == 0
+        assert (await run(tmp_path, "disable", TWO[1]))[0] == 0
         assert orders(app) == [AdminState.ENABLED, AdminState.DISABLED, AdminState.DISABLED]
-        assert (await said(tmp_path, "enable", f"pbx/{TWO[1]}"))[0] == 0
+        assert (await run(tmp_path, "enable", f"pbx/{TWO[1]}"))[0] == 0
         assert orders(app) == [AdminState.ENABLED, AdminState.ENABLED, AdminState.DISABLED]
-        code, _, errors = await said(tmp_path, "enable", "127.0.0.99:9")
+        code, _, errors = await run(tmp_path, "enable", "127.0.0.99:9")
         assert (code, "no destination is called '127.0.0.99:9'; there are pbx/" in errors) == (2, True)
-        code, _, errors = await said(tmp_path, "list", "gone")
+        code, _, errors = await run(tmp_path, "list", "gone")
         assert (code, "no destination is called 'gone'" in errors) == (2, True)
 
 
 async def test_as_many_orders_as_may_be_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
-        assert (await said(tmp_path, "drain", TWO[0]))[0] == 0
-        code, _, errors = await said(tmp_path, "drain", "pbx")
+        assert (await run(tmp_path, "drain", TWO[0]))[0] == 0
+        code, _, errors = await run(tmp_path, "drain", "pbx")
         assert (code, "1 orders may be kept" in errors) == (2, True)
         assert orders(app) == [AdminState.DRAINING, AdminState.ENABLED]
-        assert (await said(tmp_path, "disable", TWO[0]))[0] == 0
+        assert (await run(tmp_path, "disable", TWO[0]))[0] == 0
 
 
 async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
     without_first = policy_text(tmp_path, TWO[1:], edge="grace = 0")
     file = tmp_path / "state" / destinations.FILE
     async with running(tmp_path, text) as app:
-        assert (await said(tmp_path, "drain", TWO[0], "--why", "new kernel"))[0] == 0
+        assert (await run(tmp_path, "drain", TWO[0], "--why", "new kernel"))[0] == 0
         (tmp_path / "policy.toml").write_text(without_first)
         assert not (await app.reload()).mistakes
         assert orders(app) == [AdminState.ENABLED]
@@ -189,7 +189,7 @@ async def test_orders_outlive_a_reload_and_a_restart(tmp_path: Path) -> None:
         (member, _) = await listed(tmp_path)
         assert (member["order"], member["why"]) == ("draining", "new kernel")
         assert "new kernel" in app.why("127.0.0.11").sentences()[-1]
-        assert (await said(tmp_path, "enable", TWO[0]))[0] == 0
+        assert (await run(tmp_path, "enable", TWO[0]))[0] == 0
         app.drain()
         await until(lambda: json.loads(file.read_text())["orders"] == [])
     async with running(tmp_path, text) as app:
@@ -201,7 +201,7 @@ async def test_a_crash_loses_no_order_that_was_written(tmp_path: Path) -> None:
     text = policy_text(tmp_path, TWO, http=f"127.0.0.1:{http}")
     file = tmp_path / "state" / destinations.FILE
     async with edge_process(tmp_path, text, http) as edge:
-        assert (await said(tmp_path, "disable", TWO[1]))[0] == 0
+        assert (await run(tmp_path, "disable", TWO[1]))[0] == 0
         await until(file.exists)
         edge.process.kill()
         await edge.ended()
@@ -209,11 +209,11 @@ async def test_a_crash_loses_no_order_that_was_written(tmp_path: Path) -> None:
         assert orders(app) == [AdminState.ENABLED, AdminState.DISABLED]
 
 
-async def test_what_the_policy_disables_is_enabled_for_good(tmp_path: Path) -> None:
+async def test_enabling_what_the_policy_disables_outlives_a_restart(tmp_path: Path) -> None:
     text = policy_text(tmp_path, TWO, edge="grace = 0").replace("priority = 0 }", "priority = 0, disabled = true }")
     async with running(tmp_path, text) as app:
         assert orders(app) == [AdminState.DISABLED, AdminState.ENABLED]
-        assert (await said(tmp_path, "enable", TWO[0]))[0] == 0
+        assert (await run(tmp_path, "enable", TWO[0]))[0] == 0
         app.drain()
         await until((tmp_path / "state" / destinations.FILE).exists)
     async with running(tmp_path, text) as app:
@@ -227,7 +227,7 @@ async def test_a_drain_ends_when_the_last_call_has_gone(tmp_path: Path) -> None:
     async with Ua(await UdpWire.open("127.0.0.11")) as pbx:
         uri = f"sip:{pbx.address}"
         async with a_call(tmp_path, pbx, policy_text(tmp_path, [uri], open=["public-udp"])) as (app, calling, callee):
-            assert await said(tmp_path, "audit") == (0, ONE_CALL, "")
+            assert await run(tmp_path, "audit") == (0, ONE_CALL, "")
             process = await trio.lowlevel.open_process(
                 command(tmp_path, "drain", uri, "--wait", "--timeout", "1m"),
                 stdout=subprocess.PIPE,
@@ -238,17 +238,17 @@ async def test_a_drain_ends_when_the_last_call_has_gone(tmp_path: Path) -> None:
             assert process.poll() is None
             await hang_up(calling, callee)
             with trio.fail_after(20):
-                told = b"".join([chunk async for chunk in process.stdout]).decode()
+                output = b"".join([chunk async for chunk in process.stdout]).decode()
                 assert await process.wait() == 0
-            assert told.startswith(f"pbx/{uri} drains\n1 call left\n0 calls left\nno call is left, after ")
+            assert output.startswith(f"pbx/{uri} drains\n1 call left\n0 calls left\nno call is left, after ")
             await nothing_left(app)
 
 
-async def test_a_drain_that_waits_ends_with_its_time_with_ctrl_c_and_when_it_is_taken_back(tmp_path: Path) -> None:
+async def test_waiting_for_a_drain_ends_with_its_timeout_with_ctrl_c_and_with_enable(tmp_path: Path) -> None:
     async with Ua(await UdpWire.open("127.0.0.11")) as pbx:
         uri = f"sip:{pbx.address}"
         async with a_call(tmp_path, pbx, policy_text(tmp_path, [uri], open=["public-udp"])) as (app, calling, callee):
-            code, _, errors = await said(tmp_path, "drain", "pbx", "--timeout", "1s")
+            code, _, errors = await run(tmp_path, "drain", "pbx", "--timeout", "1s")
             assert (code, "1 call left after 1 s; the drain stays in force" in errors) == (1, True)
             assert orders(app) == [AdminState.DRAINING]
 
@@ -260,24 +260,24 @@ async def test_a_drain_that_waits_ends_with_its_time_with_ctrl_c_and_when_it_is_
             assert orders(app) == [AdminState.DRAINING]
 
             process = await _waiting(tmp_path, uri)
-            assert (await said(tmp_path, "enable", uri))[0] == 0
+            assert (await run(tmp_path, "enable", uri))[0] == 0
             code, errors = await _end_of(process)
             assert (code, f"somebody has enabled {uri} meanwhile" in errors) == (1, True)
             await hang_up(calling, callee)
 
 
 async def _waiting(folder: Path, uri: str) -> trio.Process:
-    """A drain that has given its order, and waits."""
+    """A command that has ordered a drain, and waits for its end."""
     process = await trio.lowlevel.open_process(
         command(folder, "drain", uri, "--wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
-    told = b""
+    output = b""
     with trio.fail_after(20):
-        while b"1 call left" not in told:
+        while b"1 call left" not in output:
             more = await process.stdout.receive_some()
-            assert more, told
-            told += bytes(more)
+            assert more, output
+            output += bytes(more)
     return process
 
 
@@ -288,7 +288,7 @@ async def _end_of(process: trio.Process) -> tuple[int, str]:
         return await process.wait(), errors
 
 
-async def test_a_destination_that_a_reload_takes_away_is_drained_to_its_end(tmp_path: Path) -> None:
+async def test_a_destination_that_a_reload_removes_is_waited_for(tmp_path: Path) -> None:
     async with Ua(await UdpWire.open("127.0.0.11")) as pbx:
         uri = f"sip:{pbx.address}"
         text = policy_text(tmp_path, [uri], open=["public-udp"])
@@ -296,29 +296,29 @@ async def test_a_destination_that_a_reload_takes_away_is_drained_to_its_end(tmp_
             process = await _waiting(tmp_path, uri)
             (tmp_path / "policy.toml").write_text(policy_text(tmp_path, TWO, open=["public-udp"]))
             assert not (await app.reload()).mistakes
-            assert await said(tmp_path, "audit") == (0, ONE_CALL, "")
+            assert await run(tmp_path, "audit") == (0, ONE_CALL, "")
             assert process.poll() is None
             await hang_up(calling, callee)
             code, _ = await _end_of(process)
             assert code == 0
 
 
-async def test_on_a_terminal_a_drain_waits_unless_it_is_told_not_to(tmp_path: Path) -> None:
+async def test_on_a_terminal_a_drain_waits_unless_no_wait_is_given(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, TWO)):
         for options, waits in (((), True), (("--no-wait",), False)):
             ours, theirs = os.openpty()
             try:
                 with trio.fail_after(30):
                     await trio.run_process(command(tmp_path, "drain", TWO[0], *options), stdout=theirs)
-                told = os.read(ours, 65_536).decode()
+                output = os.read(ours, 65_536).decode()
             finally:
                 os.close(ours)
                 os.close(theirs)
-            assert f"pbx/{TWO[0]} drains" in told
-            assert ("no call is left, after " in told) is waits
+            assert f"pbx/{TWO[0]} drains" in output
+            assert ("no call is left, after " in output) is waits
 
 
-def test_a_time_to_wait_and_no_wait_are_a_mistake(tmp_path: Path) -> None:
+def test_a_timeout_with_no_wait_is_a_mistake(tmp_path: Path) -> None:
     options = ["destinations", "drain", "pbx", "--no-wait", "--timeout", "1m", "--state-dir", str(tmp_path)]
     result = CliRunner().invoke(main, options)
     assert (result.exit_code, "leave --no-wait out" in result.stderr) == (2, True)
@@ -327,33 +327,33 @@ def test_a_time_to_wait_and_no_wait_are_a_mistake(tmp_path: Path) -> None:
 # --- audit -----------------------------------------------------------------------------------------------
 
 
-async def test_the_audit_names_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_audit_names_each_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
-        assert await said(tmp_path, "audit") == (
+        assert await run(tmp_path, "audit") == (
             0,
             "0 places taken: 0 by calls, 0 by other requests; 0 differences\n",
             "",
         )
         leases = [app.edge.dispatcher.acquire("pbx", trio.current_time()) for _ in range(2)]
-        code, told, _ = await said(tmp_path, "audit")
+        code, output, _ = await run(tmp_path, "audit")
         assert code == 1
-        assert told.splitlines() == [
+        assert output.splitlines() == [
             f"a place at pbx/{TWO[0]} is taken, and nothing that lives holds it",
             f"a place at pbx/{TWO[0]} is taken, and nothing that lives holds it",
             "2 places taken: 0 by calls, 0 by other requests; 2 differences",
         ]
         monkeypatch.setattr(limits, "DIFFERENCES_LISTED", 1)
-        code, told, _ = await said(tmp_path, "audit", "--json")
-        answer = json.loads(told)
+        code, output, _ = await run(tmp_path, "audit", "--json")
+        answer = json.loads(output)
         assert (code, answer["places"], len(answer["differences"]), answer["left_out"]) == (1, 2, 1, 1)
-        assert "1 more difference not shown" in (await said(tmp_path, "audit"))[1]
+        assert "1 more difference not shown" in (await run(tmp_path, "audit"))[1]
         for lease in leases:
             assert lease is not None
             lease.release()
-        assert (await said(tmp_path, "audit"))[0] == 0
+        assert (await run(tmp_path, "audit"))[0] == 0
 
 
 @pytest.mark.parametrize("word", ["list", "audit"])
-def test_no_edge_is_said(tmp_path: Path, word: str) -> None:
+def test_without_an_edge_that_is_printed(tmp_path: Path, word: str) -> None:
     result = CliRunner().invoke(main, ["destinations", word, "--state-dir", str(tmp_path)])
     assert (result.exit_code, "no edge answers" in result.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""``edgesbc policy shadow`` against an edge that runs."""
+"""``edgesbc policy shadow`` against a running edge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.running import at, policy_text, running
 from support.ua import Ua, UdpWire
 
 
-async def said(folder: Path, *arguments: str) -> tuple[int, str, str]:
+async def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return await edgesbc("policy", "shadow", *arguments, "--state-dir", str(folder / "state"))
 
 
@@ -21,19 +21,19 @@ async def test_a_stricter_policy_is_judged_beside_the_live_one(tmp_path: Path) -
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
     ):
-        assert await said(tmp_path, "show") == (0, "no policy is judged beside the live one\n", "")
-        code, told, _ = await said(tmp_path, str(stricter))
-        assert (code, "is judged beside the live policy" in told) == (0, True)
+        assert await run(tmp_path, "show") == (0, "no policy is judged beside the live one\n", "")
+        code, output, _ = await run(tmp_path, str(stricter))
+        assert (code, "is judged beside the live policy" in output) == (0, True)
         for _ in range(3):
             await alice.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
             await alice.response(200)
-        code, told, _ = await said(tmp_path, "show")
+        code, output, _ = await run(tmp_path, "show")
         assert code == 0
-        assert "3 messages judged by both\nverdicts: live pass, other method: 3 messages" in told
-        assert f"as from {alice.address} on public-udp, call " in told
-        (difference,) = json.loads((await said(tmp_path, "show", "--json"))[1])["differences"]
+        assert "3 messages judged by both\nverdicts: live pass, other method: 3 messages" in output
+        assert f"as from {alice.address} on public-udp, call " in output
+        (difference,) = json.loads((await run(tmp_path, "show", "--json"))[1])["differences"]
         assert (difference["live"], difference["other"], difference["count"]) == ("pass", "method", 3)
-        assert await said(tmp_path, "off") == (0, "no policy is judged beside the live one\n", "")
+        assert await run(tmp_path, "off") == (0, "no policy is judged beside the live one\n", "")
         assert app.edge.shadow_policy is None
 
 
@@ -41,7 +41,7 @@ async def test_a_policy_with_mistakes_is_refused_with_all_of_them(tmp_path: Path
     broken = tmp_path / "broken.toml"
     broken.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], more='[screen]\nmode = "maybe"\nstages = ["none"]'))
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
-        code, _, errors = await said(tmp_path, str(broken))
+        code, _, errors = await run(tmp_path, str(broken))
         assert code == 2
         assert "expected one of enforce, shadow" in errors
         assert "expected stages among" in errors

@@ -1,4 +1,4 @@
-"""The control socket by real connections: who may use it, what it bears, and what a crash leaves behind."""
+"""The control socket by real connections: access, hostile and slow clients, and what a crash leaves behind."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from edgesbc.control.protocol import (
 from edgesbc.control.server import serve_control
 
 
-def _refuse(question: ControlRequest) -> None:
-    raise CommandRefused(f"not {question.text('what')}")
+def _refuse(request: ControlRequest) -> None:
+    raise CommandRefused(f"not {request.text('what')}")
 
 
 def _fail(_: ControlRequest) -> None:
-    raise OSError("a room is on fire")
+    raise OSError("the disk is on fire")
 
 
-async def _later(question: ControlRequest) -> object:
+async def _later(request: ControlRequest) -> object:
     await trio.lowlevel.checkpoint()
-    return dict(question.arguments)
+    return dict(request.arguments)
 
 
 COMMANDS: Commands = {
-    "say": lambda question: question.text("what"),
+    "say": lambda request: request.text("what"),
     "later": _later,
-    "who": lambda question: question.uid,
+    "who": lambda request: request.uid,
     "refuse": _refuse,
     "fail": _fail,
     "unsayable": lambda _: object(),
@@ -71,7 +71,7 @@ async def served(path: Path) -> AsyncIterator[Path]:
         nursery.cancel_scope.cancel()
 
 
-async def asked(path: Path, command: str, **arguments: Any) -> Any:
+async def answer_of(path: Path, command: str, **arguments: Any) -> Any:
     return await trio.to_thread.run_sync(ask, path, ControlRequest(command, arguments), 10)
 
 
@@ -97,21 +97,21 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "control.sock"
 
 
-async def test_a_question_is_answered(path: Path) -> None:
+async def test_a_request_is_answered(path: Path) -> None:
     async with served(path):
-        assert await asked(path, "say", what="a\n\u2028é") == "a\n\u2028é"
-        assert await asked(path, "later", number=1, list=[None, True]) == {"number": 1, "list": [None, True]}
-        assert len(await asked(path, "much")) == limits.CONTROL_ANSWER_BYTES // 2
+        assert await answer_of(path, "say", what="a\n\u2028é") == "a\n\u2028é"
+        assert await answer_of(path, "later", number=1, list=[None, True]) == {"number": 1, "list": [None, True]}
+        assert len(await answer_of(path, "much")) == limits.CONTROL_ANSWER_BYTES // 2
     assert FAULTS == []
 
 
-async def test_who_asks_is_told_by_the_kernel_and_not_by_the_question(path: Path) -> None:
+async def test_the_user_is_the_one_that_the_kernel_names(path: Path) -> None:
     async with served(path):
-        assert await asked(path, "who", uid=os.getuid() + 1) == os.getuid()
+        assert await answer_of(path, "who", uid=os.getuid() + 1) == os.getuid()
         assert "error" in json.loads(await raw(path, b'{"command": "who", "uid": 7}\n'))
 
 
-async def test_a_refusal_says_why(path: Path) -> None:
+async def test_a_refusal_has_its_reason(path: Path) -> None:
     async with served(path):
         for command, arguments, why in (
             ("refuse", {"what": "this"}, "not this"),
@@ -121,9 +121,9 @@ async def test_a_refusal_says_why(path: Path) -> None:
             ("too-much", {}, "the answer is longer than"),
         ):
             with pytest.raises(CommandRefused, match=why):
-                await asked(path, command, **arguments)
+                await answer_of(path, command, **arguments)
         with pytest.raises(CommandRefused, match="the question is longer than"):
-            await asked(path, "say", what="x" * limits.CONTROL_QUESTION_BYTES)
+            await answer_of(path, "say", what="x" * limits.CONTROL_QUESTION_BYTES)
     assert FAULTS == []
 
 
@@ -131,11 +131,11 @@ async def test_a_refusal_says_why(path: Path) -> None:
 async def test_a_command_that_fails_costs_its_answer_and_not_the_edge(path: Path, command: str) -> None:
     async with served(path):
         with pytest.raises(CommandRefused, match="the edge failed on this question") as refused:
-            await asked(path, command)
+            await answer_of(path, command)
         assert "fire" not in str(refused.value)
         assert len(FAULTS) == 1
         assert FAULTS[0].startswith(f"control {command} ")
-        assert await asked(path, "say", what="still here") == "still here"
+        assert await answer_of(path, "say", what="still here") == "still here"
 
 
 @pytest.mark.parametrize(
@@ -155,22 +155,22 @@ async def test_a_command_that_fails_costs_its_answer_and_not_the_edge(path: Path
         b"x" * (limits.CONTROL_QUESTION_BYTES + 1),
     ],
 )
-async def test_garbage_is_refused_in_a_line_and_harms_nobody(path: Path, data: bytes) -> None:
+async def test_garbage_is_refused_in_a_line(path: Path, data: bytes) -> None:
     async with served(path):
         answer = await raw(path, data)
         assert answer.endswith(b"\n")
         assert list(json.loads(answer)) == ["error"]
-        assert await asked(path, "say", what="still here") == "still here"
+        assert await answer_of(path, "say", what="still here") == "still here"
     assert FAULTS == []
 
 
-async def test_only_the_first_question_of_a_connection_is_answered(path: Path) -> None:
+async def test_only_the_first_request_of_a_connection_is_answered(path: Path) -> None:
     async with served(path):
         line = request_line(ControlRequest("say", {"what": "once"}))
         assert (await raw(path, line + line, end=False)).count(b"\n") == 1
 
 
-async def test_it_is_open_to_its_user_alone(path: Path) -> None:
+async def test_the_socket_is_for_its_user_alone(path: Path) -> None:
     before = os.umask(0)
     try:
         async with served(path):
@@ -184,32 +184,32 @@ async def test_nothing_is_left_at_the_end(path: Path) -> None:
         assert os.listdir(path.parent) == ["control.sock"]
     assert os.listdir(path.parent) == []
     async with served(path):
-        assert await asked(path, "say", what="again") == "again"
+        assert await answer_of(path, "say", what="again") == "again"
 
 
-async def test_one_whose_socket_was_taken_away_ends_well(path: Path) -> None:
+async def test_a_server_whose_socket_was_removed_ends_without_an_error(path: Path) -> None:
     async with served(path):
         os.unlink(path)
 
 
-async def test_what_a_crash_left_is_replaced(path: Path) -> None:
+async def test_a_socket_that_a_crash_left_is_replaced(path: Path) -> None:
     crashed = f"import os, socket; socket.socket(socket.AF_UNIX).bind({str(path)!r}); os._exit(9)"
     await trio.run_process([sys.executable, "-c", crashed], check=False)
     assert stat.S_ISSOCK(os.stat(path).st_mode)
     with pytest.raises(NoAnswer, match="Connection refused"):
-        await asked(path, "say", what="x")
+        await answer_of(path, "say", what="x")
     async with served(path):
-        assert await asked(path, "say", what="x") == "x"
+        assert await answer_of(path, "say", what="x") == "x"
 
 
 async def test_a_second_edge_does_not_take_the_socket_of_one_that_lives(path: Path) -> None:
     async with served(path), trio.open_nursery() as nursery:
         with trio.fail_after(10), pytest.raises(OSError, match="another edge that runs has this folder"):
             await serve_control(path, COMMANDS, lambda *_: None, nursery)
-        assert await asked(path, "say", what="mine") == "mine"
+        assert await answer_of(path, "say", what="mine") == "mine"
 
 
-async def test_what_is_no_socket_is_not_removed(path: Path) -> None:
+async def test_a_file_that_is_no_socket_is_not_removed(path: Path) -> None:
     os.mkfifo(path)
     async with trio.open_nursery() as nursery:
         with pytest.raises(OSError, match="is not a socket"):
@@ -221,7 +221,7 @@ async def test_a_folder_may_have_a_long_name(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120) / ("y" * 120)
     folder.mkdir(parents=True)
     async with served(folder / "control.sock") as path:
-        assert await asked(path, "say", what="far") == "far"
+        assert await answer_of(path, "say", what="far") == "far"
     assert list(folder.iterdir()) == []
 
 
@@ -234,14 +234,14 @@ async def open_connection(path: Path, data: bytes = b"") -> trio.SocketStream:
     return stream
 
 
-async def test_a_peer_that_does_not_ask_is_sent_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_sends_no_request_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONTROL_SECONDS", 0.2)
     async with served(path):
         for data in (b"", b'{"command": "say"'):
             assert b"no question came within" in await raw(path, data, end=False)
 
 
-async def test_a_peer_that_does_not_read_is_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONTROL_SECONDS", 0.2)
     async with served(path):
         stream = await open_connection(path, request_line(ControlRequest("much")))
@@ -251,7 +251,7 @@ async def test_a_peer_that_does_not_read_is_left(path: Path, monkeypatch: pytest
                 return bool(stream.socket.fileno()) and _hung_up(stream)
 
             await until(closed)
-        assert await asked(path, "say", what="still here") == "still here"
+        assert await answer_of(path, "say", what="still here") == "still here"
 
 
 def _hung_up(stream: trio.SocketStream) -> bool:
@@ -263,17 +263,17 @@ def _hung_up(stream: trio.SocketStream) -> bool:
     return False
 
 
-async def test_so_many_ask_at_once_and_no_more(path: Path) -> None:
+async def test_the_number_of_connections_is_bounded(path: Path) -> None:
     async with served(path):
         silent = [await open_connection(path) for _ in range(limits.CONTROL_CONNECTIONS)]
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(CommandRefused, match="too many ask at once"):
-            await asked(path, "say", what="x")
+            await answer_of(path, "say", what="x")
         await silent.pop().aclose()
 
         async def free() -> bool:
             try:
-                return bool(await asked(path, "say", what="x") == "x")
+                return bool(await answer_of(path, "say", what="x") == "x")
             except CommandRefused:
                 return False
 
@@ -291,10 +291,10 @@ async def test_cancelled_it_ends_with_connections_open(path: Path) -> None:
         await stream.aclose()
 
 
-# --- who asks ----------------------------------------------------------------------------------------------
+# --- the client --------------------------------------------------------------------------------------------
 
 
-def test_nobody_there_is_said_with_the_socket(path: Path) -> None:
+def test_without_a_server_the_socket_is_named(path: Path) -> None:
     with pytest.raises(NoAnswer, match=f"no edge answers at {path}: No such file"):
         ask(path, ControlRequest("say"))
     with pytest.raises(NoAnswer, match="No such file"):
@@ -303,7 +303,7 @@ def test_nobody_there_is_said_with_the_socket(path: Path) -> None:
 
 @contextmanager
 def imposter(path: Path, answer: bytes) -> Iterator[None]:
-    """Something else that listens, says ``answer`` to whoever comes, and goes."""
+    """Another program that listens at ``path``, sends ``answer`` to the first client, and ends."""
     code = f"""
 import socket, sys
 answer = sys.stdin.buffer.read()
@@ -341,12 +341,12 @@ with socket.socket(socket.AF_UNIX) as listening:
     ],
     ids=["nothing", "half", "garbage", "empty", "endless"],
 )
-def test_what_is_no_answer_is_not_believed(path: Path, answer: bytes, error: type[Exception], why: str) -> None:
+def test_what_is_no_answer_is_refused(path: Path, answer: bytes, error: type[Exception], why: str) -> None:
     with imposter(path, answer), pytest.raises(error, match=why):
         ask(path, ControlRequest("say"), 10)
 
 
-def test_who_does_not_answer_is_not_waited_for(path: Path) -> None:
+def test_a_server_that_does_not_answer_is_given_up(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(path))
         silent.listen()
@@ -354,7 +354,7 @@ def test_who_does_not_answer_is_not_waited_for(path: Path) -> None:
             ask(path, ControlRequest("say"), 0.2)
 
 
-# --- what is said ------------------------------------------------------------------------------------------
+# --- the protocol ------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -364,21 +364,21 @@ JSON = st.recursive(
 
 
 @given(st.text(max_size=30), st.dictionaries(st.text(max_size=20), JSON, max_size=3))
-def test_a_question_is_one_line_and_comes_back(command: str, arguments: dict[str, Any]) -> None:
+def test_a_request_is_one_line_and_is_read_back(command: str, arguments: dict[str, Any]) -> None:
     line = request_line(ControlRequest(command, arguments))
     assert line.index(b"\n") == len(line) - 1
     assert read_request(line) == ControlRequest(command, arguments)
 
 
 @given(JSON)
-def test_an_answer_is_one_line_and_comes_back(result: Any) -> None:
+def test_an_answer_is_one_line_and_is_read_back(result: Any) -> None:
     line = answer_line(result)
     assert line.index(b"\n") == len(line) - 1
     assert read_answer(line) == result
 
 
 @given(st.binary(max_size=200))
-def test_bytes_are_a_question_or_refused(line: bytes) -> None:
+def test_bytes_are_a_request_or_refused(line: bytes) -> None:
     try:
         read_request(line)
     except CommandRefused:

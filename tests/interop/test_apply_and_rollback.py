@@ -1,4 +1,4 @@
-"""A bad change under load: a real edge between real sipps goes back by itself, and calls succeed again."""
+"""A bad change under load: an edge between SIPps reverts it, and calls succeed again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def apply(folder: Path, text: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("bad", ["unavailable", "dead", "denied", "no-trunk"])
-async def test_the_edge_takes_back_a_change_that_makes_calls_fail(tmp_path: Path, bad: str) -> None:
+async def test_a_change_that_makes_calls_fail_is_reverted(tmp_path: Path, bad: str) -> None:
     public, http = f"127.0.0.1:{free_port()}", free_port()
 
     def policy(member: str, trunk: str = "127.0.0.1", more: str = "") -> str:
@@ -58,15 +58,15 @@ async def test_the_edge_takes_back_a_change_that_makes_calls_fail(tmp_path: Path
         }[bad]
         nursery.start_soon(place, tmp_path, "caller", public, CALLS, RATE, 100)
         await edge.comes_to('edgesbc_calls_ended_total{outcome="answered"}', 20)
-        code, told = await apply(tmp_path, changed)
-        assert code == 3, told
-        assert "version 2 is no longer in force: taken back by the edge: " in told
+        code, output = await apply(tmp_path, changed)
+        assert code == 3, output
+        assert "version 2 is no longer in force: taken back by the edge: " in output
         calls = await place(tmp_path, "caller", public, 20, RATE)
         assert calls.status == 0, calls.errors
         assert edge.file.read_text() == policy(one.uri)
         entries = list(reversed(PolicyLog(tmp_path / "state").entries()))
         assert [each.outcome for each in entries] == [Outcome.STARTED, Outcome.ROLLED_BACK, Outcome.RESTORED]
-        assert entries[1].message in told
+        assert entries[1].message in output
         assert await edge.metric('edgesbc_decisions_total{reason="policy"}') >= 3
         assert await edge.metric("edgesbc_draining") == 0
 
@@ -93,9 +93,9 @@ async def test_a_good_change_under_load_settles(tmp_path: Path) -> None:
 
         nursery.start_soon(calling)
         await edge.comes_to('edgesbc_calls_ended_total{outcome="answered"}', 20)
-        code, told = await apply(tmp_path, policy(other.uri))
-        assert code == 0, told
-        assert "version 2 has settled: 0 of " in told
+        code, output = await apply(tmp_path, policy(other.uri))
+        assert code == 0, output
+        assert "version 2 has settled: 0 of " in output
         assert edge.file.read_text() == policy(other.uri)
         await until(lambda: bool(placed))
         assert placed[0].status == 0, placed[0].errors

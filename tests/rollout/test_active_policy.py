@@ -1,4 +1,4 @@
-"""The policy in force, and another in its place: with what databases say, between two messages."""
+"""The policy in force, and another with destinations from a database in its place."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def from_a_database(folder: Path, *rows: str) -> Policy:
     return parse_policy(text.replace("members = []", 'database = "main"'), str(folder / "policy.toml"))
 
 
-async def test_a_set_that_a_new_database_has_is_there_with_its_policy(tmp_path: Path) -> None:
+async def test_the_members_of_a_new_database_are_in_force_with_its_policy(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         policy = from_a_database(tmp_path, OTHER)
-        feeder = await app.active.prepare(policy)
+        source = await app.active.prepare(policy)
         assert uris(app) == [ONE], "nothing has changed yet"
-        app.active.adopt(policy, feeder)
+        app.active.adopt(policy, source)
         assert uris(app) == [OTHER]
         assert app.not_ready() == {}
 
 
-async def test_a_policy_with_which_a_set_would_lose_all_is_refused(tmp_path: Path) -> None:
+async def test_a_policy_by_which_a_set_would_lose_all_members_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         with pytest.raises(PolicyErrors) as refused:
             await app.active.prepare(from_a_database(tmp_path))

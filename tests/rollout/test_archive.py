@@ -1,4 +1,4 @@
-"""The archive of a backup: what was written comes back, and anything else is refused before it is believed."""
+"""The archive of a backup: it is read back as it was written, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def part(name: str, data: bytes) -> ArchivePart:
 
 
 def manifest(files: dict[str, bytes], secrets: bool = False) -> Manifest:
-    return Manifest("2026-01-01T00:00:00+00:00", "1", secrets, tuple(part(*each) for each in files.items()))
+    return Manifest("2026-01-01T00:00:00+00:00", "1", secrets, tuple(part(*file) for file in files.items()))
 
 
 def packed(files: dict[str, bytes], secrets: bool = False) -> bytes:
@@ -35,19 +35,19 @@ def packed(files: dict[str, bytes], secrets: bool = False) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    parts: dict[str, bytes] = {}
 
     def take(of: ArchivePart, pieces: Iterator[bytes]) -> None:
-        found[of.name] = b"".join(pieces)
+        parts[of.name] = b"".join(pieces)
 
     read_archive(io.BytesIO(data), take)
-    return found
+    return parts
 
 
 WHOLE = packed(FILES)
 
 
-def test_what_is_written_comes_back() -> None:
+def test_an_archive_is_read_back() -> None:
     assert unpacked(WHOLE) == FILES
     assert read_archive(io.BytesIO(WHOLE), lambda _part, _pieces: None) == manifest(FILES)
 
@@ -67,14 +67,14 @@ def test_a_truncated_archive_is_refused(length: int) -> None:
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-def test_any_byte_that_is_another_is_noticed(place: int, by: int) -> None:
+def test_a_changed_byte_is_noticed(place: int, by: int) -> None:
     changed = bytearray(WHOLE)
     changed[place] ^= by
     try:
-        found = unpacked(bytes(changed))
+        files = unpacked(bytes(changed))
     except BackupError:
         return
-    assert found == FILES, "only the date and the version may be others"
+    assert files == FILES, "only the date and the version may differ"
     assert place < 2 * 512
 
 
@@ -93,25 +93,25 @@ def test_garbage_is_refused(data: bytes) -> None:
         "state/control.sock", "policy.toml/", "state//x",
     ],
 )  # fmt: skip
-def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+def test_a_name_outside_the_state_directory_is_refused(name: str) -> None:
     with pytest.raises(BackupError, match="or the name of a file under state/"):
-        unpacked(told({**FILES, name: b"x"}))
+        unpacked(forged({**FILES, name: b"x"}))
 
 
-def told(files: dict[str, bytes], **changed: Any) -> bytes:
-    """An archive with a manifest that says this, and headers that fit it."""
-    said = {"format": 1, **attrs.asdict(manifest(files)), **changed}
-    data = json.dumps(said, indent=1).encode()
+def forged(files: dict[str, bytes], **changed: Any) -> bytes:
+    """An archive whose manifest has ``changed`` fields, with headers that agree with it."""
+    fields = {"format": 1, **attrs.asdict(manifest(files)), **changed}
+    data = json.dumps(fields, indent=1).encode()
     out = io.BytesIO()
-    for name, each in {"manifest.json": data, **files}.items():
+    for name, content in {"manifest.json": data, **files}.items():
         info = tarfile.TarInfo(name)
-        info.size, info.mode = len(each), 0o600
-        out.write(info.tobuf(tarfile.USTAR_FORMAT) + each + bytes(-len(each) % 512))
+        info.size, info.mode = len(content), 0o600
+        out.write(info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512))
     return out.getvalue() + bytes(1024)
 
 
-def test_the_forger_of_these_tests_is_believed_where_it_forges_nothing() -> None:
-    assert unpacked(told(FILES)) == FILES
+def test_an_archive_of_these_tests_is_read_where_nothing_is_changed() -> None:
+    assert unpacked(forged(FILES)) == FILES
 
 
 @pytest.mark.parametrize(
@@ -128,21 +128,21 @@ def test_the_forger_of_these_tests_is_believed_where_it_forges_nothing() -> None
         ({"more": 1}, "not as edgesbc writes it"),
     ],
 )
-def test_a_manifest_that_is_not_ours_is_refused(changed: dict[str, Any], why: str) -> None:
+def test_another_manifest_is_refused(changed: dict[str, Any], why: str) -> None:
     with pytest.raises(BackupError, match=why):
-        unpacked(told(FILES, **changed))
+        unpacked(forged(FILES, **changed))
 
 
 def test_the_bounds() -> None:
     big = {"name": "state/x", "size": limits.BACKUP_FILE_BYTES + 1, "sha256": "0" * 64}
     first = attrs.asdict(part("policy.toml", b"[edge]\n"))
     with pytest.raises(BackupError, match=f"expected at most {limits.BACKUP_FILE_BYTES} bytes"):
-        unpacked(told(FILES, parts=[first, big]))
+        unpacked(forged(FILES, parts=[first, big]))
     many = {"policy.toml": b"", **{f"state/{number}": b"" for number in range(limits.BACKUP_FILES)}}
     with pytest.raises(BackupError, match=f"expected at most {limits.BACKUP_FILES} files"):
-        unpacked(told(many))
+        unpacked(forged(many))
     with pytest.raises(BackupError, match="expected a backup, which begins with"):
-        unpacked(told(FILES, made="x" * limits.BACKUP_MANIFEST_BYTES))
+        unpacked(forged(FILES, made="x" * limits.BACKUP_MANIFEST_BYTES))
 
 
 def test_a_secret_has_to_be_announced() -> None:

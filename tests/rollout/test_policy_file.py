@@ -32,12 +32,12 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "real.toml").read_text() == "new"
 
 
-def test_a_file_that_was_not_there_is_its_owners(tmp_path: Path) -> None:
+def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     replace_text(tmp_path / "policy.toml", "new")
     assert stat.S_IMODE((tmp_path / "policy.toml").stat().st_mode) == 0o600
 
 
-def test_what_a_crash_left_is_no_hindrance_and_a_failure_leaves_the_old(tmp_path: Path) -> None:
+def test_a_file_that_a_crash_left_is_replaced_and_a_failure_leaves_the_old_text(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     file.write_text("old")
     (tmp_path / ".policy.toml.new").write_text("half")
@@ -49,7 +49,7 @@ def test_what_a_crash_left_is_no_hindrance_and_a_failure_leaves_the_old(tmp_path
     assert file.read_text() == "new"
 
 
-def test_what_is_no_text_is_not_taken_for_one(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     assert read_text(file) is None
     file.write_bytes(b"a\xff")

@@ -1,4 +1,4 @@
-"""A backup and its restore, on real folders: whole, or nothing at all."""
+"""A backup and its restore, in real folders: all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ state_dir = "state"
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Path:
+def installed(tmp_path: Path) -> Path:
     """A folder with a policy and a state directory."""
-    folder = tmp_path / "there"
+    folder = tmp_path / "installed"
     log = PolicyLog(folder / "state")
     log.append("policy.toml", TEXT, "root", Outcome.STARTED)
     (folder / "policy.toml").write_text(TEXT)
@@ -53,131 +53,131 @@ def there(tmp_path: Path) -> Path:
 
 def backup(folder: Path, secrets: bool = False) -> Path:
     file = folder.parent / "edge.backup"
-    make_backup(file, folder / "state", str(folder / "policy.toml"), TEXT, secrets)
+    make_backup(file, folder / "state", TEXT, secrets)
     return file
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_was_backed_up_is_there_again(there: Path, tmp_path: Path) -> None:
-    file = backup(there)
+def test_a_backup_is_restored_elsewhere(installed: Path, tmp_path: Path) -> None:
+    file = backup(installed)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    here = tmp_path / "here"
-    here.mkdir()
-    done = restore_backup(file, here / "policy.toml")
-    assert (done.aside, done.secrets) == ([], False)
-    assert sorted(tree(here)) == ["policy.toml", "state/bans.json", "state/edgesbc.sqlite"]
-    assert (here / "policy.toml").read_text() == TEXT
-    assert PolicyLog(here / "state").entries() == PolicyLog(there / "state").entries()
-    assert all(stat.S_IMODE((here / name).stat().st_mode) == 0o600 for name in tree(here))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    restored = restore_backup(file, elsewhere / "policy.toml")
+    assert (restored.aside, restored.secrets) == ([], False)
+    assert sorted(tree(elsewhere)) == ["policy.toml", "state/bans.json", "state/edgesbc.sqlite"]
+    assert (elsewhere / "policy.toml").read_text() == TEXT
+    assert PolicyLog(elsewhere / "state").entries() == PolicyLog(installed / "state").entries()
+    assert all(stat.S_IMODE((elsewhere / name).stat().st_mode) == 0o600 for name in tree(elsewhere))
 
 
-def test_secrets_only_where_they_are_asked_for(there: Path, tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    done = restore_backup(backup(there, secrets=True), tmp_path / "here" / "policy.toml")
-    assert done.secrets
-    state = tmp_path / "here" / "state"
+def test_secrets_are_in_it_only_on_request(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    restored = restore_backup(backup(installed, secrets=True), tmp_path / "elsewhere" / "policy.toml")
+    assert restored.secrets
+    state = tmp_path / "elsewhere" / "state"
     assert (state / "token.key").read_bytes() == b"k" * 32
     assert (state / "self-signed" / "privkey.pem").read_text() == "not a key"
 
 
-def test_what_was_there_is_put_aside(there: Path) -> None:
-    file = backup(there)
-    (there / "policy.toml").write_text("# another\n")
-    (there / "policy.toml").chmod(0o644)
-    (there / "state" / "bans.json").write_text("others")
-    (there / "state" / "edgesbc.sqlite-journal").write_text("of the other store")
-    done = restore_backup(file, there / "policy.toml")
-    aside = {path.name: path.read_bytes() for path in done.aside}
+def test_older_files_are_moved_aside(installed: Path) -> None:
+    file = backup(installed)
+    (installed / "policy.toml").write_text("# another\n")
+    (installed / "policy.toml").chmod(0o644)
+    (installed / "state" / "bans.json").write_text("others")
+    (installed / "state" / "edgesbc.sqlite-journal").write_text("of the other store")
+    restored = restore_backup(file, installed / "policy.toml")
+    aside = {path.name: path.read_bytes() for path in restored.aside}
     assert aside["policy.toml"] == b"# another\n"
     assert aside["bans.json"] == b"others"
     assert aside["edgesbc.sqlite-journal"] == b"of the other store"
-    assert not (there / "state" / "edgesbc.sqlite-journal").exists()
-    assert (there / "policy.toml").read_text() == TEXT
-    assert stat.S_IMODE((there / "policy.toml").stat().st_mode) == 0o644
-    assert (there / "state" / "token.key").read_bytes() == b"k" * 32, "what the backup has not stays"
+    assert not (installed / "state" / "edgesbc.sqlite-journal").exists()
+    assert (installed / "policy.toml").read_text() == TEXT
+    assert stat.S_IMODE((installed / "policy.toml").stat().st_mode) == 0o644
+    assert (installed / "state" / "token.key").read_bytes() == b"k" * 32, "a file that the backup does not have stays"
 
 
-def test_the_store_is_copied_whole_while_it_is_written(there: Path, tmp_path: Path) -> None:
+def test_the_store_is_copied_whole_while_it_is_written(installed: Path, tmp_path: Path) -> None:
     """A writer in the middle of a transaction: the copy has none of it."""
-    with closing(sqlite3.connect(there / "state" / "edgesbc.sqlite")) as writer:
+    with closing(sqlite3.connect(installed / "state" / "edgesbc.sqlite")) as writer:
         writer.execute("insert into policy_text values ('x', 'y')")
-        file = backup(there)
+        file = backup(installed)
         writer.rollback()
-    (tmp_path / "here").mkdir()
-    restore_backup(file, tmp_path / "here" / "policy.toml")
-    assert len(PolicyLog(tmp_path / "here" / "state").entries()) == 1
+    (tmp_path / "elsewhere").mkdir()
+    restore_backup(file, tmp_path / "elsewhere" / "policy.toml")
+    assert len(PolicyLog(tmp_path / "elsewhere" / "state").entries()) == 1
 
 
-def test_nothing_is_restored_under_an_edge_that_runs(there: Path) -> None:
-    file = backup(there)
-    before = tree(there)
-    folder = os.open(there / "state", os.O_RDONLY)
+def test_nothing_is_restored_under_an_edge_that_runs(installed: Path) -> None:
+    file = backup(installed)
+    before = tree(installed)
+    folder = os.open(installed / "state", os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # as the control socket of a running edge does
         with pytest.raises(BackupError, match="an edge runs from"):
-            restore_backup(file, there / "policy.toml")
+            restore_backup(file, installed / "policy.toml")
     finally:
         os.close(folder)
-    assert tree(there) == before
+    assert tree(installed) == before
 
 
 @pytest.mark.parametrize("part", [1, 2, 3])
-def test_a_truncated_backup_loses_nothing(there: Path, part: int) -> None:
-    file = backup(there)
-    before = tree(there)
+def test_a_truncated_backup_loses_nothing(installed: Path, part: int) -> None:
+    file = backup(installed)
+    before = tree(installed)
     data = file.read_bytes()
     file.write_bytes(data[: len(data) * part // 4])
     with pytest.raises(BackupError):
-        restore_backup(file, there / "policy.toml")
-    assert tree(there) == before
+        restore_backup(file, installed / "policy.toml")
+    assert tree(installed) == before
 
 
-def test_a_policy_with_mistakes_is_not_restored(there: Path, tmp_path: Path) -> None:
+def test_a_policy_with_mistakes_is_not_restored(installed: Path, tmp_path: Path) -> None:
     file = tmp_path / "bad.backup"
-    make_backup(file, there / "state", "policy.toml", TEXT.replace("udp", "udb"), False)
+    make_backup(file, installed / "state", TEXT.replace("udp", "udb"), False)
     with pytest.raises(PolicyErrors):
         restore_backup(file, tmp_path / "here.toml")
     assert not (tmp_path / "here.toml").exists()
 
 
-def test_a_store_that_is_none_is_not_backed_up(there: Path) -> None:
-    (there / "state" / "edgesbc.sqlite").write_bytes(b"no database" * 100)
+def test_a_store_that_is_no_database_is_not_backed_up(installed: Path) -> None:
+    (installed / "state" / "edgesbc.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(BackupError, match="cannot be copied: file is not a database"):
-        backup(there)
+        backup(installed)
 
 
-def test_a_store_that_would_act_is_not_restored(there: Path) -> None:
-    with closing(sqlite3.connect(there / "state" / "edgesbc.sqlite")) as writer, writer:
+def test_a_store_with_a_trigger_is_not_restored(installed: Path) -> None:
+    with closing(sqlite3.connect(installed / "state" / "edgesbc.sqlite")) as writer, writer:
         writer.execute("create trigger t after insert on policy_log begin delete from policy_log; end")
-    file, before = backup(there), tree(there)
+    file, before = backup(installed), tree(installed)
     with pytest.raises(BackupError, match="expected a sound database of tables"):
-        restore_backup(file, there / "policy.toml")
-    assert tree(there) == before
+        restore_backup(file, installed / "policy.toml")
+    assert tree(installed) == before
 
 
-def test_a_disk_that_fails_half_way_leaves_all_as_it_was(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = backup(there)
-    (there / "state" / "bans.json").write_text("others")
-    before = tree(there)
+def test_a_disk_that_fails_half_way_leaves_all_as_it_was(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = backup(installed)
+    (installed / "state" / "bans.json").write_text("others")
+    before = tree(installed)
 
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(restore, "rewrite_file", full)
     with pytest.raises(OSError, match="No space"):
-        restore_backup(file, there / "policy.toml")
-    assert tree(there) == before
+        restore_backup(file, installed / "policy.toml")
+    assert tree(installed) == before
 
 
-def test_a_backup_that_cannot_be_made_leaves_the_old_one(there: Path) -> None:
-    file = backup(there)
+def test_a_backup_that_cannot_be_made_leaves_the_old_one(installed: Path) -> None:
+    file = backup(installed)
     data = file.read_bytes()
     for number in range(40):
-        (there / "state" / f"more-{number}").write_text("")
+        (installed / "state" / f"more-{number}").write_text("")
     with pytest.raises(BackupError, match="expected at most 32 files"):
-        backup(there)
+        backup(installed)
     assert file.read_bytes() == data
-    assert sorted(each.name for each in there.parent.iterdir()) == ["edge.backup", "there"]
+    assert sorted(path.name for path in installed.parent.iterdir()) == ["edge.backup", "installed"]
