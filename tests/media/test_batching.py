@@ -43,3 +43,10 @@ def test_gathering_goes_on_at_the_rate_that_gathering_leaves():
     assert run(batching, 0.0, 0.5, limits.MEDIA_BUSY_RATE * 2)
     gathered = [batching.should_gather(20, 0.5 + n * limits.MEDIA_GATHER_SECONDS * 1.2) for n in range(500)]
     assert all(gathered)
+
+
+def test_packets_gather_only_beyond_the_bound_of_turns():
+    packets = 2 * limits.MEDIA_BUSY_RATE // limits.MEDIA_BUSY_TURNS
+    for share, gathers in ((0.8, False), (1.2, True)):
+        batching, turns = BatchingPolicy(0.0), int(limits.MEDIA_BUSY_TURNS * share)
+        assert [batching.should_gather(packets, n / turns) for n in range(turns)][-1] is gathers

@@ -1,3 +1,4 @@
+import errno
 import random
 import socket
 
@@ -290,3 +291,39 @@ def test_a_port_that_another_program_holds_is_skipped(held):
             harness.relay.open(Zone.PUBLIC)
     assert harness.relay.ports_in_use == 2
     harness.relay.close()
+
+
+def test_a_turn_relays_from_more_ports_than_one_poll_reports(harness, monkeypatch):
+    monkeypatch.setattr(limits, "MEDIA_POLL_EVENTS", 2)
+    pairs = [(harness.peer("127.0.0.5"), harness.peer("127.0.0.6")) for _ in range(5)]
+    ports = [harness.call(a, b, f"c{n}")[0] for n, (a, b) in enumerate(pairs)]
+    for (a, _), port in zip(pairs, ports, strict=True):
+        a.send(RTP, port)
+    harness.relay.turn()
+    assert [b.received() for _, b in pairs] == [[RTP]] * 5
+
+
+def test_after_a_bound_of_ports_in_use_elsewhere_a_pair_is_refused(monkeypatch):
+    tried = []
+
+    def in_use(address, port):
+        tried.append(port)
+        raise OSError(errno.EADDRINUSE, "in use")
+
+    monkeypatch.setattr("edgesbc.media.relay._bind", in_use)
+    harness = RelayHarness()
+    with pytest.raises(NoPorts, match="other programs"):
+        harness.relay.open(Zone.PUBLIC)
+    assert len(set(tried)) == len(tried) == limits.MEDIA_PORT_TRIES
+    harness.close()
+
+
+def test_one_port_that_learns_takes_a_bounded_part_of_a_turn(harness, monkeypatch):
+    monkeypatch.setattr(limits, "MEDIA_TURN_PACKETS", 1)
+    a, b, stranger = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.66")
+    for_a, _ = harness.call(a, b)
+    for _ in range(limits.MEDIA_LEARN_PACKETS + 1):
+        stranger.send(RTP, for_a)
+    assert harness.relay.turn() == limits.MEDIA_LEARN_PACKETS
+    assert harness.relay.turn() == 1
+    assert harness.relay.drops == {("source",): limits.MEDIA_LEARN_PACKETS + 1}

@@ -62,3 +62,15 @@ def test_a_reply_that_comes_twice_is_taken_once() -> None:
     (forwarded,) = reply(harness, cookie, MediaReply(b"v=0\r\n"))
     assert forwarded.body == b"v=0\r\n"
     assert reply(harness, cookie, MediaReply(b"v=0\r\ns=again\r\n")) == []
+
+
+def test_responses_behind_one_at_the_media_plane_wait_in_order_and_are_bounded() -> None:
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, invite(body=OFFER))
+    ((_, forwarded),) = harness.reply(b"v=0\r\n")
+    harness.receive(PBX, respond(forwarded, 183, body=ANSWER))
+    for _ in range(limits.PENDING_MEDIA + 3):
+        assert harness.receive(PBX, respond(forwarded, 180)) == []
+    sent = [message for _, message in harness.reply(b"v=0\r\ns=answer\r\n")]
+    statuses = [message.status for message in sent if isinstance(message, Response)]
+    assert statuses == [183] + [180] * limits.PENDING_MEDIA
