@@ -1,1 +1,1 @@
-"""The bottom floor: addresses, bounds, errors, reasons and timers. Imports nothing of ours."""
+"""The lowest package: addresses, limits, errors, reasons, deadlines, validation, file access. Imports no other one."""

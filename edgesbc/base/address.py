@@ -1,4 +1,4 @@
-"""Where bytes come from and go to: transports, sources, listeners and flows. No sockets."""
+"""Transports, zones, sources, listeners and flows: where messages come from and go to. Sockets are in ``transport``."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class Source(NamedTuple):
 
 
 class Listener:
-    """One listening address of the edge, as signalling opened it.
+    """One listening address of the edge, with its socket's real port.
 
-    ``host`` and ``port`` are what the socket is bound to; ``advertise_host`` and ``advertise_port`` are
-    what peers are told in Via and Contact. ``id`` is its position in the policy, small and stable.
+    ``host`` and ``port`` are what the socket is bound to; ``advertise_host`` and ``advertise_port`` go into Via and
+    Contact. ``id`` is its position in the policy, small and stable.
     """
 
     __slots__ = ("advertise_host", "advertise_port", "host", "id", "name", "port", "transport", "zone")
@@ -115,11 +115,11 @@ class Listener:
 
 
 class Flow:
-    """One way to reach one peer (RFC 5626 section 3): a listener and an address, or one connection.
+    """A flow (RFC 5626 section 3): a listener and a peer's address over UDP, or one connection.
 
-    ``serial`` is 0 for UDP, where listener and peer address say it all, and otherwise the number of the
-    connection, never used again in a process. ``names`` are the DNS names that the peer's verified
-    client certificate carries.
+    ``serial`` is 0 for UDP, where listener and peer address identify the flow, and otherwise the number of the
+    connection, never used again in a process. ``names`` are the DNS names of the peer's verified client
+    certificate.
     """
 
     __slots__ = ("key", "listener", "names", "peer", "serial")

@@ -1,4 +1,4 @@
-"""Plain counters that the hot path can afford; ``observe`` turns them into metrics when somebody scrapes."""
+"""Counters cheap enough for the hot path; ``observe`` reads them when the metrics are scraped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["Counts", "Histogram"]
 
 
 class Counts(dict[tuple[str, ...], int]):
-    """How often each combination of label values was seen.
+    """Number of events by label values.
 
-    Labels are names from the policy and from this program, never text that a peer chose: the number of
-    series must not depend on traffic.
+    Labels are names from the policy and from this program, never a peer's text: the number of series must not
+    depend on traffic.
     """
 
     __slots__ = ()
@@ -21,7 +21,7 @@ class Counts(dict[tuple[str, ...], int]):
 
 
 class Histogram:
-    """Counts of values up to each bound, in the units of the value; the last bucket is open."""
+    """Numbers of values up to each bound, in the unit of the value; the last bucket has no bound."""
 
     __slots__ = ("bounds", "counts", "total")
 

@@ -1,4 +1,4 @@
-"""Deadlines shared by everything that waits in a sans-I/O room, in a calendar of short slots. Reads no clock."""
+"""Deadlines of everything that waits in a sans-I/O package, in a calendar queue of short slots."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _SLOTS_A_SECOND = 50
 
 
 class Due(Protocol):
-    """What can stand in :class:`Deadlines`. It is told from others by identity."""
+    """An item of :class:`Deadlines`; items are compared by identity."""
 
     due: float | None
-    """When the item wants to be woken (seconds, the plane's monotonic clock), or None: never."""
+    """When the item is due (seconds, monotonic clock); None: never."""
     queued: float | None
-    """For the calendar alone: the time under which the item stands in it. Starts as None."""
+    """For the calendar queue alone: the time under which it holds the item. Starts as None."""
 
 
 class Expiring(Due, Protocol):
-    """An item that knows itself what is to be done at its deadline."""
+    """An item that acts itself when its deadline has passed."""
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
@@ -31,27 +31,27 @@ _Item = TypeVar("_Item", bound=Due)
 
 
 class Deadlines(Generic[_Item]):
-    """Items by the time they want to be woken.
+    """Items by the time at which they are due.
 
-    A calendar queue: items that are due within the same 20 ms share a slot, and only slots are kept in
-    order, so that setting and taking back a deadline costs a dict access however many there are. An item
-    stands in one slot at most. A deadline that moves later costs nothing: the item is looked at again
-    when its slot comes up. One that is taken back leaves nothing behind.
+    A calendar queue: items that are due within the same 20 ms share a slot, and only slots are kept in order, so
+    that setting and cancelling a deadline costs one dict access, whatever the number of items. An item is in at most
+    one slot. Moving a deadline later costs nothing: the item is checked again when its slot is reached. A cancelled
+    item leaves nothing behind.
     """
 
     __slots__ = ("_count", "_slots", "_soonest", "_times")
 
     def __init__(self) -> None:
         self._slots: dict[int, dict[_Item, None]] = {}
-        self._times: list[int] = []  # a heap of the keys of slots, some of them empty by now
-        self._soonest: float | None = None  # of all entries, or None where it has to be worked out
+        self._times: list[int] = []  # a heap of the keys of slots; some slots are empty by now
+        self._soonest: float | None = None  # of all items; None: not computed yet
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def schedule(self, item: _Item, when: float | None) -> None:
-        """Wake ``item`` at ``when``; None takes back what was asked before."""
+        """Make ``item`` due at ``when`` (seconds); None cancels its deadline."""
         item.due = when
         queued = item.queued
         if queued is not None:
@@ -86,13 +86,13 @@ class Deadlines(Generic[_Item]):
             self._soonest = None
 
     def next(self) -> float | None:
-        """When :meth:`pop_due` next has something to look at; never later than the true deadline."""
+        """When :meth:`pop_due` has to be called next; never later than the earliest deadline. None: no items."""
         if self._soonest is None and self._count:
             self._soonest = min(item.queued for item in self._first()[1] if item.queued is not None)
         return self._soonest
 
     def _first(self) -> tuple[int, dict[_Item, None]]:
-        """The earliest slot that has an item; there is one."""
+        """The key and items of the earliest slot; at least one item must be scheduled."""
         times, slots = self._times, self._slots
         while True:
             slot = slots.get(times[0])
@@ -101,10 +101,10 @@ class Deadlines(Generic[_Item]):
             heapq.heappop(times)
 
     def pop_due(self, now: float) -> Iterator[_Item]:
-        """Take out and yield every item whose deadline is at or before ``now``, the earliest first.
+        """Remove and yield every item whose deadline is at or before ``now``, the earliest first.
 
-        The deadline of a yielded item is None until it is scheduled again. What is scheduled for ``now``
-        or before while this goes on is yielded as well.
+        The deadline of a yielded item is None until it is scheduled again. Items that are scheduled for
+        ``now`` or before during the iteration are yielded as well.
         """
         while self._count:
             soonest = self.next()
@@ -114,7 +114,7 @@ class Deadlines(Generic[_Item]):
             for item in sorted(slot, key=_queued):
                 queued, due = item.queued, item.due
                 if queued is None or queued > now or item not in slot:
-                    continue  # not yet; or what was yielded before has moved it
+                    continue  # not due yet, or moved by an item that was yielded before it
                 self._take_out(item, queued)
                 if due is None or due > now:
                     if due is not None:

@@ -1,4 +1,4 @@
-"""Decision: one thing the edge decided that somebody may later ask about. A value; kept by ``observe``."""
+"""Decision: one decision of the edge, which ``observe`` keeps for `edgesbc why`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ __all__ = ["Decision"]
 
 
 class Decision:
-    """A verdict, ban, route choice, failover or health change (DESIGN: the ledger).
+    """A verdict, ban, route choice, failover or health change.
 
-    ``time`` is on the plane's monotonic clock; ``limit`` and ``value`` are what was allowed and what was
-    seen, where the reason has numbers; ``answer`` is the status that the peer got, 0 for none, where that is not
-    the one of the reason; ``detail`` is a short free text and never holds raw bytes of a
-    peer that were not escaped.
+    ``time`` is in seconds on the monotonic clock. ``limit`` and ``value`` are the allowed and the measured number, for
+    reasons that have numbers. ``answer`` is the status sent to the peer, 0 for none; the default is the reason's.
+    ``detail`` is a short free text; bytes of a peer in it are escaped.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""The two errors that cross rooms: bytes that are not SIP (or SDP, STUN, ...), and a policy that is wrong."""
+"""Errors that several packages raise and catch: input that breaks a grammar, and mistakes in a policy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["PolicyError", "PolicyErrors", "WireError"]
 class WireError(ValueError):
     """Bytes from the network break a grammar or a bound.
 
-    ``reason`` is a sentence for people; ``status_hint`` is the SIP status that answers such a request
-    where it can be answered at all (RFC 3261 section 16.3), as h11 does for HTTP.
+    ``reason`` is a sentence for people; ``status_hint`` is the SIP status for the answer to such a request, if it can
+    be answered (RFC 3261 section 16.3).
     """
 
     def __init__(self, reason: str, status_hint: int = 400) -> None:
@@ -21,7 +21,7 @@ class WireError(ValueError):
 
 
 class PolicyError(ValueError):
-    """One mistake in a policy: the file, the key in it, and what was found and expected."""
+    """One mistake in a policy: the file, the dotted key in it, and what was expected and found."""
 
     def __init__(self, file: str, key: str, message: str) -> None:
         super().__init__(f"{file}: {key}: {message}" if key else f"{file}: {message}")

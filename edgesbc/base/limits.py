@@ -1,4 +1,4 @@
-"""Every numeric bound of the program, in one place, each with its reason. What an attacker can grow is here."""
+"""Every numeric bound of the program, with its reason: above all of what an attacker can make grow."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HEADER_FIELDS: Final = 192
 PARAMETERS: Final = 64
 """Parameters of one header value or URI: a Contact with all feature tags of RFC 3840 has about 20."""
 REMEMBERED_VALUES: Final = 2_048
-"""Header values of one kind that are kept as they were read: those of about five hundred calls under way."""
+"""Parsed header values of one kind that are cached: those of about five hundred live calls."""
 REMEMBERED_LENGTH: Final = 256
-"""Longest value kept; with its text, about 1 KiB each, 8 MiB in all."""
+"""Longest value that is cached; with its text, about 1 KiB each, 8 MiB in all."""
 VIA_HOPS: Final = 70
 """Via values in one message: the default of Max-Forwards (RFC 3261 section 8.1.1.6)."""
 
@@ -32,14 +32,14 @@ TRANSACTIONS: Final = 50_000
 CALLS: Final = 20_000
 """Calls alive at once in one process, at about 10 KiB each in the signalling plane."""
 AMPLIFICATION: Final = 1.5
-"""Bytes that the edge's own answers to a datagram of an unproven source may have for each byte of it: an answer says
-what the request said, and what is over that is to be of no use to who forges a source."""
+"""Longest answer of the edge's own to a datagram of an unproven source, in bytes for each byte of the datagram. An
+answer repeats fields of its request; more would let an attacker with a forged source use the edge as an amplifier."""
 FORK_BRANCHES: Final = 8
 """Destinations tried for one request, one after the other."""
 SET_UP_SECONDS: Final = 180
 """How long a call may ring: Timer C is over three minutes (RFC 3261 section 16.6)."""
 CALL_SECONDS: Final = 4 * 3600
-"""Longest call; what is forgotten by both sides ends here."""
+"""Longest call: a call whose BYE was lost on both sides ends here."""
 PENDING_MEDIA: Final = 16
 """Messages of one call that may wait for the media plane."""
 MEDIA_REPLY_SECONDS: Final = 2.0
@@ -54,29 +54,29 @@ TARGET_BYTES: Final = 1280
 CONNECTIONS: Final = 8_192
 """Connections in all: each costs a descriptor and about 40 KiB with TLS."""
 CONNECTIONS_TRUSTED: Final = 1_024
-"""Of these, what strangers leave to trunks and to the private side: some dozens of peers, with room."""
+"""Of these, the ones that only trunks and the private side may use: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
-"""Connections of one address, or of one /64, whatever listeners they are of: an office behind one NAT."""
+"""Connections of one address, or of one /64, over all listeners: an office behind one NAT."""
 HANDSHAKE_SECONDS: Final = 10.0
-"""From accept to the end of the TLS and WebSocket handshakes, whatever trickles in."""
+"""From accept to the end of the TLS and WebSocket handshakes; bytes that trickle in do not extend it."""
 MESSAGE_SECONDS: Final = 10.0
 """From the first byte of a message on a stream to its last."""
 IDLE_SECONDS: Final = 900.0
-"""A connection on which nothing came for this long is closed; RFC 5626 clients ping every 120 s."""
+"""A connection without any input for this long is closed; RFC 5626 clients ping every 120 s."""
 FIRST_MESSAGE_SECONDS: Final = 30.0
 """A connection that has never sent a whole message is closed after this long."""
 OUTBOX_BYTES: Final = 262_144
-"""What may wait for a peer that does not read; beyond it, the connection is closed."""
+"""Bytes queued for a peer that does not read; beyond it, the connection is closed."""
 CONNECT_SECONDS: Final = 5.0
 """How long opening a connection to a destination may take, TLS included."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
 UDP_STRANGERS_BATCH: Final = 16
-"""Datagrams taken from strangers before trusted sources are looked at again: about a millisecond of a flood."""
+"""Datagrams taken from strangers before trusted sources are read again: about a millisecond of a flood."""
 UDP_SEND_TRIES: Final = 8
-"""Times that a datagram is given to the kernel, which refuses it for each earlier one that came back from elsewhere."""
+"""Times that a datagram is given to the kernel, which refuses it once for each pending ICMP error of an earlier one."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-"""Kernel receive buffer of a listener: half a second of a flood, so that its bursts harm nobody."""
+"""Kernel receive buffer of a listener: half a second of a flood, so that a burst does not displace other datagrams."""
 
 # --- Ledger ----------------------------------------------------------------------------------------------
 
@@ -92,84 +92,85 @@ SET_MEMBERS: Final = 2_000
 MEMBER_RESOURCES: Final = 16
 """Named resources of one member: a gateway has some kinds of channels."""
 DAMPING: Final = 32
-"""How many times `rise` good answers a member that flaps may need: with probes every 5 s, some five minutes."""
+"""Largest factor by which a flapping member needs more good answers than `rise`: with probes every 5 s, some five
+minutes."""
 SLOW_START_SHARE: Final = 0.05
-"""Part of its share that a member which came back gets at once: with none, an idle set would not try it at all."""
+"""Part of its share that a returning member gets at once: with none, an idle set would never try it."""
 TARGETS: Final = 32
-"""Addresses that one name may stand for: a carrier has some, and an answer of DNS could hold thousands."""
+"""Addresses of one name: a carrier has some, and an answer of DNS could hold thousands."""
 NAME_SERVERS: Final = 8
-"""Name servers of a policy: they are asked one after the other, and the time for a question is over before."""
+"""Name servers of a policy: they are asked one after the other, and more would not get their turn in time."""
 DNS_QUESTIONS: Final = 100
-"""Questions for one name: NAPTR, three SRV, both families of the most hosts that are used, and room. Records that lead
-to records could go on."""
+"""Questions for one name: NAPTR, three SRV, both families of the most hosts that are used, and room. Without a bound,
+records that lead to records could go on for ever."""
 DNS_REMARKS: Final = 8
-"""What is kept of what was found and is not used, of one name; each a line that somebody else's records fill."""
+"""Remarks kept about one name, a line each: about records that were found and are not used."""
 DNS_LOOKUPS: Final = 4
-"""Names looked up at once: one that nobody answers for does not hold up the rest, and the servers are asked gently."""
+"""Names looked up at once: a name without an answer does not delay the others, and name servers are not flooded."""
 DNS_QUESTION_SECONDS: Final = 4.0
-"""How long one question may go unanswered: two servers, or one twice, at the usual two seconds."""
+"""How long one question may stay unanswered: two servers, or one twice, at the usual two seconds."""
 DNS_LOOKUP_SECONDS: Final = 10.0
 """How long all questions for one name may take; those left then count as unanswered."""
 DNS_START_SECONDS: Final = 1.0
-"""How long an edge that starts waits for its names; then it begins with those that it has."""
+"""How long an edge that starts waits for its names; then it starts with the ones that have addresses."""
 DNS_SECONDS_LEAST: Final = 5.0
-"""A name is not asked for sooner again, whatever its records say: 0 would be a question after the other."""
+"""Shortest time between two look-ups of a name, whatever the TTL: 0 would be one question after the other."""
 DNS_SECONDS_MOST: Final = 3_600.0
-"""A name is asked for again after this time at the latest: a week in a record is a week with an address that moved."""
+"""Longest time between two look-ups of a name: with a TTL of a week, calls would go to an old address for a week."""
 DNS_SECONDS_NONE: Final = 60.0
-"""How long "there is none" holds where the answer does not say."""
+"""How long a negative answer holds that has no TTL of its own."""
 DNS_PAUSE_MOST: Final = 300.0
-"""Longest pause between two tries of a name that nobody answers for; pauses grow to it from the least by doubling."""
+"""Longest pause between two tries of a name without an answer; pauses double up to it."""
 MEMBER_WEIGHT: Final = 10_000
-"""Largest weight of a member: shares finer than one in ten thousand cannot be told from noise."""
+"""Largest weight of a member: shares finer than one in ten thousand cannot be measured."""
 POLICY_BYTES: Final = 4 * 1024 * 1024
 """Largest policy file: two thousand members in many sets need a tenth of it."""
 POLICY_LOG_ENTRIES: Final = 1_000
 """Entries of the audit log of policies that are kept: a reload an hour for six weeks."""
 CHANGE_WHY_CHARS: Final = 1_000
-"""Longest reason that an operator gives for a change: it is told in the log of policies, line by line."""
+"""Longest reason that an operator gives for a change: the policy log prints it."""
 CHANGES_SHOWN: Final = 2_000
-"""Changes between two policies that are told one by one: as many as a large set has members."""
+"""Changes between two policies that are listed one by one: as many as a large set has members."""
 DIFF_VALUE_CHARS: Final = 120
-"""What is told of one value of a policy in a sentence; patterns are longer and seldom differ at their begin."""
+"""Characters of one value in the sentence of a change; longer patterns seldom differ at their beginning."""
 SETTLE_SECONDS: Final = 600.0
-"""Longest time that a change is watched: what shows no earlier is hardly the change's doing."""
+"""Longest probation of a change: a failure that shows later is hardly caused by the change."""
 SETTLE_LOOK_SECONDS: Final = 0.25
-"""How often a change that settles is looked at: the longest time that a bad one goes on after it is known to be bad."""
+"""How often a change on probation is judged: how long a bad one stays in force after it is known to be bad."""
 ATTEMPTS_SLICE_SECONDS: Final = 1.0
-"""Calls are counted by the second in which they began: a fraction of the shortest time that is worth watching."""
+"""Calls are counted by the second in which they began: a fraction of the shortest useful probation."""
 ATTEMPTS_SECONDS: Final = 2 * SETTLE_SECONDS
-"""How long that is remembered: the longest time before a change that is compared with the longest time after it."""
+"""How long these counts are kept: the longest time before a change that is compared with the longest time after it."""
 ATTEMPTS_SLICES: Final = 2_048
 """Slices of these counts, about 100 bytes each: one a second, and one for each of many changes."""
 BACKUP_FILES: Final = 32
-"""Files in a backup: the policy, what the state directory has, and secrets where they are asked for."""
+"""Files in a backup: the policy, the files of the state directory, and secrets if asked for."""
 BACKUP_FILE_BYTES: Final = 512 * 1024 * 1024
 """Largest file of a backup. The store keeps a thousand entries; with policies of 100 KiB each it has a fifth of it."""
 BACKUP_MANIFEST_BYTES: Final = 65_536
 """Largest manifest of a backup: 32 files need a tenth of it."""
 ROUTE_TEXT: Final = 256
-"""Longest text of a peer that a route's pattern is tried on; longer ones match nothing. An operator's
-pattern may backtrack, and this is what a stranger can make it do."""
+"""Longest text of a peer that is matched against a route's pattern; longer texts match nothing. An operator's pattern
+may backtrack, and this bounds the time that a stranger can make it take."""
 
 DATABASE_ROWS: Final = 20_000
-"""Rows of one table of destinations, those of sets that nobody asks for included: ten times the largest set."""
+"""Rows of one table of destinations, those of unused sets included: ten times the largest set."""
 DATABASE_TEXT: Final = 1_024
 """Longest text in such a row: the longest column of Kamailio and OpenSIPS has 255 characters."""
 DATABASE_PAIRS: Final = 32
 """Pairs of name and value in one column of such a row."""
 DATABASE_ERRORS_LOGGED: Final = 20
-"""Bad rows of one reading that are logged by themselves; how many there are in all is said too."""
+"""Bad rows of one reading that are logged one by one; their total number is logged too."""
 DATABASE_START_SECONDS: Final = 5.0
-"""How long the start, or a reload, waits for all databases together; then the edge goes on with what it knows."""
+"""How long the start, or a reload, waits for all databases together; then the edge goes on with the rows it has."""
 DATABASE_RETRY_SECONDS: Final = 60.0
-"""Longest pause between two tries of a database that is away, give or take jitter."""
+"""Longest pause between two tries of a database that does not answer, plus or minus jitter."""
 DATABASE_COPY_BYTES: Final = 64 * 1024 * 1024
-"""Largest local copy of a table that is read at the start: as many rows as there can be need about half of it."""
+"""Largest local copy of a table that is read at the start: the most rows possible need about half of it."""
 PEM_BYTES: Final = 4 * 1024 * 1024
 """Largest file of certificates or of a key: the authorities that a system trusts are a quarter of a megabyte."""
 PASSWORD_BYTES: Final = 16_384
-"""Largest file with a database's password: access tokens of clouds, which stand in for one, have about 2,000."""
+"""Largest file with a database's password: access tokens of clouds, which replace one, have about 2,000 bytes."""
 LIST_BYTES: Final = 4 * 1024 * 1024
 """Largest dispatcher.list that is imported: as many lines as a table may have rows, of 200 characters."""
 
@@ -206,126 +207,129 @@ MEDIA_LEARN_PACKETS: Final = 64
 MEDIA_STALE_PACKETS: Final = 100
 """Packets of the previous peer that a port ignores after its target changed: 2 s of audio."""
 MEDIA_PORT_LOWEST: Final = 1_024
-"""Lowest media port accepted in a stranger's description: below are services, not RTP."""
+"""Lowest media port accepted in a stranger's description: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests, so that late packets of one call never reach the next."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
 
-# --- Screening and lanes ---------------------------------------------------------------------------------
+# --- Screening and kernel filters -----------------------------------------------------------------------
 
 TRACKER_ENTRIES: Final = 16_384
-"""Sources that the pike tracker watches, for strangers and for proven flows each, at 300 to 600 bytes."""
+"""Sources that the pike tracker counts, for strangers and for proven flows each, at 300 to 600 bytes."""
 TRACKER_DENSITY: Final = 10_000
 """Largest `reqs_density_per_unit`: the tracker keeps a time stamp of 8 bytes for each request of a window."""
 BUCKET_KEYS: Final = 16_384
 """Keys of one token bucket before the older half is forgotten, at about 150 bytes each."""
 REACHABLE_FLOWS: Final = 32_768
-"""UDP flows known to be reachable; beyond it the one proven longest ago is a stranger again."""
+"""UDP flows with reachable standing; beyond it the one proven longest ago loses it."""
 REGISTERED_FLOWS: Final = 65_536
-"""Registered flows; beyond it newcomers stay what they were, so that no one can push a user out."""
+"""Registered flows; beyond it new ones get no standing, so that no user can be displaced by strangers."""
 SWEEP_SECONDS: Final = 10.0
-"""How often a full table of registered flows is looked through for those whose time is up: it takes milliseconds."""
+"""How often a full table of registered flows is searched for expired ones: a search takes milliseconds."""
 ACCOUNTS_OF_FLOW: Final = 16
-"""What one flow is registered as at once, at about 150 bytes each: a phone has some lines, and a gateway is a trunk."""
+"""Accounts that one flow is registered as at once, at about 150 bytes each: a phone has some lines, and a gateway is a
+trunk."""
 FLOWS_OF_ACCOUNT: Final = 64
 """UDP flows registered as one account at once: the phones of a large family, or a shared line."""
 REACHABLE_SECONDS: Final = 600.0
 """How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
 UNPROVEN_BAN_SECONDS: Final = 60.0
-"""Longest penalty on the word of packets that may be forged; renewed while the flood goes on."""
+"""Longest ban of a source that may be forged; renewed while the flood goes on."""
 BAN_SECONDS: Final = 86_400.0
-"""Longest penalty that repeated offences double to: who owns the address tomorrow may be somebody else."""
+"""Longest ban that repeated offences double to: the address may belong to somebody else the next day."""
 OFFENCE_SECONDS: Final = 3_600.0
-"""How long an address's last offence counts against it."""
+"""How long the last offence of an address makes its next ban longer."""
 OFFENDERS: Final = 8_192
-"""Addresses whose offences over streams are remembered; beyond it the one that offended longest ago starts anew."""
+"""Addresses whose offences over streams are counted; beyond it the count of the one that offended longest ago is
+dropped."""
 OFFENCES_OF_ADDRESS: Final = 3
-"""The offence from which on an address is banned, and not the connection alone."""
+"""The offence from which on the address is banned, and not only the connection."""
 BANS_OF_PREFIX: Final = 4
 """Banned addresses that make a banned /24 or /64, and banned /64 that make a banned /48."""
 ORDERS: Final = 4_096
-"""Bans and exemptions that operators have ordered: what one list of a provider's bad prefixes may hold."""
+"""Bans and exemptions set by operators: as many as a list of a provider's bad prefixes may hold."""
 STATE_BYTES: Final = 16 * 1024 * 1024
-"""Largest file of bans or of orders that is read at the start: as many as there can be need a quarter of it."""
+"""Largest file of bans or of operator overrides that is read at the start: the most there can be need a quarter of
+it."""
 STATE_KEPT_SECONDS: Final = 5.0
-"""How often bans and orders are written to disk where there are new ones: what a crash may lose."""
+"""How often changed bans and operator overrides are written to disk: what a crash may lose."""
 BANS_LISTED: Final = 200
-"""Bans in one answer to `bans list`, the newest: more takes the signalling plane's time, and nobody reads it."""
+"""Bans in one answer to `bans list`, the newest: more would delay signalling, and no reader needs them."""
 SOURCES_LISTED: Final = 20
 """Busiest sources in one answer to `bans list`."""
 ORDER_SECONDS: Final = 10 * 365 * 86_400.0
-"""Longest order of an operator that ends by itself; one for good has no end."""
+"""Longest ban or exemption of an operator that ends by itself; a permanent one has no end."""
 PENALTIES_WAITING: Final = 4_096
-"""Penalties kept for the kernel filter until the shell takes them; the filter holds no more than that."""
+"""Bans queued for the kernel filter until the shell takes them; the filter holds no more than that."""
 REMEMBERED_ADDRESSES: Final = 4_096
-"""Answers of prefix look-ups that are kept, and denied addresses whose first packet was recorded."""
+"""Cached results of prefix look-ups, and denied addresses whose first packet was recorded."""
 TRUNK_ADDRESSES: Final = 1_024
 """Addresses and prefixes of one trunk; a carrier lists a few dozen."""
 USER_AGENT_CHARACTERS: Final = 256
-"""How much of a User-Agent is compared with the scanners' names; they stand in its first word."""
+"""Characters of a User-Agent that are compared with the scanners' names, which are its first word."""
 RETRY_AFTER_SECONDS: Final = 30
-"""Longest Retry-After of screening: a caller that is told longer gives up for good."""
+"""Longest Retry-After of screening: a caller that is given a longer one does not try again."""
 GUESS_KEYS: Final = 8_192
-"""Sources, addresses and users each whose refused passwords are counted; the one idle longest is forgotten. About
-400 bytes each."""
+"""Sources, addresses and users each whose refused passwords are counted; the longest idle one is dropped. About 400
+bytes each."""
 GUESS_TRIES: Final = 1_000
-"""Largest number of tries that a policy may allow: the time of each is kept, in 16 bytes."""
+"""Largest number of attempts that a policy may allow: the time of each is kept, in 16 bytes."""
 REGISTER_ANSWER_SECONDS: Final = 0.1
-"""A refusal of a REGISTER goes out no earlier than this after it came: a database that does not know a name is
-quicker or slower than one that does, by less than that."""
+"""Shortest time from a REGISTER to its refusal: a database that does not know a name answers faster or slower than one
+that does, by less than that."""
 SCANNER_TEXTS: Final = 256
 """User-Agents in the list of scanners, and shapes: each is compared with each message of a stranger."""
 LAG_SECONDS: Final = 0.5
-"""How often the timer task wakes, while it was late, to see whether it still is."""
+"""How often the timer task measures its lag again while it was late."""
 SHADOW_EXAMPLES: Final = 5
-"""Messages kept of each pair of verdicts that a policy and the one beside it do not agree on."""
+"""Messages kept of each pair of differing verdicts of the live and the shadow policy."""
 SHADOW_REFUSED: Final = 20_000
-"""Requests on their way that a policy beside the live one had refused, about 100 bytes each. Of one that is forgotten
-it hears the answer, as if it had let it go on."""
+"""Pending requests that the shadow policy would have refused, about 100 bytes each. The shadow policy sees the answer
+to one that was dropped as if it had let it pass."""
 FILTER_INSTRUCTIONS: Final = 4_096
 """BPF_MAXINSNS: the kernel takes no longer classic BPF program."""
 FILTER_SECONDS: Final = 0.1
-"""Shortest time between two programs for one socket: building one costs a few milliseconds."""
+"""Shortest time between two programs for one socket: building one takes a few milliseconds."""
 
 # --- Observation -----------------------------------------------------------------------------------------
 
 DESTINATION_ORDERS: Final = 4_096
-"""Orders of operators about destinations that are kept; who has more changes the policy."""
+"""Operator overrides of destinations that are kept; an operator who needs more changes the policy."""
 ORDER_GONE_SECONDS: Final = 86_400.0
-"""How long an order is kept for a destination that is in the policy no more: policies are changed, and changed back."""
+"""How long an override is kept for a destination that is no longer in the policy: a rollback brings it back."""
 DESTINATIONS_LISTED: Final = 500
-"""Members in one answer to `destinations list`: more takes the signalling plane's time, and a set may be named."""
+"""Members in one answer to `destinations list`: more would delay signalling, and a set may be named."""
 DESTINATIONS_NAMED: Final = 20
-"""Members that are named where none of them, or too many, are meant."""
+"""Members that an error names if a command matches none of them, or too many."""
 DIFFERENCES_LISTED: Final = 100
-"""Differences in one answer to `destinations audit`: where there are more, they have one cause."""
+"""Differences in one answer to `destinations audit`: more than that have one cause."""
 LEDGER_TEXT_CHARS: Final = 256
-"""What the ledger keeps of a text that a peer chose; a Call-ID is seldom over 100 characters."""
+"""Characters that the ledger keeps of a peer's text; a Call-ID seldom has more than 100."""
 LEDGER_ANSWERS: Final = 200
-"""Decisions in one answer of the ledger: more takes the signalling plane's time, and nobody reads it."""
+"""Decisions in one answer of the ledger: more would delay signalling, and no reader needs them."""
 CONTROL_CONNECTIONS: Final = 16
-"""Connections to the control socket at once: operators and their scripts, each for the time of one question."""
+"""Connections to the control socket at once: operators and their scripts, each for the time of one request."""
 CONTROL_SECONDS: Final = 5.0
-"""How long a peer of the control socket may take to ask, and to take its answer."""
+"""How long a client of the control socket may take to send its request, and to read its answer."""
 CONTROL_QUESTION_BYTES: Final = 3 * POLICY_BYTES + 16_384
-"""Longest question on the control socket: the largest policy, escaped as JSON, with a word why."""
+"""Longest request on the control socket: the largest policy, escaped as JSON, with the reason of the change."""
 CONTROL_ANSWER_BYTES: Final = CONTROL_QUESTION_BYTES
 """Longest answer: the text of the policy in force; the ledger's stays under 3 MiB."""
 CONTROL_READ_BYTES: Final = 65_536
-"""Read of a question in one turn."""
+"""Bytes of a request read in one turn."""
 CONTROL_ANSWER_SECONDS: Final = 30.0
 """How long a command line waits for its answer: a reload reads a policy and its certificates."""
 LOG_VALUE_CHARS: Final = 2_048
 """Longest value in a log record: a traceback keeps its end, which says what happened."""
 LOG_KINDS: Final = 512
-"""Kinds of internal error remembered at once; a program has some dozens of places that can fail."""
+"""Kinds of internal error counted at once; a program has some dozens of places that can fail."""
 LOG_KIND_SECONDS: Final = 60.0
-"""How often one kind of error or decision is logged at most; the metrics have the true number."""
+"""Shortest time between two records of one kind of error or decision; the metrics have the true number."""
 LOG_SAMPLES: Final = 200
-"""Samples of errors and decisions of all kinds in that time: room for every reason, with some left for errors."""
+"""Records of errors and decisions of all kinds in that time: room for every reason, with some left for errors."""
 METRIC_SERIES: Final = 1_000
-"""Series of one metric; what is over it is folded into one series labelled `other`."""
+"""Series of one metric; the others are added up in one series labelled `other`."""
 HTTP_READ_SECONDS: Final = 10
 """How long a connection to the HTTP side may be silent before or inside a request."""
 HTTP_STALL_MILLISECONDS: Final = 5_000
@@ -334,25 +338,25 @@ HTTP_STALL_MILLISECONDS: Final = 5_000
 # --- Stream listeners ------------------------------------------------------------------------------------
 
 TIMER_GRAIN_SECONDS: Final = 0.02
-"""The timer task sleeps at least so long: SIP's timers begin at 500 ms, and waking up costs as much as a message."""
+"""Shortest sleep of the timer task: SIP's timers begin at 500 ms, and a wake-up costs as much as a message."""
 BACKLOG: Final = 512
 """Connections that the kernel holds ready for a listener to accept."""
 STREAM_READ_BYTES: Final = 16_384
-"""Read from a connection in one turn: a TLS record; more, in the smallest messages, would hold the others up."""
+"""Bytes read from a connection in one turn: a TLS record; more, in the smallest messages, would delay the others."""
 LAST_ANSWERS_SECONDS: Final = 5.0
-"""How long a connection that ends may take for what is in its outbox: a peer that does not read would hold it."""
+"""How long a closing connection may take to send its outbox: a peer that does not read would keep it open."""
 WEBSOCKET_QUEUE: Final = 8
 """Messages of one WebSocket read ahead of the signalling core; then the peer has to wait."""
 WEBSOCKET_BYTES: Final = (WEBSOCKET_QUEUE + 2) * MESSAGE_BYTES
-"""Read from a WebSocket until a message is taken: those ahead and one on its way. Its library keeps a record of each
-fragment, empty ones too, and counts only what is in them."""
+"""Bytes read from a WebSocket until a message is taken: the queued ones and one in transit. Its library keeps a record
+of each fragment, empty ones too, and counts only their content."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 
 DEMO_FLOOD_RATE: Final = 50_000
 """Packets a second that the demo's attacker may send, to loopback only: what one core can pace in Python."""
 DEMO_FLOOD_SECONDS: Final = 60
-"""Longest flood of the demo: it is to be watched, not to be used."""
+"""Longest flood of the demo, which is for watching and not for load tests."""
 DEMO_PBX_CALLS: Final = 2_000
 """Calls at once in an embedded PBX; the demo's own callers have about a dozen."""
 DEMO_CALLS: Final = 5_000
@@ -363,20 +367,21 @@ DEMO_CALLS: Final = 5_000
 CAPTURE_PACKET_BYTES: Final = 262_144
 """Largest packet of a capture: the largest snap length that capture programs use."""
 CAPTURE_BLOCK_BYTES: Final = 1024 * 1024
-"""Largest pcapng block that is held: a packet with its options. Blocks of other kinds are skipped in pieces."""
+"""Largest pcapng block that is read into memory: a packet with its options. Blocks of other kinds are skipped in
+pieces."""
 CAPTURE_INTERFACES: Final = 1_024
 """Interfaces of one pcapng section."""
 REPLAY_FRAGMENTED: Final = 1_024
-"""IP packets of which a fragment is missing, at most 64 KiB each; the oldest is given up."""
+"""IP packets with a missing fragment, at most 64 KiB each; the oldest is dropped."""
 REPLAY_STREAMS: Final = 4_096
-"""TCP connections followed at once; each holds a message that is not whole, and what waits behind a missing segment."""
+"""TCP connections followed at once; each holds an incomplete message and the data behind a missing segment."""
 REPLAY_STREAM_BYTES: Final = 65_536
-"""What may wait behind a missing segment: a window without scaling, after which it would have been sent again."""
+"""Bytes kept behind a missing segment: a window without scaling, after which it would have been sent again."""
 REPLAY_STREAM_SEGMENTS: Final = 512
-"""Segments that may wait behind a missing one; many empty ones would take more than their bytes."""
+"""Segments kept behind a missing one; many empty ones would take more than their bytes."""
 REPLAY_DIALOGS: Final = CALLS
-"""Dialogs of a replay whose tags are remembered, about 500 bytes each."""
+"""Dialogs of a replay whose tags are kept, about 500 bytes each."""
 REPLAY_PENDING: Final = 10_000
-"""Requests that the inside of a replay keeps until the capture shows their answer."""
+"""Requests to simulated destinations that wait for the captured answer."""
 REPLAY_SOURCES: Final = 65_536
-"""Addresses whose verdicts are kept apart; when there are more, the quieter half becomes one line."""
+"""Addresses whose verdicts are counted one by one; beyond it the less busy half becomes one line."""

@@ -1,4 +1,4 @@
-"""Patterns of a policy: regular expressions that an operator writes and strangers' texts run through."""
+"""Check of the regular expressions in a policy, which are matched against texts that strangers send."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 __all__ = ["check_pattern"]
 
 _MANY = 8
-"""A part that may stand more often than this counts as repeated without end."""
+"""A part that may match more often than this counts as unbounded."""
 _BACKTRACKING = ("MAX_REPEAT", "MIN_REPEAT")
 _FINAL = ("POSSESSIVE_REPEAT", "ATOMIC_GROUP")
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse what is no regular expression, and what a short text can keep busy for years.
+    """Refuse a text that is no regular expression, and one whose matching time is exponential.
 
-    A repeat inside a repeat, as in ``(a+)+$``, tries every way to share the text between the two: 2^n ways
-    for n characters. Possessive repeats and atomic groups never go back, so they may stand inside. This
-    finds the explosions, not every slow pattern; ``limits.ROUTE_TEXT`` bounds the others.
+    A repeat inside a repeat, as in ``(a+)+$``, tries every way to divide the text between the two: 2^n ways for n
+    characters. Possessive repeats and atomic groups do not backtrack and may stand inside. This finds exponential
+    patterns and not every slow one; ``limits.ROUTE_TEXT`` bounds the time of the others.
     Raises ``ValueError`` that says what was expected.
     """
     try:
@@ -41,7 +41,7 @@ def _repeats_within(parsed: Iterable[Any], inside: bool) -> bool:
         repeats = name in _BACKTRACKING and argument[1] > _MANY
         if repeats and inside:
             return True
-        # What matched in a possessive repeat or atomic group is not taken apart again from outside.
+        # A repeat outside does not backtrack into a possessive repeat or an atomic group.
         within = repeats or (inside and name not in _FINAL)
         if any(_repeats_within(part, within) for part in _parts(argument)):
             return True
@@ -49,9 +49,9 @@ def _repeats_within(parsed: Iterable[Any], inside: bool) -> bool:
 
 
 def _parts(argument: Any) -> Iterable[Any]:
-    """The patterns inside an operation's argument, wherever they stand in it."""
+    """The patterns inside an operation's argument, at any depth."""
     if isinstance(argument, re._parser.SubPattern):
         yield argument
     elif isinstance(argument, (tuple, list)):
-        for each in argument:
-            yield from _parts(each)
+        for item in argument:
+            yield from _parts(item)

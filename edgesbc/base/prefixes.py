@@ -1,4 +1,4 @@
-"""Prefixes of addresses: which hold an address, and which an address stands in. No sockets, no names."""
+"""Prefixes of IP addresses: maps and sets of them, and the prefixes of an address that are counted and banned."""
 
 from __future__ import annotations
 
@@ -11,70 +11,72 @@ __all__ = [
     "PREFIX_LENGTHS",
     "PrefixMap",
     "PrefixSet",
-    "enclosing",
+    "address_number",
+    "enclosing_prefixes",
     "network_key",
-    "number_of",
     "prefix_keys",
     "source_key",
 ]
 
 PREFIX_LENGTHS: Final = {4: (24,), 6: (64, 48)}
-"""What one customer of a provider is given (RFC 6177), by IP version, narrowest first: all that penalties know of."""
+"""Lengths of the prefixes that can be banned, by IP version, narrowest first: what a provider gives to one customer
+(RFC 6177)."""
 
 _Value = TypeVar("_Value")
 
 
 class PrefixMap(Generic[_Value]):
-    """A value for each of some prefixes; an address has that of the longest prefix it stands in.
+    """Values by prefix; an address has the value of the longest prefix that contains it.
 
-    Answers are kept for ``remember`` addresses, since a busy peer asks again and again; they are dropped
-    as a whole when there are as many, so that strangers can neither grow them nor make them slow to shrink.
+    Results are cached for ``cache_size`` addresses, since most look-ups are for a busy peer. A full cache is dropped as
+    a whole, so that strangers can neither make it grow nor make it slow to shrink.
     """
 
-    __slots__ = ("_by_length", "_remember", "_remembered")
+    __slots__ = ("_by_length", "_cache", "_cache_size")
 
-    def __init__(self, remember: int = 4096) -> None:
+    def __init__(self, cache_size: int = 4096) -> None:
         self._by_length: dict[tuple[int, int], dict[int, _Value]] = {}
-        """By IP version and the bits after the prefix, longest prefixes first: values by the prefix as a number."""
-        self._remember = remember
-        self._remembered: dict[str, _Value | None] = {}
+        """By IP version and the number of bits after the prefix, longest prefixes first: values by the prefix as a
+        number."""
+        self._cache_size = cache_size
+        self._cache: dict[str, _Value | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_length)
 
     def put(self, prefix: str, value: _Value) -> None:
-        """Give ``prefix`` a value. Raises ``ValueError`` for what is no prefix or address."""
+        """Set the value of ``prefix``. Raises ``ValueError`` where it is neither a prefix nor an address."""
         version, shift, number = network_key(prefix)
         self._by_length.setdefault((version, shift), {})[number] = value
         self._by_length = dict(sorted(self._by_length.items(), key=lambda entry: entry[0][1]))
-        self._remembered.clear()
+        self._cache.clear()
 
-    def drop(self, prefix: str) -> None:
-        """Take the value of exactly ``prefix`` away, if it has one."""
+    def remove(self, prefix: str) -> None:
+        """Remove the value of exactly ``prefix``, if it has one."""
         version, shift, number = network_key(prefix)
         of_length = self._by_length.get((version, shift), {})
         if of_length.pop(number, None) is not None:
-            self._remembered.clear()
+            self._cache.clear()
             if not of_length:
                 del self._by_length[version, shift]
 
     def get(self, host: str) -> _Value | None:
-        """The value for a literal address; None where no prefix holds it, and for names."""
+        """The value for a literal address; None where no prefix contains it, and for names."""
         if not self._by_length:
             return None
         try:
-            return self._remembered[host]
+            return self._cache[host]
         except KeyError:
             pass
         value = self._look_up(host)
-        if len(self._remembered) >= self._remember:
-            self._remembered.clear()
-        self._remembered[host] = value
+        if len(self._cache) >= self._cache_size:
+            self._cache.clear()
+        self._cache[host] = value
         return value
 
     def _look_up(self, host: str) -> _Value | None:
         try:
-            version, number = number_of(host)
+            version, number = address_number(host)
         except ValueError:
             return None
         for (of_version, shift), values in self._by_length.items():
@@ -84,13 +86,13 @@ class PrefixMap(Generic[_Value]):
 
 
 class PrefixSet:
-    """Some prefixes, in one dict look-up a prefix length; see :class:`PrefixMap`. Raises ``ValueError`` for what is
-    none."""
+    """A set of prefixes, with one dict look-up for each prefix length; see :class:`PrefixMap`. Raises ``ValueError``
+    for a text that is no prefix."""
 
     __slots__ = ("_map",)
 
-    def __init__(self, prefixes: Iterable[str] = (), remember: int = 4096) -> None:
-        self._map: PrefixMap[bool] = PrefixMap(remember)
+    def __init__(self, prefixes: Iterable[str] = (), cache_size: int = 4096) -> None:
+        self._map: PrefixMap[bool] = PrefixMap(cache_size)
         for text in prefixes:
             self._map.put(text, True)
 
@@ -102,9 +104,11 @@ class PrefixSet:
         return bool(self._map)
 
 
-def number_of(host: str) -> tuple[int, int]:
-    """IP version and number of a literal address; ``ipaddress`` takes several times as long, too much for a flood of
-    sources never seen before. Raises ``ValueError`` for what is not an address."""
+def address_number(host: str) -> tuple[int, int]:
+    """IP version of a literal address, and the address as a number. Raises ``ValueError`` for anything else.
+
+    IPv4 is read without ``ipaddress``, which takes several times as long: too long for a flood from ever new sources.
+    """
     if ":" in host:
         address = ipaddress.ip_address(host.partition("%")[0])
         return address.version, int(address)
@@ -123,8 +127,8 @@ def network_key(prefix: str) -> tuple[int, int, int]:
 
 
 @lru_cache(4096)
-def enclosing(host: str) -> tuple[str, ...]:
-    """The prefixes of :data:`PREFIX_LENGTHS` that a literal address stands in, narrowest first; none for a name."""
+def enclosing_prefixes(host: str) -> tuple[str, ...]:
+    """The prefixes of :data:`PREFIX_LENGTHS` that contain a literal address, narrowest first; none for a name."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -135,14 +139,14 @@ def enclosing(host: str) -> tuple[str, ...]:
 
 
 def source_key(host: str) -> str:
-    """What whoever has a literal address has at the least, as a key of a table: an IPv4 address, or of an IPv6 address
-    the /64, each address of which is as good to it as any other (RFC 7421)."""
+    """The key by which a literal address is counted: an IPv4 address itself, and the /64 of an IPv6 address, since a
+    host may use any address of its /64 (RFC 7421)."""
     return prefix_keys(host)[0] if ":" in host else host
 
 
 def prefix_keys(host: str) -> tuple[str, ...]:
-    """The same prefixes as keys of a table, for a literal address as the kernel writes it: a tenth of the time of
-    :func:`enclosing`, and not for show."""
+    """The prefixes of :func:`enclosing_prefixes` as keys of a table, for a literal address as the kernel writes it. It
+    takes a tenth of the time; the keys are not in the usual form of a prefix."""
     if ":" not in host:
         return (host[: host.rfind(".")],)
     head, gap, tail = host.partition("::")

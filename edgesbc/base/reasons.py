@@ -1,4 +1,4 @@
-"""The one enumeration of decision reasons: a stable code, what it means, and the SIP status that goes with it."""
+"""The reasons of decisions: a stable code, its meaning and the SIP status that goes with it."""
 
 from __future__ import annotations
 

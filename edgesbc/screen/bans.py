@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from edgesbc.base.address import Listener, Source
-from edgesbc.base.prefixes import enclosing
+from edgesbc.base.prefixes import enclosing_prefixes
 from edgesbc.base.reasons import Reason
 
 __all__ = ["ANY_PORT", "Ban", "BanKey", "BanScope", "keys_of"]
@@ -36,7 +36,7 @@ class BanScope(enum.IntEnum):
 def keys_of(stream: bool, source: Source) -> list[BanKey]:
     """The keys under which ``source`` can be banned, by :class:`BanScope`; IPv4 has no site."""
     host = source[0]
-    wide = [(stream, prefix, ANY_PORT) for prefix in enclosing(host)]
+    wide = [(stream, prefix, ANY_PORT) for prefix in enclosing_prefixes(host)]
     return [(stream, host, source[1]), (stream, host, ANY_PORT), *wide]
 
 
@@ -86,7 +86,7 @@ class Ban:
         the /48. None where there is none."""
         if not self.stream or self.scope not in (BanScope.ADDRESS, BanScope.PREFIX):
             return None
-        prefixes = enclosing(self.key[1].partition("/")[0])
+        prefixes = enclosing_prefixes(self.key[1].partition("/")[0])
         return prefixes[self.scope - BanScope.ADDRESS] if self.scope <= len(prefixes) else None
 
     @property

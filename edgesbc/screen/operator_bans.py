@@ -71,7 +71,7 @@ class OperatorBans:
         that is no prefix."""
         if self._by_prefix.pop(network_key(prefix), None) is None:
             return False
-        self._map.drop(prefix)
+        self._map.remove(prefix)
         self.version += 1
         return True
 

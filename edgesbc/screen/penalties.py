@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
-from edgesbc.base.prefixes import enclosing, source_key
+from edgesbc.base.prefixes import enclosing_prefixes, source_key
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import ANY_PORT, Ban, BanKey, BanScope, keys_of
 from edgesbc.screen.standing import Standing, Standings
@@ -80,7 +80,9 @@ class Penalties:
         if ban is None:
             if not stream or not self._prefix_bans:  # bans on streams must not make a forged flood cost more
                 return False
-            ban = next((bans[key] for prefix in enclosing(host) if (key := (stream, prefix, ANY_PORT)) in bans), None)
+            ban = next(
+                (bans[key] for prefix in enclosing_prefixes(host) if (key := (stream, prefix, ANY_PORT)) in bans), None
+            )
             if ban is None:
                 return False
         if now >= ban.until and not self._renew(ban, flow, now):

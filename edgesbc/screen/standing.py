@@ -10,7 +10,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
-from edgesbc.base.prefixes import PrefixMap, enclosing
+from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes
 from edgesbc.base.validation import at_most, listed_address, listed_addresses, optional, positive
 
 __all__ = ["Standing", "Standings", "Trunk"]
@@ -309,7 +309,7 @@ class Standings:
         if not key[3]:
             _add(self._proven_at, host, change)
         elif table is self._registered:
-            for prefix in (host, *enclosing(host)):
+            for prefix in (host, *enclosing_prefixes(host)):
                 _add(self._streams_within, prefix, change)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesbc.base.prefixes import PrefixMap, PrefixSet, enclosing, number_of, prefix_keys
+from edgesbc.base.prefixes import PrefixMap, PrefixSet, address_number, enclosing_prefixes, prefix_keys
 
 HOSTS = st.ip_addresses().map(str)
 
@@ -29,7 +29,7 @@ def test_prefixes_agree_with_ipaddress(prefixes: list[str], hosts: list[str], da
         str(net[data.draw(st.integers(0, net.num_addresses - 1))])  # hosts inside, which chance seldom finds
         for net in nets
     ]
-    held = PrefixSet(prefixes, remember=4)
+    held = PrefixSet(prefixes, cache_size=4)
     for host in [*hosts, *near, *hosts]:  # asked again: the remembered answer is the same
         expected = any(ipaddress.ip_address(host) in net for net in nets)
         assert (host in held) is expected
@@ -50,7 +50,7 @@ def test_an_empty_set_is_false_and_holds_nothing() -> None:
 
 
 def test_strangers_do_not_grow_the_memory_of_answers() -> None:
-    held = PrefixSet(["192.0.2.0/24"], remember=16)
+    held = PrefixSet(["192.0.2.0/24"], cache_size=16)
     for number in range(1000):
         assert f"198.51.{number // 256}.{number % 256}" not in held
         assert len(held._map._remembered) <= 16
@@ -79,10 +79,10 @@ def test_the_longest_prefix_says() -> None:
 
 
 def test_the_prefixes_of_an_address() -> None:
-    assert enclosing("192.0.2.7") == ("192.0.2.0/24",)
-    assert enclosing("2001:db8:1:2::7") == ("2001:db8:1:2::/64", "2001:db8:1::/48")
-    assert enclosing("fe80::1%eth0") == ("fe80::/64", "fe80::/48")
-    assert enclosing("edge.example") == ()
+    assert enclosing_prefixes("192.0.2.7") == ("192.0.2.0/24",)
+    assert enclosing_prefixes("2001:db8:1:2::7") == ("2001:db8:1:2::/64", "2001:db8:1::/48")
+    assert enclosing_prefixes("fe80::1%eth0") == ("fe80::/64", "fe80::/48")
+    assert enclosing_prefixes("edge.example") == ()
 
 
 @given(st.ip_addresses(), st.ip_addresses())
@@ -92,18 +92,20 @@ def test_keys_are_alike_where_the_prefixes_are(
     near = type(one)(int(one) ^ (int(two) & 0xFF))
     for other in (near, two):
         same = [a == b for a, b in zip(prefix_keys(str(one)), prefix_keys(str(other)), strict=False)]
-        assert same == [a == b for a, b in zip(enclosing(str(one)), enclosing(str(other)), strict=False)]
+        assert same == [
+            a == b for a, b in zip(enclosing_prefixes(str(one)), enclosing_prefixes(str(other)), strict=False)
+        ]
 
 
 @given(st.ip_addresses())
 def test_a_number_is_that_of_the_standard_library(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    assert number_of(str(address)) == (address.version, int(address))
+    assert address_number(str(address)) == (address.version, int(address))
 
 
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[0-9]{1,4}(\.[0-9+ -]{1,4}){2,4}", fullmatch=True)))
 def test_what_is_no_address_has_no_number(text: str) -> None:
     try:
-        version, number = number_of(text)
+        version, number = address_number(text)
     except ValueError:
         return
     assert 0 <= number < 1 << (32 if version == 4 else 128)

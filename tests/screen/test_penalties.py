@@ -6,7 +6,7 @@ import pytest
 from support.work import work
 
 from edgesbc.base import limits
-from edgesbc.base.prefixes import enclosing
+from edgesbc.base.prefixes import enclosing_prefixes
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import Ban, BanScope
 from edgesbc.screen.penalties import Penalties
@@ -296,9 +296,9 @@ def test_a_flood_of_datagrams_does_not_pay_for_the_banned_prefix_of_streams(flow
     for number in range(limits.BANS_OF_PREFIX):
         offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
     assert max(ban.scope for ban in penalties) is BanScope.PREFIX
-    before = enclosing.cache_info()
+    before = enclosing_prefixes.cache_info()
     assert not penalties.blocks(flow("udp", "192.0.2.77"), UNPROVEN, 11.0)
-    assert enclosing.cache_info() == before
+    assert enclosing_prefixes.cache_info() == before
     assert penalties.blocks(flow("tls", "192.0.2.77"), REACHABLE, 11.0)
 
 
