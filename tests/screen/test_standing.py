@@ -106,12 +106,12 @@ def test_registered_flows_are_bounded_and_newcomers_wait(flow, monkeypatch: pyte
     assert standings.prove(third, Standing.REGISTERED, 4.0, ttl=10.0)
 
 
-def test_remembered_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REMEMBERED_ADDRESSES", 10)
     standings = Standings((Trunk("wide", ("198.51.100.0/24",)),))
     for n in range(100):
         assert standings.trunk(flow(host=f"192.0.2.{n}")) is None
-    assert len(standings._by_prefix._remembered) <= 10
+    assert len(standings._by_prefix._cache) <= 10
 
 
 def test_known_at(flow) -> None:
