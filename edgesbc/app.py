@@ -82,7 +82,7 @@ class App:
         self._decisions = Counts()
         self._overrides = OperatorOverrides()
         self._log = logs.lifecycle("edge")
-        self._faults = logs.OncePerKind(logs.logger("edge"))
+        self._faults = logs.SampledLog(logs.logger("edge"))
         self.active = ActivePolicy(policy, self._log, self.record, self._failed)
         self.rollout = RolloutController(self.active, self.record, self._log)
         self.policies = PolicyCommands(self.rollout)
@@ -222,7 +222,7 @@ class App:
             PersistedOverrides(self._overrides, lambda: self.edge.dispatcher),
         )
         state = StateStore(self.policy.edge.state_dir, persisted, self._log)
-        state.enter()
+        state.restore()
         await self.rollout.start()  # before the control socket, so that the start has the first entry in the log
         await self.active.read_databases()
         async with trio.open_nursery() as root:

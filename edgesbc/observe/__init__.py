@@ -1,1 +1,1 @@
-"""Metrics, the decision ledger, logs, HTTP and the control socket."""
+"""Metrics, the decision ledger, logs and the HTTP endpoints."""

@@ -1,4 +1,4 @@
-"""The HTTP side: /metrics, /healthz, /readyz and /why for those who watch the edge. Changes nothing in it."""
+"""The HTTP endpoints for monitoring: /metrics, /healthz, /readyz and /why. They are read-only."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["DEFAULT_BIND", "HttpSources", "serve_http"]
 
 DEFAULT_BIND: Final = "127.0.0.1:8080"
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+AsgiMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
+AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -43,34 +43,33 @@ _HEADERS: Final = (
 
 @attrs.frozen
 class HttpSources:
-    """What the HTTP side shows."""
+    """The functions that the endpoints read from."""
 
     render: Callable[[], bytes]
     """The metrics in the Prometheus text format: :meth:`edgesbc.observe.metrics.Metrics.render`."""
     not_ready: Callable[[], Mapping[str, str]]
-    """Why the edge takes no new calls, by part; empty when it does."""
+    """Why the edge takes no new calls, by part; empty if it does."""
     why: Callable[[str], WhyAnswer]
-    """What was decided about a Call-ID or an address: :meth:`edgesbc.observe.ledger.Ledger.ask`."""
+    """Decisions about a Call-ID or an address: :meth:`edgesbc.observe.ledger.Ledger.ask`."""
 
 
 async def serve_http(
-    bind: str, parts: HttpSources, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    bind: str, sources: HttpSources, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve ``parts`` on ``bind`` (``ADDRESS:PORT``, port 0 for any) until cancelled; starts with the port.
+    """Serve ``sources`` on ``bind`` (``ADDRESS:PORT``, port 0 for any) until cancelled; starts with the port.
 
-    Raises ``ValueError`` when ``bind`` is no literal address and port, and ``OSError`` when it cannot be
-    bound.
+    Raises ``ValueError`` if ``bind`` is not a literal address and port, and ``OSError`` if it cannot be bound.
     """
     listening = _listen(bind)
     host, port = listening.getsockname()[:2]
-    app = _RequestGate(_routes(parts), only_local=ipaddress.ip_address(host).is_loopback)
+    app = _RequestFilter(_routes(sources), only_local=ipaddress.ip_address(host).is_loopback)
     config = _config()
     config.bind = [f"fd://{listening.detach()}"]  # from here on the socket is the server's
-    await hypercorn.trio.serve(app, config, mode="asgi", task_status=_Started(task_status, port))  # type: ignore[arg-type]
+    await hypercorn.trio.serve(app, config, mode="asgi", task_status=_PortReporter(task_status, port))  # type: ignore[arg-type]
 
 
-class _Started:
-    """Tells our starter the port where the server would tell it URLs."""
+class _PortReporter:
+    """Reports the port to the starting task, where the server would report URLs."""
 
     def __init__(self, task_status: trio.TaskStatus[int], port: int) -> None:
         self._task_status = task_status
@@ -81,14 +80,14 @@ class _Started:
 
 
 def _listen(bind: str) -> socket.socket:
-    """A bound TCP socket whose connections cannot be held up by a peer that does not read."""
+    """A bound TCP socket whose connections end if the peer does not read."""
     host, port = split_host_port(bind)
     version = ipaddress.ip_address(host).version
     listening = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by what is accepted. The server shields its writes from being cancelled, so that
-        # without this a reader that stalls would hold up the end of the process.
+        # Accepted connections inherit it. The server shields its writes from cancellation, so that without it a
+        # reader that stalls would delay the end of the process.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.HTTP_STALL_MILLISECONDS)
         if version == 6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -111,23 +110,23 @@ def _config() -> hypercorn.config.Config:
     return config
 
 
-def _routes(parts: HttpSources) -> App:
-    # The endpoints are async and never wait: a sync one would run in a thread beside the counts it reads.
+def _routes(sources: HttpSources) -> AsgiApp:
+    # The endpoints are async and never wait: Starlette runs a sync one in a thread, where counters may change under it.
     async def metrics(_: Request) -> Response:
-        return Response(parts.render(), headers={"content-type": CONTENT_TYPE})
+        return Response(sources.render(), headers={"content-type": CONTENT_TYPE})
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
-        reasons = dict(parts.not_ready())
+        reasons = dict(sources.not_ready())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     async def why(request: Request) -> Response:
-        asked = request.query_params.get("q", "").strip()
-        if not asked:
+        key = request.query_params.get("q", "").strip()
+        if not key:
             return JSONResponse({"error": "expected ?q=CALL-ID or ?q=ADDRESS"}, status_code=400)
-        return JSONResponse(attrs.asdict(parts.why(asked)))
+        return JSONResponse(attrs.asdict(sources.why(key)))
 
     endpoints = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/why": why}
     app = Starlette(routes=[Route(path, endpoint) for path, endpoint in endpoints.items()])
@@ -135,14 +134,14 @@ def _routes(parts: HttpSources) -> App:
     return app
 
 
-class _RequestGate:
-    """In front of all routes: who may ask and how, and the headers of every answer.
+class _RequestFilter:
+    """Refuses requests with a foreign Host or another method than GET, and adds security headers to every answer.
 
-    On a loopback address only local names are answered, so that a page in a browser of this machine
-    cannot read the metrics by a DNS name that it made to point here.
+    On a loopback address only local names are served, so that a page in a browser of this machine cannot read the
+    metrics through a DNS name that points to loopback (DNS rebinding).
     """
 
-    def __init__(self, app: App, only_local: bool) -> None:
+    def __init__(self, app: AsgiApp, only_local: bool) -> None:
         self._app = app
         self._only_local = only_local
 
@@ -151,7 +150,7 @@ class _RequestGate:
             await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_with_headers(message: AsgiMessage) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
@@ -169,7 +168,7 @@ class _RequestGate:
 
 
 def _is_local(host: str) -> bool:
-    """Whether a Host header names the machine itself or an address, not a name of the DNS."""
+    """Whether a Host header has an address or ``localhost``, and no other name."""
     try:
         name = split_host_port(host, default_port=80).host
         return name.lower() == "localhost" or bool(ipaddress.ip_address(name))

@@ -1,4 +1,4 @@
-"""Which metrics the edge shows, by name: the one list of them. Reads rooms' counters; counts nothing itself."""
+"""The list of all metrics of the edge, by name, with the counters and functions that they are read from."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from edgesbc.signalling.edge import Edge
 __all__ = ["instrument_edge", "instrument_lanes", "instrument_media"]
 
 
-class _PerMember(Mapping[tuple[str, ...], Read]):
-    """One gauge for each member there is now of which ``read`` knows something; members come and go with the policy.
+class _MemberGauges(Mapping[tuple[str, ...], Read]):
+    """One gauge for each present member for which ``read`` gives a value; members change with the policy.
 
-    ``more`` gives the values of labels beside set and member.
+    ``extra_labels`` gives the values of labels other than set and member.
     """
 
     def __init__(
         self,
         edge: Edge,
         read: Callable[[Member], float | None],
-        more: Callable[[Member], tuple[str, ...]] = lambda member: (),
+        extra_labels: Callable[[Member], tuple[str, ...]] = lambda member: (),
     ) -> None:
         self._edge = edge
         self._read = read
-        self._more = more
+        self._extra_labels = extra_labels
 
-    def _now(self) -> dict[tuple[str, ...], Read]:
-        read = ((member, self._read(member)) for member in self._edge.dispatcher.members())
+    def _present(self) -> dict[tuple[str, ...], Read]:
+        values = ((member, self._read(member)) for member in self._edge.dispatcher.members())
         return {
-            (member.set_name, member.name, *self._more(member)): partial(float, value)
-            for member, value in read
+            (member.set_name, member.name, *self._extra_labels(member)): partial(float, value)
+            for member, value in values
             if value is not None
         }
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
-        return iter(self._now())
+        return iter(self._present())
 
     def __len__(self) -> int:
-        return len(self._now())
+        return len(self._present())
 
     def __getitem__(self, key: tuple[str, ...]) -> Read:
-        return self._now()[key]
+        return self._present()[key]
 
     def items(self) -> ItemsView[tuple[str, ...], Read]:
-        """All at once: a scrape would otherwise look for each member among all."""
-        return self._now().items()
+        """All at once: by the mapping's own ``items``, a scrape would search all members for each member."""
+        return self._present().items()
 
 
-class _Failures(Counts):
-    """What spoke against the members there are now, by where it came from."""
+class _MemberFailures(Counts):
+    """Failures of the present members, by kind of evidence."""
 
     __slots__ = ("_edge",)
 
@@ -61,7 +61,7 @@ class _Failures(Counts):
         super().__init__()
         self._edge = edge
 
-    def _now(self) -> dict[tuple[str, ...], int]:
+    def _present(self) -> dict[tuple[str, ...], int]:
         return {
             (member.set_name, member.name, kind.value): count
             for member in self._edge.dispatcher.members()
@@ -70,14 +70,14 @@ class _Failures(Counts):
         }
 
     def __len__(self) -> int:
-        return len(self._now())
+        return len(self._present())
 
     def items(self):  # type: ignore[no-untyped-def]
-        return self._now().items()
+        return self._present().items()
 
 
-class _Total(Counts):
-    """A counter of one series that is kept elsewhere as a number."""
+class _SingleCounter(Counts):
+    """A counter without labels, whose value is read from a function."""
 
     __slots__ = ("_read",)
 
@@ -91,7 +91,7 @@ class _Total(Counts):
 
 
 def instrument_edge(metrics: Metrics, edge: Edge) -> None:
-    """The signalling plane's metrics."""
+    """The metrics of signalling."""
     counters = edge.counters
     metrics.counter(
         "requests", "Requests taken in, retransmissions not counted.", ("listener", "method"), counters.requests
@@ -107,7 +107,7 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
         "retransmissions",
         "Requests and final answers sent again because nothing came.",
         (),
-        _Total(lambda: edge.retransmissions),
+        _SingleCounter(lambda: edge.retransmissions),
     )
     metrics.counter("screened", "Refused by screening.", ("stage", "reason"), counters.screened)
     metrics.counter("screened_shadow", "Would have been refused.", ("stage", "reason"), counters.screened_shadow)
@@ -125,24 +125,27 @@ def instrument_edge(metrics: Metrics, edge: Edge) -> None:
 
 def _instrument_destinations(metrics: Metrics, edge: Edge) -> None:
     labels = ("set", "member")
-    up = _PerMember(edge, lambda member: member.state in (MemberState.ACTIVE, MemberState.TRYING))
+    up = _MemberGauges(edge, lambda member: member.state in (MemberState.ACTIVE, MemberState.TRYING))
     metrics.gauge("destination_up", "1 while a destination takes calls.", up, labels)
-    state = _PerMember(edge, lambda member: 1, lambda member: (member.state.value,))
+    state = _MemberGauges(edge, lambda member: 1, lambda member: (member.state.value,))
     metrics.gauge("destination_state", "1 for the state that a destination is in.", state, (*labels, "state"))
-    metrics.gauge("destination_calls", "Live leases.", _PerMember(edge, lambda member: member.load), labels)
-    most = _PerMember(edge, lambda member: member.settings.max_calls)
-    metrics.gauge("destination_max_calls", "Calls that a destination may have at once.", most, labels)
-    answer = _PerMember(edge, lambda member: member.latency)
+    metrics.gauge("destination_calls", "Live leases.", _MemberGauges(edge, lambda member: member.load), labels)
+    max_calls = _MemberGauges(edge, lambda member: member.settings.max_calls)
+    metrics.gauge("destination_max_calls", "Calls that a destination may have at once.", max_calls, labels)
+    answer = _MemberGauges(edge, lambda member: member.latency)
     metrics.gauge("destination_answer_seconds", "How long a destination takes to answer, smoothed.", answer, labels)
-    failures = _Failures(edge)
+    failures = _MemberFailures(edge)
     metrics.counter("destination_failures", "What spoke against a destination.", (*labels, "kind"), failures)
 
 
 def instrument_lanes(
     metrics: Metrics, lanes: Iterable[tuple[str, str]], state: Callable[[tuple[str, str]], tuple[str, int]]
 ) -> None:
-    """What the kernel does for the public UDP listeners. ``lanes`` are (listener, lane); ``state`` tells of one
-    whether ``kernel`` or ``user`` space does it, and how many sources it had no room for."""
+    """The metrics of the kernel filters of public UDP listeners.
+
+    ``lanes`` are pairs of listener and lane. ``state`` gives for a pair ``kernel`` or ``user``, where the filtering is
+    done, and the number of sources that did not fit into the kernel's program.
+    """
     modes: dict[tuple[str, ...], Read] = {}
     left_out: dict[tuple[str, ...], Read] = {}
     for lane in lanes:
@@ -164,8 +167,8 @@ def _left_out(state: Callable[[tuple[str, str]], tuple[str, int]], lane: tuple[s
 def instrument_media(
     metrics: Metrics, sessions: Read, ports: Read, packets: Callable[[], int], dropped: Counts
 ) -> None:
-    """The media plane's metrics."""
+    """The metrics of the media plane."""
     metrics.gauge("media_sessions", "Calls with media anchored.", sessions)
     metrics.gauge("media_ports", "Ports in use.", ports)
-    metrics.counter("media_packets", "Packets received from peers.", (), _Total(packets))
+    metrics.counter("media_packets", "Packets received from peers.", (), _SingleCounter(packets))
     metrics.counter("media_dropped", "Packets not relayed.", ("reason",), dropped)

@@ -1,4 +1,4 @@
-"""The ledger: what the edge decided of late, found by Call-ID and by address. Counts nothing, logs nothing."""
+"""The decision ledger: the last decisions of the edge, found by Call-ID and by address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgesbc.observe.render import DecisionRecord, LedgerEntry, as_record, sente
 
 __all__ = ["Ledger", "WhyAnswer"]
 
-_MADE_BY_STRANGERS = frozenset(
+_PROVOKED = frozenset(
     {
         Reason.ACL_DENIED,
         Reason.BANNED,
@@ -30,42 +30,41 @@ _MADE_BY_STRANGERS = frozenset(
     | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.BLOCKED, Reason.OVERLOAD}
     | {Reason.ADMISSION, Reason.RINGING, Reason.GUESS, Reason.TRUNK_CALLS}
 )
-"""What a stranger can make the edge record as often as he likes."""
+"""Reasons of decisions that strangers can provoke without limit."""
 
 
 @attrs.frozen
 class WhyAnswer:
-    """What the ledger knows of a Call-ID or an address, oldest first; ``left_out`` older decisions are not told."""
+    """Decisions about a Call-ID or an address, oldest first; ``left_out`` older ones are left out."""
 
     decisions: list[DecisionRecord]
     left_out: int = 0
 
     def sentences(self) -> list[str]:
-        """The decisions in plain English, after a line that says how many came before."""
+        """The decisions in plain English, after a line with the number of those left out."""
         heading = [f"{self.left_out} earlier decisions are not shown"] if self.left_out else []
-        return heading + [told["sentence"] for told in self.decisions]
+        return heading + [decision["sentence"] for decision in self.decisions]
 
 
 class Ledger:
-    """The last ``capacity`` decisions, most of half of them reserved for what strangers cannot provoke at will.
+    """The last ``capacity`` decisions, in three rings: refusals, bans, and all others.
 
-    A flood of refusals can thus wash away older refusals, but never routes, failovers, penalties and
-    health changes. Penalties, which forged sources provoke, have an eighth that is theirs alone.
-    Refusals before anything was parsed (no Call-ID) fold into one entry a source and reason, which
-    leaves a flooder one line and not all of them.
+    Strangers can provoke refusals and, with forged sources, bans without limit. So refusals have half of the
+    capacity and bans an eighth: a flood displaces older refusals and bans, but no routes, failovers or changes of
+    health. Refusals without a Call-ID, before parsing, are counted in one entry for each source and reason.
 
-    Each part has an index by Call-ID and by address, so that asking looks only at what it tells.
+    Each ring has an index by Call-ID and by address, so that a search reads only the entries that it returns.
     ``wall_offset`` is wall clock minus the clock of the decisions, in seconds.
     """
 
-    __slots__ = ("_folded", "_number", "_ours", "_penalties", "_theirs", "wall_offset")
+    __slots__ = ("_bans", "_folded", "_number", "_other", "_refusals", "wall_offset")
 
     def __init__(self, wall_offset: float, capacity: int = limits.DECISIONS) -> None:
         self.wall_offset = wall_offset
         eighth = max(1, capacity // 8)
-        self._ours = _Ring(max(1, capacity - capacity // 2 - eighth))
-        self._penalties = _Ring(eighth)
-        self._theirs = _Ring(max(1, capacity // 2))
+        self._other = _Ring(max(1, capacity - capacity // 2 - eighth))
+        self._bans = _Ring(eighth)
+        self._refusals = _Ring(max(1, capacity // 2))
         self._number = 0
         self._folded: dict[tuple[Reason, str, str, bool], LedgerEntry] = {}
 
@@ -74,65 +73,65 @@ class Ledger:
 
     @property
     def _rings(self) -> tuple[_Ring, _Ring, _Ring]:
-        return self._ours, self._penalties, self._theirs
+        return self._other, self._bans, self._refusals
 
     def record(self, decision: Decision) -> None:
-        """Keep ``decision``; the oldest of its part gives way."""
+        """Add ``decision``; the oldest of its ring is dropped."""
         host = _host(decision.source)
-        if decision.reason not in _MADE_BY_STRANGERS:
-            ring = self._penalties if decision.reason is Reason.BAN else self._ours
+        if decision.reason not in _PROVOKED:
+            ring = self._bans if decision.reason is Reason.BAN else self._other
             ring.add(self._entry(decision, host))
             return
         folded = self._folded
         key = (decision.reason, host, decision.stage, decision.shadow)
-        if not decision.call_id and (same := folded.get(key)) is not None:
-            same.repeats += 1
-            same.last = decision.time
-            same.other_ports = same.other_ports or same.decision.source != decision.source
+        if not decision.call_id and (entry := folded.get(key)) is not None:
+            entry.repeats += 1
+            entry.last = decision.time
+            entry.other_ports = entry.other_ports or entry.decision.source != decision.source
             return
         entry = self._entry(decision, host)
-        oldest = self._theirs.add(entry)
+        oldest = self._refusals.add(entry)
         if oldest is not None and not oldest.decision.call_id:
-            gone = oldest.decision
-            folded.pop((gone.reason, oldest.host, gone.stage, gone.shadow), None)
+            dropped = oldest.decision
+            folded.pop((dropped.reason, oldest.host, dropped.stage, dropped.shadow), None)
         if not decision.call_id:
             folded[key] = entry
 
     def ask(self, key: str) -> WhyAnswer:
-        """What was decided about a Call-ID, an address, an address and port, a prefix, or a destination's name.
+        """Decisions about a Call-ID, an address, an address and port, a prefix, or a destination's name.
 
-        An address also finds the penalties of the prefixes that it is in, and an address and port what was
-        folded with others of the address. Of many, the last ``limits.LEDGER_ANSWERS`` are told.
+        An address also finds the bans of its prefixes, and an address and port also the entries that count several
+        ports of the address. At most ``limits.LEDGER_ANSWERS`` are returned, the last ones.
         """
-        found = self._find(key.strip())
-        left_out = max(len(found) - limits.LEDGER_ANSWERS, 0)
-        return WhyAnswer([as_record(entry, self.wall_offset) for entry in found[left_out:]], left_out)
+        entries = self._find(key.strip())
+        left_out = max(len(entries) - limits.LEDGER_ANSWERS, 0)
+        return WhyAnswer([as_record(entry, self.wall_offset) for entry in entries[left_out:]], left_out)
 
     def why(self, key: str) -> list[str]:
-        """The answer to :meth:`ask` as sentences; none where nothing is known."""
+        """The answer of :meth:`ask` as sentences."""
         return self.ask(key).sentences()
 
     def recent(self, count: int) -> list[str]:
-        """The last ``count`` decisions as sentences, oldest first. Looks through all."""
-        entries = sorted((each for ring in self._rings for each in ring.entries), key=lambda entry: entry.last)
+        """The last ``count`` decisions as sentences, oldest first. Reads all entries."""
+        entries = sorted((entry for ring in self._rings for entry in ring.entries), key=lambda entry: entry.last)
         return [sentence(entry, self.wall_offset) for entry in entries[-count:]] if count > 0 else []
 
     def _find(self, key: str) -> list[LedgerEntry]:
-        """The entries of ``key``, oldest first, each once."""
+        """The entries that match ``key``, oldest first, each once."""
         if not key:
             return []
         call_id = key[: limits.LEDGER_TEXT_CHARS]
-        wanted = _Wanted(key)
-        found: dict[int, LedgerEntry] = {}
+        query = _Query(key)
+        entries: dict[int, LedgerEntry] = {}
         for ring in self._rings:
             for entry in ring.by_call.get(call_id, ()):
-                found[id(entry)] = entry
-            for host in wanted.hosts:
-                found.update((id(entry), entry) for entry in ring.by_host.get(host, ()) if wanted.has(entry))
-        return sorted(found.values(), key=lambda entry: entry.number)
+                entries[id(entry)] = entry
+            for host in query.hosts:
+                entries.update((id(entry), entry) for entry in ring.by_host.get(host, ()) if query.matches(entry))
+        return sorted(entries.values(), key=lambda entry: entry.number)
 
     def _entry(self, decision: Decision, host: str) -> LedgerEntry:
-        """The next entry; it holds no more of a peer's text than the bound says."""
+        """The next entry, with a peer's texts cut to ``limits.LEDGER_TEXT_CHARS``."""
         bound = limits.LEDGER_TEXT_CHARS
         if len(decision.call_id) > bound:
             decision.call_id = decision.call_id[:bound]
@@ -143,10 +142,10 @@ class Ledger:
 
 
 class _Ring:
-    """At most ``capacity`` entries in the order of their coming, and where those of a call or an address are.
+    """At most ``capacity`` entries in the order of their arrival, with an index by Call-ID and by host.
 
-    An entry stands under its Call-ID and under its host, and leaves both when it leaves the ring: the index never
-    has more keys than two an entry. What leaves is the oldest of all, and so the oldest under its keys.
+    An entry is removed from the index when it leaves the ring: the index has at most two keys for each entry. The
+    entry that leaves is the oldest of all, and so the first under its keys.
     """
 
     __slots__ = ("by_call", "by_host", "capacity", "entries")
@@ -158,7 +157,7 @@ class _Ring:
         self.by_host: dict[str, list[LedgerEntry]] = {}
 
     def add(self, entry: LedgerEntry) -> LedgerEntry | None:
-        """Take in ``entry``; returns the one that gave way."""
+        """Add ``entry``; returns the one that it displaces, if any."""
         oldest = None
         if len(self.entries) >= self.capacity:
             oldest = self.entries.popleft()
@@ -173,47 +172,47 @@ class _Ring:
 def _insert(index: dict[str, list[LedgerEntry]], key: str, entry: LedgerEntry) -> None:
     if not key:
         return
-    under = index.get(key)
-    if under is None:
+    entries = index.get(key)
+    if entries is None:
         index[key] = [entry]  # a list, since most keys have one entry: a deque takes ten times the memory
     else:
-        under.append(entry)
+        entries.append(entry)
 
 
 def _remove_oldest(index: dict[str, list[LedgerEntry]], key: str) -> None:
     if not key:
         return
-    under = index[key]
-    if len(under) == 1:
+    entries = index[key]
+    if len(entries) == 1:
         del index[key]
     else:
-        del under[0]
+        del entries[0]
 
 
-class _Wanted:
-    """What the text of a question means as an address: the hosts to look under, and which entries there are meant."""
+class _Query:
+    """A key of a search as an address: the hosts to look up, and which of their entries match."""
 
     __slots__ = ("_source", "hosts")
 
     def __init__(self, key: str) -> None:
         self._source = ""
-        """Address and port, where one port is meant."""
+        """Address and port, if the key has a port."""
         self.hosts = _address_or_prefix(key)
         if not self.hosts:
             try:
                 host, port = split_host_port(key)
             except ValueError:
-                self.hosts = (key.lower(),)  # the name of a destination, or a Call-ID, which nothing is under
+                self.hosts = (key.lower(),)  # the name of a destination, or a Call-ID, for which no host is indexed
                 return
             self.hosts = _address_or_prefix(host)
             self._source = host_port(self.hosts[0], port) if self.hosts else ""
 
-    def has(self, entry: LedgerEntry) -> bool:
+    def matches(self, entry: LedgerEntry) -> bool:
         return not self._source or entry.decision.source in (self._source, entry.host) or entry.other_ports
 
 
 def _address_or_prefix(key: str) -> tuple[str, ...]:
-    """An address and the prefixes that can be banned with it, or a prefix, as the ledger writes them."""
+    """An address with the prefixes of it that can be banned, or a prefix, in the ledger's notation."""
     try:
         if "/" in key:
             return (str(ipaddress.ip_network(key, strict=False)),)
@@ -225,7 +224,7 @@ def _address_or_prefix(key: str) -> tuple[str, ...]:
 
 
 def _host(source: str) -> str:
-    """The address in ``address:port`` or ``[address]:port``; an address or prefix alone is itself."""
+    """The address in ``address:port`` or ``[address]:port``; an address or prefix alone is returned unchanged."""
     if source.startswith("["):
         return source[1:].partition("]")[0]
     return source.partition(":")[0] if source.count(":") == 1 else source

@@ -1,4 +1,4 @@
-"""Structured logs: set-up and the loggers that cannot be flooded. Decides nothing about what is worth a record."""
+"""Structured logs: configuration, loggers, and sampled records that a flood cannot multiply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgesbc.base.log import Log
 from edgesbc.base.reasons import Reason
 from edgesbc.observe.text import shown
 
-__all__ = ["FORMATS", "LEVELS", "OncePerKind", "configure", "lifecycle", "logger"]
+__all__ = ["FORMATS", "LEVELS", "SampledLog", "configure", "lifecycle", "logger"]
 
 Format = Literal["json", "console"]
 FORMATS: Final = ("json", "console")
@@ -29,10 +29,10 @@ LEVELS: Final[Mapping[str, int]] = {
 
 
 def configure(stream: TextIO, form: Format = "console", level: str = "warning") -> None:
-    """Send the records of this process at or above ``level`` to ``stream``, one line an event.
+    """Write the records of this process at or above ``level`` to ``stream``, a line each.
 
-    :func:`lifecycle` events come through at any level. What libraries log by the standard ``logging``
-    module goes the same way. Raises ``ValueError`` for a form or level that is none.
+    :func:`lifecycle` records are written at any level. Records of libraries, from the standard ``logging`` module, are
+    written in the same way. Raises ``ValueError`` for an unknown form or level.
     """
     if form not in FORMATS:
         raise ValueError(f"expected one of {', '.join(FORMATS)}, found {form!r}")
@@ -51,32 +51,32 @@ def configure(stream: TextIO, form: Format = "console", level: str = "warning") 
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    for old in [each for each in root.handlers if isinstance(each, _ToStructlog)]:
-        root.removeHandler(old)
+    for handler in [handler for handler in root.handlers if isinstance(handler, _ToStructlog)]:
+        root.removeHandler(handler)
     root.addHandler(_ToStructlog(LEVELS[level]))
 
 
-def logger(room: str) -> structlog.typing.FilteringBoundLogger:
-    """The logger of a room: silent below the level that was configured."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger(room=room)
+def logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """The logger of a part of the edge, whose records have ``room=NAME``; silent below the configured level."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger(room=name)
     return log
 
 
-def lifecycle(room: str) -> Log:
-    """A logger whose info records are always shown: started, listening, reloaded, draining, stopped."""
-    log: Log = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), room=room)
+def lifecycle(name: str) -> Log:
+    """A logger whose info records are always written: started, listening, reloaded, draining, stopped."""
+    log: Log = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), room=name)
     return log
 
 
-class OncePerKind:
-    """Logs an event of a kind at once and then at most every ``interval`` seconds, with how many it left out.
+class SampledLog:
+    """Writes at most one record of a kind every ``interval`` seconds, with the number of those left out.
 
-    A kind is a name from this program (a stage and an exception's class, a reason), never text that a
-    peer chose; should there be more than ``kinds`` of them all the same, the oldest is forgotten. Of all kinds
-    together, no more than ``samples`` records are written in an interval.
+    A kind is a name from this program (a stage and an exception's class, a reason), never a peer's text; beyond
+    ``kinds`` of them, the oldest is dropped. Of all kinds together, at most ``samples`` records are written in an
+    interval.
     """
 
-    __slots__ = ("_interval", "_kinds", "_log", "_room", "_samples", "_seen", "_since")
+    __slots__ = ("_interval", "_kinds", "_left", "_log", "_samples", "_seen", "_since")
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class OncePerKind:
         self._interval = interval
         self._kinds = kinds
         self._samples = samples
-        self._room = samples
+        self._left = samples
         self._since = -math.inf
         self._seen: dict[str, tuple[float, int]] = {}
 
@@ -97,7 +97,7 @@ class OncePerKind:
         return len(self._seen)
 
     def error(self, kind: str, now: float, error: BaseException | None = None, **values: object) -> bool:
-        """An internal error, with its traceback; says whether it was logged. ``now`` in seconds."""
+        """Log an internal error with its traceback; returns whether it was written. ``now`` in seconds."""
         left_out = self._take(kind, now)
         if left_out is None:
             return False
@@ -105,35 +105,35 @@ class OncePerKind:
         return True
 
     def decision(self, decision: Decision) -> bool:
-        """One decision as a sample of its reason; says whether it was logged."""
+        """Log a decision as a sample of its reason; returns whether it was written."""
         code = decision.reason.code
         left_out = self._take(f"shadow {code}" if decision.shadow else code, decision.time)
         if left_out is None:
             return False
         names = ("source", "listener", "call_id", "stage", "limit", "value", "shadow", "detail")
         values = {name: value for name in names if (value := getattr(decision, name)) not in ("", None, False)}
-        # That a call found its way is no news; whatever else is decided, somebody may have to look into.
+        # A routed call is normal; every other decision may need an operator's attention.
         log = self._log.debug if decision.reason is Reason.ROUTED else self._log.warning
         log("decision", reason=code, left_out=left_out, **values)
         return True
 
     def _take(self, kind: str, now: float) -> int | None:
-        """How many were left out since the last record of ``kind``; None when this one is left out too."""
+        """How many were left out since the last record of ``kind``; None: this one is left out too."""
         if now - self._since >= self._interval:
-            self._since, self._room = now, self._samples
+            self._since, self._left = now, self._samples
         since, left_out = self._seen.pop(kind, (-math.inf, 0))
         if len(self._seen) >= self._kinds:
             del self._seen[next(iter(self._seen))]
-        if now - since < self._interval or not self._room:
+        if now - since < self._interval or not self._left:
             self._seen[kind] = (since, left_out + 1)
             return None
         self._seen[kind] = (now, 0)
-        self._room -= 1
+        self._left -= 1
         return left_out
 
 
 class _ToStructlog(logging.Handler):
-    """Where the standard library's records join ours."""
+    """Passes records of the standard library's loggers to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = next((name for name, number in LEVELS.items() if record.levelno <= number), "error")
@@ -142,7 +142,7 @@ class _ToStructlog(logging.Handler):
 
 
 def _escape(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Every value as a number, a truth or text that is safe to show."""
+    """Leave numbers and booleans as they are, and turn every other value into escaped text."""
     for key, value in event.items():
         if value is not None and not isinstance(value, bool | int | float):
             event[key] = shown(value if isinstance(value, str) else repr(value), limits.LOG_VALUE_CHARS)
@@ -154,7 +154,7 @@ def _as_json(_: object, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _as_line(_: object, __: str, event: MutableMapping[str, Any]) -> str:
-    """``time level event key=value ...``, values quoted where they could be misread."""
+    """``time level event key=value ...``, with values quoted if they would be ambiguous."""
     head = f"{event.pop('timestamp')} {event.pop('level'):<7} {event.pop('event')}"
     return " ".join([head, *(f"{key}={_quoted(value)}" for key, value in event.items())])
 

@@ -1,4 +1,4 @@
-"""Metrics: reads the counts that rooms keep when somebody scrapes. Counts nothing itself, serves nothing."""
+"""Metrics: counters, gauges and histograms of other packages in the Prometheus text format, read at each scrape."""
 
 from __future__ import annotations
 
@@ -26,34 +26,33 @@ Labelled = Mapping[tuple[str, ...], Read]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _UNITS = ("_seconds", "_bytes", "_ratio", "_mos")
-"""What a histogram's name ends in: base units of Prometheus, and the mean opinion score."""
+"""Possible ends of a histogram's name: base units of Prometheus, and the mean opinion score."""
 
 
 class Metrics:
-    """The metrics of one process, registered once at composition; scraping changes nothing.
+    """The metrics of one process, registered once at start.
 
-    Each source is a live object of its room and is read at scrape time. A metric never has more than
-    ``limits.METRIC_SERIES`` series: a label that grew with traffic by mistake ends in one series whose
-    labels are all ``other``.
+    Counters, gauges and histograms are objects of other packages and are read at each scrape. A metric has at most
+    ``limits.METRIC_SERIES`` series; the others are added up in one series whose labels are all ``other``.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry(auto_describe=False)
-        self._sources = _Sources()
-        self.registry.register(self._sources)
+        self._collector = _MetricCollector()
+        self.registry.register(self._collector)
         ProcessCollector(registry=self.registry)
 
     def counter(self, name: str, help: str, labels: Sequence[str], counts: Counts) -> None:
         """``edgesbc_NAME_total``: a number of events by ``labels``. Raises ``ValueError`` for a bad name."""
         name = self._claim(name.removesuffix("_total"), labels)
-        self._sources.add(name, lambda: _counter(name, help, labels, counts))
+        self._collector.add(name, lambda: _counter(name, help, labels, counts))
 
     def gauge(self, name: str, help: str, read: Read | Labelled, labels: Sequence[str] = ()) -> None:
-        """``edgesbc_NAME``: a present value, read by a callable, or by one callable a set of labels."""
+        """``edgesbc_NAME``: a present value, read by a callable, or by one callable for each set of labels."""
         name = self._claim(name, labels)
         if callable(read) == bool(labels):
             raise ValueError(f"{name}: labels go with a mapping from label values to callables")
-        self._sources.add(name, lambda: _gauge(name, help, labels, {(): read} if callable(read) else read))
+        self._collector.add(name, lambda: _gauge(name, help, labels, {(): read} if callable(read) else read))
 
     def histogram(
         self,
@@ -68,9 +67,9 @@ class Metrics:
         name = self._claim(name, labels)
         if isinstance(histogram, Histogram) == bool(labels):
             raise ValueError(f"{name}: labels go with a mapping from label values to histograms")
-        held: Mapping[tuple[str, ...], Histogram]
-        held = {(): histogram} if isinstance(histogram, Histogram) else histogram
-        self._sources.add(name, lambda: _histogram(name, help, labels, held))
+        histograms: Mapping[tuple[str, ...], Histogram]
+        histograms = {(): histogram} if isinstance(histogram, Histogram) else histogram
+        self._collector.add(name, lambda: _histogram(name, help, labels, histograms))
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format, of media type :data:`CONTENT_TYPE`."""
@@ -85,8 +84,8 @@ class Metrics:
         return PREFIX + name
 
 
-class _Sources(Collector):
-    """What :mod:`prometheus_client` asks at each scrape."""
+class _MetricCollector(Collector):
+    """Reads all metrics when :mod:`prometheus_client` collects them."""
 
     def __init__(self) -> None:
         self._read: dict[str, Callable[[], Metric]] = {}
@@ -100,16 +99,16 @@ class _Sources(Collector):
         return [read() for read in self._read.values()]
 
 
-def _room_for(held: int) -> int:
-    """How many series go out by their own labels; one place is kept for the others."""
-    return held if held <= limits.METRIC_SERIES else limits.METRIC_SERIES - 1
+def _labelled_series(number: int) -> int:
+    """How many of ``number`` series keep their labels; if not all, one place is left for the series of the others."""
+    return number if number <= limits.METRIC_SERIES else limits.METRIC_SERIES - 1
 
 
 def _counter(name: str, help: str, labels: Sequence[str], counts: Counts) -> Metric:
     family = CounterMetricFamily(name, help, labels=labels)
-    room, rest = _room_for(len(counts)), 0
+    labelled, rest = _labelled_series(len(counts)), 0
     for number, (values, count) in enumerate(counts.items()):
-        if number < room:
+        if number < labelled:
             family.add_metric(values, count)
         else:
             rest += count
@@ -122,27 +121,27 @@ def _counter(name: str, help: str, labels: Sequence[str], counts: Counts) -> Met
 
 def _gauge(name: str, help: str, labels: Sequence[str], reads: Labelled) -> Metric:
     family = GaugeMetricFamily(name, help, labels=labels)
-    room, rest = _room_for(len(reads)), 0.0
+    labelled, rest = _labelled_series(len(reads)), 0.0
     for number, (values, read) in enumerate(reads.items()):
-        if number < room:
+        if number < labelled:
             family.add_metric(values, read())
         else:
             rest += read()
-    if len(reads) > room:
+    if len(reads) > labelled:
         family.add_metric([OTHER] * len(labels), rest)
     return family
 
 
-def _histogram(name: str, help: str, labels: Sequence[str], held: Mapping[tuple[str, ...], Histogram]) -> Metric:
+def _histogram(name: str, help: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram]) -> Metric:
     family = HistogramMetricFamily(name, help, labels=labels)
-    room = _room_for(len(held))
-    for values, histogram in list(held.items())[:room]:
+    labelled = _labelled_series(len(histograms))
+    for values, histogram in list(histograms.items())[:labelled]:
         family.add_metric(values, list(_buckets(histogram)), histogram.total)
     return family
 
 
 def _buckets(histogram: Histogram) -> Iterator[tuple[str, float]]:
-    """Cumulative counts by upper bound, as Prometheus has them."""
+    """Cumulative counts by upper bound, as Prometheus expects them."""
     running = 0
     for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
         running += count

@@ -1,4 +1,4 @@
-"""What the ledger tells of a decision: a sentence for people, an object for programs. Keeps and finds nothing."""
+"""A decision as an English sentence for people and as an object for programs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _EVENTS = {
 
 
 class LedgerEntry:
-    """A decision, the address in its source, and how often it was repeated since, maybe from other ports of that.
+    """A decision, the address in its source, and how often it was repeated, possibly from other ports of the address.
 
-    ``number`` counts the entries in the order of their coming: several may be of one moment.
+    ``number`` counts the entries in the order of their arrival: several may have the same time.
     """
 
     __slots__ = ("decision", "host", "last", "number", "other_ports", "repeats")
@@ -45,7 +45,7 @@ class LedgerEntry:
 
 
 class DecisionRecord(TypedDict):
-    """A decision as JSON has it. Texts are escaped as a terminal needs it; times are ISO 8601 in UTC."""
+    """A decision as a JSON object. Texts are escaped for terminals; times are ISO 8601 in UTC."""
 
     time: str
     reason: str
@@ -56,24 +56,24 @@ class DecisionRecord(TypedDict):
     call_id: str
     stage: str
     limit: float | None
-    """What was allowed, of a penalty its seconds; None where the reason has no number."""
+    """The allowed number, of a ban its seconds; None if the reason has no number."""
     value: float | None
-    """What was seen."""
+    """The measured number."""
     shadow: bool
-    """True: it would have been so, but the stage is in shadow mode."""
+    """True: the stage is in shadow mode, and the decision had no effect."""
     detail: str
     repeats: int
-    """How often the same was decided again, which has no entry of its own."""
+    """How often the same decision was repeated, without entries of their own."""
     last: str
-    """When it was decided last."""
+    """The time of the last repetition."""
     sentence: str
 
 
 def as_record(entry: LedgerEntry, wall_offset: float) -> DecisionRecord:
-    """``entry`` as an object; ``wall_offset`` as the ledger has it."""
+    """``entry`` as an object; ``wall_offset`` is wall clock minus the clock of the decision, in seconds."""
     decision = entry.decision
     return DecisionRecord(
-        time=_clock(decision.time + wall_offset, "T"),
+        time=_timestamp(decision.time + wall_offset, "T"),
         reason=decision.reason.code,
         meaning=decision.reason.meaning,
         source=_safe(decision.source),
@@ -85,30 +85,30 @@ def as_record(entry: LedgerEntry, wall_offset: float) -> DecisionRecord:
         shadow=decision.shadow,
         detail=_safe(decision.detail),
         repeats=entry.repeats,
-        last=_clock(entry.last + wall_offset, "T"),
+        last=_timestamp(entry.last + wall_offset, "T"),
         sentence=sentence(entry, wall_offset),
     )
 
 
 def sentence(entry: LedgerEntry, wall_offset: float) -> str:
-    """One entry in plain English, on one line, nothing of a peer's raw."""
+    """``entry`` in plain English on one line, with a peer's text escaped."""
     decision = entry.decision
-    words = [_clock(decision.time + wall_offset), _verb(decision), *_subject(decision)]
-    words.append(f"because {decision.reason.meaning}")
+    parts = [_timestamp(decision.time + wall_offset), _verb(decision), *_subject(decision)]
+    parts.append(f"because {decision.reason.meaning}")
     notes = "; ".join(_notes(decision))
-    text = f"{' '.join(words)} ({notes})"
+    text = f"{' '.join(parts)} ({notes})"
     if decision.detail:
         text += f": {_safe(decision.detail)}"
     if entry.repeats:
-        again = "once more" if entry.repeats == 1 else f"{entry.repeats} times more"
-        where = " from ports of this address" if entry.other_ports else ""
-        text += f"; {again}{where}, last at {_clock(entry.last + wall_offset)}"
+        repeats = "once more" if entry.repeats == 1 else f"{entry.repeats} times more"
+        ports = " from ports of this address" if entry.other_ports else ""
+        text += f"; {repeats}{ports}, last at {_timestamp(entry.last + wall_offset)}"
     return text
 
 
-def _clock(wall: float, between: str = " ") -> str:
+def _timestamp(wall: float, separator: str = " ") -> str:
     moment = datetime.datetime.fromtimestamp(wall, datetime.UTC)
-    return f"{moment:%Y-%m-%d}{between}{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return f"{moment:%Y-%m-%d}{separator}{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def _safe(text: str) -> str:
@@ -116,12 +116,12 @@ def _safe(text: str) -> str:
 
 
 def _finite(number: float | None) -> float | None:
-    """JSON has no infinity."""
+    """``number``, or None for infinity and NaN, which JSON does not have."""
     return number if number is not None and math.isfinite(number) else None
 
 
 def _verb(decision: Decision) -> str:
-    """What was done, or would have been done."""
+    """The action, or the one that shadow mode prevented."""
     if decision.stage == "operator":
         return "noted an order about"
     refused = "refused" if decision.answer else "dropped"
@@ -130,20 +130,20 @@ def _verb(decision: Decision) -> str:
 
 
 def _subject(decision: Decision) -> Iterator[str]:
-    """To what it was done; a penalty is for a source, and came after a call of it."""
-    done_to_it = decision.reason in (Reason.BAN, Reason.HEALTH, Reason.NAME)
-    if decision.call_id and not done_to_it:
+    """The object of the action: a call, or for bans, health and names the source itself."""
+    is_object = decision.reason in (Reason.BAN, Reason.HEALTH, Reason.NAME)
+    if decision.call_id and not is_object:
         yield f"call {_safe(decision.call_id)}"
     if decision.source:
-        yield _safe(decision.source) if done_to_it else f"from {_safe(decision.source)}"
+        yield _safe(decision.source) if is_object else f"from {_safe(decision.source)}"
     if decision.listener:
         yield f"on {_safe(decision.listener)}"
-    if decision.call_id and done_to_it:
+    if decision.call_id and is_object:
         yield f"after call {_safe(decision.call_id)}"
 
 
 def _notes(decision: Decision) -> Iterator[str]:
-    """The numbers and the names by which policy and metrics know it."""
+    """Numbers, and the names that policy and metrics use."""
     if decision.value is not None:
         yield f"{decision.value:g} seen"
     if decision.limit is not None:

@@ -1,4 +1,4 @@
-"""Makes text that a peer may have chosen safe to show on a terminal and in a log. Knows no destination."""
+"""Escapes a peer's text for terminals and logs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ __all__ = ["shown"]
 
 
 def shown(text: str, limit: int) -> str:
-    """``text`` on one line and without anything that a terminal or a log reader would obey.
+    """``text`` on one line, without characters that a terminal or a log reader would interpret.
 
-    Control characters, line and paragraph separators, direction marks and lone surrogates become
-    ``\\xNN`` or ``\\uNNNN``, as does the backslash itself, so that nothing shown can be mistaken for an escape
-    made here. Of what is over ``limit`` characters, the middle gives way.
+    Control characters, line and paragraph separators, direction marks and lone surrogates become ``\\xNN`` or
+    ``\\uNNNN``, as does the backslash itself, so that the result is unambiguous. A text longer than ``limit``
+    characters loses its middle.
     """
     if len(text) > limit:
         head = limit // 4

@@ -19,7 +19,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.call_attempts import CallAttempts
 from edgesbc.signalling.edge import Edge
-from edgesbc.store.destination_source import DestinationSource, Surroundings
+from edgesbc.store.destination_source import DestinationSource, FeedContext
 
 __all__ = ["ActivePolicy"]
 
@@ -63,8 +63,8 @@ class ActivePolicy:
     def _source_of(self, policy: Policy) -> DestinationSource:
         """Reads the databases of ``policy``. The listeners are those in force: only a restart changes them."""
         listen = self.policy.listen
-        around = Surroundings(self.policy.edge.state_dir, self._log, self._record, self._members_changed)
-        return DestinationSource(policy.database, policy.destinations, sockets_of(listen), fit_for(listen), around)
+        context = FeedContext(self.policy.edge.state_dir, self._log, self._record, self._members_changed)
+        return DestinationSource(policy.database, policy.destinations, sockets_of(listen), fit_for(listen), context)
 
     async def read_databases(self) -> None:
         """Read the databases before the first call, for at most ``limits.DATABASE_START_SECONDS``."""
@@ -85,11 +85,11 @@ class ActivePolicy:
         source.inherit(self.source)
         await self._read(source)
         before = {filled.set for filled in self._filled(self.policy).destinations if filled.members}
-        if lost := {name: why for name, why in source.empty(policy.destinations).items() if name in before}:
+        if lost := {name: why for name, why in source.empty_sets(policy.destinations).items() if name in before}:
             sets = enumerate(settings.set for settings in policy.destinations)
             keys = [(f"destinations[{index}].database", lost[name]) for index, name in sets if name in lost]
             raise PolicyErrors(PolicyError(policy.file, key, message) for key, message in keys)
-        await trio.to_thread.run_sync(self.edge.dispatcher.prepare, source.filled(policy.destinations))
+        await trio.to_thread.run_sync(self.edge.dispatcher.prepare, source.with_members(policy.destinations))
         return source
 
     @staticmethod
@@ -104,7 +104,7 @@ class ActivePolicy:
 
     def _filled(self, policy: Policy) -> Policy:
         """``policy`` with the members that its databases have now."""
-        return attrs.evolve(policy, destinations=self.source.filled(policy.destinations))
+        return attrs.evolve(policy, destinations=self.source.with_members(policy.destinations))
 
     def _members_changed(self) -> None:
         """Use the members that the databases have now, between two messages."""
@@ -116,7 +116,7 @@ class ActivePolicy:
 
     def unfilled_sets(self) -> dict[str, str]:
         """Sets whose database has given no member, each with the reason."""
-        return self.source.empty(self.policy.destinations)
+        return self.source.empty_sets(self.policy.destinations)
 
     # --- another policy ----------------------------------------------------------------------------------
 

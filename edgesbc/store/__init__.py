@@ -1,1 +1,1 @@
-"""What outlives the process: policies in SQL, bans in a file. Every call blocks: the shell makes it in a thread."""
+"""Files and databases: state that outlives the process, and destinations from tables of other programs."""

@@ -1,4 +1,4 @@
-"""Bans over a restart: a file of JSON in the state directory, by the wall clock. Decides nothing."""
+"""Bans over a restart: a JSON file in the state directory, with times of the wall clock."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.store.state_files import as_list, as_table, parse_state
 
-__all__ = ["FILE", "PersistedBans", "as_json", "enter"]
+__all__ = ["FILE", "PersistedBans", "as_json", "restore"]
 
 FILE = "bans.json"
 _VERSION = 1
 
 
 def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
-    """What is worth keeping at ``now`` on the plane's clock, ``wall`` on that of the world (seconds).
+    """The bans to keep at ``now`` on the monotonic clock, which is ``wall`` on the wall clock (seconds).
 
-    Those are bans with proof and the operator's orders: what may be forged is over in a minute.
+    These are bans with proof, and operator bans and exemptions. A ban without proof ends within a minute.
     """
     offset = wall - now
     bans = [
@@ -33,64 +33,63 @@ def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
         for ban in pipeline.penalties
         if ban.proven and ban.until > now
     ]  # fmt: skip
-    orders = [
+    operator_bans = [
         {
-            "prefix": order.prefix, "exempt": order.exempt, "by": order.by, "why": order.why,
-            "since": order.since + offset, "until": None if order.until is None else order.until + offset,
+            "prefix": ban.prefix, "exempt": ban.exempt, "by": ban.by, "why": ban.why,
+            "since": ban.since + offset, "until": None if ban.until is None else ban.until + offset,
         }
-        for order in pipeline.operator_bans
-        if order.by != "policy" and (order.until is None or order.until > now)
+        for ban in pipeline.operator_bans
+        if ban.by != "policy" and (ban.until is None or ban.until > now)
     ]  # fmt: skip
-    return json.dumps({"version": _VERSION, "bans": bans, "orders": orders}, indent=1).encode()
+    return json.dumps({"version": _VERSION, "bans": bans, "orders": operator_bans}, indent=1).encode()
 
 
-def enter(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
-    """Put in force what was kept and has not run out; how many bans and orders those are.
+def restore(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
+    """Put the bans in ``data`` in force that have not expired; returns their number.
 
-    A ban lasts no longer from now than the longest there is: the wall clock may have been wrong, then or now.
-    Raises ``ValueError`` that says what was found where something else was expected; what came before it
-    is in force then.
+    A ban ends after the longest time that a ban may last, at the latest: the wall clock may have been wrong when it
+    was written. Raises ``ValueError`` that says what was expected and found; the bans before that place are in force.
     """
     if not data:
         return 0
     offset = wall - now
-    kept = parse_state(data, _VERSION)
-    entered = 0
-    for number, row in enumerate(as_list(kept, "bans")):
-        ban = _ban(as_table(row), f"bans[{number}]", offset)
+    state = parse_state(data, _VERSION)
+    restored = 0
+    for index, row in enumerate(as_list(state, "bans")):
+        ban = _ban(as_table(row), f"bans[{index}]", offset)
         ban.until = min(ban.until, now + limits.BAN_SECONDS)
-        entered += ban.until > now and pipeline.penalties.restore(ban)
-    for number, row in enumerate(as_list(kept, "orders")):
-        order = _order(as_table(row), f"orders[{number}]", offset)
-        if order.until is None or order.until > now:
-            pipeline.operator_bans.put(order)
-            entered += 1
-    return entered
+        restored += ban.until > now and pipeline.penalties.restore(ban)
+    for index, row in enumerate(as_list(state, "orders")):
+        operator_ban = _operator_ban(as_table(row), f"orders[{index}]", offset)
+        if operator_ban.until is None or operator_ban.until > now:
+            pipeline.operator_bans.put(operator_ban)
+            restored += 1
+    return restored
 
 
-def _ban(row: dict[str, Any], where: str, offset: float) -> Ban:
+def _ban(row: dict[str, Any], place: str, offset: float) -> Ban:
     try:
         scope = BanScope[str(row["scope"]).upper()]
-        reason = next(each for each in Reason if each.code == row["reason"])
+        reason = next(reason for reason in Reason if reason.code == row["reason"])
         port = int(row["port"]) if scope is BanScope.FLOW else ANY_PORT
         since, until = float(row["since"]) - offset, float(row["until"]) - offset
         key = (bool(row["stream"]), str(row["host"]), port)
         return Ban(key, scope, True, reason, since, until - since, int(row["offence"]))
     except (KeyError, StopIteration, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: expected a ban, found {row!r} ({error})") from None
+        raise ValueError(f"{place}: expected a ban, found {row!r} ({error})") from None
 
 
-def _order(row: dict[str, Any], where: str, offset: float) -> OperatorBan:
+def _operator_ban(row: dict[str, Any], place: str, offset: float) -> OperatorBan:
     try:
         until = None if row["until"] is None else float(row["until"]) - offset
         since = float(row["since"]) - offset
         return OperatorBan(str(row["prefix"]), bool(row["exempt"]), since, until, str(row["by"]), str(row["why"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: expected an order, found {row!r} ({error})") from None
+        raise ValueError(f"{place}: expected an order, found {row!r} ({error})") from None
 
 
 class PersistedBans:
-    """The bans and orders of the pipeline in force, which ``pipeline`` gives, for the keeper."""
+    """The bans of the pipeline in force, for :class:`~edgesbc.store.state_store.StateStore`."""
 
     name = "bans"
     file = FILE
@@ -106,5 +105,5 @@ class PersistedBans:
     def as_json(self, now: float, wall: float) -> bytes:
         return as_json(self._pipeline(), now, wall)
 
-    def enter(self, data: bytes, now: float, wall: float) -> int:
-        return enter(self._pipeline(), data, now, wall)
+    def restore(self, data: bytes, now: float, wall: float) -> int:
+        return restore(self._pipeline(), data, now, wall)

@@ -1,4 +1,4 @@
-"""Reads a table of destinations from a database: blocking, bounded in time and size. Decides nothing."""
+"""Reads a table of destinations from a database, bounded in time and size. Every call blocks."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ __all__ = [
     "DatabaseError",
     "TableQuery",
     "TableReading",
+    "database_location",
     "evaluate",
-    "place_of_database",
     "read_database",
     "read_table",
 ]
@@ -37,12 +37,12 @@ FILE = "destinations.sqlite"
 
 
 class DatabaseError(Exception):
-    """A database could not be reached or read. Its text is one line that says why, without any password."""
+    """A database could not be reached or read. The message is one line without any password."""
 
 
 @attrs.frozen
 class TableQuery:
-    """What is wanted of a table: the groups that sets ask for, and how the edge could send to their members."""
+    """What to read from a table: the groups of destination sets, and how the edge can send to their members."""
 
     groups: frozenset[str]
     sockets: Sockets
@@ -51,14 +51,14 @@ class TableQuery:
 
 @attrs.frozen
 class TableReading:
-    """Rows that are right, and what they mean."""
+    """Valid rows, and the members that they define."""
 
     rows: tuple[Row, ...]
     groups: Groups
 
 
-def place_of_database(settings: DatabaseSettings, state_dir: Path) -> str:
-    """Where it is, as a URL without its password: for messages, and to tell one database from another."""
+def database_location(settings: DatabaseSettings, state_dir: Path) -> str:
+    """The URL of a database without its password: for messages, and to compare databases."""
     return _url(settings, state_dir).render_as_string()
 
 
@@ -68,26 +68,26 @@ def _url(settings: DatabaseSettings, state_dir: Path) -> URL:
     return make_url(settings.url)
 
 
-def read_database(settings: DatabaseSettings, state_dir: Path, wanted: TableQuery) -> TableReading:
-    """Its rows now, and the members that they make.
+def read_database(settings: DatabaseSettings, state_dir: Path, query: TableQuery) -> TableReading:
+    """The rows of a database now, and the members that they define.
 
-    Blocks for a few times ``settings.timeout``. Raises :class:`DatabaseError`, or
-    :class:`~edgesbc.inventory.rows.TableErrors` where it answers, and rows are bad.
+    Blocks for a few times ``settings.timeout``. Raises :class:`DatabaseError`, and
+    :class:`~edgesbc.inventory.rows.TableErrors` for invalid rows.
     """
-    return evaluate(read_table(settings, state_dir), settings, wanted)
+    return evaluate(read_table(settings, state_dir), settings, query)
 
 
-def evaluate(rows: tuple[Row, ...], settings: DatabaseSettings, wanted: TableQuery) -> TableReading:
-    """What ``rows`` mean to the sets that are wanted. Raises ``TableErrors``."""
-    where = f"{settings.name} {settings.table_name}"
-    return TableReading(rows, read_rows(rows, settings.schema, where, wanted.groups, wanted.sockets, wanted.fit))
+def evaluate(rows: tuple[Row, ...], settings: DatabaseSettings, query: TableQuery) -> TableReading:
+    """The members that ``rows`` define for the groups of ``query``. Raises ``TableErrors``."""
+    table_name = f"{settings.name} {settings.table_name}"
+    return TableReading(rows, read_rows(rows, settings.schema, table_name, query.groups, query.sockets, query.fit))
 
 
 def read_table(settings: DatabaseSettings, state_dir: Path) -> tuple[Row, ...]:
-    """The rows of the table in the order of their keys, with the columns that the schema knows; up to one more than
-    there may be. Blocks; raises :class:`DatabaseError`."""
-    with _as_database_error(settings, state_dir) as secret:
-        engine = _engine(settings, state_dir, secret)
+    """The rows of the table in the order of their keys, with the columns of the schema; at most one more than
+    ``limits.DATABASE_ROWS``. Raises :class:`DatabaseError`."""
+    with _as_database_error(settings, state_dir) as secrets:
+        engine = _engine(settings, state_dir, secrets)
         try:
             with engine.connect() as connection:
                 _bound_in_time(connection, settings.timeout)
@@ -98,44 +98,44 @@ def read_table(settings: DatabaseSettings, state_dir: Path) -> tuple[Row, ...]:
 
 @contextmanager
 def _as_database_error(settings: DatabaseSettings, state_dir: Path) -> Iterator[list[str]]:
-    """Make one error of what drivers raise. The list is for the password, which must not be in it."""
-    secret: list[str] = []
+    """Turn every error of a driver into a :class:`DatabaseError`. The caller puts the password into the list that this
+    yields, so that it is removed from the message."""
+    secrets: list[str] = []
     try:
-        yield secret
+        yield secrets
     except DatabaseError:
         raise
-    except Exception as error:  # noqa: BLE001 - what a driver makes of a server's bytes costs this reading alone
-        found = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        said = " ".join(str(found).split()) or type(found).__name__
-        for each in filter(None, secret):
-            said = said.replace(each, "***")
-        where = place_of_database(settings, state_dir)
-        raise DatabaseError(f"{where}: {without_passwords(said)}") from None
+    except Exception as error:  # noqa: BLE001 - drivers raise errors of any class on bad bytes of a server
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        message = " ".join(str(cause).split()) or type(cause).__name__
+        for secret in filter(None, secrets):
+            message = message.replace(secret, "***")
+        raise DatabaseError(f"{database_location(settings, state_dir)}: {without_passwords(message)}") from None
 
 
-def _engine(settings: DatabaseSettings, state_dir: Path, secret: list[str]) -> Engine:
+def _engine(settings: DatabaseSettings, state_dir: Path, secrets: list[str]) -> Engine:
     url = _url(settings, state_dir)
     driver = DRIVERS[url.drivername]
     url = url.set(drivername=driver.dialect)
     if settings.password_file is not None:
-        secret.append(_password(settings.password_file))
-        url = url.set(password=secret[0])
+        secrets.append(_password(settings.password_file))
+        url = url.set(password=secrets[0])
     seconds = math.ceil(settings.timeout)
     arguments: dict[str, Any]
     if driver.module == "sqlite3":
-        # Opened for reading only: a file that is missing is to be said, and not to be made.
+        # Opened for reading only, so that a missing file is an error and is not created.
         url = URL.create(
             driver.dialect, database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"}
         )
         arguments = {"timeout": settings.timeout}
     elif driver.module == "psycopg":
-        # connect_timeout of libpq is at least 2; the rest is for a server that is gone without a word.
+        # connect_timeout of libpq is at least 2; the others end a connection to a server that has vanished.
         milliseconds = int(settings.timeout * 1000)
         arguments = {"connect_timeout": max(2, seconds), "tcp_user_timeout": milliseconds, "keepalives_idle": seconds}
     else:
         arguments = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
     try:
-        # No connection is kept: readings are rare, and each comes from whatever thread is free.
+        # No connection is kept open: readings are rare, and any thread may do the next one.
         return create_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     except ModuleNotFoundError:
         install = f"pip install 'edgesbc[{driver.extra}]'"
@@ -157,20 +157,20 @@ def _password(path: Path) -> str:
 
 
 def _bound_in_time(connection: Connection, seconds: float) -> None:
-    """Have the server give up where the driver would wait for ever; the others have a timeout of their socket."""
+    """Make a PostgreSQL server end a slow query, for which its driver has no timeout; the other drivers have one."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
 
 
 def _rows(connection: Connection, settings: DatabaseSettings) -> Iterator[Row]:
-    """Rows by their key, so that the order of a set does not change from one reading to the next."""
+    """Rows in the order of their key, so that the order of a set is the same in each reading."""
     schema = SCHEMAS[settings.schema]
     owner, _, name = settings.table_name.rpartition(".")
     source = table(name, schema=owner or None)
     query = select(text("*")).select_from(source).order_by(column(schema.key)).limit(limits.DATABASE_ROWS + 1)
     for row in connection.execute(query).mappings():
-        found = {str(name).lower(): value for name, value in row.items()}
-        yield {name: _cell(found[name], name) for name in schema.columns if name in found}
+        cells = {str(name).lower(): value for name, value in row.items()}
+        yield {name: _cell(cells[name], name) for name in schema.columns if name in cells}
 
 
 def _cell(value: object, name: str) -> Cell:
@@ -178,6 +178,6 @@ def _cell(value: object, name: str) -> Cell:
         return value
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, bytes | bytearray):  # what a binary collation makes of a text
+    if isinstance(value, bytes | bytearray):  # a text with a binary collation
         return bytes(value).decode()
     raise DatabaseError(f"expected texts and numbers in column {name}, found {type(value).__name__}")

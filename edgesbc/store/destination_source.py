@@ -1,4 +1,4 @@
-"""Feeds destination sets from databases: reads them from time to time, and keeps what was good last. Routes nothing."""
+"""Members of destination sets from databases, read at intervals; a failed reading keeps the last valid rows."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from edgesbc.store.databases import (
     DatabaseError,
     TableQuery,
     TableReading,
+    database_location,
     evaluate,
-    place_of_database,
     read_database,
 )
 from edgesbc.store.local_copies import read_copy, write_copy
 
-__all__ = ["DatabaseFeed", "DestinationSource", "FeedState", "Surroundings"]
+__all__ = ["DatabaseFeed", "DestinationSource", "FeedContext", "FeedState"]
 
 _DETAIL = 200
-"""Characters of an error that the ledger keeps; the log has all of them."""
+"""Characters of an error in the ledger; the log has the whole error."""
 
 
 class FeedState(enum.StrEnum):
-    """What became of the last reading."""
+    """Result of the last reading."""
 
     UNREAD = "unread"
     GOOD = "good"
@@ -45,165 +45,166 @@ class FeedState(enum.StrEnum):
 
 
 @attrs.frozen
-class Surroundings:
-    """What a feed needs of the edge. ``changed`` is told of other members."""
+class FeedContext:
+    """What a feed uses of the edge. ``on_change`` is called when members of a database have changed."""
 
-    folder: Path
+    state_dir: Path
     log: Log
     record: Callable[[Decision], None]
-    changed: Callable[[], None] = lambda: None
+    on_change: Callable[[], None] = lambda: None
 
 
 class DatabaseFeed:
-    """One database: its state, and the members that its rows made when they were good last."""
+    """One database: the state of its last reading, and the members of its last valid rows."""
 
-    def __init__(self, settings: DatabaseSettings, wanted: TableQuery, around: Surroundings) -> None:
+    def __init__(self, settings: DatabaseSettings, query: TableQuery, context: FeedContext) -> None:
         self.settings = settings
         self.state = FeedState.UNREAD
         self.why = "it has not been read yet"
         self.members: Mapping[str, tuple[MemberSettings, ...]] = {}
         self._rows: tuple[Row, ...] = ()
-        self._unkept = False
-        self._wanted = wanted
-        self._around = around
+        self._copy_is_old = False
+        self._query = query
+        self._context = context
         self._failures = 0
-        # Its own, so that a server that never answers holds up this database and no other.
+        # A limiter for each database, so that a server that never answers delays no other database.
         self._limiter = trio.CapacityLimiter(1)
 
     def inherit(self, other: DatabaseFeed) -> None:
-        """Begin with what ``other`` knows of the same table; its sets may be others."""
-        mine, theirs = self.settings, other.settings
-        folder = self._around.folder
-        if (place_of_database(mine, folder), mine.schema, mine.table_name) == (
-            place_of_database(theirs, folder), theirs.schema, theirs.table_name,
+        """Take over the rows and members of ``other``, if it read the same table; the sets may differ."""
+        new, old, state_dir = self.settings, other.settings, self._context.state_dir
+        if (database_location(new, state_dir), new.schema, new.table_name) == (
+            database_location(old, state_dir), old.schema, old.table_name,
         ):  # fmt: skip
             self.state, self.why, self._rows = other.state, other.why, other._rows
-            self.members = {name: each for name, each in other.members.items() if name in self._wanted.groups}
-            self._unkept = bool(self._rows) and self._wanted.groups != other._wanted.groups
+            self.members = {name: members for name, members in other.members.items() if name in self._query.groups}
+            self._copy_is_old = bool(self._rows) and self._query.groups != other._query.groups
 
     async def run(self) -> None:
-        """Keep what was read, read it again and again, and say when its members are others."""
+        """Write the local copy, and read the database at intervals, until cancelled."""
         while True:
-            await self._keep()
+            await self._write_copy()
             await trio.sleep(self.pause())
             if await self.read():
-                self._around.changed()
+                self._context.on_change()
 
     def pause(self) -> float:
-        """Seconds until the next reading; while it is away, each time longer, and never at the same time as others."""
+        """Seconds until the next reading; after failures it doubles, with jitter so that edges do not read at once."""
         if self.state in (FeedState.GOOD, FeedState.REFUSED):
             return self.settings.refresh
         longest = min(limits.DATABASE_RETRY_SECONDS, 2.0 ** min(self._failures, 16))
         return longest * random.uniform(0.5, 1.0)
 
     async def read(self) -> bool:
-        """Read it now; whether its members are others than before. What goes wrong is said, and loses nothing."""
-        settings, folder = self.settings, self._around.folder
+        """Read the database now; returns whether its members have changed. A failure is logged and changes none."""
+        settings, state_dir = self.settings, self._context.state_dir
         seconds = 3 * settings.timeout
         reading: TableReading | None = None
-        with trio.move_on_after(seconds) as patience:
+        with trio.move_on_after(seconds) as scope:
             try:
                 reading = await trio.to_thread.run_sync(
-                    read_database, settings, folder, self._wanted, limiter=self._limiter, abandon_on_cancel=True
+                    read_database, settings, state_dir, self._query, limiter=self._limiter, abandon_on_cancel=True
                 )
             except DatabaseError as error:
-                self._lost(str(error))
+                self._on_failure(str(error))
             except TableErrors as errors:
-                self._refused(errors)
-        if patience.cancelled_caught:
-            self._lost(f"{place_of_database(settings, folder)}: no answer in {seconds:g} s")
-        return reading is not None and self._good(reading)
+                self._on_refusal(errors)
+        if scope.cancelled_caught:
+            self._on_failure(f"{database_location(settings, state_dir)}: no answer in {seconds:g} s")
+        return reading is not None and self._on_rows(reading)
 
     async def fall_back(self) -> None:
-        """After a first reading that was not good: begin with the last rows that were, from memory or from disk."""
+        """After a first reading that failed: use the last valid rows, from memory or from the local copy."""
         if self.state is FeedState.UNREAD:
-            self._lost(f"{place_of_database(self.settings, self._around.folder)}: no answer yet")
-        if self.state is FeedState.GOOD or self._wanted.groups <= self.members.keys():
+            self._on_failure(f"{database_location(self.settings, self._context.state_dir)}: no answer yet")
+        if self.state is FeedState.GOOD or self._query.groups <= self.members.keys():
             return
         name = self.settings.name
         try:
-            kept = await trio.to_thread.run_sync(self._kept)
+            last = await trio.to_thread.run_sync(self._last_rows)
         except (OSError, ValueError) as error:  # TableErrors among them
-            self._around.log.error("the local copy of a database cannot be used", database=name, error=str(error))
+            self._context.log.error("the local copy of a database cannot be used", database=name, error=str(error))
             return
-        if kept is not None:
-            reading, since = kept
+        if last is not None:
+            reading, since = last
             self.members, self._rows = reading.groups.members, reading.rows
-            self._note("start", f"begins with the rows that were read {since}")
-            self._around.log.info("begins with the local copy of a database", database=name, read=since)
+            self._record("start", f"begins with the rows that were read {since}")
+            self._context.log.info("begins with the local copy of a database", database=name, read=since)
 
-    def _kept(self) -> tuple[TableReading, str] | None:
+    def _last_rows(self) -> tuple[TableReading, str] | None:
         if self._rows:
-            return evaluate(self._rows, self.settings, self._wanted), "before"
-        copy = read_copy(self._around.folder, self.settings)
-        return None if copy is None else (evaluate(copy.rows, self.settings, self._wanted), copy.read)
+            return evaluate(self._rows, self.settings, self._query), "before"
+        copy = read_copy(self._context.state_dir, self.settings)
+        return None if copy is None else (evaluate(copy.rows, self.settings, self._query), copy.read)
 
-    # --- what became of a reading --------------------------------------------------------------------------
+    # --- results of a reading ------------------------------------------------------------------------------
 
-    def _good(self, reading: TableReading) -> bool:
-        name, was = self.settings.name, self.state
+    def _on_rows(self, reading: TableReading) -> bool:
+        name, previous = self.settings.name, self.state
         self.state, self.why, self._failures = FeedState.GOOD, "", 0
-        if was in (FeedState.AWAY, FeedState.REFUSED):
-            self._note("back", f"it was {was}")
-            self._around.log.info("a database is back", database=name, was=str(was))
+        if previous in (FeedState.AWAY, FeedState.REFUSED):
+            self._record("back", f"it was {previous}")
+            self._context.log.info("a database is back", database=name, was=str(previous))
         if reading.rows != self._rows:
             self._rows = reading.rows
             for note in reading.groups.notes[: limits.DATABASE_ERRORS_LOGGED]:
-                self._around.log.info("a row has what has no counterpart", database=name, note=str(note))
-            self._unkept = True
+                self._context.log.info("a row has what has no counterpart", database=name, note=str(note))
+            self._copy_is_old = True
         changed = dict(reading.groups.members) != dict(self.members)
         if changed:
             self.members = reading.groups.members
-            counts = ", ".join(f"{group} has {len(each)}" for group, each in self.members.items())
-            self._note("changed", f"members: {counts}")
-            self._around.log.info("members of a database changed", database=name, members=counts)
+            counts = ", ".join(f"{group} has {len(members)}" for group, members in self.members.items())
+            self._record("changed", f"members: {counts}")
+            self._context.log.info("members of a database changed", database=name, members=counts)
         return changed
 
-    async def _keep(self) -> None:
-        """Write the local copy where there are other rows than before.
+    async def _write_copy(self) -> None:
+        """Write the local copy if the rows have changed.
 
-        Here, and not with the reading: one for a policy that is refused then must not take the place of the copy.
+        A reading does not write it, because a policy that is then refused must not replace the copy.
         """
-        if not self._unkept:
+        if not self._copy_is_old:
             return
-        self._unkept = False
+        self._copy_is_old = False
         try:
-            await trio.to_thread.run_sync(write_copy, self._around.folder, self.settings, self._asked_for())
+            await trio.to_thread.run_sync(write_copy, self._context.state_dir, self.settings, self._used_rows())
         except OSError as error:
-            self._around.log.error("a database's copy cannot be written", database=self.settings.name, error=str(error))
+            self._context.log.error(
+                "a database's copy cannot be written", database=self.settings.name, error=str(error)
+            )
 
-    def _asked_for(self) -> tuple[Row, ...]:
-        """The rows of the sets that ask: what else is in the table is not ours to keep."""
+    def _used_rows(self) -> tuple[Row, ...]:
+        """The rows of the sets in the policy; the local copy does not hold the others."""
         group = SCHEMAS[self.settings.schema].group
-        return tuple(row for row in self._rows if str(row.get(group)).strip() in self._wanted.groups)
+        return tuple(row for row in self._rows if str(row.get(group)).strip() in self._query.groups)
 
-    def _lost(self, why: str) -> None:
+    def _on_failure(self, why: str) -> None:
         self._failures += 1
         if self.state is not FeedState.AWAY:
-            self._note("away", why)
-            self._around.log.error("a database is away, the last rows hold", database=self.settings.name, error=why)
+            self._record("away", why)
+            self._context.log.error("a database is away, the last rows hold", database=self.settings.name, error=why)
         self.state, self.why = FeedState.AWAY, f"it is away: {why}"
 
-    def _refused(self, errors: TableErrors) -> None:
+    def _on_refusal(self, errors: TableErrors) -> None:
         self._failures = 0
         first, number = str(errors.errors[0]), len(errors.errors)
         why = f"its rows are refused: {first}" + (f", and {number - 1} more mistakes" if number > 1 else "")
         if (self.state, self.why) != (FeedState.REFUSED, why):
-            self._note("refused", f"{number} mistakes, the first: {first}")
+            self._record("refused", f"{number} mistakes, the first: {first}")
             for error in errors.errors[: limits.DATABASE_ERRORS_LOGGED]:
-                self._around.log.error(
+                self._context.log.error(
                     "rows refused, the last good ones hold",
                     database=self.settings.name, error=str(error), mistakes=number,
                 )  # fmt: skip
         self.state, self.why = FeedState.REFUSED, why
 
-    def _note(self, word: str, detail: str) -> None:
-        told = f"database {self.settings.name}: {word}: {detail[:_DETAIL]}"
-        self._around.record(Decision(trio.current_time(), Reason.POLICY, stage="store", detail=told))
+    def _record(self, word: str, detail: str) -> None:
+        text = f"database {self.settings.name}: {word}: {detail[:_DETAIL]}"
+        self._context.record(Decision(trio.current_time(), Reason.POLICY, stage="store", detail=text))
 
 
 class DestinationSource:
-    """The feeds of one policy: those databases of it that a set asks for."""
+    """The feeds of one policy: one for each database that a destination set uses."""
 
     def __init__(
         self,
@@ -211,18 +212,18 @@ class DestinationSource:
         sets: Iterable[SetSettings],
         sockets: Sockets,
         fit: Fit,
-        around: Surroundings,
+        context: FeedContext,
     ) -> None:
         sets = list(sets)
         self.feeds: dict[str, DatabaseFeed] = {}
         self._scopes: list[trio.CancelScope] = []
-        for each in databases:
-            groups = frozenset(group_of(one) for one in sets if one.database == each.name)
+        for database in databases:
+            groups = frozenset(group_of(settings) for settings in sets if settings.database == database.name)
             if groups:
-                self.feeds[each.name] = DatabaseFeed(each, TableQuery(groups, sockets, fit), around)
+                self.feeds[database.name] = DatabaseFeed(database, TableQuery(groups, sockets, fit), context)
 
     def inherit(self, other: DestinationSource) -> None:
-        """Begin with what the feeder of the policy before knows of the same databases."""
+        """Take over the rows of the previous policy's source for the same databases."""
         for name, feed in self.feeds.items():
             if name in other.feeds:
                 feed.inherit(other.feeds[name])
@@ -232,41 +233,42 @@ class DestinationSource:
         for feed in self.feeds.values():
             scope = trio.CancelScope()
             self._scopes.append(scope)
-            nursery.start_soon(_within, scope, feed)
+            nursery.start_soon(_run_feed, scope, feed)
 
     def stop(self) -> None:
-        """End those tasks, at once even where a server does not answer."""
+        """End these tasks at once, even if a server does not answer."""
         for scope in self._scopes:
             scope.cancel()
 
-    def filled(self, sets: Iterable[SetSettings]) -> tuple[SetSettings, ...]:
-        """``sets`` with the members that their databases have; empty ones where nothing is known yet."""
+    def with_members(self, sets: Iterable[SetSettings]) -> tuple[SetSettings, ...]:
+        """``sets`` with the members from their databases; a set whose database was never read is empty."""
         return tuple(
-            attrs.evolve(each, members=self._members(each)) if each.database is not None else each for each in sets
+            settings if settings.database is None else attrs.evolve(settings, members=self._members(settings))
+            for settings in sets
         )
 
     def _members(self, settings: SetSettings) -> tuple[MemberSettings, ...]:
         feed = self.feeds.get(settings.database or "")
         return () if feed is None else feed.members.get(group_of(settings), ())
 
-    def empty(self, sets: Iterable[SetSettings]) -> dict[str, str]:
-        """The sets for which nothing is known, and why."""
+    def empty_sets(self, sets: Iterable[SetSettings]) -> dict[str, str]:
+        """The sets without any member from their database, with the reason."""
         return {
-            each.set: f"no members from the database {each.database}: {self.feeds[each.database].why}"
-            for each in sets
-            if each.database in self.feeds and not self._members(each)
+            settings.set: f"no members from the database {settings.database}: {self.feeds[settings.database].why}"
+            for settings in sets
+            if settings.database in self.feeds and not self._members(settings)
         }
 
     def problems(self) -> list[str]:
-        """What is wrong with each database now."""
+        """The reason for each database whose last reading failed."""
         return [f"database {name}: {feed.why}" for name, feed in self.feeds.items() if feed.state is not FeedState.GOOD]
 
 
 def group_of(settings: SetSettings) -> str:
-    """The set's number or name in its database."""
+    """The number or name of a set in its database."""
     return settings.group or settings.set
 
 
-async def _within(scope: trio.CancelScope, feed: DatabaseFeed) -> None:
+async def _run_feed(scope: trio.CancelScope, feed: DatabaseFeed) -> None:
     with scope:
         await feed.run()

@@ -1,4 +1,4 @@
-"""Orders about destinations over a restart: a file of JSON, by the wall clock. Decides nothing."""
+"""Operator overrides of destinations over a restart: a JSON file with times of the wall clock."""
 
 from __future__ import annotations
 
@@ -12,72 +12,74 @@ from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.operator_overrides import OperatorOverrides, Override
 from edgesbc.store.state_files import as_list, as_table, parse_state
 
-__all__ = ["FILE", "PersistedOverrides", "as_json", "enter"]
+__all__ = ["FILE", "PersistedOverrides", "as_json", "restore"]
 
 FILE = "destination-orders.json"
 _VERSION = 1
 
+_MemberKey = tuple[str, str, str]
+"""Set, URI and address of a member; the address is empty for all addresses of a name."""
 
-def as_json(orders: OperatorOverrides, now: float, wall: float) -> bytes:
-    """The orders at ``now`` on the plane's clock, ``wall`` on that of the world (seconds)."""
+
+def as_json(overrides: OperatorOverrides, now: float, wall: float) -> bytes:
+    """The overrides at ``now`` on the monotonic clock, which is ``wall`` on the wall clock (seconds)."""
     offset = wall - now
-    kept = [
+    rows = [
         {
-            "set": set_name, "uri": uri, "address": address, "order": ordered.admin_state.name.lower(),
-            "by": ordered.by, "why": ordered.why, "since": ordered.since + offset,
-            "gone": None if ordered.missing_since is None else ordered.missing_since + offset,
+            "set": set_name, "uri": uri, "address": address, "order": override.admin_state.name.lower(), "by": override.by,
+            "why": override.why, "since": override.since + offset,
+            "gone": None if override.missing_since is None else override.missing_since + offset,
         }
-        for (set_name, uri, address), ordered in orders
+        for (set_name, uri, address), override in overrides
     ]  # fmt: skip
-    return json.dumps({"version": _VERSION, "orders": kept}, indent=1).encode()
+    return json.dumps({"version": _VERSION, "orders": rows}, indent=1).encode()
 
 
-def enter(orders: OperatorOverrides, data: bytes, now: float, wall: float) -> int:
-    """Put what was kept among ``orders``; how many those are.
+def restore(overrides: OperatorOverrides, data: bytes, now: float, wall: float) -> int:
+    """Add the overrides in ``data`` to ``overrides``; returns their number.
 
-    Raises ``ValueError`` that says what was found where something else was expected; what came before it is
-    among them then.
+    Raises ``ValueError`` that says what was expected and found; the overrides before that place are added.
     """
     if not data:
         return 0
-    found = as_list(parse_state(data, _VERSION), "orders")
-    for number, row in enumerate(found):
-        who, ordered = _order(as_table(row), f"orders[{number}]", wall - now)
-        if not orders.has_room([who]):
-            raise ValueError(f"expected at most {limits.DESTINATION_ORDERS} orders, found {len(found)}")
-        orders.put(who, ordered)
-    return len(found)
+    rows = as_list(parse_state(data, _VERSION), "orders")
+    for index, row in enumerate(rows):
+        key, override = _override(as_table(row), f"orders[{index}]", wall - now)
+        if not overrides.has_room([key]):
+            raise ValueError(f"expected at most {limits.DESTINATION_ORDERS} orders, found {len(rows)}")
+        overrides.put(key, override)
+    return len(rows)
 
 
-def _order(row: dict[str, Any], where: str, offset: float) -> tuple[tuple[str, str, str], Override]:
+def _override(row: dict[str, Any], place: str, offset: float) -> tuple[_MemberKey, Override]:
     try:
-        who = (str(row["set"]), str(row["uri"]), str(row["address"]))
+        key = (str(row["set"]), str(row["uri"]), str(row["address"]))
         gone = None if row["gone"] is None else float(row["gone"]) - offset
-        order = AdminState[str(row["order"]).upper()]
-        return who, Override(order, str(row["by"]), str(row["why"]), float(row["since"]) - offset, gone)
+        state = AdminState[str(row["order"]).upper()]
+        return key, Override(state, str(row["by"]), str(row["why"]), float(row["since"]) - offset, gone)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: expected an order, found {row!r} ({error})") from None
+        raise ValueError(f"{place}: expected an order, found {row!r} ({error})") from None
 
 
 class PersistedOverrides:
-    """The orders about the destinations of a running edge, for the keeper."""
+    """The overrides of a running edge, for :class:`~edgesbc.store.state_store.StateStore`."""
 
     name = "orders about destinations"
     file = FILE
 
-    def __init__(self, orders: OperatorOverrides, dispatcher: Callable[[], Dispatcher]) -> None:
-        self._orders = orders
+    def __init__(self, overrides: OperatorOverrides, dispatcher: Callable[[], Dispatcher]) -> None:
+        self._overrides = overrides
         self._dispatcher = dispatcher
 
     @property
     def version(self) -> int:
-        return self._orders.version
+        return self._overrides.version
 
     def as_json(self, now: float, wall: float) -> bytes:
-        return as_json(self._orders, now, wall)
+        return as_json(self._overrides, now, wall)
 
-    def enter(self, data: bytes, now: float, wall: float) -> int:
+    def restore(self, data: bytes, now: float, wall: float) -> int:
         try:
-            return enter(self._orders, data, now, wall)
+            return restore(self._overrides, data, now, wall)
         finally:
-            self._orders.apply(self._dispatcher(), now)
+            self._overrides.apply(self._dispatcher(), now)

@@ -1,4 +1,4 @@
-"""Local copies of tables of destinations: the last rows that were good, one file a database. Decides nothing."""
+"""Local copies of tables of destinations: the last valid rows of each database, a file each in the state directory."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from edgesbc.base.files import read_file, write_file
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.inventory.rows import Row
 from edgesbc.inventory.schemas import SCHEMAS
-from edgesbc.store.databases import place_of_database
+from edgesbc.store.databases import database_location
 
-__all__ = ["LocalCopy", "file_of", "read_copy", "write_copy"]
+__all__ = ["LocalCopy", "copy_path", "read_copy", "write_copy"]
 
 _VERSION = 1
 
 
 @attrs.frozen
 class LocalCopy:
-    """Rows, and when they were read (UTC, ISO 8601)."""
+    """Rows, and the time at which they were read (UTC, ISO 8601)."""
 
     rows: tuple[Row, ...]
     read: str
 
 
-def file_of(folder: Path, settings: DatabaseSettings) -> Path:
-    """Where the copy of a database is."""
+def copy_path(folder: Path, settings: DatabaseSettings) -> Path:
+    """The path of a database's copy."""
     return folder / f"destinations.{settings.name}.json"
 
 
 def write_copy(folder: Path, settings: DatabaseSettings, rows: tuple[Row, ...]) -> None:
-    """Put ``rows`` in the place of the copy, whole or not at all, for its owner's eyes. Raises ``OSError``."""
-    path = file_of(folder, settings)
+    """Replace the copy by ``rows``, see :func:`~edgesbc.base.files.write_file`. Blocks; raises ``OSError``."""
+    path = copy_path(folder, settings)
     data = json.dumps(
         {**_source(folder, settings), "read": datetime.now(UTC).isoformat(timespec="seconds"), "rows": rows}, indent=0
     ).encode()
@@ -44,34 +44,34 @@ def write_copy(folder: Path, settings: DatabaseSettings, rows: tuple[Row, ...]) 
 
 
 def read_copy(folder: Path, settings: DatabaseSettings) -> LocalCopy | None:
-    """The copy of this very table; None where there is none, or where it is that of another one.
+    """The copy of the table in ``settings``; None without one, or if it is a copy of another table. Blocks.
 
-    Raises ``OSError``, and ``ValueError`` that says what was found where something else was expected.
+    Raises ``OSError``, and ``ValueError`` that says what was expected and found.
     """
     try:
-        data = read_file(file_of(folder, settings), limits.DATABASE_COPY_BYTES)
+        data = read_file(copy_path(folder, settings), limits.DATABASE_COPY_BYTES)
     except FileNotFoundError:
         return None
     try:
-        kept = json.loads(data)
+        copy = json.loads(data)
     except RecursionError:
         raise ValueError("expected rows, found one inside another without end") from None
-    if not isinstance(kept, dict) or kept.get("version") != _VERSION:
-        found = kept.get("version") if isinstance(kept, dict) else kept
+    if not isinstance(copy, dict) or copy.get("version") != _VERSION:
+        found = copy.get("version") if isinstance(copy, dict) else copy
         raise ValueError(f"expected version {_VERSION}, found {str(found)[:60]!r}")
-    if any(kept.get(key) != value for key, value in _source(folder, settings).items()):
+    if any(copy.get(key) != value for key, value in _source(folder, settings).items()):
         return None
     columns = SCHEMAS[settings.schema].columns
-    rows = kept.get("rows")
+    rows = copy.get("rows")
     if not isinstance(rows, list) or not all(_is_row(row, columns) for row in rows):
         raise ValueError("rows: expected a list of rows, found something else")
-    return LocalCopy(tuple(rows), str(kept.get("read"))[:40])
+    return LocalCopy(tuple(rows), str(copy.get("read"))[:40])
 
 
 def _source(folder: Path, settings: DatabaseSettings) -> dict[str, Any]:
     return {
         "version": _VERSION,
-        "database": place_of_database(settings, folder),
+        "database": database_location(settings, folder),
         "schema": settings.schema,
         "table": settings.table_name,
     }

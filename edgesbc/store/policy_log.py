@@ -1,4 +1,4 @@
-"""The audit log of policies: which were in force or refused, when, by whom, and what came of it. Decides nothing."""
+"""The audit log of policies: every policy that was in force or refused, with time, operator and outcome."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ DATABASE = "edgesbc.sqlite"
 
 
 class Outcome(enum.StrEnum):
-    """What became of a policy."""
+    """Outcome of a policy."""
 
     STARTED = "started"
     RELOADED = "reloaded"
     REFUSED = "refused"
     APPLIED = "applied"
-    """In force; it settles, or nothing has said what came of it."""
+    """In force, on probation or with an unknown outcome."""
     SETTLED = "settled"
-    """Applied, and no worse than the one before."""
+    """Applied, and confirmed by its probation."""
     ROLLED_BACK = "rolled-back"
-    """Applied, and taken back, by the edge or by an operator."""
+    """Applied, and reverted by the edge or by an operator."""
     RESTORED = "restored"
-    """In force again: the text of an earlier version."""
+    """The text of an earlier version, in force again."""
     SET_ASIDE = "set-aside"
-    """Found in the policy file where it was about to be written, and never in force."""
+    """A text that was in the policy file and never in force; it was logged before the file was overwritten."""
 
 
 IN_FORCE = frozenset({Outcome.STARTED, Outcome.RELOADED, Outcome.APPLIED, Outcome.SETTLED, Outcome.RESTORED})
-"""Outcomes of what an edge has or had as its policy, and nothing spoke against."""
+"""Outcomes of policies that are or were in force and were not reverted."""
 
 
 @attrs.frozen
 class PolicyLogEntry:
-    """One line of the log. ``text`` is the whole file as it was read; "" where it was not asked for."""
+    """One entry of the log. ``text`` is the whole file as it was read; "" if the query left texts out."""
 
     at: datetime
     file: str
@@ -71,11 +71,11 @@ class PolicyLogEntry:
     message: str
     text: str
     version: int = 0
-    """Its number; one that was given is never given again."""
+    """Its number, which is never given again."""
     why: str = ""
-    """What the operator gave as the reason of a change."""
+    """The operator's reason for the change."""
     summary: str = ""
-    """The change in a line."""
+    """The change in one line."""
     of: int | None = None
     """The version whose text was put in force again."""
 
@@ -88,7 +88,7 @@ _LOG = Table(
     "policy_log",
     _METADATA,
     Column("id", Integer, primary_key=True),
-    Column("at", String(32), nullable=False),  # UTC, ISO 8601, so that every tool can read it
+    Column("at", String(32), nullable=False),  # UTC, ISO 8601, so that other tools can read it
     Column("file", Text, nullable=False),
     Column("sha256", String(64), nullable=False, index=True),
     Column("who", Text, nullable=False),
@@ -96,7 +96,7 @@ _LOG = Table(
     Column("message", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-_CHANGES = Table(  # a table of its own, so that a log of an older version is read and written as it is
+_CHANGES = Table(  # a separate table, so that a log of an older version is read and written unchanged
     "policy_change",
     _METADATA,
     Column("id", Integer, primary_key=True),
@@ -107,11 +107,10 @@ _CHANGES = Table(  # a table of its own, so that a log of an older version is re
 
 
 class PolicyLog:
-    """The log in ``state_dir``; the folder and the database are made when they are missing.
+    """The log in ``state_dir``; the folder and the database are created if missing.
 
-    The newest entries are kept, up to ``limits.POLICY_LOG_ENTRIES``, and one copy of each text that one of
-    them had. All methods, this one included, block, and raise ``OSError`` or
-    ``sqlalchemy.exc.SQLAlchemyError`` when the disk or the database fails.
+    It holds the newest ``limits.POLICY_LOG_ENTRIES`` entries, and one copy of each of their texts. All methods block,
+    and raise ``OSError`` or ``sqlalchemy.exc.SQLAlchemyError`` if the disk or the database fails.
     """
 
     __slots__ = ("_engine", "path")
@@ -119,8 +118,8 @@ class PolicyLog:
     def __init__(self, state_dir: Path) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = state_dir / DATABASE
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # policies are nobody else's
-        # No connection is kept: entries are rare, and each comes from whatever thread is free.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to its owner
+        # No connection is kept open: entries are rare, and any thread may write the next one.
         self._engine = create_engine(URL.create("sqlite", database=str(self.path)), poolclass=NullPool)
         _METADATA.create_all(self._engine)
 
@@ -135,7 +134,8 @@ class PolicyLog:
         summary: str = "",
         of: int | None = None,
     ) -> PolicyLogEntry:
-        """Note that ``text``, read from ``file``, had this ``outcome``; ``message`` says why, if it was refused."""
+        """Add an entry: ``text``, read from ``file``, had this ``outcome``; ``message`` says why a policy was
+        refused."""
         file, text, who, message, why, summary = map(_storable, (file, text, who, message, why, summary))
         digest = hashlib.sha256(text.encode()).hexdigest()
         entry = PolicyLogEntry(datetime.now(UTC), file, digest, who, outcome, message, text, 0, why, summary, of)
@@ -154,20 +154,20 @@ class PolicyLog:
         return attrs.evolve(entry, version=newest)
 
     def mark(self, version: int, outcome: Outcome, message: str) -> None:
-        """Say what came of ``version``, as is known by now."""
+        """Set the outcome of ``version``, once it is known."""
         with self._engine.begin() as connection:
             changed = {"outcome": outcome.value, "message": _storable(message)}
             connection.execute(update(_LOG).where(_LOG.c.id == version).values(changed))
 
     def entries(self, most: int = 100, texts: bool = True) -> list[PolicyLogEntry]:
         """The newest entries, newest first."""
-        return self._found(_entries(texts).order_by(_LOG.c.id.desc()).limit(most))
+        return self._read(_entries(texts).order_by(_LOG.c.id.desc()).limit(most))
 
     def entry(self, version: int) -> PolicyLogEntry | None:
-        """The entry of that number; None: there is none, or it is too old to be kept."""
-        return next(iter(self._found(_entries(True).where(_LOG.c.id == version))), None)
+        """The entry with that number; None if there is none, or if it was dropped as too old."""
+        return next(iter(self._read(_entries(True).where(_LOG.c.id == version))), None)
 
-    def _found(self, query: Select[Any]) -> list[PolicyLogEntry]:
+    def _read(self, query: Select[Any]) -> list[PolicyLogEntry]:
         with self._engine.connect() as connection:
             return [
                 PolicyLogEntry(
@@ -179,19 +179,23 @@ class PolicyLog:
 
 
 def earlier(entries: Iterable[PolicyLogEntry], version: int) -> PolicyLogEntry | None:
-    """The version to go back to from ``version``: the one before it that was in force with another text.
+    """The version that a rollback from ``version`` restores: the last earlier one in force with another text.
 
-    ``entries`` are all there are, in any order. One that was put in force again stands where it first was, so
-    that going back again leads further back.
+    ``entries`` are all entries, in any order. A restored version counts as the version whose text it has, so that a
+    second rollback goes further back.
     """
     known = {entry.version: entry for entry in entries}
-    here = known.get(version)
-    while here is not None and here.of is not None:
-        here = known.get(here.of)
-    if here is None:
+    start = known.get(version)
+    while start is not None and start.of is not None:
+        start = known.get(start.of)
+    if start is None:
         return None
-    before = [each for each in known.values() if each.version < here.version and each.outcome in IN_FORCE]
-    return max((each for each in before if each.sha256 != here.sha256), key=lambda each: each.version, default=None)
+    candidates = [
+        entry
+        for entry in known.values()
+        if entry.version < start.version and entry.outcome in IN_FORCE and entry.sha256 != start.sha256
+    ]
+    return max(candidates, key=lambda entry: entry.version, default=None)
 
 
 def _entries(texts: bool) -> Select[Any]:
@@ -208,5 +212,5 @@ def _entries(texts: bool) -> Select[Any]:
 
 
 def _storable(text: str) -> str:
-    """``text`` without the halves of characters that stand for undecodable bytes, as in paths (PEP 383)."""
+    """``text`` without surrogates, which stand for undecodable bytes of a path (PEP 383)."""
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Keeps what operators and the edge have decided on disk, and puts that of the last run in force. Decides nothing."""
+"""StateStore: writes bans and operator overrides to disk while the edge runs, and restores those of the last run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ __all__ = ["Persisted", "StateStore"]
 
 
 class Persisted(Protocol):
-    """One thing to be kept, in a file of its own. Times are seconds, on the plane's clock and on that of the world."""
+    """One kind of state with a file of its own. ``now`` and ``wall`` are the same moment in seconds, on the monotonic
+    clock and on the wall clock."""
 
     @property
     def name(self) -> str:
-        """What the log calls it, in the plural."""
+        """Its name in log records, in the plural."""
 
     @property
     def file(self) -> str:
@@ -30,66 +31,66 @@ class Persisted(Protocol):
 
     @property
     def version(self) -> object:
-        """Another value whenever there is something else to keep."""
+        """A value that differs whenever the state has changed."""
 
     def as_json(self, now: float, wall: float) -> bytes:
-        """What is worth keeping."""
+        """The content of the file."""
 
-    def enter(self, data: bytes, now: float, wall: float) -> int:
-        """Put in force what was kept; how many there are. ``data`` is empty where there is no file.
+    def restore(self, data: bytes, now: float, wall: float) -> int:
+        """Put the state in ``data`` in force; returns the number of its entries. ``data`` is empty without a file.
 
-        Raises ``ValueError`` that says what was found where something else was expected.
+        Raises ``ValueError`` that says what was expected and found.
         """
 
 
 class StateStore:
-    """One task for all that is kept in ``folder``."""
+    """The state files of the folder ``state_dir``: one task writes those whose state has changed."""
 
-    def __init__(self, folder: Path, kept: Sequence[Persisted], log: Log) -> None:
-        self._folder = folder
-        self._kept = tuple(kept)
+    def __init__(self, state_dir: Path, items: Sequence[Persisted], log: Log) -> None:
+        self._state_dir = state_dir
+        self._items = tuple(items)
         self._log = log
         self._writing = trio.Lock()
 
-    def enter(self) -> None:
-        """Put what the last run had in force. A file that is broken is said and put aside, and stops nothing."""
-        for each in self._kept:
-            self._enter(each)
+    def restore(self) -> None:
+        """Put the state of the last run in force. A broken file is logged and put aside; the edge starts without it."""
+        for item in self._items:
+            self._restore(item)
 
-    def _enter(self, kept: Persisted) -> None:
-        path = self._folder / kept.file
+    def _restore(self, item: Persisted) -> None:
+        path = self._state_dir / item.file
         try:
-            entered = kept.enter(read_state(path), trio.current_time(), time.time())
+            number = item.restore(read_state(path), trio.current_time(), time.time())
         except ValueError as error:
-            self._log.error(f"the {kept.name} of the last run are broken", error=str(error), kept_as=_put_aside(path))
+            self._log.error(f"the {item.name} of the last run are broken", error=str(error), kept_as=_put_aside(path))
         except OSError as error:
-            self._log.error(f"the {kept.name} of the last run cannot be read", error=str(error))
+            self._log.error(f"the {item.name} of the last run cannot be read", error=str(error))
         else:
-            if entered:
-                self._log.info(f"{kept.name} of the last run are in force again", number=entered)
+            if number:
+                self._log.info(f"{item.name} of the last run are in force again", number=number)
 
     async def run(self) -> None:
-        """Write from time to time what is other than before."""
-        written = [each.version for each in self._kept]
+        """Write changed state every ``limits.STATE_KEPT_SECONDS``, until cancelled."""
+        written = [item.version for item in self._items]
         while True:
             await trio.sleep(limits.STATE_KEPT_SECONDS)
-            for number, each in enumerate(self._kept):
-                if each.version != written[number]:
-                    written[number] = each.version
-                    await self._write(each)
+            for index, item in enumerate(self._items):
+                if item.version != written[index]:
+                    written[index] = item.version
+                    await self._write(item)
 
     async def write(self) -> None:
-        """Write all of it now. A disk that fails is logged and stops nothing."""
-        for each in self._kept:
-            await self._write(each)
+        """Write all state now. An error of the disk is logged."""
+        for item in self._items:
+            await self._write(item)
 
-    async def _write(self, kept: Persisted) -> None:
+    async def _write(self, item: Persisted) -> None:
         try:
-            async with self._writing:  # at the end of the edge, run() may still be writing what was there before
-                data = kept.as_json(trio.current_time(), time.time())
-                await trio.to_thread.run_sync(write_file, self._folder / kept.file, data)
+            async with self._writing:  # at the end of the edge, run() may still be writing older state
+                data = item.as_json(trio.current_time(), time.time())
+                await trio.to_thread.run_sync(write_file, self._state_dir / item.file, data)
         except OSError as error:
-            self._log.error(f"{kept.name} cannot be written", error=str(error))
+            self._log.error(f"{item.name} cannot be written", error=str(error))
 
 
 def _put_aside(path: Path) -> str:

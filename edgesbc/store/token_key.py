@@ -17,7 +17,7 @@ def token_key(state_dir: Path) -> bytes:
     """The key of ``state_dir``; made where there is none, readable by its owner alone. Blocks.
 
     Raises ``OSError`` where it cannot be read or made, and where the file is anything but a key. It is never
-    replaced: with another key, no dialog of before finds its way.
+    replaced, because requests in existing dialogs cannot be routed with another key.
     """
     path = state_dir / KEY_FILE
     try:

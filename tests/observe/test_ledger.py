@@ -276,7 +276,7 @@ def the_index_is_that_of_the_ring(ledger: Ledger) -> None:
         hosts = [(entry.host, entry) for entry in ring.entries if entry.host]
         for index, there in ((ring.by_call, calls), (ring.by_host, hosts)):
             assert {key: [entry for of, entry in there if of == key] for key, _ in there} == index
-    unparsed = {id(entry) for entry in ledger._theirs.entries if not entry.decision.call_id}
+    unparsed = {id(entry) for entry in ledger._refusals.entries if not entry.decision.call_id}
     assert {id(entry) for entry in ledger._folded.values()} == unparsed
 
 

@@ -13,7 +13,7 @@ import structlog
 from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.observe.logs import FORMATS, OncePerKind, configure, lifecycle, logger
+from edgesbc.observe.logs import FORMATS, SampledLog, configure, lifecycle, logger
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +107,7 @@ def test_a_wrong_setting_is_named(form: str, level: str) -> None:
 
 def test_an_error_is_logged_once_a_kind_and_interval() -> None:
     stream = json_log()
-    once = OncePerKind(logger("screen"), interval=60)
+    once = SampledLog(logger("screen"), interval=60)
     error = ValueError("boom")
     said = [once.error("pike ValueError", now, error, listener="udp") for now in (0, 1, 59.9, 60, 61)]
     assert said == [True, False, False, True, False]
@@ -120,7 +120,7 @@ def test_an_error_is_logged_once_a_kind_and_interval() -> None:
 
 def test_decisions_are_sampled_by_reason() -> None:
     stream = json_log()
-    once = OncePerKind(logger("screen"), interval=10)
+    once = SampledLog(logger("screen"), interval=10)
     for number in range(1000):
         once.decision(Decision(0.01 * number, Reason.PIKE, source=f"192.0.2.{number % 256}:5060", value=31))
     once.decision(Decision(1, Reason.PIKE, source="192.0.2.1:5060", shadow=True))
@@ -131,7 +131,7 @@ def test_decisions_are_sampled_by_reason() -> None:
 
 def test_kinds_are_bounded_even_if_somebody_feeds_it_with_text() -> None:
     json_log("error")
-    once = OncePerKind(logger("screen"))
+    once = SampledLog(logger("screen"))
     for number in range(limits.LOG_KINDS * 2):
         once.error(f"kind {number}", 0.0)
     assert len(once) == limits.LOG_KINDS
@@ -140,7 +140,7 @@ def test_kinds_are_bounded_even_if_somebody_feeds_it_with_text() -> None:
 def test_all_kinds_together_are_bounded_too() -> None:
     """Kinds that push each other out of what is remembered would else be written each time."""
     stream = json_log("error")
-    once = OncePerKind(logger("edge"), interval=60)
+    once = SampledLog(logger("edge"), interval=60)
     for number in range(limits.LOG_KINDS * 5):
         once.error(f"kind {number % (limits.LOG_KINDS + 1)}", now=0.01 * number)
     assert len(records(stream)) == limits.LOG_SAMPLES
@@ -151,7 +151,7 @@ def test_all_kinds_together_are_bounded_too() -> None:
 
 def test_what_found_no_room_is_counted() -> None:
     stream = json_log("error")
-    once = OncePerKind(logger("edge"), interval=60, samples=1)
+    once = SampledLog(logger("edge"), interval=60, samples=1)
     assert [once.error(kind, now) for kind, now in (("a", 0), ("b", 1), ("b", 2), ("a", 3), ("b", 60))] == [
         True, False, False, False, True,
     ]  # fmt: skip
@@ -160,7 +160,7 @@ def test_what_found_no_room_is_counted() -> None:
 
 def test_a_flood_of_every_decision_there_is_fills_no_disk_and_hides_no_error() -> None:
     stream = json_log("debug")
-    once = OncePerKind(logger("edge"), interval=60)
+    once = SampledLog(logger("edge"), interval=60)
     for number in range(20):
         for reason in Reason:
             for shadow in (False, True):
@@ -172,7 +172,7 @@ def test_a_flood_of_every_decision_there_is_fills_no_disk_and_hides_no_error() -
 def test_a_call_that_finds_its_way_is_no_news() -> None:
     stream = io.StringIO()
     configure(stream, "json", "info")
-    once = OncePerKind(logger("edge"))
+    once = SampledLog(logger("edge"))
     once.decision(Decision(1.0, Reason.ROUTED, detail="pbx sip:10.0.0.11"))
     assert stream.getvalue() == ""
     once.decision(Decision(1.0, Reason.FAILOVER, detail="sip:10.0.0.11 gave no answer in time"))

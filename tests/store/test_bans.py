@@ -45,7 +45,7 @@ def with_bans() -> Pipeline:
 def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
-    assert bans.enter(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
+    assert bans.restore(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
     told = {(ban.target, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
     assert told == {
         ("192.0.2.1:4001", BanScope.FLOW, True, 6_940.0, 7_040.0, 1),
@@ -66,13 +66,13 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
 def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
     write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
-    assert bans.enter(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
+    assert bans.restore(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
     assert len(again.penalties) == 0
     assert [order.prefix for order in again.operator_bans] == ["203.0.113.7"]
 
 
 def test_no_file_is_no_bans(tmp_path: Path) -> None:
-    assert bans.enter(pipeline(), read_state(tmp_path / bans.FILE), 1.0, WALL) == 0
+    assert bans.restore(pipeline(), read_state(tmp_path / bans.FILE), 1.0, WALL) == 0
 
 
 BAN = {
@@ -95,16 +95,16 @@ BAN = {
 )
 def test_what_is_broken_is_said(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        bans.enter(pipeline(), text.encode(), 1.0, WALL)
+        bans.restore(pipeline(), text.encode(), 1.0, WALL)
 
 
 def test_a_clock_that_was_set_back_bans_nobody_for_years() -> None:
     """A machine without a clock of its own begins in 1970, and is told the time later."""
     again = pipeline()
-    assert bans.enter(again, bans.as_json(with_bans(), 10.0, WALL), 5.0, 0.0)
+    assert bans.restore(again, bans.as_json(with_bans(), 10.0, WALL), 5.0, 0.0)
     assert all(ban.until <= 5.0 + limits.BAN_SECONDS for ban in again.penalties)
 
 
 def test_a_file_without_end_is_a_broken_one() -> None:
     with pytest.raises(ValueError, match="expected"):
-        bans.enter(pipeline(), b"[" * 200_000, 5.0, WALL)
+        bans.restore(pipeline(), b"[" * 200_000, 5.0, WALL)

@@ -20,7 +20,7 @@ from edgesbc.base import limits
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.observe import logs
 from edgesbc.store.databases import TableQuery
-from edgesbc.store.destination_source import DatabaseFeed, FeedState, Surroundings
+from edgesbc.store.destination_source import DatabaseFeed, FeedContext, FeedState
 from edgesbc.store.policy_log import PolicyLog
 
 
@@ -264,8 +264,8 @@ async def test_what_happened_is_in_the_ledger(tmp_path: Path) -> None:
 async def test_a_copy_is_written_of_what_is_in_force(tmp_path: Path, nursery: trio.Nursery) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     execute(tmp_path, "insert into destinations (set_name, uri) values ('other', 'sip:127.0.0.12:9')")
-    around = Surroundings(tmp_path / "state", logs.logger("test"), lambda decision: None)
-    feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(["pbx"]), {}, lambda member: ()), around)
+    context = FeedContext(tmp_path / "state", logs.logger("test"), lambda decision: None)
+    feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(["pbx"]), {}, lambda member: ()), context)
     copy = tmp_path / "state" / "destinations.main.json"
     assert await feed.read()
     assert not copy.exists()  # the policy that asks may still be refused
@@ -276,8 +276,8 @@ async def test_a_copy_is_written_of_what_is_in_force(tmp_path: Path, nursery: tr
 
 
 def test_pauses_grow_up_to_a_bound_and_differ(tmp_path: Path) -> None:
-    around = Surroundings(tmp_path, None, lambda decision: None)
-    feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(), {}, lambda member: ()), around)
+    context = FeedContext(tmp_path, None, lambda decision: None)
+    feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(), {}, lambda member: ()), context)
     pauses = []
     for failures in (1, 3, 5, 1000):
         feed._failures = failures

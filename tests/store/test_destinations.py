@@ -32,7 +32,7 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, missing_since=15.0))
     write_file(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
     again = OperatorOverrides()
-    assert destinations.enter(again, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
+    assert destinations.restore(again, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
     found = {who: (each.admin_state, each.by, each.why, each.since, each.missing_since) for who, each in again}
     assert found == {
         WHO: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),
@@ -41,7 +41,7 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
 
 
 def test_no_file_is_no_order() -> None:
-    assert destinations.enter(OperatorOverrides(), b"", 1.0, WALL) == 0
+    assert destinations.restore(OperatorOverrides(), b"", 1.0, WALL) == 0
 
 
 def broken(*rows: dict[str, Any]) -> bytes:
@@ -61,18 +61,18 @@ def broken(*rows: dict[str, Any]) -> bytes:
 )
 def test_what_is_broken_is_said(data: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        destinations.enter(OperatorOverrides(), data, 1.0, WALL)
+        destinations.restore(OperatorOverrides(), data, 1.0, WALL)
 
 
 def test_no_more_orders_come_back_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
     with pytest.raises(ValueError, match="expected at most 1 orders, found 2"):
-        destinations.enter(OperatorOverrides(), broken(ROW, {**ROW, "set": "other"}), 1.0, WALL)
+        destinations.restore(OperatorOverrides(), broken(ROW, {**ROW, "set": "other"}), 1.0, WALL)
 
 
 def test_what_came_before_a_mistake_is_in_force() -> None:
     dispatcher = Dispatcher([SetSettings("pbx", (MemberSettings("sip:10.0.0.1"),))], lambda: 0.5, 0.0)
     kept = destinations.PersistedOverrides(OperatorOverrides(), lambda: dispatcher)
     with pytest.raises(ValueError, match="expected an order"):
-        kept.enter(broken(ROW, {}), 1.0, WALL)
+        kept.restore(broken(ROW, {}), 1.0, WALL)
     assert [member.admin_state for member in dispatcher.members()] == [AdminState.DRAINING]

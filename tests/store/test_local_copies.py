@@ -1,4 +1,4 @@
-"""Local copies of tables: whole or not at all, for their owner's eyes, and only of the table that is asked for."""
+"""Local copies of tables: written whole, private, and read only for the same table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.inventory.databases import DatabaseSettings
-from edgesbc.store.local_copies import file_of, read_copy, write_copy
+from edgesbc.store.local_copies import copy_path, read_copy, write_copy
 
 MAIN = DatabaseSettings(name="main", url="postgresql://edge@db.example/sip")
 ROWS = ({"id": 1, "set_name": "pbx", "uri": "sip:10.0.0.11", "max_cps": 2.5, "socket": None},)
@@ -20,7 +20,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert copy is not None
     assert copy.rows == ROWS
     assert copy.read.startswith("20")
-    assert file_of(tmp_path, MAIN).stat().st_mode & 0o777 == 0o600
+    assert copy_path(tmp_path, MAIN).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["destinations.main.json"]
 
 
@@ -33,7 +33,7 @@ def test_a_new_one_takes_the_place_of_the_old_one_and_of_half_a_one(tmp_path: Pa
     copy = read_copy(tmp_path, MAIN)
     assert copy is not None
     assert copy.rows == ()
-    assert file_of(tmp_path, MAIN).stat().st_mode & 0o777 == 0o600
+    assert copy_path(tmp_path, MAIN).stat().st_mode & 0o777 == 0o600
 
 
 def test_none_is_there(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_that_of_another_table_is_not_taken(tmp_path: Path, other: DatabaseSetti
 )
 def test_a_broken_one_is_said(tmp_path: Path, old: str, new: str, says: str) -> None:
     write_copy(tmp_path, MAIN, ROWS)
-    file = file_of(tmp_path, MAIN)
+    file = copy_path(tmp_path, MAIN)
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(ValueError, match=says):
         read_copy(tmp_path, MAIN)
@@ -73,7 +73,7 @@ def test_a_broken_one_is_said(tmp_path: Path, old: str, new: str, says: str) -> 
 
 def test_one_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_copy(tmp_path, MAIN, ROWS)
-    size = file_of(tmp_path, MAIN).stat().st_size
+    size = copy_path(tmp_path, MAIN).stat().st_size
     monkeypatch.setattr(limits, "DATABASE_COPY_BYTES", size - 1)
     with pytest.raises(ValueError, match=f"at most {size - 1} bytes"):
         read_copy(tmp_path, MAIN)

@@ -1,4 +1,4 @@
-"""The keeper writes what has changed and nothing else, and no disk stops it."""
+"""The store writes what has changed and nothing else, and no disk stops it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Words:
         self.written += 1
         return self.held
 
-    def enter(self, data: bytes, now: float, wall: float) -> int:
+    def restore(self, data: bytes, now: float, wall: float) -> int:
         if data == b"broken":
             raise ValueError("expected words")
         self.held = data
@@ -54,10 +54,10 @@ class Words:
 async def test_what_has_changed_is_written_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STATE_KEPT_SECONDS", 0.01)
     one, other = Words("one"), Words("other")
-    keeper = StateStore(tmp_path, (one, other), Log())
-    keeper.enter()
+    store = StateStore(tmp_path, (one, other), Log())
+    store.restore()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keeper.run)
+        nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         for number in range(3):
             one.say(b"hear %d" % number)
@@ -65,7 +65,7 @@ async def test_what_has_changed_is_written_and_nothing_else(tmp_path: Path, monk
         nursery.cancel_scope.cancel()
     assert (one.written, other.written) == (3, 0)
     assert os.listdir(tmp_path) == ["one.txt"]
-    await keeper.write()
+    await store.write()
     assert (one.written, other.written) == (4, 1)
 
 
@@ -73,7 +73,7 @@ async def test_what_was_kept_is_entered_and_what_is_broken_put_aside(tmp_path: P
     (tmp_path / "one.txt").write_bytes(b"broken")
     (tmp_path / "other.txt").write_bytes(b"two words")
     one, other, log = Words("one"), Words("other"), Log()
-    StateStore(tmp_path, (one, other), log).enter()
+    StateStore(tmp_path, (one, other), log).restore()
     assert (one.held, other.held) == (b"", b"two words")
     assert sorted(os.listdir(tmp_path)) == ["one.txt.broken", "other.txt"]
     assert log.lines == [
@@ -89,9 +89,9 @@ async def test_a_disk_that_fails_is_said_and_stops_nothing(tmp_path: Path) -> No
     log = Log()
     words = Words("one")
     (tmp_path / "one.txt").mkdir()
-    keeper = StateStore(tmp_path, (words,), log)
-    keeper.enter()
-    await keeper.write()
+    store = StateStore(tmp_path, (words,), log)
+    store.restore()
+    await store.write()
     assert [event for event, _ in log.lines] == ["the one of the last run cannot be read", "one cannot be written"]
 
 
