@@ -14,7 +14,7 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.cli.changes import waiting
-from edgesbc.cli.databases import tried
+from edgesbc.cli.databases import check_databases
 from edgesbc.cli.group import main
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.observe import logs
@@ -42,7 +42,7 @@ def run(policy: Path, log_format: Any, log_level: str | None) -> None:
 
     `edgesbc why`, `reload` and `drain` ask it by a socket in its [edge] state_dir, as the same user or root.
     """
-    loaded = _sound(policy)
+    loaded = _sound_policy(policy)
     logs.configure(sys.stderr, log_format, log_level or loaded.observe.log)
     from edgesbc.cli.serving import serve_until_signal
 
@@ -61,26 +61,26 @@ def check(policy: Path) -> None:
     lead to now says little of later. Databases are read, and every row that is wrong is a mistake; what of
     their rows has no counterpart here is said as well.
     """
-    loaded = _sound(policy, beside=True)
-    wrong, notes, in_databases = tried(loaded)
+    sound = _sound_policy(policy, beside=True)
+    mistakes, notes, in_databases = check_databases(sound)
     for note in notes:
         click.echo(f"{policy}: {note}", err=True)
-    if wrong:
-        refuse(wrong)
-    members = in_databases + sum(len(each.members) for each in loaded.destinations)
+    if mistakes:
+        refuse(mistakes)
+    members = in_databases + sum(len(settings.members) for settings in sound.destinations)
     click.echo(
-        f"{policy}: ok: {counted(len(loaded.listen), 'listener')}, {counted(len(loaded.trunk), 'trunk')}, "
-        f"{counted(len(loaded.destinations), 'destination set')} with {counted(members, 'member')}, "
-        f"screening {loaded.screen.mode}: {', '.join(loaded.screen.stages)}"
+        f"{policy}: ok: {counted(len(sound.listen), 'listener')}, {counted(len(sound.trunk), 'trunk')}, "
+        f"{counted(len(sound.destinations), 'destination set')} with {counted(members, 'member')}, "
+        f"screening {sound.screen.mode}: {', '.join(sound.screen.stages)}"
     )
-    places = {parse_server_uri(member.uri) for each in loaded.destinations for member in each.members}
-    named = sorted(str(each) for each in places if each.target is None)
-    if named:
-        click.echo(f"not looked up: {', '.join(named)}")
-    if served(loaded):
-        click.echo(f"an edge runs from {loaded.edge.state_dir}: ports in use are taken for its own")
-        for each in waiting(loaded):
-            click.echo(each)
+    places = {parse_server_uri(member.uri) for settings in sound.destinations for member in settings.members}
+    names = sorted(str(place) for place in places if place.target is None)
+    if names:
+        click.echo(f"not looked up: {', '.join(names)}")
+    if served(sound):
+        click.echo(f"an edge runs from {sound.edge.state_dir}: ports in use are taken for its own")
+        for line in waiting(sound):
+            click.echo(line)
 
 
 @main.command(short_help="See the edge at work, in about a minute.")
@@ -204,10 +204,10 @@ def dev(folder: Path, names: tuple[str, ...], force: bool) -> None:
         click.echo(path)
 
 
-def _sound(path: Path, beside: bool = False) -> Policy:
-    """The policy in ``path``; ends the program with every mistake where there is one.
+def _sound_policy(path: Path, beside: bool = False) -> Policy:
+    """The policy in ``path``; if it has mistakes, prints them and ends the program.
 
-    ``beside``: an edge that runs it already is none.
+    With ``beside``, it is no mistake that an edge already runs it.
     """
     try:
         policy = load_policy(path)
@@ -220,7 +220,7 @@ def _sound(path: Path, beside: bool = False) -> Policy:
 
 
 def _run(function: Callable[..., Any]) -> None:
-    """Run until it ends; what the machine refuses is said in a line and not as a traceback."""
+    """Run until it ends; an error of the operating system is printed as a line and not as a traceback."""
     try:
         trio.run(function)
     except* OSError as group:

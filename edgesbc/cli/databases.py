@@ -1,4 +1,4 @@
-"""``edgesbc check`` of the databases of a policy: whether they answer, and whether their rows are right."""
+"""The part of ``edgesbc check`` that reads the databases of a policy and validates their rows."""
 
 from __future__ import annotations
 
@@ -11,40 +11,37 @@ from edgesbc.policy.reachability import fit_for, sockets_of
 from edgesbc.store.databases import DatabaseError, TableQuery, read_database
 from edgesbc.store.destination_source import group_of
 
-__all__ = ["DatabaseCheck", "tried"]
+__all__ = ["DatabaseCheck", "check_databases"]
 
 
 class DatabaseCheck(NamedTuple):
-    """What is wrong with databases, every bad row included; what of their rows has no counterpart here; and how many
-    members they have."""
+    """Mistakes of databases and of their rows, notes about values without a counterpart here, and the number of
+    members."""
 
     mistakes: list[PolicyError]
     notes: list[str]
     members: int
 
 
-def tried(policy: Policy) -> DatabaseCheck:
-    """What the databases of ``policy`` say now.
-
-    Reads each once, and blocks for that. One that no set asks for is left out.
-    """
+def check_databases(policy: Policy) -> DatabaseCheck:
+    """Read and validate the databases of ``policy`` that a destination set uses. Blocks."""
     mistakes: list[PolicyError] = []
     notes: list[str] = []
     members = 0
-    for index, each in enumerate(policy.database):
-        groups = frozenset(group_of(one) for one in policy.destinations if one.database == each.name)
+    for index, database in enumerate(policy.database):
+        groups = frozenset(group_of(settings) for settings in policy.destinations if settings.database == database.name)
         if not groups:
             continue
-        wanted = TableQuery(groups, sockets_of(policy.listen), fit_for(policy.listen))
-        here = f"database[{index}]"
+        query = TableQuery(groups, sockets_of(policy.listen), fit_for(policy.listen))
+        key = f"database[{index}]"
         try:
-            reading = read_database(each, policy.edge.state_dir, wanted)
+            reading = read_database(database, policy.edge.state_dir, query)
         except DatabaseError as error:
-            mistakes.append(PolicyError(policy.file, here, str(error)))
+            mistakes.append(PolicyError(policy.file, key, str(error)))
         except TableErrors as errors:
-            mistakes += [PolicyError(policy.file, here, str(error)) for error in errors.errors]
+            mistakes += [PolicyError(policy.file, key, str(error)) for error in errors.errors]
         else:
             notes += map(str, reading.groups.notes)
-            asked = (group_of(one) for one in policy.destinations if one.database == each.name)
-            members += sum(len(reading.groups.members[group]) for group in asked)
+            used_groups = (group_of(settings) for settings in policy.destinations if settings.database == database.name)
+            members += sum(len(reading.groups.members[group]) for group in used_groups)
     return DatabaseCheck(mistakes, notes, members)

@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def build() -> str:
-    """Whether the rooms without I/O are machine code: docs/adr/0008."""
+    """Whether the sans-I/O packages are compiled: docs/adr/0008."""
     return "compiled" if (parse.__file__ or "").endswith(".so") else "interpreted"
 
 

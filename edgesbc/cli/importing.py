@@ -1,4 +1,4 @@
-"""``edgesbc import``: what another program's configuration is here. Knows no running edge."""
+"""``edgesbc import``: converts Kamailio's dispatcher.list to destination sets of a policy."""
 
 from __future__ import annotations
 
@@ -54,21 +54,23 @@ def import_(file: Path, sets: tuple[str, ...], algorithm: int | None) -> None:
     click.echo(as_toml(imported.sets), nl=False)
 
 
-def _line(said: RowError | Note) -> str:
-    return ": ".join(filter(None, (f"{said.table}:{said.key}" if said.key else said.table, said.column, said.message)))
+def _line(remark: RowError | Note) -> str:
+    return ": ".join(
+        filter(None, (f"{remark.table}:{remark.key}" if remark.key else remark.table, remark.column, remark.message))
+    )
 
 
 def _names(sets: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in sets:
-        named = _NAMED.match(each)
-        if named is None:
-            raise click.UsageError(f"--set: expected NUMBER=NAME, found {each!r}")
-        number = str(int(named[1]))
-        if number in found or named[2] in found.values():
-            raise click.UsageError(f"--set: expected each number and each name once, found {each!r}")
-        found[number] = named[2]
-    return found
+    names: dict[str, str] = {}
+    for option in sets:
+        match = _NAMED.match(option)
+        if match is None:
+            raise click.UsageError(f"--set: expected NUMBER=NAME, found {option!r}")
+        number = str(int(match[1]))
+        if number in names or match[2] in names.values():
+            raise click.UsageError(f"--set: expected each number and each name once, found {option!r}")
+        names[number] = match[2]
+    return names
 
 
 def _text(file: Path) -> str:

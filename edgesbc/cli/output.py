@@ -36,21 +36,21 @@ def counted(number: int, thing: str) -> str:
 def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print ``rows`` below ``headings``; in plain text with two blanks or more between columns.
 
-    A terminal is narrow, and is spared the columns in which all have "-"; programs find each in its place.
+    On a terminal, which is narrow, columns with "-" in every row are left out; a program finds every column.
     """
     if not sys.stdout.isatty():
         widths = _widths(headings, rows)
         for line in (headings, *rows):
             click.echo(_line(line, widths))
         return
-    told = [number for number in range(len(headings)) if not rows or any(row[number] != "-" for row in rows)]
-    headings = [headings[number] for number in told]
-    rows = [[row[number] for number in told] for row in rows]
-    most = shutil.get_terminal_size().columns
-    if sum(_widths(headings, rows)) + 3 * len(headings) + 1 <= most:
+    shown = [number for number in range(len(headings)) if not rows or any(row[number] != "-" for row in rows)]
+    headings = [headings[number] for number in shown]
+    rows = [[row[number] for number in shown] for row in rows]
+    width = shutil.get_terminal_size().columns
+    if sum(_widths(headings, rows)) + 3 * len(headings) + 1 <= width:
         _print_table(headings, rows)
     else:
-        _print_narrow(headings, rows, most)
+        _print_narrow(headings, rows, width)
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -61,32 +61,32 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _print_narrow(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> None:
-    """As many columns as ``most`` characters have room for; what the others say stands below each row.
+def _print_narrow(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+    """The columns that fit into ``width`` characters; the values of the others follow below each row.
 
-    Folded cells would make a row of a dozen columns as high as the terminal, and an address unreadable.
+    Folded cells would make a row of a dozen columns as high as the terminal, and split addresses.
     """
     widths = _widths(headings, rows)
-    kept = len(headings)
-    while kept > 1 and sum(widths[:kept]) + len(_GAP) * (kept - 1) > most:
-        kept -= 1
-    click.echo(_line(headings[:kept], widths[:kept]))
+    fitting = len(headings)
+    while fitting > 1 and sum(widths[:fitting]) + len(_GAP) * (fitting - 1) > width:
+        fitting -= 1
+    click.echo(_line(headings[:fitting], widths[:fitting]))
     for row in rows:
-        click.echo(_line(row[:kept], widths[:kept]))
-        rest = [f"{name} {cell}" for name, cell in zip(headings[kept:], row[kept:], strict=True) if cell != "-"]
+        click.echo(_line(row[:fitting], widths[:fitting]))
+        rest = [f"{name} {cell}" for name, cell in zip(headings[fitting:], row[fitting:], strict=True) if cell != "-"]
         for line in textwrap.wrap(
             ", ".join(rest),
-            most,
+            width,
             initial_indent=_INDENT,
             subsequent_indent=_INDENT,
-            break_long_words=False,  # a URI that is to be copied
+            break_long_words=False,  # a URI can be copied
             break_on_hyphens=False,
         ):
             click.echo(line)
 
 
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # takes 0.1 s, which most commands need not wait for
+    from rich.console import Console  # its import takes 0.1 s, and most commands do not need it
     from rich.table import Table
     from rich.text import Text
 

@@ -1,1 +1,1 @@
-"""The policy: a TOML file as frozen values, every mistake in it named by file and key. Runs nothing."""
+"""The policy: a TOML file as frozen values, with every mistake named by file and key."""

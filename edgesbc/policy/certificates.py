@@ -1,4 +1,4 @@
-"""Certificates: a small authority for development, and the edge's own where none is given. Trusts nothing."""
+"""Makes certificates: a small authority for development, and a self-signed one for listeners without a certificate."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ ALWAYS = ("localhost", "127.0.0.1", "::1")
 _LEAF_DAYS = 365
 _RENEW_DAYS = 30
 _BACKDATED = timedelta(hours=1)
-"""Clocks of peers differ; a certificate that begins now is refused by one that is a minute behind."""
+"""Clocks differ: a peer whose clock is a minute behind refuses a certificate that is valid from now on."""
 
 
 def make_development_certificates(folder: str | Path, names: Iterable[str] = (), force: bool = False) -> list[Path]:
     """Make an authority and a leaf for ``localhost``, 127.0.0.1, ::1 and ``names`` in ``folder``.
 
-    Writes ``ca.pem`` (for clients to trust), ``fullchain.pem`` and ``privkey.pem`` (readable by the owner
-    alone) and returns their paths. The authority's own key is thrown away: nothing else can ever be
-    signed with it. Raises ``FileExistsError`` when one of the files is there, unless ``force``, and
-    ``ValueError`` for a name that is neither a host name nor an address.
+    Writes ``ca.pem`` (for clients to trust), ``fullchain.pem`` and ``privkey.pem`` (readable by the owner alone) and
+    returns their paths. The authority's own key is not stored, so that nothing else can be signed with it. Raises
+    ``FileExistsError`` if one of the files exists, unless ``force``, and ``ValueError`` for a name that is neither a
+    host name nor an address.
     """
     folder = Path(folder)
     paths = [folder / name for name in (AUTHORITY, FULL_CHAIN, PRIVATE_KEY)]
-    there = [str(path) for path in paths if path.exists()]
-    if there and not force:
-        raise FileExistsError(f"there already: {', '.join(there)}; --force makes new ones in their place")
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not force:
+        raise FileExistsError(f"there already: {', '.join(existing)}; --force makes new ones in their place")
     authority_key, leaf_key = _key(), _key()
     authority = _authority(authority_key)
     leaf = _leaf([*ALWAYS, *names], leaf_key, authority, authority_key)
@@ -53,19 +53,19 @@ def make_development_certificates(folder: str | Path, names: Iterable[str] = (),
 
 
 def own_certificate(state_dir: Path, names: Iterable[str] = ()) -> Path:
-    """Folder of the self-signed certificate for listeners without one; made, or made anew, when needed.
+    """Folder of the self-signed certificate for listeners without a certificate; made or renewed if needed.
 
-    It is kept in ``state_dir`` for a year and renewed a month before its end, or when ``names`` has one
-    that it lacks. It encrypts; it proves nothing to a peer that was not told to trust it.
-    Raises ``OSError`` when ``state_dir`` cannot be written.
+    It is valid for a year, and renewed a month before its end or when ``names`` has a name that it lacks. Connections
+    are encrypted, but a peer cannot verify the edge unless it is configured to trust this certificate. Raises
+    ``OSError`` if ``state_dir`` cannot be written.
     """
     folder = state_dir / "self-signed"
-    wanted = sorted({*ALWAYS, *names})
+    needed = sorted({*ALWAYS, *names})
     try:
-        kept = x509.load_pem_x509_certificate(read_file(folder / FULL_CHAIN, limits.PEM_BYTES))
-        key_of_kept = serialization.load_pem_private_key(read_file(folder / PRIVATE_KEY, limits.PEM_BYTES), None)
+        certificate = x509.load_pem_x509_certificate(read_file(folder / FULL_CHAIN, limits.PEM_BYTES))
+        private_key = serialization.load_pem_private_key(read_file(folder / PRIVATE_KEY, limits.PEM_BYTES), None)
         # A crash between the two writes leaves a key that is not the one of the certificate.
-        usable = key_of_kept.public_key() == kept.public_key() and _covers(kept, wanted)
+        usable = private_key.public_key() == certificate.public_key() and _covers(certificate, needed)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: the key has a pass phrase
         usable = False
     if not usable:
@@ -73,15 +73,15 @@ def own_certificate(state_dir: Path, names: Iterable[str] = ()) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         key = _key()
         write_file(folder / PRIVATE_KEY, _private(key))
-        write_file(folder / FULL_CHAIN, _pem(_leaf(wanted, key)), 0o644)
+        write_file(folder / FULL_CHAIN, _pem(_leaf(needed, key)), 0o644)
     return folder
 
 
 def _covers(certificate: x509.Certificate, names: list[str]) -> bool:
     if certificate.not_valid_after_utc - datetime.now(UTC) < timedelta(days=_RENEW_DAYS):
         return False
-    there = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(_general_names(names)) <= set(there)
+    present = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(_general_names(names)) <= set(present)
 
 
 def _key() -> ec.EllipticCurvePrivateKey:
@@ -93,18 +93,18 @@ def _named(common_name: str) -> x509.Name:
 
 
 def _general_names(names: Iterable[str]) -> list[x509.GeneralName]:
-    made: list[x509.GeneralName] = []
+    general_names: list[x509.GeneralName] = []
     for name in dict.fromkeys(names):
         try:
-            made.append(x509.IPAddress(ip_address(name)))
+            general_names.append(x509.IPAddress(ip_address(name)))
         except ValueError:
             if not name.isascii() or not name.replace("-", "a").replace(".", "a").removeprefix("*").isalnum():
                 raise ValueError(f"expected a host name or an IP address, found {name!r}") from None
-            made.append(x509.DNSName(name))
-    return made
+            general_names.append(x509.DNSName(name))
+    return general_names
 
 
-def _begun(name: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+def _builder(name: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -120,7 +120,7 @@ def _begun(name: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     name = _named("edgesbc development authority")
     return (
-        _begun(name, key, _LEAF_DAYS)
+        _builder(name, key, _LEAF_DAYS)
         .issuer_name(name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
@@ -134,11 +134,11 @@ def _leaf(
     authority: x509.Certificate | None = None,
     authority_key: ec.EllipticCurvePrivateKey | None = None,
 ) -> x509.Certificate:
-    """A certificate of a server that may also be a client; signed by itself without an authority."""
+    """A certificate for server and client; self-signed without an authority."""
     subject = _named("edgesbc")
     signer = authority_key or key
     return (
-        _begun(subject, key, _LEAF_DAYS)
+        _builder(subject, key, _LEAF_DAYS)
         .issuer_name(subject if authority is None else authority.subject)
         .add_extension(x509.SubjectAlternativeName(_general_names(names)), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

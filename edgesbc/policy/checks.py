@@ -1,4 +1,4 @@
-"""The sections of a policy held against each other: names, addresses, loops. Looks at nothing outside it."""
+"""Checks of a policy across its sections: names, addresses, loops of fallbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
 def cross_check(draft: Draft) -> Iterator[PolicyError]:
-    """Every mistake that only shows between sections, in the order of the file's keys."""
+    """Every mistake in the relation of sections, in the order of the file's keys."""
     for check in (
         _listeners, _binds, _settings_of_transports, _trunks, _screen, _databases, _sets, _members, _routes,
     ):  # fmt: skip
@@ -35,7 +35,8 @@ def cross_check(draft: Draft) -> Iterator[PolicyError]:
             yield PolicyError(draft.file, key, message)
 
 
-_Found = Iterator[tuple[str, str]]
+_Mistakes = Iterator[tuple[str, str]]
+"""Pairs of a dotted key and what is wrong with its value."""
 
 
 def _listen(draft: Draft) -> list[tuple[int, ListenSettings]]:
@@ -46,8 +47,8 @@ def _destinations(draft: Draft) -> list[tuple[int, SetSettings]]:
     return draft.lists["destinations"]
 
 
-def _repeated(names: Iterable[tuple[str, str]]) -> _Found:
-    """(key, name) pairs whose name was there before."""
+def _repeated(names: Iterable[tuple[str, str]]) -> _Mistakes:
+    """Mistakes for the (key, name) pairs whose name an earlier pair has."""
     seen: dict[str, str] = {}
     for key, name in names:
         if name in seen:
@@ -56,104 +57,104 @@ def _repeated(names: Iterable[tuple[str, str]]) -> _Found:
             seen[name] = key
 
 
-def _listeners(draft: Draft) -> _Found:
-    found = _listen(draft)
-    yield from _repeated((f"listen[{index}].name", each.name) for index, each in found)
-    for index, each in found:
-        if each.name in list(Zone):
-            yield f"listen[{index}].name", f"expected a name, found {each.name!r}, which means a whole zone"
+def _listeners(draft: Draft) -> _Mistakes:
+    listeners = _listen(draft)
+    yield from _repeated((f"listen[{index}].name", listener.name) for index, listener in listeners)
+    for index, listener in listeners:
+        if listener.name in list(Zone):
+            yield f"listen[{index}].name", f"expected a name, found {listener.name!r}, which means a whole zone"
     if "listen" not in draft.broken:
         for zone in Zone:
-            if not any(each.zone is zone for _, each in found):
+            if not any(listener.zone is zone for _, listener in listeners):
                 yield "listen", f'expected at least one [[listen]] with zone = "{zone}", found none'
 
 
-def _binds(draft: Draft) -> _Found:
-    found = _listen(draft)
-    for position, (index, each) in enumerate(found):
-        for earlier, other in found[:position]:
-            if _collide(each, other):
+def _binds(draft: Draft) -> _Mistakes:
+    listeners = _listen(draft)
+    for position, (index, listener) in enumerate(listeners):
+        for earlier, other in listeners[:position]:
+            if _collide(listener, other):
                 yield f"listen[{index}].bind", f"expected an address of its own, listen[{earlier}] has {other.bind}"
                 break
-        transport_needs_address = each.transport not in (Transport.WS, Transport.WSS)
-        if transport_needs_address and each.advertise is None and ip_address(each.bind.host).is_unspecified:
+        transport_needs_address = listener.transport not in (Transport.WS, Transport.WSS)
+        if transport_needs_address and listener.advertise is None and ip_address(listener.bind.host).is_unspecified:
             yield (
                 f"listen[{index}].advertise",
-                f"is missing: peers cannot be told {each.bind.host}; write the address or name that they reach",
+                f"is missing: peers cannot be told {listener.bind.host}; write the address or name that they reach",
             )
 
 
-def _collide(one: ListenSettings, other: ListenSettings) -> bool:
+def _collide(first: ListenSettings, second: ListenSettings) -> bool:
     """Whether the kernel would refuse the second of two sockets."""
-    if one.bind.port != other.bind.port or one.bind.port == 0:
+    if first.bind.port != second.bind.port or first.bind.port == 0:
         return False
-    if (one.transport is Transport.UDP) is not (other.transport is Transport.UDP):
+    if (first.transport is Transport.UDP) is not (second.transport is Transport.UDP):
         return False
-    first, second = ip_address(one.bind.host), ip_address(other.bind.host)
-    if first.version != second.version:
+    first_host, second_host = ip_address(first.bind.host), ip_address(second.bind.host)
+    if first_host.version != second_host.version:
         return False
-    return first == second or first.is_unspecified or second.is_unspecified
+    return first_host == second_host or first_host.is_unspecified or second_host.is_unspecified
 
 
-def _settings_of_transports(draft: Draft) -> _Found:
-    for index, each in _listen(draft):
-        here = f"listen[{index}]"
-        if not each.transport.secure:
-            if each.certificate is not None:
-                yield f"{here}.certificate", f"is for tls and wss, and the transport is {each.transport}"
-            if each.client_ca is not None:
-                yield f"{here}.client_ca", f"is for tls and wss, and the transport is {each.transport}"
-        if each.origins and each.transport not in (Transport.WS, Transport.WSS):
-            yield f"{here}.origins", f"is for ws and wss, and the transport is {each.transport}"
-        for number, origin in enumerate(each.origins):
+def _settings_of_transports(draft: Draft) -> _Mistakes:
+    for index, listener in _listen(draft):
+        table = f"listen[{index}]"
+        if not listener.transport.secure:
+            if listener.certificate is not None:
+                yield f"{table}.certificate", f"is for tls and wss, and the transport is {listener.transport}"
+            if listener.client_ca is not None:
+                yield f"{table}.client_ca", f"is for tls and wss, and the transport is {listener.transport}"
+        if listener.origins and listener.transport not in (Transport.WS, Transport.WSS):
+            yield f"{table}.origins", f"is for ws and wss, and the transport is {listener.transport}"
+        for number, origin in enumerate(listener.origins):
             if not _ORIGIN.fullmatch(origin):
-                yield f"{here}.origins[{number}]", f"expected a page's origin as in https://host, found {origin!r}"
+                yield f"{table}.origins[{number}]", f"expected a page's origin as in https://host, found {origin!r}"
 
 
-def _trunks(draft: Draft) -> _Found:
+def _trunks(draft: Draft) -> _Mistakes:
     trunks: list[tuple[int, Trunk]] = draft.lists["trunk"]
-    yield from _repeated((f"trunk[{index}].name", each.name) for index, each in trunks)
-    for index, each in trunks:
-        if not each.addresses and not each.tls_names:
+    yield from _repeated((f"trunk[{index}].name", trunk.name) for index, trunk in trunks)
+    for index, trunk in trunks:
+        if not trunk.addresses and not trunk.tls_names:
             yield f"trunk[{index}]", "expected addresses or tls_names, found neither"
-    for index, each in trunks:
-        believed = any(listener.client_ca is not None for _, listener in _listen(draft))
+    for index, trunk in trunks:
+        checked = any(listener.client_ca is not None for _, listener in _listen(draft))
         if "listen" in draft.broken:
             continue
-        if each.tls_names and not believed:
+        if trunk.tls_names and not checked:
             yield f"trunk[{index}].tls_names", "expected a listener with client_ca to check them, found none"
         public = sorted(listener.name for _, listener in _listen(draft) if listener.zone is Zone.PUBLIC)
-        for number, name in enumerate(each.listeners):
+        for number, name in enumerate(trunk.listeners):
             if name not in public:
                 key = f"trunk[{index}].listeners[{number}]"
                 yield key, f"expected a public listener ({', '.join(public)}), found {name!r}"
 
 
-def _screen(draft: Draft) -> _Found:
+def _screen(draft: Draft) -> _Mistakes:
     screen: ScreenSettings | None = draft.tables.get("screen")
-    public = {each.name for _, each in _listen(draft) if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
+    public = {acl.name for _, acl in _listen(draft) if acl.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
     if screen is None or "listen" in draft.broken:
         return
-    there = ", ".join(sorted(public - {Zone.PUBLIC.value}))
+    names = ", ".join(sorted(public - {Zone.PUBLIC.value}))
     for number, name in enumerate(screen.admission.open):
         if name not in public:
             key = f"screen.admission.open[{number}]"
-            yield key, f"expected public or a listener of that zone ({there}), found {name!r}"
-    for number, each in enumerate(screen.acl.listeners):
-        if each.name not in public - {Zone.PUBLIC.value}:
-            yield f"screen.acl.listeners[{number}].name", f"expected a public listener ({there}), found {each.name!r}"
+            yield key, f"expected public or a listener of that zone ({names}), found {name!r}"
+    for number, acl in enumerate(screen.acl.listeners):
+        if acl.name not in public - {Zone.PUBLIC.value}:
+            yield f"screen.acl.listeners[{number}].name", f"expected a public listener ({names}), found {acl.name!r}"
 
 
-def _databases(draft: Draft) -> _Found:
-    found: list[tuple[int, DatabaseSettings]] = draft.lists["database"]
-    yield from _repeated((f"database[{index}].name", each.name) for index, each in found)
-    for index, each in found:
-        if each.url is not None:
-            yield from ((f"database[{index}].url", message) for message in _url(each.url))
+def _databases(draft: Draft) -> _Mistakes:
+    databases: list[tuple[int, DatabaseSettings]] = draft.lists["database"]
+    yield from _repeated((f"database[{index}].name", database.name) for index, database in databases)
+    for index, database in databases:
+        if database.url is not None:
+            yield from ((f"database[{index}].url", message) for message in _url(database.url))
 
 
 def _url(text: str) -> Iterator[str]:
-    """What is wrong with the URL of a database. A password in it is never repeated."""
+    """What is wrong with the URL of a database. A password in it is not repeated."""
     shown = without_passwords(text)
     try:
         url = make_url(text)
@@ -170,81 +171,81 @@ def _url(text: str) -> Iterator[str]:
         yield f"expected the name of a database at its end, found {shown!r}"
 
 
-def _sets(draft: Draft) -> _Found:
-    found = _destinations(draft)
-    databases = {each.name for _, each in draft.lists["database"]}
-    for index, each in found:
-        if each.database is not None and each.database not in databases | draft.names["database"]:
-            there = ", ".join(sorted(databases)) or "none"
-            yield f"destinations[{index}].database", f"expected a [[database]] ({there}), found {each.database!r}"
-    yield from _repeated((f"destinations[{index}].set", each.set) for index, each in found)
-    if not found and "destinations" not in draft.broken:
+def _sets(draft: Draft) -> _Mistakes:
+    sets = _destinations(draft)
+    databases = {settings.name for _, settings in draft.lists["database"]}
+    for index, settings in sets:
+        if settings.database is not None and settings.database not in databases | draft.names["database"]:
+            names = ", ".join(sorted(databases)) or "none"
+            yield f"destinations[{index}].database", f"expected a [[database]] ({names}), found {settings.database!r}"
+    yield from _repeated((f"destinations[{index}].set", settings.set) for index, settings in sets)
+    if not sets and "destinations" not in draft.broken:
         yield "destinations", "expected at least one [[destinations]], found none"
-    by_name = {each.set: each for _, each in found}
-    for index, each in found:
+    by_name = {settings.set: settings for _, settings in sets}
+    for index, settings in sets:
         key = f"destinations[{index}].fallback"
-        if each.fallback is not None and each.fallback not in by_name and "destinations" not in draft.broken:
-            yield key, f"expected a destination set ({_listed(by_name)}), found {each.fallback!r}"
-        chain = with_fallbacks(each.set, by_name)
-        if by_name.get(chain[-1], each).fallback == each.set:
-            yield key, f"expected sets that end somewhere, found a circle: {' to '.join([*chain, each.set])}"
+        if settings.fallback is not None and settings.fallback not in by_name and "destinations" not in draft.broken:
+            yield key, f"expected a destination set ({_listed(by_name)}), found {settings.fallback!r}"
+        chain = with_fallbacks(settings.set, by_name)
+        if by_name.get(chain[-1], settings).fallback == settings.set:
+            yield key, f"expected sets that end somewhere, found a circle: {' to '.join([*chain, settings.set])}"
 
 
-def _members(draft: Draft) -> _Found:
-    listeners = [each for _, each in _listen(draft)]
-    for index, each in _destinations(draft):
-        if bool(each.members) is (each.database is not None):
-            found = "both" if each.members else "neither"
-            yield f"destinations[{index}]", f"expected members, or a database that has them, found {found}"
-        if each.group and each.database is None:
+def _members(draft: Draft) -> _Mistakes:
+    listeners = [settings for _, settings in _listen(draft)]
+    for index, settings in _destinations(draft):
+        if bool(settings.members) is (settings.database is not None):
+            given = "both" if settings.members else "neither"
+            yield f"destinations[{index}]", f"expected members, or a database that has them, found {given}"
+        if settings.group and settings.database is None:
             yield f"destinations[{index}].group", "is for a set whose members a database has, and none is named"
         seen: dict[ResolvedAddress | ServerUri, str] = {}
-        for number, member in enumerate(each.members):
-            here = f"destinations[{index}].members[{number}]"
+        for number, member in enumerate(settings.members):
+            key = f"destinations[{index}].members[{number}]"
             place = member.place
             target = place.target
             if (target or place) in seen:
-                yield f"{here}.uri", f"expected each member once, found the address of {seen[target or place]} again"
+                yield f"{key}.uri", f"expected each member once, found the address of {seen[target or place]} again"
             seen.setdefault(target or place, f"members[{number}]")
             for field, message in unreachable_members(
                 member, listeners, "listen" not in draft.broken, draft.names["listen"].__contains__
             ):
-                yield f"{here}.{field}", message
+                yield f"{key}.{field}", message
 
 
-def _routes(draft: Draft) -> _Found:
+def _routes(draft: Draft) -> _Mistakes:
     routes: list[tuple[int, Route]] = draft.lists["route"]
-    sets = {each.set for _, each in _destinations(draft)} | draft.names["destinations"]
-    places = {each.name for _, each in _listen(draft)} | draft.names["listen"] | set(Zone)
-    yield from _repeated((f"route[{index}].name", each.name) for index, each in routes)
-    for index, each in routes:
-        for number, name in enumerate(each.to):
+    sets = {settings.set for _, settings in _destinations(draft)} | draft.names["destinations"]
+    places = {listener.name for _, listener in _listen(draft)} | draft.names["listen"] | set(Zone)
+    yield from _repeated((f"route[{index}].name", route.name) for index, route in routes)
+    for index, route in routes:
+        for number, name in enumerate(route.to):
             if name not in sets:
-                here = f"route[{index}].to" + (f"[{number}]" if len(each.to) > 1 else "")
-                yield here, f"expected a destination set ({_listed(sets)}), found {name!r}"
-        if not each.to and each.answer is None:
+                key = f"route[{index}].to" + (f"[{number}]" if len(route.to) > 1 else "")
+                yield key, f"expected a destination set ({_listed(sets)}), found {name!r}"
+        if not route.to and route.answer is None:
             yield f"route[{index}].to", "is missing: expected a destination set, or an answer to refuse with"
         trunks = {trunk.name for _, trunk in draft.lists["trunk"]}
-        for number, name in enumerate(each.trunk):
+        for number, name in enumerate(route.trunk):
             if name not in trunks and "trunk" not in draft.broken:
                 yield f"route[{index}].trunk[{number}]", f"expected a trunk ({_listed(trunks)}), found {name!r}"
-        yield from _resources(f"route[{index}].resources", each, draft)
-        if each.from_ not in places and "listen" not in draft.broken:
-            there = ", ".join(sorted(places))
-            yield f"route[{index}].from", f"expected a zone or listener ({there}), found {each.from_!r}"
+        yield from _resources(f"route[{index}].resources", route, draft)
+        if route.from_ not in places and "listen" not in draft.broken:
+            names = ", ".join(sorted(places))
+            yield f"route[{index}].from", f"expected a zone or listener ({names}), found {route.from_!r}"
     if not routes and len(sets) > 1 and "route" not in draft.broken:
         yield "route", f"expected routes that say which of the {len(sets)} sets takes what, found none"
 
 
-def _resources(here: str, route: Route, draft: Draft) -> _Found:
-    """A thing that no member of a route's sets has is misspelt: nobody could take a call."""
+def _resources(here: str, route: Route, draft: Draft) -> _Mistakes:
+    """Resources of a route that no member of its sets has: no member could take a call."""
     sets = {each.set: each for _, each in _destinations(draft)}
     for number, wanted in enumerate(route.resources):
         for name in route.to:
             members = sets[name].members if name in sets else ()
             if members and not any(member.resources.get(wanted) for member in members):
-                there = {resource for member in members for resource, most in member.resources.items() if most}
-                message = f"expected something that a member of {name} has ({_listed(there)}), found {wanted!r}"
+                names = {resource for member in members for resource, most in member.resources.items() if most}
+                message = f"expected something that a member of {name} has ({_listed(names)}), found {wanted!r}"
                 yield f"{here}[{number}]", message
 
 
@@ -253,7 +254,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def media_address(draft: Draft) -> MediaAddress:
-    """The media addresses as given; one that is not is the first listener's of that zone, or empty for a wildcard."""
+    """The media addresses of the policy. The default is the host of the zone's first listener, or empty for a
+    wildcard."""
     given: MediaAddress = draft.tables["media"].address
     return MediaAddress(
         public=given.public or _first_host(draft, Zone.PUBLIC), core=given.core or _first_host(draft, Zone.CORE)
@@ -261,5 +263,5 @@ def media_address(draft: Draft) -> MediaAddress:
 
 
 def _first_host(draft: Draft, zone: Zone) -> str:
-    host = next((each.bind.host for _, each in _listen(draft) if each.zone is zone), "")
+    host = next((listener.bind.host for _, listener in _listen(draft) if listener.zone is zone), "")
     return "" if not host or ip_address(host).is_unspecified else host

@@ -1,4 +1,4 @@
-"""What a policy's tables become for the core: routes and trunks. Opens nothing, and knows no running edge."""
+"""Routing table and trunks for the signalling core, from a policy."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["routing_of", "trunks_of"]
 
 def routing_of(policy: Policy) -> RoutingTable:
     """The routes of the policy, over its destination sets."""
-    return RoutingTable(policy.route, [each.set for each in policy.destinations])
+    return RoutingTable(policy.route, [settings.set for settings in policy.destinations])
 
 
 def trunks_of(policy: Policy) -> list[Trunk]:
-    """The trunks of the policy, and the destinations on the public side: the operator named them as well."""
+    """The trunks of the policy, and the destinations on the public side, which the operator named as well."""
     listed = list(policy.trunk)
-    listeners = {each.name: each.zone for each in policy.listen}
-    sets = {each.set: each for each in policy.destinations}
-    outward = {
+    listeners = {listener.name: listener.zone for listener in policy.listen}
+    sets = {settings.set: settings for settings in policy.destinations}
+    outward_sets = {
         name
         for route in policy.route
         if listeners.get(route.from_, route.from_) == Zone.CORE
-        for first in route.to
-        for name in with_fallbacks(first, sets)
+        for start in route.to
+        for name in with_fallbacks(start, sets)
     }
-    for each in policy.destinations:
-        if each.set in outward:
-            targets = [member.target for member in each.members]
+    for settings in policy.destinations:
+        if settings.set in outward_sets:
+            targets = [member.target for member in settings.members]
             hosts = tuple(sorted({target.source.host for target in targets if target is not None}))
             if hosts:
-                listed.append(Trunk(f"destinations-{each.set}", hosts))
+                listed.append(Trunk(f"destinations-{settings.set}", hosts))
     return listed

@@ -1,4 +1,4 @@
-"""What changes from one policy to another, section by section, as values and as sentences. Puts nothing in force."""
+"""The changes from one policy to another, section by section, as values and as sentences."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edgesbc.policy.traffic_shares import share_words, traffic_shares
 __all__ = ["PolicyChange", "differences", "needs_restart", "summary"]
 
 _NAMED_BY = ("name", "set", "uri")
-"""The key by which a table in a list is known, if it has one."""
+"""Keys that name a table in a list."""
 _NOUNS = {"listen": "listener", "destinations": "set"}
-"""What a table of a list is called where it is not called by its section's name."""
+"""Names of a list's tables in sentences; the default is the section's name."""
 _SUMMARY_CHARS = 160
 
 
@@ -28,9 +28,9 @@ class PolicyChange:
     section: str
     """The table's name in the file, as in ``destinations``."""
     name: str
-    """Which of a list of tables; "" in a table of which there is one."""
+    """The name of the table in a list; "" in a single table."""
     key: str
-    """What changed below that, dotted; "" where it is the whole."""
+    """The changed key below the table, dotted; "" for the whole table."""
     kind: str
     old: Any = None
     new: Any = None
@@ -49,18 +49,18 @@ class PolicyChange:
 
 
 def differences(old: Policy, new: Policy) -> list[PolicyChange]:
-    """Every change from ``old`` to ``new``, in the order of the sections; empty when they mean the same."""
-    found: list[PolicyChange] = []
+    """Every change from ``old`` to ``new``, in the order of the sections; empty if both mean the same."""
+    changes: list[PolicyChange] = []
     for field in attrs.fields(Policy):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before == after or field.name in ("file", "text"):
             continue
         if isinstance(before, tuple):
-            found.extend(_lists(field.name, before, after))
+            changes.extend(_lists(field.name, before, after))
         else:
-            found.extend(PolicyChange(field.name, "", *rest) for rest in _values(before, after))
-    found.extend(_traffic(old, new))
-    return found
+            changes.extend(PolicyChange(field.name, "", *change) for change in _values(before, after))
+    changes.extend(_traffic(old, new))
+    return changes
 
 
 def needs_restart(changes: Iterable[PolicyChange]) -> list[str]:
@@ -70,7 +70,7 @@ def needs_restart(changes: Iterable[PolicyChange]) -> list[str]:
 
 
 def summary(changes: list[PolicyChange]) -> str:
-    """``changes`` in a line of a log."""
+    """``changes`` in one line, for a log."""
     if not changes:
         return "no change of what it means"
     text = "; ".join(change.sentence for change in changes if change.kind != "traffic")
@@ -79,7 +79,7 @@ def summary(changes: list[PolicyChange]) -> str:
 
 # --- comparing -------------------------------------------------------------------------------------------
 
-_Rest = tuple[str, str, Any, Any]
+_ValueChange = tuple[str, str, Any, Any]
 """Key, kind, old and new."""
 
 
@@ -92,14 +92,14 @@ def _lists(section: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator
         if name not in before:
             yield PolicyChange(section, name, "", "added", None, _plain(after[name]))
         else:
-            yield from (PolicyChange(section, name, *rest) for rest in _values(before[name], after[name]))
-    stayed, there = [name for name in before if name in after], [name for name in after if name in before]
-    if stayed != there and section == "route":  # the first that matches wins; elsewhere, order means nothing
-        yield PolicyChange(section, "", "", "moved", stayed, there)
+            yield from (PolicyChange(section, name, *change) for change in _values(before[name], after[name]))
+    old_order, new_order = [name for name in before if name in after], [name for name in after if name in before]
+    if old_order != new_order and section == "route":  # the first that matches wins; elsewhere, order means nothing
+        yield PolicyChange(section, "", "", "moved", old_order, new_order)
 
 
 def _by_name(items: tuple[Any, ...]) -> dict[str, Any]:
-    """Tables of a list by their names; a second one of a name has its number behind it."""
+    """Tables of a list by name; a second table of a name has its number behind it."""
     named: dict[str, Any] = {}
     for item in items:
         name = str(next((getattr(item, key) for key in _NAMED_BY if hasattr(item, key)), ""))
@@ -111,8 +111,8 @@ def _by_name(items: tuple[Any, ...]) -> dict[str, Any]:
     return named
 
 
-def _values(old: Any, new: Any, key: str = "") -> Iterator[_Rest]:
-    """The keys below two tables that differ."""
+def _values(old: Any, new: Any, key: str = "") -> Iterator[_ValueChange]:
+    """The keys whose values differ in two tables."""
     if old == new:
         return
     if _is_table(old) and type(old) is type(new):
@@ -125,7 +125,7 @@ def _values(old: Any, new: Any, key: str = "") -> Iterator[_Rest]:
         yield key, "changed", _plain(old), _plain(new)
 
 
-def _inner_lists(old: tuple[Any, ...], new: tuple[Any, ...], key: str) -> Iterator[_Rest]:
+def _inner_lists(old: tuple[Any, ...], new: tuple[Any, ...], key: str) -> Iterator[_ValueChange]:
     before, after = _by_name(old), _by_name(new)
     for name in before:
         if name not in after:
@@ -146,12 +146,12 @@ def _is_table(value: object) -> bool:
 
 
 def _keys(value: Any) -> list[attrs.Attribute[Any]]:
-    """The fields of a table that a file may have; the others follow from these."""
+    """The fields of a table that a file may have; other fields are derived from them."""
     return [field for field in attrs.fields(type(value)) if field.init]
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON has it; of a table, what differs from the defaults."""
+    """``value`` as a JSON value; of a table, the fields that differ from their defaults."""
     if isinstance(value, PortRange):
         return f"{value.first}-{value.last}"
     if attrs.has(type(value)):
@@ -163,11 +163,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return str(value)  # an address
     if isinstance(value, tuple | list | frozenset | set):
-        return [_plain(each) for each in (value if isinstance(value, tuple | list) else sorted(value))]
+        return [_plain(item) for item in (value if isinstance(value, tuple | list) else sorted(value))]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -179,28 +179,28 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 
 def _traffic(old: Policy, new: Policy) -> Iterator[PolicyChange]:
-    """How the calls of each set move between its members."""
-    before = {each.set: each for each in old.destinations}
+    """How the shares of the members of each set change."""
+    before = {settings_of_old.set: settings_of_old for settings_of_old in old.destinations}
     for settings in new.destinations:
-        there = before.get(settings.set)
-        if there is None or there == settings:
+        previous = before.get(settings.set)
+        if previous is None or previous == settings:
             continue
-        was, will_be = traffic_shares(there), traffic_shares(settings)
+        was, will_be = traffic_shares(previous), traffic_shares(settings)
         if was is None or will_be is None:
-            if (was, there.algorithm) != (will_be, settings.algorithm):
+            if (was, previous.algorithm) != (will_be, settings.algorithm):
                 yield PolicyChange("destinations", settings.set, "", "traffic", _rounded(was), _rounded(will_be))
             continue
         for uri in dict.fromkeys([*was, *will_be]):
-            one, other = round(was.get(uri, 0.0), 1), round(will_be.get(uri, 0.0), 1)
-            if one != other:
-                yield PolicyChange("destinations", settings.set, uri, "traffic", one, other)
+            old_share, new_share = round(was.get(uri, 0.0), 1), round(will_be.get(uri, 0.0), 1)
+            if old_share != new_share:
+                yield PolicyChange("destinations", settings.set, uri, "traffic", old_share, new_share)
 
 
-def _rounded(found: dict[str, float] | None) -> dict[str, float] | None:
-    return None if found is None else {uri: round(share, 1) for uri, share in found.items()}
+def _rounded(shares: dict[str, float] | None) -> dict[str, float] | None:
+    return None if shares is None else {uri: round(share, 1) for uri, share in shares.items()}
 
 
-# --- telling ---------------------------------------------------------------------------------------------
+# --- sentences -------------------------------------------------------------------------------------------
 
 
 def _sentence(change: PolicyChange) -> str:
@@ -212,40 +212,40 @@ def _sentence(change: PolicyChange) -> str:
             return f"{where}: how much of the calls each member gets cannot be said beforehand"
         return f"{where}: {change.key} gets {share_words(change.new)} of the calls, {share_words(change.old)} so far"
     if change.kind in ("added", "removed"):
-        return _come_or_gone(change, where)
+        return _added_or_removed(change, where)
     if isinstance(change.old, list) and isinstance(change.new, list):
         return f"{where}: {change.key}: {_of_lists(change.old, change.new)}"
     return f"{where}: {_key(change.key)} {_word(change.old)} -> {_word(change.new)}"
 
 
 def _key(key: str) -> str:
-    """``members.sip:10.0.0.1:5060.weight`` as an operator would say it."""
+    """A dotted key in words: ``member sip:10.0.0.1:5060: weight`` for ``members.sip:10.0.0.1:5060.weight``."""
     if not key.startswith("members."):
         return key
     uri, _, rest = key.removeprefix("members.").rpartition(".")
     return f"member {uri}: {rest}"
 
 
-def _come_or_gone(change: PolicyChange, where: str) -> str:
-    thing = change.new if change.kind == "added" else change.old
+def _added_or_removed(change: PolicyChange, where: str) -> str:
+    table = change.new if change.kind == "added" else change.old
     if change.key.startswith("members."):
         where = f"{where}: member {change.key.removeprefix('members.')}"
     elif change.key:
         where = f"{where}: {change.key}"
-    said = [f"{key} {_word(value)}" for key, value in thing.items() if key not in _NAMED_BY and key != "members"]
-    if change.kind == "added" and "members" in thing:
-        said.append(f"members {', '.join(each['uri'] for each in thing['members'])}")
-    return f"{where} is {change.kind}" + (f" ({', '.join(said)})" if said and change.kind == "added" else "")
+    values = [f"{key} {_word(value)}" for key, value in table.items() if key not in _NAMED_BY and key != "members"]
+    if change.kind == "added" and "members" in table:
+        values.append(f"members {', '.join(member['uri'] for member in table['members'])}")
+    return f"{where} is {change.kind}" + (f" ({', '.join(values)})" if values and change.kind == "added" else "")
 
 
 def _of_lists(old: list[Any], new: list[Any]) -> str:
-    added = [_word(each) for each in new if each not in old]
-    gone = [_word(each) for each in old if each not in new]
-    if not added and not gone:
+    added = [_word(item) for item in new if item not in old]
+    removed = [_word(item) for item in old if item not in new]
+    if not added and not removed:
         return f"in another order: {', '.join(map(_word, new))}"
-    words = [f"{', '.join(some[:8])}{f' and {len(some) - 8} more' if len(some) > 8 else ''} {what}"
-             for some, what in ((added, "added"), (gone, "removed")) if some]  # fmt: skip
-    return "; ".join(words)
+    parts = [f"{', '.join(items[:8])}{f' and {len(items) - 8} more' if len(items) > 8 else ''} {verb}"
+             for items, verb in ((added, "added"), (removed, "removed")) if items]  # fmt: skip
+    return "; ".join(parts)
 
 
 def _word(value: Any) -> str:
@@ -260,6 +260,6 @@ def _word(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_word, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} {_word(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key} {_word(item)}" for key, item in value.items()) + "}"
     text = str(value)
     return text if len(text) <= limits.DIFF_VALUE_CHARS else f"{text[: limits.DIFF_VALUE_CHARS]}..."

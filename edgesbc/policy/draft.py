@@ -1,4 +1,4 @@
-"""A policy on its way: the sections that are right in themselves, before they are held against each other."""
+"""Draft: the sections of a policy file that are valid by themselves, before they are checked against each other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _NAME_KEYS = {"listen": "name", "database": "name", "destinations": "set"}
 
 
 class Draft:
-    """``tables`` and ``lists`` hold what could be read; items of lists come with their place in the file.
+    """A policy under construction.
 
-    ``broken`` are the lists in which something could not be read; ``names`` are the names in those, so
-    that a mistake in a set does not bring a second one for every route to it.
+    ``tables`` and ``lists`` hold the valid sections; items of lists have their index in the file. ``broken`` are the
+    lists with an invalid item, and ``names`` the names of those items, so that a mistake in a set does not cause a
+    second one for every route to it.
     """
 
     __slots__ = ("broken", "errors", "file", "lists", "names", "tables")
@@ -30,10 +31,10 @@ class Draft:
         self.names: defaultdict[str, set[str]] = defaultdict(set)
 
     def all(self, key: str) -> tuple[Any, ...]:
-        """The items of the list ``key``, without their places."""
+        """The items of the list ``key``, without their indexes."""
         return tuple(item for _, item in self.lists[key])
 
     def remember_name(self, key: str, item: object) -> None:
-        """Note the name of an item that could not be read."""
+        """Keep the name of an invalid item."""
         if isinstance(item, dict) and isinstance(name := item.get(_NAME_KEYS.get(key, "")), str):
             self.names[key].add(name)

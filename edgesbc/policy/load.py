@@ -1,4 +1,4 @@
-"""From a file's text to a :class:`Policy`, or to every mistake in it at once. Looks at no other file."""
+"""Loads a policy file as a :class:`Policy`, or reports every mistake in it at once."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ LISTS: dict[str, type[Any]] = {
 
 
 def load_policy(path: str | Path) -> Policy:
-    """Read the policy in ``path``; what it says of files is relative to its folder.
+    """The policy in ``path``; paths in it are relative to its folder.
 
-    Raises :class:`PolicyErrors` with every mistake in it, a file that cannot be read included. Whether this
-    machine can run it is for :func:`~edgesbc.policy.preflight.preflight` to say.
+    Raises :class:`PolicyErrors` with every mistake in it, also if the file cannot be read. Whether this machine can
+    run it is checked by :func:`~edgesbc.policy.preflight.preflight`.
     """
     return parse_policy(_text_of(path), str(path))
 
 
 def state_dir_of(path: str | Path) -> Path:
-    """The state directory that the policy in ``path`` has, whatever is wrong with the rest of it.
+    """The state directory of the policy in ``path``, whatever mistakes its other sections have.
 
-    Who asks a running edge may do so because somebody has just broken its file. Raises :class:`PolicyErrors` where
-    that cannot be known: for a file that cannot be read or is no TOML, and for every mistake in ``[edge]``, since
-    without the key that was misspelt another edge would be meant.
+    An operator asks a running edge also when its file was just broken. Raises :class:`PolicyErrors` for a file that
+    cannot be read or is no TOML, and for every mistake in ``[edge]``: with a misspelt key, the command would go to
+    another edge.
     """
     file = str(path)
     edge = _tables(_text_of(path), file).get("edge", {})
@@ -85,7 +85,7 @@ def _text_of(path: str | Path) -> str:
 
 
 def parse_policy(text: str, file: str) -> Policy:
-    """The policy in ``text``; ``file`` stands in messages, and paths are relative to its folder.
+    """The policy in ``text``; messages name ``file``, and paths are relative to its folder.
 
     Raises :class:`PolicyErrors` with every mistake in it.
     """
@@ -120,14 +120,14 @@ def _tables(text: str, file: str) -> dict[str, Any]:
 
 
 def _with_scanners(screen: ScreenSettings) -> ScreenSettings:
-    """``screen`` with the list of scanners that comes with the edge, where it names no other."""
+    """``screen`` with the shipped list of scanners, if it names no other."""
     if screen.scanner.list is not None:
         return screen
     return attrs.evolve(screen, scanner=attrs.evolve(screen.scanner, list=shipped_scanners()))
 
 
 def _structured(draft: Draft, data: dict[str, Any]) -> Iterator[PolicyError]:
-    """Fill ``draft`` with every section that is right in itself; yield the mistakes of the others."""
+    """Put every valid section into ``draft``; yield the mistakes of the others."""
     file = draft.file
     made = converter(Path(file).parent)
     made.register_structure_hook(ScannerList, lambda value, _: read_scanners(made.structure(value, Path)))

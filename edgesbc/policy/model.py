@@ -1,4 +1,4 @@
-"""What a policy file says, as frozen values, with the defaults that make an empty file safe."""
+"""The policy as frozen values, with defaults that make an empty file safe."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = [
 ]  # fmt: skip
 
 CONTROL_SOCKET = "control.sock"
-"""Where in its state directory a running edge answers its operator."""
+"""Name of the control socket in the state directory."""
 
 RESTART_SECTIONS = ("edge", "listen", "media", "observe")
-"""What an edge has for as long as it runs: a change there waits for a restart. All else is changed while it runs."""
+"""Sections that a running edge does not change: a change there waits for a restart."""
 
 
 def default_state_dir() -> Path:
@@ -98,8 +98,8 @@ def name_server(text: str) -> Source:
 
 
 def _name_servers(_instance: Any, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for each in value:
-        name_server(each)
+    for address in value:
+        name_server(address)
 
 
 def _media_address(value: object) -> str:
@@ -129,18 +129,18 @@ class EdgeSettings:
     name: str = attrs.field(default="edge", validator=NAME)
     """Its name in logs and metrics."""
     state_dir: Path = attrs.field(factory=default_state_dir)
-    """Where keys, the audit log, a self-made certificate and the control socket live; made when missing, for its
-    owner only. Each edge that runs has one of its own."""
+    """Folder of the token key, the audit log, a self-signed certificate and the control socket; created if missing,
+    readable by its owner only. Each running edge has its own."""
     planes: str = attrs.field(default="tasks", validator=_planes)
     """``tasks``: signalling and media in one process."""
     grace: float = attrs.field(default=30.0, validator=between(0, 86_400, "seconds"))
-    """Seconds that live calls get when the edge is told to stop, before both sides are sent a BYE."""
+    """Seconds from a stop until live calls are ended with a BYE to both sides."""
     server: str = attrs.field(default="", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
-    """Server and User-Agent of messages of the edge's own; empty: none."""
+    """Server and User-Agent in the edge's own messages; empty: none."""
     resolvers: tuple[str, ...] = attrs.field(
         default=(), validator=[at_most(limits.NAME_SERVERS, "name servers"), _name_servers]
     )
-    """Name servers, as ``ADDRESS[:PORT]``, that are asked for destinations' names; empty: the system's."""
+    """Name servers for destinations, as ``ADDRESS[:PORT]``; empty: the system's."""
 
     @property
     def name_servers(self) -> list[Source]:
@@ -159,11 +159,11 @@ class ListenSettings:
     name: str = attrs.field(validator=NAME)
     """Its label in metrics, reasons and routes; ``public-udp-5060`` and the like when not given."""
     advertise: Source | None = attrs.field(default=None, metadata={STRUCTURE: _advertise})
-    """Host name or address that peers are told, with an optional port; None: ``bind``."""
+    """Host name or address in Via and Contact, with an optional port; None: ``bind``."""
     certificate: Path | None = None
-    """Folder with ``fullchain.pem`` and ``privkey.pem``; None: one that the edge makes for itself."""
+    """Folder with ``fullchain.pem`` and ``privkey.pem``; None: a self-signed certificate."""
     client_ca: Path | None = None
-    """PEM file of the authorities whose client certificates are believed (trunks by ``tls_names``)."""
+    """PEM file of the authorities that client certificates are verified with (trunks by ``tls_names``)."""
     origins: tuple[str, ...] = ()
     """Web pages, as ``https://host``, that may open a WebSocket here; empty: any."""
 
@@ -182,7 +182,7 @@ class PortRange:
 
 @attrs.frozen
 class MediaAddress:
-    """Where media is sent and received on each side."""
+    """Address of the media relay on each side."""
 
     public: str = attrs.field(default="", metadata={STRUCTURE: _media_address})
     core: str = attrs.field(default="", metadata={STRUCTURE: _media_address})
@@ -196,18 +196,18 @@ class MediaSettings:
     """``[media]``: the relay."""
 
     engine: str = attrs.field(default="builtin", validator=_engine)
-    """``builtin``, or ``none``: SDP passes as it is and media goes past the edge."""
+    """``builtin``, or ``none``: SDP is not changed and media does not pass the edge."""
     ports: PortRange = attrs.field(default=PortRange(30000, 39999), metadata={STRUCTURE: _ports})
     address: MediaAddress = attrs.field(factory=MediaAddress)
-    """Where it is not given, the first listener's of that zone; where that is a wildcard, it stays empty and
-    means the address that this machine sends from."""
+    """Default: the address of the zone's first listener. If that is a wildcard, it is empty and means the address that
+    this machine sends from."""
     timeout: float = attrs.field(default=60.0, validator=between(5, 3600, "seconds"))
-    """Seconds without any packet after which a call is ended."""
+    """Seconds without media packets after which a call is ended."""
 
 
 @attrs.frozen
 class ObserveSettings:
-    """``[observe]``: what the edge shows of itself."""
+    """``[observe]``: HTTP endpoints and logs."""
 
     http: Source | None = attrs.field(default=Source("127.0.0.1", 8080), metadata={STRUCTURE: _http})
     """Loopback address of ``/metrics``, ``/healthz``, ``/readyz`` and ``/why``; "" in the file, None here: off."""
@@ -221,19 +221,19 @@ def _percent_points(_instance: Any, _attribute: attrs.Attribute[Any], value: flo
 
 @attrs.frozen
 class ChangeSettings:
-    """``[change]``: how a change of the policy is watched, and when it is taken back."""
+    """``[change]``: the probation of a policy change."""
 
     settle: float = attrs.field(default=60.0, validator=between(0, limits.SETTLE_SECONDS, "seconds"))
-    """Seconds that a change is watched, and that are looked at before it; 0: it is not watched."""
+    """Seconds of probation after a change, which are compared with as many before it; 0: no probation."""
     failure_rise: float = attrs.field(default=20.0, validator=_percent_points)
-    """Percent points by which the share of failed call set-ups may rise; beyond it the change is taken back."""
+    """Percent points by which the share of failed call set-ups may rise; above it the change is reverted."""
     least_calls: int = attrs.field(default=20, validator=between(1, limits.CALLS, "calls"))
-    """Calls that have to be attempted after the change before that is judged."""
+    """Call attempts after the change that are needed for a judgement."""
 
 
 @attrs.frozen
 class Policy:
-    """A policy that has been read and found consistent. ``file`` is where it came from, for messages."""
+    """A policy that was read and is consistent. ``file`` is its path, for messages."""
 
     edge: EdgeSettings
     listen: tuple[ListenSettings, ...]
@@ -247,4 +247,4 @@ class Policy:
     database: tuple[DatabaseSettings, ...] = ()
     file: str = ""
     text: str = attrs.field(default="", eq=False, repr=False)
-    """What was read."""
+    """The text that was read."""

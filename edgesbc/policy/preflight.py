@@ -1,4 +1,4 @@
-"""Whether this machine can run a policy: ports, certificates, folders. Leaves everything as it was."""
+"""Whether this machine can run a policy: its ports, certificates and folders are tried, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -23,80 +23,80 @@ from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
 
 __all__ = ["preflight", "served"]
 
-_Found = Iterator[tuple[str, str]]
+_Mistakes = Iterator[tuple[str, str]]
 
 
 def preflight(policy: Policy, beside: bool = False) -> list[PolicyError]:
-    """Every reason why this machine cannot run ``policy`` now; empty when it can.
+    """Every reason why this machine cannot run ``policy`` now; empty if it can.
 
-    Ports are tried by binding them for a moment, so an edge that runs this policy already is found too. With
-    ``beside`` that is no reason: where an edge runs from the same state directory, ports in use are its own.
+    Each port is bound for a moment, so ports of an edge that already runs this policy are in use. With ``beside``
+    they are no mistake, if an edge runs from the same state directory.
     """
     beside = beside and served(policy)
     return [
         PolicyError(policy.file, key, message)
-        for found in (
+        for mistakes in (
             _state_dir(policy, beside),
             _listeners(policy, beside),
             _databases(policy),
             _media(policy),
             _http(policy, beside),
         )
-        for key, message in found
+        for key, message in mistakes
     ]
 
 
 def served(policy: Policy) -> bool:
-    """Whether a running edge answers at the control socket in the state directory of ``policy``."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
-        tried.settimeout(1)
+    """Whether a running edge accepts connections at the control socket in the state directory of ``policy``."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1)
         try:
-            tried.connect(str(policy.edge.state_dir / CONTROL_SOCKET))
+            client.connect(str(policy.edge.state_dir / CONTROL_SOCKET))
         except OSError:
             return False
     return True
 
 
-def _state_dir(policy: Policy, beside: bool) -> _Found:
+def _state_dir(policy: Policy, beside: bool) -> _Mistakes:
     folder = policy.edge.state_dir
-    there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
-    if not there.is_dir():
-        yield "edge.state_dir", f"expected a folder, found the file {there}"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        yield "edge.state_dir", f"expected a folder that this user can write, found {there}"
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    if not existing.is_dir():
+        yield "edge.state_dir", f"expected a folder, found the file {existing}"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield "edge.state_dir", f"expected a folder that this user can write, found {existing}"
     elif not beside and served(policy):
         yield "edge.state_dir", f"expected a folder of its own, found {folder}, which another edge runs from"
 
 
-def _listeners(policy: Policy, beside: bool) -> _Found:
-    for index, each in enumerate(policy.listen):
-        here = f"listen[{index}]"
-        if refusal := _bindable(each.bind, each.transport is Transport.UDP, beside):
-            yield f"{here}.bind", refusal
-        yield from _certificate(here, each)
-        yield from _client_ca(here, each)
+def _listeners(policy: Policy, beside: bool) -> _Mistakes:
+    for index, listener in enumerate(policy.listen):
+        table = f"listen[{index}]"
+        if refusal := _bindable(listener.bind, listener.transport is Transport.UDP, beside):
+            yield f"{table}.bind", refusal
+        yield from _certificate(table, listener)
+        yield from _client_ca(table, listener)
 
 
-def _databases(policy: Policy) -> _Found:
-    """Whether their drivers and password files are there; whether they answer is asked by who reads them."""
-    for index, each in enumerate(policy.database):
-        driver = DRIVERS[(each.url or "sqlite:").partition(":")[0]]
+def _databases(policy: Policy) -> _Mistakes:
+    """Whether drivers and password files exist; `edgesbc check` reads the databases themselves."""
+    for index, database in enumerate(policy.database):
+        driver = DRIVERS[(database.url or "sqlite:").partition(":")[0]]
         if find_spec(driver.module) is None:
             install = f"pip install 'edgesbc[{driver.extra}]'"
             yield f"database[{index}].url", f"expected the driver {driver.module}, found none: {install}"
-        if each.password_file is not None:
-            yield from ((f"database[{index}].password_file", wrong) for wrong in _secret(each.password_file))
+        if database.password_file is not None:
+            yield from ((f"database[{index}].password_file", mistake) for mistake in _secret(database.password_file))
 
 
 def _secret(path: Path) -> Iterator[str]:
-    _, wrong = _read(path, "a password in the first line", lambda data: data.decode().splitlines()[0])
-    if wrong:
-        yield wrong
+    _, mistake = _read(path, "a password in the first line", lambda data: data.decode().splitlines()[0])
+    if mistake:
+        yield mistake
     elif path.stat().st_mode & 0o077:
         yield f"expected a file that its owner alone can read, found {path} with mode {path.stat().st_mode & 0o777:o}"
 
 
-def _media(policy: Policy) -> _Found:
+def _media(policy: Policy) -> _Mistakes:
     if policy.media.engine == "none":
         return
     for zone in Zone:
@@ -105,23 +105,23 @@ def _media(policy: Policy) -> _Found:
             yield f"media.address.{zone}", refusal
 
 
-def _http(policy: Policy, beside: bool) -> _Found:
+def _http(policy: Policy, beside: bool) -> _Mistakes:
     if policy.observe.http is not None and (refusal := _bindable(policy.observe.http, False, beside)):
         yield "observe.http", refusal
 
 
 def _bindable(address: Source, udp: bool, beside: bool = False) -> str:
-    """Why the kernel refuses ``address``, or nothing; ``beside`` an edge that runs it may be in use."""
+    """Why the kernel refuses ``address``, or ""; with ``beside`` it may be in use."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as tried:
+        with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as probe:
             if family == socket.AF_INET6:
-                tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if not udp:  # what a restarted edge left in TIME_WAIT is no hindrance
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((address.host, address.port))
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if not udp:  # connections in TIME_WAIT of a stopped edge do not count
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address.host, address.port))
             if not udp:
-                tried.listen(1)
+                probe.listen(1)
     except OSError as error:
         if beside and error.errno == errno.EADDRINUSE:
             return ""
@@ -130,7 +130,7 @@ def _bindable(address: Source, udp: bool, beside: bool = False) -> str:
 
 
 def _read(path: Path, expected: str, parse: Callable[[bytes], object]) -> tuple[object, str]:
-    """What is in ``path``, or None and what is wrong with it."""
+    """The parsed content of ``path`` and "", or None and the mistake."""
     try:
         return parse(read_file(path, limits.PEM_BYTES)), ""
     except OSError as error:
@@ -141,20 +141,20 @@ def _read(path: Path, expected: str, parse: Callable[[bytes], object]) -> tuple[
         return None, f"expected {expected} in {path}, found: {error}"
 
 
-def _certificate(here: str, listener: ListenSettings) -> _Found:
+def _certificate(here: str, listener: ListenSettings) -> _Mistakes:
     if listener.certificate is None:
         return
     key = f"{here}.certificate"
-    chain, wrong = _read(listener.certificate / FULL_CHAIN, "certificates in PEM", x509.load_pem_x509_certificates)
-    if wrong:
-        yield key, wrong
-    private, wrong = _read(
+    chain, mistake = _read(listener.certificate / FULL_CHAIN, "certificates in PEM", x509.load_pem_x509_certificates)
+    if mistake:
+        yield key, mistake
+    private, mistake = _read(
         listener.certificate / PRIVATE_KEY,
         "an unencrypted private key in PEM",
         lambda data: serialization.load_pem_private_key(data, None).public_key(),
     )
-    if wrong:
-        yield key, wrong
+    if mistake:
+        yield key, mistake
     if isinstance(chain, list) and chain and private is not None:
         yield from ((key, message) for message in _fit(chain[0], private))
 
@@ -169,8 +169,8 @@ def _fit(leaf: x509.Certificate, of_key: object) -> Iterator[str]:
         yield f"expected a certificate that is valid now, found one that begins {leaf.not_valid_before_utc:%Y-%m-%d}"
 
 
-def _client_ca(here: str, listener: ListenSettings) -> _Found:
+def _client_ca(here: str, listener: ListenSettings) -> _Mistakes:
     if listener.client_ca is not None:
-        _, wrong = _read(listener.client_ca, "certificates in PEM", x509.load_pem_x509_certificates)
-        if wrong:
-            yield f"{here}.client_ca", wrong
+        _, mistake = _read(listener.client_ca, "certificates in PEM", x509.load_pem_x509_certificates)
+        if mistake:
+            yield f"{here}.client_ca", mistake

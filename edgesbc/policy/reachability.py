@@ -1,4 +1,4 @@
-"""Whether a member of a set can be reached from the listeners that there are. Tries nothing."""
+"""Whether the edge has a listener from which it can send to a member of a destination set."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def unreachable_members(
     all_known: bool = True,
     broken: Callable[[str], bool] = lambda name: False,
 ) -> Iterator[tuple[str, str]]:
-    """The fields of ``member`` that are wrong for these listeners, and what is wrong with each.
+    """The fields of ``member`` that do not fit these listeners, each with the reason.
 
-    ``all_known`` is False where some listeners could not be read; ``broken`` tells their names.
+    ``all_known`` is False if some listeners are invalid; ``broken`` says whether a name is one of theirs.
     """
     place = parse_server_uri(member.uri)
     target = place.target
@@ -30,29 +30,29 @@ def unreachable_members(
         if target is not None and _is_listener(target, listener):
             yield "uri", f"is the listener {listener.name} of this edge: calls would go round"
             break
-    wanted = _way_to(place)
-    named = {each.name: each for each in listeners}
+    needed = _transport_to(place)
+    by_name = {candidate.name: candidate for candidate in listeners}
     if member.socket is None:
-        usable = any(each.zone is Zone.CORE and _reaches(each, place) for each in listeners)
+        usable = any(candidate.zone is Zone.CORE and _reaches(candidate, place) for candidate in listeners)
         if not usable and all_known:
-            yield "uri", f"needs a [[listen]] of zone core with {wanted} to send from, found none"
-    elif member.socket in named:
-        listener = named[member.socket]
+            yield "uri", f"needs a [[listen]] of zone core with {needed} to send from, found none"
+    elif member.socket in by_name:
+        listener = by_name[member.socket]
         if not _reaches(listener, place):
-            found = f"{listener.transport} over IPv{ip_address(listener.bind.host).version}"
-            yield "socket", f"expected a listener with {wanted}, found {member.socket!r} with {found}"
+            offered = f"{listener.transport} over IPv{ip_address(listener.bind.host).version}"
+            yield "socket", f"expected a listener with {needed}, found {member.socket!r} with {offered}"
     elif not broken(member.socket):
         yield "socket", f"expected the name of a listener, found {member.socket!r}"
 
 
 def fit_for(listeners: Sequence[ListenSettings]) -> Fit:
-    """The same of members that come from a table."""
+    """:func:`unreachable_members` as the check of members from a table."""
     return lambda member: unreachable_members(member, listeners)
 
 
 def sockets_of(listeners: Sequence[ListenSettings]) -> dict[str, str]:
-    """Listeners by their addresses, as Kamailio and OpenSIPS write them: ``udp:10.0.0.1:5060``."""
-    return {f"{each.transport}:{each.bind.host}:{each.bind.port}": each.name for each in listeners}
+    """Names of listeners by address, in the notation of Kamailio and OpenSIPS: ``udp:10.0.0.1:5060``."""
+    return {f"{listener.transport}:{listener.bind.host}:{listener.bind.port}": listener.name for listener in listeners}
 
 
 def _is_listener(target: ResolvedAddress, listener: ListenSettings) -> bool:
@@ -64,14 +64,14 @@ def _is_listener(target: ResolvedAddress, listener: ListenSettings) -> bool:
     return bound == host or (bound.is_unspecified and host.is_loopback and bound.version == host.version)
 
 
-def _way_to(place: ServerUri) -> str:
+def _transport_to(place: ServerUri) -> str:
     if place.target is not None:
         return f"{place.target.transport} over IPv{ip_address(place.host).version}"
     return str(place.transport or "udp, tcp or tls")
 
 
 def _reaches(listener: ListenSettings, place: ServerUri) -> bool:
-    """Whether it can send there; of a name, as far as that is known before it is looked up."""
+    """Whether ``listener`` can send to ``place``; for a name, as far as known before it is looked up."""
     target = place.target
     if target is None:
         usable = (Transport.UDP, Transport.TCP, Transport.TLS)

@@ -1,4 +1,4 @@
-"""The list of known scanners: from its file to a :class:`ScannerList`. Judges no message."""
+"""Loads the list of known scanners from its file as a :class:`ScannerList`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["read_scanners", "shipped_scanners"]
 
 
 def shipped_scanners() -> ScannerList:
-    """The list that comes with the edge, ``policies/scanners.toml``: beside the package in a checkout, in it where
-    it is installed. Raises ``ValueError`` where it is in neither."""
+    """The shipped list, ``policies/scanners.toml``: beside the package in a checkout, inside it when installed. Raises
+    ``ValueError`` if there is none."""
     package = PACKAGE_FOLDER
     beside, within = (folder / "policies" / "scanners.toml" for folder in (package.parent, package))
     return read_scanners(beside if beside.is_file() else within)
@@ -35,33 +35,33 @@ def read_scanners(path: Path) -> ScannerList:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        found = converter(path.parent).structure(tomllib.loads(data.decode()), ScannerList)
+        scanners = converter(path.parent).structure(tomllib.loads(data.decode()), ScannerList)
     except RecursionError:
         raise ValueError(f"{path}: expected TOML: it is nested too deeply") from None
     except BaseValidationError as error:
-        found_wrong = [(each.key.lstrip("."), each.message) for each in mistakes(error, str(path), "")]
-        raise ValueError("; ".join(str(PolicyError(str(path), *each)) for each in found_wrong)) from None
+        mistakes_found = [(mistake.key.lstrip("."), mistake.message) for mistake in mistakes(error, str(path), "")]
+        raise ValueError("; ".join(str(PolicyError(str(path), *mistake)) for mistake in mistakes_found)) from None
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError among them
         raise ValueError(f"{path}: expected TOML: {error}") from None
-    wrong = [str(PolicyError(str(path), key, message)) for key, message in _checked(found)]
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    return found
+    mistakes_left = [str(PolicyError(str(path), key, message)) for key, message in _checked(scanners)]
+    if mistakes_left:
+        raise ValueError("; ".join(mistakes_left))
+    return scanners
 
 
-def _checked(found: ScannerList) -> Iterator[tuple[str, str]]:
-    most = limits.SCANNER_TEXTS
-    for key, texts in (("user_agents", found.user_agents), ("shape", found.shape)):
-        if len(texts) > most:
-            yield key, f"expected at most {most}, found {len(texts)}"
-    for index, shape in enumerate(found.shape):
-        here = f"shape[{index}].header"
+def _checked(scanners: ScannerList) -> Iterator[tuple[str, str]]:
+    bound = limits.SCANNER_TEXTS
+    for key, texts in (("user_agents", scanners.user_agents), ("shape", scanners.shape)):
+        if len(texts) > bound:
+            yield key, f"expected at most {bound}, found {len(texts)}"
+    for index, shape in enumerate(scanners.shape):
+        key = f"shape[{index}].header"
         if not shape.header:
-            yield here, "expected a pattern for a header field at least, found none: every message has that shape"
+            yield key, "expected a pattern for a header field at least, found none: every message has that shape"
         for name, pattern in shape.header.items():
             if CANONICAL.get(name.lower(), name) != name:
-                yield f"{here}.{name}", f"expected the name as it is usually written, {CANONICAL[name.lower()]}"
+                yield f"{key}.{name}", f"expected the name as it is usually written, {CANONICAL[name.lower()]}"
             try:
                 check_pattern(pattern)
             except ValueError as error:
-                yield f"{here}.{name}", str(error)
+                yield f"{key}.{name}", str(error)

@@ -1,4 +1,4 @@
-"""TOML values into attrs values, strictly: every mistake is found, and named by its dotted key."""
+"""Converts TOML values to attrs values, strictly: every mistake is found and named by its dotted key."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from edgesbc.base.validation import described
 __all__ = ["STRUCTURE", "converter", "mistakes", "unknown_key"]
 
 STRUCTURE = "structure"
-"""Key of a field's metadata: a function from the TOML value to the field's, which raises ``ValueError``."""
+"""Key of a field's metadata: a function from the TOML value to the field's value, which raises ``ValueError``."""
 
 
 def converter(folder: Path) -> cattrs.Converter:
-    """A converter whose ``structure`` takes what ``tomllib`` gives; paths are relative to ``folder``.
+    """A converter whose ``structure`` takes values of ``tomllib``; paths are relative to ``folder``.
 
-    It raises ``ValueError`` or ``BaseValidationError``, which :func:`mistakes` takes apart.
+    It raises ``ValueError`` or ``BaseValidationError``, which :func:`mistakes` turns into errors of a policy.
     """
     made = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
     made.register_structure_hook(bool, _exactly("true or false"))
@@ -43,10 +43,10 @@ def converter(folder: Path) -> cattrs.Converter:
 
 
 def mistakes(error: BaseException, file: str, key: str) -> Iterator[PolicyError]:
-    """Every mistake in what the converter raised, with the dotted key of each below ``key``."""
+    """Every mistake in an error of the converter, with its dotted key below ``key``."""
     if isinstance(error, BaseValidationError):
-        for each in error.exceptions:
-            yield from mistakes(each, file, key + _step(each))
+        for part in error.exceptions:
+            yield from mistakes(part, file, key + _step(part))
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [_toml_name(name) for name in attrs.fields_dict(error.cl)] if error.cl else []
         for extra in sorted(error.extra_fields):
@@ -56,14 +56,14 @@ def mistakes(error: BaseException, file: str, key: str) -> Iterator[PolicyError]
     else:
         message = str(error)
         last = key.rpartition(".")[2]
-        for name in (last, f"{last}_"):  # where a validator says the name again
+        for name in (last, f"{last}_"):  # a validator names the field too
             message = message.removeprefix(f"{name}: ")
         yield PolicyError(file, key, message)
 
 
-def unknown_key(found: str, known: list[str]) -> str:
-    """What to say of a key that does not exist."""
-    near = get_close_matches(found, known, n=1)
+def unknown_key(key: str, known: list[str]) -> str:
+    """The message for an unknown key."""
+    near = get_close_matches(key, known, n=1)
     guess = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
     return f"unknown key; {guess}"
 
@@ -83,7 +83,7 @@ def _toml_name(name: str) -> str:
 
 
 def _exactly(expected: str) -> Callable[[object, type], object]:
-    """A hook for values of one very type: TOML knows its types, so nothing is guessed."""
+    """A hook that accepts values of exactly one type: TOML values have types, so none is converted."""
 
     def structure(value: object, type_: type) -> object:
         if type(value) is not type_:
@@ -120,8 +120,8 @@ def _is_tuple(type_: Any) -> bool:
 def _list(made: cattrs.Converter, value: object, type_: Any) -> Any:
     if not isinstance(value, list):
         raise ValueError(f"expected a list, found {described(value)}")
-    of: Any = list.__class_getitem__(get_args(type_)[0])
-    return tuple(made.structure(value, of))
+    type_of_items: Any = list.__class_getitem__(get_args(type_)[0])
+    return tuple(made.structure(value, type_of_items))
 
 
 def _is_mapping(type_: Any) -> bool:
@@ -131,8 +131,8 @@ def _is_mapping(type_: Any) -> bool:
 def _mapping(made: cattrs.Converter, value: object, type_: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"expected a table, found {described(value)}")
-    of: Any = dict.__class_getitem__(get_args(type_))
-    return made.structure(value, of)
+    type_of_values: Any = dict.__class_getitem__(get_args(type_))
+    return made.structure(value, type_of_values)
 
 
 def _table(made: cattrs.Converter, cls: type[Any]) -> Any:
@@ -157,9 +157,9 @@ def _table(made: cattrs.Converter, cls: type[Any]) -> Any:
 
 
 def _field(made: cattrs.Converter, field: attrs.Attribute[Any]) -> Any:
-    """Structure one field and validate it at once, so that one mistake does not hide those beside it.
+    """Converts and validates one field at once, so that one mistake does not hide those of other fields.
 
-    Validators of fields look at the value alone; what concerns two fields is in ``checks``.
+    Validators of fields see the value alone; relations of fields are checked in ``checks``.
     """
     own = field.metadata.get(STRUCTURE)
 

@@ -1,4 +1,4 @@
-"""How much of a set's calls each of its members gets, as far as the policy alone says. Knows no load and no health."""
+"""The share of a set's calls that each member gets by the policy, without regard to load and health."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _Group = list[MemberSettings]
 
 
 def traffic_shares(settings: SetSettings) -> dict[str, float] | None:
-    """Percent of the calls by member, while all are up and have room; None where that depends on more than the policy.
+    """Percent of the calls by member, if all are up and have capacity; None if it depends on more than the policy.
 
-    Only those of the best priority count; what is disabled gets nothing. ``broadcast`` gives each call to all.
+    Only members of the best priority get calls, and no disabled ones. ``broadcast`` gives each call to all.
     """
-    share_out = _WAYS.get(settings.algorithm)
-    if share_out is None or not settings.members:
+    shares_of = _SHARES_BY_ALGORITHM.get(settings.algorithm)
+    if shares_of is None or not settings.members:
         return None
-    able = [each for each in settings.members if not each.disabled]
-    best = min((each.priority for each in able), default=0)
-    group = [each for each in able if each.priority == best]
-    given = dict.fromkeys((each.uri for each in settings.members), 0.0)
-    given.update(zip((each.uri for each in group), share_out(group), strict=True))
-    return given
+    enabled = [member for member in settings.members if not member.disabled]
+    best = min((member.priority for member in enabled), default=0)
+    group = [member for member in enabled if member.priority == best]
+    shares = dict.fromkeys((member.uri for member in settings.members), 0.0)
+    shares.update(zip((member.uri for member in group), shares_of(group), strict=True))
+    return shares
 
 
 def share_words(percent: float) -> str:
@@ -32,22 +32,25 @@ def share_words(percent: float) -> str:
 
 
 def _by_weight(group: _Group) -> list[float]:
-    return _in_proportion([each.weight for each in group])
+    return _in_proportion([member.weight for member in group])
 
 
-def _by_room(group: _Group) -> list[float]:
-    """``least-loaded`` fills all alike: by ``max_calls``, or by weight where one has none."""
-    bounds = [each.max_calls for each in group]
+def _by_capacity(group: _Group) -> list[float]:
+    """``least-loaded`` fills all members equally: by ``max_calls``, or by weight if one has none."""
+    bounds = [member.max_calls for member in group]
     return _in_proportion(
-        [each.weight if None in bounds or bound is None else bound for each, bound in zip(group, bounds, strict=True)]
+        [
+            member.weight if None in bounds or bound is None else bound
+            for member, bound in zip(group, bounds, strict=True)
+        ]
     )
 
 
-def _alike(group: _Group) -> list[float]:
+def _equal(group: _Group) -> list[float]:
     return _in_proportion([1] * len(group))
 
 
-def _the_first(group: _Group) -> list[float]:
+def _first_only(group: _Group) -> list[float]:
     return [0.0 if place else 100.0 for place in range(len(group))]
 
 
@@ -60,12 +63,12 @@ def _in_proportion(parts: list[int]) -> list[float]:
     return [100.0 * part / total for part in parts]
 
 
-_WAYS: dict[str, Callable[[_Group], list[float]]] = {
+_SHARES_BY_ALGORITHM: dict[str, Callable[[_Group], list[float]]] = {
     "weighted": _by_weight,
     "hash": _by_weight,
-    "least-loaded": _by_room,
-    "round-robin": _alike,
-    "random": _alike,
-    "priority": _the_first,
+    "least-loaded": _by_capacity,
+    "round-robin": _equal,
+    "random": _equal,
+    "priority": _first_only,
     "broadcast": _all,
 }

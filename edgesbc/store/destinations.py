@@ -26,8 +26,8 @@ def as_json(overrides: OperatorOverrides, now: float, wall: float) -> bytes:
     offset = wall - now
     rows = [
         {
-            "set": set_name, "uri": uri, "address": address, "order": override.admin_state.name.lower(), "by": override.by,
-            "why": override.why, "since": override.since + offset,
+            "set": set_name, "uri": uri, "address": address, "order": override.admin_state.name.lower(),
+            "by": override.by, "why": override.why, "since": override.since + offset,
             "gone": None if override.missing_since is None else override.missing_since + offset,
         }
         for (set_name, uri, address), override in overrides
