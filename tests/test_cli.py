@@ -1,4 +1,4 @@
-"""The command line: mistakes with file and key, all at once, exit 2; certificates for development."""
+"""The command line: mistakes with file and key, all at once, exit code 2; certificates for development."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_split_host_port(text: str, default: int | None, expected: Source) -> No
         "1.2.3.4: 5",
     ],
 )
-def test_split_host_port_says_what_is_wrong(text: str) -> None:
+def test_split_host_port_names_the_mistake(text: str) -> None:
     with pytest.raises(ValueError):
         split_host_port(text)
 
@@ -71,14 +71,14 @@ def listener(number: int = 0, name: str = "one") -> Listener:
     return Listener(number, name, Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 
 
-def test_a_listener_advertises_what_it_is_bound_to_unless_told() -> None:
+def test_a_listener_advertises_its_bind_address_by_default() -> None:
     assert (listener().advertise_host, listener().advertise_port) == ("192.0.2.1", 5060)
     told = Listener(0, "x", Zone.CORE, Transport.TLS, "::", 5061, "sip.example.com", 443)
     assert (told.advertise_host, told.advertise_port) == ("sip.example.com", 443)
     assert "[::]:5061" in repr(told)
 
 
-def test_a_flow_is_its_listener_its_peer_and_its_connection() -> None:
+def test_flows_are_equal_by_listener_peer_and_connection() -> None:
     peer = Source("198.51.100.1", 5060)
     flow = Flow(listener(), peer)
     assert flow == Flow(listener(0, "renamed"), peer)
@@ -91,7 +91,7 @@ def test_a_flow_is_its_listener_its_peer_and_its_connection() -> None:
     assert "#7" in repr(others[2])
 
 
-def test_transports_know_what_the_rfc_says_of_them() -> None:
+def test_properties_of_transports() -> None:
     assert [t for t in Transport if not t.reliable] == [Transport.UDP]
     assert [t for t in Transport if t.secure] == [Transport.TLS, Transport.WSS]
     assert [t.default_port for t in Transport] == [5060, 5060, 5061, 80, 443]

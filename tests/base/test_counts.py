@@ -32,7 +32,7 @@ def test_a_value_on_a_bound_is_within_it(value: float, bucket: int) -> None:
 
 
 @given(st.lists(st.floats(0, 100)))
-def test_a_histogram_loses_nothing(values: list[float]) -> None:
+def test_a_histogram_counts_every_value(values: list[float]) -> None:
     histogram = Histogram(BOUNDS)
     for value in values:
         histogram.observe(value)

@@ -1,4 +1,4 @@
-"""The deadline heap against the obvious model: a dict from item to when it wants to be woken."""
+"""Deadlines against a simple model: a dict from item to the time at which it is due."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = st.one_of(
 
 @settings(max_examples=300)
 @given(st.lists(STEPS, max_size=40))
-def test_wakes_what_the_model_wakes(steps: list[tuple[str, int, float | None]]) -> None:
+def test_pop_due_agrees_with_the_model(steps: list[tuple[str, int, float | None]]) -> None:
     heap, items = Deadlines[Item](), [Item() for _ in range(4)]
     wanted: dict[Item, float] = {}
     for step, number, when in steps:
@@ -48,7 +48,7 @@ def test_wakes_what_the_model_wakes(steps: list[tuple[str, int, float | None]]) 
         assert {item: item.due for item in items if item.due is not None} == wanted
 
 
-def test_wakes_in_the_order_of_the_deadlines() -> None:
+def test_items_are_popped_in_the_order_of_their_deadlines() -> None:
     heap, items = Deadlines[Item](), [Item() for _ in range(5)]
     for item, when in zip(items, [3.0, 1.0, 5.0, 2.0, 4.0], strict=True):
         heap.schedule(item, when)
@@ -64,7 +64,7 @@ def test_a_deadline_at_now_is_due() -> None:
     assert list(heap.pop_due(1.0)) == []
 
 
-def test_an_item_may_ask_again_while_it_is_woken() -> None:
+def test_an_item_may_be_scheduled_again_while_it_is_popped() -> None:
     heap, item = Deadlines[Item](), Item()
     heap.schedule(item, 1.0)
     rounds = 0
@@ -75,7 +75,7 @@ def test_an_item_may_ask_again_while_it_is_woken() -> None:
     assert item.due == 4.0
 
 
-def test_a_deadline_that_only_moves_later_stands_in_the_heap_once() -> None:
+def test_a_deadline_that_moves_later_is_queued_once() -> None:
     heap, item = Deadlines[Item](), Item()
     for when in range(1, 1000):
         heap.schedule(item, float(when))
@@ -84,7 +84,7 @@ def test_a_deadline_that_only_moves_later_stands_in_the_heap_once() -> None:
     assert list(heap.pop_due(999.0)) == [item]
 
 
-def test_next_forgets_what_was_taken_back() -> None:
+def test_next_ignores_a_cancelled_deadline() -> None:
     heap, item = Deadlines[Item](), Item()
     heap.schedule(item, 1.0)
     heap.schedule(item, None)

@@ -1,4 +1,4 @@
-"""The two errors that cross rooms."""
+"""Errors that several packages share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_policy_error_names_file_and_key() -> None:
     assert str(PolicyError("edge.toml", "", "not TOML")) == "edge.toml: not TOML"
 
 
-def test_policy_errors_come_all_at_once_and_in_order() -> None:
+def test_policy_errors_keep_their_order() -> None:
     errors = PolicyErrors([PolicyError("a", "x", "1"), PolicyError("a", "y", "2")])
     assert str(errors) == "a: x: 1\na: y: 2"
     assert [error.key for error in errors.errors] == ["x", "y"]

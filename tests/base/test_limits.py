@@ -1,4 +1,4 @@
-"""Every bound has its reason beside it, and what is told to operators is what holds."""
+"""Every bound has its reason, and the bounds on the security page are the ones in the code."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def test_the_security_page_lists_bounds() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), ROWS)
-def test_the_security_page_tells_the_truth(name: str, value: str) -> None:
+def test_a_bound_on_the_security_page_is_the_one_in_the_code(name: str, value: str) -> None:
     assert getattr(limits, name) == float(value)

@@ -1,4 +1,4 @@
-"""Patterns that may stand in a route, and those that a hostile text could make run for years."""
+"""Patterns of routes that are accepted, and those whose matching time would be exponential."""
 
 import re
 
@@ -19,7 +19,7 @@ from edgesbc.base.patterns import check_pattern
         "",
     ],
 )
-def test_may_stand(pattern: str) -> None:
+def test_an_accepted_pattern(pattern: str) -> None:
     check_pattern(pattern)
 
 
@@ -27,18 +27,18 @@ def test_may_stand(pattern: str) -> None:
     "pattern",
     [r"(a+)+$", r"(a*)*", r"(?:a|b+)*c", r"((x{1,30}y)){2,}", r"(?:(?=a+)b)*", r"(a+?)+?$", r"(?P<n>[0-9]+-?)*$"],
 )
-def test_repeats_inside_repeats(pattern: str) -> None:
+def test_a_repeat_inside_a_repeat_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="repeat inside a repeat"):
         check_pattern(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["(", "[", "a{2,1}", "*", "(?P<a>x)(?P<a>y)", "(?<=a+)b", "(" * 3000 + ")" * 3000])
-def test_no_regular_expression(pattern: str) -> None:
+def test_a_text_that_is_no_regular_expression_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="expected a regular expression"):
         check_pattern(pattern)
 
 
-def test_what_is_let_through_ends_soon_on_the_worst_text() -> None:
+def test_an_accepted_pattern_ends_soon_on_the_worst_text() -> None:
     pattern = r"^(?>a+b)*$"
     check_pattern(pattern)
     assert re.search(pattern, "a" * 256) is None

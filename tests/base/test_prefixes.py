@@ -49,7 +49,7 @@ def test_an_empty_set_is_false_and_holds_nothing() -> None:
     assert PrefixSet(["192.0.2.0/24"])
 
 
-def test_strangers_do_not_grow_the_memory_of_answers() -> None:
+def test_the_cache_of_look_ups_is_bounded() -> None:
     held = PrefixSet(["192.0.2.0/24"], cache_size=16)
     for number in range(1000):
         assert f"198.51.{number // 256}.{number % 256}" not in held
@@ -57,12 +57,12 @@ def test_strangers_do_not_grow_the_memory_of_answers() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["192.0.2.0/33", "192.0.2", "name/24", "::/129"])
-def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+def test_an_invalid_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError):
         PrefixSet([prefix])
 
 
-def test_the_longest_prefix_says() -> None:
+def test_the_longest_prefix_wins() -> None:
     values: PrefixMap[str] = PrefixMap()
     for prefix in ("0.0.0.0/0", "192.0.2.0/24", "192.0.2.7"):
         values.put(prefix, prefix)
@@ -86,7 +86,7 @@ def test_the_prefixes_of_an_address() -> None:
 
 
 @given(st.ip_addresses(), st.ip_addresses())
-def test_keys_are_alike_where_the_prefixes_are(
+def test_keys_are_equal_where_the_prefixes_are(
     one: ipaddress.IPv4Address | ipaddress.IPv6Address, two: ipaddress.IPv4Address | ipaddress.IPv6Address
 ) -> None:
     near = type(one)(int(one) ^ (int(two) & 0xFF))
@@ -98,12 +98,14 @@ def test_keys_are_alike_where_the_prefixes_are(
 
 
 @given(st.ip_addresses())
-def test_a_number_is_that_of_the_standard_library(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+def test_an_address_has_the_number_of_the_standard_library(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
     assert address_number(str(address)) == (address.version, int(address))
 
 
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[0-9]{1,4}(\.[0-9+ -]{1,4}){2,4}", fullmatch=True)))
-def test_what_is_no_address_has_no_number(text: str) -> None:
+def test_an_invalid_address_has_no_number(text: str) -> None:
     try:
         version, number = address_number(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reason codes are a promise to operators: unique, plain, and with a status that SIP has."""
+"""Reason codes, which operators rely on: unique, plain, and with a status of SIP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_reason_can_be_a_label_and_a_sentence(reason: Reason) -> None:
     assert reason.status == 0 or 400 <= reason.status < 700
 
 
-def test_a_decision_shows_what_it_has() -> None:
+def test_the_repr_of_a_decision_has_its_values() -> None:
     decision = Decision(1.5, Reason.PIKE, source="192.0.2.1:5060", limit=30, value=31, shadow=True)
     shown = repr(decision)
     assert "192.0.2.1:5060" in shown

@@ -64,13 +64,13 @@ def test_what_is_accepted(validator: Validator, values: list[Any]) -> None:
         (prefixes, ("a",), "rate: expected addresses or prefixes as in 192.0.2.0/24, found 'a'"),
     ],
 )
-def test_what_is_refused_is_named(validator: Validator, value: Any, message: str) -> None:
+def test_a_refusal_names_field_expectation_and_value(validator: Validator, value: Any, message: str) -> None:
     with pytest.raises(ValueError) as raised:
         check(validator, value)
     assert str(raised.value) == message
 
 
-def test_an_address_that_is_none_is_named() -> None:
+def test_an_invalid_address_is_named() -> None:
     with pytest.raises(ValueError, match=r"rate: expected a prefix, .*; found 'carrier'"):
         check(listed_addresses, ("carrier",))
 

@@ -29,7 +29,7 @@ def checked(folder: Path, *rows: str, database: str = "") -> Result:
     return CliRunner().invoke(main, ["check", str(file)])
 
 
-def test_good_rows_and_what_of_them_has_no_counterpart(tmp_path: Path) -> None:
+def test_good_rows_and_notes_about_values_without_a_counterpart(tmp_path: Path) -> None:
     result = checked(tmp_path, "(1, 'sip:127.0.0.11', 0, 'cc=1;weight=5')")
     assert result.exit_code == 0, result.output
     file = tmp_path / "policy.toml"
@@ -63,7 +63,7 @@ def test_a_database_that_is_away_is_a_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "says"), [(0o644, "mode 644"), (None, "No such file"), (0o600, "")])
-def test_the_file_of_a_password(tmp_path: Path, mode: int | None, says: str) -> None:
+def test_the_password_file(tmp_path: Path, mode: int | None, says: str) -> None:
     secret = tmp_path / "secret"
     if mode is not None:
         secret.write_text("sesame\n")

@@ -1,4 +1,4 @@
-"""`edgesbc import`: a piece of a policy on stdout, what has no counterpart on stderr, and nothing half-way."""
+"""`edgesbc import`: destination sets on stdout, notes on stderr, and no partial output."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_bad_lines_are_named_and_nothing_is_printed(file: Path) -> None:
         (("--algorithm", "99"), "0<=x<=13"),
     ],
 )
-def test_options_that_make_no_sense(file: Path, more: tuple[str, ...], says: str) -> None:
+def test_invalid_options(file: Path, more: tuple[str, ...], says: str) -> None:
     result = told(file, *more)
     assert result.exit_code == 2
     assert result.stdout == ""

@@ -23,7 +23,7 @@ print_columns(
 """
 
 
-async def test_in_a_pipe_columns_are_of_blanks() -> None:
+async def test_columns_in_a_pipe_are_separated_by_blanks() -> None:
     result = await trio.run_process([sys.executable, "-c", PRINT], capture_stdout=True)
     assert result.stdout.decode() == "name   calls  resources\na[b]   1/2    -\nbcdef  -      -\n"
 
@@ -39,14 +39,14 @@ async def on_a_terminal(program: str, columns: int) -> str:
         os.close(theirs)
 
 
-async def test_on_a_terminal_it_is_a_table() -> None:
+async def test_a_terminal_gets_a_table() -> None:
     told = await on_a_terminal(PRINT, 80)
     assert "│ a[b]" in told or "| a[b]" in told
     assert "calls" in told
     assert "resources" not in told
 
 
-async def test_what_a_terminal_has_no_room_for_stands_below_each_row() -> None:
+async def test_columns_that_do_not_fit_a_terminal_follow_below_each_row() -> None:
     told = await on_a_terminal(WIDE, 40)
     assert told.split("\r\n") == [
         "set     member              state",

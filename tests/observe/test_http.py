@@ -1,4 +1,4 @@
-"""The HTTP side by real HTTP over loopback."""
+"""The HTTP endpoints over real connections on loopback."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_only_get(method: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/nothing", "/metrics%00", "/../metrics", "//healthz"])
-async def test_nothing_else_is_there(path: str) -> None:
+async def test_other_paths_are_not_found(path: str) -> None:
     async with served() as port:
         assert (await ask(port, path)).status == 404
 
@@ -185,7 +185,7 @@ async def test_ipv6() -> None:
 
 
 @pytest.mark.parametrize("bind", ["localhost:0", "127.0.0.1", "127.0.0.1:x", "0:0", ""])
-async def test_an_address_that_is_none_is_refused(bind: str) -> None:
+async def test_an_invalid_address_is_refused(bind: str) -> None:
     with pytest.raises(ValueError):
         await serve_http(bind, parts())
 
@@ -196,7 +196,7 @@ async def test_a_port_in_use_is_an_os_error() -> None:
             await serve_http(f"127.0.0.1:{port}", parts())
 
 
-async def test_cancelled_it_is_gone_even_with_connections_open() -> None:
+async def test_cancellation_closes_open_connections() -> None:
     port = free_port()
     with trio.fail_after(10):
         async with served(f"127.0.0.1:{port}"):
@@ -213,7 +213,7 @@ async def test_cancelled_it_is_gone_even_with_connections_open() -> None:
         again.bind(("127.0.0.1", port))
 
 
-async def test_garbage_is_answered_or_closed_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_garbage_is_answered_or_closed_without_harm(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     async with served() as port:
         for garbage in (
@@ -238,7 +238,7 @@ async def test_garbage_is_answered_or_closed_and_harms_nobody(caplog: pytest.Log
     assert caplog.records == []
 
 
-async def test_it_writes_nothing_while_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_it_prints_nothing_in_normal_operation(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as seen:
         async with served() as port:
             await ask(port, "/metrics")
@@ -261,7 +261,7 @@ async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogC
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_a_reader_that_stalls_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_that_stalls_does_not_delay_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HTTP_STALL_MILLISECONDS", 200)
     asked = trio.Event()
 

@@ -1,4 +1,4 @@
-"""The metrics of destinations: one series a member, for what is known of it, and none for who has gone."""
+"""The metrics of destinations: one series for each known value of a present member."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_member_has_one_series_for_its_state(harness: EdgeHarness) -> None:
     assert seen(metrics, "edgesbc_destination_up") == {("pbx", FIRST): 0, ("pbx", SECOND): 1}
 
 
-def test_what_is_not_known_has_no_series(harness: EdgeHarness) -> None:
+def test_an_unknown_value_has_no_series(harness: EdgeHarness) -> None:
     metrics = instrumented(harness)
     first, _ = harness.dispatcher.members()
     for name in ("max_calls", "answer_seconds", "failures_total"):

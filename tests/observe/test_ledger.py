@@ -1,4 +1,4 @@
-"""The ledger: what was decided, found by Call-ID and address, and never more than its bound."""
+"""The ledger: decisions are found by Call-ID and address, within its bound."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_a_decision_is_a_sentence() -> None:
     ]
 
 
-def test_what_is_of_one_moment_is_told_in_the_order_of_its_coming() -> None:
+def test_decisions_of_one_moment_keep_their_order() -> None:
     ledger = Ledger(WALL)
     for reason in (Reason.PIKE, Reason.BAN, Reason.NO_ROUTE, Reason.ROUTED):
         ledger.record(Decision(1, reason, source="192.0.2.1:5060"))
     assert [told["reason"] for told in ledger.ask("192.0.2.1").decisions] == ["pike", "ban", "no-route", "routed"]
 
 
-def test_a_penalty_and_a_change_of_health_are_of_somebody_and_not_from_him() -> None:
+def test_a_ban_and_a_change_of_health_are_about_their_source() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(0, Reason.BAN, "192.0.2.1:5060", limit=60, stage="pike", detail="address: pike"))
     ledger.record(Decision(0, Reason.HEALTH, "192.0.2.1:5060", detail="active to trying"))
@@ -60,7 +60,7 @@ def test_a_penalty_and_a_change_of_health_are_of_somebody_and_not_from_him() -> 
     assert health.startswith("noted health of 192.0.2.1:5060 because")
 
 
-def test_a_penalty_names_the_call_that_led_to_it_and_an_order_is_no_penalty() -> None:
+def test_a_ban_names_its_call_and_an_operator_ban_is_not_one() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(0, Reason.BAN, "192.0.2.1:5060", "carriers", "abc@host", stage="conduct", detail="flow"))
     ledger.record(Decision(0, Reason.BAN, "192.0.2.1", stage="operator", detail="lifted by root"))
@@ -72,7 +72,7 @@ def test_a_penalty_names_the_call_that_led_to_it_and_an_order_is_no_penalty() ->
     )
 
 
-def test_a_shadow_decision_says_that_it_was_none() -> None:
+def test_a_shadow_decision_is_marked() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(0, Reason.SCANNER, source="192.0.2.1:5060", shadow=True))
     (sentence,) = ledger.why("192.0.2.1")
@@ -102,7 +102,7 @@ def test_found_by_ipv6_address(key: str) -> None:
     ("prefix", "address"),
     [("192.0.2.0/24", "192.0.2.77"), ("2001:db8::/64", "2001:db8::5"), ("2001:db8::/48", "2001:db8:0:7::5")],
 )
-def test_an_address_finds_the_penalty_of_its_prefix(prefix: str, address: str) -> None:
+def test_an_address_finds_the_ban_of_its_prefix(prefix: str, address: str) -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(1, Reason.BAN, source=prefix))
     assert len(ledger.why(address)) == 1
@@ -111,13 +111,13 @@ def test_an_address_finds_the_penalty_of_its_prefix(prefix: str, address: str) -
 
 
 @pytest.mark.parametrize("key", ["", " ", "\x00", "nobody"])
-def test_nothing_is_found_for_nothing(key: str) -> None:
+def test_an_unknown_key_finds_nothing(key: str) -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(1, Reason.HEALTH, detail="pbx is active"))
     assert ledger.why(key) == []
 
 
-def test_it_never_holds_more_than_its_bound() -> None:
+def test_the_ledger_is_bounded() -> None:
     ledger = Ledger(WALL)
     for number in range(limits.DECISIONS * 2):
         ledger.record(pike(number, f"198.51.{number // 256 % 256}.{number % 256}:5060", f"call-{number}"))
@@ -130,7 +130,7 @@ def test_it_never_holds_more_than_its_bound() -> None:
     assert len(ledger.why(f"routed-{limits.DECISIONS * 2 - 1}")) == 1
 
 
-def test_a_flood_of_refusals_does_not_wash_away_the_calls() -> None:
+def test_a_flood_of_refusals_displaces_no_calls() -> None:
     ledger = Ledger(WALL, capacity=100)
     ledger.record(Decision(0, Reason.ROUTED, call_id="kept"))
     ledger.record(Decision(0, Reason.BAN, source="192.0.2.66"))
@@ -141,7 +141,7 @@ def test_a_flood_of_refusals_does_not_wash_away_the_calls() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.ADMISSION, Reason.GUESS, Reason.RINGING, Reason.TRUNK_CALLS, Reason.BAN])
-def test_what_forged_sources_bring_about_does_not_wash_away_calls_and_health(reason: Reason) -> None:
+def test_forged_sources_displace_neither_calls_nor_health(reason: Reason) -> None:
     ledger = Ledger(WALL, capacity=100)
     ledger.record(Decision(0, Reason.ROUTED, call_id="kept"))
     ledger.record(Decision(0, Reason.HEALTH, source="10.0.0.11:5060"))
@@ -161,7 +161,7 @@ def test_drops_before_parsing_fold_into_one_entry_a_source() -> None:
     assert len(ledger.why("victim")) == 1
 
 
-def test_what_became_of_a_name_is_found_by_the_name() -> None:
+def test_decisions_about_a_name_are_found_by_the_name() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(0, Reason.NAME, source="pbx.example.com", stage="resolver", detail="now 192.0.2.1:5060"))
     (told,) = ledger.why("PBX.example.com")
@@ -169,7 +169,7 @@ def test_what_became_of_a_name_is_found_by_the_name() -> None:
     assert ledger.why("example.com") == []
 
 
-def test_what_was_folded_is_found_by_any_port_of_the_address() -> None:
+def test_a_folded_entry_is_found_by_any_port_of_the_address() -> None:
     """What is told of a port may have been said of its neighbours, and says so."""
     ledger = Ledger(WALL)
     ledger.record(pike(1, "192.0.2.66:1111"))
@@ -183,7 +183,7 @@ def test_what_was_folded_is_found_by_any_port_of_the_address() -> None:
     assert ledger.why("192.0.2.67:2222") == []
 
 
-def test_a_prefix_is_found_however_it_is_written() -> None:
+def test_a_prefix_is_found_in_every_notation() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(1, Reason.BAN, source="2001:db8::/64"))
     assert len(ledger.why("2001:DB8:0:0::7/64")) == 1
@@ -191,7 +191,7 @@ def test_a_prefix_is_found_however_it_is_written() -> None:
     assert ledger.why("2001:db8::/63") == []
 
 
-def test_a_folded_entry_that_is_gone_starts_anew() -> None:
+def test_a_dropped_folded_entry_is_counted_anew() -> None:
     ledger = Ledger(WALL, capacity=4)
     for source in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"):
         ledger.record(pike(1, source))
@@ -201,7 +201,7 @@ def test_a_folded_entry_that_is_gone_starts_anew() -> None:
     assert ledger.why("192.0.2.2") == []
 
 
-def test_an_answer_is_bounded_to_what_came_last() -> None:
+def test_an_answer_is_bounded_to_the_last_decisions() -> None:
     ledger = Ledger(WALL)
     for number in range(limits.LEDGER_ANSWERS + 7):
         ledger.record(pike(number, "192.0.2.1:5060", f"call-{number}"))
@@ -258,7 +258,7 @@ def scanned(ledger: Ledger, key: str) -> list[LedgerEntry]:
 
 @given(DECISIONS, st.integers(1, 12))
 @example([(Reason.PIKE, "192.0.2.1:5060", "192.0.2.1", False)] * 3, 2)
-def test_asking_finds_what_a_look_at_every_entry_finds(
+def test_the_index_finds_what_a_scan_of_all_entries_finds(
     decisions: list[tuple[Reason, str, str, bool]], capacity: int
 ) -> None:
     ledger = Ledger(WALL, capacity)
@@ -281,7 +281,7 @@ def the_index_is_that_of_the_ring(ledger: Ledger) -> None:
 
 
 @given(DECISIONS)
-def test_nothing_is_lost_in_folding(decisions: list[tuple[Reason, str, str, bool]]) -> None:
+def test_folding_counts_every_decision(decisions: list[tuple[Reason, str, str, bool]]) -> None:
     ledger = Ledger(WALL)
     for time, (reason, source, call_id, shadow) in enumerate(decisions):
         ledger.record(Decision(time, reason, source=source, call_id=call_id, shadow=shadow))
@@ -304,14 +304,14 @@ def test_an_answer_has_every_value_of_a_decision() -> None:
     }  # fmt: skip
 
 
-def test_an_object_is_json_whatever_the_numbers() -> None:
+def test_a_record_is_json_with_any_number() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(1, Reason.BAN, source="192.0.2.1", limit=float("inf"), value=float("nan")))
     (told,) = ledger.ask("192.0.2.1").decisions
     assert (told["limit"], told["value"]) == (None, None)
 
 
-def test_the_longest_answer_there_can_be_has_its_bound() -> None:
+def test_the_longest_answer_is_bounded() -> None:
     ledger = Ledger(WALL)
     worst = "\U0010ffff" * limits.LEDGER_TEXT_CHARS  # escaped once for a terminal, and that once more in JSON
     for time in range(limits.LEDGER_ANSWERS * 2):

@@ -1,4 +1,4 @@
-"""Logs: quiet, one safe line an event, and no flood."""
+"""Logs: few records by default, one safe line each, and bounded in a flood."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def records(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_quiet_by_default_but_for_the_lifecycle() -> None:
+def test_only_lifecycle_records_by_default() -> None:
     stream = json_log()
     logger("signalling").info("a call")
     logger("signalling").warning("odd", count=3)
@@ -57,7 +57,7 @@ NASTY = 'a"b\r\nINVITE forged=yes \x1b[31m\x00\u2028\u202e\udc80'
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_one_line_an_event_whatever_the_values(form: str) -> None:
+def test_a_record_is_one_line_with_any_values(form: str) -> None:
     stream = io.StringIO()
     configure(stream, form)  # type: ignore[arg-type]
     try:
@@ -83,7 +83,7 @@ def test_long_values_are_cut() -> None:
     assert len(stream.getvalue()) < limits.LOG_VALUE_CHARS + 500
 
 
-def test_a_console_line_reads_as_key_and_value() -> None:
+def test_a_console_line_has_keys_and_values() -> None:
     stream = io.StringIO()
     configure(stream, "console")
     logger("x").warning("something odd", a="plain", b="two words", c=1.5, d="")
@@ -91,7 +91,7 @@ def test_a_console_line_reads_as_key_and_value() -> None:
     assert line.split(" ", 1)[1] == 'warning something odd room=x a=plain b="two words" c=1.5 d=""\n'
 
 
-def test_what_libraries_log_goes_the_same_way_once() -> None:
+def test_records_of_libraries_are_written_once() -> None:
     json_log()
     stream = json_log()
     logging.getLogger("library").info("chatter")
@@ -129,7 +129,7 @@ def test_decisions_are_sampled_by_reason() -> None:
     assert "call_id" not in records(stream)[0]
 
 
-def test_kinds_are_bounded_even_if_somebody_feeds_it_with_text() -> None:
+def test_kinds_are_bounded() -> None:
     json_log("error")
     once = SampledLog(logger("screen"))
     for number in range(limits.LOG_KINDS * 2):
@@ -149,7 +149,7 @@ def test_all_kinds_together_are_bounded_too() -> None:
     assert len(records(stream)) == limits.LOG_SAMPLES + 2
 
 
-def test_what_found_no_room_is_counted() -> None:
+def test_records_left_out_are_counted() -> None:
     stream = json_log("error")
     once = SampledLog(logger("edge"), interval=60, samples=1)
     assert [once.error(kind, now) for kind, now in (("a", 0), ("b", 1), ("b", 2), ("a", 3), ("b", 60))] == [
@@ -158,7 +158,7 @@ def test_what_found_no_room_is_counted() -> None:
     assert [(r["kind"], r["left_out"]) for r in records(stream)] == [("a", 0), ("b", 2)]
 
 
-def test_a_flood_of_every_decision_there_is_fills_no_disk_and_hides_no_error() -> None:
+def test_a_flood_of_every_decision_is_bounded_and_hides_no_error() -> None:
     stream = json_log("debug")
     once = SampledLog(logger("edge"), interval=60)
     for number in range(20):
@@ -169,7 +169,7 @@ def test_a_flood_of_every_decision_there_is_fills_no_disk_and_hides_no_error() -
     assert once.error("a fault", 2.0)
 
 
-def test_a_call_that_finds_its_way_is_no_news() -> None:
+def test_a_routed_call_is_logged_at_debug() -> None:
     stream = io.StringIO()
     configure(stream, "json", "info")
     once = SampledLog(logger("edge"))

@@ -61,11 +61,11 @@ def test_histograms_are_cumulative() -> None:
     assert seen["edgesbc_wait_seconds_count", (("transport", "udp"),)] == 1
 
 
-def test_the_process_is_in_it() -> None:
+def test_metrics_of_the_process() -> None:
     assert samples(Metrics())["process_resident_memory_bytes", ()] > 0
 
 
-def test_two_sets_of_metrics_do_not_meet() -> None:
+def test_two_sets_of_metrics_are_independent() -> None:
     one, two = Metrics(), Metrics()
     one.counter("x", "X.", (), Counts())
     two.counter("x", "X.", (), Counts())
@@ -77,7 +77,7 @@ def test_a_bad_name_is_refused(name: str) -> None:
         Metrics().counter(name, "X.", (), Counts())
 
 
-def test_a_bad_label_a_missing_unit_and_a_second_claim_are_refused() -> None:
+def test_a_bad_label_a_missing_unit_and_a_duplicate_name_are_refused() -> None:
     metrics = Metrics()
     with pytest.raises(ValueError, match="lower-case"):
         metrics.counter("x", "X.", ("User-Agent",), Counts())
@@ -92,7 +92,7 @@ def test_a_bad_label_a_missing_unit_and_a_second_claim_are_refused() -> None:
         metrics.gauge("x", "X.", lambda: 1)
 
 
-def test_series_are_bounded_and_nothing_counted_is_lost() -> None:
+def test_series_are_bounded_and_the_total_is_kept() -> None:
     """Should a label grow with traffic after all: 100,000 agents are one series more, not 100,000."""
     metrics, counts = Metrics(), Counts()
     metrics.counter("requests", "Requests.", ("agent",), counts)

@@ -1,4 +1,4 @@
-"""Text that a peer may have chosen, shown safely."""
+"""A peer's text, escaped for display."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_shown(text: str, expected: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(), max_size=60))
-def test_whatever_comes_in_only_printable_text_comes_out(text: str) -> None:
+def test_the_result_is_printable_for_any_text(text: str) -> None:
     assert shown(text, 100).isprintable()
     assert len(shown(text, 10)) <= 10 * len("\\U0010ffff")
 
 
-def test_what_is_too_long_keeps_its_ends() -> None:
+def test_a_long_text_keeps_both_ends() -> None:
     text = shown("head" + "x" * 1000 + "tail", 40)
     assert len(text) == 40
     assert text.startswith("head")

@@ -1,4 +1,4 @@
-"""Certificates that the edge makes: a real handshake believes them, and nothing is overwritten unasked."""
+"""Certificates made by the edge: a real handshake accepts them, and existing files are kept."""
 
 import ssl
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def names_in(folder: Path) -> set[str]:
     return {str(name.value) for name in there}
 
 
-def test_a_client_that_trusts_the_authority_believes_the_leaf(tmp_path: Path) -> None:
+def test_a_client_that_trusts_the_authority_accepts_the_certificate(tmp_path: Path) -> None:
     folder = tmp_path / "dev"
     paths = make_development_certificates(folder, ["sip.example.com", "192.0.2.1", "2001:db8::1", "*.example.org"])
     assert [path.name for path in paths] == ["ca.pem", "fullchain.pem", "privkey.pem"]
@@ -46,7 +46,7 @@ def test_a_client_that_trusts_the_authority_believes_the_leaf(tmp_path: Path) ->
         handshake(folder, folder / "ca.pem", "other.example.com")
 
 
-def test_the_private_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_private_key_is_private(tmp_path: Path) -> None:
     make_development_certificates(tmp_path)
     assert (tmp_path / "privkey.pem").stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.pem", "fullchain.pem", "privkey.pem"]
@@ -72,7 +72,7 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "bücher.example", "a_b\r\n"])
-def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="expected a host name or an IP address"):
         make_development_certificates(tmp_path / "dev", [name])
     assert not (tmp_path / "dev").exists()
@@ -93,7 +93,7 @@ def test_the_edges_own_certificate_is_kept(tmp_path: Path) -> None:
     assert str(ip_address("10.0.0.1")) in names_in(folder)
 
 
-def test_the_edges_own_certificate_is_made_anew_when_it_is_broken_or_old(
+def test_the_edges_own_certificate_is_renewed_when_it_is_broken_or_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = own_certificate(tmp_path)

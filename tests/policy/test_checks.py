@@ -1,4 +1,4 @@
-"""Sections against each other: one mistake is made in a good policy, and exactly that one is named."""
+"""Checks across sections: each mistake in an otherwise good policy is the only one named."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def mistakes(text: str) -> dict[str, str]:
     return {}
 
 
-def test_the_good_one_is_good() -> None:
+def test_the_base_policy_has_no_mistakes() -> None:
     assert mistakes(GOOD) == {}
 
 
@@ -93,14 +93,14 @@ def test_the_good_one_is_good() -> None:
         ("[[route]]", '[[route]]\nname = "numbers"\nto = "pbx"\n[[route]]', "route[1].name", "of its own"),
     ],
 )  # fmt: skip
-def test_one_mistake(old: str, new: str, key: str, says: str) -> None:
+def test_one_mistake_is_the_only_one_named(old: str, new: str, key: str, says: str) -> None:
     assert old in GOOD
     found = mistakes(GOOD.replace(old, new, 1))
     assert list(found) == ([key] if key else [])
     assert says in found.get(key, "")
 
 
-def test_a_trunk_is_bound_to_public_listeners_that_there_are() -> None:
+def test_a_trunk_names_existing_public_listeners() -> None:
     good = GOOD.replace(
         'addresses = ["198.51.100.7"]', 'addresses = ["198.51.100.7"]\nlisteners = ["carriers", "NAME"]'
     )
@@ -111,7 +111,7 @@ def test_a_trunk_is_bound_to_public_listeners_that_there_are() -> None:
         }
 
 
-def test_an_acl_of_a_listener_is_of_a_public_one_that_there_is() -> None:
+def test_an_acl_names_an_existing_public_listener() -> None:
     def acl(name: str) -> str:
         return f'{GOOD}\n[[screen.acl.listeners]]\nname = "{name}"\ndeny = ["192.0.2.0/24"]\n'
 
@@ -122,13 +122,13 @@ def test_an_acl_of_a_listener_is_of_a_public_one_that_there_is() -> None:
         }
 
 
-def test_a_wildcard_needs_an_address_to_tell() -> None:
+def test_a_wildcard_needs_an_advertised_address() -> None:
     text = GOOD.replace('"203.0.113.10:5060"', '"0.0.0.0:5070"')
     assert list(mistakes(text)) == ["listen[0].advertise"]
     assert mistakes(text.replace('"0.0.0.0:5070"', '"0.0.0.0:5070"\nadvertise = "sip.example.com"')) == {}
 
 
-def test_a_wildcard_takes_the_port_of_every_address() -> None:
+def test_a_wildcard_uses_the_port_of_every_address() -> None:
     text = GOOD.replace('"10.0.0.1:5060"', '"0.0.0.0:5060"\nadvertise = "10.0.0.1"')
     assert mistakes(text)["listen[2].bind"] == "expected an address of its own, listen[0] has 203.0.113.10:5060"
     looped = GOOD.replace('"10.0.0.1:5060"', '"0.0.0.0:5070"\nadvertise = "10.0.0.1"')
@@ -136,7 +136,7 @@ def test_a_wildcard_takes_the_port_of_every_address() -> None:
     assert "listener inside of this edge" in mistakes(looped)["destinations[0].members[0].uri"]
 
 
-def test_an_empty_policy_says_what_is_needed() -> None:
+def test_an_empty_policy_names_what_is_missing() -> None:
     assert list(mistakes("")) == ["listen", "destinations"]
 
 
@@ -144,7 +144,7 @@ def test_several_sets_need_routes() -> None:
     assert list(mistakes(GOOD[: GOOD.index("[[route]]")])) == ["route"]
 
 
-def test_a_broken_section_brings_no_mistakes_in_others() -> None:
+def test_a_broken_section_causes_no_mistakes_in_others() -> None:
     assert list(mistakes(GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', ""))) == ["destinations[0]"]
     assert list(mistakes(GOOD.replace('zone = "core"', 'zone = "cor"'))) == ["listen[2].zone"]
     assert list(mistakes(GOOD.replace('name = "carriers"', 'name = "carriers"\nx = 1'))) == ["listen[0].x"]
@@ -191,7 +191,7 @@ def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, says: st
     assert "sesame" not in repr(found).replace("127.0.0.1:sesame", "")
 
 
-def test_a_resource_of_which_every_member_has_none_is_nobodys() -> None:
+def test_a_resource_that_no_member_has_is_a_mistake() -> None:
     """No call by that route could be taken."""
     good = GOOD.replace('to = "pbx"', 'to = "pbx"\nresources = ["pstn"]')
     assert mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 1 }')) == {}

@@ -1,4 +1,4 @@
-"""What changes between two policies, as sentences and as JSON has it."""
+"""Changes between two policies as sentences and as JSON."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def policy(text: str) -> Policy:
     return parse_policy(text, "/etc/edge/policy.toml")
 
 
-def test_the_same_policy_in_other_words_changes_nothing() -> None:
+def test_the_same_policy_in_another_form_has_no_changes() -> None:
     assert told(("weight = 70 ", "weight = 70, priority = 0 "), more="# a comment\n") == []
     assert summary([]) == "no change of what it means"
 
 
-def test_weights_and_what_they_do_to_calls() -> None:
+def test_weights_and_the_shares_of_calls() -> None:
     assert told(("weight = 70", "weight = 50"), ("weight = 30", "weight = 50")) == [
         "set pbx: member sip:10.0.0.1: weight 70 -> 50",
         "set pbx: member sip:10.0.0.2: weight 30 -> 50",
@@ -75,7 +75,7 @@ def test_weights_and_what_they_do_to_calls() -> None:
     ]
 
 
-def test_members_that_come_and_go() -> None:
+def test_added_and_removed_members() -> None:
     assert told(('{ uri = "sip:10.0.0.2", weight = 30 }', '{ uri = "sip:10.0.0.3", weight = 10, max_calls = 5 }')) == [
         "set pbx: member sip:10.0.0.2 is removed",
         "set pbx: member sip:10.0.0.3 is added (weight 10, max_calls 5)",
@@ -85,7 +85,7 @@ def test_members_that_come_and_go() -> None:
     ]
 
 
-def test_another_priority_and_algorithm_move_calls_too() -> None:
+def test_priority_and_algorithm_change_the_shares_too() -> None:
     assert told(('algorithm = "priority"\n', 'algorithm = "random"\n')) == ["set fax: algorithm priority -> random"]
     assert "set pbx: sip:10.0.0.1 gets 100 % of the calls, 70 % so far" in told(("weight = 30", "priority = 1"))
 
@@ -113,7 +113,7 @@ def test_routes_and_their_order() -> None:
     assert told(('name = "rest"', 'name = "last"')) == ["route rest is removed", "route last is added (to fax)"]
 
 
-def test_what_needs_a_restart_is_marked() -> None:
+def test_a_change_that_needs_a_restart_is_marked() -> None:
     changes = differences(policy(BASE), policy(BASE.replace("127.0.0.1:5060", "127.0.0.1:5070") + 'name = "other"\n'))
     assert [change.sentence for change in changes] == [
         "[edge]: name edge -> other (needs a restart)",
@@ -160,7 +160,7 @@ def test_every_change_between_real_policies_is_json_and_a_sentence(file: Path) -
     assert differences(load_policy(file), load_policy(file)) == []
 
 
-def test_a_long_value_is_told_by_its_begin() -> None:
+def test_a_long_value_is_cut() -> None:
     pattern = "^" + "1" * 2 * limits.DIFF_VALUE_CHARS
     (sentence,) = told(("'^[0-9]+$'", f"'{pattern}'"))
     assert sentence == f"route numbers: request_user ^[0-9]+$ -> {pattern[: limits.DIFF_VALUE_CHARS]}..."

@@ -1,4 +1,4 @@
-"""Reading policies: what a good one becomes, and that a bad one names every mistake at once."""
+"""Loading policies: values of a good one, and every mistake of a bad one at once."""
 
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def mistakes(text: str) -> dict[str, str]:
     return {error.key: error.message for error in raised.value.errors}
 
 
-def test_the_small_one_has_the_defaults() -> None:
+def test_a_small_policy_has_the_defaults() -> None:
     policy = parse(SMALL)
     public, core = policy.listen
     assert (public.name, public.zone, public.transport) == ("public-udp-5060", Zone.PUBLIC, Transport.UDP)
@@ -132,7 +132,7 @@ def test_the_small_one_has_the_defaults() -> None:
     assert policy.file == "/etc/edgesbc/policy.toml"
 
 
-def test_the_full_one() -> None:
+def test_a_full_policy() -> None:
     policy = parse(FULL)
     carriers, browsers, _ = policy.listen
     assert carriers.advertise == Source("sip.example.com", 5060)
@@ -246,22 +246,22 @@ log = "loud"
         (f"resolvers = {['127.0.0.53'] * (limits.NAME_SERVERS + 1)}", "edge.resolvers"),
     ],
 )
-def test_values_that_the_edge_cannot_have(line: str, key: str) -> None:
+def test_invalid_values_of_edge(line: str, key: str) -> None:
     assert list(mistakes(f"[edge]\n{line}\n{SMALL}")) == [key]
 
 
 @pytest.mark.parametrize("section", ["edge", "screen", "media", "observe", "change"])
-def test_a_table_that_is_none(section: str) -> None:
+def test_a_section_that_is_no_table(section: str) -> None:
     assert mistakes(f"{section} = 3\n{SMALL}") == {section: "expected a table, found 3"}
 
 
 @pytest.mark.parametrize("section", ["trunk", "route"])
-def test_a_list_that_is_none(section: str) -> None:
+def test_a_section_that_is_no_list(section: str) -> None:
     assert list(mistakes(f"[{section}]\n{SMALL}")) == [section]
 
 
 @pytest.mark.parametrize("line", ["engine = 'rtpengine'", "engine = 'x'", "timeout = 1", "ports = 3"])
-def test_values_that_media_cannot_have(line: str) -> None:
+def test_invalid_values_of_media(line: str) -> None:
     assert list(mistakes(f"{SMALL}[media]\n{line}")) == [f"media.{line.split(' ')[0]}"]
 
 
@@ -280,16 +280,16 @@ def test_name_servers_with_and_without_a_port() -> None:
     "line",
     ["settle = 601", "settle = -1", "failure_rise = 0", "failure_rise = 101", "least_calls = 0", "least_calls = 1.5"],
 )
-def test_values_that_a_change_cannot_have(line: str) -> None:
+def test_invalid_values_of_change(line: str) -> None:
     assert list(mistakes(f"{SMALL}[change]\n{line}")) == [f"change.{line.split(' ')[0]}"]
 
 
-def test_the_http_side_can_be_off() -> None:
+def test_http_can_be_off() -> None:
     assert parse(f'{SMALL}[observe]\nhttp = ""').observe.http is None
 
 
 @pytest.mark.parametrize("text", ["[edge", "a = 1\na = 2", "x = " + "[" * 5000, "x = " + "9" * 5000])
-def test_what_is_not_toml(text: str) -> None:
+def test_a_text_that_is_not_toml(text: str) -> None:
     assert list(mistakes(text)) == [""]
 
 
@@ -358,7 +358,7 @@ def test_the_state_directory_of_a_policy_with_mistakes(tmp_path: Path) -> None:
         ("[edge", "expected TOML: "),
     ],
 )
-def test_a_state_directory_that_cannot_be_known(text: str, mistake: str, tmp_path: Path) -> None:
+def test_a_policy_whose_state_directory_is_unknown(text: str, mistake: str, tmp_path: Path) -> None:
     file = tmp_path / "edge.toml"
     file.write_text(text)
     with pytest.raises(PolicyErrors) as caught:

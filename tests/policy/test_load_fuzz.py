@@ -1,4 +1,4 @@
-"""Whatever stands in a policy file, the only thing that comes of it is a policy or PolicyErrors."""
+"""Any policy file gives a policy or PolicyErrors."""
 
 import contextlib
 import json

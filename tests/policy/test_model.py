@@ -1,4 +1,4 @@
-"""Defaults that depend on who runs the edge."""
+"""Defaults that depend on the user and on other values."""
 
 import os
 from pathlib import Path

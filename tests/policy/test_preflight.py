@@ -1,4 +1,4 @@
-"""What this machine says to a policy: ports in use, certificates that do not fit, folders that cannot be."""
+"""Reasons why this machine cannot run a policy: ports in use, certificates, folders."""
 
 import os
 import socket
@@ -63,7 +63,7 @@ def make_leaf(folder: Path, begins: float, ends: float) -> None:
     )
 
 
-def test_nothing_is_wrong_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_good_policy_leaves_nothing_behind(tmp_path: Path) -> None:
     assert found(policy(tmp_path, http="127.0.0.1:0")) == {}
     assert list(tmp_path.iterdir()) == []
 
@@ -88,7 +88,7 @@ def test_the_http_port_in_use(tmp_path: Path) -> None:
     assert list(mistakes) == ["observe.http"]
 
 
-def test_an_edge_that_runs_is_in_nobodys_way_who_only_asks(tmp_path: Path) -> None:
+def test_a_running_edge_does_not_disturb_a_check_beside_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket(socket.AF_UNIX) as control:
         of = policy(tmp_path, "192.0.2.1:0", http=f"127.0.0.1:{taken.getsockname()[1]}")
         others = {error.key for error in preflight(of, beside=True)}

@@ -1,4 +1,4 @@
-"""Which members can be reached from which listeners, for those of a policy and those of a table alike."""
+"""Members that the listeners can reach, from a policy and from a table."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LISTENERS = [
         ("sip:10.0.0.11", "six", "socket", "found 'six' with tcp over IPv6"),
     ],
 )
-def test_reach(uri: str, socket: str | None, field: str, says: str) -> None:
+def test_mistakes_of_reachability(uri: str, socket: str | None, field: str, says: str) -> None:
     found = list(unreachable_members(MemberSettings(uri, socket=socket), LISTENERS))
     assert list(fit_for(LISTENERS)(MemberSettings(uri, socket=socket))) == found
     assert [name for name, _ in found] == ([field] if field else [])
     assert all(says in message for _, message in found)
 
 
-def test_what_could_not_be_read_brings_no_second_mistake() -> None:
+def test_a_broken_listener_causes_no_second_mistake() -> None:
     member = MemberSettings("sip:10.0.0.11;transport=tls", socket="broken")
     assert list(unreachable_members(member, LISTENERS, False, {"broken"}.__contains__)) == []
     assert list(unreachable_members(MemberSettings("sip:10.0.0.11;transport=tls"), LISTENERS, False)) == []

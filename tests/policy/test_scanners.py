@@ -1,4 +1,4 @@
-"""The list of scanners: that which comes with the edge, others in its place, and what is wrong with them."""
+"""The list of scanners: the shipped one, others in its place, and mistakes in them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def written(folder: Path, policy: str, scanners: str = "") -> Path:
     return folder / "policy.toml"
 
 
-def test_the_shipped_one_is_there_by_default(tmp_path: Path) -> None:
+def test_the_shipped_list_is_the_default(tmp_path: Path) -> None:
     scanner = load_policy(written(tmp_path, "")).screen.scanner
     assert scanner.list == shipped_scanners()
     assert "friendly-scanner" in shipped_scanners().user_agents
@@ -67,7 +67,7 @@ def test_mistakes_in_a_list_are_mistakes_of_the_policy(tmp_path: Path, text: str
     assert expected in error.message
 
 
-def test_a_list_that_is_not_there_or_too_large(tmp_path: Path) -> None:
+def test_a_missing_list_and_one_over_the_bound(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         read_scanners(tmp_path / "none.toml")
     (tmp_path / "large.toml").write_bytes(b"#" * (limits.POLICY_BYTES + 1))
@@ -76,7 +76,7 @@ def test_a_list_that_is_not_there_or_too_large(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "right"), [("public", True), ("carriers", True), ("inside", False), ("x", False)])
-def test_admission_is_opened_by_listeners_that_there_are(tmp_path: Path, name: str, right: bool) -> None:
+def test_admission_names_existing_listeners(tmp_path: Path, name: str, right: bool) -> None:
     file = written(tmp_path, f'[screen.admission]\nopen = ["public", "{name}"]')
     if right:
         assert load_policy(file).screen.admission.open == ("public", name)

@@ -1,4 +1,4 @@
-"""The policies that come with the edge load, and run on any machine as they stand."""
+"""The shipped policies load, and run unchanged on any machine."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from edgesbc.policy.preflight import preflight
 FOLDER = Path(__file__).parents[2] / "policies"
 
 
-def test_there_are_three_and_a_list_of_scanners() -> None:
+def test_the_shipped_files() -> None:
     there = ["demo.toml", "scanners.toml", "trunk.toml", "webrtc.toml"]
     assert sorted(path.name for path in FOLDER.iterdir()) == there
 
 
 @pytest.mark.parametrize("name", ["demo.toml", "trunk.toml", "webrtc.toml"])
-def test_it_runs_here(name: str, tmp_path: Path) -> None:
+def test_a_shipped_policy_runs_here(name: str, tmp_path: Path) -> None:
     policy = load_policy(FOLDER / name)
     # Another program may have one of the ports on the machine that runs this: any free one will do.
     listen = [attrs.evolve(each, bind=Source(each.bind.host, 0)) for each in policy.listen]
@@ -35,7 +35,7 @@ def test_the_demo_uses_free_ports_and_every_transport() -> None:
     assert policy.observe.http == Source("127.0.0.1", 0)
 
 
-def test_trunk_listens_where_it_says() -> None:
+def test_the_listeners_of_the_trunk_policy() -> None:
     policy = load_policy(FOLDER / "trunk.toml")
     assert [each.bind for each in policy.listen] == [
         Source("127.0.0.1", 5060),

@@ -1,4 +1,4 @@
-"""TOML values into attrs values: exact types, all mistakes, dotted keys."""
+"""TOML values to attrs values: exact types, all mistakes, dotted keys."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -44,7 +44,7 @@ def found(data: Any) -> dict[str, str]:
     return {}
 
 
-def test_a_good_one() -> None:
+def test_a_valid_table() -> None:
     data = {
         "whole": 1,
         "real": 2,
@@ -88,7 +88,7 @@ def test_a_mistake(data: Any, key: str, message: str) -> None:
     assert found(data) == {key: message}
 
 
-def test_all_of_them() -> None:
+def test_all_mistakes_at_once() -> None:
     data = {"whole": "x", "several": [{"number": "x"}, {"number": "y", "z": 1}], "a": 1, "b": 1}
     assert list(found(data)) == [
         "o.whole",

@@ -1,4 +1,4 @@
-"""Who gets how much of a set's calls, by algorithm."""
+"""Shares of a set's calls by algorithm."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_the_best_priority_shares_by_its_algorithm(algorithm: str, one: float, o
     assert traffic_shares(SetSettings("pbx", MEMBERS, algorithm=algorithm)) == {A: one, B: other, C: 0.0}
 
 
-def test_of_an_algorithm_or_members_that_the_policy_does_not_know_nothing_is_said() -> None:
+def test_shares_are_unknown_where_the_policy_does_not_determine_them() -> None:
     assert traffic_shares(SetSettings("pbx")) is None
     for algorithm in ALGORITHMS:
         found = traffic_shares(SetSettings("pbx", MEMBERS, algorithm=algorithm))
         assert found is None or set(found) == {A, B, C}
 
 
-def test_without_max_calls_of_all_least_loaded_goes_by_weight() -> None:
+def test_least_loaded_is_by_weight_if_one_member_has_no_max_calls() -> None:
     members = (MemberSettings(A, weight=3, max_calls=1), MemberSettings(B, weight=1))
     assert traffic_shares(SetSettings("pbx", members, algorithm="least-loaded")) == {A: 75.0, B: 25.0}
 
 
-def test_who_is_disabled_gets_nothing_and_lets_the_next_priority_have_it() -> None:
+def test_a_disabled_member_has_no_share_and_the_next_priority_counts() -> None:
     members = (MemberSettings(A, disabled=True), MemberSettings(B, priority=1))
     assert traffic_shares(SetSettings("pbx", members)) == {A: 0.0, B: 100.0}
     assert traffic_shares(SetSettings("pbx", (MemberSettings(A, disabled=True),))) == {A: 0.0}

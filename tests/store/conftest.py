@@ -1,4 +1,4 @@
-"""Database servers for the tests of this room: one of each kind, for all tests that leave it as it was."""
+"""Database servers for the tests of this package: one of each kind, shared by all tests that leave it unchanged."""
 
 from collections.abc import Iterator
 

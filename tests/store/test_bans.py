@@ -1,4 +1,4 @@
-"""Bans on disk: what is kept comes back by the wall clock, what has run out does not, what is broken is said."""
+"""Bans on disk: restored by the wall clock, without the expired ones, and with the mistake in a broken file named."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def with_bans() -> Pipeline:
     return made
 
 
-def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
+def test_saved_state_is_restored_on_another_clock(tmp_path: Path) -> None:
     write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
     assert bans.restore(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
@@ -63,7 +63,7 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     assert fourth.offence == 4
 
 
-def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
+def test_expired_bans_are_not_restored(tmp_path: Path) -> None:
     write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
     assert bans.restore(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 1_000.0) == 1
@@ -71,7 +71,7 @@ def test_what_has_run_out_meanwhile_does_not(tmp_path: Path) -> None:
     assert [order.prefix for order in again.operator_bans] == ["203.0.113.7"]
 
 
-def test_no_file_is_no_bans(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_bans(tmp_path: Path) -> None:
     assert bans.restore(pipeline(), read_state(tmp_path / bans.FILE), 1.0, WALL) == 0
 
 
@@ -93,18 +93,18 @@ BAN = {
         (json.dumps({"version": 1, "bans": [], "orders": [{"prefix": "192.0.2.0/24"}]}), r"orders\[0\]"),
     ],
 )
-def test_what_is_broken_is_said(text: str, said: str) -> None:
+def test_the_mistake_in_a_broken_file_is_named(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         bans.restore(pipeline(), text.encode(), 1.0, WALL)
 
 
-def test_a_clock_that_was_set_back_bans_nobody_for_years() -> None:
+def test_a_clock_that_was_set_back_makes_no_ban_longer() -> None:
     """A machine without a clock of its own begins in 1970, and is told the time later."""
     again = pipeline()
     assert bans.restore(again, bans.as_json(with_bans(), 10.0, WALL), 5.0, 0.0)
     assert all(ban.until <= 5.0 + limits.BAN_SECONDS for ban in again.penalties)
 
 
-def test_a_file_without_end_is_a_broken_one() -> None:
+def test_a_deeply_nested_file_is_broken() -> None:
     with pytest.raises(ValueError, match="expected"):
         bans.restore(pipeline(), b"[" * 200_000, 5.0, WALL)

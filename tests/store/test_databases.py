@@ -108,7 +108,7 @@ def test_kamailio_s_dispatcher(database: Any, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_opensips_s_dispatcher_and_its_columns_that_are_filled_up_with_blanks(database: Any, tmp_path: Path) -> None:
+def test_opensips_s_dispatcher_and_its_blank_padded_columns(database: Any, tmp_path: Path) -> None:
     database.execute(
         "insert into ods (setid, destination, socket, state, weight, priority, attrs) values"
         " (3, 'sip:10.0.0.11', 'udp:10.0.0.1', 0, '50', 1, 'a thing of its own'),"
@@ -153,9 +153,7 @@ def test_bad_rows_are_named_by_table_key_and_column(database: Any, tmp_path: Pat
     }
 
 
-def test_no_more_rows_are_fetched_than_there_may_be(
-    database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetched_rows_are_bounded(database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DATABASE_ROWS", 2)
     database.execute(*["insert into dispatcher (setid, destination) values (1, 'sip:10.0.0.1')"] * 4)
     assert len(read_table(settings(database, tmp_path, schema="kamailio-dispatcher"), tmp_path)) == 3
@@ -163,7 +161,7 @@ def test_no_more_rows_are_fetched_than_there_may_be(
         members(settings(database, tmp_path, schema="kamailio-dispatcher"), tmp_path, "1")
 
 
-def test_a_table_that_is_not_there(database: Any, tmp_path: Path) -> None:
+def test_a_missing_table(database: Any, tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="nowhere"):
         read_table(settings(database, tmp_path, table="nowhere"), tmp_path)
 
@@ -175,7 +173,7 @@ def test_a_table_with_other_columns(database: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_wrong_password_is_said_and_not_shown(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     given = settings(request.getfixturevalue(kind), tmp_path)
     (tmp_path / "secret").write_text("open sesame\n")
     with pytest.raises(DatabaseError, match=r"127\.0\.0\.1") as caught:
@@ -193,7 +191,7 @@ def test_a_wrong_password_is_said_and_not_shown(kind: str, request: pytest.Fixtu
         (b"x" * (limits.PASSWORD_BYTES + 1), r"secret: expected at most 16384 bytes, found 16385"),
     ],
 )
-def test_a_password_file_that_is_none(postgresql: Server, tmp_path: Path, text: Any, says: str) -> None:
+def test_an_invalid_password_file(postgresql: Server, tmp_path: Path, text: Any, says: str) -> None:
     given = settings(postgresql, tmp_path)
     secret = tmp_path / "secret"
     if text is None:
@@ -204,13 +202,13 @@ def test_a_password_file_that_is_none(postgresql: Server, tmp_path: Path, text: 
         read_table(given, tmp_path)
 
 
-def test_nobody_listens(postgresql: Server, tmp_path: Path) -> None:
+def test_a_port_without_a_server(postgresql: Server, tmp_path: Path) -> None:
     url = postgresql.url.replace(str(postgresql.port), "1")
     with pytest.raises(DatabaseError, match="refused"):
         read_table(DatabaseSettings(name="main", url=url), tmp_path)
 
 
-def test_a_file_that_is_missing_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"destinations\.sqlite: unable to open"):
         read_table(DatabaseSettings(name="main"), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -232,13 +230,13 @@ def test_without_an_url_it_is_a_file_in_the_state_directory(tmp_path: Path) -> N
     assert row["uri"] == "sip:10.0.0.1"
 
 
-def test_a_question_that_takes_too_long_is_given_up(postgresql: Server, tmp_path: Path) -> None:
+def test_a_slow_query_ends_with_an_error(postgresql: Server, tmp_path: Path) -> None:
     postgresql.execute("create view slow as select 1 as id, cast(pg_sleep(60) as text) as uri")
     with pytest.raises(DatabaseError, match="statement timeout"):
         read_table(settings(postgresql, tmp_path, table="slow", timeout=1), tmp_path)
 
 
-def test_a_server_that_answers_nothing_is_given_up(mariadb: Server, tmp_path: Path) -> None:
+def test_a_silent_server_ends_with_an_error(mariadb: Server, tmp_path: Path) -> None:
     mariadb.freeze()
     try:
         with pytest.raises(DatabaseError, match="timed out"):

@@ -1,4 +1,4 @@
-"""A running edge whose members come from databases: away, back, refused, changed, at start and at reload."""
+"""A running edge with members from databases: away, back, refused and changed, at start and at reload."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def lands_at(app: App, called: Ua) -> None:
         await called.request("ACK")
 
 
-async def test_the_edge_outlives_its_database_and_starts_without_it(tmp_path: Path, own_server: Server) -> None:
+async def test_the_edge_runs_and_starts_without_its_database(tmp_path: Path, own_server: Server) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.12"), "carol") as carol,
@@ -104,7 +104,7 @@ async def test_the_edge_outlives_its_database_and_starts_without_it(tmp_path: Pa
         assert PASSWORD not in repr(told)
 
 
-async def test_bad_rows_lose_nothing(tmp_path: Path) -> None:
+async def test_bad_rows_keep_the_last_members(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9", "sip:127.0.0.12:9")
     with capture_logs() as told:
         async with running(tmp_path, text_for(tmp_path)) as app:
@@ -124,7 +124,7 @@ async def test_bad_rows_lose_nothing(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-async def test_no_more_bad_rows_are_logged_than_a_log_can_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_logged_bad_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DATABASE_ERRORS_LOGGED", 3)
     with_rows(tmp_path, *(f"tel:{number}" for number in range(5)))
     with capture_logs() as told:
@@ -133,7 +133,7 @@ async def test_no_more_bad_rows_are_logged_than_a_log_can_take(tmp_path: Path, m
     assert [each["mistakes"] for each in told if each["event"] == "rows refused, the last good ones hold"] == [5] * 3
 
 
-async def test_an_edge_without_members_runs_and_says_why(tmp_path: Path) -> None:
+async def test_an_edge_without_members_runs_and_reports_the_reason(tmp_path: Path) -> None:
     async with running(tmp_path, text_for(tmp_path)) as app:
         why = app.not_ready()["destinations pbx"]
         assert why.startswith("no members from the database main: it is away: ")
@@ -145,7 +145,7 @@ async def test_an_edge_without_members_runs_and_says_why(tmp_path: Path) -> None
         assert uris(app) == ["sip:127.0.0.11:9"]
 
 
-async def test_a_reload_asks_at_once(tmp_path: Path) -> None:
+async def test_a_reload_reads_at_once(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     async with running(tmp_path, text_for(tmp_path).replace("refresh = 1", "refresh = 3600")) as app:
         execute(tmp_path, "update destinations set uri = 'sip:127.0.0.12:9'")
@@ -173,7 +173,7 @@ async def test_a_reload_that_would_empty_a_set_is_refused(tmp_path: Path) -> Non
         await until(lambda: uris(app) == ["sip:127.0.0.12:9"])
 
 
-async def test_a_reload_may_ask_for_another_set(tmp_path: Path) -> None:
+async def test_a_reload_may_use_another_set(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     execute(tmp_path, "insert into destinations (set_name, uri) values ('other', 'sip:127.0.0.12:9')")
     text = text_for(tmp_path)
@@ -204,7 +204,7 @@ async def test_members_of_the_public_side_are_trunks_as_those_of_a_policy_are(tm
         assert "127.0.0.12" in trunks()
 
 
-async def test_a_database_that_takes_its_time_holds_up_neither_start_nor_end(
+async def test_a_slow_database_delays_neither_start_nor_end(
     tmp_path: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DATABASE_START_SECONDS", 0.5)
@@ -236,7 +236,7 @@ async def test_no_password_is_written_anywhere(tmp_path: Path) -> None:
     assert "sesame" not in repr(entries) + repr(told)
 
 
-async def test_a_local_copy_that_is_broken_is_said(tmp_path: Path) -> None:
+async def test_a_broken_local_copy_is_logged(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "destinations.main.json").write_text("[]")
     with capture_logs() as told:
@@ -246,7 +246,7 @@ async def test_a_local_copy_that_is_broken_is_said(tmp_path: Path) -> None:
     assert error == "expected version 1, found '[]'"
 
 
-async def test_what_happened_is_in_the_ledger(tmp_path: Path) -> None:
+async def test_results_of_readings_are_in_the_ledger(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     async with running(tmp_path, text_for(tmp_path)) as app:
         feed = app.active.source.feeds["main"]
@@ -261,7 +261,7 @@ async def test_what_happened_is_in_the_ledger(tmp_path: Path) -> None:
         assert f"database main: {word}" in told
 
 
-async def test_a_copy_is_written_of_what_is_in_force(tmp_path: Path, nursery: trio.Nursery) -> None:
+async def test_a_copy_is_written_of_the_rows_in_force(tmp_path: Path, nursery: trio.Nursery) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     execute(tmp_path, "insert into destinations (set_name, uri) values ('other', 'sip:127.0.0.12:9')")
     context = FeedContext(tmp_path / "state", logs.logger("test"), lambda decision: None)

@@ -1,4 +1,4 @@
-"""Orders about destinations on disk: what is kept comes back by the wall clock, what is broken is said."""
+"""Operator overrides on disk: restored by the wall clock, with the mistake in a broken file named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROW = {
 }  # fmt: skip
 
 
-def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
+def test_saved_state_is_restored_on_another_clock(tmp_path: Path) -> None:
     orders = OperatorOverrides()
     orders.put(WHO, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
     orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, missing_since=15.0))
@@ -40,7 +40,7 @@ def test_what_is_kept_comes_back_on_another_clock(tmp_path: Path) -> None:
     }
 
 
-def test_no_file_is_no_order() -> None:
+def test_without_a_file_there_are_no_overrides() -> None:
     assert destinations.restore(OperatorOverrides(), b"", 1.0, WALL) == 0
 
 
@@ -59,18 +59,18 @@ def broken(*rows: dict[str, Any]) -> bytes:
         (json.dumps({"version": 1, "orders": [7]}).encode(), "expected a table, found 7"),
     ],
 )
-def test_what_is_broken_is_said(data: bytes, said: str) -> None:
+def test_the_mistake_in_a_broken_file_is_named(data: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         destinations.restore(OperatorOverrides(), data, 1.0, WALL)
 
 
-def test_no_more_orders_come_back_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restored_overrides_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
     with pytest.raises(ValueError, match="expected at most 1 orders, found 2"):
         destinations.restore(OperatorOverrides(), broken(ROW, {**ROW, "set": "other"}), 1.0, WALL)
 
 
-def test_what_came_before_a_mistake_is_in_force() -> None:
+def test_overrides_before_a_mistake_are_in_force() -> None:
     dispatcher = Dispatcher([SetSettings("pbx", (MemberSettings("sip:10.0.0.1"),))], lambda: 0.5, 0.0)
     kept = destinations.PersistedOverrides(OperatorOverrides(), lambda: dispatcher)
     with pytest.raises(ValueError, match="expected an order"):

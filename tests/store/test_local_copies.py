@@ -14,7 +14,7 @@ MAIN = DatabaseSettings(name="main", url="postgresql://edge@db.example/sip")
 ROWS = ({"id": 1, "set_name": "pbx", "uri": "sip:10.0.0.11", "max_cps": 2.5, "socket": None},)
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_a_copy_that_was_written_is_read(tmp_path: Path) -> None:
     write_copy(tmp_path, MAIN, ROWS)
     copy = read_copy(tmp_path, MAIN)
     assert copy is not None
@@ -24,7 +24,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["destinations.main.json"]
 
 
-def test_a_new_one_takes_the_place_of_the_old_one_and_of_half_a_one(tmp_path: Path) -> None:
+def test_a_new_copy_replaces_the_old_one_and_a_half_written_one(tmp_path: Path) -> None:
     write_copy(tmp_path, MAIN, ROWS)
     half = tmp_path / ".destinations.main.json.new"
     half.write_text("half")
@@ -36,7 +36,7 @@ def test_a_new_one_takes_the_place_of_the_old_one_and_of_half_a_one(tmp_path: Pa
     assert copy_path(tmp_path, MAIN).stat().st_mode & 0o777 == 0o600
 
 
-def test_none_is_there(tmp_path: Path) -> None:
+def test_a_missing_copy(tmp_path: Path) -> None:
     assert read_copy(tmp_path, MAIN) is None
 
 
@@ -48,7 +48,7 @@ def test_none_is_there(tmp_path: Path) -> None:
         DatabaseSettings(name="main", url=MAIN.url, schema="kamailio-dispatcher", table="destinations"),
     ],
 )
-def test_that_of_another_table_is_not_taken(tmp_path: Path, other: DatabaseSettings) -> None:
+def test_a_copy_of_another_table_is_not_used(tmp_path: Path, other: DatabaseSettings) -> None:
     write_copy(tmp_path, MAIN, ROWS)
     assert read_copy(tmp_path, other) is None
 
@@ -63,7 +63,7 @@ def test_that_of_another_table_is_not_taken(tmp_path: Path, other: DatabaseSetti
         ("{", "[" * 100_000, "without end"),
     ],
 )
-def test_a_broken_one_is_said(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_the_mistake_in_a_broken_copy_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     write_copy(tmp_path, MAIN, ROWS)
     file = copy_path(tmp_path, MAIN)
     file.write_text(file.read_text().replace(old, new, 1))
@@ -71,7 +71,7 @@ def test_a_broken_one_is_said(tmp_path: Path, old: str, new: str, says: str) -> 
         read_copy(tmp_path, MAIN)
 
 
-def test_one_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_over_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_copy(tmp_path, MAIN, ROWS)
     size = copy_path(tmp_path, MAIN).stat().st_size
     monkeypatch.setattr(limits, "DATABASE_COPY_BYTES", size - 1)

@@ -1,4 +1,4 @@
-"""The audit log: what went in comes out, newest first, bounded, for the owner's eyes."""
+"""The audit log: entries are read newest first; it is bounded and private."""
 
 import hashlib
 import sqlite3
@@ -22,7 +22,7 @@ def test_entries_come_back_newest_first(tmp_path: Path) -> None:
     assert first.at <= second.at
 
 
-def test_the_log_outlives_the_process(tmp_path: Path) -> None:
+def test_entries_are_read_by_another_log(tmp_path: Path) -> None:
     entry = PolicyLog(tmp_path / "deep" / "down").append("a.toml", "ü\x00'\"", "root", Outcome.STARTED)
     assert PolicyLog(tmp_path / "deep" / "down").entries() == [entry]
 
@@ -37,7 +37,7 @@ def test_one_copy_of_each_text(tmp_path: Path) -> None:
     assert len(log.entries()) == 3
 
 
-def test_old_entries_and_their_texts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_entries_and_their_texts_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICY_LOG_ENTRIES", 3)
     log = PolicyLog(tmp_path)
     for number in range(7):
@@ -48,13 +48,13 @@ def test_old_entries_and_their_texts_go(tmp_path: Path, monkeypatch: pytest.Monk
     connection.close()
 
 
-def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+def test_the_log_is_private(tmp_path: Path) -> None:
     log = PolicyLog(tmp_path / "state")
     assert log.path.stat().st_mode & 0o077 == 0
     assert log.path.parent.stat().st_mode & 0o077 == 0
 
 
-def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         PolicyLog(tmp_path / "file" / "state")
@@ -87,7 +87,7 @@ def test_versions_are_numbers_that_never_change(tmp_path: Path, monkeypatch: pyt
     connection.close()
 
 
-def test_what_came_of_a_version_is_said_later(tmp_path: Path) -> None:
+def test_the_outcome_of_a_version_is_set_later(tmp_path: Path) -> None:
     log = PolicyLog(tmp_path)
     first, second = (log.append("a.toml", "", "root", Outcome.APPLIED) for _ in range(2))
     log.mark(first.version, Outcome.ROLLED_BACK, "calls failed")
@@ -98,7 +98,7 @@ def test_what_came_of_a_version_is_said_later(tmp_path: Path) -> None:
     assert [each.text for each in log.entries(texts=False)] == ["", ""]
 
 
-def test_a_log_of_before_is_read_and_written_on(tmp_path: Path) -> None:
+def test_a_log_of_an_older_version_is_read_and_written(tmp_path: Path) -> None:
     """The tables of the version before this one, to the letter."""
     with sqlite3.connect(tmp_path / "edgesbc.sqlite") as connection:
         connection.executescript(

@@ -51,7 +51,7 @@ class Words:
         return len(data.split())
 
 
-async def test_what_has_changed_is_written_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changed_state_is_written_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STATE_KEPT_SECONDS", 0.01)
     one, other = Words("one"), Words("other")
     store = StateStore(tmp_path, (one, other), Log())
@@ -69,7 +69,7 @@ async def test_what_has_changed_is_written_and_nothing_else(tmp_path: Path, monk
     assert (one.written, other.written) == (4, 1)
 
 
-async def test_what_was_kept_is_entered_and_what_is_broken_put_aside(tmp_path: Path) -> None:
+async def test_state_is_restored_and_a_broken_file_put_aside(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_bytes(b"broken")
     (tmp_path / "other.txt").write_bytes(b"two words")
     one, other, log = Words("one"), Words("other"), Log()
@@ -85,7 +85,7 @@ async def test_what_was_kept_is_entered_and_what_is_broken_put_aside(tmp_path: P
     ]
 
 
-async def test_a_disk_that_fails_is_said_and_stops_nothing(tmp_path: Path) -> None:
+async def test_an_error_of_the_disk_is_logged_and_stops_nothing(tmp_path: Path) -> None:
     log = Log()
     words = Words("one")
     (tmp_path / "one.txt").mkdir()

@@ -33,7 +33,7 @@ def test_a_first_start_on_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"k" * (KEY_BYTES + 1)])
-def test_what_is_no_key_is_neither_used_nor_replaced(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_key_is_neither_used_nor_replaced(content: bytes, tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_bytes(content)
     with pytest.raises(OSError, match="is not a key of 32 bytes; move it away"):
         token_key(tmp_path)
