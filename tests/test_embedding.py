@@ -23,6 +23,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.control.client import ask
 from edgesbc.control.protocol import ControlRequest
+from edgesbc.rollout.controller import RolloutController
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "reference" / "embedding.md").read_text(encoding="utf-8")
@@ -174,6 +175,29 @@ async def test_cancelled_or_failed_it_ends_at_once(tmp_path: Path, how: str) -> 
         except* LookupError:
             assert how == "raises"
     assert edge.draining
+    await edge.wait_ended()
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_fault_of_the_edge_ends_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    fails = trio.Event()
+
+    async def run(_: RolloutController) -> None:
+        await fails.wait()
+        raise LookupError("a fault of the edge")
+
+    monkeypatch.setattr(RolloutController, "run", run)
+    raised = False
+    try:
+        async with (
+            trio.open_nursery() as nursery,
+            edgesbc.serve(written(tmp_path), nursery=None if own else nursery) as edge,
+        ):
+            fails.set()
+            await trio.sleep_forever()
+    except* LookupError:
+        raised = True
+    assert raised
     await edge.wait_ended()
 
 

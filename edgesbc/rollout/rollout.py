@@ -71,7 +71,7 @@ TRANSITIONS: Final[Mapping[tuple[RolloutState, RolloutEvent], RolloutState]] = {
 }
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Rollout:
     """One change. It begins as PREPARED; :meth:`advance` is the only way to another state."""
 

@@ -42,6 +42,20 @@ def test_the_table_in_the_docstring_is_the_table_in_the_code() -> None:
     assert drawn == TRANSITIONS
 
 
+def test_the_page_about_changes_has_the_same_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "policy_changes.md").read_text(encoding="utf-8")
+    table = page.partition("## The states of a change")[2].partition("## The rule")[0]
+    rows = re.findall(r"^\| (\w+)[^|]* \| ([a-z]+ ?[a-z]*)[^|]* \| (\w+)", table, re.MULTILINE)
+    words = {event: event.name.lower().replace("_", " ") for event in RolloutEvent}
+    expected = {
+        (state.name.lower(), words[event], following.name.lower()) for (state, event), following in TRANSITIONS.items()
+    }
+    written = {
+        (state, next(word for word in words.values() if event.startswith(word)), to) for state, event, to in rows[1:]
+    }
+    assert written == expected
+
+
 def test_a_change_begins_prepared(tmp_path: Path) -> None:
     policy = parse_policy(policy_text(tmp_path, ["sip:127.0.0.11:9"]), "policy.toml")
     made = Rollout(policy, "root", "more room", policy, 1, policy.change)

@@ -1,0 +1,82 @@
+"""``edgesbc run`` in the test's own process: signals at any time. As a process: tests/test_app.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+from support.command_line import edgesbc
+from support.running import policy_text, until
+
+from edgesbc.cli import serving
+from edgesbc.cli.serving import serve_until_signal
+from edgesbc.policy.load import load_policy
+from edgesbc.policy.model import Policy
+from edgesbc.rollout.controller import RolloutController
+
+
+@pytest.fixture(autouse=True)
+def _collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the garbage collector of the tests as it is."""
+    monkeypatch.setattr(serving, "_spare_the_collector", lambda: None)
+
+
+def policy(folder: Path) -> Policy:
+    (folder / "policy.toml").write_text(policy_text(folder, ["sip:127.0.0.11:9"], http="", edge="grace = 3600"))
+    return load_policy(folder / "policy.toml")
+
+
+def socket(folder: Path) -> Path:
+    return folder / "state" / "control.sock"
+
+
+async def test_a_signal_while_it_starts_is_obeyed_when_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, go_on = trio.Event(), trio.Event()
+
+    async def held(_: RolloutController) -> None:
+        starting.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(RolloutController, "start", held)
+    before = signal.getsignal(signal.SIGTERM)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_until_signal, policy(tmp_path))
+            await starting.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            go_on.set()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not socket(tmp_path).exists()
+
+
+async def test_a_second_signal_ends_the_program_at_once(tmp_path: Path) -> None:
+    codes: list[int | str | None] = []
+
+    async def serve() -> None:
+        try:
+            await serve_until_signal(policy(tmp_path))
+        except SystemExit as ended:
+            codes.append(ended.code)
+
+    with trio.fail_after(20):
+        before = signal.getsignal(signal.SIGTERM)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            await until(lambda: signal.getsignal(signal.SIGTERM) is not before)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(os.getpid(), number)
+    assert codes == [1]
+
+
+async def test_it_ends_when_its_drain_was_ordered_by_a_command(tmp_path: Path) -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_until_signal, policy(tmp_path))
+            await until(socket(tmp_path).exists)
+            code, output, errors = await edgesbc("drain", "--state-dir", str(tmp_path / "state"))
+            assert (code, output, errors) == (0, "draining: 0 calls alive, 3600 s of grace\n", "")
