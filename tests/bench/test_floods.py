@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from support.peers import needs
+from support.peers import needs_compiler
 
 from bench.attacker import SOURCES, Attacker, build_attacker
 from bench.figures import ratios
@@ -20,7 +20,7 @@ from bench.report import render
 
 ATTACKERS = ip_network("127.192.0.0/11")
 
-needs_compiler = needs("cc")
+compiled = needs_compiler()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_what_a_full_socket_does_not_take_is_counted_as_dropped(target: socket.s
     assert udp_drops(_address(target)) == 100 - taken
 
 
-@needs_compiler
+@compiled
 def test_rotating_attackers_take_turns_and_repeat_no_message(target: socket.socket, tmp_path: Path) -> None:
     program = build_attacker(tmp_path)
     with Attacker(program, _address(target), 2_000, 20, 50, 1_000, tmp_path):
@@ -145,7 +145,7 @@ def test_rotating_attackers_take_turns_and_repeat_no_message(target: socket.sock
     assert len({host.rpartition(".")[0] for host in hosts}) > 40, "neighbours share few prefixes"
 
 
-@needs_compiler
+@compiled
 def test_the_count_of_an_attack_that_was_stopped_is_exact(target: socket.socket, tmp_path: Path) -> None:
     program = build_attacker(tmp_path)
     for first in range(1, 6):
@@ -157,7 +157,7 @@ def test_the_count_of_an_attack_that_was_stopped_is_exact(target: socket.socket,
             assert attacker.counts()[0] == came + udp_drops(_address(target)) - dropped
 
 
-@needs_compiler
+@compiled
 def test_one_attacker_has_one_address_and_another_row_another(target: socket.socket, tmp_path: Path) -> None:
     program = build_attacker(tmp_path)
     hosts = set()
@@ -168,7 +168,7 @@ def test_one_attacker_has_one_address_and_another_row_another(target: socket.soc
     assert len(hosts) == 3
 
 
-@needs_compiler
+@compiled
 def test_answers_to_the_attacker_are_counted(target: socket.socket, tmp_path: Path) -> None:
     with Attacker(build_attacker(tmp_path), _address(target), 1_000, 20, 10, 1, tmp_path) as attacker:
         for _ in range(20):
@@ -176,14 +176,14 @@ def test_answers_to_the_attacker_are_counted(target: socket.socket, tmp_path: Pa
         wait_until(lambda: attacker.counts()[1] == 20, 10, "the count of answers")
 
 
-@needs_compiler
+@compiled
 def test_an_attack_ends_by_itself_and_with_what_was_asked_for(target: socket.socket, tmp_path: Path) -> None:
     with Attacker(build_attacker(tmp_path), _address(target), 500, 1, 1, 1, tmp_path) as attacker:
         assert attacker.process.wait(30) == 0
         assert attacker.counts()[0] <= 500
 
 
-@needs_compiler
+@compiled
 def test_a_stopped_attack_is_over(target: socket.socket, tmp_path: Path) -> None:
     with Attacker(build_attacker(tmp_path), _address(target), 500, 60, 1, 1, tmp_path) as attacker:
         assert attacker.process.running
@@ -191,7 +191,7 @@ def test_a_stopped_attack_is_over(target: socket.socket, tmp_path: Path) -> None
         assert attacker.process.wait(1) == -signal.SIGTERM
 
 
-@needs_compiler
+@compiled
 @pytest.mark.parametrize(
     ("to", "pps", "seconds"),
     [("192.0.2.1:9", 1, 1), ("127.0.0.1:9", 200_001, 1), ("127.0.0.1:9", 1, 301)],

@@ -25,6 +25,20 @@ def needs(program: str, path: str | None = None) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{program} is not installed (as root, `make peers` installs it)")
 
 
+def needs_compiler() -> pytest.MarkDecorator:
+    """Skip tests where C cannot be compiled: Debian's gcc alone comes without the headers of C."""
+    compiler = shutil.which("cc")
+    command = [str(compiler), "-fsyntax-only", "-x", "c", "-"]
+    works = (
+        compiler is not None
+        and not subprocess.run(
+            command, input=b"#include <stdio.h>\n", stderr=subprocess.DEVNULL, check=False
+        ).returncode
+    )
+    reason = "no C compiler with the headers of C is installed (as root, `make peers` installs them)"
+    return pytest.mark.skipif(not works and "CI" not in os.environ, reason=reason)
+
+
 def taken(host: str, port: int, datagrams: bool) -> bool:
     """Whether somebody holds the address: how a program is seen to be ready, without a word to it.
 

@@ -1,0 +1,41 @@
+"""The lock files: every package by its hashes, from any index, and what runs the edge a part of what tests it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALL, RUNTIME = "requirements.lock", "requirements-runtime.lock"
+_PACKAGE = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z,]+\])?==([^\s;\\]+)(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def locked(name: str) -> dict[tuple[str, str], set[str]]:
+    """The hashes of each package and version."""
+    text = (ROOT / name).read_text()
+    return {
+        (package, version): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", rest))
+        for package, version, rest in _PACKAGE.findall(text)
+    }
+
+
+@pytest.mark.parametrize("name", [ALL, RUNTIME])
+def test_every_package_has_its_hashes(name: str) -> None:
+    packages = locked(name)
+    assert len(packages) == len(re.findall(r"^[^\s#]", (ROOT / name).read_text(), re.MULTILINE)) > 30
+    assert all(packages.values()), [package for package, hashes in packages.items() if not hashes]
+
+
+@pytest.mark.parametrize("name", [ALL, RUNTIME])
+def test_no_index_and_no_folder_is_named(name: str) -> None:
+    assert not re.search(r"://|^-|^\s+--(?!hash)|file:", (ROOT / name).read_text(), re.MULTILINE)
+
+
+def test_what_runs_the_edge_is_tested_in_the_same_versions() -> None:
+    every, runtime = locked(ALL), locked(RUNTIME)
+    assert runtime.items() <= every.items()
+    names = {package for package, _ in runtime}
+    assert {"trio", "cryptography", "psycopg-binary", "pymysql"} <= names
+    assert not {"pytest", "mypy", "ruff", "hypothesis", "atheris", "trustme"} & names
