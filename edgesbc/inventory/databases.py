@@ -16,17 +16,17 @@ __all__ = ["DRIVERS", "DatabaseSettings", "Driver", "without_passwords"]
 
 
 class Driver(NamedTuple):
-    """A database driver: its SQLAlchemy dialect, its module, and the extra of the package that installs it."""
+    """A database driver: its SQLAlchemy dialect, its module, and the package to install."""
 
     dialect: str
     module: str
-    extra: str
+    package: str
 
 
 _SQLITE = Driver("sqlite+pysqlite", "sqlite3", "")
-_POSTGRESQL = Driver("postgresql+psycopg", "psycopg", "postgresql")
-_MYSQL = Driver("mysql+pymysql", "pymysql", "mysql")
-_MARIADB = Driver("mariadb+pymysql", "pymysql", "mysql")
+_POSTGRESQL = Driver("postgresql+psycopg", "psycopg", "psycopg[binary]")
+_MYSQL = Driver("mysql+pymysql", "pymysql", "pymysql")
+_MARIADB = Driver("mariadb+pymysql", "pymysql", "pymysql")
 
 DRIVERS: Mapping[str, Driver] = {
     "sqlite": _SQLITE,

@@ -82,7 +82,7 @@ def _databases(policy: Policy) -> _Mistakes:
     for index, database in enumerate(policy.database):
         driver = DRIVERS[(database.url or "sqlite:").partition(":")[0]]
         if find_spec(driver.module) is None:
-            install = f"pip install 'edgesbc[{driver.extra}]'"
+            install = f"pip install '{driver.package}'"
             yield f"database[{index}].url", f"expected the driver {driver.module}, found none: {install}"
         if database.password_file is not None:
             yield from ((f"database[{index}].password_file", mistake) for mistake in _secret(database.password_file))

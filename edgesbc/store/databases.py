@@ -138,7 +138,7 @@ def _engine(settings: DatabaseSettings, state_dir: Path, secrets: list[str]) -> 
         # No connection is kept open: readings are rare, and any thread may do the next one.
         return create_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     except ModuleNotFoundError:
-        install = f"pip install 'edgesbc[{driver.extra}]'"
+        install = f"pip install '{driver.package}'"
         raise DatabaseError(f"expected the driver {driver.module}, found none: {install}") from None
 
 

@@ -47,5 +47,5 @@ def test_a_table_has_the_name_that_its_project_gives_it() -> None:
     assert DatabaseSettings(name="main", table="sip.mine").table_name == "sip.mine"
 
 
-def test_every_driver_but_that_of_sqlite_comes_with_an_extra() -> None:
-    assert {name for name, driver in DRIVERS.items() if not driver.extra} == {"sqlite", "sqlite+pysqlite"}
+def test_every_driver_but_that_of_sqlite_names_its_package() -> None:
+    assert {name for name, driver in DRIVERS.items() if not driver.package} == {"sqlite", "sqlite+pysqlite"}

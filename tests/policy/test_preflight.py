@@ -175,9 +175,9 @@ def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = '[[database]]\nname = "main"\nurl = "mysql://edge@127.0.0.1/sip"'
     assert found(policy(tmp_path, more=database)) == {}
-    monkeypatch.setitem(DRIVERS, "mysql", Driver("mysql+pymysql", "no_such_module", "mysql"))  # type: ignore[index]
+    monkeypatch.setitem(DRIVERS, "mysql", Driver("mysql+pymysql", "no_such_module", "some-package"))  # type: ignore[index]
     says = found(policy(tmp_path, more=database))["database[0].url"]
-    assert says == "expected the driver no_such_module, found none: pip install 'edgesbc[mysql]'"
+    assert says == "expected the driver no_such_module, found none: pip install 'some-package'"
 
 
 def test_a_password_file_without_a_password(tmp_path: Path) -> None:
