@@ -7,7 +7,7 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sip import hostile, messages, request, response
 
@@ -44,9 +44,13 @@ def cut(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> tuple[bytes, list
     return stream, [stream[start:end] for start, end in pairwise(ends)]
 
 
+STREAMS = 30
+"""Examples of streams of up to four messages, each of which is slow to draw; ``fuzz`` tries many more by mutation."""
+
 _streams = st.lists(st.one_of(messages(), st.sampled_from([b"\r\n", PING])), max_size=4)
 
 
+@settings(max_examples=STREAMS)
 @given(cut(_streams.map(b"".join)))
 def test_a_stream_cut_anywhere_gives_the_same_messages(cut: tuple[bytes, list[bytes]]) -> None:
     stream, pieces = cut
@@ -58,6 +62,7 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(cut: tuple[bytes, list[by
             parse_message(message)
 
 
+@settings(max_examples=STREAMS)
 @given(cut(st.lists(st.one_of(messages(), hostile), max_size=4).map(b"".join)))
 def test_a_broken_stream_breaks_however_it_is_cut(cut: tuple[bytes, list[bytes]]) -> None:
     stream, pieces = cut
