@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PREFIX ?=
-JOBS   ?= $(shell nproc)
+# Tests at a time: the cores, and not so many that the waits of real programs suffer.
+JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
 TIME   ?= 60
 SEEDS  ?= 1000
 
