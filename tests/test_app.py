@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.running import EdgeProcess, at, edge_process, free_port, listen, nothing_left, policy_text, running, until
+from support.running import (
+    PATIENCE,
+    EdgeProcess,
+    at,
+    edge_process,
+    free_port,
+    listen,
+    nothing_left,
+    policy_text,
+    running,
+    until,
+)
 from support.ua import Rtp, Ua, UdpWire, set_up, talk
 
 from edgesbc.base.address import Source
@@ -212,7 +223,7 @@ async def test_a_fault_in_any_call_of_the_signalling_core_does_not_end_the_edge(
 async def test_a_second_edge_on_the_same_port_is_refused_with_its_key(tmp_path: Path) -> None:
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, edge_before(tmp_path, bob) as (edge, _):
         command = [sys.executable, "-m", "edgesbc", "run", str(edge.file)]
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             second = await trio.run_process(command, check=False, capture_stderr=True, capture_stdout=True)
         assert second.returncode == 2
         assert b"listen[0].bind" in second.stderr

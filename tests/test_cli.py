@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 from click.testing import CliRunner, Result
-from support.running import CORE_UDP, PUBLIC_UDP, EdgeProcess, edge_process, free_port, listen, policy_text
+from support.running import CORE_UDP, PATIENCE, PUBLIC_UDP, EdgeProcess, edge_process, free_port, listen, policy_text
 from support.ua import Ua, UdpWire
 
 from edgesbc.base.address import Source
@@ -125,7 +125,7 @@ def test_a_check_says_which_names_it_does_not_look_up(tmp_path: Path) -> None:
 async def said(*arguments: object) -> tuple[int, str, str]:
     """Exit code, output and errors of a command in a process of its own."""
     command = [sys.executable, "-m", "edgesbc", *map(str, arguments)]
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         result = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 

@@ -122,7 +122,7 @@ async def test_what_needs_a_restart_is_refused_unless_accepted(tmp_path: Path) -
 async def test_without_calls_a_change_settles_and_the_command_waits_for_it(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         new = written(tmp_path, policy_text(tmp_path, [OTHER]))
-        code, output, errors = await run(tmp_path, "apply", new, "--why", "x", "--settle", "1")
+        code, output, errors = await run(tmp_path, "apply", new, "--why", "x", "--settle", "3")
         assert (code, errors, members(app)) == (0, "", {OTHER})
         assert "settling, " in output
         assert output.endswith("version 2 has settled: 0 of 0 calls failed since, 0 of 0 before\n")

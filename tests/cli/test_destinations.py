@@ -17,7 +17,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 from support.command_line import edgesbc
-from support.running import at, edge_process, free_port, nothing_left, policy_text, running, until
+from support.running import PATIENCE, at, edge_process, free_port, nothing_left, policy_text, running, until
 from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
 
 from edgesbc.app import App
@@ -237,7 +237,7 @@ async def test_a_drain_ends_when_the_last_call_has_gone(tmp_path: Path) -> None:
             await until(lambda: orders(app) == [AdminState.DRAINING])
             assert process.poll() is None
             await hang_up(calling, callee)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE):
                 output = b"".join([chunk async for chunk in process.stdout]).decode()
                 assert await process.wait() == 0
             assert output.startswith(f"pbx/{uri} drains\n1 call left\n0 calls left\nno call is left, after ")
@@ -273,7 +273,7 @@ async def _waiting(folder: Path, uri: str) -> trio.Process:
     )
     assert process.stdout is not None
     output = b""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while b"1 call left" not in output:
             more = await process.stdout.receive_some()
             assert more, output
@@ -283,7 +283,7 @@ async def _waiting(folder: Path, uri: str) -> trio.Process:
 
 async def _end_of(process: trio.Process) -> tuple[int, str]:
     assert process.stderr is not None
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         errors = b"".join([bytes(chunk) async for chunk in process.stderr]).decode()
         return await process.wait(), errors
 
@@ -308,7 +308,7 @@ async def test_on_a_terminal_a_drain_waits_unless_no_wait_is_given(tmp_path: Pat
         for options, waits in (((), True), (("--no-wait",), False)):
             ours, theirs = os.openpty()
             try:
-                with trio.fail_after(30):
+                with trio.fail_after(PATIENCE):
                     await trio.run_process(command(tmp_path, "drain", TWO[0], *options), stdout=theirs)
                 output = os.read(ours, 65_536).decode()
             finally:

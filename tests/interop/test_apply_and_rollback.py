@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.peers import called, needs, place
-from support.running import edge_process, free_port, listen, policy_text, until
+from support.running import PATIENCE, edge_process, free_port, listen, policy_text, until
 
 from edgesbc.store.policy_log import Outcome, PolicyLog
 
@@ -22,7 +22,7 @@ async def apply(folder: Path, text: str) -> tuple[int, str]:
     file = folder / "new.toml"
     file.write_text(text)
     command = [sys.executable, "-m", "edgesbc", "policy", "apply", str(file), "--why", "a try"]
-    with trio.fail_after(40):
+    with trio.fail_after(PATIENCE):
         done = await trio.run_process(
             [*command, "--state-dir", str(folder / "state")], check=False, capture_stdout=True, capture_stderr=True
         )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 from support.peers import called, needs, place
-from support.running import EdgeProcess, edge_process, end, free_port, listen, policy_text, until
+from support.running import PATIENCE, EdgeProcess, edge_process, end, free_port, listen, policy_text, until
 
 pytestmark = [
     *(needs("sipp"), needs("tcpdump")),
@@ -54,7 +54,7 @@ async def recording(file: Path, interface: str, ports: list[int]) -> AsyncIterat
     assert process.stderr is not None
     said = b""
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while b"listening on" not in said:
                 some = await process.stderr.receive_some()
                 assert some, said

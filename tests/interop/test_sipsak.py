@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 from support.peers import Called, called, needs, place
-from support.running import at, edge_process, free_port, listen, nothing_left, policy_text, running, until
+from support.running import PATIENCE, at, edge_process, free_port, listen, nothing_left, policy_text, running, until
 from support.stories import Side
 
 from edgesbc.app import App
@@ -25,7 +25,7 @@ pytestmark = needs("sipsak")
 
 
 async def sipsak(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         return await trio.run_process(["sipsak", *arguments], check=False, capture_stdout=True, capture_stderr=True)
 
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 from support.nameserver import ZONE, name_server, needs_name_server
-from support.running import free_port
+from support.running import PATIENCE, free_port
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
@@ -135,7 +135,7 @@ async def test_a_refusal_is_no_answer(tmp_path: Path) -> None:
 async def test_the_next_server_is_asked_where_the_first_is_dead(tmp_path: Path) -> None:
     async with name_server(tmp_path / "dns", *RECORDS) as server:
         servers = NameServers([Source("127.0.0.1", free_port()), Source("127.0.0.1", server.port)])
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             assert (await servers.ask(DnsQuestion(f"alias.{ZONE}", "A"), 10.0)).records
 
 

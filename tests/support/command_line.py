@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,21 +17,26 @@ from edgesbc.cli import main
 
 __all__ = ["edgesbc"]
 
+_output = threading.Lock()
+"""``sys.stdout`` is one for all threads, so one command runs at a time. Others need a process of their own."""
+
 
 @contextmanager
-def logs_elsewhere() -> Iterator[None]:
+def _own_output() -> Iterator[None]:
     """Keep what the edge logs meanwhile out of the output of the command, which replaces ``sys.stdout``."""
+    assert _output.acquire(blocking=False), "another command runs"
     before = structlog.get_config()
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stdout))
     try:
         yield
     finally:
         structlog.configure(**before)
+        _output.release()
 
 
 async def edgesbc(*arguments: str) -> tuple[int, str, str]:
     """The exit code, the output and the errors of ``edgesbc ARGUMENTS``."""
     invoke = partial(CliRunner().invoke, main, arguments, catch_exceptions=False)
-    with trio.fail_after(PATIENCE), logs_elsewhere():
+    with trio.fail_after(PATIENCE), _own_output():
         result = await trio.to_thread.run_sync(invoke)
     return result.exit_code, result.stdout, result.stderr

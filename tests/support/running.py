@@ -25,7 +25,7 @@ __all__ = [
     "listen", "nothing_left", "policy_text", "running", "until",
 ]  # fmt: skip
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until what was started is there, or what was stopped is gone; nothing is measured by it."""
 
 

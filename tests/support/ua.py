@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import trio
+from support.running import PATIENCE
 from support.wires import ServedWire, StreamWire, UdpWire, WebSocketWire, Wire
 
 from edgesbc.base.address import host_port
@@ -20,9 +21,6 @@ from edgesbc.sip.parse import parse_message
 __all__ = [
     "Dialog", "Rtp", "ServedWire", "StreamWire", "Ua", "UdpWire", "WebSocketWire", "Wire", "hang_up", "set_up", "talk",
 ]  # fmt: skip
-
-PATIENCE = 8.0
-"""Seconds that a test waits for what must come; nothing is measured by it."""
 
 
 class Ua:
