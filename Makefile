@@ -73,7 +73,8 @@ peers:             ## the real SIP programs, databases and compiler of the tests
 # What fails in the tests does not keep the fuzzing from running.
 test: lint peers   ## everything: lint, all tests, and half a minute of every fuzz target from a fixed seed
 	status=0; \
-	$(PYTEST) || status=1; \
+	$(PYTEST) -m "not alone" || status=1; \
+	$(BIN)/pytest -m alone || status=1; \
 	$(BIN)/python -m fuzz.run --seconds 30 --seed 1 || status=1; \
 	exit $$status
 

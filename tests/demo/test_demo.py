@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from edgesbc.cli import main
 
 
+@pytest.mark.alone
 def test_the_demo_passes_and_prints_its_table() -> None:
     command = [sys.executable, "-m", "edgesbc", "demo", "--seconds", "2", "--rate", "2000"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)

@@ -43,6 +43,7 @@ def lost(at: Source) -> list[int]:
     return sorted(int(line[-1]) for line in lines if line[1] == local)
 
 
+@pytest.mark.alone
 async def test_a_trunk_is_served_while_strangers_flood_its_port(tmp_path: Path) -> None:
     """Every request of the trunk is answered at its first attempt: it never sends one again."""
     target, http = Source("127.0.0.1", free_port()), free_port()
@@ -89,6 +90,7 @@ async def test_a_trunk_is_served_while_strangers_flood_its_port(tmp_path: Path) 
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.alone
 async def test_21_forged_packets_from_a_trunk_s_other_ports_have_it_neither_banned_nor_crowded_out(
     tmp_path: Path,
 ) -> None:
