@@ -17,8 +17,8 @@ from edgesbc.policy.model import RESTART_SECTIONS, Policy
 from edgesbc.policy.reachability import fit_for, sockets_of
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings, Trunk
-from edgesbc.signalling.call_attempts import CallAttempts
 from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.statistics import CallAttempts
 from edgesbc.store.destination_source import DestinationSource, FeedContext
 
 __all__ = ["ActivePolicy"]

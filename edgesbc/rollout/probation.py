@@ -8,7 +8,7 @@ from typing import TypedDict
 import attrs
 
 from edgesbc.policy.model import ChangeSettings
-from edgesbc.signalling.call_attempts import CallAttempts, Tally
+from edgesbc.signalling.statistics import CallAttempts, Tally
 
 __all__ = ["CallCounts", "Probation", "ProbationAnswer", "ProbationVerdict", "expected_share"]
 

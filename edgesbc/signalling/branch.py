@@ -8,9 +8,8 @@ from typing import Final, Protocol
 from edgesbc.base import limits
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.signalling import topology
-from edgesbc.signalling.bye import ByeSender
-from edgesbc.signalling.next_hop import NextHop
-from edgesbc.signalling.request_sender import RequestSender
+from edgesbc.signalling.request_sender import ByeSender, RequestSender
+from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ClientTransaction
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import T1, TransactionState

@@ -1,4 +1,7 @@
-"""Call: an INVITE and the dialog that it sets up, until it ends; owner of its leases and its media session."""
+"""Calls and their legs: what the edge remembers of a dialog that an INVITE set up (RFC 3261 section 12).
+
+The table of calls is in ``calls.py``. A request inside the dialog needs only the token in its Request-URI.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,158 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from edgesbc.base import limits
-from edgesbc.base.address import Zone
+from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
-from edgesbc.signalling.leg import Leg
+from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.sip.headers import NameAddr, parse_name_addr
+from edgesbc.sip.message import Message, Request, Response
+from edgesbc.sip.uri import Uri
 
-__all__ = ["Call", "CallState"]
+__all__ = [
+    "TARGETED",
+    "Call",
+    "CallState",
+    "Leg",
+    "check_addresses",
+    "learn_target",
+    "leg_of_caller",
+    "remote_target",
+    "route_set",
+]
+
+TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
+"""Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515)."""
+
+
+class Leg:
+    """One side of a dialog: how to reach that peer, and how it names itself.
+
+    ``contact`` is its Contact URI, or the URI at which it was called until it gives one; ``contact_value`` is the
+    field value of that Contact, "" where there was none; ``routes`` is the Record-Route set of its own
+    side, ``address`` its From or To value with the tag, ``cseq`` the highest number it has used; ``first`` is
+    the flow on which the dialog began, ``flow`` the one that it uses now.
+    """
+
+    __slots__ = ("address", "contact", "contact_value", "cseq", "first", "flow", "routes", "tag", "token", "token_for")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = self.first = flow
+        self.tag = ""
+        self.address = ""
+        self.contact = ""
+        self.contact_value = ""
+        self.routes: tuple[str, ...] = ()
+        self.cseq = 0
+        self.token = ""  # the Contact that stands for this peer on the other side, and what it was made of
+        self.token_for: tuple[object, ...] = ()
+
+    def learn_dialog(self, response: Response, called: str) -> None:
+        """Take tag, address and route set from an answer to the INVITE; those of a 2xx replace those of a 1xx
+        (RFC 3261 section 13.2.2.4).
+
+        ``called`` is the Request-URI that the INVITE had there; it is the target of a peer without a Contact.
+        """
+        if response.to_tag != self.tag or not self.address:
+            self.contact = called
+            self.contact_value = ""
+            self.routes = ()
+        if not self.routes or response.status >= 200:
+            self.routes = route_set(response)
+        self.tag = response.to_tag
+        self.address = response.get("To") or ""
+
+
+def leg_of_caller(request: Request, flow: Flow) -> Leg:
+    """The sender of an INVITE that begins a dialog."""
+    leg = Leg(flow)
+    leg.tag = request.from_tag
+    leg.address = request.get("From") or ""
+    leg.cseq = request.cseq
+    leg.routes = route_set(request)
+    learn_target(leg, request)
+    leg.contact = leg.contact or _target_text(request.from_)  # without a Contact (RFC 2543), the URI in From
+    return leg
+
+
+def check_addresses(message: Message) -> None:
+    """Parse the addresses that the core reads later, before any state is made for the message.
+
+    Raises ``WireError``.
+    """
+    if isinstance(message, Request) and message.method == "INVITE" and message.get("Contact") is None:
+        _ = message.from_.uri  # which takes the place of the Contact
+    for value in message.get_all("Contact"):
+        if value != "*":
+            _ = parse_name_addr(value).uri
+    routes = message.get_all("Record-Route")
+    for value in routes:
+        _ = parse_name_addr(value).uri
+    if message.cseq_method in TARGETED and not (isinstance(message, Response) and message.status >= 300):
+        written = "".join((message.get("Contact") or "", *routes))
+        if len(routes) > limits.ROUTE_SET or len(written.encode("utf-8", "surrogateescape")) > limits.TARGET_BYTES:
+            raise WireError("Contact and Record-Route are too long for a dialog", 513)
+
+
+def learn_target(leg: Leg, message: Message) -> None:
+    """Take the remote target that ``message`` gives for its sender (RFC 3261 sections 12.1 and 12.2).
+
+    A message without a Contact, or whose method changes no target, leaves what is known.
+    """
+    value = message.get("Contact") if message.cseq_method in TARGETED else None
+    if not value or value == "*" or value == leg.contact_value:
+        return
+    leg.contact_value = value
+    leg.contact = _target_text(parse_name_addr(value))
+
+
+def route_set(message: Message) -> tuple[str, ...]:
+    """The route set towards the sender of ``message``, the nearest proxy first (RFC 3261 sections 12.1.1 and 12.1.2).
+
+    In a request that is the order of Record-Route; an answer repeats those of the request as its sender had them.
+    """
+    values = message.get_all("Record-Route")
+    return tuple(values if isinstance(message, Request) else reversed(values))
+
+
+def _target_text(address: NameAddr) -> str:
+    """The URI as a Request-URI, where header fields have no place (RFC 3261 section 19.1.1, table 1)."""
+    uri = address.uri
+    return str(Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params)) if uri.headers else address.uri_text
+
+
+def remote_target(leg: Leg, epoch: str) -> RemoteTarget:
+    """Where requests to ``leg``'s peer go; ``epoch`` is that of :class:`edgesbc.signalling.flows.Flows`.
+
+    On the public side always where the peer's own messages come from: that passes every NAT, and no
+    Contact can make the edge send elsewhere. In the core, to the first Route or the Contact if that is an address,
+    since servers there may hand a call to each other. A core peer that names neither is where its messages come
+    from, for the URI at which it was called is a stranger's choice.
+    """
+    flow = leg.flow
+    peer, serial = flow.peer, flow.serial
+    if flow.listener.zone is Zone.CORE and (leg.routes or leg.contact_value):
+        next_hop = leg.routes[0] if leg.routes else f"<{leg.contact}>"
+        literal = _literal(parse_name_addr(next_hop).uri, flow.listener.transport)
+        if literal is not None and (":" in literal.host) is (":" in peer.host):
+            peer, serial = literal, 0
+    return RemoteTarget(flow.listener.name, peer, serial, epoch, leg.contact, leg.routes)
+
+
+def _literal(uri: Uri, transport: Transport) -> Source | None:
+    """The address of a URI with a literal unicast address; None for a name, and for loopback and the like."""
+    host = uri.host
+    if ":" in host:
+        if host in ("::", "::1") or host.lower().startswith(("ff", "::ffff:")):
+            return None
+    else:
+        parts = host.split(".")
+        if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+            return None
+        if not 0 < int(parts[0]) < 224:
+            return None
+    return Source(host, uri.port or transport.default_port)
 
 
 class CallState(enum.Enum):

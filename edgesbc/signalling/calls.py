@@ -1,4 +1,4 @@
-"""Calls: the table of the calls alive, and what each holds until its end."""
+"""Calls: the table of calls alive, and what each holds until its end; CallSetup: one call until its final answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from edgesbc.base.address import Flow, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
-from edgesbc.signalling.bye import ByeSender
-from edgesbc.signalling.call import Call, CallState
-from edgesbc.signalling.call_statistics import CallStatistics
+from edgesbc.signalling.call import Call, CallState, Leg, leg_of_caller
 from edgesbc.signalling.effect_queue import EffectQueue
-from edgesbc.signalling.leg import leg_of_caller
 from edgesbc.signalling.media_client import MediaClient
-from edgesbc.sip.message import Message, Request
+from edgesbc.signalling.request_sender import ByeSender
+from edgesbc.signalling.statistics import CallStatistics
+from edgesbc.signalling.targets import NextHop
+from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.sip.message import Message, Request, Response
 
-__all__ = ["CallLimits", "Calls"]
+__all__ = ["CallLimits", "CallSetup", "Calls"]
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -164,3 +165,37 @@ def _decrement(counts: dict[_Key, int], key: _Key) -> None:
         counts[key] = left
     else:
         del counts[key]
+
+
+class CallSetup:
+    """Moves one call through its states; the response context of its INVITE calls it."""
+
+    __slots__ = ("_calls", "call")
+
+    def __init__(self, calls: Calls, call: Call) -> None:
+        self._calls = calls
+        self.call = call
+
+    def on_sent(self, hop: NextHop) -> None:
+        """The INVITE is about to be sent to ``hop``: the call owns the lease there from now on."""
+        if hop.lease is not None:
+            self.call.leases.append(hop.lease)
+        self.call.callee = Leg(hop.flow)
+
+    def takes(self, response: Response, server: ServerTransaction) -> bool:
+        """Whether an answer may still go to the caller.
+
+        It may not once the call has ended; and a caller whose address may be forged gets the 2xx of one fork only.
+        """
+        call = self.call
+        if call.state is CallState.ENDED:
+            return False
+        return not server.repeated or not 200 <= response.status < 300 or call.has_fork(response.to_tag)
+
+    def on_answered(self, lease: Lease | None, now: float) -> None:
+        """The caller has a 2xx, from the member of ``lease``."""
+        self._calls.establish(self.call, lease, now)
+
+    def on_failed(self, outcome: str) -> None:
+        """The caller has a refusal, or is gone."""
+        self._calls.end(self.call, outcome)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.signalling import topology
+from edgesbc.signalling.call import Leg, learn_target, remote_target, route_set
 from edgesbc.signalling.flows import Flows
-from edgesbc.signalling.leg import Leg, learn_target, remote_target, route_set
-from edgesbc.signalling.next_hop import NextHop
+from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.tokens import RemoteTarget, Sealer
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Fields, Message, Request

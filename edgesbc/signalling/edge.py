@@ -31,13 +31,11 @@ from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.signalling.call import CallState
-from edgesbc.signalling.call_attempts import CallAttempts
-from edgesbc.signalling.counters import EdgeCounters
+from edgesbc.signalling.call import CallState, check_addresses
 from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
-from edgesbc.signalling.leg import check_addresses
+from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wiring import CoreParts
 from edgesbc.sip.message import Request, Response

@@ -10,7 +10,7 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.member import Member
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.effect_queue import EffectQueue
-from edgesbc.signalling.next_hop import NextHop
+from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Response
 from edgesbc.sip.values import parse_retry_after

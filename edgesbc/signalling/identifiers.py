@@ -1,12 +1,15 @@
-"""Identifiers: branch parameters and tags that cannot be guessed, made from the entropy that the edge is given."""
+"""Branch parameters and tags that cannot be guessed, and the marks in branches that show a loop (RFC 5393)."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
+from edgesbc.base.address import Listener
 from edgesbc.sip.build import new_branch, new_tag
+from edgesbc.sip.message import Request
 
-__all__ = ["Identifiers"]
+__all__ = ["Identifiers", "LoopDetector"]
 
 
 class Identifiers:
@@ -24,3 +27,32 @@ class Identifiers:
     def new_tag(self) -> str:
         """A tag for From or To (RFC 3261 section 19.3), or a Call-ID: 64 random bits."""
         return new_tag(self.entropy(8))
+
+
+class LoopDetector:
+    """``key``: 16 random bytes, so that a sender cannot compute marks and have others' requests refused."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def mark(self, request: Request, listener: Listener) -> str:
+        """What ends the branch of a forwarded request outside a dialog.
+
+        A keyed hash of all that its way through the edge depends on: the same request by the same way has
+        the same mark, by which a loop is found; a *spiral*, which is forwarded elsewhere, has another.
+        """
+        text = "\n".join((
+            listener.name, request.method, str(request.uri), request.call_id, request.from_tag, str(request.cseq),
+            *request.get_all("Route"),
+        ))  # fmt: skip
+        return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), key=self._key, digest_size=6).hexdigest()
+
+    def is_loop(self, request: Request, listener: Listener) -> bool:
+        """Whether the edge has forwarded the request before and would forward it the same way again."""
+        vias = request.get_all("Via")
+        if len(vias) < 2:
+            return False  # the usual case: it comes from the user agent that made it
+        mark = self.mark(request, listener)
+        return any(mark in value for value in vias)

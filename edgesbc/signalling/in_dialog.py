@@ -9,15 +9,14 @@ from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
-from edgesbc.signalling.call import Call
+from edgesbc.signalling.call import Call, Leg, learn_target
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.incoming import Incoming
-from edgesbc.signalling.leg import Leg, learn_target
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
-from edgesbc.signalling.next_hop import NextHop, SingleTarget
 from edgesbc.signalling.peers import DialogPeers
 from edgesbc.signalling.response_context import ContextParts, ResponseContext
 from edgesbc.signalling.screener import Screener
+from edgesbc.signalling.targets import NextHop, SingleTarget
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget
 from edgesbc.sip.message import Request
 

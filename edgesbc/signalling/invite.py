@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling.call_setup import CallSetup
-from edgesbc.signalling.calls import Calls
+from edgesbc.signalling.calls import Calls, CallSetup
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
 from edgesbc.signalling.peers import DialogPeers

@@ -12,13 +12,12 @@ from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.stage import LoadSnapshot, Subject
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
-from edgesbc.signalling.dispatched_targets import DispatchedTargets
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.identifiers import LoopDetector
 from edgesbc.signalling.incoming import Incoming
-from edgesbc.signalling.loop_detection import LoopDetector
-from edgesbc.signalling.next_hop import SingleTarget, TargetSet
 from edgesbc.signalling.screener import Screener
+from edgesbc.signalling.targets import DispatchedTargets, SingleTarget, TargetSet
 from edgesbc.signalling.transactions import Transactions
 from edgesbc.signalling.wall_clock import WallClock
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edgesbc.base.address import Flow
-from edgesbc.signalling.call import Call, CallState
+from edgesbc.signalling.call import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.signalling.contact_tokens import ContactTokens
-from edgesbc.signalling.leg import TARGETED, Leg, learn_target
-from edgesbc.signalling.next_hop import NextHop
+from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Fields, Response
 

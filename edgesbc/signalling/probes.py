@@ -6,10 +6,10 @@ from edgesbc.base.address import Zone, host_port
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health_monitor import Probe
 from edgesbc.signalling import topology
-from edgesbc.signalling.dispatched_targets import listener_for
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import Identifiers
 from edgesbc.signalling.request_sender import RequestSender
+from edgesbc.signalling.targets import listener_for
 from edgesbc.signalling.transactions import ClientTransaction
 from edgesbc.sip.build import request_fields
 from edgesbc.sip.message import Response, serialise

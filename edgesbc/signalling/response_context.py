@@ -17,16 +17,16 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.best_response import BestResponse
 from edgesbc.signalling.branch import Branch, BranchParts
 from edgesbc.signalling.call import Call
-from edgesbc.signalling.call_setup import CallSetup
+from edgesbc.signalling.calls import CallSetup
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.health_feedback import HealthFeedback
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
-from edgesbc.signalling.next_hop import NextHop, TargetSet
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.responder import Responder
+from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.transaction import TransactionState

@@ -13,13 +13,13 @@ from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
 from edgesbc.screen.stage import PASS, Reject, Verdict
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.signalling.call_attempts import CallAttempts
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Close, Penalise
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.responder import Responder
+from edgesbc.signalling.statistics import CallAttempts
 from edgesbc.signalling.wall_clock import WallClock
 from edgesbc.sip.message import Request
 

@@ -21,27 +21,24 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.signalling.branch import BranchParts
-from edgesbc.signalling.bye import ByeSender
-from edgesbc.signalling.call_statistics import CallStatistics
 from edgesbc.signalling.calls import CallLimits, Calls
-from edgesbc.signalling.challenge_memory import ChallengeMemory
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
-from edgesbc.signalling.identifiers import Identifiers
+from edgesbc.signalling.identifiers import Identifiers, LoopDetector
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.invite import InviteRequests
 from edgesbc.signalling.live_pipeline import LivePipeline
-from edgesbc.signalling.loop_detection import LoopDetector
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.other_requests import OtherRequests
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission, RequestRouter
 from edgesbc.signalling.probes import HealthProbes
-from edgesbc.signalling.registrations import RegisterRequests
-from edgesbc.signalling.request_sender import RequestSender
+from edgesbc.signalling.registrations import ChallengeMemory, RegisterRequests
+from edgesbc.signalling.request_sender import ByeSender, RequestSender
 from edgesbc.signalling.responder import Responder
 from edgesbc.signalling.response_context import ContextParts
 from edgesbc.signalling.screener import Screener
+from edgesbc.signalling.statistics import CallStatistics
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wall_clock import WallClock
 from edgesbc.sip.transactions import Transactions

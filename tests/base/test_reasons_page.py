@@ -26,7 +26,7 @@ def test_each_has_a_row_with_its_answer_and_the_files_that_give_it() -> None:
     assert rows["ratelimit"][2].strip() == "503"
     assert rows["pike"][2].strip() == "-"
     assert rows["pike"][4].strip() == "[stage `pike`](../../edgesbc/screen/stages/pike.py)"
-    targets = "signalling/dispatched_targets"
+    targets = "signalling/targets"
     assert rows["routed"][4].strip() == f"[{targets.replace('/', '.')}](../../edgesbc/{targets}.py)"
 
 

@@ -12,9 +12,9 @@ import pytest
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.screen.stages.sanity import Sanity
-from edgesbc.signalling import contact_tokens, leg, responder, topology
+from edgesbc.signalling import call, contact_tokens, responder, topology
 from edgesbc.signalling.branch import Branch
-from edgesbc.signalling.call import Call
+from edgesbc.signalling.call import Call, Leg
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.edge import Edge
@@ -22,7 +22,6 @@ from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.incoming import Incoming
-from edgesbc.signalling.leg import Leg
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.request_sender import RequestSender
 from edgesbc.signalling.responder import Responder
@@ -293,7 +292,7 @@ def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
 
 def follows_any_uri(patch: pytest.MonkeyPatch) -> None:
     """A URI that a stranger called is taken for the place where the callee is."""
-    target = leg.remote_target
+    target = call.remote_target
 
     def careless(leg: Leg, epoch: str) -> RemoteTarget:
         leg.contact_value = leg.contact_value or "there was none"
@@ -303,7 +302,7 @@ def follows_any_uri(patch: pytest.MonkeyPatch) -> None:
 
 
 def follows_public_contacts(patch: pytest.MonkeyPatch) -> None:
-    target = leg.remote_target
+    target = call.remote_target
 
     def careless(leg: Leg, epoch: str) -> RemoteTarget:
         found = target(leg, epoch)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgesbc.policy.model import ChangeSettings
 from edgesbc.rollout.probation import Probation, ProbationVerdict, expected_share
-from edgesbc.signalling.call_attempts import CallAttempts, Tally
+from edgesbc.signalling.statistics import CallAttempts, Tally
 
 AT = 1_000.0
 SETTINGS = ChangeSettings(settle=60.0, failure_rise=20.0, least_calls=20)

@@ -11,7 +11,7 @@ from edgesbc.base.address import Flow, Source
 from edgesbc.routing.table import Route, RoutingTable
 from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.standing import Standings, Trunk
-from edgesbc.signalling.call_attempts import Tally
+from edgesbc.signalling.statistics import Tally
 from edgesbc.sip.message import Request
 
 STRANGER = Flow(PUBLIC, Source("203.0.113.9", 5060))

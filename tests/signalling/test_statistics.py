@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesbc.base import limits
-from edgesbc.signalling.call_attempts import CallAttempts, Tally
+from edgesbc.signalling.statistics import CallAttempts, Tally
 
 
 def test_a_failure_counts_where_its_call_began() -> None:

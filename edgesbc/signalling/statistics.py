@@ -1,14 +1,15 @@
-"""CallAttempts: how many calls were attempted and how many of them failed, by when they began."""
+"""What the core counts of calls: attempts by the time at which they began, outcomes, and what metrics read."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesbc.base import limits
+from edgesbc.base.counts import Counts, Histogram
 
-__all__ = ["CallAttempts", "Tally"]
+__all__ = ["CallAttempts", "CallStatistics", "EdgeCounters", "Tally"]
 
 
 class Tally(NamedTuple):
@@ -84,3 +85,45 @@ class CallAttempts:
     def _forget(self, now: float) -> None:
         while self._slices[0].start < now - limits.ATTEMPTS_SECONDS or len(self._slices) > limits.ATTEMPTS_SLICES:
             self._slices.popleft()
+
+
+_SET_UP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class CallStatistics:
+    """``outcomes`` counts calls by (outcome,), ``set_up`` the seconds from INVITE to 200; ``attempts`` serves
+    the probation of a new policy."""
+
+    __slots__ = ("attempts", "outcomes", "set_up")
+
+    def __init__(self) -> None:
+        self.outcomes = Counts()
+        self.attempts = CallAttempts()
+        self.set_up = Histogram(_SET_UP_BOUNDS)
+
+
+class EdgeCounters:
+    """They go on when the policy changes. The labels of each stand behind it."""
+
+    __slots__ = (
+        "malformed", "outcomes", "requests", "responses", "screened", "screened_shadow", "set_up",
+        "shadow_differences",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        responses: Counts,
+        outcomes: Counts,
+        set_up: Histogram,
+        screened: Counts,
+        screened_shadow: Counts,
+        shadow_differences: Counts,
+    ) -> None:
+        self.requests: Final = Counts()  # listener, method; without retransmissions
+        self.responses: Final = responses  # zone, class
+        self.malformed: Final = Counts()  # messages that could not be parsed
+        self.outcomes: Final = outcomes  # of calls: outcome
+        self.set_up: Final = set_up  # seconds from INVITE to 200
+        self.screened: Final = screened  # stage, reason
+        self.screened_shadow: Final = screened_shadow  # stage, reason; of verdicts that were not carried out
+        self.shadow_differences: Final = shadow_differences  # live verdict, the shadow policy's
