@@ -106,12 +106,12 @@ class _Plane:
             assert 400 <= reply.status < 700
             assert self._state() == before
         assert (reply is None) == isinstance(command, Delete)
-        self._compare()
+        self._check_invariants()
         if isinstance(reply, MediaReply) and not isinstance(command, Delete):
-            self._look_at(command, reply, as_written)
+            self._check_reply(command, reply, as_written)
 
-    def _look_at(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:
-        """The description that the other side gets."""
+    def _check_reply(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:
+        """Check the description for the other side."""
         description = parse_session(reply.sdp)
         address = description.origin.address
         pairs = [
@@ -137,7 +137,7 @@ class _Plane:
         assert before - len(self.table) == len(events)
         deadline = self.table.deadline()
         assert deadline is None or deadline > self._now
-        self._compare()
+        self._check_invariants()
 
     def _state(self) -> object:
         sessions = [
@@ -152,7 +152,7 @@ class _Plane:
         ]
         return sessions, [(pair, pair.rtp, pair.rtcp) for pair in self.ports.open_pairs], self.table.total
 
-    def _compare(self) -> None:
+    def _check_invariants(self) -> None:
         sessions = list(self.table.sessions())
         assert len(sessions) == len(self.table) <= SESSIONS
         names = [session.session_id for session in sessions]
@@ -170,11 +170,11 @@ class _Plane:
             assert_allowed(pair.zone, pair.rtcp)
 
     def end(self) -> None:
-        """All sessions end in one of the ways that sessions end in."""
-        way = len(self._data) % 3
-        if way == 0:
+        """End all sessions: by closing the table, by commands, or by time."""
+        ending = len(self._data) % 3
+        if ending == 0:
             self.table.close()
-        elif way == 1:
+        elif ending == 1:
             for session in list(self.table.sessions()):
                 tag = next(side.tag for side in session.sides if side.tag)
                 self.carry_out(Delete(session.session_id, tag))
@@ -188,7 +188,7 @@ class _Plane:
 
 
 def described(host: str, sections: str, lines: bytes) -> bytes:
-    """A description; ``lines`` go behind the first section's first line."""
+    """A description with ``lines`` after the m= line of the first section."""
     first, end, rest = sections.partition("\r\n")
     head = f"v=0\r\no=- 5 6 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{first}{end}"
     return head.encode() + lines + rest.encode()

@@ -149,9 +149,9 @@ class _Steps:
                 channel.latch.target = TARGETS[1]
                 channel.set_target(NO_TARGET)  # disconnects what the last input left connected
             assert port.peer() is None
-        near, far = self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
-        near.join(far)
-        far.join(near)
+        one, opposite = self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
+        one.join(opposite)
+        opposite.join(one)
         self._models = [Model(), Model()]
         self._is_rtcp = is_rtcp
         self._packets = 0
@@ -183,7 +183,7 @@ class _Steps:
         target = TARGETS[number % len(TARGETS)]
         self._channels[side].set_target(target)
         self._models[side].set_target(target)
-        self._compare()
+        self._compare_with_models()
 
     def _arrive(self, side: int, packet: bytes, times: int) -> None:
         which = self._byte()
@@ -195,10 +195,10 @@ class _Steps:
 
     def _turn(self, side: int, amount: int) -> None:
         """A turn of the relay, with the same packets for the model."""
-        near, far = _PORTS[side], _PORTS[1 - side]
+        port, opposite = _PORTS[side], _PORTS[1 - side]
         channel, model, other = self._channels[side], self._models[side], self._models[1 - side]
-        near.refuses = amount == 31
-        waiting = list(near.queue)
+        port.refuses = amount == 31
+        waiting = list(port.queue)
         before = channel.packets
         taken = channel.drain_checked(min(amount, limits.MEDIA_LEARN_PACKETS))
         relayed = []
@@ -208,16 +208,16 @@ class _Steps:
             locked = model.locked
             if model.admits(source):
                 relayed.append(packet)
-                if near.refuses:
+                if port.refuses:
                     model.locked = locked
-        to = other.destination()
+        destination = other.destination()
         assert channel.packets - before == len(relayed)
-        assert far.sent == ([] if to is None else [(packet, to) for packet in relayed])
-        far.sent.clear()
-        near.refuses = False
-        self._compare()
+        assert opposite.sent == ([] if destination is None else [(packet, destination) for packet in relayed])
+        opposite.sent.clear()
+        port.refuses = False
+        self._compare_with_models()
 
-    def _compare(self) -> None:
+    def _compare_with_models(self) -> None:
         for port, channel, model in zip(_PORTS, self._channels, self._models, strict=True):
             assert channel.latch.peer == model.locked
             assert channel.latch.destination == model.destination()
