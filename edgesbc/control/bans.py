@@ -108,24 +108,24 @@ class BanCommands:
         trunks = [] if exempt else _trunks_within(prefix, edge.pipeline)[: limits.SOURCES_LISTED]
         return {"prefix": prefix, "exempt": exempt, "seconds": seconds, "lifted": lifted, "trunks": trunks}
 
-    def remove(self, who: str, *, by: str) -> BanRemoved:
-        """Take back an operator's ban or exemption of ``who``, and lift the edge's own bans of it.
+    def remove(self, target: str, *, by: str) -> BanRemoved:
+        """Take back an operator's ban or exemption of ``target``, and lift the edge's own bans of it.
 
-        ``who`` is an address, an address and port, or a prefix, as :meth:`list` has it. An address stands for all its
-        ports; a prefix for itself, and not for what is within it.
+        ``target`` is an address, an address and port, or a prefix, as :meth:`list` has it. An address stands for all
+        its ports; a prefix for itself, and not for what is within it.
         """
         now = self._clock()
-        flow = _flow(who)
-        who = flow or _prefix(who)
-        order = flow is None and self._edge.pipeline.operator_bans.drop(who)
-        lifted = self._lift(who)
+        flow = _flow(target)
+        target = flow or _prefix(target)
+        order = flow is None and self._edge.pipeline.operator_bans.drop(target)
+        lifted = self._lift(target)
         if order or lifted:
             detail = f"lifted by {by[: limits.LEDGER_TEXT_CHARS]}"
-            self._record(Decision(now, Reason.BAN, who, stage=_STAGE, detail=detail))
-        return {"who": who, "order": order, "lifted": lifted}
+            self._record(Decision(now, Reason.BAN, target, stage=_STAGE, detail=detail))
+        return {"who": target, "order": order, "lifted": lifted}
 
-    def _lift(self, who: str) -> int:
-        lifted, effects = self._edge.lift_bans(who)
+    def _lift(self, target: str) -> int:
+        lifted, effects = self._edge.lift_bans(target)
         self._carry_out(effects)
         return lifted
 

@@ -20,10 +20,10 @@ _MOST = 200
 BY_ADDRESS = "an address"
 
 _SELECTORS: dict[str, Callable[[Member, str], bool]] = {
-    "a set": lambda member, who: member.set_name == who,
-    "a URI": lambda member, who: member.settings.uri == who,
-    "a set and a URI": lambda member, who: f"{member.set_name}/{member.settings.uri}" == who,
-    BY_ADDRESS: lambda member, who: str(member.target) == who,
+    "a set": lambda member, selector: member.set_name == selector,
+    "a URI": lambda member, selector: member.settings.uri == selector,
+    "a set and a URI": lambda member, selector: f"{member.set_name}/{member.settings.uri}" == selector,
+    BY_ADDRESS: lambda member, selector: str(member.target) == selector,
 }
 """What an operator's word may be, and whether it then selects a member."""
 
@@ -67,23 +67,23 @@ class DestinationRow(TypedDict):
     attributes: dict[str, str]
 
 
-def select_members(who: str, members: Iterable[Member]) -> tuple[str, list[Member]]:
-    """What ``who`` is, and the members that it selects: SET/URI, URI in all sets, SET, or an address and port.
+def select_members(selector: str, members: Iterable[Member]) -> tuple[str, list[Member]]:
+    """What ``selector`` is, and the members that it selects: SET/URI, URI in all sets, SET, or an address and port.
 
     Raises :class:`CommandRefused`, which lists the members, where it selects none or is ambiguous.
     """
     candidates = list(members)
-    who = _address(who) or who
+    selector = _address(selector) or selector
     selected: dict[str, list[Member]] = {}
     for kind, selects in _SELECTORS.items():
-        if matching := [member for member in candidates if selects(member, who)]:
+        if matching := [member for member in candidates if selects(member, selector)]:
             selected[kind] = matching
     if not selected:
-        raise CommandRefused(f"no destination is called {shown(who, _MOST)!r}; {_listed(candidates)}")
+        raise CommandRefused(f"no destination is called {shown(selector, _MOST)!r}; {_listed(candidates)}")
     (kind, first), *others = selected.items()
     if any(other != first for _, other in others):
         raise CommandRefused(
-            f"{shown(who, _MOST)!r} is {' and also '.join(selected)}; say SET/URI: {_listed(candidates)}"
+            f"{shown(selector, _MOST)!r} is {' and also '.join(selected)}; say SET/URI: {_listed(candidates)}"
         )
     return kind, first
 
@@ -119,10 +119,10 @@ def destination_row(member: Member, override: Override | None, now: float) -> De
     }  # fmt: skip
 
 
-def _address(who: str) -> str | None:
+def _address(selector: str) -> str | None:
     """An address with a port as members have it; None for anything else."""
     try:
-        source = split_host_port(who)
+        source = split_host_port(selector)
         return str(Source(str(ipaddress.ip_address(source.host)), source.port))
     except ValueError:
         return None

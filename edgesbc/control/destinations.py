@@ -64,8 +64,8 @@ class LeaseAuditReport(TypedDict):
 class DestinationCommands:
     """The commands of one edge about destinations. Methods raise :class:`CommandRefused`, and change nothing then.
 
-    ``who`` selects members: SET/URI, URI in all sets that have it, SET, or an address and port. ``by`` and ``why`` of
-    an order are cut at ``limits.LEDGER_TEXT_CHARS``. ``overrides`` keeps the orders, ``clock`` gives the time of the
+    A ``selector`` is SET/URI, a URI (in all sets that have it), a SET, or an address and port. ``by`` and ``why`` of an
+    order are cut at ``limits.LEDGER_TEXT_CHARS``. ``overrides`` keeps the orders, ``clock`` gives the time of the
     signalling plane (seconds), ``record`` takes decisions.
     """
 
@@ -81,36 +81,36 @@ class DestinationCommands:
         self._clock = clock
         self._record = record
 
-    def list(self, who: str | None = None) -> DestinationList:
-        """All members, or those that ``who`` selects; at most ``limits.DESTINATIONS_LISTED``."""
+    def list(self, selector: str | None = None) -> DestinationList:
+        """All members, or those that ``selector`` selects; at most ``limits.DESTINATIONS_LISTED``."""
         members = [*self._edge.dispatcher.members()]
-        if who is not None:
-            _, members = select_members(who, members)
+        if selector is not None:
+            _, members = select_members(selector, members)
         now, in_answer = self._clock(), members[: limits.DESTINATIONS_LISTED]
         return {
             "members": [destination_row(member, self._overrides.of(member), now) for member in in_answer],
             "left_out": len(members) - len(in_answer),
         }
 
-    def enable(self, who: str, *, by: str, why: str = "") -> OrderGiven:
+    def enable(self, selector: str, *, by: str, why: str = "") -> OrderGiven:
         """Give the members new calls again, as their health allows."""
-        return self._order(AdminState.ENABLED, who, by, why)
+        return self._order(AdminState.ENABLED, selector, by, why)
 
-    def drain(self, who: str, *, by: str, why: str = "") -> OrderGiven:
+    def drain(self, selector: str, *, by: str, why: str = "") -> OrderGiven:
         """Give the members no new calls. Live calls and probes go on; :meth:`left` says how many calls there are."""
-        return self._order(AdminState.DRAINING, who, by, why)
+        return self._order(AdminState.DRAINING, selector, by, why)
 
-    def disable(self, who: str, *, by: str, why: str = "") -> OrderGiven:
+    def disable(self, selector: str, *, by: str, why: str = "") -> OrderGiven:
         """Give the members no new calls, and do not probe them. Live calls go on."""
-        return self._order(AdminState.DISABLED, who, by, why)
+        return self._order(AdminState.DISABLED, selector, by, why)
 
-    def left(self, who: str) -> CallsLeft:
-        """The live calls of the members that ``who`` selects, of those that a reload has removed as well."""
+    def left(self, selector: str) -> CallsLeft:
+        """The live calls of the members that ``selector`` selects, of those that a reload has removed as well."""
         dispatcher = self._edge.dispatcher
         carrying = {id(lease.member): lease.member for lease in dispatcher.live_leases()}
         carrying.update((id(member), member) for member in dispatcher.members())
         try:
-            _, members = select_members(who, carrying.values())
+            _, members = select_members(selector, carrying.values())
         except CommandRefused:
             members = []  # a reload has removed it, and its last call has ended
         enabled = sum(member.admin_state is AdminState.ENABLED and not member.removed for member in members)
@@ -128,9 +128,9 @@ class DestinationCommands:
             "left_out": len(audit.differences) - len(in_answer),
         }
 
-    def _order(self, state: AdminState, who: str, by: str, why: str) -> OrderGiven:
+    def _order(self, state: AdminState, selector: str, by: str, why: str) -> OrderGiven:
         dispatcher, now = self._edge.dispatcher, self._clock()
-        kind, members = select_members(who, dispatcher.members())
+        kind, members = select_members(selector, dispatcher.members())
         override = Override(state, by[: limits.LEDGER_TEXT_CHARS], why[: limits.LEDGER_TEXT_CHARS], now)
         self._keep(members, kind, override)
         for member in members:
@@ -187,8 +187,8 @@ class DestinationCommands:
         word = request.text("order")
         if word not in _ORDERS:
             raise CommandRefused(f"expected enable, drain or disable as order; found {shown(word, 40)!r}")
-        who, by = request.text("who"), request.text("by")
-        return self._order(_ORDERS[word], who, by, request.optional_text("why"))
+        selector, by = request.text("who"), request.text("by")
+        return self._order(_ORDERS[word], selector, by, request.optional_text("why"))
 
 
 def _key(member: Member, kind: str) -> OverrideKey:
