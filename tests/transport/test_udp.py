@@ -320,13 +320,13 @@ async def test_the_shell_tells_how_late_it_is(
     tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[float] = []
-    woken = Edge.woken
+    note_lateness = Edge.note_lateness
 
     def listen(edge: Edge, late: float) -> None:
         told.append(late)
-        woken(edge, late)
+        note_lateness(edge, late)
 
-    monkeypatch.setattr(Edge, "woken", listen)
+    monkeypatch.setattr(Edge, "note_lateness", listen)
     mock_clock.rate = 1
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
