@@ -1,7 +1,11 @@
-"""The patterns of RFC 3261 section 25.1 that the other files match with; nothing but patterns and tables.
+"""The patterns of the SIP grammar (RFC 3261 section 25.1), each with the production that it matches.
 
-Every pattern is linear. Repetitions are possessive (``*+``, ``++``: what they took they never give back),
+Every pattern is linear in its input. Repetitions are possessive (``*+``, ``++``: what they took they never give back),
 or end where a character must stand that they cannot match, so that a match that fails fails at once.
+
+The productions are those of the RFCs, in their notation (RFC 5234), with rules inserted where that is shorter.
+Where a pattern accepts more or less than its production, the comment says so. White space around separators (SWS, LWS)
+is ``LWS`` here without line ends: folded lines were unfolded before.
 """
 
 from __future__ import annotations
@@ -9,12 +13,38 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# alphanum = ALPHA / DIGIT
+# token    = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
 _TOKEN_SIGNS = r"A-Za-z0-9\-.!%*_+`'~"
 TOKEN: Final = rf"[{_TOKEN_SIGNS}]++"
+
+# quoted-string = SWS DQUOTE *(qdtext / quoted-pair ) DQUOTE
+# qdtext        = LWS / %x21 / %x23-5B / %x5D-7E / UTF8-NONASCII
+# quoted-pair   = "\" (%x00-09 / %x0B-0C / %x0E-7F)
+# Control characters were refused before, with the whole header block.
 QUOTED: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+
+# LWS = [*WSP CRLF] 1*WSP
+# SWS = [LWS]
 LWS: Final = r"[ \t]*+"
 
-# IPv6address as RFC 5954 corrects it: at most one "::", and no ":::" before an IPv4 tail.
+# host          = hostname / IPv4address / IPv6reference
+# hostname      = *( domainlabel "." ) toplabel [ "." ]
+# domainlabel   = alphanum / alphanum *( alphanum / "-" ) alphanum
+# IPv6reference = "[" IPv6address "]"
+# IPv6address as RFC 5954 section 4.1 corrects it: at most one "::", and no ":::" before an IPv4 tail:
+# IPv6address   =                            6( h16 ":" ) ls32
+#               /                       "::" 5( h16 ":" ) ls32
+#               / [               h16 ] "::" 4( h16 ":" ) ls32
+#               / [ *1( h16 ":" ) h16 ] "::" 3( h16 ":" ) ls32
+#               / [ *2( h16 ":" ) h16 ] "::" 2( h16 ":" ) ls32
+#               / [ *3( h16 ":" ) h16 ] "::"    h16 ":"   ls32
+#               / [ *4( h16 ":" ) h16 ] "::"              ls32
+#               / [ *5( h16 ":" ) h16 ] "::"              h16
+#               / [ *6( h16 ":" ) h16 ] "::"
+# h16           = 1*4HEXDIG
+# ls32          = ( h16 ":" h16 ) / IPv4address
+# A hostname may have "_" and any order of its signs here: such names are in use, and the resolver checks names.
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _GROUP = r"[0-9A-Fa-f]{1,4}"
 _TAIL = rf"(?:{_GROUP}:{_GROUP}|{_OCTET}(?:\.{_OCTET}){{3}})"
@@ -32,75 +62,132 @@ HOST: Final = rf"\[(?:{IPV6})\]|[A-Za-z0-9][A-Za-z0-9.\-_]*+"
 token = re.compile(TOKEN).fullmatch
 quoted = re.compile(QUOTED).fullmatch
 
-# user-unreserved and password, with "%" standing for the escapes that `bad_escape` checks.
+# userinfo        = ( user / telephone-subscriber ) [ ":" password ] "@"
+# user            = 1*( unreserved / escaped / user-unreserved )
+# unreserved      = alphanum / mark
+# mark            = "-" / "_" / "." / "!" / "~" / "*" / "'" / "(" / ")"
+# user-unreserved = "&" / "=" / "+" / "$" / "," / ";" / "?" / "/"
+# password        = *( unreserved / escaped / "&" / "=" / "+" / "$" / "," )
+# escaped         = "%" HEXDIG HEXDIG
+# "%" stands for the escapes, which `bad_escape` checks. "#" and brackets are accepted too, as in dial strings.
 _USER = r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%#\[\]]++"
 _PASSWORD = r"[A-Za-z0-9\-_.!~*'()&=+$,%]*+"
+
+# pname            = 1*paramchar
+# pvalue           = 1*paramchar
+# paramchar        = param-unreserved / unreserved / escaped
+# param-unreserved = "[" / "]" / "/" / ":" / "&" / "+" / "$"
 _PARAM_TEXT = r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%=]*+"
 
-# SIP-URI and SIPS-URI: scheme, user, password, host, port, parameters, headers.
+# SIP-URI        = "sip:" [ userinfo ] hostport uri-parameters [ headers ]
+# SIPS-URI       = "sips:" [ userinfo ] hostport uri-parameters [ headers ]
+# hostport       = host [ ":" port ]
+# port           = 1*DIGIT
+# uri-parameters = *( ";" uri-parameter)
+# headers        = "?" header *( "&" header )
+# header         = hname "=" hvalue
+# The groups are scheme, user, password, host, port, parameters and headers. Headers are kept as text.
 sip_uri = re.compile(
     rf"([Ss][Ii][Pp][Ss]?):(?:({_USER})(?::({_PASSWORD}))?@)?({HOST})(?::([0-9]{{1,5}}))?"
     rf"((?:;{_PARAM_TEXT})*+)(?:\?([!#-;=?A-\[\]-~]*+))?"
 ).fullmatch
 
-# absoluteURI of any other scheme: what follows the colon is passed through.
+# absoluteURI = scheme ":" ( hier-part / opaque-part )
+# scheme      = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
+# The part after the colon is any text of the characters that may stand in a URI; it is kept as it is.
 absolute_uri = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):([A-Za-z0-9;/?:@&=+$,\-_.!~*'()%#\[\]]++)").fullmatch
 
+# "%" without two hexadecimal digits after it, which `escaped` does not allow.
 bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
-# name-addr with its parameters: display name, addr-spec, the rest from the first ";".
+# name-addr    = [ display-name ] LAQUOT addr-spec RAQUOT
+# addr-spec    = SIP-URI / SIPS-URI / absoluteURI
+# display-name = *(token LWS)/ quoted-string
+# LAQUOT       = SWS "<"
+# RAQUOT       = ">" SWS
+# from-spec    = ( name-addr / addr-spec ) *( SEMI from-param )
+# The groups are the quoted display name, the display name of tokens, the addr-spec and the parameters. Letters outside
+# ASCII are accepted in a display name without quotes (RFC 4475 section 3.1.1.6 has one with no space before "<").
 name_addr = re.compile(
     rf"(?:({QUOTED})|([{_TOKEN_SIGNS} \t\x80-\U0010ffff]*+)){LWS}<([^<>\s]++)>{LWS}(;.*+)?",
     re.DOTALL,
 ).fullmatch
 
-# addr-spec without angle brackets: here ";" begins the header's parameters (section 20.10).
+# addr-spec without angle brackets: here ";" begins the parameters of the header field (section 20.10).
 bare_addr = re.compile(rf"([^<>;?,\s\"]++){LWS}(;.*+)?", re.DOTALL).fullmatch
 
-# generic-param, one after the other. A value may be an IPv6 address with brackets (host) and without
-# them (via-received; RFC 5118 section 4.5 asks for both).
+# generic-param = token [ EQUAL gen-value ]
+# gen-value     = token / host / quoted-string
+# SEMI          = SWS ";" SWS
+# EQUAL         = SWS "=" SWS
+# via-received  = "received" EQUAL (IPv4address / IPv6address)
+# One parameter with the semicolon before it. A value may be an IPv6 address with brackets (host) and without them
+# (via-received; RFC 5118 section 4.5 asks for both).
 param = re.compile(rf"{LWS};{LWS}({TOKEN})(?:{LWS}={LWS}([{_TOKEN_SIGNS}:]++|{QUOTED}|\[(?:{IPV6})\]))?{LWS}").match
 
-# The usual case: parameters without space and quotes, for which it is enough to split at ";" and "=".
+# The usual case of *( SEMI generic-param ): neither space nor quotes, so that splitting at ";" and "=" is enough.
 plain_params = re.compile(rf"(?:;{TOKEN}(?:=[{_TOKEN_SIGNS}:]++)?)++").fullmatch
 
-# The usual case of From and To after the addr-spec.
+# tag-param = "tag" EQUAL token
+# The usual case of the parameters of From and To.
 only_tag = re.compile(rf";tag=({TOKEN})").fullmatch
 
-# sent-protocol, sent-by and parameters of one Via value.
+# via-parm         = sent-protocol LWS sent-by *( SEMI via-params )
+# sent-protocol    = protocol-name SLASH protocol-version SLASH transport
+# protocol-name    = "SIP" / token
+# protocol-version = token
+# transport        = "UDP" / "TCP" / "TLS" / "SCTP" / other-transport
+# sent-by          = host [ COLON port ]
+# SLASH            = SWS "/" SWS
+# COLON            = SWS ":" SWS
+# Of protocols, only SIP 2.0 is accepted. The groups are transport, host, port and parameters.
 via = re.compile(
     rf"[Ss][Ii][Pp]{LWS}/{LWS}2\.0{LWS}/{LWS}({TOKEN})[ \t]++({HOST})(?:{LWS}:{LWS}([0-9]{{1,5}}))?{LWS}(;.*+)?",
     re.DOTALL,
 ).fullmatch
 
+# CSeq = "CSeq" HCOLON 1*DIGIT LWS Method
 cseq = re.compile(rf"([0-9]{{1,10}})[ \t]++({TOKEN})").fullmatch
 
-# RAck = response-num LWS CSeq-num LWS Method (RFC 3262 section 11)
+# RAck = "RAck" HCOLON response-num LWS CSeq-num LWS Method (RFC 3262 section 11)
 rack = re.compile(rf"([0-9]{{1,10}})[ \t]++([0-9]{{1,10}})[ \t]++({TOKEN})").fullmatch
 
-# signed-identity-digest, ident-info and the other parameters (RFC 8224 section 4.1). The digest is that of a
-# PASSporT (RFC 8225), in base64url.
+# Identity                = "Identity" HCOLON signed-identity-digest SEMI ident-info
+#                           *( SEMI ident-info-params ) (RFC 8224 section 4.1)
+# signed-identity-digest  = 1*(base64-char / ".")
+# ident-info              = "info" EQUAL ident-info-uri
+# ident-info-uri          = LAQUOT absoluteURI RAQUOT
+# The digest is that of a PASSporT (RFC 8225), in base64url.
 identity = re.compile(
     rf"([A-Za-z0-9+/\-_=.]++){LWS};{LWS}[Ii][Nn][Ff][Oo]{LWS}={LWS}<([^<>\s]++)>{LWS}(;.*+)?", re.DOTALL
 ).fullmatch
 
-# nonce and opaque of a Digest challenge (section 25.1); what stands in quotes is group 2.
+# nonce  = "nonce" EQUAL nonce-value
+# opaque = "opaque" EQUAL quoted-string
+# In a Digest challenge; the text between the quotes is group 2.
 nonce_or_opaque = re.compile(r"(\b(?:nonce|opaque)[ \t]*+=[ \t]*+\")([^\"\\]*+)(\")", re.IGNORECASE)
 
+# comment = LPAREN *(ctext / quoted-pair / comment) RPAREN
+# ctext   = %x21-27 / %x2A-5B / %x5D-7E / UTF8-NONASCII / LWS
 # A piece of a comment; group 1 where a comment begins or ends.
 comment_piece = re.compile(r"[^()\\]++|\\.|([()])", re.DOTALL).match
 
 # callid = word [ "@" word ]
+# word   = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" / "(" / ")" / "<" / ">" /
+#          ":" / "\" / DQUOTE / "/" / "[" / "]" / "?" / "{" / "}" )
 _WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]++"
 call_id = re.compile(rf"{_WORD}(?:@{_WORD})?").fullmatch
 
-# A piece of a list; group 1 where it is the comma between two values.
+# COMMA = SWS "," SWS
+# A piece of a list of values; group 1 where it is the comma between two of them.
 quoted_or_comma = re.compile(rf'{QUOTED}|<[^<>]*+>|[^",<]++|(,)').match
 
-# Where a header field goes on in the next line (section 7.3.1).
+# Where a header field continues on the next line (section 7.3.1).
 fold = re.compile(rb"\r\n[ \t]++")
 
-# The values of the Content-Length fields of a header block in bytes, folds included.
+# Content-Length = ( "Content-Length" / "l" ) HCOLON 1*DIGIT
+# HCOLON         = *( SP / HTAB ) ":" SWS
+# Every such field of a header block in bytes, with its folds; the value is checked by the caller.
 content_lengths = re.compile(
     rb"\r\n(?:Content-Length|l)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n(?=[ \t]))*+)", re.IGNORECASE
 ).findall
@@ -133,10 +220,10 @@ CANONICAL: Final[dict[str, str]] = (
     | {letter.upper(): name for letter, name in COMPACT.items()}
 )
 
-# One header field may carry several values of these; they are kept as one field a value.
+# Fields that may carry several values, which are kept as one field a value.
 LISTED: Final = frozenset({"Via", "Route", "Record-Route", "Contact", "Path", "Service-Route"})
 
-# A message with two of these has two meanings; peers disagree on which one counts, so neither does.
+# Fields that may appear once: of two, one peer would take the first and another the last, so both are refused.
 SINGLE: Final = frozenset(
     """
     From To Call-ID CSeq Max-Forwards Content-Length Content-Type Content-Disposition Expires
