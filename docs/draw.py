@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.sip.message import Request
-from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transaction import (
+from edgesbc.sip.machines import (
     CLIENT,
     INVITE_CLIENT,
     INVITE_SERVER,
     SERVER,
     T1,
     Machine,
-    Transaction,
     TransactionAction,
     TransactionEvent,
     TransactionState,
 )
-from edgesbc.sip.transactions import NOBODY, Transactions
+from edgesbc.sip.message import Request
+from edgesbc.sip.parse import parse_message
+from edgesbc.sip.transaction import NOBODY, Transaction
+from edgesbc.sip.transactions import Transactions
 
 __all__ = ["PAGE", "drawn", "keep", "renewed"]
 

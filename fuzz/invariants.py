@@ -7,8 +7,8 @@ from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.tokens import SHORTEST_TOKEN
+from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import TransactionState
 from fuzz.answers import Answers
 from fuzz.environment import FuzzEnvironment
 from fuzz.output_oracle import OutputOracle

@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgesbc.base.address import Flow
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.transactions import ClientTransaction, ServerTransaction
+from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import TransactionState
 from fuzz.reading import read
 
 __all__ = ["Step"]

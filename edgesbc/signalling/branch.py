@@ -11,8 +11,8 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ClientTransaction
+from edgesbc.sip.machines import T1, TransactionState
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import T1, TransactionState
 
 __all__ = ["Branch", "BranchParts"]
 

@@ -13,9 +13,9 @@ from edgesbc.signalling.identifiers import Identifiers
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.transactions import ClientTransaction, Transactions, TransactionUser
 from edgesbc.sip.build import request_fields
+from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request, Response, serialise
-from edgesbc.sip.transaction import T1
-from edgesbc.sip.transactions import NOBODY
+from edgesbc.sip.transaction import NOBODY
 
 __all__ = ["ByeSender", "RequestSender"]
 

@@ -22,8 +22,8 @@ from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.transactions import ServerTransaction, Transactions
 from edgesbc.sip.build import response_to_malformed
+from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Fields, Request
-from edgesbc.sip.transaction import TransactionState
 
 __all__ = ["Responder"]
 

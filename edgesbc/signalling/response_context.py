@@ -28,8 +28,8 @@ from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.responder import Responder
 from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import TransactionState
 
 __all__ = ["ContextParts", "ResponseContext"]
 

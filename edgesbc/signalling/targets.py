@@ -18,8 +18,8 @@ from edgesbc.routing.numbers import Numbers
 from edgesbc.routing.table import Route
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
+from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request
-from edgesbc.sip.transaction import T1
 from edgesbc.sip.uri import Uri
 
 __all__ = ["DispatchedTargets", "NextHop", "SingleTarget", "TargetSet", "listener_for"]

@@ -33,16 +33,18 @@ from edgesbc.sip.dialog import Dialog
 from edgesbc.sip.framing import PING, PONG, StreamFramer
 from edgesbc.sip.headers import NameAddr, Via, parse_name_addr
 from edgesbc.sip.limits import Limits
+from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Message, Request, Response
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.transaction import (
+    NOBODY,
     ClientTransaction,
     Endpoint,
     ServerTransaction,
-    TransactionState,
+    ServerUser,
     TransactionUser,
 )
-from edgesbc.sip.transactions import NOBODY, Transactions
+from edgesbc.sip.transactions import Transactions
 from edgesbc.sip.uri import Uri, parse_uri
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Request",
     "Response",
     "ServerTransaction",
+    "ServerUser",
     "StreamFramer",
     "TransactionState",
     "TransactionUser",

@@ -1,6 +1,6 @@
 """The table of all transactions: matching, retransmission and timers (RFC 3261 section 17), without I/O.
 
-:mod:`edgesbc.sip.transaction` has the machines. Here they are driven, by a loop of the caller:
+:mod:`edgesbc.sip.machines` has the steps of a transaction. Here they are taken, in a loop of the caller:
 
 - a datagram or framed message comes in: parse it. Give a response to :meth:`Transactions.receive`. Give a request to
   :meth:`Transactions.absorb`, which deals with retransmissions and with the ACK of a refusal; if it returns False the
@@ -22,39 +22,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Final, Generic
+from typing import Generic
 
 from edgesbc.base.deadlines import Deadlines, Expiring
-from edgesbc.sip.build import COOKIE
 from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
-from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import (
+from edgesbc.sip.machines import (
     LATE_TRYING_SECONDS,
     T1,
     T2,
     T4,
     TRYING_SECONDS,
+    TransactionAction,
+    TransactionEvent,
+    TransactionState,
+)
+from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transaction import (
+    NOBODY,
     ClientTransaction,
     EndpointT,
     ServerKey,
     ServerTransaction,
     ServerUser,
     Transaction,
-    TransactionAction,
-    TransactionEvent,
-    TransactionState,
     TransactionUser,
+    server_key,
 )
 
-__all__ = [
-    "NOBODY",
-    "ClientTransaction",
-    "ServerTransaction",
-    "Transaction",
-    "TransactionUser",
-    "Transactions",
-    "server_key",
-]
+__all__ = ["Transactions"]
 
 
 class Transactions(Generic[EndpointT]):
@@ -289,8 +284,6 @@ class Transactions(Generic[EndpointT]):
         else:
             self._deadlines.schedule(transaction, transaction.next_due)
 
-    # --- steps --------------------------------------------------------------------------------------------
-
     def _fire(
         self,
         transaction: Transaction[EndpointT],
@@ -405,29 +398,3 @@ class Transactions(Generic[EndpointT]):
     def _index_connection(self, transaction: Transaction[EndpointT]) -> None:
         if transaction.flow.serial:
             self._of_connection.setdefault(transaction.flow.serial, {})[transaction] = None
-
-
-class _Nobody:
-    """The user of a transaction that has ended, and of a request whose outcome changes nothing."""
-
-    __slots__ = ()
-
-    def on_response(self, transaction: object, response: Response, now: float, /) -> None: ...
-
-    def on_failure(self, transaction: object, timeout: bool, now: float, /) -> None: ...
-
-
-NOBODY: Final = _Nobody()
-"""A transaction user that ignores the outcome of a request."""
-
-
-def server_key(request: Request, method: str) -> ServerKey:
-    """The key by which a request finds its server transaction (section 17.2.3).
-
-    With a branch of RFC 3261 that is branch, sent-by and method. Without, the fields that RFC 2543 compared, except
-    the To tag, which the ACK of a refusal has and its INVITE has not.
-    """
-    via = request.via
-    if via.branch[:7] == COOKIE and len(via.branch) > 7:
-        return (via.branch, via.sent_by, method)
-    return (str(request.uri), request.from_tag, request.call_id, str(request.cseq), str(via), method)

@@ -26,9 +26,10 @@ from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.request_sender import RequestSender
 from edgesbc.signalling.responder import Responder
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.sip.machines import INVITE_SERVER, TransactionEvent, TransactionState
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.transaction import INVITE_SERVER, TransactionEvent, TransactionState
-from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transactions
+from edgesbc.sip.transaction import ClientTransaction, ServerTransaction
+from edgesbc.sip.transactions import Transactions
 from fuzz import run
 from fuzz.dsl import VICTIM
 from fuzz.environment import BROWSERS, CORE, PUBLIC

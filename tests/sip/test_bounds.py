@@ -123,7 +123,7 @@ def test_a_bound_holds_to_the_last_one(read: Read, write: Callable[[int], bytes]
     assert caught.value.status_hint == status
 
 
-def test_the_messages_are_as_large_as_they_say() -> None:
+def test_the_messages_of_this_file_have_the_size_that_was_asked_for() -> None:
     assert len(message(limits.MESSAGE_BYTES)) == limits.MESSAGE_BYTES
     assert len(start_line(2048).partition(b"\r\n")[0]) == 2048
     assert len(start_line_of_response(2047).partition(b"\r\n")[0]) == 2047

@@ -168,7 +168,7 @@ def test_the_ack_of_a_refusal_belongs_to_its_transaction() -> None:
 
 
 @pytest.mark.parametrize("status", [180, 200])
-def test_what_is_no_refusal_has_no_ack_in_the_transaction(status: int) -> None:
+def test_a_malformed_refusal_has_no_ack_in_the_transaction(status: int) -> None:
     with pytest.raises(ValueError, match="from 300 on"):
         build.ack_for(received(ROUTED), answer(raw_response(status)))
 

@@ -62,7 +62,7 @@ def test_rack(response: int, cseq: int, method: str) -> None:
     assert parse_rack(text) == RAck(response, cseq, method) == parse_rack(str(parse_rack(text)))
 
 
-def test_what_is_no_rack() -> None:
+def test_a_malformed_rack() -> None:
     refused(parse_rack, "", "1 INVITE", "1 2", "1 2 3 4", "4294967296 1 A", "1 2147483648 A", "-1 1 A", "1 1 A;B")
 
 
@@ -106,7 +106,7 @@ def test_replaces(call_id: str, to_tag: str, from_tag: str, early: bool) -> None
         assert value.param("x") == "1"
 
 
-def test_what_is_no_replaces() -> None:
+def test_a_malformed_replaces() -> None:
     refused(
         parse_replaces,
         "", "a", "a;to-tag=1", "a;from-tag=1", "a;to-tag=1;from-tag", "a;to-tag=1;to-tag=2;from-tag=3", "a b;to-tag=1",
@@ -121,7 +121,7 @@ def test_refer_to_is_an_address(text: str) -> None:
     assert str(parse_refer_to(str(value))) == str(value)
 
 
-def test_refer_to_may_say_what_the_new_request_has() -> None:
+def test_refer_to_may_carry_header_fields() -> None:
     value = parse_refer_to("<sip:a@b?Replaces=c%3Bto-tag%3D1%3Bfrom-tag%3D2>")
     assert value.uri.headers == "Replaces=c%3Bto-tag%3D1%3Bfrom-tag%3D2"
     refused(parse_refer_to, "", "*", "sip:a@b?x=y", "<nonsense>", "<sip:a>,<sip:b>")
@@ -136,7 +136,7 @@ def test_an_asserted_identity_or_two(uri: str, telephone: bool) -> None:
     assert str(parse_asserted_identity(str(identities))) == str(identities)
 
 
-def test_what_is_no_asserted_identity() -> None:
+def test_a_malformed_asserted_identity() -> None:
     refused(
         parse_asserted_identity,
         "", "<sip:a@b>,<sip:c@d>", "<sip:a@b>,<sips:c@d>", "<tel:+1>,<tel:+2>", "<mailto:a@b>", "nonsense",
@@ -162,7 +162,7 @@ def test_session_expires(seconds: int, refresher: str, rest: str) -> None:
         assert str(parser(str(value))) == str(value)
 
 
-def test_what_is_no_session_expires() -> None:
+def test_a_malformed_session_expires() -> None:
     refused(parse_session_expires, "", "a", "-90", "90;refresher=both", "90;refresher", "4294967296", "90;", "90,90")
     refused(parse_min_se, "", "a", "90;", "90 90")
 

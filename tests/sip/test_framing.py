@@ -84,7 +84,7 @@ def test_every_cut_of_two_messages_and_a_ping() -> None:
     assert framed([bytes([byte]) for byte in stream]) == ([first, PING, second], None)
 
 
-def test_a_pong_is_swallowed_and_a_ping_is_told() -> None:
+def test_a_pong_is_discarded_and_a_ping_is_returned() -> None:
     assert framed([b"\r\n"]) == ([], None)
     assert framed([PING, PING]) == ([PING, PING], None)
     assert framed([b"\r\n", b"\r\n"]) == ([PING], None)
@@ -166,7 +166,7 @@ def test_sip_however_malformed_or_new_is_framed(line: str) -> None:
     assert framed([message + message]) == ([message, message], None)
 
 
-def test_after_a_break_no_message_comes_any_more() -> None:
+def test_after_a_break_no_message_is_returned() -> None:
     framer = StreamFramer()
     with contextlib.suppress(WireError):
         framer.receive(request(length=""))
@@ -189,7 +189,7 @@ def test_the_longest_header_block_passes_however_it_is_cut(at: int) -> None:
     assert framed([message[:-at], message[-at:]]) == ([message], None)
 
 
-def test_what_is_answered_of_a_header_block_over_the_bound_is_no_longer_than_one() -> None:
+def test_broken_is_no_longer_than_a_header_block() -> None:
     assert broken(sized(limits.HEADER_BLOCK_BYTES + 1)).status_hint == 513
 
 

@@ -49,7 +49,7 @@ def test_a_pattern_that_gives_back_is_found(pattern: str) -> None:
     assert gives_back(pattern)
 
 
-def test_the_patterns_are_all_looked_at() -> None:
+def test_every_pattern_is_examined() -> None:
     assert {"sip_uri", "name_addr", "via", "param", "quoted_or_comma", "content_lengths"} <= PATTERNS.keys()
 
 
@@ -95,7 +95,7 @@ def test_cseq(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "INVITE", "1INVITE", "-1 INVITE", "1 INV(ITE", "12345678901 A", "١ INVITE"])
-def test_no_cseq(text: str) -> None:
+def test_a_malformed_cseq(text: str) -> None:
     assert not grammar.cseq(text)
 
 
@@ -105,5 +105,5 @@ def test_call_id(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "@", "a@", "@b", "a@b@c", "a b", "a,b", "a;b", "é"])
-def test_no_call_id(text: str) -> None:
+def test_a_malformed_call_id(text: str) -> None:
     assert not grammar.call_id(text)

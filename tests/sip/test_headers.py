@@ -66,7 +66,7 @@ def test_the_parts_of_an_address(text: str, display: str, uri: str, params: list
         "<sip:a@b>;a=é", '"a\\" <sip:a@b>',
     ],
 )  # fmt: skip
-def test_what_is_no_address(text: str) -> None:
+def test_a_malformed_address(text: str) -> None:
     with pytest.raises(WireError):
         parse_name_addr(text)
 
@@ -124,7 +124,7 @@ def test_the_parts_of_a_via(text: str, transport: str, host: str, port: int | No
         "\u017fIP/2.0/UDP h", "SIP/2.0/UDP \u212a", "SIP/2.0/UDP h;branch=a b", "SIP/2.0/UDP a@h",
     ],
 )  # fmt: skip
-def test_what_is_no_via(text: str) -> None:
+def test_a_malformed_via(text: str) -> None:
     with pytest.raises(WireError):
         parse_via(text)
 
@@ -165,7 +165,7 @@ def test_cseq(text: str, value: tuple[int, str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["2147483648 INVITE", "36893488147419103232 REGISTER", "-1 A", "1", "1 A B", "1e3 A"])
-def test_what_is_no_cseq(text: str) -> None:
+def test_a_malformed_cseq(text: str) -> None:
     with pytest.raises(WireError):
         parse_cseq(text)
 
@@ -184,7 +184,7 @@ def test_writing_parameters_loses_nothing(text: str) -> None:
 
 
 @given(st.lists(name_addrs(), min_size=1, max_size=4), st.sampled_from([",", " , ", ",\t"]))
-def test_a_list_of_addresses_comes_apart_where_it_was_joined(addresses: list[str], between: str) -> None:
+def test_a_list_of_addresses_is_split_where_it_was_joined(addresses: list[str], between: str) -> None:
     assert [value.strip(" \t") for value in split_list(between.join(addresses))] == [
         address.strip(" \t") for address in addresses
     ]
@@ -217,6 +217,6 @@ def test_a_list_of_too_many_values_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ",", "a,", ",a", "a,,b", "a, ,b", 'a,"b', "a,<b", 'a,"b\\"', "a,b<c"])
-def test_what_is_no_list(text: str) -> None:
+def test_a_malformed_list(text: str) -> None:
     with pytest.raises(WireError):
         split_list(text)

@@ -100,9 +100,9 @@ def test_the_page_lists_the_limits() -> None:
 def test_the_exported_names_are_these() -> None:
     assert sip.__all__ == [
         "NOBODY", "PING", "PONG", "ClientTransaction", "Dialog", "Endpoint", "Limits", "Message", "NameAddr", "Request",
-        "Response", "ServerTransaction", "StreamFramer", "TransactionState", "TransactionUser", "Transactions", "Uri",
-        "Via", "WireError", "ack_for", "cancel_for", "new_branch", "new_tag", "parse_message", "parse_name_addr",
-        "parse_uri", "request", "response_to", "response_to_malformed",
+        "Response", "ServerTransaction", "ServerUser", "StreamFramer", "TransactionState", "TransactionUser",
+        "Transactions", "Uri", "Via", "WireError", "ack_for", "cancel_for", "new_branch", "new_tag", "parse_message",
+        "parse_name_addr", "parse_uri", "request", "response_to", "response_to_malformed",
     ]  # fmt: skip
 
 

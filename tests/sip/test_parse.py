@@ -231,12 +231,12 @@ def test_the_version_is_read_in_any_case_and_written_in_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1 2", "1,1", "0x1", "1e3", "\u0661", "9" * 11, "1;a"])
-def test_what_is_no_content_length(text: str) -> None:
+def test_a_malformed_content_length(text: str) -> None:
     assert refused(request(length=f"Content-Length: {text}\r\n")).status_hint == 400
 
 
 @pytest.mark.parametrize("text", ["-1", "256", "", "1.0", "7 0", "9" * 11])
-def test_what_is_no_max_forwards(text: str) -> None:
+def test_a_malformed_max_forwards(text: str) -> None:
     refused(request().replace(b"Max-Forwards: 70", f"Max-Forwards: {text}".encode()))
 
 
@@ -264,7 +264,7 @@ def test_an_answer_needs_no_more_than_via_and_cseq(lost: str) -> None:
 
 
 @pytest.mark.parametrize("lost", ["Via: ", "CSeq: "])
-def test_without_these_nobody_could_tell_what_it_answers(lost: str) -> None:
+def test_a_request_without_via_or_cseq_is_not_answered(lost: str) -> None:
     assert salvage(request().replace(lost.encode(), b"X-" + lost.encode(), 1)) is None
 
 
@@ -299,7 +299,7 @@ def test_salvage_unfolds() -> None:
 
 @settings(max_examples=30)
 @given(messages())
-def test_what_is_read_is_also_salvaged(data: bytes) -> None:
+def test_the_fields_of_a_sound_request_are_salvaged_too(data: bytes) -> None:
     message = parse_message(data)
     rest = salvage(data)
     assert (rest is None) == isinstance(message, Response)

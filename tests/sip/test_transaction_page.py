@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs import draw
-from edgesbc.sip.transaction import INVITE_CLIENT, SERVER, TransactionAction, TransactionEvent, TransactionState
+from edgesbc.sip.machines import INVITE_CLIENT, SERVER, TransactionAction, TransactionEvent, TransactionState
 
 
 def test_the_page_is_drawn_from_the_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,11 @@ from support.transactions import BRANCH, TCP, UDP, Layer, answer, ask, flow
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.limits import Limits
+from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transaction import TransactionState
-from edgesbc.sip.transactions import NOBODY, Transactions, server_key
+from edgesbc.sip.transaction import NOBODY, server_key
+from edgesbc.sip.transactions import Transactions
 
 
 @pytest.fixture
@@ -28,19 +29,19 @@ def layer() -> Layer:
     ("host", "listener", "taken"),
     [("198.51.100.7", UDP, True), ("198.51.100.8", UDP, False), ("198.51.100.7", TCP, False)],
 )
-def test_an_answer_from_elsewhere_is_not_ours(layer: Layer, host: str, listener: object, taken: bool) -> None:
+def test_a_response_from_another_peer_is_ignored(layer: Layer, host: str, listener: object, taken: bool) -> None:
     layer.client()
     came_by = Flow(UDP if listener is UDP else TCP, Source(host, 5060))
     assert (layer.table.receive(answer(200), came_by, 0) is not None) == taken
     assert bool(layer.told) == taken
 
 
-def test_an_answer_from_another_port_of_the_peer_is_taken(layer: Layer) -> None:
+def test_a_response_from_another_port_of_the_peer_is_taken(layer: Layer) -> None:
     layer.client()
     assert layer.table.receive(answer(200), flow(port=49152), 0) is not None
 
 
-def test_sent_by_of_an_answer_is_not_looked_at(layer: Layer) -> None:
+def test_the_sent_by_of_a_response_is_not_compared(layer: Layer) -> None:
     """Its branch and where it comes from say more; see the deviations from section 18.1.2."""
     layer.client()
     other = response(200, via=f"SIP/2.0/UDP elsewhere.example;branch={BRANCH}")
@@ -50,7 +51,7 @@ def test_sent_by_of_an_answer_is_not_looked_at(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize(("method", "branch"), [("OPTIONS", BRANCH), ("CANCEL", BRANCH), ("INVITE", BRANCH + "x")])
-def test_an_answer_with_another_branch_or_method_is_not_ours(layer: Layer, method: str, branch: str) -> None:
+def test_a_response_with_another_branch_or_method_is_ignored(layer: Layer, method: str, branch: str) -> None:
     layer.client()
     assert layer.table.receive(answer(200, method, branch), flow(), 0) is None
 
@@ -82,7 +83,7 @@ def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
         ("SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKa2", False),
     ],
 )
-def test_a_request_is_known_by_branch_and_sent_by(via: str, same: bool) -> None:
+def test_a_request_is_matched_by_branch_and_sent_by(via: str, same: bool) -> None:
     assert (server_key(ask(via=via), "INVITE") == server_key(ask(), "INVITE")) == same
 
 
@@ -90,7 +91,7 @@ _OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing behind the cookie
 
 
 @pytest.mark.parametrize("via", ["SIP/2.0/UDP old.example.com", "SIP/2.0/UDP old.example.com;branch=1", _OLD])
-def test_a_request_of_rfc_2543_is_known_by_its_fields(layer: Layer, via: str) -> None:
+def test_a_request_of_rfc_2543_is_matched_by_its_fields(layer: Layer, via: str) -> None:
     server = layer.server(via=via)
     assert layer.table.find_server(ask(via=via)) is server
     assert layer.table.absorb(ask(via=via), 0)
@@ -178,7 +179,7 @@ def test_a_transaction_can_be_failed_by_its_user(layer: Layer) -> None:
 # --- bounds ----------------------------------------------------------------------------------------------
 
 
-def test_the_table_says_when_it_is_full() -> None:
+def test_the_table_is_full_in_servers_or_in_clients() -> None:
     layer = Layer(limit=2)
     servers = [layer.server(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}") for number in range(2)]
     assert layer.table.full
@@ -211,7 +212,7 @@ def test_an_invite_without_an_answer_gets_100_after_200_ms_and_no_other_does(lay
 
 
 @pytest.mark.parametrize("reliable", [False, True])
-def test_what_is_no_invite_gets_100_when_the_timer_e_of_its_sender_has_come_to_t2(layer: Layer, reliable: bool) -> None:
+def test_a_non_invite_request_gets_100_when_the_timer_e_of_its_sender_reaches_t2(layer: Layer, reliable: bool) -> None:
     """RFC 4320 section 4.1."""
     slow = layer.server("OPTIONS", reliable)
     layer.table.schedule_trying(slow, lambda: b"SIP/2.0 100 Trying", 0)
@@ -228,7 +229,7 @@ def test_what_is_no_invite_gets_100_when_the_timer_e_of_its_sender_has_come_to_t
     assert layer.empty
 
 
-def test_what_is_answered_sooner_gets_no_100(layer: Layer) -> None:
+def test_a_request_answered_sooner_gets_no_100(layer: Layer) -> None:
     quick = layer.server("OPTIONS")
     layer.table.schedule_trying(quick, lambda: b"SIP/2.0 100 Trying", 0)
     layer.wait(3.4)
@@ -240,7 +241,7 @@ def test_what_is_answered_sooner_gets_no_100(layer: Layer) -> None:
     assert layer.empty
 
 
-def test_to_a_sender_that_may_be_forged_nothing_is_repeated_by_a_timer(layer: Layer) -> None:
+def test_no_timer_repeats_a_response_to_a_source_that_may_be_forged(layer: Layer) -> None:
     refused = layer.server("INVITE")
     refused.proven = False
     layer.respond(refused, 486)
@@ -250,7 +251,7 @@ def test_to_a_sender_that_may_be_forged_nothing_is_repeated_by_a_timer(layer: La
     assert layer.empty
 
 
-def test_to_a_sender_that_may_be_forged_a_2xx_is_repeated_once(layer: Layer) -> None:
+def test_a_2xx_is_repeated_once_to_a_source_that_may_be_forged(layer: Layer) -> None:
     answered = layer.server("INVITE")
     answered.proven = False
     for _ in range(5):
@@ -258,7 +259,7 @@ def test_to_a_sender_that_may_be_forged_a_2xx_is_repeated_once(layer: Layer) -> 
     assert len(layer.sent) == 2
 
 
-def test_what_has_ended_holds_nobody(layer: Layer) -> None:
+def test_a_terminated_transaction_releases_its_user(layer: Layer) -> None:
     """Transactions and their users know each other; apart, they go without the garbage collector."""
     server = layer.server("OPTIONS")
     server.user = ServerUser()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.transactions import Layer, answer, ask, flow
 
-from edgesbc.sip.transaction import TransactionState
-from edgesbc.sip.transactions import ClientTransaction, ServerTransaction
+from edgesbc.sip.machines import TransactionState
+from edgesbc.sip.transaction import ClientTransaction, ServerTransaction
 
 _METHODS = st.sampled_from(["INVITE", "OPTIONS"])
 _STATUS = st.sampled_from([100, 180, 200, 302, 486, 503, 603])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.transactions import Layer, ask
 
-from edgesbc.sip.transaction import TransactionState
+from edgesbc.sip.machines import TransactionState
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_after_cancel_an_answer_is_due(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 486])
-def test_no_answer_is_due_any_more_once_it_is_there(layer: Layer, status: int) -> None:
+def test_after_a_final_response_no_time_out_is_set(layer: Layer, status: int) -> None:
     client = layer.client()
     layer.hear(status)
     layer.table.limit_wait(client, 1.0, layer.now)
@@ -131,7 +131,7 @@ def test_after_a_provisional_answer_timer_e_is_t2_and_timer_f_goes_on(layer: Lay
 
 @pytest.mark.parametrize("status", [200, 404])
 @pytest.mark.parametrize(("reliable", "linger"), [(False, 5.0), (True, 0.0)])
-def test_timer_k_swallows_repeated_answers(layer: Layer, status: int, reliable: bool, linger: float) -> None:
+def test_timer_k_absorbs_repeated_responses(layer: Layer, status: int, reliable: bool, linger: float) -> None:
     layer.client("OPTIONS", reliable)
     layer.hear(status, "OPTIONS", reliable)
     assert len(layer.table) == (1 if linger else 0)
@@ -163,7 +163,7 @@ def test_timer_h_alone_on_a_reliable_transport(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize(("reliable", "linger"), [(False, 5.0), (True, 0.0)])
-def test_timer_i_swallows_repeated_acks(layer: Layer, reliable: bool, linger: float) -> None:
+def test_timer_i_absorbs_repeated_acks(layer: Layer, reliable: bool, linger: float) -> None:
     layer.respond(layer.server(reliable=reliable), 486)
     layer.wait(1.0)
     assert layer.table.absorb(ask("ACK"), 1.0)

@@ -74,7 +74,7 @@ def test_the_parts_of_a_uri(
         "sip:-h", "sip:a\\b@h", 'sip:"a"@h', "1a:b", "tel:", "tel:a b", "tel:+1%4", 'tel:"1"', "tel:é", "sips",
     ],
 )  # fmt: skip
-def test_what_is_no_uri(text: str) -> None:
+def test_a_malformed_uri(text: str) -> None:
     with pytest.raises(WireError):
         parse_uri(text)
 

@@ -55,7 +55,7 @@ def test_any_text_is_a_value_that_reads_the_same_again_or_a_wire_error(
     ("parser", "most"),
     [(parse_max_forwards, 255), (parse_expires, DELTA_SECONDS), (parse_content_length, 9_999_999_999)],
 )
-def test_a_number_has_a_largest(parser: Callable[[str], int], most: int) -> None:
+def test_numbers_are_bounded(parser: Callable[[str], int], most: int) -> None:
     assert [parser(text) for text in ("0", "0068", str(most))] == [0, 68, most]
     with pytest.raises(WireError):
         parser(str(most + 1))
@@ -65,7 +65,7 @@ def test_a_number_has_a_largest(parser: Callable[[str], int], most: int) -> None
 @pytest.mark.parametrize(
     "text", ["", "-1", "+1", "1 2", "1,1", "0x1", "1e3", "1_0", "1.0", "\u0661", "\xb2", "9" * 11, "9" * 5000, "1;a"]
 )
-def test_what_is_no_number(parser: Callable[[str], int], text: str) -> None:
+def test_a_malformed_number(parser: Callable[[str], int], text: str) -> None:
     with pytest.raises(WireError):
         parser(text)
 
@@ -94,7 +94,7 @@ def test_retry_after(text: str, seconds: int, comment: str, params: list[tuple[s
     "text",
     ["", "a", "(5)", "5 (", "5 (a", "5 (a\\)", "5 ((a)", "5 (a))", "5 (a) (b)", "5 (a) b", "5;", "5;;a", "4294967296"],
 )
-def test_what_is_no_retry_after(text: str) -> None:
+def test_a_malformed_retry_after(text: str) -> None:
     with pytest.raises(WireError):
         parse_retry_after(text)
 
@@ -140,7 +140,7 @@ def test_a_contact_of_all() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "* ", "<*>", "*;expires=0", "<nonsense>", "sip:a@b,sip:c@d", "<sip:>", "a <b>"])
-def test_what_is_no_contact(text: str) -> None:
+def test_a_malformed_contact(text: str) -> None:
     with pytest.raises(WireError):
         parse_contact(text)
 
@@ -153,12 +153,12 @@ def test_what_is_no_contact(text: str) -> None:
         (";expires=" + "9" * 5000, DELTA_SECONDS),
     ],
 )  # fmt: skip
-def test_for_how_long_a_contact_is(expires: str, seconds: int | None) -> None:
+def test_the_expiry_of_a_contact(expires: str, seconds: int | None) -> None:
     assert parse_contact(f"<sip:a@b>{expires}").expires == seconds
 
 
 @pytest.mark.parametrize("text", ["sip:a@b", "sip:a@b;lr", "<tel:+1>", "<name:John_Smith>", "<nonsense>", "*", ""])
-def test_what_is_no_route(text: str) -> None:
+def test_a_malformed_route(text: str) -> None:
     with pytest.raises(WireError):
         parse_route(text)
 
@@ -173,7 +173,7 @@ def test_a_legal_list_of_tokens_is_accepted(written: list[str], between: str) ->
     assert str(parse_require(str(parse_require(between.join(written))))) == ", ".join(written).lower()
 
 
-def test_a_list_of_methods_or_of_what_is_supported_may_be_empty() -> None:
+def test_allow_and_supported_may_be_empty() -> None:
     assert (len(parse_supported("")), len(parse_allow("")), str(parse_supported(""))) == (0, 0, "")
     with pytest.raises(WireError):
         parse_require("")
@@ -181,12 +181,12 @@ def test_a_list_of_methods_or_of_what_is_supported_may_be_empty() -> None:
 
 @pytest.mark.parametrize("text", ["a b", "a,,b", ",", "a;b", "<a>", '"a"', "\u212a", "é", "a,\u212a"])
 @pytest.mark.parametrize("parser", [parse_require, parse_supported, parse_allow])
-def test_what_is_no_list_of_tokens(parser: Callable[[str], object], text: str) -> None:
+def test_a_malformed_list_of_tokens(parser: Callable[[str], object], text: str) -> None:
     with pytest.raises(WireError):
         parser(text)
 
 
-def test_how_many_values_a_list_may_have() -> None:
+def test_the_values_of_a_list_are_bounded() -> None:
     assert len(parse_require(",".join("a" * limits.HEADER_FIELDS))) == limits.HEADER_FIELDS
     with pytest.raises(WireError):
         parse_require(",".join("a" * (limits.HEADER_FIELDS + 1)))

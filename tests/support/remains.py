@@ -11,9 +11,9 @@ from support.running import until
 from edgesbc.app import App
 from edgesbc.dispatch.health import AdminState
 from edgesbc.signalling.effects import Send
+from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transaction import T1
 
 __all__ = ["Left", "left"]
 

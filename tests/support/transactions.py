@@ -9,7 +9,8 @@ from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.sip.limits import Limits
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transactions import ClientTransaction, ServerTransaction, Transactions
+from edgesbc.sip.transaction import ClientTransaction, ServerTransaction
+from edgesbc.sip.transactions import Transactions
 
 UDP = Listener(0, "udp", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 TCP = Listener(1, "tcp", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from edgesbc.sip.transaction import (
+from edgesbc.sip.machines import (
     CLIENT,
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -119,7 +119,7 @@ def test_the_client_acknowledges_each_refusal_and_no_success() -> None:
 
 
 @pytest.mark.parametrize("machine", [INVITE_CLIENT, CLIENT], ids=["INVITE", "other"])
-def test_the_user_hears_each_answer_once_and_each_failure(machine: Machine) -> None:
+def test_the_user_is_told_each_response_once_and_each_failure(machine: Machine) -> None:
     for (state, event), (_, acts) in machine.items():
         told = TransactionAction.PASS in acts or TransactionAction.INFORM in acts
         if event in (TransactionEvent.PROVISIONAL, TransactionEvent.SUCCESS):
