@@ -1,7 +1,7 @@
-"""Bytes to messages (RFC 3261 section 7): one whole datagram or framed message in, one value out.
+"""The parser of messages (RFC 3261 section 7): one datagram or framed message in, one value out.
 
-What cannot be read one way only is refused, because what the edge screens and what the far side reads
-must be the same message.
+Whatever two implementations could read in different ways is refused: the message that is screened here and the message
+that the next hop reads must be the same.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Res
 
 
 def _skip_empty_lines(data: bytes) -> bytes:
-    """What follows the empty lines that may stand before a start line (section 7.5)."""
+    """``data`` without the empty lines that may stand before a start line (section 7.5)."""
     rest = data.lstrip(b"\r\n")
     skipped = len(data) - len(rest)
     if data[:skipped] != b"\r\n" * (skipped // 2):
@@ -171,10 +171,10 @@ def _request_line(start: list[str]) -> Uri:
 
 
 def is_sip(start_line: bytes) -> bool:
-    """Whether a start line says that SIP follows, in whatever version and however malformed it is otherwise.
+    """Whether a start line is one of SIP, of any version and however malformed otherwise.
 
-    What does not is the word of another protocol: to answer it could only teach or serve an attacker, such as
-    a page that has a browser send what it likes to any port.
+    Anything else belongs to another protocol and is not answered: an answer would help only an attacker, such as a
+    web page that makes a browser send bytes of its choice to any port.
     """
     return b"SIP/" in (start_line[:4].upper(), start_line.rstrip(b" \t").rpartition(b" ")[2][:4].upper())
 
@@ -194,14 +194,14 @@ def salvage(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Fields | None:
     if head[:4].upper() == b"SIP/" or head[:4] == b"ACK " or not is_sip(lines[0]):
         return None
     fields: Fields = []
-    found: set[str] = set()
+    names: set[str] = set()
     for line in lines[1 : limits.header_fields]:
         if line.translate(None, _TEXT):
             continue
         written, _, value = line.decode("utf-8", "surrogateescape").partition(":")
         written = written.rstrip(" \t")
         name = grammar.CANONICAL.get(written) or grammar.CANONICAL.get(written.lower())
-        if name == "Via" or (name in ("From", "To", "Call-ID", "CSeq") and name not in found):
-            found.add(name)
+        if name == "Via" or (name in ("From", "To", "Call-ID", "CSeq") and name not in names):
+            names.add(name)
             fields.append((name, value.strip(" \t")))
-    return fields if "Via" in found and "CSeq" in found else None
+    return fields if "Via" in names and "CSeq" in names else None

@@ -1,4 +1,4 @@
-"""Where a destination's URI says that it is: a literal address, or a name to be looked up. Looks nothing up."""
+"""Host, port and transport of a destination's URI (RFC 3263 section 4), and the addresses that they resolve to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ResolvedAddress(NamedTuple):
 class ServerUri(NamedTuple):
     """The part of a URI that decides where a request goes (RFC 3263 section 4).
 
-    ``host`` is a literal address in its usual form, without brackets, or a name in small letters; ``port`` and
+    ``host`` is a literal address in its usual form, without brackets, or a name in lower case; ``port`` and
     ``transport`` are None where the URI names none and the name's records may decide.
     """
 

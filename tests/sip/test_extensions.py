@@ -85,7 +85,9 @@ def test_reasons(values: list[tuple[str, int, str]]) -> None:
     )
     if text:
         reasons = parse_reason(text)
-        assert [each.cause for each in reasons] == [cause for _, cause, rest in values if "cause" not in rest.lower()]
+        assert [reason.cause for reason in reasons] == [
+            cause for _, cause, rest in values if "cause" not in rest.lower()
+        ]
         assert str(parse_reason(str(reasons))) == str(reasons)
 
 
@@ -93,7 +95,7 @@ def test_a_reason_in_words() -> None:
     first, second = parse_reason('SIP;cause=200;text="Call completed, elsewhere", Q.850;cause=16')
     assert (first.protocol, first.cause, first.param("text")) == ("SIP", 200, '"Call completed, elsewhere"')
     assert (second.protocol, second.cause, second.param("text")) == ("Q.850", 16, None)
-    assert [each.cause for each in parse_reason("Q.850")] == [None]
+    assert [reason.cause for reason in parse_reason("Q.850")] == [None]
     refused(parse_reason, "", "SIP;cause=a", "SIP;cause", "SIP;cause=99999999999", "SIP,", "SIP;cause=1;cause=2", '"a"')
 
 
@@ -170,9 +172,9 @@ def test_a_malformed_session_expires() -> None:
 @given(st.from_regex(r"[A-Za-z0-9._=/+-]{1,20}", fullmatch=True), params())
 def test_identity(digest: str, rest: str) -> None:
     value = parse_identity(f"{digest} ; info = <https://cert.example.org/passport.cer>{rest}")
-    for each in (value, parse_identity(str(value))):
-        assert (each.digest, each.info) == (digest, "https://cert.example.org/passport.cer")
-        assert each.params == value.params
+    for parsed in (value, parse_identity(str(value))):
+        assert (parsed.digest, parsed.info) == (digest, "https://cert.example.org/passport.cer")
+        assert parsed.params == value.params
 
 
 def test_identity_with_a_passport_of_shaken() -> None:

@@ -20,13 +20,13 @@ from edgesbc.sip.parse import parse_message
 def framed(pieces: list[bytes]) -> tuple[list[bytes], WireError | None]:
     """What a framer makes of a stream that comes in these pieces, up to where it breaks."""
     framer = StreamFramer()
-    found: list[bytes] = []
+    messages: list[bytes] = []
     for piece in pieces:
         try:
-            found += framer.receive(piece)
+            messages += framer.receive(piece)
         except WireError as error:
-            return found, error
-    return found, None
+            return messages, error
+    return messages, None
 
 
 def broken(data: bytes) -> WireError:
@@ -67,13 +67,13 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(cut: tuple[bytes, list[by
 def test_a_broken_stream_breaks_however_it_is_cut(cut: tuple[bytes, list[bytes]]) -> None:
     stream, pieces = cut
     whole, error = framed([stream])
-    found, cut_error = framed(pieces)
+    messages, cut_error = framed(pieces)
     if error is None:
-        assert (found, cut_error) == (whole, None)
+        assert (messages, cut_error) == (whole, None)
     else:
         assert cut_error is not None
         assert cut_error.reason == error.reason
-        assert b"".join(found) in stream or PING in found
+        assert b"".join(messages) in stream or PING in messages
 
 
 def test_every_cut_of_two_messages_and_a_ping() -> None:

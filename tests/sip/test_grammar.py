@@ -14,8 +14,8 @@ _parser: Any = re._parser  # type: ignore[attr-defined]
 _UNBOUNDED = 16  # a repetition of at most so many can be tried in every way without harm
 PATTERNS = {
     name: pattern
-    for name, found in vars(grammar).items()
-    if isinstance(pattern := getattr(found, "__self__", found), re.Pattern)
+    for name, value in vars(grammar).items()
+    if isinstance(pattern := getattr(value, "__self__", value), re.Pattern)
 }
 
 
@@ -34,8 +34,8 @@ def repetitions(tree: Any) -> Iterator[tuple[str, int]]:
 
 def gives_back(pattern: str | bytes, flags: int = 0) -> bool:
     """Whether an unbounded repetition of the pattern gives back what it took: what makes matching slow."""
-    found = repetitions(_parser.parse(pattern, flags))
-    return any(name != "POSSESSIVE_REPEAT" and most > _UNBOUNDED for name, most in found)
+    repeated = repetitions(_parser.parse(pattern, flags))
+    return any(name != "POSSESSIVE_REPEAT" and most > _UNBOUNDED for name, most in repeated)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))

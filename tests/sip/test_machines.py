@@ -121,13 +121,13 @@ def test_the_client_acknowledges_each_refusal_and_no_success() -> None:
 @pytest.mark.parametrize("machine", [INVITE_CLIENT, CLIENT], ids=["INVITE", "other"])
 def test_the_user_is_told_each_response_once_and_each_failure(machine: Machine) -> None:
     for (state, event), (_, acts) in machine.items():
-        told = TransactionAction.PASS in acts or TransactionAction.INFORM in acts
+        informs_user = TransactionAction.PASS in acts or TransactionAction.INFORM in acts
         if event in (TransactionEvent.PROVISIONAL, TransactionEvent.SUCCESS):
             assert TransactionAction.PASS in acts
         elif event is TransactionEvent.FAILURE:
-            assert told == (state is not TransactionState.COMPLETED)
+            assert informs_user == (state is not TransactionState.COMPLETED)
         else:
-            assert told == (event in (TransactionEvent.TIMEOUT, TransactionEvent.TRANSPORT))
+            assert informs_user == (event in (TransactionEvent.TIMEOUT, TransactionEvent.TRANSPORT))
 
 
 @pytest.mark.parametrize("machine", [INVITE_SERVER, SERVER], ids=["INVITE", "other"])

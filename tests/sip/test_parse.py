@@ -115,10 +115,10 @@ def test_a_compact_name_is_read_as_the_long_one(letter: str, upper: bool) -> Non
     name = grammar.COMPACT[letter]
     spelled = letter.upper() if upper else letter
     plain = request("REFER", extra=f"{name}: <sip:x>\r\n" if name.encode() not in request() else "")
-    found = re.compile(rf"(?m)^{name}(?=:)".encode()).sub(spelled.encode(), plain)
-    assert found != plain
-    assert values(parse_message(found)) == values(parse_message(plain))
-    assert re.search(rf"(?m)^{name}:".encode(), bytes(parse_message(found)))
+    respelled = re.compile(rf"(?m)^{name}(?=:)".encode()).sub(spelled.encode(), plain)
+    assert respelled != plain
+    assert values(parse_message(respelled)) == values(parse_message(plain))
+    assert re.search(rf"(?m)^{name}:".encode(), bytes(parse_message(respelled)))
 
 
 def test_header_fields_keep_their_order_and_their_names() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from support.sip import VIA, response
-from support.transactions import BRANCH, TCP, UDP, Layer, answer, ask, flow
+from support.transactions import BRANCH, TCP, UDP, Layer, a_request, a_response, flow
 
 from edgesbc.base.address import Flow, Source
 from edgesbc.sip.limits import Limits
@@ -32,13 +32,13 @@ def layer() -> Layer:
 def test_a_response_from_another_peer_is_ignored(layer: Layer, host: str, listener: object, taken: bool) -> None:
     layer.client()
     came_by = Flow(UDP if listener is UDP else TCP, Source(host, 5060))
-    assert (layer.table.receive(answer(200), came_by, 0) is not None) == taken
-    assert bool(layer.told) == taken
+    assert (layer.table.receive(a_response(200), came_by, 0) is not None) == taken
+    assert bool(layer.outcomes) == taken
 
 
 def test_a_response_from_another_port_of_the_peer_is_taken(layer: Layer) -> None:
     layer.client()
-    assert layer.table.receive(answer(200), flow(port=49152), 0) is not None
+    assert layer.table.receive(a_response(200), flow(port=49152), 0) is not None
 
 
 def test_the_sent_by_of_a_response_is_not_compared(layer: Layer) -> None:
@@ -53,22 +53,22 @@ def test_the_sent_by_of_a_response_is_not_compared(layer: Layer) -> None:
 @pytest.mark.parametrize(("method", "branch"), [("OPTIONS", BRANCH), ("CANCEL", BRANCH), ("INVITE", BRANCH + "x")])
 def test_a_response_with_another_branch_or_method_is_ignored(layer: Layer, method: str, branch: str) -> None:
     layer.client()
-    assert layer.table.receive(answer(200, method, branch), flow(), 0) is None
+    assert layer.table.receive(a_response(200, method, branch), flow(), 0) is None
 
 
 def test_a_cancel_shares_the_branch_of_its_invite(layer: Layer) -> None:
     invite, cancel = layer.client(), layer.client("CANCEL")
-    assert layer.hear(180) is invite
-    assert layer.hear(200, "CANCEL") is cancel
+    assert layer.receive(180) is invite
+    assert layer.receive(200, "CANCEL") is cancel
     assert invite.state is TransactionState.PROCEEDING
 
 
 def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
     server = layer.server()
-    assert layer.table.find_server(ask("CANCEL"), "INVITE") is server
-    assert layer.table.find_server(ask("CANCEL")) is None
-    assert not layer.table.absorb(ask("CANCEL"), 0)
-    assert layer.table.absorb(ask("ACK"), 0)
+    assert layer.table.find_server(a_request("CANCEL"), "INVITE") is server
+    assert layer.table.find_server(a_request("CANCEL")) is None
+    assert not layer.table.absorb(a_request("CANCEL"), 0)
+    assert layer.table.absorb(a_request("ACK"), 0)
     assert server.state is TransactionState.PROCEEDING  # there is no refusal that it could confirm
 
 
@@ -84,7 +84,7 @@ def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
     ],
 )
 def test_a_request_is_matched_by_branch_and_sent_by(via: str, same: bool) -> None:
-    assert (server_key(ask(via=via), "INVITE") == server_key(ask(), "INVITE")) == same
+    assert (server_key(a_request(via=via), "INVITE") == server_key(a_request(), "INVITE")) == same
 
 
 _OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing behind the cookie: RFC 4475 section 3.2.1
@@ -93,18 +93,18 @@ _OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing behind the cookie
 @pytest.mark.parametrize("via", ["SIP/2.0/UDP old.example.com", "SIP/2.0/UDP old.example.com;branch=1", _OLD])
 def test_a_request_of_rfc_2543_is_matched_by_its_fields(layer: Layer, via: str) -> None:
     server = layer.server(via=via)
-    assert layer.table.find_server(ask(via=via)) is server
-    assert layer.table.absorb(ask(via=via), 0)
+    assert layer.table.find_server(a_request(via=via)) is server
+    assert layer.table.absorb(a_request(via=via), 0)
     layer.respond(server, 486)
-    assert layer.table.absorb(ask("ACK", via=via, to="<sip:100@192.0.2.1>;tag=ours"), 0)
+    assert layer.table.absorb(a_request("ACK", via=via, to="<sip:100@192.0.2.1>;tag=ours"), 0)
     assert server.state is TransactionState.CONFIRMED
     others: list[dict[str, str]] = [
         {"uri": "sip:101@192.0.2.1"}, {"from_": "<sip:alice@example.org>;tag=b"}, {"call_id": "c2"},
         {"cseq": "2 INVITE"},
     ]  # fmt: skip
     for other in others:
-        assert layer.table.find_server(ask(**{"via": via, **other})) is None
-    assert layer.table.find_server(ask(via="SIP/2.0/UDP other.example.com")) is None
+        assert layer.table.find_server(a_request(**{"via": via, **other})) is None
+    assert layer.table.find_server(a_request(via="SIP/2.0/UDP other.example.com")) is None
 
 
 # --- transport errors ------------------------------------------------------------------------------------
@@ -117,18 +117,18 @@ def test_a_lost_connection_fails_what_is_unanswered(layer: Layer, method: str) -
     layer.table.fail_connection(8, 0)
     assert len(layer.table) == 2
     layer.table.fail_connection(7, 0)
-    assert layer.told == [(0, "transport")]
+    assert layer.outcomes == [(0, "transport")]
     assert layer.empty
 
 
 def test_a_lost_connection_leaves_what_is_answered_to_its_timers(layer: Layer) -> None:
     layer.client(reliable=True)
     layer.respond(layer.server(reliable=True), 200)
-    layer.hear(200, reliable=True)
+    layer.receive(200, reliable=True)
     layer.table.fail_connection(7, 0)
     assert len(layer.table) == 2
     layer.wait(32)
-    assert layer.told == [(0, "200")]
+    assert layer.outcomes == [(0, "200")]
     assert layer.empty
 
 
@@ -164,15 +164,15 @@ def test_a_lost_connection_is_reported_to_users_of_requests_without_an_answer(la
 def test_an_unreachable_peer_fails_what_was_sent_to_it(layer: Layer) -> None:
     layer.client()
     layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5061)), 0)
-    assert layer.told == []
+    assert layer.outcomes == []
     layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5060)), 0)
-    assert layer.told == [(0, "transport")]
+    assert layer.outcomes == [(0, "transport")]
     assert layer.empty
 
 
 def test_a_transaction_can_be_failed_by_its_user(layer: Layer) -> None:
     layer.table.fail(layer.client(), 0)
-    assert layer.told == [(0, "transport")]
+    assert layer.outcomes == [(0, "transport")]
     assert layer.empty
 
 
@@ -193,10 +193,10 @@ def test_the_table_is_full_in_servers_or_in_clients() -> None:
 def test_the_end_of_an_older_transaction_does_not_take_the_newer_one_away(layer: Layer) -> None:
     older, newer = layer.server(), layer.server()
     layer.table.forget(older)
-    assert layer.table.find_server(ask()) is newer
+    assert layer.table.find_server(a_request()) is newer
     first, second = layer.client(), layer.client()
     layer.table.fail(first, 0)
-    assert layer.hear(180) is second
+    assert layer.receive(180) is second
 
 
 def test_an_invite_without_an_answer_gets_100_after_200_ms_and_no_other_does(layer: Layer) -> None:
@@ -217,10 +217,10 @@ def test_a_non_invite_request_gets_100_when_the_timer_e_of_its_sender_reaches_t2
     slow = layer.server("OPTIONS", reliable)
     layer.table.schedule_trying(slow, lambda: b"SIP/2.0 100 Trying", 0)
     layer.wait(3.4)
-    assert layer.table.absorb(ask("OPTIONS"), layer.now)
+    assert layer.table.absorb(a_request("OPTIONS"), layer.now)
     assert layer.sent == []
     layer.wait(3.5)
-    assert layer.table.absorb(ask("OPTIONS"), layer.now)  # which gets it again
+    assert layer.table.absorb(a_request("OPTIONS"), layer.now)  # which gets it again
     assert layer.times(b"SIP/2.0 100 Trying") == [3.5, 3.5]
     layer.wait(20)
     layer.respond(slow, 200)
@@ -295,8 +295,8 @@ def test_any_endpoint_will_do() -> None:
     client = table.open_client(BRANCH, "OPTIONS", Peer("a"), b"request", NOBODY, 0.0)
     table.expire(0.5)
     assert (table.deadline(), sent) == (1.5, [(Peer("a"), b"request")] * 2)
-    assert table.receive(answer(200, "OPTIONS"), Peer("b"), 0.6) is None
-    assert table.receive(answer(200, "OPTIONS"), Peer("a", 5080), 0.6) is client
+    assert table.receive(a_response(200, "OPTIONS"), Peer("b"), 0.6) is None
+    assert table.receive(a_response(200, "OPTIONS"), Peer("a", 5080), 0.6) is client
     table.expire(5.6)
     assert len(table) == 0
     lost = table.open_client(BRANCH, "OPTIONS", Peer("a"), b"request", NOBODY, 6.0)
@@ -309,7 +309,7 @@ def test_any_endpoint_will_do() -> None:
 def test_responses_go_to_the_source_by_default() -> None:
     sent: list[tuple[Peer, bytes]] = []
     table = Transactions[Peer](lambda peer, data: sent.append((peer, data)))
-    table.respond(table.open_server(ask(), Peer("a")), 486, b"busy", 0.0)
+    table.respond(table.open_server(a_request(), Peer("a")), 486, b"busy", 0.0)
     assert sent == [(Peer("a"), b"busy")]
 
 
@@ -317,6 +317,6 @@ def test_the_table_is_full_at_its_limit() -> None:
     table = Transactions[Peer](lambda peer, data: None, limits=Limits(transactions=2))
     states = [(table.half_full, table.full)]
     for number in range(2):
-        table.open_server(ask(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}"), Peer("a"))
+        table.open_server(a_request(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}"), Peer("a"))
         states.append((table.half_full, table.full))
     assert states == [(False, False), (True, False), (True, True)]

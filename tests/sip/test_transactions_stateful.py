@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.transactions import Layer, answer, ask, flow
+from support.transactions import Layer, a_request, a_response, flow
 
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.transaction import ClientTransaction, ServerTransaction
@@ -16,7 +16,7 @@ _WHICH = st.integers(0, 99)
 
 
 class Life(RuleBasedStateMachine):
-    """A model beside the layer: who is alive, who was told of an end, who has answered."""
+    """A model beside the layer: which transactions are alive, and which ends and final responses there were."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Life(RuleBasedStateMachine):
     @rule(method=_METHODS, reliable=st.booleans())
     def accept(self, method: str, reliable: bool) -> None:
         where = flow(reliable, serial=1 + len(self.servers) % 3)
-        request = ask(method, via=f"SIP/2.0/UDP h;branch=z9hG4bK{len(self.servers)}")
+        request = a_request(method, via=f"SIP/2.0/UDP h;branch=z9hG4bK{len(self.servers)}")
         assert not self.layer.table.absorb(request, self.layer.now)
         server = self.layer.table.open_server(request, where, where)
         self.servers.append(server)
@@ -53,15 +53,15 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.clients)
     @rule(which=_WHICH, status=_STATUS, forged=st.booleans())
-    def hear(self, which: int, status: int, forged: bool) -> None:
+    def receive(self, which: int, status: int, forged: bool) -> None:
         client = self.clients[which % len(self.clients)]
         alive = client.state is not TransactionState.TERMINATED
         came_by = flow(client.flow.reliable, host="203.0.113.66") if forged else client.flow
-        told = list(self.ends[client])
-        taken = self.layer.table.receive(answer(status, client.method, client.branch), came_by, self.layer.now)
+        outcomes = list(self.ends[client])
+        taken = self.layer.table.receive(a_response(status, client.method, client.branch), came_by, self.layer.now)
         assert taken is (client if alive and not forged else None)
         if taken is None:
-            assert self.ends[client] == told
+            assert self.ends[client] == outcomes
 
     @precondition(lambda self: self.servers)
     @rule(which=_WHICH, status=_STATUS)
@@ -76,7 +76,7 @@ class Life(RuleBasedStateMachine):
     @rule(which=_WHICH, ack=st.booleans())
     def again(self, which: int, ack: bool) -> None:
         server = self.servers[which % len(self.servers)]
-        request = ask("ACK" if ack else server.method, via=str(server.request.via))
+        request = a_request("ACK" if ack else server.method, via=str(server.request.via))
         alive = server.state is not TransactionState.TERMINATED
         before = len(self.layer.sent)
         taken = self.layer.table.absorb(request, self.layer.now)

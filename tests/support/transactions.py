@@ -21,25 +21,25 @@ def flow(reliable: bool = False, host: str = "198.51.100.7", port: int = 5060, s
     return Flow(TCP, Source(host, port), serial) if reliable else Flow(UDP, Source(host, port))
 
 
-def ask(method: str = "INVITE", **parts: str) -> Request:
+def a_request(method: str = "INVITE", **parts: str) -> Request:
     message = parse_message(request(method, **parts))  # type: ignore[arg-type]
     assert isinstance(message, Request)
     return message
 
 
-def answer(status: int, method: str = "INVITE", branch: str = BRANCH) -> Response:
+def a_response(status: int, method: str = "INVITE", branch: str = BRANCH) -> Response:
     message = parse_message(response(status, method, via=f"SIP/2.0/UDP 192.0.2.1;branch={branch}"))
     assert isinstance(message, Response)
     return message
 
 
 class Layer:
-    """Transactions, their heap, and a user who writes down what it is told."""
+    """A table of transactions with its calendar, and a user that records the outcomes it is told."""
 
     def __init__(self, limit: int = 100) -> None:
         self.now = 0.0
         self.sent: list[tuple[float, bytes]] = []
-        self.told: list[tuple[float, str]] = []
+        self.outcomes: list[tuple[float, str]] = []
         self.deadlines = Deadlines[Expiring]()
         self.table = Transactions(self._send, self.deadlines, Limits(transactions=limit))
 
@@ -47,10 +47,10 @@ class Layer:
         self.sent.append((self.now, data))
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        self.told.append((now, str(response.status)))
+        self.outcomes.append((now, str(response.status)))
 
     def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
-        self.told.append((now, "timeout" if timeout else "transport"))
+        self.outcomes.append((now, "timeout" if timeout else "transport"))
 
     def client(self, method: str = "INVITE", reliable: bool = False, **settings: float) -> ClientTransaction:
         client = self.table.open_client(BRANCH, method, flow(reliable), b"request", self, self.now, **settings)
@@ -59,10 +59,10 @@ class Layer:
 
     def server(self, method: str = "INVITE", reliable: bool = False, via: str = VIA) -> ServerTransaction:
         where = flow(reliable)
-        return self.table.open_server(ask(method, via=via), where, where)
+        return self.table.open_server(a_request(method, via=via), where, where)
 
-    def hear(self, status: int, method: str = "INVITE", reliable: bool = False) -> ClientTransaction | None:
-        return self.table.receive(answer(status, method), flow(reliable), self.now)
+    def receive(self, status: int, method: str = "INVITE", reliable: bool = False) -> ClientTransaction | None:
+        return self.table.receive(a_response(status, method), flow(reliable), self.now)
 
     def respond(self, server: ServerTransaction, status: int) -> None:
         self.table.respond(server, status, b"answer %d" % status, self.now)
