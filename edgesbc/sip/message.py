@@ -42,19 +42,23 @@ class Message:
         self._first: Final = first
         self.body: Final = body
         try:
-            self.via: Final[Via] = parse_via(first["Via"])
-            self.call_id: Final = first["Call-ID"]
+            via = parse_via(first["Via"])
+            call_id = first["Call-ID"]
             number, method = parse_cseq(first["CSeq"])
-            self.from_: Final[NameAddr] = parse_name_addr(first["From"])
-            self.to: Final[NameAddr] = parse_name_addr(first["To"])
+            from_ = parse_name_addr(first["From"])
+            to = parse_name_addr(first["To"])
         except KeyError as missing:
             raise WireError(f"{missing.args[0]} is missing") from None
-        if not grammar.call_id(self.call_id):
+        if not grammar.call_id(call_id):
             raise WireError("Call-ID is malformed")
+        self.via: Final[Via] = via
+        self.call_id: Final = call_id
         self.cseq: Final = number
         self.cseq_method: Final = method
-        self.from_tag: Final = self.from_.tag
-        self.to_tag: Final = self.to.tag
+        self.from_: Final[NameAddr] = from_
+        self.to: Final[NameAddr] = to
+        self.from_tag: Final = from_.tag
+        self.to_tag: Final = to.tag
 
     def get(self, name: str) -> str | None:
         """The first value of the field ``name`` (in canonical form), or None."""

@@ -122,7 +122,10 @@ def _name(written: str, colon: str) -> str:
 
 def _body(data: bytes, start: int, fields: Fields, limits: Limits) -> bytes:
     """The body; takes Content-Length, which belongs to the framing, out of ``fields``."""
-    announced = _take_content_length(fields)
+    if fields and fields[-1][0] == "Content-Length":  # where most senders write it
+        announced: str | None = fields.pop()[1]
+    else:
+        announced = _take_content_length(fields)
     if announced is None:
         if len(data) > limits.message_bytes:
             raise WireError("the body is too large", 413)
@@ -137,8 +140,6 @@ def _body(data: bytes, start: int, fields: Fields, limits: Limits) -> bytes:
 
 def _take_content_length(fields: Fields) -> str | None:
     """The first Content-Length, taken out; a second one stays, and the message is refused for it."""
-    if fields and fields[-1][0] == "Content-Length":  # where most senders write it
-        return fields.pop()[1]
     for number, (name, value) in enumerate(fields):
         if name == "Content-Length":
             del fields[number]
