@@ -11,7 +11,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import host_port, split_host_port
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.observe.render import DecisionRecord, LedgerEntry, as_record, sentence
+from edgesbc.observe.render import DecisionRecord, LedgerEntry, as_record
 
 __all__ = ["Ledger", "WhyAnswer"]
 
@@ -106,15 +106,6 @@ class Ledger:
         entries = self._find(key.strip())
         left_out = max(len(entries) - limits.LEDGER_ANSWERS, 0)
         return WhyAnswer([as_record(entry, self.wall_offset) for entry in entries[left_out:]], left_out)
-
-    def why(self, key: str) -> list[str]:
-        """The answer of :meth:`ask` as sentences."""
-        return self.ask(key).sentences()
-
-    def recent(self, count: int) -> list[str]:
-        """The last ``count`` decisions as sentences, oldest first. Reads all entries."""
-        entries = sorted((entry for ring in self._rings for entry in ring.entries), key=lambda entry: entry.last)
-        return [sentence(entry, self.wall_offset) for entry in entries[-count:]] if count > 0 else []
 
     def _find(self, key: str) -> list[LedgerEntry]:
         """The entries that match ``key``, oldest first, each once."""

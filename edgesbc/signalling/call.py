@@ -6,11 +6,10 @@ The table of calls is in ``calls.py``. A request inside the dialog needs only th
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable
 from typing import Protocol
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Source, Transport, Zone
+from edgesbc.base.address import Flow, Source, SourceKey, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
@@ -219,7 +218,7 @@ class Call:
         self.anchored = False  # whether the media plane has a session for it
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
-        self.source: Hashable = None
+        self.source: SourceKey | None = None
         self.invite: PendingInvite | None = None  # until the INVITE has its final answer
         self.due: float | None = None
         self.queued: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import TypeVar
 
-from edgesbc.base.address import Flow, Zone
+from edgesbc.base.address import Flow, SourceKey, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
@@ -57,7 +57,7 @@ class Calls:
         self.limits = limits
         self.by_trunk: dict[str, int] = {}
         """Calls alive of each trunk."""
-        self.ringing: dict[Hashable, int] = {}
+        self.ringing: dict[SourceKey, int] = {}
         """Calls that were not answered yet, of each source that is no trunk."""
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Calls:
         calls, call_id = self._calls, message.call_id
         return calls.get((call_id, message.from_tag, zone)) or calls.get((call_id, message.to_tag, zone.other))
 
-    def open(self, request: Request, flow: Flow, trunk: str, source: Hashable, now: float) -> Call:
+    def open(self, request: Request, flow: Flow, trunk: str, source: SourceKey | None, now: float) -> Call:
         """Begin a call for an INVITE that came by ``flow``.
 
         It is counted for ``trunk``, unless that is "", and for ``source``, unless that is None, as screening asks

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
+from edgesbc.base.address import SourceKey
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
@@ -57,7 +56,7 @@ class HealthFeedback:
             self._count_failure(hop.lease.member, _words(timeout=True), self._caller, now)
 
     @property
-    def _caller(self) -> Hashable:
+    def _caller(self) -> SourceKey | None:
         """The sender, as a member's failures are told apart: one caller's requests may be what a member does not
         answer. A trunk's requests are of many people, and it has none."""
         return self._server.flow.peer.host if self._call is None else self._call.source
@@ -73,7 +72,7 @@ class HealthFeedback:
             return False
         return seconds > 0 and self._dispatcher.rest(member, seconds, now)
 
-    def _count_failure(self, member: Member, why: str, caller: Hashable, now: float) -> None:
+    def _count_failure(self, member: Member, why: str, caller: SourceKey | None, now: float) -> None:
         self._dispatcher.health_monitor.failed(member, now, why, caller)
 
     def _record_failover(self, member: Member, why: str, now: float) -> None:

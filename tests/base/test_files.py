@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -269,13 +270,14 @@ def test_a_writer_waits_for_another_one_of_the_same_file(tmp_path: Path, monkeyp
     monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
     second = threading.Thread(target=write_file, args=(path, b"second"))
     waiting = threading.Event()
-    clear = files._clear
+    flock = fcntl.flock
 
-    def seen(draft: Path) -> None:
-        waiting.set()
-        clear(draft)
+    def seen(descriptor: int, operation: int) -> None:
+        if threading.current_thread() is second:
+            waiting.set()
+        flock(descriptor, operation)
 
-    monkeypatch.setattr(files, "_clear", seen)
+    monkeypatch.setattr(fcntl, "flock", seen)
     with replacement(path) as stream:
         second.start()
         assert waiting.wait(30)

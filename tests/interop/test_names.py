@@ -66,8 +66,10 @@ def hosts(app: App) -> list[str]:
 
 
 def told(app: App, text: str) -> bool:
-    """Whether the ledger has it that ``text`` became of a name."""
-    return any(text in line for line in app.ledger.recent(100))
+    """Whether the ledger has a decision with ``text`` about one of the names in the policy."""
+    return any(
+        text in sentence for name in (ZONE, f"pbx.{ZONE}", f"nobody.{ZONE}") for sentence in app.why(name).sentences()
+    )
 
 
 async def test_two_priorities_are_two_members_and_calls_go_to_the_first_that_lives(tmp_path: Path) -> None:
