@@ -1,4 +1,4 @@
-"""Who is answered, how often and with what: the server transactions as their senders see them."""
+"""Answers: which answers each request may get, and how many."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Answers"]
 _Key = tuple[object, ...]
 
 
-class _Asking:
-    """A request that came in, and what its sender has heard of it."""
+class _ReceivedRequest:
+    """A request that came in, and the answers that its sender has received."""
 
     def __init__(self, flow: Flow, request: Request, server: ServerTransaction | None, unproven: bool) -> None:
         self.flow = flow
@@ -35,8 +35,8 @@ class Answers:
 
     def __init__(self, wording: OutputOracle) -> None:
         self._wording = wording
-        self._askings: dict[_Key, _Asking] = {}
-        self._by_server: dict[ServerTransaction, _Asking] = {}
+        self._requests: dict[_Key, _ReceivedRequest] = {}
+        self._by_server: dict[ServerTransaction, _ReceivedRequest] = {}
         self._given: set[tuple[int, str | None, str, str | None]] = set()
 
     # --- what comes in -----------------------------------------------------------------------------------
@@ -50,9 +50,9 @@ class Answers:
             known.repeats += 1
             return
         server = step.edge.parts.transactions.find_server(request) if request.method != "CANCEL" else None
-        asking = self._askings[_key(flow, request)] = _Asking(flow, request, server, step.unproven)
+        received = self._requests[_key(flow, request)] = _ReceivedRequest(flow, request, server, step.unproven)
         if server is not None:
-            self._by_server[server] = asking
+            self._by_server[server] = received
 
     def take_response(self, response: Response) -> None:
         """A destination has answered a request of the edge, from the right place."""
@@ -61,12 +61,12 @@ class Answers:
     # --- what goes out -----------------------------------------------------------------------------------
 
     def check(self, flow: Flow, response: Response, data: bytes) -> None:
-        asking = self._askings.get(_key(flow, response))
-        assert asking is not None, f"{response!r} to {flow!r}, which asked nothing"
-        request = asking.request
-        self._check_way(flow, asking)
+        received = self._requests.get(_key(flow, response))
+        assert received is not None, f"{response!r} to {flow!r}, which asked nothing"
+        request = received.request
+        self._check_way(flow, received)
         vias = request.get_all("Via")
-        vias[0] = str(request.via.received_from(*asking.flow.peer))
+        vias[0] = str(request.via.received_from(*received.flow.peer))
         assert response.get_all("Via") == vias, f"Via of {response!r}"
         if response.status > 100 and _said(response) in self._given:
             self._wording.check_given(flow, response, request)
@@ -76,7 +76,7 @@ class Answers:
             self._check_invented(response, request)
             self._wording.check_own(flow, response, request)
         if response.status >= 200:
-            self._count(asking, response, data)
+            self._count(received, response, data)
 
     def _is_disguised(self, response: Response) -> bool:
         """Whether it stands in for what the inside said of a user that it does not know, or refuses."""
@@ -86,18 +86,18 @@ class Answers:
 
     def again(self, flow: Flow, response: Response, data: bytes) -> None:
         """The same bytes as before to the same flow."""
-        asking = self._askings.get(_key(flow, response))
-        assert asking is not None
+        received = self._requests.get(_key(flow, response))
+        assert received is not None
         if response.status >= 200:
-            self._count(asking, response, data)
+            self._count(received, response, data)
 
     @staticmethod
-    def _check_way(flow: Flow, asking: _Asking) -> None:
+    def _check_way(flow: Flow, received: _ReceivedRequest) -> None:
         """By the connection, or to the address that the request came from and its port or that of Via.
 
         A connection may be closed by then: what is still said to it is lost.
         """
-        via, source = asking.request.via, asking.flow
+        via, source = received.request.via, received.flow
         ports = {source.peer.port}
         if not source.serial and via.param("rport") is None:
             ports = {via.port or source.listener.transport.default_port}
@@ -113,34 +113,34 @@ class Answers:
         own = method == "CANCEL" or (method == "OPTIONS" and ours and not request.in_dialog)
         assert status >= 300 or (status == 200 and own), f"{response!r} that nobody gave to {request!r}"
 
-    def _count(self, asking: _Asking, response: Response, data: bytes) -> None:
+    def _count(self, received: _ReceivedRequest, response: Response, data: bytes) -> None:
         """One class of final answer; of a refusal one wording; and to who is not proven hardly a repetition."""
-        request, status = asking.request, response.status
-        asking.finals[data] = asking.finals.get(data, 0) + 1
+        request, status = received.request, response.status
+        received.finals[data] = received.finals.get(data, 0) + 1
         if status < 300:
-            asking.successes += 1
+            received.successes += 1
         else:
-            asking.refusals.add(data)
-        kinds = len(asking.refusals) + bool(asking.successes)
-        assert kinds == 1, f"{request!r} of {asking.flow!r} has several final answers: {[*asking.finals]}"
+            received.refusals.add(data)
+        kinds = len(received.refusals) + bool(received.successes)
+        assert kinds == 1, f"{request!r} of {received.flow!r} has several final answers: {[*received.finals]}"
         if request.method != "INVITE":
-            assert len(asking.finals) == 1, f"{request!r} has several answers: {[*asking.finals]}"
-        if not asking.unproven:
+            assert len(received.finals) == 1, f"{request!r} has several answers: {[*received.finals]}"
+        if not received.unproven:
             return
-        most = 1 + asking.repeats
+        most = 1 + received.repeats
         if request.method == "INVITE" and status < 300:
             most = 2
-        told = sum(asking.finals.values())
-        assert told <= most, f"{asking.flow!r}, which has proven nothing, is told {told} times of {response!r}"
+        told = sum(received.finals.values())
+        assert told <= most, f"{received.flow!r}, which has proven nothing, is told {told} times of {response!r}"
 
     # --- when all is over --------------------------------------------------------------------------------
 
     def check_end(self, closed: Iterable[int]) -> None:
         """Who has asked with INVITE, and is still there, has had a final answer."""
         gone = set(closed)
-        for asking in self._askings.values():
-            if asking.request.method == "INVITE" and asking.server is not None and asking.flow.serial not in gone:
-                assert asking.finals, f"{asking.request!r} of {asking.flow!r} had no final answer"
+        for received in self._requests.values():
+            if received.request.method == "INVITE" and received.server is not None and received.flow.serial not in gone:
+                assert received.finals, f"{received.request!r} of {received.flow!r} had no final answer"
 
 
 def _key(flow: Flow, message: Request | Response) -> _Key:

@@ -1,4 +1,4 @@
-"""What the letters of a program for the core stand for: header fields, bodies and messages. Sends nothing."""
+"""The letters of a program for the signalling core: the header fields, bodies and messages that each stands for."""
 
 from __future__ import annotations
 

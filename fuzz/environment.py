@@ -1,4 +1,4 @@
-"""An edge in a house of its own: listeners, parties, destination sets, a media table and a clock. Judges nothing."""
+"""FuzzEnvironment: an edge with listeners, peers, destination sets, a media table and a clock."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FALLOW = 2000
 
 
 class Peer:
-    """Somebody with an address: who sends to a listener, and is sent to."""
+    """A peer of the edge: an address that sends to one listener."""
 
     def __init__(self, letter: str, name: str, listener: Listener, host: str, port: int) -> None:
         self.letter = letter
@@ -60,7 +60,7 @@ class Peer:
 
 
 def parties() -> dict[str, Peer]:
-    """By the letter that a program calls them by."""
+    """By the letter that stands for each in a program."""
     everybody = (
         Peer("t", "trunk", PUBLIC, "198.51.100.7", 5060),
         Peer("s", "stranger", PUBLIC, "203.0.113.9", 5070),
@@ -106,7 +106,7 @@ _TRUNKS = [Trunk("carrier", ("198.51.100.7", "198.51.100.8"), max_calls=4)]
 
 
 class Oracle(Protocol):
-    """Who looks on: before the edge hears of something, and when it has said what it does about it."""
+    """Observes inputs before the edge gets them, and the effects after."""
 
     def before(self, flow: Flow | None, data: bytes) -> None: ...
 
@@ -120,7 +120,7 @@ class Oracle(Protocol):
 
 
 class FuzzEnvironment:
-    """The edge and everybody around it; ``judge`` is told of all that goes in and out."""
+    """The edge and its peers; the oracle that ``make_judge`` makes gets all input and output."""
 
     def __init__(
         self, policy: DslPolicy, make_judge: Callable[[FuzzEnvironment], Oracle], make_edge: Callable[..., Edge]
@@ -284,7 +284,7 @@ class FuzzEnvironment:
         if deadline is not None:
             self.wait(max(0.0, deadline - self.now))
 
-    def lie_fallow(self) -> None:
+    def run_out(self) -> None:
         """Let everything pass that is due: no more probes, and the longest call ends."""
         for member in self.dispatcher.members():
             self.dispatcher.set_admin_state(member, AdminState.DISABLED, self.now)

@@ -1,4 +1,4 @@
-"""What the core promises, looked at with each thing that it is told. ``fuzz.signalling`` says what they are."""
+"""Invariants: what must hold after each input. ``fuzz.signalling`` lists them."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class _Asked:
 
 
 class Invariants:
-    """Judges one house; raises ``AssertionError`` with the promise that is broken."""
+    """Checks one environment; raises ``AssertionError`` that names the invariant."""
 
-    def __init__(self, house: FuzzEnvironment) -> None:
-        self._house = house
-        self.edge = house.edge
+    def __init__(self, environment: FuzzEnvironment) -> None:
+        self._environment = environment
+        self.edge = environment.edge
         self._ways = ReachabilityOracle()
-        self._wording = OutputOracle(house.policy.anchor)
+        self._wording = OutputOracle(environment.policy.anchor)
         self._answers = Answers(self._wording)
         self._asked: dict[tuple[str, str], _Asked] = {}
         self.sent: dict[tuple[FlowKey, bytes], tuple[Request | Response | None, bool]] = {}
         self._answered: dict[tuple[str, str], list[_Asked]] = {}  # two that chose one tag are one to the edge
-        self._credit: dict[str, float] = {}  # bytes that who has proven nothing may be sent, by address
-        self._step = Step(house.edge, None, b"")
+        self._credit: dict[str, float] = {}  # bytes that may be sent to an address that has proven nothing
+        self._step = Step(environment.edge, None, b"")
         self._bans: set[int] = set()  # those of streams, by identity: a ban that is set anew is another
 
     # --- news --------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class Invariants:
         self._ways.open.add(flow.serial)
 
     def lost(self, flow: Flow) -> None:
-        """A connection is closed, or nobody listens at an address."""
+        """A connection is closed, or no socket listens at an address."""
         self._ways.close(flow)
         for asked in self._asked.values():
             if asked.flow == flow:
@@ -64,7 +64,7 @@ class Invariants:
         self._wording.relay(zone, sdp)
 
     def before(self, flow: Flow | None, data: bytes) -> None:
-        self._step = Step(self.edge, flow, data, flow is not None and self._is_unproven(flow, self._house.now))
+        self._step = Step(self.edge, flow, data, flow is not None and self._is_unproven(flow, self._environment.now))
         if flow is not None:
             self._ways.hear(flow)
         self._bans = set(map(id, self._stream_bans()))
@@ -73,7 +73,7 @@ class Invariants:
         return [ban for ban in self.edge.pipeline.penalties if ban.stream]
 
     def _is_unproven(self, flow: Flow, now: float) -> bool:
-        return self._house.standings.of(flow, now) is Standing.UNPROVEN
+        return self._environment.standings.of(flow, now) is Standing.UNPROVEN
 
     def after(self, effects: list[Effect], now: float) -> None:
         step = self._step
@@ -102,7 +102,7 @@ class Invariants:
             self._note_answer(message, step.state)
         if step.passed:
             self._ways.learn(flow, message)
-            trunk = flow.listener.zone is Zone.PUBLIC and self._house.standings.of(flow, now) is Standing.TRUNK
+            trunk = flow.listener.zone is Zone.PUBLIC and self._environment.standings.of(flow, now) is Standing.TRUNK
             self._wording.learn(flow, message, trunk)
 
     def _note_answer(self, response: Response, state: TransactionState | None) -> None:
@@ -268,8 +268,8 @@ class Invariants:
             "load": sum(member.load for member in edge.dispatcher.members()),
             "calls of trunks": len(parts.calls.by_trunk),
             "connections of transactions": parts.transactions.connections,
-            "media sessions": len(self._house.table),
-            "media ports": len(self._house.ports.open_pairs),
+            "media sessions": len(self._environment.table),
+            "media ports": len(self._environment.ports.open_pairs),
         }
         assert edge.idle, f"left over: {left}"
         assert not any(left.values()), f"left over: {left}"

@@ -1,4 +1,4 @@
-"""What the parties of a program have sent and seen: who may send what next. Sends nothing."""
+"""Memory: the messages that the peers of a program have sent and received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the edge may say: its own header fields exactly, and otherwise only what passed the screen. Counts nothing."""
+"""OutputOracle: what a sent message may contain: exact fields of the edge, and fields from messages that passed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program for the core: lines of letters, each one thing that somebody does to the edge. Judges nothing."""
+"""Program: lines of letters, each one input to the edge."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class _Line:
 
 
 class Program:
-    """Does what the lines say, by what everybody has seen so far."""
+    """Runs the lines; messages are built from those that the peers have seen so far."""
 
-    def __init__(self, house: FuzzEnvironment) -> None:
-        self._house = house
+    def __init__(self, environment: FuzzEnvironment) -> None:
+        self._environment = environment
         self._serial = 0
         self.memory = Memory()
         self._operations: dict[str, Callable[[_Line], None]] = {
@@ -64,14 +64,14 @@ class Program:
     # --- what the letters name ---------------------------------------------------------------------------
 
     def _party(self, line: _Line) -> Peer:
-        return letter_of(self._house.parties, line.take())
+        return letter_of(self._environment.parties, line.take())
 
     def _flow(self, line: _Line, otherwise: Flow) -> Flow | None:
-        """``=`` is who it was before; a party's letter is somebody else."""
+        """``=`` is the sender as before; a party's letter is another one."""
         sign = line.take()
         if sign in ("", "="):
             return otherwise
-        return self._house.flow_of(letter_of(self._house.parties, sign))
+        return self._environment.flow_of(letter_of(self._environment.parties, sign))
 
     def _word(self) -> str:
         self._serial += 1
@@ -81,7 +81,7 @@ class Program:
         if flow is None or not self._is_open(flow):
             return
         self.memory.keep(flow, data)
-        self._house.receive(flow, data)
+        self._environment.receive(flow, data)
 
     def _via(self, flow: Flow, odd: str) -> str:
         """A Via of one's own; by ``odd`` one of RFC 2543, one with another port, or one that names a victim."""
@@ -102,7 +102,7 @@ class Program:
         party, method = self._party(line), letter_of(dsl.METHODS, line.take())
         call, uri = line.number(), letter_of(dsl.URIS, line.take())
         body, odd = letter_of(dsl.BODIES, line.take()), line.take()
-        flow = self._house.flow_of(party)
+        flow = self._environment.flow_of(party)
         if flow is None:
             return
         if party.zone is Zone.CORE:
@@ -123,10 +123,10 @@ class Program:
         return text_of(line.tail) + "\r\n" if line.tail else ""
 
     def _ask_inside(self, line: _Line) -> None:
-        """d PARTY WHICH METHOD TOKEN BODY FIELDS |fields: a request in a dialog of the party, or of anybody."""
+        """d PARTY WHICH METHOD TOKEN BODY FIELDS |fields: a request in a dialog of the party, or of another."""
         party, which, method = self._party(line), line.number(), letter_of(dsl.METHODS, line.take())
         token, body, odd = line.take(), letter_of(dsl.BODIES, line.take()), line.take()
-        dialog, flow = self.memory.dialog_of(party.source, which, token == "o"), self._house.flow_of(party)
+        dialog, flow = self.memory.dialog_of(party.source, which, token == "o"), self._environment.flow_of(party)
         if dialog is None or flow is None:
             return
         extra = letter_of(dsl.REQUEST_FIELDS, odd) + self._tail(line)
@@ -194,7 +194,7 @@ class Program:
                 self._send(sender, data)
 
     def _is_open(self, flow: Flow) -> bool:
-        return not flow.serial or any(party.flow == flow for party in self._house.parties.values())
+        return not flow.serial or any(party.flow == flow for party in self._environment.parties.values())
 
     def _mutate(self, line: _Line) -> None:
         """m WHICH FROM |old|new: a former message with one text for another."""
@@ -213,7 +213,7 @@ class Program:
             self._send(self._flow(line, flow), bytes(request))
 
     def _forward(self, line: _Line) -> None:
-        """f WHICH FROM URI: a request of the edge is sent on to the edge by who got it, as a proxy would."""
+        """f WHICH FROM URI: a request of the edge is sent on to the edge by its receiver, as a proxy would."""
         chosen = latest(self.memory.asked, line.number())
         if chosen is None:
             return
@@ -233,58 +233,58 @@ class Program:
         self._send(sender, serialise(start, fields, request.body))
 
     def _raw(self, line: _Line) -> None:
-        """x PARTY |bytes: whatever it is."""
-        self._send(self._house.flow_of(self._party(line)), _bytes_of(line.tail))
+        """x PARTY |bytes: any bytes."""
+        self._send(self._environment.flow_of(self._party(line)), _bytes_of(line.tail))
 
     def _break(self, line: _Line) -> None:
         """b PARTY |bytes: a stream breaks at this."""
-        flow = self._house.flow_of(self._party(line))
+        flow = self._environment.flow_of(self._party(line))
         if flow is not None and flow.serial:
-            self._house.broken(flow, _bytes_of(line.tail))
+            self._environment.broken(flow, _bytes_of(line.tail))
 
     def _wait(self, line: _Line) -> None:
         """t STEP HOW: time passes; ``.`` until the next deadline, ``j`` all at once."""
         step = line.take()
         if step == ".":
-            self._house.wait_for_deadline()
+            self._environment.wait_for_deadline()
         else:
-            self._house.wait(letter_of(dsl.STEPS, step), line.take() == "j")
+            self._environment.wait(letter_of(dsl.STEPS, step), line.take() == "j")
 
     def _reply(self, line: _Line) -> None:
         """o WHICH HOW: the media plane replies; ``a`` again, ``x`` that a call is silent."""
         which, how = line.number(), line.take()
         if how == "a":
-            self._house.reply_again(which)
+            self._environment.reply_again(which)
         elif how == "x":
-            self._house.media_timeout(which)
+            self._environment.media_timeout(which)
         else:
-            self._house.reply(which, None if how in ("", "=") else letter_of(_BAD_REPLIES, how))
+            self._environment.reply(which, None if how in ("", "=") else letter_of(_BAD_REPLIES, how))
 
     def _connection(self, line: _Line) -> None:
         """c PARTY: its connection closes, or where there is none, it opens one."""
         party = self._party(line)
         if party.flow is not None and party.flow.serial:
-            self._house.disconnect(party.flow)
+            self._environment.disconnect(party.flow)
         else:
-            self._house.flow_of(party)
+            self._environment.flow_of(party)
 
     def _unreachable(self, line: _Line) -> None:
-        """u PARTY: the network says that nobody listens there."""
-        self._house.unreachable(self._party(line))
+        """u PARTY: the network reports that no socket listens there."""
+        self._environment.unreachable(self._party(line))
 
     def _end(self, line: _Line) -> None:
         """z HOW: the edge drains; ``e`` and ends all calls."""
-        self._house.edge.drain()
+        self._environment.edge.drain()
         if line.take() == "e":
-            self._house.end_calls()
+            self._environment.end_calls()
 
     def _operator(self, line: _Line) -> None:
         """y MEMBER ORDER: an order of the operator's about a member; ``r`` a policy with this member alone."""
         member, order = line.take(), line.take()
         if order == "r":
-            self._house.reload(member if member in ("1", "2", "3") else "21")
+            self._environment.reload(member if member in ("1", "2", "3") else "21")
         else:
-            self._house.order(member, letter_of(_ORDERS, order))
+            self._environment.order(member, letter_of(_ORDERS, order))
 
 
 def _bytes_of(text: str) -> bytes:

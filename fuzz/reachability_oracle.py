@@ -1,4 +1,4 @@
-"""Where the edge may send and connect to: who was heard, what is open, what is configured. Reads addresses only."""
+"""ReachabilityOracle: where the edge may send and connect to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEMBERS = {
 
 
 class ReachabilityOracle:
-    """The places that are no third party's.
+    """The addresses that belong to no third party.
 
     Those are flows that something came by, connections that are open and members of the sets. In the core
     also what its own messages name in Contact and Record-Route, where that is a literal unicast address
@@ -39,7 +39,7 @@ class ReachabilityOracle:
         self._heard.add(flow.key)
 
     def learn(self, flow: Flow, message: Message) -> None:
-        """A message of the core names where its sender, or a proxy of its own side, is."""
+        """A message of the core names the address of its sender, or of a proxy on its side."""
         if flow.listener.zone is not Zone.CORE:
             return
         for name in ("Contact", "Record-Route"):

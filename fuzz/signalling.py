@@ -1,8 +1,8 @@
-"""Fuzz target: the signalling core, told of messages by many and of time.
+"""Fuzz target: the signalling core, with messages of several peers and time as input.
 
 The bytes are a program, one operation a line: a letter, its arguments as letters, and behind ``|`` a text.
-``fuzz.program`` says what each does, ``fuzz.dsl`` what stands for what; a sign that stands for nothing stands
-for something all the same, so that any bytes are a program. The first line is the policy: ``a`` anchors media;
+``fuzz.program`` says what each does, ``fuzz.dsl`` what the letters stand for; a sign without a meaning of its own
+is taken for one that has, so that any bytes are a program. The first line is the policy: ``a`` anchors media;
 ``p`` priority, ``b`` broadcast, ``w`` weighted, ``h`` hash, ``l`` least loaded, ``r`` round robin; ``123`` the
 members; ``o`` media replies when an operation says so; ``L`` low limits; ``H`` health checks; ``M`` all methods.
 
@@ -40,8 +40,8 @@ from fuzz.program import Program
 _MOST_BYTES = 8192
 
 
-class _Onlooker(Invariants):
-    """The promises, and the parties, who read what is sent to them."""
+class _Observer(Invariants):
+    """The invariants, and the memory of the peers, which read what is sent to them."""
 
     memory: Memory | None = None
 
@@ -56,19 +56,19 @@ def check(data: bytes) -> None:
 
 
 def play(data: bytes, make_edge: Callable[..., Edge] = Edge) -> Invariants:
-    """Run a program in a house whose edge ``make_edge`` makes, and let all time pass."""
+    """Run a program in an environment whose edge ``make_edge`` makes, and let all timers run out."""
     first, *lines = data[:_MOST_BYTES].decode("latin-1").replace("\r\n", "\n").split("\n")
-    onlookers: list[_Onlooker] = []
+    observers: list[_Observer] = []
 
-    def look_on(house: FuzzEnvironment) -> _Onlooker:
-        onlookers.append(_Onlooker(house))
-        return onlookers[0]
+    def make_observer(environment: FuzzEnvironment) -> _Observer:
+        observers.append(_Observer(environment))
+        return observers[0]
 
-    house = FuzzEnvironment(policy_of(first), look_on, make_edge)
-    (onlooker,) = onlookers
-    program = Program(house)
-    onlooker.memory = program.memory
+    environment = FuzzEnvironment(policy_of(first), make_observer, make_edge)
+    (observer,) = observers
+    program = Program(environment)
+    observer.memory = program.memory
     program.run(lines)
-    house.lie_fallow()
-    onlooker.check_end()
-    return onlooker
+    environment.run_out()
+    observer.check_end()
+    return observer

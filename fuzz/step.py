@@ -1,4 +1,4 @@
-"""One thing that the edge was told, with what was so before. Judges nothing."""
+"""Step: one input to the edge, with the state before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call through the signalling core: what each side is shown, and that nothing is left at its end."""
+"""A call through the signalling core: the messages on each side, and that nothing is left at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller is told when one destination after the other refuses (RFC 3261 section 16.7)."""
+"""The answer to a caller when one destination after the other refuses (RFC 3261 section 16.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of places at destinations: it agrees while all is well, and names each thing that is planted."""
+"""The audit of leases: no differences in normal operation, and one for each fault that a test plants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses that cannot be read: refused before they cost anything, whoever sends them."""
+"""Addresses that cannot be parsed are refused before any state is made for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies of the media plane: refusals, late ones and ones that come twice."""
+"""Replies of the media plane: refusals, late ones and repeated ones."""
 
 from __future__ import annotations
 

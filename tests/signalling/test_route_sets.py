@@ -1,4 +1,4 @@
-"""The route set of a side: whose Record-Route, in which order, and from when on (RFC 3261 section 12)."""
+"""The route set of each side of a dialog (RFC 3261 section 12)."""
 
 from __future__ import annotations
 

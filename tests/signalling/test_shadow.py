@@ -1,4 +1,4 @@
-"""A whole edge with a policy beside the live one: the same policy never differs, and the traffic never notices."""
+"""A shadow policy beside the live one: the same policy never differs, and the effects are the same as without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of attempts at calls: by when they began, bounded, and what the signalling core tells them."""
+"""Counts of attempts at calls: by when they began, and bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a route sends a request: sets in order, fallbacks, numbers, resources, and what is said when nobody can."""
+"""Where a route sends a request: sets in order, fallbacks, numbers, resources, and the refusal when none is able."""
 
 from __future__ import annotations
 

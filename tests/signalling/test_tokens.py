@@ -1,4 +1,4 @@
-"""Tokens: whole or nothing, for one side only."""
+"""Tokens open whole, and for the side that they were made for, or not at all."""
 
 from __future__ import annotations
 

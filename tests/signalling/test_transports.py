@@ -1,4 +1,4 @@
-"""What the edge says of transports, in Via, Contact and URIs, and what it does not make of them."""
+"""Transports in Via, Contact and URIs of the edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user agent by RFC 3261, small: client and server transactions with their timers, and dialogs."""
+"""Agent: a small user agent by RFC 3261, with client and server transactions, their timers, and dialogs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to hold in every run, whatever the network and the parties do."""
+"""Checks: what must hold in every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual time: what is to happen, in order. Two things at the same moment happen in the order they were asked for."""
+"""Clock: virtual time. Two events at the same moment happen in the order in which they were scheduled."""
 
 from __future__ import annotations
 

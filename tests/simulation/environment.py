@@ -1,4 +1,4 @@
-"""The sets behind the edge as a seed draws them, and what their operator does with them while it runs."""
+"""The destination sets behind the edge, as a seed draws them, and their operator."""
 
 from __future__ import annotations
 

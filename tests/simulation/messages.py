@@ -1,4 +1,4 @@
-"""The requests and responses of the parties of a simulation."""
+"""SIP messages of the user agents, built apart from the code of the edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies between a party and the edge: delay, loss, doubles, other orders, times when nothing gets through."""
+"""The network between a user agent and the edge: delay, loss, duplicates, reordering, outages."""
 
 from __future__ import annotations
 

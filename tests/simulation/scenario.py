@@ -1,4 +1,4 @@
-"""From a seed to a run: draws the house and everybody around it, lets hours pass, and checks."""
+"""From a seed to a run: draws the environment, lets hours pass, and checks."""
 
 from __future__ import annotations
 

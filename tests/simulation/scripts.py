@@ -1,4 +1,4 @@
-"""What parties do: callers, destinations with their moods, phones that register, strangers who flood."""
+"""The behaviour of user agents: callers, destinations, phones that register, and floods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A policy beside itself agrees with itself in every run, and no run is another because somebody looks on."""
+"""A shadow policy equal to the live one never differs, and changes no run."""
 
 from __future__ import annotations
 

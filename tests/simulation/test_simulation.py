@@ -1,4 +1,4 @@
-"""Some hundred runs hold, the same seed gives the same run, and an edge that breaks a promise is found out."""
+"""Some hundred runs hold, the same seed gives the same run, and an edge with a planted fault is found."""
 
 from __future__ import annotations
 

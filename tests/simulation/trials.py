@@ -1,4 +1,4 @@
-"""What has to hold of the members that requests are sent to: whom they are tried at, and whether they have room."""
+"""Which members a request may be sent to, and whether they have room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edge in the middle of it: carries its effects out as its shell would, on virtual time."""
+"""The edge in its network: carries its effects out as its shell does, on virtual time."""
 
 from __future__ import annotations
 

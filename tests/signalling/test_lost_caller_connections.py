@@ -1,4 +1,4 @@
-"""Callers whose connection ends before their answer: nothing of theirs may stay."""
+"""The connection of a caller closes before the answer: nothing of the call is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a member says when nobody waits for it any more: it is stopped, and leaves no ghost of a call behind."""
+"""Responses that are not wanted any more: ringing is cancelled, a 2xx is acknowledged and ended."""
 
 from __future__ import annotations
 

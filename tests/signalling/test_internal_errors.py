@@ -1,4 +1,4 @@
-"""A fault of the edge's own, half-way through a message."""
+"""A fault of the edge itself while it processes a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""INVITEs that never get a final answer: Timer C, BYE in an early dialog, CANCEL among many provisional answers."""
+"""INVITEs without a final answer: Timer C, BYE in an early dialog, CANCEL among many provisional answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extensions that are the two ends' affair: their methods and header fields cross the edge as they are."""
+"""Extensions that the two ends use with each other: their methods and header fields cross the edge unchanged."""
 
 from __future__ import annotations
 

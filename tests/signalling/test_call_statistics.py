@@ -1,4 +1,4 @@
-"""What the signalling core counts as an attempt at a call, and as one that failed."""
+"""Which calls count as attempted, and which of them as failed."""
 
 from __future__ import annotations
 

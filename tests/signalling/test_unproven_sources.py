@@ -1,4 +1,4 @@
-"""What whoever is neither a trunk nor registered may do, what it is told of users, and what becomes of who guesses."""
+"""Sources that are neither trunks nor registered: what they may send, and what answers tell them of users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that come round (RFC 3261 section 16.3 check 4, RFC 5393 section 4)."""
+"""Loops and spirals (RFC 3261 section 16.3 check 4, RFC 5393 section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Destinations that answer a call and name no Contact: where the edge ends such a call."""
+"""Destinations that answer a call without a Contact: where the BYE of the edge goes."""
 
 from __future__ import annotations
 

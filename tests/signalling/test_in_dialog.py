@@ -1,4 +1,4 @@
-"""Offers and answers in odd places, connections that are gone, registrations, and answers that come too late."""
+"""Requests inside a dialog: late offers, closed connections, registrations and late answers."""
 
 from __future__ import annotations
 

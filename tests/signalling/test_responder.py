@@ -1,4 +1,4 @@
-"""What the edge itself answers of extensions and hops (RFC 3261 sections 8.2.2, 11.2 and 16.3, RFC 5393)."""
+"""Responses of the edge itself (RFC 3261 sections 8.2.2, 11.2 and 16.3, RFC 5393)."""
 
 from __future__ import annotations
 

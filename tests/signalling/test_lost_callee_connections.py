@@ -1,4 +1,4 @@
-"""Callees whose connection has ended: their caller is told at once, and nothing stays."""
+"""The connection of a callee closes: its caller gets an answer at once, and nothing is left."""
 
 from __future__ import annotations
 

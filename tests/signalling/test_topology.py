@@ -1,4 +1,4 @@
-"""Which header fields cross the edge, and to whom."""
+"""Which header fields cross the edge, in which direction."""
 
 from __future__ import annotations
 
