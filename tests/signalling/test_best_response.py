@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import cast
-
+from support.signalling import CALLER, EdgeHarness, invite
 from support.sip import response
 
 from edgesbc.signalling.best_response import BestResponse
 from edgesbc.signalling.branch import Branch
+from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.sip.digest import is_stale
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
 
-BRANCH = cast(Branch, object())  # it is returned as it was given
+
+def a_branch() -> Branch:
+    """Any branch: a best response keeps it as it was given."""
+    harness = EdgeHarness()
+    harness.receive(CALLER, invite())
+    (context,) = harness.edge.parts.transactions.server_users()
+    assert isinstance(context, ResponseContext)
+    return context._branches[0]
+
+
+BRANCH = a_branch()
 
 
 def refusal(status: int, *challenges: str) -> Response:
