@@ -114,7 +114,7 @@ class Answers:
         assert status >= 300 or (status == 200 and own), f"{response!r} that nobody gave to {request!r}"
 
     def _count(self, received: _ReceivedRequest, response: Response, data: bytes) -> None:
-        """One class of final answer; of a refusal one wording; and to who is not proven hardly a repetition."""
+        """One class of final answer, one wording of a refusal, and few repetitions to a source that is not proven."""
         request, status = received.request, response.status
         received.finals[data] = received.finals.get(data, 0) + 1
         if status < 300:

@@ -14,7 +14,7 @@ __all__ = [
 ]  # fmt: skip
 
 VICTIM: Final = "198.51.100.200"
-"""An address that stands in messages and is nobody's: nothing must ever be sent there."""
+"""An address that stands in messages and belongs to no peer: nothing may ever be sent there."""
 
 METHODS: Final = {
     "I": "INVITE", "A": "ACK", "C": "CANCEL", "B": "BYE", "O": "OPTIONS", "R": "REGISTER", "P": "PRACK",

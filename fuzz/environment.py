@@ -182,7 +182,7 @@ class FuzzEnvironment:
                 self.dispatcher.set_admin_state(member, order, self.now)
 
     def reload(self, members: str) -> None:
-        """A new policy: other members, and a screen that knows nothing of before but who was proven or banned."""
+        """A new policy: other members, and a pipeline that keeps only proofs and bans of the one before."""
         policy = self.policy
         self.dispatcher.reload(_sets(policy.algorithm, members, policy.probes), self.now)
         self.standings = Standings(_TRUNKS)

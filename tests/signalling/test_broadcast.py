@@ -49,15 +49,15 @@ def test_the_first_to_answer_has_the_call_and_the_rest_is_cancelled(harness: Edg
     assert harness.edge.calls == 1
 
 
-def test_who_is_cancelled_is_told_why(harness: EdgeHarness) -> None:
-    """RFC 3326 section 3.1: a call that somebody else has taken was not missed."""
+def test_a_cancel_says_that_the_call_was_completed_elsewhere(harness: EdgeHarness) -> None:
+    """RFC 3326 section 3.1: a call that was answered elsewhere was not missed."""
     one, two = forked(harness)
     harness.receive(ONE, respond(one, 180, tag="one"))
     (_, (_, cancel)) = harness.receive(TWO, respond(two, 200, tag="two"))
     assert cancel.get_all("Reason") == ['SIP;cause=200;text="Call completed elsewhere"']
 
 
-def test_who_is_cancelled_for_a_6xx_is_told_so(harness: EdgeHarness) -> None:
+def test_a_cancel_after_a_6xx_has_it_as_its_reason(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     harness.receive(ONE, respond(one, 180, tag="one"))
     sent = harness.receive(TWO, respond(two, 603, tag="two"))
@@ -83,7 +83,7 @@ def test_the_reason_of_a_cancel_goes_with_it(harness: EdgeHarness, early: bool) 
     assert cancel.get_all("Reason") == reasons
 
 
-def test_requests_inside_the_dialog_go_to_who_answered(harness: EdgeHarness) -> None:
+def test_requests_inside_the_dialog_go_to_the_member_that_answered(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     harness.receive(ONE, respond(one, 180, tag="one"))
     answer = respond(two, 200, tag="two").replace(b"10.0.0.11", b"10.0.0.12")
@@ -108,7 +108,7 @@ def test_two_answers_are_both_passed_on_and_the_call_is_the_first_ones(harness: 
     assert harness.edge.calls == 1
 
 
-def test_who_answers_when_the_call_is_over_is_hung_up_and_opens_no_media() -> None:
+def test_an_answer_after_the_end_of_the_call_is_ended_and_opens_no_media() -> None:
     harness = EdgeHarness(anchor=True, algorithm="broadcast", one_priority=True)
     one, two = forked(harness)
     harness.receive(ONE, respond(one, 180, tag="one"))

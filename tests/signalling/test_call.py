@@ -242,7 +242,9 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(harness: EdgeHarne
     assert isinstance(bye, Request)
 
 
-def test_what_the_registrar_recorded_and_who_a_stranger_says_it_is_do_not_cross(open_harness: EdgeHarness) -> None:
+def test_record_route_of_the_registrar_and_a_strangers_asserted_identity_do_not_cross(
+    open_harness: EdgeHarness,
+) -> None:
     stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
     claim = "Remote-Party-ID: <sip:boss@example.org>;screen=yes\r\nP-Asserted-Identity: <sip:boss@example.org>\r\n"
     forwarded = open_harness.receive(stranger, invite(extra=claim))[-1][1]

@@ -35,7 +35,7 @@ def test_what_a_destination_answers(status: int, failed: int) -> None:
     assert answered(EdgeHarness(), status) == Tally(1, failed)
 
 
-def test_who_gives_up_has_not_failed() -> None:
+def test_a_cancelled_call_has_not_failed() -> None:
     harness = EdgeHarness()
     ((to, forwarded),) = harness.receive(CALLER, invite())
     assert isinstance(forwarded, Request)

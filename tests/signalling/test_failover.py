@@ -66,7 +66,7 @@ def test_a_503_that_says_no_time_counts_against_its_sender(harness: EdgeHarness,
     assert (first.state, first.resting_until) == (MemberState.TRYING, 0.0)
 
 
-def test_nobody_is_tried_after_the_total_timeout() -> None:
+def test_no_member_is_tried_after_the_total_timeout() -> None:
     harness = EdgeHarness(try_timeout=2.0, total_timeout=1.5)
     harness.receive(CALLER, invite())
     sent = harness.wait(2.5)
@@ -116,7 +116,7 @@ def take_out(harness: EdgeHarness) -> None:
 
 
 def test_a_member_that_said_100_and_died_is_left_for_the_next(harness: EdgeHarness) -> None:
-    """Every server says 100 at once; whoever waits for its next word would wait until the caller gives up."""
+    """Every server says 100 at once; a branch waiting for the next response would wait until the caller cancels."""
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 100))
     assert SECOND not in [to for to, _ in harness.wait(5)], "it is alive, and takes its time"

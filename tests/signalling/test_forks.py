@@ -88,7 +88,7 @@ def test_two_forks_answer_and_one_is_hung_up(harness: EdgeHarness) -> None:
 
 
 def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(open_harness: EdgeHarness) -> None:
-    """A caller that may be forged is told of two answers: what comes then is nobody's call."""
+    """A caller that may be forged gets two answers: later ones belong to no call."""
     forwarded = open_harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
     for tag in ("one", "two"):
         (told,) = open_harness.receive(PBX, respond(forwarded, 200, tag=tag))

@@ -89,7 +89,7 @@ def test_no_provisional_answer_but_100_to_what_is_no_invite(harness: EdgeHarness
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "BYE"])
-def test_what_is_no_invite_gets_100_when_nobody_answers_it(harness: EdgeHarness, method: str) -> None:
+def test_a_non_invite_request_without_an_answer_gets_100(harness: EdgeHarness, method: str) -> None:
     """RFC 4320 section 4.1: its sender would ask again and again."""
     to_tag, uri = "", "sip:100@192.0.2.1"
     if method == "BYE":

@@ -51,7 +51,7 @@ def test_places_of_a_broadcast_are_one_when_it_is_answered() -> None:
     assert harness.edge.audit_leases() == (1, 1, 0, [])
 
 
-def test_a_place_that_nobody_holds_is_named(harness: EdgeHarness) -> None:
+def test_a_lease_without_a_holder_is_named(harness: EdgeHarness) -> None:
     harness.dispatcher.acquire("pbx", harness.now)
     assert differences(harness) == [f"a place at {FIRST_NAMED} is taken, and nothing that lives holds it"]
 

@@ -35,7 +35,7 @@ def test_one_that_goes_elsewhere_now_is_a_spiral_and_passes(harness: EdgeHarness
     assert forwarded.uri.user == "200"
 
 
-def test_a_mark_of_somebody_elses_making_is_none(harness: EdgeHarness) -> None:
+def test_the_mark_of_another_edge_is_no_loop(harness: EdgeHarness) -> None:
     other = EdgeHarness()
     other.edge.parts.loops._key = b"another process"
     ((_, first),) = other.receive(CALLER, invite("REGISTER"))

@@ -64,7 +64,7 @@ def test_of_a_call_that_is_up() -> None:
     assert harness.edge.calls == 1
 
 
-def test_a_bye_that_leads_to_who_is_gone_leaves_a_call_that_rings_to_its_answer() -> None:
+def test_a_bye_to_a_lost_connection_leaves_a_ringing_call_to_its_answer() -> None:
     harness = EdgeHarness()
     browser, path = registered(harness)
     harness.edge.flow_closed(browser, harness.now)

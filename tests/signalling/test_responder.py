@@ -36,7 +36,7 @@ def test_unsupported_lists_what_is_not_supported_and_nothing_else(harness: EdgeH
     assert answer.get_all("Unsupported") == ["one, two"]
 
 
-def test_who_asks_the_edge_itself_for_an_extension_is_told_that_it_has_none(harness: EdgeHarness) -> None:
+def test_options_to_the_edge_that_require_an_extension_get_420(harness: EdgeHarness) -> None:
     """Section 8.2.2.3."""
     answer = answered(harness, invite("OPTIONS", "sip:192.0.2.1", extra="Require: path, 100rel\r\n"))
     assert answer.status == 420

@@ -32,7 +32,7 @@ def sent_by(harness: EdgeHarness, contact: str, method: str = "ACK", cseq: int =
     return to, message
 
 
-def test_the_route_set_of_who_answered_is_in_reverse(harness: EdgeHarness) -> None:
+def test_the_route_set_of_the_callee_is_in_reverse(harness: EdgeHarness) -> None:
     """Section 12.1.2: the proxy that the INVITE passed first is asked first again."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
     to, ack = sent_by(harness, target(recorded(respond(forwarded, 200), FAR, NEAR), harness))
@@ -40,7 +40,7 @@ def test_the_route_set_of_who_answered_is_in_reverse(harness: EdgeHarness) -> No
     assert to.peer.host == "10.0.0.21"
 
 
-def test_that_of_who_called_is_not(harness: EdgeHarness) -> None:
+def test_the_route_set_of_the_caller_is_in_order(harness: EdgeHarness) -> None:
     """Section 12.1.1: in the INVITE the last proxy has put itself first."""
     forwarded = harness.receive(CALLER, invite(extra="Record-Route: <sip:a.example;lr>, <sip:b.example;lr>\r\n"))[-1][1]
     harness.receive(PBX, respond(forwarded, 200))
@@ -61,7 +61,7 @@ def test_the_edge_hangs_up_by_the_route_set(harness: EdgeHarness) -> None:
     assert to.peer.host == "10.0.0.21"
 
 
-def test_an_answer_that_nobody_waits_for_is_hung_up_by_it(harness: EdgeHarness) -> None:
+def test_an_unwanted_answer_is_ended_by_its_route_set(harness: EdgeHarness) -> None:
     forwarded = harness.receive(CALLER, invite())[-1][1]
     harness.receive(PBX, respond(forwarded, 180))
     harness.wait(181)  # Timer C: the caller is refused, and the phone is cancelled

@@ -83,7 +83,7 @@ class Traffic:
         harness.receive(flow, data)
 
     def _connect(self, harness: EdgeHarness, listener: Listener) -> Flow:
-        """A connection of somebody else, two of an address."""
+        """A connection of another peer, two of an address."""
         self.received += 1
         self.connections += 1
         flow = harness.edge.new_flow(listener, Source(f"203.0.113.{40 + self.connections // 2}", 40000))
@@ -92,7 +92,7 @@ class Traffic:
         return flow
 
     def play(self, harness: EdgeHarness) -> list[object]:
-        """What the edge sent, whom it penalised and what it closed, in order."""
+        """What the edge sent, penalised and closed, in order."""
         said: list[object] = []
         waiting: list[tuple[Flow, Request]] = []
         self.connections = 0

@@ -82,14 +82,14 @@ def test_a_set_without_members_is_passed_over() -> None:
         ({"retry_after": 120}, 503, "120"),
     ],
 )
-def test_the_answer_when_nobody_is_able(route: dict[str, int], status: int, retry_after: str | None) -> None:
+def test_the_refusal_when_no_member_is_able(route: dict[str, int], status: int, retry_after: str | None) -> None:
     harness = routed(a_set("a"), to="a", **route)
     answer = answer_of(harness.receive(CALLER, invite()))
     assert (answer.status, answer.get("Retry-After")) == (status, retry_after)
     assert [(each.reason.code, each.answer) for each in harness.decisions] == [("no-destination", status)]
 
 
-def test_which_sets_had_nobody_is_told() -> None:
+def test_the_sets_without_an_able_member_are_named() -> None:
     harness = routed(a_set("a", fallback="c"), a_set("b"), a_set("c"), to=("a", "b"))
     harness.receive(CALLER, invite())
     assert [each.detail for each in harness.decisions] == ["a, c, b: 0 tried"]
@@ -170,7 +170,7 @@ def test_a_number_of_which_nothing_is_left(uri: str, becomes: str) -> None:
     assert asked_for(routed(a_set("a", 1), to="a", strip=4), uri) == becomes
 
 
-def test_a_registration_names_nobody_and_gets_no_number() -> None:
+def test_the_request_uri_of_a_registration_gets_no_number() -> None:
     """RFC 3261 section 10.2: userinfo and @ must not be there."""
     harness = routed(a_set("a", members=(MemberSettings("sip:10.0.0.1", prepend="9"),)), to="a")
     _, asked = harness.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
@@ -188,7 +188,7 @@ def test_a_caller_without_a_readable_address_is_passed_on_to_a_set_that_goes_by_
     assert ("10.0.0.2", "INVITE") in [(to.peer.host, m.method) for to, m in sent if isinstance(m, Request)]
 
 
-def test_who_rests_is_spared_as_long_as_another_set_is_able() -> None:
+def test_a_resting_member_is_spared_while_another_set_is_able() -> None:
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
     flow, asked = harness.receive(CALLER, invite())[-1]
     harness.receive(flow, respond(asked, 503, extra="Retry-After: 20"))
@@ -205,7 +205,7 @@ def test_when_all_sets_rest_they_are_called_in_order_all_the_same() -> None:
     assert flow.peer.host == "10.0.0.1"
 
 
-def test_who_refuses_at_once_is_not_the_quickest() -> None:
+def test_a_member_that_refuses_at_once_is_not_the_quickest() -> None:
     harness = routed(a_set("a", 1, 2, algorithm="latency"), to="a")
     flow, asked = harness.receive(CALLER, invite())[-1]
     harness.receive(flow, respond(asked, 503))
@@ -224,7 +224,7 @@ def test_a_503_that_is_passed_on_is_no_sign_of_life() -> None:
 
 
 def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
-    """Or one call to a hostile phone brings back who is out, past every count of good answers."""
+    """Otherwise one call to a hostile phone would bring back a member that is down."""
     harness = routed(a_set("a", 1), to="a")
     (member,) = harness.dispatcher.members()
     for _ in range(2):

@@ -18,7 +18,7 @@ TARGET = RemoteTarget(
 NAMES = ("listener", "peer", "serial", "epoch", "uri", "routes")
 
 
-def test_what_is_sealed_opens_for_its_holder_and_nobody_else() -> None:
+def test_a_token_opens_for_its_holder_only() -> None:
     sealer = Sealer([KEY], os.urandom)
     token = sealer.seal(TARGET, Zone.PUBLIC)
     opened = sealer.open(token, Zone.PUBLIC)

@@ -20,7 +20,7 @@ def only(sent: list[tuple[Flow, Request | Response]]) -> Request | Response:
     return message
 
 
-def test_a_trunk_may_say_who_calls() -> None:
+def test_a_trunk_may_assert_the_caller() -> None:
     got = only(EdgeHarness().receive(CALLER, invite(extra=FIELDS)))
     assert [name for name, _ in got.fields if name in ASSERTED] == ASSERTED
     assert got.get("P-Charging-Vector") is None
@@ -43,7 +43,7 @@ def test_an_answer_tells_nothing_of_the_inside(name: str) -> None:
     assert shown.get(name) is None
 
 
-def test_a_set_of_the_public_side_may_know_who_calls_whatever_privacy_says() -> None:
+def test_a_public_set_gets_the_asserted_caller_whatever_privacy_says() -> None:
     """RFC 3325: a carrier that is a destination counts as trusted."""
     harness = EdgeHarness()
     harness.edge.adopt(RoutingTable((Route("out", "pbx", "core"),), ["pbx"]), harness.edge.pipeline)

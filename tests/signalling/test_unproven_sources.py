@@ -68,7 +68,7 @@ def test_a_stranger_s_call_ends_before_any_route_is_looked_for(harness: EdgeHarn
     assert harness.edge.idle
 
 
-def test_whoever_registers_may_call_then_and_not_when_it_has_left(harness: EdgeHarness) -> None:
+def test_a_registered_flow_may_call_until_it_is_closed(harness: EdgeHarness) -> None:
     browser = connected(harness)
     registered = answered(harness, browser, 1, 200, "Contact: <sip:alice@192.168.1.5:5062>;expires=60", CREDENTIALS)
     assert registered is not None
@@ -95,7 +95,7 @@ OTHERS = "Contact: <sip:alice@10.0.0.77>;expires=3000"
         ("*", OTHERS),
     ],
 )
-def test_who_signs_off_may_call_no_more(harness: EdgeHarness, flow: str, contact: str, left: str) -> None:
+def test_a_flow_that_deregisters_may_not_call(harness: EdgeHarness, flow: str, contact: str, left: str) -> None:
     peer = connected(harness) if flow == "wss" else STRANGER
     answered(harness, peer, 1, 200, BINDING.format(3600), CREDENTIALS)
     assert harness.standings.of(peer, harness.now) is Standing.REGISTERED
@@ -103,7 +103,7 @@ def test_who_signs_off_may_call_no_more(harness: EdgeHarness, flow: str, contact
     assert harness.standings.of(peer, harness.now) < Standing.REGISTERED
 
 
-def test_who_asks_for_its_bindings_or_fails_to_sign_off_stays(harness: EdgeHarness) -> None:
+def test_a_query_of_bindings_or_a_failed_deregistration_changes_nothing(harness: EdgeHarness) -> None:
     answered(harness, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
     answered(harness, STRANGER, 2, 200, OTHERS, CREDENTIALS, contact="")
     answered(harness, STRANGER, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
@@ -112,7 +112,7 @@ def test_who_asks_for_its_bindings_or_fails_to_sign_off_stays(harness: EdgeHarne
 
 
 def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(harness: EdgeHarness) -> None:
-    """Else whoever has an account could sign off any phone: by a forged datagram, with its own name and password."""
+    """Otherwise any account could deregister any phone, by a forged datagram with its own name and password."""
     answered(harness, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
     answered(harness, STRANGER, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
     harness.wait(61)
@@ -123,7 +123,7 @@ def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(harness: EdgeHa
     assert harness.standings.of(STRANGER, harness.now) < Standing.REGISTERED
 
 
-def test_a_user_of_the_inside_whom_nobody_asked_to_register_calls_out(harness: EdgeHarness) -> None:
+def test_a_user_inside_calls_out_without_registration(harness: EdgeHarness) -> None:
     """The other way round nothing changes: the core may begin what it likes."""
     harness.receive(PBX, invite())
     assert "admission" not in harness.reasons
@@ -262,7 +262,7 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: Edg
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 604])
-def test_whoever_is_not_there_is_asked_for_a_password_like_whoever_is(harness: EdgeHarness, status: int) -> None:
+def test_an_unknown_user_gets_the_same_challenge_as_a_known_one(harness: EdgeHarness, status: int) -> None:
     extra = f'{CHALLENGE}, opaque="00ff"\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\nAllow: INVITE'
     real = answered(harness, STRANGER, 1, 401, extra)
     nonces = set()
@@ -374,7 +374,7 @@ def test_what_took_longer_goes_at_once_and_so_does_a_success(harness: EdgeHarnes
     assert len(harness.receive(PBX, respond(asked, 200))) == 1
 
 
-def test_whoever_hangs_up_meanwhile_is_told_nothing(harness: EdgeHarness) -> None:
+def test_a_connection_that_closes_meanwhile_gets_no_delayed_answer(harness: EdgeHarness) -> None:
     browser = connected(harness)
     ((_, asked),) = harness.receive(browser, invite("REGISTER"))
     harness.receive(PBX, respond(asked, 404))

@@ -76,7 +76,7 @@ class Checks:
                 self.calls += 1
 
     def _bans(self, flow: Flow, now: float) -> None:
-        """No ban is wider or longer than what stands behind it, and none is of who is known."""
+        """No ban is wider or longer than what stands behind it, and none is of a known source."""
         pipeline = self._edge.pipeline
         penalties, standings = pipeline.penalties, pipeline.standings
         if len(penalties) > penalties.capacity:

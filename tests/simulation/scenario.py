@@ -208,7 +208,7 @@ def _babble(world: World, agent: Agent) -> None:
 
 
 def _flood(world: World, lone: Source | None) -> None:
-    """A datagram with a source that nobody has heard of, or of ``lone``, who sends them all."""
+    """A datagram from an unknown source, or from ``lone``, which sends them all."""
     random = world.random
     source = lone or Source(f"100.64.{random.randint(0, 3)}.{random.randint(0, 255)}", random.choice((5060, 5061)))
     word = world.word()

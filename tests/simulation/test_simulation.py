@@ -109,7 +109,7 @@ class LeaksLeases(_Broken):
 
 
 class _Careless(Dispatcher):
-    """Its places are those of members that nobody asked whether they are able; ``passes`` says who is passed over."""
+    """It takes leases at members whether they are able or not; ``passes`` says which are passed over."""
 
     __slots__ = ()
 
@@ -161,7 +161,7 @@ def with_dispatcher(kind: type[Dispatcher]) -> Callable[..., Edge]:
 
 
 class MishearsAWord(_Broken):
-    """What somebody says for good sounds like a failure of his."""
+    """A final answer of a callee is taken for a failure of the member."""
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         return Edge.receive(self, flow, data.replace(b"SIP/2.0 486", b"SIP/2.0 500"), now)

@@ -15,7 +15,7 @@ from edgesbc.sip.message import Request, Response
 __all__ = ["Finding", "Tries"]
 
 _WORDS = frozenset({404, 486, 600, 603})
-"""Final answers after which nobody else is asked, whatever a set says of failing over."""
+"""Final answers after which no other member is asked, whatever a set says of failover."""
 _SHORTEST_TRY = 0.5
 """Seconds within which no set gives a member up that is silent: an answer in that time is to be heeded."""
 

@@ -141,7 +141,7 @@ class World:
         self._arm()
 
     def reload(self, sets: list[SetSettings]) -> None:
-        """Have these sets in the place of those before; who is a member now is in use."""
+        """Replace the sets; the members of the new ones are in use."""
         self.edge.dispatcher.reload(sets, self.now)
         self.tries.reloaded(sets)
         for member in self.edge.dispatcher.members():
@@ -159,7 +159,7 @@ class World:
             link.datagram(lambda: self._receive(there, data))
 
     def intrude(self, source: Source, data: bytes) -> None:
-        """A datagram of somebody unknown, who may not be where it says."""
+        """A datagram of an unknown source, which may be forged."""
         flow = Flow(PUBLIC, source)
         self.checks.stranger(flow)
         self._receive(flow, data)
