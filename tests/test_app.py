@@ -6,7 +6,7 @@ import json
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -196,9 +196,11 @@ async def test_a_fault_in_the_signalling_core_costs_the_message_and_not_the_edge
         await alice.response(200)
 
 
-@pytest.mark.parametrize("way", ["flow_closed", "expire", "broken"])
+@pytest.mark.parametrize(
+    "method", [Edge.flow_closed, Edge.expire, Edge.stream_broken], ids=lambda method: method.__name__
+)
 async def test_a_fault_in_any_call_of_the_signalling_core_does_not_end_the_edge(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[..., object]
 ) -> None:
     faults = 0
 
@@ -210,7 +212,7 @@ async def test_a_fault_in_any_call_of_the_signalling_core_does_not_end_the_edge(
 
     dead = f"sip:127.0.0.11:{free_port('127.0.0.11')}"
     async with running(tmp_path, policy_text(tmp_path, [dead], health="interval = 0.1")) as app:
-        monkeypatch.setattr(Edge, way, fails)
+        monkeypatch.setattr(Edge, method.__name__, fails)
         stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
         await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
         await stream.aclose()
