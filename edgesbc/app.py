@@ -112,7 +112,7 @@ class App:
             )
         self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)
-        self.resolver = Resolver(self.edge, servers, self.plane.located, self.record, self._failed)
+        self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self._failed)
         self.active.attach(self.edge, self.resolver.reload)
         self.bans = BanCommands(self.edge, trio.current_time, self.record, self.plane.carry_out)
         self.destinations = DestinationCommands(self.edge, self._overrides, trio.current_time, self.record)
@@ -146,7 +146,7 @@ class App:
         instrument_edge(self.metrics, self.edge)
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
-        instrument_lanes(self.metrics, self.plane.lanes.keys(), lambda lane: self.plane.lanes[lane])
+        instrument_lanes(self.metrics, self.plane.kernel_filters.keys(), lambda lane: self.plane.kernel_filters[lane])
         media = self.media
         if media is not None:
             instrument_media(

@@ -1,1 +1,1 @@
-"""The trio shell of signalling: UDP, TCP, TLS and WebSocket listeners, connections, and filters in the kernel."""
+"""The trio shell of signalling: UDP, TCP, TLS and WebSocket listeners, connections, and kernel filters."""

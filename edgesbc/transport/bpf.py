@@ -1,7 +1,7 @@
-"""Assembles a classic BPF program backwards (Linux Documentation/networking/filter.rst). Knows no packets.
+"""An assembler of classic BPF programs (Linux Documentation/networking/filter.rst).
 
-Jumps only go forward, so a program that is put together from its last instruction to its first knows
-where each of them leads.
+Jumps only go forward, so the program is assembled from its last instruction to its first: the target of each jump is
+then known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FARTHEST = 255
 
 
 class Instruction(NamedTuple):
-    """``struct sock_filter``: operation, instructions to skip if true and if false, operand."""
+    """``struct sock_filter``: operation code, instructions to skip if true and if false, operand."""
 
     code: int
     true: int
@@ -32,11 +32,11 @@ class Instruction(NamedTuple):
 Program = tuple[Instruction, ...]
 
 Label = int
-"""A place in the program: how many instructions there are from it to the end."""
+"""A position in the program: the number of instructions from it to the end."""
 
 
 class Assembly:
-    """A program that grows at its front. What is put goes on with what was put before it."""
+    """A program that grows at its front: an instruction is followed by the one that was put before it."""
 
     __slots__ = ("_bridges", "_last_first")
 
@@ -52,19 +52,19 @@ class Assembly:
         return tuple(reversed(self._last_first))
 
     def put(self, code: int, k: int, true: int = 0, false: int = 0) -> Label:
-        """An instruction that goes on with the next one, or a RETURN, which does not go on."""
+        """Put an instruction that is no jump, or a RETURN, in front of the program."""
         self._last_first.append(Instruction(code, true, false, k))
         return len(self)
 
     def test(self, code: int, k: int, true: Label, false: Label) -> Label:
-        """A conditional jump on the accumulator."""
+        """Put a conditional jump on the accumulator in front of the program."""
         true, false = self._within_reach(true), self._within_reach(false)
         return self.put(code, k, len(self) - true, len(self) - false)
 
     def _within_reach(self, label: Label) -> Label:
-        """``label``, or the place of a jump to it where it is too far for a condition."""
+        """``label``, or the label of a jump to it if it is too far for a conditional jump."""
         near = self._bridges.get(label, label)
-        if len(self) - near <= FARTHEST - 1:  # the other side of the condition may need a jump of its own
+        if len(self) - near <= FARTHEST - 1:  # the other branch of the condition may need such a jump as well
             return near
         bridge = self._bridges[label] = self.put(JUMP, len(self) - label)
         return bridge

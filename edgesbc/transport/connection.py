@@ -1,4 +1,4 @@
-"""One connection: bytes in to messages for the signalling core, messages out through a bounded outbox."""
+"""One connection: received messages go to the signalling core, sent ones through a bounded outbox."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["Connection", "FramedStream", "MessageStream"]
 
 
 class MessageStream(Protocol):
-    """What carries messages: a byte stream with framing, or a WebSocket."""
+    """A stream of SIP messages: a byte stream with framing, or a WebSocket."""
 
     async def receive(self) -> list[bytes]:
-        """The next messages, :data:`PING` among them; raises ``EOFError`` at the end, ``WireError`` when broken."""
+        """The next messages, including :data:`PING`. Raises ``EOFError`` at the end, ``WireError`` for bytes that
+        cannot be framed."""
 
     async def send(self, messages: list[bytes]) -> None: ...
 
@@ -32,7 +33,7 @@ class MessageStream(Protocol):
 
     @property
     def broken(self) -> bytes:
-        """What the stream broke at, after a ``WireError``."""
+        """The bytes that could not be framed, after a ``WireError``."""
 
 
 class FramedStream:
@@ -66,13 +67,13 @@ class FramedStream:
 
 
 class Connection:
-    """A flow over a connection. Its reader runs in the task that accepted or opened it, its writer beside.
+    """A flow over a connection. The task that accepted or opened it reads; a second task writes.
 
-    ``receive`` gets each message, ``broken`` what cannot be framed.
+    ``receive`` is called with each message, ``broken`` with bytes that cannot be framed.
     """
 
     __slots__ = (
-        "_aborted", "_broken", "_closing", "_outbox", "_receive", "_scope", "_size", "_something", "flow",
+        "_aborted", "_broken", "_closing", "_outbox", "_receive", "_scope", "_size", "_wake_writer", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -86,13 +87,13 @@ class Connection:
         self._broken = broken
         self._outbox: deque[bytes] = deque()
         self._size = 0
-        self._something = trio.Event()
+        self._wake_writer = trio.Event()
         self._closing = False
         self._aborted = False
         self._scope: trio.CancelScope | None = None
 
     def send(self, data: bytes) -> None:
-        """Queue a message; a peer that has let too much pile up is cut off."""
+        """Queue a message. With more than ``limits.OUTBOX_BYTES`` unsent, the connection is aborted."""
         if self._closing:
             return
         if self._size + len(data) > limits.OUTBOX_BYTES:
@@ -100,37 +101,37 @@ class Connection:
             return
         self._outbox.append(data)
         self._size += len(data)
-        self._something.set()
+        self._wake_writer.set()
 
     def close(self) -> None:
-        """End after what is in the outbox has gone."""
+        """End the connection after the outbox has been sent."""
         self._closing = True
-        self._something.set()
+        self._wake_writer.set()
 
     def abort(self) -> None:
-        """End at once."""
+        """End the connection at once."""
         self._closing = self._aborted = True
         if self._scope is not None:
             self._scope.cancel()
 
-    async def run(self, carrier: MessageStream, nursery: trio.Nursery) -> None:
-        """Carry messages both ways until either side ends; the writer's task is in ``nursery``, which then ends."""
+    async def run(self, stream: MessageStream, nursery: trio.Nursery) -> None:
+        """Run until either side ends the connection; the writer's task is in ``nursery``, which is then cancelled."""
         self._scope = nursery.cancel_scope
         if self._aborted:
             self._scope.cancel()
-        nursery.start_soon(self._write, carrier)
+        nursery.start_soon(self._write, stream)
         try:
-            await self._read(carrier)
+            await self._read(stream)
             self.close()
             with trio.move_on_after(limits.LAST_ANSWERS_SECONDS):
-                await trio.sleep_forever()  # the writer sends the last answers and ends the nursery
+                await trio.sleep_forever()  # the writer sends the last responses and cancels the nursery
             self.abort()
         finally:
             self._closing = True
             with trio.move_on_after(1.0, shield=True):
-                await carrier.aclose()
+                await stream.aclose()
 
-    async def _read(self, carrier: MessageStream) -> None:
+    async def _read(self, stream: MessageStream) -> None:
         scope = trio.CancelScope()
         begun: float | None = None
         silent_until = trio.current_time() + limits.FIRST_MESSAGE_SECONDS
@@ -138,39 +139,39 @@ class Connection:
             while not self._closing:
                 scope.deadline = silent_until if begun is None else begun + limits.MESSAGE_SECONDS
                 try:
-                    messages = await carrier.receive()
+                    messages = await stream.receive()
                 except (EOFError, trio.BrokenResourceError, trio.ClosedResourceError):
                     return
                 except WireError as error:
-                    self._broken(self.flow, carrier.broken, error, trio.current_time())
+                    self._broken(self.flow, stream.broken, error, trio.current_time())
                     return
                 now = trio.current_time()
                 if PING in messages:
-                    self.send(PONG)  # one for all of them: who sends many at once is not asking whether we live
+                    self.send(PONG)  # one for all pings of a read, so that they are not amplified
                 for message in messages:
                     if self._closing:
                         break
-                    self._receive(self.flow, message, now)  # pings as well: they are screened like all else
+                    self._receive(self.flow, message, now)  # pings too: they are screened like messages
                 if messages:
                     silent_until = now + limits.IDLE_SECONDS
                     begun = None
-                if not carrier.pending:
+                if not stream.pending:
                     begun = None
                 elif begun is None:
                     begun = now
 
-    async def _write(self, carrier: MessageStream) -> None:
+    async def _write(self, stream: MessageStream) -> None:
         try:
             while True:
                 while self._outbox:
                     batch = list(self._outbox)
                     self._outbox.clear()
-                    await carrier.send(batch)
+                    await stream.send(batch)
                     self._size = sum(map(len, self._outbox))
                 if self._closing:
                     break
-                self._something = trio.Event()
-                await self._something.wait()
+                self._wake_writer = trio.Event()
+                await self._wake_writer.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         self.abort()

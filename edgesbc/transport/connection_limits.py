@@ -1,4 +1,4 @@
-"""How many connections there may be, over all doors: bounds and counts. Accepts none: see ``doors``."""
+"""The limits on accepted connections, over all stream listeners: in total, of untrusted peers, and per address."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ __all__ = ["ConnectionLimits"]
 
 
 class ConnectionLimits:
-    """Strangers share what trusted peers do not have to themselves, and at one address they take nothing from a
-    trusted peer behind it. An address of IPv6 counts for its /64."""
+    """Counts connections. A part of the total is reserved for trusted peers, and those of one address are counted apart
+    from untrusted ones of the same address. An IPv6 address counts as its /64."""
 
-    __slots__ = ("_by_address", "_strangers", "inside")
+    __slots__ = ("_by_address", "_untrusted", "total")
 
     def __init__(self) -> None:
         self._by_address: dict[tuple[str, bool], int] = {}
-        self._strangers = 0
-        self.inside = 0
+        self._untrusted = 0
+        self.total = 0
 
-    def free(self, host: str, trusted: bool) -> bool:
-        """Whether one more connection from ``host`` may come in."""
+    def allows(self, host: str, trusted: bool) -> bool:
+        """Whether one more connection from ``host`` is within the limits."""
         if self._by_address.get((source_key(host), trusted), 0) >= limits.CONNECTIONS_PER_ADDRESS:
             return False
-        if self.inside >= limits.CONNECTIONS:
+        if self.total >= limits.CONNECTIONS:
             return False
-        return trusted or self._strangers < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED
+        return trusted or self._untrusted < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED
 
-    def take(self, host: str, trusted: bool) -> None:
-        self.inside += 1
-        self._strangers += not trusted
+    def add(self, host: str, trusted: bool) -> None:
+        """Count a connection."""
+        self.total += 1
+        self._untrusted += not trusted
         key = (source_key(host), trusted)
         self._by_address[key] = self._by_address.get(key, 0) + 1
 
-    def leave(self, host: str, trusted: bool) -> None:
-        """What was taken is free again; ``trusted`` as it was then."""
-        self.inside -= 1
-        self._strangers -= not trusted
+    def remove(self, host: str, trusted: bool) -> None:
+        """Count a connection no longer; ``trusted`` as in :meth:`add`, also if the peer's trust has changed since."""
+        self.total -= 1
+        self._untrusted -= not trusted
         key = (source_key(host), trusted)
         left = self._by_address[key] - 1
         if left:

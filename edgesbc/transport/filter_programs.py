@@ -1,7 +1,7 @@
-"""Which sources the kernel drops, and which it steers where, as programs. Attaches nothing: see ``attach``.
+"""The BPF programs of kernel filters: one drops packets of listed sources, one steers them to a socket of their own.
 
-A filter of a UDP socket sees the packet from the UDP header on; the program of a SO_REUSEPORT group sees
-it from what follows the UDP or TCP header. Both reach the IP header before it through SKF_NET_OFF. A
+``kernel_filters`` attaches them. A filter of a UDP socket gets the packet from the UDP header on; the program of a
+SO_REUSEPORT group gets it from the end of the UDP or TCP header on. Both read the IP header through SKF_NET_OFF. A
 filter returns how many bytes to keep, and 0 drops the packet; the program of a group returns the number
 of the socket, in the order in which they were bound.
 """
@@ -29,7 +29,7 @@ from edgesbc.transport.bpf import (
 __all__ = ["STRANGERS", "TRUSTED", "Instruction", "Listed", "Program", "drop_filter", "steering_program"]
 
 SKF_NET_OFF = 0xFFF00000
-"""-0x100000 as an unsigned word: offsets from here on count from the IP header."""
+"""-0x100000 as an unsigned word: offsets relative to it are relative to the IP header."""
 
 LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 LOAD_HALF = 0x28  # BPF_LD | BPF_H | BPF_ABS
@@ -42,10 +42,10 @@ TCP, UDP = 6, 17
 """IP protocol numbers."""
 
 LEAF = 16
-"""Keys that are compared one after the other: cheaper than going on to halve."""
+"""Number of keys that are compared one after the other: cheaper than a further step of binary search."""
 
 SAMPLE = 256
-"""Entries that show how many instructions one takes."""
+"""Number of entries from which the number of instructions per entry is estimated."""
 
 KEEP = Instruction(RETURN, 0, 0, 0xFFFF)
 DROP = Instruction(RETURN, 0, 0, 0)
@@ -53,47 +53,47 @@ TRUSTED = Instruction(RETURN, 0, 0, 0)
 STRANGERS = Instruction(RETURN, 0, 0, 1)
 
 Listed = Source | ipaddress.IPv4Network | ipaddress.IPv6Network
-"""A prefix, or an address with one port, or with port 0 for all of them."""
+"""A prefix, or an address with one port, or with port 0 for all ports."""
 
 _Range = tuple[int, int, int, int]
 """IP version, first and last address as numbers, and a port or 0."""
 
 
-def drop_filter(listed: Iterable[Listed], most: int = limits.FILTER_INSTRUCTIONS) -> tuple[Program, int]:
-    """A program that drops what comes from ``listed`` and keeps the rest, and how many of them it holds.
+def drop_filter(listed: Iterable[Listed], limit: int = limits.FILTER_INSTRUCTIONS) -> tuple[Program, int]:
+    """A program that drops packets from ``listed`` and keeps the rest, and the number of sources that it covers.
 
-    What does not fit ``most`` instructions is left out from the end; names and malformed addresses are
+    Sources that do not fit into ``limit`` instructions are left out from the end; names and malformed addresses are
     left out too. A program that would drop nothing is empty.
     """
-    program, covered = _largest(listed, _filter_of, most)
+    program, covered = _largest(listed, _filter_of, limit)
     return (program, covered) if covered else ((), 0)
 
 
-def steering_program(listed: Iterable[Listed], most: int = limits.FILTER_INSTRUCTIONS) -> tuple[Program, int]:
-    """A program that gives what comes from ``listed`` to the socket that was bound first and the rest to the
-    second, and how many of ``listed`` it holds.
+def steering_program(listed: Iterable[Listed], limit: int = limits.FILTER_INSTRUCTIONS) -> tuple[Program, int]:
+    """A program that steers packets from ``listed`` to the socket that was bound first and the rest to the
+    second, and the number of sources that it covers.
 
-    What does not fit ``most`` instructions is left out from the end, and so goes the strangers' way, as
-    do IPv6 packets with extension headers, behind which the ports are not looked for.
+    Sources that do not fit into ``limit`` instructions are left out from the end, so their packets go to the second
+    socket, as do IPv6 packets with extension headers, behind which ports are not searched for.
     """
-    return _largest(listed, _steering_of, most)
+    return _largest(listed, _steering_of, limit)
 
 
-def _largest(listed: Iterable[Listed], assemble: Callable[[list[_Range]], Assembly], most: int) -> tuple[Program, int]:
-    """The program of as many as fit, first come, first served."""
-    ranges = [each for each in map(_range, islice(listed, most)) if each is not None]
+def _largest(listed: Iterable[Listed], assemble: Callable[[list[_Range]], Assembly], limit: int) -> tuple[Program, int]:
+    """The program of as many sources as fit, the first ones."""
+    ranges = [source_range for source_range in map(_range, islice(listed, limit)) if source_range is not None]
     covered = len(ranges)
-    if covered > SAMPLE:  # it takes milliseconds: what is far too long is not assembled to see it
-        covered = min(covered, SAMPLE * most // len(assemble(ranges[:SAMPLE])))
+    if covered > SAMPLE:  # assembling takes milliseconds, so a far too long program is not assembled
+        covered = min(covered, SAMPLE * limit // len(assemble(ranges[:SAMPLE])))
     while True:
         assembly = assemble(ranges[:covered])
-        if len(assembly) <= most:
+        if len(assembly) <= limit:
             return assembly.program, covered
-        covered = covered * most // len(assembly) - 1 - covered // 128
+        covered = covered * limit // len(assembly) - 1 - covered // 128
 
 
 def _range(listed: Listed) -> _Range | None:
-    """An IPv4 address inside IPv6 is what the packet says: IPv4."""
+    """The addresses and port of a source. An IPv4-mapped IPv6 address is IPv4, as in the packet."""
     if not isinstance(listed, Source):
         return listed.version, int(listed.network_address), int(listed.broadcast_address), 0
     try:
@@ -143,7 +143,7 @@ class _BinarySearch:
         self._ports = ports
 
     def by_version(self, four: Label, six: Label) -> Assembly:
-        """The whole program: on to ``four`` or ``six`` by the version in the IP header."""
+        """The whole program: it continues at ``four`` or ``six`` by the version in the IP header."""
         assembly = self.assembly
         other = assembly.test(JUMP_EQUAL, 6, six, self.miss)
         assembly.test(JUMP_EQUAL, 4, four, other)
@@ -152,7 +152,7 @@ class _BinarySearch:
         return assembly
 
     def addresses(self, ranges: list[_Range], version: int) -> Label:
-        """Look for the source address among those of ``version``."""
+        """Search the source address among those of ``version``."""
         root = _Words()
         for of_version, low, high, port in ranges:
             if of_version == version:
@@ -160,7 +160,7 @@ class _BinarySearch:
         return self._words(root, version, 12 if version == 4 else 8)
 
     def _words(self, words: _Words, version: int, offset: int) -> Label:
-        """Compare the word at ``offset`` of the IP header, or the port behind the source address's end."""
+        """Compare the word at ``offset`` of the IP header, or the port after the last word of the source address."""
         keys = words.keys()
         if not keys:
             return self.miss
@@ -170,27 +170,27 @@ class _BinarySearch:
         return self.assembly.put(LOAD_WORD, SKF_NET_OFF + offset)
 
     def _search(self, keys: list[_Key], version: int, offset: int) -> Label:
-        """Go to what is under the key that the accumulator is in: halving, then one by one."""
+        """Continue at the entry of the key that contains the accumulator: by binary search, then one by one."""
         test = self.assembly.test
         if len(keys) > LEAF:
             middle = len(keys) // 2
             high = self._search(keys[middle:], version, offset)
             low = self._search(keys[:middle], version, offset)
             return test(JUMP_NOT_LESS, keys[middle][0], high, low)
-        aims = [self._hit if below is None else self._words(below, version, offset) for _, _, below in keys]
-        on = self.miss
-        for (first, last, _), aim in zip(reversed(keys), reversed(aims), strict=True):
+        targets = [self._hit if below is None else self._words(below, version, offset) for _, _, below in keys]
+        following = self.miss
+        for (first, last, _), target in zip(reversed(keys), reversed(targets), strict=True):
             if first == last:
-                on = test(JUMP_EQUAL, first, aim, on)
+                following = test(JUMP_EQUAL, first, target, following)
             else:
-                from_first = test(JUMP_GREATER, last, on, aim)
-                on = test(JUMP_NOT_LESS, first, from_first, on)
-        return on
+                from_first = test(JUMP_GREATER, last, following, target)
+                following = test(JUMP_NOT_LESS, first, from_first, following)
+        return following
 
 
 class _Words:
-    """What is listed under some leading words of an address: ranges of the next word of which all is
-    listed, and words under which only some is. Behind the last word, these are ports."""
+    """The sources that begin with certain words of an address: ranges of the next word that are listed entirely, and
+    words that are listed in part. After the last word of an address, the next word is the port."""
 
     __slots__ = ("_below", "_whole")
 
@@ -199,7 +199,8 @@ class _Words:
         self._below: dict[int, _Words] = {}
 
     def add(self, low: int, high: int, port: int, bits: int) -> None:
-        """List the addresses of ``bits`` bits, a prefix's first to its last, with ``port`` or, with 0, with any."""
+        """Add the addresses from ``low`` to ``high``, of ``bits`` bits, with ``port``, or with any port if that is
+        0."""
         node = self
         for shift in range(bits - 32, -1, -32):
             first, last, rest = low >> shift & 0xFFFFFFFF, high >> shift & 0xFFFFFFFF, (1 << shift) - 1
@@ -210,7 +211,7 @@ class _Words:
         node._whole.append((port, port))
 
     def keys(self) -> list[_Key]:
-        """Sorted, and none overlaps another."""
+        """The keys, sorted and without overlaps."""
         whole: list[_Key] = []
         for first, last in sorted(self._whole):
             if whole and first <= whole[-1][1] + 1:
@@ -227,4 +228,4 @@ class _Words:
 
 
 _Key = tuple[int, int, _Words | None]
-"""First and last word of a range, and what is under it; None where all of it is listed."""
+"""First and last word of a range, and the sources under it; None if all of the range is listed."""

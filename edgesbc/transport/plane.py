@@ -1,4 +1,4 @@
-"""The signalling plane: listeners and connections around the signalling core, one timer task, effects carried out."""
+"""The signalling plane: runs the signalling core between listeners, connections and one timer task."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ __all__ = ["SignallingPlane"]
 
 CarryOutMedia = Callable[[MediaCommand], MediaReply | MediaError | None]
 
-_TURNED_AWAY = {each.code: each for each in (Reason.BANNED, Reason.CONNECTIONS, Reason.HANDSHAKE, Reason.ORIGIN)}
+_REFUSALS = {reason.code: reason for reason in (Reason.BANNED, Reason.CONNECTIONS, Reason.HANDSHAKE, Reason.ORIGIN)}
 
 
 class SignallingPlane:
-    """Runs an edge. ``media`` has the media plane carry out a command; ``record`` takes decisions; ``failed`` is told,
-    as (kind, exception), of a fault of ours in the signalling core.
+    """Runs an edge. ``media`` passes a command to the media plane; ``record`` takes decisions; ``failed`` is called
+    with (kind, exception) for an internal error of the signalling core.
 
-    ``certificates`` are the folders of the listeners that speak TLS, by listener name. Nurseries: one of
-    the plane, and in it each connection's own.
+    ``certificates`` are the folders of TLS and WSS listeners, by listener name. The plane opens one nursery, and each
+    connection one inside it.
     """
 
     def __init__(
@@ -61,94 +61,98 @@ class SignallingPlane:
         self._opened = tuple(opened)
         self._certificates = certificates
         self._udp: dict[int, UdpListener] = {}
-        self._doors: list[StreamListener] = []
-        self.places = ConnectionLimits()
+        self._stream_listeners: list[StreamListener] = []
+        self.connection_limits = ConnectionLimits()
         self.connections: dict[int, Connection] = {}
-        self.counts = Counts()  # (listener, what) of transport events
-        self._steered = edge.standings_version  # the version of standings that lanes know or have due
+        self.counts = Counts()  # transport events by (listener, event)
+        self._steered = edge.standings_version  # the version of standings that the kernel filters have, or will have
         self._sleeping_until = -math.inf
         self._awake_from = -math.inf
         self._sleep = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._clients: dict[int, ssl.SSLContext] = {}
-        for each in self._opened:
-            self._prepare(each)
+        for opened_listener in self._opened:
+            self._add_listener(opened_listener)
 
-    def _prepare(self, opened: OpenedListener) -> None:
+    def _add_listener(self, opened: OpenedListener) -> None:
         listener = opened.listener
         if listener.transport is Transport.UDP:
             self._udp[listener.id] = UdpListener(
-                listener, opened.sock, opened.strangers, self.receive, self._unreachable, self.trusted
+                listener, opened.sock, opened.strangers, self.receive, self._unreachable, self.trusted_sources
             )
             return
         folder = self._certificates.get(listener.name)
         if listener.transport is Transport.TLS:
             self._clients[listener.id] = client_context(opened.settings, folder)
-        self._doors.append(StreamListener(self, opened, folder))
+        self._stream_listeners.append(StreamListener(self, opened, folder))
 
     @property
-    def lanes(self) -> dict[tuple[str, str], tuple[str, int]]:
-        """Who does what for each public listener, by its name and ``penalties`` or ``steering``: ``kernel`` or
-        ``user``, and how many sources the kernel's program had no room for."""
-        return {(each.listener.name, lane): state for each in self._listening for lane, state in each.lanes.items()}
+    def kernel_filters(self) -> dict[tuple[str, str], tuple[str, int]]:
+        """The state of each kernel filter, by listener and ``penalties`` or ``steering``: its mode (``kernel`` or
+        ``user``), and the number of sources that did not fit into its program."""
+        return {
+            (listener.listener.name, name): state
+            for listener in self._listeners
+            for name, state in listener.kernel_filters.items()
+        }
 
     @property
-    def _listening(self) -> list[UdpListener | StreamListener]:
-        return [*self._udp.values(), *self._doors]
+    def _listeners(self) -> list[UdpListener | StreamListener]:
+        return [*self._udp.values(), *self._stream_listeners]
 
     def reload_certificates(self) -> None:
-        """Use the certificate files as they are now for new handshakes. Raises ``OSError``; the old ones then stay."""
-        contexts = [(door, door.load()) for door in self._doors]
-        for door, context in contexts:
-            door.context = context
+        """Load the certificate files for new handshakes. Raises ``OSError`` if one cannot be used, and changes none."""
+        contexts = [(listener, listener.load_context()) for listener in self._stream_listeners]
+        for listener, context in contexts:
+            listener.context = context
 
     # --- running -----------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Started once every listener listens."""
+        """Run until cancelled. Started when every listener receives."""
         self.edge.set_wall_clock(time.time() - trio.current_time())  # before the first message is routed by it
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for udp in self._udp.values():
                 nursery.start_soon(udp.run)
-            for door in self._doors:
-                await nursery.start(door.run, nursery)
-            nursery.start_soon(self._keep_time)
+            for listener in self._stream_listeners:
+                await nursery.start(listener.run, nursery)
+            nursery.start_soon(self._run_timer)
             task_status.started()
 
     def stop_accepting(self) -> None:
-        """Take no new connections; those that are open go on."""
-        for door in self._doors:
-            door.shut()
+        """Accept no new connections; open ones stay."""
+        for listener in self._stream_listeners:
+            listener.stop_accepting()
 
-    async def _keep_time(self) -> None:
-        """The one timer task: wakes the signalling core when its next deadline has come, many deadlines at a time."""
+    async def _run_timer(self) -> None:
+        """The one timer task: calls ``Edge.expire`` when the next deadline has come, for many deadlines at a time."""
         while True:
-            self._sleeping_until = max(min(self._deadline(), self._look_again()), self._awake_from)
+            self._sleeping_until = max(min(self._deadline(), self._next_lag_check()), self._awake_from)
             with trio.CancelScope(deadline=self._sleeping_until) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
             self.edge.note_lateness(now - self._sleeping_until)
             self.edge.set_wall_clock(time.time() - now)
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
-            for each in self._listening:
-                each.apply(now)
+            for listener in self._listeners:
+                listener.apply(now)
             self.carry_out(self._guarded("expire", partial(self.edge.expire, now)))
 
-    def _look_again(self) -> float:
-        """When to wake without any deadline: soon, while the edge was late, to see whether it still is."""
+    def _next_lag_check(self) -> float:
+        """When to wake without a deadline: soon after the edge was late, to measure whether it still is."""
         late = self.edge.lag > limits.TIMER_GRAIN_SECONDS
         return trio.current_time() + limits.LAG_SECONDS if late else math.inf
 
     def _deadline(self) -> float:
         deadline = self.edge.deadline()
-        dues = [math.inf if due is None else due for due in (each.due for each in self._listening)]
+        dues = [math.inf if due is None else due for due in (listener.due for listener in self._listeners)]
         return min([math.inf if deadline is None else deadline, *dues])
 
-    # --- what comes in -----------------------------------------------------------------------------------
+    # --- receiving ---------------------------------------------------------------------------------------
 
     def receive(self, flow: Flow, data: bytes, now: float) -> None:
-        """One message to the core. A fault of ours costs that message, not the edge (DESIGN: fail closed)."""
+        """Pass one message to the core. An internal error costs that message, not the edge: it fails closed."""
         try:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
@@ -156,17 +160,17 @@ class SignallingPlane:
             effects = self._guarded("faulted", lambda: self.edge.recover(data, now))
         self.carry_out(effects)
 
-    def _guarded(self, kind: str, think: Callable[[], list[Effect]]) -> list[Effect]:
-        """What the core says where no message of a peer is at hand, with the same boundary as :meth:`receive`."""
+    def _guarded(self, kind: str, call: Callable[[], list[Effect]]) -> list[Effect]:
+        """The effects of a call of the core without a message, with the same error boundary as :meth:`receive`."""
         try:
-            return think()
+            return call()
         except Exception as error:  # noqa: BLE001 - one call's fault must not end all others
             self._failed(kind, error)
             return self.edge.take_effects()
 
     @contextmanager
-    def contained(self, listener: Listener) -> Iterator[None]:
-        """Around a connection's task: what goes wrong there ends that connection and no other."""
+    def contain_faults(self, listener: Listener) -> Iterator[None]:
+        """A context around a connection's task: an internal error in it ends that connection only."""
         try:
             yield
         except* Exception as faults:  # noqa: BLE001 - the boundary between one connection and all others
@@ -175,33 +179,34 @@ class SignallingPlane:
     def _fault(self, listener: Listener, kind: str, error: Exception) -> None:
         self.counts.add(listener.name, Reason.INTERNAL.code)
         while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]  # the kind of fault, not of the nursery that it came through
+            error = error.exceptions[0]  # the error itself, not the group that a nursery makes of it
         self._failed(kind, error)
 
-    def turned_away(self, listener: Listener, peer: Source, why: str) -> None:
-        """A connection that is not taken, by its label in the metrics; the ledger has one entry for each address."""
+    def connection_refused(self, listener: Listener, peer: Source, why: str) -> None:
+        """Count and record a refused connection; ``why`` is its label in the metrics."""
         self.counts.add(listener.name, why)
-        reason = _TURNED_AWAY.get(why, Reason.HANDSHAKE)
+        reason = _REFUSALS.get(why, Reason.HANDSHAKE)
         detail = "" if why == reason.code else why
         self._record(Decision(trio.current_time(), reason, str(peer), listener.name, detail=detail))
 
-    def broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+    def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+        """A stream cannot be framed any more from ``data`` on."""
         self.carry_out(self._guarded("broken", lambda: self.edge.stream_broken(flow, data, error, now)))
 
     def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
         self.carry_out(self._guarded("unreachable", lambda: self.edge.peer_unreachable(listener, peer, now)))
 
-    def located(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
-        """The resolver has other addresses for a destination's name than before."""
+    def addresses_resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
+        """The resolver has new addresses for the host name of destinations."""
         self.carry_out(self._guarded("names", lambda: self.edge.resolved(place, targets, trio.current_time())))
 
     def media_event(self, event: MediaTimeout) -> None:
         self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
 
-    # --- what goes out -----------------------------------------------------------------------------------
+    # --- effects -----------------------------------------------------------------------------------------
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Do what the signalling core asks for, in order."""
+        """Carry out effects of the signalling core, in order."""
         for effect in effects:
             kind = type(effect)
             if kind is Send:
@@ -213,31 +218,31 @@ class SignallingPlane:
             else:
                 self._carry_out_rare(effect)
         if self.edge.standings_version != self._steered:
-            self._steer_anew()
+            self._schedule_steering()
         self._wake_at(self.edge.deadline())
 
     def _wake_at(self, deadline: float | None) -> None:
-        """Let the timer task wake earlier than it meant to, though not before its grain is over."""
+        """Let the timer task wake at ``deadline`` if that is earlier, but not within its grain."""
         if deadline is not None and deadline < self._sleeping_until > self._awake_from:
             self._sleeping_until = self._sleep.deadline = max(deadline, self._awake_from)
 
-    def trusted(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
-        """Whom the kernel is to steer past the strangers; see :meth:`Standings.trusted`."""
+    def trusted_sources(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
+        """The sources that the kernel steers to the trusted receive queue; see :meth:`Standings.trusted`."""
         return self.edge.trusted_sources(listener, now)
 
-    def trusts(self, listener: Listener, peer: Source) -> bool:
-        """Whether a connection is from a trunk or the private side, as far as its address tells."""
+    def is_trunk_address(self, listener: Listener, peer: Source) -> bool:
+        """Whether the address of a connection is that of a trunk, or of the private side."""
         flow = Flow(listener, peer, serial=-1)
         return self.edge.is_trunk(flow, trio.current_time())
 
-    def _steer_anew(self) -> None:
-        """Others are trusted now than before: the kernel is to know it soon."""
+    def _schedule_steering(self) -> None:
+        """The trusted sources have changed: update the steering programs soon."""
         self._steered = self.edge.standings_version
         now = trio.current_time()
-        for each in self._listening:
-            if each.steering is not None:
-                each.steering.ask(now)
-                self._wake_at(each.due)
+        for listener in self._listeners:
+            if listener.steering is not None:
+                listener.steering.schedule(now)
+                self._wake_at(listener.due)
 
     def _send(self, flow: Flow, data: bytes) -> None:
         if not flow.serial:
@@ -248,7 +253,7 @@ class SignallingPlane:
                 connection.send(data)
 
     def _ask_media(self, effect: Media) -> None:
-        """With both planes in one process the reply is there at once."""
+        """Pass a command to the media plane, whose reply may be there at once."""
         self.carry_out(self._guarded("media", lambda: self._media_replied(effect)))
 
     def _media_replied(self, effect: Media) -> list[Effect]:
@@ -266,7 +271,9 @@ class SignallingPlane:
                     udp.penalties.remove(effect.source, now)
                 self._wake_at(udp.due)
         elif isinstance(effect, Open) and self._nursery is not None:
-            connection = self.connections[effect.flow.serial] = Connection(effect.flow, self.receive, self.broken)
+            connection = self.connections[effect.flow.serial] = Connection(
+                effect.flow, self.receive, self.stream_broken
+            )
             self._nursery.start_soon(self._connect, connection, effect.name)
         elif isinstance(effect, Close):
             open_connection = self.connections.get(effect.flow.serial)
@@ -278,20 +285,20 @@ class SignallingPlane:
     async def _connect(self, connection: Connection, name: str) -> None:
         flow = connection.flow
         try:
-            with self.contained(flow.listener):
-                carrier = await self._reach(flow, name)
-                if carrier is not None:
+            with self.contain_faults(flow.listener):
+                framed = await self._open_stream(flow, name)
+                if framed is not None:
                     async with trio.open_nursery() as nursery:
-                        await connection.run(carrier, nursery)
+                        await connection.run(framed, nursery)
         finally:
-            self.forget(flow)
+            self.connection_ended(flow)
 
-    async def _reach(self, flow: Flow, name: str) -> FramedStream | None:
-        """Connect, and shake hands where it is TLS, with who proves to be ``name``; None when that fails in the time
-        it may take. A name is also what the peer is asked for (SNI); an address never is (RFC 6066 section 3)."""
+    async def _open_stream(self, flow: Flow, name: str) -> FramedStream | None:
+        """Connect and, over TLS, verify that the peer's certificate is for ``name``; None if that fails or takes too
+        long. The name is also sent as SNI, unless it is an address (RFC 6066 section 3)."""
         host, port = flow.peer
         plain: trio.SocketStream | None = None
-        carrier: FramedStream | None = None
+        framed: FramedStream | None = None
         try:
             with trio.move_on_after(limits.CONNECT_SECONDS):
                 plain = await trio.open_tcp_stream(host, port)
@@ -300,15 +307,15 @@ class SignallingPlane:
                     context = self._clients[flow.listener.id]
                     stream = trio.SSLStream(plain, context, server_hostname=name, https_compatible=True)
                     await stream.do_handshake()
-                carrier = FramedStream(stream)
+                framed = FramedStream(stream)
         except (OSError, trio.BrokenResourceError) as error:
-            self._not_connected(flow, name, error)
+            self._record_failed_connect(flow, name, error)
         finally:
-            if carrier is None and plain is not None:
-                await trio.aclose_forcefully(plain)  # whom it cannot trust, it does not leave waiting
-        return carrier
+            if framed is None and plain is not None:
+                await trio.aclose_forcefully(plain)
+        return framed
 
-    def _not_connected(self, flow: Flow, name: str, error: Exception) -> None:
+    def _record_failed_connect(self, flow: Flow, name: str, error: Exception) -> None:
         self.counts.add(flow.listener.name, "connect-failed")
         cause = error.__cause__ or error
         detail = f"cannot connect: {cause}"
@@ -317,7 +324,7 @@ class SignallingPlane:
         now = trio.current_time()
         self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 
-    def forget(self, flow: Flow) -> None:
-        """A connection has ended: the signalling core is told, and what waited for it fails."""
+    def connection_ended(self, flow: Flow) -> None:
+        """A connection has ended: what waits for it in the signalling core fails."""
         self.connections.pop(flow.serial, None)
         self.carry_out(self._guarded("flow closed", lambda: self.edge.flow_closed(flow, trio.current_time())))

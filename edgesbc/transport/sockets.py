@@ -1,4 +1,4 @@
-"""Opens the sockets of listeners, before anything runs, so that an address in use is an error at start."""
+"""The sockets of listeners, bound before anything runs, so that an address in use is an error at start."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ IPV6_RECVERR = 25
 
 
 class OpenedListener:
-    """A listener and its bound socket; ``strangers`` is a second one at the same address, for all but trusted
-    sources, where the kernel can tell them apart."""
+    """A listener and its bound socket; ``strangers`` is a second socket at the same address for untrusted sources, if
+    the kernel can separate them."""
 
     __slots__ = ("listener", "settings", "sock", "strangers")
 
@@ -46,14 +46,14 @@ class OpenedListener:
 
 
 def open_listeners(settings: Sequence[ListenSettings]) -> list[OpenedListener]:
-    """Bind every listener. Raises ``OSError`` for the first that cannot be, with none left open."""
+    """Bind every listener. Raises ``OSError`` for the first that cannot be bound, after closing the others."""
     opened: list[OpenedListener] = []
     try:
-        for number, each in enumerate(settings):
-            opened.append(_open(number, each))
+        for number, listen_settings in enumerate(settings):
+            opened.append(_open(number, listen_settings))
     except OSError:
-        for each_opened in opened:
-            each_opened.close()
+        for listener in opened:
+            listener.close()
         raise
     return opened
 
@@ -63,13 +63,13 @@ def _open(number: int, settings: ListenSettings) -> OpenedListener:
     datagrams = settings.transport is Transport.UDP
     sock = _socket(settings)
     try:
-        sock.bind((host, port))  # alone: whoever holds the address already is not joined but an error
+        sock.bind((host, port))  # without SO_REUSEPORT: an address that another process has bound is an error
         if not datagrams:
             sock.listen(limits.BACKLOG)
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"{settings.name} cannot listen on {settings.bind}: {error.strerror}") from error
-    strangers = _beside(sock, settings) if settings.zone is Zone.PUBLIC else None
+    strangers = _open_second(sock, settings) if settings.zone is Zone.PUBLIC else None
     bound_port = sock.getsockname()[1]
     if settings.advertise is not None:
         shown, shown_port = settings.advertise.host, settings.advertise.port or bound_port
@@ -80,7 +80,7 @@ def _open(number: int, settings: ListenSettings) -> OpenedListener:
 
 
 def _socket(settings: ListenSettings) -> socket.socket:
-    """A socket of the listener's kind that is not bound yet."""
+    """A socket of the listener's kind, not bound yet."""
     six = ":" in settings.bind.host
     datagrams = settings.transport is Transport.UDP
     sock = socket.socket(
@@ -88,11 +88,11 @@ def _socket(settings: ListenSettings) -> socket.socket:
     )
     sock.setblocking(False)
     if six:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # an address has one form here
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # no IPv4 peers as IPv4-mapped addresses
     if datagrams:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.UDP_RECEIVE_BUFFER)
         if settings.zone is Zone.CORE:
-            # A dead destination then says so at once (ICMP); from the public side nobody is asked.
+            # ICMP errors then report a dead destination at once. On the public side they could be forged.
             level, option = (socket.IPPROTO_IPV6, IPV6_RECVERR) if six else (socket.IPPROTO_IP, IP_RECVERR)
             sock.setsockopt(level, option, 1)
     else:
@@ -100,12 +100,12 @@ def _socket(settings: ListenSettings) -> socket.socket:
     return sock
 
 
-def _beside(first: socket.socket, settings: ListenSettings) -> socket.socket | None:
-    """A second socket at the address of ``first``, which the kernel gives all that is not steered to the first.
+def _open_second(first: socket.socket, settings: ListenSettings) -> socket.socket | None:
+    """A second socket at the address of ``first``, for everything that is not steered to ``first``.
 
-    None where the kernel does not do that; then ``first`` is as it was. That both are bound with
-    SO_REUSEPORT lets other processes with the effective user of this one bind the address as well, and
-    nobody else; it is set on the first only once it has the address.
+    None if the kernel does not support that; ``first`` is unchanged then. SO_REUSEPORT on both lets other processes
+    with the effective user of this one bind the address as well, but no other user; it is set on ``first`` only after
+    that is bound.
     """
     second = _socket(settings)
     try:
@@ -124,13 +124,13 @@ def _beside(first: socket.socket, settings: ListenSettings) -> socket.socket | N
 
 
 def visible_address(host: str) -> str:
-    """``host``, or for a wildcard the address that this machine sends from by default: what peers can be told."""
+    """``host`` or, for a wildcard, the address from which this machine sends by default: the address to advertise."""
     if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return host
     six = ":" in host
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            # Connecting a datagram socket sends nothing; it only asks the routing table (RFC 5737, RFC 3849).
+            # Connecting a datagram socket sends nothing; it only reads the routing table (RFC 5737, RFC 3849).
             sock.connect(("2001:db8::1" if six else "192.0.2.1", 9))
         except OSError:
             return "::1" if six else "127.0.0.1"

@@ -16,7 +16,7 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 def server_context(settings: ListenSettings, folder: Path) -> ssl.SSLContext:
     """The context of a ``tls`` or ``wss`` listener with the certificate in ``folder``.
 
-    With ``client_ca``, a client may show a certificate, and one that is not verified ends the handshake.
+    With ``client_ca``, a client may present a certificate; the handshake fails if it cannot be verified.
     Raises ``OSError`` or ``ssl.SSLError`` for files that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -31,9 +31,9 @@ def server_context(settings: ListenSettings, folder: Path) -> ssl.SSLContext:
 
 
 def client_context(settings: ListenSettings, folder: Path | None) -> ssl.SSLContext:
-    """The context for connections that leave by a ``tls`` listener; the peer's name is verified (RFC 5922).
+    """The context of outgoing connections of a ``tls`` listener; the peer's name is verified (RFC 5922).
 
-    Authorities are those of ``client_ca`` where the listener has one, otherwise the system's.
+    The certificate authorities are those of ``client_ca`` if the listener has it, otherwise the system's.
     """
     context = ssl.create_default_context(cafile=settings.client_ca)
     _harden(context)
@@ -49,7 +49,7 @@ def _harden(context: ssl.SSLContext) -> None:
 
 
 def peer_names(certificate: object) -> tuple[str, ...]:
-    """The DNS names of a verified certificate, as ``getpeercert`` gives it (RFC 5922 section 7.1)."""
+    """The DNS names of a verified certificate in the form of ``getpeercert`` (RFC 5922 section 7.1)."""
     if not isinstance(certificate, dict):
         return ()
     return tuple(value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")

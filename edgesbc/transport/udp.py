@@ -1,4 +1,5 @@
-"""A UDP listener: datagrams in batches to the core, datagrams out, and what the kernel is to do with whose."""
+"""A UDP listener: passes received datagrams to the core in batches, sends datagrams, and maintains its kernel
+filters."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ Trusted = Callable[[Listener, float], tuple[Sequence[Listed], float | None]]
 
 
 class UdpListener:
-    """One socket, or of a public listener two at the same address: ``strangers`` hears those whom nothing proves.
+    """One socket or, for a public listener, two at the same address: ``strangers`` receives from untrusted sources.
 
-    ``receive`` and ``unreachable`` take what it hears, in the listener's own task; ``trusted`` is asked who
-    has the first socket, and until when that holds.
+    ``receive`` is called with each datagram and ``unreachable`` for each ICMP error, in the listener's task;
+    ``trusted`` returns the sources of the first socket, and when they change next.
     """
 
     __slots__ = (
@@ -49,13 +50,12 @@ class UdpListener:
         self._trusted = trusted
         self.penalties = SourceDropFilter(strangers or sock) if listener.zone is Zone.PUBLIC else None
         self.steering = Steering(sock) if strangers is not None else None
-        self.unsent = 0  # datagrams that the kernel did not take
+        self.unsent = 0  # datagrams that the kernel did not accept
 
     def send(self, peer: Source, data: bytes) -> None:
-        """Send one datagram; what the kernel does not take now is lost, as datagrams may be.
+        """Send one datagram; one that the kernel does not accept now is lost, as any datagram may be.
 
-        The kernel may refuse it for an earlier one, to somebody else, that came back (ICMP): it says so once for
-        each, whoever is written to next.
+        The kernel may report the ICMP error of an earlier datagram to another peer here, once for each error.
         """
         for _ in range(limits.UDP_SEND_TRIES):
             try:
@@ -68,35 +68,35 @@ class UdpListener:
                 return
         self.unsent += 1
 
-    # --- what the kernel does ------------------------------------------------------------------------------
+    # --- kernel filters ------------------------------------------------------------------------------------
 
     @property
-    def lanes(self) -> dict[str, tuple[str, int]]:
-        """What the kernel can do for a public listener: its mode, and how many sources did not fit."""
-        lanes: dict[str, tuple[str, int]] = {}
+    def kernel_filters(self) -> dict[str, tuple[str, int]]:
+        """The mode of each kernel filter of a public listener, and the number of sources that did not fit."""
+        filters: dict[str, tuple[str, int]] = {}
         if self.penalties is not None:
-            lanes["penalties"] = (self.penalties.mode, self.penalties.left_out)
-            lanes["steering"] = (USER, 0) if self.steering is None else (self.steering.mode, self.steering.left_out)
-        return lanes
+            filters["penalties"] = (self.penalties.mode, self.penalties.left_out)
+            filters["steering"] = (USER, 0) if self.steering is None else (self.steering.mode, self.steering.left_out)
+        return filters
 
     @property
     def due(self) -> float | None:
-        """When to call :meth:`apply` (seconds, trio's clock); None: nothing is to be done."""
-        dues = [each.due for each in (self.penalties, self.steering) if each is not None and each.due is not None]
-        return min(dues, default=None)
+        """When to call :meth:`apply` (seconds, trio's clock); None: no program has changed."""
+        filters = (self.penalties, self.steering)
+        return min((each.due for each in filters if each is not None and each.due is not None), default=None)
 
     def apply(self, now: float) -> None:
-        """Give the kernel those programs that are due."""
+        """Load the programs that are due into the kernel."""
         penalties, steering = self.penalties, self.steering
         if penalties is not None and penalties.due is not None and penalties.due <= now:
             penalties.apply(now)
         if steering is not None and steering.due is not None and steering.due <= now:
             steering.apply(*self._trusted(self.listener, now), now)
 
-    # --- what comes in -------------------------------------------------------------------------------------
+    # --- receiving -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Hear datagrams until cancelled; up to a batch of them between two checkpoints."""
+        """Receive datagrams until cancelled, at most a batch between two checkpoints."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._sock)
             readable: int | socket.socket = self._sock
@@ -107,7 +107,7 @@ class UdpListener:
                     either.register(sock, select.EPOLLIN)
                 readable = either.fileno()
             if self.steering is not None:
-                self.steering.ask(trio.current_time())
+                self.steering.schedule(trio.current_time())
             while True:
                 now = trio.current_time()
                 self.apply(now)
@@ -115,35 +115,35 @@ class UdpListener:
                 self._turn(trio.current_time())
 
     def _turn(self, now: float) -> None:
-        """Take a batch: of trusted sources first, and of them again after each budget of strangers."""
+        """Receive a batch: from trusted sources first, and again after each ``limits.UDP_STRANGERS_BATCH`` others."""
         if self._strangers is None:
             self._drain(self._sock, limits.UDP_BATCH, now)
             return
         left = limits.UDP_BATCH
         while left > 0:
             left -= self._drain(self._sock, left, now)
-            strange = self._drain(self._strangers, limits.UDP_STRANGERS_BATCH, now)
-            if strange < limits.UDP_STRANGERS_BATCH:
+            untrusted = self._drain(self._strangers, limits.UDP_STRANGERS_BATCH, now)
+            if untrusted < limits.UDP_STRANGERS_BATCH:
                 return
-            left -= strange
+            left -= untrusted
 
-    def _drain(self, sock: socket.socket, most: int, now: float) -> int:
-        """Take up to ``most`` datagrams; how many there were."""
+    def _drain(self, sock: socket.socket, limit: int, now: float) -> int:
+        """Receive up to ``limit`` datagrams; returns their number."""
         listener, receive, recvfrom, size = self.listener, self._receive, sock.recvfrom, limits.MESSAGE_BYTES
-        for taken in range(most):
+        for taken in range(limit):
             try:
                 data, address = recvfrom(size)
             except BlockingIOError:
                 return taken
             except OSError:
-                # An earlier datagram came back (ICMP); which, is in the error queue.
-                self._hear_errors(now)
+                # An ICMP error for an earlier datagram; the error queue has its peer.
+                self._read_errors(now)
                 continue
             receive(Flow(listener, Source(address[0], address[1])), data, now)
-        return most
+        return limit
 
-    def _hear_errors(self, now: float) -> None:
-        """Take the ICMP errors that the kernel has matched to what this socket sent."""
+    def _read_errors(self, now: float) -> None:
+        """Read the ICMP errors that the kernel has matched to datagrams of this socket."""
         peers: set[Source] = set()
         for _ in range(limits.UDP_BATCH):
             try:

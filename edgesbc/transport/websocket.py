@@ -1,4 +1,4 @@
-"""SIP over WebSocket (RFC 7118): the one file that knows the WebSocket library."""
+"""SIP over WebSocket (RFC 7118), by trio-websocket."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["WebSocketStream", "accept_websocket"]
 
 SUBPROTOCOL = "sip"
 _TOO_BIG = 1009  # RFC 6455 section 7.4.1
-_MISTAKES = (1002, 1007)  # a frame that breaks the protocol, a text that is no UTF-8
+_PROTOCOL_ERRORS = (1002, 1007)  # a frame against the protocol, a text that is no UTF-8
 _CLOSE = b"\x88"
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class WebSocketStream:
-    """One message of the WebSocket is one SIP message (RFC 7118 section 5)."""
+    """SIP messages over a WebSocket, one in each WebSocket message (RFC 7118 section 5)."""
 
     __slots__ = ("_code", "_meter", "_socket")
 
@@ -40,7 +40,7 @@ class WebSocketStream:
             raise EOFError from None
         self._meter.received = 0
         data: bytes = message.encode("utf-8") if isinstance(message, str) else bytes(message)
-        if len(data) > limits.MESSAGE_BYTES:  # of a text, the library counts the characters
+        if len(data) > limits.MESSAGE_BYTES:  # the library counts the characters of a text, not its bytes
             self._code = _TOO_BIG
             raise WireError("the message is too large", 513)
         return [data]
@@ -57,19 +57,19 @@ class WebSocketStream:
 
 
 class _Metered(trio.abc.Stream):
-    """A stream that breaks off where too much is read from it for nothing.
+    """A stream that ends when too many bytes are read without a complete message.
 
-    When it ends it cancels ``opening``, inside which the opening handshake is waited for: the library's reader
-    would notice, and leave the one who waits. Nor does the library say why it ends where a peer breaks the
-    protocol; that is said here, for the sake of who has to find the mistake (RFC 6455 section 7.1.7).
+    When it ends it cancels ``opening``, the scope of the opening handshake: the library's reader ends then, but not the
+    task that waits for the handshake. The library also sends no close frame to a peer that breaks the protocol; it is
+    sent here, so that the peer's developer sees the reason (RFC 6455 section 7.1.7).
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self.received = 0  # bytes since a message was taken
+        self.received = 0  # bytes since the last complete message
         self.opening = trio.CancelScope()
         self.socket: trio_websocket.WebSocketConnection | None = None
-        self._said_close = False
+        self._sent_close = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self.received > limits.WEBSOCKET_BYTES:
@@ -84,7 +84,7 @@ class _Metered(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._said_close = self._said_close or bytes(data[:1]) == _CLOSE
+        self._sent_close = self._sent_close or bytes(data[:1]) == _CLOSE
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -93,15 +93,15 @@ class _Metered(trio.abc.Stream):
     async def aclose(self) -> None:
         self.opening.cancel()
         reason = self.socket.closed if self.socket is not None else None
-        if reason is not None and reason.code in _MISTAKES and not self._said_close:
-            self._said_close = True
+        if reason is not None and reason.code in _PROTOCOL_ERRORS and not self._sent_close:
+            self._sent_close = True
             with trio.move_on_after(limits.LAST_ANSWERS_SECONDS), contextlib.suppress(*_GONE):
                 await self._stream.send_all(_CLOSE + b"\x02" + reason.code.to_bytes(2, "big"))
         await self._stream.aclose()
 
 
 def _as_frame(data: bytes) -> str | bytes:
-    """A text frame where the message is text, since that is what browsers log and older clients expect."""
+    """The message as a text frame if it is UTF-8, which browsers log and older clients expect; else as a binary one."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -111,9 +111,9 @@ def _as_frame(data: bytes) -> str | bytes:
 async def accept_websocket(
     nursery: trio.Nursery, stream: trio.abc.Stream, origins: Sequence[str]
 ) -> WebSocketStream | str:
-    """Take the opening handshake on ``stream``; the connection lives in ``nursery``.
+    """Accept the opening handshake on ``stream``; the library's tasks run in ``nursery``.
 
-    Returns the carrier, or why the handshake was refused: ``"origin"`` (403) or ``"subprotocol"`` (400).
+    Returns the WebSocket, or why the handshake was refused: ``"origin"`` (403) or ``"subprotocol"`` (400).
     Raises ``trio_websocket.HandshakeError``, ``trio.BrokenResourceError`` or ``EOFError`` for a peer
     that does not complete it.
     """
@@ -129,8 +129,8 @@ async def accept_websocket(
     if request is None:
         raise EOFError
     if origins:
-        said = [value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"]
-        if len(said) != 1 or said[0] not in origins:
+        values = [value.decode("latin-1") for name, value in request.headers if name.lower() == b"origin"]
+        if len(values) != 1 or values[0] not in origins:
             await request.reject(403)
             return "origin"
     if SUBPROTOCOL not in request.proposed_subprotocols:

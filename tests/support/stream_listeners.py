@@ -51,7 +51,7 @@ def secured(transport: str, certificates: Certificates) -> str:
 
 def doors_inside(app: App) -> int:
     """Connections of all doors, those still in their handshake included."""
-    return app.plane.places.inside
+    return app.plane.connection_limits.total
 
 
 def counted(app: App, listener: str, what: str) -> int:

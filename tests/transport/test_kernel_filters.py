@@ -202,12 +202,12 @@ def test_the_first_socket_is_for_the_listed_and_the_second_for_all_others(pair: 
 def test_steering_is_rebuilt_no_faster_than_each_100_ms_and_only_for_others(pair: Pair) -> None:
     trusted, other = pair.peer(pair.first.getsockname()[0]), pair.peer(pair.first.getsockname()[0])
     steering = Steering(pair.first)
-    steering.ask(10.0)
+    steering.schedule(10.0)
     assert steering.due == 10.0
     steering.apply([trusted], 70.0, 10.0)
     assert steering.due == 70.0
-    steering.ask(10.01)
-    steering.ask(10.02)
+    steering.schedule(10.01)
+    steering.schedule(10.02)
     assert steering.due == pytest.approx(10.0 + limits.FILTER_SECONDS)
     steer(pair.first, (TRUSTED,))
     steering.apply([trusted], None, 10.1)
@@ -223,7 +223,7 @@ def test_trusted_sources_that_do_not_fit_are_counted(pair: Pair) -> None:
     assert steering.apply(crowd, None, 1.0) == KERNEL
     assert 1000 < steering.covered < 3000
     assert steering.left_out == 3000 - steering.covered
-    steering.ask(1.0)
+    steering.schedule(1.0)
     assert steering.due == pytest.approx(1.0 + 47 * limits.FILTER_SECONDS)
 
 
@@ -231,7 +231,7 @@ def test_a_kernel_that_knows_no_steering_is_not_asked_again(pair: Pair, monkeypa
     monkeypatch.setattr(lanes, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)
     steering = Steering(pair.first)
     assert steering.apply([Source("192.0.2.1", 0)], 70.0, 1.0) == USER
-    steering.ask(2.0)
+    steering.schedule(2.0)
     assert (steering.due, steering.covered) == (None, 0)
 
 

@@ -138,11 +138,11 @@ async def test_strangers_at_a_trunk_s_address_do_not_use_up_its_connections(
 
 async def test_a_door_steers_trunks_to_a_backlog_of_their_own(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, trunks=["127.0.0.5", "127.0.1.0/24"])) as app:
-        (door,) = app.plane._doors
+        (door,) = app.plane._stream_listeners
         if door.steering is None:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
         assert door.steering.covered == 2
-        assert app.plane.lanes["public-tcp", "steering"] == ("kernel", 0)
+        assert app.plane.kernel_filters["public-tcp", "steering"] == ("kernel", 0)
         tcp = at(app, "public-tcp")
         for host in ("127.0.0.5", "127.0.1.9", "127.0.0.66"):  # whichever socket it came by
             async with Ua(await StreamWire.open(tcp, host=host)) as peer:

@@ -107,7 +107,7 @@ async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: P
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as flooder,
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
     ):
-        assert app.plane.lanes["public-udp", "penalties"] == ("kernel", 0)
+        assert app.plane.kernel_filters["public-udp", "penalties"] == ("kernel", 0)
         uri = f"sip:{at(app, 'public-udp')}"
         for _ in range(200):
             await flooder.dialog(uri).send("OPTIONS")
@@ -264,7 +264,7 @@ async def test_the_lane_follows_registrations_and_reloads(tmp_path: Path) -> Non
             await phone.response(200)
 
         await until(lambda: steered(app) == 1)
-        assert app.plane.lanes["public-udp", "steering"] == ("kernel", 0)
+        assert app.plane.kernel_filters["public-udp", "steering"] == ("kernel", 0)
         listener = next(each for each in app.edge.listeners if each.name == "public-udp")
         flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
         app.edge.pipeline.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
@@ -307,7 +307,7 @@ async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
     ):
-        assert app.plane.lanes["public-udp", "steering"] == ("user", 0)
+        assert app.plane.kernel_filters["public-udp", "steering"] == ("user", 0)
         metrics = app.metrics.render().decode()
         assert 'edgesbc_lane_mode{lane="steering",listener="public-udp"} 0.0' in metrics
         assert 'edgesbc_lane_mode{lane="penalties",listener="public-udp"} 1.0' in metrics
