@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from edgesbc.demo.children import bound_to
+from edgesbc.demo.children import die_with
 
 __all__ = ["BenchError", "Memory", "Process", "loopback", "say", "udp_drops", "wait_until"]
 
@@ -80,7 +80,7 @@ class Process:
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
                 argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                preexec_fn=bound_to(os.getpid()),  # whatever ends the bench ends what it has started
+                preexec_fn=die_with(os.getpid()),  # whatever ends the bench ends what it has started
                 env=os.environ | {"TERM": "xterm", "PYTHONPATH": python_path()},
                 start_new_session=True,
             )  # fmt: skip

@@ -30,11 +30,11 @@ media = { address = { public = "192.0.2.1", core = "10.0.0.1" } }
 """,
     "fuzz.toml",
 )
-MOODS = ("obliging", "captured", "silent")
+MODES = ("obliging", "captured", "silent")
 
 
 def check(data: bytes) -> None:
-    mood = MOODS[sum(data[-8:]) % len(MOODS)]
+    mood = MODES[sum(data[-8:]) % len(MODES)]
     result = played(data, mood)
     if result is None:
         return

@@ -22,7 +22,7 @@ from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import preflight, served
-from edgesbc.replay.simulated_destinations import MOODS
+from edgesbc.replay.simulated_destinations import MODES
 from edgesbc.sip.server_uri import parse_server_uri
 
 __all__ = ["main"]
@@ -109,12 +109,12 @@ def demo(rate: int, seconds: int, stay: bool) -> None:
     """
     from rich.console import Console
 
-    from edgesbc.demo.run import play
+    from edgesbc.demo.run import run_demo
     from edgesbc.demo.scenario import ScenarioPlan
 
     code = 130  # interrupted, as shells have it
     try:
-        code = trio.run(play, ScenarioPlan(rate, seconds), stay, Console())
+        code = trio.run(run_demo, ScenarioPlan(rate, seconds), stay, Console())
     except* KeyboardInterrupt:
         click.echo("interrupted", err=True)
     sys.exit(code)
@@ -132,8 +132,8 @@ def demo(rate: int, seconds: int, stay: bool) -> None:
 )
 @click.option(
     "--inside",
-    type=click.Choice(MOODS),
-    default=MOODS[0],
+    type=click.Choice(MODES),
+    default=MODES[0],
     show_default=True,
     help="How the destinations answer: 200 at once, as the capture shows, or not at all.",
 )

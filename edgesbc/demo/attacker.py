@@ -1,4 +1,4 @@
-"""The demo's attacker, in a process of its own: INVITEs at a steady rate, to loopback addresses only."""
+"""The process of the demo's attacker: a flood of INVITE at a steady rate, to loopback addresses only."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from edgesbc.demo.messages import flood_invite
 __all__ = ["FloodRate", "flood"]
 
 TURN = 0.001
-"""Seconds between two bursts: short beside what fills a receive buffer."""
+"""Seconds between two bursts: too short to fill a receive buffer."""
 PORTS = 16
-"""Ports that the flood comes from; a real one has as many as it likes."""
+"""Number of source ports of the flood; a real attacker can use any number."""
 _CALL_ID = re.compile(rb"\r\nCall-ID: ([^\r]+)\r\n")
 
 
 class FloodRate:
-    """How many packets are due at a time, so that ``rate`` a second is kept on average for ``seconds``.
+    """Computes the packets to send at a time, so that their average is ``rate`` a second, for ``seconds``.
 
     Raises ``ValueError`` outside the bounds of ``limits``.
     """
 
-    __slots__ = ("_most", "_rate", "_start", "sent")
+    __slots__ = ("_rate", "_start", "_total", "sent")
 
     def __init__(self, rate: int, seconds: float, start: float) -> None:
         if not 1 <= rate <= limits.DEMO_FLOOD_RATE:
@@ -39,51 +39,52 @@ class FloodRate:
             raise ValueError(f"expected up to {limits.DEMO_FLOOD_SECONDS} seconds, found {seconds:g}")
         self._rate = rate
         self._start = start
-        self._most = round(rate * seconds)
+        self._total = round(rate * seconds)
         self.sent = 0
 
     def due(self, now: float) -> int:
-        """Packets to send at ``now``: a burst is bounded, so that a process that was held up catches up slowly."""
-        behind = min(self._most, round((now - self._start) * self._rate)) - self.sent
+        """The number of packets to send at ``now``, bounded so that the process catches up slowly after a delay."""
+        behind = min(self._total, round((now - self._start) * self._rate)) - self.sent
         return max(0, min(behind, 4 + int(self._rate * TURN * 10)))
 
     @property
     def done(self) -> bool:
-        return self.sent >= self._most
+        return self.sent >= self._total
 
 
 def flood(edge: Source, host: str, rate: int, seconds: float) -> dict[str, float]:
-    """Send; returns what was sent, to how many INVITEs anything came back, and when it began and ended.
+    """Send the flood. Returns the number of INVITEs sent, the number that got any response, and the times of begin and
+    end.
 
     Raises ``ValueError`` for an address that is not loopback, or a rate or time out of bounds.
     """
     loopback(edge.host)
     loopback(host)
-    pace = FloodRate(rate, seconds, time.monotonic())
+    flood_rate = FloodRate(rate, seconds, time.monotonic())
     sockets = [_open(host, edge) for _ in range(PORTS)]
     templates = [flood_invite(edge, Source(*sock.getsockname())) for sock in sockets]
     run = secrets.token_hex(4)
     began = time.monotonic()
     give_up = began + 2 * seconds + 5
     answered: set[bytes] = set()
-    turn = 0
-    while not pace.done and time.monotonic() < give_up:
-        turn += 1
-        sock, (first, second, third, fourth) = sockets[turn % PORTS], templates[turn % PORTS]
-        for number in range(pace.sent, pace.sent + pace.due(time.monotonic())):
+    burst = 0
+    while not flood_rate.done and time.monotonic() < give_up:
+        burst += 1
+        sock, (first, second, third, fourth) = sockets[burst % PORTS], templates[burst % PORTS]
+        for number in range(flood_rate.sent, flood_rate.sent + flood_rate.due(time.monotonic())):
             name = b"%s-%d" % (run.encode(), number)
             try:
                 sock.send(b"".join((first, name, second, name, third, name, fourth)))
             except OSError:
-                break  # the kernel takes no more just now; it is tried again
-            pace.sent += 1
-        _hear(sock, answered)
+                break  # the kernel accepts no more now; the rest is sent in a later burst
+            flood_rate.sent += 1
+        _read_responses(sock, answered)
         time.sleep(TURN)
     ended = time.monotonic()
     for sock in sockets:
-        _hear(sock, answered)
+        _read_responses(sock, answered)
         sock.close()
-    return {"began": began, "ended": ended, "sent": pace.sent, "answered": len(answered)}
+    return {"began": began, "ended": ended, "sent": flood_rate.sent, "answered": len(answered)}
 
 
 def _open(host: str, edge: Source) -> socket.socket:
@@ -94,16 +95,16 @@ def _open(host: str, edge: Source) -> socket.socket:
     return sock
 
 
-def _hear(sock: socket.socket, answered: set[bytes]) -> None:
-    """Note which INVITEs were answered by anything at all."""
+def _read_responses(sock: socket.socket, answered: set[bytes]) -> None:
+    """Note the INVITEs that got a response."""
     for _ in range(64):
         try:
             data = sock.recv(2048)
         except OSError:
             return
-        found = _CALL_ID.search(data)
-        if found is not None and data.startswith(b"SIP/2.0"):
-            answered.add(found[1])
+        match = _CALL_ID.search(data)
+        if match is not None and data.startswith(b"SIP/2.0"):
+            answered.add(match[1])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The audio of a demo call: RTP packets that can be told from all others, and what became of them. Sends nothing."""
+"""The audio of a demo call: RTP packets with unique payloads, and the count of those that come back."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _HEADER = struct.Struct("!BBHII")
 
 
 class Conversation:
-    """What one caller says into an echo, and what it hears. ``ssrc`` makes it differ from every other call's.
+    """The packets that one caller sends to an echo, and those that come back. ``ssrc`` makes the payloads unique.
 
-    ``heard`` counts packets that came back as they were sent, ``foreign`` those that were never sent or
-    were changed on the way, ``repeated`` those that came again.
+    ``heard`` counts packets that came back unchanged, ``foreign`` packets that were never sent or
+    were changed on the way, ``repeated`` packets that came back more than once.
     """
 
     __slots__ = ("_missing", "_ssrc", "foreign", "heard", "packets", "repeated")
@@ -31,13 +31,13 @@ class Conversation:
         self.repeated = 0
 
     def packet(self, number: int) -> bytes:
-        """The RTP packet (RFC 3550 section 5.1) with this number, from 0 on: PCMU, 20 ms."""
+        """The RTP packet (RFC 3550 section 5.1) with this number, counted from 0: PCMU, 20 ms."""
         payload = hashlib.shake_128(struct.pack("!II", self._ssrc, number)).digest(PAYLOAD_BYTES)
         marker = 0x80 if number == 0 else 0
         return _HEADER.pack(0x80, marker, number, number * PAYLOAD_BYTES, self._ssrc) + payload
 
     def receive(self, data: bytes) -> None:
-        """Take a packet that came back; any bytes will do."""
+        """Count a received packet, whose bytes may be anything."""
         number = _HEADER.unpack_from(data)[2] if len(data) >= _HEADER.size else -1
         if not 0 <= number < self.packets or data != self.packet(number):
             self.foreign += 1
@@ -54,7 +54,7 @@ class Conversation:
 
     @property
     def verified(self) -> bool:
-        """Whether all that was said was heard, and nothing else."""
+        """Whether every packet came back once and unchanged, and no other packet came."""
         return not self._missing and self.packets > 0 and not self.foreign and not self.repeated
 
     def __repr__(self) -> str:

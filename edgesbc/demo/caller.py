@@ -1,4 +1,4 @@
-"""A small SIP user agent that calls through the edge and talks: for the demo and for tests. Verifies TLS."""
+"""A small SIP user agent that calls through the edge and sends audio, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ T1, T2 = 0.5, 4.0
 ANSWER_SECONDS = 64 * T1
 CLOSE_SECONDS = 2.0
 LAST_PACKET_SECONDS = 1.0
-"""How long a caller listens after its last packet."""
+"""Seconds for which a caller receives after its last packet."""
 _KEPT_ACKS = 1_024
 
 
 class _OutgoingCall:
-    """What the reader needs to know of a call under way."""
+    """The state of a call that the reading task changes."""
 
     __slots__ = ("hung_up",)
 
@@ -43,10 +43,10 @@ class _OutgoingCall:
 
 
 class Caller:
-    """One user agent on one flow; any number of calls at once.
+    """A user agent on one flow, with any number of calls at once.
 
     ``edge`` is the address of a public listener, ``host`` the loopback address to call from, ``ca`` a PEM
-    file of the authorities to believe (TLS and WSS). Entering raises what :func:`open_link` raises.
+    file of the trusted certificate authorities (TLS and WSS). Entering raises what :func:`open_link` raises.
     """
 
     def __init__(
@@ -83,12 +83,13 @@ class Caller:
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
             await self._link.aclose()
         self._nursery.cancel_scope.cancel()
-        await self._scope.__aexit__(None, None, None)  # what went wrong inside goes on as it is, not in a group
+        # without the error, so that it is raised as it is and not in a group
+        await self._scope.__aexit__(None, None, None)
 
     # --- calling -----------------------------------------------------------------------------------------
 
     async def call(self, user: str = "echo", packets: int = 25) -> CallResult:
-        """Call ``user``, say ``packets`` packets of 20 ms, compare what comes back, and hang up."""
+        """Call ``user``, send ``packets`` packets of 20 ms, compare those that come back, and end the call."""
         call_id = secrets.token_hex(8)
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as media:
             await media.bind((self._host, 0))
@@ -146,26 +147,26 @@ class Caller:
     async def _talk(
         self, media: trio.socket.SocketType, remote: Source, state: _OutgoingCall, packets: int
     ) -> Conversation:
-        """Say and hear at once; ends when all was heard, or a while after the last packet."""
+        """Send and receive audio until all packets have come back, or a while after the last was sent."""
         talk = Conversation(secrets.randbits(32), packets)
         await media.connect(tuple(remote))
         start = trio.current_time()
-        said = 0
-        while not state.hung_up and not (said == packets and talk.complete):
-            due = start + said * INTERVAL if said < packets else start + packets * INTERVAL + LAST_PACKET_SECONDS
+        sent = 0
+        while not state.hung_up and not (sent == packets and talk.complete):
+            due = start + sent * INTERVAL if sent < packets else start + packets * INTERVAL + LAST_PACKET_SECONDS
             with trio.move_on_at(due) as waiting:
                 try:
                     talk.receive(await media.recv(2048))
                 except OSError:
-                    await trio.sleep_until(due)  # the port is closed already (ICMP); say the rest all the same
+                    await trio.sleep_until(due)  # the port is closed already (ICMP); send the rest all the same
             if waiting.cancelled_caught:
-                if said == packets:
+                if sent == packets:
                     break
                 try:
-                    await media.send(talk.packet(said))
+                    await media.send(talk.packet(sent))
                 except OSError:
-                    pass  # as above; what is not heard is counted
-                said += 1
+                    pass  # as above; packets that do not come back are counted
+                sent += 1
         return talk
 
     async def _hang_up(self, dialog: Dialog) -> int:
@@ -175,7 +176,7 @@ class Caller:
     # --- transactions ------------------------------------------------------------------------------------
 
     async def _ask(self, request: Request) -> Response | None:
-        """Send a request, again and again over UDP, until its final answer (RFC 3261 section 17.1)."""
+        """Send a request, repeatedly over UDP, until its final response (RFC 3261 section 17.1); None without one."""
         if self._lost:
             return None
         branch, data, invite = request.via.branch, bytes(request), request.method == "INVITE"
@@ -195,7 +196,7 @@ class Caller:
                     await self._send(data)
                     interval = 2 * interval if invite else min(2 * interval, T2)
         except trio.EndOfChannel:
-            pass  # the connection is gone
+            pass  # the connection has ended
         finally:
             del self._waiting[branch]
         return None
@@ -211,51 +212,51 @@ class Caller:
         try:
             await self._link.send(data)
         except OSError:
-            pass  # UDP: an earlier datagram was refused (ICMP); this one is repeated if nothing is heard
+            pass  # UDP: an earlier datagram was refused (ICMP); this one is repeated without a response
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._lose()
+            self._end_pending()
 
-    def _lose(self) -> None:
-        """The connection is gone: nothing that is waited for will come."""
+    def _end_pending(self) -> None:
+        """The connection has ended: end all pending requests."""
         self._lost = True
         for waiting in self._waiting.values():
             waiting.close()
 
-    # --- hearing -----------------------------------------------------------------------------------------
+    # --- receiving ---------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
         while True:
             try:
                 messages = await self._link.receive()
             except (EOFError, trio.BrokenResourceError, trio.ClosedResourceError, WireError):
-                self._lose()
+                self._end_pending()
                 return
             except OSError:
-                continue  # UDP: nobody listens there now (ICMP); the caller finds out by silence
+                continue  # UDP: an ICMP error; the request times out
             for data in messages:
                 try:
                     message = parse_message(data)
                 except WireError:
                     continue
                 if isinstance(message, Response):
-                    await self._hear(message)
+                    await self._take_response(message)
                 else:
                     await self._answer(message)
 
-    async def _hear(self, response: Response) -> None:
+    async def _take_response(self, response: Response) -> None:
         waiting = self._waiting.get(response.via.branch)
         if waiting is not None:
             try:
                 waiting.send_nowait(response)
             except (trio.WouldBlock, trio.ClosedResourceError):
-                pass  # sixteen answers that nobody has looked at: more say nothing new
+                pass  # sixteen responses wait already, and another adds nothing
         elif response.status >= 200 and response.cseq_method == "INVITE":
             ack = self._acks.get(response.via.branch)
             if ack is not None:
                 await self._send(ack)
 
     async def _answer(self, request: Request) -> None:
-        """A request from the edge: a BYE ends its call."""
+        """Respond to a request from the edge; a BYE ends its call."""
         if request.method == "ACK":
             return
         call = self._calls.get(request.call_id)
@@ -272,7 +273,7 @@ class Caller:
         return f"SIP/2.0/{self.transport.value.upper()} {where};branch={new_branch()};rport"
 
     def _contact(self) -> str:
-        """Where this caller is reached; a browser does not know (RFC 7118 section 5)."""
+        """The Contact of this caller; a browser has no address to put there (RFC 7118 section 5)."""
         if self.transport is Transport.UDP:
             return f"<sip:caller@{self._link.local}>"
         if self.transport in _NAMED:

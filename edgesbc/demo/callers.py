@@ -1,4 +1,4 @@
-"""The demo's callers, in a process of their own: groups of calls as a job says, one line a result. Judges nothing."""
+"""The process of the demo's callers: reads groups of calls from standard input, and prints each result as a line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _edge(_instance: object, _attribute: object, value: str) -> None:
 
 @attrs.frozen
 class CallGroup:
-    """Calls of one user agent: ``count`` of them, ``rate`` a second, each ``packets`` of 20 ms long."""
+    """The calls of one user agent: ``count`` calls, ``rate`` a second, each with ``packets`` of 20 ms."""
 
     name: str
     transport: Transport = attrs.field(converter=Transport)
@@ -48,18 +48,18 @@ def write_jobs(groups: list[CallGroup]) -> bytes:
 
 
 def read_jobs(text: str) -> list[CallGroup]:
-    return [CallGroup(**each) for each in json.loads(text)]
+    return [CallGroup(**fields) for fields in json.loads(text)]
 
 
 def read_result(line: str) -> tuple[str, CallResult]:
-    """The group's name and the result, from a line of this process."""
+    """The group's name and the result in a line of this process."""
     fields = json.loads(line)
     group = fields.pop("group")
     return group, CallResult(**{**fields, "transport": Transport(fields["transport"])})
 
 
 async def _place(caller: Caller, group: CallGroup, offset: float) -> None:
-    """One call, and a line about it with the times on the clock that all processes share."""
+    """Place one call and print its result, with times on the system's monotonic clock, which all processes share."""
     result = await caller.call(packets=group.packets)
     times = {
         name: None if (value := getattr(result, name)) is None else value + offset

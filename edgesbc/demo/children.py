@@ -1,4 +1,4 @@
-"""Processes of the demo: each ends with the demo, whatever ends the demo. Says nothing about what they do."""
+"""Child processes of the demo, which end with the demo even if it is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 import trio
 
-__all__ = ["Child", "bound_to", "loopback"]
+__all__ = ["Child", "die_with", "loopback"]
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 5.0
@@ -24,15 +24,15 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def loopback(text: str) -> str:
-    """``text`` if it is a literal IPv4 loopback address: the demo sends to no other. Raises ``ValueError``."""
+    """``text`` if it is a literal IPv4 loopback address, the only ones that the demo uses. Raises ``ValueError``."""
     address = ip_address(text)
     if address.version != 4 or not address.is_loopback:
         raise ValueError(f"expected an address in 127.0.0.0/8, found {text!r}")
     return str(address)
 
 
-def bound_to(parent: int) -> Callable[[], None]:
-    """What a child does before its program: ask the kernel for SIGKILL when ``parent`` ends (prctl(2))."""
+def die_with(parent: int) -> Callable[[], None]:
+    """A function for the child process that asks the kernel for SIGKILL when ``parent`` ends (prctl(2))."""
 
     def bind() -> None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -43,25 +43,26 @@ def bound_to(parent: int) -> Callable[[], None]:
 
 
 class Child:
-    """``python -m MODULE ARGUMENTS``, with ``job`` on its standard input; lines of one of its outputs are heard.
+    """The process ``python -m MODULE ARGUMENTS``, with ``job`` on its standard input; standard output or standard error
+    can be read line by line.
 
-    It has a process group of its own, so that Ctrl-C reaches the demo alone, which ends it in order.
-    Started in the main thread: the kernel's promise is about the thread that started it (prctl(2)).
+    It has a process group of its own, so that Ctrl-C reaches only the demo, which then stops it.
+    Must be started in the main thread, because prctl(2) refers to the thread that starts it.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str] = (), job: bytes = b"", hear_errors: bool = False) -> None:
+    def __init__(self, module: str, arguments: Sequence[str] = (), job: bytes = b"", read_stderr: bool = False) -> None:
         self.module = module
         self.last: deque[str] = deque(maxlen=_KEPT_LINES)
         heard, unheard = subprocess.PIPE, subprocess.DEVNULL
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
-            stdout=unheard if hear_errors else heard,
-            stderr=heard if hear_errors else None,
+            stdout=unheard if read_stderr else heard,
+            stderr=heard if read_stderr else None,
             process_group=0,
-            preexec_fn=bound_to(os.getpid()),
+            preexec_fn=die_with(os.getpid()),
         )
-        stdin, output = self._process.stdin, self._process.stderr if hear_errors else self._process.stdout
+        stdin, output = self._process.stdin, self._process.stderr if read_stderr else self._process.stdout
         if stdin is None or output is None:
             raise OSError("no pipe to the child")
         stdin.write(job)
@@ -75,12 +76,12 @@ class Child:
         return self._process.pid
 
     async def line(self) -> str | None:
-        """The next line of its output, None when there will be no more."""
+        """The next line of its output; None at the end."""
         while b"\n" not in self._buffer:
             try:
                 data = await self._stream.receive_some(_LINE_BYTES)
             except trio.ClosedResourceError:
-                return None  # stopped meanwhile
+                return None  # `stop` was called meanwhile
             if not data or len(self._buffer) > _LINE_BYTES:
                 return None
             self._buffer += data
@@ -90,18 +91,18 @@ class Child:
         self.last.append(text)
         return text
 
-    def hang_up(self) -> None:
-        """SIGHUP: the edge reads its policy again."""
+    def reload(self) -> None:
+        """Send SIGHUP: the edge reads its policy again."""
         self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
-        """SIGKILL, as when a machine dies."""
+        """Send SIGKILL, as if the machine had failed."""
         self._process.kill()
         self._process.wait()
         self._stream.close()
 
     async def stop(self) -> int:
-        """SIGTERM, and SIGKILL to what has not ended then; the exit code."""
+        """Send SIGTERM, and SIGKILL if it does not end in time. Returns the exit code."""
         if self._process.poll() is None:
             self._process.terminate()
             with trio.CancelScope(shield=True), trio.move_on_after(STOP_SECONDS + 5):

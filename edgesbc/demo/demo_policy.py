@@ -1,4 +1,4 @@
-"""The demo's policy: the shipped file with the ports and folders of this run put in. Starts nothing."""
+"""The demo's policy: ``policies/demo.toml`` with the addresses and folders of this run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edgesbc.base.version import PACKAGE_FOLDER
 __all__ = ["shipped_policy", "to_toml", "write_policy"]
 
 MEDIA_TIMEOUT = 10
-"""Seconds of silence after which the edge ends a call whose PBX was killed, where nobody else does."""
+"""Seconds without media after which the edge ends a call, such as one whose PBX was killed."""
 
 
 def shipped_policy() -> Path:
-    """``policies/demo.toml``: beside the package in a checkout, in it where it is installed.
+    """The path of ``policies/demo.toml``: beside the package in a checkout, inside it in an installation.
 
-    Raises ``FileNotFoundError`` where it is in neither.
+    Raises ``FileNotFoundError`` if it is in neither.
     """
     package = PACKAGE_FOLDER
     for folder in (package.parent / "policies", package / "policies"):
@@ -31,9 +31,9 @@ def shipped_policy() -> Path:
 
 
 def write_policy(path: Path, pbxs: Sequence[Source], state_dir: Path, certificate: Path, probe: bool = True) -> None:
-    """Write the policy of this run to ``path``. Without ``probe``, destinations are not asked for their health.
+    """Write the policy of this run to ``path``. Without ``probe``, destinations are not probed.
 
-    Members keep what the shipped file says of them but for their addresses; there are as many as ``pbxs``.
+    Members keep their settings of the shipped file except their addresses; there are as many as ``pbxs``.
     """
     policy: dict[str, Any] = tomllib.loads(shipped_policy().read_text(encoding="utf-8"))
     policy["edge"]["state_dir"] = str(state_dir)
@@ -50,15 +50,15 @@ def write_policy(path: Path, pbxs: Sequence[Source], state_dir: Path, certificat
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """``table`` as TOML, one line a key; its values are texts, numbers, truths, lists and tables of them."""
+    """``table`` as TOML, one line a key; its values are strings, numbers, booleans, and lists and tables of them."""
     return "".join(f"{json.dumps(key)} = {_value(value)}\n" for key, value in table.items())
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(_value(each) for each in value) + "]"
+        return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, str | bool | int | float):
         return json.dumps(value, ensure_ascii=False)
     raise TypeError(f"no TOML for {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""The edge and two PBXs, each a process, on free ports of loopback: started, killed, read and ended. Places no call."""
+"""The environment of the demo: the edge and two PBXs, each a process, on free ports of loopback."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ PBX_HOSTS = ("127.0.0.11", "127.0.0.12")
 
 
 class DemoError(Exception):
-    """A process of the demo did not do its part; the message says which and what it last said."""
+    """A process of the demo has failed; the message has its name and its last output."""
 
 
 class DemoEnvironment:
-    """Everything that is called. ``folder`` takes the policy, the certificates and the edge's state."""
+    """The edge and the PBXs. The policy, the certificates and the edge's state are in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pbxs: list[Child] = []
         self._members: list[Source] = []
         self._edge: Child | None = None
-        self._listening: dict[str, Source] = {}
+        self._addresses: dict[str, Source] = {}
         self.warnings: deque[str] = deque(maxlen=20)
-        """The last things that the edge logged."""
+        """The last log lines of the edge."""
 
     @property
     def ca(self) -> str:
@@ -42,16 +42,16 @@ class DemoEnvironment:
 
     @property
     def metrics(self) -> Source:
-        return self._listening["metrics"]
+        return self._addresses["metrics"]
 
     def address(self, listener: str) -> Source:
-        """Where the edge's listener of that name can be reached."""
-        return self._listening[listener]
+        """The address of the edge's listener with that name."""
+        return self._addresses[listener]
 
     # --- starting ----------------------------------------------------------------------------------------
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Start all; ``nursery`` hears them. Raises :class:`DemoError`."""
+        """Start all processes; a task in ``nursery`` reads the edge's log. Raises :class:`DemoError`."""
         make_development_certificates(self._folder / "certs")
         with trio.move_on_after(START_SECONDS) as waiting:
             for host in PBX_HOSTS:
@@ -77,13 +77,13 @@ class DemoEnvironment:
 
     async def _start_edge(self, nursery: trio.Nursery) -> None:
         policy = self._write_policy()
-        edge = self._edge = Child("edgesbc", ["run", str(policy), "--log-format", "json"], hear_errors=True)
-        while "inside" not in self._listening:
+        edge = self._edge = Child("edgesbc", ["run", str(policy), "--log-format", "json"], read_stderr=True)
+        while "inside" not in self._addresses:
             line = await edge.line()
             if line is None:
                 raise DemoError(f"the edge did not start: {' / '.join(edge.last)}")
             self._note(line)
-        nursery.start_soon(self._hear, edge)
+        nursery.start_soon(self._read_log, edge)
 
     def _write_policy(self, probe: bool = True) -> Path:
         path = self._folder / "demo.toml"
@@ -97,16 +97,16 @@ class DemoEnvironment:
         except ValueError:
             return
         if event.get("event") == "listening":
-            self._listening[event["listener"]] = split_host_port(event["address"])
+            self._addresses[event["listener"]] = split_host_port(event["address"])
         elif event.get("event") == "metrics":
-            self._listening["metrics"] = split_host_port(event["address"])
+            self._addresses["metrics"] = split_host_port(event["address"])
 
-    async def _hear(self, edge: Child) -> None:
+    async def _read_log(self, edge: Child) -> None:
         while (line := await edge.line()) is not None:
             self._note(line)
 
     async def _until_ready(self) -> None:
-        """Wait until the metrics can be read and both PBXs are known to be up."""
+        """Wait until the metrics show that both PBXs are up."""
         while (await self.read()).total("destination_up") < len(self._pbxs):  # noqa: ASYNC110 - another process
             await trio.sleep(0.1)
 
@@ -116,22 +116,22 @@ class DemoEnvironment:
         return await fetch_metrics(self.metrics)
 
     def kill_pbx(self, number: int) -> None:
-        """SIGKILL to PBX ``number``, from 1 on: it says goodbye to nobody."""
+        """Send SIGKILL to PBX ``number``, counted from 1: it ends none of its calls."""
         self._pbxs[number - 1].kill()
 
     async def revive_pbx(self, number: int) -> None:
-        """Start it again where it was."""
+        """Start PBX ``number`` again at the same address."""
         host, port = self._members[number - 1]
         self._pbxs[number - 1], _ = await self._start_pbx(number, host, port)
 
     def probe(self, on: bool) -> None:
-        """Have the edge ask its destinations for their health, or not: a reload of its policy."""
+        """Turn the edge's health checks on or off, by a reload of its policy."""
         self._write_policy(on)
         if self._edge is not None:
-            self._edge.hang_up()
+            self._edge.reload()
 
     async def stop(self) -> int:
-        """End all in order; the edge's exit code."""
+        """Stop all processes in order. Returns the edge's exit code."""
         code = await self._edge.stop() if self._edge is not None else 0
         for child in self._pbxs:
             await child.stop()

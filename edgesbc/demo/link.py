@@ -1,4 +1,5 @@
-"""One way from a caller to the edge, over any transport: messages in and out, TLS verified. Understands no SIP."""
+"""The connection of a caller to the edge, over any transport: sends and receives messages; certificates are
+verified."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _DATAGRAM = 65_535
 
 
 class Link(Protocol):
-    """Raises ``OSError``, ``EOFError`` or ``trio.BrokenResourceError`` when the way is gone."""
+    """A connection, or a UDP socket. Its methods raise ``OSError``, ``EOFError`` or ``trio.BrokenResourceError`` when
+    it has ended."""
 
     local: Source
 
@@ -63,7 +65,7 @@ class _Stream:
         data = await self._stream.receive_some(_DATAGRAM)
         if not data:
             raise EOFError
-        return [each for each in self._framer.receive(bytes(data)) if each != PING]
+        return [message for message in self._framer.receive(bytes(data)) if message != PING]
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -94,9 +96,9 @@ class _WebSocket:
 async def open_link(
     nursery: trio.Nursery, transport: Transport, edge: Source, local_host: str, ca: str | Path | None
 ) -> Link:
-    """Reach ``edge`` from ``local_host``. ``ca`` is a PEM file of the only authorities that are believed.
+    """Connect to ``edge`` from ``local_host``. ``ca`` is a PEM file of the only trusted certificate authorities.
 
-    A WebSocket lives in ``nursery``. Raises ``OSError``, ``trio.BrokenResourceError`` (with the TLS
+    The tasks of a WebSocket run in ``nursery``. Raises ``OSError``, ``trio.BrokenResourceError`` (with the TLS
     error as its cause), ``trio_websocket.HandshakeError`` or ``trio.TooSlowError``.
     """
     with trio.fail_after(CONNECT_SECONDS):
@@ -104,7 +106,7 @@ async def open_link(
             return await _open_datagrams(edge, local_host)
         connection = await trio.open_tcp_stream(edge.host, edge.port, local_address=local_host)
         try:
-            return await _greet(nursery, transport, edge, connection, ca)
+            return await _handshakes(nursery, transport, edge, connection, ca)
         except BaseException:
             await trio.aclose_forcefully(connection)
             raise
@@ -121,10 +123,10 @@ async def _open_datagrams(edge: Source, local_host: str) -> Link:
     return _Datagrams(sock)
 
 
-async def _greet(
+async def _handshakes(
     nursery: trio.Nursery, transport: Transport, edge: Source, connection: trio.SocketStream, ca: str | Path | None
 ) -> Link:
-    """The handshakes of TLS and WebSocket, where the transport has them."""
+    """The handshakes of TLS and WebSocket, if the transport has them."""
     host, port = connection.socket.getsockname()[:2]
     local = Source(host, port)
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = connection

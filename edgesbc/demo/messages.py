@@ -14,12 +14,12 @@ __all__ = ["describe", "flood_invite", "media_address", "new_branch"]
 
 
 def new_branch() -> str:
-    """A branch that nobody can guess."""
+    """A random branch."""
     return build.new_branch(secrets.token_bytes(8))
 
 
 def describe(host: str, port: int) -> bytes:
-    """An offer or answer of one G.711 stream (RFC 8866); RTCP shares the port where the other side can."""
+    """An offer or answer with one G.711 stream (RFC 8866)."""
     return (
         f"v=0\r\no=- {secrets.randbelow(2**31)} 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
         f"m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
@@ -27,7 +27,7 @@ def describe(host: str, port: int) -> bytes:
 
 
 def media_address(body: bytes) -> Source:
-    """Where a description wants its first stream. Raises :class:`WireError` where it names no place."""
+    """The address and port of the first stream of a description. Raises :class:`WireError` if there is none."""
     session = parse_session(body)
     for media in session.media:
         connection = session.connection_of(media)
@@ -37,7 +37,7 @@ def media_address(body: bytes) -> Source:
 
 
 def flood_invite(edge: Source, source: Source) -> tuple[bytes, bytes, bytes, bytes]:
-    """An INVITE cut in four where three numbers belong: of the branch, of the tag, and of the Call-ID."""
+    """An INVITE in four parts, between which belong three numbers: of the branch, of the tag, and of the Call-ID."""
     mark = "0mark0"
     body = describe(source.host, 40000)
     invite = build.request(

@@ -1,4 +1,4 @@
-"""What the edge says of itself: its metrics over HTTP, as numbers. Changes nothing at the edge."""
+"""A client of the edge's metrics over HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HTTP_SECONDS = 5.0
 
 
 class MetricsSnapshot:
-    """One scrape: samples by name, each a number by its labels."""
+    """One scrape: samples by name, each a value with its labels."""
 
     __slots__ = ("_samples",)
 
@@ -24,25 +24,25 @@ class MetricsSnapshot:
         self._samples = samples
 
     def total(self, name: str, **labels: str) -> int:
-        """The sum of ``edgesbc_NAME`` over the series that have ``labels``; 0 where there is none."""
+        """The sum of ``edgesbc_NAME`` over the series with ``labels``; 0 if there is none."""
         return round(
             sum(
                 value
-                for has, value in self._samples.get(f"edgesbc_{name}", [])
-                if all(has.get(key) == wanted for key, wanted in labels.items())
+                for sample_labels, value in self._samples.get(f"edgesbc_{name}", [])
+                if all(sample_labels.get(label) == wanted for label, wanted in labels.items())
             )
         )
 
     def by(self, name: str, label: str) -> Counter[str]:
-        """``edgesbc_NAME`` by the values of one label."""
-        counted: Counter[str] = Counter()
+        """``edgesbc_NAME`` summed up by the values of one label."""
+        sums: Counter[str] = Counter()
         for labels, value in self._samples.get(f"edgesbc_{name}", []):
-            counted[labels.get(label, "")] += round(value)
-        return counted
+            sums[labels.get(label, "")] += round(value)
+        return sums
 
 
 def parse_metrics(text: str) -> MetricsSnapshot:
-    """Read the Prometheus text format. Raises ``ValueError``."""
+    """Parse the Prometheus text format. Raises ``ValueError``."""
     samples: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""An embedded PBX in a process of its own: answers every call and echoes its RTP. Knows no users."""
+"""The process of an embedded PBX: answers every call and echoes its RTP."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from edgesbc.sip.parse import parse_message
 __all__ = ["Pbx"]
 
 T1 = 0.1
-"""Seconds; an answer that is not acknowledged is given up after 64 of them (RFC 3261 section 13.3.1.4). On one
-machine the round trip that T1 estimates is far below the 500 ms of section 17.1.1.1."""
+"""Seconds; a 200 without an ACK is given up after 64 times as long (RFC 3261 section 13.3.1.4). On one
+machine the round trip time that T1 estimates is far below the 500 ms of section 17.1.1.1."""
 BYE_TRIES = 6
 
 
 class _AnsweredCall:
-    __slots__ = ("answer", "dialog", "done", "heard_ack", "source")
+    __slots__ = ("acknowledged", "answer", "dialog", "done", "source")
 
     def __init__(self, answer: bytes, dialog: Dialog, source: Source) -> None:
         self.answer = answer
         self.dialog = dialog
         self.source = source
-        self.heard_ack = trio.Event()
+        self.acknowledged = trio.Event()
         self.done = trio.CancelScope()
 
 
 class Pbx:
-    """Listens at ``host`` and ``port`` (0: any free one; :attr:`port` then says which). At most
-    ``limits.DEMO_PBX_CALLS`` calls at once, 486 to more. Its tags begin with ``name``, so that whoever
-    calls can tell by whom it was answered."""
+    """A PBX at ``host`` and ``port`` (0: any free port, which :attr:`port` then has). It has at most
+    ``limits.DEMO_PBX_CALLS`` calls at once and responds 486 to more. Its tags begin with ``name``, so that a caller
+    knows which PBX has answered."""
 
     def __init__(self, name: str, host: str, port: int = 0) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Pbx:
         self._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, limits.UDP_RECEIVE_BUFFER)
 
     async def run(self, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; started with the port."""
+        """Run until cancelled; started with the port."""
         with self._sock:
             await self._sock.bind((self.host, self.port))
             self.port = self._sock.getsockname()[1]
@@ -75,7 +75,7 @@ class Pbx:
         call = self._calls.get((message.call_id, message.from_tag))
         if message.method == "ACK":
             if call is not None:
-                call.heard_ack.set()
+                call.acknowledged.set()
         elif message.method == "INVITE":
             await self._invited(nursery, message, source, call)
         elif message.method == "BYE":
@@ -116,25 +116,25 @@ class Pbx:
     async def _converse(
         self, key: tuple[str, str], call: _AnsweredCall, media: trio.socket.SocketType, remote: Source
     ) -> None:
-        """Echo until the call is over; a call that is never acknowledged is hung up."""
+        """Echo until the call ends. A call without an ACK is ended by a BYE."""
         acknowledged = True
         with media, call.done:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_echo, media, remote)
-                acknowledged = await self._insist(call)
+                acknowledged = await self._repeat_answer(call)
                 if not acknowledged:
                     nursery.cancel_scope.cancel()
         del self._calls[key]
         if not acknowledged:
             await self._hang_up(call)
 
-    async def _insist(self, call: _AnsweredCall) -> bool:
-        """Repeat the 200 until its ACK is there; False when it never came."""
+    async def _repeat_answer(self, call: _AnsweredCall) -> bool:
+        """Repeat the 200 until its ACK arrives; false if it does not."""
         interval = T1
         with trio.move_on_after(64 * T1):
             while True:
                 with trio.move_on_after(interval):
-                    await call.heard_ack.wait()
+                    await call.acknowledged.wait()
                     return True
                 await self._send(call.answer, call.source)
                 interval = min(2 * interval, 8 * T1)
@@ -155,7 +155,7 @@ class Pbx:
         try:
             await self._sock.sendto(data, tuple(peer))
         except OSError:
-            pass  # the edge has gone away
+            pass  # the edge has ended
 
     def _tag(self) -> str:
         return f"{self.name}-{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""What the demo found: results and readings judged. Pure: places no call, prints nothing."""
+"""The report of the demo: results of calls and metrics of the edge, and the failures in them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from edgesbc.demo.result import CallResult
 __all__ = ["DETECTION_SECONDS", "DemoReport", "FloodReport", "percentile"]
 
 DETECTION_SECONDS = 3.0
-"""After a kill, calls may be sent to the dead PBX for this long: two probes that fail, a second apart."""
+"""For this many seconds after a kill, calls may be sent to the dead PBX: two probes fail, a second apart."""
 _SHOWN_FAILURES = 10
 
 
 @attrs.frozen
 class FloodReport:
-    """What the attacker says of itself; times in seconds of the system's monotonic clock."""
+    """The figures of the attacker; times are in seconds of the system's monotonic clock."""
 
     began: float
     ended: float
     sent: int
     answered: int
-    """INVITEs to which anything came back."""
+    """INVITEs that got any response."""
 
     @property
     def rate(self) -> float:
@@ -33,32 +33,32 @@ class FloodReport:
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
-    """The nearest-rank percentile, None of nothing."""
+    """The nearest-rank percentile; None if there are no values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 @attrs.frozen
 class DemoReport:
-    """All that one run of the demo has shown."""
+    """The results of one run of the demo."""
 
     planned: Mapping[str, int]
     """Calls to be placed, by group."""
     results: Mapping[str, Sequence[CallResult]]
     flood: FloodReport
     dropped: Counter[str]
-    """What the edge counted as refused during the flood, by reason."""
+    """Messages that the edge refused during the flood, by reason."""
     bans: int
     killed: str
-    """The name of the PBX that was killed, and when."""
+    """The name of the PBX that was killed."""
     killed_at: float
     failovers: int
-    """Calls that the edge moved on to another destination."""
+    """Calls that the edge sent on to another destination."""
     calls_left: int
     ports_left: int
     transactions_left: int
     exit_code: int = 0
-    """Of the edge."""
+    """The exit code of the edge."""
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ class DemoReport:
         return sum(result.verified for result in self.results.get(group, ()))
 
     def is_cut(self, result: CallResult) -> bool:
-        """Whether the call was with the killed PBX when that died: only it can have answered with its tag."""
+        """Whether the killed PBX had the call, which its tag shows, when it was killed."""
         answered_by_killed = result.answered is not None and result.to_tag.startswith(f"{self.killed}-")
         return answered_by_killed and result.placed <= self.killed_at <= result.ended and not result.completed
 
@@ -83,7 +83,7 @@ class DemoReport:
     # --- times -------------------------------------------------------------------------------------------
 
     def set_ups(self, during: bool) -> list[float]:
-        """Seconds of set-up of the trunk's calls, of those placed during the flood or before it."""
+        """The set-up times, in seconds, of the trunk's calls placed during the flood, or before it."""
         return [
             result.set_up
             for result in self.results.get("trunk", ())
@@ -92,11 +92,11 @@ class DemoReport:
         ]
 
     def failover(self) -> float | None:
-        """The longest set-up, in seconds, among calls that can have met the dead PBX and were answered after all.
+        """The longest set-up time, in seconds, of answered calls that may have been sent to the dead PBX first.
 
-        Nobody outside can see which ones did: the edge hides it. So this is never less than the true time.
+        The edge hides from callers which ones were, so this is an upper bound of the true time.
         """
-        met = [
+        set_ups = [
             result.set_up
             for result in self.all_results
             if result.set_up is not None
@@ -104,31 +104,31 @@ class DemoReport:
             and result.answered > self.killed_at
             and result.placed < self.killed_at + DETECTION_SECONDS
         ]
-        return max(met, default=None)
+        return max(set_ups, default=None)
 
     # --- the flood ---------------------------------------------------------------------------------------
 
     @property
     def dropped_in_kernel(self) -> int:
-        """What never reached the edge's process: sent, less what it refused and what it answered."""
+        """Packets that never reached the edge's process: the number sent, minus those refused and those answered."""
         return max(0, self.flood.sent - self.dropped.total() - self.flood.answered)
 
     # --- the verdict -------------------------------------------------------------------------------------
 
     def failures(self) -> list[str]:
-        """What was not as it has to be, in sentences; empty when all is well."""
-        found = list(self._failed_calls())
-        hidden = len(found) - _SHOWN_FAILURES
+        """Every failure as a sentence; empty if there is none."""
+        failures = list(self._failed_calls())
+        hidden = len(failures) - _SHOWN_FAILURES
         if hidden > 0:
-            found[_SHOWN_FAILURES:] = [f"and {hidden} more calls failed"]
+            failures[_SHOWN_FAILURES:] = [f"and {hidden} more calls failed"]
         for what, left in (
             ("calls", self.calls_left), ("media ports", self.ports_left), ("transactions", self.transactions_left),
         ):  # fmt: skip
             if left:
-                found.append(f"{left} {what} are left over")
+                failures.append(f"{left} {what} are left over")
         if self.exit_code:
-            found.append(f"the edge ended with code {self.exit_code}")
-        return found
+            failures.append(f"the edge ended with code {self.exit_code}")
+        return failures
 
     def _failed_calls(self) -> Iterable[str]:
         for group, planned in self.planned.items():

@@ -1,4 +1,4 @@
-"""What became of one call, as its caller saw it. A value: calls nobody."""
+"""The result of one call, from the side of its caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CallResult"]
 
 @attrs.frozen
 class CallResult:
-    """What became of one call. Times are in seconds of the system's monotonic clock, None: never came to that."""
+    """The result of one call. Times are in seconds of the system's monotonic clock, None if it did not come to that."""
 
     call_id: str
     transport: Transport
@@ -19,15 +19,16 @@ class CallResult:
     answered: float | None = None
     ended: float = 0.0
     status: int = 0
-    """Of the final answer to the INVITE; 0: there was none."""
+    """The status of the final response to the INVITE; 0 if there was none."""
     to_tag: str = ""
     sent: int = 0
-    """RTP packets sent, and how many of them came back unchanged."""
+    """RTP packets sent."""
     heard: int = 0
+    """RTP packets that came back unchanged."""
     verified: bool = False
-    """Everything said was heard, and nothing else."""
+    """Every packet sent came back once and unchanged, and no other packet came."""
     bye_status: int = 0
-    """Of the answer to the caller's BYE; 0: none, or the other side hung up."""
+    """The status of the response to the caller's BYE; 0 if there was none, or the other side hung up."""
     hung_up: bool = False
     """The other side ended the call."""
     problem: str = ""
@@ -39,5 +40,5 @@ class CallResult:
 
     @property
     def completed(self) -> bool:
-        """Answered, heard as it was said, and ended by a BYE that was answered with 200."""
+        """Answered, with verified audio, and ended by a BYE with a 200."""
         return self.answered is not None and self.verified and self.bye_status == 200

@@ -1,4 +1,4 @@
-"""The demo's sequence: calls over every transport, a flood, a kill, and what is left after it. Prints no table."""
+"""The scenario of the demo: calls over every transport, then a flood and the kill of a PBX while a trunk calls."""
 
 from __future__ import annotations
 
@@ -32,54 +32,54 @@ CALLER_HOSTS = {
     Transport.UDP: "127.0.0.21", Transport.TCP: "127.0.0.22", Transport.TLS: "127.0.0.23", Transport.WSS: "127.0.0.24",
 }  # fmt: skip
 CALLER_RATE = 4.0
-"""Calls a second of one caller: three messages each, which keeps well under what a stranger may send."""
+"""Calls a second of one caller: with three messages each, well below the threshold of an unproven source."""
 TRUNK_HOST = "127.0.0.10"
 ATTACKER_HOST = "127.0.0.66"
 KILLED = 1
 GRACE_SECONDS = 60.0
-"""How long the edge has for forgetting all: UDP transactions live for 32 s after the last message, and a BYE to
-an attacker who never answers it as well."""
+"""Seconds until the edge must have no calls and transactions left: a UDP transaction lasts for 32 s after its last
+message, and so does a BYE to an attacker that does not respond."""
 GROUP_SECONDS = 45.0
-"""How long calls may take beyond the time in which they are placed: an unanswered INVITE and BYE end in 32 s each."""
+"""Seconds that calls may take after the last was placed: an unanswered INVITE and BYE end in 32 s each."""
 
 
 @attrs.frozen
 class ScenarioPlan:
-    """How much of everything. Raises ``ValueError`` for what is out of bounds."""
+    """The sizes of a scenario. Raises ``ValueError`` for a value out of bounds."""
 
     rate: int = attrs.field(default=20_000, validator=between(1, limits.DEMO_FLOOD_RATE))
     """INVITEs a second of the flood."""
     seconds: float = attrs.field(default=10, validator=between(1, limits.DEMO_FLOOD_SECONDS))
-    """How long it lasts."""
+    """Seconds of the flood."""
     calls: int = attrs.field(default=10, validator=between(1, 100))
     """Calls over each transport."""
     trunk_rate: float = 20.0
     """Calls a second of the trunk, before, during and after the flood."""
     quiet: float = 4.0
-    """Seconds of the trunk's calls before the flood, to compare with."""
+    """Seconds of the trunk's calls before the flood, for comparison."""
 
 
 class Scenario:
-    """One run. Raises :class:`DemoError` where it cannot be played."""
+    """One run of the scenario. Raises :class:`DemoError` if it cannot be run."""
 
-    def __init__(self, plan: ScenarioPlan, house: DemoEnvironment, console: Console) -> None:
+    def __init__(self, plan: ScenarioPlan, environment: DemoEnvironment, console: Console) -> None:
         self._plan = plan
-        self._house = house
+        self._environment = environment
         self._console = console
         self._results: dict[str, list[CallResult]] = {}
         self._planned: dict[str, int] = {}
         self._children: list[Child] = []
 
-    async def play(self) -> DemoReport:
-        """All of it, in order."""
-        house = self._house
+    async def run(self) -> DemoReport:
+        """Run all steps in order."""
+        environment = self._environment
         try:
             await self._call_over_every_transport()
-            before = await house.read()
+            before = await environment.read()
             flood, killed_at, failovers = await self._flood_and_kill()
-            screened = (await house.read()).by("screened_total", "reason") - before.by("screened_total", "reason")
+            screened = (await environment.read()).by("screened_total", "reason") - before.by("screened_total", "reason")
             bans = screened.pop(Reason.BAN.code, 0)
-            last = await self._until_nothing_is_left()
+            last = await self._wait_until_idle()
         finally:
             for child in self._children:
                 await child.stop()
@@ -97,7 +97,7 @@ class Scenario:
             transactions_left=last.total("transactions"),
         )
 
-    # --- the acts ----------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------
 
     async def _call_over_every_transport(self) -> None:
         count = self._plan.calls
@@ -106,7 +106,7 @@ class Scenario:
             for transport in TRANSPORTS
         ]
         names = ", ".join(transport.upper() for transport in TRANSPORTS)
-        with self._telling(f"{count} calls each over {names}", count * len(groups)) as progress:
+        with self._show_progress(f"{count} calls each over {names}", count * len(groups)) as progress:
             await self._place(groups, progress)
 
     async def _flood_and_kill(self) -> tuple[FloodReport, float, int]:
@@ -115,24 +115,24 @@ class Scenario:
         trunk = self._group("trunk", Transport.UDP, TRUNK_HOST, round(plan.trunk_rate * seconds), plan.trunk_rate)
         what = f"a trunk places {plan.trunk_rate:g} calls a second; {plan.rate} INVITEs a second flood the edge for "
         killed_at = 0.0
-        failovers_before = (await self._house.read()).total("decisions_total", reason="failover")
+        failovers_before = (await self._environment.read()).total("decisions_total", reason="failover")
         floods: list[FloodReport] = []
-        with self._telling(f"{what}{plan.seconds:g} s; one PBX is killed", trunk.count) as progress:
+        with self._show_progress(f"{what}{plan.seconds:g} s; one PBX is killed", trunk.count) as progress:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._place, [trunk], progress)
                 await trio.sleep(plan.quiet)
                 nursery.start_soon(self._attack, floods)
                 await trio.sleep(plan.seconds / 2)
-                self._house.kill_pbx(KILLED)
+                self._environment.kill_pbx(KILLED)
                 killed_at = time.monotonic()
         if not floods:
             raise DemoError("the attacker did not say what it sent")
-        failovers = (await self._house.read()).total("decisions_total", reason="failover") - failovers_before
+        failovers = (await self._environment.read()).total("decisions_total", reason="failover") - failovers_before
         return floods[0], killed_at, failovers
 
     async def _attack(self, floods: list[FloodReport]) -> None:
         plan = self._plan
-        arguments = ["--edge", str(self._house.address("public-udp")), "--host", ATTACKER_HOST]
+        arguments = ["--edge", str(self._environment.address("public-udp")), "--host", ATTACKER_HOST]
         arguments += ["--rate", str(plan.rate), "--seconds", str(plan.seconds)]
         child = self._child(Child("edgesbc.demo.attacker", arguments))
         with trio.move_on_after(2 * plan.seconds + GROUP_SECONDS):
@@ -140,27 +140,27 @@ class Scenario:
             if line is not None:
                 floods.append(FloodReport(**json.loads(line)))
 
-    async def _until_nothing_is_left(self) -> MetricsSnapshot:
-        """Wait until the edge has forgotten every call; health checks rest, since they are transactions too."""
-        self._house.probe(False)
-        with self._telling("waiting until nothing is left of any call", None), trio.move_on_after(GRACE_SECONDS):
+    async def _wait_until_idle(self) -> MetricsSnapshot:
+        """Wait until the edge has no call left. Health checks are off meanwhile, because they are transactions too."""
+        self._environment.probe(False)
+        with self._show_progress("waiting until nothing is left of any call", None), trio.move_on_after(GRACE_SECONDS):
             while True:
-                reading = await self._house.read()
-                if not any(reading.total(name) for name in ("calls", "media_ports", "transactions")):
+                metrics = await self._environment.read()
+                if not any(metrics.total(name) for name in ("calls", "media_ports", "transactions")):
                     break
                 await trio.sleep(0.5)
-        return await self._house.read()
+        return await self._environment.read()
 
     # --- callers -----------------------------------------------------------------------------------------
 
     def _group(self, name: str, transport: Transport, host: str, count: int, rate: float) -> CallGroup:
         self._planned[name] = count
         self._results[name] = []
-        edge = str(self._house.address(f"public-{transport}"))
-        return CallGroup(name, transport, edge, host, self._house.ca if transport.secure else "", count, rate)
+        edge = str(self._environment.address(f"public-{transport}"))
+        return CallGroup(name, transport, edge, host, self._environment.ca if transport.secure else "", count, rate)
 
     async def _place(self, groups: list[CallGroup], progress: _Advance) -> None:
-        """Have a process of its own place the calls, and take its results as they come."""
+        """Place the calls in a process of their own, and collect its results."""
         child = self._child(Child("edgesbc.demo.callers", job=write_jobs(groups)))
         with trio.move_on_after(max(group.count / group.rate for group in groups) + GROUP_SECONDS):
             while (line := await child.line()) is not None:
@@ -172,11 +172,12 @@ class Scenario:
         self._children.append(child)
         return child
 
-    # --- telling -----------------------------------------------------------------------------------------
+    # --- progress ----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _telling(self, what: str, total: int | None) -> Iterator[_Advance]:
-        """Say what is being done: a bar on a terminal, a line elsewhere. Yields what to call for each step."""
+    def _show_progress(self, what: str, total: int | None) -> Iterator[_Advance]:
+        """Show the current step: a bar on a terminal, a line elsewhere. Yields a function to call for each unit of
+        it."""
         if not self._console.is_terminal:
             self._console.print(what, markup=False, highlight=False, soft_wrap=True)
             yield lambda: None

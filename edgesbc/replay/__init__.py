@@ -1,1 +1,2 @@
-"""A capture judged by a policy: frames from a file to the core on the capture's own clock. No sockets, no tasks."""
+"""Replay of a capture under a policy: frames of a file go to the core on the capture's clock, without I/O but the
+file."""

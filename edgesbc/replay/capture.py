@@ -1,4 +1,4 @@
-"""Capture files, pcap and pcapng, to frames one by one. Knows nothing of what is in a frame."""
+"""A reader of capture files, pcap and pcapng, that yields frames one by one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SKIP = 65_536
 
 
 class CaptureError(ValueError):
-    """A file that is no capture, or is broken; ``packets`` is how many whole packets stand before that."""
+    """A file that is no capture, or is broken; ``packets`` is the number of whole packets before the fault."""
 
     def __init__(self, message: str, packets: int = 0) -> None:
         super().__init__(message)
@@ -37,8 +37,8 @@ class CaptureError(ValueError):
 class CapturedFrame:
     """One packet as it was captured.
 
-    ``at`` is when, in nanoseconds since 1970; ``link`` the link type (LINKTYPE_ of libpcap); ``length`` what
-    it was on the wire, of which ``data`` may be a part.
+    ``at`` is its time in nanoseconds since 1970; ``link`` the link type (LINKTYPE_ of libpcap); ``length`` its length
+    on the wire, of which ``data`` may be a part.
     """
 
     __slots__ = ("at", "data", "length", "link", "number")
@@ -52,7 +52,7 @@ class CapturedFrame:
 
 
 class _Interface:
-    """What a pcapng section says of one of its interfaces; times are ``ticks`` a second from ``offset`` seconds."""
+    """An interface of a pcapng section; times are counted in ``ticks`` a second from ``offset`` seconds since 1970."""
 
     __slots__ = ("link", "offset", "snap", "ticks")
 
@@ -66,8 +66,8 @@ class _Interface:
 class Capture:
     """The frames of a file, in its order; the file is streamed, never loaded.
 
-    Iterating raises :class:`CaptureError` at a place where the file cannot be read on; what was yielded
-    before is whole. Raises it at once for what is no capture.
+    Raises :class:`CaptureError` if the file is no capture, and while iterating at the place where it is broken; the
+    frames before that are complete.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -103,7 +103,7 @@ class Capture:
         return data
 
     def _may_end(self, size: int, what: str) -> bytes:
-        """As :meth:`_read`, but b"" where the file ends here, as it may."""
+        """As :meth:`_read`, but b"" at the end of the file, which is allowed here."""
         first = self._file.read(1)
         if not first:
             return b""
@@ -147,7 +147,7 @@ class Capture:
             pending = struct.unpack(order + "I", kind)[0]
 
     def _section(self) -> str:
-        """What stands after the type of a section header; the byte order of the section."""
+        """Read a section header after its type, and return the byte order of the section."""
         head = self._read(8, "a section header")
         order = _ORDERS.get(head[4:])
         if order is None:
@@ -167,19 +167,19 @@ class Capture:
             return
         if total > limits.CAPTURE_BLOCK_BYTES:
             self._break(f"expected a block of at most {limits.CAPTURE_BLOCK_BYTES} bytes, found {total}")
-        body = self._read(total - 8, "a block")[:-4]  # its length stands again at its end
+        body = self._read(total - 8, "a block")[:-4]  # the length is repeated at the end of a block
         try:
             if kind != _INTERFACE:
                 yield self._packet(order, kind, body, interfaces)
             elif len(interfaces) < limits.CAPTURE_INTERFACES:
-                interfaces.append(_described(order, body))
+                interfaces.append(_parse_interface(order, body))
             else:
                 self._break(f"expected at most {limits.CAPTURE_INTERFACES} interfaces in a section")
         except struct.error:
             self._break("a block ends inside one of its fields")
 
     def _packet(self, order: str, kind: int, body: bytes, interfaces: list[_Interface]) -> CapturedFrame:
-        if kind == _SIMPLE_PACKET:  # has no time: that of the capture's beginning stands in for it
+        if kind == _SIMPLE_PACKET:  # without a time: the replay takes it as of the time of the packet before it
             number, high, low, start = 0, 0, 0, 4
             length = struct.unpack_from(order + "I", body)[0]
         elif kind == _PACKET:
@@ -200,8 +200,8 @@ class Capture:
         return self._next(at, interface.link, body[start : start + captured], length)
 
 
-def _described(order: str, body: bytes) -> _Interface:
-    """An interface from its block; raises ``struct.error`` where that is too short."""
+def _parse_interface(order: str, body: bytes) -> _Interface:
+    """An interface from its block. Raises ``struct.error`` if that is too short."""
     link, _, snap = struct.unpack_from(order + "HHI", body)
     interface = _Interface(link, snap)
     at = 8

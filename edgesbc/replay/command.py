@@ -1,4 +1,4 @@
-"""The command `edgesbc replay` behind its options: files in, report out, exit code back. Judges nothing itself."""
+"""The command `edgesbc replay` after its options are parsed: reads files, prints the report, returns the exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
 from edgesbc.replay.capture import CaptureError
-from edgesbc.replay.listeners import mapped
+from edgesbc.replay.listeners import check_mapping
 from edgesbc.replay.replayer import Replayer, replay
 from edgesbc.replay.report import lines
 
@@ -35,11 +35,11 @@ def judge(
     top: int,
     as_json: bool,
 ) -> int:
-    """Replay, and print what came of it; the exit code."""
+    """Replay ``capture`` and print the result. Returns the exit code."""
     try:
         live = load_policy(policy)
         other = load_policy(against) if against is not None else None
-        player = Replayer(live, other, mapped(map(_pointed, to), live), inside, seed)
+        player = Replayer(live, other, check_mapping(map(_parse_mapping, to), live), inside, seed)
         with _progress(capture) as progress:
             result = replay(capture, player, progress, top)
     except OSError as error:
@@ -62,7 +62,7 @@ def judge(
 
 
 def _nothing_for(policy: Policy) -> str:
-    """Why nothing went in, and what can be done."""
+    """Why no packet of the capture was used, and what the operator can do."""
     public = ", ".join(
         f"{each.name} {each.transport.value} {each.bind}" for each in policy.listen if each.zone is Zone.PUBLIC
     )
@@ -72,8 +72,8 @@ def _nothing_for(policy: Policy) -> str:
     )
 
 
-def _pointed(text: str) -> tuple[Source, str]:
-    """``ADDRESS:PORT=LISTENER`` as its two parts. Raises ``ValueError`` that says what was expected."""
+def _parse_mapping(text: str) -> tuple[Source, str]:
+    """Parse ``ADDRESS:PORT=LISTENER``. Raises ``ValueError`` that says what was expected."""
     address, _, name = text.partition("=")
     try:
         source = split_host_port(address)
@@ -90,7 +90,7 @@ def _refuse(*messages: str) -> int:
 
 @contextmanager
 def _progress(capture: Path) -> Iterator[Callable[[int], None] | None]:
-    """A bar on the terminal, where there is one, that hears how many bytes are read."""
+    """A progress bar if stderr is a terminal: yields a function that takes the number of bytes read, or None."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""TCP connections of a capture as the core's flows: accepted, put in order, framed, closed. SIP over TCP alone."""
+"""The TCP connections of a capture as flows of the core: accepted, reassembled, framed and closed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
-from edgesbc.replay.packets import NotRead, Packet
+from edgesbc.replay.packets import NotReadable, Packet
 from edgesbc.replay.streams import Hole, TcpStream
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect
@@ -28,11 +28,11 @@ class _Connection:
 
 
 class Connections:
-    """What was captured of each connection to a listener; at most ``REPLAY_STREAMS``, the longest idle one ends
-    for a new one.
+    """The captured connections to listeners, at most ``limits.REPLAY_STREAMS``: a new one replaces the one that has
+    been idle longest.
 
-    ``receive`` gets each message, ``broken`` the flow of a stream that cannot be framed, ``carry_out`` the effects of
-    what becomes of a connection.
+    ``receive`` is called with each message, ``broken`` with the flow of a stream that cannot be framed, ``carry_out``
+    with the effects of opening and closing.
     """
 
     __slots__ = ("_broken", "_by_ends", "_by_serial", "_carry_out", "_edge", "_receive", "_refused", "opened")
@@ -58,11 +58,11 @@ class Connections:
 
     @property
     def waiting(self) -> int:
-        """Segments that still wait behind a missing one."""
-        return sum(each.stream.waiting for each in self._by_ends.values())
+        """The number of segments kept after a missing one."""
+        return sum(connection.stream.waiting for connection in self._by_ends.values())
 
     def take(self, listener: Listener, packet: Packet, now: float) -> None:
-        """A segment towards ``listener``. Raises :class:`NotRead` where its bytes go nowhere."""
+        """Take a segment to ``listener``. Raises :class:`NotReadable` if its bytes cannot be used."""
         ends = (packet.source, packet.destination)
         connection = self._by_ends.get(ends)
         if packet.reset:
@@ -80,7 +80,7 @@ class Connections:
             connection = self._open(listener, ends, sequence, now)
         if connection is None:
             if packet.payload:
-                raise NotRead(self._refused[ends])
+                raise NotReadable(self._refused[ends])
             return
         self._by_ends[ends] = self._by_ends.pop(ends)  # the order of the table is that of idleness
         if packet.fin:
@@ -88,11 +88,11 @@ class Connections:
         self._take_bytes(ends, connection, sequence, packet.payload, now)
 
     def _check_beginning(self, ends: _Ends, payload: bytes) -> None:
-        """Whether a stream can be joined at this segment: at the first line of a message, or a keep-alive."""
+        """Raise :class:`NotReadable` unless a message begins at this segment, so that the stream can be joined here."""
         if ends in self._refused:
-            raise NotRead(self._refused[ends])
+            raise NotReadable(self._refused[ends])
         if not payload[:3].isalpha() or (b" SIP/2.0\r\n" not in payload and not payload.startswith(b"SIP/2.0 ")):
-            raise NotRead("in the middle of a TCP connection that began before the capture")
+            raise NotReadable("in the middle of a TCP connection that began before the capture")
 
     def _take_bytes(self, ends: _Ends, connection: _Connection, sequence: int, payload: bytes, now: float) -> None:
         flow = connection.flow
@@ -131,7 +131,7 @@ class Connections:
         return connection
 
     def closed_by_edge(self, flow: Flow, now: float) -> None:
-        """The signalling core has a connection closed."""
+        """The signalling core closes a connection."""
         ends = self._by_serial.get(flow.serial)
         if ends is not None:
             self._refuse(ends, "on a TCP connection that the edge would have closed", now)

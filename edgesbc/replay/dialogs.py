@@ -1,4 +1,4 @@
-"""Which dialog of the replay a captured request belongs to: tags and tokens differ from those of the capture."""
+"""The dialogs of a replay: captured requests inside a dialog get the tags and tokens of the replayed one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:\s*(\S+)", re.IGNORECASE)
 
 
 class Dialogs:
-    """The dialogs that the replayed edge has let callers begin, by Call-ID and the caller's tag.
+    """The dialogs that callers have begun at the replayed edge, by Call-ID and the caller's tag.
 
-    A captured ACK or BYE names a dialog by the tag that somebody else's callee had, and goes to the Contact
-    that another edge gave out. It gets those of this replay in their place, and loses its Route; all else of it
-    stays as it was.
+    A captured ACK or BYE has the callee's tag and the Contact of the capture. They are replaced by those of this
+    replay, and Route is removed; all else stays as it was.
     """
 
     __slots__ = ("_call_ids", "_known", "fitted")
@@ -28,19 +27,19 @@ class Dialogs:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[str, str]] = {}
         self._call_ids: dict[bytes, int] = {}
-        """How many of them have a Call-ID: what has none of these, a flood say, need not be read twice."""
+        """The number of dialogs by Call-ID: a message with another Call-ID, as in a flood, need not be parsed here."""
         self.fitted = 0
-        """Requests that were changed so."""
+        """The number of requests that were changed."""
 
     def __len__(self) -> int:
         return len(self._known)
 
     def learn(self, data: bytes) -> None:
-        """An answer that the core sends to the outside: where it says how the dialog is named, remember that."""
+        """Note the tag and Contact of a response that the core sends to the public side and that makes a dialog."""
         try:
             response = parse_message(data)
         except WireError:
-            return  # the answer to something malformed has what could be saved of it, which need not be a message
+            return  # the response to a malformed request need not be a valid message
         if not isinstance(response, Response) or response.cseq_method != "INVITE" or not 100 < response.status < 300:
             return
         contact = response.get("Contact")
@@ -62,9 +61,9 @@ class Dialogs:
             del self._call_ids[name]
 
     def fit(self, data: bytes) -> bytes:
-        """``data`` as it would have been in this replay; as it is, where it belongs to no dialog of it."""
-        found = _CALL_ID.search(data)
-        if found is None or found[1] not in self._call_ids or data[:4] == b"SIP/":
+        """The message in ``data`` with the tag and Contact of this replay, or unchanged if it is in no dialog of it."""
+        match = _CALL_ID.search(data)
+        if match is None or match[1] not in self._call_ids or data[:4] == b"SIP/":
             return data
         try:
             request = parse_message(data)
@@ -72,7 +71,7 @@ class Dialogs:
                 return data
             known = self._known.get((request.call_id, request.from_tag))
         except WireError:
-            return data  # as broken as it came
+            return data
         if known is None or not request.uri.scheme.startswith("sip"):
             return data
         tag, contact = known

@@ -1,4 +1,4 @@
-"""IP fragments to whole packets (RFC 791 section 3.2, RFC 8200 section 4.5), in bounded memory."""
+"""Reassembly of IP fragments (RFC 791 section 3.2, RFC 8200 section 4.5), in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["Fragments"]
 _Key = tuple[bytes, bytes, int, int]
 
 
-class _Whole:
-    """Parts of one packet, by where they stand; ``end`` is its length, -1 until the last part is there."""
+class _PartialPacket:
+    """The parts of one packet by their offset; ``end`` is its length, -1 until the last part has arrived."""
 
     __slots__ = ("end", "held", "parts")
 
@@ -22,29 +22,29 @@ class _Whole:
 
 
 class Fragments:
-    """Packets of which a part is missing: at most ``REPLAY_FRAGMENTED``, the oldest is given up for a new one."""
+    """The packets with missing parts, at most ``limits.REPLAY_FRAGMENTED``: a new one replaces the oldest."""
 
     __slots__ = ("_waiting", "given_up")
 
     def __init__(self) -> None:
-        self._waiting: dict[_Key, _Whole] = {}
+        self._waiting: dict[_Key, _PartialPacket] = {}
         self.given_up = 0
-        """Packets that were never whole."""
+        """The number of packets that were never complete."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, fragment: Fragment) -> Packet | None:
-        """The packet that ``fragment`` completes. Raises :class:`~edgesbc.replay.packets.NotRead`.
+        """The packet that ``fragment`` completes, if any. Raises :class:`~edgesbc.replay.packets.NotReadable`.
 
-        Parts that overlap make no packet: two receivers would read two different ones (RFC 5722).
+        A packet with overlapping parts is dropped, because receivers reassemble it differently (RFC 5722).
         """
         key = fragment.key
         whole = self._waiting.get(key)
         if whole is None:
             if len(self._waiting) >= limits.REPLAY_FRAGMENTED:
                 self._give_up(next(iter(self._waiting)))
-            whole = self._waiting[key] = _Whole()
+            whole = self._waiting[key] = _PartialPacket()
         if fragment.offset not in whole.parts:
             whole.parts[fragment.offset] = fragment.data
             whole.held += len(fragment.data)

@@ -1,4 +1,4 @@
-"""Which listener of a policy a captured packet was for, and what the listeners of a replay are. Opens no sockets."""
+"""The listeners of a policy in a replay, and which of them a captured packet was sent to."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from edgesbc.base.address import Listener, Source, Transport
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.validation import listed_address
 from edgesbc.policy.model import ListenSettings, Policy
-from edgesbc.replay.packets import NotRead, Packet
+from edgesbc.replay.packets import NotReadable, Packet
 
-__all__ = ["ReplayListeners", "mapped"]
+__all__ = ["ReplayListeners", "check_mapping"]
 
 _WILDCARDS = {"0.0.0.0": "", "::": ":"}  # noqa: S104 - compared, not bound
-"""Hosts that stand for every address of their kind, and what stands for them in the table."""
+"""Wildcard hosts, and their keys in the table of listeners."""
 
 
-def mapped(texts: Iterable[tuple[Source, str]], policy: Policy) -> dict[Source, str]:
-    """What ``--to`` says, held against the policy. Raises ``ValueError`` for a listener that it does not have."""
+def check_mapping(texts: Iterable[tuple[Source, str]], policy: Policy) -> dict[Source, str]:
+    """The mapping of ``--to`` as a dict. Raises ``ValueError`` for a listener that the policy does not have."""
     names = [each.name for each in policy.listen]
     to = {}
     for source, name in texts:
@@ -42,46 +42,48 @@ class ReplayListeners:
             number = numbers[name]
             self._at[policy.listen[number].transport is not Transport.UDP, source.host, source.port] = number
             self._mapped.setdefault(number, source)
-        # Hosts that are surely ours or surely not: they tell the ends of a packet apart where only ports are known.
-        told = {each.advertise.host for each in policy.listen if each.advertise is not None}
-        own = {each.bind.host for each in policy.listen} - set(_WILDCARDS)
-        self._ours = told | own | {source.host for source in to} | {policy.media.address.public}
+        # Hosts that certainly are or are not the edge: for listeners on a wildcard, of which only the port is known.
+        advertised = {each.advertise.host for each in policy.listen if each.advertise is not None}
+        bound = {each.bind.host for each in policy.listen} - set(_WILDCARDS)
+        self._ours = advertised | bound | {source.host for source in to} | {policy.media.address.public}
         self._theirs = PrefixSet(_theirs(policy))
 
     def settings(self, number: int) -> ListenSettings:
         return self._settings[number]
 
     def of(self, stream: bool, end: Source) -> int | None:
-        """The number of the listener that has this address, or a wildcard's port; None where there is none."""
-        found = self._at.get((stream, end.host, end.port))
-        if found is None:
-            found = self._at.get((stream, ":" if ":" in end.host else "", end.port))
-            if found is not None and end.host in self._theirs:
+        """The number of the listener with this address, or with its port on a wildcard; None if there is none."""
+        number = self._at.get((stream, end.host, end.port))
+        if number is None:
+            number = self._at.get((stream, ":" if ":" in end.host else "", end.port))
+            if number is not None and end.host in self._theirs:
                 return None
-        return found
+        return number
 
     def of_packet(self, packet: Packet) -> tuple[int, bool] | None:
-        """The listener that a packet went to or came from, and whether it went to it; None: neither.
+        """The listener that a packet was sent to or from, and whether it was sent to it; None if neither.
 
-        Raises :class:`NotRead` where both ends could be ours.
+        Raises :class:`NotReadable` if both ends could be listeners.
         """
         to, from_ = self.of(packet.stream, packet.destination), self.of(packet.stream, packet.source)
-        if to is not None and from_ is not None and not self._surely(packet.stream, packet.destination):
-            if self._surely(packet.stream, packet.source) or packet.outgoing:
+        if to is not None and from_ is not None and not self._is_ours(packet.stream, packet.destination):
+            if self._is_ours(packet.stream, packet.source) or packet.outgoing:
                 to = None
             elif packet.outgoing is None:
-                raise NotRead("either end could be a listener on a wildcard: say which with --to")
+                raise NotReadable("either end could be a listener on a wildcard: say which with --to")
         if to is None:
             return None if from_ is None else (from_, False)
         if packet.outgoing:
-            raise NotRead("as their sender on the same machine saw them")  # and once more as they came in
+            raise NotReadable(
+                "as their sender on the same machine saw them"
+            )  # the capture has them a second time, as received
         return to, True
 
-    def _surely(self, stream: bool, end: Source) -> bool:
+    def _is_ours(self, stream: bool, end: Source) -> bool:
         return end.host in self._ours or (stream, end.host, end.port) in self._at
 
     def listeners(self) -> list[Listener]:
-        """The listeners as an edge takes them, in the order of the policy."""
+        """The listeners for an edge, in the order of the policy."""
         return [self._listener(number, each) for number, each in enumerate(self._settings)]
 
     def _listener(self, number: int, each: ListenSettings) -> Listener:
@@ -99,9 +101,9 @@ class ReplayListeners:
 def _theirs(policy: Policy) -> list[str]:
     """Addresses of destinations and trunks, as prefixes."""
     targets = [member.target for each in policy.destinations for member in each.members]
-    found = [target.source.host for target in targets if target is not None]
+    prefixes = [target.source.host for target in targets if target is not None]
     for trunk in policy.trunk:
         for text in trunk.addresses:
             listed = listed_address(text)
-            found.append(listed.host if isinstance(listed, Source) else str(listed))
-    return found
+            prefixes.append(listed.host if isinstance(listed, Source) else str(listed))
+    return prefixes

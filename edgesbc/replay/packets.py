@@ -1,4 +1,4 @@
-"""A frame to the UDP datagram or TCP segment in it: link layers, IPv4 and IPv6. Puts nothing together."""
+"""Dissection of a captured frame: link layer, IPv4 or IPv6, to the UDP datagram, TCP segment or IP fragment in it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ipaddress import IPv6Address
 
 from edgesbc.base.address import Source
 
-__all__ = ["Fragment", "NotRead", "Packet", "dissect", "transport"]
+__all__ = ["Fragment", "NotReadable", "Packet", "dissect", "transport"]
 
 UDP, TCP = 17, 6
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_TAGS = frozenset({0x8100, 0x88A8, 0x9100})  # IEEE 802.1Q, 802.1ad, and what came before it
+_TAGS = frozenset({0x8100, 0x88A8, 0x9100})  # IEEE 802.1Q, 802.1ad, and the older 0x9100 for the latter
 # LINKTYPE_ numbers of libpcap.
 _NULL, _ETHERNET, _LOOP, _COOKED, _COOKED_2 = 0, 1, 108, 113, 276
 _RAW = frozenset({12, 14, 101, 228, 229})
@@ -20,17 +20,17 @@ _EXTENSIONS = frozenset({0, 43, 60, 135})  # IPv6: hop-by-hop, routing, destinat
 _FRAGMENT, _AUTHENTICATION = 44, 51
 _MOST_EXTENSIONS = 8
 _CUT_OFF, _CUT_SHORT = "cut off before its addresses and ports", "cut by the capture's snap length"
-_OUTGOING = 4  # packet type of Linux cooked captures: sent by us
+_OUTGOING = 4  # packet type of Linux cooked captures: sent by the capturing machine
 
 
-class NotRead(ValueError):
-    """A frame that holds no UDP or TCP that can be read; the text says why, in words that do not depend on it."""
+class NotReadable(ValueError):
+    """A frame without UDP or TCP that can be used. The text is the reason, one of a fixed set, which is counted."""
 
 
 class Packet:
     """A UDP datagram or TCP segment.
 
-    ``outgoing`` is whether the machine that captured it sent it; None: the capture does not say.
+    ``outgoing`` is whether the capturing machine sent it; None if the capture does not have that.
     """
 
     __slots__ = ("destination", "fin", "outgoing", "payload", "reset", "sequence", "source", "stream", "syn")
@@ -46,7 +46,7 @@ class Packet:
 
 
 class Fragment:
-    """A part of an IP packet: what names the whole, where it stands in it, and whether more follows."""
+    """A fragment of an IP packet: the packet's key, the offset in it, and whether more fragments follow."""
 
     __slots__ = ("data", "key", "more", "offset", "outgoing")
 
@@ -60,18 +60,18 @@ class Fragment:
 
 
 def dissect(link: int, data: bytes) -> Packet | Fragment:
-    """What a frame of that link type holds. Raises :class:`NotRead`."""
+    """The packet or fragment in a frame of link type ``link``. Raises :class:`NotReadable`."""
     try:
         kind, start, outgoing = _network(link, data)
-        found = _ipv4(data, start) if kind == _IPV4 else _ipv6(data, start)
+        content = _ipv4(data, start) if kind == _IPV4 else _ipv6(data, start)
     except (struct.error, IndexError):
-        raise NotRead(_CUT_OFF) from None
-    found.outgoing = outgoing
-    return found
+        raise NotReadable(_CUT_OFF) from None
+    content.outgoing = outgoing
+    return content
 
 
 def _network(link: int, data: bytes) -> tuple[int, int, bool | None]:
-    """Which IP stands in the frame, where it begins, and who sent the frame (see :class:`Packet`)."""
+    """The EtherType of IP in the frame, its offset, and ``outgoing`` (see :class:`Packet`)."""
     outgoing: bool | None = None
     if link == _ETHERNET:
         kind, start = struct.unpack_from(">H", data, 12)[0], 14
@@ -85,12 +85,12 @@ def _network(link: int, data: bytes) -> tuple[int, int, bool | None]:
         start = 0 if link in _RAW else 4  # numbers of address families differ between systems
         kind = {4: _IPV4, 6: _IPV6}.get(data[start] >> 4, 0)
     else:
-        raise NotRead("of a link type that is not read")
+        raise NotReadable("of a link type that is not read")
     while kind in _TAGS:
         kind = struct.unpack_from(">H", data, start + 2)[0]
         start += 4
     if kind not in (_IPV4, _IPV6):
-        raise NotRead("not IP")
+        raise NotReadable("not IP")
     return kind, start, outgoing
 
 
@@ -101,14 +101,14 @@ def _ipv4(data: bytes, start: int) -> Packet | Fragment:
     source, destination = data[start + 12 : start + 16], data[start + 16 : start + 20]
     head = (first & 15) * 4
     if first >> 4 != 4 or head < 20:
-        raise NotRead("not IP")
+        raise NotReadable("not IP")
     if start + head > len(data):
-        raise NotRead(_CUT_OFF)
-    # A length of 0 is what the kernel leaves to the network card to fill in.
+        raise NotReadable(_CUT_OFF)
+    # A length of 0: with segmentation offload the network card fills it in after the capture.
     end = start + total if total else len(data)
     body = data[start + head : end]
     if end > len(data):
-        raise NotRead(_CUT_SHORT)
+        raise NotReadable(_CUT_SHORT)
     offset, more = (flags & 0x1FFF) * 8, bool(flags & 0x2000)
     if offset or more:
         return Fragment((source, destination, identification, protocol), offset, more, body)
@@ -119,14 +119,14 @@ def _ipv6(data: bytes, start: int) -> Packet | Fragment:
     """RFC 8200, with its extension headers."""
     first, length, kind = struct.unpack_from(">IHB", data, start)
     if first >> 28 != 6:
-        raise NotRead("not IP")
+        raise NotReadable("not IP")
     source, destination = data[start + 8 : start + 24], data[start + 24 : start + 40]
     at = start + 40
     if at > len(data):
-        raise NotRead(_CUT_OFF)
+        raise NotReadable(_CUT_OFF)
     end = at + length if length else len(data)
     if end > len(data):
-        raise NotRead(_CUT_SHORT)
+        raise NotReadable(_CUT_SHORT)
     for _ in range(_MOST_EXTENSIONS):
         if kind in _EXTENSIONS:
             kind, at = data[at], at + 8 + data[at + 1] * 8
@@ -145,12 +145,12 @@ def _ipv6(data: bytes, start: int) -> Packet | Fragment:
 
 
 def transport(protocol: int, source: bytes, destination: bytes, body: bytes) -> Packet:
-    """The datagram or segment in the body of a whole IP packet. Raises :class:`NotRead`."""
+    """The datagram or segment in the body of a whole IP packet. Raises :class:`NotReadable`."""
     try:
         if protocol == UDP:
             from_port, to_port, length = struct.unpack_from(">HHH", body)
             if length > len(body):
-                raise NotRead(_CUT_SHORT)
+                raise NotReadable(_CUT_SHORT)
             payload = body[8:length] if length >= 8 else body[8:]
             return Packet(False, Source(_text(source), from_port), Source(_text(destination), to_port), payload)
         if protocol == TCP:
@@ -162,13 +162,13 @@ def transport(protocol: int, source: bytes, destination: bytes, body: bytes) -> 
             packet.syn = bool(flags & 2)
             return packet
     except struct.error:
-        raise NotRead(_CUT_OFF) from None
-    raise NotRead("neither UDP nor TCP")
+        raise NotReadable(_CUT_OFF) from None
+    raise NotReadable("neither UDP nor TCP")
 
 
 @lru_cache(maxsize=4096)
 def _text(address: bytes) -> str:
-    """An address as the kernel writes it, which is how sources are told apart everywhere else."""
+    """The address in the kernel's text form, which the rest of the program uses as a key."""
     if len(address) == 4:
         return "{}.{}.{}.{}".format(*address)
     return str(IPv6Address(address))

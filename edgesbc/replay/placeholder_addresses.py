@@ -1,4 +1,4 @@
-"""Addresses that stand in for the names of a policy's destinations in a replay. Looks nothing up."""
+"""Placeholder addresses for the host names of a policy's destinations, which a replay does not resolve."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
-__all__ = ["stand_in"]
+__all__ = ["assign_placeholders"]
 
 _FIRST = {4: ip_address("198.18.0.1"), 6: ip_address("2001:2::1")}
-"""Of the networks for tests of devices, which no capture of a public network has (RFC 2544, RFC 5180)."""
+"""The first addresses of benchmarking networks, which are not in captures of public networks (RFC 2544, RFC 5180)."""
 _USED = (Transport.UDP, Transport.TCP, Transport.TLS)
 
 
-def stand_in(dispatcher: Dispatcher, listeners: Sequence[Listener], now: float) -> None:
-    """Give each name one address, which the edge can send to: what it was when the capture was made, nobody knows."""
+def assign_placeholders(dispatcher: Dispatcher, listeners: Sequence[Listener], now: float) -> None:
+    """Give each host name one address that the edge can send to: the real one at the time of the capture is unknown."""
     for number, place in enumerate(sorted(dispatcher.names(), key=str)):
         sender = _sender(place, listeners)
         if sender is not None:
@@ -27,7 +27,11 @@ def stand_in(dispatcher: Dispatcher, listeners: Sequence[Listener], now: float) 
 
 
 def _sender(place: ServerUri, listeners: Sequence[Listener]) -> Listener | None:
-    """The listener by which a name is most likely reached: on the private side, and by UDP where that is left open."""
+    """The most likely listener for a name: on the private side, and over UDP unless the name has a transport."""
     transports = _USED if place.transport is None else (place.transport,)
-    able = [each for each in listeners if each.transport in transports]
-    return min(able, key=lambda each: (each.zone is not Zone.CORE, transports.index(each.transport)), default=None)
+    able = [listener for listener in listeners if listener.transport in transports]
+    return min(
+        able,
+        key=lambda listener: (listener.zone is not Zone.CORE, transports.index(listener.transport)),
+        default=None,
+    )

@@ -1,4 +1,4 @@
-"""Plays a capture to an edge on the capture's own clock. Verdicts are the core's; this only brings them together."""
+"""The replayer: passes a capture to an edge on the capture's clock, and sums up the edge's verdicts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from edgesbc.replay.connections import Connections
 from edgesbc.replay.dialogs import Dialogs
 from edgesbc.replay.fragments import Fragments
 from edgesbc.replay.listeners import ReplayListeners
-from edgesbc.replay.packets import Fragment, NotRead, Packet, dissect
-from edgesbc.replay.placeholder_addresses import stand_in
+from edgesbc.replay.packets import Fragment, NotReadable, Packet, dissect
+from edgesbc.replay.placeholder_addresses import assign_placeholders
 from edgesbc.replay.result import ReplayResult, Sources, flat
 from edgesbc.replay.simulated_destinations import SimulatedDestinations
 from edgesbc.screen.pipeline import Pipeline
@@ -40,7 +40,7 @@ __all__ = ["Entropy", "Replayer"]
 
 
 class Entropy:
-    """Bytes and numbers that look like chance and are the same for the same seed."""
+    """Pseudo-random bytes and numbers, the same for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = f"{seed}/"
@@ -56,8 +56,8 @@ class Entropy:
 
 
 class Replayer:
-    """One replay. ``now`` of the core is seconds since the capture's first packet. Media is not anchored, and
-    destinations are not probed: what is judged is what comes from outside.
+    """One replay. ``now`` of the core is in seconds since the capture's first packet. Media is not anchored, and
+    destinations are not probed: only messages from the public side are judged.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Replayer:
     ) -> None:
         self._policy = policy
         self._against = against
-        self._mood = inside
+        self._mode = inside
         self._entropy = Entropy(seed)
-        self._listening = ReplayListeners(policy, to or {})
-        self._inside = SimulatedDestinations(inside)
+        self._listeners = ReplayListeners(policy, to or {})
+        self._destinations = SimulatedDestinations(inside)
         self._dialogs = Dialogs()
         self._fragments = Fragments()
         self._first: int | None = None
@@ -83,7 +83,7 @@ class Replayer:
         self._messages = 0
         self._went_in = 0
         self._parts = 0
-        self._most = 0
+        self._calls_most = 0
         self._left_out = Counts()
         self._verdicts = Counts()
         self._sources = Sources()
@@ -96,9 +96,9 @@ class Replayer:
     def _build(self) -> Edge:
         policy, entropy = self._policy, self._entropy
         unprobed = [attrs.evolve(s, health=attrs.evolve(s.health, interval=0.0)) for s in policy.destinations]
-        listeners = self._listening.listeners()
+        listeners = self._listeners.listeners()
         dispatcher = Dispatcher(unprobed, entropy.random, self.now, self._record)
-        stand_in(dispatcher, listeners, self.now)
+        assign_placeholders(dispatcher, listeners, self.now)
         edge = Edge(
             listeners,
             dispatcher,
@@ -110,9 +110,9 @@ class Replayer:
             server=policy.edge.server,
         )
         if self._against is None:
-            edge.observe_verdicts(VerdictObserver(self._told))
+            edge.observe_verdicts(VerdictObserver(self._add_verdict))
         else:
-            edge.start_shadow(self._pipeline(self._against, _ignore), routing_of(self._against), self._told)
+            edge.start_shadow(self._pipeline(self._against, _ignore), routing_of(self._against), self._add_verdict)
         return edge
 
     @staticmethod
@@ -122,39 +122,39 @@ class Replayer:
     # --- reading -----------------------------------------------------------------------------------------
 
     def take(self, frame: CapturedFrame) -> None:
-        """The next frame of the capture. Time never goes back: what is earlier than before counts as now."""
+        """Take the next frame of the capture. Time never goes back: an earlier frame is taken as of the last time."""
         if self._first is None:
             self._first = self._last = frame.at
             self._edge.set_wall_clock(frame.at / 1e9)
         self._late += frame.at < self._last
         self._last = max(self._last, frame.at)
         try:
-            found: Packet | Fragment | None = dissect(frame.link, frame.data)
-            if isinstance(found, Fragment):
-                found = self._fragments.add(found)
-            if found is None:
+            packet: Packet | Fragment | None = dissect(frame.link, frame.data)
+            if isinstance(packet, Fragment):
+                packet = self._fragments.add(packet)
+            if packet is None:
                 self._parts += 1
             else:
-                self._take_packet(found, (self._last - self._first) / 1e9)
+                self._take_packet(packet, (self._last - self._first) / 1e9)
                 self._went_in += 1
-        except NotRead as why:
+        except NotReadable as why:
             self._left_out.add(str(why))
 
     def _take_packet(self, packet: Packet, now: float) -> None:
-        place = self._listening.of_packet(packet)
+        place = self._listeners.of_packet(packet)
         if place is None:
-            raise NotRead("to and from other addresses")
+            raise NotReadable("to and from other addresses")
         number, inward = place
-        settings = self._listening.settings(number)
+        settings = self._listeners.settings(number)
         if settings.zone is Zone.CORE:
-            raise NotRead("of the inside, whose part the replay plays")
+            raise NotReadable("of the inside, whose part the replay plays")
         if settings.transport.secure:
-            raise NotRead("TLS, which cannot be read")
+            raise NotReadable("TLS, which cannot be read")
         if settings.transport is Transport.WS:
-            raise NotRead("WebSocket, which is not read")
+            raise NotReadable("WebSocket, which is not read")
         if not inward:
             self._take_answer(packet, now)
-            raise NotRead("of the edge that was captured")
+            raise NotReadable("of the edge that was captured")
         self._advance(now)
         listener = self._edge.listeners[number]
         if not packet.stream:
@@ -163,26 +163,26 @@ class Replayer:
             self._connections.take(listener, packet, now)
 
     def _take_answer(self, packet: Packet, now: float) -> None:
-        """What the captured edge told the outside tells what its inside said.
+        """Pass a response of the captured edge to the simulated destinations, which repeat it.
 
-        Its side of a stream is not put in order: an answer is heard where a segment begins with one.
+        This side of a stream is not reassembled: a response is found where a segment begins with one.
         """
         if packet.payload[:8] != b"SIP/2.0 ":
             return
         try:
-            told = StreamFramer().receive(packet.payload) if packet.stream else [packet.payload]
-            answers = [parse_message(each) for each in told if each != PING]
+            messages = StreamFramer().receive(packet.payload) if packet.stream else [packet.payload]
+            answers = [parse_message(message) for message in messages if message != PING]
         except WireError:
             return
         self._advance(now)
         for answer in answers:
             if isinstance(answer, Response):
-                self._answer(deque(self._inside.captured(answer)))
+                self._answer(deque(self._destinations.captured(answer)))
 
     # --- the signalling core ---------------------------------------------------------------------------------------
 
     def _advance(self, now: float) -> None:
-        """Let time pass up to ``now``, deadline by deadline."""
+        """Advance the core's time to ``now``, deadline by deadline."""
         edge = self._edge
         while (deadline := edge.deadline()) is not None and deadline <= now:
             self.now = max(self.now, deadline)
@@ -192,10 +192,10 @@ class Replayer:
     def _receive(self, flow: Flow, data: bytes, now: float) -> None:
         self._messages += 1
         self._carry_out(self._edge.receive(flow, self._dialogs.fit(data), now), now)
-        self._most = max(self._most, self._edge.calls)
+        self._calls_most = max(self._calls_most, self._edge.calls)
 
     def _carry_out(self, effects: list[Effect], now: float) -> None:
-        """Do what the signalling core asks for, and have the inside answer, until both are silent."""
+        """Carry out effects of the core and pass it the responses of the destinations, until there are no more."""
         waiting: deque[tuple[Flow, bytes]] = deque()
         self._do(effects, waiting, now)
         self._answer(waiting)
@@ -209,7 +209,7 @@ class Replayer:
         for effect in effects:
             if isinstance(effect, Send):
                 if effect.flow.listener.zone is Zone.CORE:
-                    waiting.extend(self._inside.take(effect.flow, effect.data))
+                    waiting.extend(self._destinations.take(effect.flow, effect.data))
                 elif effect.data[:8] == b"SIP/2.0 ":
                     self._dialogs.learn(effect.data)
             elif isinstance(effect, Record):
@@ -219,14 +219,14 @@ class Replayer:
 
     # --- sums --------------------------------------------------------------------------------------------
 
-    def _told(self, flow: Flow, call_id: str, verdict: str, now: float) -> None:
+    def _add_verdict(self, flow: Flow, call_id: str, verdict: str, now: float) -> None:
         if flow.listener.zone is Zone.PUBLIC:
             self._verdicts.add(verdict)
             self._sources.add(flow.peer.host, verdict)
 
     def _broken(self, flow: Flow) -> None:
-        """A stream that cannot be framed is no message, and is refused all the same."""
-        self._told(flow, "", Reason.MALFORMED.code, self.now)
+        """Count a stream that cannot be framed as a malformed message."""
+        self._add_verdict(flow, "", Reason.MALFORMED.code, self.now)
 
     def _record(self, decision: Decision) -> None:
         self._decisions.add(decision.reason.code)
@@ -234,7 +234,7 @@ class Replayer:
     def play(
         self, capture: Capture, name: str, progress: Callable[[int], None] | None = None, top: int = 10
     ) -> ReplayResult:
-        """The whole of ``capture``; ``progress`` hears now and then how many bytes of it are read."""
+        """Replay all of ``capture``; ``progress`` is called from time to time with the number of bytes read."""
         broken = ""
         try:
             for frame in capture:
@@ -259,7 +259,7 @@ class Replayer:
             capture=name,
             policy=self._policy.file,
             against=self._against.file if self._against is not None else "",
-            inside=self._mood,
+            inside=self._mode,
             packets=packets,
             seconds=(self._last - (self._first or self._last)) / 1e9,
             broken=broken,
@@ -274,34 +274,34 @@ class Replayer:
             bans=self._decisions.get((Reason.BAN.code,), 0),
             requests=flat(self._of_public(counters.requests)),
             answers=flat(self._of_public(counters.responses)),
-            forwarded=flat(self._inside.forwarded),
+            forwarded=flat(self._destinations.forwarded),
             calls=flat(counters.outcomes),
             calls_left=edge.calls,
-            calls_most=self._most,
+            calls_most=self._calls_most,
             decisions=flat(self._decisions),
             otherwise=shadow.report() if shadow is not None else None,
         )
 
     def _of_public(self, counts: Counts) -> Counts:
-        """Those of the core's counts whose first label is the public zone or one of its listeners, by the second."""
-        ours = {each.name for each in self._policy.listen if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
-        found = Counts()
-        for (place, what), count in counts.items():
-            if place in ours:
-                found.add(what, by=count)
-        return found
+        """The counts whose first label is the public zone or one of its listeners, by the second label."""
+        public = {each.name for each in self._policy.listen if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
+        public_counts = Counts()
+        for (label, second), count in counts.items():
+            if label in public:
+                public_counts.add(second, by=count)
+        return public_counts
 
 
 def replay(
     path: Path,
-    player: Replayer,
+    replayer: Replayer,
     progress: Callable[[int], None] | None = None,
     top: int = 10,
 ) -> ReplayResult:
-    """Play the capture in ``path``. Raises :class:`CaptureError` for what is none, and ``OSError``."""
+    """Replay the capture in ``path``. Raises :class:`CaptureError` for a file that is no capture, and ``OSError``."""
     with path.open("rb") as file:
-        return player.play(Capture(file), str(path), progress, top)
+        return replayer.play(Capture(file), str(path), progress, top)
 
 
 def _ignore(decision: Decision) -> None:
-    """Of the second policy only the differences are told."""
+    """Decisions of the second policy are not recorded: only its differences are reported."""

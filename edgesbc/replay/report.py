@@ -1,4 +1,4 @@
-"""Prints what a replay came to, for people. For programs there is ``ReplayResult.as_dict``."""
+"""The result of a replay as lines of text. ``ReplayResult.as_dict`` is the form for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgesbc.replay.result import ReplayResult, SourceLine
 __all__ = ["lines"]
 
 _TEXT = 80
-"""Characters of a Call-ID that are shown."""
+"""The number of characters of a Call-ID that are shown."""
 
 
 def lines(result: ReplayResult) -> Iterator[str]:

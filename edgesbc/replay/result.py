@@ -1,4 +1,4 @@
-"""What a replay comes to, as plain values; nothing here prints or judges."""
+"""The result of a replay, as plain values."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ __all__ = ["ReplayResult", "SourceLine", "Sources"]
 
 @attrs.frozen
 class SourceLine:
-    """What came from one address, or with ``address`` "" from all those that were not kept apart."""
+    """The messages of one source address, or with ``address`` "" of all others together."""
 
     address: str
     messages: int
     verdicts: Mapping[str, int]
-    """Messages by what they were refused for, or ``pass``."""
+    """Messages by the reason code of their refusal, or ``pass``."""
 
 
 class Sources:
-    """Verdicts by source address, of at most ``REPLAY_SOURCES``: when there are more, the quieter half is added up."""
+    """Verdicts by source address, of at most ``limits.REPLAY_SOURCES``: beyond that, the half with the fewest messages
+    is merged into one sum."""
 
     __slots__ = ("_by_host", "_others", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        """Addresses seen; one that was added up with others and came again counts again."""
+        """The number of addresses; an address that was merged and appears again counts again."""
         self._by_host: dict[str, Counts] = {}
         self._others = Counts()
 
@@ -52,14 +53,14 @@ class Sources:
             for verdict, count in self._by_host.pop(host).items():
                 self._others.add(*verdict, by=count)
 
-    def top(self, most: int) -> tuple[SourceLine, ...]:
-        """The busiest, the busiest first, and then one line of all that are left."""
+    def top(self, limit: int) -> tuple[SourceLine, ...]:
+        """The ``limit`` addresses with the most messages, in that order, and then one line for all others."""
         ranked = sorted(self._by_host.items(), key=lambda item: (-sum(item[1].values()), item[0]))
         rest = Counts(self._others)
-        for _, counts in ranked[most:]:
+        for _, counts in ranked[limit:]:
             for verdict, count in counts.items():
                 rest.add(*verdict, by=count)
-        lines = [_line(host, counts) for host, counts in ranked[:most]]
+        lines = [_line(host, counts) for host, counts in ranked[:limit]]
         return tuple([*lines, _line("", rest)] if rest else lines)
 
 
@@ -68,14 +69,14 @@ def _line(address: str, counts: Counts) -> SourceLine:
 
 
 def flat(counts: Mapping[tuple[str, ...], int]) -> dict[str, int]:
-    """Counts as a dict by their labels, joined by a space, the largest first."""
+    """Counts as a dict, the largest first; its keys are the labels joined by a space."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return {" ".join(labels): count for labels, count in ranked}
 
 
 @attrs.frozen
 class ReplayResult:
-    """A replay of one capture. Dicts are in the order of their counts, the largest first."""
+    """The result of the replay of one capture. Dicts are in the order of their counts, the largest first."""
 
     capture: str
     policy: str
@@ -83,42 +84,42 @@ class ReplayResult:
     """File of the second policy, or ""."""
     inside: str
     packets: int
-    """Whole packets in the capture."""
+    """Packets in the capture, without a broken last one."""
     seconds: float
-    """From the first of them to the last."""
+    """From the first packet to the last."""
     broken: str
     """Why the capture could not be read to its end, or ""."""
     went_in: int
-    """Packets of what went into the signalling core: with those left out and fragments, all packets."""
+    """Packets passed to the signalling core; the sum with ``left_out`` and earlier fragments is ``packets``."""
     messages: int
-    """Messages and keep-alives from outside that went into the signalling core."""
+    """Messages and keep-alives of the public side that were passed to the signalling core."""
     connections: int
     left_out: Mapping[str, int]
-    """Packets that did not go in, by why."""
+    """Packets that were not used, by the reason."""
     notes: Mapping[str, int]
-    """What else there is to know of the reading."""
+    """Further observations about the capture."""
     verdicts: Mapping[str, int]
-    """Messages and connections by what they were refused for, or ``pass``."""
+    """Messages and connections by the reason code of their refusal, or ``pass``."""
     sources: tuple[SourceLine, ...]
     source_count: int
     bans: int
     requests: Mapping[str, int]
-    """By method: those that were read, retransmissions not counted."""
+    """Parsed requests of the public side by method, without retransmissions."""
     answers: Mapping[str, int]
-    """Sent outward, by class."""
+    """Responses sent to the public side, by class."""
     forwarded: Mapping[str, int]
-    """Requests sent inward, by destination and method."""
+    """Requests sent to the private side, by destination and method."""
     calls: Mapping[str, int]
-    """By what became of their set-up."""
+    """Call attempts by their outcome."""
     calls_left: int
-    """Alive at the end."""
+    """Calls alive at the end."""
     calls_most: int
-    """At once."""
+    """The largest number of calls at once."""
     decisions: Mapping[str, int]
-    """What the ledger would have, by reason."""
+    """Recorded decisions by reason code."""
     otherwise: Mapping[str, Any] | None
-    """What the second policy would have judged otherwise (see ``Beside.report``; times are seconds of the capture)."""
+    """The differences of the second policy (see ``ShadowPolicy.report``; times are seconds of the capture)."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as a dict for JSON."""
         return attrs.asdict(self)

@@ -1,4 +1,4 @@
-"""The inside of a replay: what stands in for the policy's destinations, and answers or does not."""
+"""The simulated destinations of a replay, which respond to the requests that the core sends to the private side."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from edgesbc.signalling import topology
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.parse import parse_message
 
-__all__ = ["MOODS", "Answers", "SimulatedDestinations"]
+__all__ = ["MODES", "Answers", "SimulatedDestinations"]
 
-MOODS = ("obliging", "captured", "silent")
-"""``obliging``: INVITE gets 180 and 200, others 200, at once. ``captured``: what the capture shows, when it shows it.
-``silent``: nothing."""
+MODES = ("obliging", "captured", "silent")
+"""``obliging``: INVITE gets 180 and 200, other requests 200, at once. ``captured``: the responses of the capture, at
+their times. ``silent``: no responses."""
 
 Answers = list[tuple[Flow, bytes]]
 _Key = tuple[str, str, int, str]
-"""Call-ID, From tag, and the two parts of CSeq: they pass the edge as they are."""
-_TOLD = frozenset({"Contact", "Expires", "Min-Expires", "WWW-Authenticate", "Proxy-Authenticate", "Retry-After"})
-"""What a captured answer hands down besides its status."""
+"""Call-ID, From tag, and the two parts of CSeq, which the edge does not change."""
+_COPIED = frozenset({"Contact", "Expires", "Min-Expires", "WWW-Authenticate", "Proxy-Authenticate", "Retry-After"})
+"""Header fields that are copied from a captured response."""
 
 
 class SimulatedDestinations:
-    """Takes what the signalling core sends inward, and says what comes back.
+    """Takes the messages that the signalling core sends to the private side, and returns the responses.
 
-    A REGISTER is always answered as the capture shows, in every mood but ``silent``: whoever it makes a
-    registered user of must have been one.
+    In every mode but ``silent``, a REGISTER gets the response of the capture, so that only sources that were registered
+    in it become registered.
     """
 
-    __slots__ = ("_mood", "_pending", "_tags", "forwarded")
+    __slots__ = ("_mode", "_pending", "_tags", "forwarded")
 
-    def __init__(self, mood: str) -> None:
-        self._mood = mood
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
         self._tags = 0
         self._pending: dict[_Key, list[tuple[Flow, Request]]] = {}
         self.forwarded = Counts()
-        """Requests taken, by (destination, method)."""
+        """The number of requests by (destination, method)."""
 
     def take(self, flow: Flow, data: bytes) -> Answers:
-        """What comes back at once for a message that the signalling core sends to ``flow``."""
+        """The immediate responses to a message that the signalling core sends to ``flow``."""
         try:
             message = parse_message(data)
         except WireError:
@@ -49,11 +49,11 @@ class SimulatedDestinations:
         if not isinstance(message, Request):
             return []
         self.forwarded.add(str(flow.peer), message.method)
-        if message.method == "ACK" or self._mood == "silent":
+        if message.method == "ACK" or self._mode == "silent":
             return []
         if message.method == "CANCEL":
             return [(flow, self._answer(flow, message, 200)), *self._cancelled(message)]
-        if message.method == "REGISTER" or (self._mood == "captured" and not message.in_dialog):
+        if message.method == "REGISTER" or (self._mode == "captured" and not message.in_dialog):
             self._keep(flow, message)
             return [(flow, self._answer(flow, message, 100))]
         statuses = (180, 200) if message.method == "INVITE" and not message.in_dialog else (200,)
@@ -61,7 +61,7 @@ class SimulatedDestinations:
         return [(flow, self._answer(flow, message, status, tag)) for status in statuses]
 
     def captured(self, response: Response) -> Answers:
-        """The capture shows an answer that went outward: what waits for it gets the same."""
+        """The capture has this response to the public side: the requests that wait for it get the same."""
         if not self._pending or response.status == 100:
             return []
         key = _key(response)
@@ -70,17 +70,17 @@ class SimulatedDestinations:
             return []
         if response.status >= 200:
             del self._pending[key]
-        extra = [pair for pair in response.fields if pair[0] in _TOLD]
+        extra = [pair for pair in response.fields if pair[0] in _COPIED]
         tag = response.to_tag or self._tag()
         return [(flow, self._answer(flow, request, response.status, tag, extra)) for flow, request in waiting]
 
     def _cancelled(self, cancel: Request) -> Answers:
         key = (cancel.call_id, cancel.from_tag, cancel.cseq, "INVITE")
         waiting = self._pending.get(key, [])
-        mine = [each for each in waiting if each[1].via.branch == cancel.via.branch]
-        for each in mine:
-            waiting.remove(each)
-        return [(flow, self._answer(flow, request, 487)) for flow, request in mine]
+        cancelled = [entry for entry in waiting if entry[1].via.branch == cancel.via.branch]
+        for entry in cancelled:
+            waiting.remove(entry)
+        return [(flow, self._answer(flow, request, 487)) for flow, request in cancelled]
 
     def _keep(self, flow: Flow, request: Request) -> None:
         key = _key(request)

@@ -1,4 +1,4 @@
-"""One direction of a TCP connection put in order (RFC 9293 section 3.4), in bounded memory. Knows no SIP."""
+"""One direction of a TCP connection, reassembled (RFC 9293 section 3.4) in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ _HALF = 1 << 31
 
 
 class Hole(Exception):
-    """So much came behind a segment that is missing that it will not come any more."""
+    """A segment is missing, and the bound on the data after it is reached."""
 
 
 class TcpStream:
-    """``next`` is the sequence number that is expected; what is ahead of it waits, up to ``REPLAY_STREAM_BYTES``."""
+    """Reassembles a stream. ``next`` is the expected sequence number; later segments are kept, up to
+    ``limits.REPLAY_STREAM_BYTES``."""
 
     __slots__ = ("_ahead", "_end", "_held", "next")
 
@@ -27,20 +28,20 @@ class TcpStream:
 
     @property
     def waiting(self) -> int:
-        """Segments that wait behind a hole."""
+        """The number of segments kept after a missing one."""
         return len(self._ahead)
 
     @property
     def ended(self) -> bool:
-        """Whether everything up to the sender's FIN is there."""
+        """Whether everything up to the sender's FIN has arrived."""
         return self._end is not None and self._distance(self._end) <= 0
 
     def finish(self, sequence: int) -> None:
-        """The sender's FIN stands at ``sequence``."""
+        """Note the sender's FIN at ``sequence``."""
         self._end = sequence % _MODULUS
 
     def add(self, sequence: int, data: bytes) -> bytes:
-        """What ``data``, which begins at ``sequence``, lets follow in order; b"" for what is doubled or early.
+        """The bytes that are in order after ``data`` at ``sequence``; b"" for data that is repeated or early.
 
         Raises :class:`Hole`.
         """
@@ -74,5 +75,5 @@ class TcpStream:
             raise Hole
 
     def _distance(self, sequence: int) -> int:
-        """How far ``sequence`` is ahead of what is expected; negative: that much of it was there before."""
+        """The distance of ``sequence`` from the expected one; negative if the data overlaps what has arrived."""
         return (sequence - self.next + _HALF) % _MODULUS - _HALF

@@ -74,8 +74,8 @@ def test_the_plan_is_bounded(changes: dict[str, int]) -> None:
 
 
 def test_what_the_edge_logs_is_noted(tmp_path: Path) -> None:
-    house = DemoEnvironment(tmp_path)
+    environment = DemoEnvironment(tmp_path)
     for line in ("no json", '{"event": "metrics", "address": "127.0.0.1:8080"}'):
-        house._note(line)
-    assert str(house.metrics) == "127.0.0.1:8080"
-    assert house.warnings[0] == "no json"
+        environment._note(line)
+    assert str(environment.metrics) == "127.0.0.1:8080"
+    assert environment.warnings[0] == "no json"

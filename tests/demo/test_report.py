@@ -28,25 +28,25 @@ FLOOD = FloodReport(began=10.5, ended=20.5, sent=200_000, answered=30)
 
 
 def found(*results: CallResult, **changes: Any) -> DemoReport:
-    findings = DemoReport(
+    report = DemoReport(
         planned={"trunk": len(results)}, results={"trunk": results}, flood=FLOOD,
         dropped=Counter({"banned": 900, "pike": 1}), bans=1, killed="pbx-1", killed_at=15.0, failovers=1,
         calls_left=0, ports_left=0, transactions_left=0,
     )  # fmt: skip
-    return attrs.evolve(findings, **changes)
+    return attrs.evolve(report, **changes)
 
 
 def test_all_is_well_when_every_call_completed() -> None:
-    findings = found(GOOD, MOVED)
-    assert findings.failures() == []
-    assert findings.completed("trunk") == findings.verified("trunk") == 2
+    report = found(GOOD, MOVED)
+    assert report.failures() == []
+    assert report.completed("trunk") == report.verified("trunk") == 2
 
 
 def test_a_call_on_the_killed_pbx_is_cut_and_no_failure() -> None:
-    findings = found(GOOD, CUT)
-    assert findings.failures() == []
-    assert findings.cut("trunk") == [CUT]
-    assert findings.completed("trunk") == 1
+    report = found(GOOD, CUT)
+    assert report.failures() == []
+    assert report.cut("trunk") == [CUT]
+    assert report.completed("trunk") == 1
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_a_call_on_the_killed_pbx_is_cut_and_no_failure() -> None:
     ],
 )
 def test_no_other_failure_is_taken_for_cut(changes: dict[str, Any]) -> None:
-    findings = found(attrs.evolve(CUT, **changes))
-    assert findings.cut("trunk") == []
-    assert len(findings.failures()) == 1
+    report = found(attrs.evolve(CUT, **changes))
+    assert report.cut("trunk") == []
+    assert len(report.failures()) == 1
 
 
 def test_a_cut_call_must_end_all_the_same() -> None:
@@ -104,9 +104,9 @@ def test_failover_time_is_of_calls_that_can_have_met_the_dead_pbx() -> None:
 
 
 def test_set_ups_before_and_during_the_flood() -> None:
-    findings = found(GOOD, MOVED)
-    assert findings.set_ups(during=False) == [pytest.approx(0.01)]
-    assert findings.set_ups(during=True) == [pytest.approx(0.19)]
+    report = found(GOOD, MOVED)
+    assert report.set_ups(during=False) == [pytest.approx(0.01)]
+    assert report.set_ups(during=True) == [pytest.approx(0.19)]
 
 
 def test_percentiles_by_nearest_rank() -> None:
@@ -116,9 +116,9 @@ def test_percentiles_by_nearest_rank() -> None:
     assert percentile([5], 0.99) == 5
 
 
-def printed(findings: DemoReport, terminal: bool) -> str:
+def printed(report: DemoReport, terminal: bool) -> str:
     out = io.StringIO()
-    print_table(Console(file=out, force_terminal=terminal, width=100, no_color=True), findings)
+    print_table(Console(file=out, force_terminal=terminal, width=100, no_color=True), report)
     return out.getvalue()
 
 

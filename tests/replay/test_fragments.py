@@ -9,7 +9,7 @@ from support.captures import RAW, UDP, ip, udp_body
 
 from edgesbc.base import limits
 from edgesbc.replay.fragments import Fragments
-from edgesbc.replay.packets import Fragment, NotRead, dissect
+from edgesbc.replay.packets import Fragment, NotReadable, dissect
 
 HOSTS = {4: ("198.51.100.7", "192.0.2.1"), 6: ("2001:db8::7", "2001:db8::1")}
 
@@ -54,7 +54,7 @@ def test_parts_that_overlap_make_no_packet() -> None:
 def test_a_packet_of_another_protocol_says_so() -> None:
     fragments = Fragments()
     fragments.add(part(0, True, b"x" * 8, protocol=1))
-    with pytest.raises(NotRead, match="neither UDP nor TCP"):
+    with pytest.raises(NotReadable, match="neither UDP nor TCP"):
         fragments.add(part(8, False, b"y", protocol=1))
 
 

@@ -1,4 +1,4 @@
-"""Which packet is for whom, where addresses are exact, mapped, or a wildcard's."""
+"""Which packet is for whom, where addresses are exact, check_mapping, or a wildcard's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from support.replaying import EDGE, policy
 
 from edgesbc.base.address import Source
-from edgesbc.replay.listeners import ReplayListeners, mapped
+from edgesbc.replay.listeners import ReplayListeners, check_mapping
 from edgesbc.replay.packets import Packet
 
 SIX = """
@@ -49,4 +49,4 @@ def test_every_mapped_address_leads_to_its_listener() -> None:
 
 def test_a_listener_that_is_not_there_is_said() -> None:
     with pytest.raises(ValueError, match=r"192\.0\.2\.1:5060=nobody: expected a listener of the policy \(public-udp, "):
-        mapped([(Source(*EDGE), "nobody")], policy())
+        check_mapping([(Source(*EDGE), "nobody")], policy())

@@ -27,7 +27,7 @@ from support.captures import (
     udp_body,
 )
 
-from edgesbc.replay.packets import Fragment, NotRead, Packet, dissect
+from edgesbc.replay.packets import Fragment, NotReadable, Packet, dissect
 
 V4 = (("198.51.100.7", 5060), ("192.0.2.1", 5062))
 V6 = (("2001:db8::7", 5060), ("2001:db8:0:0:1::1", 5062))
@@ -41,7 +41,7 @@ def packet(link: int, data: bytes) -> Packet:
 
 
 def why(link: int, data: bytes) -> str:
-    with pytest.raises(NotRead) as error:
+    with pytest.raises(NotReadable) as error:
         dissect(link, data)
     return str(error.value)
 
@@ -130,5 +130,5 @@ def test_whatever_a_frame_holds_the_one_error_is_not_read(link: int, inner: byte
     whole = bytearray(frame(inner, link))
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
         whole[at] = data.draw(st.integers(0, 255))
-    with suppress(NotRead):
+    with suppress(NotReadable):
         dissect(link, bytes(whole[: data.draw(st.integers(0, len(whole)))]))

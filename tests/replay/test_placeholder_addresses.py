@@ -10,7 +10,7 @@ from edgesbc.base.address import Listener, Transport, Zone
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.settings import MemberSettings, SetSettings
 from edgesbc.policy.load import parse_policy
-from edgesbc.replay.placeholder_addresses import stand_in
+from edgesbc.replay.placeholder_addresses import assign_placeholders
 from edgesbc.replay.replayer import Replayer
 
 UDP, TCP, TLS = Transport.UDP, Transport.TCP, Transport.TLS
@@ -31,7 +31,7 @@ PUBLIC_TCP = Listener(3, "public-tcp", Zone.PUBLIC, TCP, "192.0.2.1", 5060)
 )
 def test_a_name_has_an_address_that_the_edge_can_send_to(uri: str, found: list[tuple[str, int, Transport]]) -> None:
     dispatcher = Dispatcher([SetSettings("pbx", members=(MemberSettings(uri),))], lambda: 0.5, 0.0)
-    stand_in(dispatcher, [PUBLIC_UDP, PUBLIC_TCP, CORE_TLS, CORE_UDP], 0.0)
+    assign_placeholders(dispatcher, [PUBLIC_UDP, PUBLIC_TCP, CORE_TLS, CORE_UDP], 0.0)
     assert [(*each.target, each.transport) for each in dispatcher.members()] == found
 
 
@@ -40,7 +40,7 @@ def test_each_name_has_its_own_and_one_without_a_way_has_none() -> None:
         MemberSettings(f"sip:{each}") for each in ("b.example.com", "a.example.com", "x.test;transport=tcp")
     )
     dispatcher = Dispatcher([SetSettings("pbx", members=members)], lambda: 0.5, 0.0)
-    stand_in(dispatcher, [CORE_UDP], 0.0)
+    assign_placeholders(dispatcher, [CORE_UDP], 0.0)
     assert [each.target.host for each in dispatcher.members()] == ["198.18.0.2", "198.18.0.1"]
 
 

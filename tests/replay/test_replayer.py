@@ -386,7 +386,7 @@ def test_an_address_of_the_capture_can_be_mapped_to_a_listener() -> None:
     result = replayed(frames, player(to={Source(*old): "public-udp"}))
     assert result.verdicts == {"pass": 1}
     assert result.answers == {"2xx": 1}
-    assert result.forwarded == {}  # the edge itself was asked: the mapped address is its own
+    assert result.forwarded == {}  # the edge itself was asked: the check_mapping address is its own
 
 
 WILD = """

@@ -49,7 +49,7 @@ def secured(transport: str, certificates: Certificates) -> str:
     return listen("public", transport, "127.0.0.1:0", transport, f', certificate = "{certificates.folder}"')
 
 
-def doors_inside(app: App) -> int:
+def open_connections(app: App) -> int:
     """Connections of all doors, those still in their handshake included."""
     return app.plane.connection_limits.total
 

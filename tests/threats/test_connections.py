@@ -17,9 +17,9 @@ from support.stream_listeners import (
     WS,
     closed,
     counted,
-    doors_inside,
     invite_and_reset,
     living_tasks,
+    open_connections,
     open_descriptors,
     reset,
     secured,
@@ -56,7 +56,7 @@ async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
         for _ in range(10):
             for _ in range(100):
                 await invite_and_reset(tcp)
-            await until(lambda: not doors_inside(app))
+            await until(lambda: not open_connections(app))
         assert app.edge.counters.requests["public-tcp", "INVITE"] > 100, "they were heard"
         for _ in range(8):  # timers that start timers
             hasty_clock.jump(32)
@@ -85,7 +85,7 @@ async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
                 await reset(stream)
             else:
                 await stream.aclose()
-        await until(lambda: not doors_inside(app))
+        await until(lambda: not open_connections(app))
         await until(lambda: (living_tasks(), open_descriptors()) == (tasks, descriptors))
         assert (app.edge.connections, app.plane.connections) == (0, {})
 
@@ -94,7 +94,7 @@ async def test_15_a_stranger_that_connects_again_and_again_is_held_to_the_densit
     async with running(tmp_path, text(tmp_path)) as app:
         for _ in range(100):
             await invite_and_reset(at(app, "public-tcp"))
-        await until(lambda: not doors_inside(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
+        await until(lambda: not open_connections(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
         assert app.edge.counters.requests["public-tcp", "INVITE"] < 100
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
             await served(other, f"sip:{at(app, 'public-udp')}")
@@ -148,10 +148,10 @@ async def test_16_silent_connections_of_a_few_addresses_are_capped_and_a_canary_
     async with running(tmp_path, text(tmp_path, more=UNTRACKED)) as app, silent(at(app, "public-tcp"), addresses):
         most = len(addresses) * limits.CONNECTIONS_PER_ADDRESS
         await until(lambda: counted(app, "public-tcp", "connections") == SILENT - most)
-        assert doors_inside(app) == most
+        assert open_connections(app) == most
         await comes_in(app, "127.0.0.99")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
-        await until(lambda: not doors_inside(app))
+        await until(lambda: not open_connections(app))
         await comes_in(app, addresses[0])
 
 
@@ -167,7 +167,7 @@ async def test_16_strangers_that_take_all_places_leave_those_of_trunks(
     policy = text(tmp_path, WS, more=UNTRACKED, trunks=[CARRIER])
     async with running(tmp_path, policy) as app, silent(at(app, "public-tcp"), addresses):
         await until(lambda: counted(app, "public-tcp", "connections") == SILENT - 900)
-        assert doors_inside(app) == 900
+        assert open_connections(app) == 900
         await comes_in(app, CARRIER)
         for listener in ("public-tcp", "ws"):  # the bound is one for all doors
             late = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
@@ -176,7 +176,7 @@ async def test_16_strangers_that_take_all_places_leave_those_of_trunks(
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
             await served(other, f"sip:{at(app, 'public-udp')}")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
-        await until(lambda: not doors_inside(app))
+        await until(lambda: not open_connections(app))
         await comes_in(app, "127.0.0.99")
 
 
@@ -187,7 +187,7 @@ async def test_16_the_cap_of_an_address_is_one_for_all_doors(tmp_path: Path, mon
             stream = await trio.open_tcp_stream(*at(app, ("public-tcp", "ws")[number % 2]), local_address="127.0.0.9")
             stack.push_async_callback(trio.aclose_forcefully, stream)
         await until(lambda: sum(counted(app, each, "connections") for each in ("public-tcp", "ws")) == 2)
-        assert doors_inside(app) == 4
+        assert open_connections(app) == 4
         await comes_in(app, "127.0.0.99")
 
 
@@ -195,7 +195,7 @@ async def test_16_with_the_tracker_a_stranger_does_not_come_near_the_caps(tmp_pa
     """As the edge is by default: an address may open no more connections in a window than it may send messages."""
     count = 400
     async with running(tmp_path, text(tmp_path)) as app, silent(at(app, "public-tcp"), ["127.0.1.1"], count):
-        await until(lambda: counted(app, "public-tcp", "banned") + doors_inside(app) == count)
-        assert doors_inside(app) < limits.CONNECTIONS_PER_ADDRESS
+        await until(lambda: counted(app, "public-tcp", "banned") + open_connections(app) == count)
+        assert open_connections(app) < limits.CONNECTIONS_PER_ADDRESS
         assert counted(app, "public-tcp", "connections") == 0
         await comes_in(app, "127.0.0.99")

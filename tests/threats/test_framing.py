@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import at, listen, nothing_left, running, until
-from support.stream_listeners import WS, closed, doors_inside, text
+from support.stream_listeners import WS, closed, open_connections, text
 from support.ua import ServedWire, StreamWire, Ua, UdpWire, WebSocketWire
 
 from edgesbc.app import App
@@ -48,7 +48,7 @@ async def test_12_a_doubtful_length_is_answered_and_the_connection_closed(tmp_pa
             got = await answer_to(app, length, pieces)
             assert got.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
             assert got.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken one"
-            await until(lambda: not doors_inside(app))
+            await until(lambda: not open_connections(app))
             assert not app.edge.counters.requests, f"{name}: a request was taken in"
         assert not app.plane.connections
         assert await bob.silent()

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 from support.running import at, running, until
-from support.stream_listeners import WS, doors_inside, handshake, text
+from support.stream_listeners import WS, handshake, open_connections, text
 
 from edgesbc.app import App
 from edgesbc.base import limits
@@ -36,7 +36,7 @@ async def held(app: App, say: bytes, websocket: bool) -> int:
     grown = tracemalloc.get_traced_memory()[0] - before
     for stream in streams:
         await trio.aclose_forcefully(stream)
-    await until(lambda: not doors_inside(app))
+    await until(lambda: not open_connections(app))
     return grown
 
 
@@ -72,4 +72,4 @@ async def test_13_what_is_announced_over_the_bound_is_refused_before_it_comes(tm
             with trio.fail_after(10):
                 assert (await stream.receive_some())[:10] in (b"SIP/2.0 41", b"SIP/2.0 40")
             await trio.aclose_forcefully(stream)
-        await until(lambda: not doors_inside(app))
+        await until(lambda: not open_connections(app))

@@ -9,7 +9,7 @@ import pytest
 import trio
 from support.certificates import Certificates
 from support.running import at, running, until
-from support.stream_listeners import NOBODY, WS, closed, counted, doors_inside, secured, served, text
+from support.stream_listeners import NOBODY, WS, closed, counted, open_connections, secured, served, text
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits
@@ -45,7 +45,7 @@ async def test_33_over_tcp_it_is_closed_without_an_answer(tmp_path: Path, said: 
         assert await closed(stream) == b""
         assert sum(app.edge.counters.malformed.values()) == 1
         assert not app.edge.counters.requests, "no request was taken in"
-        await until(lambda: not doors_inside(app))
+        await until(lambda: not open_connections(app))
         await trio.aclose_forcefully(stream)
 
 
@@ -75,7 +75,7 @@ async def test_33_what_does_not_speak_tls_or_asks_for_no_websocket_is_closed(
             got = await closed(stream)
             assert got.startswith(b"HTTP/1.1 400") if transport == "ws" else len(got) <= 7, f"{name}: {got!r}"
             assert b"SIP" not in got
-            await until(lambda: not doors_inside(app))
+            await until(lambda: not open_connections(app))
             assert counted(app, transport, "handshake") == refused
             await trio.aclose_forcefully(stream)
 

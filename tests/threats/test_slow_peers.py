@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from support.certificates import Certificates
 from support.running import at, running, until
-from support.stream_listeners import WS, closed, counted, doors_inside, secured, served, text
+from support.stream_listeners import WS, closed, counted, open_connections, secured, served, text
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits
@@ -85,7 +85,7 @@ async def test_17_who_sends_a_byte_at_a_time_is_closed_by_a_deadline_that_no_byt
                         await served(other, f"sip:{tcp}")
             assert await closed(stream) == b""
             await served(other, f"sip:{tcp}")
-            await until(lambda: doors_inside(app) == 1)
+            await until(lambda: open_connections(app) == 1)
             if transport != "public-tcp":
                 assert counted(app, transport, "handshake") == 1
             assert ("public-tcp", "INVITE") not in app.edge.counters.requests

@@ -15,7 +15,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 4)
 
 
-def fill(connection_limits: ConnectionLimits, trusted: bool) -> list[str]:
+def fill(connections: ConnectionLimits, trusted: bool) -> list[str]:
     taken = []
     for number in range(100):
         host = f"192.0.2.{number // 2}" if not trusted else f"198.51.100.{number // 2}"

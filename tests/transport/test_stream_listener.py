@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 from support.running import at, listen, running, until
-from support.stream_listeners import WS, closed, counted, doors_inside, secured, text
+from support.stream_listeners import WS, closed, counted, open_connections, secured, text
 from support.ua import StreamWire, Ua
 
 from edgesbc.app import App
@@ -33,10 +33,10 @@ async def test_a_handshake_that_does_not_end_is_cut_off(
         stream = await trio.open_tcp_stream(*at(app, transport))
         if said:
             await stream.send_all(said)
-        await until(lambda: bool(doors_inside(app)))
+        await until(lambda: bool(open_connections(app)))
         hasty_clock.jump(limits.HANDSHAKE_SECONDS)
         await closed(stream)
-        await until(lambda: not doors_inside(app))
+        await until(lambda: not open_connections(app))
         assert counted(app, transport, "handshake") == 1
         (sentence,) = app.why("127.0.0.1").sentences()
         assert f"on {transport} because {Reason.HANDSHAKE.meaning}" in sentence
@@ -114,7 +114,7 @@ async def test_strangers_leave_trunks_and_the_private_side_a_share(
             assert await closed(one_more) == b"", "the bound is that of descriptors"
         for stream in [*held, third, one_more]:
             await trio.aclose_forcefully(stream)
-        await until(lambda: doors_inside(app) == 0)
+        await until(lambda: open_connections(app) == 0)
 
 
 async def test_strangers_at_a_trunk_s_address_do_not_use_up_its_connections(
