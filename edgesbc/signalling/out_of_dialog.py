@@ -1,6 +1,7 @@
 """OutOfDialogAdmission: what every request outside a dialog passes: loop detection, phase CALL, and routing.
 
-The paths of INVITE (``invite.py``), REGISTER (``registrations.py``) and all others (``other_requests.py``) begin here.
+The paths of INVITE (``invite.py``) and REGISTER (``registrations.py``) begin here; that of all other methods, such as
+OPTIONS and MESSAGE, is :class:`OtherRequests`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import LoopDetector
 from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.peers import DialogPeers
+from edgesbc.signalling.response_context import ContextParts, ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import DispatchedTargets, SingleTarget, TargetSet
 from edgesbc.signalling.transactions import Transactions
 from edgesbc.signalling.wall_clock import WallClock
+from edgesbc.sip.values import unsupported
 
-__all__ = ["OutOfDialogAdmission", "RequestRouter"]
+__all__ = ["OtherRequests", "OutOfDialogAdmission", "RequestRouter"]
 
 
 class RequestRouter:
@@ -114,3 +118,51 @@ class OutOfDialogAdmission:
             len(self._transactions),
             self.lag,
         )
+
+
+_SUPPORTED = ("path",)
+"""Option tags that the edge itself understands; those of others pass it."""
+
+
+class OtherRequests:
+    """Their path; OPTIONS for the edge itself is answered here."""
+
+    __slots__ = ("_admission", "_flows", "_parts", "_screener")
+
+    def __init__(self, parts: ContextParts, admission: OutOfDialogAdmission, flows: Flows, screener: Screener) -> None:
+        self._parts = parts
+        self._admission = admission
+        self._flows = flows
+        self._screener = screener
+
+    def forward(self, incoming: Incoming, now: float) -> None:
+        """Answer the request, or send it on."""
+        request, method = incoming.message, incoming.message.method
+        if method == "BYE" or method == "PRACK" or method == "UPDATE":  # which begin nothing
+            self._screener.on_refusal(Reason.NO_DIALOG)
+            self._parts.responder.answer_stateless(incoming, Reason.NO_DIALOG.status, now)
+            return
+        if method == "OPTIONS" and self._flows.is_ours(request.uri.host, request.uri.port):
+            self._answer_options(incoming, now)
+            return
+        targets = self._admission.admit(incoming, now)
+        if targets is None:
+            return
+        parts = self._parts
+        server = parts.responder.open_transaction(incoming, now)
+        peers = DialogPeers(parts.tokens, server)
+        mark = self._admission.loop_mark(incoming)
+        ResponseContext(parts, server, targets, peers, trusted=incoming.may_assert_identity, mark=mark).start(now)
+
+    def _answer_options(self, incoming: Incoming, now: float) -> None:
+        """The edge's own capabilities (RFC 3261 section 11.2), also where a user is asked for: an answer that depended
+        on the user would tell strangers which users exist."""
+        responder = self._parts.responder
+        missing = unsupported(incoming.message.get_all("Require"), _SUPPORTED)
+        if missing:  # section 8.2.2.3
+            responder.answer_stateless(incoming, 420, now, [("Unsupported", ", ".join(missing))])
+            return
+        capabilities = [
+            self._screener.allow(incoming.flow), ("Accept", "application/sdp"), ("Supported", ", ".join(_SUPPORTED)),
+        ]  # fmt: skip
+        responder.answer_stateless(incoming, 200, now, capabilities)

@@ -20,9 +20,9 @@ from edgesbc.signalling.call import Call
 from edgesbc.signalling.calls import CallSetup
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
-from edgesbc.signalling.health_feedback import HealthFeedback
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
+from edgesbc.signalling.member_health import HealthFeedback
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.responder import Responder

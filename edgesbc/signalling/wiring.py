@@ -30,9 +30,8 @@ from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.invite import InviteRequests
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
-from edgesbc.signalling.other_requests import OtherRequests
-from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission, RequestRouter
-from edgesbc.signalling.probes import HealthProbes
+from edgesbc.signalling.member_health import HealthProbes
+from edgesbc.signalling.out_of_dialog import OtherRequests, OutOfDialogAdmission, RequestRouter
 from edgesbc.signalling.registrations import ChallengeMemory, RegisterRequests
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
 from edgesbc.signalling.responder import Responder
