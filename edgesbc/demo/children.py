@@ -53,12 +53,12 @@ class Child:
     def __init__(self, module: str, arguments: Sequence[str] = (), job: bytes = b"", read_stderr: bool = False) -> None:
         self.module = module
         self.last: deque[str] = deque(maxlen=_KEPT_LINES)
-        heard, unheard = subprocess.PIPE, subprocess.DEVNULL
+        captured, discarded = subprocess.PIPE, subprocess.DEVNULL
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
-            stdout=unheard if read_stderr else heard,
-            stderr=heard if read_stderr else None,
+            stdout=discarded if read_stderr else captured,
+            stderr=captured if read_stderr else None,
             process_group=0,
             preexec_fn=die_with(os.getpid()),
         )

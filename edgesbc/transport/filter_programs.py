@@ -26,7 +26,7 @@ from edgesbc.transport.bpf import (
     Program,
 )
 
-__all__ = ["STRANGERS", "TRUSTED", "Instruction", "Listed", "Program", "drop_filter", "steering_program"]
+__all__ = ["TRUSTED", "UNTRUSTED", "Instruction", "Listed", "Program", "drop_filter", "steering_program"]
 
 SKF_NET_OFF = 0xFFF00000
 """-0x100000 as an unsigned word: offsets relative to it are relative to the IP header."""
@@ -50,7 +50,7 @@ SAMPLE = 256
 KEEP = Instruction(RETURN, 0, 0, 0xFFFF)
 DROP = Instruction(RETURN, 0, 0, 0)
 TRUSTED = Instruction(RETURN, 0, 0, 0)
-STRANGERS = Instruction(RETURN, 0, 0, 1)
+UNTRUSTED = Instruction(RETURN, 0, 0, 1)
 
 Listed = Source | ipaddress.IPv4Network | ipaddress.IPv6Network
 """A prefix, or an address with one port, or with port 0 for all ports."""
@@ -115,7 +115,7 @@ def _filter_of(ranges: list[_Range]) -> Assembly:
 
 
 def _steering_of(ranges: list[_Range]) -> Assembly:
-    search = _BinarySearch(TRUSTED, STRANGERS, {4: (LOAD_HALF_AFTER, SKF_NET_OFF), 6: (LOAD_HALF, SKF_NET_OFF + 40)})
+    search = _BinarySearch(TRUSTED, UNTRUSTED, {4: (LOAD_HALF_AFTER, SKF_NET_OFF), 6: (LOAD_HALF, SKF_NET_OFF + 40)})
     assembly, miss = search.assembly, search.miss
     six = search.addresses(ranges, 6)
     if six != miss:

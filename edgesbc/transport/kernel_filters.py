@@ -13,7 +13,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.transport.filter_programs import Listed, Program, drop_filter, steering_program
 
-__all__ = ["KERNEL", "USER", "SourceDropFilter", "Steering", "attach", "steer"]
+__all__ = ["KERNEL", "USER", "SourceDropFilter", "Steering", "steer"]
 
 KERNEL = "kernel"
 """Mode: the kernel runs the program."""
@@ -29,17 +29,11 @@ LEAST = 64
 """A program with fewer instructions is refused for another reason than its length."""
 
 
-def attach(sock: socket.socket, program: Program) -> str:
-    """Replace the socket's filter by ``program``; an empty program removes the filter.
-
-    Returns KERNEL, or USER if the system has no such filters or refuses this one; the socket then
-    keeps its former filter.
-    """
-    return USER if _refusal(sock, SO_ATTACH_FILTER, program) else KERNEL
-
-
 def steer(sock: socket.socket, program: Program) -> str:
-    """Let ``program`` choose between the sockets of the SO_REUSEPORT group of ``sock``; returns as :func:`attach`."""
+    """Let ``program`` choose between the sockets of the SO_REUSEPORT group of ``sock``.
+
+    Returns KERNEL, or USER if the system has no such programs or refuses this one.
+    """
     return USER if _refusal(sock, SO_ATTACH_REUSEPORT_CBPF, program) else KERNEL
 
 

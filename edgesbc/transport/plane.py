@@ -78,7 +78,7 @@ class SignallingPlane:
         listener = opened.listener
         if listener.transport is Transport.UDP:
             self._udp[listener.id] = UdpListener(
-                listener, opened.sock, opened.strangers, self.receive, self._unreachable, self.trusted_sources
+                listener, opened.sock, opened.untrusted, self.receive, self._unreachable, self.trusted_sources
             )
             return
         folder = self._certificates.get(listener.name)
@@ -155,7 +155,7 @@ class SignallingPlane:
         """Pass one message to the core. An internal error costs that message, not the edge: it fails closed."""
         try:
             effects = self.edge.receive(flow, data, now)
-        except Exception as error:  # noqa: BLE001 - the boundary between strangers' bytes and the process
+        except Exception as error:  # noqa: BLE001 - the boundary between untrusted bytes and the process
             self._fault(flow.listener, "receive", error)
             effects = self._guarded("faulted", lambda: self.edge.recover(data, now))
         self.carry_out(effects)

@@ -19,26 +19,26 @@ IPV6_RECVERR = 25
 
 
 class OpenedListener:
-    """A listener and its bound socket; ``strangers`` is a second socket at the same address for untrusted sources, if
+    """A listener and its bound socket; ``untrusted`` is a second socket at the same address for untrusted sources, if
     the kernel can separate them."""
 
-    __slots__ = ("listener", "settings", "sock", "strangers")
+    __slots__ = ("listener", "settings", "sock", "untrusted")
 
     def __init__(
         self,
         listener: Listener,
         settings: ListenSettings,
         sock: socket.socket,
-        strangers: socket.socket | None = None,
+        untrusted: socket.socket | None = None,
     ) -> None:
         self.listener = listener
         self.settings = settings
         self.sock = sock
-        self.strangers = strangers
+        self.untrusted = untrusted
 
     @property
     def sockets(self) -> list[socket.socket]:
-        return [self.sock] if self.strangers is None else [self.sock, self.strangers]
+        return [self.sock] if self.untrusted is None else [self.sock, self.untrusted]
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -69,14 +69,14 @@ def _open(number: int, settings: ListenSettings) -> OpenedListener:
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"{settings.name} cannot listen on {settings.bind}: {error.strerror}") from error
-    strangers = _open_second(sock, settings) if settings.zone is Zone.PUBLIC else None
+    untrusted = _open_second(sock, settings) if settings.zone is Zone.PUBLIC else None
     bound_port = sock.getsockname()[1]
     if settings.advertise is not None:
         shown, shown_port = settings.advertise.host, settings.advertise.port or bound_port
     else:
         shown, shown_port = visible_address(host), bound_port
     listener = Listener(number, settings.name, settings.zone, settings.transport, host, bound_port, shown, shown_port)
-    return OpenedListener(listener, settings, sock, strangers)
+    return OpenedListener(listener, settings, sock, untrusted)
 
 
 def _socket(settings: ListenSettings) -> socket.socket:

@@ -69,7 +69,7 @@ class StreamListener:
         self._plane = plane
         self._opened = opened
         self._folder = folder
-        self.steering = Steering(opened.sock) if opened.strangers is not None else None
+        self.steering = Steering(opened.sock) if opened.untrusted is not None else None
         self._accepting = trio.CancelScope()
         self.context = self.load_context()
 

@@ -23,33 +23,33 @@ Trusted = Callable[[Listener, float], tuple[Sequence[Listed], float | None]]
 
 
 class UdpListener:
-    """One socket or, for a public listener, two at the same address: ``strangers`` receives from untrusted sources.
+    """One socket or, for a public listener, two at the same address: ``untrusted`` receives from untrusted sources.
 
     ``receive`` is called with each datagram and ``unreachable`` for each ICMP error, in the listener's task;
     ``trusted`` returns the sources of the first socket, and when they change next.
     """
 
     __slots__ = (
-        "_receive", "_sock", "_strangers", "_trusted", "_unreachable", "listener", "penalties", "steering", "unsent",
+        "_receive", "_sock", "_trusted", "_unreachable", "_untrusted", "listener", "penalties", "steering", "unsent",
     )  # fmt: skip
 
     def __init__(
         self,
         listener: Listener,
         sock: socket.socket,
-        strangers: socket.socket | None,
+        untrusted: socket.socket | None,
         receive: Receive,
         unreachable: Unreachable,
         trusted: Trusted,
     ) -> None:
         self.listener = listener
         self._sock = sock
-        self._strangers = strangers
+        self._untrusted = untrusted
         self._receive = receive
         self._unreachable = unreachable
         self._trusted = trusted
-        self.penalties = SourceDropFilter(strangers or sock) if listener.zone is Zone.PUBLIC else None
-        self.steering = Steering(sock) if strangers is not None else None
+        self.penalties = SourceDropFilter(untrusted or sock) if listener.zone is Zone.PUBLIC else None
+        self.steering = Steering(sock) if untrusted is not None else None
         self.unsent = 0  # datagrams that the kernel did not accept
 
     def send(self, peer: Source, data: bytes) -> None:
@@ -100,10 +100,10 @@ class UdpListener:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._sock)
             readable: int | socket.socket = self._sock
-            if self._strangers is not None:
-                stack.enter_context(self._strangers)
+            if self._untrusted is not None:
+                stack.enter_context(self._untrusted)
                 either = stack.enter_context(select.epoll(2))
-                for sock in (self._sock, self._strangers):
+                for sock in (self._sock, self._untrusted):
                     either.register(sock, select.EPOLLIN)
                 readable = either.fileno()
             if self.steering is not None:
@@ -116,16 +116,16 @@ class UdpListener:
 
     def _turn(self, now: float) -> None:
         """Receive a batch: from trusted sources first, and again after each ``limits.UDP_STRANGERS_BATCH`` others."""
-        if self._strangers is None:
+        if self._untrusted is None:
             self._drain(self._sock, limits.UDP_BATCH, now)
             return
         left = limits.UDP_BATCH
         while left > 0:
             left -= self._drain(self._sock, left, now)
-            untrusted = self._drain(self._strangers, limits.UDP_STRANGERS_BATCH, now)
-            if untrusted < limits.UDP_STRANGERS_BATCH:
+            received = self._drain(self._untrusted, limits.UDP_STRANGERS_BATCH, now)
+            if received < limits.UDP_STRANGERS_BATCH:
                 return
-            left -= untrusted
+            left -= received
 
     def _drain(self, sock: socket.socket, limit: int, now: float) -> int:
         """Receive up to ``limit`` datagrams; returns their number."""

@@ -37,7 +37,7 @@ HOUSE = Path(__file__).parents[2]
 
 
 class Told(NamedTuple):
-    """What was asked, and what came: the codes of the reasons in order, and the lines of the command."""
+    """The request, and what was reported: the reason codes in order, and the lines of the command."""
 
     asked: str
     reasons: list[str]
@@ -45,7 +45,7 @@ class Told(NamedTuple):
 
 
 class Scene:
-    """A running edge before two PBXs, of which the first is asked first, and a gateway that is probed."""
+    """A running edge before two PBXs, of which the first has priority, and a gateway that is probed."""
 
     def __init__(self, edge: EdgeProcess, public: Source, pbxs: tuple[Ua, Ua], gateway: Source) -> None:
         self.edge = edge
@@ -182,7 +182,7 @@ CASES: dict[str, Callable[[Scene], Awaitable[str]]] = {
 
 
 async def play(folder: Path, by_command: bool) -> dict[str, Told]:
-    """What the edge said about each of the cases; ``by_command``: with what ``edgesbc why`` printed."""
+    """What the edge reported about each of the cases; ``by_command``: with the output of ``edgesbc why``."""
     public, http = Source("127.0.0.1", free_port()), free_port()
     gateway = Source("127.0.0.13", free_port("127.0.0.13"))
     async with Ua(await UdpWire.open("127.0.0.11"), "one") as one, Ua(await UdpWire.open("127.0.0.12"), "two") as two:

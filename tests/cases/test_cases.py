@@ -18,7 +18,7 @@ def shown() -> dict[str, list[str]]:
 
 
 def once(reasons: list[str]) -> list[str]:
-    """How often the same is said again depends on how fast packets came."""
+    """The number of repetitions depends on how fast packets arrived."""
     return list(dict.fromkeys(reasons))
 
 

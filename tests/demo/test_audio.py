@@ -1,4 +1,4 @@
-"""The comparison of what was said and what is heard."""
+"""The comparison of audio sent and received."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_another_calls_audio_is_foreign() -> None:
     assert not talk.verified
 
 
-def test_a_call_in_which_nothing_was_said_is_not_verified() -> None:
+def test_a_call_without_packets_is_not_verified() -> None:
     assert not Conversation(7, 0).verified
 
 
 @settings(max_examples=50)
 @given(data=st.binary(max_size=200))
-def test_whatever_comes_is_counted_and_never_verified(data: bytes) -> None:
+def test_foreign_packets_are_counted_and_never_verified(data: bytes) -> None:
     talk = Conversation(7, 2)
     talk.receive(data)
     assert talk.foreign == 1

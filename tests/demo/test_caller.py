@@ -80,7 +80,7 @@ async def test_calls_are_answered_and_echoed(nursery: trio.Nursery) -> None:
     assert all(result.set_up is not None and result.problem == "" for result in results)
 
 
-async def test_a_full_pbx_is_busy_and_the_caller_says_so(
+async def test_a_full_pbx_is_busy_and_the_caller_reports_it(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgesbc.base.limits.DEMO_PBX_CALLS", 0)
@@ -161,7 +161,7 @@ async def test_a_wrong_certificate_is_refused(nursery: trio.Nursery, tmp_path: P
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
-async def test_nobody_there(nursery: trio.Nursery) -> None:
+async def test_no_listener_at_the_address(nursery: trio.Nursery) -> None:
     with trio.socket.socket() as unused:
         await unused.bind(("127.0.0.1", 0))
         edge = Source(*unused.getsockname())

@@ -1,4 +1,4 @@
-"""Processes of the demo: heard, ended, and never left behind."""
+"""Child processes of the demo: their output is read, and they always end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgesbc.demo.environment import DemoEnvironment
 from edgesbc.demo.scenario import ScenarioPlan
 
 
-async def test_a_child_is_heard_and_ended() -> None:
+async def test_a_childs_output_is_read_and_it_is_stopped() -> None:
     child = Child("edgesbc.demo.pbx", ["--host", "127.0.0.1"])
     line = await child.line()
     assert line is not None

@@ -38,7 +38,7 @@ def test_every_bind_is_loopback_and_free() -> None:
         assert each.bind.port == 0
 
 
-def test_toml_comes_back_as_it_was() -> None:
+def test_toml_is_read_back_unchanged() -> None:
     table = {
         "edge": {"name": 'a "quoted" \\ name\n', "grace": 2.5, "on": True, "empty": {}},
         "listen": [{"x": 1, "deep": {"list": ["é", "b"]}}, {}],

@@ -122,7 +122,7 @@ def printed(report: DemoReport, terminal: bool) -> str:
     return out.getvalue()
 
 
-def test_plain_lines_where_there_is_no_terminal() -> None:
+def test_plain_lines_without_a_terminal() -> None:
     lines = dict(line.split(" = ") for line in printed(found(GOOD, CUT, MOVED), terminal=False).splitlines())
     assert lines["trunk: calls placed"] == "3"
     assert lines["trunk: calls completed"] == "2"

@@ -1,4 +1,4 @@
-"""What the demo says and which code it ends with when something is not as it has to be."""
+"""The output and exit code of the demo when something fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report(ports_left: int) -> DemoReport:
 
 
 @pytest.mark.parametrize(("left", "code"), [(0, 0), (2, 1)])
-def test_the_code_and_the_last_line_say_how_it_went(tmp_path: Path, left: int, code: int) -> None:
+def test_the_exit_code_and_the_last_line_show_the_outcome(tmp_path: Path, left: int, code: int) -> None:
     out = io.StringIO()
     environment = DemoEnvironment(tmp_path)
     environment.warnings.append("the last words of the edge")
@@ -34,7 +34,7 @@ def test_the_code_and_the_last_line_say_how_it_went(tmp_path: Path, left: int, c
     assert ("the edge said: the last words of the edge" in lines) is bool(code)
 
 
-async def test_a_demo_that_cannot_be_played_fails_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_demo_that_cannot_be_run_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Path:
         raise FileNotFoundError("no policy anywhere")
 

@@ -49,7 +49,7 @@ def picks(algorithm: Algorithm, times: int, able: Callable[[Member], bool] = ANY
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_chooses_an_able_member_whenever_there_is_one(name: str, data: st.DataObject) -> None:
+def test_an_able_member_is_chosen_whenever_there_is_one(name: str, data: st.DataObject) -> None:
     pool = members(data.draw(st.lists(st.integers(1, 100), min_size=1, max_size=8)))
     algorithm = build(name, pool)
     for _ in range(12):
@@ -85,7 +85,7 @@ def test_weighted_does_not_repay_lost_turns() -> None:
     assert Counter(picks(algorithm, 10)) == {first: 5, second: 5}
 
 
-def test_weighted_keeps_its_turns_when_nobody_is_able() -> None:
+def test_weighted_keeps_its_turns_when_no_member_is_able() -> None:
     pool = members([3, 1])
     algorithm = build("weighted", pool)
     assert pick(algorithm, lambda member: False) is None
@@ -180,7 +180,7 @@ def test_broadcast_has_one_of_them_first() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
-def test_a_member_that_is_out_is_not_even_asked_for(name: str) -> None:
+def test_a_member_that_is_not_usable_is_not_examined(name: str) -> None:
     pool = members([1, 1, 1])
     algorithm = build(name, pool)
     picks(algorithm, 3)
@@ -237,7 +237,7 @@ def test_hash_keeps_within_its_bound_and_leaves_other_keys_where_they_are() -> N
     assert pick(algorithm, ANY, b"busy") is home
 
 
-def test_hash_goes_over_its_bound_rather_than_to_nobody() -> None:
+def test_hash_exceeds_its_bound_if_no_other_member_is_able() -> None:
     pool = members([1, 1])
     algorithm = build("hash", pool)
     pool[0].take((), 50)
@@ -275,7 +275,7 @@ def test_least_loaded_goes_by_the_scarcest_of_what_a_call_needs() -> None:
     assert pick(algorithm, needs=("pstn",)) is pool[1]
 
 
-def test_latency_prefers_who_answers_sooner_and_starves_nobody_new() -> None:
+def test_latency_prefers_fast_members_and_also_uses_new_ones() -> None:
     pool = members([1, 1, 1])
     quick, slow, new = pool
     quick.answered_after(0.01)
@@ -296,7 +296,7 @@ def test_who_loses_its_turns_to_calls_that_it_cannot_take_gets_the_others() -> N
     assert plain[two] >= 90
 
 
-def test_least_loaded_does_not_look_at_those_who_lack_what_is_needed() -> None:
+def test_least_loaded_does_not_examine_members_without_the_needed_resource() -> None:
     pool = [a_member(f"sip:10.0.0.{n}", resources={"pstn": 30} if n == 200 else {}) for n in range(1, 201)]
     algorithm = ALGORITHMS["least-loaded"](pool, SetSettings(set="set"), Random(1).random)
     for member in pool:
@@ -310,7 +310,7 @@ def test_least_loaded_does_not_look_at_those_who_lack_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [((0.33, 0.33, 0.33), (0.5, 0.5)), ((7, 7, 7), (8, 8))])
-def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
+def test_when_a_member_leaves_only_its_keys_move_for_any_weights(
     before: tuple[float, ...], after: tuple[float, ...]
 ) -> None:
     """As for the addresses of a name, which share the weight of one member."""
@@ -328,7 +328,7 @@ def test_when_weights_grow_with_who_goes_only_its_own_keys_move(
 
 
 @pytest.mark.parametrize("able", [0, 1, 3])
-def test_hash_asks_each_at_most_twice_or_so_where_nearly_nobody_is_able(able: int) -> None:
+def test_hash_examines_each_member_about_twice_at_most_when_few_are_able(able: int) -> None:
     """With all members full, each refused call had each of a thousand looked at on eight rings."""
     pool = members([1 + n % 40 for n in range(500)])
     left = set(pool[100 : 100 + able])

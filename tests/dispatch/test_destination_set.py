@@ -28,7 +28,7 @@ def back_at(member: Member, destinations: DestinationSet, now: float) -> None:
     destinations.member_changed(True, False, member)
 
 
-def test_who_comes_back_gets_its_share_little_by_little() -> None:
+def test_a_member_in_slow_start_gets_a_growing_share() -> None:
     health = HealthSettings(fall=1, rise=1, slow_start=10)
     one, two = a_member("sip:10.0.0.1", health=health), a_member("sip:10.0.0.2", health=health)
     destinations = make_set(one, two)
@@ -39,14 +39,14 @@ def test_who_comes_back_gets_its_share_little_by_little() -> None:
     assert shares[3] == 0.5
 
 
-def test_who_has_just_come_back_is_better_than_nobody() -> None:
+def test_a_member_in_slow_start_is_used_if_there_is_no_other() -> None:
     one = a_member(health=HealthSettings(fall=1, rise=1, slow_start=1000))
     destinations = make_set(one)
     back_at(one, destinations, 100.0)
     assert seen(destinations, 100.0) == {one: 2000}
 
 
-def test_with_hash_a_key_comes_back_once_and_stays() -> None:
+def test_with_hash_a_key_returns_once_during_slow_start() -> None:
     health = HealthSettings(fall=1, rise=1, slow_start=10)
     members = [a_member(f"sip:10.0.0.{n}", health=health) for n in (1, 2, 3)]
     destinations = make_set(*members, algorithm="hash", hash_bound=0)
@@ -69,8 +69,8 @@ def test_a_member_that_rests_is_passed_over_until_then() -> None:
     assert seen(destinations, 20.0, 10) == {one: 5, two: 5}
 
 
-def test_those_that_rest_are_better_than_nobody() -> None:
-    """Or who calls somebody that answers 503 could keep everybody from calling."""
+def test_resting_members_are_used_if_there_is_no_other() -> None:
+    """Otherwise a caller that provokes a 503 with Retry-After could keep all others from calling."""
     one, two = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2", priority=1)
     destinations = make_set(one, two)
     one.resting_until = two.resting_until = 20.0

@@ -90,14 +90,14 @@ def test_failover_goes_through_every_member_once() -> None:
     assert d.leases == 0
 
 
-def test_nobody_has_room() -> None:
+def test_no_member_has_room() -> None:
     d = dispatcher(a_set(at(1, max_calls=2), at(2, max_cps=1)))
     assert [d.acquire("pbx", 0.0) is None for _ in range(4)] == [False, False, False, True]
     assert d.acquire("pbx", 1.0) is not None
     assert d.leases == 4
 
 
-def test_a_set_that_is_not_there() -> None:
+def test_an_unknown_set_raises_a_key_error() -> None:
     with pytest.raises(KeyError):
         dispatcher(a_set(at(1))).acquire("nowhere", 0.0)
 
@@ -141,7 +141,7 @@ def test_a_failure_brings_the_next_probe_forward() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 405, 480, 486, 500, 603])
-def test_answers_of_somebody_alive(status: int) -> None:
+def test_responses_that_show_a_live_member(status: int) -> None:
     d = dispatcher(a_set(at(1)))
     for _ in range(4):
         probe, now = next_probe(d)
@@ -298,7 +298,7 @@ def test_reload_keeps_what_is_unchanged() -> None:
     assert (d.leases, one.load, two.load, nine.load) == (0, 0, 0, 0)
 
 
-def test_reload_stops_the_probes_of_what_is_gone() -> None:
+def test_reload_stops_the_probes_of_removed_members() -> None:
     d = dispatcher(a_set(at(1)))
     probe, now = next_probe(d)
     d.reload([a_set(at(2))], now)
@@ -330,7 +330,7 @@ def test_reload_takes_new_health_settings() -> None:
     assert 50.0 < member.due < 56.0
 
 
-def test_who_is_put_into_use_by_a_reload_is_probed() -> None:
+def test_a_member_enabled_by_a_reload_is_probed() -> None:
     d = dispatcher(a_set(at(1, disabled=True)))
     assert d.health_monitor.deadline() is None
     d.reload([a_set(at(1))], 10.0)
@@ -339,7 +339,7 @@ def test_who_is_put_into_use_by_a_reload_is_probed() -> None:
     assert d.health_monitor.expire(20.0) == []
 
 
-def test_who_is_put_back_while_it_is_out_is_tried_again() -> None:
+def test_an_inactive_member_added_again_is_tried_again() -> None:
     settings = a_set(at(1), health=HealthSettings(interval=0, retry=30))
     d = dispatcher(settings)
     member = take(d).member
@@ -351,7 +351,7 @@ def test_who_is_put_back_while_it_is_out_is_tried_again() -> None:
     assert member.health.state is MemberState.TRYING
 
 
-def test_a_set_of_which_nobody_is_up_is_not_to_be_relied_on() -> None:
+def test_a_set_without_a_member_that_is_up_is_not_usable() -> None:
     d = dispatcher(a_set(at(1)))
     assert d.usable("pbx")
     take_down(d, *d.members())

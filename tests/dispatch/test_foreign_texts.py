@@ -1,4 +1,4 @@
-"""Whatever stands in a table or a list: members, or the one documented error, and nothing else is ever raised."""
+"""Any text in a table or a list gives members or the one documented error; no other exception is raised."""
 
 from __future__ import annotations
 

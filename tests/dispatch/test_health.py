@@ -102,7 +102,7 @@ def test_since_when_it_is_so() -> None:
 
 
 def test_one_caller_is_one_voice() -> None:
-    """Whoever knows what a server is silent to could take out one after the other."""
+    """A caller that knows what a server ignores could make one member after the other inactive."""
     health = Health(HealthSettings(fall=2))
     for now in range(5):
         health.bad(float(now), caller="198.51.100.7")

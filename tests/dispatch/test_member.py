@@ -1,4 +1,4 @@
-"""Room at a member: calls at once, and calls a second, exactly."""
+"""The limits of a member, exactly: calls at once, and calls a second."""
 
 import pytest
 from hypothesis import given, settings
@@ -72,7 +72,7 @@ def test_the_name_that_its_certificate_has() -> None:
     assert at_a_name.name == "sips:PBX.example.com at 10.0.0.7:5061 over tls"
 
 
-def test_the_policy_says_disabled_and_the_operator_may_say_otherwise() -> None:
+def test_a_member_disabled_by_the_policy_can_be_enabled_by_the_operator() -> None:
     one = member(disabled=True)
     where = ResolvedAddress(one.target, one.transport)
     assert one.admin_state is AdminState.DISABLED

@@ -1,4 +1,4 @@
-"""Which members there are: one for each address, the same ones over a change, and those that are made ahead."""
+"""The member registry: one member for each address, the same ones over a change, and members prepared ahead."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_addresses_share_their_member_s_weight_and_have_their_own_priorities() -
     assert [(each.weight, each.priority) for each in registry] == [(9.0, (3, 0)), (3.0, (3, 0)), (12.0, (3, 1))]
 
 
-def test_who_leaves_with_calls_and_comes_back_still_has_them() -> None:
+def test_a_member_removed_with_calls_and_added_again_keeps_its_load() -> None:
     registry = MemberRegistry()
     registry.replace([a_set("sip:10.0.0.1", "sip:10.0.0.2")])
     one, two = registry
@@ -88,7 +88,7 @@ def test_members_that_are_made_ahead_are_those_that_come() -> None:
     )
 
 
-def test_what_was_foreseen_and_did_not_come_is_forgotten() -> None:
+def test_prepared_members_that_are_not_added_are_dropped() -> None:
     registry = MemberRegistry()
     registry.prepare([a_set("sip:10.0.0.2")])
     registry.replace([a_set("sip:10.0.0.1")])

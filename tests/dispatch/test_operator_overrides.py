@@ -1,4 +1,4 @@
-"""Orders about destinations: the narrower goes over the wider, and all hold for who comes later."""
+"""Operator overrides of destinations: the narrower goes before the wider, and all apply to members added later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sets(*uris: str, disabled: bool = False) -> list[SetSettings]:
 def watched(
     orders: OperatorOverrides, *uris: str, recorded: list[Decision] | None = None, disabled: bool = False
 ) -> Dispatcher:
-    """A dispatcher whose members are as ``orders`` say, whenever they come."""
+    """A dispatcher whose members have the states of ``orders`` whenever they are added."""
     record = (lambda decision: None) if recorded is None else recorded.append
     dispatcher = Dispatcher(sets(*uris, disabled=disabled), lambda: 0.5, 0.0, record)
     dispatcher.on_members_changed = lambda now: orders.apply(dispatcher, now)
@@ -49,7 +49,7 @@ def ordered(order: AdminState, since: float = 0.0) -> Override:
     return Override(order, "root", "new kernel", since)
 
 
-def test_an_order_for_a_name_holds_for_addresses_that_come_later() -> None:
+def test_an_override_for_a_name_applies_to_addresses_added_later() -> None:
     orders, told = OperatorOverrides(), list[Decision]()
     dispatcher = watched(orders, NAMED, recorded=told)
     orders.put(WHOLE, ordered(AdminState.DRAINING))
@@ -60,7 +60,7 @@ def test_an_order_for_a_name_holds_for_addresses_that_come_later() -> None:
     assert all(each.detail.endswith("active to draining: by order of root: new kernel") for each in told)
 
 
-def test_an_order_for_an_address_goes_over_that_for_its_name() -> None:
+def test_an_override_for_an_address_goes_before_that_for_its_name() -> None:
     orders = OperatorOverrides()
     dispatcher = watched(orders, NAMED)
     resolve(dispatcher, FIRST, SECOND)
@@ -74,7 +74,7 @@ def test_an_order_for_an_address_goes_over_that_for_its_name() -> None:
     assert len(orders) == 1
 
 
-def test_an_order_for_who_is_gone_is_kept_for_a_day() -> None:
+def test_an_override_without_a_member_is_kept_for_a_day() -> None:
     orders = OperatorOverrides()
     orders.put(("pbx", LITERAL, ""), ordered(AdminState.DRAINING))
     dispatcher = watched(orders, LITERAL)
@@ -114,7 +114,7 @@ def test_what_the_policy_disables_again_is_disabled_again() -> None:
     assert list(stands(dispatcher).values()) == [AdminState.DISABLED]
 
 
-def test_there_is_room_for_so_many_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overrides_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DESTINATION_ORDERS", 2)
     orders = OperatorOverrides()
     orders.put(WHOLE, ordered(AdminState.DRAINING))

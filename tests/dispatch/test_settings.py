@@ -1,4 +1,4 @@
-"""Settings of sets: what they take and what they say about what they do not take."""
+"""Settings of sets: the values that they accept, and the errors for others."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_bounds_of_a_set() -> None:
         SetSettings(set="", members=(member,))
 
 
-def test_an_unknown_algorithm_names_those_that_exist() -> None:
+def test_the_error_for_an_unknown_algorithm_lists_the_known_ones() -> None:
     with pytest.raises(
         ValueError,
         match="broadcast, hash, latency, least-loaded, priority, random, round-robin, weighted; found 'fast'",

@@ -1,4 +1,4 @@
-"""A bad change under load: an edge between SIPps reverts it, and calls succeed again."""
+"""A bad policy change under load: a real edge between real SIPps rolls it back, and calls succeed again."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def kamailio(folder: Path) -> AsyncIterator[Path]:
         await end(process)
 
 
-async def test_destinations_stand_in_the_order_in_which_kamailio_tries_them(tmp_path: Path) -> None:
+async def test_destinations_are_in_the_order_in_which_kamailio_tries_them(tmp_path: Path) -> None:
     (tmp_path / "dispatcher.list").write_text(LIST)
     shown = ""
 

@@ -39,7 +39,7 @@ pytestmark = needs("sipp")
 
 
 @pytest.mark.parametrize("first", [(), (answer(100),)], ids=["silent", "after 100"])
-async def test_a_killed_member_costs_no_call_and_comes_back_slowly(tmp_path: Path, first: Steps) -> None:
+async def test_a_killed_member_costs_no_call_and_returns_in_slow_start(tmp_path: Path, first: Steps) -> None:
     """100 calls a second, of which about five have no answer from the killed one yet: the other answers them.
 
     No more a second, since the edge has no machine to itself here: it runs beside three SIPps that log every message.
@@ -99,7 +99,7 @@ async def test_a_member_that_stops_after_its_100_loses_its_calls_when_its_probes
         assert all(tried(app, call) == [one.uri, two.uri] for call in begun)
 
 
-async def test_a_member_that_hears_nothing_is_left_by_each_call_and_then_by_all(tmp_path: Path) -> None:
+async def test_a_silent_member_is_left_by_each_call_and_then_by_all(tmp_path: Path) -> None:
     async with (
         Hole.open("127.0.0.11") as hole,
         fleet(tmp_path, ANSWERS) as (two,),
@@ -149,7 +149,7 @@ async def test_a_member_that_answers_probes_and_no_calls_is_taken_out(tmp_path: 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_member_that_comes_and_goes_is_damped(tmp_path: Path) -> None:
+async def test_a_flapping_member_is_damped(tmp_path: Path) -> None:
     """Six times it is stopped after six good answers, or once it is in use: after two, after four, and no more."""
     health = "interval = 0.1, timeout = 0.2, fall = 2, rise = 2, damping = 3600"
     async with (
@@ -171,7 +171,7 @@ async def test_a_member_that_comes_and_goes_is_damped(tmp_path: Path) -> None:
 # --- slow ------------------------------------------------------------------------------------------------
 
 
-async def test_a_member_that_says_100_and_answers_late_keeps_the_call(tmp_path: Path) -> None:
+async def test_a_member_that_sends_100_and_answers_late_keeps_the_call(tmp_path: Path) -> None:
     slow: Steps = (taken(), answer(100), pause(4000), answer(200), *ENDED)
     async with (
         fleet(tmp_path, slow, NEVER) as (one, two),
@@ -183,7 +183,7 @@ async def test_a_member_that_says_100_and_answers_late_keeps_the_call(tmp_path: 
         assert turns(app, one.uri) == []
 
 
-async def test_a_member_that_says_nothing_loses_the_call_and_its_late_answer_is_undone(tmp_path: Path) -> None:
+async def test_a_silent_member_loses_the_call_and_its_late_answer_is_ended(tmp_path: Path) -> None:
     silent: Steps = (taken(), pause(4000), answer(200), *ENDED)
     async with (
         fleet(tmp_path, silent, ANSWERS) as (one, two),

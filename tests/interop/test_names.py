@@ -88,7 +88,7 @@ async def test_two_priorities_are_two_members_and_calls_go_to_the_first_that_liv
             await nothing_left(app)
 
 
-async def test_a_server_that_is_gone_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_name_server_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         callee("127.0.0.11", "bob") as bob,
         name_server(tmp_path / "dns", *srv(bob, "one", 10)) as server,
@@ -118,7 +118,7 @@ async def test_a_record_that_changes_arrives_when_the_time_of_the_old_one_is_ove
         assert told(app, f"now {carol.address} over udp, before {bob.address} over udp")
 
 
-async def test_a_name_that_does_not_exist_is_nobody_and_the_rest_works(tmp_path: Path) -> None:
+async def test_a_name_that_does_not_exist_has_no_member_and_others_work(tmp_path: Path) -> None:
     async with callee("127.0.0.11", "bob") as bob, name_server(tmp_path / "dns") as server:
         routes = """
 route = [
@@ -135,7 +135,7 @@ route = [
 
 
 async def test_a_name_beside_an_address(tmp_path: Path) -> None:
-    """A member whose name leads nowhere is as none; the next one is taken."""
+    """A member whose name has no address is skipped; the next one is used."""
     async with callee("127.0.0.11", "bob") as bob, name_server(tmp_path / "dns") as server:
         members = [f"sip:nobody.{ZONE}", f"sip:{bob.address}"]
         async with running(tmp_path, policy(tmp_path, server, members)) as app:

@@ -1,4 +1,4 @@
-"""Real SIPps behind an edge that do not take a call, or may not be given one: who refuses, is full, or is drained."""
+"""Real SIPps behind an edge that refuse a call, are full, or are drained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = needs("sipp")
 
 
 @pytest.mark.parametrize("status", [404, 486, 603])
-async def test_somebodys_word_is_not_asked_for_twice(tmp_path: Path, status: int) -> None:
+async def test_a_refusal_of_the_callee_is_not_tried_at_another_member(tmp_path: Path, status: int) -> None:
     refuses: Steps = (taken(), answer(status), take("ACK"))
     async with (
         fleet(tmp_path, refuses, NEVER) as (one, two),
@@ -33,7 +33,7 @@ async def test_somebodys_word_is_not_asked_for_twice(tmp_path: Path, status: int
         assert turns(app, one.uri) == []
 
 
-async def test_who_asks_for_a_rest_gets_it(tmp_path: Path) -> None:
+async def test_a_member_that_sends_retry_after_is_left_alone(tmp_path: Path) -> None:
     """One call at a time: the first is refused by the first member, and no other goes there."""
     rests: Steps = (taken(), answer(503, "Retry-After: 3600"), take("ACK"))
     async with (

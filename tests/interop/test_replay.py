@@ -1,4 +1,4 @@
-"""What tcpdump recorded of a running edge, replayed: the verdicts, calls and sources are those that the edge had."""
+"""A capture of a running edge by tcpdump, replayed: verdicts, calls and sources are those of the edge."""
 
 from __future__ import annotations
 

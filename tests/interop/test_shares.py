@@ -88,7 +88,7 @@ def calling(user: str, each: str) -> Steps:
 
 
 def hashed(hash_on: str) -> str:
-    """Nobody is passed over, however many calls he has."""
+    """Without a bound: no member is skipped for its load."""
     return f'algorithm = "hash", hash_on = "{hash_on}", hash_bound = 0{PATIENT}'
 
 
@@ -153,7 +153,7 @@ async def _by_call_id(app: App, folder: Path, members: list[Sipp]) -> list[Count
     return [calls_by(member.side()) for member in members]
 
 
-async def test_latency_spares_who_answers_slowly(tmp_path: Path) -> None:
+async def test_latency_gives_slow_members_fewer_calls(tmp_path: Path) -> None:
     """Of two at random the quicker one: the slow one gets a ninth of the calls, and what came before it was known."""
     slow: Steps = (taken(), pause(300), answer(200), *ENDED)
     async with (

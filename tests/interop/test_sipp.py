@@ -54,7 +54,7 @@ async def front(
 
 
 async def settled(edge: EdgeProcess, **outcomes: int) -> None:
-    """The calls ended as said, and nothing is left of any."""
+    """The calls ended as expected, and nothing is left of them."""
     for outcome, calls in outcomes.items():
         assert await edge.metric(f'edgesbc_calls_ended_total{{outcome="{outcome}"}}') == calls
     await edge.comes_to("edgesbc_calls", 0, 0)
@@ -63,7 +63,7 @@ async def settled(edge: EdgeProcess, **outcomes: int) -> None:
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
-async def test_calls_go_through_and_show_nothing_of_the_inside(tmp_path: Path, tcp: bool) -> None:
+async def test_calls_succeed_and_show_nothing_of_the_private_side(tmp_path: Path, tcp: bool) -> None:
     async with (
         called(tmp_path, "called", "127.0.0.11", tcp) as one,
         called(tmp_path, "called", "127.0.0.12", tcp) as two,
@@ -138,7 +138,7 @@ async def test_audio_comes_back_from_a_destination_that_echoes(tmp_path: Path) -
         assert await outside.edge.metric("edgesbc_media_packets_total") == 100
 
 
-async def test_calls_over_ipv6_to_an_inside_of_ipv4(tmp_path: Path) -> None:
+async def test_calls_over_ipv6_to_a_private_side_of_ipv4(tmp_path: Path) -> None:
     async with called(tmp_path, "called", "127.0.0.11") as one, front(tmp_path, one, host="::1") as outside:
         calls = await place(tmp_path, "caller", outside.udp, 5, 10, host="::1")
         assert calls.status == 0, calls.errors

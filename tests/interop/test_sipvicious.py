@@ -1,4 +1,4 @@
-"""Debian's sipvicious against an edge: it finds nothing, and the edge says why (THREATS 32)."""
+"""Debian's sipvicious against an edge: it finds no user, and the edge reports it (THREATS 32)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 7
 
 
 async def sipvicious(folder: Path, *command: str) -> str:
-    """What it says at the end, or by the time that it is ended."""
+    """Its output at the end, or when it is stopped."""
     process = await trio.lowlevel.open_process(
         list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "HOME": str(folder)}, cwd=folder,

@@ -67,14 +67,14 @@ def test_a_list_in_all_its_parts() -> None:
 
 
 def test_with_algorithm_8_the_order_is_that_of_kamailio() -> None:
-    """A higher priority first; of one priority, what stands last in the list."""
+    """A higher priority is first; of one priority, the last in the list."""
     (settings,) = imported("1 sip:10.0.0.1\n1 sip:10.0.0.2 0 5\n1 sip:10.0.0.3\n1 sip:10.0.0.4 0 5\n").sets
     assert settings.algorithm == "priority"
     assert [(each.uri[-1], each.priority) for each in settings.members] == [("4", 0), ("2", 0), ("3", 1), ("1", 1)]
 
 
 @pytest.mark.parametrize("algorithm", [number for number, way in ALGORITHMS.items() if not way.ordered])
-def test_where_priorities_split_nothing_there_they_split_nothing_here(algorithm: int) -> None:
+def test_priorities_are_left_out_where_they_only_order_the_set(algorithm: int) -> None:
     found = imported(LIST, algorithm)
     assert {each.priority for one in found.sets for each in one.members} == {0}
     assert any("priorities only order the set" in note.message for note in found.notes)
@@ -113,7 +113,7 @@ def test_what_has_no_counterpart_is_noted_by_its_line() -> None:
     assert "obproxy (an outbound proxy of probes) has no counterpart" in found.notes[1].message
 
 
-def test_without_an_algorithm_it_is_said_that_one_is_needed() -> None:
+def test_without_an_algorithm_there_is_a_note_about_it() -> None:
     assert "--algorithm" in imported("1 sip:10.0.0.1\n", None).notes[0].message
 
 
@@ -140,7 +140,7 @@ def test_every_bad_line_at_once() -> None:
     ]  # fmt: skip
 
 
-def test_a_list_without_destinations_and_a_name_for_a_set_that_is_not_there() -> None:
+def test_errors_for_an_empty_list_and_for_a_name_of_an_unknown_set() -> None:
     assert mistakes("# nothing\n\n") == [("", "no-rows")]
     assert mistakes("1 sip:10.0.0.1\n", n3="x") == [("", "unknown-set")]
 

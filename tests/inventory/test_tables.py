@@ -88,7 +88,7 @@ def test_a_name_twice_in_a_set() -> None:
     assert mistakes("edgesbc", rows) == [("id=2", "uri", "duplicate-member")]
 
 
-def test_a_set_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_the_error_for_an_unknown_set_lists_the_known_ones() -> None:
     with pytest.raises(TableErrors, match=r"the set 'pbz', found none; there are sets pbx \(unknown-set\)"):
         read("edgesbc", ours({}), "pbz")
 
@@ -102,7 +102,7 @@ def test_a_row_that_is_of_no_set() -> None:
     assert mistakes("edgesbc", ours({}, {"set_name": None})) == [("id=2", "set_name", "bad-value")]
 
 
-def test_rows_of_sets_that_nobody_asks_for_are_not_looked_at() -> None:
+def test_rows_of_other_sets_are_not_read() -> None:
     assert len(members("edgesbc", ours({}, {"set_name": "other", "uri": "tel:110"}))) == 1
 
 
@@ -244,13 +244,13 @@ def test_opensips_load_balancer() -> None:
         ({"dst_uri": "fs://user:pw@10.0.0.1"}, {"dst_uri"}),
     ],
 )
-def test_what_asks_a_freeswitch_is_not_supported(row: dict[str, Any], columns: set[str]) -> None:
+def test_fs_urls_are_not_supported(row: dict[str, Any], columns: set[str]) -> None:
     with pytest.raises(TableErrors) as caught:
         read("opensips-load-balancer", balancer(row))
     assert {error.column for error in caught.value.errors} == columns
     assert "pw" not in str(caught.value)
 
 
-def test_every_schema_asks_for_columns_that_it_has() -> None:
+def test_every_schema_requires_columns_that_it_has() -> None:
     for schema in SCHEMAS.values():
         assert {schema.key, schema.group, *schema.required} <= set(schema.columns)

@@ -1,4 +1,4 @@
-"""Both file formats in all their dress, and what is said of files that are broken."""
+"""Both file formats in all variants, and the errors for broken files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def frames(data: bytes) -> list[CapturedFrame]:
 
 
 def broken(data: bytes) -> tuple[list[bytes], str]:
-    """What was whole, and what is said of the rest."""
+    """The frames before the fault, and its error."""
     capture = Capture(io.BytesIO(data))
     whole = []
     with pytest.raises(CaptureError) as error:
@@ -79,7 +79,7 @@ def test_blocks_of_other_kinds_are_passed_over_and_old_ones_read() -> None:
         (b"\x1f\x8b\x08\x00", "begins with 1f8b0800"),
     ],
 )
-def test_what_is_no_capture_is_said_at_once(data: bytes, said: str) -> None:
+def test_a_file_that_is_no_capture_is_an_error_at_once(data: bytes, said: str) -> None:
     with pytest.raises(CaptureError) as error:
         Capture(io.BytesIO(data))
     assert said in str(error.value)
@@ -102,7 +102,7 @@ def test_what_is_no_capture_is_said_at_once(data: bytes, said: str) -> None:
         (section() + interface() * 1025, 0, "packet 1: expected at most 1024 interfaces in a section"),
     ],
 )
-def test_a_broken_capture_is_said_with_the_packets_number(data: bytes, whole: int, said: str) -> None:
+def test_the_error_for_a_broken_capture_has_the_packets_number(data: bytes, whole: int, said: str) -> None:
     found, message = broken(data)
     assert len(found) == whole
     assert said in message

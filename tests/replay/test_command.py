@@ -50,7 +50,7 @@ def test_json_is_json_and_has_what_the_second_policy_says(folder: Path) -> None:
     assert [each["address"] for each in told["sources"]] == [""]
 
 
-def test_a_capture_that_breaks_off_is_reported_and_said(folder: Path) -> None:
+def test_a_truncated_capture_is_reported_with_an_error(folder: Path) -> None:
     (folder / "cut.pcap").write_bytes(pcap(FRAMES)[:-1])
     result = run(folder, "cut.pcap", "edge.toml")
     assert result.exit_code == command.BROKEN
@@ -75,7 +75,7 @@ def test_a_capture_that_breaks_off_is_reported_and_said(folder: Path) -> None:
         (["three.pcap", "edge.toml", "--to", "1.2.3.4:5060"], "expected a listener of the policy"),
     ],
 )
-def test_a_mistake_is_said_in_a_line(folder: Path, words: list[str], said: str) -> None:
+def test_an_error_is_printed_as_one_line(folder: Path, words: list[str], said: str) -> None:
     (folder / "empty.pcap").write_bytes(b"")
     result = run(folder, *words)
     assert result.exit_code == command.NOTHING
@@ -100,7 +100,7 @@ def test_what_was_captured_elsewhere_can_be_mapped(folder: Path) -> None:
     assert "sent inward, to an inside that is silent:" in result.output
 
 
-def test_a_terminal_gets_a_bar_that_comes_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_progress_bar_that_reaches_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -11,7 +11,7 @@ from edgesbc.base.address import Source
 TRUNK = '[[trunk]]\nname = "all"\naddresses = ["198.51.100.0/24"]'
 
 
-def test_as_many_connections_as_there_may_be_and_the_longest_idle_ends() -> None:
+def test_connections_are_bounded_and_the_longest_idle_ends() -> None:
     frames: list[Timed] = [
         (n / 1000, tcp(("198.51.100.1", 1024 + n), EDGE, 7, flags=SYN)) for n in range(limits.REPLAY_STREAMS + 5)
     ]

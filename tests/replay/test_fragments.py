@@ -25,7 +25,7 @@ def cut(body: bytes, size: int, number: int = 1, version: int = 4) -> list[Fragm
 
 
 @given(st.integers(1600, 4000), st.sampled_from([16, 512, 1480]), st.sampled_from([4, 6]), st.randoms())
-def test_in_any_order_and_doubled_the_packet_comes_out_once(size: int, mtu: int, version: int, random: object) -> None:
+def test_fragments_in_any_order_and_repeated_make_one_packet(size: int, mtu: int, version: int, random: object) -> None:
     payload = bytes(n % 251 for n in range(size))
     parts = cut(udp_body(5060, 5062, payload), mtu, version=version)
     shuffled = [*parts, parts[0]]
@@ -51,7 +51,7 @@ def test_parts_that_overlap_make_no_packet() -> None:
     assert (len(fragments), fragments.given_up) == (0, 1)
 
 
-def test_a_packet_of_another_protocol_says_so() -> None:
+def test_a_packet_of_another_protocol_is_not_readable() -> None:
     fragments = Fragments()
     fragments.add(part(0, True, b"x" * 8, protocol=1))
     with pytest.raises(NotReadable, match="neither UDP nor TCP"):

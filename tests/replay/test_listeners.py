@@ -1,4 +1,4 @@
-"""Which packet is for whom, where addresses are exact, check_mapping, or a wildcard's."""
+"""The listener of a packet, with exact, mapped and wildcard addresses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_wildcard_is_of_its_own_transport_and_kind_of_address() -> None:
     assert listening.of(False, Source("10.0.0.11", 5060)) is None
 
 
-def test_listeners_are_known_by_what_they_advertise_or_are_mapped_to() -> None:
+def test_listeners_advertise_their_own_or_mapped_address() -> None:
     to = {Source("203.0.113.9", 6000): "any", Source("203.0.113.10", 6000): "any"}
     six, any_, inside = ReplayListeners(policy(listeners=SIX, admission=""), to).listeners()
     assert (six.advertise_host, six.advertise_port) == ("2001:db8::1", 5060)
@@ -47,6 +47,6 @@ def test_every_mapped_address_leads_to_its_listener() -> None:
     assert listening.of_packet(Packet(False, Source(*EDGE), Source("198.51.100.7", 5062), b"")) == (0, False)
 
 
-def test_a_listener_that_is_not_there_is_said() -> None:
+def test_an_unknown_listener_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"192\.0\.2\.1:5060=nobody: expected a listener of the policy \(public-udp, "):
         check_mapping([(Source(*EDGE), "nobody")], policy())

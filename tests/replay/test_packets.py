@@ -1,4 +1,4 @@
-"""Every dress of a datagram shows the same datagram, and what holds none says why."""
+"""A datagram is found in frames of every link type; a frame without one has a reason."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_segment_with_its_number_and_flags(flags: int, names: str) -> None:
 
 
 @pytest.mark.parametrize("link", [COOKED, COOKED_2])
-def test_cooked_captures_know_who_sent(link: int) -> None:
+def test_cooked_captures_have_the_direction(link: int) -> None:
     assert packet(link, frame(udp(*V4, b""), link, sent=True)).outgoing is True
     assert packet(link, frame(udp(*V4, b""), link)).outgoing is False
     assert packet(ETHERNET, frame(udp(*V4, b""))).outgoing is None
@@ -96,7 +96,7 @@ def test_extension_headers_of_ipv6_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("ends", [V4, V6], ids=["IPv4", "IPv6"])
-def test_a_part_of_a_packet_is_told_as_one(ends: tuple[tuple[str, int], tuple[str, int]]) -> None:
+def test_an_ip_fragment_is_returned_as_one(ends: tuple[tuple[str, int], tuple[str, int]]) -> None:
     found = dissect(RAW, ip(ends[0][0], ends[1][0], UDP, b"x" * 16, fragment=(9, 1480, True)))
     assert isinstance(found, Fragment)
     assert (found.offset, found.more, found.data, found.key[2:]) == (1480, True, b"x" * 16, (9, UDP))
@@ -121,7 +121,7 @@ def test_a_part_of_a_packet_is_told_as_one(ends: tuple[tuple[str, int], tuple[st
         (RAW, ip("192.0.2.1", "192.0.2.2", UDP, struct.pack(">HHHH", 1, 2, 99, 0)), "cut by the capture's snap length"),
     ],
 )
-def test_what_is_no_packet_for_us_says_why(link: int, data: bytes, said: str) -> None:
+def test_frames_that_are_not_readable_have_a_reason(link: int, data: bytes, said: str) -> None:
     assert why(link, data) == said
 
 

@@ -1,4 +1,4 @@
-"""What stands in for names: an address for each, by a way that the policy has."""
+"""Placeholder addresses: one for each name, with a transport of the policy's listeners."""
 
 from __future__ import annotations
 

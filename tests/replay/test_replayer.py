@@ -82,7 +82,7 @@ def test_a_call_is_answered_acknowledged_and_ended_in_the_replay() -> None:
     assert (result.packets, result.seconds) == (4, 3.0)
 
 
-def test_a_flood_is_told_by_reason_and_by_source_beside_a_caller() -> None:
+def test_a_flood_is_reported_by_reason_and_source_beside_a_caller() -> None:
     result = replayed(sorted(flood() + call(), key=lambda each: each[0]))
     assert result.verdicts == {"banned": 469, "pass": 33, "pike": 1}
     assert [(each.address, each.messages) for each in result.sources] == [(FLOODER[0], 500), (PHONE[0], 3)]
@@ -101,7 +101,7 @@ def test_a_scanner_gets_nothing_and_is_named() -> None:
         assert result.decisions == {"scanner": verdicts["scanner"], **({} if more else {"ban": 1})}
 
 
-def test_what_the_second_policy_would_do_is_told_with_an_example() -> None:
+def test_differences_of_the_second_policy_are_reported_with_an_example() -> None:
     strict = policy("[screen.pike]\nreqs_density_per_unit = 10", file="strict.toml")
     result = replayed(flood(40), Replayer(policy(), strict))
     assert result.verdicts == {"pass": 30, "banned": 9, "pike": 1}
@@ -133,7 +133,7 @@ open = ["public-udp"]
 """
 
 
-def test_other_routes_of_the_second_policy_are_told() -> None:
+def test_other_routes_of_the_second_policy_are_reported() -> None:
     result = replayed(from_phone(message()), Replayer(policy(), parse_policy(MAIL, "mail.toml")))
     assert result.otherwise is not None
     (pair,) = result.otherwise["routes"]
@@ -194,7 +194,7 @@ def test_a_registration_is_what_the_capture_shows(status: int, verdict: str) -> 
     assert result.verdicts == ({"pass": 31, "pike": 2} if verdict == "pass" else {"pass": 31, "pike": 1, "banned": 1})
 
 
-def test_the_captured_inside_rings_until_the_capture_shows_an_answer() -> None:
+def test_captured_destinations_ring_until_the_captured_response() -> None:
     invite = message()
     frames = from_phone(invite)
     frames += [(1.0, frame(udp(EDGE, PHONE, answer(invite, 180)))), (9.0, frame(udp(EDGE, PHONE, answer(invite, 486))))]
@@ -204,7 +204,7 @@ def test_the_captured_inside_rings_until_the_capture_shows_an_answer() -> None:
     assert result.calls == {"refused": 1}
 
 
-def test_answers_that_share_a_segment_are_all_heard() -> None:
+def test_all_responses_in_one_segment_are_used() -> None:
     invite = message(transport="TCP")
     said = answer(invite, 180) + answer(invite, 200) + b"\r\n\r\n" + answer(invite, 200)[:40]
     packets = [*over_tcp(invite, size=2000)[:2], tcp(EDGE, PHONE, 1, said)]
@@ -213,7 +213,7 @@ def test_answers_that_share_a_segment_are_all_heard() -> None:
     assert result.answers == {"1xx": 1, "2xx": 1}
 
 
-def test_a_call_that_was_cancelled_is_cancelled_in_the_captured_inside() -> None:
+def test_a_cancelled_call_is_cancelled_at_captured_destinations() -> None:
     frames = from_phone(message(), message("CANCEL"), step=2.5)
     result = replayed(frames, player(inside="captured"))
     assert result.forwarded == {f"{MEMBER[0]}:5060 {each}": 1 for each in ("CANCEL", "INVITE", "ACK")}
@@ -230,7 +230,7 @@ def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
 # --- what the stages make of it --------------------------------------------------------------------------
 
 
-def test_strangers_call_where_the_policy_says_so_and_registered_flows_anywhere() -> None:
+def test_unproven_sources_call_at_open_listeners_and_registered_flows_at_any() -> None:
     """The registration is the capture's: before it, a call is refused, and after it, it is not."""
     sent = register(2, "Authorization: Digest username=alice\r\n")
     contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
@@ -277,7 +277,7 @@ def test_guessing_is_what_the_answers_of_the_capture_make_of_it(
     assert replayed(guesses(13, status, extra), player(REGISTERS)).verdicts == verdicts
 
 
-def test_fewer_tries_of_a_second_policy_are_told_by_the_same_answers() -> None:
+def test_a_second_policy_with_fewer_attempts_uses_the_same_responses() -> None:
     strict = policy(f"{REGISTERS}\n[screen.guess]\ntries = 4")
     result = replayed(guesses(9, 401), Replayer(policy(REGISTERS), strict))
     assert result.verdicts == {"pass": 9}
@@ -287,7 +287,7 @@ def test_fewer_tries_of_a_second_policy_are_told_by_the_same_answers() -> None:
     assert result.decisions == {"routed": 9}  # what the second policy says is in no sum of the first
 
 
-def test_calls_that_ring_are_those_that_the_captured_inside_lets_ring() -> None:
+def test_ringing_calls_are_those_that_ring_at_captured_destinations() -> None:
     calls = [message(call_id=f"c{n}", branch=f"c{n}") for n in range(6)]
     few = '[screen.admission]\nopen = ["public-udp"]\nringing = 4'
     frames = from_phone(*calls)
@@ -407,13 +407,13 @@ def wild(frames: list[Timed], link: int = ETHERNET, advertise: str = "sip.exampl
     return replayed(frames, Replayer(parse_policy(WILD.format(advertise) + members, "wild.toml")), link)
 
 
-def test_a_wildcard_takes_what_comes_to_its_port_and_is_known_by_what_it_advertises() -> None:
+def test_a_wildcard_listener_matches_its_port_and_its_advertised_address() -> None:
     options = message("OPTIONS", uri="sip:sip.example.com")
     result = wild([(0.0, frame(udp(PHONE, EDGE, options)))])
     assert (result.verdicts, result.forwarded) == ({"pass": 1}, {})
 
 
-def test_which_end_is_ours_is_told_by_the_policy_or_the_capture_or_not_at_all() -> None:
+def test_the_edges_end_of_a_packet_is_found_by_the_policy_or_the_capture() -> None:
     peer, trunk = ("198.51.100.7", 5060), ("203.0.113.5", 5060)
     both = [udp(peer, EDGE, message(source=peer)), udp(EDGE, peer, b"SIP/2.0 100 Trying\r\n\r\n")]
     unclear = wild([(0.1 * n, frame(each)) for n, each in enumerate(both)])
@@ -457,7 +457,7 @@ TCP_CALL = (
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_stream_out_of_order_and_doubled_is_the_stream(seed: int) -> None:
+def test_a_stream_with_reordered_and_repeated_segments_is_reassembled(seed: int) -> None:
     packets = over_tcp(*TCP_CALL)
     middle = packets[1:-1] + packets[3:6]
     random.Random(seed).shuffle(middle)
@@ -480,7 +480,7 @@ def test_a_stream_that_is_no_sip_is_closed_and_its_rest_left_out() -> None:
     assert result.left_out == {"on a TCP connection that the edge would have closed": 1}
 
 
-def test_a_segment_that_was_never_captured_is_said() -> None:
+def test_a_segment_missing_in_the_capture_is_reported() -> None:
     packets = over_tcp(message(transport="TCP"), message("OPTIONS", "o", 1, "o", transport="TCP"))
     del packets[2]
     result = replayed(timed(packets))
@@ -497,14 +497,14 @@ def test_a_reset_closes_and_the_same_ports_begin_anew() -> None:
     assert (result.connections, result.calls) == (2, {"answered": 2})
 
 
-def test_what_comes_after_the_end_is_not_a_new_connection() -> None:
+def test_segments_after_the_end_open_no_new_connection() -> None:
     packets = over_tcp(message(transport="TCP"), size=2000)
     result = replayed(timed([*packets, packets[1]]))
     assert result.connections == 1
     assert result.left_out == {"after the end of their TCP connection": 1}
 
 
-def test_a_source_that_may_not_connect_is_refused_before_it_says_anything() -> None:
+def test_a_connection_of_a_denied_source_is_refused_at_once() -> None:
     result = replayed(
         timed(over_tcp(message(transport="TCP"), size=2000)), player('[screen.acl]\ndeny = ["198.51.100.0/24"]')
     )
@@ -552,7 +552,9 @@ def test_the_same_capture_and_seed_give_the_same_and_another_seed_the_same_verdi
     ),
     st.sampled_from(["obliging", "captured", "silent"]),
 )
-def test_every_packet_goes_in_or_is_told(frames: list[tuple[float, bytes, int, bytes]], inside: str) -> None:
+def test_every_packet_is_used_or_counted_as_left_out(
+    frames: list[tuple[float, bytes, int, bytes]], inside: str
+) -> None:
     """Whatever the frames hold: no exception, and and no packet is lost from the sums."""
     made = [(at, data[:place] + noise + data[place + len(noise) :]) for at, data, place, noise in frames]
     result = replayed(made, player(inside=inside))

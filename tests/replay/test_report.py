@@ -41,7 +41,7 @@ def test_a_small_replay_in_full() -> None:
     ]
 
 
-def test_nothing_and_agreement_are_said_too() -> None:
+def test_no_messages_and_no_differences_are_reported_too() -> None:
     assert list(lines(replayed([], Replayer(policy(), policy(file="new.toml"))))) == [
         "test.pcap: 0 packets in 0.000 s, judged by edge.toml",
         "went in: 0 packets with 0 messages",

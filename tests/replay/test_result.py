@@ -27,7 +27,7 @@ def test_the_busiest_come_first_and_the_rest_is_one_line() -> None:
     assert sources.top(9)[-1].address == "192.0.2.3"
 
 
-def test_when_there_are_more_the_quieter_half_is_added_up_and_no_message_is_lost() -> None:
+def test_beyond_the_bound_the_half_with_fewest_messages_is_merged() -> None:
     sources = Sources()
     for _ in range(3):
         sources.add("198.51.100.1", "pass")
@@ -40,7 +40,7 @@ def test_when_there_are_more_the_quieter_half_is_added_up_and_no_message_is_lost
     assert sources.count == limits.REPLAY_SOURCES + 101
 
 
-def test_counts_are_told_largest_first_and_by_name_where_they_are_equal() -> None:
+def test_counts_are_sorted_by_size_and_then_by_name() -> None:
     counts = Counts({("b",): 1, ("a", "x"): 1, ("c",): 7})
     assert list(flat(counts).items()) == [("c", 7), ("a x", 1), ("b", 1)]
 

@@ -1,4 +1,4 @@
-"""What stands in for the destinations: answers that belong to their requests, and a bound on what waits."""
+"""The simulated destinations: responses match their requests, and pending requests are bounded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_obliging_answers_all_else_at_once_but_ack_and_register() -> None:
     assert inside.forwarded[str(FLOW.peer), "INVITE"] == 1
 
 
-def test_silent_says_nothing() -> None:
+def test_silent_sends_no_responses() -> None:
     inside = SimulatedDestinations("silent")
     assert [inside.take(FLOW, message(method)) for method in ("INVITE", "REGISTER", "CANCEL", "OPTIONS")] == [[]] * 4
 
@@ -79,7 +79,7 @@ def test_a_cancel_ends_the_branch_that_it_names() -> None:
     assert [each.via.branch for each in responses(inside.captured(shown(message(), 486)))] == ["z9hG4bKone"]
 
 
-def test_what_waits_is_bounded() -> None:
+def test_pending_requests_are_bounded() -> None:
     inside = SimulatedDestinations("captured")
     for n in range(limits.REPLAY_PENDING + 1):
         inside.take(FLOW, message(call_id=f"c{n}"))

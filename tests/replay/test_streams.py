@@ -17,7 +17,7 @@ SENT = bytes(range(256)) * 4
     st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 300)), max_size=30),
     st.randoms(),
 )
-def test_what_comes_out_is_what_was_sent_in_order(start: int, cuts: list[tuple[int, int]], random: object) -> None:
+def test_the_output_is_what_was_sent_in_order(start: int, cuts: list[tuple[int, int]], random: object) -> None:
     pieces = [(at, SENT[at : at + size]) for at, size in cuts]
     whole = [(at, SENT[at : at + 100]) for at in range(0, len(SENT), 100)]
     random.shuffle(whole)  # type: ignore[attr-defined]
@@ -31,7 +31,7 @@ def test_what_comes_out_is_what_was_sent_in_order(start: int, cuts: list[tuple[i
     assert stream.next == (start + len(SENT)) % 2**32
 
 
-def test_behind_a_hole_nothing_comes_out() -> None:
+def test_nothing_is_returned_after_a_missing_segment() -> None:
     stream = TcpStream(100)
     assert stream.add(100, b"abc") == b"abc"
     assert stream.add(104, b"e") == b""
@@ -39,7 +39,7 @@ def test_behind_a_hole_nothing_comes_out() -> None:
     assert stream.add(103, b"d") == b"de"
 
 
-def test_the_end_counts_when_all_before_it_is_there() -> None:
+def test_a_fin_counts_when_all_data_before_it_has_arrived() -> None:
     stream = TcpStream(2**32 - 2)
     stream.finish(2**32 - 2 + 4)
     assert stream.add(2**32, b"cd") == b""
@@ -49,7 +49,7 @@ def test_the_end_counts_when_all_before_it_is_there() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_what_may_wait_is_bounded(size: int) -> None:
+def test_kept_segments_are_bounded(size: int) -> None:
     stream = TcpStream(0)
     held = 0
     with pytest.raises(Hole):

@@ -86,14 +86,14 @@ async def test_the_time_for_an_answer_begins_with_the_question(autojump_clock: t
     assert await Late([]).ask(DnsQuestion(f"pbx.{ZONE}", "A"), 1.0) == DnsAnswer((), limits.DNS_SECONDS_NONE)
 
 
-async def test_a_question_that_nobody_answers() -> None:
+async def test_a_question_without_a_response_fails() -> None:
     silent = NameServers([Source("127.0.0.1", free_port())])
     assert await silent.ask(DnsQuestion(f"pbx.{ZONE}", "A"), 0.3) == DnsAnswer(failed=True)
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".test", "x." * 200 + "test", "a..test", "\u00fc" * 70])
-async def test_a_name_that_cannot_be_asked_for(name: str) -> None:
-    """SRV and NAPTR records say what is asked next, and not all that they say are names."""
+async def test_a_name_that_cannot_be_encoded_fails(name: str) -> None:
+    """SRV and NAPTR records contain the next name, which need not be valid."""
     servers = NameServers([Source("127.0.0.1", free_port())])
     assert await servers.ask(DnsQuestion(name, "A"), 0.3) == DnsAnswer(failed=True)
 
@@ -126,13 +126,13 @@ async def test_answers_that_are_none(tmp_path: Path) -> None:
 
 
 async def test_a_refusal_is_no_answer(tmp_path: Path) -> None:
-    """dnsmasq refuses what is outside its zone, since it has nobody to ask."""
+    """dnsmasq refuses names outside its zone, because it has no other server to ask."""
     async with name_server(tmp_path / "dns") as server:
         servers = NameServers([Source("127.0.0.1", server.port)])
         assert (await servers.ask(DnsQuestion("elsewhere.invalid-zone", "A"), 1.0)).failed
 
 
-async def test_the_next_server_is_asked_where_the_first_is_dead(tmp_path: Path) -> None:
+async def test_the_next_server_is_asked_if_the_first_is_dead(tmp_path: Path) -> None:
     async with name_server(tmp_path / "dns", *RECORDS) as server:
         servers = NameServers([Source("127.0.0.1", free_port()), Source("127.0.0.1", server.port)])
         with trio.fail_after(PATIENCE):

@@ -1,4 +1,4 @@
-"""When names are asked for, and what becomes of the answers: by a clock that jumps, and answers that the test gives."""
+"""When names are looked up, and what happens with the answers, with a clock that jumps and answers of the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 
 class Answers(NameServers):
-    """Name servers whose answers the test gives, A by A, and that remember when they were asked what."""
+    """Name servers with the answers of the test by host, which remember when each was asked."""
 
     def __init__(self, give: Callable[[str], DnsAnswer]) -> None:
         super().__init__([])
@@ -61,7 +61,7 @@ class Bench:
         )
 
     def want(self, *names: str) -> None:
-        """Names with a port, for which one question is asked, or with a transport, for which SRV is too."""
+        """Names with a port, which take one question, or with a transport, which take one for SRV too."""
         members = tuple(MemberSettings(f"sip:{name}" if ";" in name else f"sip:{name}:5060") for name in names)
         self.harness.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
 
@@ -86,7 +86,7 @@ def addresses(*hosts: str, ttl: float = 300.0) -> DnsAnswer:
 FAILED = DnsAnswer(failed=True)
 
 
-async def test_a_name_is_asked_for_again_when_its_time_is_over(autojump_clock) -> None:
+async def test_a_name_is_looked_up_again_when_its_ttl_ends(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: addresses("10.0.0.11", ttl=30)), "a.example.com")
     await bench.run(100)
     assert bench.answers.pauses("a.example.com") == [30, 30, 30]
@@ -104,7 +104,7 @@ async def test_times_that_are_too_short_or_too_long(autojump_clock, ttl: float, 
     assert bench.answers.pauses("a.example.com") == [pause, pause]
 
 
-async def test_a_change_is_told(autojump_clock) -> None:
+async def test_changed_addresses_are_reported(autojump_clock) -> None:
     given = iter([addresses("10.0.0.11"), addresses("10.0.0.12", "10.0.0.11"), addresses("10.0.0.12")])
     bench = Bench(Answers(lambda name: next(given)), "a.example.com")
     await bench.run(700)
@@ -115,7 +115,7 @@ async def test_a_change_is_told(autojump_clock) -> None:
 
 
 @pytest.mark.parametrize("nothing", [FAILED, DnsAnswer((), 60.0)], ids=["no answer", "no address"])
-async def test_what_was_known_goes_on(autojump_clock, nothing: DnsAnswer) -> None:
+async def test_known_addresses_stay_while_look_ups_fail(autojump_clock, nothing: DnsAnswer) -> None:
     given = itertools.chain([addresses("10.0.0.11")], [nothing] * 3, itertools.repeat(addresses("10.0.0.11")))
     bench = Bench(Answers(lambda name: next(given)), "a.example.com")
     await bench.run(400)
@@ -127,8 +127,8 @@ async def test_what_was_known_goes_on(autojump_clock, nothing: DnsAnswer) -> Non
     assert bench.details[2] == "a.example.com:5060: answered again"
 
 
-async def test_what_one_question_led_to_goes_on_while_others_are_answered_anew(autojump_clock) -> None:
-    """RFC 8767: a host whose zone is silent neither goes away nor keeps the others as they were."""
+async def test_the_last_answer_to_a_failed_question_is_used_beside_new_ones(autojump_clock) -> None:
+    """RFC 8767: a host whose zone does not respond keeps its addresses, and the others change."""
     asked: Counter[str] = Counter()
 
     def give(name: str) -> DnsAnswer:
@@ -145,7 +145,7 @@ async def test_what_one_question_led_to_goes_on_while_others_are_answered_anew(a
     assert bench.details[1].endswith("no answer: A of two.example.com; what was known goes on")
 
 
-async def test_pauses_grow_while_nobody_answers(autojump_clock) -> None:
+async def test_pauses_grow_while_there_is_no_response(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: FAILED), "a.example.com")
     await bench.run(1500)
     most = limits.DNS_PAUSE_MOST
@@ -153,7 +153,7 @@ async def test_pauses_grow_while_nobody_answers(autojump_clock) -> None:
     assert bench.details == ["a.example.com:5060: no answer: A of a.example.com"]
 
 
-async def test_an_address_that_is_refused_is_told_of(autojump_clock) -> None:
+async def test_an_address_that_is_not_used_is_recorded(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: addresses("0.0.0.0")), "a.example.com")
     await bench.run(3)
     assert bench.told == []
@@ -175,7 +175,7 @@ async def test_a_name_that_is_new_does_not_wait(autojump_clock) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_name_that_is_new_is_found_though_nobody_says_so(autojump_clock) -> None:
+async def test_a_new_name_is_looked_up_without_a_reload_call(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: addresses("10.0.0.11")), "a.example.com")
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.resolver.run)
@@ -185,7 +185,7 @@ async def test_a_name_that_is_new_is_found_though_nobody_says_so(autojump_clock)
         nursery.cancel_scope.cancel()
 
 
-async def test_a_name_that_is_gone_is_asked_for_no_more(autojump_clock) -> None:
+async def test_a_removed_name_is_looked_up_no_more(autojump_clock) -> None:
     answers = Answers(lambda name: addresses("10.0.0.11", ttl=30))
     answers.seconds = 1.0
     bench = Bench(answers, "a.example.com")
@@ -225,7 +225,7 @@ async def test_one_silent_name_does_not_hold_up_the_others(autojump_clock) -> No
 
 
 async def test_the_time_for_a_name_is_bounded(autojump_clock) -> None:
-    """Many records, and nobody answers for what they lead to."""
+    """Many records, whose targets get no response."""
     answers = Answers(lambda name: addresses("10.0.0.11"))
     answers.seconds = limits.DNS_QUESTION_SECONDS + 1
     bench = Bench(answers)
@@ -235,7 +235,7 @@ async def test_the_time_for_a_name_is_bounded(autojump_clock) -> None:
     assert trio.current_time() - began == pytest.approx(limits.DNS_LOOKUP_SECONDS)
 
 
-async def test_an_edge_that_starts_waits_for_its_names_but_not_for_long(autojump_clock) -> None:
+async def test_a_starting_edge_waits_for_its_names_for_a_bounded_time(autojump_clock) -> None:
     for seconds, waited in ((0.25, 0.25), (3.0, limits.DNS_START_SECONDS)):
         answers = Answers(lambda name: addresses("10.0.0.11"))
         answers.seconds = seconds
@@ -247,7 +247,7 @@ async def test_an_edge_that_starts_waits_for_its_names_but_not_for_long(autojump
             nursery.cancel_scope.cancel()
 
 
-async def test_without_names_there_is_nothing_to_wait_for(autojump_clock) -> None:
+async def test_without_names_the_resolver_starts_at_once(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: FAILED))
     began = trio.current_time()
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""RFC 3263 section 4, RFC 2782 and RFC 3403, asked of a zone that stands in the test."""
+"""RFC 3263 section 4, RFC 2782 and RFC 3403, against a zone in the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def listening(*transports: Transport, host: str = "192.0.2.1", port: int = 5060)
 
 
 class Names:
-    """A zone: records by name and type. A type written as None fails. It remembers what it was asked."""
+    """A zone: records by name and type. A type that is None fails. It remembers the questions."""
 
     def __init__(self, zone: dict[str, Sequence[Record] | None], ttl: float = 300.0) -> None:
         self.zone = zone
@@ -121,7 +121,7 @@ def test_a_port_or_a_transport_in_the_uri_decides(uri: str, expected: str, asked
     assert names.asked == asked
 
 
-def test_without_naptr_each_transport_is_asked_for() -> None:
+def test_without_naptr_srv_is_asked_for_each_transport() -> None:
     zone = {key: value for key, value in RFC3263.items() if not key.startswith("NAPTR")}
     assert sources(Names(zone).locate("sip:example.com", listening(UDP, TCP, TLS))) == [
         "tls 198.51.100.1:5061 p0 w1",
@@ -145,7 +145,7 @@ def test_without_srv_the_name_itself_is_the_host(uri: str, expected: str) -> Non
 
 
 def test_the_example_of_rfc_2782() -> None:
-    """Priorities in order, weights as they are; a weight of 0 stays, which means next to nothing beside others."""
+    """Priorities in order, weights unchanged; a weight of 0 is kept, and gives a very small part."""
     names = Names(
         {
             "SRV _sip._tcp.example.com": [
@@ -168,7 +168,7 @@ def test_the_example_of_rfc_2782() -> None:
     ]
 
 
-def test_a_service_that_is_said_not_to_be_there() -> None:
+def test_an_srv_record_of_the_root_means_no_service() -> None:
     """RFC 2782: a target of "." ends it; the name's own address is not tried."""
     names = Names({"SRV _sip._tcp.example.com": [SrvRecord(0, 0, 0, "")], "A example.com": ["198.51.100.9"]})
     located = names.locate("sip:example.com;transport=tcp", listening(TCP))
@@ -177,8 +177,8 @@ def test_a_service_that_is_said_not_to_be_there() -> None:
     assert "A example.com" not in names.asked
 
 
-def test_naptr_records_that_say_nothing_to_a_sip_client() -> None:
-    """Other applications' records are as none at all; those that SIP cannot follow are not."""
+def test_naptr_records_of_other_services_are_ignored() -> None:
+    """Records of other applications count as none; SIP records that cannot be followed do not."""
     others = NaptrRecord(1, 1, "u", "E2U+sip", "!^.*$!sip:x@y!", "")
     names = Names({"NAPTR example.com": [others], "A example.com": ["198.51.100.9"]})
     assert sources(names.locate("sip:example.com", listening(UDP))) == ["udp 198.51.100.9:5060 p0 w1"]
@@ -192,7 +192,7 @@ def test_naptr_records_that_say_nothing_to_a_sip_client() -> None:
         assert names.locate("sip:example.com", listening(UDP)).targets == ()
 
 
-def test_a_higher_order_is_for_when_the_lower_leads_nowhere() -> None:
+def test_records_of_a_higher_order_are_used_if_the_lower_has_no_hosts() -> None:
     zone = {**RFC3263, "SRV _sip._tcp.example.com": []}
     assert sources(Names(zone).locate("sip:example.com", listening(UDP, TCP))) == ["udp 198.51.100.3:5060 p0 w1"]
     names = Names({**RFC3263, "SRV _sip._tcp.example.com": None})
@@ -208,13 +208,13 @@ def test_who_fails_to_answer_does_not_decide(failing: str) -> None:
     assert [str(each) for each in located.failed] == [failing.replace(" ", " of ")]
 
 
-def test_one_host_that_nobody_knows_does_not_take_the_others_along() -> None:
+def test_a_host_without_addresses_does_not_affect_the_others() -> None:
     located = Names({**RFC3263, "A server2.example.com": None}).locate("sip:example.com", listening(TCP))
     assert sources(located) == ["tcp 198.51.100.1:5060 p0 w1"]
     assert located.failed == (DnsQuestion("server2.example.com", "A"),)
 
 
-def test_both_families_where_there_are_listeners_for_both() -> None:
+def test_both_address_families_are_used_with_listeners_for_both() -> None:
     zone = {"A example.com": ["198.51.100.9"], "AAAA example.com": ["2001:DB8:0::9"]}
     both = [*listening(UDP), *listening(UDP, host="2001:db8::1")]
     assert sources(Names(zone).locate("sip:example.com", both)) == [
@@ -277,7 +277,7 @@ def test_an_address_that_no_name_may_stand_for(kind: str, address: str) -> None:
     assert str(ip_address(address)) in located.remarks[0]
 
 
-def test_loopback_is_for_those_that_send_from_there() -> None:
+def test_loopback_addresses_need_a_listener_on_loopback() -> None:
     names = Names({"A example.com": ["127.0.0.5"], "AAAA example.com": ["::1"]})
     there = [*listening(UDP, host="127.0.0.1"), *listening(UDP, host="2001:db8::1")]
     assert sources(names.locate("sip:example.com:5060", there)) == ["udp 127.0.0.5:5060 p0 w1"]
@@ -361,7 +361,7 @@ ANY = {"NAPTR": NAPTRS, "SRV": SRVS, "A": V4, "AAAA": V6}
 
 @given(st.data(), st.sampled_from(["sip:example.com", "sips:example.com", "sip:example.com;transport=tcp"]))
 def test_whatever_is_answered(data: st.DataObject, uri: str) -> None:
-    """It ends; nothing stands twice; priorities have no gaps; nothing is sent where it must not be."""
+    """It ends; no address is repeated; priorities have no gaps; no forbidden address is used."""
     able = [*listening(UDP, TCP, TLS), *listening(UDP, TCP, host="2001:db8::1")]
     asking = locate(parse_server_uri(uri), able)
     asked = set()

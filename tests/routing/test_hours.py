@@ -51,7 +51,7 @@ def test_what_is_no_time(text: str) -> None:
         Hours([text], UTC)
 
 
-def test_a_time_zone_that_is_not_there() -> None:
+def test_an_unknown_time_zone_is_refused() -> None:
     assert zone_of("Europe/Berlin") is not None
     for name in ("Mars/Olympus", "", "../../etc/passwd", "/etc/passwd"):
         with pytest.raises(ValueError, match="expected a time zone"):

@@ -1,4 +1,4 @@
-"""Routes: the first that matches wins, what is given must match, long texts match nothing."""
+"""Routes: the first match wins, every given condition must match, long texts match no pattern."""
 
 from datetime import datetime
 

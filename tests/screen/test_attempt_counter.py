@@ -1,4 +1,4 @@
-"""Tries: exact in the window, forgiven by what was tried, bounded."""
+"""The counter of attempts: exact in the window, taken back by mark, bounded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_window_slides() -> None:
     assert len(tries) == 0, "nothing is kept of who tries no more"
 
 
-def test_more_than_most_are_not_kept() -> None:
+def test_no_more_attempts_are_kept_than_count() -> None:
     tries = AttemptCounter(3, 10.0, 8)
     for n in range(1000):
         tries.add("a", 1, n * 0.001)
@@ -28,7 +28,7 @@ def test_more_than_most_are_not_kept() -> None:
     assert len(tries._table["a"].times) == len(tries._table["a"].marks) == 3
 
 
-def test_a_success_takes_back_what_led_to_it_and_no_more() -> None:
+def test_a_success_takes_back_the_attempts_with_its_mark_only() -> None:
     tries = AttemptCounter(5, 10.0, 8)
     for mark in (1, 2, 1, 2, 2):
         tries.add("a", mark, 1.0)
@@ -40,7 +40,7 @@ def test_a_success_takes_back_what_led_to_it_and_no_more() -> None:
     tries.take_back("b", 2)
 
 
-def test_it_is_told_once() -> None:
+def test_a_key_over_its_number_is_reported_once() -> None:
     tries = AttemptCounter(1, 10.0, 8)
     tries.add("a", 1, 0.0)
     assert tries.over("a", 1.0)
@@ -50,7 +50,7 @@ def test_it_is_told_once() -> None:
     assert tries.first_report("a"), "another window"
 
 
-def test_memory_is_bounded_and_who_goes_on_is_not_forgotten() -> None:
+def test_memory_is_bounded_and_an_active_key_is_kept() -> None:
     tries = AttemptCounter(10, 60.0, 16)
     for n in range(1000):
         tries.add(f"once-{n}", 1, n * 0.01)

@@ -29,7 +29,7 @@ class Model:
     st.integers(1, 6),
     st.lists(st.integers(0, 4 * SECOND) | st.sampled_from([0, 1, SECOND // 3, SECOND // 10]), max_size=60),
 )
-def test_decisions_and_waits_are_exact(rate: float, burst: int, steps: list[int]) -> None:
+def test_decisions_and_waiting_times_are_exact(rate: float, burst: int, steps: list[int]) -> None:
     bucket, model = TokenBucket("b", rate, burst, 16), Model(round(SECOND / rate), burst)
     now = 0
     for step in steps:
@@ -52,7 +52,7 @@ def test_burst_then_rate() -> None:
     assert bucket.wait("other", 0) == 0
 
 
-def test_asking_takes_nothing() -> None:
+def test_wait_takes_no_token() -> None:
     bucket = TokenBucket("b", 1.0, 1, 16)
     assert [bucket.wait("k", 0) for _ in range(5)] == [0] * 5
     bucket.take("k", 0)
@@ -60,7 +60,7 @@ def test_asking_takes_nothing() -> None:
     assert bucket.wait("k", SECOND) == 0
 
 
-def test_keys_are_bounded_and_who_keeps_asking_is_not_forgotten() -> None:
+def test_keys_are_bounded_and_a_key_in_use_is_kept() -> None:
     bucket = TokenBucket("b", 0.001, 1, 100)
     bucket.take("abuser", 0)
     for n in range(10_000):

@@ -1,4 +1,4 @@
-"""Scores of flows against a plain model: they grow with refusals, time and success take them away."""
+"""Scores of flows against a plain model: refusals add points, time and success take them away."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEPS = st.tuples(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(STEPS, max_size=60))
-def test_a_score_is_what_a_plain_count_says(steps: list[tuple[int, Reason | None, int]]) -> None:
+def test_a_score_equals_that_of_a_plain_model(steps: list[tuple[int, Reason | None, int]]) -> None:
     conduct = MisbehaviourScore(MisbehaviourSettings(points=10, window=20.0))
     scores, at, now = dict.fromkeys((1, 2, 3), 0.0), dict.fromkeys((1, 2, 3), 0), 0
     for number, reason, seconds in steps:
@@ -44,7 +44,7 @@ def test_a_score_is_what_a_plain_count_says(steps: list[tuple[int, Reason | None
         scores[number] = 0.0 if too_much else score
 
 
-def test_what_an_honest_client_runs_into_counts_nothing() -> None:
+def test_refusals_that_honest_clients_meet_have_no_points() -> None:
     conduct = MisbehaviourScore(MisbehaviourSettings())
     honest = (Reason.RATELIMIT, Reason.LOOP, Reason.NO_ROUTE, Reason.NO_DESTINATION, Reason.OVERLOAD, Reason.PIKE)
     assert not any(conduct.add(flow_of(1), reason, 0.0) for reason in honest * 100)

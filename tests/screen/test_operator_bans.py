@@ -1,4 +1,4 @@
-"""Orders of the operator: the longest prefix counts, some end by themselves, and there is a bound."""
+"""Bans and exemptions of operators: the longest prefix counts, some end at a time, and their number is bounded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_longest_prefix_counts() -> None:
     assert not orders.exempts("192.0.2.1", 1.0)
 
 
-def test_an_order_ends_by_itself_and_the_wider_one_counts_again() -> None:
+def test_a_ban_ends_at_its_time_and_the_wider_exemption_counts_again() -> None:
     orders = OperatorBans(["192.0.2.0/24"])
     orders.put(ban("192.0.2.7/32", until=10.0))
     assert not orders.exempts("192.0.2.7", 9.9)
@@ -34,7 +34,7 @@ def test_an_order_ends_by_itself_and_the_wider_one_counts_again() -> None:
     assert [order.prefix for order in orders] == ["192.0.2.0/24"]
 
 
-def test_an_order_takes_the_place_of_the_one_before_and_can_be_taken_back() -> None:
+def test_an_entry_replaces_the_one_for_the_same_prefix_and_can_be_removed() -> None:
     orders = OperatorBans()
     orders.put(ban("192.0.2.7"))
     orders.put(exempt("192.0.2.7/32"))
@@ -47,12 +47,12 @@ def test_an_order_takes_the_place_of_the_one_before_and_can_be_taken_back() -> N
 
 
 @pytest.mark.parametrize("text", ["192.0.2.0/33", "edge.example", ""])
-def test_what_is_no_prefix_is_refused(text: str) -> None:
+def test_a_text_that_is_no_prefix_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         OperatorBans().put(ban(text))
 
 
-def test_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operator_bans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ORDERS", 2)
     orders = OperatorBans()
     orders.put(ban("192.0.2.1"))
@@ -62,7 +62,7 @@ def test_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         orders.put(ban("192.0.2.3"))
 
 
-def test_orders_can_be_copied_beside_those_of_the_own_policy() -> None:
+def test_operator_bans_are_copied_beside_the_exemptions_of_the_own_policy() -> None:
     live, other = OperatorBans(["192.0.2.9"]), OperatorBans(["192.0.2.1"])
     for prefix in ("192.0.2.1", "192.0.2.2"):
         live.put(ban(prefix))
@@ -73,7 +73,7 @@ def test_orders_can_be_copied_beside_those_of_the_own_policy() -> None:
     assert found is not live.of("192.0.2.2", 1.0)  # each counts its own
 
 
-def test_a_policy_with_exemptions_of_its_own_takes_all_that_was_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_with_exemptions_takes_over_all_operator_bans(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload neither loses an order nor fails for it, and at a restart the file of orders is not a broken one."""
     monkeypatch.setattr(limits, "ORDERS", 3)
     previous = OperatorBans(["203.0.113.1"])

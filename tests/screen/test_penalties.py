@@ -1,4 +1,4 @@
-"""Proof before punishment: who can be banned, how widely, how long, and by whom."""
+"""Proof before punishment: which sources can be banned, in what scope and for how long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgesbc.screen.standing import Standing, Standings, Trunk
 UNPROVEN, REACHABLE, REGISTERED, TRUNK = Standing
 
 
-def test_an_unproven_ban_is_its_flow_over_udp_for_a_minute_at_most(flow) -> None:
+def test_a_ban_on_an_unproven_source_covers_its_flow_for_a_minute_at_most(flow) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0)
     assert ban is not None
@@ -25,7 +25,7 @@ def test_an_unproven_ban_is_its_flow_over_udp_for_a_minute_at_most(flow) -> None
     assert not penalties.blocks(flow(), UNPROVEN, 70.0)
 
 
-def test_an_unproven_ban_is_its_address_where_all_of_it_had_a_share(flow) -> None:
+def test_a_wide_ban_on_an_unproven_source_covers_its_address(flow) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 600.0, 10.0, wide=True)
     assert ban is not None
@@ -35,7 +35,7 @@ def test_an_unproven_ban_is_its_address_where_all_of_it_had_a_share(flow) -> Non
 
 
 @pytest.mark.parametrize("standing", [REACHABLE, REGISTERED, TRUNK])
-def test_what_an_address_did_unproven_harms_nobody_proven(flow, standing: Standing) -> None:
+def test_a_ban_on_unproven_datagrams_does_not_affect_proven_flows(flow, standing: Standing) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 10.0)
     assert not penalties.blocks(flow(), standing, 11.0)
@@ -45,14 +45,14 @@ def test_what_an_address_did_unproven_harms_nobody_proven(flow, standing: Standi
 @pytest.mark.parametrize(
     ("listener", "standing"), [("udp", REACHABLE), ("udp", REGISTERED), ("tls", REGISTERED), ("tls", TRUNK)]
 )
-def test_who_is_never_banned(flow, listener: str, standing: Standing) -> None:
+def test_sources_that_are_never_banned(flow, listener: str, standing: Standing) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     assert penalties.ban(flow(listener), standing, Reason.PIKE, 60.0, 10.0) is None
     assert len(penalties) == 0
     assert penalties.take_datagram_bans() == []
 
 
-def test_a_stream_is_banned_alone_and_as_long_as_asked(flow) -> None:
+def test_a_stream_ban_covers_its_flow_for_the_requested_time(flow) -> None:
     penalties = Penalties(Standings(), 16, 30, 2.0)
     penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 120.0, 10.0)
     assert penalties.blocks(flow("tls"), REACHABLE, 129.0)
@@ -62,7 +62,7 @@ def test_a_stream_is_banned_alone_and_as_long_as_asked(flow) -> None:
     assert penalties.take_datagram_bans() == []
 
 
-def test_a_ban_is_renewed_while_the_flood_goes_on(flow) -> None:
+def test_a_ban_is_renewed_while_the_flood_continues(flow) -> None:
     penalties = Penalties(Standings(), 16, density=4, window=2.0)
     ban = penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     assert ban is not None
@@ -76,7 +76,7 @@ def test_a_ban_is_renewed_while_the_flood_goes_on(flow) -> None:
     assert len(penalties) == 0
 
 
-def test_a_flood_that_ended_renews_nothing(flow) -> None:
+def test_a_ban_is_not_renewed_after_the_flood(flow) -> None:
     penalties = Penalties(Standings(), 16, density=1, window=10.0)
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
     for _ in range(100):
@@ -84,7 +84,7 @@ def test_a_flood_that_ended_renews_nothing(flow) -> None:
     assert not penalties.blocks(flow(), UNPROVEN, 60.0)
 
 
-def test_udp_bans_are_told_for_the_kernel_but_for_whole_addresses_where_somebody_proven_is(flow) -> None:
+def test_datagram_bans_for_the_kernel_leave_out_addresses_with_proven_flows(flow) -> None:
     standings = Standings((Trunk("t", ("203.0.113.7:5060",)),))
     penalties = Penalties(standings, 16, 30, 2.0)
     standings.prove(flow(host="192.0.2.9"), Standing.REACHABLE, 0.0)
@@ -99,14 +99,14 @@ def test_udp_bans_are_told_for_the_kernel_but_for_whole_addresses_where_somebody
     assert not penalties.has_changes
 
 
-def test_what_waits_for_the_kernel_is_bounded(flow) -> None:
+def test_changes_for_the_kernel_are_bounded(flow) -> None:
     penalties = Penalties(Standings(), 2 * limits.PENALTIES_WAITING, 30, 2.0)
     for n in range(limits.PENALTIES_WAITING + 1):
         penalties.ban(flow(host=f"192.0.{n >> 8}.{n & 255}"), UNPROVEN, Reason.PIKE, 30.0, 0.0)
     assert len(penalties.take_datagram_bans()) == limits.PENALTIES_WAITING
 
 
-def test_the_table_is_bounded_and_forged_sources_push_out_no_proven_ban(flow) -> None:
+def test_the_table_is_bounded_and_forged_sources_displace_no_proven_ban(flow) -> None:
     penalties = Penalties(Standings(), 10, 30, 2.0)
     penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 1000.0, 0.0)
     refused = [
@@ -179,7 +179,7 @@ def test_the_addresses_of_one_64_are_one_offender(flow) -> None:
     assert offend(penalties, flow, "2001:db8:1:3::1", 1)[0].offence == 1
 
 
-def test_nobody_registered_is_banned_with_others_of_the_address(flow) -> None:
+def test_a_registered_flow_is_not_banned_with_its_address(flow) -> None:
     standings = Standings()
     standings.prove(flow("tls", port=7, serial=7), REGISTERED, 0.0)
     penalties = Penalties(standings, 100, 30, 2.0)
@@ -237,7 +237,7 @@ def test_what_offenders_did_is_bounded(flow) -> None:
     assert offend(penalties, flow, hosts[-1], 1, now)[0].offence == 2
 
 
-def test_a_ban_that_was_kept_holds_again_and_goes_on_counting(flow) -> None:
+def test_a_restored_ban_blocks_again_and_offences_count_on(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     kept = offend(penalties, flow, "192.0.2.1", 3)[-1]
     penalties = Penalties(Standings(), 1, 30, 2.0)
@@ -247,7 +247,7 @@ def test_a_ban_that_was_kept_holds_again_and_goes_on_counting(flow) -> None:
     assert offend(penalties, flow, "192.0.2.1", 1)[0].offence == 4
 
 
-def test_another_number_says_that_bans_have_come_or_gone(flow) -> None:
+def test_the_version_changes_with_every_ban_set_or_removed(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     seen = [penalties.version]
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
@@ -272,7 +272,7 @@ def test_datagrams_from_port_0_do_not_have_the_kernel_drop_their_whole_address(f
 
 
 @pytest.mark.parametrize("others", ["bans", "registered"])
-def test_an_offence_costs_the_same_however_many_others_there_are(flow, others: str) -> None:
+def test_the_cost_of_an_offence_does_not_depend_on_the_number_of_bans(flow, others: str) -> None:
     def third_offence(count: int) -> int:
         standings = Standings()
         penalties = Penalties(standings, 100_000, 30, 2.0)

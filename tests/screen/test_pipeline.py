@@ -31,7 +31,7 @@ def call(pipeline: Pipeline, flow: Flow, message: Request, now: float) -> Verdic
 
 
 class Bench:
-    """A pipeline with what it recorded and what it said was broken."""
+    """A pipeline with its recorded decisions and reported errors."""
 
     def __init__(self, settings: ScreenSettings | None = None, trunks=(), extra=()) -> None:
         self.decisions: list[Decision] = []
@@ -133,8 +133,8 @@ def test_a_registered_flow_is_held_to_its_threshold_and_never_banned(flow) -> No
     assert len(bench.decisions) <= 5
 
 
-def test_a_registered_flow_that_floods_leaves_the_lane_of_the_trunks_and_stays_registered(flow) -> None:
-    """Who has one account, or knows a phone's address and port, could fill the queue that trunks have to themselves."""
+def test_a_registered_flow_that_floods_loses_the_trusted_queue_and_stays_registered(flow) -> None:
+    """The owner of one account, or a forger of a phone's address and port, could fill the receive queue of trunks."""
     bench, udp = Bench(trunks=(Trunk("carrier", ("203.0.113.0/24",)),)), flow().listener
     standings, phones = bench.pipeline.standings, [flow(port=n) for n in (5060, 5062)]
     for phone in phones:
@@ -184,7 +184,7 @@ def test_the_private_side_is_not_screened_by_packet(flow) -> None:
     assert bench.pipeline.accept(core.listener, core.peer, 1.0) is PASS
 
 
-def test_order_is_that_of_the_settings(flow, request_of) -> None:
+def test_stages_judge_in_the_order_of_the_settings(flow, request_of) -> None:
     message = request_of("MESSAGE", "User-Agent: friendly-scanner")
     scanner_first = Bench(ScreenSettings(stages=("scanner", "method"), scanner=SCANNER)).pipeline
     assert isinstance(request(scanner_first, flow(), message, 1.0), Drop)
@@ -213,7 +213,7 @@ def test_a_shadowed_stage_leaves_the_others_in_force(flow, request_of) -> None:
     assert [(d.reason, d.shadow) for d in bench.decisions] == [(Reason.SCANNER, True), (Reason.METHOD, False)]
 
 
-def test_a_broken_stage_costs_the_message_and_is_told_once_a_kind(flow, request_of) -> None:
+def test_a_broken_stage_costs_the_message_and_each_kind_of_error_is_reported_once(flow, request_of) -> None:
     bench = Bench(extra=(Broken(),))
     for _ in range(3):
         verdict = request(bench.pipeline, flow(), request_of("INVITE"), 1.0)
@@ -228,7 +228,7 @@ def test_a_broken_stage_costs_the_message_and_is_told_once_a_kind(flow, request_
     assert bench.pipeline.counts == {("broken", "internal"): 9}
 
 
-def test_a_broken_stage_in_shadow_harms_nothing(flow) -> None:
+def test_a_broken_stage_in_shadow_mode_refuses_nothing(flow) -> None:
     bench = Bench(ScreenSettings(mode="shadow"), extra=(Broken(),))
     assert bench.pipeline.packet(flow(), 400, 1.0) is PASS
     assert len(bench.failures) == 1
@@ -294,7 +294,7 @@ def test_what_cannot_be_read_counts_until_it_is_enough(flow) -> None:
     assert bench.pipeline.is_banned(stream, 11.0)
 
 
-def test_what_may_be_forged_counts_only_against_who_has_proven_nothing(flow) -> None:
+def test_messages_that_may_be_forged_are_scored_for_unproven_sources_only(flow) -> None:
     bench = Bench(trunks=[Trunk("carrier", ("198.51.100.7",))])
     trunk, proven, stranger = flow(host="198.51.100.7"), flow(port=7), flow(port=8)
     bench.pipeline.standings.prove(proven, Standing.REACHABLE, 10.0)
@@ -341,7 +341,7 @@ def test_the_operators_ban_holds_for_all_but_trunks(flow) -> None:
     assert [order.hits for order in bench.pipeline.operator_bans] == [4]
 
 
-def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
+def test_an_exempt_source_is_held_to_the_threshold_and_not_banned(flow) -> None:
     bench = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
     verdicts = [bench.pipeline.packet(flow(), 400, 10.0) for _ in range(5_000)]
     assert verdicts.count(PASS) == 30
@@ -352,7 +352,7 @@ def test_who_is_exempt_is_held_to_the_threshold_and_not_banned(flow) -> None:
 
 
 @pytest.mark.parametrize("listener", ["udp", "tls"])
-def test_who_is_exempt_is_let_in_whatever_ban_there_was_before(flow, listener: str) -> None:
+def test_an_exemption_overrides_an_earlier_ban(flow, listener: str) -> None:
     bench = Bench()
     pipeline, peer = bench.pipeline, flow(listener)
     while pipeline.packet(peer, 500, 100.0) is PASS:
@@ -376,7 +376,7 @@ def test_bans_of_before_let_everything_pass_in_shadow_mode(flow, listener: str) 
     assert looking_on.shadow_counts["penalties", "banned"] == 1
 
 
-def test_a_new_policy_keeps_the_operators_orders_and_not_those_of_the_old_policy(flow) -> None:
+def test_a_new_policy_keeps_operator_bans_and_not_the_exemptions_of_the_old_policy(flow) -> None:
     old = Bench(ScreenSettings(exempt=("192.0.2.0/24",)))
     old.pipeline.operator_bans.put(OperatorBan("198.51.100.0/24", False, 10.0, None, "operator", ""))
     new = Bench(ScreenSettings(exempt=("203.0.113.0/24",)))

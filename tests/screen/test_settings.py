@@ -1,4 +1,4 @@
-"""An empty policy has everything on; a wrong one says what was expected; a TOML policy becomes these values."""
+"""An empty policy has every stage on; errors name what was expected; a TOML policy becomes these values."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_policy_s_table_becomes_settings() -> None:
         (lambda: OverloadSettings(transactions=100_001), "transactions: expected a number from 1 to 100000"),
     ],
 )
-def test_a_wrong_value_says_what_was_expected(make, expected: str) -> None:
+def test_the_error_for_a_wrong_value_names_what_was_expected(make, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         make()
 

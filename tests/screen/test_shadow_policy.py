@@ -1,4 +1,4 @@
-"""Two pipelines and one traffic: only what they do not agree on is told, and the live one never notices."""
+"""Two pipelines with the same traffic: only differences are reported, and the live one is not affected."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Listens:
 
 
 class Pair:
-    """A live pipeline and a beside, asked as the signalling core asks them."""
+    """A live pipeline and a shadow policy, called as the signalling core calls them."""
 
     def __init__(self, live: ScreenSettings, other: ScreenSettings, to: str | None = "pbx") -> None:
         self.decisions: list[Decision] = []
@@ -104,7 +104,7 @@ def test_a_stricter_threshold_differs_by_exactly_what_is_over_it(flow: MakeFlow)
     assert pair.totals == pair.beside.differences
 
 
-def test_a_looser_policy_is_asked_no_further_than_the_live_one_got(flow: MakeFlow, request_of: MakeRequest) -> None:
+def test_a_looser_policy_judges_no_later_phase_than_the_live_one(flow: MakeFlow, request_of: MakeRequest) -> None:
     pair = Pair(
         ScreenSettings(acl=AclSettings(deny=("192.0.2.0/24",))), ScreenSettings(method=MethodSettings(public=()))
     )
@@ -112,7 +112,7 @@ def test_a_looser_policy_is_asked_no_further_than_the_live_one_got(flow: MakeFlo
     assert pair.beside.differences == {("acl-denied", PASSED): 1}
 
 
-def test_each_refuses_a_message_once_and_both_reasons_are_told(flow: MakeFlow, request_of: MakeRequest) -> None:
+def test_each_refuses_a_message_once_and_both_reasons_are_reported(flow: MakeFlow, request_of: MakeRequest) -> None:
     """The other policy denies the source, the live one finds the scanner later: one pair, not two."""
     scanner = ScannerSettings(user_agents=("sipvicious",))
     pair = Pair(ScreenSettings(scanner=scanner), ScreenSettings(acl=AclSettings(deny=("192.0.2.0/24",))))
@@ -228,7 +228,7 @@ def test_what_the_other_has_refused_is_not_answered_to_it(flow: MakeFlow, reques
     assert pair.heard[2:] == ["192.0.2.7"]  # it is remembered for one answer
 
 
-def test_a_request_that_comes_again_and_is_let_go_on_is_heard_of(flow: MakeFlow, request_of: MakeRequest) -> None:
+def test_a_repeated_request_that_passes_gets_its_responses(flow: MakeFlow, request_of: MakeRequest) -> None:
     pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(admission=OPEN), to=None)
     pair.message(flow(), request_of(), 1.0)  # no route of the other takes it
     pair.to = "pbx"
@@ -285,7 +285,7 @@ def test_a_broken_stream_counts_where_the_other_would_still_have_it_open(flow: M
     assert not pair.decisions
 
 
-def test_what_the_operator_orders_counts_for_both_and_is_counted_once(flow: MakeFlow) -> None:
+def test_operator_bans_count_for_both_policies_and_their_hits_once(flow: MakeFlow) -> None:
     exempt = ScreenSettings(exempt=("192.0.2.200",))
     pair = Pair(ScreenSettings(), exempt)
     order = OperatorBan("192.0.2.1", False, 1.0, 50.0, "admin", "")

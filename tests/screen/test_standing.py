@@ -1,4 +1,4 @@
-"""What proves what, for how long, and who can push whom out."""
+"""Standings: what proves them, for how long, and which entries a full table drops."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_streams_are_reachable_and_datagrams_must_prove_it(flow) -> None:
 
 
 @pytest.mark.parametrize("listener", ["udp", "tls"])
-def test_registered_until_it_runs_out_or_is_withdrawn(flow, listener: str) -> None:
+def test_registered_until_the_proof_expires_or_is_withdrawn(flow, listener: str) -> None:
     standings = Standings()
     before = standings.of(flow(listener), 1.0)
     standings.prove(flow(listener), Standing.REGISTERED, 1.0, ttl=60.0)
@@ -82,7 +82,7 @@ def test_nothing_proves_a_trunk(flow) -> None:
         Standings().prove(flow(), Standing.TRUNK, 1.0)
 
 
-def test_reachable_flows_are_bounded_and_push_out_no_registered_one(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reachable_flows_are_bounded_and_displace_no_registered_one(flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REACHABLE_FLOWS", 50)
     standings = Standings()
     standings.prove(flow(host="192.0.2.9"), Standing.REGISTERED, 1.0, ttl=3600.0)
@@ -93,7 +93,7 @@ def test_reachable_flows_are_bounded_and_push_out_no_registered_one(flow, monkey
     assert standings.of(flow(host="192.0.2.9"), 2.0) is Standing.REGISTERED
 
 
-def test_registered_flows_are_bounded_and_newcomers_wait(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registered_flows_are_bounded_and_new_ones_are_refused(flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REGISTERED_FLOWS", 2)
     standings = Standings()
     first, second, third = (flow("tls", serial=n) for n in (1, 2, 3))
@@ -114,7 +114,7 @@ def test_cache_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(standings._by_prefix._cache) <= 10
 
 
-def test_known_at(flow) -> None:
+def test_addresses_with_a_trunk_or_a_proven_flow(flow) -> None:
     standings = Standings((CARRIER,))
     assert standings.known_at("203.0.113.77")
     assert not standings.known_at("192.0.2.1")
@@ -128,7 +128,7 @@ def test_known_at(flow) -> None:
 
 
 @pytest.mark.parametrize("address", ["carrier.example", "198.51.100.0/33", "1.2.3.4:99999", "2001:db8::1:5060:x", ""])
-def test_a_wrong_address_says_what_was_expected(address: str) -> None:
+def test_the_error_for_a_wrong_address_names_what_was_expected(address: str) -> None:
     with pytest.raises(ValueError, match=r"addresses: expected a prefix.*found"):
         Trunk("t", (address,))
 
@@ -144,7 +144,7 @@ def test_too_many_addresses() -> None:
         Trunk("t", tuple(f"10.0.{n >> 8}.{n & 255}" for n in range(limits.TRUNK_ADDRESSES + 1)))
 
 
-def test_who_is_trusted_is_listed_with_trunks_first(flow) -> None:
+def test_trusted_sources_are_listed_with_trunks_first(flow) -> None:
     standings = Standings((CARRIER,))
     listed = [listed_address(each) for each in CARRIER.addresses]
     udp = flow("udp").listener
@@ -159,7 +159,7 @@ def test_who_is_trusted_is_listed_with_trunks_first(flow) -> None:
     assert standings.trusted(flow("tls").listener, 1.0)[0] == listed
 
 
-def test_the_version_grows_when_others_are_trusted_and_not_at_each_message(flow) -> None:
+def test_the_version_grows_when_trusted_sources_change_and_not_at_each_message(flow) -> None:
     standings = Standings((CARRIER,))
     seen = [standings.version]
 
@@ -186,7 +186,7 @@ def test_the_version_grows_when_others_are_trusted_and_not_at_each_message(flow)
     assert after.version > standings.version
 
 
-def test_what_a_flow_is_registered_as_is_bounded_and_goes_with_it(flow) -> None:
+def test_the_accounts_of_a_flow_are_bounded_and_end_with_it(flow) -> None:
     standings = Standings()
     for account in range(limits.ACCOUNTS_OF_FLOW + 5):
         standings.prove(flow(), Standing.REGISTERED, 0.0, 60.0, account)
@@ -199,7 +199,7 @@ def test_what_a_flow_is_registered_as_is_bounded_and_goes_with_it(flow) -> None:
     assert standings._accounts == {}
 
 
-def test_one_that_lasts_keeps_no_room_for_all_that_have_run_out(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_registration_does_not_keep_expired_ones_in_the_table(flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REGISTERED_FLOWS", 8)
     standings = Standings()
     standings.prove(flow(port=1), Standing.REGISTERED, 0.0, 7200.0)
@@ -212,17 +212,17 @@ def test_one_that_lasts_keeps_no_room_for_all_that_have_run_out(flow, monkeypatc
     assert len(standings._registered) == 2
 
 
-def test_who_registers_from_port_0_has_no_lane_for_all_of_its_ports(flow) -> None:
+def test_a_flow_registered_from_port_0_is_not_trusted(flow) -> None:
     standings = Standings()
     standings.prove(flow(port=0), Standing.REGISTERED, 0.0, 60.0)
     assert standings.of(flow(port=0), 1.0) is Standing.REGISTERED
     assert standings.trusted(flow().listener, 1.0) == ([], None)
 
 
-def test_one_account_registers_a_bounded_number_of_udp_flows_and_its_oldest_give_way(
+def test_the_udp_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(
     flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Credentials that were accepted once may come again in datagrams whose source is forged."""
+    """Accepted credentials may be repeated in datagrams with forged sources."""
     monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 3)
     standings = Standings()
     other = flow(host="198.51.100.1")
@@ -240,7 +240,7 @@ def test_one_account_registers_a_bounded_number_of_udp_flows_and_its_oldest_give
         assert standings.prove(flow("tls", serial=serial), Standing.REGISTERED, 2.0, 60.0, account=5)
 
 
-def test_nothing_is_kept_of_accounts_whose_flows_are_gone(flow) -> None:
+def test_an_account_without_flows_leaves_no_entry(flow) -> None:
     standings = Standings()
     for account in range(40):
         standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 60.0, account)
@@ -253,7 +253,7 @@ def test_nothing_is_kept_of_accounts_whose_flows_are_gone(flow) -> None:
     assert standings._flows_of == {}
 
 
-def test_a_trunk_may_be_one_at_some_listeners_only(flow) -> None:
+def test_a_trunk_may_be_limited_to_some_listeners(flow) -> None:
     standings = Standings([Trunk("carrier", ("198.51.100.7", "203.0.113.0/24"), ("sbc.example",), ("carriers",))])
     for host in ("198.51.100.7", "203.0.113.9"):
         assert standings.trunk(flow("udp", host)) == "carrier"

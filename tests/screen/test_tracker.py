@@ -45,7 +45,7 @@ def test_request_x_plus_1_trips_and_the_window_slides() -> None:
     assert tracker.admit("a", 12.0) is not None
 
 
-def test_a_trip_is_told_once_a_window() -> None:
+def test_the_first_trip_is_reported_once_a_window() -> None:
     tracker = Tracker(1, 2.0, 16, inherit=True)
     tracker.admit("a", 1.0)
     entry = tracker.admit("a", 1.5)
@@ -59,7 +59,7 @@ def test_a_trip_is_told_once_a_window() -> None:
     assert tracker.first_trip(entry, 3.6)
 
 
-def test_memory_is_fixed_and_a_busy_key_stays_among_strangers() -> None:
+def test_memory_is_fixed_and_a_busy_key_is_kept() -> None:
     tracker = Tracker(30, 2.0, 64, inherit=True)
     tripped = 0
     for n in range(20_000):
@@ -71,7 +71,7 @@ def test_memory_is_fixed_and_a_busy_key_stays_among_strangers() -> None:
     assert tripped > 500
 
 
-def test_when_all_are_active_newcomers_inherit_but_are_not_sure() -> None:
+def test_a_new_key_in_a_full_table_inherits_stamps_and_is_not_certain() -> None:
     tracker = Tracker(3, 2.0, 16, inherit=True)
     for n in range(16):
         for _ in range(3):
@@ -83,7 +83,7 @@ def test_when_all_are_active_newcomers_inherit_but_are_not_sure() -> None:
     assert tracker.admit("later", 13.0) is None
 
 
-def test_without_inheritance_newcomers_start_clean() -> None:
+def test_without_inheritance_a_new_key_starts_empty() -> None:
     tracker = Tracker(3, 2.0, 16, inherit=False)
     for n in range(16):
         for _ in range(3):
@@ -92,7 +92,7 @@ def test_without_inheritance_newcomers_start_clean() -> None:
     assert len(tracker) == 16
 
 
-def test_an_idle_key_is_given_up_before_an_active_one() -> None:
+def test_an_idle_key_is_replaced_before_an_active_one() -> None:
     tracker = Tracker(3, 2.0, 16, inherit=True)
     for n in range(16):
         tracker.admit(n, 10.0 if n == 2 else 13.0)

@@ -1,4 +1,4 @@
-"""A peer that goes on calling while something else happens to the edge, and whom it calls."""
+"""A peer that calls repeatedly while the edge is under test, and its callee."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Canary:
 
 
 async def ask(ua: Ua, dialog: Dialog, method: str, body: bytes = b"") -> Response | None:
-    """The final answer to a request that is sent again until there is one (Timers A and E); None: there was none."""
+    """The final response to a request that is retransmitted until there is one (Timers A and E); None without one."""
     data = dialog.build(method, body)
     wait = T1
     while wait < 32 * T1:

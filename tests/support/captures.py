@@ -55,7 +55,7 @@ def tcp(
 
 
 def frame(packet: bytes, link: int = ETHERNET, vlans: int = 0, sent: bool = False) -> bytes:
-    """An IP packet in the dress of a link type; ``sent`` is what cooked captures say of its direction."""
+    """An IP packet in a frame of a link type; ``sent`` is the direction in cooked captures."""
     kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
     if link == ETHERNET:
         tags = b"".join(struct.pack(">HH", 0x8100, 100 + n) for n in range(vlans))

@@ -86,7 +86,7 @@ class Server:
             time.sleep(0.05)
 
     def ready(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the database accepts queries."""
         raise NotImplementedError
 
     def kill(self) -> None:
@@ -96,7 +96,7 @@ class Server:
         self.process.wait()
 
     def freeze(self) -> None:
-        """It takes connections, by its kernel, and answers nothing."""
+        """The kernel accepts connections, but the database does not respond."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 

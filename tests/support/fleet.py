@@ -63,7 +63,7 @@ _SECONDS = 40
 
 @attrs.frozen
 class Counted:
-    """What a SIPp says of its calls when it ends."""
+    """The counts of calls that a SIPp prints at its end."""
 
     begun: int
     succeeded: int
@@ -71,7 +71,7 @@ class Counted:
 
 
 def probed(steps: Steps) -> Steps:
-    """``steps`` of somebody who answers OPTIONS outside of calls as well."""
+    """``steps`` of a member that also answers OPTIONS outside calls."""
     return (
         '<recv request="OPTIONS" optional="true" next="8"/>', *steps, '<nop next="9"/>', '<label id="8"/>',
         reply(200, tag=True), '<label id="9"/>',

@@ -20,7 +20,7 @@ _ROOM = 1 << 22
 
 
 class Hole:
-    """A bound UDP socket that nobody reads until a test asks; ``probes`` are the OPTIONS that it answered."""
+    """A bound UDP socket that is read only when a test asks; ``probes`` are the OPTIONS that it answered."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -42,7 +42,7 @@ class Hole:
         return f"sip:{host}:{port}"
 
     async def answer_probes(self) -> None:
-        """Answer every OPTIONS with 200, until cancelled; whatever else comes is kept, and gets nothing."""
+        """Answer every OPTIONS with 200 until cancelled; other requests are kept without a response."""
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             self._read(answering=True)

@@ -20,7 +20,7 @@ needs_name_server = needs("dnsmasq", _PATH)
 
 
 class NameServer:
-    """dnsmasq that knows :data:`ZONE` and asks nobody. ``records`` are lines of its configuration."""
+    """dnsmasq with :data:`ZONE` and no upstream server. ``records`` are lines of its configuration."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder

@@ -40,9 +40,9 @@ def needs_compiler() -> pytest.MarkDecorator:
 
 
 def taken(host: str, port: int, datagrams: bool) -> bool:
-    """Whether somebody holds the address: how a program is seen to be ready, without a word to it.
+    """Whether a process has bound the address, which shows that a program is ready.
 
-    By the kernel's own table: to bind the address for a moment could take it from the program that is about to.
+    Read from the kernel's table: to bind the address for a moment could take it from the program.
     """
     six = ":" in host
     address = array("I", socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host))

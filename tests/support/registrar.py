@@ -1,4 +1,5 @@
-"""A registrar behind the edge that checks passwords (RFC 3261 section 22) and says what it thinks of unknown users."""
+"""A registrar behind the edge that checks passwords (RFC 3261 section 22), with a choice of responses for unknown
+users."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ REALM = "inside"
 
 
 class Registrar:
-    """Answers what comes to ``ua``; ``passwords`` are those of its users. ``asked`` has the requests in order."""
+    """Responds to the requests of ``ua``; ``passwords`` are those of its users. ``asked`` has the requests in order."""
 
     def __init__(self, ua: Ua, passwords: Mapping[str, str]) -> None:
         self._ua = ua

@@ -59,6 +59,6 @@ async def left(app: App) -> Left:
 
 
 def _is_probe(data: bytes) -> bool:
-    """Whether it is an OPTIONS that is repeated: its member answers nobody any more."""
+    """Whether it is an OPTIONS that is retransmitted: its member does not respond any more."""
     message = parse_message(data)
     return isinstance(message, Request) and message.method == "OPTIONS"

@@ -71,7 +71,7 @@ def message(
 
 
 def answer(request: bytes, status: int, to_tag: str = "bob", extra: str = "") -> bytes:
-    """What the captured edge told the phone."""
+    """A response of the captured edge to the phone."""
     lines = request.decode().split("\r\n")
     kept = [line for line in lines if line.startswith(("Via:", "From:", "Call-ID:", "CSeq:"))]
     to = next(line for line in lines if line.startswith("To:")).partition(";tag=")[0]

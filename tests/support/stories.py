@@ -1,4 +1,4 @@
-"""Calls told from both sides: a SIPp that places them, SIPps that take them, one edge between them all."""
+"""Calls described from both sides: a SIPp that places them, SIPps that answer them, one edge between them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Message:
 
 
 class Side:
-    """What a SIPp saw, and how it ended: ``status`` 0 where each of its calls went as its steps say."""
+    """The observations of a SIPp, and its exit status: 0 if each of its calls followed its steps."""
 
     def __init__(self, status: int | None, log: str, errors: str) -> None:
         self.status = status

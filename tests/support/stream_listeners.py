@@ -1,4 +1,4 @@
-"""Doors for stream transports: policies that have them, connections to them by hand, and what is inside."""
+"""Policies with stream listeners, connections to them by hand, and counts of their connections."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ NOBODY = "sip:127.0.0.11:9"
 
 
 def text(folder: Path, *more: str, member: str = NOBODY, **settings: object) -> str:
-    """A policy with ``more`` listeners beside those that all have. Strangers may call: what becomes of them otherwise
-    is tested by itself."""
+    """A policy with ``more`` listeners beside the usual ones. Any source may call: admission has tests of its own."""
     settings.setdefault("open", ["public"])
     return policy_text(folder, [member], [PUBLIC_UDP, PUBLIC_TCP, CORE_UDP, *more], **settings)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
-async def door(folder: Path, more: str = "") -> AsyncIterator[App]:
+async def websocket_edge(folder: Path, more: str = "") -> AsyncIterator[App]:
     """A running edge with a WebSocket listener that has ``more`` keys."""
     listener = listen("public", "ws", "127.0.0.1:0", "ws", more)
     async with running(folder, policy_text(folder, [NOBODY], [PUBLIC_UDP, CORE_UDP, listener])) as app:
@@ -50,7 +49,7 @@ def secured(transport: str, certificates: Certificates) -> str:
 
 
 def open_connections(app: App) -> int:
-    """Connections of all doors, those still in their handshake included."""
+    """The number of connections of all stream listeners, including those in a handshake."""
     return app.plane.connection_limits.total
 
 
@@ -90,13 +89,13 @@ async def handshake(
 
 
 async def reset(stream: trio.SocketStream) -> None:
-    """Tear the connection down without a good-bye."""
+    """Reset the connection."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
 
 
 async def invite_and_reset(tcp: Source) -> None:
-    """An INVITE, and the connection torn down."""
+    """Send an INVITE, and reset the connection."""
     wire = await StreamWire.open(tcp)
     await wire.send(Ua(wire).dialog(f"sip:100@{tcp}").build("INVITE"))
     assert isinstance(wire.stream, trio.SocketStream)

@@ -34,7 +34,7 @@ def a_response(status: int, method: str = "INVITE", branch: str = BRANCH) -> Res
 
 
 class Layer:
-    """A table of transactions with its calendar, and a user that records the outcomes it is told."""
+    """Transactions, their deadlines, and a transaction user that records its calls."""
 
     def __init__(self, limit: int = 100) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""A SIP user agent that tests drive by hand: one wire, dialogs, RTP beside it. It keeps every byte it hears."""
+"""A SIP user agent that tests drive by hand: a wire, dialogs and RTP. It keeps every message that it receives."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Ua:
             return message
 
     async def silent(self, seconds: float = 0.2) -> bool:
-        """Whether nothing comes for a while: for what must not happen."""
+        """Whether nothing arrives for a while: for messages that must not be sent."""
         with trio.move_on_after(seconds):
             await self.hear()
             return False
@@ -185,7 +185,7 @@ class Rtp:
         ).encode()
 
     def aim(self, message: Request | Response) -> None:
-        """Send to where the SDP of ``message`` says."""
+        """Send to the address in the SDP of ``message``."""
         session = parse_session(message.body)
         media = session.media[0]
         connection = session.connection_of(media)

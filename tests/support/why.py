@@ -1,4 +1,4 @@
-"""What the ledger of an edge in the test's own process says of calls and of members, as values. Decides nothing."""
+"""The decisions in the ledger of an edge in the test's process about calls and members, as values."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Wire(Protocol):
 
 
 class UdpWire:
-    """A datagram socket; sends to ``peer``, which is whoever was heard last."""
+    """A datagram socket; sends to ``peer``, which is the source of the last datagram."""
 
     via = "UDP"
 

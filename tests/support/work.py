@@ -1,4 +1,4 @@
-"""How much there is to do: a measure that is the same on every machine."""
+"""The amount of work of a parser, in a measure that is the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Input = TypeVar("_Input")
 
 
 def work(read: Callable[[_Input], object], data: _Input) -> int:
-    """How many calls, of Python and of C, it takes to read ``data``.
+    """The number of calls, of Python and C functions, that reading ``data`` takes.
 
-    That no single call is slow is for tests/sip/test_grammar.py to say.
+    That no single call is slow is tested in tests/sip/test_grammar.py.
     """
     count = 0
 

@@ -112,7 +112,7 @@ def test_23_small_packets_do_not_have_the_long_answer_to_a_long_request_sent_aga
     assert (to.peer.host, again.status) == (STRANGER.peer.host, 401)
 
 
-def test_23_a_trunk_and_who_has_proven_itself_are_answered_in_full() -> None:
+def test_23_trunks_and_proven_sources_get_full_responses() -> None:
     harness = EdgeHarness()
     trunk = Flow(PUBLIC, Source("198.51.100.7", 5060))
     ((_, answer),) = harness.receive(trunk, SMALLEST["MESSAGE"])

@@ -1,4 +1,4 @@
-"""THREATS 15 and 16: connections that are torn down, and connections that say nothing."""
+"""THREATS 15 and 16: connections that are reset, and connections that send nothing."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
         assert (app.edge.connections, app.plane.connections) == (0, {})
 
 
-async def test_15_a_stranger_that_connects_again_and_again_is_held_to_the_density(tmp_path: Path) -> None:
+async def test_15_repeated_connections_of_an_untrusted_peer_are_held_to_the_density(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path)) as app:
         for _ in range(100):
             await invite_and_reset(at(app, "public-tcp"))
@@ -123,7 +123,7 @@ def patient_edge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def silent(tcp: Source, addresses: list[str], count: int = SILENT) -> AsyncIterator[list[trio.SocketStream]]:
-    """Connections that say nothing, as many from each address."""
+    """Connections that send nothing, as many from each address."""
     async with contextlib.AsyncExitStack() as stack:
         streams = []
         for number in range(count):
@@ -134,7 +134,7 @@ async def silent(tcp: Source, addresses: list[str], count: int = SILENT) -> Asyn
 
 
 async def comes_in(app: App, host: str) -> None:
-    """Somebody connects and is served."""
+    """A peer connects and is served."""
     async with Ua(await StreamWire.open(at(app, "public-tcp"), host=host)) as canary:
         await served(canary, f"sip:{at(app, 'public-tcp')}")
 
@@ -156,7 +156,7 @@ async def test_16_silent_connections_of_a_few_addresses_are_capped_and_a_canary_
 
 
 @pytest.mark.usefixtures("descriptors")
-async def test_16_strangers_that_take_all_places_leave_those_of_trunks(
+async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
     tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here all places are patched down to 1,000, 900 of strangers: both ends of 8,192 connections would need 16,500
@@ -180,7 +180,7 @@ async def test_16_strangers_that_take_all_places_leave_those_of_trunks(
         await comes_in(app, "127.0.0.99")
 
 
-async def test_16_the_cap_of_an_address_is_one_for_all_doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_16_the_limit_of_an_address_is_shared_by_all_listeners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 4)
     async with running(tmp_path, text(tmp_path, WS)) as app, contextlib.AsyncExitStack() as stack:
         for number in range(6):
@@ -191,7 +191,7 @@ async def test_16_the_cap_of_an_address_is_one_for_all_doors(tmp_path: Path, mon
         await comes_in(app, "127.0.0.99")
 
 
-async def test_16_with_the_tracker_a_stranger_does_not_come_near_the_caps(tmp_path: Path) -> None:
+async def test_16_with_the_tracker_an_untrusted_peer_stays_far_below_the_limits(tmp_path: Path) -> None:
     """As the edge is by default: an address may open no more connections in a window than it may send messages."""
     count = 400
     async with running(tmp_path, text(tmp_path)) as app, silent(at(app, "public-tcp"), ["127.0.1.1"], count):

@@ -1,4 +1,5 @@
-"""Session descriptions of strangers that cannot be used are refused, and no port or call is left (rows 9 and 27)."""
+"""Session descriptions of untrusted peers that cannot be used are refused, and leave no port or call (rows 9 and
+27)."""
 
 from __future__ import annotations
 

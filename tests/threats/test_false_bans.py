@@ -1,6 +1,7 @@
-"""Who must never be banned: an office that registers anew, a forged trunk, a clumsy user, a carrier's burst.
+"""Sources that must never be banned: an office that registers again, a forged trunk, a user with typing errors, a
+carrier's burst.
 
-The clock is the test's own, so that minutes pass in no time; the signalling core is whole.
+The clock is the test's own, so that minutes take no time; the signalling core is complete.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def test_a_carrier_that_sends_100_calls_in_one_burst() -> None:
     assert harness.edge.calls == 100
 
 
-def test_a_user_who_mistypes_a_password_three_times() -> None:
+def test_three_mistyped_passwords_cause_no_ban() -> None:
     harness = EdgeHarness()
     flow = harness.edge.new_flow(CARRIERS, Source(OFFICE, 10_000))
     harness.edge.flow_opened(flow)

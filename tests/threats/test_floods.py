@@ -34,7 +34,7 @@ def memory(process: int, what: str) -> int:
 
 
 @pytest.mark.alone
-async def test_14_a_flood_of_every_method_harms_no_call_and_costs_no_memory(tmp_path: Path) -> None:
+async def test_14_a_flood_of_every_method_affects_no_call_and_takes_no_memory(tmp_path: Path) -> None:
     """Two canaries, a listed carrier at 5 calls a second and an unknown phone at 2, have all their calls; the edge, a
     process of its own, grows by 50 MiB at most, and keeps no state of what it refused."""
     port, core, http = free_port(), free_port("127.0.0.2"), free_port()

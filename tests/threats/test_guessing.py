@@ -75,7 +75,7 @@ def shape(answer: Response) -> tuple[object, ...]:
     )
 
 
-async def test_32_users_that_there_are_and_are_not_are_answered_alike(tmp_path: Path) -> None:
+async def test_32_known_and_unknown_users_get_the_same_response(tmp_path: Path) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
         known = await tell(mallory, app, "100")
         assert known.status == 401
@@ -90,7 +90,7 @@ async def test_32_users_that_there_are_and_are_not_are_answered_alike(tmp_path: 
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REFER", "NOTIFY"])
-async def test_32_numbers_that_there_are_and_are_not_are_refused_alike(tmp_path: Path, method: str) -> None:
+async def test_32_known_and_unknown_numbers_get_the_same_refusal(tmp_path: Path, method: str) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
         for user in ("100", "555"):
             dialog = mallory.dialog(f"sip:{user}@pbx.example")
@@ -109,7 +109,7 @@ async def test_31_methods_without_a_place_are_refused(tmp_path: Path, method: st
         assert registrar.asked == []
 
 
-async def test_32_a_stranger_who_may_be_forged_hears_nothing_of_its_call(tmp_path: Path) -> None:
+async def test_32_an_unproven_source_gets_no_response_to_its_call(tmp_path: Path) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app, "udp", "127.0.0.66") as mallory:
         await mallory.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
         await until(lambda: app.edge.pipeline.counts.get(("admission", "admission"), 0) > 0)

@@ -1,4 +1,4 @@
-"""THREATS 36: the HTTP side, and what strangers' words could do to the metrics. Some of the row is in
+"""THREATS 36: the HTTP side, and the effect of peers' texts on the metrics. A part of the row is in
 tests/observe/test_http.py."""
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MESSAGES = 50_000
 XSS = '<script>alert(1)</script><img src=x onerror=alert(1)>"}{'
 
 
-def test_36_it_is_on_loopback_unless_told_and_cannot_be_told_otherwise(tmp_path: Path) -> None:
-    """There is no token and no log-in, so that nothing but loopback is taken."""
+def test_36_http_is_bound_to_loopback_by_default(tmp_path: Path) -> None:
+    """There is no token and no log-in, so that only loopback is accepted."""
     default = ObserveSettings().http
     assert default is not None
     assert default.host == "127.0.0.1"

@@ -1,4 +1,4 @@
-"""A flood of strangers on the port of a trunk (THREATS 14, 21): what the trunk sends is not crowded out."""
+"""A flood of untrusted sources at a trunk's port (THREATS 14, 21): the trunk's datagrams are not lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lost(at: Source) -> list[int]:
 
 
 @pytest.mark.alone
-async def test_a_trunk_is_served_while_strangers_flood_its_port(tmp_path: Path) -> None:
+async def test_a_trunk_is_served_during_a_flood_at_its_port(tmp_path: Path) -> None:
     """Every request of the trunk is answered at its first attempt: it never sends one again."""
     target, http = Source("127.0.0.1", free_port()), free_port()
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob, trio.open_nursery() as nursery:
@@ -59,7 +59,7 @@ async def test_a_trunk_is_served_while_strangers_flood_its_port(tmp_path: Path) 
         rung: list[str] = []
 
         async def decline() -> None:
-            """Every call is heard once, and declined."""
+            """Every call is received once, and declined."""
             while True:
                 message = await bob.hear()
                 if isinstance(message, Request) and message.method == "INVITE":

@@ -193,7 +193,7 @@ def test_6_rtp_is_not_relayed_as_rtcp(victims):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["c=", "a=rtcp", "answer"])
-def test_9_no_relay_into_the_inside(host, where):
+def test_9_no_relay_to_private_addresses(host, where):
     """Refused before a port is opened, so nothing can be sent."""
     addresses = {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}
     interfaces = build_interfaces(addresses, (21000, 21199), denied=["10.0.0.0/8"])

@@ -1,4 +1,4 @@
-"""THREATS 31: methods that nobody has a use for, from strangers."""
+"""THREATS 31: methods without a use, from untrusted peers."""
 
 from __future__ import annotations
 

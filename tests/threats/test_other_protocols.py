@@ -62,10 +62,10 @@ async def test_33_over_udp_it_is_not_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
-async def test_33_what_does_not_speak_tls_or_asks_for_no_websocket_is_closed(
+async def test_33_a_peer_without_tls_or_websocket_is_closed(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    """At once, with what belongs to the protocol of that door and no SIP: a TLS alert, or 400."""
+    """At once, in the protocol of the listener and without SIP: a TLS alert, or 400."""
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
     listener = WS if transport == "ws" else secured(transport, certificates)
     async with running(tmp_path, text(tmp_path, listener)) as app:

@@ -66,13 +66,13 @@ def upgrade() -> Iterator[bytes]:
     [("public-tcp", sip_fields), ("public-tcp", sip_body), ("tls", hello), ("wss", hello), ("ws", upgrade)],
     ids=["SIP header fields", "a SIP body", "ClientHello", "ClientHello of wss", "Upgrade"],
 )
-async def test_17_who_sends_a_byte_at_a_time_is_closed_by_a_deadline_that_no_byte_moves(
+async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadline(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str, said: Said
 ) -> None:
     monkeypatch.setattr(limits, "MESSAGE_SECONDS", SHORT)
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", SHORT)
-    doors = [WS, secured("tls", certificates), secured("wss", certificates)]
-    async with running(tmp_path, text(tmp_path, *doors)) as app:
+    listeners = [WS, secured("tls", certificates), secured("wss", certificates)]
+    async with running(tmp_path, text(tmp_path, *listeners)) as app:
         tcp = at(app, "public-tcp")
         async with Ua(await StreamWire.open(tcp, host="127.0.0.5")) as other:
             stream = await trio.open_tcp_stream(*at(app, transport))
@@ -104,12 +104,12 @@ async def deaf_to(peer: Source) -> trio.SocketStream:
 
 
 @pytest.mark.parametrize("transport", ["public-tcp", "tls", "ws"])
-async def test_18_a_peer_that_does_not_read_loses_its_flow_and_nobody_else_does(
+async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
     tmp_path: Path, certificates: Certificates, transport: str
 ) -> None:
     """It is a trunk that asks and asks and never reads an answer; a neighbour is served before, meanwhile and after."""
-    doors = [WS, secured("tls", certificates)]
-    async with running(tmp_path, text(tmp_path, *doors, trunks=["127.0.0.1"])) as app:
+    listeners = [WS, secured("tls", certificates)]
+    async with running(tmp_path, text(tmp_path, *listeners, trunks=["127.0.0.1"])) as app:
         tcp = at(app, "public-tcp")
         plain = await deaf_to(at(app, transport))
         asking = await speaking(plain, transport, certificates)

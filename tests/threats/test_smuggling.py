@@ -134,7 +134,7 @@ async def test_11_a_name_that_is_written_oddly_does_not_pass_the_screen_by(tmp_p
         assert await bob.silent()
 
 
-async def test_11_an_answer_from_inside_smuggles_nothing_outward(tmp_path: Path) -> None:
+async def test_11_a_response_of_the_private_side_smuggles_nothing(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}")) as app,

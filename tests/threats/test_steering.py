@@ -1,4 +1,4 @@
-"""What a stranger could make the edge send, to whom, and how much of it (THREATS 21, 23, 25, 37)."""
+"""What an untrusted peer could make the edge send, to which address, and how much (THREATS 21, 23, 25, 37)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_no_field_steers_a_request_to_a_third_party(tmp_path: Path) -> Non
         await nothing_left(app)
 
 
-async def test_the_remote_target_of_a_stranger_is_where_it_is_and_not_what_it_says(tmp_path: Path) -> None:
+async def test_the_remote_target_of_an_untrusted_peer_is_its_source_address(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.77")) as victim,
@@ -58,7 +58,7 @@ async def test_the_remote_target_of_a_stranger_is_where_it_is_and_not_what_it_sa
         await nothing_left(app)
 
 
-async def test_a_trunk_is_never_banned_whatever_comes_in_its_name(tmp_path: Path) -> None:
+async def test_a_trunk_is_never_banned_for_forged_datagrams(tmp_path: Path) -> None:
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as forger,
@@ -76,7 +76,7 @@ async def test_a_trunk_is_never_banned_whatever_comes_in_its_name(tmp_path: Path
 
 
 @pytest.mark.parametrize("said", ["OPTIONS", "MESSAGE", "NOTHING", "INVITE", "BYE", "broken"])
-async def test_a_stranger_gets_no_more_than_it_sent(
+async def test_an_unproven_source_gets_no_more_bytes_than_it_sent(
     tmp_path: Path, mock_clock: trio.testing.MockClock, said: str
 ) -> None:
     """Bytes to an unproven source are at most one and a half times those from it, retransmissions included."""
@@ -102,7 +102,7 @@ async def test_a_stranger_gets_no_more_than_it_sent(
 ROUTE = 'route = [ { name = "numbers", methods = ["INVITE"], request_user = "^9", to = "pbx" } ]'
 
 
-async def test_a_health_check_is_answered_by_the_one_that_was_asked(tmp_path: Path) -> None:
+async def test_only_the_probed_member_can_answer_a_health_check(tmp_path: Path) -> None:
     health = "interval = 0.2, timeout = 0.3, fall = 2, rise = 1"
     async with (
         Ua(await UdpWire.open("127.0.0.11")) as deaf,
@@ -127,7 +127,7 @@ async def test_a_health_check_is_answered_by_the_one_that_was_asked(tmp_path: Pa
         nursery.cancel_scope.cancel()
 
 
-async def test_a_refusal_that_a_stranger_does_not_acknowledge_is_not_repeated_to_it(
+async def test_a_refusal_without_an_ack_is_not_repeated_to_an_unproven_source(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     """Timer G would repeat the final answer ten times to whomever the source address names."""

@@ -1,4 +1,4 @@
-"""THREATS 38: requests other than INVITE that nobody answers, or too late (RFC 4320)."""
+"""THREATS 38: requests other than INVITE without a response, or with a late one (RFC 4320)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.ua import StreamWire, Ua, UdpWire
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_38_no_408_and_no_late_answer_is_sent_to_who_has_given_up(
+async def test_38_no_408_and_no_late_response_after_the_client_has_timed_out(
     tmp_path: Path, hasty_clock: trio.testing.MockClock, transport: str
 ) -> None:
     """100 when the sender has come to T2, and then nothing: not by Timer F, and not when an answer comes late."""

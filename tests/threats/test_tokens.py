@@ -85,7 +85,7 @@ async def test_30_a_token_of_one_side_opens_nothing_on_the_other(tmp_path: Path)
         await nothing_left(app)
 
 
-async def test_30_a_token_that_somebody_makes_up_leads_nowhere(tmp_path: Path) -> None:
+async def test_30_a_forged_token_is_not_routed(tmp_path: Path) -> None:
     """As Request-URI and as Route, in requests that begin a dialog and in those inside one."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 from support.running import until
-from support.stream_listeners import answered, closed, door, handshake, open_from
+from support.stream_listeners import answered, closed, handshake, open_from, websocket_edge
 from support.ua import Ua, WebSocketWire
 
 from edgesbc.app import App
@@ -55,7 +55,7 @@ BROKEN = {
 
 async def test_19_what_a_websocket_must_not_carry_ends_it(tmp_path: Path) -> None:
     """At once, with the code for it. No message comes of it, and another WebSocket goes on."""
-    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+    async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as other:
             for name, data in {**TOO_LARGE, **BROKEN}.items():
                 stream, _ = await handshake(app)
@@ -75,7 +75,7 @@ async def test_19_what_a_websocket_must_not_carry_ends_it(tmp_path: Path) -> Non
 
 
 async def test_19_no_large_allocation(tmp_path: Path) -> None:
-    async with door(tmp_path) as app:
+    async with websocket_edge(tmp_path) as app:
         tracemalloc.start()
         try:
             stream, _ = await handshake(app)
@@ -98,7 +98,7 @@ async def test_19_no_large_allocation(tmp_path: Path) -> None:
 )
 async def test_19_one_message_that_is_too_large_is_1009(tmp_path: Path, data: bytes) -> None:
     """It is bytes that count, not the characters of a text."""
-    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+    async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice, Ua(await open_from(nursery, app)) as other:
             assert isinstance(alice.wire, WebSocketWire)
             await alice.wire.send(data)
@@ -110,7 +110,7 @@ async def test_19_one_message_that_is_too_large_is_1009(tmp_path: Path, data: by
 @pytest.mark.parametrize("nothing", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
 async def test_19_what_never_becomes_a_message_ends(tmp_path: Path, nothing: bytes) -> None:
     """The library keeps a record of each fragment; without a bound a stranger could fill the memory."""
-    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+    async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         stream, _ = await handshake(app)
         nursery.start_soon(read_on, stream)  # the answers to pings: unread, they would stop the flow both ways
         await stream.send_all(b"\x01\x80\0\0\0\0")  # a text begins
@@ -149,7 +149,7 @@ async def closing(wire: WebSocketWire) -> int:
 )  # fmt: skip
 async def test_19_no_extension_is_accepted(tmp_path: Path, asked: str) -> None:
     """A compressed bomb needs an extension that unpacks it."""
-    async with door(tmp_path) as app:
+    async with websocket_edge(tmp_path) as app:
         stream, answer = await handshake(app, more=f"Sec-WebSocket-Extensions: {asked}\r\n")
         assert answer.startswith("HTTP/1.1 101 ")
         assert "extensions" not in answer.lower()
@@ -168,8 +168,8 @@ async def refusal(app: App, **how: str) -> str:
     return answer[:12]
 
 
-async def test_20_without_the_sip_subprotocol_nobody_comes_in(tmp_path: Path) -> None:
-    async with door(tmp_path) as app:
+async def test_20_a_websocket_without_the_sip_subprotocol_is_refused(tmp_path: Path) -> None:
+    async with websocket_edge(tmp_path) as app:
         for number, proposed in enumerate(("chat", "", "sips", "SIP2, xsip", "msrp"), 1):
             assert await refusal(app, subprotocol=proposed) == "HTTP/1.1 400", proposed
             assert app.plane.counts["ws", "subprotocol"] == number
@@ -182,7 +182,7 @@ async def test_20_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> 
         "https://evil.example.net", f"{PAGE}.evil.example.net", PAGE.replace("https", "http"), f"{PAGE}:8443", "null",
         f"{PAGE}/", PAGE.upper(), f"{PAGE} https://evil.example.net", "",
     )  # fmt: skip
-    async with door(tmp_path, f', origins = ["{PAGE}"]') as app:
+    async with websocket_edge(tmp_path, f', origins = ["{PAGE}"]') as app:
         for number, origin in enumerate(foreign, 1):
             assert await refusal(app, origin=origin) == "HTTP/1.1 403", origin
             assert app.plane.counts["ws", "origin"] == number
@@ -193,7 +193,7 @@ async def test_20_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> 
 
 
 async def test_20_two_origins_are_none_of_the_list(tmp_path: Path) -> None:
-    """A field that stands twice, in whichever order, opens no door."""
-    async with door(tmp_path, f', origins = ["{PAGE}"]') as app:
+    """A repeated Origin field is refused, in either order."""
+    async with websocket_edge(tmp_path, f', origins = ["{PAGE}"]') as app:
         for first, second in ((PAGE, "https://evil.example.net"), ("https://evil.example.net", PAGE)):
             assert await refusal(app, origin=first, more=f"Origin: {second}\r\n") in ("HTTP/1.1 403", "HTTP/1.1 400")

@@ -14,7 +14,7 @@ from torture.table import CASES
 
 
 @pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in CASES])
-def test_it_comes_to_what_it_has_to(each: case.Case) -> None:
+def test_each_case_has_its_expected_outcome(each: case.Case) -> None:
     got = each.run()
     assert got.outcome == each.expected
     assert not each.checks or got.forwarded
@@ -46,7 +46,7 @@ def kept(message: Request | Response) -> list[tuple[str, str]]:
     return [(name, value) for name, value in message.fields if name not in OF_A_SIDE and value != "path"]
 
 
-def test_each_message_of_the_rfcs_is_there() -> None:
+def test_every_message_of_the_rfcs_has_a_case() -> None:
     """RFC 4475 has 49 messages, RFC 5118 twelve; one of the former stands twice, as a request outside of dialogs."""
     sections = Counter(each.section for each in CASES)
     valid = [f"3.1.1.{n}" for n in range(1, 14)]
@@ -57,7 +57,7 @@ def test_each_message_of_the_rfcs_is_there() -> None:
     assert sum(count for section, count in sections.items() if section.startswith("5118")) == 12
 
 
-def test_the_table_says_what_differs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_lists_the_differences(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = case.case("0", "a message that is expected to be refused", "parse", "400", malformed.CASES[0].data)
     right = malformed.CASES[1]
     other = case.Case("0", "a message that is expected to pass", "parse", "forwarded", right.data)

@@ -44,7 +44,7 @@ async def connected(app: App, transport: str, context: ssl.SSLContext) -> AsyncI
 
 @asynccontextmanager
 async def bob_and_edge(folder: Path, **settings: object) -> AsyncIterator[tuple[Ua, App]]:
-    """A destination in the core and an edge in front of it, by which strangers may call."""
+    """A destination on the private side and an edge in front of it that accepts calls from any source."""
     async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob:
         text = policy_text(folder, [f"sip:{bob.address}"], open=["public"], **settings)  # type: ignore[arg-type]
         async with running(folder, text) as app:
@@ -210,7 +210,7 @@ async def test_a_registered_user_is_called_by_its_path(tmp_path: Path, certifica
         await hang_up(calling, alice)
 
 
-async def test_a_call_to_a_browser_that_has_gone_is_480(tmp_path: Path, certificates) -> None:
+async def test_a_call_to_a_closed_browser_connection_gets_480(tmp_path: Path, certificates) -> None:
     async with bob_and_edge(tmp_path, listeners=listeners(certificates.folder)) as (bob, app):
         async with connected(app, "wss", certificates.client) as alice:
             path = await register(alice, bob, f"sip:{at(app, 'public-wss')}")

@@ -85,7 +85,7 @@ async def test_many_pings_at_once_are_answered_by_one_pong_a_read(autojump_clock
         assert await ends.peer.receive_some() == b"\r\n"
 
 
-async def test_nothing_more_of_a_read_is_heard_once_the_connection_is_to_close(
+async def test_messages_after_a_close_in_the_same_read_are_ignored(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with connected() as ends:
@@ -109,7 +109,7 @@ async def test_a_message_that_trickles_is_cut_off_at_its_deadline(autojump_clock
         assert ends.received == [MESSAGE]
 
 
-async def test_who_never_says_anything_goes_sooner_than_who_falls_silent(
+async def test_a_connection_without_a_first_message_is_closed_sooner_than_an_idle_one(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with connected() as ends:
@@ -124,7 +124,7 @@ async def test_who_never_says_anything_goes_sooner_than_who_falls_silent(
         assert ends.over_at == pytest.approx(began + limits.IDLE_SECONDS)
 
 
-async def test_a_stream_without_known_boundaries_is_answered_and_ends(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_stream_that_cannot_be_framed_gets_a_response_and_ends(autojump_clock: trio.testing.MockClock) -> None:
     async with connected() as ends:
         await ends.peer.send_all(MESSAGE)
         await trio.testing.wait_all_tasks_blocked()
@@ -136,7 +136,7 @@ async def test_a_stream_without_known_boundaries_is_answered_and_ends(autojump_c
         assert ends.broken == ["Content-Length stands twice"]
 
 
-async def test_what_waits_in_the_outbox_goes_before_the_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_outbox_is_sent_before_the_connection_ends(autojump_clock: trio.testing.MockClock) -> None:
     async with connected(trio.testing.lockstep_stream_pair) as ends:
         ends.connection.send(b"one")
         await trio.testing.wait_all_tasks_blocked()

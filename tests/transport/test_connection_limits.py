@@ -1,4 +1,4 @@
-"""Connections are counted, and what strangers take is not the trusted peers'."""
+"""Connections are counted, and a part of them is reserved for trusted peers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fill(connections: ConnectionLimits, trusted: bool) -> list[str]:
     return taken
 
 
-def test_strangers_leave_a_share() -> None:
+def test_untrusted_peers_leave_connections_for_trusted_ones() -> None:
     connections = ConnectionLimits()
     assert len(fill(connections, False)) == 7
     assert len(fill(connections, True)) == 3
@@ -38,7 +38,7 @@ def test_trusted_peers_may_take_all() -> None:
     assert fill(connections, False) == []
 
 
-def test_what_was_left_is_free_again_and_nothing_is_kept() -> None:
+def test_ended_connections_leave_no_count() -> None:
     connections = ConnectionLimits()
     for _ in range(3):
         for trusted in (False, True):

@@ -142,7 +142,7 @@ def test_no_one_is_trusted_where_no_one_is_listed() -> None:
 
 
 def test_ports_are_not_looked_for_behind_extension_headers() -> None:
-    """A stranger could write a trunk's port where the port of a plain packet is."""
+    """An attacker could write a trunk's port where the port of a packet without them is."""
     program, _ = steering_program([Source("2001:db8::1", 5060), ipaddress.ip_network("2001:db8:1::/48")])
     assert lane(program, "2001:db8::1", 5060) == "trusted"
     assert lane(program, "2001:db8::1", 5060, extension=True) == "strangers"
@@ -180,7 +180,7 @@ def test_what_does_not_fit_is_left_out_from_the_end() -> None:
 
 
 @pytest.mark.parametrize(("base", "step", "at_least"), [(0x0A000000, 3, 1000), (0x20010DB8 << 96, 3 << 64, 400)])
-def test_flows_that_do_not_fit_go_the_way_of_strangers(base: int, step: int, at_least: int) -> None:
+def test_flows_that_do_not_fit_go_to_the_untrusted_socket(base: int, step: int, at_least: int) -> None:
     """Trunks are listed first, so that flows are what is left out."""
     flows = [Source(str(ipaddress.ip_address(base + step * n)), 1024 + n) for n in range(3000)]
     program, covered = steering_program([ipaddress.ip_network("198.51.100.0/24"), *flows])

@@ -15,9 +15,9 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.transport import kernel_filters as lanes
-from edgesbc.transport.filter_programs import DROP, KEEP, STRANGERS, TRUSTED, Instruction
-from edgesbc.transport.kernel_filters import KERNEL, USER, SourceDropFilter, Steering, attach, steer
+from edgesbc.transport import kernel_filters
+from edgesbc.transport.filter_programs import TRUSTED, UNTRUSTED, Instruction
+from edgesbc.transport.kernel_filters import KERNEL, USER, SourceDropFilter, Steering, steer
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def server() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)
-        if attach(sock, (KEEP,)) != KERNEL:
+        if SourceDropFilter(sock).update([Source("192.0.2.1", 0)]) != KERNEL:
             pytest.skip("the kernel refuses SO_ATTACH_FILTER")
-        attach(sock, ())
+        SourceDropFilter(sock).update([])
         yield sock
 
 
@@ -108,13 +108,17 @@ def test_penalties_are_bounded(server: socket.socket) -> None:
     assert penalties.due == pytest.approx(1.0 + 17 * limits.FILTER_SECONDS)
 
 
-def test_a_refusal_is_said_and_leaves_the_socket_alone(server: socket.socket) -> None:
-    attach(server, (DROP,))
-    assert attach(server, (Instruction(0xFFFF, 0, 0, 0),)) == USER
+def test_a_refused_program_is_reported_and_changes_nothing(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source("127.0.0.66", 0)
+    assert SourceDropFilter(server).update([source]) == KERNEL
+    monkeypatch.setattr(kernel_filters, "drop_filter", lambda listed, limit: ((Instruction(0xFFFF, 0, 0, 0),), 1))
+    assert SourceDropFilter(server).update([source]) == USER
     assert arrivals(server, "127.0.0.66") == []
 
 
-def test_a_kernel_that_refuses_is_not_asked_again() -> None:
+def test_no_program_is_tried_after_the_kernel_has_refused_one() -> None:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.close()
     penalties = SourceDropFilter(sock)
@@ -146,7 +150,7 @@ class Pair:
         peer.bind((host, 0))
         return Source(*peer.getsockname()[:2])
 
-    def lanes(self) -> dict[Source, str]:
+    def receivers(self) -> dict[Source, str]:
         """Where a datagram of each peer arrives."""
         for peer in self.peers:
             peer.sendto(b"x", self.first.getsockname())
@@ -170,7 +174,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         pair = Pair(request.param)
     except OSError:
         pytest.skip(f"no two sockets at {request.param}")
-    if steer(pair.first, (STRANGERS,)) != KERNEL:
+    if steer(pair.first, (UNTRUSTED,)) != KERNEL:
         pair.close()
         pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
     yield pair
@@ -194,9 +198,9 @@ def test_the_first_socket_is_for_the_listed_and_the_second_for_all_others(pair: 
         peer for peer in peers if peer in ports or peer.host == alone.host or ipaddress.ip_address(peer.host) in prefix
     }
     assert 20 <= len(trusted) < 60
-    assert pair.lanes() == {peer: "trusted" if peer in trusted else "strangers" for peer in peers}
+    assert pair.receivers() == {peer: "trusted" if peer in trusted else "strangers" for peer in peers}
     steering.apply([], None, 2.0)
-    assert set(pair.lanes().values()) == {"strangers"}
+    assert set(pair.receivers().values()) == {"strangers"}
 
 
 def test_steering_is_rebuilt_no_faster_than_each_100_ms_and_only_for_others(pair: Pair) -> None:
@@ -212,9 +216,9 @@ def test_steering_is_rebuilt_no_faster_than_each_100_ms_and_only_for_others(pair
     steer(pair.first, (TRUSTED,))
     steering.apply([trusted], None, 10.1)
     assert steering.due is None
-    assert pair.lanes() == {trusted: "trusted", other: "trusted"}  # the same list is not built again
+    assert pair.receivers() == {trusted: "trusted", other: "trusted"}  # the same list is not built again
     steering.apply([other], None, 10.2)
-    assert pair.lanes() == {trusted: "strangers", other: "trusted"}
+    assert pair.receivers() == {trusted: "strangers", other: "trusted"}
 
 
 def test_trusted_sources_that_do_not_fit_are_counted(pair: Pair) -> None:
@@ -227,8 +231,10 @@ def test_trusted_sources_that_do_not_fit_are_counted(pair: Pair) -> None:
     assert steering.due == pytest.approx(1.0 + 47 * limits.FILTER_SECONDS)
 
 
-def test_a_kernel_that_knows_no_steering_is_not_asked_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)
+def test_no_steering_program_is_tried_after_the_kernel_has_refused_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_filters, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)
     steering = Steering(pair.first)
     assert steering.apply([Source("192.0.2.1", 0)], 70.0, 1.0) == USER
     steering.schedule(2.0)

@@ -1,4 +1,4 @@
-"""Which name a destination proves over TLS (RFC 5922 section 4): its own, and nothing else will do."""
+"""The name that a destination must prove over TLS (RFC 5922 section 4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgesbc.base.reasons import Reason
 
 
 class Served:
-    """A context for a server with a certificate for these names, and what its clients asked for by SNI."""
+    """A context for a server with a certificate for these names, and the SNI of its clients."""
 
     def __init__(self, certificates, folder: Path, *names: str) -> None:
         certificates.issue(folder, *names)
@@ -77,7 +77,7 @@ async def test_the_name_that_the_policy_gives(tmp_path: Path, certificates) -> N
         assert served.asked == ["pbx.example.com"], "one connection, and its BYEs found it"
 
 
-async def test_a_literal_address_is_proven_by_the_address_and_asks_for_no_name(tmp_path: Path, certificates) -> None:
+async def test_a_literal_address_is_verified_by_address_and_sends_no_sni(tmp_path: Path, certificates) -> None:
     served = Served(certificates, tmp_path / "pbx", "127.0.0.1")
     async with (
         destination(served, "bob") as (bob, uri),

@@ -1,4 +1,4 @@
-"""Pairs of sockets at one address: whose they are, who cannot join, and what is done without them."""
+"""Pairs of sockets at one address: which other processes may bind it, and the case without a pair."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def opened(of: ListenSettings) -> Iterator[OpenedListener]:
 def test_a_public_udp_listener_has_two_sockets_at_one_address(host: str) -> None:
     """Until the kernel is told whom to trust, everybody is a stranger."""
     with opened(settings(host)) as pair:
-        if pair.strangers is None:
+        if pair.untrusted is None:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
-        assert pair.strangers.getsockname() == pair.sock.getsockname()
+        assert pair.untrusted.getsockname() == pair.sock.getsockname()
         assert pair.listener.port == pair.sock.getsockname()[1] != 0
         with socket.socket(pair.sock.family, socket.SOCK_DGRAM) as peer:
             for _ in range(20):
                 peer.sendto(b"x", pair.sock.getsockname())
-        assert [pair.strangers.recv(9) for _ in range(20)] == [b"x"] * 20
+        assert [pair.untrusted.recv(9) for _ in range(20)] == [b"x"] * 20
         with pytest.raises(BlockingIOError):
             pair.sock.recv(9)
 
 
 def test_a_core_listener_has_one() -> None:
     with opened(settings(zone=Zone.CORE)) as core:
-        assert core.strangers is None
+        assert core.untrusted is None
         assert not core.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
 
 
@@ -83,11 +83,13 @@ def test_a_program_that_would_share_the_address_is_not_joined(transport: str) ->
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_strangers_fill_a_backlog_that_is_not_the_trunk_s(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untrusted_connections_fill_an_accept_queue_that_is_not_the_trunks(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until nobody accepts them any more, and beyond."""
     monkeypatch.setattr(limits, "BACKLOG", 4)
     with opened(settings(host, transport="tcp")) as pair, ExitStack() as stack:
-        if pair.strangers is None:
+        if pair.untrusted is None:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
         kin = "127.0.0.5" if host == "127.0.0.1" else "::1"
         trunk, *strangers = (stack.enter_context(socket.socket(pair.sock.family)) for _ in range(13))
@@ -113,20 +115,20 @@ def test_connections_of_before_do_not_keep_a_restarted_edge_from_its_pair(host: 
     with opened(settings(host, transport="tcp")) as pair, socket.socket(pair.sock.family) as peer:
         port = pair.listener.port
         peer.connect(pair.sock.getsockname())
-        waiting = pair.strangers or pair.sock
+        waiting = pair.untrusted or pair.sock
         waiting.setblocking(True)
         waiting.settimeout(8)
         waiting.accept()[0].close()  # which waits in the kernel after it was closed first (RFC 9293 section 3.6.1)
         assert peer.recv(1) == b""
-        both = pair.strangers is not None
+        both = pair.untrusted is not None
     with opened(settings(host, port, transport="tcp")) as again:
-        assert (again.strangers is not None) == both
+        assert (again.untrusted is not None) == both
 
 
 def test_one_socket_where_the_kernel_does_not_steer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_filters, "SO_ATTACH_REUSEPORT_CBPF", 0x7F00)  # an option that no kernel knows
     with opened(settings()) as alone:
-        assert alone.strangers is None
+        assert alone.untrusted is None
         assert not alone.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             for _ in range(20):

@@ -1,4 +1,4 @@
-"""The doors of stream listeners on real sockets: caps, deadlines, certificates. Attacks are in tests/threats."""
+"""Stream listeners on real sockets: limits, deadlines, certificates. Attacks are in tests/threats."""
 
 from __future__ import annotations
 
@@ -76,22 +76,22 @@ async def test_connections_of_one_address_are_capped_and_others_come_in(
             await trio.aclose_forcefully(stream)
 
 
-@pytest.mark.parametrize("door", ["public-tcp", "ws"])
-async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
-    """Over all doors together: they share the descriptors."""
+@pytest.mark.parametrize("listener", ["public-tcp", "ws"])
+async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: str) -> None:
+    """Over all listeners together: they share the descriptors."""
     monkeypatch.setattr(limits, "CONNECTIONS", 3)
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 1)
     async with running(tmp_path, text(tmp_path, WS)) as app:
         held = [await trio.open_tcp_stream(*at(app, "public-tcp"), local_address=f"127.0.0.{n}") for n in (5, 6)]
         await until(lambda: len(app.plane.connections) == 2)
-        third = await trio.open_tcp_stream(*at(app, door), local_address="127.0.0.7")
+        third = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.7")
         assert await closed(third) == b""
-        assert counted(app, door, "connections") == 1
+        assert counted(app, listener, "connections") == 1
         for stream in [*held, third]:
             await trio.aclose_forcefully(stream)
 
 
-async def test_strangers_leave_trunks_and_the_private_side_a_share(
+async def test_untrusted_peers_leave_connections_for_trunks_and_the_private_side(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", 4)
@@ -117,7 +117,7 @@ async def test_strangers_leave_trunks_and_the_private_side_a_share(
         await until(lambda: open_connections(app) == 0)
 
 
-async def test_strangers_at_a_trunk_s_address_do_not_use_up_its_connections(
+async def test_untrusted_connections_of_a_trunks_address_do_not_use_up_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trunk is listed with its port, and others are behind the same NAT."""
@@ -136,12 +136,12 @@ async def test_strangers_at_a_trunk_s_address_do_not_use_up_its_connections(
         await trio.aclose_forcefully(stranger)
 
 
-async def test_a_door_steers_trunks_to_a_backlog_of_their_own(tmp_path: Path) -> None:
+async def test_a_listener_steers_trunks_to_an_accept_queue_of_their_own(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, trunks=["127.0.0.5", "127.0.1.0/24"])) as app:
-        (door,) = app.plane._stream_listeners
-        if door.steering is None:
+        (listener,) = app.plane._stream_listeners
+        if listener.steering is None:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
-        assert door.steering.covered == 2
+        assert listener.steering.covered == 2
         assert app.plane.kernel_filters["public-tcp", "steering"] == ("kernel", 0)
         tcp = at(app, "public-tcp")
         for host in ("127.0.0.5", "127.0.1.9", "127.0.0.66"):  # whichever socket it came by

@@ -1,4 +1,4 @@
-"""What TLS is spoken here, and whose names are believed (RFC 3261 section 26.3, RFC 5922)."""
+"""The versions and ciphers of TLS, and the names that are trusted (RFC 3261 section 26.3, RFC 5922)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_no_version_below_1_2_and_no_cipher_without_authentication(certificates)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_door_takes_both_versions(tmp_path: Path, certificates, version: ssl.TLSVersion) -> None:
+async def test_a_tls_listener_accepts_both_versions(tmp_path: Path, certificates, version: ssl.TLSVersion) -> None:
     context = ssl.create_default_context(cafile=certificates.ca_file)
     context.minimum_version, context.maximum_version = version, version
-    door = listen("public", "tls", "127.0.0.1:0", "tls", f', certificate = "{certificates.folder}"')
-    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], [door, CORE_UDP])) as app:
+    listener = listen("public", "tls", "127.0.0.1:0", "tls", f', certificate = "{certificates.folder}"')
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], [listener, CORE_UDP])) as app:
         plain = await trio.open_tcp_stream(*at(app, "tls"))
         secure = trio.SSLStream(plain, context, server_hostname="localhost", https_compatible=True)
         with trio.fail_after(10):

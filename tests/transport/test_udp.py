@@ -1,4 +1,4 @@
-"""The UDP side on real sockets: forged answers, ICMP, lanes in the kernel, answers to whom they belong."""
+"""UDP on real sockets: forged responses, ICMP, the trusted receive queue, the addresses of responses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from edgesbc.transport.sockets import open_listeners
 from edgesbc.transport.udp import UdpListener
 
 
-async def test_a_destination_that_is_not_there_costs_no_waiting(tmp_path: Path) -> None:
-    """ICMP says so, and the call moves on; a time-out would say otherwise in the ledger."""
+async def test_an_icmp_error_of_a_destination_causes_failover_at_once(tmp_path: Path) -> None:
+    """The ICMP error causes failover; a time-out would have another entry in the ledger."""
     dead = f"sip:127.0.0.12:{free_port('127.0.0.12')}"
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
@@ -66,7 +66,7 @@ def pending(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-async def test_answers_from_where_nothing_was_asked_are_ignored(tmp_path: Path) -> None:
+async def test_responses_from_unexpected_addresses_are_ignored(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
@@ -173,11 +173,11 @@ PAIR = ListenSettings(zone=Zone.PUBLIC, transport=Transport.UDP, bind=Source("12
 
 
 class Crowd:
-    """A trunk and a stranger before a listener, and what the listener hears of them, in order."""
+    """A trunk and an untrusted source at a listener, and the datagrams that the listener receives, in order."""
 
     def __init__(self) -> None:
         (self.opened,) = open_listeners([PAIR])
-        if self.opened.strangers is None:
+        if self.opened.untrusted is None:
             self.opened.close()
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
         self.heard: list[str] = []
@@ -186,7 +186,7 @@ class Crowd:
         self.trunk.bind(("127.0.0.5", 0))
         self.stranger.bind(("127.0.0.66", 0))
         self.listener = UdpListener(
-            self.opened.listener, self.opened.sock, self.opened.strangers, self.receive, lambda *_: None, self.trusted
+            self.opened.listener, self.opened.sock, self.opened.untrusted, self.receive, lambda *_: None, self.trusted
         )
 
     def trusted(self, listener: object, now: float) -> tuple[list[Source], None]:
@@ -204,7 +204,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd() -> AsyncIterator[Crowd]:
-    """Its listener runs, and has told the kernel whom to trust."""
+    """Its listener runs, and the kernel has the trusted sources."""
     crowd = Crowd()
     with crowd.trunk, crowd.stranger:
         async with trio.open_nursery() as nursery:
@@ -214,7 +214,7 @@ async def crowd() -> AsyncIterator[Crowd]:
             nursery.cancel_scope.cancel()
 
 
-async def test_trusted_sources_are_heard_first_whoever_came_first() -> None:
+async def test_datagrams_of_trusted_sources_are_received_first() -> None:
     async with crowd() as around:
         around.say("stranger", 100)
         around.say("trunk", 100)
@@ -224,7 +224,7 @@ async def test_trusted_sources_are_heard_first_whoever_came_first() -> None:
         assert around.heard.index("stranger") == turn, "the strangers have their budget even then"
 
 
-async def test_a_trusted_source_waits_for_no_more_than_a_budget_of_strangers() -> None:
+async def test_a_trusted_datagram_waits_for_a_bounded_number_of_untrusted_ones() -> None:
     async with crowd() as around:
         around.on_hearing = lambda who: around.say("trunk") if len(around.heard) == 1 else None
         around.say("stranger", 200)
@@ -232,7 +232,7 @@ async def test_a_trusted_source_waits_for_no_more_than_a_budget_of_strangers() -
         assert around.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
 
 
-async def test_strangers_are_heard_beside_a_flood_in_the_trunk_s_name() -> None:
+async def test_untrusted_sources_are_served_during_a_flood_with_a_trunks_address() -> None:
     """Its address may be forged; whoever does that spends the trunk's own lane."""
     async with crowd() as around:
         around.on_hearing = lambda who: around.say("trunk") if who == "trunk" and len(around.heard) < 5000 else None
@@ -251,7 +251,7 @@ def steered(app: App) -> int:
     return listener.steering.covered
 
 
-async def test_the_lane_follows_registrations_and_reloads(tmp_path: Path) -> None:
+async def test_the_trusted_queue_follows_registrations_and_reloads(tmp_path: Path) -> None:
     text = policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])
     async with (
         running(tmp_path, text) as app,
@@ -281,7 +281,9 @@ async def test_the_lane_follows_registrations_and_reloads(tmp_path: Path) -> Non
         await until(lambda: steered(app) == 3)
 
 
-async def test_a_registration_that_runs_out_leaves_the_lane(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
+async def test_an_expired_registration_loses_the_trusted_queue(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
     mock_clock.rate = 1
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
@@ -316,7 +318,7 @@ async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
             await peer.response(200)
 
 
-async def test_the_shell_tells_how_late_it_is(
+async def test_the_plane_reports_its_lateness_to_the_core(
     tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[float] = []
@@ -339,7 +341,7 @@ async def test_the_shell_tells_how_late_it_is(
         await until(lambda: max(told, default=0.0) > 50)
 
 
-async def test_a_late_edge_looks_again_when_nothing_else_wakes_it(tmp_path: Path) -> None:
+async def test_the_lag_is_measured_again_without_other_deadlines(tmp_path: Path) -> None:
     """A transaction of OPTIONS wakes it twice in half a minute; what it believes of itself does not wait so long."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,

@@ -1,4 +1,5 @@
-"""SIP over WebSocket: what a WebSocket may carry, and who goes (RFC 7118, RFC 6455). Attacks are in tests/threats."""
+"""SIP over WebSocket: the messages that it may carry, and closing (RFC 7118, RFC 6455). Attacks are in
+tests/threats."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import at, until
-from support.stream_listeners import answered, door, handshake, open_from
+from support.stream_listeners import answered, handshake, open_from, websocket_edge
 from support.ua import Ua, WebSocketWire
 
 
@@ -17,7 +18,7 @@ from support.ua import Ua, WebSocketWire
 async def test_header_fields_that_are_not_ascii_end_the_handshake_and_are_no_fault_of_ours(
     tmp_path: Path, name: str
 ) -> None:
-    async with door(tmp_path) as app:
+    async with websocket_edge(tmp_path) as app:
         stream, answer = await handshake(app, more=f"{name}: \xe9\r\n")
         await trio.aclose_forcefully(stream)
         assert not answer.startswith("HTTP/1.1 101")
@@ -30,7 +31,7 @@ async def test_header_fields_that_are_not_ascii_end_the_handshake_and_are_no_fau
 
 async def test_a_message_may_be_text_or_binary(tmp_path: Path) -> None:
     """RFC 7118 section 4.2; an answer that is no UTF-8 is binary as well."""
-    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+    async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
             assert isinstance(alice.wire, WebSocketWire)
             asked = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
@@ -44,7 +45,7 @@ async def test_a_message_may_be_text_or_binary(tmp_path: Path) -> None:
 
 
 async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_path: Path) -> None:
-    async with door(tmp_path) as app, trio.open_nursery() as nursery:
+    async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
             await alice.wire.send(b"\r\n\r\n")
             await alice.wire.send(b"OPTIONS sip:edge SIP/2.0\r\nnonsense\r\n\r\n")
@@ -53,7 +54,7 @@ async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_pa
 
 
 async def test_the_answers_of_a_websocket_that_went_are_dropped(tmp_path: Path) -> None:
-    async with door(tmp_path) as app:
+    async with websocket_edge(tmp_path) as app:
         async with trio.open_nursery() as nursery:
             wire = await open_from(nursery, app)
             await Ua(wire).dialog(f"sip:100@{at(app, 'ws')}").send("INVITE")
@@ -70,9 +71,9 @@ UPGRADE = (
 
 
 @pytest.mark.parametrize("last", [b"", b"\xff\xff\xff\xff", b"\x89\x80abcd"])
-async def test_a_peer_that_is_gone_before_its_answer_ends_nothing_but_itself(tmp_path: Path, last: bytes) -> None:
+async def test_a_peer_that_closes_before_its_response_ends_only_its_connection(tmp_path: Path, last: bytes) -> None:
     """The library tells of it by exceptions of its own, from the handshake as well as from its reader's task."""
-    async with door(tmp_path) as app:
+    async with websocket_edge(tmp_path) as app:
         for _ in range(20):
             if last:
                 stream, _ = await handshake(app)

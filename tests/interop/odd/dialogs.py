@@ -1,4 +1,4 @@
-"""What goes on inside a call: late offers, hold, reliable answers, updates, and refreshed sessions."""
+"""Requests inside a call: late offers, hold, reliable responses, updates, and session timers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIGIT = "Signal=5\nDuration=160"
 
 
 def _relayed(message: Message, side: str) -> None:
-    """Its media goes to the edge on that side, and to nobody else."""
+    """The media of this side goes to the edge only."""
     (where,) = re.findall(r"^c=IN IP4 (\S+)", message.body, re.MULTILINE)
     assert re.fullmatch(rf"127\.[0-9]+\.0\.{'1' if side == 'public' else '2'}", where)
 

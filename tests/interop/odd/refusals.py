@@ -1,4 +1,4 @@
-"""Refusals: those of the called side, which pass, lead on or ask for more, and those of the edge itself."""
+"""Refusals: those of the called side, which are forwarded, redirect or challenge, and those of the edge itself."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _all_failed(told: Told) -> None:
 
 
 def _own(status: int, **fields: str) -> Callable[[Told], None]:
-    """A refusal of the edge's, which nobody inside hears of."""
+    """A refusal of the edge, of which the private side gets nothing."""
 
     def check(told: Told) -> None:
         assert told.caller.kinds == [str(status)]
@@ -106,7 +106,7 @@ def _challenge(status: int, challenge: str, credentials: str) -> Story:
 
 
 def _passes(status: int, *fields: str, check: Callable[[Told], None] | None = None) -> Story:
-    """A refusal that is the callee's own word: nobody else is asked."""
+    """A refusal by the callee: no other member is tried."""
     return Story(
         f"refused-{status}",
         f"a {status} is the answer, and no other destination is tried",
@@ -118,7 +118,7 @@ def _passes(status: int, *fields: str, check: Callable[[Told], None] | None = No
 
 
 def _stopped(name: str, proves: str, status: int, text: str, over: str = "u1", **fields: str) -> Story:
-    """``text`` is refused at the door."""
+    """``text`` is refused before it is routed."""
     steps: Steps = (send(text), take(status, keep="To"))
     if over == "u1":  # over TCP the connection ends with the answer, and nothing is left to acknowledge by
         steps += (ack_refusal(),)

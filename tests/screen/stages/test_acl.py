@@ -22,7 +22,7 @@ def test_denied_prefixes_and_their_exceptions(flow, subject, host: str, passes: 
         assert (acl.judge(subject(of=flow(host=host)), phase, 1.0) is PASS) == passes
 
 
-def test_with_nothing_to_deny_it_is_not_asked() -> None:
+def test_without_denied_prefixes_the_stage_has_no_phases() -> None:
     assert Acl(AclSettings(allow=("192.0.2.7",)), Standings()).phases == frozenset()
 
 
@@ -42,7 +42,7 @@ def test_the_first_packet_of_an_address_is_recorded_and_the_list_of_them_is_boun
         assert len(acl._recorded) <= 10
 
 
-def test_a_listener_may_be_for_some_only(flow, subject) -> None:
+def test_rules_of_one_listener(flow, subject) -> None:
     closed = ListenerAcl("carriers", deny=("0.0.0.0/0", "::/0"), allow=("198.51.100.0/28",))
     acl = Acl(AclSettings(deny=("203.0.113.0/24",), listeners=(closed,)), Standings())
     assert acl.phases == {Phase.ACCEPT, Phase.PACKET}
@@ -57,12 +57,12 @@ def test_a_listener_may_be_for_some_only(flow, subject) -> None:
     assert not passes("tls", "203.0.113.1")
 
 
-def test_what_is_denied_everywhere_no_listener_allows(flow, subject) -> None:
+def test_a_listener_cannot_allow_what_is_denied_everywhere(flow, subject) -> None:
     welcoming = ListenerAcl("carriers", allow=("192.0.2.0/24",))
     acl = Acl(AclSettings(deny=("192.0.2.0/24",), listeners=(welcoming,)), Standings())
     assert acl.judge(subject(of=flow(host="192.0.2.1")), Phase.PACKET, 1.0) is not PASS
 
 
-def test_a_listener_stands_once() -> None:
+def test_a_listener_may_be_listed_once() -> None:
     with pytest.raises(ValueError, match="each listener once"):
         AclSettings(listeners=(ListenerAcl("a"), ListenerAcl("a")))

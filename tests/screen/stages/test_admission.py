@@ -1,4 +1,4 @@
-"""Stage admission: who may call, how many calls of one source ring, and how many a trunk has."""
+"""Stage admission: which sources may call, and the bounds on ringing calls and on calls of a trunk."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def judged(subject: Subject, load: LoadSnapshot | None = None, **settings) -> Ve
     return Admission(AdmissionSettings(**settings), Standings([TRUNK])).judge(subject, Phase.CALL, 1.0)
 
 
-def test_whoever_may_be_forged_hears_nothing(subject, request_of) -> None:
+def test_an_unproven_source_gets_no_response(subject, request_of) -> None:
     verdict = judged(subject(request_of()))
     assert isinstance(verdict, Drop)
     assert (verdict.reason, verdict.ban) == (Reason.ADMISSION, 0.0)
 
 
-def test_whoever_is_there_is_told_that_it_may_not(flow, subject, request_of) -> None:
+def test_a_reachable_source_gets_403(flow, subject, request_of) -> None:
     verdict = judged(subject(request_of(), Standing.REACHABLE, of=flow("tls")))
     assert isinstance(verdict, Reject)
     assert (verdict.status, verdict.reason, verdict.retry_after) == (403, Reason.ADMISSION, None)
@@ -40,13 +40,13 @@ def test_the_private_side_calls_out(flow, subject, request_of) -> None:
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "SUBSCRIBE", "REFER", "NOTIFY", "INFO", "FROBNICATE"])
-def test_nothing_else_reaches_the_inside_either(flow, subject, request_of, method: str) -> None:
-    """THREATS 31 and 32: what asks after a user would tell of users."""
+def test_other_methods_outside_a_dialog_are_refused_too(flow, subject, request_of, method: str) -> None:
+    """THREATS 31 and 32: responses to other methods would show which users exist."""
     assert judged(subject(request_of(method))) is not PASS
     assert judged(subject(request_of(method), Standing.REGISTERED)) is PASS
 
 
-def test_whoever_wants_to_be_known_may_register(subject, request_of) -> None:
+def test_any_source_may_register(subject, request_of) -> None:
     assert judged(subject(request_of("REGISTER"))) is PASS
 
 
@@ -71,7 +71,7 @@ def test_the_policy_opens_it_by_listener_or_altogether(flow, subject, request_of
 
 
 @pytest.mark.parametrize("standing", [Standing.REACHABLE, Standing.REGISTERED])
-def test_calls_that_ring_are_bounded_and_not_all_put_off_alike(flow, subject, request_of, standing) -> None:
+def test_ringing_calls_are_bounded_and_retry_after_differs(flow, subject, request_of, standing) -> None:
     told = set()
     for number in range(50):
         asking = subject(request_of(call_id=f"call-{number}"), standing, of=flow("tls"))
@@ -85,7 +85,7 @@ def test_calls_that_ring_are_bounded_and_not_all_put_off_alike(flow, subject, re
     assert len(told) > 5
 
 
-def test_what_may_be_forged_is_not_told_that_too_much_rings(subject, request_of) -> None:
+def test_too_many_ringing_calls_of_an_unproven_source_get_no_response(subject, request_of) -> None:
     verdict = judged(subject(request_of()), LoadSnapshot(ringing=20), open=("public",))
     assert isinstance(verdict, Drop)
     assert verdict.reason is Reason.RINGING
@@ -95,7 +95,7 @@ def test_only_calls_ring(subject, request_of) -> None:
     assert judged(subject(request_of("OPTIONS"), Standing.REGISTERED), LoadSnapshot(ringing=20)) is PASS
 
 
-def test_a_trunk_has_the_calls_that_it_may_have_however_many_ring(subject, request_of) -> None:
+def test_a_trunk_is_bounded_by_max_calls_and_not_by_ringing(subject, request_of) -> None:
     assert judged(subject(request_of(), Standing.TRUNK, "carrier"), LoadSnapshot(ringing=500, trunk_calls=2)) is PASS
     verdict = judged(subject(request_of(), Standing.TRUNK, "carrier"), LoadSnapshot(trunk_calls=3))
     assert isinstance(verdict, Reject)

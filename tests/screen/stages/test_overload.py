@@ -1,4 +1,4 @@
-"""Stage overload: the weakest first, with given values; nothing here measures."""
+"""Stage overload: the weakest standing is refused first, with given values of the load."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_the_weakest_are_refused_first_and_trunks_last(served, lag: float, weake
     ("transactions", "weakest"),
     [(0, 0), (69_999, 0), (70_000, 1), (77_499, 1), (77_500, 2), (85_000, 3), (92_500, 4), (100_000, 4)],
 )
-def test_so_it_is_with_transactions(served, transactions: int, weakest: int) -> None:
-    """The last quarter of the tables is for what calls that are alive still have to say."""
+def test_the_weakest_are_refused_first_by_transactions(served, transactions: int, weakest: int) -> None:
+    """The last quarter of the tables is for requests of calls that are alive."""
     assert 2 * limits.TRANSACTIONS == 100_000
     found = served(stage(), transactions=transactions)
     assert found == {standing for standing in Standing if standing >= weakest}
 
 
-def test_at_the_bound_it_does_not_come_and_go(served) -> None:
+def test_the_level_does_not_oscillate_at_its_bound(served) -> None:
     one = stage()
     assert served(one, lag=0.5) == {Standing.REGISTERED, Standing.TRUNK}
     assert served(one, lag=0.4) == {Standing.REGISTERED, Standing.TRUNK}
@@ -62,7 +62,7 @@ def test_at_the_bound_it_does_not_come_and_go(served) -> None:
     assert served(one, lag=0.24) == ALL
 
 
-def test_both_have_to_be_calm_again(served) -> None:
+def test_the_level_ends_when_lag_and_transactions_are_both_low(served) -> None:
     one = stage()
     assert served(one, lag=1.0, transactions=77_500) == set()
     assert served(one, lag=0.0, transactions=81_500) == {Standing.TRUNK}
@@ -73,16 +73,16 @@ def test_both_have_to_be_calm_again(served) -> None:
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "OPTIONS", "MESSAGE"])
-def test_what_begins_no_dialog_goes_on(served, method: str) -> None:
+def test_methods_that_start_no_dialog_pass_under_load(served, method: str) -> None:
     assert served(stage(), method, lag=10.0) == ALL
 
 
 @pytest.mark.parametrize("method", ["INVITE", "SUBSCRIBE", "REFER"])
-def test_what_begins_one_does_not(served, method: str) -> None:
+def test_methods_that_start_a_dialog_are_refused_under_load(served, method: str) -> None:
     assert served(stage(), method, lag=10.0) == set()
 
 
-def test_what_is_said(flow, subject, request_of) -> None:
+def test_the_refusal_has_its_limit_value_and_retry_after(flow, subject, request_of) -> None:
     one, told = stage(), set()
     for number in range(50):
         asking = subject(request_of(call_id=f"call-{number}"), Standing.TRUNK, "carrier", of=flow("tls"))

@@ -1,4 +1,4 @@
-"""Stage pike: who is watched by what. The tracker and the bans have their own tests."""
+"""Stage pike: the key by which each source is counted. The tracker and the bans have their own tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesbc.screen.standing import Standing, Standings
 SETTINGS = PikeSettings(sampling_time_unit=2.0, reqs_density_per_unit=3, remove_latency=120.0)
 
 
-def test_a_stranger_alone_at_its_address_is_banned_when_it_trips(subject) -> None:
+def test_an_unproven_source_alone_at_its_address_is_banned_when_it_trips(subject) -> None:
     pike = Pike(SETTINGS, Standings())
     verdicts = [pike.judge(subject(), Phase.PACKET, 1.0) for _ in range(5)]
     assert verdicts[:3] == [PASS] * 3
@@ -26,7 +26,7 @@ def test_a_stranger_alone_at_its_address_is_banned_when_it_trips(subject) -> Non
     assert (second.quiet, second.ban) == (True, 0.0)
 
 
-def test_strangers_who_share_an_address_are_held_to_its_density_and_banned_when_they_flood(flow, subject) -> None:
+def test_unproven_sources_of_one_address_are_held_to_its_density_and_banned_when_they_flood(flow, subject) -> None:
     pike = Pike(attrs.evolve(SETTINGS, flood_factor=2), Standings())
     verdicts = [pike.judge(subject(of=flow(port=n)), Phase.PACKET, 1.0) for n in range(1, 12)]
     assert verdicts[:3] == [PASS] * 3
@@ -38,7 +38,7 @@ def test_strangers_who_share_an_address_are_held_to_its_density_and_banned_when_
     assert (drops[5].limit, drops[5].value) == (6, 6)
 
 
-def test_who_was_alone_for_a_window_is_alone(flow, subject) -> None:
+def test_a_source_alone_for_a_window_counts_as_alone(flow, subject) -> None:
     pike = Pike(SETTINGS, Standings())
     pike.judge(subject(of=flow(port=7)), Phase.PACKET, 1.0)
     for now in (2.0, 2.5, 2.9):
@@ -61,7 +61,7 @@ def test_who_was_alone_for_a_window_is_alone(flow, subject) -> None:
         ([f"2001:db8:1:{n:x}::1" for n in range(256)], 24, "its /48"),
     ],
 )
-def test_a_prefix_that_is_walked_trips_and_nobody_is_banned(flow, subject, hosts, most: int, name: str) -> None:
+def test_a_prefix_trips_without_a_ban(flow, subject, hosts, most: int, name: str) -> None:
     pike = Pike(attrs.evolve(SETTINGS, prefix_factor=2), Standings())
     verdicts = [pike.judge(subject(of=flow(host=host)), Phase.PACKET, 1.0) for host in hosts]
     assert verdicts[:most] == [PASS] * most
@@ -76,7 +76,7 @@ def test_a_prefix_that_is_walked_trips_and_nobody_is_banned(flow, subject, hosts
     assert pike.judge(proven, Phase.PACKET, 1.0) is PASS
 
 
-def test_strangers_all_together_are_held_and_proven_flows_are_not_among_them(flow, subject) -> None:
+def test_all_unproven_sources_together_are_bounded_and_proven_flows_are_not(flow, subject) -> None:
     pike = Pike(PikeSettings(strangers_per_second=50), Standings())
     hosts = [f"198.{n >> 8}.{n & 255}.1" for n in range(200)]
     verdicts = [pike.judge(subject(of=flow(host=host)), Phase.PACKET, 10.0) for host in hosts]
@@ -91,7 +91,7 @@ def test_strangers_all_together_are_held_and_proven_flows_are_not_among_them(flo
     assert isinstance(pike.judge(subject(of=flow(host="203.0.113.3")), Phase.PACKET, 10.02), Drop)
 
 
-def test_the_busiest_are_told_those_that_tripped_first(flow, subject) -> None:
+def test_the_busiest_sources_with_those_that_tripped_first(flow, subject) -> None:
     pike = Pike(SETTINGS, Standings())
     for host, count in (("192.0.2.1", 1), ("192.0.2.2", 9), ("192.0.2.3", 2)):
         for _ in range(count):
@@ -102,7 +102,7 @@ def test_the_busiest_are_told_those_that_tripped_first(flow, subject) -> None:
     assert pike.busiest(9.0, 3) == []
 
 
-def test_proven_flows_are_watched_one_by_one(flow, subject) -> None:
+def test_proven_flows_are_counted_one_by_one(flow, subject) -> None:
     pike = Pike(SETTINGS, Standings())
     for port in range(1, 6):
         for _ in range(3):
@@ -111,14 +111,14 @@ def test_proven_flows_are_watched_one_by_one(flow, subject) -> None:
     assert isinstance(verdict, Drop)
 
 
-def test_trunks_are_not_watched(subject) -> None:
+def test_trunks_are_not_counted(subject) -> None:
     pike = Pike(SETTINGS, Standings())
     assert all(pike.judge(subject(standing=Standing.TRUNK), Phase.PACKET, 1.0) is PASS for _ in range(1000))
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::{:x}"])
 def test_new_connections_of_an_address_or_64_are_held_to_the_density_without_a_ban(flow, subject, host) -> None:
-    """Each would be a new flow with nothing against it; but who else is behind the address is not known."""
+    """Each would be a new flow with an empty window; other clients may share the address."""
     pike = Pike(SETTINGS, Standings())
     arrivals = [subject(of=flow(host=host.format(n), port=n), standing=Standing.REACHABLE) for n in range(1, 6)]
     verdicts = [pike.judge(arrival, Phase.ACCEPT, 1.0) for arrival in arrivals]

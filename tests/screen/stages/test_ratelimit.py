@@ -1,4 +1,4 @@
-"""Stage ratelimit: who draws from which bucket, and what an empty one says."""
+"""Stage ratelimit: the bucket of each request, and the refusal by an empty one."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_what_ends_or_confirms_a_call_is_never_charged(subject, request_of, meth
         assert passed(stage, [subject(request_of(method))] * 10, phase) == 10
 
 
-def test_requests_inside_a_dialog_are_not_new_work(subject, request_of) -> None:
+def test_requests_inside_a_dialog_are_not_charged(subject, request_of) -> None:
     reinvite = request_of("INVITE", to="<sip:100@edge.example>;tag=9")
     assert passed(one("global"), [subject(reinvite)] * 10) == 10
 
 
-def test_unproven_sources_hear_nothing(subject, request_of) -> None:
+def test_unproven_sources_get_no_response(subject, request_of) -> None:
     stage = one("source")
     verdicts = [stage.judge(subject(request_of()), Phase.CALL, 1.0) for _ in range(4)]
     refused = verdicts[3]
@@ -54,7 +54,7 @@ def test_unproven_sources_hear_nothing(subject, request_of) -> None:
     assert (refused.reason, refused.limit, refused.detail) == (Reason.RATELIMIT, 1.0, "b")
 
 
-def test_others_are_told_when_to_come_back_and_not_all_at_once(flow, subject, request_of) -> None:
+def test_others_get_a_retry_after_that_differs(flow, subject, request_of) -> None:
     stage = one("global")
     passed(stage, [subject(request_of())] * 3)
     told = set()
@@ -98,7 +98,7 @@ def test_keys_from_the_message(subject, request_of) -> None:
     assert passed(one("method"), mixed, Phase.REQUEST) == 9
 
 
-def test_trunks_draw_from_their_own(subject, request_of) -> None:
+def test_trunks_have_buckets_of_their_own(subject, request_of) -> None:
     carriers = [subject(request_of(), Standing.TRUNK, "a")] * 10
     assert passed(one("source"), carriers) == 10
     assert passed(one("prefix"), carriers) == 10

@@ -86,7 +86,7 @@ def test_names(subject, request_of, agent: str, passes: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "name"), [(SVMAP, "sipvicious svmap"), (SVWAR, "sipvicious"), (SVCRACK, "sipvicious")]
 )
-def test_shapes_are_known_under_any_name(subject, text: str, name: str) -> None:
+def test_a_shape_is_recognised_with_any_user_agent(subject, text: str, name: str) -> None:
     verdict = SHIPPED.judge(subject(read(text)), Phase.REQUEST, 1.0)
     assert isinstance(verdict, Drop)
     assert verdict.detail == name
@@ -107,14 +107,14 @@ def test_a_shape_is_all_of_it_and_no_single_field(subject, was: str, instead: st
     assert SHIPPED.judge(subject(read(SVWAR.replace(was, instead))), Phase.REQUEST, 1.0) is PASS
 
 
-def test_who_is_not_asked(flow, subject, request_of) -> None:
+def test_trunks_and_the_private_side_are_not_judged(flow, subject, request_of) -> None:
     for request in (request_of("OPTIONS", "User-Agent: sipcli"), read(SVWAR)):
         assert SHIPPED.judge(subject(request, Standing.TRUNK), Phase.REQUEST, 1.0) is PASS
         assert SHIPPED.judge(subject(request, of=flow("core")), Phase.REQUEST, 1.0) is PASS
     assert SHIPPED.judge(subject(request_of("OPTIONS")), Phase.REQUEST, 1.0) is PASS
 
 
-def test_an_operator_s_own_names_and_list(subject, request_of) -> None:
+def test_names_and_list_of_the_operator(subject, request_of) -> None:
     own = ScannerList(shape=(Shape("evil", {"Subject": "^evil$"}),))
     scanner = Scanner(ScannerSettings(own, ("EvilBot", "")), Standings())
     for field in ("User-Agent: my evilbot", "Subject: evil"):
@@ -124,5 +124,5 @@ def test_an_operator_s_own_names_and_list(subject, request_of) -> None:
     assert scanner.judge(subject(read(SVWAR)), Phase.REQUEST, 1.0) is PASS
 
 
-def test_without_any_list_everybody_passes(subject) -> None:
+def test_without_a_list_every_request_passes(subject) -> None:
     assert Scanner(ScannerSettings(), Standings()).judge(subject(read(SVMAP)), Phase.REQUEST, 1.0) is PASS
