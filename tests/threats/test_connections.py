@@ -180,7 +180,9 @@ async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
         await comes_in(app, "127.0.0.99")
 
 
-async def test_16_the_limit_of_an_address_is_shared_by_all_listeners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_16_the_limit_of_an_address_is_shared_by_all_listeners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 4)
     async with running(tmp_path, text(tmp_path, WS)) as app, contextlib.AsyncExitStack() as stack:
         for number in range(6):
