@@ -1,4 +1,4 @@
-"""Answers: which answers each request may get, and how many."""
+"""Checks the responses of the edge: their destination, their number and their content, request by request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Key = tuple[object, ...]
 
 
 class _ReceivedRequest:
-    """A request that came in, and the answers that its sender has received."""
+    """A request that the edge received, and the final responses that it sent to it."""
 
     def __init__(self, flow: Flow, request: Request, server: ServerTransaction | None, unproven: bool) -> None:
         self.flow = flow
@@ -31,119 +31,126 @@ class _ReceivedRequest:
 
 
 class Answers:
-    """Every request by its sender, topmost Via and method, and every answer that a destination gave."""
+    """The requests that the edge received, by source, topmost Via and method, and the responses of destinations."""
 
-    def __init__(self, wording: OutputOracle) -> None:
-        self._wording = wording
-        self._requests: dict[_Key, _ReceivedRequest] = {}
+    def __init__(self, output: OutputOracle) -> None:
+        self._output = output
+        self._received: dict[_Key, _ReceivedRequest] = {}
         self._by_server: dict[ServerTransaction, _ReceivedRequest] = {}
-        self._given: set[tuple[int, str | None, str, str | None]] = set()
+        self._from_destinations: set[tuple[int, str | None, str, str | None]] = set()
 
     # --- what comes in -----------------------------------------------------------------------------------
 
-    def take_request(self, flow: Flow, request: Request, step: Step) -> None:
-        """The edge has dealt with a request; what it is sent because of it is still to be looked at."""
+    def record_request(self, flow: Flow, request: Request, step: Step) -> None:
+        """Record a request that the edge processed, before the responses to it are checked."""
         if request.method == "ACK":
             return
-        known = self._by_server.get(step.server) if step.server is not None and request.method != "CANCEL" else None
-        if known is not None:
-            known.repeats += 1
+        retransmitted = (
+            self._by_server.get(step.server) if step.server is not None and request.method != "CANCEL" else None
+        )
+        if retransmitted is not None:
+            retransmitted.repeats += 1
             return
         server = step.edge.parts.transactions.find_server(request) if request.method != "CANCEL" else None
-        received = self._requests[_key(flow, request)] = _ReceivedRequest(flow, request, server, step.unproven)
+        received = self._received[_request_key(flow, request)] = _ReceivedRequest(flow, request, server, step.unproven)
         if server is not None:
             self._by_server[server] = received
 
-    def take_response(self, response: Response) -> None:
-        """A destination has answered a request of the edge, from the right place."""
-        self._given.add(_said(response))
+    def record_response(self, response: Response) -> None:
+        """Record a response of a destination that matched a request of the edge."""
+        self._from_destinations.add(_response_key(response))
 
     # --- what goes out -----------------------------------------------------------------------------------
 
     def check(self, flow: Flow, response: Response, data: bytes) -> None:
-        received = self._requests.get(_key(flow, response))
-        assert received is not None, f"{response!r} to {flow!r}, which asked nothing"
+        """Check a response that the edge sends for the first time."""
+        received = self._received.get(_request_key(flow, response))
+        assert received is not None, f"{response!r} to {flow!r}, which sent no such request"
         request = received.request
-        self._check_way(flow, received)
+        self._check_destination(flow, received)
         vias = request.get_all("Via")
         vias[0] = str(request.via.received_from(*received.flow.peer))
         assert response.get_all("Via") == vias, f"Via of {response!r}"
-        if response.status > 100 and _said(response) in self._given:
-            self._wording.check_given(flow, response, request)
+        if response.status > 100 and _response_key(response) in self._from_destinations:
+            self._output.check_given(flow, response, request)
         elif self._is_disguised(response):
-            self._wording.check_disguised(flow, response)
+            self._output.check_disguised(flow, response)
         else:
             self._check_invented(response, request)
-            self._wording.check_own(flow, response, request)
+            self._output.check_own(flow, response, request)
         if response.status >= 200:
             self._count(received, response, data)
 
     def _is_disguised(self, response: Response) -> bool:
-        """Whether it stands in for what the inside said of a user that it does not know, or refuses."""
+        """Whether it replaces a response of the inside that would show that a user is unknown or refused."""
         if response.cseq_method != "REGISTER" or response.status not in (401, 403):
             return False
-        return any((status, *_said(response)[1:]) in self._given for status in (403, 404, 410, 604))
+        return any((status, *_response_key(response)[1:]) in self._from_destinations for status in (403, 404, 410, 604))
 
-    def again(self, flow: Flow, response: Response, data: bytes) -> None:
-        """The same bytes as before to the same flow."""
-        received = self._requests.get(_key(flow, response))
+    def count_repeated(self, flow: Flow, response: Response, data: bytes) -> None:
+        """Count a retransmission: the same bytes as before to the same flow."""
+        received = self._received.get(_request_key(flow, response))
         assert received is not None
         if response.status >= 200:
             self._count(received, response, data)
 
     @staticmethod
-    def _check_way(flow: Flow, received: _ReceivedRequest) -> None:
-        """By the connection, or to the address that the request came from and its port or that of Via.
+    def _check_destination(flow: Flow, received: _ReceivedRequest) -> None:
+        """Check that a response goes to the source of its request, at the source's port or the port of Via.
 
-        A connection may be closed by then: what is still said to it is lost.
+        RFC 3261 section 18.2.2, RFC 3581 section 4. The connection may be closed by then; the response is then lost.
         """
         via, source = received.request.via, received.flow
         ports = {source.peer.port}
         if not source.serial and via.param("rport") is None:
             ports = {via.port or source.listener.transport.default_port}
-        assert flow.peer.port in ports, f"an answer to {flow!r} and not to {source!r}"
+        assert flow.peer.port in ports, f"a response to {flow!r} instead of {source!r}"
 
     @staticmethod
     def _check_invented(response: Response, request: Request) -> None:
-        """What no destination gave is 100, a refusal, or of a CANCEL or an OPTIONS for the edge itself."""
+        """A response that no destination gave is 100, a refusal, or answers CANCEL or OPTIONS to the edge itself."""
         status, method = response.status, request.method
         if status == 100:
             return
-        ours = request.uri.host in EDGE_HOSTS.values()
-        own = method == "CANCEL" or (method == "OPTIONS" and ours and not request.in_dialog)
-        assert status >= 300 or (status == 200 and own), f"{response!r} that nobody gave to {request!r}"
+        to_edge = request.uri.host in EDGE_HOSTS.values()
+        own = method == "CANCEL" or (method == "OPTIONS" and to_edge and not request.in_dialog)
+        assert status >= 300 or (status == 200 and own), f"{response!r} that no destination gave to {request!r}"
 
     def _count(self, received: _ReceivedRequest, response: Response, data: bytes) -> None:
-        """One class of final answer, one wording of a refusal, and few repetitions to a source that is not proven."""
+        """Check that a request gets one class of final response, one refusal, and few copies if it is unproven."""
         request, status = received.request, response.status
         received.finals[data] = received.finals.get(data, 0) + 1
         if status < 300:
             received.successes += 1
         else:
             received.refusals.add(data)
-        kinds = len(received.refusals) + bool(received.successes)
-        assert kinds == 1, f"{request!r} of {received.flow!r} has several final answers: {[*received.finals]}"
+        distinct = len(received.refusals) + bool(received.successes)
+        assert distinct == 1, f"{request!r} of {received.flow!r} has several final responses: {[*received.finals]}"
         if request.method != "INVITE":
-            assert len(received.finals) == 1, f"{request!r} has several answers: {[*received.finals]}"
+            assert len(received.finals) == 1, f"{request!r} has several responses: {[*received.finals]}"
         if not received.unproven:
             return
-        most = 1 + received.repeats
+        limit = 1 + received.repeats
         if request.method == "INVITE" and status < 300:
-            most = 2
-        told = sum(received.finals.values())
-        assert told <= most, f"{received.flow!r}, which has proven nothing, is told {told} times of {response!r}"
+            limit = 2
+        count = sum(received.finals.values())
+        assert count <= limit, f"{received.flow!r}, which is unproven, gets {response!r} {count} times"
 
-    # --- when all is over --------------------------------------------------------------------------------
+    # --- at the end --------------------------------------------------------------------------------------
 
     def check_end(self, closed: Iterable[int]) -> None:
-        """Who has asked with INVITE, and is still there, has had a final answer."""
-        gone = set(closed)
-        for received in self._requests.values():
-            if received.request.method == "INVITE" and received.server is not None and received.flow.serial not in gone:
-                assert received.finals, f"{received.request!r} of {received.flow!r} had no final answer"
+        """Check that every INVITE has a final response, unless its connection is in ``closed``."""
+        closed_serials = set(closed)
+        for received in self._received.values():
+            if (
+                received.request.method == "INVITE"
+                and received.server is not None
+                and received.flow.serial not in closed_serials
+            ):
+                assert received.finals, f"{received.request!r} of {received.flow!r} had no final response"
 
 
-def _key(flow: Flow, message: Request | Response) -> _Key:
+def _request_key(flow: Flow, message: Request | Response) -> _Key:
     via = message.via
     params = tuple(pair for pair in via.params if pair[0] not in ("received", "rport"))
     return (
@@ -152,5 +159,5 @@ def _key(flow: Flow, message: Request | Response) -> _Key:
     )  # fmt: skip
 
 
-def _said(response: Response) -> tuple[int, str | None, str, str | None]:
+def _response_key(response: Response) -> tuple[int, str | None, str, str | None]:
     return response.status, response.get("To"), response.call_id, response.get("CSeq")

@@ -1,10 +1,10 @@
-"""Fuzz target: a capture file, and all that is in it, on its way through a replay.
+"""Fuzz target: a capture file and its packets, replayed.
 
-For whatever bytes come:
+For any input:
 
-- the file gives packets, or raises CaptureError with the number of the packet that it broke at, and nothing else;
-- every packet goes in, is left out for a reason that is counted, or is a fragment: none is lost;
-- every message that goes in has a verdict, and every verdict a source;
+- the file yields packets, or raises CaptureError with the number of the packet at which it breaks, and nothing else;
+- every packet is replayed, is left out for a reason that is counted, or is a fragment: none is lost;
+- every message that is replayed has a verdict, and every verdict a source;
 - the same bytes give the same result.
 """
 
@@ -34,26 +34,26 @@ MODES = ("obliging", "captured", "silent")
 
 
 def check(data: bytes) -> None:
-    mood = MODES[sum(data[-8:]) % len(MODES)]
-    result = played(data, mood)
+    mode = MODES[sum(data[-8:]) % len(MODES)]
+    result = replay(data, mode)
     if result is None:
         return
-    assert result == played(data, mood)
-    parts = result.notes.get("IP fragments that were not the last of their packet", 0)
-    assert result.went_in + sum(result.left_out.values()) + parts == result.packets
+    assert result == replay(data, mode)
+    fragments = result.notes.get("IP fragments that were not the last of their packet", 0)
+    assert result.went_in + sum(result.left_out.values()) + fragments == result.packets
     assert sum(result.verdicts.values()) >= result.messages + result.connections
     assert sum(line.messages for line in result.sources) == sum(result.verdicts.values())
     if result.broken:
         assert f"packet {result.packets + 1}: " in result.broken
-    if result.otherwise is not None:  # the policy beside it is the same one
+    if result.otherwise is not None:  # the policy that it is compared with is the same one
         assert not result.otherwise["differences"]
         assert not result.otherwise["routes"]
 
 
-def played(data: bytes, mood: str) -> ReplayResult | None:
-    """What comes of it; None: it is no capture."""
+def replay(data: bytes, mode: str) -> ReplayResult | None:
+    """The result of the replay; None if the input is not a capture."""
     try:
         capture = Capture(io.BytesIO(data))
     except CaptureError:
         return None
-    return Replayer(POLICY, POLICY, inside=mood).play(capture, "fuzzed")
+    return Replayer(POLICY, POLICY, inside=mode).play(capture, "fuzzed")

@@ -1,4 +1,4 @@
-"""The letters of a program for the signalling core: the header fields, bodies and messages that each stands for."""
+"""The letters of a program for the signalling core, and the fields, bodies and messages that they stand for."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Final, NamedTuple, TypeVar
 from edgesbc.sip.message import Request, Response
 
 __all__ = [
-    "ANSWER_FIELDS", "BODIES", "METHODS", "REQUEST_FIELDS", "STEPS", "URIS", "VICTIM", "DslPolicy", "answer",
-    "hop_by_hop", "letter_of", "policy_of", "request", "text_of",
+    "ANSWER_FIELDS", "BODIES", "DELAYS", "METHODS", "REQUEST_FIELDS", "URIS", "VICTIM", "DslPolicy",
+    "build_hop_by_hop", "build_request", "build_response", "lookup", "parse_policy", "unescape",
 ]  # fmt: skip
 
 VICTIM: Final = "198.51.100.200"
-"""An address that stands in messages and belongs to no peer: nothing may ever be sent there."""
+"""An address that messages name and no peer has: the edge must never send to it."""
 
 METHODS: Final = {
     "I": "INVITE", "A": "ACK", "C": "CANCEL", "B": "BYE", "O": "OPTIONS", "R": "REGISTER", "P": "PRACK",
     "U": "UPDATE", "N": "INFO", "F": "REFER", "S": "SUBSCRIBE", "Y": "NOTIFY", "M": "MESSAGE", "X": "FROBNICATE",
 }  # fmt: skip
 
-STEPS: Final = {
+DELAYS: Final = {
     "0": 0.0, "1": 0.1, "2": 0.25, "3": 0.5, "4": 2.1, "5": 5.0, "6": 32.1, "7": 181.0, "8": 601.0, "9": 4 * 3600.0,
 }  # fmt: skip
-"""Seconds; the ninth is the longest call."""
+"""Seconds to wait; ``9`` is the longest call."""
 
 URIS: Final = {
     "0": "sip:100@192.0.2.1", "1": "sip:100@192.0.2.1:5060;transport=udp", "e": "sip:192.0.2.1",
@@ -32,7 +32,7 @@ URIS: Final = {
     "t": "tel:+15550123", "s": "sips:100@example.com", "u": "mailto:a@example.com", "i": "sip:10.0.0.1:5060",
     "x": "sip:%00%0d%0a@example.com", "6": "sip:100@[2001:db8::1]:5062",
 }  # fmt: skip
-"""Request-URIs of what begins something."""
+"""Request-URIs of requests outside of a dialog."""
 
 REQUEST_FIELDS: Final = {
     "-": "",
@@ -65,7 +65,7 @@ REQUEST_FIELDS: Final = {
     "d": "CSeq: 7 INFO\r\n",
     "l": "Content-Encoding: gzip\r\nContent-Disposition: session;handling=required\r\nTimestamp: 54 .1\r\n",
 }
-"""Header fields beside those that a request needs; ``o``, ``O`` and ``M`` are Via's of another kind."""
+"""Header fields in addition to those that a request needs; ``o``, ``O`` and ``M`` change its Via instead."""
 
 ANSWER_FIELDS: Final = {
     "-": "",
@@ -81,7 +81,7 @@ ANSWER_FIELDS: Final = {
     "b": "Contact: <sip:other@10.0.0.7>;expires=600\r\n",
     "v": f"Via: SIP/2.0/UDP {VICTIM};branch=z9hG4bKdown\r\n",
 }
-"""Header fields beside those that an answer needs; ``{host}`` and ``{port}`` are its sender's."""
+"""Header fields in addition to those that a response needs; ``{host}`` and ``{port}`` are its sender's."""
 
 _SDP = "v=0\r\no=- 1 {version} IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 8\r\n"
 BODIES: Final = {
@@ -103,7 +103,7 @@ BODIES: Final = {
 
 
 class DslPolicy(NamedTuple):
-    """What an operator would have chosen. See ``fuzz.signalling`` for the letters of a program's first line."""
+    """The policy of a program. ``fuzz.signalling`` explains the letters of the first line, which choose it."""
 
     anchor: bool = True
     algorithm: str = "priority"
@@ -120,44 +120,44 @@ _ALGORITHMS = {
 _Value = TypeVar("_Value")
 
 
-def letter_of(table: Mapping[str, _Value], letter: str) -> _Value:
-    """What the letter stands for; any other sign stands for something too, so that every program is one."""
+def lookup(table: Mapping[str, _Value], letter: str) -> _Value:
+    """The value of the letter. Other characters stand for some value too, so that any bytes are a program."""
     if letter in table:
         return table[letter]
     values = list(table.values())
     return values[ord(letter[0]) % len(values)] if letter else values[0]
 
 
-def policy_of(line: str) -> DslPolicy:
-    """The first line of a program: anchor, algorithm, members, and what else is to be so."""
-    signs = line.replace(" ", "")
-    members = "".join(dict.fromkeys(sign for sign in signs if sign in "123")) or "12"
+def parse_policy(line: str) -> DslPolicy:
+    """The policy that the first line of a program chooses."""
+    letters = line.replace(" ", "")
+    members = "".join(dict.fromkeys(letter for letter in letters if letter in "123")) or "12"
     return DslPolicy(
-        anchor="a" in signs,
-        algorithm=letter_of(_ALGORITHMS, next((sign for sign in signs if sign in _ALGORITHMS), "p")),
+        anchor="a" in letters,
+        algorithm=lookup(_ALGORITHMS, next((letter for letter in letters if letter in _ALGORITHMS), "p")),
         members=members,
-        media_at_once="o" not in signs,
-        limited="L" in signs,
-        probes="H" in signs,
-        every_method="M" in signs,
+        media_at_once="o" not in letters,
+        limited="L" in letters,
+        probes="H" in letters,
+        every_method="M" in letters,
     )
 
 
 _ESCAPE = re.compile(r"\\(?:([rnt\\])|x([0-9A-Fa-f]{2}))")
-_SIGNS = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
+_ESCAPED = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
 
 
-def text_of(tail: str) -> str:
-    """The tail of a line, whose CR, LF and bytes that do not print are written as in Python."""
-    return _ESCAPE.sub(lambda match: _SIGNS[match[1]] if match[1] else chr(int(match[2], 16)), tail)
+def unescape(tail: str) -> str:
+    """The tail of a line with its escapes resolved: CR, LF and unprintable bytes are written as in Python."""
+    return _ESCAPE.sub(lambda match: _ESCAPED[match[1]] if match[1] else chr(int(match[2], 16)), tail)
 
 
-def request(
+def build_request(
     method: str, uri: str, via: str, from_: str, to: str, call_id: str, cseq: int, contact: str, extra: str,
     body: tuple[str, str], host: str,
 ) -> bytes:  # fmt: skip
-    """A request; Max-Forwards and CSeq are in ``extra`` where they are to be others than usual."""
-    kind, text = body
+    """Build a request; ``extra`` has Max-Forwards or CSeq if they are to differ from the usual ones."""
+    content_type, text = body
     payload = text.replace("{host}", host)
     lines = [f"{method} {uri} SIP/2.0", f"Via: {via}", f"From: {from_}", f"To: {to}", f"Call-ID: {call_id}"]
     lines.append(f"CSeq: {cseq} {method}")
@@ -165,28 +165,28 @@ def request(
         lines.append(f"Contact: {contact}")
     if "Max-Forwards" not in extra:
         lines.append("Max-Forwards: 70")
-    if kind:
-        lines.append(f"Content-Type: {kind}")
+    if content_type:
+        lines.append(f"Content-Type: {content_type}")
     return _bytes(lines, extra, payload)
 
 
-def answer(
-    to_what: Request, status: int, tag: str, contacts: Sequence[str], extra: str, body: tuple[str, str], host: str
+def build_response(
+    to_request: Request, status: int, tag: str, contacts: Sequence[str], extra: str, body: tuple[str, str], host: str
 ) -> bytes:
-    """An answer to a request as it came; without a tag where ``tag`` is empty, as 100 may be."""
-    kind, text = body
-    lines = [f"SIP/2.0 {status} Words"]
-    lines += [f"{name}: {value}" for name, value in to_what.fields if name in ("Via", "From", "Call-ID", "CSeq")]
-    to = to_what.get("To") or ""
-    lines.append(f"To: {to}" if to_what.in_dialog or not tag else f"To: {to};tag={tag}")
+    """Build a response to a request, without a To tag if ``tag`` is empty."""
+    content_type, text = body
+    lines = [f"SIP/2.0 {status} Reason"]
+    lines += [f"{name}: {value}" for name, value in to_request.fields if name in ("Via", "From", "Call-ID", "CSeq")]
+    to = to_request.get("To") or ""
+    lines.append(f"To: {to}" if to_request.in_dialog or not tag else f"To: {to};tag={tag}")
     lines += [f"Contact: {contact}" for contact in contacts]
-    if kind:
-        lines.append(f"Content-Type: {kind}")
+    if content_type:
+        lines.append(f"Content-Type: {content_type}")
     return _bytes(lines, extra, text.replace("{host}", host))
 
 
-def hop_by_hop(method: str, of: Request, response: Response | None) -> bytes:
-    """The CANCEL of a request that was sent, or the ACK of its refusal (RFC 3261 sections 9.1 and 17.1.1.3)."""
+def build_hop_by_hop(method: str, of: Request, response: Response | None) -> bytes:
+    """Build the CANCEL of a request, or the ACK of its refusal (RFC 3261 sections 9.1 and 17.1.1.3)."""
     to = (response.get("To") if response is not None and method == "ACK" else None) or of.get("To")
     lines = [f"{method} {of.uri} SIP/2.0", f"Via: {of.get('Via')}", f"From: {of.get('From')}", f"To: {to}"]
     lines += [f"Route: {route}" for route in of.get_all("Route")]

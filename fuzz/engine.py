@@ -1,4 +1,4 @@
-"""Runs one target on plain seeded mutations, the same ones for the same seed number. Needs nothing but Python."""
+"""Runs one target on seeded mutations without coverage; the same seed number gives the same inputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fuzz.mutation import mutations
 __all__ = ["Check", "Finding", "fuzz", "main", "read_seeds"]
 
 Check = Callable[[bytes], None]
-"""Raises whatever it likes where the input breaks an invariant of the target."""
+"""Raises any exception if the input breaks an invariant of the target."""
 
 
 class Finding(Exception):
-    """An input that breaks an invariant; the error that it broke with is the cause."""
+    """An input that breaks an invariant; ``__cause__`` is the error that the target raised."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(f"{len(data)} bytes: {data[:200]!r}")
@@ -35,22 +35,22 @@ def read_seeds(folder: Path) -> list[bytes]:
 def fuzz(
     check: Check, seeds: list[bytes], seed: int, executions: int | None = None, seconds: float | None = None
 ) -> int:
-    """Run ``check`` on mutations until either bound is reached; how often it ran. Raises :class:`Finding`."""
+    """Run ``check`` on mutations until either bound is reached; return how often. Raises :class:`Finding`."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    done = 0
+    executions_done = 0
     for data in mutations(seeds, Random(seed)):
-        if done == executions or (deadline is not None and time.monotonic() >= deadline):
+        if executions_done == executions or (deadline is not None and time.monotonic() >= deadline):
             break
         try:
             check(data)
         except Exception as error:
             raise Finding(data) from error
-        done += 1
-    return done
+        executions_done += 1
+    return executions_done
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """What :mod:`fuzz.run` starts; 1 where an invariant broke, and the input is then in ``findings``."""
+    """Entry point of :mod:`fuzz.run`; returns 1 if an invariant broke, and the input is then in ``findings``."""
     parser = argparse.ArgumentParser(prog="python -m fuzz.engine", description=__doc__)
     parser.add_argument("module")
     parser.add_argument("corpus", type=Path)
@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     check: Check = importlib.import_module(options.module).check
     try:
-        done = fuzz(check, read_seeds(options.corpus), options.seed, options.executions, options.seconds)
+        executions_done = fuzz(check, read_seeds(options.corpus), options.seed, options.executions, options.seconds)
     except Finding as finding:
         traceback.print_exception(finding)
         path = options.findings / f"crash-{hashlib.sha256(finding.data).hexdigest()[:16]}"
         path.write_bytes(finding.data)
-        print(f"input kept in {path}")
+        print(f"input stored in {path}")
         return 1
-    print(f"executions: {done}")
+    print(f"executions: {executions_done}")
     return 0
 
 

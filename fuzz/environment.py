@@ -1,4 +1,4 @@
-"""FuzzEnvironment: an edge with listeners, peers, destination sets, a media table and a clock."""
+"""The environment of a fuzzed edge: listeners, peers, destination sets, a media table and a clock."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ EDGE_HOSTS = {Zone.PUBLIC: "192.0.2.1", Zone.CORE: "10.0.0.1"}
 _START = 1000.0
 _LIMITED_TRANSACTIONS, _LIMITED_CALLS = 8, 3
 _DEADLINES = 400
-"""Deadlines of one clock step that are met one by one; a step that has more ends with a jump."""
-_FALLOW = 2000
+"""Deadlines of one clock step that are met one by one; a step with more of them ends with a jump."""
+_MOST_EXPIRIES = 2000
+"""Rounds of :meth:`FuzzEnvironment.expire_all` after which deadlines count as endless."""
 
 
 class Peer:
-    """A peer of the edge: an address that sends to one listener."""
+    """An address that sends to a listener and receives from it."""
 
     def __init__(self, letter: str, name: str, listener: Listener, host: str, port: int) -> None:
         self.letter = letter
@@ -59,9 +60,9 @@ class Peer:
         return self.listener.zone
 
 
-def parties() -> dict[str, Peer]:
-    """By the letter that stands for each in a program."""
-    everybody = (
+def build_peers() -> dict[str, Peer]:
+    """The peers, by the letters that programs use for them."""
+    all_peers = (
         Peer("t", "trunk", PUBLIC, "198.51.100.7", 5060),
         Peer("s", "stranger", PUBLIC, "203.0.113.9", 5070),
         Peer("v", "forger", PUBLIC, "203.0.113.66", 5060),
@@ -73,7 +74,7 @@ def parties() -> dict[str, Peer]:
         Peer("p", "proxy", CORE, "10.0.0.50", 5060),
         Peer("x", "neighbour", CORE, "10.0.0.99", 5062),
     )
-    return {party.letter: party for party in everybody}
+    return {peer.letter: peer for peer in all_peers}
 
 
 _MEMBER_URIS = {"1": "sip:10.0.0.11:5060", "2": "sip:10.0.0.12:5060", "3": "sip:10.0.0.13:5060;transport=tcp"}
@@ -95,18 +96,18 @@ def _sets(algorithm: str, members: str, probes: bool) -> tuple[SetSettings, ...]
 
 _ROUTING = RoutingTable((Route("in", "pbx", "public"), Route("out", "carriers", "core")), ["pbx", "carriers"])
 _SCREENS = {
-    every: ScreenSettings(
-        method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every else CALLS),
+    every_method: ScreenSettings(
+        method=MethodSettings(public=(*CALLS, "MESSAGE", "SUBSCRIBE") if every_method else CALLS),
         admission=AdmissionSettings(open=("public",)),
         scanner=ScannerSettings(list=shipped_scanners()),
     )
-    for every in (False, True)
+    for every_method in (False, True)
 }
 _TRUNKS = [Trunk("carrier", ("198.51.100.7", "198.51.100.8"), max_calls=4)]
 
 
 class Oracle(Protocol):
-    """Observes inputs before the edge gets them, and the effects after."""
+    """Observes every input of the edge before it is given, and the effects after it."""
 
     def before(self, flow: Flow | None, data: bytes) -> None: ...
 
@@ -120,10 +121,10 @@ class Oracle(Protocol):
 
 
 class FuzzEnvironment:
-    """The edge and its peers; the oracle that ``make_judge`` makes gets all input and output."""
+    """The edge and its peers; the oracle that ``make_oracle`` builds observes all inputs and effects."""
 
     def __init__(
-        self, policy: DslPolicy, make_judge: Callable[[FuzzEnvironment], Oracle], make_edge: Callable[..., Edge]
+        self, policy: DslPolicy, make_oracle: Callable[[FuzzEnvironment], Oracle], make_edge: Callable[..., Edge]
     ) -> None:
         random = Random(1)
         self.policy = policy
@@ -144,45 +145,45 @@ class FuzzEnvironment:
             self.edge.parts.calls.limits.count = _LIMITED_CALLS
         self.ports = RecordedPorts()
         self.table = SessionTable(self.ports, INTERFACES)
-        self.parties = parties()
+        self.peers = build_peers()
         self._offered_from: dict[str, Zone] = {}
         self.pending: list[tuple[int, MediaReply | MediaError, Zone]] = []
-        """Replies of the media plane that were not given yet."""
+        """Replies of the media plane that the edge has not got yet."""
         self.replied: list[tuple[int, MediaReply | MediaError, Zone]] = []
-        self._judge = make_judge(self)
+        self._oracle = make_oracle(self)
 
-    # --- what goes in ------------------------------------------------------------------------------------
+    # --- inputs ------------------------------------------------------------------------------------------
 
     def receive(self, flow: Flow, data: bytes) -> None:
-        self._judge.before(flow, data)
+        self._oracle.before(flow, data)
         self._carry_out(self.edge.receive(flow, data, self.now))
 
-    def broken(self, flow: Flow, data: bytes) -> None:
-        """A stream that cannot be framed from here on; its shell then closes it."""
-        self._judge.before(flow, data)
+    def break_stream(self, flow: Flow, data: bytes) -> None:
+        """Report a stream that cannot be framed any more, and close it as the shell does."""
+        self._oracle.before(flow, data)
         self._carry_out(self.edge.stream_broken(flow, data, WireError("a stream that broke"), self.now))
         self.disconnect(flow)
 
-    def _think(self, think: Callable[[], list[Effect]]) -> None:
-        self._judge.before(None, b"")
-        self._carry_out(think())
+    def _run(self, step: Callable[[], list[Effect]]) -> None:
+        self._oracle.before(None, b"")
+        self._carry_out(step())
 
-    def unreachable(self, party: Peer) -> None:
-        """ICMP, which is believed on core listeners alone."""
-        if party.listener is CORE:
-            self._judge.lost(Flow(CORE, party.source))
-            self._think(lambda: self.edge.peer_unreachable(CORE, party.source, self.now))
+    def unreachable(self, peer: Peer) -> None:
+        """Report that ICMP says that a peer is unreachable, which the edge uses on core listeners only."""
+        if peer.listener is CORE:
+            self._oracle.lost(Flow(CORE, peer.source))
+            self._run(lambda: self.edge.peer_unreachable(CORE, peer.source, self.now))
 
     def end_calls(self) -> None:
-        self._think(lambda: self.edge.end_calls(self.now))
+        self._run(lambda: self.edge.end_calls(self.now))
 
-    def order(self, letter: str, order: AdminState) -> None:
+    def set_admin_state(self, letter: str, state: AdminState) -> None:
         for member in self.dispatcher.members():
             if member.name == _MEMBER_URIS.get(letter, _OUTWARD):
-                self.dispatcher.set_admin_state(member, order, self.now)
+                self.dispatcher.set_admin_state(member, state, self.now)
 
     def reload(self, members: str) -> None:
-        """A new policy: other members, and a pipeline that keeps only proofs and bans of the one before."""
+        """Apply a new policy with other members, and with a pipeline that keeps only standings and bans."""
         policy = self.policy
         self.dispatcher.reload(_sets(policy.algorithm, members, policy.probes), self.now)
         self.standings = Standings(_TRUNKS)
@@ -193,27 +194,27 @@ class FuzzEnvironment:
 
     # --- connections -------------------------------------------------------------------------------------
 
-    def flow_of(self, party: Peer) -> Flow | None:
-        """The way that a party sends by: a connection is opened where it has none, if the edge lets it."""
-        if party.flow is None and self.edge.accept(party.listener, party.source, self.now):
-            party.flow = self.edge.new_flow(party.listener, party.source)
-            self.edge.flow_opened(party.flow)
-            self._judge.opened(party.flow)
-        return party.flow
+    def flow_of(self, peer: Peer) -> Flow | None:
+        """The flow of a peer; opens a connection if the peer has none and the edge accepts it."""
+        if peer.flow is None and self.edge.accept(peer.listener, peer.source, self.now):
+            peer.flow = self.edge.new_flow(peer.listener, peer.source)
+            self.edge.flow_opened(peer.flow)
+            self._oracle.opened(peer.flow)
+        return peer.flow
 
     def disconnect(self, flow: Flow | None) -> None:
         if flow is None or not flow.serial:
             return
-        for party in self.parties.values():
-            if party.flow == flow:
-                party.flow = None
-        self._judge.lost(flow)
-        self._think(lambda: self.edge.flow_closed(flow, self.now))
+        for peer in self.peers.values():
+            if peer.flow == flow:
+                peer.flow = None
+        self._oracle.lost(flow)
+        self._run(lambda: self.edge.flow_closed(flow, self.now))
 
-    # --- what comes out ----------------------------------------------------------------------------------
+    # --- effects -----------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        self._judge.after(effects, self.now)
+        self._oracle.after(effects, self.now)
         for effect in effects:
             if isinstance(effect, Media):
                 self._ask_media(effect)
@@ -223,9 +224,9 @@ class FuzzEnvironment:
                 self.disconnect(effect.flow)
 
     def _open(self, flow: Flow) -> None:
-        for party in self.parties.values():
-            if party.listener is flow.listener and party.source == flow.peer:
-                party.flow = flow
+        for peer in self.peers.values():
+            if peer.listener is flow.listener and peer.source == flow.peer:
+                peer.flow = flow
 
     def _ask_media(self, effect: Media) -> None:
         command = effect.command
@@ -241,42 +242,42 @@ class FuzzEnvironment:
         if self.policy.media_at_once:
             self.reply(0)
 
-    def reply(self, which: int, instead: MediaReply | MediaError | None = None) -> None:
-        """The media plane's reply to one of the commands that wait, the latest first, or another one in its place."""
+    def reply(self, index: int, instead: MediaReply | MediaError | None = None) -> None:
+        """Give the edge the media plane's reply to a pending command, 0 being the latest, or ``instead`` of it."""
         if self.pending:
-            at = len(self.pending) - 1 - which % len(self.pending)
-            cookie, reply, zone = self.pending.pop(at)
+            position = len(self.pending) - 1 - index % len(self.pending)
+            cookie, reply, zone = self.pending.pop(position)
             self.replied.append((cookie, reply, zone))
             self._reply(cookie, reply if instead is None else instead, zone)
 
-    def reply_again(self, which: int) -> None:
+    def reply_again(self, index: int) -> None:
         if self.replied:
-            self._reply(*self.replied[len(self.replied) - 1 - which % len(self.replied)])
+            self._reply(*self.replied[len(self.replied) - 1 - index % len(self.replied)])
 
     def _reply(self, cookie: int, reply: MediaReply | MediaError, zone: Zone) -> None:
         if isinstance(reply, MediaReply):
-            self._judge.relayed(zone, reply.sdp)
-        self._think(lambda: self.edge.media_replied(cookie, reply, self.now))
+            self._oracle.relayed(zone, reply.sdp)
+        self._run(lambda: self.edge.media_replied(cookie, reply, self.now))
 
-    def media_timeout(self, which: int) -> None:
-        """The media plane has heard nothing on a call for too long, and has closed it."""
+    def media_timeout(self, index: int) -> None:
+        """Report that the media plane closed a session that got no packet for too long."""
         sessions = list(self.table.sessions())
         if sessions:
-            session = sessions[which % len(sessions)]
+            session = sessions[index % len(sessions)]
             tags = tuple(side.tag for side in session.sides if side.tag)
             self.table.receive(Delete(session.session_id, tags[0]), self.now)
-            self._think(lambda: self.edge.media_event(MediaTimeout(session.session_id, tags), self.now))
+            self._run(lambda: self.edge.media_event(MediaTimeout(session.session_id, tags), self.now))
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def wait(self, seconds: float, at_once: bool = False) -> None:
-        """Let time pass, deadline by deadline, or all of it at once as where the machine was suspended."""
+    def wait(self, seconds: float, in_one_jump: bool = False) -> None:
+        """Let ``seconds`` pass, deadline by deadline, or in one jump as after a suspension of the machine."""
         until = self.now + seconds
-        left = 1 if at_once else _DEADLINES
+        steps_left = 1 if in_one_jump else _DEADLINES
         while (deadline := self.edge.deadline()) is not None and deadline <= until:
-            left -= 1
-            self.now = max(self.now, deadline if left else until)
-            self._think(lambda: self.edge.expire(self.now))
+            steps_left -= 1
+            self.now = max(self.now, deadline if steps_left else until)
+            self._run(lambda: self.edge.expire(self.now))
         self.now = until
 
     def wait_for_deadline(self) -> None:
@@ -284,16 +285,16 @@ class FuzzEnvironment:
         if deadline is not None:
             self.wait(max(0.0, deadline - self.now))
 
-    def run_out(self) -> None:
-        """Let everything pass that is due: no more probes, and the longest call ends."""
+    def expire_all(self) -> None:
+        """Let all deadlines pass: health checks are off, and the longest call ends."""
         for member in self.dispatcher.members():
             self.dispatcher.set_admin_state(member, AdminState.DISABLED, self.now)
-        for _ in range(_FALLOW):
+        for _ in range(_MOST_EXPIRIES):
             deadline = self.edge.deadline()
             if deadline is None:
                 return
             self.wait(max(0.0, deadline - self.now) + 40.0)
-        raise AssertionError("there is always something due")
+        raise AssertionError("deadlines never end")
 
 
 def _stage_failed(stage: str, error: Exception) -> None:

@@ -1,11 +1,11 @@
 """Fuzz target: a SIP stream.
 
-For whatever bytes come:
+For any input:
 
-- :class:`StreamFramer` gives messages or raises WireError, and nothing else;
-- whole, in pieces or byte by byte, it gives the same messages, or breaks for the same reason;
+- :class:`StreamFramer` yields messages or raises WireError, and nothing else;
+- whole, in pieces or byte by byte, the stream yields the same messages, or breaks for the same reason;
 - every message is one piece of the stream, in order, no longer than the bound;
-- what it gives before a break is the beginning of what the stream without the broken part gives.
+- the messages before a break are a prefix of those that the stream yields byte by byte.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from edgesbc.sip.framing import PING, StreamFramer
 
 
 def check(data: bytes) -> None:
-    by_byte, reason = framed(data, 1)
+    by_byte, reason = frame_stream(data, 1)
     for size in (7, 61, len(data) or 1):
-        messages, other = framed(data, size)
-        assert other == reason
+        messages, other_reason = frame_stream(data, size)
+        assert other_reason == reason
         if reason is None:
             assert messages == by_byte
         else:
             assert messages == by_byte[: len(messages)]
-    at = 0
+    position = 0
     for message in by_byte:
         assert message == PING or len(message) <= limits.MESSAGE_BYTES
-        at = data.index(message, at) + len(message)
+        position = data.index(message, position) + len(message)
 
 
-def framed(data: bytes, size: int) -> tuple[list[bytes], str | None]:
-    """The messages of a stream that comes in pieces of this size, and why it broke."""
+def frame_stream(data: bytes, size: int) -> tuple[list[bytes], str | None]:
+    """The messages of a stream that arrives in pieces of ``size`` bytes, and the reason if it breaks."""
     framer = StreamFramer()
     messages: list[bytes] = []
     for start in range(0, len(data), size):

@@ -9,9 +9,9 @@ import atheris
 
 
 def main() -> None:
-    """Never returns: libFuzzer ends the process."""
+    """Run the target. Does not return: libFuzzer ends the process."""
     module, *options = sys.argv[1:]
-    # What the targets themselves do is not looked at: only new ways through the package are news.
+    # Only new branches of the package count as progress, not those of the targets.
     with atheris.instrument_imports(include=["edgesbc"]):
         check = importlib.import_module(module).check
     atheris.Setup([sys.argv[0], *options], check)

@@ -1,12 +1,13 @@
 """Fuzz target: the value of one header field.
 
-The first byte says how it is read (``READERS``), the others are the value as it stands in a message. For whatever
-bytes come:
+The first byte chooses the parser (``READERS``), the others are the value as in a message.
 
-- each of the functions returns a value or raises WireError, and nothing else; so does all that is asked of it;
-- what it returns can be written and read again, and is the same value then;
-- no text that is written holds a control byte apart from tab, so that it is one line;
-- lists and parameters are bounded, no parameter stands twice, and numbers are in their range.
+For any input:
+
+- each parser returns a value or raises WireError, and nothing else; so do all properties of the value;
+- the value can be serialised and parsed again, and is then the same;
+- a serialised value has no control byte apart from tab, so that it is one line;
+- lists and parameters are bounded, no parameter occurs twice, and numbers are in their range.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ READERS: Final[dict[bytes, Callable[[str], object]]] = {
     b"r": parse_refer_to, b"t": parse_retry_after, b"v": parse_via, b"x": parse_session_expires,
     b"y": parse_identity,
 }  # fmt: skip
-"""By a letter: that of the compact form (RFC 3261 section 7.3.3) where there is one."""
+"""By letter: that of the compact form (RFC 3261 section 7.3.3) if there is one."""
 
-# What parse_message refuses in a header field, or has dealt with.
+# Bytes that parse_message refuses in a header field or has removed.
 _NOT_TEXT = bytes([*range(9), *range(10, 32), 127])
 
-# Everything but the parameters that makes one value another.
-_PARTS = (
+# The attributes, besides the parameters, by which two values differ.
+_ATTRIBUTES = (
     "display", "uri_text", "transport", "host", "port", "seconds", "comment", "package", "protocol", "call_id",
     "digest", "info",
 )  # fmt: skip
@@ -78,28 +79,28 @@ def check(data: bytes) -> None:
     except WireError:
         return
     written = str(value)
-    assert not any((sign < " " and sign != "\t") or sign == "\x7f" for sign in written)
-    again = read(written)
-    assert parts(again) == parts(value)
-    assert str(again) == written
-    for one in value if isinstance(value, Values) else [value]:
-        look_at(one)
+    assert not any((character < " " and character != "\t") or character == "\x7f" for character in written)
+    parsed_again = read(written)
+    assert comparable(parsed_again) == comparable(value)
+    assert str(parsed_again) == written
+    for item in value if isinstance(value, Values) else [value]:
+        check_value(item)
     if isinstance(value, Values):
         assert len(value) <= limits.HEADER_FIELDS
 
 
-def parts(value: object) -> object:
+def comparable(value: object) -> object:
     if isinstance(value, Values):
-        return [parts(one) for one in value]
+        return [comparable(item) for item in value]
     if isinstance(value, Parameters):
-        return [type(value), value.params, *(getattr(value, name, None) for name in _PARTS)]
+        return [type(value), value.params, *(getattr(value, name, None) for name in _ATTRIBUTES)]
     return value
 
 
-def look_at(value: object) -> None:
-    """Ask for all that can be asked of a value."""
+def check_value(value: object) -> None:
+    """Check all properties of a value."""
     if isinstance(value, tuple | int):
-        numbers = [value] if isinstance(value, int) else [part for part in value if isinstance(part, int)]
+        numbers = [value] if isinstance(value, int) else [item for item in value if isinstance(item, int)]
         assert all(0 <= number < 10**10 for number in numbers)
     elif isinstance(value, str):
         assert value
@@ -118,10 +119,10 @@ def look_at(value: object) -> None:
         except WireError:
             assert not isinstance(value, Contact)
     if isinstance(value, Via) and len(value.params) < limits.PARAMETERS - 1:
-        noted = value.received_from("192.0.2.1", 4000)
-        assert parts(parse_via(str(noted))) == parts(noted)
-        assert noted.param("rport") == (None if value.param("rport") is None else "4000")
-        assert noted.param("received") == (
+        with_received = value.received_from("192.0.2.1", 4000)
+        assert comparable(parse_via(str(with_received))) == comparable(with_received)
+        assert with_received.param("rport") == (None if value.param("rport") is None else "4000")
+        assert with_received.param("received") == (
             "192.0.2.1" if value.param("rport") is not None or value.host != "192.0.2.1" else None
         )
     if isinstance(value, Digest):

@@ -1,12 +1,14 @@
-"""Fuzz target: the commands that signalling may give to the media plane in the course of some calls.
+"""Fuzz target: the commands of signalling to the media plane during several calls.
 
-The bytes are steps: offers, answers, deletes and time, few identifiers, tags and descriptions, and lines that
-stand in a description as they came (:func:`described`). For whatever bytes come:
+The bytes are steps: offers, answers, deletes and time, with few identifiers, tags and descriptions; bytes of the input
+can be inserted into a description as lines (:func:`build_description`).
+
+For any input:
 
 - no command raises, and a refused one changes nothing;
 - sessions stay below both bounds, and exactly their ports are open; each is closed once, however a session ends;
-- a description in a reply has the ports of its session on one interface of the relay, and no other address;
-- no port has a target that media must not be sent to, whatever the description says.
+- a description in a reply has the ports of its session on one interface of the relay and no other address;
+- no port has a target to which media must not be sent.
 """
 
 from __future__ import annotations
@@ -94,17 +96,17 @@ class _Plane:
         return True
 
     def _describe(self) -> tuple[str, bytes, bytes]:
-        """The address that a message came from, its description, and the lines in it that the bytes gave."""
+        """The source address of a message, its description, and the lines in it that come from the input."""
         chosen = self._byte()
         lines = self._take(self._byte()) if chosen & 64 else b""
-        return RECEIVED[chosen >> 4 & 3], described(*DESCRIPTIONS[chosen & 15], lines), lines
+        return RECEIVED[chosen >> 4 & 3], build_description(*DESCRIPTIONS[chosen & 15], lines), lines
 
     def carry_out(self, command: MediaCommand, as_written: bool = True) -> None:
-        before = self._state()
+        state_before = self._state()
         reply = self.table.receive(command, self._now)
         if isinstance(reply, MediaError):
             assert 400 <= reply.status < 700
-            assert self._state() == before
+            assert self._state() == state_before
         assert (reply is None) == isinstance(command, Delete)
         self._check_invariants()
         if isinstance(reply, MediaReply) and not isinstance(command, Delete):
@@ -132,9 +134,9 @@ class _Plane:
         self._now += amount * amount / 16
         for pair in self.ports.open_pairs[amount & 15 : amount & 15 + amount % 3]:
             pair.arrive(amount)
-        before = len(self.table)
+        count_before = len(self.table)
         events = self.table.expire(self._now)
-        assert before - len(self.table) == len(events)
+        assert count_before - len(self.table) == len(events)
         deadline = self.table.deadline()
         assert deadline is None or deadline > self._now
         self._check_invariants()
@@ -187,8 +189,8 @@ class _Plane:
         assert self.table.deadline() is None
 
 
-def described(host: str, sections: str, lines: bytes) -> bytes:
-    """A description with ``lines`` after the m= line of the first section."""
+def build_description(host: str, sections: str, lines: bytes) -> bytes:
+    """Build a description; ``lines`` follow the first line of the first section."""
     first, end, rest = sections.partition("\r\n")
     head = f"v=0\r\no=- 5 6 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{first}{end}"
     return head.encode() + lines + rest.encode()
@@ -200,7 +202,7 @@ def advertised(pair: RecordedPair) -> str:
 
 @lru_cache(1_000)
 def assert_allowed(zone: Zone, target: MediaTarget) -> None:
-    """A port of the public zone has no target in the core, and none has a port of the relay as its target."""
+    """Check that a port of the public zone has no target in the core, and no port a target on the relay."""
     if target == NO_TARGET:
         return
     own = INTERFACES[zone].advertise

@@ -1,4 +1,4 @@
-"""Seeds to inputs without a fuzzing engine: random changes, the same ones for the same seed number."""
+"""Random changes of the seeds, without a fuzzing engine; the same seed number gives the same inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECES = [
 
 
 def mutations(seeds: Sequence[bytes], random: Random) -> Iterator[bytes]:
-    """The seeds as they are, then without end one of them with one to five changes, at most 4,096 bytes long."""
+    """Yield the seeds, then without end one of them with one to five changes, at most 4,096 bytes long."""
     yield from seeds
     while True:
         data = bytearray(random.choice(seeds))
@@ -59,8 +59,8 @@ def _repeat(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:
 
 def _swap_lines(data: bytearray, seeds: Sequence[bytes], random: Random) -> None:
     lines = data.split(b"\r\n")
-    one, other = random.randrange(len(lines)), random.randrange(len(lines))
-    lines[one], lines[other] = lines[other], lines[one]
+    first, second = random.randrange(len(lines)), random.randrange(len(lines))
+    lines[first], lines[second] = lines[second], lines[first]
     data[:] = b"\r\n".join(lines)
 
 

@@ -1,11 +1,11 @@
 """Fuzz target: one SIP message.
 
-For whatever bytes come:
+For any input:
 
 - :func:`parse_message` returns a message or raises WireError, and nothing else; so does reading its URIs;
-- what it returns can be written and read again, and says the same then: the far side reads what was screened;
-- no text in it holds a control byte apart from tab, so that nothing written from it has a line more;
-- :func:`salvage` never raises, and gives only such texts too.
+- the message can be serialised and parsed again, and is then the same: the next hop reads what was screened;
+- no text in it has a control byte apart from tab, so that it cannot add a line when it is serialised;
+- :func:`salvage` never raises, and returns such texts only.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from edgesbc.sip.parse import parse_message, salvage
 
 
 def check(data: bytes) -> None:
-    rest = salvage(data)
-    if rest is not None:
-        assert_clean(rest)
+    fields = salvage(data)
+    if fields is not None:
+        assert_clean(fields)
     try:
         message = parse_message(data)
     except WireError:
         return
     assert_clean(message.fields)
-    again = parse_message(bytes(message))
-    assert values(again) == values(message)
-    assert bytes(again) == bytes(message)
+    parsed_again = parse_message(bytes(message))
+    assert comparable(parsed_again) == comparable(message)
+    assert bytes(parsed_again) == bytes(message)
     for name in ("From", "To", "Contact", "Route", "Record-Route"):
         for value in message.get_all(name):
             with contextlib.suppress(WireError):
@@ -40,10 +40,10 @@ def check(data: bytes) -> None:
 def assert_clean(fields: Sequence[tuple[str, str]]) -> None:
     for name, value in fields:
         assert name.isascii()
-        assert not any((sign < " " and sign != "\t") or sign == "\x7f" for sign in name + value)
+        assert not any((character < " " and character != "\t") or character == "\x7f" for character in name + value)
 
 
-def values(message: Request | Response) -> tuple[object, ...]:
+def comparable(message: Request | Response) -> tuple[object, ...]:
     return (
         type(message), message.fields, message.body, str(message.via), message.call_id, message.cseq,
         message.cseq_method, str(message.from_), str(message.to), message.from_tag, message.to_tag,

@@ -1,4 +1,4 @@
-"""ReachabilityOracle: where the edge may send and connect to."""
+"""Checks where the edge sends and connects to: to sources, open connections and configured members."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _MEMBERS = {
 
 
 class ReachabilityOracle:
-    """The addresses that belong to no third party.
+    """The addresses that the edge may send to, so that it cannot be used against a third party.
 
-    Those are flows that something came by, connections that are open and members of the sets. In the core
-    also what its own messages name in Contact and Record-Route, where that is a literal unicast address
-    (docs/reference/deviations.md, 12.2.1.1); what the public side's messages name is none.
+    These are flows that sent something, open connections and members of the sets. In the core they are also
+    the literal unicast addresses that messages of the core name in Contact and Record-Route
+    (docs/reference/deviations.md, 12.2.1.1); addresses that messages of the public side name are not among them.
     """
 
     def __init__(self) -> None:
-        self._heard: set[FlowKey] = set()
+        self._sources: set[FlowKey] = set()
         self._named: set[Source] = set()
         self.open: set[int] = set()
         self.closed: set[int] = set()
@@ -35,11 +35,11 @@ class ReachabilityOracle:
             self.open.discard(flow.serial)
             self.closed.add(flow.serial)
 
-    def hear(self, flow: Flow) -> None:
-        self._heard.add(flow.key)
+    def record_source(self, flow: Flow) -> None:
+        self._sources.add(flow.key)
 
     def learn(self, flow: Flow, message: Message) -> None:
-        """A message of the core names the address of its sender, or of a proxy on its side."""
+        """Record the addresses of its sender and of proxies that a message of the core names."""
         if flow.listener.zone is not Zone.CORE:
             return
         for name in ("Contact", "Record-Route"):
@@ -51,10 +51,10 @@ class ReachabilityOracle:
                 self._named.add(Source(uri.host, uri.port or 5060))
 
     def check_request(self, flow: Flow, method: str) -> None:
-        """ACK, which has no transaction that could fail, may be lost on a connection that has closed."""
+        """Check where a request goes. An ACK, which has no transaction, may go to a connection that has closed."""
         if flow.serial:
-            gone = method == "ACK" and flow.serial in self.closed
-            assert flow.serial in self.open or gone, f"{method} to {flow!r}, which is closed"
+            lost_ack = method == "ACK" and flow.serial in self.closed
+            assert flow.serial in self.open or lost_ack, f"{method} to {flow!r}, which is closed"
         else:
             assert self._is_known(flow), f"{method} to {flow!r}"
 
@@ -66,7 +66,7 @@ class ReachabilityOracle:
         self.open.add(flow.serial)
 
     def _is_known(self, flow: Flow) -> bool:
-        if (flow.listener.id, flow.peer) in _MEMBERS or flow.key in self._heard:
+        if (flow.listener.id, flow.peer) in _MEMBERS or flow.key in self._sources:
             return True
         return flow.listener.zone is Zone.CORE and flow.peer in self._named and _is_unicast(flow.peer.host)
 

@@ -1,4 +1,4 @@
-"""Reading what goes in and out of the signalling core, for those who look on: once, however many ask."""
+"""Parses the messages to and from the signalling core, once for all oracles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["read"]
 
 @lru_cache(4096)
 def read(data: bytes) -> Request | Response | None:
-    """The message, not to be changed; None where it cannot be read."""
+    """The message, which must not be changed; None if it is malformed."""
     try:
         return parse_message(data)
     except WireError:

@@ -14,7 +14,7 @@ PUBLIC: Final = "203.0.113.10"
 CORE: Final = "10.0.0.1"
 PORTS: Final = (30_000, 30_019)
 INTERFACES: Final = build_interfaces({Zone.PUBLIC: PUBLIC, Zone.CORE: CORE}, PORTS, denied=["10.0.0.0/8"])
-"""Each has ten pairs of ports: few enough to run out."""
+"""Each interface has ten pairs of ports, few enough to run out."""
 
 
 class RecordedPair:
@@ -37,7 +37,7 @@ class RecordedPair:
         return self._packets
 
     def arrive(self, packets: int) -> None:
-        """That many packets come from the peer."""
+        """Count packets from the peer."""
         self._packets += packets
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
@@ -54,7 +54,7 @@ class RecordedPair:
 
 
 class RecordedPorts:
-    """See :class:`edgesbc.media.session.PortSource`. The lowest free port is taken, without a rest."""
+    """See :class:`edgesbc.media.session.PortSource`. Takes the lowest free port at once."""
 
     def __init__(self) -> None:
         self.open_pairs: list[RecordedPair] = []

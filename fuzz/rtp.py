@@ -1,10 +1,12 @@
-"""Fuzz target: two media ports of a session, each with a peer of its own, and the packets that come in on them.
+"""Fuzz target: two media ports of a session, each with a peer, and the packets that arrive on them.
 
-The bytes are steps: packets, new targets, and the relay's turns (``_Steps``). For whatever bytes come:
+The bytes are steps: packets, new targets, and turns of the relay (``_Steps``).
 
-- nothing is relayed but what looks like RTP or RTCP, and on the port for RTCP nothing but RTCP (RFC 3550, RFC 5761);
-- a port receives from and sends to the peer that a plain model of the latch expects: a new target unlocks it, the
-  first packet from an address of the target locks it, and only a new target changes it then;
+For any input:
+
+- only packets that look like RTP or RTCP are relayed, and on the port for RTCP only RTCP (RFC 3550, RFC 5761);
+- a port receives from and sends to the peer that a simple model of the latch expects: a new target unlocks it, the
+  first packet from an address of the target locks it, and then only a new target changes it;
 - where the kernel alone filters sources, it filters as the model does.
 """
 
@@ -36,7 +38,7 @@ _MOST_PACKETS = 1_000
 
 
 class Port(socket.socket):
-    """A UDP socket that is really connected and disconnected, but whose packets are kept in lists."""
+    """A UDP socket that is connected and disconnected in the kernel, but has its packets in lists."""
 
     def __init__(self) -> None:
         super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
@@ -51,7 +53,7 @@ class Port(socket.socket):
             return None
 
     def arrive(self, data: bytes, source: Source) -> None:
-        """Queue a packet as the kernel does: a connected socket takes none of another source; queued ones stay."""
+        """Queue a packet as the kernel does: a connected socket gets none of another source; queued ones stay."""
         if self.peer() in (None, source):
             self.queue.append((data, source))
 
@@ -78,7 +80,7 @@ class Port(socket.socket):
 
 
 class Model:
-    """What a latch is to do, worked out from its whole history: the peers of each target, and late packets."""
+    """The expected latch, computed from its whole history: the peers of each target, and late packets."""
 
     def __init__(self) -> None:
         self.past: list[tuple[MediaTarget, Source]] = []
@@ -96,8 +98,8 @@ class Model:
     def destination(self) -> Source | None:
         return self.locked or self.target.send_to
 
-    def left_behind(self) -> Source | None:
-        """The peer of the last locked target, where that was another target: its packets may be late."""
+    def stale_source(self) -> Source | None:
+        """The peer of the last locked target if that was another target: its packets may be late."""
         if not self.past or self.past[-1][0] == self.target or self.past[-1][1] == self.target.send_to:
             return None
         return self.past[-1][1]
@@ -107,7 +109,7 @@ class Model:
             return source == self.locked
         if source.host not in self.target.learn_from:
             return False
-        if source == self.left_behind() and self.late < limits.MEDIA_STALE_PACKETS:
+        if source == self.stale_source() and self.late < limits.MEDIA_STALE_PACKETS:
             self.late += 1
             return False
         self.locked = source
@@ -134,7 +136,7 @@ def check(data: bytes) -> None:
 
 
 class _Steps:
-    """Reads the steps: one byte says which port, which step and an amount; then the step's own bytes follow."""
+    """The steps of an input: one byte gives port, kind and amount; the bytes of the step follow."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data[1:]
@@ -147,7 +149,7 @@ class _Steps:
             if port.peer() is not None:
                 channel.latch.peer = port.peer()
                 channel.latch.target = TARGETS[1]
-                channel.set_target(NO_TARGET)  # disconnects what the last input left connected
+                channel.set_target(NO_TARGET)  # disconnects a socket that the last input left connected
             assert port.peer() is None
         one, opposite = self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
         one.join(opposite)
@@ -167,8 +169,8 @@ class _Steps:
         return (self._take(1) or b"\0")[0]
 
     def step(self) -> None:
-        what = self._byte()
-        side, kind, amount = what & 1, what >> 1 & 3, what >> 3
+        header = self._byte()
+        side, kind, amount = header & 1, header >> 1 & 3, header >> 3
         if kind == 0:
             self._set_target(side, amount)
         elif kind == 1:
@@ -177,7 +179,7 @@ class _Steps:
             times = self._byte()
             self._arrive(side, bytes((0x80, 200, 0, 1)) + bytes(8 + amount), times)
         else:
-            self._turn(side, amount)
+            self._relay(side, amount)
 
     def _set_target(self, side: int, number: int) -> None:
         target = TARGETS[number % len(TARGETS)]
@@ -186,23 +188,23 @@ class _Steps:
         self._compare_with_models()
 
     def _arrive(self, side: int, packet: bytes, times: int) -> None:
-        which = self._byte()
-        if which & 128:
-            packet += bytes(limits.MEDIA_PACKET_BYTES - len(packet) + (which >> 4 & 1))
+        selector = self._byte()
+        if selector & 128:
+            packet += bytes(limits.MEDIA_PACKET_BYTES - len(packet) + (selector >> 4 & 1))
         for _ in range(times):
-            _PORTS[side].arrive(packet, SOURCES[which % len(SOURCES)])
+            _PORTS[side].arrive(packet, SOURCES[selector % len(SOURCES)])
         self._packets += times
 
-    def _turn(self, side: int, amount: int) -> None:
-        """A turn of the relay, with the same packets for the model."""
+    def _relay(self, side: int, amount: int) -> None:
+        """Have the relay and the model process the same packets."""
         port, opposite = _PORTS[side], _PORTS[1 - side]
         channel, model, other = self._channels[side], self._models[side], self._models[1 - side]
         port.refuses = amount == 31
-        waiting = list(port.queue)
+        queued = list(port.queue)
         before = channel.packets
         taken = channel.drain_checked(min(amount, limits.MEDIA_LEARN_PACKETS))
         relayed = []
-        for packet, source in waiting[:taken]:
+        for packet, source in queued[:taken]:
             if not looks_like_media(packet, self._is_rtcp):
                 continue
             locked = model.locked

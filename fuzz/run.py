@@ -1,4 +1,4 @@
-"""``python -m fuzz.run``: the targets, each in a process of its own. Exits 1 where an invariant broke."""
+"""``python -m fuzz.run``: runs the targets, each in a process of its own. Exits with 1 if an invariant broke."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TARGETS = (
     "capture",
 )  # fmt: skip
 
-_SLOWEST = 5
-"""Seconds that one input may take; it is kept as a finding then."""
-_MEMORY = 1024
-"""MiB that the process of a target may take."""
+_INPUT_SECONDS = 5
+"""Seconds that one input may take; one that takes longer is a finding."""
+_MEMORY_MIB = 1024
+"""MiB that the process of a target may use."""
 
 
 class Bounds(NamedTuple):
-    """How long each target runs: by the clock or, where ``executions`` is given, by number."""
+    """How long each target runs: by time or, if ``executions`` is given, by number."""
 
     seconds: float
     executions: int | None
@@ -42,28 +42,30 @@ class Bounds(NamedTuple):
 
 class Outcome(NamedTuple):
     target: str
-    sound: bool
+    passed: bool
     executions: int
     edges: int
-    """Ways through the package that were taken, as libFuzzer counts them; 0 where nobody looked."""
+    """Branches of the package that were reached, as libFuzzer counts them; 0 without coverage."""
     seconds: float
     log: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz.run", description=__doc__)
-    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all, where none is named")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all if none is named")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each target (10)")
-    parser.add_argument("--executions", type=int, help="for each target; the time is then not looked at")
-    parser.add_argument("--seed", type=int, help="the same number, the same inputs (default: from the clock)")
+    parser.add_argument("--executions", type=int, help="for each target, instead of the time")
+    parser.add_argument("--seed", type=int, help="the same number gives the same inputs (default: from the clock)")
     parser.add_argument(
         "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="targets at a time (%(default)s)"
     )
-    parser.add_argument("--plain", action="store_true", help="do not look at coverage, even where atheris is installed")
+    parser.add_argument("--plain", action="store_true", help="without coverage, even if atheris is installed")
     parser.add_argument(
-        "--grown", type=Path, help="keep inputs that reach something new in FOLDER/TARGET, and go on there"
+        "--grown", type=Path, help="store inputs that reach new code in FOLDER/TARGET, and continue from them"
     )
-    parser.add_argument("--findings", type=Path, default=ROOT / "findings", help="where inputs go that break something")
+    parser.add_argument(
+        "--findings", type=Path, default=ROOT / "findings", help="folder for inputs that break an invariant"
+    )
     options = parser.parse_args(arguments)
     targets = options.targets or TARGETS
     if unknown := [target for target in targets if target not in TARGETS]:
@@ -71,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = time.time_ns() % 2**31 if options.seed is None else options.seed
     bounds = Bounds(options.seconds, options.executions, seed)
     guided = not options.plain and importlib.util.find_spec("atheris") is not None
-    long = f"{bounds.executions} executions" if bounds.executions is not None else f"{bounds.seconds:g} s"
+    bound = f"{bounds.executions} executions" if bounds.executions is not None else f"{bounds.seconds:g} s"
     print(
-        f"{len(targets)} targets, {long} each, {options.jobs} at a time, "
+        f"{len(targets)} targets, {bound} each, {options.jobs} at a time, "
         f"{'guided by coverage' if guided else 'plain mutations'}, seed {seed}; logs in {options.findings}",
         flush=True,
     )
@@ -84,21 +86,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_line(outcome, guided), flush=True)
             outcomes.append(outcome)
     total = sum(outcome.executions for outcome in outcomes)
-    broken = [outcome.target for outcome in outcomes if not outcome.sound]
+    broken = [outcome.target for outcome in outcomes if not outcome.passed]
     print(f"{total} executions, {'broken: ' + ', '.join(broken) if broken else 'nothing found'}")
     return int(bool(broken))
 
 
 def _run(target: str, bounds: Bounds, guided: bool, findings: Path, grown: Path | None) -> Outcome:
-    kept = findings / target
-    kept.mkdir(parents=True, exist_ok=True)
+    artifacts = findings / target
+    artifacts.mkdir(parents=True, exist_ok=True)
     log = findings / f"{target}.log"
     command = _guided if guided else _plain
-    # The order of sets must not depend on the process, or a seed number would not say what happens.
+    # With a random hash seed the order of sets, and so the run, would differ between processes.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    begun = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, log.open("wb") as stream:
-        arguments = command(target, bounds, kept, Path(scratch), grown)
+        arguments = command(target, bounds, artifacts, Path(scratch), grown)
         status = subprocess.run(
             [sys.executable, *arguments], stdout=stream, stderr=stream, cwd=ROOT.parent, env=environment, check=False
         ).returncode
@@ -107,33 +109,35 @@ def _run(target: str, bounds: Bounds, guided: bool, findings: Path, grown: Path 
         int(number) for number in re.findall(r"^(?:executions: |stat::number_of_executed_units: )(\d+)", text, re.M)
     ]
     edges = [int(number) for number in re.findall(r" cov: (\d+) ", text)]
-    return Outcome(target, status == 0 and bool(done), sum(done), max(edges, default=0), time.monotonic() - begun, log)
+    return Outcome(
+        target, status == 0 and bool(done), sum(done), max(edges, default=0), time.monotonic() - started, log
+    )
 
 
-def _plain(target: str, bounds: Bounds, kept: Path, scratch: Path, grown: Path | None) -> list[str]:
+def _plain(target: str, bounds: Bounds, artifacts: Path, scratch: Path, grown: Path | None) -> list[str]:
     bound = f"--seconds={bounds.seconds}" if bounds.executions is None else f"--executions={bounds.executions}"
     return [
         "-m",
         "fuzz.engine",
         f"fuzz.{target}",
         str(ROOT / "corpus" / target),
-        str(kept),
+        str(artifacts),
         f"--seed={bounds.seed}",
         bound,
     ]
 
 
-def _guided(target: str, bounds: Bounds, kept: Path, scratch: Path, grown: Path | None) -> list[str]:
-    words = scratch / "words"
-    words.write_text("".join(f'"{_escaped(piece)}"\n' for piece in PIECES))
-    # libFuzzer adds what it finds to the first folder: never to the one that is under version control.
+def _guided(target: str, bounds: Bounds, artifacts: Path, scratch: Path, grown: Path | None) -> list[str]:
+    dictionary = scratch / "dictionary"
+    dictionary.write_text("".join(f'"{_escaped(piece)}"\n' for piece in PIECES))
+    # libFuzzer adds inputs to the first folder, which must not be the one under version control.
     folder = (grown or scratch) / target
     folder.mkdir(parents=True, exist_ok=True)
     bound = f"-max_total_time={bounds.seconds:.0f}" if bounds.executions is None else f"-runs={bounds.executions}"
     return [
-        "-m", "fuzz.guided", f"fuzz.{target}", bound, f"-seed={bounds.seed or 2**31}", f"-dict={words}",
-        f"-max_len={MOST_BYTES}", f"-timeout={_SLOWEST}", f"-rss_limit_mb={_MEMORY}", f"-artifact_prefix={kept}/",
-        "-print_final_stats=1", str(folder), str(ROOT / "corpus" / target),
+        "-m", "fuzz.guided", f"fuzz.{target}", bound, f"-seed={bounds.seed or 2**31}", f"-dict={dictionary}",
+        f"-max_len={MOST_BYTES}", f"-timeout={_INPUT_SECONDS}", f"-rss_limit_mb={_MEMORY_MIB}",
+        f"-artifact_prefix={artifacts}/", "-print_final_stats=1", str(folder), str(ROOT / "corpus" / target),
     ]  # fmt: skip
 
 
@@ -143,7 +147,7 @@ def _escaped(piece: bytes) -> str:
 
 def _line(outcome: Outcome, guided: bool) -> str:
     reached = f", {outcome.edges} edges reached" if guided else ""
-    end = "nothing found" if outcome.sound else f"BROKEN, see {outcome.log}"
+    end = "nothing found" if outcome.passed else f"BROKEN, see {outcome.log}"
     return f"{outcome.target}: {outcome.executions} executions in {outcome.seconds:.0f} s{reached}, {end}"
 
 

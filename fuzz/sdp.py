@@ -1,6 +1,6 @@
 """Fuzz target: a session description.
 
-For whatever bytes come:
+For any input:
 
 - :func:`parse_session` returns a description or raises WireError, and nothing else;
 - a parsed description can be serialised and parsed again, and is then the same;

@@ -1,13 +1,14 @@
 """Fuzz target: a session description that the relay rewrites.
 
-The first byte says which sections the relay accepts and which address it has, the others are the description. For
-whatever bytes come:
+The first byte says which sections the relay accepts and which address it has, the others are the description.
 
-- :func:`rewrite_session` returns a description, and rewritten again with the same addresses it stays the same;
+For any input:
+
+- :func:`rewrite_session` returns a description that a second rewrite with the same addresses does not change;
 - it has the same sections in the same order, each on the relay's port or rejected;
-- no address or port that media could be sent to is the sender's: neither in ``o=``, ``c=`` or ``m=`` nor in an
+- it has no address or port of the sender to which media could be sent, neither in ``o=``, ``c=`` or ``m=`` nor in an
   attribute, in any spelling;
-- each attribute that is left came in the description, and they are in the same order.
+- its attributes are a subsequence of those of the description.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ def check(data: bytes) -> None:
         for index in range(len(session.media))
     ]
     rewritten = rewrite_session(session, address, relay_addresses)
-    again = parse_session(rewritten.serialise())
-    assert again == rewritten
-    assert rewrite_session(again, address, relay_addresses) == rewritten
-    assert_hidden(again, address, [relay_address.port for relay_address in relay_addresses])
-    assert [(m.kind, m.protocol, m.formats) for m in again.media] == [
+    parsed_again = parse_session(rewritten.serialise())
+    assert parsed_again == rewritten
+    assert rewrite_session(parsed_again, address, relay_addresses) == rewritten
+    assert_hidden(parsed_again, address, [relay_address.port for relay_address in relay_addresses])
+    assert [(m.kind, m.protocol, m.formats) for m in parsed_again.media] == [
         (m.kind, m.protocol, m.formats) for m in session.media
     ]
-    assert is_subsequence(again.attributes, session.attributes)
-    for now, before, relay_address in zip(again.media, session.media, relay_addresses, strict=True):
+    assert is_subsequence(parsed_again.attributes, session.attributes)
+    for now, before, relay_address in zip(parsed_again.media, session.media, relay_addresses, strict=True):
         assert now.port == (relay_address.port if before.port else 0)
         assert is_subsequence(now.attributes, before.attributes)
         assert muxed or not {"rtcp-mux", "rtcp-mux-only"}.intersection(map(lenient_name, now.attributes))
@@ -71,8 +72,8 @@ def assert_hidden(session: SessionDescription, address: str, ports: Collection[i
         assert connection.address == address or connection.address in _UNSPECIFIED
         assert media.port == 0 or media.port in ports
         assert media.ports == 1
-    of_sections = (attribute for media in session.media for attribute in media.attributes)
-    for attribute in [*session.attributes, *of_sections]:
+    section_attributes = (attribute for media in session.media for attribute in media.attributes)
+    for attribute in [*session.attributes, *section_attributes]:
         assert lenient_name(attribute) not in _PATHS
         value = (attribute.value or "").strip()
         assert lenient_name(attribute) != "group" or not value.upper().startswith("BUNDLE")

@@ -1,4 +1,4 @@
-"""Step: one input to the edge, with the state before it."""
+"""One input of the edge, with the state before it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ __all__ = ["Step"]
 
 
 class Step:
-    """``flow`` and ``data`` are of a message, or None and b"" for the time, a reply or the end of a connection.
+    """One input of the edge.
 
-    ``server`` is the transaction that the message belonged to when it came: of an ACK or CANCEL, that of
-    its INVITE. ``client`` is the request of the edge that it answers, if it comes from the right place.
-    ``unproven`` is whether its sender had proven nothing.
+    ``flow`` and ``data`` are those of a message, or None and b"" for time, a media reply or a closed connection.
+    ``server`` is the transaction to which the message belonged when it arrived: for an ACK or CANCEL, that of
+    its INVITE. ``client`` is the request of the edge that a response matches, if it comes from the right source.
+    ``unproven`` is whether the source was unproven.
     """
 
     __slots__ = (
-        "_refusals", "banned", "busy", "client", "data", "edge", "flow", "malformed", "message", "passed", "server",
-        "state", "unproven",
+        "_counts_before", "banned", "busy", "client", "data", "edge", "flow", "malformed", "message", "passed",
+        "server", "state", "unproven",
     )  # fmt: skip
 
     def __init__(self, edge: Edge, flow: Flow | None, data: bytes, unproven: bool = False) -> None:
@@ -36,10 +37,10 @@ class Step:
         self.state: TransactionState | None = None
         self.busy = len(edge.parts.transactions) + edge.calls
         self.passed = self.banned = self.malformed = False
-        self._refusals = (0, 0, 0)
+        self._counts_before = (0, 0, 0)
         if flow is not None:
             self._read(flow, data)
-            self._refusals = self._count()
+            self._counts_before = self._count()
 
     def _read(self, flow: Flow, data: bytes) -> None:
         self.message = read(data)
@@ -55,15 +56,15 @@ class Step:
                 self.state = client.state
 
     def _count(self) -> tuple[int, int, int]:
-        """Refusals by the screen; of these, those under a ban; and messages that could not be read."""
+        """The numbers of refusals by the screen, of refusals under a ban, and of malformed messages."""
         counts = self.edge.pipeline.counts
         return sum(counts.values()), counts.get(("penalties", "banned"), 0), sum(self.edge.counters.malformed.values())
 
-    def done(self) -> None:
-        """The edge has dealt with it."""
+    def finish(self) -> None:
+        """Note what the edge did with the input, after it processed it."""
         if self.flow is None:
             return
-        now, before = self._count(), self._refusals
-        self.banned = now[1] > before[1]
-        self.malformed = now[2] > before[2]
-        self.passed = now == before and (isinstance(self.message, Request) or self.client is not None)
+        now, previous = self._count(), self._counts_before
+        self.banned = now[1] > previous[1]
+        self.malformed = now[2] > previous[2]
+        self.passed = now == previous and (isinstance(self.message, Request) or self.client is not None)

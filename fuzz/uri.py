@@ -1,12 +1,12 @@
 """Fuzz target: a URI.
 
-For whatever bytes come:
+For any input:
 
 - :func:`parse_uri` returns a URI or raises WireError, and nothing else;
-- what it returns can be written and read again, and is the same URI then, no longer than the first time;
-- what is written stays where it is put: no control byte, no space and none of ``<>"`` is in it, and between the
-  angle brackets of a header field it is read as the same URI;
-- a SIP URI has a host, a port that there is and each parameter once; any other scheme has none of them.
+- the URI can be serialised and parsed again, and is then the same, and no longer than before;
+- the serialised URI has no control byte, no space and none of ``<>"``, and in the angle brackets of a header field it
+  is parsed as the same URI;
+- a SIP URI has a host, a valid port or none and each parameter once; a URI of another scheme has none of these.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def check(data: bytes) -> None:
     assert written.isprintable()
     assert not set(written) & set(' <>"')
     assert str(parse_uri(written)) == written
-    assert parts(parse_uri(written)) == parts(uri)
+    assert comparable(parse_uri(written)) == comparable(uri)
     address = parse_name_addr(f"<{written}>;tag=1")
-    assert (parts(address.uri), address.params) == (parts(uri), (("tag", "1"),))
+    assert (comparable(address.uri), address.params) == (comparable(uri), (("tag", "1"),))
     names = [name for name, _ in uri.params]
     if uri.scheme in ("sip", "sips"):
         assert uri.host
@@ -44,5 +44,5 @@ def check(data: bytes) -> None:
         assert (uri.user, uri.host, uri.port, names, uri.headers) == (None, "", None, [], "")
 
 
-def parts(uri: Uri) -> tuple[object, ...]:
+def comparable(uri: Uri) -> tuple[object, ...]:
     return uri.scheme, uri.user, uri.host, uri.port, uri.params, uri.headers, uri.opaque

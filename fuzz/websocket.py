@@ -1,14 +1,16 @@
-"""Fuzz target: a WebSocket, from its first byte, or from its first frame where the first byte is odd.
+"""Fuzz target: a WebSocket connection from its first byte, or from its first frame if the first byte is odd.
 
-The bytes go through the WebSocket library and our carrier as they do in the edge, on a stream without a socket and
-by a clock that jumps. For whatever bytes come:
+The bytes go through the WebSocket library and the message stream of the edge, on a stream without a socket and
+with a mock clock.
 
-- nobody comes in without the subprotocol and, where origins are asked for, one of them; nobody else gets
-  an answer other than a refusal;
-- nothing is raised but what stands for a peer that has gone, and who is inside and has gone holds nobody up;
-- a message is within the bound, and :func:`parse_message` gives a message or raises WireError;
-- whole or in pieces, the same frames are the same messages; but a peer that breaks off may lose its last ones;
-- each answer goes out as one frame with the same bytes: as text where it is text.
+For any input:
+
+- a handshake succeeds only with the subprotocol and, if origins are required, with one of them; any other
+  gets no response or a refusal;
+- only errors of a peer that disconnected are raised, and such a peer does not delay the listener;
+- a message is within the bound, and :func:`parse_message` returns a message or raises WireError;
+- whole or in pieces, the same frames give the same messages; a peer that disconnects may lose its last ones;
+- each response is sent as one frame with the same bytes, as a text frame if it is UTF-8.
 """
 
 from __future__ import annotations
@@ -36,27 +38,27 @@ HANDSHAKE: Final = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\nOrigin: "
     + ORIGIN.encode() + b"\r\n\r\n"
 )  # fmt: skip
-# What Door takes for a peer that has gone.
-_GONE = (
+# The errors by which StreamListener recognises a peer that disconnected.
+_DISCONNECTED = (
     trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError,
     trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, UnicodeError,
 )  # fmt: skip
 _MOST_PIECES = 25
 _MESSAGE_BYTES = 1_000
-"""Small, so that small inputs reach it."""
-_LAST_WORDS = 1.0
-"""Seconds that a carrier may take to close."""
+"""Small, so that short inputs reach it."""
+_CLOSE_SECONDS = 1.0
+"""Seconds that a connection may take to close."""
 _FLOW: Final = Flow(
     Listener(1, "ws", Zone.PUBLIC, Transport.WS, "127.0.0.1", 80), Source("127.0.0.2", 4000), serial=1
 )  # fmt: skip
 
 
 class Stream(trio.abc.Stream):
-    """Gives bytes in pieces, those of ``late`` when something has been written; then the end."""
+    """Yields bytes in pieces, those of ``late`` once something was written, and then the end."""
 
     def __init__(self, first: bytes, late: bytes, size: int) -> None:
-        self._pieces = [first] if late else cut(first, size)
-        self._late = cut(late, size)
+        self._pieces = [first] if late else split_bytes(first, size)
+        self._late = split_bytes(late, size)
         self._answered = trio.Event()
         self.written = b""
         self.closed = False
@@ -86,12 +88,12 @@ class Stream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
-def cut(data: bytes, size: int) -> list[bytes]:
+def split_bytes(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-class Visit:
-    """One connection: what came of it."""
+class ConnectionRun:
+    """One connection and its outcome."""
 
     def __init__(self, first: bytes, late: bytes, size: int, origins: tuple[str, ...]) -> None:
         self._stream = Stream(first, late, size)
@@ -99,8 +101,8 @@ class Visit:
         self._connection = Connection(_FLOW, self._receive, self._broken)
         self.messages: list[bytes] = []
         self.reason = ""
-        self.refused = ""
-        self.inside = False
+        self.refusal = ""
+        self.accepted = False
 
     def _receive(self, flow: Flow, data: bytes, now: float) -> None:
         self.messages.append(data)
@@ -111,32 +113,32 @@ class Visit:
         self.reason = error.reason
 
     async def run(self) -> None:
-        """As :class:`edgesbc.transport.stream_listener.StreamListener` does it."""
-        with contextlib.suppress(*_GONE):
+        """Serve the connection as :class:`edgesbc.transport.stream_listener.StreamListener` does."""
+        with contextlib.suppress(*_DISCONNECTED):
             try:
                 async with trio.open_nursery() as nursery:
-                    carrier = await accept_websocket(nursery, self._stream, self._origins)
-                    if isinstance(carrier, str):
-                        self.refused = carrier
+                    stream = await accept_websocket(nursery, self._stream, self._origins)
+                    if isinstance(stream, str):
+                        self.refusal = stream
                     else:
-                        self.inside = True
-                        await self._connection.run(carrier, nursery)
+                        self.accepted = True
+                        await self._connection.run(stream, nursery)
                     nursery.cancel_scope.cancel()
-            except* _GONE:
+            except* _DISCONNECTED:
                 pass
 
     @property
     def status(self) -> bytes:
-        """That of the answer to the opening handshake; empty where there was none."""
+        """The status of the response to the opening handshake; empty if there is none."""
         return self._stream.written[9:12]
 
     @property
     def frames(self) -> list[tuple[int, bytes]]:
-        return list(frames(self._stream.written.partition(b"\r\n\r\n")[2])) if self.inside else []
+        return list(frames(self._stream.written.partition(b"\r\n\r\n")[2])) if self.accepted else []
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Opcode and content of what a server has written: whole frames, unmasked (RFC 6455 section 5.2)."""
+    """Yield opcode and content of a server's frames: whole and unmasked (RFC 6455 section 5.2)."""
     while data:
         assert data[0] & 0xF0 == 0x80
         size, start = data[1], 2
@@ -155,38 +157,42 @@ def check(data: bytes) -> None:
 
 async def _check(data: bytes) -> None:
     options, data = data[0] if data else 0, data[1:]
-    framed = bool(options & 1)
+    after_handshake = bool(options & 1)
     origins = (ORIGIN,) if options & 2 else ()
-    visits = []
+    runs = []
     for size in (len(data) + len(HANDSHAKE), 1 + (options >> 2) + len(data) // _MOST_PIECES):
-        visit = Visit(HANDSHAKE, data, size, origins) if framed else Visit(data, b"", size, origins)
-        begun = trio.current_time()
+        run = (
+            ConnectionRun(HANDSHAKE, data, size, origins)
+            if after_handshake
+            else ConnectionRun(data, b"", size, origins)
+        )
+        started = trio.current_time()
         with trio.move_on_after(limits.HANDSHAKE_SECONDS):
-            await visit.run()
-        assert not visit.inside or trio.current_time() <= begun + _LAST_WORDS
-        look_at(visit)
-        visits.append(visit)
-        if not framed:
-            asked = data.lower()
-            assert not visit.inside or b"sip" in asked
-            assert not visit.inside or not origins or ORIGIN.encode() in data
-    if framed:
-        whole, pieces = visits
-        assert whole.inside
-        assert pieces.inside
+            await run.run()
+        assert not run.accepted or trio.current_time() <= started + _CLOSE_SECONDS
+        check_run(run)
+        runs.append(run)
+        if not after_handshake:
+            request = data.lower()
+            assert not run.accepted or b"sip" in request
+            assert not run.accepted or not origins or ORIGIN.encode() in data
+    if after_handshake:
+        whole, pieces = runs
+        assert whole.accepted
+        assert pieces.accepted
         shorter, longer = sorted((whole.messages, pieces.messages), key=len)
         assert longer[: len(shorter)] == shorter
 
 
-def look_at(visit: Visit) -> None:
-    expected = {"origin": b"403", "subprotocol": b"400"}.get(visit.refused, b"101" if visit.inside else b"")
-    assert visit.status == expected or (not expected and visit.status[:1] == b"4")
-    for message in visit.messages:
+def check_run(run: ConnectionRun) -> None:
+    expected = {"origin": b"403", "subprotocol": b"400"}.get(run.refusal, b"101" if run.accepted else b"")
+    assert run.status == expected or (not expected and run.status[:1] == b"4")
+    for message in run.messages:
         assert len(message) <= limits.MESSAGE_BYTES
         with contextlib.suppress(WireError):
             parse_message(message)
-    answers = [PONG if message == PING else message for message in visit.messages]
-    written = [(code, content) for code, content in visit.frames if code in (1, 2)]
+    answers = [PONG if message == PING else message for message in run.messages]
+    written = [(code, content) for code, content in run.frames if code in (1, 2)]
     assert [content for _, content in written] == answers[: len(written)]
     for code, content in written:
         assert code == (1 if is_text(content) else 2)

@@ -1,0 +1,210 @@
+"""Each invariant of a target fails on a fault that is put into the code on purpose."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio_websocket
+
+from edgesbc.base import limits
+from edgesbc.base.address import Source, Zone
+from edgesbc.media import channel, session_table
+from edgesbc.media.channel import Channel
+from edgesbc.media.latch import Latch, MediaTarget
+from edgesbc.media.session import MediaStream
+from edgesbc.media.session_table import SessionTable
+from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
+from edgesbc.sdp.session import Attribute, SessionDescription
+from edgesbc.sip import extensions, headers, values
+from edgesbc.sip.extensions import EventValue
+from edgesbc.sip.uri import Uri, parse_uri
+from edgesbc.transport import websocket
+from fuzz import headers as headers_target
+from fuzz import run
+from fuzz.engine import read_seeds
+
+Patch = pytest.MonkeyPatch
+
+
+def new_uri(change: Callable[[Uri], Uri]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr("fuzz.uri.parse_uri", lambda text: change(parse_uri(text)))
+
+
+def parser(read: Callable[[str], object]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setitem(headers_target.READERS, b"f", read)
+
+
+def new_sdp(change: Callable[[SessionDescription], SessionDescription]) -> Callable[[Patch], None]:
+    def broken(session: SessionDescription, address: str, relay_addresses: list[RelayAddress]) -> SessionDescription:
+        return change(rewrite_session(session, address, relay_addresses))
+
+    return lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", broken)
+
+
+def with_port(session: SessionDescription, port: int) -> SessionDescription:
+    return attrs.evolve(session, media=tuple(attrs.evolve(media, port=port) for media in session.media))
+
+
+def unchanged(session: SessionDescription, *_: object) -> SessionDescription:
+    return session
+
+
+def without_session_bound(patch: Patch) -> None:
+    begin = SessionTable._session_for_offer
+
+    def broken(table: SessionTable, *args: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(limits, "MEDIA_SESSIONS", 10**6)
+            return begin(table, *args)
+
+    patch.setattr(SessionTable, "_session_for_offer", broken)
+
+
+def with_leaked_port(patch: Patch) -> None:
+    prepare = SessionTable._open_streams
+
+    def broken(table: SessionTable, *args: Any) -> None:
+        table._ports.open(Zone.CORE)
+        prepare(table, *args)
+
+    patch.setattr(SessionTable, "_open_streams", broken)
+
+
+def with_early_change(patch: Patch) -> None:
+    """A command changes the session before it is checked."""
+    targets = SessionTable._targets
+
+    def broken(table: SessionTable, *args: Any) -> Any:
+        for session in table.sessions():
+            session.offerer = 1 - session.offerer
+        return targets(table, *args)
+
+    patch.setattr(SessionTable, "_targets", broken)
+
+
+def any_target(interface: object, host: str, port: int, received: str = "") -> MediaTarget:
+    return MediaTarget(Source(host, port), Source(host, port), frozenset({host}))
+
+
+def without_stale_source(patch: Patch) -> None:
+    set_target = Latch.set_target
+
+    def broken(latch: Latch, target: MediaTarget) -> bool:
+        was_unlocked = set_target(latch, target)
+        latch._stale_source = None
+        return was_unlocked
+
+    patch.setattr(Latch, "set_target", broken)
+
+
+def movable_lock(latch: Latch, source: Source) -> bool:
+    latch.peer = source
+    return source.host in latch.target.learn_from
+
+
+async def receive_any_size(carrier: Any) -> list[bytes]:
+    try:
+        message = await carrier._socket.get_message()
+    except trio_websocket.ConnectionClosed:
+        raise EOFError from None
+    return [message.encode() if isinstance(message, str) else bytes(message)]
+
+
+async def accept_any_origin(nursery: trio.Nursery, stream: trio.abc.Stream, origins: object) -> object:
+    return await websocket.accept_websocket(nursery, stream, ())
+
+
+async def blocked_send(*_: object) -> None:
+    await trio.sleep(5)
+
+
+def fails(*_: object) -> Any:
+    raise ValueError
+
+
+FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
+    ("uri", "another error", lambda patch: patch.setattr("fuzz.uri.parse_uri", int)),
+    ("uri", "a space", new_uri(lambda it: Uri(it.scheme, "a b", it.host or "c"))),
+    ("uri", "an angle bracket", new_uri(lambda it: Uri(it.scheme, it.user, it.host + ">", it.port))),
+    ("uri", "parsed differently", new_uri(lambda it: Uri(it.scheme, it.user, it.host[1:], it.port, opaque=it.opaque))),
+    ("uri", "longer",
+     new_uri(lambda it: Uri(it.scheme, it.user, it.host, it.port or 5060, it.params, opaque=it.opaque))),
+    ("uri", "port 0", new_uri(lambda it: Uri("sip", None, "h", 0))),
+    ("uri", "a parameter twice", new_uri(lambda it: Uri("sip", None, "h", None, [("x", None), ("x", None)]))),
+    ("headers", "another error", parser(fails)),
+    ("headers", "an additional line", parser(lambda text: EventValue("a\r\nb", []))),
+    ("headers", "parsed differently", parser(lambda text: EventValue(f"x{len(text)}", []))),
+    ("headers", "not canonical", parser(lambda text: f" {text}")),
+    ("headers", "a parameter twice", parser(lambda text: EventValue("a", [("x", None), ("x", None)]))),
+    ("headers", "too many parameters", parser(lambda text: EventValue("a", [(f"x{n}", None) for n in range(65)]))),
+    ("headers", "too many values", parser(lambda text: values.Values(range(193)))),
+    ("headers", "a number out of range", parser(lambda text: -1)),
+    ("media", "a command raises", lambda patch: patch.setattr(SessionTable, "_find_all", fails)),
+    ("media", "too many calls", without_session_bound),
+    ("media", "an additional port", with_leaked_port),
+    ("media", "a port left open", lambda patch: patch.setattr(MediaStream, "close", lambda it: it.pairs[0].close())),
+    ("media", "a refusal changes something", with_early_change),
+    ("media", "the sender's address", lambda patch: patch.setattr(session_table, "rewrite_session", unchanged)),
+    ("media", "a target in the core", lambda patch: patch.setattr("edgesbc.media.targets.judge_target", any_target)),
+    ("media", "an endless session",
+     lambda patch: patch.setattr("edgesbc.media.session.MediaSession.lifetime", lambda *_: 1e9)),
+    ("sdp_rewrite", "the sender's address", lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", unchanged)),
+    (
+        "sdp_rewrite",
+        "an address in an attribute",
+        new_sdp(lambda it: attrs.evolve(it, attributes=(Attribute("RTCP", "1"),))),
+    ),
+    ("sdp_rewrite", "another port", new_sdp(lambda it: with_port(it, 4000))),
+    ("sdp_rewrite", "another attribute", new_sdp(lambda it: attrs.evolve(it, attributes=(Attribute("x-new"),)))),
+    ("sdp_rewrite", "another order", new_sdp(lambda it: attrs.evolve(it, attributes=it.attributes[::-1]))),
+    ("sdp_rewrite", "a lost section", new_sdp(lambda it: attrs.evolve(it, media=it.media[:1]))),
+    ("sdp_rewrite", "a second rewrite changes it", new_sdp(lambda it: attrs.evolve(it, name=it.name + "x"))),
+    ("sdp_rewrite", "a line end in a value", new_sdp(lambda it: attrs.evolve(it, name="a\r\nb"))),
+    ("rtp", "not media", lambda patch: patch.setattr(channel, "is_media", lambda data: True)),
+    ("rtp", "media dropped", lambda patch: patch.setattr(channel, "is_media", channel._is_rtcp)),
+    ("rtp", "RTP on the port for RTCP", lambda patch: patch.setattr(channel, "_is_rtcp", lambda data: True)),
+    ("rtp", "any source admitted", lambda patch: patch.setattr(Latch, "admit", lambda it, source: True)),
+    ("rtp", "a lock that moves", lambda patch: patch.setattr(Latch, "admit", movable_lock)),
+    ("rtp", "late packets admitted", without_stale_source),
+    ("rtp", "sent to the former peer", lambda patch: patch.setattr(Channel, "_update_opposite", lambda it: None)),
+    ("rtp", "the socket stays connected", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),
+    ("websocket", "another error", lambda patch: patch.setattr("fuzz.websocket._DISCONNECTED", (OSError, EOFError))),
+    ("websocket", "any origin", lambda patch: patch.setattr("fuzz.websocket.accept_websocket", accept_any_origin)),
+    ("websocket", "another subprotocol", lambda patch: patch.setattr(websocket, "SUBPROTOCOL", "chat")),
+    ("websocket", "too large a message",
+     lambda patch: patch.setattr(websocket.WebSocketStream, "receive", receive_any_size)),
+    ("websocket", "text in a binary frame", lambda patch: patch.setattr(websocket, "_as_frame", bytes)),
+    ("websocket", "a delayed close", lambda patch: patch.setattr(websocket.WebSocketStream, "send", blocked_send)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "fault_name", "fault"), FAULTS, ids=[f"{target}: {fault_name}" for target, fault_name, _ in FAULTS]
+)
+def test_the_seeds_alone_detect_a_fault(
+    target: str, fault_name: str, fault: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = importlib.import_module(f"fuzz.{target}").check
+    seeds = read_seeds(run.ROOT / "corpus" / target)
+    fault(monkeypatch)
+    with pytest.raises((AssertionError, TypeError, ValueError, ExceptionGroup)):
+        for seed in seeds:
+            check(seed)
+
+
+@pytest.mark.parametrize("module", [headers, values, extensions])
+def test_every_header_field_parser_has_a_letter(module: ModuleType) -> None:
+    shared = {"parse_params", "parse_number", "parse_delta_seconds"}  # used by other parsers
+    readers = {getattr(module, name) for name in module.__all__ if name.startswith("parse_") and name not in shared}
+    assert readers <= set(headers_target.READERS.values())
+
+
+def test_every_letter_begins_a_seed() -> None:
+    letters = {seed[:1] for seed in read_seeds(run.ROOT / "corpus" / "headers")}
+    assert letters == set(headers_target.READERS)
