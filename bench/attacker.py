@@ -1,4 +1,4 @@
-"""The attacker of ``bench floods``: the C program in flood.c, built for the run and kept on one core."""
+"""The attacker of ``bench floods``: the C program flood.c, built for the run and bound to one core."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bench.process import BenchError, Process, wait_until
 __all__ = ["MAX_PPS", "SOURCES", "Attacker", "build_attacker", "core_of_attacker"]
 
 MAX_PPS = 200_000
-"""What flood.c sends at most."""
+"""Packets a second that flood.c sends at most."""
 SOURCES = 1 << 21
-"""Addresses that flood.c has to send from."""
+"""Addresses that flood.c can send from."""
 _COUNTS = struct.Struct("@QQ")
 _INVITE = (
     "INVITE sip:100@{to} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.66:5060;branch=z9hG4bK@@@@@@@@;rport\r\n"
@@ -27,27 +27,29 @@ _INVITE = (
 
 
 def core_of_attacker() -> int:
-    """The one core that attackers run on: the last."""
+    """The core that attackers run on: the last one."""
     return max(os.sched_getaffinity(0))
 
 
 def build_attacker(folder: Path) -> Path:
-    """Compile flood.c into ``folder``. Raises :class:`BenchError` where there is no compiler or it refuses."""
+    """Compile flood.c into ``folder``. Raises :class:`BenchError` without a compiler or if it fails."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise BenchError("there is no C compiler to build the attacker with")
     program = folder / "flood"
     argv = [compiler, "-O2", "-o", str(program), str(Path(__file__).parent / "flood.c")]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        raise BenchError(f"cc cannot build flood.c: {done.stderr.strip()}")
+    compilation = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if compilation.returncode:
+        raise BenchError(f"cc cannot build flood.c: {compilation.stderr.strip()}")
     return program
 
 
 class Attacker:
-    """INVITEs to ``to`` (host:port), ``pps`` a second, by turns from ``sources`` addresses, of which ``first`` is one.
+    """Sends INVITEs to ``to`` (host:port), ``pps`` a second, in turn from ``sources`` addresses.
 
-    A context; the attack ends with it, and by itself after ``seconds``.
+    ``first`` is the number of the first address.
+
+    A context manager; the attack ends with the context, or after ``seconds``.
     """
 
     def __init__(self, program: Path, to: str, pps: int, seconds: int, sources: int, first: int, folder: Path) -> None:
@@ -55,7 +57,7 @@ class Attacker:
         message, counts = folder / "attack", folder / "counts"
         message.write_text(_INVITE.format(to=to), newline="")
         counts.write_bytes(bytes(_COUNTS.size))
-        numbers = [str(each) for each in (pps, seconds, sources, first, core_of_attacker())]
+        numbers = [str(number) for number in (pps, seconds, sources, first, core_of_attacker())]
         with counts.open("rb") as file:
             self._counts = mmap.mmap(file.fileno(), _COUNTS.size, access=mmap.ACCESS_READ)
         self.process = Process("flood", [str(program), host, port, *numbers, str(message), str(counts)], folder)
@@ -72,10 +74,10 @@ class Attacker:
         self.stop()
 
     def stop(self) -> None:
-        """End the attack before the context does."""
+        """End the attack before the context ends."""
         self.process.__exit__(None, None, None)
 
     def counts(self) -> tuple[int, int]:
-        """Packets sent so far, and answers that came."""
-        sent, answered = _COUNTS.unpack(self._counts[:])
-        return sent, answered
+        """Packets sent and responses received so far."""
+        sent, responses = _COUNTS.unpack(self._counts[:])
+        return sent, responses

@@ -1,4 +1,4 @@
-"""``bench calls``: the same SIPp calls through the edge and through Kamailio, by turns."""
+"""``bench calls``: the same SIPp calls through the edge and through Kamailio, in turn."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ __all__ = ["CallSettings", "bench_calls", "last_row", "pbx", "place", "sipp"]
 
 SETTLE = {"edge": 33.0, "kamailio": 6.5}
 """Seconds after the last call until an engine's transactions are gone: Timers J and L of RFC 3261 and RFC 6026
-take 32 s, Kamailio's ``wt_timer`` 5 s. What ending them costs belongs to the calls. (The few of the warm-up
-end in the measured time as well, which makes either engine under 1% dearer.)"""
+take 32 s, Kamailio's ``wt_timer`` 5 s. Ending them is part of a call's cost. (Those of the warm-up also end in the
+measured time, which adds less than 1% for both engines.)"""
 SCENARIOS = Path(__file__).parent / "scenarios"
 
 
 @attrs.frozen
 class CallSettings:
-    """What is placed."""
+    """The calls to place."""
 
     rate: int = 300
     """Calls a second."""
     seconds: int = 20
     warm_up: int = 2
-    """Seconds of calls that are not measured, before."""
+    """Seconds of calls before the measurement."""
     rounds: int = 3
     settle: bool = True
-    """Whether to wait until the last timer has run out; without it an engine's cost is a little too low."""
+    """Whether to wait until the last timer has expired; without it the cost is slightly too low."""
 
 
 def bench_calls(settings: CallSettings, engines: list[str]) -> dict[str, Any]:
-    """The figures of each engine: of every round, and their medians. Raises :class:`BenchError`."""
+    """Measure each engine: the figures of every round, and their medians. Raises :class:`BenchError`."""
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in engines}
     for number in range(settings.rounds):
         for name in engines:
@@ -61,24 +61,28 @@ def bench_calls(settings: CallSettings, engines: list[str]) -> dict[str, Any]:
 
 def _run(name: str, settings: CallSettings) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-calls-") as temporary:
-        folder, at = Path(temporary), choose_addresses()
-        with ENGINES[name](at, folder) as engine, pbx("one", at.one, folder), pbx("two", at.two, folder):
-            await_answer(engine, at)
-            place(at, settings.rate, settings.rate * settings.warm_up, folder, "warm-up")
+        folder, addresses = Path(temporary), choose_addresses()
+        with (
+            ENGINES[name](addresses, folder) as engine,
+            pbx("one", addresses.one, folder),
+            pbx("two", addresses.two, folder),
+        ):
+            await_answer(engine, addresses)
+            place(addresses, settings.rate, settings.rate * settings.warm_up, folder, "warm-up")
             before, idle = engine.cpu_seconds(), engine.memory()
-            caller = place(at, settings.rate, settings.rate * settings.seconds, folder, "calls")
+            caller = place(addresses, settings.rate, settings.rate * settings.seconds, folder, "calls")
             memory = engine.memory()
             if settings.settle:
                 time.sleep(SETTLE[name])
             engine.require()
             cpu = engine.cpu_seconds() - before
-        of_pbx = [last_row(folder / f"{each}.csv") for each in ("one", "two")]
+        pbx_rows = [last_row(folder / f"{member}.csv") for member in ("one", "two")]
     calls = float(caller["TotalCallCreated"])
-    again = sum(float(row["Retransmissions(C)"]) for row in (caller, *of_pbx))
+    retransmissions = sum(float(row["Retransmissions(C)"]) for row in (caller, *pbx_rows))
     return {
         "calls": calls,
         "failed": calls - float(caller["SuccessfulCall(C)"]),
-        "retransmissions": again,
+        "retransmissions": retransmissions,
         "cpu_us": cpu / calls * 1e6,
         "core_share": cpu / settings.seconds,
         "setup_ms": _milliseconds(caller["ResponseTimesetup(C)"]),
@@ -88,26 +92,28 @@ def _run(name: str, settings: CallSettings) -> dict[str, float]:
     }
 
 
-def sipp(name: str, scenario: str, address: str, folder: Path, more: list[str]) -> Process:
+def sipp(name: str, scenario: str, address: str, folder: Path, options: list[str]) -> Process:
     host, _, port = address.partition(":")
     argv = ["sipp", "-sf", str(SCENARIOS / scenario), "-i", host, "-p", port, "-bind_local", "-nostdin"]
     argv += ["-trace_stat", "-fd", "1", "-stf", str(folder / f"{name}.csv"), "-ci", host, "-mi", host]
-    return Process(name, [*argv, *more], folder, stop=signal.SIGUSR1)
+    return Process(name, [*argv, *options], folder, stop=signal.SIGUSR1)
 
 
 def pbx(name: str, address: str, folder: Path) -> Process:
-    """A destination. What comes twice or late when an engine is held up is no reason to give a call up."""
+    """A destination. It does not abort a call if messages arrive twice or late because an engine is slow."""
     return sipp(name, "uas.xml", address, folder, ["-default_behaviors", "all,-abortunexp"])
 
 
-def place(at: Addresses, rate: int, calls: int, folder: Path, name: str) -> dict[str, str]:
-    """Place so many calls; the last row of SIPp's statistics."""
+def place(addresses: Addresses, rate: int, calls: int, folder: Path, name: str) -> dict[str, str]:
+    """Place ``calls`` calls and return the last row of SIPp's statistics."""
     seconds = calls // rate + 40
-    more = ["-r", str(rate), "-m", str(calls), "-l", str(rate * 40), "-s", "15550123"]
-    with sipp(name, "uac.xml", at.caller, folder, [*more, "-timeout", f"{seconds}s", at.public]) as caller:
+    options = ["-r", str(rate), "-m", str(calls), "-l", str(rate * 40), "-s", "15550123"]
+    with sipp(
+        name, "uac.xml", addresses.caller, folder, [*options, "-timeout", f"{seconds}s", addresses.public]
+    ) as caller:
         code = caller.wait(seconds + 15)
         if code not in (0, 1, 97):  # 1: a call failed, 97: some did not end; both are counted below
-            raise BenchError(f"sipp ended with {code}: {caller.last_words()}")
+            raise BenchError(f"sipp ended with {code}: {caller.end_of_log()}")
     return last_row(folder / f"{name}.csv")
 
 
@@ -121,6 +127,6 @@ def last_row(path: Path) -> dict[str, str]:
 
 
 def _milliseconds(text: str) -> float:
-    """SIPp's ``HH:MM:SS:microseconds``."""
+    """Milliseconds of SIPp's ``HH:MM:SS:microseconds``."""
     hours, minutes, seconds, micro = text.split(":")
     return (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * 1000 + int(micro) / 1000

@@ -56,7 +56,7 @@ def _dispatcher(name: str, members: tuple[MemberSettings, ...], draw: Callable[[
 def _choices(
     name: str, members: tuple[MemberSettings, ...], down: int, count: int, rng: random.Random
 ) -> dict[str, float]:
-    """A choice with its lease, keys all different, while other calls end; the first thousand are not timed."""
+    """Time selections with different keys, while other calls end; the first thousand are not timed."""
     dispatcher = _dispatcher(name, members, rng.random)
     for member in list(dispatcher.members())[:down]:
         for _ in range(member.health.settings.fall):
@@ -65,39 +65,44 @@ def _choices(
     times = []
     for number in range(1_000 + count):
         selection = SelectionRequest(f"{number}@192.0.2.1".encode())
-        begun = time.perf_counter_ns()
+        started = time.perf_counter_ns()
         lease = dispatcher.acquire("set", 0.0, (), selection)
-        took = (time.perf_counter_ns() - begun) / 1e3
+        duration = (time.perf_counter_ns() - started) / 1e3
         assert lease is not None
         live.append(lease)
         if number >= 1_000:
-            times.append(took)
+            times.append(duration)
         if len(live) > _LIVE:
-            place = rng.randrange(len(live))
-            live[place], live[-1] = live[-1], live[place]
+            index = rng.randrange(len(live))
+            live[index], live[-1] = live[-1], live[index]
             live.pop().release()
     times.sort()
     return {"median_us": times[count // 2], "p99_us": times[count * 99 // 100], "mean_us": statistics.mean(times)}
 
 
 def _shares() -> dict[str, float]:
-    """Of 10,000 calls: by how much a member's part differs from its weight's, at most, in parts of all calls; and of
-    20,000 keys, how far a member's part is from its weight's, and how many keys move that need not when one goes."""
+    """The largest error of a member's share of 10,000 calls and of 20,000 keys, and keys that move needlessly.
+
+    A key moves needlessly if its member stays when another member is removed.
+    """
     weights = (70, 20, 5, 3, 2)
     members = tuple(MemberSettings(f"sip:10.0.0.{n}", weight=weight) for n, weight in enumerate(weights))
-    whole = _dispatcher("weighted", members, random.random)
-    calls = Counter(_name(whole, NO_REQUIREMENTS) for _ in range(10_000))
-    off = max(abs(calls[each.uri] / 10_000 - each.weight / sum(weights)) for each in members)
-    alike = tuple(MemberSettings(f"sip:10.0.0.{n}") for n in range(20))
+    weighted = _dispatcher("weighted", members, random.random)
+    calls = Counter(_name(weighted, NO_REQUIREMENTS) for _ in range(10_000))
+    weighted_error = max(abs(calls[member.uri] / 10_000 - member.weight / sum(weights)) for member in members)
+    equal_members = tuple(MemberSettings(f"sip:10.0.0.{n}") for n in range(20))
     keys = [SelectionRequest(str(n).encode()) for n in range(20_000)]
-    before, after = _dispatcher("hash", alike, random.random), _dispatcher("hash", alike[1:], random.random)
-    first, second = ([_name(each, key) for key in keys] for each in (before, after))
-    parts = Counter(first)
-    spread = max(abs(parts[each.uri] / len(keys) * len(alike) - 1) for each in alike)
-    moved = sum(was != now and was != alike[0].uri for was, now in zip(first, second, strict=True))
+    before, after = (
+        _dispatcher("hash", equal_members, random.random),
+        _dispatcher("hash", equal_members[1:], random.random),
+    )
+    first, second = ([_name(dispatcher, key) for key in keys] for dispatcher in (before, after))
+    shares = Counter(first)
+    hash_error = max(abs(shares[member.uri] / len(keys) * len(equal_members) - 1) for member in equal_members)
+    moved = sum(old != new and old != equal_members[0].uri for old, new in zip(first, second, strict=True))
     return {
-        "weighted, largest error": off,
-        "hash, largest error of a share": spread,
+        "weighted, largest error": weighted_error,
+        "hash, largest error of a share": hash_error,
         "hash, keys moved needlessly": moved,
     }
 
@@ -110,34 +115,36 @@ def _name(dispatcher: Dispatcher, selection: SelectionRequest) -> str:
 
 
 def _swaps(members: tuple[MemberSettings, ...], count: int, rng: random.Random) -> dict[str, dict[str, float]]:
-    """A reload of a set of a thousand, the settings read anew each time: as they were, with a tenth changed, and with
-    others altogether. What is timed is what stops everything: a policy is read, and members that are new are made, in a
-    thread before."""
-    kinds: dict[str, Callable[[int], tuple[MemberSettings, ...]]] = {
-        "the same": lambda _: tuple(attrs.evolve(each) for each in members),
+    """Time reloads of a set of 1,000 members: with the same settings, with a tenth changed, and with all others.
+
+    Only the swap is timed, during which the edge handles no message: a policy is read, and new members are created,
+    before it in a thread.
+    """
+    changes: dict[str, Callable[[int], tuple[MemberSettings, ...]]] = {
+        "the same": lambda _: tuple(attrs.evolve(member) for member in members),
         "a tenth with other weights": lambda turn: tuple(
-            attrs.evolve(each, weight=turn % 50 + 1) if place % 10 == turn % 10 else attrs.evolve(each)
-            for place, each in enumerate(members)
+            attrs.evolve(member, weight=turn % 50 + 1) if index % 10 == turn % 10 else attrs.evolve(member)
+            for index, member in enumerate(members)
         ),
-        "all others": lambda turn: tuple(attrs.evolve(each, uri=f"{each.uri}:{6000 + turn}") for each in members),
+        "all others": lambda turn: tuple(attrs.evolve(member, uri=f"{member.uri}:{6000 + turn}") for member in members),
     }
-    found = {}
-    for kind, wanted in kinds.items():
+    figures = {}
+    for kind, new_members in changes.items():
         dispatcher = _dispatcher("hash", members, rng.random)
-        times, firsts = [], []
+        times, first_choices = [], []
         for turn in range(count):
-            settings = SetSettings("set", members=wanted(turn), algorithm="hash", health=_UNWATCHED)
+            settings = SetSettings("set", members=new_members(turn), algorithm="hash", health=_UNWATCHED)
             dispatcher.prepare([settings])
             gc.collect()
-            gc.disable()  # a running edge has its collector wait
-            begun = time.perf_counter_ns()
+            gc.disable()  # a running edge delays the collector as well
+            started = time.perf_counter_ns()
             dispatcher.reload([settings], float(turn))
             swapped = time.perf_counter_ns()
             dispatcher.acquire("set", float(turn), (), SelectionRequest(b"key"))
-            times.append((swapped - begun) / 1e6)
-            firsts.append((time.perf_counter_ns() - swapped) / 1e6)
+            times.append((swapped - started) / 1e6)
+            first_choices.append((time.perf_counter_ns() - swapped) / 1e6)
             gc.enable()
-        found[kind] = {
-            "median_ms": statistics.median(times), "max_ms": max(times), "first_ms": statistics.median(firsts),
+        figures[kind] = {
+            "median_ms": statistics.median(times), "max_ms": max(times), "first_ms": statistics.median(first_choices),
         }  # fmt: skip
-    return found
+    return figures

@@ -1,4 +1,4 @@
-"""The two edges that ``bench calls`` and ``bench floods`` compare, on the same addresses with the same job."""
+"""Starts the two engines that ``bench calls`` and ``bench floods`` compare, on the same addresses for the same job."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edgesbc.base import limits
 __all__ = ["ENGINES", "KAMAILIO_CHILDREN", "Addresses", "await_answer", "choose_addresses", "start_flooded"]
 
 MAX_CPS = 5_000
-"""New calls a second that either edge lets the trunk have: the check is made, and never trips."""
+"""New calls a second that both engines allow the trunk: checked, but never reached."""
 MAX_CALLS = 10_000
-"""Live calls that either edge lets the trunk have."""
+"""Live calls that both engines allow the trunk."""
 KAMAILIO_CHILDREN = 2
-"""Processes of Kamailio for each of its two sockets."""
+"""Kamailio processes for each of its two sockets."""
 
 _POLICY = """
 [edge]
@@ -72,15 +72,15 @@ to = "pbx"
 """
 
 _OPTIONS = (
-    "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKready;rport\r\nMax-Forwards: 70\r\n"
-    "From: <sip:bench@{at}>;tag=ready\r\nTo: <sip:{to}>\r\nCall-ID: ready@bench\r\nCSeq: 1 OPTIONS\r\n"
-    "Contact: <sip:bench@{at}>\r\nContent-Length: 0\r\n\r\n"
+    "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {contact};branch=z9hG4bKready;rport\r\nMax-Forwards: 70\r\n"
+    "From: <sip:bench@{contact}>;tag=ready\r\nTo: <sip:{to}>\r\nCall-ID: ready@bench\r\nCSeq: 1 OPTIONS\r\n"
+    "Contact: <sip:bench@{contact}>\r\nContent-Length: 0\r\n\r\n"
 )
 
 
 @attrs.frozen
 class Addresses:
-    """Who is where, as ``host:port``, all on loopback."""
+    """The addresses of all programs, as ``host:port`` on loopback."""
 
     caller: str
     public: str
@@ -90,7 +90,7 @@ class Addresses:
 
 
 def choose_addresses() -> Addresses:
-    """Loopback addresses of the bench's own, with ports that nobody has."""
+    """Loopback addresses of this run, with free ports."""
     hosts = [loopback(last) for last in (10, 1, 2, 11, 12)]
     return Addresses(*(f"{host}:{free_port(host)}" for host in hosts))
 
@@ -99,48 +99,54 @@ def _host(address: str) -> str:
     return address.partition(":")[0]
 
 
-def _start_edge(at: Addresses, folder: Path, http: str = "", more: str = "") -> Process:
+def _start_edge(addresses: Addresses, folder: Path, http: str = "", options: str = "") -> Process:
     text = _POLICY.format(
-        state=folder / "state", public=at.public, core=at.core, trunk=_host(at.caller),
-        one=at.one, two=at.two, max_calls=MAX_CALLS, max_cps=MAX_CPS, http=http,
+        state=folder / "state", public=addresses.public, core=addresses.core, trunk=_host(addresses.caller),
+        one=addresses.one, two=addresses.two, max_calls=MAX_CALLS, max_cps=MAX_CPS, http=http,
     )  # fmt: skip
     policy = folder / "bench.toml"
-    policy.write_text(text + more)
+    policy.write_text(text + options)
     return Process("edge", [sys.executable, "-m", "edgesbc", "run", str(policy)], folder)
 
 
-def _start_kamailio(at: Addresses, folder: Path, *more: str) -> Process:
-    members = [f"1 sip:{each} 0 0 weight=50;socket=udp:{at.core}\n" for each in (at.one, at.two)]
+def _start_kamailio(addresses: Addresses, folder: Path, *options: str) -> Process:
+    members = [
+        f"1 sip:{member} 0 0 weight=50;socket=udp:{addresses.core}\n" for member in (addresses.one, addresses.two)
+    ]
     (folder / "dispatcher.list").write_text("".join(members))
     text = (Path(__file__).parent / "kamailio.cfg").read_text()
     for word, value in {
-        "PUBLIC": at.public, "CORE": at.core, "CORE_HOST": _host(at.core), "TRUNK": _host(at.caller),
+        "PUBLIC": addresses.public, "CORE": addresses.core, "CORE_HOST": _host(addresses.core),
+        "TRUNK": _host(addresses.caller),
         "LIST": folder / "dispatcher.list", "CHILDREN": KAMAILIO_CHILDREN, "MAX_CPS": MAX_CPS, "MAX_CALLS": MAX_CALLS,
         "RECEIVE_BUFFER": limits.UDP_RECEIVE_BUFFER,
     }.items():  # fmt: skip
         text = text.replace(f"@{word}@", str(value))
     (folder / "kamailio.cfg").write_text(text)
-    argv = ["kamailio", "-x", "fm", "-X", "fm", "-DD", "-E", "-S", "-m", "256", "-M", "16", *more]
+    argv = ["kamailio", "-x", "fm", "-X", "fm", "-DD", "-E", "-S", "-m", "256", "-M", "16", *options]
     return Process("kamailio", [*argv, "-Y", str(folder), "-f", str(folder / "kamailio.cfg")], folder)
 
 
 ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": _start_edge, "kamailio": _start_kamailio}
-"""How to start each of them."""
+"""Starts each engine."""
 
 
-def start_flooded(name: str, at: Addresses, folder: Path, http: str) -> Process:
-    """The engine with all that it has against floods: strangers are watched by address, a stranger's INVITEs draw
-    from a bucket of ten a second, and what passes both is let go no further. The edge shows its metrics at ``http``."""
+def start_flooded(name: str, addresses: Addresses, folder: Path, http: str) -> Process:
+    """Start the engine with all its measures against floods.
+
+    Both count packets by source address and have a bucket of ten INVITEs a second for each stranger; a stranger's
+    call that passes both is not forwarded. The edge serves its metrics at ``http``.
+    """
     if name == "edge":
-        return _start_edge(at, folder, http, _ROUTE.format(trunk=_host(at.caller)))
-    return _start_kamailio(at, folder, "-A", "FLOODS")
+        return _start_edge(addresses, folder, http, _ROUTE.format(trunk=_host(addresses.caller)))
+    return _start_kamailio(addresses, folder, "-A", "FLOODS")
 
 
-def await_answer(engine: Process, at: Addresses) -> None:
-    """Wait until the engine answers OPTIONS to itself, asked from the caller's address."""
-    host, _, port = at.caller.partition(":")
-    to_host, _, to_port = at.public.partition(":")
-    question = _OPTIONS.format(to=at.public, at=at.caller).encode()
+def await_answer(engine: Process, addresses: Addresses) -> None:
+    """Wait until the engine answers an OPTIONS request from the caller's address."""
+    host, _, port = addresses.caller.partition(":")
+    to_host, _, to_port = addresses.public.partition(":")
+    request = _OPTIONS.format(to=addresses.public, contact=addresses.caller).encode()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((host, int(port)))
         sock.settimeout(0.2)
@@ -148,7 +154,7 @@ def await_answer(engine: Process, at: Addresses) -> None:
         def answered() -> bool:
             engine.require()
             try:
-                sock.sendto(question, (to_host, int(to_port)))
+                sock.sendto(request, (to_host, int(to_port)))
                 return sock.recv(4096).startswith(b"SIP/2.0 200")
             except (TimeoutError, ConnectionRefusedError):
                 return False

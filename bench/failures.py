@@ -1,4 +1,4 @@
-"""``bench failures``: what a destination that dies, or falls silent, costs the calls under way. Without a peer."""
+"""``bench failures``: the calls that fail or are late when a destination dies or stops responding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 
 from bench.calls import last_row, sipp
 from bench.engines import ENGINES, await_answer, choose_addresses
-from bench.floods import percentile, setups
+from bench.floods import percentile, read_setup_times
 from bench.process import BenchError, say
 
 __all__ = ["FailureSettings", "bench_failures"]
@@ -24,7 +24,7 @@ _KINDS = {"killed": signal.SIGKILL, "silent": signal.SIGSTOP}
 
 @attrs.frozen
 class FailureSettings:
-    """Calls over two destinations, of which one fails half-way; the edge sends no probes, so that calls alone tell."""
+    """Calls over two destinations, one of which fails half-way; without probes, only calls show the failure."""
 
     rate: int = 200
     """Calls a second."""
@@ -33,44 +33,44 @@ class FailureSettings:
 
 
 def bench_failures(settings: FailureSettings) -> dict[str, Any]:
-    """The figures of every round, by what happens to the destination. Raises :class:`BenchError`."""
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
+    """Measure every round; the figures by failure of the destination. Raises :class:`BenchError`."""
+    rounds: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
     for number in range(settings.rounds):
         for kind in _KINDS:
             figures = _run(kind, settings)
-            found[kind].append(figures)
+            rounds[kind].append(figures)
             say(
                 f"failures: round {number + 1} of {settings.rounds}: {kind}: {figures['failed']:.0f} of "
-                f"{figures['calls']:.0f} calls failed, {figures['late']:.0f} came up after a second or more"
+                f"{figures['calls']:.0f} calls failed, {figures['late']:.0f} were set up after a second or more"
             )
-    return {"settings": attrs.asdict(settings), "rounds": found}
+    return {"settings": attrs.asdict(settings), "rounds": rounds}
 
 
 def _run(kind: str, settings: FailureSettings) -> dict[str, float]:
     calls = settings.rate * settings.seconds
     with tempfile.TemporaryDirectory(prefix="bench-failures-") as temporary:
-        folder, at = Path(temporary), choose_addresses()
-        quiet = ["-default_behaviors", "all,-abortunexp"]
+        folder, addresses = Path(temporary), choose_addresses()
+        no_abort = ["-default_behaviors", "all,-abortunexp"]
         with (
-            ENGINES["edge"](at, folder) as engine,
-            sipp("one", "uas-quiet.xml", at.one, folder, quiet) as one,
-            sipp("two", "uas-quiet.xml", at.two, folder, quiet),
+            ENGINES["edge"](addresses, folder) as engine,
+            sipp("one", "uas-quiet.xml", addresses.one, folder, no_abort) as one,
+            sipp("two", "uas-quiet.xml", addresses.two, folder, no_abort),
         ):
-            await_answer(engine, at)
-            more = ["-r", str(settings.rate), "-m", str(calls), "-l", str(calls), "-s", "15550123", "-trace_rtt"]
-            more += ["-rtt_freq", "1", "-timeout", f"{settings.seconds + _TAIL_SECONDS}s", at.public]
-            with sipp("calls", "uac-answered.xml", at.caller, folder, more) as caller:
+            await_answer(engine, addresses)
+            options = ["-r", str(settings.rate), "-m", str(calls), "-l", str(calls), "-s", "15550123", "-trace_rtt"]
+            options += ["-rtt_freq", "1", "-timeout", f"{settings.seconds + _TAIL_SECONDS}s", addresses.public]
+            with sipp("calls", "uac-answered.xml", addresses.caller, folder, options) as caller:
                 time.sleep(settings.seconds / 2)
                 os.kill(one.pid, _KINDS[kind])
                 code = caller.wait(settings.seconds + _TAIL_SECONDS)
                 if code not in (0, 1, 97):
-                    raise BenchError(f"sipp ended with {code}: {caller.last_words()}")
-                times = setups(folder / f"uac-answered_{caller.pid}_rtt.csv")
+                    raise BenchError(f"sipp ended with {code}: {caller.end_of_log()}")
+                times = read_setup_times(folder / f"uac-answered_{caller.pid}_rtt.csv")
             engine.require()
             if kind == "silent":
-                os.kill(one.pid, signal.SIGCONT)  # or it would not hear that it is to end
+                os.kill(one.pid, signal.SIGCONT)  # a stopped process does not get the signal to end
         row = last_row(folder / "calls.csv")
-    late = [each for each in times if each >= 1000]
+    late = [milliseconds for milliseconds in times if milliseconds >= 1000]
     return {
         "calls": float(row["TotalCallCreated"]),
         "failed": float(row["TotalCallCreated"]) - float(row["SuccessfulCall(C)"]),

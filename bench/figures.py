@@ -1,4 +1,4 @@
-"""Many rounds into few figures."""
+"""Medians and ratios of the figures of several rounds."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Rounds = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def summary(rounds: Rounds, faults: Collection[str]) -> dict[str, dict[str, float]]:
-    """The median of each figure; of ``faults`` the sum, since one round's failures are not outvoted by others."""
-    return {name: {key: _one(key, found, faults) for key in found[0]} for name, found in rounds.items()}
+    """The median of each figure; of ``faults`` the sum, since a median would hide the failures of one round."""
+    return {name: {key: _combine(key, figures, faults) for key in figures[0]} for name, figures in rounds.items()}
 
 
-def _one(key: str, found: Sequence[Mapping[str, float]], faults: Collection[str]) -> float:
-    values = [each[key] for each in found]
+def _combine(key: str, rounds: Sequence[Mapping[str, float]], faults: Collection[str]) -> float:
+    values = [figures[key] for figures in rounds]
     return sum(values) if key in faults else statistics.median(values)
 
 
-def ratios(rounds: Rounds, ours: str, peer: str, key: str = "cpu_us", nothing: bool = True) -> dict[str, float]:
-    """CPU of ``ours`` to that of ``peer``, taken round by round: what else the machine does then harms both alike.
+def ratios(rounds: Rounds, ours: str, peer: str, key: str = "cpu_us", zero_known: bool = True) -> dict[str, float]:
+    """The ratio of ``ours`` to ``peer``, computed round by round, so that other load on the machine affects both alike.
 
-    ``key`` is the figure that is compared. A round in which the peer's is 0 is left out; ``nothing`` says whether ours
-    may be, which is then a figure, or is not known then either.
+    ``key`` is the figure that is compared. A round in which the peer's figure is 0 is left out, and with
+    ``zero_known`` False also one in which ours is 0, which then means unknown.
     """
-    pairs = [(one[key], other[key]) for one, other in zip(rounds[ours], rounds[peer], strict=True)]
-    found = sorted(one / other for one, other in pairs if other and (one or nothing))
-    if not found:
+    pairs = [(own[key], other[key]) for own, other in zip(rounds[ours], rounds[peer], strict=True)]
+    quotients = sorted(own / other for own, other in pairs if other and (own or zero_known))
+    if not quotients:
         return {}
-    return {"median": statistics.median(found), "lowest": found[0], "highest": found[-1]}
+    return {"median": statistics.median(quotients), "lowest": quotients[0], "highest": quotients[-1]}

@@ -1,7 +1,7 @@
-"""The RTP of ``bench relay``, in a process of its own: sends, receives, and says what was lost and how late it was.
+"""The RTP endpoints of ``bench relay``, in a process of their own: count lost packets and measure latency.
 
-Latency is from just before a packet is sent to the kernel's time stamp of its arrival, so that what the
-generator itself does in between counts for nobody.
+Latency is from just before a packet is sent to the kernel's time stamp of its arrival, so that it does not include
+work of the generator.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SDP = (
 )
 
 
-class End:
-    """One party of a flow: a socket, what it sent and what it got of what counts."""
+class Endpoint:
+    """One endpoint of a flow: its socket, and the measured packets that it sent and received."""
 
     __slots__ = ("latencies", "sent", "sequence", "sock", "ssrc")
 
@@ -57,11 +57,11 @@ class End:
         try:
             self.sock.send(head + _PADDING)
         except (BlockingIOError, ConnectionRefusedError):
-            pass  # counts as sent and will be missed
+            pass  # counts as sent, and so as lost
         self.sent += counts
 
     def drain(self) -> None:
-        """Take what has come; each packet brings the kernel's time of its arrival."""
+        """Receive all queued packets, each with the kernel's time stamp of its arrival."""
         while True:
             try:
                 data, ancillary, _, _ = self.sock.recvmsg(2048, 64)
@@ -74,8 +74,8 @@ class End:
                     self.latencies.append(seconds * 1_000_000_000 + nanoseconds - sent_at)
 
 
-class Control:
-    """A client of NG: one command at a time, sent again when no answer comes."""
+class NgClient:
+    """An NG client: one command at a time, retransmitted while there is no reply."""
 
     def __init__(self, host: str, port: int) -> None:
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -83,8 +83,8 @@ class Control:
         self._sock.settimeout(0.5)
         self._cookie = 0
 
-    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        """The reply. Raises ``OSError`` where none comes, ``ValueError`` for a refusal."""
+    def send_command(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Send a command and return the reply. Raises ``OSError`` without a reply, ``ValueError`` for a refusal."""
         self._cookie += 1
         frame = ng.frame(f"bench_{self._cookie}", command)
         for _ in range(20):
@@ -97,26 +97,26 @@ class Control:
             if reply.get("result") == "error":
                 raise ValueError(f"{command['command']}: {reply.get('error-reason')}")
             return reply
-        raise OSError(f"nothing answers {command['command']}")
+        raise OSError(f"no reply to {command['command']}")
 
 
-def join_directly(flows: list[tuple[End, End]]) -> None:
-    for one, other in flows:
-        one.sock.connect(other.sock.getsockname())
-        other.sock.connect(one.sock.getsockname())
+def connect_directly(flows: list[tuple[Endpoint, Endpoint]]) -> None:
+    for caller, callee in flows:
+        caller.sock.connect(callee.sock.getsockname())
+        callee.sock.connect(caller.sock.getsockname())
 
 
-def join_through(control: Control, flows: list[tuple[End, End]]) -> None:
-    """Have a relay between the ends of each flow, by offer and answer."""
-    control.ask(ng.ping())
-    # what both relays are to do: plain RTP, and hear nobody but the peer
+def connect_through(client: NgClient, flows: list[tuple[Endpoint, Endpoint]]) -> None:
+    """Connect the endpoints of each flow to the relay, by offer and answer."""
+    client.send_command(ng.ping())
+    # Both relays use plain RTP, and accept packets of the peer only.
     plain = {"flags": ["strict source"], "ICE": "remove", "transport-protocol": "RTP/AVP"}
-    for number, (one, other) in enumerate(flows):
+    for number, (caller, callee) in enumerate(flows):
         call, tag, to_tag = f"bench-{number}", f"a{number}", f"b{number}"
-        offered = control.ask(ng.offer(call, tag, one.sdp(), ("public", "core")) | plain)
-        answered = control.ask(ng.answer(call, tag, to_tag, other.sdp()) | plain)
-        other.sock.connect(_audio(offered["sdp"]))
-        one.sock.connect(_audio(answered["sdp"]))
+        offered = client.send_command(ng.offer(call, tag, caller.sdp(), ("public", "core")) | plain)
+        answered = client.send_command(ng.answer(call, tag, to_tag, callee.sdp()) | plain)
+        callee.sock.connect(_audio(offered["sdp"]))
+        caller.sock.connect(_audio(answered["sdp"]))
 
 
 def _audio(sdp: str) -> tuple[str, int]:
@@ -125,47 +125,52 @@ def _audio(sdp: str) -> tuple[str, int]:
     return host, int(next(line.split()[1] for line in lines if line.startswith("m=audio")))
 
 
-def send_for(ends: list[End], seconds: float, counts: bool) -> None:
-    """Each end sends every 20 ms, one after the other, spread evenly."""
-    step = INTERVAL / len(ends)
+def send_for(endpoints: list[Endpoint], seconds: float, counts: bool) -> None:
+    """Have each endpoint send every 20 ms, spread evenly."""
+    step = INTERVAL / len(endpoints)
     sleep: Callable[[float], None] = time.sleep
-    begin = time.monotonic()
+    started = time.monotonic()
     for number in range(round(seconds / step)):
-        wait = begin + number * step - time.monotonic()
+        wait = started + number * step - time.monotonic()
         if wait > 0.0005:
             sleep(wait)
-        end = ends[number % len(ends)]
-        end.send(counts)
-        end.drain()
+        endpoint = endpoints[number % len(endpoints)]
+        endpoint.send(counts)
+        endpoint.drain()
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--ng", default="", metavar="HOST:PORT", help="the relay; none: the ends send to each other")
-    options.add_argument("--caller", required=True, metavar="HOST", help="where one end of each flow is")
-    options.add_argument("--pbx", required=True, metavar="HOST", help="where the other end is")
-    options.add_argument("--flows", type=int, required=True)
-    options.add_argument("--seconds", type=float, required=True)
-    options.add_argument("--warm-up", type=float, required=True)
-    chosen = options.parse_args()
-    flows = [(End(chosen.caller, 2 * n + 1), End(chosen.pbx, 2 * n + 2)) for n in range(chosen.flows)]
-    if chosen.ng:
-        host, _, port = chosen.ng.partition(":")
-        join_through(Control(host, int(port)), flows)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--ng", default="", metavar="HOST:PORT", help="the relay; without it the endpoints send to each other"
+    )
+    parser.add_argument("--caller", required=True, metavar="HOST", help="address of one endpoint of each flow")
+    parser.add_argument("--pbx", required=True, metavar="HOST", help="address of the other")
+    parser.add_argument("--flows", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--warm-up", type=float, required=True)
+    options = parser.parse_args()
+    flows = [(Endpoint(options.caller, 2 * n + 1), Endpoint(options.pbx, 2 * n + 2)) for n in range(options.flows)]
+    if options.ng:
+        host, _, port = options.ng.partition(":")
+        connect_through(NgClient(host, int(port)), flows)
     else:
-        join_directly(flows)
-    ends = [flow[0] for flow in flows] + [flow[1] for flow in flows]
-    send_for(ends, chosen.warm_up, False)
+        connect_directly(flows)
+    endpoints = [flow[0] for flow in flows] + [flow[1] for flow in flows]
+    send_for(endpoints, options.warm_up, False)
     print("start", flush=True)
-    send_for(ends, chosen.seconds, True)
+    send_for(endpoints, options.seconds, True)
     print("stop", flush=True)
     time.sleep(0.3)
-    for end in ends:
-        end.drain()
-    late = sorted(each / 1000 for end in ends for each in end.latencies)
-    result = {"sent": sum(end.sent for end in ends), "received": len(late)}
+    for endpoint in endpoints:
+        endpoint.drain()
+    latencies_us = sorted(latency / 1000 for endpoint in endpoints for latency in endpoint.latencies)
+    result = {"sent": sum(endpoint.sent for endpoint in endpoints), "received": len(latencies_us)}
     quantiles = {
-        f"p{share}_us": late[min(len(late) * share // 100, len(late) - 1)] if late else 0.0 for share in (50, 99)
+        f"p{share}_us": latencies_us[min(len(latencies_us) * share // 100, len(latencies_us) - 1)]
+        if latencies_us
+        else 0.0
+        for share in (50, 99)
     }
     print(json.dumps(result | quantiles), flush=True)
 

@@ -1,7 +1,7 @@
-"""How the time to read hostile SIP grows with its size: ``python -m bench.linear``. Prints, asserts nothing.
+"""Prints how the time to parse hostile SIP grows with its size: ``python -m bench.linear``.
 
-Twice the size may take about twice the time; what takes four times is quadratic. The tests hold the same
-by structure (tests/sip/test_grammar.py) and by counting calls (tests/sip/test_parse.py).
+Twice the size should take about twice the time; four times the time would be quadratic. Tests check the same by the
+structure of patterns (tests/sip/test_grammar.py) and by counting calls (tests/sip/test_parse.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REQUEST = (
     b"INVITE sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKa\r\nFrom: <sip:a@h>;tag=a\r\n"
     b"To: <sip:100@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n%b\r\nContent-Length: 0\r\n\r\n"
 )
-# What stands before, what is repeated, what stands behind.
+# Prefix, repeated piece, suffix.
 _HOSTILE: dict[str, tuple[bytes, bytes, bytes]] = {
     "commas": (b"Contact: ", b"a,", b"a"),
     "empty commas": (b"Contact: a", b",", b""),
@@ -90,11 +90,11 @@ _Input = TypeVar("_Input")
 
 
 def _seconds(read: Callable[[], object]) -> float:
-    def once() -> None:
+    def run_once() -> None:
         with contextlib.suppress(WireError):
             read()
 
-    return min(timeit.repeat(once, number=5, repeat=7)) / 5
+    return min(timeit.repeat(run_once, number=5, repeat=7)) / 5
 
 
 def _report(name: str, size: int, write: Callable[[int], _Input], read: Callable[[_Input], object]) -> None:
@@ -104,27 +104,27 @@ def _report(name: str, size: int, write: Callable[[int], _Input], read: Callable
 
 
 def _messages() -> None:
-    for name, (before, piece, behind) in _HOSTILE.items():
-        # Fields and folds go to the bound of the header block, the others to that of one field.
-        most = (
+    for name, (prefix, piece, suffix) in _HOSTILE.items():
+        # Fields and folds are bounded by the header block, the others by one field.
+        limit = (
             limits.HEADER_BLOCK_BYTES if name.startswith(("fields", "folds", "lengths")) else limits.HEADER_FIELD_BYTES
         )
 
-        def write(size: int, parts: tuple[bytes, bytes, bytes] = (before, piece, behind)) -> bytes:
+        def write(size: int, parts: tuple[bytes, bytes, bytes] = (prefix, piece, suffix)) -> bytes:
             return _REQUEST % (parts[0] + parts[1] * (size // len(parts[1])) + parts[2])
 
-        _report(name, most - 300, write, parse_message)
-        _report(f"{name}, salvaged", most - 300, write, salvage)
+        _report(name, limit - 300, write, parse_message)
+        _report(f"{name}, salvaged", limit - 300, write, salvage)
 
 
 def _texts() -> None:
-    for name, (parser, before, piece, behind) in _TEXTS.items():
-        most = limits.START_LINE_BYTES if parser is parse_uri else limits.HEADER_FIELD_BYTES
+    for name, (parser, prefix, piece, suffix) in _TEXTS.items():
+        limit = limits.START_LINE_BYTES if parser is parse_uri else limits.HEADER_FIELD_BYTES
 
-        def write(size: int, parts: tuple[str, str, str] = (before, piece, behind)) -> str:
+        def write(size: int, parts: tuple[str, str, str] = (prefix, piece, suffix)) -> str:
             return parts[0] + parts[1] * (size // len(parts[1])) + parts[2]
 
-        _report(name, most - 50, write, parser)
+        _report(name, limit - 50, write, parser)
 
 
 def _streams() -> None:
@@ -136,13 +136,13 @@ def _streams() -> None:
         _report(f"stream: {name}", 65_536, repeat, lambda data: StreamFramer().receive(data))
     for name, piece in {"one line": b"a", "many lines": b"\r\nl "}.items():
 
-        def begin(size: int, piece: bytes = piece) -> bytes:
+        def repeat_piece(size: int, piece: bytes = piece) -> bytes:
             return b"A" + piece * (size // len(piece))
 
-        _report(f"byte by byte: {name}", limits.HEADER_BLOCK_BYTES, begin, _trickle)
+        _report(f"byte by byte: {name}", limits.HEADER_BLOCK_BYTES, repeat_piece, _receive_byte_by_byte)
 
 
-def _trickle(data: bytes) -> None:
+def _receive_byte_by_byte(data: bytes) -> None:
     framer = StreamFramer()
     for at in range(len(data)):
         framer.receive(data[at : at + 1])

@@ -1,4 +1,4 @@
-"""What the figures were taken on: the machine, and the versions of everything that was measured."""
+"""Describes the machine, and the versions of all measured programs, for the head of the report."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def installed(program: str) -> bool:
 
 
 def describe() -> dict[str, str]:
-    """Words for the head of the report."""
-    found = {
+    """The rows at the head of the report."""
+    rows = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "kernel": f"{platform.system()} {platform.release()}",
-        "load before": " ".join(f"{each:.2f}" for each in os.getloadavg()),
+        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "edgesbc": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}, a small loop in {_loop():.0f} ns",
     }
     for program in _VERSION_OF:
-        found[program] = _version(program)
-    return found
+        rows[program] = _version(program)
+    return rows
 
 
 def _loop() -> float:
-    """Nanoseconds of one turn of a small loop. Builds of one version differ by a third in this and in all else."""
+    """Nanoseconds of one turn of a small loop, in which builds of one Python version differ by up to a third."""
     turns = 100_000
     work = f"for n in range({turns}): x = (n & 7, n); y = x[0] + len(x)"
     return min(timeit.repeat(work, number=1, repeat=7)) / turns * 1e9
@@ -55,6 +55,6 @@ def _version(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         return "not installed"
-    done = subprocess.run([path, *_VERSION_OF[program]], capture_output=True, text=True, timeout=10, check=False)
-    match = _NUMBER.search(done.stdout + done.stderr)
+    output = subprocess.run([path, *_VERSION_OF[program]], capture_output=True, text=True, timeout=10, check=False)
+    match = _NUMBER.search(output.stdout + output.stderr)
     return match[0] if match else "installed"

@@ -1,4 +1,4 @@
-"""The media plane as a process that speaks NG over UDP on loopback, so that one client can drive it or rtpengine."""
+"""The media plane as a process with an NG socket on loopback, so that one client can control it and rtpengine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 async def serve(plane: MediaPlane, host: str, port: int, task_status: trio.TaskStatus[None]) -> None:
-    """Carry out the commands that come in, and answer each to where it came from."""
+    """Carry out the commands that arrive, and send each reply to the source of its command."""
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
         await sock.bind((host, port))
         task_status.started()
@@ -39,7 +39,7 @@ def carry_out(plane: MediaPlane, command: Mapping[str, Any]) -> dict[str, Any]:
         reply = plane.carry_out(ng.read_command(command))
     except WireError as error:
         reply = MediaError(error.status_hint, error.reason)
-    assert reply is not None  # as to an offer and to an answer
+    assert reply is not None  # None is the reply to Delete only
     return ng.write_reply(reply)
 
 
@@ -50,14 +50,14 @@ async def run(plane: MediaPlane, host: str, port: int) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--ng", required=True, metavar="HOST:PORT")
-    options.add_argument("--interface", action="append", required=True, metavar="NAME/ADDRESS")
-    options.add_argument("--ports", required=True, metavar="FIRST-LAST")
-    chosen = options.parse_args()
-    host, _, port = chosen.ng.partition(":")
-    first, _, last = chosen.ports.partition("-")
-    named = [interface.split("/", 1) for interface in chosen.interface]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ng", required=True, metavar="HOST:PORT")
+    parser.add_argument("--interface", action="append", required=True, metavar="NAME/ADDRESS")
+    parser.add_argument("--ports", required=True, metavar="FIRST-LAST")
+    options = parser.parse_args()
+    host, _, port = options.ng.partition(":")
+    first, _, last = options.ports.partition("-")
+    named = [interface.split("/", 1) for interface in options.interface]
     addresses = {Zone(name): address for name, address in named}
     trio.run(run, MediaPlane(addresses, (int(first), int(last))), host, int(port))
 

@@ -1,6 +1,6 @@
-"""The NG control protocol of rtpengine: bencoding, datagrams, and the commands of ``bench relay``. Opens no socket.
+"""The NG control protocol of rtpengine: bencoding, datagrams, and the commands of ``bench relay``, without I/O.
 
-``bench relay`` drives the edge's media plane and rtpengine by the same datagrams. The edge itself has no NG socket.
+``bench relay`` controls the edge's media plane and rtpengine by the same datagrams. The edge itself has no NG socket.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def decode(data: bytes) -> Any:
     """One bencoded value that fills ``data``: str, int, list or dict with str keys.
 
     Strings are UTF-8; other bytes in them survive as surrogates and are encoded back as they were. Keys
-    may stand in any order, as rtpengine's clients send them, but not twice. Raises :class:`WireError`.
+    may be in any order, as rtpengine's clients send them, but not twice. Raises :class:`WireError`.
     """
     if len(data) > DATAGRAM_BYTES:
         raise WireError(f"more than {DATAGRAM_BYTES} bytes of bencoding")
     value, end = _decode_at(data, 0, 0)
     if end != len(data):
-        raise WireError("bytes behind a bencoded value")
+        raise WireError("bytes after a bencoded value")
     return value
 
 
@@ -78,7 +78,7 @@ def _decode_at(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     kind = data[at : at + 1]
     if kind == b"i":
         end = data.find(b"e", at + 1, at + 24)
-        return _integer(data[at + 1 : end] if end > 0 else b""), end + 1
+        return _decode_integer(data[at + 1 : end] if end > 0 else b""), end + 1
     if kind == b"l":
         return _decode_list(data, at + 1, depth)
     if kind == b"d":
@@ -88,10 +88,10 @@ def _decode_at(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     raise WireError("expected a bencoded value")
 
 
-def _integer(digits: bytes) -> int:
+def _decode_integer(digits: bytes) -> int:
     body = digits.removeprefix(b"-")
     if not body.isdigit() or len(body) > 20 or (body[:1] == b"0" and digits != b"0"):
-        raise WireError("a bencoded integer that is not one")
+        raise WireError("expected a bencoded integer")
     return int(digits)
 
 
@@ -100,7 +100,7 @@ def _decode_string(data: bytes, at: int) -> tuple[str, int]:
     if colon < 0:
         raise WireError("a bencoded string without its length")
     start = colon + 1
-    end = start + _integer(data[at:colon])
+    end = start + _decode_integer(data[at:colon])
     if end > len(data):
         raise WireError("a bencoded string longer than its datagram")
     return data[start:end].decode("utf-8", "surrogateescape"), end
@@ -145,27 +145,27 @@ def parse_frame(data: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def ping() -> dict[str, Any]:
-    """Ask whether the media plane lives; the answer is ``{"result": "pong"}``."""
+    """A ``ping``; the reply is ``{"result": "pong"}``."""
     return {"command": "ping"}
 
 
 def offer(call_id: str, from_tag: str, sdp: str, direction: tuple[str, str]) -> dict[str, Any]:
-    """An offer (RFC 3264 section 5).
+    """An ``offer`` command (RFC 3264 section 5).
 
     ``from_tag`` is the dialog tag of the offerer, ``direction`` the interfaces of the offerer and of the other side.
     """
-    return _described("offer", call_id, from_tag, sdp) | {"direction": list(direction)}
+    return _with_sdp("offer", call_id, from_tag, sdp) | {"direction": list(direction)}
 
 
 def answer(call_id: str, from_tag: str, to_tag: str, sdp: str) -> dict[str, Any]:
-    """An answer (RFC 3264 section 6).
+    """An ``answer`` command (RFC 3264 section 6).
 
     As in rtpengine, ``from_tag`` is the dialog tag of the offerer and ``to_tag`` that of the answerer.
     """
-    return _described("answer", call_id, from_tag, sdp) | {"to-tag": to_tag}
+    return _with_sdp("answer", call_id, from_tag, sdp) | {"to-tag": to_tag}
 
 
-def _described(command: str, call_id: str, from_tag: str, sdp: str) -> dict[str, Any]:
+def _with_sdp(command: str, call_id: str, from_tag: str, sdp: str) -> dict[str, Any]:
     return {
         "command": command,
         "call-id": call_id,
@@ -176,15 +176,15 @@ def _described(command: str, call_id: str, from_tag: str, sdp: str) -> dict[str,
 
 
 def read_command(command: Mapping[str, Any]) -> Offer | Answer:
-    """The command that the dictionary of :func:`offer` or :func:`answer` stands for.
+    """The media command of a dictionary of :func:`offer` or :func:`answer`.
 
     Raises :class:`WireError` for any other dictionary.
     """
     try:
         sdp = command["sdp"].encode("utf-8", "surrogateescape")
         if command["command"] == "offer":
-            one, other = (Zone(name) for name in command["direction"])
-            return Offer(command["call-id"], command["from-tag"], "", sdp, one, other)
+            offerer_zone, answerer_zone = (Zone(name) for name in command["direction"])
+            return Offer(command["call-id"], command["from-tag"], "", sdp, offerer_zone, answerer_zone)
         if command["command"] == "answer":
             return Answer(command["call-id"], command["from-tag"], command["to-tag"], sdp)
     except (KeyError, AttributeError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""``bench parse``: reading, writing, screening and a whole pass through the core, in one process, in microseconds."""
+"""``bench parse``: parsing, serialising, screening and whole calls through the core, in one process."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from edgesbc.sip.parse import parse_message
 __all__ = ["bench_parse", "tracker_bytes"]
 
 _PER_ROUND = 0.05
-"""Seconds of one round of a loop."""
-_STEADY = 12_000
-"""Calls until the tables are as full as they get at 300 calls a second: 32 s of transactions, and some."""
-_FEW, _MANY = 1 << 13, 1 << 17
-"""Sources that the tracker has room for, and so many that it has forgotten each when it comes again."""
+"""Seconds that one round of a loop takes."""
+_FILLING_CALLS = 12_000
+"""Calls until the tables have their steady size at 300 calls a second, with transactions of 32 s."""
+_FITTING, _EXCEEDING = 1 << 13, 1 << 17
+"""Sources that fit into the tracker, and so many that each is evicted before its next packet."""
 _NOW = 1_000.0
 DENYING = ScreenSettings(acl=AclSettings(deny=("192.0.2.0/24", "198.18.0.0/15")))
 
 
 def bench_parse(rounds: int = 15, calls: int = 3_000) -> dict[str, dict[str, float]]:
-    """Best and median of each, in microseconds; ``rounds`` for the loops, ``calls`` for the passes."""
+    """Best and median of each row, in microseconds, from ``rounds`` of each loop and ``calls`` whole calls."""
     figures: dict[str, dict[str, float]] = {}
     for name, work in _loops().items():
         figures[name] = _loop(work, rounds)
@@ -49,7 +49,7 @@ def bench_parse(rounds: int = 15, calls: int = 3_000) -> dict[str, dict[str, flo
 
 
 def _loop(work: Callable[[], object], rounds: int) -> dict[str, float]:
-    timer = timeit.Timer(work, timer=time.process_time)  # what others run meanwhile does not count
+    timer = timeit.Timer(work, timer=time.process_time)  # other processes do not count
     number = max(1, int(_PER_ROUND / max(timer.timeit(20) / 20, 1e-7)))
     times = [seconds / number * 1e6 for seconds in timer.repeat(rounds, number)]
     return {"best_us": min(times), "median_us": statistics.median(times)}
@@ -60,11 +60,11 @@ def _loops() -> dict[str, Callable[[], object]]:
     parsed = _request(data)
     line = f"{parsed.method} {parsed.uri} SIP/2.0"
     assert data.partition(b"\r\n\r\n")[0].count(b"\r\n") == 14
-    turn = iter(range(1 << 62))
-    # More calls than the parser remembers values of, so that each brings tags, branch and Call-ID of its own.
+    counter = iter(range(1 << 62))
+    # More calls than the parser's cache holds, so that tags, branch and Call-ID are new in each.
     invites = [invite(n) for n in range(1 << 12)]
     return {
-        "parse an INVITE of 14 header fields": lambda: parse_message(invites[next(turn) & 4095]),
+        "parse an INVITE of 14 header fields": lambda: parse_message(invites[next(counter) & 4095]),
         "serialise it": lambda: serialise(line, parsed.fields, parsed.body),
         **_packet_loops(len(data)),
         **_request_loops(parsed),
@@ -72,63 +72,65 @@ def _loops() -> dict[str, Callable[[], object]]:
 
 
 def _strangers(count: int) -> list[Flow]:
-    """So many flows of different addresses, few of them in one /24."""
+    """Flows of ``count`` different addresses, few of them in one /24."""
     spread = [n * 0x9E3779B1 & 0xFFFFFF for n in range(count)]
     return [Flow(CALLER.listener, Source(f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}", 5060)) for n in spread]
 
 
 def _packet_loops(size: int) -> dict[str, Callable[[], object]]:
-    """Phase PACKET by who sends; with denied prefixes, without which the stage ``acl`` is not asked, once."""
-    of_trunk, penal, watched, flooded, denying = (
+    """Phase PACKET by kind of source, and once with denied prefixes, without which the stage ``acl`` is skipped."""
+    trunk_pipeline, banned, tracked, flooded, denying = (
         Replay(screen).pipeline for screen in (None, None, None, None, DENYING)
     )
     for _ in range(100):
-        penal.packet(STRANGER, size, _NOW)
-    assert penal.packet(STRANGER, size, _NOW) is BANNED
-    few, many = _strangers(_FEW), _strangers(_MANY)
-    turns = [iter(range(1 << 62)) for _ in range(3)]
-    for n in range(_MANY):  # fills the trackers
-        flooded.packet(many[n], size, n / 100_000)
-        denying.packet(many[n], size, n / 100_000)
-    start = _MANY / 100_000
+        banned.packet(STRANGER, size, _NOW)
+    assert banned.packet(STRANGER, size, _NOW) is BANNED
+    fitting, exceeding = _strangers(_FITTING), _strangers(_EXCEEDING)
+    counters = [iter(range(1 << 62)) for _ in range(3)]
+    for n in range(_EXCEEDING):  # fills the trackers
+        flooded.packet(exceeding[n], size, n / 100_000)
+        denying.packet(exceeding[n], size, n / 100_000)
+    start = _EXCEEDING / 100_000
     return {
-        "PACKET phase, trunk": lambda: of_trunk.packet(CALLER, size, _NOW),
-        # 1,600 packets a second of 8,192 strangers by turns: watched, and within all limits
-        "PACKET phase, strangers": lambda: watched.packet(few[(n := next(turns[0])) % _FEW], size, n / 1_600),
-        # 100,000 packets a second, and a table full of others that were heard within the window
-        "PACKET phase, strangers never seen before": lambda: flooded.packet(
-            many[(n := next(turns[1])) % _MANY], size, start + n / 100_000
+        "PACKET phase, trunk": lambda: trunk_pipeline.packet(CALLER, size, _NOW),
+        # 1,600 packets a second of 8,192 strangers in turn: tracked, and within all limits
+        "PACKET phase, strangers": lambda: tracked.packet(
+            fitting[(n := next(counters[0])) % _FITTING], size, n / 1_600
+        ),
+        # 100,000 packets a second, with a table full of other sources of the same window
+        "PACKET phase, new strangers": lambda: flooded.packet(
+            exceeding[(n := next(counters[1])) % _EXCEEDING], size, start + n / 100_000
         ),
         "the same, with denied prefixes": lambda: denying.packet(
-            many[(n := next(turns[2])) % _MANY], size, start + n / 100_000
+            exceeding[(n := next(counters[2])) % _EXCEEDING], size, start + n / 100_000
         ),
-        "PACKET phase, a penalised stranger": lambda: penal.packet(STRANGER, size, _NOW),
+        "PACKET phase, a banned stranger": lambda: banned.packet(STRANGER, size, _NOW),
     }
 
 
 def _request_loops(parsed: Request) -> dict[str, Callable[[], object]]:
-    """Phases REQUEST and CALL with every stage on, each with the look at the source that comes before."""
-    pipeline, users = Replay(DENYING).pipeline, _strangers(_FEW)
-    for account, each in enumerate(users):
-        assert pipeline.standings.prove(each, Standing.REGISTERED, _NOW, 1e9, account)
-    turns: list[Iterator[int]] = [iter(range(1 << 62)) for _ in range(3)]
+    """Phases REQUEST and CALL with all stages, each with the lookup of the source before it."""
+    pipeline, users = Replay(DENYING).pipeline, _strangers(_FITTING)
+    for account, user_flow in enumerate(users):
+        assert pipeline.standings.prove(user_flow, Standing.REGISTERED, _NOW, 1e9, account)
+    counters: list[Iterator[int]] = [iter(range(1 << 62)) for _ in range(3)]
 
     def trunk() -> object:
         return pipeline.request(pipeline.subject(CALLER, parsed, _NOW), _NOW)
 
     def user() -> object:  # ten INVITEs a second from each of 8,192 registered users
-        number = next(turns[0])
-        now = _NOW + number / (10 * _FEW)
-        return pipeline.request(pipeline.subject(users[number % _FEW], parsed, now), now)
+        number = next(counters[0])
+        now = _NOW + number / (10 * _FITTING)
+        return pipeline.request(pipeline.subject(users[number % _FITTING], parsed, now), now)
 
     def trunks_call() -> object:
-        now = _NOW + next(turns[1]) / 300
+        now = _NOW + next(counters[1]) / 300
         return pipeline.call(pipeline.subject(CALLER, parsed, now), now)
 
     def users_call() -> object:
-        number = next(turns[2])
-        now = _NOW + number / (5 * _FEW)
-        return pipeline.call(pipeline.subject(users[number % _FEW], parsed, now), now)
+        number = next(counters[2])
+        now = _NOW + number / (5 * _FITTING)
+        return pipeline.call(pipeline.subject(users[number % _FITTING], parsed, now), now)
 
     loops: dict[str, Callable[[], object]] = {
         "REQUEST phase, trunk": trunk, "REQUEST phase, a user": user,
@@ -139,26 +141,26 @@ def _request_loops(parsed: Request) -> dict[str, Callable[[], object]]:
 
 
 def tracker_bytes() -> dict[str, float]:
-    """Memory that screening takes for each source that it watches, in bytes, its address included."""
-    entries, quiet = limits.TRACKER_ENTRIES, lambda *_: None
+    """Memory of screening for each tracked source, in bytes, its address included."""
+    entries, ignore = limits.TRACKER_ENTRIES, lambda *_: None
     tracemalloc.start()
     try:
-        pipeline = Pipeline(ScreenSettings(), Standings(), quiet, quiet)
-        empty, found = tracemalloc.get_traced_memory()[0], {}
+        pipeline = Pipeline(ScreenSettings(), Standings(), ignore, ignore)
+        empty, sizes = tracemalloc.get_traced_memory()[0], {}
         steps = {
             "one request of each source": range(entries),
             "four times as many sources, one by one": range(4 * entries),
-            "as many requests of each as it may make": (n % entries for n in range(30 * entries)),
+            "as many requests of each as are allowed": (n % entries for n in range(30 * entries)),
         }
         for name, numbers in steps.items():
             for number in numbers:
                 host = f"203.{number >> 16}.{number >> 8 & 255}.{number & 255}"
                 pipeline.packet(Flow(CALLER.listener, Source(host, 5060)), 500, _NOW)
             gc.collect()
-            found[name] = (tracemalloc.get_traced_memory()[0] - empty) / entries
+            sizes[name] = (tracemalloc.get_traced_memory()[0] - empty) / entries
     finally:
         tracemalloc.stop()
-    return found
+    return sizes
 
 
 def _request(data: bytes) -> Request:
@@ -168,18 +170,18 @@ def _request(data: bytes) -> Request:
 
 
 def _passes(calls: int) -> dict[str, list[float]]:
-    """The core's time for each of so many calls, with its tables as full as at 300 calls a second for long."""
+    """The core's time for each of ``calls`` calls, with tables of the size that 300 calls a second lead to."""
     replay = Replay()
     spent: dict[str, list[float]] = {"core: an INVITE": [], "core: a whole call": [], "core: timers of a call": []}
     gc.collect()
-    for number in range(_STEADY + calls):
+    for number in range(_FILLING_CALLS + calls):
         replay.expire()
         timers = replay.take_spent()
         forwarded = replay.start(number)
-        begun = replay.take_spent()
+        started = replay.take_spent()
         replay.finish(number, forwarded)
         rest = replay.take_spent()
-        if number >= _STEADY:
-            for name, figure in zip(spent, (begun, begun + rest, timers), strict=True):
+        if number >= _FILLING_CALLS:
+            for name, figure in zip(spent, (started, started + rest, timers), strict=True):
                 spent[name].append(figure)
     return spent

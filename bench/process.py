@@ -1,4 +1,4 @@
-"""Programs under measurement: started and ended by their own pid, their CPU time and memory read from /proc."""
+"""Starts and ends the measured programs by process id, and reads their CPU time and memory from /proc."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ _LAST_LINES = 12
 
 
 class BenchError(Exception):
-    """Something that is measured did not start or did not end as it should; the message says what."""
+    """A measured program did not start or end as expected; the message names it."""
 
 
 class Memory(NamedTuple):
-    """Of all processes of a program, in bytes."""
+    """Memory of all processes of a program, in bytes."""
 
     rss: int
-    """Resident, with pages that processes share counted in each of them."""
+    """Resident memory; pages that processes share count in each of them."""
     pss: int
-    """The same with shared pages divided among those who share them."""
+    """The same with shared pages divided among the processes that share them."""
 
 
 def say(line: str) -> None:
-    """A line of progress, to stderr."""
+    """Print a line of progress on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def loopback(last: int) -> str:
-    """An address of this run alone: two runs at once on one address would get each other's packets."""
+    """A loopback address of this process, since two runs on one address would get each other's packets."""
     pid = os.getpid()
     return f"127.{64 + pid % 128}.{pid // 128 % 256}.{last}"
 
 
-def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look every 50 ms until ``true()``. Raises :class:`BenchError` that names ``what`` after ``seconds``."""
+def wait_until(condition: Callable[[], bool], seconds: float, awaited: str) -> None:
+    """Poll ``condition`` every 50 ms. Raises :class:`BenchError` that names ``awaited`` after ``seconds``."""
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > end:
-            raise BenchError(f"{what} did not come in {seconds:g} s")
+            raise BenchError(f"{awaited} did not come in {seconds:g} s")
         time.sleep(0.05)
 
 
 def udp_drops(address: str, table: str | None = None) -> int:
-    """Datagrams to ``host:port`` that the kernel has dropped, by a filter or for want of room, at all sockets there.
+    """Datagrams to ``host:port`` that the kernel dropped, by a filter or for lack of room, at all sockets there.
 
-    ``table`` stands in for /proc/net/udp, which counts modulo 2**32.
+    ``table`` replaces the text of /proc/net/udp in tests. The kernel counts modulo 2**32.
     """
     host, _, port = address.partition(":")
     bound = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{int(port):04X}"
@@ -66,12 +66,12 @@ def udp_drops(address: str, table: str | None = None) -> int:
 
 
 def python_path() -> str:
-    """Where Python processes find the package and the bench, whatever folder they are started in."""
+    """PYTHONPATH for child processes, which are started in other folders."""
     return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class Process:
-    """A program with its children, as a context: ended with ``stop`` (a signal) and then, if need be, killed."""
+    """A program with its child processes, as a context manager: ended by the signal ``stop``, and killed after 8 s."""
 
     def __init__(self, name: str, argv: Sequence[str], folder: Path, stop: signal.Signals = signal.SIGTERM) -> None:
         self.name = name
@@ -80,7 +80,7 @@ class Process:
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
                 argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                preexec_fn=die_with(os.getpid()),  # whatever ends the bench ends what it has started
+                preexec_fn=die_with(os.getpid()),  # children end with the bench, also when it is killed
                 env=os.environ | {"TERM": "xterm", "PYTHONPATH": python_path()},
                 start_new_session=True,
             )  # fmt: skip
@@ -113,47 +113,47 @@ class Process:
         return self._popen.poll() is None
 
     def wait(self, seconds: float) -> int:
-        """The exit code. Raises :class:`BenchError` when it has none after ``seconds``."""
+        """Wait for the exit code. Raises :class:`BenchError` after ``seconds``."""
         try:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise BenchError(f"{self.name} did not end in {seconds:g} s: {self.last_words()}") from None
+            raise BenchError(f"{self.name} did not end in {seconds:g} s: {self.end_of_log()}") from None
 
-    def last_words(self) -> str:
-        """The end of what it printed."""
+    def end_of_log(self) -> str:
+        """The last lines that the program printed."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
 
     def require(self) -> None:
-        """Raises :class:`BenchError` when it has ended."""
+        """Raises :class:`BenchError` if the program has ended."""
         if not self.running:
-            raise BenchError(f"{self.name} ended with {self._popen.returncode}: {self.last_words()}")
+            raise BenchError(f"{self.name} ended with {self._popen.returncode}: {self.end_of_log()}")
 
     def pids(self) -> list[int]:
-        """The process and all below it."""
+        """The process id of the program and those of its descendants."""
         parents: dict[int, list[int]] = {}
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 fields = _stat(int(entry))
                 if fields:
                     parents.setdefault(int(fields[1]), []).append(int(entry))
-        found = [self._popen.pid]
-        for pid in found:
-            found.extend(parents.get(pid, []))
-        return found
+        pids = [self._popen.pid]
+        for pid in pids:
+            pids.extend(parents.get(pid, []))
+        return pids
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its processes so far, in steps of a tick (10 ms) each."""
+        """User and system time of all processes so far, in seconds; each process counts in ticks of 10 ms."""
         return sum(int(fields[11]) + int(fields[12]) for pid in self.pids() if (fields := _stat(pid))) / _TICK
 
     def waited_seconds(self) -> float:
-        """How long its processes were ready to run so far, and had no core to run on."""
+        """Seconds that all processes were ready to run without a core so far."""
         waited = 0
         for pid in self.pids():
             try:
                 for thread in Path(f"/proc/{pid}/task").iterdir():
                     waited += int((thread / "schedstat").read_text().split()[1])
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # the process has ended
         return waited / 1e9
 
     def memory(self) -> Memory:
@@ -170,7 +170,7 @@ class Process:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name, of which the first is the state; empty if it is gone."""
+    """The fields of /proc/PID/stat from the state on; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""``bench relay``: the same RTP flows through the edge's media plane and through rtpengine in user space, by turns."""
+"""``bench relay``: the same RTP flows through the edge's media plane and through rtpengine in user space, in turn."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["RelaySettings", "bench_relay"]
 PUBLIC, CORE, CONTROL, CALLER, PBX = (loopback(last) for last in (3, 4, 5, 20, 21))
 FIRST_PORT, LAST_PORT = 42_000, 45_999
 WARM_UP = 4.0
-"""Seconds before the measurement: rtpengine settles on where its peers are for 3 s."""
+"""Seconds before the measurement: rtpengine learns the addresses of its peers for 3 s."""
 
 
 @attrs.frozen
 class RelaySettings:
-    """What is sent."""
+    """The RTP to send."""
 
     flows: int = 50
     """Calls, each with a packet of 172 bytes every 20 ms in both directions."""
     seconds: int = 10
     rounds: int = 3
     rtpengine_threads: int = 1
-    """More only contend at this rate; one is to rtpengine's advantage."""
+    """More threads only contend at this rate; one is best for rtpengine."""
 
 
 def _plane(ng: str, settings: RelaySettings) -> list[str]:
@@ -51,7 +51,7 @@ ENGINES: dict[str, Callable[[str, RelaySettings], list[str]]] = {"edge": _plane,
 
 
 def bench_relay(settings: RelaySettings, engines: list[str]) -> dict[str, Any]:
-    """The figures of each engine: of every round, and their medians. Raises :class:`BenchError`."""
+    """Measure each engine: the figures of every round, and their medians. Raises :class:`BenchError`."""
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in engines}
     direct = _generate("", settings, lambda: 0.0)
     say(f"relay: without a relay: p50 {direct['p50_us']:.0f} µs, p99 {direct['p99_us']:.0f} µs")

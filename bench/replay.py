@@ -1,4 +1,4 @@
-"""An edge without a shell, and the messages of a call through it; only the signalling core's own work is timed."""
+"""An :class:`Edge` without transports, and the messages of calls through it; only the time in the core is measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SDP = (
 
 
 def invite(number: int) -> bytes:
-    """An INVITE of 14 header fields with a description, as a carrier sends it."""
+    """An INVITE with 14 header fields and a session description, like that of a carrier."""
     return (
         f"INVITE sip:15550123@192.0.2.1:5060 SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK-{number}-1;rport\r\n"
@@ -54,11 +54,11 @@ def invite(number: int) -> bytes:
     ).encode() + SDP
 
 
-# Written without the library: its cache of parsed values would know what the core is timed with.
+# Built without the SIP library, whose cache of parsed values would otherwise have the values of these messages.
 
 
 def _request(method: str, number: int, uri: str, cseq: int) -> bytes:
-    """ACK or BYE of the caller to the Contact that it was given."""
+    """The caller's ACK or BYE to the Contact of the edge."""
     return (
         f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK-{number}-{method};rport\r\n"
         f'Max-Forwards: 70\r\nFrom: "Alice" <sip:+15550100@carrier.example>;tag=a{number}\r\n'
@@ -85,9 +85,9 @@ def _response(request: bytes, status: str, number: int, body: bytes = b"") -> by
 
 
 class Replay:
-    """An :class:`Edge` with one trunk and one destination, and a clock that calls move on.
+    """An :class:`Edge` with one trunk and one destination, and a clock that advances with each call.
 
-    ``screen`` is by default what an empty policy has.
+    ``screen`` defaults to the settings of an empty policy.
     """
 
     def __init__(self, screen: ScreenSettings | None = None) -> None:
@@ -114,22 +114,22 @@ class Replay:
         """Nanoseconds in the signalling core since the last :meth:`take_spent`."""
 
     def take_spent(self) -> float:
-        """Microseconds in the signalling core since it was last asked."""
+        """Microseconds in the signalling core since the last call of this method."""
         spent, self.spent = self.spent, 0
         return spent / 1000
 
     def _timed(self, work: Callable[[], list[Effect]]) -> list[bytes]:
-        begin = time.perf_counter_ns()
+        started = time.perf_counter_ns()
         effects = work()
-        self.spent += time.perf_counter_ns() - begin
+        self.spent += time.perf_counter_ns() - started
         return [effect.data for effect in effects if isinstance(effect, Send)]
 
     def start(self, number: int) -> bytes:
-        """The INVITE of call ``number``; what the destination gets."""
+        """Send the INVITE of call ``number``; return the INVITE that the destination gets."""
         return self._receive(CALLER, invite(number))
 
     def finish(self, number: int, forwarded: bytes) -> None:
-        """180, 200, ACK, BYE and 200 of a call that has begun."""
+        """Send 180, 200, ACK, BYE and 200 of a call that has begun."""
         self._receive(PBX, _response(forwarded, "180 Ringing", number))
         ok = self._receive(PBX, _response(forwarded, "200 OK", number, SDP))
         uri = _field(ok, b"Contact").strip(b"<>").decode()
@@ -138,7 +138,7 @@ class Replay:
         self._receive(PBX, _response(bye, "200 OK", number))
 
     def expire(self) -> None:
-        """Let the time pass until the next call comes, and do what is due."""
+        """Advance the clock to the next call, and expire deadlines."""
         self.now += 1 / CALLS_A_SECOND
         deadline = self.edge.deadline()
         if deadline is not None and deadline <= self.now:

@@ -1,4 +1,4 @@
-"""The figures as plain tables."""
+"""Formats the figures as plain tables."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _FLOODS = [
     ("pps", "sent/s", "{:.0f}"),
     ("core_share", "CPU", "{:.1%}"),
     ("waited_share", "waited", "{:.1%}"),
-    ("attack_share", "attack's", "{:.1%}"),
+    ("attack_share", "attack", "{:.1%}"),
     ("read", "read/s", "{:.0f}"),
     ("cpu_us", "µs/sent", "{:.2f}"),
     ("read_us", "µs/read", "{:.2f}"),
     ("answers", "answers", "{:.0f}"),
     ("failed", "failed", "{:.0f}"),
-    ("retransmissions", "again", "{:.0f}"),
+    ("retransmissions", "retrans.", "{:.0f}"),
     ("setup_p50_ms", "p50", "{:.0f}"),
     ("setup_p99_ms", "p99", "{:.0f}"),
     ("setup_max_ms", "max", "{:.0f}"),
@@ -57,59 +57,60 @@ _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
 
 
 def render(results: Mapping[str, Any]) -> str:
-    """All that was measured, as text."""
+    """The report of all measured parts."""
     parts = [_table([[name, value] for name, value in results["machine"].items()])]
     if "calls" in results:
         calls = results["calls"]
-        of = calls["settings"]
+        run = calls["settings"]
         parts.append(
-            f"Calls: {of['rate']} a second for {of['seconds']} s, 7 messages each, {of['rounds']} rounds, medians\n"
-            f"(Kamailio: {of['kamailio_children_per_socket']} processes a socket; "
-            f"{'timers run out' if of['settle'] else 'last timers not awaited'})\n"
+            f"Calls: {run['rate']} a second for {run['seconds']} s, 7 messages each, {run['rounds']} rounds, medians\n"
+            f"(Kamailio: {run['kamailio_children_per_socket']} processes a socket; "
+            f"{'timers run out' if run['settle'] else 'last timers not awaited'})\n"
             + _compared(calls, _CALLS, "Kamailio")
         )
     if "floods" in results:
         parts.append(_floods(results["floods"]))
     if "relay" in results:
         relay = results["relay"]
-        of = relay["settings"]
+        run = relay["settings"]
         parts.append(
-            f"RTP relay: {of['flows']} calls, {of['flows'] * 100} packets of 172 bytes a second, {of['seconds']} s, "
-            f"{of['rounds']} rounds, medians\n(rtpengine: user space, {of['rtpengine_threads']} worker; latency above "
-            f"that of loopback itself, p50 {relay['direct']['p50_us']:.0f} µs)\n"
+            f"RTP relay: {run['flows']} calls, {run['flows'] * 100} packets of 172 bytes a second, {run['seconds']} s, "
+            f"{run['rounds']} rounds, medians\n(rtpengine: user space, {run['rtpengine_threads']} worker; latency "
+            f"above that of loopback itself, p50 {relay['direct']['p50_us']:.0f} µs)\n"
             + _compared(relay, _RELAY, "rtpengine")
         )
     if "parse" in results:
-        rows = [[name, *_cells(each, _LOOPS)] for name, each in results["parse"].items()]
+        rows = [[name, *_cells(figures, _LOOPS)] for name, figures in results["parse"].items()]
         parts.append("In one process, µs\n" + _table([["", *(title for _, title, _ in _LOOPS)], *rows]))
     if "tracker" in results:
-        rows = [["", "bytes"], *([name, f"{each:.0f}"] for name, each in results["tracker"].items())]
-        parts.append("Memory for a source that is watched, table full\n" + _table(rows))
+        rows = [["", "bytes"], *([name, f"{size:.0f}"] for name, size in results["tracker"].items())]
+        parts.append("Memory for a tracked source, with a full table\n" + _table(rows))
     if "failures" in results:
         parts.append(_failures(results["failures"]))
     if "dispatch" in results:
         parts.append(_dispatch(results["dispatch"]))
-    parts += [f"not measured: {each}" for each in results["left_out"]]
+    parts += [f"not measured: {reason}" for reason in results["left_out"]]
     return "\n\n".join(parts) + "\n"
 
 
-def _failures(found: Mapping[str, Any]) -> str:
-    of = found["settings"]
+def _failures(results: Mapping[str, Any]) -> str:
+    run = results["settings"]
     rows = [["", *(title for _, title, _ in _FAILURES)]]
-    for kind, rounds in found["rounds"].items():
-        rows += [[f"{kind}, round {number}", *_cells(each, _FAILURES)] for number, each in enumerate(rounds, 1)]
+    for kind, rounds in results["rounds"].items():
+        rows += [[f"{kind}, round {number}", *_cells(figures, _FAILURES)] for number, figures in enumerate(rounds, 1)]
     return (
-        f"One of two destinations fails half-way: {of['rate']} calls a second for {of['seconds']} s, try_timeout 2 s, "
-        f"no probes\n(late: set up after a second or more; times in ms, 100 of them the destination's)\n{_table(rows)}"
+        f"One of two destinations fails half-way: {run['rate']} calls a second for {run['seconds']} s, "
+        "try_timeout 2 s, no probes\n"
+        f"(late: set up after a second or more; times in ms, 100 of them the destination's)\n{_table(rows)}"
     )
 
 
-def _dispatch(found: Mapping[str, Any]) -> str:
+def _dispatch(results: Mapping[str, Any]) -> str:
     choices = [["", *(title for _, title, _ in _CHOICES)]]
-    choices += [[name, *_cells(each, _CHOICES)] for name, each in found["choices"].items()]
-    shares = [["", "found"], *([name, f"{each:.4g}"] for name, each in found["shares"].items())]
+    choices += [[name, *_cells(figures, _CHOICES)] for name, figures in results["choices"].items()]
+    shares = [["", "measured"], *([name, f"{share:.4g}"] for name, share in results["shares"].items())]
     swaps = [["", *(title for _, title, _ in _SWAPS)]]
-    swaps += [[name, *_cells(each, _SWAPS)] for name, each in found["swaps"].items()]
+    swaps += [[name, *_cells(figures, _SWAPS)] for name, figures in results["swaps"].items()]
     return (
         f"A choice among 1,000 members of seven weights, with its lease, µs\n{_table(choices)}\n\n"
         "Shares: of 10,000 calls over weights of 70, 20, 5, 3 and 2; of 20,000 keys over 20 members\n"
@@ -119,45 +120,45 @@ def _dispatch(found: Mapping[str, Any]) -> str:
 
 
 def _floods(floods: Mapping[str, Any]) -> str:
-    of, medians = floods["settings"], floods["medians"]
+    run, medians = floods["settings"], floods["medians"]
     engines = list(next(iter(medians.values())))
-    rounds = "1 round" if of["rounds"] == 1 else f"{of['rounds']} rounds, medians"
+    rounds = "1 round" if run["rounds"] == 1 else f"{run['rounds']} rounds, medians"
     text = (
-        f"Floods: a trunk's {of['rate']} calls a second for {of['seconds']} s beside INVITEs of one banned source, or "
-        f"of {of['sources']} in turn; {rounds}\n(the attacker sends from core {of['attackers_core']}, which others may "
-        f"use as well; Kamailio: {of['kamailio_children_per_socket']} processes a socket;\nCPU in parts of one core, "
-        "attack's: without what the calls take at idle; read: not dropped by the kernel, by a filter or for want of "
-        "room;\nset-up in ms, 20 of ringing; memory with shared pages once)\n"
+        f"Floods: a trunk's {run['rate']} calls a second for {run['seconds']} s during INVITEs of one banned source, "
+        f"or of {run['sources']} in turn; {rounds}\n(the attacker runs on core {run['attackers_core']}, which other "
+        f"processes may use; Kamailio: {run['kamailio_children_per_socket']} processes a socket;\n"
+        "CPU in parts of one core, attack: without the CPU of the calls at idle; read: not dropped by the kernel, by a "
+        "filter or for lack of room;\nset-up in ms, 20 of ringing; memory with shared pages once)\n"
     )
     rows = [["", *(title for _, title, _ in _FLOODS)]]
-    rows += [[f"{name}: {each}", *_cells(medians[name][each], _FLOODS)] for each in engines for name in medians]
+    rows += [[f"{name}: {engine}", *_cells(medians[name][engine], _FLOODS)] for engine in engines for name in medians]
     return f"{text}{_table(rows)}\n\n{_table(_flood_ratios(medians, floods.get('ratios', {}), engines))}"
 
 
 def _flood_ratios(medians: Mapping[str, Any], ratios: Mapping[str, Any], engines: Sequence[str]) -> list[list[str]]:
-    """Of each attack: CPU of the edge to that of its peer, and set-up p99 of each engine to its own at idle."""
+    """For each attack: CPU of the edge relative to Kamailio's, and set-up p99 of each engine relative to idle."""
     prices = {"cpu_us": "CPU a packet sent, edge to Kamailio", "read_us": "a packet read"} if ratios else {}
-    rows = [["", *prices.values(), *(f"p99 to idle: {each}" for each in engines)]]
+    rows = [["", *prices.values(), *(f"p99 to idle: {engine}" for engine in engines)]]
     for name in medians:
         if name != "idle":
-            late = [medians[name][each]["setup_p99_ms"] / medians["idle"][each]["setup_p99_ms"] for each in engines]
-            cpu = [f"{found['median']:.2f}" if (found := ratios[name][key]) else "-" for key in prices]
-            rows.append([name, *cpu, *(f"{each:.2f}" for each in late)])
+            slower = [medians[name][it]["setup_p99_ms"] / medians["idle"][it]["setup_p99_ms"] for it in engines]
+            cpu = [f"{ratio['median']:.2f}" if (ratio := ratios[name][key]) else "-" for key in prices]
+            rows.append([name, *cpu, *(f"{quotient:.2f}" for quotient in slower)])
     return rows
 
 
-def _compared(measured: Mapping[str, Any], lines: Sequence[tuple[str, str, str]], peer: str) -> str:
+def _compared(measured: Mapping[str, Any], columns: Sequence[tuple[str, str, str]], peer: str) -> str:
     medians = measured["medians"]
     rows = [["", *medians]]
-    rows += [[title, *(shown.format(each[key]) for each in medians.values())] for key, title, shown in lines]
+    rows += [[title, *(form.format(figures[key]) for figures in medians.values())] for key, title, form in columns]
     text = _table(rows)
     if ratio := measured.get("ratios"):
         text += f"\nCPU, edge to {peer}: {ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
     return text
 
 
-def _cells(figures: Mapping[str, float], lines: Iterable[tuple[str, str, str]]) -> list[str]:
-    return [shown.format(figures[key]) for key, _, shown in lines]
+def _cells(figures: Mapping[str, float], columns: Iterable[tuple[str, str, str]]) -> list[str]:
+    return [form.format(figures[key]) for key, _, form in columns]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

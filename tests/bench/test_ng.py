@@ -9,17 +9,17 @@ from edgesbc.base.errors import WireError
 from edgesbc.media.commands import Answer, Offer
 from edgesbc.media.plane import MediaPlane
 
-words = st.text(max_size=8)
+texts = st.text(max_size=8)
 values = st.recursive(
-    st.one_of(words, st.integers(-(10**18), 10**18)),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=3)),
+    st.one_of(texts, st.integers(-(10**18), 10**18)),
+    lambda nested: st.one_of(st.lists(nested, max_size=3), st.dictionaries(texts, nested, max_size=3)),
     max_leaves=8,
 )
 
 
 @given(values)
 @settings(max_examples=150)
-def test_round_trip(value):
+def test_decoding_an_encoded_value_returns_it(value):
     assert ng.decode(ng.encode(value)) == value
 
 
@@ -38,7 +38,7 @@ def test_keys_are_sorted_and_accepted_in_any_order():
     assert ng.decode(b"d1:bi1e1:ai2ee") == {"a": 2, "b": 1}
 
 
-def test_bytes_that_are_not_text_survive():
+def test_bytes_that_are_not_utf_8_are_kept():
     assert ng.encode(ng.decode(b"2:\xff\xfe")) == b"2:\xff\xfe"
 
 
@@ -52,16 +52,16 @@ def test_bytes_that_are_not_text_survive():
         b"%d:" % ng.DATAGRAM_BYTES + b"x" * ng.DATAGRAM_BYTES,
     ],
 )  # fmt: skip
-def test_refuses(data):
+def test_malformed_bencoding_is_refused(data):
     with pytest.raises(WireError):
         ng.decode(data)
 
 
-def test_takes_the_depth_that_the_bound_says():
+def test_the_largest_depth_is_accepted():
     assert ng.decode(b"l" * (ng.DEPTH + 1) + b"e" * (ng.DEPTH + 1))
 
 
-def test_frames():
+def test_parsing_a_frame_returns_cookie_and_command():
     command = ng.offer("c1", "a", "v=0\r\n", ("public", "core"))
     assert ng.parse_frame(ng.frame("77_1", command)) == ("77_1", command)
 
@@ -69,26 +69,31 @@ def test_frames():
 @pytest.mark.parametrize(
     "data", [b"", b"77_1", b" d1:ai1ee", b"77_1 i1e", b"\xff d1:ai1ee", b"a\x1bb de", b"x" * 200 + b" de"]
 )
-def test_refuses_frames(data):
+def test_malformed_frames_are_refused(data):
     with pytest.raises(WireError):
         ng.parse_frame(data)
 
 
-def test_nothing_but_plain_values_is_encoded():
+def test_a_value_of_another_type_is_a_type_error():
     with pytest.raises(TypeError):
         ng.encode({"a": 1.5})
 
 
-def test_the_commands_of_the_media_plane():
+def test_dictionaries_become_media_commands():
     offer = ng.offer("c1", "a", "v=0\r\n", ("public", "core"))
     assert ng.read_command(offer) == Offer("c1", "a", "", b"v=0\r\n", Zone.PUBLIC, Zone.CORE)
     assert ng.read_command(ng.answer("c1", "a", "b", "v=0\r\n")) == Answer("c1", "a", "b", b"v=0\r\n")
-    for broken in ({}, {"command": "delete", "sdp": ""}, offer | {"direction": ["public", "moon"]}, offer | {"sdp": 7}):
+    for invalid in (
+        {},
+        {"command": "delete", "sdp": ""},
+        offer | {"direction": ["public", "x"]},
+        offer | {"sdp": 7},
+    ):
         with pytest.raises(WireError):
-            ng.read_command(broken)
+            ng.read_command(invalid)
 
 
-async def test_the_media_process_answers_by_ng():
+async def test_the_media_process_replies_by_ng():
     plane = MediaPlane(dict.fromkeys(Zone, "127.0.0.1"), (20500, 20599))
     sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.5\r\ns=-\r\nc=IN IP4 127.0.0.5\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
     assert media_process.carry_out(plane, ng.ping()) == {"result": "pong"}
