@@ -98,7 +98,7 @@ async def test_32_known_and_unknown_numbers_get_the_same_refusal(tmp_path: Path,
             answer = await mallory.hear()
             assert isinstance(answer, Response)
             assert answer.status == 403
-            assert any("may not call" in line for line in app.ledger.why(dialog.call_id))
+            assert any("may not call" in line for line in app.ledger.ask(dialog.call_id).sentences())
         assert registrar.asked == []
 
 

@@ -38,7 +38,7 @@ async def test_an_icmp_error_of_a_destination_causes_failover_at_once(tmp_path: 
         invite = await bob.request("INVITE")
         await bob.answer(invite, 486, tag="b")
         await alice.response(486)
-        assert any(f"{dead} could not be reached" in line for line in app.ledger.why(calling.call_id))
+        assert any(f"{dead} could not be reached" in line for line in app.ledger.ask(calling.call_id).sentences())
 
 
 async def test_what_came_back_from_one_destination_costs_no_other_its_datagram() -> None:
