@@ -12,6 +12,7 @@ import trio
 from support.command_line import edgesbc
 from support.running import CORE_UDP, PUBLIC_UDP, at, nothing_left, policy_text, running, until
 from support.ua import Ua, UdpWire
+from support.why import all_sentences
 
 from edgesbc.app import App
 from edgesbc.base import limits
@@ -165,7 +166,7 @@ async def test_a_change_after_which_calls_fail_is_taken_back(tmp_path: Path) -> 
         await until(lambda: len(outcomes(tmp_path)) == 3)
         assert outcomes(tmp_path) == [Outcome.STARTED, Outcome.ROLLED_BACK, Outcome.RESTORED]
         assert (tmp_path / "policy.toml").read_text() == old
-        assert [each for each in app.ledger.recent(50) if "version 2 is taken back: 4 of 4 calls failed" in each]
+        assert [line for line in all_sentences(app) if "version 2 is taken back: 4 of 4 calls failed" in line]
         assert app.edge.parts.screener.previous_standings is None
         await nothing_left(app)
 

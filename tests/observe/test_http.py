@@ -113,7 +113,7 @@ async def test_why() -> None:
                 "time": "2023-11-14T22:13:27.000Z", "reason": "no-route", "meaning": Reason.NO_ROUTE.meaning,
                 "source": "192.0.2.1:5060", "listener": "carriers", "call_id": "call-7", "stage": "brain",
                 "limit": None, "value": None, "shadow": False, "detail": "INVITE", "repeats": 0,
-                "last": "2023-11-14T22:13:27.000Z", "sentence": ledger().why("call-7")[0],
+                "last": "2023-11-14T22:13:27.000Z", "sentence": ledger().ask("call-7").sentences()[0],
             }
         ],
         "left_out": 0,

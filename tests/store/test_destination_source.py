@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from support.databases import OURS, PASSWORD, SQLITE, PostgreSQL, Server, database_server
 from support.running import at, policy_text, running, until
 from support.ua import Ua, UdpWire
+from support.why import all_sentences
 
 from edgesbc.app import App
 from edgesbc.base import limits
@@ -256,7 +257,7 @@ async def test_results_of_readings_are_in_the_ledger(tmp_path: Path) -> None:
         await until(lambda: feed.state is FeedState.REFUSED)
         execute(tmp_path, "update destinations set uri = 'sip:127.0.0.12:9'")
         await until(lambda: feed.state is FeedState.GOOD)
-        told = "\n".join(app.ledger.recent(100))
+        told = "\n".join(all_sentences(app))
     for word in ("changed: members: pbx has 1", "away: ", "refused: 1 mistakes, the first: ", "back: it was refused"):
         assert f"database main: {word}" in told
 

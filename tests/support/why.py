@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from edgesbc.app import App
 from edgesbc.base.reasons import Reason
+from edgesbc.observe.render import as_record
 
-__all__ = ["left_for", "routed_after", "tried", "turns"]
+__all__ = ["all_sentences", "left_for", "routed_after", "tried", "turns"]
+
+
+def all_sentences(app: App) -> list[str]:
+    """Every decision in the ledger as a sentence, in the order of their times."""
+    ledger = app.ledger
+    entries = sorted((entry for ring in ledger._rings for entry in ring.entries), key=lambda entry: entry.last)
+    return [as_record(entry, ledger.wall_offset)["sentence"] for entry in entries]
 
 
 def tried(app: App, call_id: str) -> list[str]:
@@ -27,6 +35,6 @@ def turns(app: App, member: str) -> list[str]:
 
 def routed_after(app: App, member: str, words: str) -> int:
     """How many calls were sent to a member after the decision about it that has these words."""
-    story = app.ledger.recent(100_000)
+    story = all_sentences(app)
     then = next(n for n, sentence in enumerate(story) if member in sentence and words in sentence)
     return sum(sentence.endswith(f" shared {member}") for sentence in story[then:])
