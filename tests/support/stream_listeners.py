@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 from support.certificates import Certificates
@@ -108,9 +110,18 @@ async def served(ua: Ua, uri: str) -> None:
     await ua.response(200)
 
 
-def living_tasks() -> int:
-    return trio.lowlevel.current_statistics().tasks_living
+class Resources(NamedTuple):
+    """Tasks and descriptors of this process."""
 
+    tasks: int
+    descriptors: int
 
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    @classmethod
+    def now(cls) -> Resources:
+        """What there is now. Garbage of earlier tests may hold descriptors, and is collected first."""
+        gc.collect()
+        return cls(trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/proc/self/fd")))
+
+    def within(self, before: Resources) -> bool:
+        """Whether there is nothing more than ``before``; a thread that ended meanwhile may have left less."""
+        return self.tasks <= before.tasks and self.descriptors <= before.descriptors

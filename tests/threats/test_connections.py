@@ -15,12 +15,11 @@ from support.certificates import Certificates
 from support.running import at, running, until
 from support.stream_listeners import (
     WS,
+    Resources,
     closed,
     counted,
     invite_and_reset,
-    living_tasks,
     open_connections,
-    open_descriptors,
     reset,
     secured,
     served,
@@ -52,7 +51,7 @@ async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
     ):
         tcp = at(app, "public-tcp")
-        tasks, descriptors = living_tasks(), open_descriptors()
+        before = Resources.now()
         for _ in range(10):
             for _ in range(100):
                 await invite_and_reset(tcp)
@@ -64,7 +63,7 @@ async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
         await until(lambda: app.edge.idle)
         assert (app.edge.calls, app.edge.transactions, app.edge.dispatcher.leases) == (0, 0, 0)
         assert (app.edge.connections, app.plane.connections) == (0, {})
-        await until(lambda: (living_tasks(), open_descriptors()) == (tasks, descriptors))
+        await until(lambda: Resources.now().within(before))
 
 
 @pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
@@ -75,7 +74,7 @@ async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
     listener = WS if transport == "ws" else secured(transport, certificates)
     async with running(tmp_path, text(tmp_path, listener, more=UNTRACKED)) as app:
-        tasks, descriptors = living_tasks(), open_descriptors()
+        before = Resources.now()
         for number in range(60):
             stream = await trio.open_tcp_stream(*at(app, transport))
             said = (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n")[number % 3]
@@ -86,7 +85,7 @@ async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
             else:
                 await stream.aclose()
         await until(lambda: not open_connections(app))
-        await until(lambda: (living_tasks(), open_descriptors()) == (tasks, descriptors))
+        await until(lambda: Resources.now().within(before))
         assert (app.edge.connections, app.plane.connections) == (0, {})
 
 
