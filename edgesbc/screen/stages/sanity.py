@@ -48,8 +48,6 @@ class Sanity:
             return Reject(416, Reason.SANITY, detail="the scheme of the Request-URI")
         if request.max_forwards == 0:  # check 3; a missing field passes it
             return Reject(483, Reason.TOO_MANY_HOPS, limit=1, value=0)
-        if request.cseq_method != request.method:  # section 8.1.1.5
-            return Reject(400, Reason.SANITY, detail="CSeq names another method")
         if request.method == "INVITE" and request.get("Contact") is None and request.via.branch.startswith(COOKIE):
             # Section 8.1.1.8. A branch without the cookie is that of an RFC 2543 client, which need not send Contact.
             return Reject(400, Reason.SANITY, detail="an INVITE without Contact")

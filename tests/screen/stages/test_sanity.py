@@ -51,9 +51,3 @@ def test_proxy_require_lists_in_any_case(subject, request_of) -> None:
 def test_only_an_invite_must_have_a_contact(subject, request_of) -> None:
     sanity = Sanity(SanitySettings(), Standings())
     assert sanity.judge(subject(request_of("OPTIONS", contact="")), Phase.REQUEST, 1.0) is PASS
-
-
-def test_cseq_of_another_method(subject, request_of) -> None:
-    request = request_of("OPTIONS")
-    request.cseq_method = "INVITE"
-    assert isinstance(Sanity(SanitySettings(), Standings()).judge(subject(request), Phase.REQUEST, 1.0), Reject)
