@@ -93,6 +93,7 @@ async def test_in_disguise_it_learns_no_more_and_is_penalised(tmp_path: Path, co
         nursery.cancel_scope.cancel()
         assert registrar.asked
         assert "| 105" not in said
+        assert "| 100 " not in said
         assert "| 490 " not in said
         assert len(app.edge.pipeline.penalties) > 0
         assert any("reason guess" in line or "reason pike" in line for line in app.why("127.0.0.1").sentences())
