@@ -248,8 +248,8 @@ class RolloutController:
         self._swapped_at = trio.current_time()
         if rollout is not None and rollout.probation is not None and rollout.on_probation:
             message = f"watched no longer: the policy file was read again; {rollout.probation.summary}"
-            self._end_probation(rollout, RolloutEvent.RELOADED, message)
             await self.history.mark(rollout.version, Outcome.APPLIED, message)
+            self._end_probation(rollout, RolloutEvent.RELOADED, message)
 
     # --- probation ---------------------------------------------------------------------------------------
 
@@ -279,8 +279,9 @@ class RolloutController:
                 await self._revert(rollout, probation)
             elif verdict is ProbationVerdict.PASSED or now >= probation.ends:
                 message = probation.summary
-                self._end_probation(rollout, RolloutEvent.TIME_OVER, message)
+                # Logged before it is announced: a command that waits for the outcome reads the log next.
                 await self.history.mark(rollout.version, Outcome.SETTLED, message)
+                self._end_probation(rollout, RolloutEvent.TIME_OVER, message)
                 self._log.info("policy settled", version=rollout.version, calls=message)
 
     async def _revert(self, rollout: Rollout, probation: Probation) -> None:
