@@ -1,7 +1,7 @@
-"""The rules of the house, read from the source by ``ast``: who imports whom, where tasks and clocks may be.
+"""The rules of the architecture, checked in the syntax trees of the source: imports, tasks, clocks, files.
 
-Each rule is a function from a file's room path and syntax tree to complaints. The house is held against
-every rule, and every rule is shown snippets that break it, so that none can rot into one that cannot fail.
+A rule is a function that gets the path of a file below ``edgesbc`` and its tree, and yields complaints. Every file of
+``edgesbc`` is checked against every rule. Every rule is also given code that breaks it, to show that it can fail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 import edgesbc
 
-HOUSE = Path(edgesbc.__file__).parent
+PACKAGE_ROOT = Path(edgesbc.__file__).parent
 
 # Low to high. A package imports from itself and from the floors below it, not from others on its own floor.
 # A key is a package, or a module that stands on another floor than its package.
@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"demo", "replay"},
     {"app"},
     {"embedding"},
-    {""},  # edgesbc/__init__.py: what a program of others imports
+    {""},  # edgesbc/__init__.py: the public API
     {"cli"},
     {"__main__"},
 ]
@@ -56,7 +56,7 @@ WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "multiprocessing", "subprocess", "concurrent"),
     *("socket", "ssl", "select", "selectors", "signal", "time", "random", "secrets"),
 }
-"""What a sans-I/O room does not import: tasks, descriptors, clocks, entropy."""
+"""What a sans-I/O package does not import: tasks, descriptors, clocks, entropy."""
 WORLD_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid", "uuid4")} | {
     (owner, name) for owner in ("datetime", "date") for name in ("now", "utcnow", "today")
 }
@@ -65,21 +65,21 @@ NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
     "embedding.py": "a nursery around the caller's block, where the caller hands in none",
     "cli/serving.py": "`edgesbc run`: the edge, and the task that obeys signals",
-    "rollout/active_policy.py": "databases that are asked at once, before a policy is in force",
+    "rollout/active_policy.py": "databases that are read at the same time, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
     "transport/plane.py": "the signalling plane: listeners, the timer task, the prober",
     "transport/stream_listener.py": "a listener, for its connections",
     "resolve/resolver.py": "a few workers, so that one name's silent servers do not hold up the other names",
 }
-NURSERY_ROOMS = {"demo"}  # the demo's callers, attackers and PBXs
+NURSERY_PACKAGES = {"demo"}  # the demo's callers, attackers and PBXs
 BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "common", "misc"}
 
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
-    "transport/plane.py": "a fault in the signalling core costs the message that met it, not the edge",
-    "resolve/resolver.py": "what one name's records do costs that look-up, not the edge",
-    "store/databases.py": "what a database driver makes of a server's bytes costs that reading, not the edge",
-    "control/server.py": "a command that fails costs its answer, not the edge",
+    "transport/plane.py": "after a fault in the signalling core one message is lost, and the edge runs on",
+    "resolve/resolver.py": "after a fault from the records of a name one look-up fails, and the edge runs on",
+    "store/databases.py": "after a fault in a database driver one reading of a table fails, and the edge runs on",
+    "control/server.py": "after a fault in a command its client gets an error, and the edge runs on",
 }
 """The documented boundaries that may catch every Exception, and why."""
 
@@ -122,52 +122,52 @@ def called(node: ast.AST) -> str:
 
 
 def floors(path: str, tree: ast.AST) -> Iterator[str]:
-    """A room imports only from floors below its own."""
+    """A package imports only from floors below its own."""
     here = package_of(module_of(path))
     if here not in FLOOR_OF:
-        yield f"1: room {here!r} stands on no floor: add it to FLOORS"
+        yield f"1: package {here!r} stands on no floor: add it to FLOORS"
         return
     for line, name in imports(path, tree):
         top, _, inner = name.partition(".")
         if top != "edgesbc":
             continue
-        there = package_of(inner)
-        if there not in FLOOR_OF:
-            there = ""  # a name of edgesbc/__init__.py, such as serve
-        if there == here or (here, there) in SEES_SIBLING:
+        imported = package_of(inner)
+        if imported not in FLOOR_OF:
+            imported = ""  # a name of edgesbc/__init__.py, such as serve
+        if imported == here or (here, imported) in SEES_SIBLING:
             continue
-        if FLOOR_OF[there] >= FLOOR_OF[here]:
-            yield f"{line}: {here} imports {there} ({name})"
+        if FLOOR_OF[imported] >= FLOOR_OF[here]:
+            yield f"{line}: {here} imports {imported} ({name})"
 
 
 def no_world(path: str, tree: ast.AST) -> Iterator[str]:
-    """A sans-I/O room has no clock, no entropy, no descriptor and no task: they are handed in."""
+    """A sans-I/O package has no clock, entropy, descriptor or task of its own: its callers pass in times and bytes."""
     if not sans_io(path):
         return
     for line, name in imports(path, tree):
         module, _, member = name.rpartition(".")
         if name.partition(".")[0] in WORLD or (module, member) in WORLD_NAMES:
-            yield f"{line}: a sans-I/O room imports {name}"
+            yield f"{line}: a sans-I/O package imports {name}"
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             owner = node.value
             owned_by = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
             if (owned_by, node.attr) in WORLD_NAMES:
-                yield f"{node.lineno}: a sans-I/O room uses {owned_by}.{node.attr}"
+                yield f"{node.lineno}: a sans-I/O package uses {owned_by}.{node.attr}"
         elif isinstance(node, ast.AsyncFunctionDef | ast.Await):
-            yield f"{node.lineno}: a sans-I/O room awaits"
+            yield f"{node.lineno}: a sans-I/O package awaits"
 
 
 def no_import_by_name(path: str, tree: ast.AST) -> Iterator[str]:
-    """An import that is computed cannot be held against the floors."""
+    """An import by a computed name cannot be checked against the floors."""
     for node in ast.walk(tree):
         if called(node) in {"__import__", "import_module"}:
             yield f"{node.lineno}: {called(node)} hides an import"
 
 
 def nurseries(path: str, tree: ast.AST) -> Iterator[str]:
-    """Tasks are started where the design says, so that the order in which they die can be read there."""
-    if path in NURSERIES or path.split("/")[0] in NURSERY_ROOMS:
+    """Nurseries are opened in these files alone, so that the order in which tasks end can be read there."""
+    if path in NURSERIES or path.split("/")[0] in NURSERY_PACKAGES:
         return
     for node in ast.walk(tree):
         name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
@@ -179,7 +179,7 @@ def nurseries(path: str, tree: ast.AST) -> Iterator[str]:
 
 
 def catch_all(path: str, tree: ast.AST) -> Iterator[str]:
-    """Only a documented boundary catches what it does not know; nobody swallows Cancelled."""
+    """Only a documented boundary catches ``Exception``; no code catches ``Cancelled`` and goes on."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ExceptHandler):
             continue
@@ -213,24 +213,24 @@ def files(path: str, tree: ast.AST) -> Iterator[str]:
                 yield f"{line}: a sans-I/O package imports {name}"
 
 
-def thought(path: str, tree: ast.AST) -> Iterator[str]:
-    """Every file says in its docstring what it is."""
+def has_docstring(path: str, tree: ast.AST) -> Iterator[str]:
+    """Every file has a docstring, which says what the file is for."""
     if isinstance(tree, ast.Module) and not ast.get_docstring(tree):
         yield "1: no docstring"
 
 
 Rule = Callable[[str, ast.AST], Iterator[str]]
-RULES: list[Rule] = [floors, no_world, no_import_by_name, nurseries, catch_all, names, files, thought]
-FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
+RULES: list[Rule] = [floors, no_world, no_import_by_name, nurseries, catch_all, names, files, has_docstring]
+FILES = sorted(path.relative_to(PACKAGE_ROOT).as_posix() for path in PACKAGE_ROOT.rglob("*.py"))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_house_keeps_the_rule(rule: Rule) -> None:
-    assert len(FILES) > 15, "the house was not found"
+def test_every_file_keeps_the_rule(rule: Rule) -> None:
+    assert len(FILES) > 15, "the package was not found"
     complaints = [
         f"edgesbc/{path}:{complaint}"
         for path in FILES
-        for complaint in rule(path, ast.parse((HOUSE / path).read_text(encoding="utf-8")))
+        for complaint in rule(path, ast.parse((PACKAGE_ROOT / path).read_text(encoding="utf-8")))
     ]
     assert complaints == []
 
@@ -243,7 +243,7 @@ Tree = dict[str, ast.Module]
 def import_graph(tree: Tree) -> dict[str, set[str]]:
     """Which module imports which, at run time or under TYPE_CHECKING.
 
-    Without those of ``edgesbc/__init__.py``, which imports :mod:`edgesbc.embedding` when it is first used.
+    The imports of ``edgesbc/__init__.py`` are left out: it imports :mod:`edgesbc.embedding` on first use.
     """
     modules = {module_of(path) for path in tree}
     graph: dict[str, set[str]] = {}
@@ -260,7 +260,7 @@ def import_graph(tree: Tree) -> dict[str, set[str]]:
 
 
 def no_import_cycles(tree: Tree) -> Iterator[str]:
-    """What imports each other can only be read together."""
+    """Modules that import each other cannot be understood one at a time."""
     graph = import_graph(tree)
     while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
         for module in leaves:
@@ -273,7 +273,7 @@ def no_import_cycles(tree: Tree) -> Iterator[str]:
 
 
 def unique_class_names(tree: Tree) -> Iterator[str]:
-    """A name means one thing in the whole package."""
+    """No two classes of edgesbc have the same name."""
     places: dict[str, list[str]] = {}
     for path, content in tree.items():
         for node in content.body:
@@ -309,7 +309,7 @@ def parsed(files: dict[str, str]) -> Tree:
 
 @pytest.mark.parametrize("rule", TREE_RULES, ids=lambda rule: rule.__name__)
 def test_all_files_together_keep_the_rule(rule: TreeRule) -> None:
-    assert list(rule(parsed({path: (HOUSE / path).read_text(encoding="utf-8") for path in FILES}))) == []
+    assert list(rule(parsed({path: (PACKAGE_ROOT / path).read_text(encoding="utf-8") for path in FILES}))) == []
 
 
 @pytest.mark.parametrize(
@@ -354,14 +354,11 @@ def test_the_rule_over_all_files_lets_pass_what_is_allowed(rule: TreeRule, files
 
 
 def test_no_permission_is_left_over() -> None:
-    """A file that may open a nursery or catch everything does so; else it may no longer."""
-    complete = "app.py" in FILES  # before the composition root, the design's names stand for files to come
+    """Every file that may open a nursery, or catch ``Exception``, does so; otherwise it is removed from the list."""
     for permitted, uses in ((NURSERIES, "open_nursery"), (CATCH_ALL, "except Exception")):
         for path in permitted:
-            if path in FILES:
-                assert uses in (HOUSE / path).read_text(encoding="utf-8"), f"{path} no longer needs {uses}"
-            else:
-                assert not complete, f"{path} is permitted {uses} and does not exist"
+            assert path in FILES, f"{path} is permitted {uses} and does not exist"
+            assert uses in (PACKAGE_ROOT / path).read_text(encoding="utf-8"), f"{path} no longer needs {uses}"
 
 
 BREACHES: list[tuple[Rule, str, str]] = [
@@ -415,7 +412,7 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (files, "app.py", "os.fdopen(descriptor)"),
     (files, "screen/pipeline.py", "from edgesbc.base.files import read_file"),
     (files, "sip/parse.py", "from edgesbc.base import files"),
-    (thought, "sip/parse.py", "x = 1"),
+    (has_docstring, "sip/parse.py", "x = 1"),
 ]
 
 
@@ -439,7 +436,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (catch_all, "app.py", "try: pass\nexcept BaseException:\n    close()\n    raise"),
     (files, "store/bans.py", "from edgesbc.base.files import read_file\nread_file(path, 4)"),
     (files, "base/files.py", "os.fsync(descriptor)"),
-    (thought, "sip/parse.py", '"""What it is."""'),
+    (has_docstring, "sip/parse.py", '"""What it is."""'),
 ]
 
 
@@ -448,16 +445,15 @@ def test_the_rule_lets_pass_what_is_allowed(rule: Rule, path: str, allowed: str)
     assert list(rule(path, ast.parse(allowed))) == []
 
 
-def test_no_compiled_room_is_older_than_its_source() -> None:
-    """What runs is what is read: after a change, `make compiled` again, or `make interpreted`."""
-    house = Path(edgesbc.__file__).parent
-    modules = {path: path.with_name(path.name.partition(".")[0] + ".py") for path in house.rglob("*.so")}
+def test_no_compiled_module_is_older_than_its_source() -> None:
+    """Python imports the compiled module, not the source: after a change, `make compiled` or `make interpreted`."""
+    modules = {path: path.with_name(path.name.partition(".")[0] + ".py") for path in PACKAGE_ROOT.rglob("*.so")}
     assert [str(path) for path, source in modules.items() if path.stat().st_mtime < source.stat().st_mtime] == []
 
 
-def test_no_room_with_fields_of_attrs_is_compiled() -> None:
-    """What attrs makes of a field is no value of its type, which machine code insists on: the edge would not start."""
-    root = Path(edgesbc.__file__).parent.parent
+def test_no_module_with_fields_of_attrs_is_compiled() -> None:
+    """``attrs.field()`` returns no value of the field's type. Compiled code checks types: it could not be imported."""
+    root = PACKAGE_ROOT.parent
     hook = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
     compiled = {path for pattern in hook["mypyc"]["include"] for path in root.glob(pattern)}
     compiled -= {path for path in compiled for pattern in hook["mypyc"]["exclude"] if path.match(pattern)}
