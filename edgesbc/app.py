@@ -30,7 +30,7 @@ from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.decision_feed import DecisionFeed
 from edgesbc.observe.http import HttpSources, serve_http
-from edgesbc.observe.instruments import instrument_edge, instrument_lanes, instrument_media
+from edgesbc.observe.instruments import instrument_edge, instrument_kernel_filters, instrument_media
 from edgesbc.observe.ledger import Ledger, WhyAnswer
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
@@ -134,9 +134,9 @@ class App:
 
     def _build_plane(self, policy: Policy) -> SignallingPlane:
         certificates = {
-            each.name: each.certificate or own_certificate(policy.edge.state_dir, _names(policy))
-            for each in policy.listen
-            if each.transport.secure
+            settings.name: settings.certificate or own_certificate(policy.edge.state_dir, _names(policy))
+            for settings in policy.listen
+            if settings.transport.secure
         }
         return SignallingPlane(self.edge, self._opened, certificates, self._media_command, self.record, self._failed)
 
@@ -146,7 +146,9 @@ class App:
         instrument_edge(self.metrics, self.edge)
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
-        instrument_lanes(self.metrics, self.plane.kernel_filters.keys(), lambda lane: self.plane.kernel_filters[lane])
+        instrument_kernel_filters(
+            self.metrics, self.plane.kernel_filters.keys(), lambda lane: self.plane.kernel_filters[lane]
+        )
         media = self.media
         if media is not None:
             instrument_media(
@@ -186,7 +188,7 @@ class App:
         if self.edge.draining:
             reasons["signalling"] = "draining"
         unfilled = self.active.unfilled_sets()
-        sets = {each.set: each for each in self.policy.destinations}
+        sets = {settings.set: settings for settings in self.policy.destinations}
         for name in sets:
             if not any(map(self.edge.dispatcher.usable, with_fallbacks(name, sets))):
                 reasons[f"destinations {name}"] = unfilled.get(name, "no member is up")
@@ -288,12 +290,12 @@ class App:
 
 def _media_address(policy: Policy, zone: Zone) -> str:
     """The address of the relay in a zone; where only a wildcard is known, the one that this machine sends from."""
-    wildcard = next(each.bind.host for each in policy.listen if each.zone is zone)
+    wildcard = next(settings.bind.host for settings in policy.listen if settings.zone is zone)
     return policy.media.address.of(zone) or visible_address(wildcard)
 
 
 def _names(policy: Policy) -> list[str]:
     """The names of the edge's own certificate."""
-    names = {each.advertise.host for each in policy.listen if each.advertise is not None}
-    names |= {each.bind.host for each in policy.listen if each.bind.host not in ("0.0.0.0", "::")}  # noqa: S104
+    names = {settings.advertise.host for settings in policy.listen if settings.advertise is not None}
+    names |= {settings.bind.host for settings in policy.listen if settings.bind.host not in ("0.0.0.0", "::")}  # noqa: S104
     return sorted(names)

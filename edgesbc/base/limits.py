@@ -247,7 +247,7 @@ OFFENCES_OF_ADDRESS: Final = 3
 """The offence from which on the address is banned, and not only the connection."""
 BANS_OF_PREFIX: Final = 4
 """Banned addresses that make a banned /24 or /64, and banned /64 that make a banned /48."""
-ORDERS: Final = 4_096
+OPERATOR_BANS: Final = 4_096
 """Bans and exemptions set by operators: as many as a list of a provider's bad prefixes may hold."""
 STATE_BYTES: Final = 16 * 1024 * 1024
 """Largest file of bans or of operator overrides that is read at the start: the most there can be need a quarter of
@@ -294,9 +294,9 @@ FILTER_SECONDS: Final = 0.1
 
 # --- Observation -----------------------------------------------------------------------------------------
 
-DESTINATION_ORDERS: Final = 4_096
+OPERATOR_OVERRIDES: Final = 4_096
 """Operator overrides of destinations that are kept; an operator who needs more changes the policy."""
-ORDER_GONE_SECONDS: Final = 86_400.0
+OVERRIDE_GONE_SECONDS: Final = 86_400.0
 """How long an override is kept for a destination that is no longer in the policy: a rollback brings it back."""
 DESTINATIONS_LISTED: Final = 500
 """Members in one answer to `destinations list`: more would delay signalling, and a set may be named."""

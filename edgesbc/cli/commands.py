@@ -73,8 +73,8 @@ def check(policy: Path) -> None:
         f"{counted(len(sound.destinations), 'destination set')} with {counted(members, 'member')}, "
         f"screening {sound.screen.mode}: {', '.join(sound.screen.stages)}"
     )
-    places = {parse_server_uri(member.uri) for settings in sound.destinations for member in settings.members}
-    names = sorted(str(place) for place in places if place.target is None)
+    server_uris = {parse_server_uri(member.uri) for settings in sound.destinations for member in settings.members}
+    names = sorted(str(server_uri) for server_uri in server_uris if server_uri.target is None)
     if names:
         click.echo(f"not looked up: {', '.join(names)}")
     if served(sound):

@@ -149,7 +149,7 @@ class DestinationCommands:
         overrides = self._overrides
         names = {_key(member, kind): member for member in members}
         if override.admin_state is not AdminState.ENABLED and not overrides.has_room(names):
-            raise CommandRefused(f"{limits.DESTINATION_ORDERS} orders may be kept; enable some destinations first")
+            raise CommandRefused(f"{limits.OPERATOR_OVERRIDES} orders may be kept; enable some destinations first")
         for key, member in names.items():
             overrides.drop(key)
             if (
@@ -194,4 +194,4 @@ class DestinationCommands:
 def _key(member: Member, kind: str) -> OverrideKey:
     """What an order is kept for: a URI with all its addresses, or one address where that was selected."""
     set_name, uri, address = override_key(member)
-    return set_name, uri, address if kind == BY_ADDRESS and member.settings.place.target is None else ""
+    return set_name, uri, address if kind == BY_ADDRESS and member.settings.server_uri.target is None else ""

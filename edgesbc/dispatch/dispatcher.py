@@ -137,9 +137,9 @@ class Dispatcher:
         self.version += 1
         self._adopt(self._registry.replace(sets), now)
 
-    def resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> None:
+    def resolved(self, server_uri: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> None:
         """Set the addresses of a host name, in order. An empty sequence leaves the known ones."""
-        changes = self._registry.resolve(place, targets)
+        changes = self._registry.resolve(server_uri, targets)
         if changes is not None:
             self._adopt(changes, now)
 

@@ -104,7 +104,7 @@ class Member:
     @property
     def tls_name(self) -> str:
         """The name that its certificate must have: ``tls_name`` of the policy, or the host of its URI."""
-        return self.settings.tls_name or self.settings.place.host
+        return self.settings.tls_name or self.settings.server_uri.host
 
     def has_room(self, now: float, needs: tuple[str, ...] = ()) -> bool:
         """Whether one more call at ``now`` keeps within ``max_calls``, ``max_cps`` and the resources that it needs."""

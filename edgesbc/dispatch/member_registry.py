@@ -71,19 +71,21 @@ class MemberRegistry:
         """Replace all sets by these."""
         self.settings = tuple(settings)
         self.names = frozenset(
-            member.place for one_set in self.settings for member in one_set.members if member.target is None
+            member.server_uri for one_set in self.settings for member in one_set.members if member.target is None
         )
-        self._targets = {place: targets for place, targets in self._targets.items() if place in self.names}
-        self._shares = {place: self._shares[place] for place in self._targets}
+        self._targets = {
+            server_uri: targets for server_uri, targets in self._targets.items() if server_uri in self.names
+        }
+        self._shares = {server_uri: self._shares[server_uri] for server_uri in self._targets}
         return self._rebuild()
 
-    def resolve(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> MemberChanges | None:
+    def resolve(self, server_uri: ServerUri, targets: Sequence[ResolvedAddress]) -> MemberChanges | None:
         """Set the addresses of a host name, in order; None if that changes nothing."""
         known = tuple(targets[: limits.TARGETS])
-        if place not in self.names or not known or self._targets.get(place) == known:
+        if server_uri not in self.names or not known or self._targets.get(server_uri) == known:
             return None
-        self._targets[place] = known
-        self._shares[place] = list(zip(known, _shares(known), strict=True))
+        self._targets[server_uri] = known
+        self._shares[server_uri] = list(zip(known, _shares(known), strict=True))
         return self._rebuild()
 
     def _rebuild(self) -> MemberChanges:
@@ -128,7 +130,7 @@ class MemberRegistry:
             if member_settings.target is not None:
                 yield member_settings, member_settings.target, 1.0
             else:
-                for target, share in self._shares.get(member_settings.place, ()):
+                for target, share in self._shares.get(member_settings.server_uri, ()):
                     yield member_settings, target, share
 
 

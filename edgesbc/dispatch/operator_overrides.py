@@ -44,7 +44,7 @@ class Override:
 class OperatorOverrides:
     """The overrides in force. One for an address goes before one for its URI, and that before the policy.
 
-    An override that matches no member of the policy is kept for ``limits.ORDER_GONE_SECONDS``, because a policy is
+    An override that matches no member of the policy is kept for ``limits.OVERRIDE_GONE_SECONDS``, because a policy is
     often changed and changed back.
     """
 
@@ -69,8 +69,8 @@ class OperatorOverrides:
         return self._by_key.get((set_name, uri, address)) or self._by_key.get((set_name, uri, ""))
 
     def has_room(self, keys: Collection[OverrideKey]) -> bool:
-        """Whether overrides for ``keys`` would keep the table within ``limits.DESTINATION_ORDERS``."""
-        return len(self._by_key) + sum(key not in self._by_key for key in keys) <= limits.DESTINATION_ORDERS
+        """Whether overrides for ``keys`` would keep the table within ``limits.OPERATOR_OVERRIDES``."""
+        return len(self._by_key) + sum(key not in self._by_key for key in keys) <= limits.OPERATOR_OVERRIDES
 
     def put(self, key: OverrideKey, override: Override) -> None:
         """Set an override. It replaces the one for the same key; one for a URI also those for its addresses."""
@@ -92,7 +92,7 @@ class OperatorOverrides:
         To be called whenever members may have been added or removed.
         """
         for key, override in self:
-            if override.missing_since is not None and now - override.missing_since >= limits.ORDER_GONE_SECONDS:
+            if override.missing_since is not None and now - override.missing_since >= limits.OVERRIDE_GONE_SECONDS:
                 self._remove(key)
         present: set[OverrideKey] = set()
         for member in dispatcher.members():

@@ -27,12 +27,12 @@ def _reachable(_instance: object, _attribute: _Attribute[str], value: str) -> No
     parse_server_uri(value)
 
 
-def _place(member: MemberSettings) -> ServerUri:
+def _server_uri(member: MemberSettings) -> ServerUri:
     return parse_server_uri(member.uri)
 
 
 def _target(member: MemberSettings) -> ResolvedAddress | None:
-    return member.place.target
+    return member.server_uri.target
 
 
 def _parsed(member: MemberSettings) -> Uri:
@@ -98,7 +98,9 @@ class MemberSettings:
     """The name that its certificate must have, over TLS; None: the host of :attr:`uri`."""
     disabled: bool = False
     """Not used until the operator enables it."""
-    place: ServerUri = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_place, takes_self=True))
+    server_uri: ServerUri = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_server_uri, takes_self=True)
+    )
     """:attr:`uri` parsed, once when the policy is read: a change of a thousand members then takes less time."""
     target: ResolvedAddress | None = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(_target, takes_self=True)

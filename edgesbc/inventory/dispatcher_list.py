@@ -134,15 +134,15 @@ def _row(line: str, file: str, number: str, notes: list[Note]) -> dict[str, Any]
 
 def _without_sockets(text: str, file: str, number: str, notes: list[Note]) -> str:
     """The attributes without the sockets to send from: here those are listeners, which the list cannot name."""
-    kept = []
+    parts_left = []
     for part in text.split(";"):
         name = part.partition("=")[0]
         if name.strip() in ("socket", "sockname"):
             message = f"{plain(part.strip())} is left out: write socket = NAME of the listener that has that address"
             notes.append(Note(file, number, "attrs", message))
         else:
-            kept.append(part)
-    return ";".join(kept)
+            parts_left.append(part)
+    return ";".join(parts_left)
 
 
 def _groups(rows: list[Row], file: str, errors: list[RowError]) -> Groups:

@@ -214,12 +214,12 @@ def _listener(cells: Cells, column: str, text: str, sockets: Sockets) -> str | N
     else:
         rest = text
     try:
-        place = split_host_port(rest, transport.default_port)
+        address = split_host_port(rest, transport.default_port)
     except ValueError:
         cells.wrong(column, f"expected a socket as in udp:10.0.0.1:5060, found {text[:60]!r}")
         return None
-    for host in (place.host, "0.0.0.0", "::"):  # noqa: S104 - a listener on all addresses includes this one
-        if name := sockets.get(f"{transport}:{host}:{place.port}"):
+    for host in (address.host, "0.0.0.0", "::"):  # noqa: S104 - a listener on all addresses includes this one
+        if name := sockets.get(f"{transport}:{host}:{address.port}"):
             return name
     known = ", ".join(f"{address} ({name})" for address, name in sockets.items()) or "none"
     cells.wrong(column, f"expected the address of a listener, found {text[:60]!r}; there are: {known}", "no-listener")

@@ -121,8 +121,8 @@ def _members(
         values = {**row.fields.values, "priority": priorities[row.fields.rank]}
         problems = [(name, message, "bad-value") for name, message in _invalid_fields(values)]
         if not problems and row.valid:
-            place = parse_server_uri(values["uri"])
-            first = seen.setdefault(place.target or place, row.key)
+            server_uri = parse_server_uri(values["uri"])
+            first = seen.setdefault(server_uri.target or server_uri, row.key)
             if first != row.key:
                 message = f"expected each member once, found the address of row {first} again"
                 problems.append(("uri", message, "duplicate-member"))

@@ -11,7 +11,7 @@ from edgesbc.dispatch.member import Member
 from edgesbc.observe.metrics import Metrics, Read
 from edgesbc.signalling.edge import Edge
 
-__all__ = ["instrument_edge", "instrument_lanes", "instrument_media"]
+__all__ = ["instrument_edge", "instrument_kernel_filters", "instrument_media"]
 
 
 class _MemberGauges(Mapping[tuple[str, ...], Read]):
@@ -138,7 +138,7 @@ def _instrument_destinations(metrics: Metrics, edge: Edge) -> None:
     metrics.counter("destination_failures", "What spoke against a destination.", (*labels, "kind"), failures)
 
 
-def instrument_lanes(
+def instrument_kernel_filters(
     metrics: Metrics, lanes: Iterable[tuple[str, str]], state: Callable[[tuple[str, str]], tuple[str, int]]
 ) -> None:
     """The metrics of the kernel filters of public UDP listeners.

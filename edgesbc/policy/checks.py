@@ -195,18 +195,17 @@ def _members(draft: Draft) -> _Mistakes:
     listeners = [settings for _, settings in _listen(draft)]
     for index, settings in _destinations(draft):
         if bool(settings.members) is (settings.database is not None):
-            given = "both" if settings.members else "neither"
-            yield f"destinations[{index}]", f"expected members, or a database that has them, found {given}"
+            found = "both" if settings.members else "neither"
+            yield f"destinations[{index}]", f"expected members, or a database that has them, found {found}"
         if settings.group and settings.database is None:
             yield f"destinations[{index}].group", "is for a set whose members a database has, and none is named"
         seen: dict[ResolvedAddress | ServerUri, str] = {}
         for number, member in enumerate(settings.members):
             key = f"destinations[{index}].members[{number}]"
-            place = member.place
-            target = place.target
-            if (target or place) in seen:
-                yield f"{key}.uri", f"expected each member once, found the address of {seen[target or place]} again"
-            seen.setdefault(target or place, f"members[{number}]")
+            address = member.target or member.server_uri
+            if address in seen:
+                yield f"{key}.uri", f"expected each member once, found the address of {seen[address]} again"
+            seen.setdefault(address, f"members[{number}]")
             for field, message in unreachable_members(
                 member, listeners, "listen" not in draft.broken, draft.names["listen"].__contains__
             ):
@@ -239,7 +238,7 @@ def _routes(draft: Draft) -> _Mistakes:
 
 def _resources(here: str, route: Route, draft: Draft) -> _Mistakes:
     """Resources of a route that no member of its sets has: no member could take a call."""
-    sets = {each.set: each for _, each in _destinations(draft)}
+    sets = {settings.set: settings for _, settings in _destinations(draft)}
     for number, wanted in enumerate(route.resources):
         for name in route.to:
             members = sets[name].members if name in sets else ()
@@ -256,9 +255,10 @@ def _listed(names: Iterable[str]) -> str:
 def media_address(draft: Draft) -> MediaAddress:
     """The media addresses of the policy. The default is the host of the zone's first listener, or empty for a
     wildcard."""
-    given: MediaAddress = draft.tables["media"].address
+    configured: MediaAddress = draft.tables["media"].address
     return MediaAddress(
-        public=given.public or _first_host(draft, Zone.PUBLIC), core=given.core or _first_host(draft, Zone.CORE)
+        public=configured.public or _first_host(draft, Zone.PUBLIC),
+        core=configured.core or _first_host(draft, Zone.CORE),
     )
 
 

@@ -144,7 +144,7 @@ class EdgeSettings:
 
     @property
     def name_servers(self) -> list[Source]:
-        return [name_server(each) for each in self.resolvers]
+        return [name_server(text) for text in self.resolvers]
 
 
 @attrs.frozen

@@ -24,21 +24,21 @@ def unreachable_members(
 
     ``all_known`` is False if some listeners are invalid; ``broken`` says whether a name is one of theirs.
     """
-    place = parse_server_uri(member.uri)
-    target = place.target
+    server_uri = parse_server_uri(member.uri)
+    target = server_uri.target
     for listener in listeners:
         if target is not None and _is_listener(target, listener):
             yield "uri", f"is the listener {listener.name} of this edge: calls would go round"
             break
-    needed = _transport_to(place)
+    needed = _transport_to(server_uri)
     by_name = {candidate.name: candidate for candidate in listeners}
     if member.socket is None:
-        usable = any(candidate.zone is Zone.CORE and _reaches(candidate, place) for candidate in listeners)
+        usable = any(candidate.zone is Zone.CORE and _reaches(candidate, server_uri) for candidate in listeners)
         if not usable and all_known:
             yield "uri", f"needs a [[listen]] of zone core with {needed} to send from, found none"
     elif member.socket in by_name:
         listener = by_name[member.socket]
-        if not _reaches(listener, place):
+        if not _reaches(listener, server_uri):
             offered = f"{listener.transport} over IPv{ip_address(listener.bind.host).version}"
             yield "socket", f"expected a listener with {needed}, found {member.socket!r} with {offered}"
     elif not broken(member.socket):
@@ -64,17 +64,17 @@ def _is_listener(target: ResolvedAddress, listener: ListenSettings) -> bool:
     return bound == host or (bound.is_unspecified and host.is_loopback and bound.version == host.version)
 
 
-def _transport_to(place: ServerUri) -> str:
-    if place.target is not None:
-        return f"{place.target.transport} over IPv{ip_address(place.host).version}"
-    return str(place.transport or "udp, tcp or tls")
+def _transport_to(server_uri: ServerUri) -> str:
+    if server_uri.target is not None:
+        return f"{server_uri.target.transport} over IPv{ip_address(server_uri.host).version}"
+    return str(server_uri.transport or "udp, tcp or tls")
 
 
-def _reaches(listener: ListenSettings, place: ServerUri) -> bool:
-    """Whether ``listener`` can send to ``place``; for a name, as far as known before it is looked up."""
-    target = place.target
+def _reaches(listener: ListenSettings, server_uri: ServerUri) -> bool:
+    """Whether ``listener`` can send to ``server_uri``; for a name, as far as known before it is looked up."""
+    target = server_uri.target
     if target is None:
         usable = (Transport.UDP, Transport.TCP, Transport.TLS)
-        return listener.transport is place.transport if place.transport else listener.transport in usable
-    same_version = ip_address(listener.bind.host).version == ip_address(place.host).version
+        return listener.transport is server_uri.transport if server_uri.transport else listener.transport in usable
+    same_version = ip_address(listener.bind.host).version == ip_address(server_uri.host).version
     return same_version and listener.transport is target.transport

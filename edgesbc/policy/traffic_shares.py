@@ -51,7 +51,7 @@ def _equal(group: _Group) -> list[float]:
 
 
 def _first_only(group: _Group) -> list[float]:
-    return [0.0 if place else 100.0 for place in range(len(group))]
+    return [0.0 if position else 100.0 for position in range(len(group))]
 
 
 def _all(group: _Group) -> list[float]:

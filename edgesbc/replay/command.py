@@ -64,7 +64,9 @@ def judge(
 def _nothing_for(policy: Policy) -> str:
     """Why no packet of the capture was used, and what the operator can do."""
     public = ", ".join(
-        f"{each.name} {each.transport.value} {each.bind}" for each in policy.listen if each.zone is Zone.PUBLIC
+        f"{settings.name} {settings.transport.value} {settings.bind}"
+        for settings in policy.listen
+        if settings.zone is Zone.PUBLIC
     )
     return (
         f"nothing in it was sent over UDP or plain TCP to a public listener of the policy ({public}); what was "

@@ -8,7 +8,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
 from edgesbc.replay.packets import NotReadable, Packet
-from edgesbc.replay.streams import Hole, TcpStream
+from edgesbc.replay.streams import MissingSegment, TcpStream
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect
 from edgesbc.sip.framing import StreamFramer
@@ -99,7 +99,7 @@ class Connections:
         try:
             data = connection.stream.add(sequence, payload) if payload else b""
             messages = connection.framer.receive(data) if data else []
-        except Hole:
+        except MissingSegment:
             self._refuse(ends, "on a TCP connection with a hole in it", now)
             return
         except WireError as error:

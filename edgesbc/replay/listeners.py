@@ -18,7 +18,7 @@ _WILDCARDS = {"0.0.0.0": "", "::": ":"}  # noqa: S104 - compared, not bound
 
 def check_mapping(texts: Iterable[tuple[Source, str]], policy: Policy) -> dict[Source, str]:
     """The mapping of ``--to`` as a dict. Raises ``ValueError`` for a listener that the policy does not have."""
-    names = [each.name for each in policy.listen]
+    names = [settings.name for settings in policy.listen]
     to = {}
     for source, name in texts:
         if name not in names:
@@ -34,17 +34,17 @@ class ReplayListeners:
         self._settings = policy.listen
         self._at: dict[tuple[bool, str, int], int] = {}
         self._mapped: dict[int, Source] = {}
-        numbers = {each.name: number for number, each in enumerate(policy.listen)}
-        for number, each in enumerate(policy.listen):
-            host = _WILDCARDS.get(each.bind.host, each.bind.host)
-            self._at[each.transport is not Transport.UDP, host, each.bind.port] = number
+        numbers = {settings.name: number for number, settings in enumerate(policy.listen)}
+        for number, settings in enumerate(policy.listen):
+            host = _WILDCARDS.get(settings.bind.host, settings.bind.host)
+            self._at[settings.transport is not Transport.UDP, host, settings.bind.port] = number
         for source, name in to.items():
             number = numbers[name]
             self._at[policy.listen[number].transport is not Transport.UDP, source.host, source.port] = number
             self._mapped.setdefault(number, source)
         # Hosts that certainly are or are not the edge: for listeners on a wildcard, of which only the port is known.
-        advertised = {each.advertise.host for each in policy.listen if each.advertise is not None}
-        bound = {each.bind.host for each in policy.listen} - set(_WILDCARDS)
+        advertised = {settings.advertise.host for settings in policy.listen if settings.advertise is not None}
+        bound = {settings.bind.host for settings in policy.listen} - set(_WILDCARDS)
         self._ours = advertised | bound | {source.host for source in to} | {policy.media.address.public}
         self._theirs = PrefixSet(_theirs(policy))
 
@@ -84,23 +84,23 @@ class ReplayListeners:
 
     def listeners(self) -> list[Listener]:
         """The listeners for an edge, in the order of the policy."""
-        return [self._listener(number, each) for number, each in enumerate(self._settings)]
+        return [self._listener(number, settings) for number, settings in enumerate(self._settings)]
 
-    def _listener(self, number: int, each: ListenSettings) -> Listener:
-        bind, shown = each.bind, each.bind
+    def _listener(self, number: int, settings: ListenSettings) -> Listener:
+        bind, shown = settings.bind, settings.bind
         if number in self._mapped:
             shown = self._mapped[number]
-        elif each.advertise is not None:
-            shown = Source(each.advertise.host, each.advertise.port or bind.port)
-        port = bind.port or shown.port or each.transport.default_port  # no port 0 in a Via
+        elif settings.advertise is not None:
+            shown = Source(settings.advertise.host, settings.advertise.port or bind.port)
+        port = bind.port or shown.port or settings.transport.default_port  # no port 0 in a Via
         return Listener(
-            number, each.name, each.zone, each.transport, bind.host, port, shown.host, shown.port or port
+            number, settings.name, settings.zone, settings.transport, bind.host, port, shown.host, shown.port or port
         )  # fmt: skip
 
 
 def _theirs(policy: Policy) -> list[str]:
     """Addresses of destinations and trunks, as prefixes."""
-    targets = [member.target for each in policy.destinations for member in each.members]
+    targets = [member.target for settings in policy.destinations for member in settings.members]
     prefixes = [target.source.host for target in targets if target is not None]
     for trunk in policy.trunk:
         for text in trunk.addresses:

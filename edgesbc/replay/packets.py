@@ -133,12 +133,14 @@ def _ipv6(data: bytes, start: int) -> Packet | Fragment:
         elif kind == _AUTHENTICATION:
             kind, at = data[at], at + 8 + data[at + 1] * 4
         elif kind == _FRAGMENT:
-            following, place, identification = struct.unpack_from(">BxHI", data, at)
+            following, offset_field, identification = struct.unpack_from(">BxHI", data, at)
             body = data[at + 8 : end]
-            if not place & 0xFFF9:  # the whole packet in one fragment (RFC 6946)
+            if not offset_field & 0xFFF9:  # the whole packet in one fragment (RFC 6946)
                 kind, at = following, at + 8
                 continue
-            return Fragment((source, destination, identification, following), place & 0xFFF8, bool(place & 1), body)
+            return Fragment(
+                (source, destination, identification, following), offset_field & 0xFFF8, bool(offset_field & 1), body
+            )
         else:
             break
     return transport(kind, source, destination, data[at:end])

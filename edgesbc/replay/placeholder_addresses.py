@@ -18,17 +18,17 @@ _USED = (Transport.UDP, Transport.TCP, Transport.TLS)
 
 def assign_placeholders(dispatcher: Dispatcher, listeners: Sequence[Listener], now: float) -> None:
     """Give each host name one address that the edge can send to: the real one at the time of the capture is unknown."""
-    for number, place in enumerate(sorted(dispatcher.names(), key=str)):
-        sender = _sender(place, listeners)
+    for number, server_uri in enumerate(sorted(dispatcher.names(), key=str)):
+        sender = _sender(server_uri, listeners)
         if sender is not None:
-            port = sender.transport.default_port if place.port is None else place.port
+            port = sender.transport.default_port if server_uri.port is None else server_uri.port
             host = str(_FIRST[6 if ":" in sender.host else 4] + number)
-            dispatcher.resolved(place, [ResolvedAddress(Source(host, port), sender.transport)], now)
+            dispatcher.resolved(server_uri, [ResolvedAddress(Source(host, port), sender.transport)], now)
 
 
-def _sender(place: ServerUri, listeners: Sequence[Listener]) -> Listener | None:
+def _sender(server_uri: ServerUri, listeners: Sequence[Listener]) -> Listener | None:
     """The most likely listener for a name: on the private side, and over UDP unless the name has a transport."""
-    transports = _USED if place.transport is None else (place.transport,)
+    transports = _USED if server_uri.transport is None else (server_uri.transport,)
     able = [listener for listener in listeners if listener.transport in transports]
     return min(
         able,

@@ -141,10 +141,10 @@ class Replayer:
             self._left_out.add(str(why))
 
     def _take_packet(self, packet: Packet, now: float) -> None:
-        place = self._listeners.of_packet(packet)
-        if place is None:
+        listener_and_direction = self._listeners.of_packet(packet)
+        if listener_and_direction is None:
             raise NotReadable("to and from other addresses")
-        number, inward = place
+        number, inward = listener_and_direction
         settings = self._listeners.settings(number)
         if settings.zone is Zone.CORE:
             raise NotReadable("of the inside, whose part the replay plays")
@@ -284,7 +284,8 @@ class Replayer:
 
     def _of_public(self, counts: Counts) -> Counts:
         """The counts whose first label is the public zone or one of its listeners, by the second label."""
-        public = {each.name for each in self._policy.listen if each.zone is Zone.PUBLIC} | {Zone.PUBLIC.value}
+        listeners = {settings.name for settings in self._policy.listen if settings.zone is Zone.PUBLIC}
+        public = listeners | {Zone.PUBLIC.value}
         public_counts = Counts()
         for (label, second), count in counts.items():
             if label in public:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from edgesbc.base import limits
 
-__all__ = ["Hole", "TcpStream"]
+__all__ = ["MissingSegment", "TcpStream"]
 
 _MODULUS = 1 << 32
 _HALF = 1 << 31
 
 
-class Hole(Exception):
+class MissingSegment(Exception):
     """A segment is missing, and the bound on the data after it is reached."""
 
 
@@ -43,7 +43,7 @@ class TcpStream:
     def add(self, sequence: int, data: bytes) -> bytes:
         """The bytes that are in order after ``data`` at ``sequence``; b"" for data that is repeated or early.
 
-        Raises :class:`Hole`.
+        Raises :class:`MissingSegment`.
         """
         ahead = self._distance(sequence)
         if ahead > 0:
@@ -72,7 +72,7 @@ class TcpStream:
         self._ahead[sequence] = data
         self._held += len(data)
         if self._held > limits.REPLAY_STREAM_BYTES or len(self._ahead) > limits.REPLAY_STREAM_SEGMENTS:
-            raise Hole
+            raise MissingSegment
 
     def _distance(self, sequence: int) -> int:
         """The distance of ``sequence`` from the expected one; negative if the data overlaps what has arrived."""

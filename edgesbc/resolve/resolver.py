@@ -25,10 +25,10 @@ class _Name:
     look-ups in a row that were incomplete; ``recorded`` is the outcome that was last recorded.
     """
 
-    __slots__ = ("answers", "busy", "due", "failures", "place", "recorded", "targets", "tried")
+    __slots__ = ("answers", "busy", "due", "failures", "recorded", "server_uri", "targets", "tried")
 
-    def __init__(self, place: ServerUri) -> None:
-        self.place = place
+    def __init__(self, server_uri: ServerUri) -> None:
+        self.server_uri = server_uri
         self.due = -math.inf
         self.busy = False
         self.tried = False
@@ -89,10 +89,10 @@ class Resolver:
         if dispatcher.version != self._version:
             self._version = dispatcher.version
             wanted = sorted(dispatcher.names(), key=str)
-            self._names = {place: self._names.get(place) or _Name(place) for place in wanted}
+            self._names = {server_uri: self._names.get(server_uri) or _Name(server_uri) for server_uri in wanted}
             for name in self._names.values():
                 if name.targets:
-                    self._update(name.place, name.targets)
+                    self._update(name.server_uri, name.targets)
         if all(name.tried for name in self._names.values()):
             self._complete.set()
 
@@ -124,7 +124,7 @@ class Resolver:
         except Exception as error:  # noqa: BLE001 - the records of one name must not end the signalling plane
             self._failed("names", error)
             located, missing = Located((), math.inf, (), (f"internal error: {type(error).__name__}",)), []
-        if self._names.get(name.place) is name:
+        if self._names.get(name.server_uri) is name:
             self._conclude(name, located, missing)
 
     async def _locate(self, name: _Name) -> tuple[Located, list[DnsQuestion]]:
@@ -132,7 +132,7 @@ class Resolver:
         until = trio.current_time() + limits.DNS_LOOKUP_SECONDS
         answers: dict[DnsQuestion, DnsAnswer] = {}
         missing: list[DnsQuestion] = []
-        lookup = locate(name.place, self._edge.listeners)
+        lookup = locate(name.server_uri, self._edge.listeners)
         try:
             question = next(lookup)
             while True:
@@ -165,12 +165,12 @@ class Resolver:
         before = name.targets
         if located.targets and located.targets != before:
             name.targets = located.targets
-            self._update(name.place, name.targets)
+            self._update(name.server_uri, name.targets)
         outcome = (name.targets, located.remarks, complete)
         if outcome != name.recorded:
             name.recorded = outcome
             detail = _detail(name, before, located, missing)
-            self._record(Decision(now, Reason.NAME, source=name.place.host, stage="resolver", detail=detail))
+            self._record(Decision(now, Reason.NAME, source=name.server_uri.host, stage="resolver", detail=detail))
 
 
 def _detail(name: _Name, before: Sequence[ResolvedAddress], located: Located, missing: Sequence[DnsQuestion]) -> str:
@@ -186,7 +186,7 @@ def _detail(name: _Name, before: Sequence[ResolvedAddress], located: Located, mi
         parts.append(f"not used: {located.remarks[0]}")
     if before and (missing or not located.targets):
         parts.append("what was known goes on")
-    return f"{name.place}: {'; '.join(parts) or 'answered again'}"
+    return f"{name.server_uri}: {'; '.join(parts) or 'answered again'}"
 
 
 def _listed(targets: Sequence[ResolvedAddress]) -> str:

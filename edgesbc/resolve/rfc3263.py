@@ -87,18 +87,18 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 """RFC 1122 section 3.2.1.3: never a destination; the kernel interprets 0.0.0.0 as this machine."""
 
 
-def locate(place: ServerUri, listeners: Sequence[Listener]) -> Generator[DnsQuestion, DnsAnswer, Located]:
-    """A generator that yields questions, is sent their answers, and returns the addresses of ``place`` that can be
+def locate(server_uri: ServerUri, listeners: Sequence[Listener]) -> Generator[DnsQuestion, DnsAnswer, Located]:
+    """A generator that yields questions, is sent their answers, and returns the addresses of ``server_uri`` that can be
     reached from ``listeners``."""
     lookup = _Lookup(listeners)
-    transport = place.transport or (Transport.TLS if place.secure else Transport.UDP)
-    port = transport.default_port if place.port is None else place.port
-    itself = _Host(place.host, port, transport)
+    transport = server_uri.transport or (Transport.TLS if server_uri.secure else Transport.UDP)
+    port = transport.default_port if server_uri.port is None else server_uri.port
+    itself = _Host(server_uri.host, port, transport)
     groups: list[_HostGroup] = []
-    if place.port is not None:
+    if server_uri.port is not None:
         groups = [[itself]]  # with a port, NAPTR and SRV are not used (section 4.2)
     else:
-        no_records = yield from lookup.services(place, groups)
+        no_records = yield from lookup.services(server_uri, groups)
         if no_records:
             groups = [[itself]]
     targets = yield from lookup.addresses(groups)
@@ -138,43 +138,51 @@ class _Lookup:
 
     # --- hosts and transports (section 4.1) --------------------------------------------------------------
 
-    def services(self, place: ServerUri, groups: list[_HostGroup]) -> Generator[DnsQuestion, DnsAnswer, bool]:
+    def services(self, server_uri: ServerUri, groups: list[_HostGroup]) -> Generator[DnsQuestion, DnsAnswer, bool]:
         """Add the hosts that provide the service to ``groups``; true if there are no records for it, so that the name
         itself is the host."""
-        if place.transport is None or place.secure:
-            answer = yield from self._ask(place.host, "NAPTR")
+        if server_uri.transport is None or server_uri.secure:
+            answer = yield from self._ask(server_uri.host, "NAPTR")
             records = [record for record in answer.records if isinstance(record, NaptrRecord) and _is_sip(record)]
             if answer.failed or records:
                 # No transport is guessed for a domain without a valid response, or with transports that the edge has
                 # not: an attacker that suppresses a response could choose the transport otherwise (section 4.1).
-                yield from self._by_naptr(place, records, groups)
+                yield from self._by_naptr(server_uri, records, groups)
                 return False
-        transports = [place.transport] if place.transport else [each for each in _PREFIXES if self._can(each)]
+        transports = (
+            [server_uri.transport]
+            if server_uri.transport
+            else [transport for transport in _PREFIXES if self._can(transport)]
+        )
         no_records = True
         for transport in transports:
-            has_records = yield from self._by_srv(f"{_PREFIXES[transport]}.{place.host}", transport, groups)
+            has_records = yield from self._by_srv(f"{_PREFIXES[transport]}.{server_uri.host}", transport, groups)
             no_records = no_records and not has_records
         return no_records
 
-    def _by_naptr(self, place: ServerUri, records: Iterable[NaptrRecord], groups: list[_HostGroup]) -> _Questions:
+    def _by_naptr(self, server_uri: ServerUri, records: Iterable[NaptrRecord], groups: list[_HostGroup]) -> _Questions:
         """RFC 3403 section 4.1: records of the lowest order that the edge can use; of a higher one only if those have
         no hosts."""
-        usable = [(transport, record) for record in records for transport in self._transport_of(record, place)]
+        usable = [(transport, record) for record in records for transport in self._transport_of(record, server_uri)]
         usable.sort(key=lambda pair: (pair[1].order, pair[1].preference, pair[1].replacement))
         if records and not usable:
-            self._remark(f"NAPTR of {place.host}: no transport that the edge has a listener for")
+            self._remark(f"NAPTR of {server_uri.host}: no transport that the edge has a listener for")
         for _, same_order in groupby(usable, lambda pair: pair[1].order):
             for transport, record in same_order:
                 yield from self._by_srv(record.replacement, transport, groups)
             if groups or self.failed:
                 return
 
-    def _transport_of(self, record: NaptrRecord, place: ServerUri) -> list[Transport]:
-        """The transport of a record, or none if it cannot be used for ``place``."""
+    def _transport_of(self, record: NaptrRecord, server_uri: ServerUri) -> list[Transport]:
+        """The transport of a record, or none if it cannot be used for ``server_uri``."""
         if record.flags.upper() != "S" or record.regexp or not record.replacement:
             return []
-        allowed = [Transport.TLS] if place.secure else list(_SERVICES)
-        return [each for each in allowed if _SERVICES[each] == record.service.upper() and self._can(each)]
+        allowed = [Transport.TLS] if server_uri.secure else list(_SERVICES)
+        return [
+            transport
+            for transport in allowed
+            if _SERVICES[transport] == record.service.upper() and self._can(transport)
+        ]
 
     def _by_srv(
         self, name: str, transport: Transport, groups: list[_HostGroup]

@@ -87,9 +87,9 @@ class AttemptCounter:
         attempts = self._table.get(key)
         if attempts is None:
             return
-        kept = [pair for pair in zip(attempts.times, attempts.marks, strict=True) if pair[1] != mark]
-        if not kept:
+        remaining = [pair for pair in zip(attempts.times, attempts.marks, strict=True) if pair[1] != mark]
+        if not remaining:
             del self._table[key]
             return
-        attempts.times = array("d", [time for time, _ in kept])
-        attempts.marks = array("q", [other for _, other in kept])
+        attempts.times = array("d", [time for time, _ in remaining])
+        attempts.marks = array("q", [other for _, other in remaining])

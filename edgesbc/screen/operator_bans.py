@@ -32,7 +32,7 @@ class OperatorBan:
 class OperatorBans:
     """The operator's bans and exemptions in force; the one for the longest prefix counts.
 
-    At most ``limits.ORDERS`` beside those of the policy, whose number its file bounds: a new policy with many
+    At most ``limits.OPERATOR_BANS`` beside those of the policy, whose number its file bounds: a new policy with many
     exemptions never displaces what an operator has set.
     """
 
@@ -56,9 +56,9 @@ class OperatorBans:
     def put(self, ban: OperatorBan) -> None:
         """Set a ban or exemption; it replaces one for the same prefix. Raises ``ValueError`` for a full table or
         a text that is no prefix."""
-        full = len(self._by_prefix) - self._of_policy >= limits.ORDERS
+        full = len(self._by_prefix) - self._of_policy >= limits.OPERATOR_BANS
         if full and network_key(ban.prefix) not in self._by_prefix:
-            raise ValueError(f"there are {limits.ORDERS} orders already; remove some first")
+            raise ValueError(f"there are {limits.OPERATOR_BANS} orders already; remove some first")
         self._enter(ban)
 
     def _enter(self, ban: OperatorBan) -> None:

@@ -202,9 +202,9 @@ class Edge:
         self._transactions.fail_endpoint(Flow(listener, peer), now)
         return self._effects.take()
 
-    def resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> list[Effect]:
+    def resolved(self, server_uri: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> list[Effect]:
         """A destination's name has these addresses now, in order."""
-        self.parts.dispatcher.resolved(place, targets, now)
+        self.parts.dispatcher.resolved(server_uri, targets, now)
         return self._effects.take()
 
     # --- messages ----------------------------------------------------------------------------------------

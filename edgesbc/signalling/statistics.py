@@ -57,9 +57,9 @@ class CallAttempts:
 
     def count_failed(self, began: float) -> None:
         """The call that began then was not answered, and its caller has not cancelled it."""
-        place = bisect_right(self._slices, began, key=lambda piece: piece.start)
-        if place:  # otherwise it began before the first slice that is kept
-            self._slices[place - 1].failed += 1
+        position = bisect_right(self._slices, began, key=lambda piece: piece.start)
+        if position:  # otherwise it began before the first slice that is kept
+            self._slices[position - 1].failed += 1
 
     def count_refused(self, now: float) -> None:
         """A call was refused before it was opened."""

@@ -21,14 +21,14 @@ _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _FROM_BODY: Final = "Content-Length"
 
 
-def check_text(text: str, place: str) -> str:
+def check_text(text: str, part: str) -> str:
     """``text`` as it is. Raises :class:`WireError` where it has a control character, a CR or a LF."""
     if _control(text):
-        raise WireError(f"{place} has a control character: expected one line of text, found {text!r}")
+        raise WireError(f"{part} has a control character: expected one line of text, found {text!r}")
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise WireError(f"{place} cannot be encoded in UTF-8: found {text!r}") from None
+        raise WireError(f"{part} cannot be encoded in UTF-8: found {text!r}") from None
     return text
 
 

@@ -67,7 +67,7 @@ def restore(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     return restored
 
 
-def _ban(row: dict[str, Any], place: str, offset: float) -> Ban:
+def _ban(row: dict[str, Any], location: str, offset: float) -> Ban:
     try:
         scope = BanScope[str(row["scope"]).upper()]
         reason = next(reason for reason in Reason if reason.code == row["reason"])
@@ -76,16 +76,16 @@ def _ban(row: dict[str, Any], place: str, offset: float) -> Ban:
         key = (bool(row["stream"]), str(row["host"]), port)
         return Ban(key, scope, True, reason, since, until - since, int(row["offence"]))
     except (KeyError, StopIteration, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: expected a ban, found {row!r} ({error})") from None
+        raise ValueError(f"{location}: expected a ban, found {row!r} ({error})") from None
 
 
-def _operator_ban(row: dict[str, Any], place: str, offset: float) -> OperatorBan:
+def _operator_ban(row: dict[str, Any], location: str, offset: float) -> OperatorBan:
     try:
         until = None if row["until"] is None else float(row["until"]) - offset
         since = float(row["since"]) - offset
         return OperatorBan(str(row["prefix"]), bool(row["exempt"]), since, until, str(row["by"]), str(row["why"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: expected an order, found {row!r} ({error})") from None
+        raise ValueError(f"{location}: expected an order, found {row!r} ({error})") from None
 
 
 class PersistedBans:

@@ -46,19 +46,19 @@ def restore(overrides: OperatorOverrides, data: bytes, now: float, wall: float) 
     for index, row in enumerate(rows):
         key, override = _override(as_table(row), f"orders[{index}]", wall - now)
         if not overrides.has_room([key]):
-            raise ValueError(f"expected at most {limits.DESTINATION_ORDERS} orders, found {len(rows)}")
+            raise ValueError(f"expected at most {limits.OPERATOR_OVERRIDES} orders, found {len(rows)}")
         overrides.put(key, override)
     return len(rows)
 
 
-def _override(row: dict[str, Any], place: str, offset: float) -> tuple[_MemberKey, Override]:
+def _override(row: dict[str, Any], location: str, offset: float) -> tuple[_MemberKey, Override]:
     try:
         key = (str(row["set"]), str(row["uri"]), str(row["address"]))
         gone = None if row["gone"] is None else float(row["gone"]) - offset
         state = AdminState[str(row["order"]).upper()]
         return key, Override(state, str(row["by"]), str(row["why"]), float(row["since"]) - offset, gone)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: expected an order, found {row!r} ({error})") from None
+        raise ValueError(f"{location}: expected an order, found {row!r} ({error})") from None
 
 
 class PersistedOverrides:

@@ -130,7 +130,7 @@ async def test_a_mistake_is_refused_and_named(tmp_path: Path, arguments: tuple[s
 
 
 async def test_the_bound_on_orders_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ORDERS", 1)
+    monkeypatch.setattr(limits, "OPERATOR_BANS", 1)
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])):
         assert (await run(tmp_path, "add", "192.0.2.1"))[0] == 0
         code, _, errors = await run(tmp_path, "add", "192.0.2.2")

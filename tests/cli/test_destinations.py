@@ -160,7 +160,7 @@ async def test_an_ambiguous_word_is_refused(tmp_path: Path) -> None:
 
 
 async def test_as_many_orders_as_may_be_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
+    monkeypatch.setattr(limits, "OPERATOR_OVERRIDES", 1)
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
         assert (await run(tmp_path, "drain", TWO[0]))[0] == 0
         code, _, errors = await run(tmp_path, "drain", "pbx")

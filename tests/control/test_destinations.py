@@ -91,7 +91,7 @@ def test_an_order_that_changes_nothing_is_recorded_as_well() -> None:
 
 
 def test_where_there_is_no_room_for_an_order_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
+    monkeypatch.setattr(limits, "OPERATOR_OVERRIDES", 1)
     edge = Operated()
     edge.commands.drain("10.0.0.8:5060", by="root")
     with pytest.raises(CommandRefused, match="1 orders may be kept"):

@@ -363,6 +363,6 @@ def test_one_address_over_two_transports_is_two_members_by_name() -> None:
     named = MemberSettings("sip:pbx.example.com")
     d = dispatcher(SetSettings(set="pbx", members=(named,), algorithm="hash", hash_bound=0))
     where = Source("10.0.0.1", 5060)
-    d.resolved(named.place, [ResolvedAddress(where, Transport.UDP), ResolvedAddress(where, Transport.TCP)], 0.0)
+    d.resolved(named.server_uri, [ResolvedAddress(where, Transport.UDP), ResolvedAddress(where, Transport.TCP)], 0.0)
     chosen = Counter(take(d, selection=SelectionRequest(str(n).encode())).member.name for n in range(200))
     assert len(chosen) == 2

@@ -79,7 +79,7 @@ def test_an_override_without_a_member_is_kept_for_a_day() -> None:
     orders.put(("pbx", LITERAL, ""), ordered(AdminState.DRAINING))
     dispatcher = watched(orders, LITERAL)
     dispatcher.reload([], 100.0)
-    day = limits.ORDER_GONE_SECONDS
+    day = limits.OVERRIDE_GONE_SECONDS
     dispatcher.reload(sets(LITERAL), 99.0 + day)
     assert list(stands(dispatcher).values()) == [AdminState.DRAINING]
     dispatcher.reload([], 200.0)
@@ -115,7 +115,7 @@ def test_what_the_policy_disables_again_is_disabled_again() -> None:
 
 
 def test_overrides_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DESTINATION_ORDERS", 2)
+    monkeypatch.setattr(limits, "OPERATOR_OVERRIDES", 2)
     orders = OperatorOverrides()
     orders.put(WHOLE, ordered(AdminState.DRAINING))
     assert orders.has_room([WHOLE, ONE])

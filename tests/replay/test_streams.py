@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesbc.base import limits
-from edgesbc.replay.streams import Hole, TcpStream
+from edgesbc.replay.streams import MissingSegment, TcpStream
 
 SENT = bytes(range(256)) * 4
 
@@ -52,7 +52,7 @@ def test_a_fin_counts_when_all_data_before_it_has_arrived() -> None:
 def test_kept_segments_are_bounded(size: int) -> None:
     stream = TcpStream(0)
     held = 0
-    with pytest.raises(Hole):
+    with pytest.raises(MissingSegment):
         for n in range(limits.REPLAY_STREAM_BYTES):
             stream.add(10 + n * size, b"x" * size)
             held += size

@@ -53,7 +53,7 @@ def test_a_text_that_is_no_prefix_is_refused(text: str) -> None:
 
 
 def test_operator_bans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ORDERS", 2)
+    monkeypatch.setattr(limits, "OPERATOR_BANS", 2)
     orders = OperatorBans()
     orders.put(ban("192.0.2.1"))
     orders.put(ban("192.0.2.2"))
@@ -75,7 +75,7 @@ def test_operator_bans_are_copied_beside_the_exemptions_of_the_own_policy() -> N
 
 def test_a_policy_with_exemptions_takes_over_all_operator_bans(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload neither loses an order nor fails for it, and at a restart the file of orders is not a broken one."""
-    monkeypatch.setattr(limits, "ORDERS", 3)
+    monkeypatch.setattr(limits, "OPERATOR_BANS", 3)
     previous = OperatorBans(["203.0.113.1"])
     for number in range(3):
         previous.put(ban(f"192.0.2.{number}"))

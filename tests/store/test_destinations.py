@@ -65,7 +65,7 @@ def test_the_mistake_in_a_broken_file_is_named(data: bytes, said: str) -> None:
 
 
 def test_restored_overrides_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DESTINATION_ORDERS", 1)
+    monkeypatch.setattr(limits, "OPERATOR_OVERRIDES", 1)
     with pytest.raises(ValueError, match="expected at most 1 orders, found 2"):
         destinations.restore(OperatorOverrides(), broken(ROW, {**ROW, "set": "other"}), 1.0, WALL)
 

@@ -80,16 +80,16 @@ class Hash(Algorithm):
         for number, point in _places(looks):
             for points, owners, heaviest in self._rings[number] or self._make_rings(number):
                 count = len(points)
-                place = bisect_left(points, point)
+                position = bisect_left(points, point)
                 for _ in range(count):
-                    if place == count:
-                        place = 0
-                    way = points[place] - point
+                    if position == count:
+                        position = 0
+                    way = points[position] - point
                     if way < 0.0:
                         way += 1.0
                     if way >= lowest * heaviest:  # no later score is lower: see _score
                         break
-                    owner = owners[place]
+                    owner = owners[position]
                     # The score is at least way / weight, so most scores need not be computed.
                     if way < lowest * owner.weight and (score := _score(way, owner)) < lowest:
                         if able(owner):
@@ -98,7 +98,7 @@ class Hash(Algorithm):
                             patience -= 1
                         else:
                             return self._closest_of_few(looks, able)
-                    place += 1
+                    position += 1
         return best
 
     def _closest_of_few(self, looks: tuple[int, ...], able: Able) -> Member | None:
