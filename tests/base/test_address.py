@@ -73,9 +73,9 @@ def listener(number: int = 0, name: str = "one") -> Listener:
 
 def test_a_listener_advertises_its_bind_address_by_default() -> None:
     assert (listener().advertise_host, listener().advertise_port) == ("192.0.2.1", 5060)
-    told = Listener(0, "x", Zone.CORE, Transport.TLS, "::", 5061, "sip.example.com", 443)
-    assert (told.advertise_host, told.advertise_port) == ("sip.example.com", 443)
-    assert "[::]:5061" in repr(told)
+    advertising = Listener(0, "x", Zone.CORE, Transport.TLS, "::", 5061, "sip.example.com", 443)
+    assert (advertising.advertise_host, advertising.advertise_port) == ("sip.example.com", 443)
+    assert "[::]:5061" in repr(advertising)
 
 
 def test_flows_are_equal_by_listener_peer_and_connection() -> None:

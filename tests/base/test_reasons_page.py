@@ -15,14 +15,14 @@ def test_the_page_is_made_of_the_code(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_reason_has_its_advice() -> None:
-    missing = [each.name for each in Reason if each not in reasons.ADVICE]
+    missing = [reason.name for reason in Reason if reason not in reasons.ADVICE]
     assert missing == [], "what can an operator do about it? docs/reasons.py"
     assert all(advice.endswith(".") and "|" not in advice and "\n" not in advice for advice in reasons.ADVICE.values())
 
 
 def test_each_has_a_row_with_its_answer_and_the_files_that_give_it() -> None:
     rows = {cells[1].strip(" `"): cells for cells in (line.split("|") for line in drawn().splitlines()[2:])}
-    assert list(rows) == [each.code for each in Reason]
+    assert list(rows) == [reason.code for reason in Reason]
     assert rows["ratelimit"][2].strip() == "503"
     assert rows["pike"][2].strip() == "-"
     assert rows["pike"][4].strip() == "[stage `pike`](../../edgesbc/screen/stages/pike.py)"
