@@ -13,21 +13,21 @@ from pathlib import Path
 
 import trio
 
-from cases.play import Told, play
+from cases.play import Report, play
 from docs.draw import keep
 
 PAGE = Path(__file__).parents[2] / "docs" / "how_to_guides" / "why.md"
 
 
-def drawn(told: dict[str, Told]) -> str:
+def drawn(reports: dict[str, Report]) -> str:
     """The cases as the page has them, and on which run they were."""
     release = ".".join(platform.release().split(".")[:2])
     lines = [
         f"A run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on Linux {release} with CPython {platform.python_version()}."
     ]
-    for heading, each in told.items():
-        lines += ["", f"### {heading}", "", "```", f"$ edgesbc why {each.asked} --policy policy.toml"]
-        lines += [*each.output.splitlines(), "```"]
+    for heading, report in reports.items():
+        lines += ["", f"### {heading}", "", "```", f"$ edgesbc why {report.asked} --policy policy.toml"]
+        lines += [*report.output.splitlines(), "```"]
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from edgesbc.base.address import Source
 from edgesbc.control.client import ask
 from edgesbc.control.protocol import ControlRequest
 
-__all__ = ["CASES", "Told", "play"]
+__all__ = ["CASES", "Report", "play"]
 
 SCREENING = """
 [screen.acl]
@@ -33,10 +33,10 @@ ROUTES = (
     """route = [{ name = "numbers", from = "public", methods = ["INVITE"], request_user = '^[0-9]+$', to = "pbx" }]"""
 )
 TRUNK = "127.0.0.31"
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
-class Told(NamedTuple):
+class Report(NamedTuple):
     """The request, and what was reported: the reason codes in order, and the lines of the command."""
 
     asked: str
@@ -61,7 +61,7 @@ class Scene:
     def uri(self, user: str) -> str:
         return f"sip:{user}@{self.public}"
 
-    async def told(self, asked: str) -> list[dict[str, Any]]:
+    async def decisions_about(self, asked: str) -> list[dict[str, Any]]:
         """What the edge has of it now."""
         control = self.edge.file.parent / "state" / "control.sock"
         answer = await trio.to_thread.run_sync(ask, control, ControlRequest("why", {"of": asked}))
@@ -71,10 +71,13 @@ class Scene:
     async def comes(self, asked: str, reason: str, detail: str = "") -> str:
         """Wait until the edge has a decision of that reason about ``asked``, which is returned."""
 
-        async def there() -> bool:
-            return any(each["reason"] == reason and detail in each["detail"] for each in await self.told(asked))
+        async def is_decided() -> bool:
+            return any(
+                decision["reason"] == reason and detail in decision["detail"]
+                for decision in await self.decisions_about(asked)
+            )
 
-        await until(there)
+        await until(is_decided)
         return asked
 
 
@@ -99,53 +102,53 @@ async def failover(scene: Scene) -> str:
 
 
 async def no_route(scene: Scene) -> str:
-    async with scene.peer("127.0.0.27") as stranger:
-        calling = stranger.dialog(scene.uri("admin"))
+    async with scene.peer("127.0.0.27") as caller:
+        calling = caller.dialog(scene.uri("admin"))
         await calling.send("INVITE")
-        await stranger.response(404)
+        await caller.response(404)
         return await scene.comes(calling.call_id, "no-route")
 
 
 async def ratelimit(scene: Scene) -> str:
-    async with scene.peer("127.0.0.22") as stranger:
+    async with scene.peer("127.0.0.22") as caller:
         for _ in range(6):
-            await stranger.dialog(scene.uri("admin")).send("INVITE")
+            await caller.dialog(scene.uri("admin")).send("INVITE")
         return await scene.comes("127.0.0.22", "ratelimit")
 
 
 async def pike(scene: Scene) -> str:
-    async with scene.peer("127.0.0.21") as stranger:
+    async with scene.peer("127.0.0.21") as sender:
         for _ in range(40):
-            await stranger.dialog(scene.uri("100")).send("OPTIONS")
+            await sender.dialog(scene.uri("100")).send("OPTIONS")
         return await scene.comes("127.0.0.21", "ban")
 
 
 async def scanner(scene: Scene) -> str:
-    async with scene.peer("127.0.0.23") as stranger:
+    async with scene.peer("127.0.0.23") as sender:
         for user in range(100, 103):
-            await stranger.dialog(scene.uri(str(user))).send("REGISTER", extra=("User-Agent: friendly-scanner",))
+            await sender.dialog(scene.uri(str(user))).send("REGISTER", extra=("User-Agent: friendly-scanner",))
         return await scene.comes("127.0.0.23", "scanner")
 
 
 async def method(scene: Scene) -> str:
-    async with scene.peer("127.0.0.24") as stranger:
-        await stranger.dialog(scene.uri("100")).send("MESSAGE", b"buy", ("Content-Type: text/plain",))
-        await stranger.response(405)
+    async with scene.peer("127.0.0.24") as sender:
+        await sender.dialog(scene.uri("100")).send("MESSAGE", b"buy", ("Content-Type: text/plain",))
+        await sender.response(405)
         return await scene.comes("127.0.0.24", "method")
 
 
 async def malformed(scene: Scene) -> str:
-    async with scene.peer("127.0.0.25") as stranger:
-        sound = stranger.dialog(scene.uri("100")).build("INVITE")
+    async with scene.peer("127.0.0.25") as sender:
+        sound = sender.dialog(scene.uri("100")).build("INVITE")
         for broken in (sound.replace(b"CSeq: 1 INVITE", b"CSeq: one INVITE"), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"):
-            await stranger.wire.send(broken)
+            await sender.wire.send(broken)
         return await scene.comes("127.0.0.25", "malformed")
 
 
 async def acl(scene: Scene) -> str:
-    async with scene.peer("127.0.0.26") as stranger:
+    async with scene.peer("127.0.0.26") as caller:
         for _ in range(3):
-            await stranger.dialog(scene.uri("100")).send("INVITE")
+            await caller.dialog(scene.uri("100")).send("INVITE")
         return await scene.comes("127.0.0.26", "acl-denied")
 
 
@@ -181,14 +184,14 @@ CASES: dict[str, Callable[[Scene], Awaitable[str]]] = {
 """By the heading that each has in the page."""
 
 
-async def play(folder: Path, by_command: bool) -> dict[str, Told]:
+async def play(folder: Path, by_command: bool) -> dict[str, Report]:
     """What the edge reported about each of the cases; ``by_command``: with the output of ``edgesbc why``."""
     public, http = Source("127.0.0.1", free_port()), free_port()
     gateway = Source("127.0.0.13", free_port("127.0.0.13"))
     async with Ua(await UdpWire.open("127.0.0.11"), "one") as one, Ua(await UdpWire.open("127.0.0.12"), "two") as two:
         text = policy_text(
             folder,
-            [f"sip:{each.address}" for each in (one, two)],
+            [f"sip:{pbx.address}" for pbx in (one, two)],
             [listen("public", "udp", str(public), "carriers"), listen("core", "udp", "127.0.0.2:0", "inside")],
             trunks=[TRUNK],
             http=f"127.0.0.1:{http}",
@@ -199,18 +202,20 @@ async def play(folder: Path, by_command: bool) -> dict[str, Told]:
         )
         async with edge_process(folder, text, http) as edge:
             scene = Scene(edge, public, (one, two), gateway)
-            found = {}
+            reports = {}
             for heading, case in CASES.items():
                 asked = await case(scene)
                 output = await why(edge, asked) if by_command else ""
-                found[heading] = Told(asked, [each["reason"] for each in await scene.told(asked)], output)
-            return found
+                reports[heading] = Report(
+                    asked, [decision["reason"] for decision in await scene.decisions_about(asked)], output
+                )
+            return reports
 
 
 async def why(edge: EdgeProcess, asked: str) -> str:
     """What the command prints, run beside the policy."""
     command = [sys.executable, "-m", "edgesbc", "why", asked, "--policy", edge.file.name]
-    paths = os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])
-    there = {**os.environ, "PYTHONPATH": paths}
-    told = await trio.run_process(command, capture_stdout=True, cwd=edge.file.parent, env=there)
-    return told.stdout.decode()
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    result = await trio.run_process(command, capture_stdout=True, cwd=edge.file.parent, env=environment)
+    return result.stdout.decode()

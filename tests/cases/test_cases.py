@@ -24,10 +24,10 @@ def once(reasons: list[str]) -> list[str]:
 
 @pytest.mark.timeout(240)
 async def test_the_page_shows_what_the_edge_says(tmp_path: Path) -> None:
-    told = await play(tmp_path, by_command=False)
+    reports = await play(tmp_path, by_command=False)
     page = shown()
-    assert list(page) == list(told) == list(CASES)
-    assert {heading: once(each.reasons) for heading, each in told.items()} == {
+    assert list(page) == list(reports) == list(CASES)
+    assert {heading: once(report.reasons) for heading, report in reports.items()} == {
         heading: once(reasons) for heading, reasons in page.items()
     }
     assert all(page.values())
