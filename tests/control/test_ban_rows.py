@@ -19,9 +19,9 @@ def pipeline(**settings: object) -> Pipeline:
 
 def test_rows_and_sentences() -> None:
     made = pipeline()
-    stranger = Flow(UDP, Source("192.0.2.1", 5060))
-    made.penalties.ban(stranger, Standing.UNPROVEN, Reason.PIKE, 60.0, 10.0)
-    made.penalties.blocks(stranger, Standing.UNPROVEN, 11.0)
+    unproven = Flow(UDP, Source("192.0.2.1", 5060))
+    made.penalties.ban(unproven, Standing.UNPROVEN, Reason.PIKE, 60.0, 10.0)
+    made.penalties.blocks(unproven, Standing.UNPROVEN, 11.0)
     made.penalties.ban(Flow(TLS, Source("192.0.2.2", 4000), 1), Standing.REACHABLE, Reason.CONDUCT, 100.0, 12.0)
     made.operator_bans.put(OperatorBan("198.51.100.0/24", False, 13.0, None, "uid 0", "abuse\nof us"))
     made.operator_bans.put(OperatorBan("203.0.113.7", True, 14.0, 44.0, "uid 0", ""))

@@ -26,7 +26,7 @@ ALL = (ONE, TWO, SAME, SIX, NEAR, FAR)
 
 
 @pytest.mark.parametrize(
-    ("who", "members"),
+    ("selection", "members"),
     [
         ("pbx", [ONE, TWO, SIX]),
         ("sip:10.0.0.1", [ONE, SAME]),
@@ -37,19 +37,19 @@ ALL = (ONE, TWO, SAME, SIX, NEAR, FAR)
         ("10.0.0.9:5060", [FAR]),
     ],
 )
-def test_a_word_selects_members(who: str, members: list[Member]) -> None:
-    assert select_members(who, ALL)[1] == members
+def test_a_word_selects_members(selection: str, members: list[Member]) -> None:
+    assert select_members(selection, ALL)[1] == members
 
 
 @pytest.mark.parametrize(
-    "who", ["pbx/", "sip:10.0.0.9", "10.0.0.1", "10.0.0.1:5070", "nobody", "", "pbx/sip:gw.example.com"]
+    "selection", ["pbx/", "sip:10.0.0.9", "10.0.0.1", "10.0.0.1:5070", "nobody", "", "pbx/sip:gw.example.com"]
 )
 def test_a_word_that_selects_no_member_is_refused_with_the_names_there_are(
-    who: str, monkeypatch: pytest.MonkeyPatch
+    selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DESTINATIONS_NAMED", 2)
     with pytest.raises(CommandRefused, match=r"there are pbx/sip:10.0.0.1, pbx/sip:10.0.0.2, and 4 more"):
-        select_members(who, ALL)
+        select_members(selection, ALL)
 
 
 def test_an_ambiguous_word_is_refused() -> None:

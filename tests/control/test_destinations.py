@@ -54,7 +54,7 @@ class Operated:
 
     @property
     def kept(self) -> list[str]:
-        return [who[2] for who, _ in self.overrides]
+        return [key[2] for key, _ in self.overrides]
 
 
 def test_an_order_for_one_address_of_a_name_is_kept_for_that_alone() -> None:
