@@ -322,9 +322,9 @@ def test_when_a_member_leaves_only_its_keys_move_for_any_weights(
         algorithm = ALGORITHMS["hash"](pool, SetSettings(set="set", hash_bound=0), Random(1).random)
         keys = (SelectionRequest(str(number).encode()) for number in range(300))
         homes.append([algorithm.choose_all(ANY, key, 1)[0].name for key in keys])
-    kept = [(old, new) for old, new in zip(*homes, strict=True) if old in homes[1]]
-    assert len(kept) > 150
-    assert all(old == new for old, new in kept)
+    of_remaining_members = [(old, new) for old, new in zip(*homes, strict=True) if old in homes[1]]
+    assert len(of_remaining_members) > 150
+    assert all(old == new for old, new in of_remaining_members)
 
 
 @pytest.mark.parametrize("able", [0, 1, 3])

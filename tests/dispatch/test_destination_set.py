@@ -55,9 +55,9 @@ def test_with_hash_a_key_returns_once_during_slow_start() -> None:
     back_at(members[0], destinations, 100.0)
     away = set(range(300))
     for now in range(100, 111):
-        there = {n for n, key in enumerate(keys) if destinations.choose(float(now), (), key, 1)[0] is home[n]}
-        assert not there & (set(range(300)) - away) or there >= set(range(300)) - away
-        away = set(range(300)) - there
+        at_home = {n for n, key in enumerate(keys) if destinations.choose(float(now), (), key, 1)[0] is home[n]}
+        assert not at_home & (set(range(300)) - away) or at_home >= set(range(300)) - away
+        away = set(range(300)) - at_home
     assert not away
 
 
@@ -87,11 +87,11 @@ def test_panic_begins_and_ends_with_the_share_that_is_up() -> None:
     for number, member in enumerate(members[:3], 1):
         member.health.bad(0.0)
         destinations.member_changed(True, True, member)
-        assert [each.usable for each in members].count(True) == (3 if number == 1 else 4)
+        assert [member.usable for member in members].count(True) == (3 if number == 1 else 4)
     for member in members[:2]:
         member.health.good(1.0)
         destinations.member_changed(True, False, member)
-    assert [each.usable for each in members] == [True, True, False, True]
+    assert [member.usable for member in members] == [True, True, False, True]
 
 
 def test_usable() -> None:

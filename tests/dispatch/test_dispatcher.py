@@ -110,7 +110,7 @@ def test_failures_of_live_traffic_take_a_member_out_and_are_recorded() -> None:
     assert bad.state is MemberState.TRYING
     d.health_monitor.failed(bad, 3.5, "503")
     assert {take(d).member for _ in range(6)} == {good}
-    assert [(each.time, each.reason, each.source) for each in recorded] == [
+    assert [(decision.time, decision.reason, decision.source) for decision in recorded] == [
         (3.0, Reason.HEALTH, "10.0.0.1:5060"),
         (3.5, Reason.HEALTH, "10.0.0.1:5060"),
     ]

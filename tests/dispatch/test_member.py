@@ -29,10 +29,10 @@ def test_max_cps_holds_in_every_second(rate: int, pauses: list[float]) -> None:
     one, now, starts = member(max_cps=rate), 0.0, list[float]()
     for pause in pauses:
         now += pause
-        room = one.has_room(now)
+        has_room = one.has_room(now)
         recent = [start for start in starts if now - start < 1.0]
-        assert room is (len(recent) < rate)
-        if room:
+        assert has_room is (len(recent) < rate)
+        if has_room:
             one.starts.append(now)
             starts.append(now)
 

@@ -32,7 +32,7 @@ def test_a_name_has_no_member_until_it_is_looked_up_and_then_one_for_each_addres
     first, second, _ = registry
     changes = registry.resolve(NAME, at(2, 3))
     assert changes is not None
-    assert (changes.removed, [each.target.host for each in changes.added]) == ([first], ["10.0.0.3"])
+    assert (changes.removed, [member.target.host for member in changes.added]) == ([first], ["10.0.0.3"])
     assert next(iter(registry)) is second
 
 
@@ -57,7 +57,7 @@ def test_addresses_share_their_member_s_weight_and_have_their_own_priorities() -
     registry = MemberRegistry()
     registry.replace([a_set("sip:pbx.example", weight=12, priority=3)])
     registry.resolve(NAME, [*at(1, weight=3), *at(2, weight=1), *at(3, priority=1, weight=0)])
-    assert [(each.weight, each.priority) for each in registry] == [(9.0, (3, 0)), (3.0, (3, 0)), (12.0, (3, 1))]
+    assert [(member.weight, member.priority) for member in registry] == [(9.0, (3, 0)), (3.0, (3, 0)), (12.0, (3, 1))]
 
 
 def test_a_member_removed_with_calls_and_added_again_keeps_its_load() -> None:
@@ -82,8 +82,8 @@ def test_members_that_are_made_ahead_are_those_that_come() -> None:
     assert list(registry) == [one], "nothing has changed yet"
     changes = registry.replace([a_set("sip:10.0.0.1", "sip:10.0.0.2", weight=7, disabled=True)])
     assert next(iter(registry)) is one
-    assert [each.name for each in changes.added] == ["sip:10.0.0.2"]
-    assert [(each.weight, each.admin_state.name) for each in registry] == [(7.0, "DISABLED")] * 2, (
+    assert [member.name for member in changes.added] == ["sip:10.0.0.2"]
+    assert [(member.weight, member.admin_state.name) for member in registry] == [(7.0, "DISABLED")] * 2, (
         "as the last word has it"
     )
 

@@ -50,14 +50,14 @@ def ordered(order: AdminState, since: float = 0.0) -> Override:
 
 
 def test_an_override_for_a_name_applies_to_addresses_added_later() -> None:
-    orders, told = OperatorOverrides(), list[Decision]()
-    dispatcher = watched(orders, NAMED, recorded=told)
+    orders, decisions = OperatorOverrides(), list[Decision]()
+    dispatcher = watched(orders, NAMED, recorded=decisions)
     orders.put(WHOLE, ordered(AdminState.DRAINING))
     resolve(dispatcher, FIRST)
     resolve(dispatcher, FIRST, SECOND)
     assert stands(dispatcher) == {"10.0.0.8:5060": AdminState.DRAINING, "10.0.0.9:5060": AdminState.DRAINING}
-    assert [each.source for each in told] == ["10.0.0.8:5060", "10.0.0.9:5060"]
-    assert all(each.detail.endswith("active to draining: by order of root: new kernel") for each in told)
+    assert [decision.source for decision in decisions] == ["10.0.0.8:5060", "10.0.0.9:5060"]
+    assert all(decision.detail.endswith("active to draining: by order of root: new kernel") for decision in decisions)
 
 
 def test_an_override_for_an_address_goes_before_that_for_its_name() -> None:
