@@ -45,7 +45,7 @@ def mistakes(text: str, **names: str) -> list[tuple[str, str]]:
 
 
 def uris(settings: SetSettings) -> list[str]:
-    return [each.uri for each in settings.members]
+    return [member.uri for member in settings.members]
 
 
 @pytest.mark.parametrize("algorithm", [None, *ALGORITHMS])
@@ -53,14 +53,14 @@ def test_what_is_printed_is_a_piece_of_a_policy(algorithm: int | None) -> None:
     sets = imported(LIST, algorithm, n1="gateways").sets
     policy = parse_policy(LISTENERS + as_toml(sets), "policy.toml")
     assert policy.destinations == sets
-    assert [each.set for each in sets] == ["gateways", "set-2"]
+    assert [settings.set for settings in sets] == ["gateways", "set-2"]
 
 
 def test_a_list_in_all_its_parts() -> None:
     gateways, second = imported(LIST, None).sets
-    first = next(each for each in gateways.members if each.uri == "sip:10.0.0.11:5080")
+    first = next(member for member in gateways.members if member.uri == "sip:10.0.0.11:5080")
     assert (first.max_calls, first.attributes, first.priority) == (20, {"duid": "a"}, 1)
-    out = next(each for each in gateways.members if each.disabled)
+    out = next(member for member in gateways.members if member.disabled)
     assert (out.uri, out.weight, out.priority) == ("sip:10.0.0.12;transport=tcp", 40, 0)
     assert uris(second) == ["sips:sip.example.com", "sip:[2001:db8::1]:5070"]
     assert second.members[0].attributes == {"duid": "b", "note": '"a\\b"'}
@@ -70,14 +70,19 @@ def test_with_algorithm_8_the_order_is_that_of_kamailio() -> None:
     """A higher priority is first; of one priority, the last in the list."""
     (settings,) = imported("1 sip:10.0.0.1\n1 sip:10.0.0.2 0 5\n1 sip:10.0.0.3\n1 sip:10.0.0.4 0 5\n").sets
     assert settings.algorithm == "priority"
-    assert [(each.uri[-1], each.priority) for each in settings.members] == [("4", 0), ("2", 0), ("3", 1), ("1", 1)]
+    assert [(member.uri[-1], member.priority) for member in settings.members] == [
+        ("4", 0),
+        ("2", 0),
+        ("3", 1),
+        ("1", 1),
+    ]
 
 
 @pytest.mark.parametrize("algorithm", [number for number, way in ALGORITHMS.items() if not way.ordered])
 def test_priorities_are_left_out_where_they_only_order_the_set(algorithm: int) -> None:
-    found = imported(LIST, algorithm)
-    assert {each.priority for one in found.sets for each in one.members} == {0}
-    assert any("priorities only order the set" in note.message for note in found.notes)
+    result = imported(LIST, algorithm)
+    assert {member.priority for one in result.sets for member in one.members} == {0}
+    assert any("priorities only order the set" in note.message for note in result.notes)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +94,9 @@ def test_priorities_are_left_out_where_they_only_order_the_set(algorithm: int) -
     ],
 )  # fmt: skip
 def test_algorithms(algorithm: int, ours: str, hash_on: str) -> None:
-    found = imported("1 sip:10.0.0.1\n", algorithm)
-    assert (found.sets[0].algorithm, found.sets[0].hash_on) == (ours, hash_on or "call-id")
-    assert [note.message for note in found.notes if "no counterpart" in note.message] == (
+    result = imported("1 sip:10.0.0.1\n", algorithm)
+    assert (result.sets[0].algorithm, result.sets[0].hash_on) == (ours, hash_on or "call-id")
+    assert [note.message for note in result.notes if "no counterpart" in note.message] == (
         ["algorithm 5 (hash over the user that authorizes) has no counterpart; from-uri is nearest"]
         if algorithm == 5
         else []
@@ -106,11 +111,11 @@ def test_algorithms_without_a_counterpart(algorithm: int, says: str) -> None:
 
 def test_what_has_no_counterpart_is_noted_by_its_line() -> None:
     text = "1 sip:10.0.0.1 0 0 socket=udp:10.9.9.9:5060;obproxy=sip:x\n1 sip:10.0.0.2 9\n"
-    found = imported(text)
-    assert [(note.key, note.column) for note in found.notes] == [("1", "attrs"), ("1", "attrs"), ("2", "flags")]
-    assert found.sets[0].members[1].socket in (None, "")
-    assert "write socket = NAME" in found.notes[0].message
-    assert "obproxy (an outbound proxy of probes) has no counterpart" in found.notes[1].message
+    result = imported(text)
+    assert [(note.key, note.column) for note in result.notes] == [("1", "attrs"), ("1", "attrs"), ("2", "flags")]
+    assert result.sets[0].members[1].socket in (None, "")
+    assert "write socket = NAME" in result.notes[0].message
+    assert "obproxy (an outbound proxy of probes) has no counterpart" in result.notes[1].message
 
 
 def test_without_an_algorithm_there_is_a_note_about_it() -> None:

@@ -11,11 +11,11 @@ def cells(value: object) -> Cells:
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [(5, 5), ("5", 5), (" 5 ", 5), (5.0, 5), ("-5", -5), (None, 7), ("", 7), ("  ", 7)]
+    ("value", "number"), [(5, 5), ("5", 5), (" 5 ", 5), (5.0, 5), ("-5", -5), (None, 7), ("", 7), ("  ", 7)]
 )
-def test_whole_numbers(value: object, found: int) -> None:
+def test_whole_numbers(value: object, number: int) -> None:
     row = cells(value)
-    assert row.whole("c", 7) == found
+    assert row.whole("c", 7) == number
     assert row.errors == []
 
 
@@ -29,10 +29,10 @@ def test_no_whole_numbers(value: object) -> None:
     assert "pw" not in error.message
 
 
-@pytest.mark.parametrize(("value", "found"), [(0, False), (1, True), ("true", True), ("0", False), (None, False)])
-def test_truths(value: object, found: bool) -> None:
+@pytest.mark.parametrize(("value", "truth"), [(0, False), (1, True), ("true", True), ("0", False), (None, False)])
+def test_truths(value: object, truth: bool) -> None:
     row = cells(value)
-    assert row.truth("c") is found
+    assert row.truth("c") is truth
     assert row.errors == []
 
 
@@ -72,8 +72,8 @@ def test_pairs() -> None:
 @pytest.mark.parametrize("form", ["pairs", "json"])
 def test_pairs_have_a_bound(form: str) -> None:
     def text(number: int) -> str:
-        each = [f"k{n}" for n in range(number)]
-        return ";".join(f"{k}=1" for k in each) if form == "pairs" else "{" + ",".join(f'"{k}": 1' for k in each) + "}"
+        keys = [f"k{n}" for n in range(number)]
+        return ";".join(f"{k}=1" for k in keys) if form == "pairs" else "{" + ",".join(f'"{k}": 1' for k in keys) + "}"
 
     assert len(table_of_texts(text(limits.DATABASE_PAIRS))) == limits.DATABASE_PAIRS
     with pytest.raises(ValueError, match="at most"):

@@ -39,8 +39,8 @@ def read(schema: str, rows: list[dict[str, Any]], *wanted: str) -> Groups:
 
 
 def members(schema: str, rows: list[dict[str, Any]]) -> tuple[MemberSettings, ...]:
-    (found,) = read(schema, rows).members.values()
-    return found
+    (group,) = read(schema, rows).members.values()
+    return group
 
 
 def mistakes(schema: str, rows: list[dict[str, Any]], *wanted: str) -> list[tuple[str, str, str]]:
@@ -57,7 +57,7 @@ def notes(schema: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def test_our_priorities_stand_as_they_are() -> None:
-    assert [each.priority for each in members("edgesbc", ours({"priority": 20}, {"priority": 3}))] == [20, 3]
+    assert [member.priority for member in members("edgesbc", ours({"priority": 20}, {"priority": 3}))] == [20, 3]
 
 
 def test_every_mistake_of_every_row_at_once() -> None:
@@ -135,7 +135,7 @@ def test_a_member_that_cannot_be_reached_is_named_by_its_own_column() -> None:
 
 def test_a_higher_priority_of_kamailio_is_a_lower_number_here() -> None:
     rows = kamailio({"priority": 5}, {"priority": 50}, {"priority": -1}, {"priority": 5})
-    assert [each.priority for each in members("kamailio-dispatcher", rows)] == [1, 0, 2, 1]
+    assert [member.priority for member in members("kamailio-dispatcher", rows)] == [1, 0, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_opensips_dispatcher() -> None:
     rows = opensips(
         {"priority": 1, "weight": "70"}, {"priority": 9, "state": 1}, {"state": 2, "probe_mode": 1}, {"weight": 0}
     )
-    found = members("opensips-dispatcher", rows)
-    assert [(each.priority, each.weight, each.disabled) for each in found] == [
+    gateways = members("opensips-dispatcher", rows)
+    assert [(gateway.priority, gateway.weight, gateway.disabled) for gateway in gateways] == [
         (1, 70, False), (0, 1, True), (2, 1, False), (2, 1, True),
     ]  # fmt: skip
     assert [note.partition(" has")[0].partition(" is")[0] for note in notes("opensips-dispatcher", rows)] == [
