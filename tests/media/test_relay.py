@@ -320,10 +320,10 @@ def test_after_a_bound_of_ports_in_use_elsewhere_a_pair_is_refused(monkeypatch):
 
 def test_one_port_that_learns_takes_a_bounded_part_of_a_turn(harness, monkeypatch):
     monkeypatch.setattr(limits, "MEDIA_TURN_PACKETS", 1)
-    a, b, stranger = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.66")
+    a, b, intruder = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.66")
     for_a, _ = harness.call(a, b)
     for _ in range(limits.MEDIA_LEARN_PACKETS + 1):
-        stranger.send(RTP, for_a)
+        intruder.send(RTP, for_a)
     assert harness.relay.turn() == limits.MEDIA_LEARN_PACKETS
     assert harness.relay.turn() == 1
     assert harness.relay.drops == {("source",): limits.MEDIA_LEARN_PACKETS + 1}

@@ -171,8 +171,8 @@ def test_reinvites_from_either_side_keep_the_ports_and_move_the_target():
 def test_a_stranger_that_reuses_the_call_id_gets_a_session_of_its_own():
     harness = TableHarness()
     answered_before = harness.ok(first_offer()).media[0].port
-    stranger = harness.ok(first_offer(offerer="x", sdp=sdp("198.51.100.66")))
-    assert stranger.media[0].port != answered_before
+    other = harness.ok(first_offer(offerer="x", sdp=sdp("198.51.100.66")))
+    assert other.media[0].port != answered_before
     assert len(harness.table) == 2
     harness.delete("c", "x")
     assert len(harness.table) == 1
