@@ -38,13 +38,13 @@ NASTY = "<script>alert(1)</script>\r\n\x1b[31m\u202e\udc80"
 
 
 def ledger() -> Ledger:
-    kept = Ledger(1_700_000_000.0)
+    full = Ledger(1_700_000_000.0)
     for number in range(limits.LEDGER_ANSWERS + 5):
-        kept.record(
+        full.record(
             Decision(number, Reason.NO_ROUTE, "192.0.2.1:5060", "carriers", f"call-{number}", "brain", detail="INVITE")
         )
-    kept.record(Decision(0.5, Reason.MALFORMED, "192.0.2.66:5060", call_id=NASTY, detail=NASTY, limit=float("inf")))
-    return kept
+    full.record(Decision(0.5, Reason.MALFORMED, "192.0.2.66:5060", call_id=NASTY, detail=NASTY, limit=float("inf")))
+    return full
 
 
 @asynccontextmanager
@@ -133,13 +133,13 @@ async def test_why_is_bounded() -> None:
 async def test_why_shows_nothing_of_a_peer_raw() -> None:
     async with served() as port:
         answer = await ask(port, "/why?q=%5B192.0.2.66%5D:5060")
-        (told,) = json.loads((await ask(port, "/why?q=192.0.2.66")).body)["decisions"]
+        (decision,) = json.loads((await ask(port, "/why?q=192.0.2.66")).body)["decisions"]
         by_call = await ask(port, "/why?q=" + urllib.parse.quote("<script>alert(1)</script>"))
     assert answer.status == 200
     assert by_call.status == 200
-    assert all(str(value).isprintable() for value in told.values())
-    assert "\\x1b[31m\\u202e\\udc80" in told["call_id"]
-    assert told["limit"] is None
+    assert all(str(value).isprintable() for value in decision.values())
+    assert "\\x1b[31m\\u202e\\udc80" in decision["call_id"]
+    assert decision["limit"] is None
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "MADE-UP"])

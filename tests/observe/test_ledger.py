@@ -50,7 +50,12 @@ def test_decisions_of_one_moment_keep_their_order() -> None:
     ledger = Ledger(WALL)
     for reason in (Reason.PIKE, Reason.BAN, Reason.NO_ROUTE, Reason.ROUTED):
         ledger.record(Decision(1, reason, source="192.0.2.1:5060"))
-    assert [told["reason"] for told in ledger.ask("192.0.2.1").decisions] == ["pike", "ban", "no-route", "routed"]
+    assert [decision["reason"] for decision in ledger.ask("192.0.2.1").decisions] == [
+        "pike",
+        "ban",
+        "no-route",
+        "routed",
+    ]
 
 
 def test_a_ban_and_a_change_of_health_are_about_their_source() -> None:
@@ -89,9 +94,9 @@ def test_found_by_call_and_by_address(key: str) -> None:
     ledger.record(pike(1, "192.0.2.1:5060", "one"))
     ledger.record(pike(2, "192.0.2.2:5060", "two"))
     ledger.record(pike(3, "192.0.2.11:5060", "one-more"))
-    found = sentences(ledger, key)
-    assert len(found) == 1
-    assert "call one from" in found[0]
+    lines = sentences(ledger, key)
+    assert len(lines) == 1
+    assert "call one from" in lines[0]
 
 
 @pytest.mark.parametrize("key", ["2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:5060", "2001:DB8:0::1"])
@@ -168,8 +173,8 @@ def test_drops_before_parsing_fold_into_one_entry_a_source() -> None:
 def test_decisions_about_a_name_are_found_by_the_name() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(0, Reason.NAME, source="pbx.example.com", stage="resolver", detail="now 192.0.2.1:5060"))
-    (told,) = sentences(ledger, "PBX.example.com")
-    assert told.partition("Z ")[2].startswith("looked up pbx.example.com because")
+    (sentence,) = sentences(ledger, "PBX.example.com")
+    assert sentence.partition("Z ")[2].startswith("looked up pbx.example.com because")
     assert sentences(ledger, "example.com") == []
 
 
@@ -245,19 +250,19 @@ def scanned(ledger: Ledger, key: str) -> list[LedgerEntry]:
         network = ipaddress.ip_network(host)
     except ValueError:
         network = None
-    found = []
+    entries = []
     for entry in [entry for ring in ledger._rings for entry in ring.entries]:
         source, of = entry.decision.source, entry.host
         if entry.decision.call_id == key[: limits.LEDGER_TEXT_CHARS]:
-            found.append(entry)
+            entries.append(entry)
         elif network is not None and of:
-            there = ipaddress.ip_network(of)
-            same = there == network
-            covers = "/" not in host and "/" in of and there.version == network.version and network.subnet_of(there)
+            about = ipaddress.ip_network(of)
+            same = about == network
+            covers = "/" not in host and "/" in of and about.version == network.version and network.subnet_of(about)
             mine = not port or source in (key, of) or "/" in of or entry.other_ports
             if (same or covers) and mine:
-                found.append(entry)
-    return sorted(found, key=lambda entry: entry.number)
+                entries.append(entry)
+    return sorted(entries, key=lambda entry: entry.number)
 
 
 @given(DECISIONS, st.integers(1, 12))
@@ -278,8 +283,8 @@ def the_index_is_that_of_the_ring(ledger: Ledger) -> None:
         assert len(ring.entries) <= ring.capacity
         calls = [(entry.decision.call_id, entry) for entry in ring.entries if entry.decision.call_id]
         hosts = [(entry.host, entry) for entry in ring.entries if entry.host]
-        for index, there in ((ring.by_call, calls), (ring.by_host, hosts)):
-            assert {key: [entry for of, entry in there if of == key] for key, _ in there} == index
+        for index, pairs in ((ring.by_call, calls), (ring.by_host, hosts)):
+            assert {key: [entry for of, entry in pairs if of == key] for key, _ in pairs} == index
     unparsed = {id(entry) for entry in ledger._refusals.entries if not entry.decision.call_id}
     assert {id(entry) for entry in ledger._folded.values()} == unparsed
 
@@ -299,8 +304,8 @@ def test_an_answer_has_every_value_of_a_decision() -> None:
     ledger = Ledger(WALL)
     for time in (0.1234, 1, 2):
         ledger.record(pike(time, "192.0.2.1:5060"))
-    (told,) = ledger.ask("192.0.2.1").decisions
-    assert told == {
+    (decision,) = ledger.ask("192.0.2.1").decisions
+    assert decision == {
         "time": "2023-11-14T22:13:20.123Z", "reason": "pike", "meaning": Reason.PIKE.meaning,
         "source": "192.0.2.1:5060", "listener": "", "call_id": "", "stage": "pike", "limit": 30, "value": 31,
         "shadow": False, "detail": "", "repeats": 2, "last": "2023-11-14T22:13:22.000Z",
@@ -311,8 +316,8 @@ def test_an_answer_has_every_value_of_a_decision() -> None:
 def test_a_record_is_json_with_any_number() -> None:
     ledger = Ledger(WALL)
     ledger.record(Decision(1, Reason.BAN, source="192.0.2.1", limit=float("inf"), value=float("nan")))
-    (told,) = ledger.ask("192.0.2.1").decisions
-    assert (told["limit"], told["value"]) == (None, None)
+    (decision,) = ledger.ask("192.0.2.1").decisions
+    assert (decision["limit"], decision["value"]) == (None, None)
 
 
 def test_the_longest_answer_is_bounded() -> None:
@@ -338,5 +343,5 @@ def test_a_sentence_is_one_printable_line(call_id: str, detail: str, reason: Rea
     ledger.record(Decision(1, reason, source="192.0.2.1:5060", call_id=call_id, detail=detail))
     (sentence,) = sentences(ledger, "192.0.2.1")
     assert sentence.isprintable()
-    for told in ledger.ask(call_id).decisions:
-        assert all(str(value).isprintable() for value in told.values())
+    for decision in ledger.ask(call_id).decisions:
+        assert all(str(value).isprintable() for value in decision.values())

@@ -109,8 +109,8 @@ def test_an_error_is_logged_once_a_kind_and_interval() -> None:
     stream = json_log()
     once = SampledLog(logger("screen"), interval=60)
     error = ValueError("boom")
-    said = [once.error("pike ValueError", now, error, listener="udp") for now in (0, 1, 59.9, 60, 61)]
-    assert said == [True, False, False, True, False]
+    logged = [once.error("pike ValueError", now, error, listener="udp") for now in (0, 1, 59.9, 60, 61)]
+    assert logged == [True, False, False, True, False]
     assert once.error("acl KeyError", 1)
     first, second, other = records(stream)
     assert (first["left_out"], second["left_out"], other["left_out"]) == (0, 2, 0)
