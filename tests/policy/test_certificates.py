@@ -32,8 +32,8 @@ def handshake(folder: Path, trusted: Path, name: str) -> None:
 
 def names_in(folder: Path) -> set[str]:
     leaf = x509.load_pem_x509_certificate((folder / "fullchain.pem").read_bytes())
-    there = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {str(name.value) for name in there}
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(name.value) for name in names}
 
 
 def test_a_client_that_trusts_the_authority_accepts_the_certificate(tmp_path: Path) -> None:
@@ -55,8 +55,10 @@ def test_the_private_key_is_private(tmp_path: Path) -> None:
 def test_the_authority_signs_servers_only(tmp_path: Path) -> None:
     make_development_certificates(tmp_path)
     leaf, authority = x509.load_pem_x509_certificates((tmp_path / "fullchain.pem").read_bytes())
-    constraints = [each.extensions.get_extension_for_class(x509.BasicConstraints).value for each in (leaf, authority)]
-    assert [(each.ca, each.path_length) for each in constraints] == [(False, None), (True, 0)]
+    constraints = [
+        certificate.extensions.get_extension_for_class(x509.BasicConstraints).value for certificate in (leaf, authority)
+    ]
+    assert [(constraint.ca, constraint.path_length) for constraint in constraints] == [(False, None), (True, 0)]
     assert leaf.not_valid_after_utc - datetime.now(UTC) < timedelta(days=398)  # browsers refuse longer ones
 
 

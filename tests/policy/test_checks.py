@@ -41,7 +41,7 @@ def mistakes(text: str) -> dict[str, str]:
     try:
         parse_policy(text, "policy.toml")
     except PolicyErrors as error:
-        return {each.key: each.message for each in error.errors}
+        return {mistake.key: mistake.message for mistake in error.errors}
     return {}
 
 
@@ -95,9 +95,9 @@ def test_the_base_policy_has_no_mistakes() -> None:
 )  # fmt: skip
 def test_one_mistake_is_the_only_one_named(old: str, new: str, key: str, says: str) -> None:
     assert old in GOOD
-    found = mistakes(GOOD.replace(old, new, 1))
-    assert list(found) == ([key] if key else [])
-    assert says in found.get(key, "")
+    messages = mistakes(GOOD.replace(old, new, 1))
+    assert list(messages) == ([key] if key else [])
+    assert says in messages.get(key, "")
 
 
 def test_a_trunk_names_existing_public_listeners() -> None:
@@ -186,15 +186,15 @@ def test_a_set_may_have_its_members_from_a_database() -> None:
 )
 def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, says: str) -> None:
     assert old in FED
-    found = mistakes(FED.replace(old, new, 1))
-    assert says in found[key]
-    assert "sesame" not in repr(found).replace("127.0.0.1:sesame", "")
+    messages = mistakes(FED.replace(old, new, 1))
+    assert says in messages[key]
+    assert "sesame" not in repr(messages).replace("127.0.0.1:sesame", "")
 
 
 def test_a_resource_that_no_member_has_is_a_mistake() -> None:
     """No call by that route could be taken."""
     good = GOOD.replace('to = "pbx"', 'to = "pbx"\nresources = ["pstn"]')
     assert mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 1 }')) == {}
-    found = mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 0, fax = 1 }'))
-    assert list(found) == ["route[0].resources[0]"]
-    assert "(fax)" in found["route[0].resources[0]"]
+    messages = mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 0, fax = 1 }'))
+    assert list(messages) == ["route[0].resources[0]"]
+    assert "(fax)" in messages["route[0].resources[0]"]

@@ -48,7 +48,7 @@ state_dir = "state"
 """
 
 
-def told(*replaced: tuple[str, str], more: str = "") -> list[str]:
+def changed(*replaced: tuple[str, str], more: str = "") -> list[str]:
     """The sentences of what changes when BASE has something else in these places."""
     text = BASE
     for old, new in replaced:
@@ -62,12 +62,12 @@ def policy(text: str) -> Policy:
 
 
 def test_the_same_policy_in_another_form_has_no_changes() -> None:
-    assert told(("weight = 70 ", "weight = 70, priority = 0 "), more="# a comment\n") == []
+    assert changed(("weight = 70 ", "weight = 70, priority = 0 "), more="# a comment\n") == []
     assert summary([]) == "no change of what it means"
 
 
 def test_weights_and_the_shares_of_calls() -> None:
-    assert told(("weight = 70", "weight = 50"), ("weight = 30", "weight = 50")) == [
+    assert changed(("weight = 70", "weight = 50"), ("weight = 30", "weight = 50")) == [
         "set pbx: member sip:10.0.0.1: weight 70 -> 50",
         "set pbx: member sip:10.0.0.2: weight 30 -> 50",
         "set pbx: sip:10.0.0.1 gets 50 % of the calls, 70 % so far",
@@ -76,7 +76,9 @@ def test_weights_and_the_shares_of_calls() -> None:
 
 
 def test_added_and_removed_members() -> None:
-    assert told(('{ uri = "sip:10.0.0.2", weight = 30 }', '{ uri = "sip:10.0.0.3", weight = 10, max_calls = 5 }')) == [
+    assert changed(
+        ('{ uri = "sip:10.0.0.2", weight = 30 }', '{ uri = "sip:10.0.0.3", weight = 10, max_calls = 5 }')
+    ) == [
         "set pbx: member sip:10.0.0.2 is removed",
         "set pbx: member sip:10.0.0.3 is added (weight 10, max_calls 5)",
         "set pbx: sip:10.0.0.1 gets 87.5 % of the calls, 70 % so far",
@@ -86,31 +88,31 @@ def test_added_and_removed_members() -> None:
 
 
 def test_priority_and_algorithm_change_the_shares_too() -> None:
-    assert told(('algorithm = "priority"\n', 'algorithm = "random"\n')) == ["set fax: algorithm priority -> random"]
-    assert "set pbx: sip:10.0.0.1 gets 100 % of the calls, 70 % so far" in told(("weight = 30", "priority = 1"))
+    assert changed(('algorithm = "priority"\n', 'algorithm = "random"\n')) == ["set fax: algorithm priority -> random"]
+    assert "set pbx: sip:10.0.0.1 gets 100 % of the calls, 70 % so far" in changed(("weight = 30", "priority = 1"))
 
 
 def test_sets_and_trunks() -> None:
-    assert told(('name = "a"', 'name = "b"'), more='[screen.acl]\ndeny = ["192.0.2.0/24"]\n') == [
+    assert changed(('name = "a"', 'name = "b"'), more='[screen.acl]\ndeny = ["192.0.2.0/24"]\n') == [
         "trunk a is removed",
         "trunk b is added (addresses 192.0.2.1)",
         "[screen]: acl.deny: 192.0.2.0/24 added",
     ]
-    assert told(('["192.0.2.1"]', '["192.0.2.2", "192.0.2.3"]\nmax_calls = 5')) == [
+    assert changed(('["192.0.2.1"]', '["192.0.2.2", "192.0.2.3"]\nmax_calls = 5')) == [
         "trunk a: addresses: 192.0.2.2, 192.0.2.3 added; 192.0.2.1 removed",
         "trunk a: max_calls none -> 5",
     ]
     added = '[[destinations]]\nset = "new"\nmembers = [{ uri = "sip:10.0.0.5" }, { uri = "sip:10.0.0.6" }]\n'
-    assert told(more=added) == ["set new is added (members sip:10.0.0.5, sip:10.0.0.6)"]
+    assert changed(more=added) == ["set new is added (members sip:10.0.0.5, sip:10.0.0.6)"]
 
 
 def test_routes_and_their_order() -> None:
     first, second = BASE.partition("[[route]]")[2].partition("[screen.pike]")[0].split("[[route]]")
-    assert told((f"[[route]]{first}[[route]]{second}", f"[[route]]{second}[[route]]{first}")) == [
+    assert changed((f"[[route]]{first}[[route]]{second}", f"[[route]]{second}[[route]]{first}")) == [
         "routes are asked in another order: rest, numbers"
     ]
-    assert told(("'^[0-9]+$'", "'^49'")) == ["route numbers: request_user ^[0-9]+$ -> ^49"]
-    assert told(('name = "rest"', 'name = "last"')) == ["route rest is removed", "route last is added (to fax)"]
+    assert changed(("'^[0-9]+$'", "'^49'")) == ["route numbers: request_user ^[0-9]+$ -> ^49"]
+    assert changed(('name = "rest"', 'name = "last"')) == ["route rest is removed", "route last is added (to fax)"]
 
 
 def test_a_change_that_needs_a_restart_is_marked() -> None:
@@ -127,16 +129,16 @@ def test_screening_by_key() -> None:
     changes = differences(
         policy(BASE), policy(BASE.replace("reqs_density_per_unit = 30", "reqs_density_per_unit = 20"))
     )
-    assert [each.as_json() for each in changes] == [
+    assert [change.as_json() for change in changes] == [
         {
             "section": "screen", "name": "", "key": "pike.reqs_density_per_unit", "kind": "changed", "old": 30,
             "new": 20, "restart": False, "sentence": "[screen]: pike.reqs_density_per_unit 30 -> 20",
         }
     ]  # fmt: skip
     bucket = '[[screen.ratelimit]]\nname = "mine"\nkey = "source"\nrate = 5\nburst = 7\n'
-    told_of = told(more=bucket)
-    assert "[screen]: ratelimit.mine is added (rate 5, burst 7)" in told_of
-    assert all(line.endswith("is removed") for line in told_of[:-1])
+    lines = changed(more=bucket)
+    assert "[screen]: ratelimit.mine is added (rate 5, burst 7)" in lines
+    assert all(line.endswith("is removed") for line in lines[:-1])
 
 
 def test_a_summary_is_a_line_of_bounded_length() -> None:
@@ -149,7 +151,7 @@ def test_a_summary_is_a_line_of_bounded_length() -> None:
 SHIPPED = sorted((Path(__file__).parents[2] / "policies").glob("*.toml"))
 
 
-@pytest.mark.parametrize("file", [each for each in SHIPPED if each.name != "scanners.toml"], ids=lambda each: each.name)
+@pytest.mark.parametrize("file", [path for path in SHIPPED if path.name != "scanners.toml"], ids=lambda path: path.name)
 def test_every_change_between_real_policies_is_json_and_a_sentence(file: Path) -> None:
     changes = differences(policy(BASE), load_policy(file))
     assert changes
@@ -162,5 +164,5 @@ def test_every_change_between_real_policies_is_json_and_a_sentence(file: Path) -
 
 def test_a_long_value_is_cut() -> None:
     pattern = "^" + "1" * 2 * limits.DIFF_VALUE_CHARS
-    (sentence,) = told(("'^[0-9]+$'", f"'{pattern}'"))
+    (sentence,) = changed(("'^[0-9]+$'", f"'{pattern}'"))
     assert sentence == f"route numbers: request_user ^[0-9]+$ -> {pattern[: limits.DIFF_VALUE_CHARS]}..."

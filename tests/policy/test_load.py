@@ -148,7 +148,7 @@ def test_a_full_policy() -> None:
 
 
 def test_every_mistake_at_once_with_its_key() -> None:
-    found = mistakes(
+    messages = mistakes(
         """
 edg = 1
 [edge]
@@ -220,8 +220,8 @@ log = "loud"
         "observe.http": "expected a loopback address",
         "observe.log": "expected one of debug",
     }
-    assert {key: message for key, message in found.items() if expected.get(key, "\0") not in message} == {}
-    assert found.keys() == expected.keys()
+    assert {key: message for key, message in messages.items() if expected.get(key, "\0") not in message} == {}
+    assert messages.keys() == expected.keys()
 
 
 @pytest.mark.parametrize(

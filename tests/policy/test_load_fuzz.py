@@ -60,8 +60,8 @@ def test_a_policy_or_its_mistakes(policy: dict[str, Any]) -> None:
         assert parse_policy(text, "policy.toml").destinations
     except PolicyErrors as raised:
         errors = raised.errors
-    assert all(each.message for each in errors)
-    assert not any("expected TOML" in each.message for each in errors), text
+    assert all(error.message for error in errors)
+    assert not any("expected TOML" in error.message for error in errors), text
 
 
 @given(st.text(max_size=200))

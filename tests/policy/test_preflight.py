@@ -42,7 +42,7 @@ def policy(tmp_path: Path, public: str = "", http: str = "", transport: str = "u
     )
 
 
-def found(of: Policy) -> dict[str, str]:
+def messages(of: Policy) -> dict[str, str]:
     return {error.key: error.message for error in preflight(of)}
 
 
@@ -64,7 +64,7 @@ def make_leaf(folder: Path, begins: float, ends: float) -> None:
 
 
 def test_a_good_policy_leaves_nothing_behind(tmp_path: Path) -> None:
-    assert found(policy(tmp_path, http="127.0.0.1:0")) == {}
+    assert messages(policy(tmp_path, http="127.0.0.1:0")) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,14 +77,14 @@ def test_a_port_in_use(tmp_path: Path, transport: str) -> None:
         if transport == "tcp":
             taken.listen()
         port = taken.getsockname()[1]
-        mistakes = found(policy(tmp_path, f"127.0.0.1:{port}", transport=transport))
+        mistakes = messages(policy(tmp_path, f"127.0.0.1:{port}", transport=transport))
     assert list(mistakes) == ["listen[0].bind"]
     assert f"found 127.0.0.1:{port}: Address already in use" in mistakes["listen[0].bind"]
 
 
 def test_the_http_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        mistakes = found(policy(tmp_path, http=f"127.0.0.1:{taken.getsockname()[1]}"))
+        mistakes = messages(policy(tmp_path, http=f"127.0.0.1:{taken.getsockname()[1]}"))
     assert list(mistakes) == ["observe.http"]
 
 
@@ -95,20 +95,20 @@ def test_a_running_edge_does_not_disturb_a_check_beside_it(tmp_path: Path) -> No
         (tmp_path / "state").mkdir()
         control.bind(str(tmp_path / "state" / "control.sock"))
         control.listen()
-        alone, beside = found(of), {error.key for error in preflight(of, beside=True)}
+        alone, beside = messages(of), {error.key for error in preflight(of, beside=True)}
     assert others == {"listen[0].bind", "media.address.public", "observe.http"}  # no edge, so that it is in the way
     assert set(alone) == {*others, "edge.state_dir"}
     assert beside == {"listen[0].bind", "media.address.public"}
 
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
-    mistakes = found(policy(tmp_path, "192.0.2.1:0"))
+    mistakes = messages(policy(tmp_path, "192.0.2.1:0"))
     assert list(mistakes) == ["listen[0].bind", "media.address.public"]
     assert "Cannot assign requested address" in mistakes["media.address.public"]
 
 
 def certified(tmp_path: Path, more: str = 'certificate = "certs"') -> dict[str, str]:
-    return found(policy(tmp_path, transport="tls", more=more))
+    return messages(policy(tmp_path, transport="tls", more=more))
 
 
 def test_a_good_certificate(tmp_path: Path) -> None:
@@ -162,21 +162,21 @@ def test_a_certificate_of_another_time(tmp_path: Path, begins: float, ends: floa
 
 def test_a_state_dir_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    assert "found the file" in found(policy(tmp_path))["edge.state_dir"]
+    assert "found the file" in messages(policy(tmp_path))["edge.state_dir"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes where it likes")
 def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert "this user can write" in found(policy(tmp_path))["edge.state_dir"]
+    assert "this user can write" in messages(policy(tmp_path))["edge.state_dir"]
     tmp_path.chmod(0o700)
 
 
 def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = '[[database]]\nname = "main"\nurl = "mysql://edge@127.0.0.1/sip"'
-    assert found(policy(tmp_path, more=database)) == {}
+    assert messages(policy(tmp_path, more=database)) == {}
     monkeypatch.setitem(DRIVERS, "mysql", Driver("mysql+pymysql", "no_such_module", "some-package"))  # type: ignore[index]
-    says = found(policy(tmp_path, more=database))["database[0].url"]
+    says = messages(policy(tmp_path, more=database))["database[0].url"]
     assert says == "expected the driver no_such_module, found none: pip install 'some-package'"
 
 
@@ -184,6 +184,6 @@ def test_a_password_file_without_a_password(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.touch(mode=0o600)
     database = f'[[database]]\nname = "main"\npassword_file = "{secret}"'
-    assert "a password in the first line" in found(policy(tmp_path, more=database))["database[0].password_file"]
+    assert "a password in the first line" in messages(policy(tmp_path, more=database))["database[0].password_file"]
     secret.write_text("sesame\nand more\n")
-    assert found(policy(tmp_path, more=database)) == {}
+    assert messages(policy(tmp_path, more=database)) == {}

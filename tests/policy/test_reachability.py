@@ -32,10 +32,10 @@ LISTENERS = [
     ],
 )
 def test_mistakes_of_reachability(uri: str, socket: str | None, field: str, says: str) -> None:
-    found = list(unreachable_members(MemberSettings(uri, socket=socket), LISTENERS))
-    assert list(fit_for(LISTENERS)(MemberSettings(uri, socket=socket))) == found
-    assert [name for name, _ in found] == ([field] if field else [])
-    assert all(says in message for _, message in found)
+    unreachable = list(unreachable_members(MemberSettings(uri, socket=socket), LISTENERS))
+    assert list(fit_for(LISTENERS)(MemberSettings(uri, socket=socket))) == unreachable
+    assert [name for name, _ in unreachable] == ([field] if field else [])
+    assert all(says in message for _, message in unreachable)
 
 
 def test_a_broken_listener_causes_no_second_mistake() -> None:

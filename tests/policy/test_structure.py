@@ -36,11 +36,11 @@ class Outer:
     own: int = attrs.field(default=0, metadata={STRUCTURE: len})
 
 
-def found(data: Any) -> dict[str, str]:
+def messages(data: Any) -> dict[str, str]:
     try:
         converter(Path("/etc")).structure(data, Outer)
     except (ValueError, BaseValidationError) as error:
-        return {each.key: each.message for each in mistakes(error, "f", "o")}
+        return {mistake.key: mistake.message for mistake in mistakes(error, "f", "o")}
     return {}
 
 
@@ -85,12 +85,12 @@ def test_a_valid_table() -> None:
     ],
 )
 def test_a_mistake(data: Any, key: str, message: str) -> None:
-    assert found(data) == {key: message}
+    assert messages(data) == {key: message}
 
 
 def test_all_mistakes_at_once() -> None:
     data = {"whole": "x", "several": [{"number": "x"}, {"number": "y", "z": 1}], "a": 1, "b": 1}
-    assert list(found(data)) == [
+    assert list(messages(data)) == [
         "o.whole",
         "o.several[0].number",
         "o.several[1].number",

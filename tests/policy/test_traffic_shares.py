@@ -35,8 +35,8 @@ def test_the_best_priority_shares_by_its_algorithm(algorithm: str, one: float, o
 def test_shares_are_unknown_where_the_policy_does_not_determine_them() -> None:
     assert traffic_shares(SetSettings("pbx")) is None
     for algorithm in ALGORITHMS:
-        found = traffic_shares(SetSettings("pbx", MEMBERS, algorithm=algorithm))
-        assert found is None or set(found) == {A, B, C}
+        shares = traffic_shares(SetSettings("pbx", MEMBERS, algorithm=algorithm))
+        assert shares is None or set(shares) == {A, B, C}
 
 
 def test_least_loaded_is_by_weight_if_one_member_has_no_max_calls() -> None:
