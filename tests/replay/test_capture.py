@@ -25,7 +25,7 @@ def broken(data: bytes) -> tuple[list[bytes], str]:
     capture = Capture(io.BytesIO(data))
     whole = []
     with pytest.raises(CaptureError) as error:
-        whole.extend(each.data for each in capture)
+        whole.extend(packet.data for packet in capture)
     assert error.value.packets == capture.number == len(whole)
     return whole, str(error.value)
 
@@ -35,12 +35,12 @@ def broken(data: bytes) -> tuple[list[bytes], str]:
     "make", [pcap, pcapng, lambda *given: pcap(*given, nanoseconds=True)], ids=["pcap", "pcapng", "nanoseconds"]
 )
 def test_frames_come_with_number_time_and_link_type(make: object, order: str) -> None:
-    found = frames(make(FRAMES, COOKED, order))  # type: ignore[operator]
-    assert [(each.number, each.data, each.link) for each in found] == [
+    packets = frames(make(FRAMES, COOKED, order))  # type: ignore[operator]
+    assert [(packet.number, packet.data, packet.link) for packet in packets] == [
         (n, data, COOKED) for n, (_, data) in enumerate(FRAMES, 1)
     ]
     begin = T0 * 10**9
-    assert [each.at - begin for each in found] == [0, 250_000_000, 3_600_000_001_000]
+    assert [packet.at - begin for packet in packets] == [0, 250_000_000, 3_600_000_001_000]
 
 
 def test_a_capture_without_packets_is_one() -> None:
@@ -53,14 +53,14 @@ def test_interfaces_of_one_section_differ_in_link_type_and_resolution() -> None:
     halves = struct.pack("<HHB3x", 9, 1, 0x80 | 10)  # 1/1024 s
     data = section() + interface() + interface(COOKED, options=nanoseconds) + interface(options=halves)
     data += packet_block(1.5, b"a") + packet_block(1.5, b"b", 1, unit=10**9) + packet_block(1.5, b"c", 2, unit=1024)
-    found = frames(data)
-    assert [each.link for each in found] == [ETHERNET, COOKED, ETHERNET]
-    assert [(each.at - T0 * 10**9) / 1e9 for each in found] == [1.5, 11.5, 1.5]
+    packets = frames(data)
+    assert [packet.link for packet in packets] == [ETHERNET, COOKED, ETHERNET]
+    assert [(packet.at - T0 * 10**9) / 1e9 for packet in packets] == [1.5, 11.5, 1.5]
 
 
 def test_sections_follow_each_other_in_any_byte_order() -> None:
     data = pcapng(FRAMES, order="<") + pcapng(FRAMES, COOKED, ">")
-    assert [each.link for each in frames(data)] == [ETHERNET] * 3 + [COOKED] * 3
+    assert [packet.link for packet in frames(data)] == [ETHERNET] * 3 + [COOKED] * 3
 
 
 def test_blocks_of_other_kinds_are_passed_over_and_old_ones_read() -> None:
@@ -68,25 +68,25 @@ def test_blocks_of_other_kinds_are_passed_over_and_old_ones_read() -> None:
     old = block(2, struct.pack("<HHIIII", 0, 0, ticks >> 32, ticks & 0xFFFFFFFF, 3, 3) + b"old")
     simple = block(3, struct.pack("<I", 6) + b"simple")
     data = section() + block(10, bytes(70_000)) + interface() + old + block(5, bytes(12)) + simple
-    assert [each.data for each in frames(data)] == [b"old", b"simple"]
+    assert [packet.data for packet in frames(data)] == [b"old", b"simple"]
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "the file is empty"),
         (b"GIF89a", "expected a pcap or pcapng file, found one that begins with 47494638"),
         (b"\x1f\x8b\x08\x00", "begins with 1f8b0800"),
     ],
 )
-def test_a_file_that_is_no_capture_is_an_error_at_once(data: bytes, said: str) -> None:
+def test_a_file_that_is_no_capture_is_an_error_at_once(data: bytes, message: str) -> None:
     with pytest.raises(CaptureError) as error:
         Capture(io.BytesIO(data))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("data", "whole", "said"),
+    ("data", "whole", "expected"),
     [
         (pcap(FRAMES)[:10], 0, "packet 1: the file ends inside the header of the file"),
         (pcap(FRAMES)[:50], 1, "packet 2: the file ends inside the header of a packet: expected 15 bytes, found 6"),
@@ -102,10 +102,10 @@ def test_a_file_that_is_no_capture_is_an_error_at_once(data: bytes, said: str) -
         (section() + interface() * 1025, 0, "packet 1: expected at most 1024 interfaces in a section"),
     ],
 )
-def test_the_error_for_a_broken_capture_has_the_packets_number(data: bytes, whole: int, said: str) -> None:
-    found, message = broken(data)
-    assert len(found) == whole
-    assert said in message
+def test_the_error_for_a_broken_capture_has_the_packets_number(data: bytes, whole: int, expected: str) -> None:
+    packets, message = broken(data)
+    assert len(packets) == whole
+    assert expected in message
 
 
 def test_what_a_header_claims_is_not_taken_from_memory() -> None:
@@ -127,7 +127,7 @@ def test_what_a_header_claims_is_not_taken_from_memory() -> None:
 def test_whatever_stands_in_a_file_frames_or_one_error_come_out(base: bytes, noise: bytes, at: int) -> None:
     data = base[:at] + noise + base[at + len(noise) :]
     try:
-        found = frames(data)
+        packets = frames(data)
     except CaptureError:
         return
-    assert all(len(each.data) <= limits.CAPTURE_PACKET_BYTES for each in found)
+    assert all(len(packet.data) <= limits.CAPTURE_PACKET_BYTES for packet in packets)

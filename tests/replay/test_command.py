@@ -42,12 +42,13 @@ def test_a_report_is_printed_and_the_same_the_next_time(folder: Path, capture: s
 
 def test_json_is_json_and_has_what_the_second_policy_says(folder: Path) -> None:
     result = run(folder, "three.pcap", "edge.toml", "--against", "new.toml", "--json", "--top", "0")
-    told = json.loads(result.output)
-    assert told["verdicts"] == {"pass": 3}
-    assert [(each["live"], each["other"], each["count"]) for each in told["otherwise"]["differences"]] == [
-        ("pass", "method", 3)
-    ]
-    assert [each["address"] for each in told["sources"]] == [""]
+    report = json.loads(result.output)
+    assert report["verdicts"] == {"pass": 3}
+    assert [
+        (difference["live"], difference["other"], difference["count"])
+        for difference in report["otherwise"]["differences"]
+    ] == [("pass", "method", 3)]
+    assert [source["address"] for source in report["sources"]] == [""]
 
 
 def test_a_truncated_capture_is_reported_with_an_error(folder: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_truncated_capture_is_reported_with_an_error(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["none.pcap", "edge.toml"], "none.pcap: cannot be read: No such file or directory"),
         (["empty.pcap", "edge.toml"], "the file is empty"),
@@ -75,11 +76,11 @@ def test_a_truncated_capture_is_reported_with_an_error(folder: Path) -> None:
         (["three.pcap", "edge.toml", "--to", "1.2.3.4:5060"], "expected a listener of the policy"),
     ],
 )
-def test_an_error_is_printed_as_one_line(folder: Path, words: list[str], said: str) -> None:
+def test_an_error_is_printed_as_one_line(folder: Path, words: list[str], message: str) -> None:
     (folder / "empty.pcap").write_bytes(b"")
     result = run(folder, *words)
     assert result.exit_code == command.NOTHING
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stdout == ""
 
 

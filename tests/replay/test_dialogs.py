@@ -75,6 +75,6 @@ def test_dialogs_are_bounded_and_the_oldest_goes() -> None:
     for n in range(limits.REPLAY_DIALOGS + 1):
         dialogs.learn(first.replace("Call-ID: c1", f"Call-ID: c{n}").encode())
     assert len(dialogs) == limits.REPLAY_DIALOGS
-    gone, there = (message("BYE", f"c{n}", to_tag="theirs") for n in (0, 1))
-    assert dialogs.fit(gone) == gone
-    assert dialogs.fit(there) != there
+    forgotten, known = (message("BYE", f"c{n}", to_tag="theirs") for n in (0, 1))
+    assert dialogs.fit(forgotten) == forgotten
+    assert dialogs.fit(known) != known

@@ -15,9 +15,9 @@ HOSTS = {4: ("198.51.100.7", "192.0.2.1"), 6: ("2001:db8::7", "2001:db8::1")}
 
 
 def part(offset: int, more: bool, data: bytes, number: int = 1, version: int = 4, protocol: int = UDP) -> Fragment:
-    found = dissect(RAW, ip(*HOSTS[version], protocol, data, fragment=(number, offset, more)))
-    assert isinstance(found, Fragment)
-    return found
+    fragment = dissect(RAW, ip(*HOSTS[version], protocol, data, fragment=(number, offset, more)))
+    assert isinstance(fragment, Fragment)
+    return fragment
 
 
 def cut(body: bytes, size: int, number: int = 1, version: int = 4) -> list[Fragment]:
@@ -31,17 +31,17 @@ def test_fragments_in_any_order_and_repeated_make_one_packet(size: int, mtu: int
     shuffled = [*parts, parts[0]]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     fragments = Fragments()
-    found = [packet for packet in map(fragments.add, shuffled) if packet is not None]
-    assert [(packet.payload, packet.source.port) for packet in found] == [(payload, 5060)]
+    whole = [packet for packet in map(fragments.add, shuffled) if packet is not None]
+    assert [(packet.payload, packet.source.port) for packet in whole] == [(payload, 5060)]
     assert len(fragments) <= 1  # the double of what is whole begins anew
 
 
 def test_packets_of_different_numbers_do_not_mix() -> None:
     first, second = cut(udp_body(1, 2, b"a" * 40), 24, number=1), cut(udp_body(1, 2, b"b" * 40), 24, number=2)
     fragments = Fragments()
-    assert [fragments.add(each) for each in (first[0], second[0])] == [None, None]
-    done = [fragments.add(each) for each in (second[1], first[1])]
-    assert [each.payload if each else None for each in done] == [b"b" * 40, b"a" * 40]
+    assert [fragments.add(fragment) for fragment in (first[0], second[0])] == [None, None]
+    done = [fragments.add(fragment) for fragment in (second[1], first[1])]
+    assert [packet.payload if packet else None for packet in done] == [b"b" * 40, b"a" * 40]
 
 
 def test_parts_that_overlap_make_no_packet() -> None:

@@ -35,9 +35,9 @@ LINKS = [ETHERNET, RAW, NULL, LOOP, COOKED, COOKED_2]
 
 
 def packet(link: int, data: bytes) -> Packet:
-    found = dissect(link, data)
-    assert isinstance(found, Packet)
-    return found
+    dissected = dissect(link, data)
+    assert isinstance(dissected, Packet)
+    return dissected
 
 
 def why(link: int, data: bytes) -> str:
@@ -49,8 +49,12 @@ def why(link: int, data: bytes) -> str:
 @pytest.mark.parametrize("ends", [V4, V6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("link", LINKS)
 def test_a_datagram_in_every_link_type(link: int, ends: tuple[tuple[str, int], tuple[str, int]]) -> None:
-    found = packet(link, frame(udp(*ends, b"hello"), link))
-    assert (found.source, found.destination, found.payload, found.stream) == (*ends_of(ends), b"hello", False)
+    udp_packet = packet(link, frame(udp(*ends, b"hello"), link))
+    assert (udp_packet.source, udp_packet.destination, udp_packet.payload, udp_packet.stream) == (
+        *ends_of(ends),
+        b"hello",
+        False,
+    )
 
 
 def ends_of(ends: tuple[tuple[str, int], tuple[str, int]]) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -75,9 +79,9 @@ def test_a_length_that_the_card_was_to_fill_in_means_the_whole_frame() -> None:
 
 @pytest.mark.parametrize(("flags", "names"), [(SYN, "syn"), (FIN, "fin"), (RST, "reset"), (SYN | FIN, "syn fin")])
 def test_a_segment_with_its_number_and_flags(flags: int, names: str) -> None:
-    found = packet(RAW, tcp(*V6, 2**32 - 1, b"data", flags))
-    assert (found.stream, found.sequence, found.payload) == (True, 2**32 - 1, b"data")
-    assert {name for name in ("syn", "fin", "reset") if getattr(found, name)} == set(names.split())
+    segment = packet(RAW, tcp(*V6, 2**32 - 1, b"data", flags))
+    assert (segment.stream, segment.sequence, segment.payload) == (True, 2**32 - 1, b"data")
+    assert {name for name in ("syn", "fin", "reset") if getattr(segment, name)} == set(names.split())
 
 
 @pytest.mark.parametrize("link", [COOKED, COOKED_2])
@@ -97,13 +101,13 @@ def test_extension_headers_of_ipv6_are_passed_over() -> None:
 
 @pytest.mark.parametrize("ends", [V4, V6], ids=["IPv4", "IPv6"])
 def test_an_ip_fragment_is_returned_as_one(ends: tuple[tuple[str, int], tuple[str, int]]) -> None:
-    found = dissect(RAW, ip(ends[0][0], ends[1][0], UDP, b"x" * 16, fragment=(9, 1480, True)))
-    assert isinstance(found, Fragment)
-    assert (found.offset, found.more, found.data, found.key[2:]) == (1480, True, b"x" * 16, (9, UDP))
+    fragment = dissect(RAW, ip(ends[0][0], ends[1][0], UDP, b"x" * 16, fragment=(9, 1480, True)))
+    assert isinstance(fragment, Fragment)
+    assert (fragment.offset, fragment.more, fragment.data, fragment.key[2:]) == (1480, True, b"x" * 16, (9, UDP))
 
 
 @pytest.mark.parametrize(
-    ("link", "data", "said"),
+    ("link", "data", "reason"),
     [
         (ETHERNET, bytes(12) + b"\x08\x06" + bytes(28), "not IP"),
         (RAW, b"\x55" + bytes(40), "not IP"),
@@ -121,8 +125,8 @@ def test_an_ip_fragment_is_returned_as_one(ends: tuple[tuple[str, int], tuple[st
         (RAW, ip("192.0.2.1", "192.0.2.2", UDP, struct.pack(">HHHH", 1, 2, 99, 0)), "cut by the capture's snap length"),
     ],
 )
-def test_frames_that_are_not_readable_have_a_reason(link: int, data: bytes, said: str) -> None:
-    assert why(link, data) == said
+def test_frames_that_are_not_readable_have_a_reason(link: int, data: bytes, reason: str) -> None:
+    assert why(link, data) == reason
 
 
 @given(st.sampled_from(LINKS), st.sampled_from([udp(*V4, b"x" * 30), tcp(*V6, 5, b"y" * 30)]), st.data())

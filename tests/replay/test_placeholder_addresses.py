@@ -21,7 +21,7 @@ PUBLIC_TCP = Listener(3, "public-tcp", Zone.PUBLIC, TCP, "192.0.2.1", 5060)
 
 
 @pytest.mark.parametrize(
-    ("uri", "found"),
+    ("uri", "addresses"),
     [
         ("sip:pbx.example.com", [("198.18.0.1", 5060, UDP)]),
         ("sip:pbx.example.com:5080", [("198.18.0.1", 5080, UDP)]),
@@ -29,19 +29,19 @@ PUBLIC_TCP = Listener(3, "public-tcp", Zone.PUBLIC, TCP, "192.0.2.1", 5060)
         ("sip:pbx.example.com;transport=tcp", [("198.18.0.1", 5060, TCP)]),
     ],
 )
-def test_a_name_has_an_address_that_the_edge_can_send_to(uri: str, found: list[tuple[str, int, Transport]]) -> None:
+def test_a_name_has_an_address_that_the_edge_can_send_to(uri: str, addresses: list[tuple[str, int, Transport]]) -> None:
     dispatcher = Dispatcher([SetSettings("pbx", members=(MemberSettings(uri),))], lambda: 0.5, 0.0)
     assign_placeholders(dispatcher, [PUBLIC_UDP, PUBLIC_TCP, CORE_TLS, CORE_UDP], 0.0)
-    assert [(*each.target, each.transport) for each in dispatcher.members()] == found
+    assert [(*member.target, member.transport) for member in dispatcher.members()] == addresses
 
 
 def test_each_name_has_its_own_and_one_without_a_way_has_none() -> None:
     members = tuple(
-        MemberSettings(f"sip:{each}") for each in ("b.example.com", "a.example.com", "x.test;transport=tcp")
+        MemberSettings(f"sip:{host}") for host in ("b.example.com", "a.example.com", "x.test;transport=tcp")
     )
     dispatcher = Dispatcher([SetSettings("pbx", members=members)], lambda: 0.5, 0.0)
     assign_placeholders(dispatcher, [CORE_UDP], 0.0)
-    assert [each.target.host for each in dispatcher.members()] == ["198.18.0.2", "198.18.0.1"]
+    assert [member.target.host for member in dispatcher.members()] == ["198.18.0.2", "198.18.0.1"]
 
 
 def test_a_call_to_a_name_is_played() -> None:

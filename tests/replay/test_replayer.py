@@ -74,7 +74,7 @@ def test_a_call_is_answered_acknowledged_and_ended_in_the_replay() -> None:
     result = replayed(call())
     assert result.verdicts == {"pass": 3}
     assert result.requests == {"ACK": 1, "BYE": 1, "INVITE": 1}
-    assert result.forwarded == {f"{MEMBER[0]}:5060 {each}": 1 for each in ("ACK", "BYE", "INVITE")}
+    assert result.forwarded == {f"{MEMBER[0]}:5060 {method}": 1 for method in ("ACK", "BYE", "INVITE")}
     assert result.answers == {"2xx": 2, "1xx": 1}
     assert (result.calls, result.calls_left, result.calls_most) == ({"answered": 1}, 0, 1)
     assert result.left_out == {"of the edge that was captured": 1}
@@ -83,9 +83,9 @@ def test_a_call_is_answered_acknowledged_and_ended_in_the_replay() -> None:
 
 
 def test_a_flood_is_reported_by_reason_and_source_beside_a_caller() -> None:
-    result = replayed(sorted(flood() + call(), key=lambda each: each[0]))
+    result = replayed(sorted(flood() + call(), key=lambda timed: timed[0]))
     assert result.verdicts == {"banned": 469, "pass": 33, "pike": 1}
-    assert [(each.address, each.messages) for each in result.sources] == [(FLOODER[0], 500), (PHONE[0], 3)]
+    assert [(source.address, source.messages) for source in result.sources] == [(FLOODER[0], 500), (PHONE[0], 3)]
     assert result.sources[0].verdicts == {"banned": 469, "pass": 30, "pike": 1}
     assert result.bans == 1
     assert result.calls["answered"] == 31
@@ -106,9 +106,11 @@ def test_differences_of_the_second_policy_are_reported_with_an_example() -> None
     result = replayed(flood(40), Replayer(policy(), strict))
     assert result.verdicts == {"pass": 30, "banned": 9, "pike": 1}
     assert result.otherwise is not None
-    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    pairs = {
+        (difference["live"], difference["other"]): difference["count"] for difference in result.otherwise["differences"]
+    }
     assert pairs == {("pass", "banned"): 19, ("pass", "pike"): 1, ("pike", "banned"): 1}
-    (trip,) = [each for each in result.otherwise["differences"] if each["other"] == "pike"]
+    (trip,) = [difference for difference in result.otherwise["differences"] if difference["other"] == "pike"]
     assert trip["examples"] == [
         {"time": 0.01, "source": "203.0.113.66:5060", "listener": "public-udp", "call_id": "f10"},
     ]
@@ -116,7 +118,7 @@ def test_differences_of_the_second_policy_are_reported_with_an_example() -> None
 
 
 def test_the_same_policy_twice_differs_in_nothing() -> None:
-    frames = sorted(flood(200) + call("c1") + call("c2", 0.05), key=lambda each: each[0])
+    frames = sorted(flood(200) + call("c1") + call("c2", 0.05), key=lambda timed: timed[0])
     result = replayed(frames, Replayer(policy(), policy()))
     assert result.otherwise == {"judged": result.otherwise["judged"], "differences": [], "routes": []}  # type: ignore[index]
     assert result.verdicts == replayed(frames).verdicts
@@ -147,7 +149,7 @@ def test_deadlines_between_packets_come_when_they_are_due() -> None:
     """A silent inside: the call moves on after two seconds, and fails, long before the next packet comes."""
     far = from_phone(message(), start=0) + from_phone(message("OPTIONS", "late", branch="late"), start=500_000)
     result = replayed(far, player(inside="silent"))
-    assert [each for each in result.forwarded if each.endswith("INVITE")] == [
+    assert [key for key in result.forwarded if key.endswith("INVITE")] == [
         "10.0.0.11:5060 INVITE",
         "10.0.0.12:5060 INVITE",
     ]
@@ -206,8 +208,8 @@ def test_captured_destinations_ring_until_the_captured_response() -> None:
 
 def test_all_responses_in_one_segment_are_used() -> None:
     invite = message(transport="TCP")
-    said = answer(invite, 180) + answer(invite, 200) + b"\r\n\r\n" + answer(invite, 200)[:40]
-    packets = [*over_tcp(invite, size=2000)[:2], tcp(EDGE, PHONE, 1, said)]
+    answers = answer(invite, 180) + answer(invite, 200) + b"\r\n\r\n" + answer(invite, 200)[:40]
+    packets = [*over_tcp(invite, size=2000)[:2], tcp(EDGE, PHONE, 1, answers)]
     result = replayed(timed(packets), player(inside="captured"))
     assert result.calls == {"answered": 1}
     assert result.answers == {"1xx": 1, "2xx": 1}
@@ -216,7 +218,7 @@ def test_all_responses_in_one_segment_are_used() -> None:
 def test_a_cancelled_call_is_cancelled_at_captured_destinations() -> None:
     frames = from_phone(message(), message("CANCEL"), step=2.5)
     result = replayed(frames, player(inside="captured"))
-    assert result.forwarded == {f"{MEMBER[0]}:5060 {each}": 1 for each in ("CANCEL", "INVITE", "ACK")}
+    assert result.forwarded == {f"{MEMBER[0]}:5060 {method}": 1 for method in ("CANCEL", "INVITE", "ACK")}
     assert result.calls == {"cancelled": 1}
 
 
@@ -241,12 +243,13 @@ def test_unproven_sources_call_at_open_listeners_and_registered_flows_at_any() -
     assert closed.verdicts == {"pass": 2, "admission": 1}
     assert closed.decisions["admission"] == 1
     assert closed.calls == {"answered": 1}
-    strangers = replayed(frames, Replayer(policy(REGISTERS), policy(REGISTERS, admission="")))
-    assert strangers.verdicts == {"pass": 3}
-    assert strangers.otherwise is not None
-    assert [(each["live"], each["other"], each["count"]) for each in strangers.otherwise["differences"]] == [
-        ("pass", "admission", 1)
-    ]
+    unadmitted = replayed(frames, Replayer(policy(REGISTERS), policy(REGISTERS, admission="")))
+    assert unadmitted.verdicts == {"pass": 3}
+    assert unadmitted.otherwise is not None
+    assert [
+        (difference["live"], difference["other"], difference["count"])
+        for difference in unadmitted.otherwise["differences"]
+    ] == [("pass", "admission", 1)]
 
 
 def guesses(count: int, status: int, extra: str = "") -> list[Timed]:
@@ -282,7 +285,9 @@ def test_a_second_policy_with_fewer_attempts_uses_the_same_responses() -> None:
     result = replayed(guesses(9, 401), Replayer(policy(REGISTERS), strict))
     assert result.verdicts == {"pass": 9}
     assert result.otherwise is not None
-    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    pairs = {
+        (difference["live"], difference["other"]): difference["count"] for difference in result.otherwise["differences"]
+    }
     assert pairs == {("pass", "guess"): 1, ("pass", "banned"): 4}
     assert result.decisions == {"routed": 9}  # what the second policy says is in no sum of the first
 
@@ -295,9 +300,11 @@ def test_ringing_calls_are_those_that_ring_at_captured_destinations() -> None:
         result = replayed(frames, Replayer(policy(admission=few), inside=inside))
         assert result.verdicts == verdicts
     against = Replayer(policy(), policy(admission=few), inside="captured")
-    told = replayed(frames, against).otherwise
-    assert told is not None
-    assert [(each["live"], each["other"], each["count"]) for each in told["differences"]] == [("pass", "ringing", 2)]
+    otherwise = replayed(frames, against).otherwise
+    assert otherwise is not None
+    assert [
+        (difference["live"], difference["other"], difference["count"]) for difference in otherwise["differences"]
+    ] == [("pass", "ringing", 2)]
 
 
 def test_what_cannot_be_read_counts_against_its_flow() -> None:
@@ -306,15 +313,17 @@ def test_what_cannot_be_read_counts_against_its_flow() -> None:
     result = replayed(from_phone(*noise), Replayer(policy(), strict))
     assert result.verdicts == {"malformed": 11, "banned": 3}
     assert result.otherwise is not None
-    pairs = {(each["live"], each["other"]): each["count"] for each in result.otherwise["differences"]}
+    pairs = {
+        (difference["live"], difference["other"]): difference["count"] for difference in result.otherwise["differences"]
+    }
     assert pairs == {("malformed", "banned"): 8}
     assert result.bans == 1
 
 
 def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
-    kept = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
-    kept.operator_bans.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
-    write_file(tmp_path / bans.FILE, bans.as_json(kept, 0.0, 0.0))
+    pipeline = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
+    pipeline.operator_bans.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
+    write_file(tmp_path / bans.FILE, bans.as_json(pipeline, 0.0, 0.0))
     state = f'[edge]\nstate_dir = "{tmp_path}"\n'
     assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}
     exempt = Replayer(policy(admission=f'[screen]\nexempt = ["{FLOODER[0]}"]\n{OPEN}'))
@@ -368,7 +377,7 @@ def test_fragments_of_a_datagram_are_put_together() -> None:
         for at in range(0, len(body), 1480)
     ]
     lost = ip(PHONE[0], EDGE[0], UDP, body[:1480], fragment=(8, 0, True))
-    frames = [(0.1 * n, frame(each)) for n, each in enumerate([parts[2], parts[0], lost, parts[1]])]
+    frames = [(0.1 * n, frame(packet)) for n, packet in enumerate([parts[2], parts[0], lost, parts[1]])]
     result = replayed(frames)
     assert result.calls == {"answered": 1}
     assert result.notes == {
@@ -416,11 +425,11 @@ def test_a_wildcard_listener_matches_its_port_and_its_advertised_address() -> No
 def test_the_edges_end_of_a_packet_is_found_by_the_policy_or_the_capture() -> None:
     peer, trunk = ("198.51.100.7", 5060), ("203.0.113.5", 5060)
     both = [udp(peer, EDGE, message(source=peer)), udp(EDGE, peer, b"SIP/2.0 100 Trying\r\n\r\n")]
-    unclear = wild([(0.1 * n, frame(each)) for n, each in enumerate(both)])
+    unclear = wild([(0.1 * n, frame(packet)) for n, packet in enumerate(both)])
     assert unclear.left_out == {"either end could be a listener on a wildcard: say which with --to": 2}
     for result in (
-        wild([(0.1 * n, frame(each)) for n, each in enumerate(both)], advertise="192.0.2.1"),
-        wild([(0.1 * n, frame(each, COOKED, sent=n == 1)) for n, each in enumerate(both)], COOKED),
+        wild([(0.1 * n, frame(packet)) for n, packet in enumerate(both)], advertise="192.0.2.1"),
+        wild([(0.1 * n, frame(packet, COOKED, sent=n == 1)) for n, packet in enumerate(both)], COOKED),
     ):
         assert (result.calls, result.left_out) == ({"answered": 1}, {"of the edge that was captured": 1})
     listed = wild([(0.0, frame(udp(trunk, EDGE, message(source=trunk)))), (0.1, frame(udp(EDGE, trunk, b"x")))])
@@ -446,7 +455,7 @@ def over_tcp(*messages: bytes, size: int = 100, start: int = 2**32 - 150) -> lis
 
 
 def timed(packets: list[bytes], step: float = 0.01) -> list[Timed]:
-    return [(n * step, frame(each)) for n, each in enumerate(packets)]
+    return [(n * step, frame(packet)) for n, packet in enumerate(packets)]
 
 
 TCP_CALL = (
@@ -529,7 +538,7 @@ def test_an_empty_capture_has_an_empty_result() -> None:
 
 
 def test_the_same_capture_and_seed_give_the_same_and_another_seed_the_same_verdicts() -> None:
-    frames = sorted(flood(100) + call("c1") + call("c2", 0.03), key=lambda each: each[0])
+    frames = sorted(flood(100) + call("c1") + call("c2", 0.03), key=lambda timed: timed[0])
     first, again, other = (replayed(frames, player(seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert first.verdicts == other.verdicts

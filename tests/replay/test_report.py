@@ -15,8 +15,8 @@ def test_a_small_replay_in_full() -> None:
     options = message("OPTIONS", "o", branch="o")
     elsewhere = udp(PHONE, ("192.0.2.77", 9), b"x")
     frames = [
-        (n * 0.5, frame(each))
-        for n, each in enumerate([udp(PHONE, EDGE, message()), udp(PHONE, EDGE, options), elsewhere])
+        (n * 0.5, frame(packet))
+        for n, packet in enumerate([udp(PHONE, EDGE, message()), udp(PHONE, EDGE, options), elsewhere])
     ]
     assert list(lines(replayed(frames, Replayer(policy(), strict)))) == [
         "test.pcap: 3 packets in 1.000 s, judged by edge.toml",

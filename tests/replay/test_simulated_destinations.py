@@ -15,8 +15,8 @@ FLOW = Flow(CORE, Source("10.0.0.11", 5060))
 
 
 def responses(answers: Answers) -> list[Response]:
-    found = [parse_message(data) for _, data in answers]
-    return [each for each in found if isinstance(each, Response)]
+    messages = [parse_message(data) for _, data in answers]
+    return [message for message in messages if isinstance(message, Response)]
 
 
 def shown(request: bytes, status: int, extra: str = "") -> Response:
@@ -36,9 +36,9 @@ def test_obliging_rings_and_answers_with_one_tag_and_a_contact() -> None:
 def test_obliging_answers_all_else_at_once_but_ack_and_register() -> None:
     inside = SimulatedDestinations("obliging")
     for method, statuses in (("OPTIONS", [200]), ("BYE", [200]), ("ACK", []), ("REGISTER", [100]), ("CANCEL", [200])):
-        assert [each.status for each in responses(inside.take(FLOW, message(method)))] == statuses
+        assert [response.status for response in responses(inside.take(FLOW, message(method)))] == statuses
     again = responses(inside.take(FLOW, message(to_tag="bob")))
-    assert [each.status for each in again] == [200]
+    assert [response.status for response in again] == [200]
     assert again[0].to_tag == "bob"
     assert inside.forwarded[str(FLOW.peer), "INVITE"] == 1
 
@@ -50,9 +50,9 @@ def test_silent_sends_no_responses() -> None:
 
 def test_captured_answers_are_handed_on_once_they_are_final() -> None:
     inside = SimulatedDestinations("captured")
-    assert [each.status for each in responses(inside.take(FLOW, message()))] == [100]
+    assert [response.status for response in responses(inside.take(FLOW, message()))] == [100]
     assert inside.captured(shown(message(), 100)) == []
-    assert [each.status for each in responses(inside.captured(shown(message(), 183)))] == [183]
+    assert [response.status for response in responses(inside.captured(shown(message(), 183)))] == [183]
     assert inside.captured(shown(message(call_id="other"), 200)) == []
     (ok,) = responses(inside.captured(shown(message(), 200, "Contact: <sip:token@192.0.2.1>\r\n")))
     assert (ok.status, ok.to_tag, ok.get("Contact")) == (200, "bob", "<sip:inside@10.0.0.11:5060>")
@@ -75,8 +75,8 @@ def test_a_cancel_ends_the_branch_that_it_names() -> None:
     for branch in ("one", "two"):
         inside.take(FLOW, message(branch=branch))
     ended = responses(inside.take(FLOW, message("CANCEL", branch="two")))
-    assert [(each.status, each.cseq_method) for each in ended] == [(200, "CANCEL"), (487, "INVITE")]
-    assert [each.via.branch for each in responses(inside.captured(shown(message(), 486)))] == ["z9hG4bKone"]
+    assert [(response.status, response.cseq_method) for response in ended] == [(200, "CANCEL"), (487, "INVITE")]
+    assert [response.via.branch for response in responses(inside.captured(shown(message(), 486)))] == ["z9hG4bKone"]
 
 
 def test_pending_requests_are_bounded() -> None:
