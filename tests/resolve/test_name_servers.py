@@ -111,9 +111,9 @@ async def test_answers_that_are_none(tmp_path: Path) -> None:
             if lies:
                 other = dns.message.make_response(dns.message.make_query("other.test.", "A", id=asked.id))
                 other.answer = [dns.rrset.from_text("other.test.", 60, "IN", "A", "10.6.6.6")]
-                stranger = dns.message.make_response(asked)
-                stranger.id ^= 1
-                for lie in (b"", b"\0" * 40, other.to_wire(), stranger.to_wire()):
+                wrong_id = dns.message.make_response(asked)
+                wrong_id.id ^= 1
+                for lie in (b"", b"\0" * 40, other.to_wire(), wrong_id.to_wire()):
                     await sock.sendto(lie, peer)
             await sock.sendto(reply.to_wire(), peer)
 

@@ -66,13 +66,13 @@ class Bench:
         self.harness.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
 
     def tell(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
-        self.told.append((place.host, [each.source.host for each in targets]))
+        self.told.append((place.host, [target.source.host for target in targets]))
         self.harness.edge.resolved(place, targets, trio.current_time())
 
     @property
     def details(self) -> list[str]:
-        assert {each.reason for each in self.decisions} <= {Reason.NAME}
-        return [each.detail for each in self.decisions]
+        assert {decision.reason for decision in self.decisions} <= {Reason.NAME}
+        return [decision.detail for decision in self.decisions]
 
     async def run(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -91,7 +91,7 @@ async def test_a_name_is_looked_up_again_when_its_ttl_ends(autojump_clock) -> No
     await bench.run(100)
     assert bench.answers.pauses("a.example.com") == [30, 30, 30]
     assert bench.told == [("a.example.com", ["10.0.0.11"])], "what is the same is not told again"
-    assert [each.target.host for each in bench.harness.dispatcher.members()] == ["10.0.0.11"]
+    assert [member.target.host for member in bench.harness.dispatcher.members()] == ["10.0.0.11"]
     assert bench.details == ["a.example.com:5060: now 10.0.0.11:5060 over udp"]
 
 
@@ -119,7 +119,7 @@ async def test_known_addresses_stay_while_look_ups_fail(autojump_clock, nothing:
     given = itertools.chain([addresses("10.0.0.11")], [nothing] * 3, itertools.repeat(addresses("10.0.0.11")))
     bench = Bench(Answers(lambda name: next(given)), "a.example.com")
     await bench.run(400)
-    assert [each.target.host for each in bench.harness.dispatcher.members()] == ["10.0.0.11"]
+    assert [member.target.host for member in bench.harness.dispatcher.members()] == ["10.0.0.11"]
     assert bench.told == [("a.example.com", ["10.0.0.11"])]
     assert bench.answers.pauses("a.example.com") == [300, 5, 10, 20]
     assert len(bench.details) == 3, "it is said when it begins and when it ends"

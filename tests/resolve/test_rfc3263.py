@@ -20,7 +20,7 @@ Record = NaptrRecord | SrvRecord | str
 
 
 def listening(*transports: Transport, host: str = "192.0.2.1", port: int = 5060) -> list[Listener]:
-    return [Listener(n, str(each), Zone.CORE, each, host, port) for n, each in enumerate(transports)]
+    return [Listener(n, str(transport), Zone.CORE, transport, host, port) for n, transport in enumerate(transports)]
 
 
 class Names:
@@ -69,7 +69,7 @@ RFC3263 = {
 
 
 def sources(located: Located) -> list[str]:
-    return [f"{each.transport} {each.source} p{each.priority} w{each.weight}" for each in located.targets]
+    return [f"{target.transport} {target.source} p{target.priority} w{target.weight}" for target in located.targets]
 
 
 def test_the_example_of_rfc_3263() -> None:
@@ -205,7 +205,7 @@ def test_who_fails_to_answer_does_not_decide(failing: str) -> None:
     zone: dict[str, Sequence[Record] | None] = {"A example.com": ["198.51.100.9"]}
     located = Names({**zone, failing: None}).locate("sip:example.com", listening(UDP))
     assert located.targets == ()
-    assert [str(each) for each in located.failed] == [failing.replace(" ", " of ")]
+    assert [str(failure) for failure in located.failed] == [failing.replace(" ", " of ")]
 
 
 def test_a_host_without_addresses_does_not_affect_the_others() -> None:
@@ -241,7 +241,7 @@ def test_a_hosts_share_is_not_multiplied_by_its_addresses() -> None:
         }
     )
     located = names.locate("sip:example.com;transport=udp", listening(UDP))
-    share = {str(each.source.host): each.weight for each in located.targets}
+    share = {str(target.source.host): target.weight for target in located.targets}
     assert share == {"198.51.100.1": 10, "198.51.100.2": 10, "198.51.100.3": 10, "198.51.100.4": 30}
 
 
@@ -263,9 +263,9 @@ def test_an_address_stands_where_it_is_best() -> None:
 @pytest.mark.parametrize(
     ("kind", "address"),
     [
-        *(("A", each) for each in ("0.0.0.0", "0.1.2.3", "224.0.1.75", "255.255.255.255", "240.0.0.1")),
-        *(("A", each) for each in ("127.0.0.1", "127.9.9.9", "169.254.169.254")),
-        *(("AAAA", each) for each in ("::", "::1", "ff02::1", "fe80::1", "::ffff:198.51.100.1", "::ffff:127.0.0.1")),
+        *(("A", host) for host in ("0.0.0.0", "0.1.2.3", "224.0.1.75", "255.255.255.255", "240.0.0.1")),
+        *(("A", host) for host in ("127.0.0.1", "127.9.9.9", "169.254.169.254")),
+        *(("AAAA", host) for host in ("::", "::1", "ff02::1", "fe80::1", "::ffff:198.51.100.1", "::ffff:127.0.0.1")),
     ],
 )
 def test_an_address_that_no_name_may_stand_for(kind: str, address: str) -> None:
@@ -279,8 +279,8 @@ def test_an_address_that_no_name_may_stand_for(kind: str, address: str) -> None:
 
 def test_loopback_addresses_need_a_listener_on_loopback() -> None:
     names = Names({"A example.com": ["127.0.0.5"], "AAAA example.com": ["::1"]})
-    there = [*listening(UDP, host="127.0.0.1"), *listening(UDP, host="2001:db8::1")]
-    assert sources(names.locate("sip:example.com:5060", there)) == ["udp 127.0.0.5:5060 p0 w1"]
+    listeners = [*listening(UDP, host="127.0.0.1"), *listening(UDP, host="2001:db8::1")]
+    assert sources(names.locate("sip:example.com:5060", listeners)) == ["udp 127.0.0.5:5060 p0 w1"]
     assert names.locate("sip:example.com:5060", listening(UDP, host="0.0.0.0")).targets == ()
 
 
@@ -375,13 +375,13 @@ def test_whatever_is_answered(data: st.DataObject, uri: str) -> None:
     except StopIteration as stop:
         located: Located = stop.value
     targets = located.targets
-    assert len({(each.source, each.transport) for each in targets}) == len(targets) <= limits.TARGETS
-    priorities = [each.priority for each in targets]
+    assert len({(target.source, target.transport) for target in targets}) == len(targets) <= limits.TARGETS
+    priorities = [target.priority for target in targets]
     assert priorities == sorted(priorities)
     assert set(priorities) == set(range(len(set(priorities))))
-    for each in targets:
-        address = ip_address(each.source.host)
+    for target in targets:
+        address = ip_address(target.source.host)
         assert not any((address.is_loopback, address.is_unspecified, address.is_multicast)), address
-        assert 0 < each.source.port < 65536
-        assert each.weight >= 0
-        assert each.transport in ({TLS} if uri.startswith("sips") else {TCP} if "tcp" in uri else {UDP, TCP, TLS})
+        assert 0 < target.source.port < 65536
+        assert target.weight >= 0
+        assert target.transport in ({TLS} if uri.startswith("sips") else {TCP} if "tcp" in uri else {UDP, TCP, TLS})
