@@ -20,8 +20,8 @@ def test_the_longest_prefix_counts() -> None:
     orders = OperatorBans()
     orders.put(ban("192.0.2.0/24"))
     orders.put(exempt("192.0.2.7"))
-    found = [orders.of(host, 1.0) for host in ("192.0.2.1", "192.0.2.7", "198.51.100.1")]
-    assert [None if order is None else order.prefix for order in found] == ["192.0.2.0/24", "192.0.2.7", None]
+    matching = [orders.of(host, 1.0) for host in ("192.0.2.1", "192.0.2.7", "198.51.100.1")]
+    assert [None if order is None else order.prefix for order in matching] == ["192.0.2.0/24", "192.0.2.7", None]
     assert orders.exempts("192.0.2.7", 1.0)
     assert not orders.exempts("192.0.2.1", 1.0)
 
@@ -67,10 +67,10 @@ def test_operator_bans_are_copied_beside_the_exemptions_of_the_own_policy() -> N
     for prefix in ("192.0.2.1", "192.0.2.2"):
         live.put(ban(prefix))
     other.copy_from(live)
-    assert [(each.prefix, each.exempt) for each in other] == [("192.0.2.1", True), ("192.0.2.2", False)]
-    found = other.of("192.0.2.2", 1.0)
-    assert found is not None
-    assert found is not live.of("192.0.2.2", 1.0)  # each counts its own
+    assert [(order.prefix, order.exempt) for order in other] == [("192.0.2.1", True), ("192.0.2.2", False)]
+    copy = other.of("192.0.2.2", 1.0)
+    assert copy is not None
+    assert copy is not live.of("192.0.2.2", 1.0)  # each counts its own
 
 
 def test_a_policy_with_exemptions_takes_over_all_operator_bans(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,9 +239,9 @@ def test_what_offenders_did_is_bounded(flow) -> None:
 
 def test_a_restored_ban_blocks_again_and_offences_count_on(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
-    kept = offend(penalties, flow, "192.0.2.1", 3)[-1]
+    saved = offend(penalties, flow, "192.0.2.1", 3)[-1]
     penalties = Penalties(Standings(), 1, 30, 2.0)
-    assert penalties.restore(kept)
+    assert penalties.restore(saved)
     assert penalties.blocks(flow("tls", port=9, serial=9), REACHABLE, 1.0)
     assert not penalties.restore(offend(Penalties(Standings(), 9, 30, 2.0), flow, "192.0.2.2", 1)[0])
     assert offend(penalties, flow, "192.0.2.1", 1)[0].offence == 4

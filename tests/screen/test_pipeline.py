@@ -296,14 +296,14 @@ def test_what_cannot_be_read_counts_until_it_is_enough(flow) -> None:
 
 def test_messages_that_may_be_forged_are_scored_for_unproven_sources_only(flow) -> None:
     bench = Bench(trunks=[Trunk("carrier", ("198.51.100.7",))])
-    trunk, proven, stranger = flow(host="198.51.100.7"), flow(port=7), flow(port=8)
+    trunk, proven, unproven = flow(host="198.51.100.7"), flow(port=7), flow(port=8)
     bench.pipeline.standings.prove(proven, Standing.REACHABLE, 10.0)
     for _ in range(100):
-        for each in (trunk, proven, stranger):
-            bench.pipeline.malformed(each, 10.0)
+        for sender in (trunk, proven, unproven):
+            bench.pipeline.malformed(sender, 10.0)
     assert bench.pipeline.packet(trunk, 400, 10.0) is PASS
     assert bench.pipeline.packet(proven, 400, 10.0) is PASS
-    assert isinstance(bench.pipeline.packet(stranger, 400, 10.0), Drop)
+    assert isinstance(bench.pipeline.packet(unproven, 400, 10.0), Drop)
     assert bench.pipeline.standings.of(proven, 10.0) is Standing.REACHABLE
 
 
@@ -331,9 +331,9 @@ def test_the_operators_ban_holds_for_all_but_trunks(flow) -> None:
     bench = Bench(trunks=[Trunk("carrier", ("192.0.2.7",))])
     bench.pipeline.standings.prove(flow(port=9), Standing.REGISTERED, 10.0)
     bench.pipeline.operator_bans.put(OperatorBan("192.0.2.0/24", False, 10.0, None, "operator", "abuse"))
-    for each in (flow(), flow(port=9), flow("tls")):
-        assert isinstance(bench.pipeline.packet(each, 400, 10.0), Drop)
-        assert bench.pipeline.is_banned(each, 10.0)
+    for sender in (flow(), flow(port=9), flow("tls")):
+        assert isinstance(bench.pipeline.packet(sender, 400, 10.0), Drop)
+        assert bench.pipeline.is_banned(sender, 10.0)
     assert isinstance(bench.pipeline.accept(flow("tls").listener, Source("192.0.2.9", 1), 10.0), Drop)
     assert bench.pipeline.packet(flow(host="192.0.2.7"), 400, 10.0) is PASS
     assert not bench.pipeline.is_banned(flow(host="192.0.2.7"), 10.0)

@@ -129,12 +129,12 @@ def test_nothing_of_the_live_policy_changes(flow: MakeFlow, request_of: MakeRequ
     )
     pair, alone = Pair(settings, strict), Pair(settings, settings)
     for n in range(20):
-        for each in (pair, alone):
-            each.message(flow(), request_of(), n / 10)
+        for bench in (pair, alone):
+            bench.message(flow(), request_of(), n / 10)
     assert pair.beside.differences
     assert not alone.beside.differences
     assert pair.live.counts == alone.live.counts
-    assert [each.reason for each in pair.decisions] == [each.reason for each in alone.decisions]
+    assert [decision.reason for decision in pair.decisions] == [decision.reason for decision in alone.decisions]
     assert len(pair.live.penalties.take_datagram_bans()) == len(alone.live.penalties.take_datagram_bans()) == 1
     assert pair.other.penalties.take_datagram_bans() == []
 
@@ -194,8 +194,8 @@ def test_examples_are_bounded_and_cut(flow: MakeFlow, request_of: MakeRequest) -
     for n in range(limits.SHADOW_EXAMPLES + 3):
         pair.message(flow(), request_of(call_id=f"{n}-" + "x" * 1000), float(n))
     examples = pair.beside.examples(PASSED, "method")
-    assert [each.call_id.partition("-")[0] for each in examples] == ["3", "4", "5", "6", "7"]
-    assert all(len(each.call_id) == limits.LEDGER_TEXT_CHARS for each in examples)
+    assert [example.call_id.partition("-")[0] for example in examples] == ["3", "4", "5", "6", "7"]
+    assert all(len(example.call_id) == limits.LEDGER_TEXT_CHARS for example in examples)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -268,7 +268,7 @@ def test_what_the_live_policy_takes_back_for_bad_conduct_the_other_keeps(flow: M
     pair.live.standings.prove(flow("tls"), Standing.REGISTERED, 1.0)
     pair.live.malformed(flow("tls"), 2.0)
     standings = (pair.live.standings, pair.other.standings)
-    assert [each.of(flow("tls"), 3.0) for each in standings] == [Standing.REACHABLE, Standing.REGISTERED]
+    assert [table.of(flow("tls"), 3.0) for table in standings] == [Standing.REACHABLE, Standing.REGISTERED]
     pair.live.standings.withdraw(flow("tls"))  # it has unregistered
     assert pair.other.standings.of(flow("tls"), 3.0) is Standing.REACHABLE
 
@@ -302,5 +302,5 @@ def test_operator_bans_count_for_both_policies_and_their_hits_once(flow: MakeFlo
     pair.live.operator_bans.drop("192.0.2.0/24")
     pair.message(flow(), None, 54.0)
     assert pair.beside.differences == {}
-    assert [each.prefix for each in pair.other.operator_bans] == ["192.0.2.200"]
+    assert [order.prefix for order in pair.other.operator_bans] == ["192.0.2.200"]
     assert not list(pair.live.operator_bans)

@@ -146,7 +146,7 @@ def test_too_many_addresses() -> None:
 
 def test_trusted_sources_are_listed_with_trunks_first(flow) -> None:
     standings = Standings((CARRIER,))
-    listed = [listed_address(each) for each in CARRIER.addresses]
+    listed = [listed_address(address) for address in CARRIER.addresses]
     udp = flow("udp").listener
     assert standings.trusted(udp, 1.0) == (listed, None)
     for n, ttl in ((1, 60.0), (2, 30.0)):

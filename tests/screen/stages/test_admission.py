@@ -72,7 +72,7 @@ def test_the_policy_opens_it_by_listener_or_altogether(flow, subject, request_of
 
 @pytest.mark.parametrize("standing", [Standing.REACHABLE, Standing.REGISTERED])
 def test_ringing_calls_are_bounded_and_retry_after_differs(flow, subject, request_of, standing) -> None:
-    told = set()
+    delays = set()
     for number in range(50):
         asking = subject(request_of(call_id=f"call-{number}"), standing, of=flow("tls"))
         assert judged(asking, LoadSnapshot(ringing=19), open=("public",)) is PASS
@@ -81,8 +81,8 @@ def test_ringing_calls_are_bounded_and_retry_after_differs(flow, subject, reques
         assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.RINGING, 20, 20)
         assert verdict.retry_after is not None
         assert 0 < verdict.retry_after <= limits.RETRY_AFTER_SECONDS
-        told.add(verdict.retry_after)
-    assert len(told) > 5
+        delays.add(verdict.retry_after)
+    assert len(delays) > 5
 
 
 def test_too_many_ringing_calls_of_an_unproven_source_get_no_response(subject, request_of) -> None:

@@ -253,7 +253,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, flow, subject, reque
         bench.tries(bench.asking(credentials(f"u{n}"), of=flow(host=host)))
         bench.tries(bench.asking(credentials(f"v{n}"), of=flow("tls", host, serial=n + 1), standing=Standing.REACHABLE))
     stage = bench.stage
-    assert [len(each) for each in (stage._strangers, stage._proven, stage._addresses, stage._users)] == [32] * 4
+    assert [len(counter) for counter in (stage._strangers, stage._proven, stage._addresses, stage._users)] == [32] * 4
 
 
 def test_unproven_sources_displace_no_proven_source(monkeypatch: pytest.MonkeyPatch, flow, subject, request_of) -> None:

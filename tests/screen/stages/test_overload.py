@@ -48,8 +48,8 @@ def test_the_weakest_are_refused_first_and_trunks_last(served, lag: float, weake
 def test_the_weakest_are_refused_first_by_transactions(served, transactions: int, weakest: int) -> None:
     """The last quarter of the tables is for requests of calls that are alive."""
     assert 2 * limits.TRANSACTIONS == 100_000
-    found = served(stage(), transactions=transactions)
-    assert found == {standing for standing in Standing if standing >= weakest}
+    standings = served(stage(), transactions=transactions)
+    assert standings == {standing for standing in Standing if standing >= weakest}
 
 
 def test_the_level_does_not_oscillate_at_its_bound(served) -> None:
@@ -83,7 +83,7 @@ def test_methods_that_start_a_dialog_are_refused_under_load(served, method: str)
 
 
 def test_the_refusal_has_its_limit_value_and_retry_after(flow, subject, request_of) -> None:
-    one, told = stage(), set()
+    one, delays = stage(), set()
     for number in range(50):
         asking = subject(request_of(call_id=f"call-{number}"), Standing.TRUNK, "carrier", of=flow("tls"))
         asking.load = LoadSnapshot(lag=1.2345)
@@ -91,8 +91,8 @@ def test_the_refusal_has_its_limit_value_and_retry_after(flow, subject, request_
         assert isinstance(verdict, Reject)
         assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.OVERLOAD, 1.0, 1.234)
         assert verdict.detail == "lag"
-        told.add(verdict.retry_after)
-    assert len(told) > 5
+        delays.add(verdict.retry_after)
+    assert len(delays) > 5
     asking = subject(request_of())
     asking.load = LoadSnapshot(transactions=70_001)
     silent = stage().judge(asking, Phase.CALL, 1.0)

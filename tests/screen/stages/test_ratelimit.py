@@ -57,15 +57,15 @@ def test_unproven_sources_get_no_response(subject, request_of) -> None:
 def test_others_get_a_retry_after_that_differs(flow, subject, request_of) -> None:
     stage = one("global")
     passed(stage, [subject(request_of())] * 3)
-    told = set()
+    delays = set()
     for n in range(60):
         verdict = stage.judge(subject(request_of(call_id=f"c{n}"), Standing.REACHABLE, of=flow("tls")), Phase.CALL, 1.0)
         assert isinstance(verdict, Reject)
         assert verdict.status == 503
         assert verdict.retry_after is not None
         assert 1 <= verdict.retry_after <= limits.RETRY_AFTER_SECONDS
-        told.add(verdict.retry_after)
-    assert len(told) >= 4
+        delays.add(verdict.retry_after)
+    assert len(delays) >= 4
 
 
 def test_keys(flow, subject, request_of) -> None:
