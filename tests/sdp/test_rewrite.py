@@ -63,8 +63,8 @@ def test_attributes_with_an_address_are_removed_in_any_spelling(line):
 
 
 def test_a_capability_without_an_address_is_kept():
-    kept = b"a=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\n"
-    assert kept.strip() in rewritten(OFFER + kept).serialise()
+    capability = b"a=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\n"
+    assert capability.strip() in rewritten(OFFER + capability).serialise()
 
 
 def test_other_attributes_are_kept_in_order():
