@@ -71,13 +71,13 @@ def test_the_reason_of_a_cancel_goes_with_it(harness: EdgeHarness, early: bool) 
     """RFC 3326 section 2; also where it has to wait for a provisional answer."""
     one, _ = forked(harness)
     reasons = ["SIP;cause=480", 'Q.850;cause=16;text="Normal"']
-    told = invite("CANCEL", extra="".join(f"Reason: {each}\r\n" for each in reasons))
+    cancel_with_reasons = invite("CANCEL", extra="".join(f"Reason: {reason}\r\n" for reason in reasons))
     if early:
-        harness.receive(CALLER, told)
+        harness.receive(CALLER, cancel_with_reasons)
         sent = harness.receive(ONE, respond(one, 180, tag="one"))
     else:
         harness.receive(ONE, respond(one, 180, tag="one"))
-        sent = harness.receive(CALLER, told)
+        sent = harness.receive(CALLER, cancel_with_reasons)
     (cancel,) = [m for _, m in sent if isinstance(m, Request)]
     assert cancel.method == "CANCEL"
     assert cancel.get_all("Reason") == reasons

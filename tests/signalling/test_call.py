@@ -230,8 +230,8 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(harness: EdgeHarne
     assert isinstance(ack, Request)
     assert str(ack.uri) == "sip:bob@10.0.0.11:5070"
     # from elsewhere, or with a tag that is not the other side's, it names no call
-    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
-    ((_, refused),) = harness.receive(stranger, invite("BYE", cseq=2, branch="z9hG4bKs2", to_tag="bob"))
+    unproven = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    ((_, refused),) = harness.receive(unproven, invite("BYE", cseq=2, branch="z9hG4bKs2", to_tag="bob"))
     assert isinstance(refused, Response)
     assert refused.status == 481
     ((_, refused),) = harness.receive(CALLER, invite("BYE", cseq=2, branch="z9hG4bKs3", to_tag="eve"))
@@ -245,9 +245,9 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(harness: EdgeHarne
 def test_record_route_of_the_registrar_and_a_strangers_asserted_identity_do_not_cross(
     open_harness: EdgeHarness,
 ) -> None:
-    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    unproven = Flow(PUBLIC, Source("203.0.113.9", 5060))
     claim = "Remote-Party-ID: <sip:boss@example.org>;screen=yes\r\nP-Asserted-Identity: <sip:boss@example.org>\r\n"
-    forwarded = open_harness.receive(stranger, invite(extra=claim))[-1][1]
+    forwarded = open_harness.receive(unproven, invite(extra=claim))[-1][1]
     assert forwarded.get("Remote-Party-ID") is forwarded.get("P-Asserted-Identity") is None
     ((_, forwarded),) = open_harness.receive(CALLER, invite("REGISTER", branch="z9hG4bKreg", extra=claim))
     assert forwarded.get("Remote-Party-ID"), "the carrier is a trunk"

@@ -14,7 +14,7 @@ from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.statistics import Tally
 from edgesbc.sip.message import Request
 
-STRANGER = Flow(PUBLIC, Source("203.0.113.9", 5060))
+UNPROVEN = Flow(PUBLIC, Source("203.0.113.9", 5060))
 
 
 def tally(harness: EdgeHarness) -> Tally:
@@ -70,7 +70,7 @@ DENIED: dict[str, Any] = {"acl": AclSettings(deny=("198.51.100.7", "203.0.113.9"
 
 def test_a_trunk_that_is_denied_has_failed_and_a_stranger_has_not() -> None:
     harness = EdgeHarness(screen=DENIED)
-    harness.receive(STRANGER, invite())
+    harness.receive(UNPROVEN, invite())
     assert tally(harness) == Tally(0, 0)
     harness.receive(CALLER, invite("OPTIONS"))
     assert tally(harness) == Tally(0, 0)
@@ -86,5 +86,5 @@ def test_a_trunk_that_may_not_call_has_failed_also_where_it_is_a_trunk_no_more()
     harness.edge.count_refusals_of(Standings([Trunk("carrier", ("198.51.100.7",))]))
     harness.receive(CALLER, invite(branch="z9hG4bKagain"))
     assert tally(harness) == Tally(1, 1)
-    harness.receive(STRANGER, invite(branch="z9hG4bKother"))
+    harness.receive(UNPROVEN, invite(branch="z9hG4bKother"))
     assert tally(harness) == Tally(1, 1)

@@ -13,10 +13,10 @@ FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
+    ("first", "second", "passed_on"),
     [(480, 480, 480), (480, 503, 480), (503, 480, 480), (500, 480, 480), (480, 500, 480), (503, 503, 503)],
 )
-def test_the_best_refusal_is_passed_on(harness: EdgeHarness, first: int, second: int, told: int) -> None:
+def test_the_best_refusal_is_passed_on(harness: EdgeHarness, first: int, second: int, passed_on: int) -> None:
     """Not a 503 of the edge's own: a trunk would stop sending calls for what one user's phone said."""
     sent = harness.receive(CALLER, invite())
     sent = harness.receive(FIRST, respond(sent[-1][1], first))
@@ -24,7 +24,7 @@ def test_the_best_refusal_is_passed_on(harness: EdgeHarness, first: int, second:
     to, answer = sent[-1]
     assert to == CALLER
     assert isinstance(answer, Response)
-    assert answer.status == told
+    assert answer.status == passed_on
     assert harness.edge.calls == harness.dispatcher.leases == 0
     harness.wait(64)
     assert harness.edge.idle
@@ -90,9 +90,9 @@ def test_every_step_says_whose_call_it_was(harness: EdgeHarness) -> None:
     """So that the ledger can be asked by the caller's address as well as by the Call-ID."""
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 503))
-    steps = [each for each in harness.decisions if each.reason.code in ("routed", "failover")]
-    assert [each.reason.code for each in steps] == ["routed", "failover", "routed"]
-    assert {(each.source, each.listener) for each in steps} == {(str(CALLER.peer), CALLER.listener.name)}
+    steps = [decision for decision in harness.decisions if decision.reason.code in ("routed", "failover")]
+    assert [decision.reason.code for decision in steps] == ["routed", "failover", "routed"]
+    assert {(decision.source, decision.listener) for decision in steps} == {(str(CALLER.peer), CALLER.listener.name)}
 
 
 @pytest.mark.parametrize("trunk", [True, False])

@@ -31,7 +31,7 @@ class Opened:
 
     @property
     def names(self) -> list[str]:
-        return [each.name for each in self.effects if isinstance(each, Open)]
+        return [effect.name for effect in self.effects if isinstance(effect, Open)]
 
 
 def test_the_name_that_is_given_before_the_one_that_is_known_before_the_address() -> None:
@@ -84,8 +84,8 @@ def test_without_tls_a_name_makes_no_difference() -> None:
 def test_a_health_check_asks_for_its_own_members_name() -> None:
     """Two sets may have one address by two names; the second is alive when its own name is proven."""
     sets = [
-        SetSettings(each, members=(MemberSettings("sip:10.0.0.11;transport=tls", tls_name=f"{each}.example.com"),))
-        for each in ("a", "b")
+        SetSettings(name, members=(MemberSettings("sip:10.0.0.11;transport=tls", tls_name=f"{name}.example.com"),))
+        for name in ("a", "b")
     ]
     entropy = Entropy()
     edge = Edge(
@@ -96,5 +96,5 @@ def test_a_health_check_asks_for_its_own_members_name() -> None:
         Sealer([b"k" * 16], entropy),
         entropy,
     )
-    opened = {each.name for each in edge.expire(10.0) if isinstance(each, Open)}
+    opened = {effect.name for effect in edge.expire(10.0) if isinstance(effect, Open)}
     assert opened == {"a.example.com", "b.example.com"}

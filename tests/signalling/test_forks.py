@@ -91,8 +91,8 @@ def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(open_harness: EdgeHarn
     """A caller that may be forged gets two answers: later ones belong to no call."""
     forwarded = open_harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
     for tag in ("one", "two"):
-        (told,) = open_harness.receive(PBX, respond(forwarded, 200, tag=tag))
-        assert isinstance(told[1], Response)
+        (passed_on,) = open_harness.receive(PBX, respond(forwarded, 200, tag=tag))
+        assert isinstance(passed_on[1], Response)
     sent = open_harness.receive(PBX, respond(forwarded, 200, tag="three"))
     assert [(to, m.method, m.to_tag) for to, m in sent if isinstance(m, Request)] == [
         (PBX, "ACK", "three"),
@@ -112,7 +112,7 @@ def test_a_second_fork_whose_sdp_is_refused_costs_the_first_neither_its_place_no
     assert [message.status for _, message in harness.reply(ANSWER) if isinstance(message, Response)] == [200]
     harness.receive(PBX, respond(forwarded, 200, tag="two", body=ANSWER.replace(b"4000", b"4002")))
     sent = [message for _, message in harness.reply(None) if isinstance(message, Request)]
-    assert [(each.method, each.to_tag) for each in sent] == [("ACK", "two"), ("BYE", "two")]
+    assert [(request.method, request.to_tag) for request in sent] == [("ACK", "two"), ("BYE", "two")]
     assert harness.edge.audit_leases() == (1, 1, 0, [])
     repeated = [message for _, message in harness.receive(PBX, first) if isinstance(message, Request)]
     assert repeated == []  # in particular no BYE

@@ -182,8 +182,8 @@ def test_a_call_to_a_browser_that_has_left_is_480(harness: EdgeHarness) -> None:
 
 def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarness) -> None:
     for number, method in enumerate(("INVITE", "BYE", "INFO", "REFER")):
-        stranger = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
-        sent = harness.receive(stranger, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
+        unproven = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
+        sent = harness.receive(unproven, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
         assert response(sent).status == 481
     assert len(harness.edge.parts.transactions) == 0
 
@@ -191,21 +191,21 @@ def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarn
 def test_a_token_that_does_not_open_is_refused_and_counts_nothing_against_its_holder(open_harness: EdgeHarness) -> None:
     """After the edge's key was lost, phones hang up with tokens of the key before: 481, and no ban."""
     harness = open_harness
-    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    unproven = Flow(PUBLIC, Source("203.0.113.9", 5060))
     token = Sealer([b"o" * 16], Entropy()).seal(RemoteTarget("core", MEMBERS[0], 0, "", ""), Zone.PUBLIC)
     for number in range(60):
         bye = invite("BYE", f"sip:{token}@192.0.2.1", branch=f"z9hG4bKo{number}", to_tag="bob")
-        ((flow, refusal),) = harness.receive(stranger, bye)
+        ((flow, refusal),) = harness.receive(unproven, bye)
         assert isinstance(refusal, Response)
-        assert (flow, refusal.status) == (stranger, 481)
+        assert (flow, refusal.status) == (unproven, 481)
         harness.wait(1.0)
     assert set(harness.reasons) == {"no-dialog"}
     assert len(harness.edge.pipeline.penalties) == 0
 
 
 def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harness: EdgeHarness) -> None:
-    stranger, forged = (Flow(PUBLIC, Source(host, 5060)) for host in ("203.0.113.9", "203.0.113.66"))
-    ok = response(open_harness.receive(PBX, respond(request(open_harness.receive(stranger, invite())), 200)))
+    caller, forged = (Flow(PUBLIC, Source(host, 5060)) for host in ("203.0.113.9", "203.0.113.66"))
+    ok = response(open_harness.receive(PBX, respond(request(open_harness.receive(caller, invite())), 200)))
     for number, tag in enumerate(("alice", "guessed")):
         ack = invite("ACK", uri_of(ok), branch=f"z9hG4bKf{number}", to_tag="bob", from_tag=tag)
         assert request(open_harness.receive(forged, ack)).method == "ACK"
@@ -213,9 +213,9 @@ def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harne
         open_harness.receive(forged, info)
         assert open_harness.standings.of(forged, open_harness.now) is Standing.UNPROVEN
     (call,) = open_harness.edge.parts.calls
-    assert call.caller.flow == stranger
-    open_harness.receive(stranger, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
-    assert open_harness.standings.of(stranger, open_harness.now) is Standing.REACHABLE
+    assert call.caller.flow == caller
+    open_harness.receive(caller, invite("ACK", uri_of(ok), branch="z9hG4bKf3", to_tag="bob"))
+    assert open_harness.standings.of(caller, open_harness.now) is Standing.REACHABLE
 
 
 def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
@@ -223,8 +223,8 @@ def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
     harness = EdgeHarness(anchor=True)
     asked = request(harness.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
     assert asked.body == b""
-    told = response(harness.receive(PBX, respond(asked, 200, body=ANSWER)))
-    assert told.body == b""
+    answer = response(harness.receive(PBX, respond(asked, 200, body=ANSWER)))
+    assert answer.body == b""
     assert harness.media == []
     # the same inside a call, where it is no offer either
     harness.receive(CALLER, invite(body=OFFER, branch="z9hG4bKo1"))

@@ -40,10 +40,10 @@ def test_of_a_new_call() -> None:
     browser, path = registered(harness)
     assert harness.receive(PBX, from_inside("sip:bob@a.invalid", f"Route: {path}\r\n", 1)) == []
     harness.sort(harness.edge.flow_closed(browser, harness.now))
-    ((to, told),) = harness.reply(SDP)
+    ((to, answer),) = harness.reply(SDP)
     assert to == PBX
-    assert isinstance(told, Response)
-    assert told.status == 480
+    assert isinstance(answer, Response)
+    assert answer.status == 480
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
@@ -57,10 +57,10 @@ def test_of_a_call_that_is_up() -> None:
     contact = (ok.get("Contact") or "").strip("<>")
     harness.receive(PBX, from_inside(contact, "", 2, to_tag="bob"))
     harness.sort(harness.edge.flow_closed(browser, harness.now))
-    ((to, told),) = harness.reply(SDP)
+    ((to, answer),) = harness.reply(SDP)
     assert to == PBX
-    assert isinstance(told, Response)
-    assert told.status == 480
+    assert isinstance(answer, Response)
+    assert answer.status == 480
     assert harness.edge.calls == 1
 
 
@@ -79,7 +79,7 @@ def test_a_bye_to_a_lost_connection_leaves_a_ringing_call_to_its_answer() -> Non
     ((_, gone),) = harness.receive(PBX, bye)
     assert isinstance(gone, Response)
     assert gone.status == 480
-    told = [message.status for to, message in harness.wait(300) if to == CALLER and isinstance(message, Response)]
-    assert 408 in told
+    statuses = [message.status for to, message in harness.wait(300) if to == CALLER and isinstance(message, Response)]
+    assert 408 in statuses
     assert harness.edge.idle
     assert harness.dispatcher.leases == 0

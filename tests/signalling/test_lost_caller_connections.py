@@ -94,11 +94,11 @@ def test_a_bye_ends_its_call_all_the_same(harness: EdgeHarness) -> None:
 
 
 def test_a_connection_that_is_banned_is_closed(harness: EdgeHarness) -> None:
-    stranger = Flow(STREAM.listener, Source("203.0.113.9", 40000), 9)
-    harness.edge.flow_opened(stranger)
+    unproven = Flow(STREAM.listener, Source("203.0.113.9", 40000), 9)
+    harness.edge.flow_opened(unproven)
     for number in range(40):
-        harness.receive(stranger, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
-    assert [effect.flow for effect in harness.other if isinstance(effect, Close)][:1] == [stranger]
+        harness.receive(unproven, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
+    assert [effect.flow for effect in harness.other if isinstance(effect, Close)][:1] == [unproven]
 
 
 def test_strangers_leave_half_of_the_transactions_to_others(
@@ -106,8 +106,8 @@ def test_strangers_leave_half_of_the_transactions_to_others(
 ) -> None:
     monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 8)
     for number in range(10):
-        stranger = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
-        open_harness.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+        unproven = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
+        open_harness.receive(unproven, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
     assert open_harness.edge.calls == 4
     open_harness.receive(CALLER, invite())
     assert open_harness.edge.calls == 5

@@ -121,8 +121,8 @@ def test_the_longest_target_comes_back_as_a_request_uri(harness: EdgeHarness) ->
     """What is sealed into a token has to fit where the token stands."""
     routes = [f"<sip:10.0.0.2{n};lr;x={'r' * 100}>" for n in range(limits.ROUTE_SET)]
     forwarded = harness.receive(CALLER, invite())[-1][1]
-    room = limits.TARGET_BYTES - len("".join(routes)) - len("<sip:bob@10.0.0.11:5070;x=>")
-    answer = respond(forwarded, 200).replace(b"5070>", b"5070;x=" + b"y" * room + b">")
+    free_bytes = limits.TARGET_BYTES - len("".join(routes)) - len("<sip:bob@10.0.0.11:5070;x=>")
+    answer = respond(forwarded, 200).replace(b"5070>", b"5070;x=" + b"y" * free_bytes + b">")
     contact = target(recorded(answer, *routes), harness)
     _, ack = sent_by(harness, contact)
     assert ack.get_all("Route") == routes[::-1]

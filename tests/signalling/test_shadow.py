@@ -32,7 +32,7 @@ from edgesbc.sip.message import Request
 METHODS = ("INVITE", "OPTIONS", "BYE", "REGISTER", "MESSAGE", "ACK", "CANCEL")
 OPEN = (*CALLS, "REGISTER", "MESSAGE")
 BINDING = "Contact: <sip:alice@192.168.1.5:5062>;expires=60"
-STRANGER, NEXT = (Flow(PUBLIC, Source(f"203.0.113.{host}", 5060)) for host in (1, 5))
+UNLISTED, NEXT = (Flow(PUBLIC, Source(f"203.0.113.{host}", 5060)) for host in (1, 5))
 PIKE = PikeSettings(reqs_density_per_unit=6)
 ANYBODY = AdmissionSettings(open=("public",))
 NARROW = ScreenSettings(
@@ -64,9 +64,9 @@ def harness_with(screen: ScreenSettings) -> EdgeHarness:
     return harness
 
 
-def told(things: Iterable[object]) -> list[tuple[str, ...]]:
+def as_texts(things: Iterable[object]) -> list[tuple[str, ...]]:
     """Decisions and effects by all that they say."""
-    return [(type(each).__name__, *(str(getattr(each, name)) for name in each.__slots__)) for each in things]  # type: ignore[attr-defined]
+    return [(type(item).__name__, *(str(getattr(item, name)) for name in item.__slots__)) for item in things]  # type: ignore[attr-defined]
 
 
 class Traffic:
@@ -93,11 +93,11 @@ class Traffic:
 
     def play(self, harness: EdgeHarness) -> list[object]:
         """What the edge sent, penalised and closed, in order."""
-        said: list[object] = []
+        output: list[object] = []
         waiting: list[tuple[Flow, Request]] = []
         self.connections = 0
-        streams = [self._connect(harness, each) for each in (BROWSERS, CARRIERS)]
-        for kind, who, what in self.steps:
+        streams = [self._connect(harness, listener) for listener in (BROWSERS, CARRIERS)]
+        for kind, peer, what in self.steps:
             if kind == 0:
                 harness.wait(what % 60 / 4)
             elif kind == 1 and waiting:
@@ -105,31 +105,31 @@ class Traffic:
                 body = (180, 200, 404, 401)[what % 4]
                 self._receive(harness, flow, respond(request, body, contact=False, extra=BINDING))
             elif kind == 2:
-                self._receive(harness, (CALLER, STRANGER, *streams)[who % 4], b"no SIP at all\r\n\r\n")
-            elif kind == 3 and who > 5:
+                self._receive(harness, (CALLER, UNLISTED, *streams)[peer % 4], b"no SIP at all\r\n\r\n")
+            elif kind == 3 and peer > 5:
                 harness.edge.note_lateness(what % 60 / 60)
-            elif kind == 3 and who > 3:
-                stream = streams[who % 2]
+            elif kind == 3 and peer > 3:
+                stream = streams[peer % 2]
                 harness.sort(
                     harness.edge.stream_broken(stream, b"no SIP", WireError("a stream that broke"), harness.now)
                 )
             else:
-                flow = (CALLER, STRANGER if who < 4 else NEXT, *streams)[who % 4]
+                flow = (CALLER, UNLISTED if peer < 4 else NEXT, *streams)[peer % 4]
                 method = METHODS[what % len(METHODS)]
                 extra = "User-Agent: sipvicious\r\n" if what % 11 == 0 else ""
                 extra += f"Authorization: Digest username=u{what % 2}\r\n" if method == "REGISTER" else ""
                 self._receive(harness, flow, invite(method, branch=f"z9hG4bK{what}", from_tag=f"t{what}", extra=extra))
-            closed = [each.flow for each in harness.other if isinstance(each, Close)]
+            closed = [effect.flow for effect in harness.other if isinstance(effect, Close)]
             for n, stream in enumerate(streams):
                 if stream in closed:
                     harness.sort(harness.edge.flow_closed(stream, harness.now))
                     streams[n] = self._connect(harness, stream.listener)
-            said += told(harness.other)
+            output += as_texts(harness.other)
             harness.other.clear()
-            said += harness.raw
+            output += harness.raw
             harness.raw.clear()
             waiting += [(f, m) for f, m in harness.sent if f.listener is CORE and isinstance(m, Request)]
-        return said
+        return output
 
 
 steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 60)), max_size=60).map(Traffic)
@@ -147,7 +147,7 @@ def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
 
 
 def test_it_does_not_where_every_stage_has_refused_something_either() -> None:
-    said = set()
+    reasons = set()
     for seed in range(4):
         random = Random(seed)
         kinds = [random.randrange(10) for _ in range(4000)]
@@ -156,8 +156,8 @@ def test_it_does_not_where_every_stage_has_refused_something_either() -> None:
         beside = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
         traffic.play(harness)
         assert beside.differences == {}
-        said |= {f"{stage} {reason}" for stage, reason in harness.edge.pipeline.counts}
-    assert said >= {
+        reasons |= {f"{stage} {reason}" for stage, reason in harness.edge.pipeline.counts}
+    assert reasons >= {
         "pike pike", "pike ban", "ratelimit ratelimit", "scanner scanner", "guess guess", "guess ban",
         "admission admission", "admission ringing", "overload overload", "conduct ban", "penalties banned",
     }  # fmt: skip
@@ -174,7 +174,7 @@ def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -
         assert traffic.play(alone) == traffic.play(watched)
         assert alone.edge.pipeline.counts == watched.edge.pipeline.counts
         assert alone.edge.pipeline.shadow_counts == watched.edge.pipeline.shadow_counts
-        assert told(alone.decisions) == told(watched.decisions)
+        assert as_texts(alone.decisions) == as_texts(watched.decisions)
 
 
 @settings(max_examples=40, deadline=None)
@@ -224,14 +224,14 @@ def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
 
 def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
     harness = EdgeHarness(methods=OPEN)
-    stranger = Flow(PUBLIC, Source("203.0.113.9", 5060))
+    user = Flow(PUBLIC, Source("203.0.113.9", 5060))
     other = pipeline(ScreenSettings())
     harness.edge.start_shadow(other, RoutingTable((), ["pbx"]))
     contact = "<sip:alice@192.168.1.5:5062>"
-    ((_, request),) = harness.receive(stranger, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
+    ((_, request),) = harness.receive(user, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
     answer = respond(request, 200, contact=False, extra=f"Contact: {contact};expires=600")
     harness.receive(Flow(CORE, MEMBERS[0]), answer)
-    assert other.standings.of(stranger, harness.now).name == "REGISTERED"
+    assert other.standings.of(user, harness.now).name == "REGISTERED"
 
 
 # --- stages that look at what is under way, and at what comes of it ---------------------------------------
@@ -253,7 +253,7 @@ def test_fewer_tries_differ_by_exactly_those_that_are_over() -> None:
     def guess(n: int, status: int = 401) -> None:
         extra = f"Authorization: Digest username=u{n}\r\n"
         ((_, sent),) = harness.receive(
-            STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=extra)
+            UNLISTED, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=extra)
         )
         harness.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False))
         harness.wait(1)
@@ -274,7 +274,7 @@ def test_an_old_nonce_and_a_success_are_heard_by_the_other_too() -> None:
     for n, (status, extra) in enumerate(answers):
         with_password = "Authorization: Digest username=alice\r\n"
         ((_, sent),) = harness.receive(
-            STRANGER, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=with_password)
+            UNLISTED, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=with_password)
         )
         harness.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False, extra=extra))
         harness.wait(1)
@@ -285,12 +285,12 @@ def test_fewer_ringing_calls_differ_by_exactly_those_that_are_over() -> None:
     harness, beside = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
     sent = []
     for n in range(5):
-        sent += harness.receive(STRANGER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
+        sent += harness.receive(UNLISTED, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     assert beside.differences == {(PASSED, "ringing"): 3}
     for flow, request in sent:
         if flow.listener is CORE:
             harness.receive(flow, respond(request, 486))
-    harness.receive(STRANGER, invite(branch="z9hG4bKlast", from_tag="last"))
+    harness.receive(UNLISTED, invite(branch="z9hG4bKlast", from_tag="last"))
     assert beside.differences == {(PASSED, "ringing"): 3}
     assert set(harness.reasons) == {"routed"}
 
@@ -298,11 +298,11 @@ def test_fewer_ringing_calls_differ_by_exactly_those_that_are_over() -> None:
 def test_fewer_points_differ_by_exactly_what_comes_under_the_ban() -> None:
     harness, beside = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
     for _ in range(7):  # two points each: the second is one too many, and those after it find the ban
-        harness.receive(STRANGER, b"no SIP at all\r\n\r\n")
+        harness.receive(UNLISTED, b"no SIP at all\r\n\r\n")
         harness.wait(1)
     assert beside.differences == {("malformed", "banned"): 5}
     harness.wait(54.5)  # the ban was of the second message, and nothing that it kept out has renewed it
-    harness.receive(STRANGER, invite("OPTIONS"))
+    harness.receive(UNLISTED, invite("OPTIONS"))
     assert beside.differences == {("malformed", "banned"): 5}
     assert harness.reasons == ["malformed"] * 7
 
@@ -310,12 +310,12 @@ def test_fewer_points_differ_by_exactly_what_comes_under_the_ban() -> None:
 @pytest.mark.parametrize("limit", [{"transactions": 2}, {"lag": 0.1}])
 def test_a_lower_bound_on_what_is_to_do_differs_where_there_is_more(limit: dict[str, Any]) -> None:
     harness, beside = watched(other_policy(overload=OverloadSettings(**limit)))
-    harness.receive(STRANGER, invite(branch="z9hG4bKa", from_tag="a"))
+    harness.receive(UNLISTED, invite(branch="z9hG4bKa", from_tag="a"))
     assert beside.differences == {}
     for _ in range(3):
         harness.edge.note_lateness(0.2)  # of two in a row the lesser counts, and a quarter of it each time
         harness.edge.note_lateness(0.2)
-    harness.receive(STRANGER, invite(branch="z9hG4bKb", from_tag="b"))
+    harness.receive(UNLISTED, invite(branch="z9hG4bKb", from_tag="b"))
     harness.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # a trunk, whom that much does not concern
     assert beside.differences == {(PASSED, "overload"): 1}
     assert set(harness.reasons) == {"routed"}

@@ -23,7 +23,7 @@ def a_set(name: str, *hosts: int, **fields: object) -> SetSettings:
 def routed(*sets: SetSettings, **route: object) -> EdgeHarness:
     harness = EdgeHarness()
     harness.dispatcher.reload(sets, harness.now)
-    table = RoutingTable([Route("r", **route)], [each.set for each in sets])  # type: ignore[arg-type]
+    table = RoutingTable([Route("r", **route)], [settings.set for settings in sets])  # type: ignore[arg-type]
     harness.edge.adopt(table, harness.edge.pipeline)
     return harness
 
@@ -86,13 +86,13 @@ def test_the_refusal_when_no_member_is_able(route: dict[str, int], status: int, 
     harness = routed(a_set("a"), to="a", **route)
     answer = answer_of(harness.receive(CALLER, invite()))
     assert (answer.status, answer.get("Retry-After")) == (status, retry_after)
-    assert [(each.reason.code, each.answer) for each in harness.decisions] == [("no-destination", status)]
+    assert [(decision.reason.code, decision.answer) for decision in harness.decisions] == [("no-destination", status)]
 
 
 def test_the_sets_without_an_able_member_are_named() -> None:
     harness = routed(a_set("a", fallback="c"), a_set("b"), a_set("c"), to=("a", "b"))
     harness.receive(CALLER, invite())
-    assert [each.detail for each in harness.decisions] == ["a, c, b: 0 tried"]
+    assert [decision.detail for decision in harness.decisions] == ["a, c, b: 0 tried"]
 
 
 def test_a_route_that_goes_nowhere_refuses_without_state() -> None:
@@ -100,7 +100,7 @@ def test_a_route_that_goes_nowhere_refuses_without_state() -> None:
     answer = answer_of(harness.receive(CALLER, invite(uri="sip:0900123@192.0.2.1")))
     assert (answer.status, answer.get("Retry-After")) == (603, None)
     assert harness.edge.idle
-    assert [(each.reason.code, each.answer) for each in harness.decisions][-1:] == [("blocked", 603)]
+    assert [(decision.reason.code, decision.answer) for decision in harness.decisions][-1:] == [("blocked", 603)]
 
 
 def asked_for(harness: EdgeHarness, uri: str) -> str:

@@ -10,7 +10,7 @@ from edgesbc.routing.table import Route, RoutingTable
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
-STRANGER = Flow(PUBLIC, Source("203.0.113.5", 5060))
+UNPROVEN = Flow(PUBLIC, Source("203.0.113.5", 5060))
 ASSERTED = ["P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"]
 FIELDS = "".join(f"{name}: <sip:boss@example.org>\r\n" for name in [*ASSERTED, "P-Charging-Vector", "X-Account"])
 
@@ -29,7 +29,7 @@ def test_a_trunk_may_assert_the_caller() -> None:
 
 @pytest.mark.parametrize("name", ASSERTED)
 def test_a_stranger_may_not(name: str) -> None:
-    got = only(EdgeHarness(open=("public",)).receive(STRANGER, invite(extra=FIELDS)))
+    got = only(EdgeHarness(open=("public",)).receive(UNPROVEN, invite(extra=FIELDS)))
     assert got.get(name) is None
 
 
@@ -38,7 +38,7 @@ def test_a_stranger_may_not(name: str) -> None:
 )
 def test_an_answer_tells_nothing_of_the_inside(name: str) -> None:
     harness = EdgeHarness(open=("public",))
-    forwarded = only(harness.receive(STRANGER, invite()))
+    forwarded = only(harness.receive(UNPROVEN, invite()))
     shown = only(harness.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
     assert shown.get(name) is None
 

@@ -16,7 +16,7 @@ from edgesbc.signalling.effects import Close
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
-STRANGER = Flow(PUBLIC, Source("203.0.113.9", 5060))
+UNLISTED = Flow(PUBLIC, Source("203.0.113.9", 5060))
 CREDENTIALS = 'Authorization: Digest username="alice", realm="inside", nonce="n", uri="sip:x", response="r"\r\n'
 CHALLENGE = 'WWW-Authenticate: Digest realm="inside", nonce="1764111600/0123456789abcdef", qop="auth", algorithm=MD5'
 HOLD = limits.REGISTER_ANSWER_SECONDS
@@ -48,7 +48,7 @@ def answered(
         if to == PBX:
             harness.receive(PBX, respond(message, status, tag="pbx", extra=extra, contact=False))
             heard = list(harness.sent) + harness.wait(HOLD)
-            (only,) = [each for where, each in heard if where == flow and isinstance(each, Response)]
+            (only,) = [received for where, received in heard if where == flow and isinstance(received, Response)]
             return only
         assert isinstance(message, Response)
         return message
@@ -59,7 +59,7 @@ def answered(
 
 
 def test_a_stranger_s_call_ends_before_any_route_is_looked_for(harness: EdgeHarness) -> None:
-    assert harness.receive(STRANGER, invite()) == []
+    assert harness.receive(UNLISTED, invite()) == []
     assert harness.reasons == ["admission"]
     assert harness.edge.idle
     ((_, refused),) = harness.receive(connected(harness), invite(branch="z9hG4bKb", body=OFFER))
@@ -96,7 +96,7 @@ OTHERS = "Contact: <sip:alice@10.0.0.77>;expires=3000"
     ],
 )
 def test_a_flow_that_deregisters_may_not_call(harness: EdgeHarness, flow: str, contact: str, left: str) -> None:
-    peer = connected(harness) if flow == "wss" else STRANGER
+    peer = connected(harness) if flow == "wss" else UNLISTED
     answered(harness, peer, 1, 200, BINDING.format(3600), CREDENTIALS)
     assert harness.standings.of(peer, harness.now) is Standing.REGISTERED
     answered(harness, peer, 2, 200, left, CREDENTIALS + "Expires: 0\r\n", contact=contact)
@@ -104,23 +104,23 @@ def test_a_flow_that_deregisters_may_not_call(harness: EdgeHarness, flow: str, c
 
 
 def test_a_query_of_bindings_or_a_failed_deregistration_changes_nothing(harness: EdgeHarness) -> None:
-    answered(harness, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
-    answered(harness, STRANGER, 2, 200, OTHERS, CREDENTIALS, contact="")
-    answered(harness, STRANGER, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
-    answered(harness, STRANGER, 4, 200, "", "Expires: 0\r\n", contact="*")  # as a registrar answers that checks nothing
-    assert harness.standings.of(STRANGER, harness.now) is Standing.REGISTERED
+    answered(harness, UNLISTED, 1, 200, BINDING.format(3600), CREDENTIALS)
+    answered(harness, UNLISTED, 2, 200, OTHERS, CREDENTIALS, contact="")
+    answered(harness, UNLISTED, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
+    answered(harness, UNLISTED, 4, 200, "", "Expires: 0\r\n", contact="*")  # as a registrar answers that checks nothing
+    assert harness.standings.of(UNLISTED, harness.now) is Standing.REGISTERED
 
 
 def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(harness: EdgeHarness) -> None:
     """Otherwise any account could deregister any phone, by a forged datagram with its own name and password."""
-    answered(harness, STRANGER, 1, 200, BINDING.format(3600), CREDENTIALS)
-    answered(harness, STRANGER, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
+    answered(harness, UNLISTED, 1, 200, BINDING.format(3600), CREDENTIALS)
+    answered(harness, UNLISTED, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
     harness.wait(61)
-    assert harness.standings.of(STRANGER, harness.now) is Standing.REGISTERED
-    answered(harness, STRANGER, 3, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
-    assert harness.standings.of(STRANGER, harness.now) is Standing.REGISTERED
-    answered(harness, STRANGER, 4, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*")
-    assert harness.standings.of(STRANGER, harness.now) < Standing.REGISTERED
+    assert harness.standings.of(UNLISTED, harness.now) is Standing.REGISTERED
+    answered(harness, UNLISTED, 3, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
+    assert harness.standings.of(UNLISTED, harness.now) is Standing.REGISTERED
+    answered(harness, UNLISTED, 4, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*")
+    assert harness.standings.of(UNLISTED, harness.now) < Standing.REGISTERED
 
 
 def test_a_user_inside_calls_out_without_registration(harness: EdgeHarness) -> None:
@@ -189,7 +189,7 @@ def test_names_that_are_tried_without_a_password_are_answered_alike_for_ever(
 def test_ten_wrong_passwords_and_the_connection_is_closed(harness: EdgeHarness) -> None:
     browser = connected(harness)
     heard = [answered(harness, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
-    assert [each.status for each in heard if each is not None] == [401] * 10
+    assert [response.status for response in heard if response is not None] == [401] * 10
     assert heard[10:] == [None, None]
     guess, ban = (d for d in harness.decisions if d.reason in (Reason.GUESS, Reason.BAN))
     assert (guess.reason, guess.limit, guess.stage) == (Reason.GUESS, 10, "guess")
@@ -219,7 +219,7 @@ def test_three_wrong_ones_then_the_right_one_any_number_of_times(harness: EdgeHa
         for status in (401, 401, 403, 200):
             number += 1
             extra = "Contact: <sip:alice@192.168.1.5:5062>;expires=0" if status == 200 else CHALLENGE
-            assert answered(harness, STRANGER, number, status, extra, CREDENTIALS) is not None
+            assert answered(harness, UNLISTED, number, status, extra, CREDENTIALS) is not None
             harness.wait(1)
     assert "guess" not in harness.reasons
 
@@ -231,8 +231,8 @@ def test_numbers_that_are_not_there_are_guesses_of_a_stranger_and_mistakes_of_a_
     for number in range(1, 13):
         assert answered(harness, user, number, 404, method="INVITE") is not None
         harness.receive(user, invite("ACK", branch=f"z9hG4bKn{number}", cseq=number, to_tag="pbx"))
-    heard = [answered(harness, STRANGER, number, 404, method="INVITE") for number in range(21, 33)]
-    assert [each is None for each in heard] == [False] * 10 + [True] * 2
+    heard = [answered(harness, UNLISTED, number, 404, method="INVITE") for number in range(21, 33)]
+    assert [response is None for response in heard] == [False] * 10 + [True] * 2
 
 
 def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: EdgeHarness) -> None:
@@ -253,7 +253,7 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: Edg
     forwarded = harness.receive(CALLER, invite())[-1][1]
     harness.receive(PBX, respond(forwarded, 180))
     harness.receive(PBX, respond(forwarded, 200))
-    assert answered(harness, STRANGER, 3, 404) is not None
+    assert answered(harness, UNLISTED, 3, 404) is not None
     harness.receive(PBX, invite("OPTIONS", "sip:100@198.51.100.7", branch="z9hG4bKcore"))
     assert heard == [("INVITE", 200), ("REGISTER", 403)]
 
@@ -264,20 +264,20 @@ def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: Edg
 @pytest.mark.parametrize("status", [403, 404, 410, 604])
 def test_an_unknown_user_gets_the_same_challenge_as_a_known_one(harness: EdgeHarness, status: int) -> None:
     extra = f'{CHALLENGE}, opaque="00ff"\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\nAllow: INVITE'
-    real = answered(harness, STRANGER, 1, 401, extra)
+    real = answered(harness, UNLISTED, 1, 401, extra)
     nonces = set()
     for number, fields in ((2, ""), (3, CREDENTIALS), (4, CREDENTIALS)):
-        told = answered(harness, STRANGER, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5", fields)
-        assert told is not None
+        refusal = answered(harness, UNLISTED, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5", fields)
+        assert refusal is not None
         assert real is not None
-        assert (told.status, told.phrase) == (401, real.phrase)
-        assert [name for name, _ in told.fields if name != "Date"] == [n for n, _ in real.fields if n != "Date"]
-        assert told.get("Date") is None, "the time of another answer"
-        assert told.get("Allow") == real.get("Allow")
-        assert (told.call_id, told.cseq, told.to_tag) == ("c1", number, "pbx")
-        assert told.body == b""
-        told_by = told.get("WWW-Authenticate") or ""
-        head, _, rest = told_by.partition('nonce="')
+        assert (refusal.status, refusal.phrase) == (401, real.phrase)
+        assert [name for name, _ in refusal.fields if name != "Date"] == [n for n, _ in real.fields if n != "Date"]
+        assert refusal.get("Date") is None, "the time of another answer"
+        assert refusal.get("Allow") == real.get("Allow")
+        assert (refusal.call_id, refusal.cseq, refusal.to_tag) == ("c1", number, "pbx")
+        assert refusal.body == b""
+        challenge = refusal.get("WWW-Authenticate") or ""
+        head, _, rest = challenge.partition('nonce="')
         nonce, _, tail = rest.partition('"')
         assert head == 'Digest realm="inside", '
         assert tail.startswith(', qop="auth", algorithm=MD5, opaque="')
@@ -291,31 +291,31 @@ def test_an_unknown_user_gets_the_same_challenge_as_a_known_one(harness: EdgeHar
 def test_before_any_challenge_was_seen_all_refusals_are_one(harness: EdgeHarness) -> None:
     fields = []
     for number, status in enumerate((403, 404, 410, 604), 1):
-        told = answered(harness, STRANGER, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5")
-        assert told is not None
-        assert (told.status, told.phrase) == (403, "Forbidden")
-        fields.append([name for name, _ in told.fields])
+        refusal = answered(harness, UNLISTED, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5")
+        assert refusal is not None
+        assert (refusal.status, refusal.phrase) == (403, "Forbidden")
+        fields.append([name for name, _ in refusal.fields])
     assert fields == [["Via", "From", "Call-ID", "CSeq", "To"]] * 4
 
 
 @pytest.mark.parametrize("status", [400, 423, 486, 600])
 def test_what_says_nothing_of_users_passes(harness: EdgeHarness, status: int) -> None:
-    answered(harness, STRANGER, 1, 401, CHALLENGE)
+    answered(harness, UNLISTED, 1, 401, CHALLENGE)
     browser = connected(harness)
-    told = answered(harness, browser, 2, status, "Min-Expires: 60" if status == 423 else "")
-    assert told is not None
-    assert told.status == status
-    assert told.get("Min-Expires") == ("60" if status == 423 else None)
+    answer = answered(harness, browser, 2, status, "Min-Expires: 60" if status == 423 else "")
+    assert answer is not None
+    assert answer.status == status
+    assert answer.get("Min-Expires") == ("60" if status == 423 else None)
 
 
 def test_users_and_trunks_hear_what_was_said(harness: EdgeHarness) -> None:
-    answered(harness, STRANGER, 1, 401, CHALLENGE)
+    answered(harness, UNLISTED, 1, 401, CHALLENGE)
     user = connected(harness)
     harness.standings.prove(user, Standing.REGISTERED, harness.now)
     for flow in (user, CALLER):
-        told = answered(harness, flow, 2, 404)
-        assert told is not None
-        assert told.status == 404
+        refusal = answered(harness, flow, 2, 404)
+        assert refusal is not None
+        assert refusal.status == 404
 
 
 @pytest.mark.parametrize(
@@ -329,19 +329,19 @@ def test_users_and_trunks_hear_what_was_said(harness: EdgeHarness) -> None:
 )
 def test_an_operator_may_want_it_otherwise(screen: dict[str, object]) -> None:
     harness = EdgeHarness(screen=screen)
-    answered(harness, STRANGER, 1, 401, CHALLENGE)
-    told = answered(harness, STRANGER, 2, 404)
-    assert told is not None
-    assert told.status == 404
+    answered(harness, UNLISTED, 1, 401, CHALLENGE)
+    refusal = answered(harness, UNLISTED, 2, 404)
+    assert refusal is not None
+    assert refusal.status == 404
 
 
 def test_each_set_has_a_challenge_of_its_own_and_keeps_one(harness: EdgeHarness) -> None:
     for number in range(1, 5):
-        answered(harness, STRANGER, number, 401, f'WWW-Authenticate: Digest realm="r{number}", nonce="n"')
+        answered(harness, UNLISTED, number, 401, f'WWW-Authenticate: Digest realm="r{number}", nonce="n"')
     assert len(harness.edge.parts.challenges._last) == 1
-    told = answered(harness, STRANGER, 9, 404)
-    assert told is not None
-    assert (told.get("WWW-Authenticate") or "").startswith('Digest realm="r4"')
+    refusal = answered(harness, UNLISTED, 9, 404)
+    assert refusal is not None
+    assert (refusal.get("WWW-Authenticate") or "").startswith('Digest realm="r4"')
 
 
 # --- the same time -----------------------------------------------------------------------------------------
@@ -353,24 +353,24 @@ def test_refusals_come_at_one_time_whatever_the_inside_took(
     harness: EdgeHarness, took: float, status: int, extra: str
 ) -> None:
     came = harness.now
-    ((_, asked),) = harness.receive(STRANGER, invite("REGISTER"))
+    ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER"))
     harness.wait(took)
     assert harness.receive(PBX, respond(asked, status, extra=extra)) == []
     (waits,) = [harness.edge.deadline()]
     assert waits == pytest.approx(came + HOLD)
-    ((to, told),) = harness.wait(HOLD - took + 0.001)
-    assert (to, isinstance(told, Response)) == (STRANGER, True)
-    ((_, again),) = harness.receive(STRANGER, invite("REGISTER"))
-    assert again.fields == told.fields, "its repetition is answered from the transaction"
+    ((to, refusal),) = harness.wait(HOLD - took + 0.001)
+    assert (to, isinstance(refusal, Response)) == (UNLISTED, True)
+    ((_, again),) = harness.receive(UNLISTED, invite("REGISTER"))
+    assert again.fields == refusal.fields, "its repetition is answered from the transaction"
     harness.wait(40)
     assert harness.edge.idle
 
 
 def test_what_took_longer_goes_at_once_and_so_does_a_success(harness: EdgeHarness) -> None:
-    ((_, asked),) = harness.receive(STRANGER, invite("REGISTER"))
+    ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER"))
     harness.wait(HOLD)
     assert len(harness.receive(PBX, respond(asked, 404))) == 1
-    ((_, asked),) = harness.receive(STRANGER, invite("REGISTER", branch="z9hG4bK2", extra=CREDENTIALS))
+    ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER", branch="z9hG4bK2", extra=CREDENTIALS))
     assert len(harness.receive(PBX, respond(asked, 200))) == 1
 
 
@@ -393,7 +393,7 @@ def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_h
     for _ in range(40):
         harness.edge.note_lateness(0.6)
     assert harness.edge.lag == pytest.approx(0.6, abs=0.01)
-    assert harness.receive(STRANGER, invite(branch="z9hG4bKs", from_tag="s")) == []
+    assert harness.receive(UNLISTED, invite(branch="z9hG4bKs", from_tag="s")) == []
     ((_, refused),) = harness.receive(connected(harness), invite(branch="z9hG4bKw", from_tag="w"))
     assert isinstance(refused, Response)
     assert (refused.status, harness.reasons[-1]) == (503, "overload")
@@ -405,7 +405,7 @@ def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_h
     assert isinstance(bye, Request)
     for _ in range(40):
         harness.edge.note_lateness(0.0)
-    assert [m.method for _, m in harness.receive(STRANGER, invite(branch="z9hG4bKs2", from_tag="s2"))] == ["INVITE"]
+    assert [m.method for _, m in harness.receive(UNLISTED, invite(branch="z9hG4bKs2", from_tag="s2"))] == ["INVITE"]
 
 
 def test_a_machine_that_was_suspended_once_is_not_overloaded(harness: EdgeHarness) -> None:
