@@ -35,7 +35,7 @@ def _one(seed: int, trace: bool) -> int:
 
 def _many(seeds: range, processes: int | None) -> int:
     begin = time.perf_counter()
-    found: list[Outcome] = []
+    failed: list[Outcome] = []
     invites = messages = 0
     hours = 0.0
     statuses: Counter[str] = Counter()
@@ -46,17 +46,17 @@ def _many(seeds: range, processes: int | None) -> int:
             hours += outcome.seconds / 3600
             statuses.update(outcome.statuses)
             if outcome.finding:
-                found.append(outcome)
+                failed.append(outcome)
                 print(f"seed {outcome.seed}: {outcome.finding}", flush=True)
             if done % 500 == 0:
-                print(f"{done} of {len(seeds)} seeds, {len(found)} failed", file=sys.stderr, flush=True)
+                print(f"{done} of {len(seeds)} seeds, {len(failed)} failed", file=sys.stderr, flush=True)
     print(
         f"{len(seeds)} seeds from {seeds.start}: {invites} INVITEs, {messages} messages, {hours:.0f} h of virtual time "
         f"in {time.perf_counter() - begin:.0f} s"
     )
     print("final answers: " + ", ".join(f"{status} {count}" for status, count in sorted(statuses.items())))
-    print(f"{len(found)} seeds failed" + (f"; again: python -m simulation {found[0].seed} --trace" if found else ""))
-    return int(bool(found))
+    print(f"{len(failed)} seeds failed" + (f"; again: python -m simulation {failed[0].seed} --trace" if failed else ""))
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

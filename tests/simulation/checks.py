@@ -43,22 +43,22 @@ class Checks:
         self._closed: set[int] = set()
         self._bans_seen = 0
         self._sessions: set[str] = set()
-        self._strangers: set[str] = set()
-        self._told: dict[tuple[Flow, bytes], int] = {}
+        self._unproven: set[str] = set()
+        self._times_sent: dict[tuple[Flow, bytes], int] = {}
         self.destinations: list[Destination] = []
         self.calls = 0
         self.outcomes: dict[str, int] = {}
 
     # --- as it goes --------------------------------------------------------------------------------------
 
-    def told(self, flow: Flow, data: bytes, now: float) -> None:
+    def before_receiving(self, flow: Flow, data: bytes, now: float) -> None:
         """The edge is about to deal with a message."""
         if flow.listener.zone is Zone.CORE and data.startswith(b"SIP/2.0 "):
             response = parse_message(data)
             if isinstance(response, Response) and response.cseq_method == "INVITE":
                 self._tries.received(response, now)
 
-    def received(self, flow: Flow, data: bytes, now: float) -> None:
+    def after_receiving(self, flow: Flow, data: bytes, now: float) -> None:
         """The edge has dealt with a message."""
         if self._edge.pipeline.penalties.version != self._bans_seen:
             self._bans_seen = self._edge.pipeline.penalties.version
@@ -106,7 +106,7 @@ class Checks:
         try:
             message = parse_message(data)
         except WireError:
-            if self.is_stranger(flow) and data.startswith(b"SIP/2.0 "):
+            if self.is_unproven(flow) and data.startswith(b"SIP/2.0 "):
                 return  # a refusal repeats what could not be read
             raise
         if isinstance(message, Request):
@@ -137,7 +137,7 @@ class Checks:
                     raise Finding(f"{invite.request!r} got a {status} that nobody gave")
 
     def _was_given(self, call_id: str, tag: str) -> bool:
-        return any((call_id, tag) in each.answered for each in self.destinations)
+        return any((call_id, tag) in destination.answered for destination in self.destinations)
 
     def media(self, command: MediaCommand) -> None:
         if isinstance(command, Delete):
@@ -145,21 +145,21 @@ class Checks:
         else:
             self._sessions.add(command.session_id)
 
-    def stranger(self, flow: Flow) -> None:
+    def add_unproven(self, flow: Flow) -> None:
         """A source that may be forged has sent something; the same is never sent twice."""
-        self._strangers.add(flow.peer.host)
+        self._unproven.add(flow.peer.host)
 
-    def is_stranger(self, flow: Flow) -> bool:
-        return flow.peer.host in self._strangers
+    def is_unproven(self, flow: Flow) -> bool:
+        return flow.peer.host in self._unproven
 
-    def to_stranger(self, flow: Flow, data: bytes) -> None:
+    def sent_to_unproven(self, flow: Flow, data: bytes) -> None:
         """A final answer goes to such a source once, and a 2xx, which its callee repeats, one more time."""
         if data.startswith(b"SIP/2.0 1"):
             return
         most = 2 if data.startswith(b"SIP/2.0 2") else 1
-        told = self._told[flow, data] = self._told.get((flow, data), 0) + 1
-        if told > most:
-            raise Finding(f"{flow} is told {told} times: {data!r}")
+        count = self._times_sent[flow, data] = self._times_sent.get((flow, data), 0) + 1
+        if count > most:
+            raise Finding(f"{flow} gets this {count} times: {data!r}")
 
     def leases(self) -> None:
         """What the destinations are said to carry is what live calls and requests hold there."""
@@ -200,4 +200,4 @@ class Checks:
             raise Finding(f"{agent.name} still talks: {list(agent.dialogs)}")
         for answering in agent.answering.values():
             if answering.request.method == "INVITE" and answering.has_spoken and not answering.final:
-                raise Finding(f"{agent.name} was never told of the end of {answering.request!r}")
+                raise Finding(f"{agent.name} got no end of {answering.request!r}")

@@ -12,12 +12,12 @@ from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSetting
 from edgesbc.routing.numbers import Rewrite
 from edgesbc.routing.table import Route
 
-__all__ = ["House", "an_order", "draw_house", "reloaded"]
+__all__ = ["Environment", "an_order", "draw_environment", "reloaded"]
 
 _RESOURCES = ("pstn", "transcoder")
 
 
-class House:
+class Environment:
     """Sets and routes. ``known`` are the addresses of all members that a set ever has, with their transports."""
 
     def __init__(self, sets: list[SetSettings], routes: tuple[Route, ...], known: dict[str, dict[str, str]]) -> None:
@@ -27,10 +27,10 @@ class House:
 
     @property
     def transports(self) -> dict[str, str]:
-        return {host: transport for each in self.known.values() for host, transport in each.items()}
+        return {host: transport for transports in self.known.values() for host, transport in transports.items()}
 
 
-def draw_house(random: Random) -> House:
+def draw_environment(random: Random) -> Environment:
     """One set and no route, as most have it, or several with all that routes and members can say."""
     names = ["pbx", "backup", "last"][: random.choice((1, 1, 2, 3))]
     known = {}
@@ -41,7 +41,7 @@ def draw_house(random: Random) -> House:
     for n in range(len(sets) - 1):
         if random.random() < 0.5:
             sets[n] = attrs.evolve(sets[n], fallback=names[n + 1])
-    return House(sets, _routes(random, names) if len(names) > 1 else (), known)
+    return Environment(sets, _routes(random, names) if len(names) > 1 else (), known)
 
 
 def _a_set(random: Random, name: str, known: dict[str, str]) -> SetSettings:
@@ -64,8 +64,8 @@ def _a_set(random: Random, name: str, known: dict[str, str]) -> SetSettings:
 
 def _some(random: Random, known: dict[str, str]) -> tuple[MemberSettings, ...]:
     """Members at some of the addresses, one at least, nearly always at all."""
-    kept = random.sample(sorted(known), random.randint(1, len(known))) if random.random() < 0.3 else sorted(known)
-    return tuple(_a_member(random, host, known[host]) for host in kept)
+    hosts = random.sample(sorted(known), random.randint(1, len(known))) if random.random() < 0.3 else sorted(known)
+    return tuple(_a_member(random, host, known[host]) for host in hosts)
 
 
 def _a_member(random: Random, host: str, transport: str) -> MemberSettings:
@@ -88,7 +88,7 @@ def _routes(random: Random, names: list[str]) -> tuple[Route, ...]:
             name,
             to=tuple(random.sample(names, random.randint(1, len(names)))),
             request_prefix=prefixes,
-            resources=tuple(each for each in _RESOURCES if random.random() < 0.3),
+            resources=tuple(resource for resource in _RESOURCES if random.random() < 0.3),
             rewrite=Rewrite("^1", "001") if random.random() < 0.2 else None,
             answer=random.choice((None, None, 480)),
         )
@@ -106,6 +106,8 @@ def an_order(random: Random) -> AdminState:
     )
 
 
-def reloaded(random: Random, house: House) -> list[SetSettings]:
+def reloaded(random: Random, environment: Environment) -> list[SetSettings]:
     """The sets with members that are gone, back, or changed."""
-    return [attrs.evolve(each, members=_some(random, house.known[each.set])) for each in house.sets]
+    return [
+        attrs.evolve(settings, members=_some(random, environment.known[settings.set])) for settings in environment.sets
+    ]

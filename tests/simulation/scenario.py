@@ -10,7 +10,7 @@ from edgesbc.base.address import Source
 from edgesbc.dispatch.health import AdminState
 from edgesbc.signalling.edge import Edge
 from simulation.agent import Agent
-from simulation.environment import an_order, draw_house, reloaded
+from simulation.environment import an_order, draw_environment, reloaded
 from simulation.scripts import Caller, Destination, Register
 from simulation.trials import Finding
 from simulation.world import BROWSERS, CARRIER, CORE, CORE_TCP, PUBLIC, MakeEdge, World
@@ -74,7 +74,7 @@ def _place(error: Exception) -> str:
 
 def _draw(random: Random, make_edge: MakeEdge) -> World:
     rough = random.random() < 0.7
-    world = World(random, draw_house(random), random.random() < 0.5, rough, make_edge)
+    world = World(random, draw_environment(random), random.random() < 0.5, rough, make_edge)
     _add_destinations(world)
     _add_callers(world)
     _add_phones(world)
@@ -88,7 +88,7 @@ def _rate(world: World) -> float:
 
 
 def _add_destinations(world: World) -> None:
-    for n, (host, transport) in enumerate(world.house.transports.items()):
+    for n, (host, transport) in enumerate(world.environment.transports.items()):
         listener = CORE if transport == "udp" else CORE_TCP
         agent = Agent(world, f"pbx{n}", host, 5060, transport.upper(), _rate(world))
         moods = {mood: weight * world.random.choice((0, 1, 1, 3)) for mood, weight in _MOODS.items()}
@@ -112,7 +112,7 @@ def _order(world: World) -> None:
 
 
 def _reload(world: World) -> None:
-    world.reload(reloaded(world.random, world.house))
+    world.reload(reloaded(world.random, world.environment))
 
 
 def _add_callers(world: World) -> None:

@@ -29,8 +29,8 @@ CHUNK = 50
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_all_holds(first: int) -> None:
-    found = [outcome for seed in range(first, first + CHUNK) if (outcome := simulate(seed)).finding]
-    assert [(outcome.seed, outcome.finding) for outcome in found] == []
+    failed = [outcome for seed in range(first, first + CHUNK) if (outcome := simulate(seed)).finding]
+    assert [(outcome.seed, outcome.finding) for outcome in failed] == []
 
 
 def test_the_runs_are_worth_something() -> None:
@@ -125,8 +125,9 @@ class _Careless(Dispatcher):
         most: int,
         last: bool = True,
     ) -> list[Lease]:
-        those = [each for each in self.members() if each.set_name == set_name and not self.passes(each, exclude)]
-        return [Lease(member, self._leases, now, selection) for member in those[:1]]
+        members = [member for member in self.members() if member.set_name == set_name]
+        usable = [member for member in members if not self.passes(member, exclude)]
+        return [Lease(member, self._leases, now, selection) for member in usable[:1]]
 
 
 class TriesTheSameAgain(_Careless):
@@ -178,7 +179,7 @@ class MiscountsResources(_Broken):
 class CallsStrangers(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         elsewhere = Flow(PUBLIC, Source("203.0.113.66", 5060))
-        return effects + [Send(elsewhere, each.data) for each in effects[:1] if isinstance(each, Send)]
+        return effects + [Send(elsewhere, effect.data) for effect in effects[:1] if isinstance(effect, Send)]
 
 
 class KeepsVias(_Broken):
@@ -241,7 +242,7 @@ class Raises(_Broken):
         (CallsStrangers, "nobody was ever heard of"),
         (KeepsVias, "Via of somebody else's"),
         (TellsTheInside, "an address of the core goes out"),
-        (ForgetsToCancel, "was never told of the end"),
+        (ForgetsToCancel, "got no end of"),
         (BansLong, "stands on the word of packets"),
         (BansWithoutProof, "says that it is proven"),
         (Raises, "KeyError"),
@@ -257,9 +258,9 @@ def test_an_edge_that_breaks_a_promise_is_found_out(edge: MakeEdge, says: str) -
 
 def test_one_seed_is_told_message_by_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["3", "--trace"]) == 0
-    said = capsys.readouterr().out
-    assert " INVITE sip:100@192.0.2.1 SIP/2.0\n    Via: SIP/2.0/" in said
-    assert said.endswith("all held\n")
+    output = capsys.readouterr().out
+    assert " INVITE sip:100@192.0.2.1 SIP/2.0\n    Via: SIP/2.0/" in output
+    assert output.endswith("all held\n")
 
 
 def test_many_seeds_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

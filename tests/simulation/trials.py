@@ -56,7 +56,7 @@ class Tries:
             self._away[at] = out
 
     def reloaded(self, sets: list[SetSettings]) -> None:
-        now = {member.target.source for each in sets for member in each.members if member.target is not None}
+        now = {member.target.source for settings in sets for member in settings.members if member.target is not None}
         self._away.update((at, "removed") for at in self._ever - now)
         self._ever |= now
 
@@ -72,7 +72,7 @@ class Tries:
             return  # it is repeated
         if call in self._settled:
             raise Finding(f"{call} is tried at {at} after {self._settled[call]}")
-        if any(each.at == at for each in tries.values()):
+        if any(one.at == at for one in tries.values()):
             raise Finding(f"{call} is tried at {at} again")
         if at in self._away:
             raise Finding(f"{call} is tried at {at}, which is {self._away[at]}")
@@ -103,7 +103,7 @@ class Tries:
         tried = tries.get(response.via.branch)
         if tried is None or response.status not in _WORDS:
             return
-        latest = max(each.since for each in tries.values())
+        latest = max(one.since for one in tries.values())
         if tried.since == latest and now - latest < _SHORTEST_TRY:
             self._settled[response.call_id] = f"{tried.at} said {response.status}"
 

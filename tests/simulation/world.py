@@ -22,7 +22,7 @@ from edgesbc.signalling.tokens import Sealer
 from simulation.agent import T1, Agent
 from simulation.checks import Checks
 from simulation.clock import Clock, Timer
-from simulation.environment import House
+from simulation.environment import Environment
 from simulation.network import Link
 from simulation.trials import Finding, Tries
 
@@ -41,7 +41,9 @@ MakeEdge = Callable[..., Edge]
 class World:
     """One edge, its network and its media plane. ``make_edge`` takes what :class:`Edge` takes."""
 
-    def __init__(self, random: Random, house: House, anchor: bool, rough: bool, make_edge: MakeEdge = Edge) -> None:
+    def __init__(
+        self, random: Random, environment: Environment, anchor: bool, rough: bool, make_edge: MakeEdge = Edge
+    ) -> None:
         self.clock = Clock()
         self.random = random
         self._rough = rough
@@ -51,15 +53,15 @@ class World:
         pipeline = Pipeline(SCREEN, standings, lambda decision: None, self._stage_failed)
         self.edge = make_edge(
             [PUBLIC, CORE, BROWSERS, CORE_TCP],
-            Dispatcher(house.sets, random.random, 0.0),
-            RoutingTable(house.routes, [each.set for each in house.sets]),
+            Dispatcher(environment.sets, random.random, 0.0),
+            RoutingTable(environment.routes, [settings.set for settings in environment.sets]),
             pipeline,
             Sealer([b"k" * 16], random.randbytes),
             random.randbytes,
             anchor,
         )
-        self.house = house
-        self.tries = Tries(self.edge, house.sets)
+        self.environment = environment
+        self.tries = Tries(self.edge, environment.sets)
         self.checks = Checks(self.edge, anchor, self.tries)
         self.agents: list[Agent] = []
         self.messages = 0
@@ -155,20 +157,20 @@ class World:
         if flow is not None:
             link.stream("in", lambda: self._receive(flow, data) if flow.serial in self._streams else None)
         elif not agent.reliable:
-            there = Flow(self._listeners[agent], Source(agent.host, agent.port))
-            link.datagram(lambda: self._receive(there, data))
+            source_flow = Flow(self._listeners[agent], Source(agent.host, agent.port))
+            link.datagram(lambda: self._receive(source_flow, data))
 
     def intrude(self, source: Source, data: bytes) -> None:
         """A datagram of an unknown source, which may be forged."""
         flow = Flow(PUBLIC, source)
-        self.checks.stranger(flow)
+        self.checks.add_unproven(flow)
         self._receive(flow, data)
 
     def _receive(self, flow: Flow, data: bytes) -> None:
         self._note(">", flow, data)
-        self.checks.told(flow, data, self.now)
+        self.checks.before_receiving(flow, data, self.now)
         effects = self.edge.receive(flow, data, self.now)
-        self.checks.received(flow, data, self.now)
+        self.checks.after_receiving(flow, data, self.now)
         self._carry_out(effects)
 
     # --- from the edge -----------------------------------------------------------------------------------
@@ -198,9 +200,9 @@ class World:
             return
         agent = self._by_address.get((flow.listener.zone, flow.peer))
         if agent is None:
-            if flow.listener.zone is Zone.CORE or not self.checks.is_stranger(flow):
+            if flow.listener.zone is Zone.CORE or not self.checks.is_unproven(flow):
                 raise Finding(f"sent to {flow}, where nobody was ever heard of: {data!r}")
-            self.checks.to_stranger(flow, data)
+            self.checks.sent_to_unproven(flow, data)
         elif not agent.alive and flow.listener is CORE and self.random.random() < 0.5:
             self.clock.after(0.001, self._unreachable, flow)
         else:
