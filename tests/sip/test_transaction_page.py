@@ -43,11 +43,11 @@ def test_a_page_without_a_place_for_a_machine_is_a_mistake() -> None:
 
 
 def test_every_machine_has_its_diagram_and_each_step_a_row() -> None:
-    for each in draw.MACHINES:
-        text = draw.drawn()[each.name]
+    for drawing in draw.MACHINES:
+        text = draw.drawn()[drawing.name]
         assert text.startswith("```mermaid\nstateDiagram-v2\n")
-        assert text.count("\n| ") == 2 + len(each.machine)
-        for state in {state for pair in each.machine.items() for state in (pair[0][0], pair[1][0])}:
+        assert text.count("\n| ") == 2 + len(drawing.machine)
+        for state in {state for pair in drawing.machine.items() for state in (pair[0][0], pair[1][0])}:
             assert f" --> {state.value}: " in text
 
 

@@ -169,7 +169,7 @@ def test_a_malformed_route(text: str) -> None:
 @given(st.lists(tokens, min_size=1, max_size=5), st.sampled_from([",", ", ", " ,\t"]))
 def test_a_legal_list_of_tokens_is_accepted(written: list[str], between: str) -> None:
     assert list(parse_allow(between.join(written))) == written
-    assert list(parse_require(between.join(written))) == [each.lower() for each in written]
+    assert list(parse_require(between.join(written))) == [token.lower() for token in written]
     assert str(parse_require(str(parse_require(between.join(written))))) == ", ".join(written).lower()
 
 
