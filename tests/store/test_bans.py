@@ -46,8 +46,8 @@ def test_saved_state_is_restored_on_another_clock(tmp_path: Path) -> None:
     write_file(tmp_path / bans.FILE, bans.as_json(with_bans(), 20.0, WALL))
     again = pipeline()
     assert bans.restore(again, read_state(tmp_path / bans.FILE), 7_000.0, WALL + 50.0) == 5
-    told = {(ban.target, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
-    assert told == {
+    restored = {(ban.target, ban.scope, ban.proven, ban.since, ban.until, ban.offence) for ban in again.penalties}
+    assert restored == {
         ("192.0.2.1:4001", BanScope.FLOW, True, 6_940.0, 7_040.0, 1),
         ("192.0.2.1:4002", BanScope.FLOW, True, 6_940.0, 7_140.0, 2),
         ("192.0.2.1", BanScope.ADDRESS, True, 6_940.0, 7_340.0, 3),
@@ -82,7 +82,7 @@ BAN = {
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "Expecting"),
         ("[]", "expected a table"),
@@ -93,8 +93,8 @@ BAN = {
         (json.dumps({"version": 1, "bans": [], "orders": [{"prefix": "192.0.2.0/24"}]}), r"orders\[0\]"),
     ],
 )
-def test_the_mistake_in_a_broken_file_is_named(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_the_mistake_in_a_broken_file_is_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         bans.restore(pipeline(), text.encode(), 1.0, WALL)
 
 

@@ -26,12 +26,12 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.url = f"sqlite:///{path}"
-        self.execute(*(each.format(**SQLITE) for each in TABLES))
+        self.execute(*(statement.format(**SQLITE) for statement in TABLES))
 
     def execute(self, *statements: str) -> None:
         with closing(sqlite3.connect(self.path)) as connection:
-            for each in statements:
-                connection.execute(each)
+            for statement in statements:
+                connection.execute(statement)
             connection.commit()
 
 
@@ -56,17 +56,17 @@ def settings(database: Any, folder: Path, **more: Any) -> DatabaseSettings:
 def members(settings: DatabaseSettings, folder: Path, *groups: str) -> dict[str, list[dict[str, Any]]]:
     """What is not the default of each member of each group."""
     wanted = TableQuery(frozenset(groups), SOCKETS, lambda member: ())
-    found = read_database(settings, folder, wanted).groups.members
+    groups_read = read_database(settings, folder, wanted).groups.members
     names = ("weight", "priority", "max_calls", "max_cps", "socket", "resources", "strip", "prepend", "disabled")
     default = {"weight": 1, "priority": 0, "resources": {}, "strip": 0, "prepend": "", "disabled": False}
-    told = {}
-    for group, each in found.items():
-        told[group] = [
+    differing = {}
+    for group, members in groups_read.items():
+        differing[group] = [
             {"uri": one.uri, "attributes": dict(one.attributes)}
             | {name: getattr(one, name) for name in names if getattr(one, name) != default.get(name)}
-            for one in each
+            for one in members
         ]
-    return told
+    return differing
 
 
 def test_our_own_table(database: Any, tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_opensips_s_dispatcher_and_its_blank_padded_columns(database: Any, tmp_p
         " (3, 'sip:10.0.0.11', 'udp:10.0.0.1', 0, '50', 1, 'a thing of its own'),"
         " (3, 'sip:10.0.0.12', null, 1, '1', 2, null)"
     )
-    found = members(settings(database, tmp_path, schema="opensips-dispatcher", table="ods"), tmp_path, "3")
-    assert found == {
+    rows = members(settings(database, tmp_path, schema="opensips-dispatcher", table="ods"), tmp_path, "3")
+    assert rows == {
         "3": [
             {
                 "uri": "sip:10.0.0.11", "weight": 50, "priority": 1, "socket": "inside",
@@ -131,9 +131,9 @@ def test_opensips_s_load_balancer(database: Any, tmp_path: Path) -> None:
         "insert into load_balancer (group_id, dst_uri, resources, attrs, description) values"
         " (1, 'sip:10.0.0.11', 'pstn=30;transcoder/s=10', null, 'north')"
     )
-    found = members(settings(database, tmp_path, schema="opensips-load-balancer"), tmp_path, "1")
+    rows = members(settings(database, tmp_path, schema="opensips-load-balancer"), tmp_path, "1")
     attributes = {"description": "north"}
-    assert found == {
+    assert rows == {
         "1": [{"uri": "sip:10.0.0.11", "resources": {"pstn": 30, "transcoder": 10}, "attributes": attributes}]
     }
 

@@ -47,8 +47,8 @@ def execute(folder: Path, *statements: str) -> None:
     """In the file of the state directory, which is made when it is missing."""
     (folder / "state").mkdir(exist_ok=True)
     with closing(sqlite3.connect(folder / "state" / "destinations.sqlite")) as connection:
-        for each in statements:
-            connection.execute(each)
+        for statement in statements:
+            connection.execute(statement)
         connection.commit()
 
 
@@ -89,7 +89,7 @@ async def test_the_edge_runs_and_starts_without_its_database(tmp_path: Path, own
         copy = tmp_path / "state" / "destinations.main.json"
         assert copy.stat().st_mode & 0o777 == 0o600
         assert PASSWORD not in copy.read_text()
-        with capture_logs() as told:
+        with capture_logs() as log:
             async with running(tmp_path, text) as app:
                 assert uris(app) == [f"sip:{bob.address}"]
                 assert app.not_ready() == {}
@@ -98,16 +98,16 @@ async def test_the_edge_runs_and_starts_without_its_database(tmp_path: Path, own
                 own_server.execute(f"update dispatcher set destination = 'sip:{carol.address}'")  # noqa: S608
                 await until(lambda: uris(app) == [f"sip:{carol.address}"])
                 await lands_at(app, carol)
-        events = [each["event"] for each in told if each.get("database") == "main"]
+        events = [entry["event"] for entry in log if entry.get("database") == "main"]
         assert events[0] == "a database is away, the last rows hold"
         assert "begins with the local copy of a database" in events
         assert events[-2:] == ["a database is back", "members of a database changed"]
-        assert PASSWORD not in repr(told)
+        assert PASSWORD not in repr(log)
 
 
 async def test_bad_rows_keep_the_last_members(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9", "sip:127.0.0.12:9")
-    with capture_logs() as told:
+    with capture_logs() as log:
         async with running(tmp_path, text_for(tmp_path)) as app:
             execute(tmp_path, "update destinations set uri = 'tel:110', weight = 'heavy' where id = 2")
             await until(lambda: app.active.source.feeds["main"].state is FeedState.REFUSED)
@@ -119,7 +119,7 @@ async def test_bad_rows_keep_the_last_members(tmp_path: Path) -> None:
             assert uris(app) == ["sip:127.0.0.11:9", "sip:127.0.0.12:9"]
             execute(tmp_path, "insert into destinations (set_name, uri) values ('pbx', 'sip:127.0.0.13:9')")
             await until(lambda: uris(app) == ["sip:127.0.0.13:9"])
-    refused = [each["error"] for each in told if each["event"] == "rows refused, the last good ones hold"]
+    refused = [entry["error"] for entry in log if entry["event"] == "rows refused, the last good ones hold"]
     assert [error.partition(":")[0] for error in refused] == [
         "main destinations row id=2 weight", "main destinations row id=2 uri", "main destinations",
     ]  # fmt: skip
@@ -128,10 +128,10 @@ async def test_bad_rows_keep_the_last_members(tmp_path: Path) -> None:
 async def test_logged_bad_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DATABASE_ERRORS_LOGGED", 3)
     with_rows(tmp_path, *(f"tel:{number}" for number in range(5)))
-    with capture_logs() as told:
+    with capture_logs() as log:
         async with running(tmp_path, text_for(tmp_path)) as app:
             assert "and 4 more mistakes" in app.active.source.problems()[0]
-    assert [each["mistakes"] for each in told if each["event"] == "rows refused, the last good ones hold"] == [5] * 3
+    assert [entry["mistakes"] for entry in log if entry["event"] == "rows refused, the last good ones hold"] == [5] * 3
 
 
 async def test_an_edge_without_members_runs_and_reports_the_reason(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_a_slow_database_delays_neither_start_nor_end(
 async def test_no_password_is_written_anywhere(tmp_path: Path) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     text = text_for(tmp_path)
-    with capture_logs() as told:
+    with capture_logs() as log:
         async with running(tmp_path, text) as app:
             for wrong in ('url = "mysql://edge:sesame@127.0.0.1/sip"', 'url = 5\npassword = "sesame"'):
                 (tmp_path / "policy.toml").write_text(text.replace('name = "main"', f'name = "main"\n{wrong}'))
@@ -234,16 +234,16 @@ async def test_no_password_is_written_anywhere(tmp_path: Path) -> None:
                 assert "sesame" not in repr(mistakes)
     entries = PolicyLog(tmp_path / "state").entries()
     assert len(entries) == 3
-    assert "sesame" not in repr(entries) + repr(told)
+    assert "sesame" not in repr(entries) + repr(log)
 
 
 async def test_a_broken_local_copy_is_logged(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "destinations.main.json").write_text("[]")
-    with capture_logs() as told:
+    with capture_logs() as log:
         async with running(tmp_path, text_for(tmp_path)) as app:
             assert uris(app) == []
-    (error,) = (each["error"] for each in told if each["event"] == "the local copy of a database cannot be used")
+    (error,) = (entry["error"] for entry in log if entry["event"] == "the local copy of a database cannot be used")
     assert error == "expected version 1, found '[]'"
 
 
@@ -257,9 +257,9 @@ async def test_results_of_readings_are_in_the_ledger(tmp_path: Path) -> None:
         await until(lambda: feed.state is FeedState.REFUSED)
         execute(tmp_path, "update destinations set uri = 'sip:127.0.0.12:9'")
         await until(lambda: feed.state is FeedState.GOOD)
-        told = "\n".join(all_sentences(app))
+        sentences = "\n".join(all_sentences(app))
     for word in ("changed: members: pbx has 1", "away: ", "refused: 1 mistakes, the first: ", "back: it was refused"):
-        assert f"database main: {word}" in told
+        assert f"database main: {word}" in sentences
 
 
 async def test_a_copy_is_written_of_the_rows_in_force(tmp_path: Path, nursery: trio.Nursery) -> None:

@@ -18,7 +18,7 @@ from edgesbc.store import destinations
 from edgesbc.store.state_files import read_state
 
 WALL = 1_800_000_000.0
-WHO = ("pbx", "sip:10.0.0.1", "")
+MEMBER = ("pbx", "sip:10.0.0.1", "")
 ADDRESS = ("pbx", "sip:gw.example.com", "10.0.0.8:5060 udp")
 ROW = {
     "set": "pbx", "uri": "sip:10.0.0.1", "address": "", "order": "draining", "by": "root", "why": "", "since": WALL,
@@ -28,14 +28,14 @@ ROW = {
 
 def test_saved_state_is_restored_on_another_clock(tmp_path: Path) -> None:
     orders = OperatorOverrides()
-    orders.put(WHO, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
+    orders.put(MEMBER, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
     orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, missing_since=15.0))
     write_file(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
     again = OperatorOverrides()
     assert destinations.restore(again, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
-    found = {who: (each.admin_state, each.by, each.why, each.since, each.missing_since) for who, each in again}
-    assert found == {
-        WHO: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),
+    restored = {key: (order.admin_state, order.by, order.why, order.since, order.missing_since) for key, order in again}
+    assert restored == {
+        MEMBER: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),
         ADDRESS: (AdminState.DISABLED, "root", "", 6_942.0, 6_945.0),
     }
 
@@ -49,7 +49,7 @@ def broken(*rows: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b'{"version": 1}', "orders: expected a list"),
         (b'{"version": 3, "orders": []}', "expected version 1, found 3"),
@@ -59,8 +59,8 @@ def broken(*rows: dict[str, Any]) -> bytes:
         (json.dumps({"version": 1, "orders": [7]}).encode(), "expected a table, found 7"),
     ],
 )
-def test_the_mistake_in_a_broken_file_is_named(data: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_the_mistake_in_a_broken_file_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         destinations.restore(OperatorOverrides(), data, 1.0, WALL)
 
 
@@ -72,7 +72,7 @@ def test_restored_overrides_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_overrides_before_a_mistake_are_in_force() -> None:
     dispatcher = Dispatcher([SetSettings("pbx", (MemberSettings("sip:10.0.0.1"),))], lambda: 0.5, 0.0)
-    kept = destinations.PersistedOverrides(OperatorOverrides(), lambda: dispatcher)
+    persisted = destinations.PersistedOverrides(OperatorOverrides(), lambda: dispatcher)
     with pytest.raises(ValueError, match="expected an order"):
-        kept.restore(broken(ROW, {}), 1.0, WALL)
+        persisted.restore(broken(ROW, {}), 1.0, WALL)
     assert [member.admin_state for member in dispatcher.members()] == [AdminState.DRAINING]

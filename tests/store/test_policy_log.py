@@ -95,7 +95,7 @@ def test_the_outcome_of_a_version_is_set_later(tmp_path: Path) -> None:
     assert entry is not None
     assert (entry.outcome, entry.message) == (Outcome.ROLLED_BACK, "calls failed")
     assert log.entry(second.version) == second
-    assert [each.text for each in log.entries(texts=False)] == ["", ""]
+    assert [entry.text for entry in log.entries(texts=False)] == ["", ""]
 
 
 def test_a_log_of_an_older_version_is_read_and_written(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def history(*entries: tuple[str, Outcome, int | None]) -> list[PolicyLogEntry]:
 
 
 @pytest.mark.parametrize(
-    ("entries", "version", "found"),
+    ("entries", "version", "expected"),
     [
         ([("a", Outcome.STARTED, None)], 1, None),
         ([("a", Outcome.STARTED, None), ("b", Outcome.SETTLED, None)], 2, 1),
@@ -147,7 +147,7 @@ def history(*entries: tuple[str, Outcome, int | None]) -> list[PolicyLogEntry]:
     ],
 )
 def test_the_version_to_go_back_to(
-    entries: list[tuple[str, Outcome, int | None]], version: int, found: int | None
+    entries: list[tuple[str, Outcome, int | None]], version: int, expected: int | None
 ) -> None:
     target = earlier(history(*entries), version)
-    assert (target and target.version) == found
+    assert (target and target.version) == expected
