@@ -9,7 +9,7 @@ from torture.table import CASES
 
 
 def main() -> int:
-    rows = [("message", "over", "layer", "expected", "got", "")] + [_row(each) for each in CASES]
+    rows = [("message", "over", "layer", "expected", "got", "")] + [_row(case) for case in CASES]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip())
@@ -18,16 +18,16 @@ def main() -> int:
     return int(wrong > 0)
 
 
-def _row(each: Case) -> tuple[str, ...]:
+def _row(case: Case) -> tuple[str, ...]:
     try:
-        got = each.run()
+        got = case.run()
         for message in got.forwarded:
-            for check in each.checks:
+            for check in case.checks:
                 check(message)
     except Exception as error:  # noqa: BLE001 - the row says it
-        return (each.title, each.over, each.layer, each.expected, type(error).__name__, "WRONG")
-    wrong = "" if got.outcome == each.expected else "WRONG"
-    return (each.title, each.over, each.layer, each.expected, got.outcome, wrong)
+        return (case.title, case.over, case.layer, case.expected, type(error).__name__, "WRONG")
+    wrong = "" if got.outcome == case.expected else "WRONG"
+    return (case.title, case.over, case.layer, case.expected, got.outcome, wrong)
 
 
 if __name__ == "__main__":

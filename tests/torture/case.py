@@ -71,10 +71,10 @@ def _seen(harness: EdgeHarness, flow: Flow, messages: Iterable[bytes]) -> Got:
     """What goes back is looked at as bytes: an answer to a malformed request repeats what it had."""
     effects = [effect for data in messages for effect in harness.edge.receive(flow, data, harness.now)]
     sent = [effect for effect in effects if isinstance(effect, Send)]
-    onward = [each for each in sent if each.flow.listener.zone is not flow.listener.zone]
-    back = [each.data for each in sent if each.flow.listener.zone is flow.listener.zone]
+    onward = [effect for effect in sent if effect.flow.listener.zone is not flow.listener.zone]
+    back = [effect.data for effect in sent if effect.flow.listener.zone is flow.listener.zone]
     outcome = "forwarded" if onward else _status(back)
-    return Got(outcome, tuple(parse_message(each.data) for each in onward), tuple(each.flow for each in onward))
+    return Got(outcome, tuple(parse_message(effect.data) for effect in onward), tuple(effect.flow for effect in onward))
 
 
 def _status(sent: list[bytes]) -> str:
@@ -95,7 +95,7 @@ def _by_stream(data: bytes) -> Got:
             messages += framer.receive(data[start : start + 7])
     except WireError as error:
         effects = harness.edge.stream_broken(flow, framer.broken, error, harness.now)
-        return Got(f"{_status([each.data for each in effects if isinstance(each, Send)])} and closed", (), ())
+        return Got(f"{_status([effect.data for effect in effects if isinstance(effect, Send)])} and closed", (), ())
     return _seen(harness, flow, messages)
 
 

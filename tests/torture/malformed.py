@@ -22,7 +22,7 @@ def _invite(extra: str = "", **changes: str) -> str:
     """The INVITE above with lines added, and with whole lines replaced: ``To`` by ``to_``, and so on."""
     lines = _INVITE.format(extra=extra).strip("\n").split("\n")
     for name, line in changes.items():
-        at = 0 if name == "start" else next(n for n, each in enumerate(lines) if each.lower().startswith(name + ":"))
+        at = 0 if name == "start" else next(n for n, line in enumerate(lines) if line.lower().startswith(name + ":"))
         lines[at] = line
     return "\n".join(line for line in lines if line)
 

@@ -13,25 +13,25 @@ from torture import __main__, case, malformed, table
 from torture.table import CASES
 
 
-@pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in CASES])
-def test_each_case_has_its_expected_outcome(each: case.Case) -> None:
-    got = each.run()
-    assert got.outcome == each.expected
-    assert not each.checks or got.forwarded
+@pytest.mark.parametrize("tortured", [pytest.param(tortured, id=tortured.title) for tortured in CASES])
+def test_each_case_has_its_expected_outcome(tortured: case.Case) -> None:
+    got = tortured.run()
+    assert got.outcome == tortured.expected
+    assert not tortured.checks or got.forwarded
     for message in got.forwarded:
-        for check in each.checks:
+        for check in tortured.checks:
             check(message)
 
 
-PASSING = [each for each in CASES if each.expected == "forwarded"]
+PASSING = [tortured for tortured in CASES if tortured.expected == "forwarded"]
 
 
-@pytest.mark.parametrize("each", [pytest.param(each, id=each.title) for each in PASSING])
-def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(each: case.Case) -> None:
-    (message,) = each.run().forwarded  # no second message rides along
-    (sent, *_) = StreamFramer().receive(each.data.lstrip(b"\r\n")) if each.over == "stream" else [each.data]
+@pytest.mark.parametrize("tortured", [pytest.param(tortured, id=tortured.title) for tortured in PASSING])
+def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(tortured: case.Case) -> None:
+    (message,) = tortured.run().forwarded  # no second message rides along
+    (sent, *_) = StreamFramer().receive(tortured.data.lstrip(b"\r\n")) if tortured.over == "stream" else [tortured.data]
     assert not any("\r" in value or "\n" in value for _, value in message.fields)
-    if each.over != case.ANSWER:
+    if tortured.over != case.ANSWER:
         read = parse_message(sent)
         assert kept(message) == kept(read)
         assert message.body == read.body
@@ -48,7 +48,7 @@ def kept(message: Request | Response) -> list[tuple[str, str]]:
 
 def test_every_message_of_the_rfcs_has_a_case() -> None:
     """RFC 4475 has 49 messages, RFC 5118 twelve; one of the former stands twice, as a request outside of dialogs."""
-    sections = Counter(each.section for each in CASES)
+    sections = Counter(tortured.section for tortured in CASES)
     valid = [f"3.1.1.{n}" for n in range(1, 14)]
     invalid = [f"3.1.2.{n}" for n in range(1, 20)]
     others = ["3.2.1", *(f"3.3.{n}" for n in range(1, 16)), "3.4.1"]
