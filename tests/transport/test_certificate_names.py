@@ -128,8 +128,10 @@ async def test_a_wrong_name_gets_no_call_and_the_next_one_does(tmp_path: Path, c
             await one_call(app, bob)
             assert mallory.heard == []
             assert app.plane.counts["core-tls", "connect-failed"] == 1
-            (told,) = [each for each in app.why(mallory.address).decisions if each["reason"] == Reason.FLOW_GONE.code]
-            assert "expected a certificate for pbx.example.com, found: Hostname mismatch" in told["detail"]
+            (decision,) = [
+                entry for entry in app.why(mallory.address).decisions if entry["reason"] == Reason.FLOW_GONE.code
+            ]
+            assert "expected a certificate for pbx.example.com, found: Hostname mismatch" in decision["detail"]
 
 
 async def test_one_address_by_two_names_has_a_connection_for_each(tmp_path: Path, certificates) -> None:

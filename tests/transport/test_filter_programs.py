@@ -104,10 +104,10 @@ def test_drops_exactly_the_listed(listed: list[Source], others: list[Source]) ->
 
 def is_listed(listed: list[Listed], host: str, port: int) -> bool:
     return any(
-        each in (Source(host, port), Source(host, 0))
-        if isinstance(each, Source)
-        else ipaddress.ip_address(host) in each
-        for each in listed
+        entry in (Source(host, port), Source(host, 0))
+        if isinstance(entry, Source)
+        else ipaddress.ip_address(host) in entry
+        for entry in listed
     )
 
 
@@ -121,12 +121,12 @@ def is_listed(listed: list[Listed], host: str, port: int) -> bool:
 def test_steers_exactly_the_listed(listed: list[Listed], others: list[Source], options: int, protocol: int) -> None:
     program, covered = steering_program(listed)
     assert covered == len(listed)
-    asked = [*others, *(each for each in listed if isinstance(each, Source))]
-    for each in listed:
-        if not isinstance(each, Source):
-            first, last = int(each.network_address), int(each.broadcast_address)
-            address = type(each.network_address)
-            edges = [first, last, max(first - 1, 0), min(last + 1, (1 << each.max_prefixlen) - 1)]
+    asked = [*others, *(entry for entry in listed if isinstance(entry, Source))]
+    for entry in listed:
+        if not isinstance(entry, Source):
+            first, last = int(entry.network_address), int(entry.broadcast_address)
+            address = type(entry.network_address)
+            edges = [first, last, max(first - 1, 0), min(last + 1, (1 << entry.max_prefixlen) - 1)]
             asked += [Source(str(address(edge)), 9) for edge in edges]
     for host, port in asked:
         port = port or 7

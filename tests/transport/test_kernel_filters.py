@@ -37,12 +37,12 @@ def arrivals(server: socket.socket, *hosts: str) -> list[str]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind((host, 0))
             peer.sendto(host.encode(), server.getsockname())
-    found = []
+    arrived = []
     while True:
         try:
-            found.append(server.recvfrom(64)[0].decode())
+            arrived.append(server.recvfrom(64)[0].decode())
         except BlockingIOError:
-            return found
+            return arrived
 
 
 def test_the_kernel_drops_the_listed_and_only_them(server: socket.socket) -> None:
@@ -154,14 +154,14 @@ class Pair:
         """Where a datagram of each peer arrives."""
         for peer in self.peers:
             peer.sendto(b"x", self.first.getsockname())
-        found = {}
+        receivers = {}
         for lane, sock in (("trusted", self.first), ("strangers", self.second)):
             while True:
                 try:
-                    found[Source(*sock.recvfrom(64)[1][:2])] = lane
+                    receivers[Source(*sock.recvfrom(64)[1][:2])] = lane
                 except BlockingIOError:
                     break
-        return found
+        return receivers
 
     def close(self) -> None:
         for sock in (self.first, self.second, *self.peers):

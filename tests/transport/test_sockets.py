@@ -28,15 +28,15 @@ def settings(
 @contextmanager
 def opened(of: ListenSettings) -> Iterator[OpenedListener]:
     try:
-        (each,) = open_listeners([of])
+        (listener,) = open_listeners([of])
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             pytest.skip(f"no address {of.bind.host}")
         raise
     try:
-        yield each
+        yield listener
     finally:
-        each.close()
+        listener.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -92,16 +92,16 @@ def test_untrusted_connections_fill_an_accept_queue_that_is_not_the_trunks(
         if pair.untrusted is None:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
         kin = "127.0.0.5" if host == "127.0.0.1" else "::1"
-        trunk, *strangers = (stack.enter_context(socket.socket(pair.sock.family)) for _ in range(13))
+        trunk, *untrusted = (stack.enter_context(socket.socket(pair.sock.family)) for _ in range(13))
         trunk.bind((kin, 0))
         steering = kernel_filters.Steering(pair.sock)
         steering.apply([Source(*trunk.getsockname()[:2])], None, 1.0)
-        for stranger in strangers:
-            stranger.bind(("127.0.0.66" if kin != "::1" else kin, 0))
-            stranger.setblocking(False)
-            stranger.connect_ex(pair.sock.getsockname())
-        in_vain = [each for each in strangers if each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != ESTABLISHED]
-        assert in_vain, "the strangers' backlog is full"
+        for client in untrusted:
+            client.bind(("127.0.0.66" if kin != "::1" else kin, 0))
+            client.setblocking(False)
+            client.connect_ex(pair.sock.getsockname())
+        states = [client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) for client in untrusted]
+        assert set(states) != {ESTABLISHED}, "the backlog of untrusted sources is full"
         trunk.settimeout(8)
         trunk.connect(pair.sock.getsockname())
         with pair.sock.accept()[0] as accepted:

@@ -25,14 +25,14 @@ def hasty_clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 
 
 @pytest.mark.parametrize("transport", ["tls", "ws", "wss"])
-@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nHost: a\r\n"])
 async def test_a_handshake_that_does_not_end_is_cut_off(
-    tmp_path: Path, certificates, hasty_clock: trio.testing.MockClock, transport: str, said: bytes
+    tmp_path: Path, certificates, hasty_clock: trio.testing.MockClock, transport: str, sent: bytes
 ) -> None:
     async with running(tmp_path, text(tmp_path, secured(transport, certificates) if transport != "ws" else WS)) as app:
         stream = await trio.open_tcp_stream(*at(app, transport))
-        if said:
-            await stream.send_all(said)
+        if sent:
+            await stream.send_all(sent)
         await until(lambda: bool(open_connections(app)))
         hasty_clock.jump(limits.HANDSHAKE_SECONDS)
         await closed(stream)
@@ -127,13 +127,13 @@ async def test_untrusted_connections_of_a_trunks_address_do_not_use_up_its_own(
     port = listed.getsockname()[1]
     async with running(tmp_path, text(tmp_path, trunks=[f"127.0.0.5:{port}"])) as app:
         tcp = at(app, "public-tcp")
-        stranger = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
+        untrusted = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
         await until(lambda: len(app.plane.connections) == 1)
         await listed.connect(tuple(tcp))
         async with Ua(StreamWire(trio.SocketStream(listed), "TCP", "127.0.0.5", port)) as trunk:
             await trunk.dialog(f"sip:{tcp}").send("OPTIONS")
             await trunk.response(200)
-        await trio.aclose_forcefully(stranger)
+        await trio.aclose_forcefully(untrusted)
 
 
 async def test_a_listener_steers_trunks_to_an_accept_queue_of_their_own(tmp_path: Path) -> None:

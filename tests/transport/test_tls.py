@@ -19,7 +19,7 @@ TLS = ListenSettings(Zone.PUBLIC, Transport.TLS, Source("127.0.0.1", 0))
 def test_no_version_below_1_2_and_no_cipher_without_authentication(certificates) -> None:
     for context in (server_context(TLS, certificates.folder), client_context(TLS, None)):
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-        assert {each["aead"] for each in context.get_ciphers()} == {True}
+        assert {cipher["aead"] for cipher in context.get_ciphers()} == {True}
     assert client_context(TLS, None).check_hostname
 
 

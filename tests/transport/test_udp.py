@@ -155,13 +155,13 @@ async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> 
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as asking,
-        Ua(await UdpWire.open(peer=Source("127.0.0.1", 9))) as told,
+        Ua(await UdpWire.open(peer=Source("127.0.0.1", 9))) as named,
     ):
         request = asking.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS")
         await asking.wire.send(
-            request.replace(b";rport", b"").replace(asking.address.encode(), told.address.encode(), 1)
+            request.replace(b";rport", b"").replace(asking.address.encode(), named.address.encode(), 1)
         )
-        await told.response(200)
+        await named.response(200)
         with trio.move_on_after(0.1):
             await asking.hear()
             raise AssertionError("answered twice")
@@ -181,7 +181,7 @@ class Crowd:
             self.opened.close()
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
         self.heard: list[str] = []
-        self.on_hearing: Callable[[str], None] = lambda who: None
+        self.on_hearing: Callable[[str], None] = lambda sender: None
         self.trunk, self.stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         self.trunk.bind(("127.0.0.5", 0))
         self.stranger.bind(("127.0.0.66", 0))
@@ -196,10 +196,10 @@ class Crowd:
         self.heard.append(data.decode())
         self.on_hearing(self.heard[-1])
 
-    def say(self, who: str, times: int = 1) -> None:
-        sock = self.trunk if who == "trunk" else self.stranger
+    def say(self, sender: str, times: int = 1) -> None:
+        sock = self.trunk if sender == "trunk" else self.stranger
         for _ in range(times):
-            sock.sendto(who.encode(), self.opened.sock.getsockname())
+            sock.sendto(sender.encode(), self.opened.sock.getsockname())
 
 
 @asynccontextmanager
@@ -226,7 +226,7 @@ async def test_datagrams_of_trusted_sources_are_received_first() -> None:
 
 async def test_a_trusted_datagram_waits_for_a_bounded_number_of_untrusted_ones() -> None:
     async with crowd() as around:
-        around.on_hearing = lambda who: around.say("trunk") if len(around.heard) == 1 else None
+        around.on_hearing = lambda sender: around.say("trunk") if len(around.heard) == 1 else None
         around.say("stranger", 200)
         await until(lambda: len(around.heard) == 201)
         assert around.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
@@ -235,7 +235,9 @@ async def test_a_trusted_datagram_waits_for_a_bounded_number_of_untrusted_ones()
 async def test_untrusted_sources_are_served_during_a_flood_with_a_trunks_address() -> None:
     """Its address may be forged; whoever does that spends the trunk's own lane."""
     async with crowd() as around:
-        around.on_hearing = lambda who: around.say("trunk") if who == "trunk" and len(around.heard) < 5000 else None
+        around.on_hearing = lambda sender: (
+            around.say("trunk") if sender == "trunk" and len(around.heard) < 5000 else None
+        )
         around.say("trunk", 200)  # as many as it began with are waiting at any time
         around.say("stranger", 3)
         await until(lambda: len(around.heard) >= 5000)
@@ -265,7 +267,7 @@ async def test_the_trusted_queue_follows_registrations_and_reloads(tmp_path: Pat
 
         await until(lambda: steered(app) == 1)
         assert app.plane.kernel_filters["public-udp", "steering"] == ("kernel", 0)
-        listener = next(each for each in app.edge.listeners if each.name == "public-udp")
+        listener = next(candidate for candidate in app.edge.listeners if candidate.name == "public-udp")
         flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
         app.edge.pipeline.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
         await say()  # as the answer to its REGISTER would have been the message that brought it about
@@ -290,7 +292,7 @@ async def test_an_expired_registration_loses_the_trusted_queue(
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as phone,
     ):
         steered(app)
-        listener = next(each for each in app.edge.listeners if each.name == "public-udp")
+        listener = next(candidate for candidate in app.edge.listeners if candidate.name == "public-udp")
         flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
         app.edge.pipeline.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 60.0)
         await phone.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
@@ -307,13 +309,13 @@ async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.5"])) as app,
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as carrier,
-        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as untrusted,
     ):
         assert app.plane.kernel_filters["public-udp", "steering"] == ("user", 0)
         metrics = app.metrics.render().decode()
         assert 'edgesbc_lane_mode{lane="steering",listener="public-udp"} 0.0' in metrics
         assert 'edgesbc_lane_mode{lane="penalties",listener="public-udp"} 1.0' in metrics
-        for peer in (carrier, stranger):
+        for peer in (carrier, untrusted):
             await peer.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
             await peer.response(200)
 
@@ -321,11 +323,11 @@ async def test_one_socket_serves_all_where_the_kernel_does_not_steer(
 async def test_the_plane_reports_its_lateness_to_the_core(
     tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[float] = []
+    lateness: list[float] = []
     note_lateness = Edge.note_lateness
 
     def listen(edge: Edge, late: float) -> None:
-        told.append(late)
+        lateness.append(late)
         note_lateness(edge, late)
 
     monkeypatch.setattr(Edge, "note_lateness", listen)
@@ -338,7 +340,7 @@ async def test_the_plane_reports_its_lateness_to_the_core(
         await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
         await bob.request("INVITE")
         mock_clock.jump(100)  # past all that is due in the call
-        await until(lambda: max(told, default=0.0) > 50)
+        await until(lambda: max(lateness, default=0.0) > 50)
 
 
 async def test_the_lag_is_measured_again_without_other_deadlines(tmp_path: Path) -> None:
