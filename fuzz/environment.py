@@ -64,7 +64,7 @@ def build_peers() -> dict[str, Peer]:
     """The peers, by the letters that programs use for them."""
     all_peers = (
         Peer("t", "trunk", PUBLIC, "198.51.100.7", 5060),
-        Peer("s", "stranger", PUBLIC, "203.0.113.9", 5070),
+        Peer("s", "unproven", PUBLIC, "203.0.113.9", 5070),
         Peer("v", "forger", PUBLIC, "203.0.113.66", 5060),
         Peer("w", "browser", BROWSERS, "203.0.113.5", 40000),
         Peer("c", "carrier", CARRIERS, "198.51.100.8", 40001),

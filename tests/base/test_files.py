@@ -122,7 +122,7 @@ def test_an_operators_file_keeps_its_mode_and_owner(tmp_path: Path) -> None:
     assert (file.stat().st_uid, file.stat().st_gid) == owner
 
 
-def test_a_link_to_an_operators_file_stays_one(tmp_path: Path) -> None:
+def test_a_link_to_an_operators_file_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "versions").mkdir()
     (tmp_path / "versions" / "one").write_bytes(OLD)
     (tmp_path / "link").symlink_to("versions/one")
@@ -132,7 +132,7 @@ def test_a_link_to_an_operators_file_stays_one(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "versions") == ["one"]
 
 
-def test_a_link_in_the_place_of_a_file_of_the_programs_own_is_replaced(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_file_of_the_program_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(OLD)
     (tmp_path / "file").symlink_to("elsewhere")
     write_file(tmp_path / "file", NEW)
@@ -149,7 +149,7 @@ def test_a_hard_link_keeps_the_old_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "link without a target"])
-def test_what_is_there_is_not_created_again(kind: str, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_created_again(kind: str, tmp_path: Path) -> None:
     if kind == "file":
         (tmp_path / "file").write_bytes(OLD)
     else:

@@ -26,7 +26,7 @@ NETWORKS = st.one_of(networks(4, 32), networks(6, 128))
 def test_prefixes_agree_with_ipaddress(prefixes: list[str], hosts: list[str], data: st.DataObject) -> None:
     nets = [ipaddress.ip_network(text, strict=False) for text in prefixes]
     near = [
-        str(net[data.draw(st.integers(0, net.num_addresses - 1))])  # hosts inside, which chance seldom finds
+        str(net[data.draw(st.integers(0, net.num_addresses - 1))])  # random hosts are seldom inside
         for net in nets
     ]
     held = PrefixSet(prefixes, cache_size=4)
@@ -71,7 +71,7 @@ def test_the_longest_prefix_wins() -> None:
     ]  # fmt: skip
     values.remove("192.0.2.7/32")
     assert values.get("192.0.2.7") == "192.0.2.0/24"
-    values.remove("192.0.2.7")  # it is not there any more
+    values.remove("192.0.2.7")  # removing it again changes nothing
     values.remove("192.0.2.0/24")
     values.remove("0.0.0.0/0")
     assert not values

@@ -20,7 +20,7 @@ def test_every_reason_has_its_advice() -> None:
     assert all(advice.endswith(".") and "|" not in advice and "\n" not in advice for advice in reasons.ADVICE.values())
 
 
-def test_each_has_a_row_with_its_answer_and_the_files_that_give_it() -> None:
+def test_every_reason_has_a_row_with_its_answer_and_the_files_that_give_it() -> None:
     rows = {cells[1].strip(" `"): cells for cells in (line.split("|") for line in drawn().splitlines()[2:])}
     assert list(rows) == [reason.code for reason in Reason]
     assert rows["ratelimit"][2].strip() == "503"
@@ -30,14 +30,14 @@ def test_each_has_a_row_with_its_answer_and_the_files_that_give_it() -> None:
     assert rows["routed"][4].strip() == f"[{targets.replace('/', '.')}](../../edgesbc/{targets}.py)"
 
 
-def test_a_comparison_or_an_answer_alone_gives_no_reason() -> None:
+def test_a_comparison_with_a_reason_does_not_count_as_giving_it() -> None:
     given = reasons.given_by()
-    assert "signalling/screener.py" not in given[Reason.METHOD]  # there it is compared, to add Allow
+    assert "signalling/screener.py" not in given[Reason.METHOD]  # the other file only compares it, to add Allow
     assert "signalling/out_of_dialog.py" in given[Reason.NO_ROUTE]
-    assert given[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not where its points are told
+    assert given[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not the file that lists its points
 
 
-def test_other_advice_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_shows_changed_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reasons, "ADVICE", {**reasons.ADVICE, Reason.PIKE: "Run."})
     assert reasons.main([]) == 1
 
