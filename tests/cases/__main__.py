@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how_to_guides" / "why.md"
 
 
 def drawn(reports: dict[str, Report]) -> str:
-    """The cases as the page has them, and on which run they were."""
+    """The text of the page: when and where the cases ran, then the command and its output for each."""
     release = ".".join(platform.release().split(".")[:2])
     lines = [
         f"A run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on Linux {release} with CPython {platform.python_version()}."

@@ -1,4 +1,4 @@
-"""Plays the ten cases with a real edge on loopback, one after the other, and asks it about each. Writes no page."""
+"""Plays the ten cases with a real edge on loopback, one after the other, and asks the edge for its decisions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Report(NamedTuple):
-    """The request, and what was reported: the reason codes in order, and the lines of the command."""
+    """What ``edgesbc why`` was asked about, the reason codes of its answer in order, and its output."""
 
     asked: str
     reasons: list[str]
@@ -62,14 +62,14 @@ class Scene:
         return f"sip:{user}@{self.public}"
 
     async def decisions_about(self, asked: str) -> list[dict[str, Any]]:
-        """What the edge has of it now."""
+        """The decisions about ``asked`` that the edge has recorded so far."""
         control = self.edge.file.parent / "state" / "control.sock"
         answer = await trio.to_thread.run_sync(ask, control, ControlRequest("why", {"of": asked}))
         decisions: list[dict[str, Any]] = answer["decisions"]
         return decisions
 
     async def comes(self, asked: str, reason: str, detail: str = "") -> str:
-        """Wait until the edge has a decision of that reason about ``asked``, which is returned."""
+        """Wait until the edge has a decision about ``asked`` for this reason; return ``asked``."""
 
         async def is_decided() -> bool:
             return any(
@@ -153,7 +153,7 @@ async def acl(scene: Scene) -> str:
 
 
 async def health(scene: Scene) -> str:
-    """The gateway is not there at first, then it is, and then it goes again."""
+    """The gateway does not run at first, then it starts, and then it stops."""
     host, port = scene.gateway
     await scene.comes(host, "health", "trying to inactive")
     async with Ua(await UdpWire.open(host, port=port)) as gateway, trio.open_nursery() as nursery:
@@ -181,11 +181,11 @@ CASES: dict[str, Callable[[Scene], Awaitable[str]]] = {
     "A denied address": acl,
     "A gateway that came and went": health,
 }
-"""By the heading that each has in the page."""
+"""The cases by their headings on the page."""
 
 
 async def play(folder: Path, by_command: bool) -> dict[str, Report]:
-    """What the edge reported about each of the cases; ``by_command``: with the output of ``edgesbc why``."""
+    """Reports by heading; with ``by_command`` they include the output of ``edgesbc why``."""
     public, http = Source("127.0.0.1", free_port()), free_port()
     gateway = Source("127.0.0.13", free_port("127.0.0.13"))
     async with Ua(await UdpWire.open("127.0.0.11"), "one") as one, Ua(await UdpWire.open("127.0.0.12"), "two") as two:
@@ -213,7 +213,7 @@ async def play(folder: Path, by_command: bool) -> dict[str, Report]:
 
 
 async def why(edge: EdgeProcess, asked: str) -> str:
-    """What the command prints, run beside the policy."""
+    """The output of the command, which runs in the folder of the policy."""
     command = [sys.executable, "-m", "edgesbc", "why", asked, "--policy", edge.file.name]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
