@@ -44,7 +44,7 @@ def test_a_word_selects_members(selection: str, members: list[Member]) -> None:
 @pytest.mark.parametrize(
     "selection", ["pbx/", "sip:10.0.0.9", "10.0.0.1", "10.0.0.1:5070", "nobody", "", "pbx/sip:gw.example.com"]
 )
-def test_a_word_that_selects_no_member_is_refused_with_the_names_there_are(
+def test_the_refusal_of_a_word_that_selects_no_member_lists_the_names(
     selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DESTINATIONS_NAMED", 2)
@@ -60,7 +60,7 @@ def test_an_ambiguous_word_is_refused() -> None:
     assert select_members("sip:10.0.0.2", [alone])[1] == [alone]
 
 
-def test_without_members_that_is_said() -> None:
+def test_without_members_the_refusal_says_that_there_are_none() -> None:
     with pytest.raises(CommandRefused, match="there is none"):
         select_members("pbx", [])
 
@@ -74,7 +74,7 @@ def test_what_an_operator_or_a_policy_wrote_is_shown_escaped() -> None:
     assert display_name(FAR) == "carrier/sip:gw.example.com at 10.0.0.9:5060"
 
 
-def test_since_is_that_of_the_order_or_of_the_health() -> None:
+def test_since_is_the_time_of_the_order_or_of_the_change_of_health() -> None:
     member = a_member("sip:10.0.0.1")
     assert destination_row(member, None, 50.0)["since"] is None
     member.health.bad(20.0)

@@ -1,4 +1,4 @@
-"""Orders about destinations: what they are kept for, and that one with a mistake does nothing."""
+"""Orders about destinations: which addresses they apply to, and that an order with a mistake does nothing."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ class Operated:
         return [member.admin_state for member in self.dispatcher.members()]
 
     @property
-    def kept(self) -> list[str]:
+    def ordered_addresses(self) -> list[str]:
         return [key[2] for key, _ in self.overrides]
 
 
-def test_an_order_for_one_address_of_a_name_is_kept_for_that_alone() -> None:
+def test_an_order_for_one_address_of_a_name_applies_to_that_address_alone() -> None:
     edge = Operated()
     answer = edge.commands.drain("10.0.0.8:5060", by="root")
     assert (answer["members"], answer["without"]) == ([f"pbx/{NAMED} at 10.0.0.8:5060"], [])
     assert edge.states == [AdminState.DRAINING, AdminState.ENABLED]
-    assert edge.kept == ["10.0.0.8:5060 udp"]
+    assert edge.ordered_addresses == ["10.0.0.8:5060 udp"]
     edge.resolve("10.0.0.7", *HOSTS)
     assert edge.states == [AdminState.ENABLED, AdminState.DRAINING, AdminState.ENABLED]
     edge.commands.enable("10.0.0.8:5060", by="root")
-    assert edge.kept == []
+    assert edge.ordered_addresses == []
 
 
 def test_an_order_for_a_name_holds_for_the_addresses_it_gets() -> None:
@@ -74,12 +74,12 @@ def test_an_order_for_a_name_holds_for_the_addresses_it_gets() -> None:
     assert edge.commands.disable(NAMED, by="root")["without"] == ["pbx"]
     edge.resolve("10.0.0.7", *HOSTS)
     assert edge.states == [AdminState.DISABLED] * 3
-    assert edge.kept == [""]
+    assert edge.ordered_addresses == [""]
     edge.commands.enable("10.0.0.7:5060", by="root")
     assert edge.states == [AdminState.ENABLED, AdminState.DISABLED, AdminState.DISABLED]
     edge.commands.enable("pbx", by="root")
     assert edge.states == [AdminState.ENABLED] * 3
-    assert edge.kept == []
+    assert edge.ordered_addresses == []
 
 
 def test_an_order_that_changes_nothing_is_recorded_as_well() -> None:
@@ -90,7 +90,7 @@ def test_an_order_that_changes_nothing_is_recorded_as_well() -> None:
     assert decision.detail == f"pbx/{NAMED} at 10.0.0.8:5060: stays active: by order of root: to be sure"
 
 
-def test_where_there_is_no_room_for_an_order_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_beyond_the_bound_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "OPERATOR_OVERRIDES", 1)
     edge = Operated()
     edge.commands.drain("10.0.0.8:5060", by="root")

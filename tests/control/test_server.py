@@ -76,7 +76,7 @@ async def answer_of(path: Path, command: str, **arguments: Any) -> Any:
 
 
 async def raw(path: Path, data: bytes, end: bool = True) -> bytes:
-    """Everything that comes back for ``data``."""
+    """Everything that the server sends back for ``data``."""
     with trio.fail_after(10):
         stream = await trio.open_unix_socket(str(path))
         async with stream:
@@ -88,7 +88,7 @@ async def raw(path: Path, data: bytes, end: bool = True) -> bytes:
                 async for more in stream:
                     answer += more
             except trio.BrokenResourceError:
-                pass  # closed with something unread
+                pass  # the server closed the connection while some bytes were unread
             return answer
 
 
@@ -105,7 +105,7 @@ async def test_a_request_is_answered(path: Path) -> None:
     assert FAULTS == []
 
 
-async def test_the_user_is_the_one_that_the_kernel_names(path: Path) -> None:
+async def test_the_user_of_a_request_comes_from_the_kernel(path: Path) -> None:
     async with served(path):
         assert await answer_of(path, "who", uid=os.getuid() + 1) == os.getuid()
         assert "error" in json.loads(await raw(path, b'{"command": "who", "uid": 7}\n'))
@@ -128,7 +128,7 @@ async def test_a_refusal_has_its_reason(path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["fail", "unsayable"])
-async def test_a_command_that_fails_costs_its_answer_and_not_the_edge(path: Path, command: str) -> None:
+async def test_a_command_that_fails_gets_an_error_and_the_edge_runs_on(path: Path, command: str) -> None:
     async with served(path):
         with pytest.raises(CommandRefused, match="the edge failed on this question") as refused:
             await answer_of(path, command)
@@ -341,7 +341,7 @@ with socket.socket(socket.AF_UNIX) as listening:
     ],
     ids=["nothing", "half", "garbage", "empty", "endless"],
 )
-def test_what_is_no_answer_is_refused(path: Path, answer: bytes, error: type[Exception], why: str) -> None:
+def test_an_invalid_answer_is_refused(path: Path, answer: bytes, error: type[Exception], why: str) -> None:
     with imposter(path, answer), pytest.raises(error, match=why):
         ask(path, ControlRequest("say"), 10)
 
