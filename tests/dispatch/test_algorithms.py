@@ -92,7 +92,7 @@ def test_weighted_keeps_its_turns_when_no_member_is_able() -> None:
     assert Counter(picks(algorithm, 4)) == {pool[0]: 3, pool[1]: 1}
 
 
-def test_weighted_keeps_the_proportion_of_those_left() -> None:
+def test_weighted_keeps_the_proportion_of_the_remaining_members() -> None:
     pool = members([50, 30, 20])
     algorithm = build("weighted", pool)
     seen = Counter(picks(algorithm, 5000, lambda member: member is not pool[0]))
@@ -189,7 +189,7 @@ def test_a_member_that_is_not_usable_is_not_examined(name: str) -> None:
     asked: set[Member] = set()
     for number in range(40):
         pick(algorithm, lambda member: member.usable and not asked.add(member), str(number).encode())
-    if name != "hash":  # its rings hold everybody, so that who comes back finds its keys
+    if name != "hash":  # its rings hold all members, so that a member that comes back has its keys again
         assert pool[1] not in asked
     pool[1].usable = True
     algorithm.usable_changed()
@@ -197,7 +197,7 @@ def test_a_member_that_is_not_usable_is_not_examined(name: str) -> None:
     assert seen == ({pool[0]} if name in ("priority", "broadcast") else set(pool))
 
 
-def test_weighted_gives_no_arrears_to_one_that_was_out() -> None:
+def test_weighted_gives_no_extra_turns_to_a_member_that_was_out() -> None:
     pool = members([1, 1])
     algorithm = build("weighted", pool)
     pool[0].usable = False
@@ -246,7 +246,7 @@ def test_hash_exceeds_its_bound_if_no_other_member_is_able() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60))
 @settings(max_examples=60, deadline=None)
-def test_least_loaded_is_what_a_look_at_all_would_find(steps: list[tuple[int, bool]]) -> None:
+def test_least_loaded_chooses_as_an_examination_of_all_members_would(steps: list[tuple[int, bool]]) -> None:
     pool = members([1, 2, 3, 4])
     algorithm = build("least-loaded", pool)
     for place, more in steps:
@@ -285,8 +285,8 @@ def test_latency_prefers_fast_members_and_also_uses_new_ones() -> None:
     assert seen[new] > 500
 
 
-def test_who_loses_its_turns_to_calls_that_it_cannot_take_gets_the_others() -> None:
-    """Calls of two kinds that alternate: one member had all calls of both kinds, and the other none."""
+def test_a_member_that_cannot_take_calls_of_one_kind_gets_more_of_the_other() -> None:
+    """A former mistake: when calls of two kinds alternated, one member got all calls of both kinds, the other none."""
     one, two = members([1, 1])
     algorithm = ALGORITHMS["weighted"]([one, two], SetSettings(set="set"), Random(1).random)
     plain: Counter[Member] = Counter()
@@ -313,7 +313,7 @@ def test_least_loaded_does_not_examine_members_without_the_needed_resource() -> 
 def test_when_a_member_leaves_only_its_keys_move_for_any_weights(
     before: tuple[float, ...], after: tuple[float, ...]
 ) -> None:
-    """As for the addresses of a name, which share the weight of one member."""
+    """The addresses of a name share the weight of one member, so their weights change when one of them leaves."""
     homes = []
     for weights in (before, after):
         pool = members([1] * len(weights))
@@ -329,7 +329,7 @@ def test_when_a_member_leaves_only_its_keys_move_for_any_weights(
 
 @pytest.mark.parametrize("able", [0, 1, 3])
 def test_hash_examines_each_member_about_twice_at_most_when_few_are_able(able: int) -> None:
-    """With all members full, each refused call had each of a thousand looked at on eight rings."""
+    """A former mistake: with a thousand full members, every refused call examined each of them on eight rings."""
     pool = members([1 + n % 40 for n in range(500)])
     left = set(pool[100 : 100 + able])
     asked = []

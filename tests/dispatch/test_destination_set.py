@@ -1,4 +1,4 @@
-"""A set at work: slow start, rests, panic, and what a reload leaves as it was."""
+"""A destination set: slow start, rests, panic, and what a reload leaves unchanged."""
 
 from collections import Counter
 from random import Random
@@ -61,7 +61,7 @@ def test_with_hash_a_key_returns_once_during_slow_start() -> None:
     assert not away
 
 
-def test_a_member_that_rests_is_passed_over_until_then() -> None:
+def test_a_resting_member_is_passed_over_until_its_rest_ends() -> None:
     one, two = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2")
     destinations = make_set(one, two)
     one.resting_until = 20.0

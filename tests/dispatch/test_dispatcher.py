@@ -55,7 +55,7 @@ def take_down(d: Dispatcher, member: Member, now: float = 0.0) -> None:
     assert member.state is MemberState.INACTIVE
 
 
-def test_what_speaks_against_a_member_is_counted_by_where_it_came_from() -> None:
+def test_evidence_against_a_member_is_counted_by_its_origin() -> None:
     d = dispatcher(a_set(at(1)))
     (member,) = d.members()
     probe, now = next_probe(d)
@@ -150,7 +150,7 @@ def test_responses_that_show_a_live_member(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 502, 503, 504])
-def test_answers_that_mean_not_now(status: int) -> None:
+def test_responses_that_mean_that_a_member_takes_no_calls_now(status: int) -> None:
     d = dispatcher(a_set(at(1)))
     for _ in range(2):
         probe, now = next_probe(d)
@@ -210,7 +210,7 @@ def test_panic_uses_all_when_all_are_down() -> None:
     assert {take(d).member for _ in range(6)} == {one, three}
 
 
-def test_panic_at_a_share() -> None:
+def test_panic_begins_below_a_share_of_members_that_are_up() -> None:
     d = dispatcher(a_set(at(1), at(2), at(3), health=HealthSettings(panic=34)))
     one, two, three = d.members()
     take_down(d, one)
@@ -307,7 +307,7 @@ def test_reload_stops_the_probes_of_removed_members() -> None:
     assert next_probe(d)[0].member.name == "sip:10.0.0.2"
 
 
-def test_who_was_tried_is_not_tried_again_when_it_was_taken_away_and_put_back_meanwhile() -> None:
+def test_a_tried_member_is_not_tried_again_after_its_removal_and_return() -> None:
     d = dispatcher(a_set(at(1), at(2, priority=1)))
     first = take(d)
     first.release()  # it was silent

@@ -65,7 +65,7 @@ def test_fall_and_rise_are_exact() -> None:
     assert after("-", fall=1) is MemberState.INACTIVE
 
 
-def test_one_that_flaps_needs_more_and_more_to_come_back() -> None:
+def test_a_member_that_flaps_needs_more_and_more_successes_to_come_back() -> None:
     health = Health(HealthSettings(fall=1, rise=2, damping=60))
     now, needed = 0.0, []
     for _ in range(8):
@@ -92,7 +92,7 @@ def test_a_share_that_grows_after_the_return() -> None:
     assert (health.share(25.0), health.share(29.0), health.share(30.0)) == (0.5, 0.9, 1.0)
 
 
-def test_since_when_it_is_so() -> None:
+def test_the_time_of_the_last_change_of_state() -> None:
     health = Health(HealthSettings(fall=2))
     health.bad(3.0)
     assert health.since == 3.0
@@ -101,7 +101,7 @@ def test_since_when_it_is_so() -> None:
     assert health.since == 4.0
 
 
-def test_one_caller_is_one_voice() -> None:
+def test_failures_of_one_caller_count_once() -> None:
     """A caller that knows what a server ignores could make one member after the other inactive."""
     health = Health(HealthSettings(fall=2))
     for now in range(5):
@@ -111,14 +111,14 @@ def test_one_caller_is_one_voice() -> None:
     assert health.state is MemberState.INACTIVE
 
 
-def test_of_a_trunk_and_of_the_network_each_failure_counts() -> None:
+def test_every_failure_counts_that_a_trunk_or_the_network_reports() -> None:
     health = Health(HealthSettings(fall=2))
     health.bad(0.0, caller=None)
     health.bad(1.0, caller=None)
     assert health.state is MemberState.INACTIVE
 
 
-def test_a_call_that_is_answered_gives_its_callers_their_voices_again() -> None:
+def test_after_an_answered_call_failures_of_the_same_callers_count_again() -> None:
     health = Health(HealthSettings(fall=2))
     health.bad(0.0, caller="a")
     health.good(1.0, Evidence.PROBE)

@@ -35,8 +35,8 @@ def test_what_a_call_uses_is_given_back_with_it() -> None:
     assert (member.used, list(leases)) == ({"pstn": 0}, [])
 
 
-def test_what_is_no_call_takes_up_no_place_of_one() -> None:
-    """Or whoever registers again and again would use up the calls of a member."""
+def test_a_request_that_is_no_call_does_not_count_as_a_call() -> None:
+    """Otherwise a source that registers again and again would use up ``max_calls`` of a member."""
     member, leases = a_member(max_calls=1, max_cps=1), Leases()
     lease = Lease(member, leases, 5.0, SelectionRequest(call=False))
     assert (member.load, len(leases), lease.live, member.has_room(5.0)) == (0, 1, True, True)

@@ -54,7 +54,7 @@ def test_new_settings_keep_the_recent_starts() -> None:
     assert one.has_room(2.1)
 
 
-def test_room_for_each_thing_that_a_call_needs() -> None:
+def test_a_member_needs_a_free_unit_of_every_resource_of_a_call() -> None:
     one = member(resources={"pstn": 2, "transcoder": 1})
     one.take(("pstn", "transcoder"), 1)
     assert one.has_room(0.0, ("pstn",))
@@ -84,7 +84,7 @@ def test_a_member_disabled_by_the_policy_can_be_enabled_by_the_operator() -> Non
     assert one.admin_state is AdminState.DISABLED
 
 
-def test_its_time_to_answer_is_smoothed() -> None:
+def test_the_response_time_is_smoothed() -> None:
     one = member()
     assert one.latency is None
     one.answered_after(0.1)

@@ -36,7 +36,7 @@ def test_a_name_has_no_member_until_it_is_looked_up_and_then_one_for_each_addres
     assert next(iter(registry)) is second
 
 
-def test_what_changes_nothing() -> None:
+def test_answers_that_change_nothing() -> None:
     registry = MemberRegistry()
     registry.replace([a_set("sip:pbx.example")])
     registry.resolve(NAME, at(1))
@@ -46,7 +46,7 @@ def test_what_changes_nothing() -> None:
     assert names(registry) == ["sip:pbx.example at 10.0.0.1:5060"]
 
 
-def test_a_name_has_so_many_addresses_and_no_more() -> None:
+def test_the_addresses_of_a_name_are_bounded() -> None:
     registry = MemberRegistry()
     registry.replace([a_set("sip:pbx.example")])
     registry.resolve(NAME, at(*range(1, limits.TARGETS + 5)))
@@ -74,7 +74,7 @@ def test_a_member_removed_with_calls_and_added_again_keeps_its_load() -> None:
     assert changes.added == [one, other]
 
 
-def test_members_that_are_made_ahead_are_those_that_come() -> None:
+def test_members_prepared_ahead_are_the_ones_that_are_added() -> None:
     registry = MemberRegistry()
     registry.replace([a_set("sip:10.0.0.1")])
     (one,) = registry
@@ -84,7 +84,7 @@ def test_members_that_are_made_ahead_are_those_that_come() -> None:
     assert next(iter(registry)) is one
     assert [member.name for member in changes.added] == ["sip:10.0.0.2"]
     assert [(member.weight, member.admin_state.name) for member in registry] == [(7.0, "DISABLED")] * 2, (
-        "as the last word has it"
+        "as the latest preparation says"
     )
 
 

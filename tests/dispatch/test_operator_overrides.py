@@ -1,4 +1,4 @@
-"""Operator overrides of destinations: the narrower goes before the wider, and all apply to members added later."""
+"""Operator overrides: one for an address precedes one for its name, and all apply to members added later."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_override_for_a_name_applies_to_addresses_added_later() -> None:
     assert all(decision.detail.endswith("active to draining: by order of root: new kernel") for decision in decisions)
 
 
-def test_an_override_for_an_address_goes_before_that_for_its_name() -> None:
+def test_an_override_for_an_address_precedes_that_for_its_name() -> None:
     orders = OperatorOverrides()
     dispatcher = watched(orders, NAMED)
     resolve(dispatcher, FIRST, SECOND)
@@ -88,7 +88,7 @@ def test_an_override_without_a_member_is_kept_for_a_day() -> None:
     assert len(orders) == 0
 
 
-def test_every_change_has_another_version() -> None:
+def test_every_change_has_a_new_version() -> None:
     orders = OperatorOverrides()
     dispatcher = watched(orders, LITERAL)
     versions = [orders.version]

@@ -40,7 +40,7 @@ def test_the_error_for_an_unknown_algorithm_lists_the_known_ones() -> None:
         SetSettings(set="pbx", members=(MemberSettings(uri="sip:10.0.0.11"),), algorithm="fast")
 
 
-def test_a_member_has_so_many_resources_and_no_more() -> None:
+def test_the_resources_of_a_member_are_bounded() -> None:
     most = {f"r{number}": 1 for number in range(limits.MEMBER_RESOURCES)}
     assert MemberSettings(uri="sip:10.0.0.11", resources=most).resources == most
     with pytest.raises(ValueError, match=f"at most {limits.MEMBER_RESOURCES} resources"):
