@@ -69,12 +69,12 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
     ("name", "sent_names", "outcomes"),
     [
         ("call", "INVITE 180 200 ACK BYE", {"answered": 1}),
-        ("stranger-call", "INVITE PRACK 180 200 ACK BYE", {"answered": 1}),
+        ("unproven-call", "INVITE PRACK 180 200 ACK BYE", {"answered": 1}),
         ("failover", "INVITE 200 ACK BYE CANCEL", {"answered": 2}),
         ("all-silent", "INVITE 503 CANCEL ACK BYE", {"failed": 2}),
         ("forks", "INVITE 183 200 ACK BYE CANCEL", {"answered": 1}),
         ("forks-of-one-member", "INVITE 180 183 200 ACK BYE", {"answered": 1}),
-        ("forks-of-a-stranger", "INVITE 200 ACK BYE", {"answered": 1}),
+        ("forks-of-an-unproven-call", "INVITE 200 ACK BYE", {"answered": 1}),
         ("broadcast-refused", "INVITE 401 603 CANCEL ACK", {"refused": 2}),
         ("second-fork-refused", "INVITE 200 ACK BYE", {"answered": 1}),
         ("cancel-races", "INVITE CANCEL 481 487 200 ACK", {"cancelled": 1, "answered": 1}),
@@ -246,12 +246,12 @@ class ClosesAllConnections(Edge):
         (SendsToThirdParty, "call", f"to Flow(public {VICTIM}"),
         (ConnectsOutside, "call", "a connection to the public side"),
         (WritesCompactNames, "call", "not as the library serialises it"),
-        (KeepsVias, "stranger-call", "Via: SIP/2.0/UDP 203.0.113.9"),
+        (KeepsVias, "unproven-call", "Via: SIP/2.0/UDP 203.0.113.9"),
         (AnswersTwice, "wrong-sources", "several final responses"),
         (InventsAnswers, "wrong-sources", "that no destination gave"),
         (DropsRefusals, "wrong-sources", "had no final response"),
         (DropsCancel, "all-silent", "never cancelled"),
-        (DropsForks, "forks-of-a-stranger", "neither forwarded nor acknowledged"),
+        (DropsForks, "forks-of-an-unproven-call", "neither forwarded nor acknowledged"),
         (LeaksLeases, "call", "nothing that lives holds it"),
         (LeavesMediaOpen, "call", "'media sessions': 1"),
         (SendsTooMuch, "call", "effects of"),
@@ -298,7 +298,7 @@ def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
 
 
 def uses_any_uri(patch: pytest.MonkeyPatch) -> None:
-    """A URI that a stranger called is used as the address of the callee."""
+    """A fault: the URI that an unproven source called is used as the address of the callee."""
     target = call.remote_target
 
     def replaced(leg: Leg, epoch: str) -> RemoteTarget:
@@ -331,7 +331,7 @@ def lets_inside_fields_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(topology, "_STOPS_OUTWARD", topology._STOPS_INWARD)
 
 
-def trusts_identity_of_strangers(patch: pytest.MonkeyPatch) -> None:
+def trusts_identity_of_unproven_sources(patch: pytest.MonkeyPatch) -> None:
     forward = topology.forward_request
     patch.setattr(topology, "forward_request", lambda *given: forward(*given[:7], trusted=True))
 
@@ -459,7 +459,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (uses_public_contacts, "third-party-addresses", VICTIM),
         (lets_all_fields_cross, "malformed-and-unusual", "Diversion: <sip:10.0.0.7> in"),
         (lets_inside_fields_out, "third-party-addresses", "Server: Inside/1.0"),
-        (trusts_identity_of_strangers, "malformed-and-unusual", "Diversion: <sip:10.0.0.7>"),
+        (trusts_identity_of_unproven_sources, "malformed-and-unusual", "Diversion: <sip:10.0.0.7>"),
         (lets_descriptions_pass, "call", "a description that the media plane did not give"),
         (lets_hidden_descriptions_pass, "hidden-offers", "a hidden description"),
         (sends_every_ack_on, "wrong-sources", "of a refusal is forwarded"),
