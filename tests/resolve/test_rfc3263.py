@@ -314,7 +314,7 @@ def test_records_in_another_order_are_the_same() -> None:
         assert Names(turned).locate("sip:example.com", able) == Names(RFC3263).locate("sip:example.com", able)
 
 
-def test_a_name_has_so_many_addresses_and_no_more() -> None:
+def test_the_addresses_of_a_name_are_bounded() -> None:
     many = [f"198.51.100.{n}" for n in range(1, 255)]
     located = Names({"A example.com": many}).locate("sip:example.com:5060", listening(UDP))
     assert len(located.targets) == limits.TARGETS
