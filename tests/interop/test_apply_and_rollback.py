@@ -65,7 +65,7 @@ async def test_a_change_that_makes_calls_fail_is_reverted(tmp_path: Path, bad: s
         assert calls.status == 0, calls.errors
         assert edge.file.read_text() == policy(one.uri)
         entries = list(reversed(PolicyLog(tmp_path / "state").entries()))
-        assert [each.outcome for each in entries] == [Outcome.STARTED, Outcome.ROLLED_BACK, Outcome.RESTORED]
+        assert [entry.outcome for entry in entries] == [Outcome.STARTED, Outcome.ROLLED_BACK, Outcome.RESTORED]
         assert entries[1].message in output
         assert await edge.metric('edgesbc_decisions_total{reason="policy"}') >= 3
         assert await edge.metric("edgesbc_draining") == 0

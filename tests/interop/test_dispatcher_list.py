@@ -1,4 +1,4 @@
-"""A dispatcher.list as Kamailio itself reads it, beside what `edgesbc import` makes of it."""
+"""`edgesbc import` reads a dispatcher.list as Kamailio itself does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ request_route {{ exit; }}
 
 @asynccontextmanager
 async def kamailio(folder: Path) -> AsyncIterator[Path]:
-    """One that has read the list in ``folder``; its control socket."""
+    """A Kamailio that has read the list in ``folder``; yields its control socket."""
     config = folder / "kamailio.cfg"
     config.write_text(CONFIG.format(folder=folder, port=free_port()))
     with (folder / "kamailio.log").open("wb") as log:
@@ -71,10 +71,10 @@ async def test_destinations_are_in_the_order_in_which_kamailio_tries_them(tmp_pa
         await until(read)
     theirs: dict[str, list[tuple[str, bool]]] = {}
     for part in re.split(r"^\s*ID: ", shown, flags=re.MULTILINE)[1:]:
-        found = re.findall(r"URI: (\S+)\s+FLAGS: (\w)", part)
-        theirs[f"set-{part.split()[0]}"] = [(uri, flag == "D") for uri, flag in found]
+        rows = re.findall(r"URI: (\S+)\s+FLAGS: (\w)", part)
+        theirs[f"set-{part.split()[0]}"] = [(uri, flag == "D") for uri, flag in rows]
     ours = {
-        each.set: [(member.uri, member.disabled) for member in each.members]
-        for each in import_list(LIST, "dispatcher.list", {}, 8).sets
+        destinations.set: [(member.uri, member.disabled) for member in destinations.members]
+        for destinations in import_list(LIST, "dispatcher.list", {}, 8).sets
     }
     assert ours == theirs

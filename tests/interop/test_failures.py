@@ -1,4 +1,4 @@
-"""Real SIPps behind an edge, and what goes wrong with them: killed, stopped, deaf, coming and going, slow."""
+"""Real SIPps behind an edge that fail: killed, stopped, silent, flapping, slow."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from support.fleet import (
     edge_before,
     fleet,
     member_of,
+    member_tables,
     place,
     probed,
-    told,
 )
-from support.hole import Hole
 from support.peers import needs
 from support.running import until
+from support.silent_member import SilentMember
 from support.steps import Steps, answer, pause, taken
 from support.why import left_for, routed_after, tried, turns
 
@@ -40,15 +40,17 @@ pytestmark = needs("sipp")
 
 @pytest.mark.parametrize("first", [(), (answer(100),)], ids=["silent", "after 100"])
 async def test_a_killed_member_costs_no_call_and_returns_in_slow_start(tmp_path: Path, first: Steps) -> None:
-    """100 calls a second, of which about five have no answer from the killed one yet: the other answers them.
+    """100 calls a second. When the first member is killed, it has not yet answered about five: the other answers these.
 
-    No more a second, since the edge has no machine to itself here: it runs beside three SIPps that log every message.
+    The rate is no higher because the edge shares the machine with three SIPps that log every message.
     """
     answers: Steps = probed((taken(), *first, pause(100), answer(200), *ENDED))
     health = "interval = 0.3, timeout = 3, fall = 2, rise = 2, slow_start = 60"
     async with (
         fleet(tmp_path, answers, answers) as (one, two),
-        edge_before(tmp_path, told(one.uri, two.uri), f'algorithm = "round-robin"{PATIENT}', health=health) as app,
+        edge_before(
+            tmp_path, member_tables(one.uri, two.uri), f'algorithm = "round-robin"{PATIENT}', health=health
+        ) as app,
     ):
         async with trio.open_nursery() as nursery:
 
@@ -60,32 +62,33 @@ async def test_a_killed_member_costs_no_call_and_returns_in_slow_start(tmp_path:
             await place(app, tmp_path, "caller", caller(*BYE_TO_THE_DEAD), 400, 100)
         assert one.process is not None
         assert one.process.returncode == -signal.SIGKILL
-        unanswered = set(calls_by(one.side())) - {each["Call-ID"] for each in one.side().sent if each.kind == "200"}
+        answered = {message["Call-ID"] for message in one.side().sent if message.kind == "200"}
+        unanswered = set(calls_by(one.side())) - answered
         assert unanswered
         assert unanswered <= set(calls_by(two.side()))
         assert all(tried(app, call) == [one.uri, two.uri] for call in unanswered)
 
         await until(lambda: member_of(app, one.uri).state is MemberState.INACTIVE)
-        async with Hole.open(one.host, one.port) as hole:
+        async with SilentMember.open(one.host, one.port) as silent:
             await place(app, tmp_path, "caller-meanwhile", caller(), 50, 100)
-            assert hole.calls() == {}
+            assert silent.calls() == {}
 
         async with fleet(tmp_path, answers, again=[one]) as (again,):
             await until(lambda: member_of(app, one.uri).state is MemberState.ACTIVE)
             await place(app, tmp_path, "caller-afterwards", caller(), 100, 100)
-            assert len(calls_by(again.side())) < 30, "a twentieth of its half, and little more each second"
+            assert len(calls_by(again.side())) < 30, "a share far below its half, since slow start takes 60 s"
             assert turns(app, one.uri) in (["trying", "inactive", "active"], ["inactive", "active"])
 
 
 async def test_a_member_that_stops_after_its_100_loses_its_calls_when_its_probes_fail(tmp_path: Path) -> None:
-    """It is stopped while it has answered none of its calls, and no error of the network tells of it."""
+    """The process is stopped before it has answered any call with 200. The network reports no error."""
     answers: Steps = probed((taken(), answer(100), pause(2000), answer(200), *ENDED))
     health = "interval = 0.2, timeout = 0.5, fall = 2, rise = 2"
     async with (
         fleet(tmp_path, answers, answers) as (one, two),
         edge_before(
             tmp_path,
-            told(one.uri, two.uri),
+            member_tables(one.uri, two.uri),
             'algorithm = "round-robin", try_timeout = 1.5, total_timeout = 60',
             health=health,
         ) as app,
@@ -99,62 +102,63 @@ async def test_a_member_that_stops_after_its_100_loses_its_calls_when_its_probes
         assert all(tried(app, call) == [one.uri, two.uri] for call in begun)
 
 
-async def test_a_silent_member_is_left_by_each_call_and_then_by_all(tmp_path: Path) -> None:
+async def test_a_silent_member_loses_its_calls_and_is_then_taken_out(tmp_path: Path) -> None:
     async with (
-        Hole.open("127.0.0.11") as hole,
+        SilentMember.open("127.0.0.11") as silent,
         fleet(tmp_path, ANSWERS) as (two,),
         edge_before(
             tmp_path,
-            told(hole.uri, two.uri),
+            member_tables(silent.uri, two.uri),
             'algorithm = "round-robin", try_timeout = 1.5',
             health="interval = 0, fall = 3, retry = 3600",
         ) as app,
     ):
         await place(app, tmp_path, "caller", caller(), 250, 100)
-        assert turns(app, hole.uri) == ["trying", "inactive"]
-        assert routed_after(app, hole.uri, "trying to inactive") == 0
-        sent = hole.calls()
+        assert turns(app, silent.uri) == ["trying", "inactive"]
+        assert routed_after(app, silent.uri, "trying to inactive") == 0
+        sent = silent.calls()
         assert len(sent) >= 3
         answered = calls_by(two.side())
         assert len(answered) == 250
         for call in answered:
-            expected = [hole.uri, two.uri] if call in sent else [two.uri]
+            expected = [silent.uri, two.uri] if call in sent else [two.uri]
             assert tried(app, call) == expected
-            assert left_for(app, call) == [f"{hole.uri} gave no answer in time"] * (call in sent)
+            assert left_for(app, call) == [f"{silent.uri} gave no answer in time"] * (call in sent)
         await place(app, tmp_path, "caller-afterwards", caller(), 50, 100)
-        assert set(hole.calls()) == set(sent)
+        assert set(silent.calls()) == set(sent)
         assert len(calls_by(two.side())) == 300
 
 
 async def test_a_member_that_answers_probes_and_no_calls_is_taken_out(tmp_path: Path) -> None:
     health = "interval = 0.2, timeout = 2, fall = 3, rise = 100"
     async with (
-        Hole.open("127.0.0.11") as hole,
+        SilentMember.open("127.0.0.11") as silent,
         fleet(tmp_path, probed(ANSWERS)) as (two,),
         edge_before(
-            tmp_path, told(hole.uri, two.uri), 'algorithm = "round-robin", try_timeout = 1.5', health=health
+            tmp_path, member_tables(silent.uri, two.uri), 'algorithm = "round-robin", try_timeout = 1.5', health=health
         ) as app,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(hole.answer_probes)
-        await until(lambda: hole.probes >= 3)
+        nursery.start_soon(silent.answer_probes)
+        await until(lambda: silent.probes >= 3)
         await place(app, tmp_path, "caller", caller(), 150, 50)
-        assert routed_after(app, hole.uri, "trying to inactive: gave no answer in time") == 0
-        sent = hole.calls()
+        assert routed_after(app, silent.uri, "trying to inactive: gave no answer in time") == 0
+        sent = silent.calls()
         assert len(sent) >= 3
-        assert all(tried(app, call) == [hole.uri, two.uri] for call in sent)
-        probes = hole.probes
-        await until(lambda: hole.probes > probes)
-        assert member_of(app, hole.uri).state is MemberState.INACTIVE
+        assert all(tried(app, call) == [silent.uri, two.uri] for call in sent)
+        probes = silent.probes
+        await until(lambda: silent.probes > probes)
+        assert member_of(app, silent.uri).state is MemberState.INACTIVE
         nursery.cancel_scope.cancel()
 
 
 async def test_a_flapping_member_is_damped(tmp_path: Path) -> None:
-    """Six times it is stopped after six good answers, or once it is in use: after two, after four, and no more."""
+    """The member is stopped six times, each time when it is active again or has answered six probes. Damping doubles
+    the number of answers that it needs: two, then four, then eight, so that it stays inactive."""
     health = "interval = 0.1, timeout = 0.2, fall = 2, rise = 2, damping = 3600"
     async with (
         fleet(tmp_path, probed(ANSWERS), probed(ANSWERS)) as (one, two),
-        edge_before(tmp_path, told(one.uri, two.uri), health=health) as app,
+        edge_before(tmp_path, member_tables(one.uri, two.uri), health=health) as app,
     ):
         member = member_of(app, one.uri)
         for _ in range(6):
@@ -175,7 +179,7 @@ async def test_a_member_that_sends_100_and_answers_late_keeps_the_call(tmp_path:
     slow: Steps = (taken(), answer(100), pause(4000), answer(200), *ENDED)
     async with (
         fleet(tmp_path, slow, NEVER) as (one, two),
-        edge_before(tmp_path, told(one.uri, two.uri), 'algorithm = "priority", try_timeout = 2') as app,
+        edge_before(tmp_path, member_tables(one.uri, two.uri), 'algorithm = "priority", try_timeout = 2') as app,
     ):
         await place(app, tmp_path, "caller", caller(), 10, 50)
         assert await one.stop() == Counted(10, 10, 0)
@@ -189,7 +193,7 @@ async def test_a_silent_member_loses_the_call_and_its_late_answer_is_ended(tmp_p
         fleet(tmp_path, silent, ANSWERS) as (one, two),
         edge_before(
             tmp_path,
-            told(one.uri, two.uri),
+            member_tables(one.uri, two.uri),
             'algorithm = "priority", try_timeout = 2',
             health="interval = 0, fall = 100",
         ) as app,

@@ -1,4 +1,4 @@
-"""Destinations named by host names: a real edge, a real name server beside it, and calls to where the names lead."""
+"""Destinations with host names: a real edge, a real name server, and calls to the addresses of the names."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = needs_name_server
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The records of these tests hold for a second. The edge starts only when it has its names, also where a busy
-    machine leaves the name server without a core for a while."""
+    """Look-ups are repeated each second, since the records of these tests live so long. The edge waits longer for its
+    first answers: on a busy machine the name server may get no core for a while."""
     monkeypatch.setattr(limits, "DNS_START_SECONDS", 20.0)
     monkeypatch.setattr(limits, "DNS_SECONDS_LEAST", 0.2)
     monkeypatch.setattr(limits, "DNS_QUESTION_SECONDS", 8.0)
@@ -47,7 +47,7 @@ def policy(folder: Path, server: NameServer, members: list[str], **settings: obj
 
 
 async def call(app: App, to: Ua, user: str = "100") -> None:
-    """A call from a stranger that ``to`` gets, and refuses."""
+    """A call from an unknown source that ``to`` gets and refuses."""
     async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice:
         await alice.dialog(f"sip:{user}@{at(app, 'public-udp')}").send("INVITE")
         await to.answer(await to.request("INVITE"), 486, tag="busy")
@@ -65,22 +65,22 @@ def hosts(app: App) -> list[str]:
     return [member.target.host for member in app.edge.dispatcher.members()]
 
 
-def told(app: App, text: str) -> bool:
+def is_recorded(app: App, text: str) -> bool:
     """Whether the ledger has a decision with ``text`` about one of the names in the policy."""
     return any(
         text in sentence for name in (ZONE, f"pbx.{ZONE}", f"nobody.{ZONE}") for sentence in app.why(name).sentences()
     )
 
 
-async def test_two_priorities_are_two_members_and_calls_go_to_the_first_that_lives(tmp_path: Path) -> None:
+async def test_two_priorities_are_two_members_and_calls_go_to_the_first_that_answers(tmp_path: Path) -> None:
     async with callee("127.0.0.11", "bob") as bob, callee("127.0.0.12", "carol") as carol:
         records = [*srv(bob, "one", 10), *srv(carol, "two", 20), f"naptr-record={ZONE},1,1,s,SIP+D2U,,_sip._udp.{ZONE}"]
         async with (
             name_server(tmp_path / "dns", *records) as server,
             running(tmp_path, policy(tmp_path, server, [f"sip:{ZONE}"])) as app,
         ):
-            assert hosts(app) == ["127.0.0.11", "127.0.0.12"], "they were there when the edge began"
-            assert len(app.why(ZONE).decisions) == 1, "the name is found in the ledger"
+            assert hosts(app) == ["127.0.0.11", "127.0.0.12"], "the names were resolved before the edge was ready"
+            assert len(app.why(ZONE).decisions) == 1, "the ledger has a decision about the name"
             for _ in range(3):
                 await call(app, bob)
             await bob.wire.aclose()
@@ -97,14 +97,14 @@ async def test_a_dead_name_server_changes_nothing(tmp_path: Path, monkeypatch: p
         await call(app, bob)
         monkeypatch.setattr(limits, "DNS_QUESTION_SECONDS", 0.5)
         await server.stop()
-        await until(lambda: told(app, "what was known goes on"))
+        await until(lambda: is_recorded(app, "what was known goes on"))
         await call(app, bob)
         await server.start(srv(bob, "one", 10))
-        await until(lambda: told(app, "answered again"))
+        await until(lambda: is_recorded(app, "answered again"))
         await call(app, bob)
 
 
-async def test_a_record_that_changes_arrives_when_the_time_of_the_old_one_is_over(tmp_path: Path) -> None:
+async def test_a_changed_record_is_used_when_the_old_one_has_expired(tmp_path: Path) -> None:
     async with (
         callee("127.0.0.11", "bob") as bob,
         callee("127.0.0.12", "carol") as carol,
@@ -115,7 +115,7 @@ async def test_a_record_that_changes_arrives_when_the_time_of_the_old_one_is_ove
         await server.restart(srv(carol, "two", 10))
         await until(lambda: hosts(app) == ["127.0.0.12"])
         await call(app, carol)
-        assert told(app, f"now {carol.address} over udp, before {bob.address} over udp")
+        assert is_recorded(app, f"now {carol.address} over udp, before {bob.address} over udp")
 
 
 async def test_a_name_that_does_not_exist_has_no_member_and_others_work(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ route = [
         async with running(tmp_path, policy(tmp_path, server, members, routes=routes, more_sets=others)) as app:
             await refused(app, "100")
             await call(app, bob, "200")
-            assert told(app, "no address")
+            assert is_recorded(app, "no address")
             assert "destinations pbx" in app.not_ready()
 
 
@@ -160,7 +160,7 @@ async def test_a_name_that_a_reload_brings_is_looked_up_at_once(
             await call(app, carol)
 
 
-async def test_an_edge_begins_without_its_name_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_edge_starts_without_its_name_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DNS_QUESTION_SECONDS", 3_600.0)
     monkeypatch.setattr(limits, "DNS_LOOKUP_SECONDS", 3_600.0)
     monkeypatch.setattr(limits, "DNS_START_SECONDS", 0.1)
@@ -172,7 +172,7 @@ async def test_an_edge_begins_without_its_name_server(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "224.0.1.75", "169.254.169.254"])
-async def test_a_name_that_turns_to_where_no_destination_is(tmp_path: Path, address: str) -> None:
+async def test_an_address_that_no_destination_can_have_is_not_used(tmp_path: Path, address: str) -> None:
     async with (
         callee("127.0.0.11", "bob") as bob,
         name_server(tmp_path / "dns", f"host-record=pbx.{ZONE},127.0.0.11") as server,
@@ -180,12 +180,12 @@ async def test_a_name_that_turns_to_where_no_destination_is(tmp_path: Path, addr
     ):
         await call(app, bob)
         await server.restart([f"host-record=pbx.{ZONE},{address}"])
-        await until(lambda: told(app, f"not used: A of pbx.{ZONE}: {address}"))
+        await until(lambda: is_recorded(app, f"not used: A of pbx.{ZONE}: {address}"))
         await call(app, bob)
 
 
-async def test_a_service_over_tcp_is_found_where_the_edge_speaks_tcp(tmp_path: Path) -> None:
-    """Which transport it is, the domain says, among those that the edge has a listener for."""
+async def test_a_service_over_tcp_is_used_if_the_edge_has_a_tcp_listener(tmp_path: Path) -> None:
+    """The domain's records choose the transport, among those for which the edge has a listener."""
     async with (
         callee("127.0.0.11", "bob") as bob,
         name_server(
@@ -198,5 +198,5 @@ async def test_a_service_over_tcp_is_found_where_the_edge_speaks_tcp(tmp_path: P
         tcp = listen("core", "tcp", "127.0.0.2:0", "core-tcp")
         listeners = [PUBLIC_UDP, CORE_UDP, tcp]
         async with running(tmp_path, policy(tmp_path, server, [f"sip:{ZONE}"], listeners=listeners)) as app:
-            found = [(member.transport.value, member.target.port) for member in app.edge.dispatcher.members()]
-            assert found == [("tcp", 5062), ("udp", bob.wire.port)]
+            addresses = [(member.transport.value, member.target.port) for member in app.edge.dispatcher.members()]
+            assert addresses == [("tcp", 5062), ("udp", bob.wire.port)]

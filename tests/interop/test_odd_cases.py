@@ -1,4 +1,4 @@
-"""Real sipp on both sides of one edge, for what is legal and rare, and for what goes wrong: the stories of ``odd/``."""
+"""Real sipp on both sides of one edge: the cases in ``odd/``, which are legal but rare, or in which something fails."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from collections import Counter
 import pytest
 from interop.odd import dialogs, endings, network, refusals, wording
 from support.peers import needs
-from support.remains import Left
-from support.stories import NEVER, Story, Told, run
+from support.sipp_calls import NEVER, CallCase, CallResult, run
+from support.state_left import StateLeft
 
-# Those that take long begin first.
-STORIES = (*network.STORIES, *endings.STORIES, *dialogs.STORIES, *wording.STORIES, *refusals.STORIES)
+# The slowest cases first, since a limited number runs at the same time.
+CASES = (*network.CASES, *endings.CASES, *dialogs.CASES, *wording.CASES, *refusals.CASES)
 
 pytestmark = needs("sipp")
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Told], tuple[Left, Left]]:
-    """All stories, told at the same time: first those of IPv4, then those of IPv6."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, CallResult], tuple[StateLeft, StateLeft]]:
+    """The results of all cases by name, and the state left in the edge: after those over IPv4, and those over IPv6."""
     folder = tmp_path_factory.mktemp("odd")
-    (told, left), (told_by_six, left_by_six) = (run(folder, STORIES, six) for six in (False, True))
-    return told | told_by_six, (left, left_by_six)
+    (results, left), (results_over_ipv6, left_over_ipv6) = (run(folder, CASES, six) for six in (False, True))
+    return results | results_over_ipv6, (left, left_over_ipv6)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_a_story_goes_as_it_is_told(ended: tuple[dict[str, Told], object], story: Story) -> None:
-    told = ended[0][story.name]
-    assert told.caller.status == 0, f"{story.proves}: {told.caller.errors}"
-    for steps, side in zip(story.called, told.called, strict=True):
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_calls_go_as_described(results: tuple[dict[str, CallResult], object], case: CallCase) -> None:
+    result = results[0][case.name]
+    assert result.caller.status == 0, f"{case.proves}: {result.caller.errors}"
+    for steps, side in zip(case.called, result.called, strict=True):
         if steps is NEVER:
-            assert side.received == [], story.proves
+            assert side.received == [], case.proves
         else:
-            assert side.status == 0, f"{story.proves}: {side.errors}"
-    story.check(told)
+            assert side.status == 0, f"{case.proves}: {side.errors}"
+    case.check(result)
 
 
-def test_nothing_is_left(ended: tuple[object, tuple[Left, Left]]) -> None:
-    """No call, lease, media or transaction is there when all timers have run, and they had nothing more to say."""
-    for left in ended[1]:
+def test_nothing_is_left(results: tuple[object, tuple[StateLeft, StateLeft]]) -> None:
+    """When all timers have run, no call, lease, media session or transaction is left, and they have sent nothing."""
+    for left in results[1]:
         assert left.calls == ()
-        assert left.said == ()
+        assert left.sent == ()
         assert not any(left.alive.values()), left.alive
-    counted: Counter[str] = sum((left.outcomes for left in ended[1]), Counter())
-    assert counted == sum((Counter(story.ends.split() * story.calls) for story in STORIES), Counter())
+    counted: Counter[str] = sum((left.outcomes for left in results[1]), Counter())
+    assert counted == sum((Counter(case.ends.split() * case.calls) for case in CASES), Counter())
 
 
-def test_each_story_has_a_name_of_its_own() -> None:
-    assert len({story.name for story in STORIES}) == len(STORIES)
+def test_the_names_of_the_cases_differ() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)

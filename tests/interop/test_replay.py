@@ -1,4 +1,4 @@
-"""A capture of a running edge by tcpdump, replayed: verdicts, calls and sources are those of the edge."""
+"""tcpdump captures the traffic of a running edge; a replay of it gives the verdicts, calls and sources of the edge."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MARK = b"the last packet of the recording"
 
 @asynccontextmanager
 async def recording(file: Path, interface: str, ports: list[int]) -> AsyncIterator[None]:
-    """tcpdump on loopback, for these ports only, from its first to its last packet.
+    """tcpdump on loopback, for these ports only, until it has written all packets of the block.
 
-    Its ring has a place of the snap length for each packet: with a large one, or with a small ring, it has few, and
-    loses some. The one asked for, in KiB, holds some thousands.
+    Its ring has slots of the snap length (``-s``): too large a slot, or too small a ring (``-B``, in KiB), gives few
+    slots, and packets are lost. These values give some thousands.
     """
     wanted = " or ".join(f"port {port}" for port in ports)
     command = [
@@ -52,16 +52,16 @@ async def recording(file: Path, interface: str, ports: list[int]) -> AsyncIterat
     ]
     process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    said = b""
+    output = b""
     try:
         with trio.fail_after(PATIENCE):
-            while b"listening on" not in said:
+            while b"listening on" not in output:
                 some = await process.stderr.receive_some()
-                assert some, said
-                said += some
+                assert some, output
+                output += some
         yield
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(MARK, ("127.0.0.3", ports[0]))  # where nobody is
+            sock.sendto(MARK, ("127.0.0.3", ports[0]))  # where no program listens
         await until(lambda: MARK in file.read_bytes())
         process.send_signal(signal.SIGINT)
     finally:
@@ -70,7 +70,7 @@ async def recording(file: Path, interface: str, ports: list[int]) -> AsyncIterat
 
 
 def ask(source: str, port: int, count: int, agent: str) -> None:
-    """So many OPTIONS to the edge itself, one behind the other."""
+    """Send ``count`` OPTIONS to the edge, without waiting for responses."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((source, 0))
         for n in range(count):
@@ -86,7 +86,7 @@ def ask(source: str, port: int, count: int, agent: str) -> None:
 
 
 async def banned(edge: EdgeProcess, count: int) -> None:
-    """So many bans stand: what else those sources sent, the edge drops or the kernel."""
+    """Wait until ``count`` sources are banned; the edge or the kernel drops all else that they send."""
 
     async def done() -> bool:
         return await edge.metric('edgesbc_screened_total{reason="ban"}') >= count
@@ -101,7 +101,7 @@ async def replay(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("interface", ["lo", "any"])
-async def test_a_recording_of_an_edge_is_judged_as_the_edge_judged_it(tmp_path: Path, interface: str) -> None:
+async def test_a_replay_of_a_recording_has_the_verdicts_of_the_edge(tmp_path: Path, interface: str) -> None:
     udp, tcp, http = free_port(), free_port(), free_port()
     async with called(tmp_path, "called", "127.0.0.11") as one:
         listeners = [
@@ -132,8 +132,8 @@ async def test_a_recording_of_an_edge_is_judged_as_the_edge_judged_it(tmp_path: 
     assert result["requests"]["INVITE"] == result["requests"]["BYE"] == 20
     assert (result["verdicts"]["scanner"], result["verdicts"]["pike"]) == (screened["scanner"], screened["pike"])
     assert result["bans"] == screened["ban"] == 2
-    sources = {each["address"]: each["messages"] for each in result["sources"]}
-    assert sources[SCANNER] == sources[FLOODER] == 100  # those too that the kernel kept from the edge
-    otherwise = {(each["live"], each["other"]): each["count"] for each in result["otherwise"]["differences"]}
-    assert otherwise["pass", "method"] >= 20
+    sources = {source["address"]: source["messages"] for source in result["sources"]}
+    assert sources[SCANNER] == sources[FLOODER] == 100  # also the messages that the kernel dropped before the edge
+    differences = {(pair["live"], pair["other"]): pair["count"] for pair in result["otherwise"]["differences"]}
+    assert differences["pass", "method"] >= 20
     assert (status, out) == await replay(str(file), str(tmp_path / "policy.toml"), "--against", str(strict), "--json")

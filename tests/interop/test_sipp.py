@@ -1,4 +1,4 @@
-"""Real sipp on both sides of a real `edgesbc run`: what a carrier and a PBX would do."""
+"""Real sipp on both sides of a real `edgesbc run`, as a carrier and as a PBX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = needs("sipp")
 
 
 class Front:
-    """The edge as its peers know it."""
+    """A running edge, and the addresses of its public listeners."""
 
     def __init__(self, edge: EdgeProcess, udp: str, tcp: str) -> None:
         self.edge = edge
@@ -54,7 +54,7 @@ async def front(
 
 
 async def settled(edge: EdgeProcess, **outcomes: int) -> None:
-    """The calls ended as expected, and nothing is left of them."""
+    """The calls have ended with these outcomes, and their state is gone."""
     for outcome, calls in outcomes.items():
         assert await edge.metric(f'edgesbc_calls_ended_total{{outcome="{outcome}"}}') == calls
     await edge.comes_to("edgesbc_calls", 0, 0)
@@ -85,7 +85,9 @@ async def test_calls_succeed_and_show_nothing_of_the_private_side(tmp_path: Path
         ("caller-is-ended", "called-ends", "answered"),
     ],
 )
-async def test_calls_that_end_otherwise(tmp_path: Path, caller: str, answering: str, outcome: str) -> None:
+async def test_calls_that_are_refused_cancelled_or_ended_by_the_callee(
+    tmp_path: Path, caller: str, answering: str, outcome: str
+) -> None:
     async with called(tmp_path, answering, "127.0.0.11") as one, front(tmp_path, one) as outside:
         calls = await place(tmp_path, caller, outside.udp, 10, 20)
         assert calls.status == 0, calls.errors
@@ -95,7 +97,7 @@ async def test_calls_that_end_otherwise(tmp_path: Path, caller: str, answering: 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 async def test_no_call_fails_when_a_destination_dies(tmp_path: Path, tcp: bool) -> None:
-    """One of two is killed while calls come in: those that follow go to the other."""
+    """One of two members is killed while calls come in: later calls go to the other."""
     async with (
         called(tmp_path, "called", "127.0.0.11", tcp) as one,
         called(tmp_path, "called", "127.0.0.12", tcp) as two,

@@ -1,5 +1,5 @@
-"""sipsak in each of its modes against a running edge. Its message mode (``-M``) ends by a fault of its own in the
-version that Debian has, before it sends anything: here its MESSAGE comes from a file."""
+"""sipsak in each of its modes against a running edge. Its message mode (``-M``) crashes in Debian's version before it
+sends anything, so its MESSAGE comes from a file here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import trio
 from support.peers import Called, called, needs, place
 from support.running import PATIENCE, at, edge_process, free_port, listen, nothing_left, policy_text, running, until
-from support.stories import Side
+from support.sipp_calls import Side
 
 from edgesbc.app import App
 from edgesbc.screen.stages.method import CALLS
 
 POLICY = Path(__file__).parent.parent.parent / "policies" / "trunk.toml"
 ELSEWHERE = "sip:nobody@192.0.2.9"
-"""An address that is not the edge's, for what has to go through it."""
+"""A URI of another host, for requests that the edge must forward."""
 
 pytestmark = needs("sipsak")
 
@@ -48,7 +48,7 @@ async def answered(folder: Path, scenario: str = "answers") -> AsyncIterator[tup
 
 
 def heard(folder: Path, by: Called) -> Side:
-    """What came to a SIPp of :func:`answered`, so far."""
+    """The messages that a SIPp of :func:`answered` has received so far."""
     log = folder / f"answers-{by.uri.rpartition(':')[2]}.messages"
     return Side(None, log.read_bytes().decode(errors="replace"), "")
 
@@ -62,9 +62,9 @@ async def test_options_to_the_trunk_policy_is_answered_200(tmp_path: Path) -> No
     text = text.replace("127.0.0.2:5060", f"127.0.0.2:{free_port('127.0.0.2')}")
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{http}")
     async with edge_process(tmp_path, text, http):
-        asked = await sipsak("-v", "-s", f"sip:ping@127.0.0.1:{udp}")
-        assert asked.returncode == 0, (asked.stdout + asked.stderr).decode()
-        assert b"200 OK" in asked.stdout
+        ended = await sipsak("-v", "-s", f"sip:ping@127.0.0.1:{udp}")
+        assert ended.returncode == 0, (ended.stdout + ended.stderr).decode()
+        assert b"200 OK" in ended.stdout
 
 
 @needs("sipp")
@@ -84,19 +84,19 @@ async def test_users_register_through_the_edge(tmp_path: Path) -> None:
     async with answered(tmp_path) as (app, public, behind):
 
         async def register(user: str) -> None:
-            told = await sipsak("-U", "-x", "60", "-v", "-s", f"sip:{user}@{public}")
-            assert told.returncode == 0, told.stdout.decode()
+            ended = await sipsak("-U", "-x", "60", "-v", "-s", f"sip:{user}@{public}")
+            assert ended.returncode == 0, ended.stdout.decode()
 
-        users = {f"user{n}" for n in range(5)}  # a process each: of several users, sipsak mixes up the texts
+        users = {f"user{n}" for n in range(5)}  # one sipsak per user: with several users it mixes up the texts
         async with trio.open_nursery() as nursery:
             for user in users:
                 nursery.start_soon(register, user)
         registers = heard(tmp_path, behind).received
-        assert {re.split("[:@]", each["To"])[1] for each in registers} == users
-        assert len({each["Path"] for each in registers}) == len(registers) == 5
-        for each in registers:
-            assert re.fullmatch(r"<sip:[-\w]+@127\.0\.0\.2:\d+;lr>", each["Path"])
-            assert re.split("[:@]", each["Contact"])[1] in users  # it is the registrar's to keep
+        assert {re.split("[:@]", message["To"])[1] for message in registers} == users
+        assert len({message["Path"] for message in registers}) == len(registers) == 5
+        for message in registers:
+            assert re.fullmatch(r"<sip:[-\w]+@127\.0\.0\.2:\d+;lr>", message["Path"])
+            assert re.split("[:@]", message["Contact"])[1] in users  # the registrar gets the Contact unchanged
         await nothing_left(app)
 
 
@@ -108,16 +108,16 @@ async def test_a_message_passes(tmp_path: Path) -> None:
         "CSeq: 1 MESSAGE\nMax-Forwards: 70\nContent-Type: text/plain\nContent-Length: 5\n\nhello"
     )
     async with answered(tmp_path) as (app, public, behind):
-        told = await sipsak("-f", str(text), "-p", public, "-s", ELSEWHERE)
-        assert told.returncode == 0, told.stdout.decode()
+        ended = await sipsak("-f", str(text), "-p", public, "-s", ELSEWHERE)
+        assert ended.returncode == 0, ended.stdout.decode()
         (message,) = heard(tmp_path, behind).received
         assert (message.kind, message.body) == ("MESSAGE", "hello")
         await nothing_left(app)
 
 
 @needs("sipp")
-async def test_after_floods_and_garbage_a_call_is_a_call(tmp_path: Path) -> None:
-    """A stranger's flood is banned; a trunk's garbage, which is not, is read and refused. Neither leaves anything."""
+async def test_calls_succeed_after_floods_and_garbage(tmp_path: Path) -> None:
+    """The source of a flood is banned. A trunk is not: its garbage is parsed and refused. Neither leaves state."""
     noise = tmp_path / "noise"
     noise.write_bytes(bytes(range(256)) * 3)
     async with answered(tmp_path, "called") as (app, public, _), trio.open_nursery() as nursery:
@@ -125,7 +125,7 @@ async def test_after_floods_and_garbage_a_call_is_a_call(tmp_path: Path) -> None
         nursery.start_soon(sipsak, "-F", "-e", "1000", "-k", "127.0.0.66", "-s", f"sip:ping@{public}")
         for _ in range(3):
             nursery.start_soon(sipsak, "-R", "-s", f"sip:ping@{public}")  # until one of its messages has no answer
-        nursery.start_soon(sipsak, "-f", str(noise), "-s", f"sip:ping@{public}")  # which it repeats for half a minute
+        nursery.start_soon(sipsak, "-f", str(noise), "-s", f"sip:ping@{public}")  # repeated for half a minute
         await until(lambda: malformed.get((), 0) >= 5 and len(app.edge.pipeline.penalties) == 1)
         nursery.cancel_scope.cancel()
         calls = await place(tmp_path, "caller", public, 5, 25, hold=0)

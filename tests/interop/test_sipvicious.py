@@ -16,24 +16,24 @@ from support.ua import Ua, UdpWire
 pytestmark = needs("svwar")
 
 _SECONDS = 7
-"""It waits a while for what does not come."""
+"""Seconds until it is stopped: it would wait longer for answers that never come."""
 
 
 async def sipvicious(folder: Path, *command: str) -> str:
-    """Its output at the end, or when it is stopped."""
+    """Run a command of sipvicious for at most :data:`_SECONDS`. Returns its output."""
     process = await trio.lowlevel.open_process(
         list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "HOME": str(folder)}, cwd=folder,
     )  # fmt: skip
-    said = b""
+    output = b""
     with trio.move_on_after(_SECONDS):
         assert process.stdout is not None
         async for chunk in process.stdout:
-            said += chunk
+            output += chunk
     if process.poll() is None:
         process.kill()
     await process.wait()
-    return said.decode()
+    return output.decode()
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ async def sipvicious(folder: Path, *command: str) -> str:
     ],
     ids=lambda command: "-".join(command[:1] + tuple(word.strip("-") for word in command if word.startswith("-m"))),
 )
-async def test_it_finds_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """User 100 has the password 105, which is among those that are tried."""
+async def test_sipvicious_finds_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """User 100 has the password 105, which is among the passwords that svcrack tries."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "pbx") as pbx,
         running(tmp_path, policy_text(tmp_path, [f"sip:{pbx.address}"])) as app,
@@ -57,12 +57,12 @@ async def test_it_finds_nothing(tmp_path: Path, command: tuple[str, ...]) -> Non
         registrar = Registrar(pbx, {"100": "105"})
         nursery.start_soon(registrar.run)
         port = str(at(app, "public-udp").port)
-        said = await sipvicious(tmp_path, *(word.format(port=port) for word in command))
+        output = await sipvicious(tmp_path, *(word.format(port=port) for word in command))
         nursery.cancel_scope.cancel()
-        assert registrar.asked == []
+        assert registrar.requests == []
         assert app.edge.pipeline.counts["scanner", "scanner"] > 0
-        assert "reqauth" not in said
-        assert "| 105" not in said
+        assert "reqauth" not in output
+        assert "| 105" not in output
         assert any("known scanner" in line for line in app.why("127.0.0.1").sentences())
 
 
@@ -74,11 +74,13 @@ async def test_it_finds_nothing(tmp_path: Path, command: tuple[str, ...]) -> Non
     ],
     ids=["svwar", "svcrack"],
 )  # fmt: skip
-async def test_in_disguise_it_learns_no_more_and_is_penalised(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """With the stage off that knows it by name and shape. Users 100 and 490 are there, with the password 105.
+async def test_without_the_scanner_stage_sipvicious_finds_nothing_and_is_penalised(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Without the stage ``scanner``, which knows its name and the shape of its requests. Users 100 and 490 exist.
 
-    The stage ``guess`` counts answers, so that of tries under way at the same time more than its limit reach the
-    registrar: the user that svwar looks for comes long after these.
+    The stage ``guess`` counts responses, so more attempts than its limit reach the registrar when they are under way at
+    the same time. User 490, which svwar looks for, comes long after these.
     """
     more = '[screen]\nstages = ["acl", "pike", "ratelimit", "sanity", "method", "guess", "admission", "overload"]'
     async with (
@@ -89,11 +91,11 @@ async def test_in_disguise_it_learns_no_more_and_is_penalised(tmp_path: Path, co
         registrar = Registrar(pbx, {"100": "105", "490": "105"})
         nursery.start_soon(registrar.run)
         port = str(at(app, "public-udp").port)
-        said = await sipvicious(tmp_path, *(word.format(port=port) for word in command))
+        output = await sipvicious(tmp_path, *(word.format(port=port) for word in command))
         nursery.cancel_scope.cancel()
-        assert registrar.asked
-        assert "| 105" not in said
-        assert "| 100 " not in said
-        assert "| 490 " not in said
+        assert registrar.requests
+        assert "| 105" not in output
+        assert "| 100 " not in output
+        assert "| 490 " not in output
         assert len(app.edge.pipeline.penalties) > 0
         assert any("reason guess" in line or "reason pike" in line for line in app.why("127.0.0.1").sentences())

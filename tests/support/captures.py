@@ -1,4 +1,4 @@
-"""Captures made by hand: packets of every layer, and the two file formats around them."""
+"""Captures for tests: packets and frames of every layer, and the two file formats."""
 
 from __future__ import annotations
 

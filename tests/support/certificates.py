@@ -10,7 +10,7 @@ import trustme
 
 
 class Certificates:
-    """A server's folder, and the context of a client that trusts its authority."""
+    """The folder with a server's certificate and key, and the TLS context of a client that trusts its authority."""
 
     def __init__(self, folder: Path) -> None:
         self.ca = trustme.CA()

@@ -1,4 +1,5 @@
-"""``edgesbc`` beside an edge in the test's own process, in a thread: a new process takes a second to start."""
+"""The command ``edgesbc`` in a thread of the test's process, where an edge may run too. A new process takes a second
+to start."""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ from edgesbc.cli import main
 __all__ = ["edgesbc"]
 
 _output = threading.Lock()
-"""``sys.stdout`` is one for all threads, so one command runs at a time. Others need a process of their own."""
+"""All threads share ``sys.stdout``, so one command runs at a time."""
 
 
 @contextmanager
 def _own_output() -> Iterator[None]:
-    """Keep what the edge logs meanwhile out of the output of the command, which replaces ``sys.stdout``."""
+    """Keep the log of the edge out of the output of the command, which replaces ``sys.stdout``."""
     assert _output.acquire(blocking=False), "another command runs"
     before = structlog.get_config()
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stdout))

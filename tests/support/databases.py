@@ -57,7 +57,7 @@ class Server:
     def command(self) -> list[str]:
         raise NotImplementedError
 
-    def connect(self, **who: Any) -> Any:
+    def connect(self, **options: Any) -> Any:
         raise NotImplementedError
 
     def run(self, *command: str, **more: Any) -> None:
@@ -73,7 +73,7 @@ class Server:
         deadline = time.monotonic() + 3 * PATIENCE
         while True:
             if self.process is None or self.process.poll() is not None:
-                # One that was killed leaves children that hold its memory for a moment.
+                # A server that was killed leaves children that hold its shared memory for a moment.
                 assert time.monotonic() < deadline, self.log.read_text()
                 with self.log.open("wb") as stream:
                     self.process = subprocess.Popen(
@@ -90,13 +90,13 @@ class Server:
         raise NotImplementedError
 
     def kill(self) -> None:
-        """As a machine that loses its power."""
+        """Kill the server, as if its machine lost power."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
-        """The kernel accepts connections, but the database does not respond."""
+        """Stop the server: the kernel accepts connections, but no query is answered."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -118,14 +118,14 @@ class Server:
         connection = self.connect()
         try:
             cursor = connection.cursor()
-            for each in statements:
-                cursor.execute(each)
+            for statement in statements:
+                cursor.execute(statement)
             connection.commit()
         finally:
             connection.close()
 
     def fill(self) -> None:
-        self.execute(*(each.format(**self.serial) for each in TABLES))
+        self.execute(*(table.format(**self.serial) for table in TABLES))
 
 
 class PostgreSQL(Server):
@@ -136,9 +136,9 @@ class PostgreSQL(Server):
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{DATABASE}"
 
     def program(self, name: str) -> str:
-        found = [*sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), *filter(None, [shutil.which(name)])]
-        assert found, f"{name} is not installed (as root, `make peers` installs it)"
-        return str(found[0])
+        paths = [*sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), *filter(None, [shutil.which(name)])]
+        assert paths, f"{name} is not installed (as root, `make peers` installs it)"
+        return str(paths[0])
 
     def prepare(self) -> None:
         secret = self.folder / "secret"
@@ -171,10 +171,10 @@ class PostgreSQL(Server):
             return False
         return True
 
-    def connect(self, **who: Any) -> Any:
+    def connect(self, **options: Any) -> Any:
         database = DATABASE if (self.folder / "ready").exists() else "postgres"
-        given = {"user": USER, "password": PASSWORD, "dbname": database, **who}
-        return psycopg.connect(host="127.0.0.1", port=self.port, connect_timeout=5, **given)
+        options = {"user": USER, "password": PASSWORD, "dbname": database, **options}
+        return psycopg.connect(host="127.0.0.1", port=self.port, connect_timeout=5, **options)
 
 
 class MariaDB(Server):
@@ -187,9 +187,9 @@ class MariaDB(Server):
         return f"mysql://{USER}@127.0.0.1:{self.port}/{DATABASE}"
 
     def program(self, name: str) -> str:
-        found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-        assert found, f"{name} is not installed (as root, `make peers` installs it)"
-        return found
+        path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+        assert path, f"{name} is not installed (as root, `make peers` installs it)"
+        return path
 
     def prepare(self) -> None:
         data = self.folder / "data"
@@ -216,11 +216,11 @@ class MariaDB(Server):
     def ready(self) -> bool:
         return b"ready for connections" in self.log.read_bytes()  # PyMySQL leaves its socket open where nobody listens
 
-    def connect(self, **who: Any) -> Any:
+    def connect(self, **options: Any) -> Any:
         if not (self.folder / "ready").exists():
             return pymysql.connect(unix_socket=str(self.folder / "s"), user="root", connect_timeout=5)
-        given = {"user": USER, "password": PASSWORD, "database": DATABASE, **who}
-        return pymysql.connect(host="127.0.0.1", port=self.port, connect_timeout=5, **given)
+        options = {"user": USER, "password": PASSWORD, "database": DATABASE, **options}
+        return pymysql.connect(host="127.0.0.1", port=self.port, connect_timeout=5, **options)
 
 
 @contextmanager

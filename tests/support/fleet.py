@@ -1,4 +1,4 @@
-"""SIPps as the members of a set and as the callers before it: each at a port of its own, counted by SIPp itself."""
+"""SIPps as the members of a destination set and as callers. Each has a port of its own, and counts its calls itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 import attrs
 import trio
 from support.peers import taken as bound
-from support.remains import left
 from support.running import PATIENCE, at, end, free_port, listen, policy_text, running, until
+from support.sipp_calls import Side
+from support.state_left import state_left
 from support.steps import Steps, ack, answer, bye, hung_up, invite, pause, reply, request, scenario, take, taken, wait
-from support.stories import Side
 
 from edgesbc.app import App
 from edgesbc.base import limits
@@ -36,27 +36,27 @@ __all__ = [
     "edge_before",
     "fleet",
     "member_of",
+    "member_tables",
     "place",
     "probed",
-    "told",
 ]
 
 ENDED: Steps = (
     '<label id="7"/>', '<recv request="INVITE" optional="true" next="7"/>', take("ACK", optional=True), hung_up(),
 )  # fmt: skip
-"""The end of a call that was answered. SIPp does not know an INVITE that is repeated after it sent two answers; and
-where a busy machine loses the ACK, the BYE comes all the same."""
+"""The end of a call that was answered. After two answers SIPp does not recognise a retransmitted INVITE, so a step
+takes it. The ACK is optional: a busy machine may lose it, and the BYE comes all the same."""
 ANSWERS: Steps = (taken(), answer(200), *ENDED)
 """Takes a call at once, and waits for its end."""
 BYE_TO_THE_DEAD: Steps = (
     request("BYE", 2), take(100, optional=True), '<recv response="480" optional="true" next="1"/>', take(200),
     '<label id="1"/>',
 )  # fmt: skip
-"""The end of a call whose destination may have died since it answered: the call is over all the same."""
+"""The end of a call whose destination may have died after it answered: the edge then answers the BYE with 480."""
 NEVER: Steps = (taken(),)
-"""Fails every call that comes to it: nobody may call it."""
+"""Fails every call that comes to it: for members that must get no call."""
 PATIENT = ", try_timeout = 20, total_timeout = 60"
-"""Keys of a set by which a busy machine moves no call to another member than the one that was chosen."""
+"""Keys of a set with long timeouts: also on a busy machine no call moves from the chosen member to another."""
 _SECONDS = 40
 """Seconds after which a caller gives up; nothing is measured by it."""
 
@@ -88,7 +88,7 @@ def caller(*ending: str | tuple[str, ...], hold: int = 0) -> Steps:
 
 
 class Sipp:
-    """A SIPp that goes by ``steps``; ``name`` is what its files begin with, and each run has its own."""
+    """A SIPp that runs ``steps``; the names of its files begin with ``name``, which no other SIPp of the test has."""
 
     def __init__(self, folder: Path, name: str, host: str, steps: Steps, port: int = 0) -> None:
         self.file = folder / name
@@ -133,7 +133,7 @@ class Sipp:
         self.process.send_signal(number)
 
     async def stop(self) -> Counted:
-        """Let it end its last calls and itself; what it counted then."""
+        """Have it end its last calls, and then itself. Returns its final counts."""
         self.signal(signal.SIGUSR1)
         with trio.fail_after(PATIENCE):
             assert self.process is not None
@@ -141,7 +141,7 @@ class Sipp:
         return self.counted()
 
     def counted(self) -> Counted:
-        """What it has written of its calls; all of them only when it has ended."""
+        """The counts that it wrote last: the final ones when it has ended."""
         with Path(f"{self.file}.csv").open() as stream:
             last = list(csv.DictReader(stream, delimiter=";"))[-1]
         names = ("TotalCallCreated", "SuccessfulCall(C)", "FailedCall(C)")
@@ -163,33 +163,34 @@ class Sipp:
 
 
 def calls_by(side: Side, field: str = "Call-ID") -> Counter[str]:
-    """How many calls came to a side, by a header field of their INVITEs; one that was repeated is one."""
-    first = {(each["Call-ID"], each["From"]): each for each in side.received if each.kind == "INVITE"}
-    return Counter(each[field] for each in first.values())
+    """How many calls came to a side, by a header field of their INVITEs. A retransmitted INVITE counts once."""
+    invites = [message for message in side.received if message.kind == "INVITE"]
+    values = {(message["Call-ID"], message["From"]): message[field] for message in invites}
+    return Counter(values.values())
 
 
 @asynccontextmanager
 async def fleet(folder: Path, *steps: Steps, again: Sequence[Sipp] = ()) -> AsyncIterator[list[Sipp]]:
-    """SIPps that take calls, one for each of ``steps``; ``again``: at the addresses of these, which have ended."""
-    members = [Sipp(folder, f"member{n}", f"127.0.0.{10 + n}", each) for n, each in enumerate(steps, 1)]
+    """SIPps that take calls, one for each of ``steps``. ``again``: SIPps that have ended, whose addresses to use."""
+    members = [Sipp(folder, f"member{n}", f"127.0.0.{10 + n}", own_steps) for n, own_steps in enumerate(steps, 1)]
     if again:
         pairs = zip(again, steps, strict=True)
-        members = [Sipp(folder, f"{old.file.name}-again", old.host, each, old.port) for old, each in pairs]
+        members = [Sipp(folder, f"{old.file.name}-again", old.host, own_steps, old.port) for old, own_steps in pairs]
     try:
-        for each in members:
-            await each.serve()
+        for member in members:
+            await member.serve()
         yield members
     finally:
-        for each in members:
-            if each.process is not None:
-                each.process.send_signal(signal.SIGCONT)  # one that a test has stopped hears of nothing else
-                await end(each.process, 0.2)
+        for member in members:
+            if member.process is not None:
+                member.process.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
+                await end(member.process, 0.2)
 
 
 async def place(
     app: App, folder: Path, name: str, steps: Steps, calls: int, rate: int, *more: str, host: str = "127.0.0.9"
 ) -> Sipp:
-    """Place calls at the edge, and wait for the end of the last; each has gone as ``steps`` say."""
+    """Send calls to the edge, and wait for the end of the last. Fails unless each went as ``steps`` say."""
     sipp = Sipp(folder, name, host, steps)
     numbers = ("-m", str(calls), "-r", str(rate), "-timeout", f"{_SECONDS}s", "-timeout_error")
     process = await sipp.start(*numbers, "-s", "100", *more, str(at(app, "carriers")))
@@ -213,11 +214,12 @@ async def edge_before(
     route: str = "",
     trunk: str = "",
 ) -> AsyncIterator[App]:
-    """An edge before the set ``shared``, which trusts loopback as a carrier; afterwards nothing is left in it.
+    """An edge with the set ``shared``, which trusts loopback as a carrier. At the end it may hold no state of calls.
 
-    ``members`` are the keys of each; ``keys``, ``health``, ``route`` and ``trunk`` further ones of those tables.
+    ``members`` are the keys of each member, as TOML; ``keys``, ``health``, ``route`` and ``trunk`` are further keys of
+    the set, its health, the route and the trunk.
     """
-    told = ", ".join(f"{{ {each} }}" for each in members)
+    member_tables = ", ".join(f"{{ {table} }}" for table in members)
     text = policy_text(
         folder,
         ["sip:192.0.2.1"],
@@ -225,22 +227,22 @@ async def edge_before(
         trunks=["127.0.0.0/8"],
         trunk_keys=trunk,
         routes=f'route = [{{ name = "all", to = "shared"{route} }}]',
-        more_sets=f', {{ set = "shared", members = [{told}], health = {{ {health} }}, {keys} }}',
+        more_sets=f', {{ set = "shared", members = [{member_tables}], health = {{ {health} }}, {keys} }}',
         more='engine = "none"',
     )
     async with running(folder, text) as app:
         yield app
-        remains = await left(app)
-        assert not any(remains.alive.values()), remains
-        assert not remains.said
+        state = await state_left(app)
+        assert not any(state.alive.values()), state
+        assert not state.sent
         assert app.edge.idle
         assert all(member.load == 0 for member in app.edge.dispatcher.members())
 
 
-def told(*members: str) -> list[str]:
-    """Members as a policy has them, without further keys."""
-    return [f'uri = "{each}"' for each in members]
+def member_tables(*members: str) -> list[str]:
+    """The keys of members for :func:`edge_before`: a URI and nothing else."""
+    return [f'uri = "{uri}"' for uri in members]
 
 
 def member_of(app: App, uri: str) -> Member:
-    return next(each for each in app.edge.dispatcher.members() if each.settings.uri == uri)
+    return next(member for member in app.edge.dispatcher.members() if member.settings.uri == uri)

@@ -14,7 +14,7 @@ import time
 
 METHODS = ("INVITE", "REGISTER", "OPTIONS", "SUBSCRIBE", "MESSAGE", "BYE", "ACK", "CANCEL")
 STATELESS = METHODS[3:]
-"""What is refused or dropped without state from whomever it comes."""
+"""The methods that the edge refuses or drops without keeping state, whatever their source."""
 BURST = 0.002
 IP_PKTINFO = 8  # linux/in.h; Python's socket module does not name it
 
@@ -29,13 +29,13 @@ def request(method: str, number: int, uri: str) -> bytes:
 
 
 def source(address: int) -> list[tuple[int, int, bytes]]:
-    """The ancillary data that has the kernel send from an address of loopback (IP_PKTINFO, ip(7))."""
+    """Ancillary data for sendmsg(2): the kernel sends from this address of loopback (IP_PKTINFO, ip(7))."""
     return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4s", 0, address.to_bytes(4, "big"), bytes(4)))]
 
 
 def flood(edge: tuple[str, int], rate: int, count: int, several: int, rotating: int) -> int:
-    """Send; every other datagram is from one of ``several`` addresses and of any method, the others are from
-    ``rotating`` addresses and of the methods that cost no state. Returns how many were sent."""
+    """Send the flood. Every second datagram has one of ``several`` source addresses and any method; the others have one
+    of ``rotating`` addresses and a method in :data:`STATELESS`. Returns how many were sent."""
     if not ipaddress.ip_address(edge[0]).is_loopback:
         raise ValueError("only to loopback")
     first, second = (int(ipaddress.ip_address(text)) for text in ("127.1.0.1", "127.2.0.1"))

@@ -16,10 +16,10 @@ def a_member(
     target: ResolvedAddress | None = None,
     **fields: object,
 ) -> Member:
-    """A member at ``target``, or at the literal address of ``uri``; usable, as if its group had counted it."""
+    """A usable member at ``target``, or at the literal address of ``uri``."""
     settings = MemberSettings(uri=uri, **fields)  # type: ignore[arg-type]
-    where = target or settings.target
-    assert where is not None
-    member = Member(set_name, settings, health or HealthSettings(), where)
+    address = target or settings.target
+    assert address is not None
+    member = Member(set_name, settings, health or HealthSettings(), address)
     member.usable = True
     return member

@@ -1,4 +1,4 @@
-"""A real name server for tests: dnsmasq on a free port, with records of the test's own, stopped by its process id."""
+"""A real name server for tests: dnsmasq on a free port, with the records of the test, stopped by its process id."""
 
 from __future__ import annotations
 

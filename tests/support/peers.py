@@ -20,13 +20,13 @@ SCENARIOS = Path(__file__).parent.parent / "interop" / "scenarios"
 
 
 def needs(program: str, path: str | None = None) -> pytest.MarkDecorator:
-    """Skip tests where a program is not installed; but in CI, which installs all, a skip would hide that it did not."""
+    """Skip tests where a program is not installed. Not in CI, which installs all: a skip would hide a mistake."""
     missing = shutil.which(program, path=path) is None and "CI" not in os.environ
     return pytest.mark.skipif(missing, reason=f"{program} is not installed (as root, `make peers` installs it)")
 
 
 def needs_compiler() -> pytest.MarkDecorator:
-    """Skip tests where C cannot be compiled: Debian's gcc alone comes without the headers of C."""
+    """Skip tests where C cannot be compiled: Debian's package gcc comes without the headers of the C library."""
     compiler = shutil.which("cc")
     command = [str(compiler), "-fsyntax-only", "-x", "c", "-"]
     works = (
@@ -40,16 +40,16 @@ def needs_compiler() -> pytest.MarkDecorator:
 
 
 def taken(host: str, port: int, datagrams: bool) -> bool:
-    """Whether a process has bound the address, which shows that a program is ready.
+    """Whether a process has bound the address: then the program there is ready.
 
-    Read from the kernel's table: to bind the address for a moment could take it from the program.
+    Read from the kernel's table. To try to bind the address could take it from the program.
     """
     six = ":" in host
     address = array("I", socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host))
-    held = {"".join(f"{word:08X}" for word in words) + f":{port:04X}" for words in (address, [0] * len(address))}
+    wanted = {"".join(f"{word:08X}" for word in words) + f":{port:04X}" for words in (address, [0] * len(address))}
     table = Path(f"/proc/net/{'udp' if datagrams else 'tcp'}{'6' if six else ''}")
     lines = [line.split()[1:4] for line in table.read_text().splitlines()[1:]]
-    return any(local in held and (datagrams or state == _LISTENING) for local, _, state in lines)
+    return any(local in wanted and (datagrams or state == _LISTENING) for local, _, state in lines)
 
 
 class Called:
@@ -88,7 +88,7 @@ async def called(folder: Path, scenario: str, host: str, tcp: bool = False) -> A
 
 
 class Calls:
-    """What became of calls that a sipp placed."""
+    """The result of the calls that a sipp placed."""
 
     def __init__(self, status: int, messages: str, errors: str) -> None:
         self.status = status
@@ -97,7 +97,7 @@ class Calls:
 
     @property
     def received(self) -> str:
-        """What it received, without what it sent."""
+        """The messages that it received, without those that it sent."""
         parts = self.messages.split("-----------------------------------------------")
         return "\n".join(part for part in parts if "message received" in part[:300])
 

@@ -18,20 +18,20 @@ REALM = "inside"
 
 
 class Registrar:
-    """Responds to the requests of ``ua``; ``passwords`` are those of its users. ``asked`` has the requests in order."""
+    """Responds to the requests of ``ua``; ``passwords`` are those of its users, ``requests`` all it got, in order."""
 
     def __init__(self, ua: Ua, passwords: Mapping[str, str]) -> None:
         self._ua = ua
         self._passwords = passwords
         self._nonces: set[str] = set()
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             request = await self._ua.hear(patience=float("inf"))
             if isinstance(request, Request) and request.method != "ACK":
-                self.asked.append(request)
+                self.requests.append(request)
                 await self._answer(request)
 
     async def _answer(self, request: Request) -> None:
@@ -41,27 +41,27 @@ class Registrar:
         user = request.to.uri.user or ""
         if user not in self._passwords:
             await self._ua.answer(request, 404, tag=secrets.token_hex(4), extra=("Reason: SIP;cause=404",))
-        elif self._right(user, request):
-            bound = f"Contact: {request.get('Contact')};expires=600"
-            await self._ua.answer(request, 200, tag=secrets.token_hex(4), extra=(bound,))
+        elif self._authenticated(user, request):
+            binding = f"Contact: {request.get('Contact')};expires=600"
+            await self._ua.answer(request, 200, tag=secrets.token_hex(4), extra=(binding,))
         else:
             nonce = secrets.token_hex(16)
             self._nonces.add(nonce)
-            asks = f'WWW-Authenticate: Digest realm="{REALM}", nonce="{nonce}", algorithm=MD5'
-            await self._ua.answer(request, 401, tag=secrets.token_hex(4), extra=(asks, "Allow: REGISTER, INVITE"))
+            challenge = f'WWW-Authenticate: Digest realm="{REALM}", nonce="{nonce}", algorithm=MD5'
+            await self._ua.answer(request, 401, tag=secrets.token_hex(4), extra=(challenge, "Allow: REGISTER, INVITE"))
 
-    def _right(self, user: str, request: Request) -> bool:
-        given = parse_digest(request.get("Authorization") or "")
-        nonce, uri = given.text("nonce") or "", given.text("uri") or ""
-        if nonce not in self._nonces or given.text("username") != user:
+    def _authenticated(self, user: str, request: Request) -> bool:
+        digest = parse_digest(request.get("Authorization") or "")
+        nonce, uri = digest.text("nonce") or "", digest.text("uri") or ""
+        if nonce not in self._nonces or digest.text("username") != user:
             return False
-        return given.text("response") == _response(user, REALM, self._passwords[user], nonce, uri)
+        return digest.text("response") == _response(user, REALM, self._passwords[user], nonce, uri)
 
 
 def credentials(user: str, password: str, challenge: str) -> str:
     """The Authorization field of a REGISTER that answers ``challenge``."""
-    asked = parse_digest(challenge)
-    realm, nonce, uri = asked.text("realm") or "", asked.text("nonce") or "", "sip:edge"
+    digest = parse_digest(challenge)
+    realm, nonce, uri = digest.text("realm") or "", digest.text("nonce") or "", "sip:edge"
     response = _response(user, realm, password, nonce, uri)
     return (
         f'Authorization: Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{uri}",'

@@ -1,4 +1,4 @@
-"""Policies and messages for replays, and the shortest way from frames to a result."""
+"""Policies and messages for replays, and a function that replays frames and returns the result."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ listen = [
 
 
 OPEN = '[screen.admission]\nopen = ["public-udp", "public-tcp"]\n'
-"""Strangers may call over what can be read from a capture."""
+"""Unknown sources may call over UDP and TCP, which a replay can read from a capture."""
 
 
 def policy(more: str = "", listeners: str = LISTENERS, file: str = "edge.toml", admission: str = OPEN) -> Policy:
-    """A policy with two destinations, where strangers may call unless ``admission`` is another table; ``more`` are
+    """A policy with two destinations. Unknown sources may call, unless ``admission`` is another table; ``more`` are
     further tables."""
     more = f"{admission}{more}"
     members = '{ uri = "sip:10.0.0.11:5060" }, { uri = "sip:10.0.0.12:5060", priority = 1 }'
     return parse_policy(f'{listeners}\ndestinations = [{{ set = "pbx", members = [{members}] }}]\n{more}', file)
 
 
-def player(more: str = "", inside: str = "obliging", **given: object) -> Replayer:
-    return Replayer(policy(more), inside=inside, **given)  # type: ignore[arg-type]
+def player(more: str = "", inside: str = "obliging", **options: object) -> Replayer:
+    return Replayer(policy(more), inside=inside, **options)  # type: ignore[arg-type]
 
 
 def replayed(frames: Iterable[Timed], one: Replayer | None = None, link: int = 1) -> ReplayResult:
@@ -73,9 +73,9 @@ def message(
 def answer(request: bytes, status: int, to_tag: str = "bob", extra: str = "") -> bytes:
     """A response of the captured edge to the phone."""
     lines = request.decode().split("\r\n")
-    kept = [line for line in lines if line.startswith(("Via:", "From:", "Call-ID:", "CSeq:"))]
+    copied = [line for line in lines if line.startswith(("Via:", "From:", "Call-ID:", "CSeq:"))]
     to = next(line for line in lines if line.startswith("To:")).partition(";tag=")[0]
-    head = "\r\n".join([f"SIP/2.0 {status} Whatever", *kept, f"{to};tag={to_tag}"])
+    head = "\r\n".join([f"SIP/2.0 {status} Whatever", *copied, f"{to};tag={to_tag}"])
     return f"{head}\r\n{extra}Content-Length: 0\r\n\r\n".encode()
 
 

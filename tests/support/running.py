@@ -26,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 PATIENCE = 60.0
-"""Seconds until what was started is there, or what was stopped is gone; nothing is measured by it."""
+"""Seconds to wait until a process or an edge has started or stopped. Long, since nothing is measured by it."""
 
 
 def listen(zone: str, transport: str, bind: str, name: str, more: str = "") -> str:
@@ -53,13 +53,15 @@ def policy_text(
     more_sets: str = "",
     trunk_keys: str = "",
 ) -> str:
-    """A policy; ``members`` are URIs, tried in this order. Strangers may call by the listeners in ``open``."""
-    told = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
-    trusted = ", ".join(f'{{ name = "t{n}", addresses = ["{each}"]{trunk_keys} }}' for n, each in enumerate(trunks))
+    """A policy. ``members`` are URIs, tried in this order; at the listeners in ``open`` unknown sources may call."""
+    member_tables = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
+    trunk_tables = ", ".join(
+        f'{{ name = "t{n}", addresses = ["{host}"]{trunk_keys} }}' for n, host in enumerate(trunks)
+    )
     return f"""
 listen = [{", ".join(listeners)}]
-trunk = [{trusted}]
-destinations = [{{ set = "pbx", members = [{told}], health = {{ {health} }} }}{more_sets}]
+trunk = [{trunk_tables}]
+destinations = [{{ set = "pbx", members = [{member_tables}], health = {{ {health} }} }}{more_sets}]
 {routes}
 [screen.admission]
 open = {json.dumps(list(open))}
@@ -77,7 +79,7 @@ ports = "20000-29998"  # below the ephemeral ports, where the tests' own sockets
 
 @asynccontextmanager
 async def running(folder: Path, text: str) -> AsyncIterator[App]:
-    """An edge in this process. At the end nothing of any call may be left in it."""
+    """An edge in this process, with the policy ``text``."""
     file = folder / "policy.toml"
     file.write_text(text)
     app = App(load_policy(file))
@@ -96,7 +98,7 @@ def at(app: App, name: str) -> Source:
 
 
 async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return once ``true()`` is, or is when awaited; fails after a long time."""
+    """Return when ``true()``, which may be a coroutine function, returns True; fails after :data:`PATIENCE`."""
     with trio.fail_after(PATIENCE):
         while True:
             answer = true()
@@ -106,7 +108,7 @@ async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 async def nothing_left(app: App) -> None:
-    """No call, lease, media session or port is left, and soon no connection that was closed."""
+    """Wait until no call is left; then no lease, media session or media port is left either."""
     await until(lambda: not app.edge.calls)
     assert app.edge.dispatcher.leases == 0
     assert app.media is None or (app.media.sessions, app.media.ports_in_use) == (0, 0)
@@ -130,9 +132,9 @@ class EdgeProcess:
         """The sum of the series of a metric, ``name`` or ``name{label="value"}``, that have these labels."""
         _, text = await self.get("/metrics")
         name, _, label = name.rstrip("}").partition("{")
-        found = re.findall(rf"^{name}(?:{{[^}}]*{re.escape(label)}[^}}]*}})? ([0-9.e+]+)$", text, re.MULTILINE)
+        values = re.findall(rf"^{name}(?:{{[^}}]*{re.escape(label)}[^}}]*}})? ([0-9.e+]+)$", text, re.MULTILINE)
         assert f"# HELP {name} " in text, f"no metric {name} in:\n{text}"
-        return sum(map(float, found))
+        return sum(map(float, values))
 
     async def comes_to(self, name: str, low: float, high: float = math.inf) -> None:
         """Return once the metric is between ``low`` and ``high``."""
@@ -192,7 +194,7 @@ async def _answers(edge: EdgeProcess) -> bool:
 
 
 async def end(process: trio.Process, seconds: float = 5.0) -> None:
-    """End a process that the test started, gently and then not."""
+    """End a process that the test started: SIGTERM, and SIGKILL if it runs on for ``seconds``."""
     if process.poll() is not None:
         return
     with trio.CancelScope(shield=True):

@@ -1,4 +1,4 @@
-"""An edge without a shell: messages in, effects out, a clock that the test sets."""
+"""The signalling core without sockets: messages in, effects out, on a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Entropy:
 
 
 class EdgeHarness:
-    """An Edge with its effects sorted: what was sent, what was asked of media, what was decided."""
+    """An Edge whose effects are sorted: messages sent, media commands, decisions, others."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class EdgeHarness:
         screen: Mapping[str, Any] = MappingProxyType({}),
         **set_settings: Any,
     ) -> None:
-        """``one_priority``: the members are alike; otherwise the second is for when the first is not able.
+        """``one_priority``: both members have the same priority; otherwise the second is used when the first fails.
 
-        ``methods`` may come from the public side, and strangers may call by the listeners in ``open``; ``trunks`` are
-        addresses by name, and ``screen`` has the settings of other stages.
+        ``methods`` may come from the public side; ``open`` are the listeners where unknown sources may call; ``trunks``
+        are addresses by name, and ``screen`` has the settings of other stages.
         """
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
@@ -114,13 +114,13 @@ class EdgeHarness:
                 self.other.append(effect)
 
     def receive(self, flow: Flow, data: bytes) -> list[tuple[Flow, Request | Response]]:
-        """Give the signalling core a message; what it sends because of it."""
+        """Pass a message to the signalling core. Returns the messages that it sends because of it."""
         self.sent.clear()
         self.sort(self.edge.receive(flow, data, self.now))
         return list(self.sent)
 
     def wait(self, seconds: float) -> list[tuple[Flow, Request | Response]]:
-        """Let time pass, deadline by deadline; what is sent meanwhile."""
+        """Let time pass, from deadline to deadline. Returns the messages that the core sends meanwhile."""
         self.sent.clear()
         until = self.now + seconds
         while (deadline := self.edge.deadline()) is not None and deadline <= until:
@@ -130,7 +130,7 @@ class EdgeHarness:
         return list(self.sent)
 
     def reply(self, sdp: bytes | None) -> list[tuple[Flow, Request | Response]]:
-        """Reply to the oldest media command that has no reply yet; None: that it is refused."""
+        """Reply to the oldest open media command; None refuses it. Returns the messages that the core then sends."""
         self.sent.clear()
         media = self.media.pop(0)
         reply = MediaReply(sdp) if sdp is not None else MediaError(488, "no")
@@ -171,7 +171,7 @@ def invite(
 def respond(
     request: Request | Response, status: int, tag: str = "bob", body: bytes = b"", extra: str = "", contact: bool = True
 ) -> bytes:
-    """The answer of a destination to what it got."""
+    """The response of a destination to ``request``, with fields that the public side must not see."""
     lines = [f"SIP/2.0 {status} Whatever"]
     lines += [f"{name}: {value}" for name, value in request.fields if name in ("Via", "From", "Call-ID", "CSeq")]
     to = request.get("To") or ""

@@ -1,4 +1,4 @@
-"""SIP texts to test with: one request spelled out, and strategies that write whatever the grammar allows."""
+"""SIP messages for tests: a request with replaceable parts, and Hypothesis strategies for what the grammar allows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def response(status: int = 200, method: str = "INVITE", via: str = VIA, to_tag: 
 
 
 def values(message: Request | Response) -> tuple[object, ...]:
-    """Every typed value of a message, to compare two of them by: more than their wire form."""
+    """Every parsed value of a message, to compare two messages by: more than their wire form shows."""
     own: tuple[object, ...]
     if isinstance(message, Request):
         own = (message.method, str(message.uri), message.max_forwards)
@@ -171,4 +171,4 @@ hostile = st.lists(
     ),
     max_size=30,
 ).map(b"".join)  # fmt: skip
-"""Bytes that mean something to a SIP parser, in no order that makes sense."""
+"""Delimiters and words that a SIP parser looks for, in random order."""

@@ -1,8 +1,8 @@
-"""SIPp scenarios, written as steps: what each side of a call sends and takes, in order. Runs nothing.
+"""SIPp scenarios written as steps: what one side of a call sends and receives, in order. This module runs no SIPp.
 
-The caller's requests are :func:`invite`, :func:`request`, :func:`ack` and :func:`cancel`; the called side takes
-an INVITE with :func:`taken`, answers that one with :func:`answer` and any other with :func:`reply`, and asks
-back with :func:`back`. Texts are SIPp's: ``[local_ip]`` and the like are filled in by it.
+The caller sends requests with :func:`invite`, :func:`request`, :func:`ack` and :func:`cancel`. The called side receives
+an INVITE with :func:`taken`, answers it with :func:`answer` and other requests with :func:`reply`, and sends its own
+requests with :func:`back`. SIPp fills in ``[local_ip]`` and the like.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = [
 ]  # fmt: skip
 
 Steps = tuple["str | tuple[str, ...]", ...]
-"""What one side does; a tuple in it is a phrase that belongs together."""
+"""The steps of one side; a tuple in it is several steps, from a function such as :func:`bye`."""
 FIRST = "sip:[service]@[remote_ip]:[remote_port]", " <sip:[service]@[remote_ip]:[remote_port]>"
-"""Request-URI and To of what begins a call."""
+"""Request-URI and To of a request outside a dialog."""
 _SDP = "application/sdp"
 _CALLER = "<sip:alice@example.org>;tag=[pid]a[call_number]"
 _CALLED_TAG = "tag=[pid]b[call_number]"
@@ -28,11 +28,11 @@ _VIA = "SIP/2.0/[transport] [local_ip]:[local_port];branch=z9hG4bK-[pid]-[call_n
 
 
 def scenario(name: str, steps: Steps) -> str:
-    """The file that SIPp reads."""
+    """The text of a scenario file for SIPp."""
     body = "\n".join(step if isinstance(step, str) else "\n".join(step) for step in steps)
-    kept = ",".join(sorted(set(re.findall(r'assign_to="(\w+)"', body))))
-    # SIPp refuses a variable that nobody uses.
-    used = f'<Reference variables="{kept}"/>\n' if kept else ""
+    variables = ",".join(sorted(set(re.findall(r'assign_to="(\w+)"', body))))
+    # SIPp refuses a scenario with a variable that no step uses.
+    used = f'<Reference variables="{variables}"/>\n' if variables else ""
     return f'<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="{name}">\n{body}\n{used}</scenario>\n'
 
 
@@ -55,34 +55,34 @@ def _message(start: str, fields: tuple[str, ...], body: str, kind: str = _SDP) -
 
 
 def send(text: str, repeat: bool = True, lost: int = 0) -> str:
-    """``repeat``: again and again over UDP until it is answered. ``lost``: percent that never leave."""
+    """Send ``text``. ``repeat``: retransmit it over UDP until it is answered. ``lost``: percent that are not sent."""
     repeated = ' retrans="500"' if repeat else ""
     losing = f' lost="{lost}"' if lost else ""
     return f"<send{repeated}{losing}><![CDATA[\n{text}\n]]></send>"
 
 
-def take(what: str | int, optional: bool = False, lost: int = 0, keep: str = "") -> str:
+def take(method_or_status: str | int, optional: bool = False, lost: int = 0, keep: str = "") -> str:
     """Wait for a request (its method) or a response (its status).
 
-    ``keep`` names header fields whose values later steps use. ``lost``: percent that are not heard.
+    ``keep`` names header fields whose values later steps use. ``lost``: percent that SIPp drops on arrival.
     """
-    kind = "response" if isinstance(what, int) else "request"
-    # The Contact of what is kept is the remote target; a refusal has none.
+    kind = "response" if isinstance(method_or_status, int) else "request"
+    # rrs makes the Contact of the message the remote target of later requests; a refusal has no Contact.
     flags = [
-        *(['rrs="true"'] if keep and (isinstance(what, str) or what < 300) else []),
+        *(['rrs="true"'] if keep and (isinstance(method_or_status, str) or method_or_status < 300) else []),
         *(['optional="true"'] if optional else []),
         *([f'lost="{lost}"'] if lost else []),
     ]
-    kept = "".join(
+    assignments = "".join(
         f'<ereg regexp=".*" search_in="hdr" header="{name}:" check_it="true" assign_to="{name.lower()}"/>'
         for name in keep.split()
     )
-    actions = f"<action>{kept}</action>" if kept else ""
-    return f'<recv {kind}="{what}" {" ".join(flags)}>{actions}</recv>'
+    actions = f"<action>{assignments}</action>" if assignments else ""
+    return f'<recv {kind}="{method_or_status}" {" ".join(flags)}>{actions}</recv>'
 
 
 def pause(milliseconds: int = 200) -> str:
-    """Whatever comes meanwhile fails the call, unless it repeats what came before."""
+    """Wait. A message that comes meanwhile fails the call, unless it is a retransmission."""
     return f'<pause milliseconds="{milliseconds}"/>'
 
 
@@ -92,8 +92,8 @@ def pause(milliseconds: int = 200) -> str:
 def sends(
     method: str, cseq: int, uri: str, to: str, *fields: str, body: str = "", kind: str = _SDP, branch: str = ""
 ) -> str:
-    """The text of a request of the caller. Its branch is that of its number:
-    CANCEL and the ACK of a refusal share the INVITE's."""
+    """The text of a request of the caller. Its branch is made from its CSeq number, so that CANCEL and the ACK of a
+    refusal have the branch of their INVITE (RFC 3261 sections 9.1 and 17.1.1.3)."""
     own = (
         f"Via: {_VIA.format(branch=branch or cseq)}", f"From: {_CALLER}", f"To:{to}", "Call-ID: [call_id]",
         f"CSeq: {cseq} {method}", f"Contact: {_CONTACT}", "Max-Forwards: 70",

@@ -1,4 +1,4 @@
-"""Policies with stream listeners, connections to them by hand, and counts of their connections."""
+"""Policies with stream listeners, raw connections to them, and counts of their connections."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from edgesbc.base.address import Source
 
 WS = listen("public", "ws", "127.0.0.1:0", "ws")
 NOBODY = "sip:127.0.0.11:9"
+"""A member where no program listens."""
 
 
 def text(folder: Path, *more: str, member: str = NOBODY, **settings: object) -> str:
@@ -55,12 +56,12 @@ def open_connections(app: App) -> int:
     return app.plane.connection_limits.total
 
 
-def counted(app: App, listener: str, what: str) -> int:
-    return app.plane.counts.get((listener, what), 0)
+def counted(app: App, listener: str, event: str) -> int:
+    return app.plane.counts.get((listener, event), 0)
 
 
 async def closed(stream: trio.abc.Stream) -> bytes:
-    """Everything until the end, which must come."""
+    """Everything that the peer sends until it closes the connection, which it must do within ten seconds."""
     got = b""
     with trio.fail_after(10):
         try:
@@ -74,17 +75,17 @@ async def closed(stream: trio.abc.Stream) -> bytes:
 async def handshake(
     app: App, subprotocol: str = "sip", origin: str = "", more: str = ""
 ) -> tuple[trio.SocketStream, str]:
-    """An opening handshake of a WebSocket by hand: the stream, and the answer."""
+    """Send the opening handshake of a WebSocket (RFC 6455 section 4.1). Returns the stream and the server's answer."""
     stream = await trio.open_tcp_stream(*at(app, "ws"))
-    asked = (
+    request = (
         "GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}"
     )
     if subprotocol:
-        asked += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+        request += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if origin:
-        asked += f"Origin: {origin}\r\n"
-    await stream.send_all(f"{asked}\r\n".encode())
+        request += f"Origin: {origin}\r\n"
+    await stream.send_all(f"{request}\r\n".encode())
     with trio.fail_after(10):
         answer = bytes(await stream.receive_some())
     return stream, answer.decode()
@@ -118,10 +119,10 @@ class Resources(NamedTuple):
 
     @classmethod
     def now(cls) -> Resources:
-        """What there is now. Garbage of earlier tests may hold descriptors, and is collected first."""
+        """The current numbers. Garbage of earlier tests may hold descriptors, so it is collected first."""
         gc.collect()
         return cls(trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/proc/self/fd")))
 
     def within(self, before: Resources) -> bool:
-        """Whether there is nothing more than ``before``; a thread that ended meanwhile may have left less."""
+        """Whether neither number is above that of ``before``. It may be lower: a thread may have ended meanwhile."""
         return self.tasks <= before.tasks and self.descriptors <= before.descriptors

@@ -1,4 +1,4 @@
-"""A transaction layer on a clock that the test sets, with a record of what was sent when."""
+"""A transaction layer on a clock that the test sets, with a record of the messages sent and their times."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Layer:
         self.table.respond(server, status, b"answer %d" % status, self.now)
 
     def wait(self, until: float) -> None:
-        """Let the clock come to ``until``, deadline by deadline."""
+        """Put the clock forward to ``until``, from deadline to deadline."""
         while (when := self.deadlines.next()) is not None and when <= until:
             self.now = max(self.now, when)
             for item in self.deadlines.pop_due(self.now):
@@ -81,5 +81,5 @@ class Layer:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing at all is left: no transaction, no connection remembered, no deadline."""
+        """Whether no transaction, remembered connection or deadline is left."""
         return len(self.table) == 0 and not self.table.connections and self.deadlines.next() is None

@@ -1,4 +1,4 @@
-"""A SIP user agent that tests drive by hand: a wire, dialogs and RTP. It keeps every message that it receives."""
+"""A SIP user agent whose every step a test decides, with dialogs and RTP. It keeps every message that it receives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ __all__ = [
 
 
 class Ua:
-    """A user agent. ``heard`` has every message as it came; health checks are answered and counted in ``probes``."""
+    """A user agent. ``heard`` has the received messages without retransmissions. Health checks are answered with 200
+    and counted in ``probes``."""
 
     def __init__(self, wire: Wire, user: str = "alice") -> None:
         self.wire = wire
@@ -49,7 +50,7 @@ class Ua:
         return f"<sip:{self.user}@{self.address};transport={self.wire.via.lower()}>"
 
     async def hear(self, patience: float = PATIENCE) -> Request | Response:
-        """The next message that is no retransmission."""
+        """The next message that is neither a retransmission nor a health check."""
         with trio.fail_after(patience):
             while True:
                 data = await self.wire.receive()
@@ -72,7 +73,7 @@ class Ua:
         return message
 
     async def response(self, status: int, method: str = "") -> Response:
-        """The next answer that is no 100, which must be ``status``."""
+        """The next response that is no 100; its status must be ``status``."""
         while True:
             message = await self.hear()
             assert isinstance(message, Response), message
@@ -83,7 +84,7 @@ class Ua:
             return message
 
     async def silent(self, seconds: float = 0.2) -> bool:
-        """Whether nothing arrives for a while: for messages that must not be sent."""
+        """Whether no message arrives for so long. For messages that the edge must not send."""
         with trio.move_on_after(seconds):
             await self.hear()
             return False
@@ -147,7 +148,7 @@ class Dialog:
         await self.ua.answer(request, status, body, self.tag, extra)
 
     def learn(self, message: Request | Response) -> None:
-        """Take the remote target, and the tag of an answer."""
+        """Take the remote target from the Contact of ``message``, and the remote tag if it is a response."""
         contact = message.get("Contact")
         if contact:
             self.target = parse_name_addr(contact).uri_text
@@ -193,7 +194,7 @@ class Rtp:
         self.peer = (connection.address, media.port)
 
     async def send(self) -> bytes:
-        """A packet of 20 ms like no other."""
+        """Send and return a packet of 20 ms with random audio, which no other packet has."""
         assert self.peer is not None
         self._number += 1
         number = self._number
@@ -212,7 +213,7 @@ class Rtp:
 
 
 async def talk(one: Rtp, other: Rtp, packets: int = 10) -> None:
-    """Audio in both directions, every packet as it was sent."""
+    """Send audio in both directions; every packet must arrive unchanged."""
     for _ in range(packets):
         sent = await one.send()
         assert await other.receive() == sent
@@ -221,7 +222,7 @@ async def talk(one: Rtp, other: Rtp, packets: int = 10) -> None:
 
 
 async def set_up(caller: Ua, callee: Ua, uri: str, near: Rtp, far: Rtp) -> tuple[Dialog, Dialog]:
-    """A call from ``caller`` that ``callee`` answers, audio aimed both ways."""
+    """Set up a call from ``caller`` to ``callee``; ``near`` and ``far`` then send to the addresses in the SDP."""
     calling = caller.dialog(uri)
     await calling.send("INVITE", near.sdp())
     invite = await callee.request("INVITE")
@@ -246,7 +247,7 @@ async def hang_up(ending: Dialog, ended: Ua) -> None:
 
 
 def _written(start_line: str, fields: Fields, extra: tuple[str, ...], body: bytes) -> bytes:
-    """The message with the lines of ``extra`` as they are."""
+    """The message, in which the lines of ``extra`` stand unchanged."""
     lines = [start_line, *(f"{name}: {value}" for name, value in fields), *extra]
     if body and not any(line.startswith("Content-Type") for line in extra):
         lines.append("Content-Type: application/sdp")

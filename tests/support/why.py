@@ -16,25 +16,29 @@ def all_sentences(app: App) -> list[str]:
     return [as_record(entry, ledger.wall_offset)["sentence"] for entry in entries]
 
 
+def _details(app: App, subject: str, reason: Reason) -> list[str]:
+    """The details of the decisions about a call or an address that have this reason, in order."""
+    return [decision["detail"] for decision in app.why(subject).decisions if decision["reason"] == reason.code]
+
+
 def tried(app: App, call_id: str) -> list[str]:
     """The members that a call was sent to, in order."""
-    return [each["detail"].split()[-1] for each in app.why(call_id).decisions if each["reason"] == Reason.ROUTED.code]
+    return [detail.split()[-1] for detail in _details(app, call_id, Reason.ROUTED)]
 
 
 def left_for(app: App, call_id: str) -> list[str]:
     """Which members a call left, and why."""
-    return [each["detail"] for each in app.why(call_id).decisions if each["reason"] == Reason.FAILOVER.code]
+    return _details(app, call_id, Reason.FAILOVER)
 
 
 def turns(app: App, member: str) -> list[str]:
-    """The states that a member came to, in order."""
+    """The states that a member changed to, in order."""
     address = member.removeprefix("sip:")
-    told = [each["detail"] for each in app.why(address).decisions if each["reason"] == Reason.HEALTH.code]
-    return [detail.partition(" to ")[2].partition(":")[0] for detail in told]
+    return [detail.partition(" to ")[2].partition(":")[0] for detail in _details(app, address, Reason.HEALTH)]
 
 
 def routed_after(app: App, member: str, words: str) -> int:
-    """How many calls were sent to a member after the decision about it that has these words."""
-    story = all_sentences(app)
-    then = next(n for n, sentence in enumerate(story) if member in sentence and words in sentence)
-    return sum(sentence.endswith(f" shared {member}") for sentence in story[then:])
+    """How many calls were sent to a member after the first decision about it whose sentence contains ``words``."""
+    sentences = all_sentences(app)
+    first = next(n for n, sentence in enumerate(sentences) if member in sentence and words in sentence)
+    return sum(sentence.endswith(f" shared {member}") for sentence in sentences[first:])

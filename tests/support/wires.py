@@ -1,4 +1,4 @@
-"""What carries a test agent's messages: UDP, TCP, TLS and WebSocket, as client or as server."""
+"""The transports of a test agent: UDP, TCP, TLS and WebSocket, as client or as server."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class StreamWire:
 
 
 class ServedWire:
-    """A TCP or TLS server for one peer at a time, accepted when something is first heard."""
+    """A TCP or TLS server for one peer, whose connection it accepts when the test first receives."""
 
     def __init__(self, sock: trio.socket.SocketType, context: ssl.SSLContext | None) -> None:
         self._sock = sock
@@ -172,4 +172,4 @@ class WebSocketWire:
     async def aclose(self) -> None:
         with trio.move_on_after(0.5):
             await self.socket.aclose()
-        await trio.aclose_forcefully(self.socket._stream)  # whatever its own tasks have come to
+        await trio.aclose_forcefully(self.socket._stream)  # also where the closing handshake has failed

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 from support import flood
-from support.canary import Canary, take_calls
 from support.running import at, edge_process, end, free_port, listen, policy_text, running, until
+from support.steady_caller import Canary, take_calls
 from support.stream_listeners import text
 from support.ua import Ua, UdpWire
 

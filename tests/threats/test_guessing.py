@@ -86,7 +86,7 @@ async def test_32_known_and_unknown_users_get_the_same_response(tmp_path: Path) 
             assert shape(first) == shape(second) == shape(known)
             nonces |= {first.get("WWW-Authenticate"), second.get("WWW-Authenticate")}
         assert len(nonces) == 7
-        assert [request.to.uri.user for request in registrar.asked][1::2] == ["555", "admin", "100"]
+        assert [request.to.uri.user for request in registrar.requests][1::2] == ["555", "admin", "100"]
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REFER", "NOTIFY"])
@@ -99,14 +99,14 @@ async def test_32_known_and_unknown_numbers_get_the_same_refusal(tmp_path: Path,
             assert isinstance(answer, Response)
             assert answer.status == 403
             assert any("may not call" in line for line in app.ledger.ask(dialog.call_id).sentences())
-        assert registrar.asked == []
+        assert registrar.requests == []
 
 
 @pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "PUBLISH", "FROBNICATE"])
 async def test_31_methods_without_a_place_are_refused(tmp_path: Path, method: str) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
         assert (await tell(mallory, app, "100", method=method)).status == 405
-        assert registrar.asked == []
+        assert registrar.requests == []
 
 
 async def test_32_an_unproven_source_gets_no_response_to_its_call(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_32_an_unproven_source_gets_no_response_to_its_call(tmp_path: Path
         await mallory.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
         await until(lambda: app.edge.pipeline.counts.get(("admission", "admission"), 0) > 0)
         assert await mallory.silent()
-        assert registrar.asked == []
+        assert registrar.requests == []
 
 
 async def test_32_ten_tries_then_the_connection_is_closed_and_others_go_on(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ async def test_32_ten_tries_then_the_connection_is_closed_and_others_go_on(tmp_p
             refused = await tell(mallory, app, "100", credentials("100", f"guess{number}", challenge))
             assert refused.status == 401
             challenge = refused.get("WWW-Authenticate") or ""
-        asked = len(registrar.asked)
+        asked = len(registrar.requests)
         serial = min(app.plane.connections)
         for _ in range(2):
             await mallory.dialog(f"sip:100@{at(app, 'public-tcp')}").send("REGISTER")
         await until(lambda: serial not in app.plane.connections)
-        assert len(registrar.asked) == asked == 11
+        assert len(registrar.requests) == asked == 11
         assert app.edge.pipeline.counts["guess", "guess"] == app.edge.pipeline.counts["guess", "ban"] == 1
         # The same user, from the same address, by another connection.
         for wrong in range(3):
@@ -138,7 +138,7 @@ async def test_32_ten_tries_then_the_connection_is_closed_and_others_go_on(tmp_p
         calling = alice.dialog(f"sip:101@{at(app, 'public-tcp')}")
         await calling.send("INVITE")
         await alice.response(486)
-        assert registrar.asked[-1].method == "INVITE"
+        assert registrar.requests[-1].method == "INVITE"
 
 
 async def test_32_names_tried_one_after_the_other_end_as_soon(tmp_path: Path) -> None:
@@ -151,12 +151,12 @@ async def test_32_names_tried_one_after_the_other_end_as_soon(tmp_path: Path) ->
             await mallory.dialog(f"sip:{number}@{at(app, 'public-udp')}").send("REGISTER")
         await until(lambda: app.edge.pipeline.counts.get(("guess", "ban"), 0) == 1)
         assert await mallory.silent()
-        assert len(registrar.asked) == 10
+        assert len(registrar.requests) == 10
         (ban,) = app.edge.pipeline.penalties
         assert (ban.scope, ban.ttl, ban.reason.code) == (BanScope.FLOW, 60.0, "guess")
         async with phone(app, "udp", "127.0.0.66") as moved:  # from another port it has no tries either
             await moved.dialog(f"sip:620@{at(app, 'public-udp')}").send("REGISTER")
             assert await moved.silent()
-            assert len(registrar.asked) == 10
+            assert len(registrar.requests) == 10
         async with phone(app, "udp", "127.0.0.67") as alice:
             assert (await register(alice, app, "101", "other")).status == 200

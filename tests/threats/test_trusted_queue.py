@@ -24,7 +24,7 @@ REQUESTS = 100
 @asynccontextmanager
 async def flood(target: Source, *source: str) -> AsyncIterator[trio.Process]:
     """Runs when the block is entered; stopped by its own process id."""
-    command = [sys.executable, "-m", "support.strangers", target.host, str(target.port), str(FLOOD), *source]
+    command = [sys.executable, "-m", "support.many_sources", target.host, str(target.port), str(FLOOD), *source]
     tests = str(Path(__file__).parents[1])
     process = await trio.lowlevel.open_process(command, stdout=-1, cwd=tests)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from support.sipp_calls import CallCase, CallResult, Message
 from support.steps import (
     ack,
     answer,
@@ -19,86 +20,85 @@ from support.steps import (
     taken,
     wait,
 )  # fmt: skip
-from support.stories import Message, Story, Told
 
 _DIGIT = "Signal=5\nDuration=160"
 
 
 def _relayed(message: Message, side: str) -> None:
-    """The media of this side goes to the edge only."""
-    (where,) = re.findall(r"^c=IN IP4 (\S+)", message.body, re.MULTILINE)
-    assert re.fullmatch(rf"127\.[0-9]+\.0\.{'1' if side == 'public' else '2'}", where)
+    """The SDP has the media address of the edge on this side."""
+    (address,) = re.findall(r"^c=IN IP4 (\S+)", message.body, re.MULTILINE)
+    assert re.fullmatch(rf"127\.[0-9]+\.0\.{'1' if side == 'public' else '2'}", address)
 
 
-def _late_offer(told: Told) -> None:
-    (called,) = told.called
+def _late_offer(result: CallResult) -> None:
+    (called,) = result.called
     assert not called.got("INVITE").body
-    _relayed(told.caller.got(200), "public")
+    _relayed(result.caller.got(200), "public")
     _relayed(called.got("ACK"), "core")
 
 
 def _directions(messages: list[Message]) -> list[str]:
-    return re.findall(r"a=(send\w+|recv\w+|inactive)", "".join(each.body for each in messages))
+    return re.findall(r"a=(send\w+|recv\w+|inactive)", "".join(message.body for message in messages))
 
 
-def _hold(told: Told) -> None:
-    (called,) = told.called
+def _hold(result: CallResult) -> None:
+    (called,) = result.called
     assert _directions(called.received) == ["sendrecv", "sendonly", "sendrecv"]
-    assert _directions(told.caller.received) == ["sendrecv", "recvonly", "sendrecv"]
+    assert _directions(result.caller.received) == ["sendrecv", "recvonly", "sendrecv"]
     for message in called.received:
         if message.kind == "INVITE":
             _relayed(message, "core")
 
 
-def _held(told: Told) -> None:
-    assert _directions(told.caller.received) == ["sendrecv", "inactive"]
-    _relayed(told.caller.got("INVITE"), "public")
-    assert _directions(told.called[0].received) == ["sendrecv", "inactive"]
+def _held(result: CallResult) -> None:
+    assert _directions(result.caller.received) == ["sendrecv", "inactive"]
+    _relayed(result.caller.got("INVITE"), "public")
+    assert _directions(result.called[0].received) == ["sendrecv", "inactive"]
 
 
-def _reliable(told: Told) -> None:
-    early, (called,) = told.caller.got(183), told.called
+def _reliable(result: CallResult) -> None:
+    early, (called,) = result.caller.got(183), result.called
     assert (early["Require"], early["RSeq"]) == ("100rel", "7")
     _relayed(early, "public")
     assert called.got("PRACK")["RAck"] == "7 1 INVITE"
-    assert told.caller.kinds.count("183") == 1
+    assert result.caller.kinds.count("183") == 1
 
 
-def _updates(told: Told) -> None:
-    (called,) = told.called
+def _updates(result: CallResult) -> None:
+    (called,) = result.called
     assert _directions([called.got("UPDATE")]) == ["sendonly"]
-    assert _directions([told.caller.got("UPDATE")]) == ["recvonly"]
+    assert _directions([result.caller.got("UPDATE")]) == ["recvonly"]
     _relayed(called.got("UPDATE"), "core")
-    _relayed(told.caller.got("UPDATE"), "public")
+    _relayed(result.caller.got("UPDATE"), "public")
 
 
-def _digits(told: Told) -> None:
-    for side in (told.caller, *told.called):
+def _digits(result: CallResult) -> None:
+    for side in (result.caller, *result.called):
         digit = side.got("INFO")
         assert digit.body.split() == _DIGIT.split()
         assert digit["Content-Type"] == "application/dtmf-relay"
         assert digit["Info-Package"] == "dtmf"
 
 
-def _refreshed(told: Told) -> None:
-    caller, (called,) = told.caller, told.called
+def _refreshed(result: CallResult) -> None:
+    caller, (called,) = result.caller, result.called
     assert caller.got(422)["Min-SE"] == "90"
     assert caller.got(200)["Session-Expires"] == called.got("UPDATE")["Session-Expires"] == "90;refresher=uac"
     assert caller.got(200)["Require"] == "timer"
     assert not called.got("UPDATE").body
 
 
-STORIES = (
-    Story(
+CASES = (
+    CallCase(
         "late-offer",
-        "an offer that comes in the 200 and an answer in the ACK pass the relay",
+        "an offer in the 200 and an answer in the ACK are rewritten for the relay",
         (invite(body=""), wait(200, keep=True), ack(body=sdp()), bye()),
         ((taken(), answer(200, body=sdp()), take("ACK"), hung_up()),),
         _late_offer,
     ),
-    Story(
+    CallCase(
         "hold-and-resume",
-        "a caller holds its call and takes it back",
+        "a caller puts its call on hold, and resumes it",
         (
             invite(), wait(200, keep=True), ack(),
             request("INVITE", 2, body=sdp("sendonly", 2)), wait(200), ack(2),
@@ -113,9 +113,9 @@ STORIES = (
         ),),
         _hold,
     ),
-    Story(
+    CallCase(
         "held-from-inside",
-        "a re-INVITE of the called side finds the caller",
+        "a re-INVITE of the called side reaches the caller",
         (
             invite(), wait(200, keep=True), ack(),
             take("INVITE"), reply(200, body=sdp("inactive", 2)), take("ACK"), bye(),
@@ -126,9 +126,9 @@ STORIES = (
         ),),
         _held,
     ),
-    Story(
+    CallCase(
         "reliable-answer",
-        "a 183 that asks for PRACK gets it, with the media of the ringing",
+        "a reliable 183 gets its PRACK, and its SDP is rewritten for the relay",
         (
             invite("Supported: 100rel"), wait(183, keep=True), request("PRACK", 2, "RAck: 7 1 INVITE"), take(200),
             wait(180), wait(200), ack(), bye(3),
@@ -139,9 +139,9 @@ STORIES = (
         ),),
         _reliable,
     ),
-    Story(
+    CallCase(
         "updates",
-        "UPDATE changes the media of a call that rings, and of one that was answered, from either side",
+        "UPDATE changes the media of a ringing call and of an answered one, from either side",
         (
             invite("Supported: 100rel"), wait(183, keep=True), request("PRACK", 2, "RAck: 1 1 INVITE"), take(200),
             request("UPDATE", 3, body=sdp("sendonly", 2)), take(200),
@@ -154,7 +154,7 @@ STORIES = (
         ),),
         _updates,
     ),
-    Story(
+    CallCase(
         "digits",
         "INFO passes with its body, from either side",
         (
@@ -168,9 +168,9 @@ STORIES = (
         ),),
         _digits,
     ),
-    Story(
+    CallCase(
         "session-refresh",
-        "a session timer is agreed on at the second try, and refreshed by an UPDATE without SDP",
+        "a session timer is agreed on at the second attempt, and refreshed by an UPDATE without SDP",
         (
             invite("Supported: timer", "Session-Expires: 30"), refused(422),
             invite("Supported: timer", "Session-Expires: 90;refresher=uac", "Min-SE: 90", cseq=2), wait(200, keep=True),

@@ -1,7 +1,8 @@
-"""Calls that are given up, or that end as no one meant: in none of them may a side be left alone in a call."""
+"""Calls that are cancelled, or end in an unusual order: neither side may be left in a call that the other has ended."""
 
 from __future__ import annotations
 
+from support.sipp_calls import CallCase, CallResult
 from support.steps import (
     FIRST,
     ack,
@@ -21,112 +22,111 @@ from support.steps import (
     taken,
     wait,
 )  # fmt: skip
-from support.stories import Story, Told
 
 _RINGS_UNTIL_CANCELLED = (taken(), answer(180), *cancelled(), answer(487), take("ACK"))
 
 
-def _same_branch(told: Told) -> None:
+def _same_branch(result: CallResult) -> None:
     """CANCEL and the ACK of its refusal belong to the INVITE's transaction on that hop."""
-    called = told.called[0]
+    called = result.called[0]
     assert called.got("CANCEL")["Via"] == called.got("INVITE")["Via"] == called.got("ACK")["Via"]
     assert called.count("INVITE") == 1
-    finals = [each for each in told.caller.received if each["CSeq"] == "1 INVITE" and each.kind >= "200"]
-    assert {each.kind for each in finals} == {"487"}
+    finals = [message for message in result.caller.received if message["CSeq"] == "1 INVITE" and message.kind >= "200"]
+    assert {message.kind for message in finals} == {"487"}
 
 
-def _not_before_100(told: Told) -> None:
-    _same_branch(told)
-    # SIPp fails where CANCEL comes in its pause; the caller's own was answered before.
-    assert told.caller.kinds.index("200") < told.caller.kinds.index("487")
+def _not_before_100(result: CallResult) -> None:
+    _same_branch(result)
+    # SIPp fails if the CANCEL arrives during its pause, before the 180; the edge answers the caller's CANCEL at once.
+    assert result.caller.kinds.index("200") < result.caller.kinds.index("487")
 
 
-def _silent(told: Told) -> None:
-    _same_branch(told)
-    assert told.caller.kinds.count("100") == 1
-    assert "tag=" not in told.caller.got(100)["To"]  # the edge's own; the called side's has one
-    assert not told.caller.count(180)
+def _only_own_100(result: CallResult) -> None:
+    _same_branch(result)
+    assert result.caller.kinds.count("100") == 1
+    assert "tag=" not in result.caller.got(100)["To"]  # the edge's own 100; that of the called side has a tag
+    assert not result.caller.count(180)
 
 
-def _crossed(told: Told) -> None:
-    assert [each["CSeq"] for each in told.caller.received if each.kind == "200"] == ["1 CANCEL", "1 INVITE", "2 BYE"]
-    assert told.called[0].kinds == ["INVITE", "CANCEL", "ACK", "BYE"]
+def _crossed(result: CallResult) -> None:
+    assert [message["CSeq"] for message in result.caller.all(200)] == ["1 CANCEL", "1 INVITE", "2 BYE"]
+    assert result.called[0].kinds == ["INVITE", "CANCEL", "ACK", "BYE"]
 
 
-def _late(told: Told) -> None:
-    slow, quick = told.called
+def _late_answer_ended(result: CallResult) -> None:
+    slow, quick = result.called
     assert slow.kinds == ["INVITE", "ACK", "BYE"]
-    own = next(each["To"] for each in slow.sent if each.kind == "200")
+    own = next(message["To"] for message in slow.sent if message.kind == "200")
     assert slow.got("ACK")["To"] == slow.got("BYE")["To"] == own
     assert quick.kinds == ["INVITE", "ACK", "BYE"]
-    assert [each["CSeq"] for each in told.caller.received if each.kind == "200"] == ["1 INVITE", "2 BYE"]
+    assert [message["CSeq"] for message in result.caller.all(200)] == ["1 INVITE", "2 BYE"]
 
 
-def _gives_up(told: Told) -> None:
-    assert told.caller.count(200) == 3
-    assert len({each.text for each in told.caller.received if each.kind == "200"}) == 1
-    assert not told.called[0].count("ACK")
+def _never_acknowledged(result: CallResult) -> None:
+    assert result.caller.count(200) == 3
+    assert len({message.text for message in result.caller.all(200)}) == 1
+    assert not result.called[0].count("ACK")
 
 
 _INVITE = sends("INVITE", 1, *FIRST, body=sdp())
 
-STORIES = (
-    Story(
+CASES = (
+    CallCase(
         "cancelled-before-100",
-        "a CANCEL that comes before anything is known waits until the called side says something",
+        "a CANCEL that comes before any response waits for one from the called side (RFC 3261 section 9.1)",
         (send(_INVITE, repeat=False), cancel(), take(180, optional=True), refused(487)),
         ((taken(), pause(), answer(180), *cancelled(), answer(487), take("ACK")),),
         _not_before_100,
         ends="cancelled",
     ),
-    Story(
+    CallCase(
         "cancelled-while-it-rings",
-        "CANCEL goes on, and 487 comes back",
+        "a CANCEL is forwarded, and the 487 reaches the caller",
         (invite(), wait(180), cancel(), refused(487)),
         (_RINGS_UNTIL_CANCELLED,),
         _same_branch,
         ends="cancelled",
     ),
-    Story(
+    CallCase(
         "cancelled-after-100-and-silence",
-        "a 100 of the called side goes no further, and who says nothing more can still be cancelled",
+        "a 100 of the called side is not forwarded, and a call without another response can be cancelled",
         (invite(), take(100), pause(), cancel(), refused(487)),
         ((taken(), answer(100, contact=False), *cancelled(), answer(487), take("ACK")),),
-        _silent,
+        _only_own_100,
         ends="cancelled",
     ),
-    Story(
+    CallCase(
         "cancelled-with-487-alone",
-        "a called side that never answers the CANCEL itself ends the call all the same",
+        "a called side that answers the INVITE with 487, but not the CANCEL, ends the call all the same",
         (invite(), wait(180), cancel(), refused(487)),
         ((taken(), answer(180), take("CANCEL"), answer(487), take("ACK")),),
         _same_branch,
-        inside="t1",  # over UDP CANCEL would be repeated to a SIPp that is gone
+        inside="t1",  # over UDP the CANCEL would be retransmitted to a SIPp that has ended
         ends="cancelled",
     ),
-    Story(
+    CallCase(
         "answered-while-cancelled",
-        "a 200 that crosses the CANCEL reaches the caller, who hangs up",
+        "a 200 that crosses the CANCEL reaches the caller, which then hangs up",
         (invite(), wait(180), cancel(), wait(200, keep=True), ack(), bye()),
         ((taken(), answer(180), *cancelled(), answer(200, body=sdp()), take("ACK"), hung_up()),),
         _crossed,
     ),
-    Story(
+    CallCase(
         "answered-too-late",
-        "a destination that answers after the next one has the call is acknowledged and hung up",
+        "a late answer, after the next destination has taken the call, is acknowledged and its call ended with BYE",
         (invite(), wait(200, keep=True), ack(), pause(900), bye()),
         (
             (taken(), pause(900), answer(200, body=sdp()), take("ACK"), hung_up()),
             (taken(), answer(200, body=sdp()), take("ACK"), hung_up()),
         ),
-        _late,
+        _late_answer_ended,
         more=", try_timeout = 0.3",
     ),
-    Story(
+    CallCase(
         "never-acknowledged",
-        "a called side that waits for its ACK in vain repeats its 200 to the caller, and its BYE ends the call",
+        "without an ACK the called side retransmits its 200, the caller gets each copy, and the BYE ends the call",
         (invite(), wait(200, keep=True), hung_up()),
         ((taken(), *[answer(200, body=sdp(), repeat=False)] * 3, pause(), back("BYE", 1), take(200)),),
-        _gives_up,
+        _never_acknowledged,
     ),
 )  # fmt: skip

@@ -1,10 +1,11 @@
-"""What networks do to messages: they lose and double them, and carry them over connections that come and go."""
+"""Networks that lose or duplicate messages, and connections that are shared, or closed during a call."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
+from support.sipp_calls import CallCase, CallResult, Side
 from support.steps import (
     FIRST,
     ack,
@@ -24,86 +25,85 @@ from support.steps import (
     taken,
     wait,
 )  # fmt: skip
-from support.stories import Side, Story, Told
 
 _CALLS = 5
 _LOST = 12
-"""Percent. SIPp doubles its waits without end, so more would make for long waits."""
-_T1 = 1000
-"""Milliseconds after which, with T1 of 500, everything has been sent once more and nothing twice more."""
+"""Percent. SIPp doubles its retransmission interval without limit, so a higher loss would take long."""
+_LONG = 1000
+"""Milliseconds after which a message has been retransmitted exactly once, with T1 of 500 ms."""
 
 
 def _by_call(side: Side) -> dict[str, list[str]]:
-    """The final answers to INVITE, each text once, by Call-ID."""
+    """The different final responses to INVITE, by Call-ID."""
     finals: dict[str, list[str]] = {}
-    for each in side.received:
-        if each.kind.isdigit() and int(each.kind) >= 200 and each["CSeq"].endswith("INVITE"):
-            texts = finals.setdefault(each["Call-ID"], [])
-            if each.text not in texts:
-                texts.append(each.text)
+    for message in side.received:
+        if message.kind.isdigit() and int(message.kind) >= 200 and message["CSeq"].endswith("INVITE"):
+            texts = finals.setdefault(message["Call-ID"], [])
+            if message.text not in texts:
+                texts.append(message.text)
     return finals
 
 
-def _lost(told: Told) -> None:
-    finals = _by_call(told.caller)
+def _lost(result: CallResult) -> None:
+    finals = _by_call(result.caller)
     assert len(finals) == 12
     assert all(len(texts) == 1 for texts in finals.values())
     for method in ("INVITE", "BYE"):
-        branches = {each["Via"] for each in told.called[0].received if each.kind == method}
-        assert len(branches) == 12  # however often it came, it was one transaction
+        branches = {message["Via"] for message in result.called[0].all(method)}
+        assert len(branches) == 12  # retransmissions belong to the same transaction
 
 
-def _sent_again(told: Told) -> None:
-    (called,) = told.called
+def _sent_again(result: CallResult) -> None:
+    (called,) = result.called
     assert called.count("INVITE") == called.count("BYE") == 2
-    assert [each["CSeq"] for each in told.caller.received if each.kind == "200"] == ["1 INVITE", "1 INVITE", "2 BYE"]
+    assert [message["CSeq"] for message in result.caller.all(200)] == ["1 INVITE", "1 INVITE", "2 BYE"]
     for method in ("INVITE", "BYE"):
-        assert len({each.text for each in called.received if each.kind == method}) == 1
+        assert len({message.text for message in called.all(method)}) == 1
 
 
-def _refused_again(told: Told) -> None:
-    assert told.caller.count(486) == 2
-    assert told.called[0].kinds == ["INVITE", "ACK"]
+def _refused_again(result: CallResult) -> None:
+    assert result.caller.count(486) == 2
+    assert result.called[0].kinds == ["INVITE", "ACK"]
 
 
-def _doubled(told: Told) -> None:
-    (called,) = told.called
-    assert [each.kind for each in called.received] == ["INVITE", "ACK", "BYE"]
-    assert [each.kind for each in told.caller.received if each["CSeq"] == "2 BYE"] == ["200"]
-    assert len(_by_call(told.caller).popitem()[1]) == 1
+def _doubled(result: CallResult) -> None:
+    (called,) = result.called
+    assert [message.kind for message in called.received] == ["INVITE", "ACK", "BYE"]
+    assert [message.kind for message in result.caller.received if message["CSeq"] == "2 BYE"] == ["200"]
+    assert len(_by_call(result.caller).popitem()[1]) == 1
 
 
-def _repeated(told: Told) -> None:
-    """Repeated 2xx go through, each to be acknowledged (RFC 3261 section 13.2.2.4)."""
-    answers = [each.text for each in told.caller.received if each.kind == "200" and each["CSeq"] == "1 INVITE"]
+def _repeated(result: CallResult) -> None:
+    """Retransmitted 2xx are forwarded, and each is acknowledged (RFC 3261 section 13.2.2.4)."""
+    answers = [message.text for message in result.caller.all(200) if message["CSeq"] == "1 INVITE"]
     assert len(answers) == 3
     assert len(set(answers)) == 1
-    assert told.caller.count(180) == 2
-    assert told.called[0].count("ACK") == 3
+    assert result.caller.count(180) == 2
+    assert result.called[0].count("ACK") == 3
 
 
-def _from_ports(ports: int) -> Callable[[Told], None]:
-    def check(told: Told) -> None:
-        seen = {port for each in told.caller.received for port in re.findall(r"rport=(\d+)", each.text)}
+def _from_ports(ports: int) -> Callable[[CallResult], None]:
+    def check(result: CallResult) -> None:
+        seen = {port for message in result.caller.received for port in re.findall(r"rport=(\d+)", message.text)}
         assert len(seen) == ports
-        assert told.caller.count("BYE") == _CALLS
+        assert result.caller.count("BYE") == _CALLS
 
     return check
 
 
-def _gone(told: Told) -> None:
-    assert told.called[0].kinds == ["INVITE", "CANCEL", "ACK"]
+def _gone(result: CallResult) -> None:
+    assert result.called[0].kinds == ["INVITE", "CANCEL", "ACK"]
 
 
-def _gone_and_answered(told: Told) -> None:
-    assert told.called[0].kinds == ["INVITE", "CANCEL", "ACK", "BYE"]
-    assert told.called[0].got("BYE")["CSeq"] == "2 BYE"
-    assert told.called[0].got("ACK")["CSeq"] == "1 ACK"
+def _gone_and_answered(result: CallResult) -> None:
+    assert result.called[0].kinds == ["INVITE", "CANCEL", "ACK", "BYE"]
+    assert result.called[0].got("BYE")["CSeq"] == "2 BYE"
+    assert result.called[0].got("ACK")["CSeq"] == "1 ACK"
 
 
-def _many(name: str, proves: str, over: str, ports: int) -> Story:
-    """Calls that the called side ends: its BYE has to come by the way that the call came."""
-    return Story(
+def _many(name: str, proves: str, over: str, ports: int) -> CallCase:
+    """Calls that the called side ends: its BYE must reach the caller over the connection or socket of the call."""
+    return CallCase(
         name,
         proves,
         (invite(), wait(200, keep=True), ack(), hung_up()),
@@ -118,47 +118,47 @@ def _many(name: str, proves: str, over: str, ports: int) -> Story:
 _INVITE = sends("INVITE", 1, *FIRST, body=sdp())
 _BYE = sends("BYE", 2, "[next_url]", "[$to]")
 
-STORIES = (
-    Story(
+CASES = (
+    CallCase(
         "lossy",
-        "some of all messages are lost on either side, and each call has its one answer",
+        "messages are lost on both sides, and every call has one final response",
         (invite(lost=_LOST), take(180, optional=True, lost=_LOST), wait(200, keep=True), ack(), bye(lost=_LOST)),
         ((taken(lost=_LOST), answer(180), answer(200, body=sdp(), lost=_LOST), take("ACK"), hung_up(lost=_LOST)),),
         _lost,
         calls=12,
         more=", try_timeout = 32",
     ),
-    Story(
-        "late-ears",
-        "what is not answered at once is sent again on each hop: INVITE, its 200, and BYE",
-        (invite(), wait(200, keep=True), pause(_T1), ack(), bye()),
-        ((taken(), pause(_T1), answer(200, body=sdp()), take("ACK"), take("BYE"), pause(_T1), reply(200)),),
+    CallCase(
+        "slow-sides",
+        "a message without an answer is retransmitted on both hops: INVITE, its 200, and BYE",
+        (invite(), wait(200, keep=True), pause(_LONG), ack(), bye()),
+        ((taken(), pause(_LONG), answer(200, body=sdp()), take("ACK"), take("BYE"), pause(_LONG), reply(200)),),
         _sent_again,
         more=", try_timeout = 32",
     ),
-    Story(
-        "late-ears-for-a-refusal",
-        "a refusal is acknowledged by the edge at once, and repeated until its caller does",
-        (invite(), *wait(486, keep=True), pause(_T1), ack_refusal()),
+    CallCase(
+        "slow-ack-of-a-refusal",
+        "the edge acknowledges a refusal at once, and retransmits it until the caller acknowledges it",
+        (invite(), *wait(486, keep=True), pause(_LONG), ack_refusal()),
         ((taken(), answer(486), take("ACK")),),
         _refused_again,
         ends="refused",
     ),
-    Story(
+    CallCase(
         "doubled",
-        "a request that comes two or three times goes on once, and has one answer",
+        "a request that comes two or three times is forwarded once, and has one response",
         (
             send(_INVITE, repeat=False), send(_INVITE, repeat=False), send(_INVITE, repeat=False), wait(200, keep=True),
             ack(), send(_BYE, repeat=False), send(_BYE, repeat=False), take(200), pause(),
         ),
-        # The pauses let all copies come before the answer.
+        # During the pauses all copies arrive, before the answer.
         ((taken(), pause(), answer(200, body=sdp()), take("ACK"), take("BYE"), pause(), reply(200)),),
         _doubled,
     ),
-    Story(
+    CallCase(
         "repeated-answers",
-        "a 2xx that is repeated reaches the caller each time, and so does each ACK the called side",
-        # SIPp repeats its ACK by itself; when it hears INFO, all are through.
+        "every retransmission of a 2xx reaches the caller, and every ACK the called side",
+        # SIPp retransmits its ACK by itself; when INFO arrives, all have passed.
         (invite(), wait(180), wait(200, keep=True), ack(), take("INFO"), reply(200), bye()),
         ((
             taken(), answer(180), answer(180), *[answer(200, body=sdp(), repeat=False), take("ACK")] * 3,
@@ -166,21 +166,21 @@ STORIES = (
         ),),
         _repeated,
     ),
-    _many("many-in-one", "calls share one connection, and each BYE finds its own", "t1", 1),
-    _many("one-in-each", "each call has a connection, and each BYE goes by the one of its call", "tn", _CALLS),
-    _many("socket-in-each", "each call has a UDP socket, and each BYE goes to the one of its call", "un", _CALLS),
-    Story(
+    _many("one-connection", "calls share a connection, and each BYE ends its own call", "t1", 1),
+    _many("connection-per-call", "each call has a connection, and its BYE comes over that one", "tn", _CALLS),
+    _many("socket-per-call", "each call has a UDP socket, and its BYE comes to that one", "un", _CALLS),
+    CallCase(
         "closes-while-it-rings",
-        "a caller whose connection ends while it rings leaves nobody ringing",
+        "when the caller's connection ends during ringing, the called side gets a CANCEL",
         (invite(), wait(180)),
         ((taken(), answer(180), *cancelled(), answer(487), take("ACK")),),
         _gone,
         over="t1",
         ends="cancelled",
     ),
-    Story(
+    CallCase(
         "closes-while-it-is-answered",
-        "an answer to a caller whose connection has ended is acknowledged and hung up",
+        "when the caller's connection has ended, a 200 is acknowledged and the call ended with BYE",
         (invite(), wait(180)),
         ((taken(), answer(180), *cancelled(), answer(200, body=sdp()), take("ACK"), hung_up()),),
         _gone_and_answered,

@@ -1,9 +1,10 @@
-"""Refusals: those of the called side, which are forwarded, redirect or challenge, and those of the edge itself."""
+"""Refusals by the called side, which the edge forwards or tries another member after, and refusals by the edge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from support.sipp_calls import NEVER, CallCase, CallResult
 from support.steps import (
     FIRST,
     Steps,
@@ -22,7 +23,6 @@ from support.steps import (
     taken,
     wait,
 )  # fmt: skip
-from support.stories import NEVER, Story, Told
 
 _ANSWERS = (taken(), answer(200, body=sdp()), take("ACK"), hung_up())
 _DIGEST = 'Digest realm="pbx", nonce="n0", algorithm=MD5, qop="auth"'
@@ -33,28 +33,28 @@ def _refuses(status: int, *fields: str) -> tuple[str, ...]:
     return taken(), answer(status, *fields, contact=False), take("ACK")
 
 
-def _passed(status: int) -> Callable[[Told], None]:
-    """The called side's own refusal, acknowledged on each hop, and nothing else."""
+def _passed(status: int) -> Callable[[CallResult], None]:
+    """A check: the caller gets the refusal of the called side and no other, and it is acknowledged on both hops."""
 
-    def check(told: Told) -> None:
-        assert [kind for kind in told.caller.kinds if kind != "100"] == [str(status)]
-        called = told.called[0]
+    def check(result: CallResult) -> None:
+        assert [kind for kind in result.caller.kinds if kind != "100"] == [str(status)]
+        called = result.called[0]
         assert called.kinds == ["INVITE", "ACK"]
         assert called.got("ACK")["Via"] == called.got("INVITE")["Via"]
-        assert told.caller.got(status)["To"] == called.got("ACK")["To"]
+        assert result.caller.got(status)["To"] == called.got("ACK")["To"]
 
     return check
 
 
-def _moved(told: Told) -> None:
-    _passed(302)(told)
-    assert not told.caller.got(302).all("Contact")
+def _moved(result: CallResult) -> None:
+    _passed(302)(result)
+    assert not result.caller.got(302).all("Contact")
 
 
-def _asked(status: int, challenge: str, credentials: str) -> Callable[[Told], None]:
-    def check(told: Told) -> None:
-        assert told.caller.got(status)[challenge] == _DIGEST
-        first, second = [each for each in told.called[0].received if each.kind == "INVITE"]
+def _asked(status: int, challenge: str, credentials: str) -> Callable[[CallResult], None]:
+    def check(result: CallResult) -> None:
+        assert result.caller.got(status)[challenge] == _DIGEST
+        first, second = result.called[0].all("INVITE")
         assert not first.all(credentials)
         assert second[credentials] == _CREDENTIALS
         assert second["CSeq"] == "2 INVITE"
@@ -62,39 +62,39 @@ def _asked(status: int, challenge: str, credentials: str) -> Callable[[Told], No
     return check
 
 
-def _led_on(told: Told) -> None:
-    first, second = told.called
+def _next_destination(result: CallResult) -> None:
+    first, second = result.called
     assert first.kinds == ["INVITE", "ACK"]
     assert second.kinds == ["INVITE", "ACK", "BYE"]
-    assert [kind for kind in told.caller.kinds if kind != "100"] == ["200", "200"]
+    assert [kind for kind in result.caller.kinds if kind != "100"] == ["200", "200"]
 
 
-def _all_failed(told: Told) -> None:
-    """A 503 says that the sender is to be avoided, which one member cannot say of the edge: it has its own."""
-    assert "Retry-After" in dict(told.caller.got(503).fields)
-    assert "X-Inside" not in told.caller.got(503).text
+def _all_failed(result: CallResult) -> None:
+    """The edge sends its own 503, not that of a member, which would make the caller avoid the whole edge."""
+    assert "Retry-After" in dict(result.caller.got(503).fields)
+    assert "X-Inside" not in result.caller.got(503).text
 
 
-def _own(status: int, **fields: str) -> Callable[[Told], None]:
-    """A refusal of the edge, of which the private side gets nothing."""
+def _own(status: int, **fields: str) -> Callable[[CallResult], None]:
+    """A check: the caller gets this refusal from the edge, with these header fields."""
 
-    def check(told: Told) -> None:
-        assert told.caller.kinds == [str(status)]
+    def check(result: CallResult) -> None:
+        assert result.caller.kinds == [str(status)]
         for name, value in fields.items():
-            assert told.caller.got(status)[name] == value
+            assert result.caller.got(status)[name] == value
 
     return check
 
 
-def _forged(told: Told) -> None:
-    assert told.called[0].kinds == ["INVITE", "ACK", "BYE"]
-    assert [each.kind for each in told.caller.received if each["CSeq"] == "3 INFO"] == ["481"]
+def _forged(result: CallResult) -> None:
+    assert result.called[0].kinds == ["INVITE", "ACK", "BYE"]
+    assert [message.kind for message in result.caller.received if message["CSeq"] == "3 INFO"] == ["481"]
 
 
-def _challenge(status: int, challenge: str, credentials: str) -> Story:
-    return Story(
+def _challenge(status: int, challenge: str, credentials: str) -> CallCase:
+    return CallCase(
         f"challenged-{status}",
-        f"a {status} and the credentials that answer it pass as they are",
+        f"a {status} and the credentials that answer it pass unchanged",
         (
             invite(), refused(status),
             invite(f"{credentials}: {_CREDENTIALS}", cseq=2), wait(200, keep=True), ack(2), bye(3),
@@ -105,11 +105,11 @@ def _challenge(status: int, challenge: str, credentials: str) -> Story:
     )  # fmt: skip
 
 
-def _passes(status: int, *fields: str, check: Callable[[Told], None] | None = None) -> Story:
+def _passes(status: int, *fields: str, check: Callable[[CallResult], None] | None = None) -> CallCase:
     """A refusal by the callee: no other member is tried."""
-    return Story(
+    return CallCase(
         f"refused-{status}",
-        f"a {status} is the answer, and no other destination is tried",
+        f"a {status} goes to the caller, and no other destination is tried",
         (invite(), refused(status)),
         (_refuses(status, *fields), NEVER),
         check or _passed(status),
@@ -117,69 +117,69 @@ def _passes(status: int, *fields: str, check: Callable[[Told], None] | None = No
     )
 
 
-def _stopped(name: str, proves: str, status: int, text: str, over: str = "u1", **fields: str) -> Story:
-    """``text`` is refused before it is routed."""
+def _stopped(name: str, proves: str, status: int, text: str, over: str = "u1", **fields: str) -> CallCase:
+    """A case in which the edge refuses the request ``text`` before it routes it."""
     steps: Steps = (send(text), take(status, keep="To"))
-    if over == "u1":  # over TCP the connection ends with the answer, and nothing is left to acknowledge by
+    if over == "u1":  # over TCP the edge closes the connection after its response, so that no ACK can follow
         steps += (ack_refusal(),)
-    return Story(name, proves, steps, check=_own(status, **fields), over=over, ends="")
+    return CallCase(name, proves, steps, check=_own(status, **fields), over=over, ends="")
 
 
 _INVITE = sends("INVITE", 1, *FIRST, body=sdp())
 _BEHIND = sends("INVITE", 1, *FIRST, body="x").replace("[call_number]-1", "[call_number]-2").replace("[len]", "1")
 _AMBIGUOUS = sends("INVITE", 1, *FIRST, "l: 0").replace("[len]", "0") + _BEHIND
-"""Another INVITE stands behind it, which nobody may take for one."""
+"""An INVITE with two equal Content-Lengths, and behind it another INVITE, which must not be read as a request."""
 
-STORIES = (
+CASES = (
     _passes(302, "Contact: <sip:desk@[local_ip]:5070>", check=_moved),
     _passes(486),
     _passes(606, 'Warning: 399 [local_ip] "no"'),
     _challenge(401, "WWW-Authenticate", "Authorization"),
     _challenge(407, "Proxy-Authenticate", "Proxy-Authorization"),
-    Story(
+    CallCase(
         "refused-480",
-        "a 480 of the only destination is the caller's answer",
+        "a 480 of the only destination goes to the caller",
         (invite(), refused(480)),
         (_refuses(480),),
         _passed(480),
         ends="refused",
     ),
     *(
-        Story(
-            f"led-on-by-{status}",
-            f"after a {status} the next destination has the call, and the caller hears nothing of the first",
+        CallCase(
+            f"next-destination-after-{status}",
+            f"after a {status} the next destination takes the call, and the caller gets nothing from the first",
             (invite(), wait(200, keep=True), ack(), bye()),
             (_refuses(status), _ANSWERS),
-            _led_on,
+            _next_destination,
         )
         for status in (480, 503)
     ),
-    Story(
+    CallCase(
         "all-503",
-        "when all destinations answer 503, the caller gets the edge's own",
+        "when all destinations answer 503, the caller gets the edge's own 503",
         (invite(), refused(503)),
         (_refuses(503, "X-Inside: one"), _refuses(503, "X-Inside: two")),
         _all_failed,
         ends="failed",
     ),
-    _stopped("no-hops-left", "Max-Forwards 0 goes nowhere", 483, _INVITE.replace("Forwards: 70", "Forwards: 0")),
+    _stopped("no-hops-left", "Max-Forwards 0 gets 483", 483, _INVITE.replace("Forwards: 70", "Forwards: 0")),
     _stopped(
-        "required-of-proxies", "an extension that the edge has not is named", 420,
+        "required-of-proxies", "the 420 names the extension that the edge does not support", 420,
         _INVITE.replace("Max-Forwards: 70", "Max-Forwards: 70\nProxy-Require: teleport"), Unsupported="teleport",
     ),
     _stopped(
-        "no-such-scheme", "a scheme that nobody routes is 416", 416,
+        "no-such-scheme", "a URI scheme that the edge cannot route gets 416", 416,
         _INVITE.replace(f"INVITE {FIRST[0]}", "INVITE news:alt.sip"),
     ),
-    _stopped("no-such-version", "SIP/3.0 is 505", 505, _INVITE.replace(" SIP/2.0\n", " SIP/3.0\n", 1)),
-    _stopped("two-lengths", "two Content-Lengths are refused even where they agree", 400, _AMBIGUOUS),
+    _stopped("no-such-version", "SIP/3.0 gets 505", 505, _INVITE.replace(" SIP/2.0\n", " SIP/3.0\n", 1)),
+    _stopped("two-lengths", "two Content-Lengths are refused even if they agree", 400, _AMBIGUOUS),
     _stopped(
         "two-lengths-on-a-stream", "after two Content-Lengths nothing more is read from a stream", 400,
         _AMBIGUOUS, over="t1",
     ),
-    Story(
+    CallCase(
         "forged-token",
-        "a token that is changed leads nowhere, and the call that it is of goes on",
+        "a request with a forged dialog token gets 481, and the call goes on",
         (
             invite(), wait(200, keep=True), ack(),
             send(sends("INFO", 3, f"sip:{'A' * 120}@[remote_ip]:[remote_port]", "[$to]")),

@@ -1,4 +1,4 @@
-"""Messages that are legal and seldom written so: each has to reach the other side with its meaning whole."""
+"""Messages in a legal but unusual form: they must reach the other side with the same meaning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from support.sipp_calls import CallCase, CallResult, Message
 from support.steps import (
     ack,
     answer,
@@ -21,7 +22,6 @@ from support.steps import (
     taken,
     wait,
 )  # fmt: skip
-from support.stories import Message, Story, Told
 
 _UNKNOWN = ('Zeta: 1 ; a="b;c"', "alpha-Beta: 2,,3", "ZETA: <4>", "zeta: ;", "Ordnung: Größe")
 _FILLING = tuple(f"Filling-{n}: {'x' * 7000}" for n in range(3))
@@ -120,9 +120,9 @@ Content-Length: [len]
 {sdp()}"""
 
 
-def _meant(told: Told) -> Message:
-    """The INVITE as the called side got it, which has the long names and no fold."""
-    message = told.called[0].got("INVITE")
+def _normalised(result: CallResult) -> Message:
+    """The INVITE that the called side got. Its header fields must have their long names, each once, and no fold."""
+    message = result.called[0].got("INVITE")
     names = [name for name, _ in message.fields]
     for name in ("Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Contact", "Content-Type", "Content-Length"):
         assert names.count(name) == 1, name
@@ -133,97 +133,99 @@ def _meant(told: Told) -> Message:
     return message
 
 
-def _compact(told: Told) -> None:
-    message = _meant(told)
+def _compact(result: CallResult) -> None:
+    message = _normalised(result)
     assert (message["Supported"], message["Subject"]) == ("timer, replaces", "short")
-    ok = told.caller.got(200)
+    ok = result.caller.got(200)
     assert (ok["Supported"], ok["Subject"], ok["Content-Type"]) == ("timer", "shorter", "application/sdp")
 
 
-def _folded(told: Told) -> None:
-    message = _meant(told)
+def _folded(result: CallResult) -> None:
+    message = _normalised(result)
     assert message["Subject"] == "one two three"
     assert re.fullmatch(r'"Alice of old" <sip:alice@example\.org> ;tag=[0-9]+a1', message["From"])
 
 
-def _spaced(told: Told) -> None:
-    message = _meant(told)
+def _spaced(result: CallResult) -> None:
+    message = _normalised(result)
     assert message["Subject"] == ""
     assert message["From"].startswith('"A\\"l, ice;" <sip:alice@example.org>')
     assert "a;b , c" in message["To"]
 
 
-def _unknown(told: Told) -> None:
-    for message in (told.called[0].got("INVITE"), told.caller.got(200)):
+def _unknown(result: CallResult) -> None:
+    for message in (result.called[0].got("INVITE"), result.caller.got(200)):
         names = [line.partition(":")[0] for line in _UNKNOWN]
         assert [f"{name}: {value}" for name, value in message.fields if name in names] == list(_UNKNOWN)
 
 
-def _method(told: Told) -> None:
-    message = told.called[0].got("FROBNICATE")
+def _method(result: CallResult) -> None:
+    message = result.called[0].got("FROBNICATE")
     assert message["CSeq"] == "2 FROBNICATE"
     assert message["Zeta"] == "1"
     assert message.body.split() == ["any", "words"]
-    assert told.caller.got(299).start == "SIP/2.0 299 Frobnicated"
+    assert result.caller.got(299).start == "SIP/2.0 299 Frobnicated"
 
 
-def _refused_method(told: Told) -> None:
-    assert "INVITE" in told.caller.got(405)["Allow"]
-    assert "WIBBLE" not in told.caller.got(405)["Allow"]
+def _refused_method(result: CallResult) -> None:
+    assert "INVITE" in result.caller.got(405)["Allow"]
+    assert "WIBBLE" not in result.caller.got(405)["Allow"]
 
 
-def _parts(told: Told) -> None:
-    message = told.called[0].got("INFO")
+def _parts(result: CallResult) -> None:
+    message = result.called[0].got("INFO")
     assert message["Content-Type"] == _MIXED
     assert message.body.strip() == _PARTS.replace("\n", "\r\n")
 
 
-def _long(told: Told) -> None:
-    for message in (told.called[0].got("INVITE"), told.caller.got(200)):
+def _long(result: CallResult) -> None:
+    for message in (result.called[0].got("INVITE"), result.caller.got(200)):
         assert len(message.text) > 21_000
         assert [f"{name}: {value}" for name, value in message.fields if name.startswith("Filling")] == list(_FILLING)
 
 
-def _telephone(told: Told) -> None:
-    message = _meant(told)
+def _telephone(result: CallResult) -> None:
+    message = _normalised(result)
     assert message.start == "INVITE tel:+1-201-555-0123;phone-context=example.com SIP/2.0"
     assert message["From"].startswith("<tel:+1-201-555-0100>;tag=")
 
 
-def _six(told: Told) -> None:
-    message = _meant(told)
+def _six(result: CallResult) -> None:
+    message = _normalised(result)
     assert "[2001:DB8::1]" in message["From"]
     assert message["To"].endswith("@[2001:db8:0::2]:5070>")
     assert "::1" not in message["Via"] + message["Contact"] + message.body
-    assert "received=::1" in told.caller.got(200)["Via"]
+    assert "received=::1" in result.caller.got(200)["Via"]
 
 
-def _call(name: str, proves: str, first: str, check: Callable[[Told], None], last: str = "", **more: Any) -> Story:
-    """A call that begins with the text ``first`` and is otherwise as usual."""
+def _call(
+    name: str, proves: str, first: str, check: Callable[[CallResult], None], last: str = "", **more: Any
+) -> CallCase:
+    """A usual call whose INVITE is ``first`` and, if given, whose 200 is ``last``."""
     called = (taken(), send(last) if last else answer(200, body=sdp()), take("ACK"), hung_up())
     caller = (send(first), wait(200, keep=True), ack(), bye())
-    return Story(name, proves, caller, (called,), check, **more)
+    return CallCase(name, proves, caller, (called,), check, **more)
 
 
-STORIES = (
-    _call("compact", "compact names mean what the long ones do, in requests and answers", _COMPACT, _compact,
+CASES = (
+    _call("compact", "compact header names are understood, in requests and responses", _COMPACT, _compact,
           last=_COMPACT_ANSWER),
-    _call("folded", "a header field may be folded anywhere there may be space", _FOLDED, _folded),
-    _call("spaced", "space and case that mean nothing change nothing", _SPACED, _spaced),
-    _call("telephone", "a tel: URI is routed by its number, and is the callee's to read", _TELEPHONE, _telephone,
+    _call("folded", "a header field may be folded wherever it may have white space", _FOLDED, _folded),
+    _call("spaced", "extra white space and another case of names change nothing", _SPACED, _spaced),
+    _call("telephone", "a tel: URI is routed by its number, and forwarded unchanged", _TELEPHONE, _telephone,
           user=r"^\+1-201-555"),
     _call("six", "an IPv6 caller writes its addresses in any form", _SIX, _six, six=True, arguments=(
         "-key", "loopback", "[0:0:0:0:0:0:0:1]", "-key", "far", "[2001:DB8::1]", "-key", "farther", "[2001:db8:0::2]")),
-    Story(
+    CallCase(
         "unknown-fields",
-        "header fields that nobody knows pass in their order, both ways",
+        "unknown header fields pass in their order, in both directions",
         (invite(*_UNKNOWN), wait(200, keep=True), ack(), bye()),
         ((taken(), answer(200, *_UNKNOWN, body=sdp()), take("ACK"), hung_up()),),
         _unknown,
     ),
-    Story(
+    CallCase(
         "unknown-method",
-        "a method that the policy allows passes with its body, and so does a status that nobody knows",
+        "an unknown method that the policy allows passes with its body, and so does an unknown status",
         (
             invite(), wait(200, keep=True), ack(),
             request("FROBNICATE", 2, "Zeta: 1", body="any words", kind="text/plain"), take(299), bye(3),
@@ -234,29 +236,29 @@ STORIES = (
         ),),
         _method,
     ),
-    Story(
+    CallCase(
         "refused-method",
-        "a method that the policy does not name is 405, with those that it does",
+        "a method that the policy does not name gets a 405, which lists the methods that it does",
         (send(_COMPACT.replace("INVITE", "WIBBLE")), take(405)),
         check=_refused_method,
         ends="",
     ),
-    Story(
+    CallCase(
         "parts",
-        "a multipart body that is no offer passes byte by byte",
+        "a multipart body in INFO passes byte for byte",
         (invite(), wait(200, keep=True), ack(), request("INFO", 2, body=_PARTS, kind=_MIXED), take(200), bye(3)),
         ((taken(), answer(200, body=sdp()), take("ACK"), take("INFO"), reply(200), hung_up()),),
         _parts,
     ),
-    Story(
+    CallCase(
         "offer-in-parts",
-        "an offer inside a multipart body would pass the relay by, and is 488",
+        "an offer inside a multipart body gets 488: the edge could not rewrite it for the relay",
         (invite(body=f"--part\nContent-Type: application/sdp\n\n{sdp()}\n--part--", kind=_MIXED), refused(488)),
         ends="no-media",
     ),
-    Story(
+    CallCase(
         "long",
-        "21 kilobytes of header fields pass over TCP, both ways",
+        "21 kilobytes of header fields pass over TCP, in both directions",
         (invite(*_FILLING), wait(200, keep=True), ack(), bye()),
         ((taken(), answer(200, *_FILLING, body=sdp()), take("ACK"), hung_up()),),
         _long,

@@ -1,8 +1,7 @@
-"""Strangers that flood a UDP port of this machine: ``python -m support.strangers HOST PORT COUNT [SOURCE]``.
+"""A flood of a UDP port of this machine from many sources: ``python -m support.many_sources HOST PORT COUNT [SOURCE]``.
 
-COUNT datagrams as fast as one process sends them, from addresses of 127.64.0.0/10, each of which sends
-less than the tracker minds, or all from SOURCE, by ever new ports. It prints a line when it begins, and ends
-by itself after ten seconds at most.
+Sends COUNT datagrams as fast as one process can, from addresses of 127.64.0.0/10, each below the limit of the rate
+tracker; or all from SOURCE, from always new ports. It prints a line when it begins, and ends after ten seconds at most.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ import socket
 import sys
 import time
 
-EACH = 20
-"""Datagrams from one address."""
-AT_ONCE = 100
+DATAGRAMS_PER_SOURCE = 20
+SOURCES_AT_ONCE = 100
 SECONDS = 10.0
 MOST = 200_000
 
@@ -28,20 +26,20 @@ def main(host: str, port: int, count: int, source: str = "") -> None:
     print("begun", flush=True)
     while sent < min(count, MOST) and time.monotonic() < until:
         socks = []
-        for _ in range(AT_ONCE):
+        for _ in range(SOURCES_AT_ONCE):
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.bind((source or str(ipaddress.IPv4Address(0x7F400000 + next(numbers))), 0))
             sock.connect((host, port))
             sock.setblocking(False)
             socks.append(sock)
-        for turn in range(EACH):
+        for turn in range(DATAGRAMS_PER_SOURCE):
             for number, sock in enumerate(socks):
                 data = message(host, port, f"{sent}-{turn}-{number}")
                 try:
                     sock.send(data)
                 except OSError:
-                    pass  # the queue is full: that is what is wanted
-        sent += EACH * AT_ONCE
+                    pass  # the queue of the receiving socket is full, which is the aim
+        sent += DATAGRAMS_PER_SOURCE * SOURCES_AT_ONCE
         for sock in socks:
             sock.close()
 

@@ -1,4 +1,4 @@
-"""What an edge in the test's own process still holds when all is over. Waits for calls, and puts its clock forward."""
+"""The state that an edge in the test's process still holds when all calls have ended and all timers have run."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 
-__all__ = ["Left", "left"]
+__all__ = ["StateLeft", "state_left"]
 
 _SOON = 5.0
-"""Seconds until calls that are over are forgotten; nothing is measured by it."""
+"""Seconds to wait until the edge has removed calls that have ended; nothing is measured by it."""
 
 
 @attrs.frozen
-class Left:
-    """What the edge still had when all was over, by name, and what it sent when its last timers ran."""
+class StateLeft:
+    """State that was not released: ``alive`` has numbers by name, ``calls`` the Call-IDs of live calls. ``sent`` are
+    the messages that the edge sent when its last timers ran, ``outcomes`` the ended calls by outcome."""
 
     alive: dict[str, int]
     calls: tuple[str, ...]
-    said: tuple[bytes, ...]
+    sent: tuple[bytes, ...]
     outcomes: Counter[str]
 
 
-async def left(app: App) -> Left:
-    """What is still there; then the edge's clock is put forward, past the longest timers of transactions.
+async def state_left(app: App) -> StateLeft:
+    """Wait for the end of calls, run the edge's timers past the longest of a transaction, and return what is left.
 
-    Nobody is probed from here on, since a probe has a transaction as well.
+    All members are disabled first: a health check has a transaction as well.
     """
     edge = app.edge
     with trio.move_on_after(_SOON):
@@ -43,10 +44,10 @@ async def left(app: App) -> Left:
     outcomes = Counter({outcome: number for (outcome,), number in edge.counters.outcomes.items()})
     for member in edge.dispatcher.members():
         edge.dispatcher.set_admin_state(member, AdminState.DISABLED, trio.current_time())
-    said: list[bytes] = []
+    sent: list[bytes] = []
     for later in (1, 2, 3):
         effects = edge.expire(trio.current_time() + later * 66 * T1)
-        said += [effect.data for effect in effects if isinstance(effect, Send)]
+        sent += [effect.data for effect in effects if isinstance(effect, Send)]
     alive = {
         "calls": edge.calls,
         "leases": edge.dispatcher.leases,
@@ -55,10 +56,10 @@ async def left(app: App) -> Left:
         "media sessions": app.media.sessions if app.media is not None else 0,
         "media ports": app.media.ports_in_use if app.media is not None else 0,
     }
-    return Left(alive, calls, tuple(data for data in said if not _is_probe(data)), outcomes)
+    return StateLeft(alive, calls, tuple(data for data in sent if not _is_probe(data)), outcomes)
 
 
 def _is_probe(data: bytes) -> bool:
-    """Whether it is an OPTIONS that is retransmitted: its member does not respond any more."""
+    """Whether it is an OPTIONS: the retransmission of a health check whose member has already ended."""
     message = parse_message(data)
     return isinstance(message, Request) and message.method == "OPTIONS"

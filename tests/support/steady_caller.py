@@ -1,4 +1,4 @@
-"""A peer that calls repeatedly while the edge is under test, and its callee."""
+"""A caller that keeps calling while the edge is under attack, and its callee. Its calls must all succeed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from edgesbc.sip.message import Request, Response
 
 T1 = 0.5
 SILENCE = 0
-"""Instead of a status, of a call that nobody answered."""
+"""The outcome, instead of a status, of a call without a final response."""
 USER = "100"
-"""Whom the canary calls; whoever else is asked for is not there."""
+"""The user that is called; the callee refuses calls to any other."""
 SDP = b"v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 
@@ -21,7 +21,7 @@ def sdp(host: str) -> bytes:
 
 
 async def take_calls(ua: Ua) -> None:
-    """Answer the canary's calls until cancelled, and refuse everything else."""
+    """Answer the calls of a :class:`SteadyCaller` until cancelled, and refuse all other requests."""
     while True:
         try:
             message = await ua.hear()
@@ -39,10 +39,10 @@ async def take_calls(ua: Ua) -> None:
             await ua.answer(message, 200 if message.method in ("BYE", "CANCEL") else 403, tag="t")
 
 
-class Canary:
-    """Calls ``edge`` from ``host``, ``rate`` times a second, each time from a port of its own.
+class SteadyCaller:
+    """Calls ``edge`` from ``host``, ``rate`` times a second, each time from another port.
 
-    ``outcomes`` are the final statuses.
+    ``outcomes`` are the final statuses: that of the BYE where the call was answered.
     """
 
     def __init__(self, host: str, edge: Source, rate: float) -> None:
@@ -51,7 +51,7 @@ class Canary:
         self._edge = edge
         self._pause = 1 / rate
 
-    async def sing(self, calls: int) -> None:
+    async def place_calls(self, calls: int) -> None:
         """Place the calls; returns when the last of them has ended."""
         async with trio.open_nursery() as nursery:
             for _ in range(calls):
@@ -59,7 +59,7 @@ class Canary:
                 await trio.sleep(self._pause)
 
     async def _call(self) -> None:
-        async with Ua(await UdpWire.open(self.host, peer=self._edge), "canary") as ua:
+        async with Ua(await UdpWire.open(self.host, peer=self._edge), "caller") as ua:
             dialog = ua.dialog(f"sip:{USER}@{self._edge}")
             final = await ask(ua, dialog, "INVITE", sdp(self.host))
             if final is not None and final.status == 200:

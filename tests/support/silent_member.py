@@ -1,4 +1,4 @@
-"""A member where datagrams arrive and no call is answered; what came is looked at afterwards. Not a SIP server."""
+"""A member of a destination set that receives datagrams and answers no call; tests read afterwards what it received."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from support.replaying import answer
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 
-__all__ = ["Hole"]
+__all__ = ["SilentMember"]
 
-_ROOM = 1 << 22
-"""Octets that may wait in the kernel until somebody looks."""
+_RECEIVE_BUFFER = 1 << 22
+"""Octets that the kernel keeps until the test reads them."""
 
 
-class Hole:
+class SilentMember:
     """A bound UDP socket that is read only when a test asks; ``probes`` are the OPTIONS that it answered."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -29,9 +29,9 @@ class Hole:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, host: str, port: int = 0) -> AsyncIterator[Hole]:
+    async def open(cls, host: str, port: int = 0) -> AsyncIterator[SilentMember]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             sock.setblocking(False)
             sock.bind((host, port))
             yield cls(sock)
@@ -48,9 +48,9 @@ class Hole:
             self._read(answering=True)
 
     def calls(self) -> Counter[str]:
-        """How many INVITEs came so far, by Call-ID; repeated ones count."""
+        """How many INVITEs came so far, by Call-ID, retransmissions included."""
         self._read(answering=False)
-        return Counter(each.call_id for each in self._requests if each.method == "INVITE")
+        return Counter(request.call_id for request in self._requests if request.method == "INVITE")
 
     def _read(self, answering: bool) -> None:
         while True:
