@@ -49,14 +49,14 @@ def uris(settings: SetSettings) -> list[str]:
 
 
 @pytest.mark.parametrize("algorithm", [None, *ALGORITHMS])
-def test_what_is_printed_is_a_piece_of_a_policy(algorithm: int | None) -> None:
+def test_the_output_is_valid_as_part_of_a_policy(algorithm: int | None) -> None:
     sets = imported(LIST, algorithm, n1="gateways").sets
     policy = parse_policy(LISTENERS + as_toml(sets), "policy.toml")
     assert policy.destinations == sets
     assert [settings.set for settings in sets] == ["gateways", "set-2"]
 
 
-def test_a_list_in_all_its_parts() -> None:
+def test_every_part_of_a_list() -> None:
     gateways, second = imported(LIST, None).sets
     first = next(member for member in gateways.members if member.uri == "sip:10.0.0.11:5080")
     assert (first.max_calls, first.attributes, first.priority) == (20, {"duid": "a"}, 1)

@@ -56,7 +56,7 @@ def notes(schema: str, rows: list[dict[str, Any]]) -> list[str]:
 # --- ours --------------------------------------------------------------------------------------------------
 
 
-def test_our_priorities_stand_as_they_are() -> None:
+def test_priorities_of_our_schema_are_unchanged() -> None:
     assert [member.priority for member in members("edgesbc", ours({"priority": 20}, {"priority": 3}))] == [20, 3]
 
 
@@ -98,7 +98,7 @@ def test_a_table_without_rows_or_columns() -> None:
     assert mistakes("edgesbc", [{"id": 1, "uri": "sip:10.0.0.1"}]) == [("", "", "no-column")]
 
 
-def test_a_row_that_is_of_no_set() -> None:
+def test_a_row_without_a_set() -> None:
     assert mistakes("edgesbc", ours({}, {"set_name": None})) == [("id=2", "set_name", "bad-value")]
 
 
