@@ -87,7 +87,7 @@ def test_two_private_addresses_may_be_one_site():
     assert target.learn_from == {"10.0.0.11", "10.0.0.12"}
 
 
-def test_the_core_may_use_low_ports_but_not_those_of_the_relay():
+def test_the_core_may_use_low_ports_but_not_the_ports_of_the_relay():
     assert judge_target(EDGE[Zone.CORE], "10.0.0.11", 1000).send_to == Source("10.0.0.11", 1000)
     with pytest.raises(WireError):
         judge_target(EDGE[Zone.CORE], "10.0.0.1", 30000)
@@ -155,7 +155,7 @@ def test_late_packets_do_not_lock_after_several_targets_without_packets(between)
     latch = Latch()
     latch.set_target(TARGET_A)
     latch.admit(A)
-    latch.set_target(TARGET_A3)  # no packet comes from there
+    latch.set_target(TARGET_A3)  # no packet comes from this target
     latch.set_target(between)
     latch.set_target(TARGET_A2)
     assert not latch.admit(A)

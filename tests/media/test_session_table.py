@@ -59,7 +59,7 @@ class TableHarness:
         self.table = SessionTable(self.ports, build_interfaces(ADDRESSES, (30000, 39999)), **options)
 
     def ok(self, command, now=0.0):
-        """Carry the command out; the description for the other side."""
+        """Carry the command out; return the description for the other side."""
         reply = self.table.receive(command, now)
         assert isinstance(reply, MediaReply), reply
         return parse_session(reply.sdp)
@@ -168,7 +168,7 @@ def test_reinvites_from_either_side_keep_the_ports_and_move_the_target():
     assert len(harness.ports.open_pairs) == 2
 
 
-def test_a_stranger_that_reuses_the_call_id_gets_a_session_of_its_own():
+def test_another_caller_that_reuses_the_call_id_gets_its_own_session():
     harness = TableHarness()
     answered_before = harness.ok(first_offer()).media[0].port
     other = harness.ok(first_offer(offerer="x", sdp=sdp("198.51.100.66")))
@@ -243,7 +243,7 @@ def test_where_rtcp_goes(line, expected):
     assert expected in [pair.rtcp.send_to for pair in harness.ports.open_pairs.values()]
 
 
-def test_rtcp_may_not_name_what_rtp_may_not():
+def test_the_address_of_rtcp_is_restricted_as_that_of_rtp():
     harness = TableHarness()
     harness.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:4444 IN IP4 10.0.0.1\r\n")), 488)
     harness.refused(first_offer(sdp=sdp(CALLER, audio="a=rtcp:x\r\n")), 400)
@@ -286,7 +286,7 @@ def test_a_port_on_hold_by_an_unspecified_address_has_no_target(body):
         (answer("c", "a", "b", sdp(CALLEE)), 481),
     ],
 )
-def test_refuses_without_keeping_anything(command, status):
+def test_a_refused_command_leaves_nothing(command, status):
     TableHarness().refused(command, status)
 
 
@@ -296,7 +296,7 @@ def test_an_answer_whose_sender_has_no_tag_is_refused():
     harness.refused(answer("c", "a", "", sdp(CALLEE)), 400)
 
 
-def test_the_longest_names_are_kept():
+def test_the_longest_identifiers_are_accepted():
     harness = TableHarness()
     longest = limits.MEDIA_NAME_BYTES
     harness.ok(first_offer(session_id="c" * longest, offerer="a" * longest))
