@@ -169,7 +169,7 @@ async def test_every_answer_has_the_security_headers(path: str) -> None:
     assert "server" not in headers
 
 
-async def test_a_page_cannot_read_it_by_a_name_that_points_here() -> None:
+async def test_a_web_page_cannot_read_it_by_a_name_that_resolves_to_this_address() -> None:
     async with served() as port:
         for host in ("evil.example", "evil.example:80", "", "127.0.0.1.evil.example", "localhost.evil"):
             answer = await ask(port, "/metrics", headers={"Host": host})
@@ -269,7 +269,7 @@ async def test_a_reader_that_stalls_does_not_delay_the_end(monkeypatch: pytest.M
         asked.set()
         return bytes(50_000_000)  # more than the kernel's buffers hold
 
-    with trio.fail_after(60):  # without the bound, never
+    with trio.fail_after(60):  # without the bound, this would not end
         async with trio.open_nursery() as nursery:
             port = await nursery.start(serve_http, "127.0.0.1:0", HttpSources(large, dict, ledger().ask))
             stalled = await trio.open_tcp_stream("127.0.0.1", port)

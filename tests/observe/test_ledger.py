@@ -179,7 +179,7 @@ def test_decisions_about_a_name_are_found_by_the_name() -> None:
 
 
 def test_a_folded_entry_is_found_by_any_port_of_the_address() -> None:
-    """What is told of a port may have been said of its neighbours, and says so."""
+    """The decisions of one port and of the others are counted together, and the sentence says so."""
     ledger = Ledger(WALL)
     ledger.record(pike(1, "192.0.2.66:1111"))
     assert sentences(ledger, "192.0.2.66:2222") == []
@@ -240,7 +240,7 @@ KEYS = ("one", "two", "x" * (limits.LEDGER_TEXT_CHARS + 9), "nobody", *HOSTS, "1
 
 
 def scanned(ledger: Ledger, key: str) -> list[LedgerEntry]:
-    """What the question means, by a look at every entry there is."""
+    """The entries that a look-up of ``key`` must give, by an examination of every entry."""
     host, port = key, ""
     if key.startswith("["):
         host, _, port = key[1:].partition("]:")

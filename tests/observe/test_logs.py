@@ -138,7 +138,7 @@ def test_kinds_are_bounded() -> None:
 
 
 def test_all_kinds_together_are_bounded_too() -> None:
-    """Kinds that push each other out of what is remembered would else be written each time."""
+    """Otherwise kinds that displace each other from the bounded memory would be logged every time."""
     stream = json_log("error")
     once = SampledLog(logger("edge"), interval=60)
     for number in range(limits.LOG_KINDS * 5):
