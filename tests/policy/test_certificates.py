@@ -89,7 +89,7 @@ def test_the_edges_own_certificate_is_kept(tmp_path: Path) -> None:
     handshake(folder, folder / "fullchain.pem", "localhost")
     before = (folder / "fullchain.pem").read_bytes()
     assert own_certificate(tmp_path / "state", ["127.0.0.9"]) == folder
-    assert own_certificate(tmp_path / "state") == folder  # fewer names are no reason for another
+    assert own_certificate(tmp_path / "state") == folder  # fewer names need no new certificate
     assert (folder / "fullchain.pem").read_bytes() == before
     own_certificate(tmp_path / "state", ["10.0.0.1"])
     assert str(ip_address("10.0.0.1")) in names_in(folder)

@@ -54,7 +54,7 @@ def test_the_base_policy_has_no_mistakes() -> None:
     [
         ('name = "browsers"', 'name = "carriers"', "listen[1].name", "which listen[0].name has"),
         ('name = "browsers"', 'name = "core"', "listen[1].name", "means a whole zone"),
-        ("203.0.113.10:443", "203.0.113.10:5060", "", ""),  # tcp beside udp: no mistake
+        ("203.0.113.10:443", "203.0.113.10:5060", "", ""),  # tcp and udp: no mistake
         ("10.0.0.1:5060", "203.0.113.10:5060", "listen[2].bind", "listen[0] has 203.0.113.10:5060"),
         ("10.0.0.1:5060", "203.0.113.10:0", "", ""),
         ("203.0.113.10:443", "[::]:443", "", ""),  # browsers find their way back over the connection
@@ -157,7 +157,7 @@ url = "postgresql://edge@127.0.0.1/sip"
 [[database]]
 name = "spare"
 """
-"""Before the listeners: a table that comes after ``[[destinations]]`` would do as well."""
+"""A policy with a database. Its table stands before the listeners; it may also stand after ``[[destinations]]``."""
 FED = DATABASES + GOOD.replace('members = [{ uri = "sip:10.0.0.11" }]', 'database = "main"\ngroup = "1"')
 
 
@@ -192,7 +192,7 @@ def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, says: st
 
 
 def test_a_resource_that_no_member_has_is_a_mistake() -> None:
-    """No call by that route could be taken."""
+    """No member could take a call by that route."""
     good = GOOD.replace('to = "pbx"', 'to = "pbx"\nresources = ["pstn"]')
     assert mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 1 }')) == {}
     messages = mistakes(good.replace('"sip:10.0.0.11"', '"sip:10.0.0.11", resources = { pstn = 0, fax = 1 }'))

@@ -338,7 +338,7 @@ def test_ten_lines_make_a_webrtc_ingress() -> None:
     assert policy.screen.stages == tuple(STAGES)
     assert policy.screen.admission.open == ()
     assert policy.media.address.core == "10.0.0.1"
-    assert policy.media.address.public == ""  # found out when the edge starts
+    assert policy.media.address.public == ""  # the edge finds it when it starts
 
 
 def test_the_state_directory_of_a_policy_with_mistakes(tmp_path: Path) -> None:

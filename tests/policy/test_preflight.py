@@ -72,7 +72,7 @@ def test_a_good_policy_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_port_in_use(tmp_path: Path, transport: str) -> None:
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as another edge would have it
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as another edge sets it
         taken.bind(("127.0.0.1", 0))
         if transport == "tcp":
             taken.listen()
@@ -96,7 +96,11 @@ def test_a_running_edge_does_not_disturb_a_check_beside_it(tmp_path: Path) -> No
         control.bind(str(tmp_path / "state" / "control.sock"))
         control.listen()
         alone, beside = messages(of), {error.key for error in preflight(of, beside=True)}
-    assert others == {"listen[0].bind", "media.address.public", "observe.http"}  # no edge, so that it is in the way
+    assert others == {
+        "listen[0].bind",
+        "media.address.public",
+        "observe.http",
+    }  # the program at this port is no edge, so the port is in use
     assert set(alone) == {*others, "edge.state_dir"}
     assert beside == {"listen[0].bind", "media.address.public"}
 
