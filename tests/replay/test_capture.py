@@ -63,7 +63,7 @@ def test_sections_follow_each_other_in_any_byte_order() -> None:
     assert [packet.link for packet in frames(data)] == [ETHERNET] * 3 + [COOKED] * 3
 
 
-def test_blocks_of_other_kinds_are_passed_over_and_old_ones_read() -> None:
+def test_unknown_blocks_are_skipped_and_obsolete_ones_are_read() -> None:
     ticks = T0 * 10**6
     old = block(2, struct.pack("<HHIIII", 0, 0, ticks >> 32, ticks & 0xFFFFFFFF, 3, 3) + b"old")
     simple = block(3, struct.pack("<I", 6) + b"simple")
@@ -109,7 +109,7 @@ def test_the_error_for_a_broken_capture_has_the_packets_number(data: bytes, whol
 
 
 def test_what_a_header_claims_is_not_taken_from_memory() -> None:
-    """Skipping and reading go in pieces: a file of few bytes that claims gigabytes costs few bytes."""
+    """Data is skipped and read in pieces: a short file whose header claims gigabytes takes little memory."""
     asked = []
 
     class Meter(io.BytesIO):
@@ -124,7 +124,7 @@ def test_what_a_header_claims_is_not_taken_from_memory() -> None:
 
 @given(st.sampled_from([pcap(FRAMES), pcapng(FRAMES), section(">")]), st.binary(max_size=60), st.integers(0, 200))
 @example(pcapng(FRAMES), struct.pack("<II", 1, 16), 28)
-def test_whatever_stands_in_a_file_frames_or_one_error_come_out(base: bytes, noise: bytes, at: int) -> None:
+def test_any_file_gives_frames_or_the_one_documented_error(base: bytes, noise: bytes, at: int) -> None:
     data = base[:at] + noise + base[at + len(noise) :]
     try:
         packets = frames(data)

@@ -1,4 +1,4 @@
-"""`edgesbc replay` as it is typed: output, exit codes, and mistakes in words."""
+"""The command `edgesbc replay`: output, exit codes, and error messages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_report_is_printed_and_the_same_the_next_time(folder: Path, capture: s
     assert "calls: 3 answered, 3 alive at the end, 3 at once at most" in first.output
 
 
-def test_json_is_json_and_has_what_the_second_policy_says(folder: Path) -> None:
+def test_the_json_report_has_the_verdicts_of_the_second_policy(folder: Path) -> None:
     result = run(folder, "three.pcap", "edge.toml", "--against", "new.toml", "--json", "--top", "0")
     report = json.loads(result.output)
     assert report["verdicts"] == {"pass": 3}
@@ -84,7 +84,7 @@ def test_an_error_is_printed_as_one_line(folder: Path, words: list[str], message
     assert result.stdout == ""
 
 
-def test_where_nothing_went_in_the_report_is_followed_by_what_can_be_done(folder: Path) -> None:
+def test_a_report_without_messages_is_followed_by_advice(folder: Path) -> None:
     (folder / "old.pcap").write_bytes(pcap([(0.0, frame(udp(PHONE, ("203.0.113.9", 6000), message())))]))
     result = run(folder, "old.pcap", "edge.toml")
     assert result.exit_code == command.NOTHING
@@ -93,7 +93,7 @@ def test_where_nothing_went_in_the_report_is_followed_by_what_can_be_done(folder
     assert "--to ADDRESS:PORT=LISTENER" in result.stderr
 
 
-def test_what_was_captured_elsewhere_can_be_mapped(folder: Path) -> None:
+def test_addresses_of_another_edge_can_be_mapped(folder: Path) -> None:
     (folder / "old.pcap").write_bytes(pcap([(0.0, frame(udp(PHONE, ("203.0.113.9", 6000), message())))]))
     words = ["old.pcap", "edge.toml", "--to", "203.0.113.9:6000=public-udp", "--inside", "silent", "--seed", "7"]
     result = run(folder, *words)

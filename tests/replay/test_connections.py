@@ -1,4 +1,4 @@
-"""The tables of connections keep their bounds; the rest of them is shown by whole captures in ``test_player``."""
+"""The bounds of the tables of connections; ``test_replayer`` tests connections with whole captures."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ def test_connections_are_bounded_and_the_longest_idle_ends() -> None:
         (n / 1000, tcp(("198.51.100.1", 1024 + n), EDGE, 7, flags=SYN)) for n in range(limits.REPLAY_STREAMS + 5)
     ]
     late = message("OPTIONS", transport="TCP")
-    frames.append((10.0, tcp(("198.51.100.1", 1024), EDGE, 8, late)))  # of the first, which has ended
+    frames.append(
+        (10.0, tcp(("198.51.100.1", 1024), EDGE, 8, late))
+    )  # a packet of the first connection, which the bound has ended
     one = player(TRUNK)
     result = replayed(frames, one, RAW)
     assert len(one._connections) == limits.REPLAY_STREAMS
-    assert result.connections == limits.REPLAY_STREAMS + 6  # it is joined again where its message begins
+    assert (
+        result.connections == limits.REPLAY_STREAMS + 6
+    )  # the replay joins the first connection again at the start of a message
     assert result.verdicts["pass"] == result.connections + 1
 
 
@@ -34,7 +38,7 @@ def test_connections_that_were_refused_are_remembered_within_bounds() -> None:
     assert len(one._connections._refused) == limits.REPLAY_STREAMS
 
 
-def test_a_hole_ends_the_connection_and_what_follows_is_left_out() -> None:
+def test_a_missing_segment_ends_the_connection_and_later_ones_are_left_out() -> None:
     phone = ("198.51.100.1", 1024)
     frames: list[Timed] = [(0.0, tcp(phone, EDGE, 0, flags=SYN))]
     size = 1400

@@ -1,4 +1,4 @@
-"""Captured requests find the dialog of the replay; everything else goes in as it came."""
+"""Captured requests are changed to match the dialog of the replay; all other messages are replayed unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def knowing(status: int = 200) -> Dialogs:
     return dialogs
 
 
-def test_tag_and_target_are_those_of_the_replay_and_the_route_goes() -> None:
+def test_a_request_gets_tag_and_target_of_the_replay_and_loses_its_route() -> None:
     dialogs = knowing()
     extra = "Route: <sip:192.0.2.1;lr>\r\nX-Mine: kept\r\n"
     sent = message("BYE", cseq=2, to_tag="theirs", uri="sip:theirtoken@192.0.2.1", extra=extra)
@@ -47,7 +47,7 @@ def test_a_provisional_answer_names_an_early_dialog() -> None:
         b"",
     ],
 )
-def test_what_belongs_to_no_dialog_is_not_touched(data: bytes) -> None:
+def test_a_message_outside_of_dialogs_is_not_changed(data: bytes) -> None:
     dialogs = knowing()
     assert dialogs.fit(data) == data
     assert dialogs.fitted == 0
@@ -63,13 +63,13 @@ def test_what_belongs_to_no_dialog_is_not_touched(data: bytes) -> None:
         b"SIP/2.0 400 Bad Request\r\n\r\n",
     ],
 )
-def test_what_names_no_dialog_teaches_nothing(data: bytes) -> None:
+def test_a_response_that_names_no_dialog_is_ignored(data: bytes) -> None:
     dialogs = Dialogs()
     dialogs.learn(data)
     assert len(dialogs) == 0
 
 
-def test_dialogs_are_bounded_and_the_oldest_goes() -> None:
+def test_dialogs_are_bounded_and_the_oldest_is_dropped() -> None:
     dialogs = Dialogs()
     first = answer(message(), 200, "ours", OURS).decode()
     for n in range(limits.REPLAY_DIALOGS + 1):

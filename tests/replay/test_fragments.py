@@ -1,4 +1,4 @@
-"""Parts of packets in any order become the packet, in bounded memory."""
+"""Fragments in any order are reassembled into the packet, in bounded memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_fragments_in_any_order_and_repeated_make_one_packet(size: int, mtu: int
     fragments = Fragments()
     whole = [packet for packet in map(fragments.add, shuffled) if packet is not None]
     assert [(packet.payload, packet.source.port) for packet in whole] == [(payload, 5060)]
-    assert len(fragments) <= 1  # the double of what is whole begins anew
+    assert len(fragments) <= 1  # the repeated fragment of a complete packet begins a new one
 
 
 def test_packets_of_different_numbers_do_not_mix() -> None:
@@ -44,7 +44,7 @@ def test_packets_of_different_numbers_do_not_mix() -> None:
     assert [packet.payload if packet else None for packet in done] == [b"b" * 40, b"a" * 40]
 
 
-def test_parts_that_overlap_make_no_packet() -> None:
+def test_fragments_that_overlap_make_no_packet() -> None:
     fragments = Fragments()
     fragments.add(part(0, True, b"x" * 24))
     assert fragments.add(part(16, False, b"y" * 16)) is None

@@ -19,7 +19,7 @@ media = { address = { public = "192.0.2.1", core = "10.0.0.1" } }
 """
 
 
-def test_a_wildcard_is_of_its_own_transport_and_kind_of_address() -> None:
+def test_a_wildcard_matches_its_own_transport_and_address_family() -> None:
     listening = ReplayListeners(policy(listeners=SIX, admission=""), {})
     assert listening.of(False, Source("2001:db8::1", 5060)) == 0
     assert listening.of(True, Source("192.0.2.9", 5060)) == 1

@@ -58,12 +58,12 @@ def test_a_datagram_in_every_link_type(link: int, ends: tuple[tuple[str, int], t
 
 
 def ends_of(ends: tuple[tuple[str, int], tuple[str, int]]) -> tuple[tuple[str, int], tuple[str, int]]:
-    """As the kernel writes addresses."""
+    """The addresses in the kernel's notation."""
     return tuple(("2001:db8::1:0:0:1" if "::1" in host else host, port) for host, port in ends)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("vlans", [1, 2])
-def test_tags_of_networks_in_between(vlans: int) -> None:
+def test_vlan_tags_are_skipped(vlans: int) -> None:
     assert packet(ETHERNET, frame(udp(*V4, b"hello"), vlans=vlans)).payload == b"hello"
 
 
@@ -71,7 +71,7 @@ def test_padding_of_short_frames_is_no_payload() -> None:
     assert packet(ETHERNET, frame(udp(*V4, b""))).payload == b""
 
 
-def test_a_length_that_the_card_was_to_fill_in_means_the_whole_frame() -> None:
+def test_a_length_of_0_for_the_network_card_to_fill_in_means_the_whole_frame() -> None:
     data = bytearray(frame(tcp(*V4, 1, b"x" * 60)))
     data[16:18] = bytes(2)
     assert packet(ETHERNET, bytes(data)).payload == b"x" * 60
@@ -91,7 +91,7 @@ def test_cooked_captures_have_the_direction(link: int) -> None:
     assert packet(ETHERNET, frame(udp(*V4, b""))).outgoing is None
 
 
-def test_extension_headers_of_ipv6_are_passed_over() -> None:
+def test_extension_headers_of_ipv6_are_skipped() -> None:
     inner = udp_body(5060, 5062, b"hello")
     plain = ip(V6[0][0], V6[1][0], 0, bytes([60, 0, *bytes(6)]) + bytes([UDP, 1, *bytes(14)]) + inner)
     assert packet(RAW, plain).payload == b"hello"
@@ -100,7 +100,7 @@ def test_extension_headers_of_ipv6_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("ends", [V4, V6], ids=["IPv4", "IPv6"])
-def test_an_ip_fragment_is_returned_as_one(ends: tuple[tuple[str, int], tuple[str, int]]) -> None:
+def test_an_ip_fragment_is_returned_as_a_fragment(ends: tuple[tuple[str, int], tuple[str, int]]) -> None:
     fragment = dissect(RAW, ip(ends[0][0], ends[1][0], UDP, b"x" * 16, fragment=(9, 1480, True)))
     assert isinstance(fragment, Fragment)
     assert (fragment.offset, fragment.more, fragment.data, fragment.key[2:]) == (1480, True, b"x" * 16, (9, UDP))
@@ -130,7 +130,7 @@ def test_frames_that_are_not_readable_have_a_reason(link: int, data: bytes, reas
 
 
 @given(st.sampled_from(LINKS), st.sampled_from([udp(*V4, b"x" * 30), tcp(*V6, 5, b"y" * 30)]), st.data())
-def test_whatever_a_frame_holds_the_one_error_is_not_read(link: int, inner: bytes, data: st.DataObject) -> None:
+def test_any_frame_gives_a_packet_or_the_one_documented_error(link: int, inner: bytes, data: st.DataObject) -> None:
     whole = bytearray(frame(inner, link))
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
         whole[at] = data.draw(st.integers(0, 255))

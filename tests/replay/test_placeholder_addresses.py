@@ -35,7 +35,7 @@ def test_a_name_has_an_address_that_the_edge_can_send_to(uri: str, addresses: li
     assert [(*member.target, member.transport) for member in dispatcher.members()] == addresses
 
 
-def test_each_name_has_its_own_and_one_without_a_way_has_none() -> None:
+def test_each_name_has_its_own_address_and_one_without_a_listener_has_none() -> None:
     members = tuple(
         MemberSettings(f"sip:{host}") for host in ("b.example.com", "a.example.com", "x.test;transport=tcp")
     )

@@ -47,7 +47,7 @@ def from_phone(*messages: bytes, start: float = 0.0, step: float = 0.1) -> list[
 
 
 def call(call_id: str = "c1", start: float = 0.0, to_tag: str = "captured") -> list[Timed]:
-    """A call as an edge with other keys and another callee had it."""
+    """A call that was captured at an edge with other token keys and with another callee."""
     invite = message(call_id=call_id, branch=f"{call_id}i")
     token = "sip:AAAAsomebodyElsesTokenAAAA@192.0.2.1"
     ok = answer(invite, 200, to_tag, extra=f"Contact: <{token}>\r\n")
@@ -91,9 +91,9 @@ def test_a_flood_is_reported_by_reason_and_source_beside_a_caller() -> None:
     assert result.calls["answered"] == 31
 
 
-def test_a_scanner_gets_nothing_and_is_named() -> None:
+def test_a_scanner_gets_no_response_and_is_reported() -> None:
     scans = [message("OPTIONS", f"s{n}", branch=f"s{n}", extra="User-Agent: friendly-scanner\r\n") for n in range(5)]
-    patient = "[screen.conduct]\npoints = 50"  # of which each scan is ten
+    patient = "[screen.conduct]\npoints = 50"  # each scan is worth ten points
     for more, verdicts in (("", {"scanner": 3, "banned": 2}), (patient, {"scanner": 5})):
         result = replayed(from_phone(*scans), player(more))
         assert result.verdicts == verdicts
@@ -114,10 +114,10 @@ def test_differences_of_the_second_policy_are_reported_with_an_example() -> None
     assert trip["examples"] == [
         {"time": 0.01, "source": "203.0.113.66:5060", "listener": "public-udp", "call_id": "f10"},
     ]
-    assert result.otherwise["judged"] > 40  # the answers of the inside as well
+    assert result.otherwise["judged"] > 40  # and the responses of the destinations
 
 
-def test_the_same_policy_twice_differs_in_nothing() -> None:
+def test_the_same_policy_as_second_policy_gives_no_differences() -> None:
     frames = sorted(flood(200) + call("c1") + call("c2", 0.05), key=lambda timed: timed[0])
     result = replayed(frames, Replayer(policy(), policy()))
     assert result.otherwise == {"judged": result.otherwise["judged"], "differences": [], "routes": []}  # type: ignore[index]
@@ -145,8 +145,8 @@ def test_other_routes_of_the_second_policy_are_reported() -> None:
 # --- time ------------------------------------------------------------------------------------------------
 
 
-def test_deadlines_between_packets_come_when_they_are_due() -> None:
-    """A silent inside: the call moves on after two seconds, and fails, long before the next packet comes."""
+def test_deadlines_between_packets_are_met_on_time() -> None:
+    """Silent destinations: the call fails over after two seconds, and fails, long before the next packet."""
     far = from_phone(message(), start=0) + from_phone(message("OPTIONS", "late", branch="late"), start=500_000)
     result = replayed(far, player(inside="silent"))
     assert [key for key in result.forwarded if key.endswith("INVITE")] == [
@@ -164,7 +164,7 @@ def test_a_ban_runs_out_on_the_captures_clock() -> None:
     assert replayed(frames).verdicts == {"pass": 31, "banned": 9, "pike": 1}
 
 
-def test_time_that_goes_back_stands_still() -> None:
+def test_a_timestamp_before_the_previous_one_does_not_set_the_clock_back() -> None:
     frames = from_phone(message(), start=10.0) + from_phone(message("OPTIONS", "o", branch="o"), start=4.0)
     result = replayed(frames)
     assert result.seconds == 0.0
@@ -182,8 +182,8 @@ REGISTERS = '[screen.method]\npublic = ["INVITE", "ACK", "CANCEL", "BYE", "OPTIO
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(200, "pass"), (403, "banned")])
-def test_a_registration_is_what_the_capture_shows(status: int, verdict: str) -> None:
-    """Whoever was refused in the capture is no registered user in the replay, and can be banned; and the other way."""
+def test_a_flow_is_registered_if_the_captured_response_says_so(status: int, verdict: str) -> None:
+    """A flow whose REGISTER was refused in the capture is not registered in the replay and can be banned."""
     credentials = "Authorization: Digest username=alice\r\n"
     sent = register(2, credentials)
     contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
@@ -192,7 +192,7 @@ def test_a_registration_is_what_the_capture_shows(status: int, verdict: str) -> 
     result = replayed(frames, player(REGISTERS))
     assert result.forwarded[f"{MEMBER[0]}:5060 REGISTER"] == 1
     assert result.answers[f"{status // 100}xx"] >= 1
-    # A registered flow that sends too much loses messages, and no more than those.
+    # A registered flow that sends too much loses the excess messages and is not banned.
     assert result.verdicts == ({"pass": 31, "pike": 2} if verdict == "pass" else {"pass": 31, "pike": 1, "banned": 1})
 
 
@@ -202,7 +202,7 @@ def test_captured_destinations_ring_until_the_captured_response() -> None:
     frames += [(1.0, frame(udp(EDGE, PHONE, answer(invite, 180)))), (9.0, frame(udp(EDGE, PHONE, answer(invite, 486))))]
     frames += from_phone(message("ACK", to_tag="bob"), start=9.1)
     result = replayed(frames, player(inside="captured"))
-    assert result.answers == {"1xx": 1, "4xx": 1}  # a 100 of the edge's own is more than so short a request earns
+    assert result.answers == {"1xx": 1, "4xx": 1}  # no 100 of the edge: it is too long an answer to so short a request
     assert result.calls == {"refused": 1}
 
 
@@ -223,7 +223,7 @@ def test_a_cancelled_call_is_cancelled_at_captured_destinations() -> None:
 
 
 def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
-    """The call began before the capture."""
+    """The call began before the capture, so no dialog of the replay matches."""
     result = replayed(call()[2:])
     assert result.verdicts == {"no-dialog": 1, "pass": 1}
     assert result.notes == {}
@@ -233,7 +233,7 @@ def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
 
 
 def test_unproven_sources_call_at_open_listeners_and_registered_flows_at_any() -> None:
-    """The registration is the capture's: before it, a call is refused, and after it, it is not."""
+    """The captured response registers the flow: calls before it are refused, calls after it are not."""
     sent = register(2, "Authorization: Digest username=alice\r\n")
     contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
     frames = [*from_phone(message(call_id="before", branch="before"), sent, step=0.1)]
@@ -253,7 +253,7 @@ def test_unproven_sources_call_at_open_listeners_and_registered_flows_at_any() -
 
 
 def guesses(count: int, status: int, extra: str = "") -> list[Timed]:
-    """REGISTERs of one phone with one password after the other, and what the captured edge said to each."""
+    """REGISTERs of one phone with one password after the other, and the responses of the captured edge."""
     frames = []
     for n in range(count):
         sent = register(n, f"Authorization: Digest username=u{n}\r\n")
@@ -274,7 +274,7 @@ STALE = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true\r\n'
         (200, "", {"pass": 13}),
     ],
 )
-def test_guessing_is_what_the_answers_of_the_capture_make_of_it(
+def test_attempts_at_passwords_are_counted_by_the_captured_responses(
     status: int, extra: str, verdicts: dict[str, int]
 ) -> None:
     assert replayed(guesses(13, status, extra), player(REGISTERS)).verdicts == verdicts
@@ -289,7 +289,7 @@ def test_a_second_policy_with_fewer_attempts_uses_the_same_responses() -> None:
         (difference["live"], difference["other"]): difference["count"] for difference in result.otherwise["differences"]
     }
     assert pairs == {("pass", "guess"): 1, ("pass", "banned"): 4}
-    assert result.decisions == {"routed": 9}  # what the second policy says is in no sum of the first
+    assert result.decisions == {"routed": 9}  # verdicts of the second policy are not in the sums of the first
 
 
 def test_ringing_calls_are_those_that_ring_at_captured_destinations() -> None:
@@ -320,7 +320,7 @@ def test_what_cannot_be_read_counts_against_its_flow() -> None:
     assert result.bans == 1
 
 
-def test_what_an_edge_has_kept_plays_no_part_and_what_the_policy_exempts_does(tmp_path: Path) -> None:
+def test_saved_bans_are_not_used_and_exemptions_of_the_policy_are(tmp_path: Path) -> None:
     pipeline = Pipeline(policy().screen, Standings(), lambda decision: None, lambda stage, error: None)
     pipeline.operator_bans.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
     write_file(tmp_path / bans.FILE, bans.as_json(pipeline, 0.0, 0.0))
@@ -339,7 +339,7 @@ def test_every_link_type_gives_the_same(link: int) -> None:
     assert replayed(frames, link=link).calls == {"answered": 3}
 
 
-def test_what_is_left_out_is_counted_by_why() -> None:
+def test_packets_that_are_left_out_are_counted_by_reason() -> None:
     elsewhere = ("198.51.100.99", 5060)
     frames = [
         (0.0, frame(udp(PHONE, elsewhere, b"x"))),
@@ -370,7 +370,7 @@ def test_what_is_left_out_is_counted_by_why() -> None:
     assert result.calls == {"answered": 1}
 
 
-def test_fragments_of_a_datagram_are_put_together() -> None:
+def test_fragments_of_a_datagram_are_reassembled() -> None:
     body = udp_body(PHONE[1], EDGE[1], message(extra=f"Subject: {'x' * 3000}\r\n"))
     parts = [
         ip(PHONE[0], EDGE[0], UDP, body[at : at + 1480], fragment=(7, at, at + 1480 < len(body)))
@@ -395,7 +395,7 @@ def test_an_address_of_the_capture_can_be_mapped_to_a_listener() -> None:
     result = replayed(frames, player(to={Source(*old): "public-udp"}))
     assert result.verdicts == {"pass": 1}
     assert result.answers == {"2xx": 1}
-    assert result.forwarded == {}  # the edge itself was asked: the check_mapping address is its own
+    assert result.forwarded == {}  # the mapped address is the edge's own, so the edge answers itself
 
 
 WILD = """
@@ -436,7 +436,7 @@ def test_the_edges_end_of_a_packet_is_found_by_the_policy_or_the_capture() -> No
     assert (listed.calls, listed.left_out) == ({"answered": 1}, {"of the edge that was captured": 1})
 
 
-def test_on_loopback_a_cooked_capture_has_every_packet_twice_and_one_is_taken() -> None:
+def test_a_cooked_capture_on_loopback_has_every_packet_twice_and_one_copy_is_used() -> None:
     data = udp(PHONE, EDGE, message("OPTIONS"))
     result = replayed([(0.0, frame(data, COOKED, sent=True)), (0.0, frame(data, COOKED))], link=COOKED)
     assert result.verdicts == {"pass": 1}
@@ -482,7 +482,7 @@ def test_a_stream_can_be_joined_where_a_message_begins() -> None:
     assert result.calls == {"answered": 1}
 
 
-def test_a_stream_that_is_no_sip_is_closed_and_its_rest_left_out() -> None:
+def test_a_stream_that_is_not_sip_is_closed_and_its_rest_left_out() -> None:
     packets = [tcp(PHONE, EDGE, 0, flags=SYN), tcp(PHONE, EDGE, 1, b"\rno"), tcp(PHONE, EDGE, 4, message())]
     result = replayed(timed(packets))
     assert result.verdicts == {"malformed": 1, "pass": 1}
@@ -497,7 +497,7 @@ def test_a_segment_missing_in_the_capture_is_reported() -> None:
     assert result.notes == {"TCP segments behind a hole": len(packets) - 3}
 
 
-def test_a_reset_closes_and_the_same_ports_begin_anew() -> None:
+def test_after_a_reset_the_same_ports_make_a_new_connection() -> None:
     first, second = (
         over_tcp(message(transport="TCP")),
         over_tcp(message(call_id="c2", branch="2", transport="TCP"), start=9),
@@ -525,7 +525,7 @@ def test_a_connection_of_a_denied_source_is_refused_at_once() -> None:
 # --- the whole of it -------------------------------------------------------------------------------------
 
 
-def test_a_capture_that_breaks_off_is_judged_as_far_as_it_goes() -> None:
+def test_a_truncated_capture_is_replayed_up_to_its_end() -> None:
     data = pcap(call())
     result = player().play(Capture(io.BytesIO(data[:-10])), "cut.pcap")
     assert result.broken.startswith("packet 4: the file ends inside a packet")
@@ -564,7 +564,7 @@ def test_the_same_capture_and_seed_give_the_same_and_another_seed_the_same_verdi
 def test_every_packet_is_used_or_counted_as_left_out(
     frames: list[tuple[float, bytes, int, bytes]], inside: str
 ) -> None:
-    """Whatever the frames hold: no exception, and and no packet is lost from the sums."""
+    """For any frames: no exception is raised, and every packet is in a sum."""
     made = [(at, data[:place] + noise + data[place + len(noise) :]) for at, data, place, noise in frames]
     result = replayed(made, player(inside=inside))
     assert result.packets == len(made)

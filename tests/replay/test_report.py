@@ -1,4 +1,4 @@
-"""The words of a report."""
+"""The text of a report."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def test_no_messages_and_no_differences_are_reported_too() -> None:
     ]
 
 
-def test_a_peers_words_are_made_safe() -> None:
+def test_text_of_peers_is_escaped() -> None:
     strict = policy('[screen.method]\npublic = ["OPTIONS"]')
     result = replayed(
         [(0.0, frame(udp(PHONE, EDGE, message(call_id="a\\x1b[2J" + "b" * 200))))], Replayer(policy(), strict)
     )
     text = "\n".join(lines(result))
-    assert "Call-ID a\\\\x1b[2J" in text  # no terminal's escape, and not to be taken for one that was made safe
+    assert "Call-ID a\\\\x1b[2J" in text  # the peer's own backslash is escaped too
     assert "b" * 100 not in text
 
 
-def test_what_is_broken_stands_first() -> None:
+def test_the_error_of_a_broken_capture_is_first() -> None:
     result = attrs.evolve(replayed([], player()), broken="packet 7: the file ends inside a packet")
     second = list(lines(result))[1]
     assert (

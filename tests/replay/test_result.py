@@ -13,7 +13,7 @@ from edgesbc.replay.replayer import Replayer
 from edgesbc.replay.result import Sources, flat
 
 
-def test_the_busiest_come_first_and_the_rest_is_one_line() -> None:
+def test_the_busiest_sources_are_first_and_the_others_are_one_line() -> None:
     sources = Sources()
     for host, times in (("192.0.2.1", 2), ("192.0.2.2", 5), ("192.0.2.3", 1), ("192.0.2.4", 2)):
         for _ in range(times):

@@ -33,7 +33,7 @@ def test_obliging_rings_and_answers_with_one_tag_and_a_contact() -> None:
     assert ok.via.branch == "z9hG4bKb1"
 
 
-def test_obliging_answers_all_else_at_once_but_ack_and_register() -> None:
+def test_obliging_answers_other_requests_at_once_except_ack_and_register() -> None:
     inside = SimulatedDestinations("obliging")
     for method, statuses in (("OPTIONS", [200]), ("BYE", [200]), ("ACK", []), ("REGISTER", [100]), ("CANCEL", [200])):
         assert [response.status for response in responses(inside.take(FLOW, message(method)))] == statuses
@@ -48,7 +48,7 @@ def test_silent_sends_no_responses() -> None:
     assert [inside.take(FLOW, message(method)) for method in ("INVITE", "REGISTER", "CANCEL", "OPTIONS")] == [[]] * 4
 
 
-def test_captured_answers_are_handed_on_once_they_are_final() -> None:
+def test_captured_responses_are_sent_up_to_the_first_final_one() -> None:
     inside = SimulatedDestinations("captured")
     assert [response.status for response in responses(inside.take(FLOW, message()))] == [100]
     assert inside.captured(shown(message(), 100)) == []
@@ -90,7 +90,7 @@ def test_pending_requests_are_bounded() -> None:
     assert len(inside.captured(shown(message(call_id="forked"), 200))) == limits.FORK_BRANCHES
 
 
-def test_what_cannot_be_read_is_counted_and_not_answered() -> None:
+def test_malformed_requests_are_counted_and_not_answered() -> None:
     inside = SimulatedDestinations("obliging")
     assert inside.take(FLOW, b"INVITE nothing\r\n\r\n") == []
     assert inside.forwarded == {(str(FLOW.peer), "what the inside could not read"): 1}

@@ -1,4 +1,4 @@
-"""Segments in any order, doubled and overlapping, are the stream that was sent, up to the first hole."""
+"""Segments in any order, repeated and overlapping, give the stream that was sent, up to a missing segment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_fin_counts_when_all_data_before_it_has_arrived() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_kept_segments_are_bounded(size: int) -> None:
+def test_waiting_segments_are_bounded(size: int) -> None:
     stream = TcpStream(0)
     held = 0
     with pytest.raises(MissingSegment):
@@ -60,7 +60,7 @@ def test_kept_segments_are_bounded(size: int) -> None:
     assert stream.waiting <= limits.REPLAY_STREAM_SEGMENTS + 1
 
 
-def test_a_longer_segment_from_the_same_place_is_kept() -> None:
+def test_a_longer_segment_replaces_one_with_the_same_start() -> None:
     stream = TcpStream(0)
     for data in (b"b", b"bcd", b"bc"):
         assert stream.add(1, data) == b""
