@@ -1,4 +1,4 @@
-"""Questions to a real name server, and what its answers become."""
+"""Queries to a real name server, and the results of its answers."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ async def test_an_alias_is_followed(servers: NameServers) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("A", f"nobody.{ZONE}"), ("SRV", f"pbx.{ZONE}")])
-async def test_there_is_none_is_an_answer(servers: NameServers, kind: str, name: str) -> None:
+async def test_an_answer_without_records_is_no_failure(servers: NameServers, kind: str, name: str) -> None:
     answer = await ask(servers, kind, name)
     assert (answer.records, answer.failed) == ((), False)
     assert 0 <= answer.ttl <= limits.DNS_SECONDS_NONE
 
 
 async def test_the_time_for_an_answer_begins_with_the_question(autojump_clock: trio.testing.MockClock) -> None:
-    """It takes a busy machine longer to read which servers the system names than a question may take."""
+    """A busy machine may need longer to read the system's list of servers than a query may take."""
 
     class Late(NameServers):
         async def _get_resolver(self) -> Any:
@@ -98,8 +98,8 @@ async def test_a_name_that_cannot_be_encoded_fails(name: str) -> None:
     assert await servers.ask(DnsQuestion(name, "A"), 0.3) == DnsAnswer(failed=True)
 
 
-async def test_answers_that_are_none(tmp_path: Path) -> None:
-    """A server that first sends what does not belong to the question, then an alias that leads to itself."""
+async def test_invalid_answers(tmp_path: Path) -> None:
+    """A server that first sends answers that do not match the query, then an alias of itself."""
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
         await sock.bind(("127.0.0.1", 0))
 
@@ -147,6 +147,6 @@ async def test_a_long_answer_comes_over_tcp(tmp_path: Path) -> None:
 
 
 async def test_the_system_names_the_servers_where_the_policy_names_none() -> None:
-    """Whatever it names: a question of no name at all is not sent to them."""
+    """Any servers will do: no query is sent to them, since the name is empty."""
     servers = NameServers([])
     assert (await servers.ask(DnsQuestion("a..test", "A"), 0.3)).failed

@@ -1,4 +1,4 @@
-"""When names are looked up, and what happens with the answers, with a clock that jumps and answers of the test."""
+"""When names are looked up and how answers are used, with a mock clock and answers that the tests give."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 
 class Answers(NameServers):
-    """Name servers with the answers of the test by host, which remember when each was asked."""
+    """Name servers that give the test's answers by host and record the time of each query."""
 
     def __init__(self, give: Callable[[str], DnsAnswer]) -> None:
         super().__init__([])
@@ -47,12 +47,12 @@ class Answers(NameServers):
 
 
 class Bench:
-    """An edge with destinations at these names, port and all, and a resolver beside it."""
+    """An edge with destinations at these names, which include ports, and its resolver."""
 
     def __init__(self, answers: Answers, *names: str) -> None:
         self.harness = EdgeHarness()
         self.answers = answers
-        self.told: list[tuple[str, list[str]]] = []
+        self.reported: list[tuple[str, list[str]]] = []
         self.decisions: list[Decision] = []
         self.faults: list[str] = []
         self.want(*names)
@@ -61,12 +61,12 @@ class Bench:
         )
 
     def want(self, *names: str) -> None:
-        """Names with a port, which take one question, or with a transport, which take one for SRV too."""
+        """Names with a port take one query; names with a transport take another one for SRV."""
         members = tuple(MemberSettings(f"sip:{name}" if ";" in name else f"sip:{name}:5060") for name in names)
         self.harness.dispatcher.reload([SetSettings("pbx", members=members)], trio.current_time())
 
     def tell(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
-        self.told.append((place.host, [target.source.host for target in targets]))
+        self.reported.append((place.host, [target.source.host for target in targets]))
         self.harness.edge.resolved(place, targets, trio.current_time())
 
     @property
@@ -90,7 +90,7 @@ async def test_a_name_is_looked_up_again_when_its_ttl_ends(autojump_clock) -> No
     bench = Bench(Answers(lambda name: addresses("10.0.0.11", ttl=30)), "a.example.com")
     await bench.run(100)
     assert bench.answers.pauses("a.example.com") == [30, 30, 30]
-    assert bench.told == [("a.example.com", ["10.0.0.11"])], "what is the same is not told again"
+    assert bench.reported == [("a.example.com", ["10.0.0.11"])], "an unchanged answer is not reported again"
     assert [member.target.host for member in bench.harness.dispatcher.members()] == ["10.0.0.11"]
     assert bench.details == ["a.example.com:5060: now 10.0.0.11:5060 over udp"]
 
@@ -108,7 +108,7 @@ async def test_changed_addresses_are_reported(autojump_clock) -> None:
     given = iter([addresses("10.0.0.11"), addresses("10.0.0.12", "10.0.0.11"), addresses("10.0.0.12")])
     bench = Bench(Answers(lambda name: next(given)), "a.example.com")
     await bench.run(700)
-    assert [hosts for _, hosts in bench.told] == [["10.0.0.11"], ["10.0.0.11", "10.0.0.12"], ["10.0.0.12"]]
+    assert [hosts for _, hosts in bench.reported] == [["10.0.0.11"], ["10.0.0.11", "10.0.0.12"], ["10.0.0.12"]]
     assert bench.details[2] == (
         "a.example.com:5060: now 10.0.0.12:5060 over udp, before 10.0.0.11:5060 over udp, 10.0.0.12:5060 over udp"
     )
@@ -120,9 +120,9 @@ async def test_known_addresses_stay_while_look_ups_fail(autojump_clock, nothing:
     bench = Bench(Answers(lambda name: next(given)), "a.example.com")
     await bench.run(400)
     assert [member.target.host for member in bench.harness.dispatcher.members()] == ["10.0.0.11"]
-    assert bench.told == [("a.example.com", ["10.0.0.11"])]
+    assert bench.reported == [("a.example.com", ["10.0.0.11"])]
     assert bench.answers.pauses("a.example.com") == [300, 5, 10, 20]
-    assert len(bench.details) == 3, "it is said when it begins and when it ends"
+    assert len(bench.details) == 3, "the ledger has the first failure and the recovery"
     assert bench.details[1].endswith("; what was known goes on")
     assert bench.details[2] == "a.example.com:5060: answered again"
 
@@ -141,7 +141,7 @@ async def test_the_last_answer_to_a_failed_question_is_used_beside_new_ones(auto
 
     bench = Bench(Answers(give), "a.example.com;transport=udp")
     await bench.run(32)
-    assert [hosts for _, hosts in bench.told] == [["10.0.0.11", "10.0.0.99"], ["10.0.0.12", "10.0.0.99"]]
+    assert [hosts for _, hosts in bench.reported] == [["10.0.0.11", "10.0.0.99"], ["10.0.0.12", "10.0.0.99"]]
     assert bench.details[1].endswith("no answer: A of two.example.com; what was known goes on")
 
 
@@ -156,12 +156,12 @@ async def test_pauses_grow_while_there_is_no_response(autojump_clock) -> None:
 async def test_an_address_that_is_not_used_is_recorded(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: addresses("0.0.0.0")), "a.example.com")
     await bench.run(3)
-    assert bench.told == []
+    assert bench.reported == []
     (detail,) = bench.details
     assert detail.startswith("a.example.com:5060: no address; not used: A of a.example.com: 0.0.0.0")
 
 
-async def test_a_name_that_is_new_does_not_wait(autojump_clock) -> None:
+async def test_a_new_name_is_looked_up_at_once(autojump_clock) -> None:
     bench = Bench(Answers(lambda name: addresses("10.0.0.11")), "a.example.com")
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.resolver.run)
@@ -171,7 +171,7 @@ async def test_a_name_that_is_new_does_not_wait(autojump_clock) -> None:
         bench.resolver.reload()
         await trio.testing.wait_all_tasks_blocked()
         assert trio.current_time() == then
-        assert [name for name, _ in bench.told] == ["a.example.com", "a.example.com", "b.example.com"]
+        assert [name for name, _ in bench.reported] == ["a.example.com", "a.example.com", "b.example.com"]
         nursery.cancel_scope.cancel()
 
 
@@ -181,11 +181,11 @@ async def test_a_new_name_is_looked_up_without_a_reload_call(autojump_clock) -> 
         await nursery.start(bench.resolver.run)
         bench.want("b.example.com")
         await trio.sleep(limits.DNS_SECONDS_LEAST + 1)
-        assert bench.told[-1][0] == "b.example.com"
+        assert bench.reported[-1][0] == "b.example.com"
         nursery.cancel_scope.cancel()
 
 
-async def test_a_removed_name_is_looked_up_no_more(autojump_clock) -> None:
+async def test_a_removed_name_is_not_looked_up_again(autojump_clock) -> None:
     answers = Answers(lambda name: addresses("10.0.0.11", ttl=30))
     answers.seconds = 1.0
     bench = Bench(answers, "a.example.com")
@@ -197,16 +197,16 @@ async def test_a_removed_name_is_looked_up_no_more(autojump_clock) -> None:
         await trio.sleep(200)
         nursery.cancel_scope.cancel()
     assert len(answers.times("a.example.com")) == 1
-    assert bench.told == bench.details == [], "nor is told what was asked before"
+    assert bench.reported == bench.details == [], "an answer to an earlier query is not reported either"
 
 
-async def test_a_few_names_at_once_and_no_more(autojump_clock) -> None:
+async def test_look_ups_at_once_are_bounded(autojump_clock) -> None:
     answers = Answers(lambda name: addresses("10.0.0.11"))
     answers.seconds = 1.0
     bench = Bench(answers, *(f"n{n}.example.com" for n in range(20)))
     await bench.run(20 / limits.DNS_LOOKUPS + 0.5)
     assert answers.at_once == limits.DNS_LOOKUPS
-    assert len(bench.told) == 20
+    assert len(bench.reported) == 20
 
 
 async def test_one_silent_name_does_not_hold_up_the_others(autojump_clock) -> None:
@@ -221,11 +221,11 @@ async def test_one_silent_name_does_not_hold_up_the_others(autojump_clock) -> No
         Silent(lambda name: addresses("10.0.0.11", ttl=5)), "a-silent.example.com", "b.example.com", "c.example.com"
     )
     await bench.run(limits.DNS_QUESTION_SECONDS - 1)
-    assert {name for name, _ in bench.told} == {"b.example.com", "c.example.com"}
+    assert {name for name, _ in bench.reported} == {"b.example.com", "c.example.com"}
 
 
 async def test_the_time_for_a_name_is_bounded(autojump_clock) -> None:
-    """Many records, whose targets get no response."""
+    """Many records, to whose targets no query is answered."""
     answers = Answers(lambda name: addresses("10.0.0.11"))
     answers.seconds = limits.DNS_QUESTION_SECONDS + 1
     bench = Bench(answers)
@@ -256,7 +256,7 @@ async def test_without_names_the_resolver_starts_at_once(autojump_clock) -> None
         nursery.cancel_scope.cancel()
 
 
-async def test_a_fault_costs_a_look_up_and_no_more(autojump_clock) -> None:
+async def test_an_internal_error_fails_only_one_look_up(autojump_clock) -> None:
     def give(name: str) -> DnsAnswer:
         if name == "a.example.com":
             raise RuntimeError("a record like no other")
@@ -264,6 +264,6 @@ async def test_a_fault_costs_a_look_up_and_no_more(autojump_clock) -> None:
 
     bench = Bench(Answers(give), "a.example.com", "b.example.com")
     await bench.run(8)
-    assert bench.told == [("b.example.com", ["10.0.0.11"])]
+    assert bench.reported == [("b.example.com", ["10.0.0.11"])]
     assert bench.faults == ["names", "names"]
     assert "internal error: RuntimeError" in bench.details[0] + bench.details[1]

@@ -24,7 +24,7 @@ def listening(*transports: Transport, host: str = "192.0.2.1", port: int = 5060)
 
 
 class Names:
-    """A zone: records by name and type. A type that is None fails. It remembers the questions."""
+    """A zone: records by name and type. Queries for a type that is None fail. All queries are recorded."""
 
     def __init__(self, zone: dict[str, Sequence[Record] | None], ttl: float = 300.0) -> None:
         self.zone = zone
@@ -73,7 +73,7 @@ def sources(located: Located) -> list[str]:
 
 
 def test_the_example_of_rfc_3263() -> None:
-    """Section 4.1: the server prefers TLS, the client speaks TCP and UDP; so it is TCP, and two hosts share."""
+    """Section 4.1: the server prefers TLS, the client has only TCP and UDP, so TCP is used, with two hosts."""
     names = Names(RFC3263)
     assert sources(names.locate("sip:example.com", listening(UDP, TCP))) == [
         "tcp 198.51.100.2:5060 p0 w2",
@@ -83,7 +83,7 @@ def test_the_example_of_rfc_3263() -> None:
     assert "A example.com" not in names.asked
 
 
-def test_the_best_that_the_edge_can_do_decides() -> None:
+def test_the_first_transport_that_the_edge_has_is_used() -> None:
     assert sources(Names(RFC3263).locate("sip:example.com", listening(UDP, TCP, TLS))) == [
         "tls 198.51.100.1:5061 p0 w1"
     ]
@@ -115,7 +115,7 @@ def test_a_sips_uri_uses_nothing_but_tls() -> None:
         ),
     ],
 )
-def test_a_port_or_a_transport_in_the_uri_decides(uri: str, expected: str, asked: list[str]) -> None:
+def test_a_port_or_a_transport_in_the_uri_is_used(uri: str, expected: str, asked: list[str]) -> None:
     names = Names(RFC3263)
     assert sources(names.locate(uri, listening(UDP, TCP, TLS))) == [expected]
     assert names.asked == asked
@@ -196,12 +196,12 @@ def test_records_of_a_higher_order_are_used_if_the_lower_has_no_hosts() -> None:
     zone = {**RFC3263, "SRV _sip._tcp.example.com": []}
     assert sources(Names(zone).locate("sip:example.com", listening(UDP, TCP))) == ["udp 198.51.100.3:5060 p0 w1"]
     names = Names({**RFC3263, "SRV _sip._tcp.example.com": None})
-    assert names.locate("sip:example.com", listening(UDP, TCP)).targets == (), "who fails to answer does not choose"
+    assert names.locate("sip:example.com", listening(UDP, TCP)).targets == (), "a failed query does not decide"
     assert "SRV _sip._udp.example.com" not in names.asked
 
 
 @pytest.mark.parametrize("failing", ["NAPTR example.com", "SRV _sip._udp.example.com", "A example.com"])
-def test_who_fails_to_answer_does_not_decide(failing: str) -> None:
+def test_a_failed_query_does_not_decide(failing: str) -> None:
     zone: dict[str, Sequence[Record] | None] = {"A example.com": ["198.51.100.9"]}
     located = Names({**zone, failing: None}).locate("sip:example.com", listening(UDP))
     assert located.targets == ()
@@ -245,7 +245,7 @@ def test_a_hosts_share_is_not_multiplied_by_its_addresses() -> None:
     assert share == {"198.51.100.1": 10, "198.51.100.2": 10, "198.51.100.3": 10, "198.51.100.4": 30}
 
 
-def test_an_address_stands_where_it_is_best() -> None:
+def test_an_address_is_listed_once_with_its_best_priority() -> None:
     names = Names(
         {
             "SRV _sip._udp.example.com": [
@@ -268,8 +268,8 @@ def test_an_address_stands_where_it_is_best() -> None:
         *(("AAAA", host) for host in ("::", "::1", "ff02::1", "fe80::1", "::ffff:198.51.100.1", "::ffff:127.0.0.1")),
     ],
 )
-def test_an_address_that_no_name_may_stand_for(kind: str, address: str) -> None:
-    """A name is in somebody else's hands: it does not turn calls against this machine or its network."""
+def test_an_address_that_no_name_may_resolve_to(kind: str, address: str) -> None:
+    """Others control a name: it must not direct calls to this machine or its network."""
     names = Names({f"{kind} example.com": [address]})
     both = [*listening(UDP), *listening(UDP, host="2001:db8::1")]
     located = names.locate("sip:example.com:5060", both)
@@ -284,7 +284,7 @@ def test_loopback_addresses_need_a_listener_on_loopback() -> None:
     assert names.locate("sip:example.com:5060", listening(UDP, host="0.0.0.0")).targets == ()
 
 
-def test_calls_do_not_go_round() -> None:
+def test_the_edges_own_address_is_no_destination() -> None:
     names = Names({"A example.com": ["192.0.2.1"]})
     assert names.locate("sip:example.com:5060", listening(UDP)).targets == ()
     assert names.locate("sip:example.com:5060;transport=tcp", listening(UDP, TCP)).targets == ()
@@ -294,21 +294,21 @@ def test_calls_do_not_go_round() -> None:
     assert names.locate("sip:example.com:5060", [behind_nat]).targets != ()
 
 
-def test_a_port_of_0_is_none() -> None:
+def test_a_record_with_port_0_is_ignored() -> None:
     names = Names({**RFC3263, "SRV _sip._udp.example.com": [SrvRecord(0, 1, 0, "server3.example.com")]})
     located = names.locate("sip:example.com;transport=udp", listening(UDP))
     assert located.targets == ()
     assert "port from 1 to 65535" in located.remarks[0]
 
 
-def test_it_holds_as_long_as_the_first_record_that_ends() -> None:
+def test_a_result_is_valid_as_long_as_its_shortest_ttl() -> None:
     names = Names(RFC3263)
     names.ttl = 77.0
     assert names.locate("sip:example.com", listening(UDP)).ttl == 77.0
     assert Names({}).locate("sip:example.com", []).ttl <= math.inf
 
 
-def test_records_in_another_order_are_the_same() -> None:
+def test_the_order_of_records_does_not_matter() -> None:
     turned = {key: list(reversed(records)) for key, records in RFC3263.items()}
     for able in (listening(UDP), listening(TCP), listening(UDP, TCP, TLS)):
         assert Names(turned).locate("sip:example.com", able) == Names(RFC3263).locate("sip:example.com", able)
@@ -321,8 +321,8 @@ def test_the_addresses_of_a_name_are_bounded() -> None:
     assert f"more than {limits.TARGETS}" in located.remarks[0]
 
 
-def test_a_name_is_worth_so_many_questions_and_no_more() -> None:
-    """Records that lead to records that lead nowhere, from somebody with a large zone."""
+def test_the_queries_for_a_name_are_bounded() -> None:
+    """A large zone whose records lead to further records and to no address."""
     zone: dict[str, Sequence[Record] | None] = {
         "NAPTR example.com": [NaptrRecord(n, n, "s", "SIP+D2U", "", f"_sip._udp.{n}.example.com") for n in range(100)]
     }
@@ -360,8 +360,8 @@ ANY = {"NAPTR": NAPTRS, "SRV": SRVS, "A": V4, "AAAA": V6}
 
 
 @given(st.data(), st.sampled_from(["sip:example.com", "sips:example.com", "sip:example.com;transport=tcp"]))
-def test_whatever_is_answered(data: st.DataObject, uri: str) -> None:
-    """It ends; no address is repeated; priorities have no gaps; no forbidden address is used."""
+def test_invariants_for_any_answers(data: st.DataObject, uri: str) -> None:
+    """The look-up ends, no address is repeated, priorities have no gaps, and no forbidden address is used."""
     able = [*listening(UDP, TCP, TLS), *listening(UDP, TCP, host="2001:db8::1")]
     asking = locate(parse_server_uri(uri), able)
     asked = set()
