@@ -1,4 +1,4 @@
-"""The policy in force, and another with destinations from a database in its place."""
+"""The policy in force is replaced by one with destinations from a database."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_the_members_of_a_new_database_are_in_force_with_its_policy(tmp_pa
         assert app.not_ready() == {}
 
 
-async def test_a_policy_by_which_a_set_would_lose_all_members_is_refused(tmp_path: Path) -> None:
+async def test_a_policy_that_would_leave_a_set_without_members_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         with pytest.raises(PolicyErrors) as refused:
             await app.active.prepare(from_a_database(tmp_path))

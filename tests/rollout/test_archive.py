@@ -1,4 +1,4 @@
-"""The archive of a backup: it is read back as it was written, and anything else is refused."""
+"""The archive of a backup: it is read as it was written, and a changed or broken one is refused."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def forged(files: dict[str, bytes], **changed: Any) -> bytes:
     return out.getvalue() + bytes(1024)
 
 
-def test_an_archive_of_these_tests_is_read_where_nothing_is_changed() -> None:
+def test_an_archive_without_changes_is_read() -> None:
     assert unpacked(forged(FILES)) == FILES
 
 
@@ -145,7 +145,7 @@ def test_the_bounds() -> None:
         unpacked(forged(FILES, made="x" * limits.BACKUP_MANIFEST_BYTES))
 
 
-def test_a_secret_has_to_be_announced() -> None:
+def test_secrets_are_read_only_if_the_manifest_announces_them() -> None:
     files = {**FILES, "state/token.key": b"k" * 32}
     assert unpacked(packed(files, secrets=True)) == files
     with pytest.raises(BackupError, match="expected no secrets"):

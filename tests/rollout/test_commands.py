@@ -1,4 +1,4 @@
-"""The arguments of the commands about policies; with a running edge they are in tests/cli/test_changes.py."""
+"""The arguments of the commands about policies. tests/cli/test_changes.py runs the commands with an edge."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_settle_time(value: float, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**31, True, "2", 1.0])
-def test_what_is_no_version_is_refused(value: Any) -> None:
+def test_an_invalid_version_is_refused(value: Any) -> None:
     with pytest.raises(CommandRefused, match="expected the number of a version as to, found"):
         _version(value)
 

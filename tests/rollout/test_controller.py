@@ -45,7 +45,7 @@ def in_file(folder: Path) -> str:
 
 
 def outcomes(folder: Path) -> list[Outcome]:
-    """Oldest first."""
+    """The entries of the log, oldest first."""
     return [entry.outcome for entry in reversed(PolicyLog(folder / "state").entries())]
 
 
@@ -80,7 +80,7 @@ async def test_a_comment_needs_no_probation(tmp_path: Path) -> None:
         assert (answer.settle, answer.changes, state(app)) == (0, [], RolloutState.CONFIRMED)
 
 
-async def test_what_needs_a_restart_is_not_prepared_unless_that_is_accepted(tmp_path: Path) -> None:
+async def test_a_change_that_needs_a_restart_is_prepared_only_if_that_is_accepted(tmp_path: Path) -> None:
     new = policy_text(tmp_path, [OTHER], edge="grace = 7")
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         with pytest.raises(RestartNeeded, match="grace 30 -> 7"):
@@ -100,7 +100,7 @@ async def test_mistakes_are_raised_and_noted(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_fails_at_prepare_changes_nothing(tmp_path: Path) -> None:
-    """Its table is missing, so that the set would lose the member that it has."""
+    """The table is missing, so the set would lose its member."""
     new = text(tmp_path, more='[[database]]\nname = "main"\n' + CHANGE).replace("members = []", 'database = "main"')
     async with running(tmp_path, text(tmp_path, ONE)) as app:
         with pytest.raises(PolicyErrors) as refused:
@@ -118,11 +118,11 @@ async def test_a_database_that_fails_at_prepare_changes_nothing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("broken", ["file", "log"])
-async def test_a_change_that_cannot_be_written_is_abandoned(tmp_path: Path, broken: str) -> None:
+async def test_a_change_whose_policy_file_cannot_be_written_is_abandoned(tmp_path: Path, broken: str) -> None:
     old = text(tmp_path, ONE)
     async with running(tmp_path, old) as app:
         if broken == "file":
-            (tmp_path / ".policy.toml.new").mkdir()  # in the way of the new file, for root too
+            (tmp_path / ".policy.toml.new").mkdir()  # a folder in the place of the new file, which fails for root too
         else:
             (tmp_path / "state" / DATABASE).write_bytes(b"no database" * 100)
         with pytest.raises(CommandRefused, match=r"nothing is changed: .* cannot be written"):
@@ -134,7 +134,7 @@ async def test_a_change_that_cannot_be_written_is_abandoned(tmp_path: Path, brok
 # --- probation -------------------------------------------------------------------------------------------
 
 
-async def test_a_change_on_probation_says_how_it_stands(tmp_path: Path) -> None:
+async def test_the_status_of_a_change_on_probation(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, ONE)) as app:
         await applied(app, text(tmp_path, OTHER))
         calls_fail(app, 3)
@@ -142,23 +142,23 @@ async def test_a_change_on_probation_says_how_it_stands(tmp_path: Path) -> None:
         assert (answer["version"], answer["who"], answer["why"], answer["state"]) == (2, "alice", "a try", "settling")
         assert (answer["since"], answer["before"]) == ({"begun": 3, "failed": 3}, {"begun": 0, "failed": 0})
         assert 0 < answer["left"] <= answer["settle"] == 300
-        assert app.policies.settling()["version"] == 2, "the last one, where none is named"
+        assert app.policies.settling()["version"] == 2, "without a version, the last change"
 
 
-async def test_when_its_time_is_over_it_is_confirmed(tmp_path: Path) -> None:
+async def test_a_change_is_confirmed_at_the_end_of_its_probation(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, ONE)) as app:
         await applied(app, text(tmp_path, OTHER), settle=0.1)
-        while app.policies.settling(2)["state"] == "settling":  # each pass of the loop is looked at
+        while app.policies.settling(2)["state"] == "settling":  # every pass of the loop is checked
             await trio.lowlevel.checkpoint()
         assert outcomes(tmp_path) == [Outcome.STARTED, Outcome.SETTLED], "logged before it is announced"
         assert (state(app), members(app)) == (RolloutState.CONFIRMED, [OTHER])
         answer = app.policies.settling(2)
         assert (answer["state"], answer["message"]) == ("settled", "0 of 0 calls failed since, 0 of 0 before")
         await applied(app, text(tmp_path, THIRD), settle=0)
-        assert app.policies.settling(2)["state"] == "settled", "a later change leaves it as it is"
+        assert app.policies.settling(2)["state"] == "settled", "a later change does not alter it"
 
 
-async def test_calls_that_fail_revert_it(tmp_path: Path) -> None:
+async def test_failed_calls_revert_a_change(tmp_path: Path) -> None:
     old = text(tmp_path, ONE)
     async with running(tmp_path, old) as app:
         await applied(app, text(tmp_path, OTHER))
@@ -173,7 +173,7 @@ async def test_calls_that_fail_revert_it(tmp_path: Path) -> None:
         assert members(app) == [THIRD]
 
 
-async def test_calls_that_fail_do_not_revert_it_where_that_was_not_wanted(tmp_path: Path) -> None:
+async def test_failed_calls_do_not_revert_a_change_without_automatic_revert(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, ONE)) as app:
         await applied(app, text(tmp_path, OTHER), settle=0.5, rollback=False)
         calls_fail(app)
@@ -181,7 +181,7 @@ async def test_calls_that_fail_do_not_revert_it_where_that_was_not_wanted(tmp_pa
         assert (state(app), members(app)) == (RolloutState.CONFIRMED, [OTHER])
 
 
-async def test_it_is_reverted_on_the_edge_even_where_that_cannot_be_written(tmp_path: Path) -> None:
+async def test_the_edge_reverts_a_change_even_if_the_policy_file_cannot_be_written(tmp_path: Path) -> None:
     new = text(tmp_path, OTHER)
     async with running(tmp_path, text(tmp_path, ONE)) as app:
         await applied(app, new)
@@ -194,7 +194,7 @@ async def test_it_is_reverted_on_the_edge_even_where_that_cannot_be_written(tmp_
 
 
 async def test_an_edge_that_drains_does_not_revert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends calls itself, which says nothing of the policy."""
+    """A draining edge ends calls itself, so failed calls say nothing about the policy."""
     looks: list[float] = []
     sleep = trio.sleep
 
@@ -224,7 +224,7 @@ async def test_apply_during_probation_is_refused(tmp_path: Path) -> None:
 
 
 async def test_of_two_changes_at_once_the_second_is_refused(tmp_path: Path) -> None:
-    """Both pass the first look; the one that waits for the other looks again."""
+    """Both pass the first check; the second one waits for the lock and checks again."""
     answers: list[str] = []
 
     async def apply(member: str) -> None:
@@ -286,7 +286,7 @@ async def test_reload_with_mistakes_leaves_the_probation(tmp_path: Path) -> None
         assert (state(app), members(app)) == (RolloutState.PROBATION, [OTHER])
 
 
-async def test_kill_during_probation(tmp_path: Path) -> None:
+async def test_an_edge_that_is_killed_during_probation_starts_with_the_new_text(tmp_path: Path) -> None:
     """The text that was in force is used by the next start, without probation."""
     http = free_port()
     old, new = (policy_text(tmp_path, [uri], http=f"127.0.0.1:{http}", more=CHANGE) for uri in (ONE, OTHER))

@@ -24,7 +24,7 @@ def test_mode_and_owner_stay(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["policy.toml"]
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real.toml").write_text("old")
     (tmp_path / "policy.toml").symlink_to("real.toml")
     replace_text(tmp_path / "policy.toml", "new")
@@ -49,7 +49,7 @@ def test_a_file_that_a_crash_left_is_replaced_and_a_failure_leaves_the_old_text(
     assert file.read_text() == "new"
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     assert read_text(file) is None
     file.write_bytes(b"a\xff")

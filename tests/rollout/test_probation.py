@@ -1,4 +1,4 @@
-"""The judgement of a change by counts of calls."""
+"""Probation judges a change by the share of failed calls before and after it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def calls(attempts: CallAttempts, began: float, good: int, bad: int) -> None:
 
 
 def changed(before: tuple[int, int], since: tuple[int, int], not_before: float = -math.inf) -> Probation:
-    """Good and bad calls, half a minute before the change and at once after it."""
+    """Calls that succeeded and failed, half a minute before the change and right after it."""
     attempts = CallAttempts()
     calls(attempts, AT - 30, *before)
     attempts.start_slice(AT)
@@ -37,31 +37,31 @@ def changed(before: tuple[int, int], since: tuple[int, int], not_before: float =
     ("before", "since", "verdict"),
     [
         ((100, 0), (0, 20), ProbationVerdict.FAILED),
-        ((100, 0), (0, 19), ProbationVerdict.OPEN),  # too few calls to say
+        ((100, 0), (0, 19), ProbationVerdict.OPEN),  # too few calls to judge
         ((100, 0), (16, 4), ProbationVerdict.OPEN),  # a rise of 20 points is not more than 20
         ((100, 0), (15, 5), ProbationVerdict.FAILED),
         ((50, 50), (10, 20), ProbationVerdict.OPEN),  # every second call failed before as well
         ((50, 50), (5, 25), ProbationVerdict.FAILED),
-        ((0, 100), (0, 100), ProbationVerdict.OPEN),  # it cannot get worse
+        ((0, 100), (0, 100), ProbationVerdict.OPEN),  # the share was 100 % before
     ],
 )
-def test_the_rise_counts_from_enough_calls_on(
+def test_a_rise_counts_only_with_enough_calls(
     before: tuple[int, int], since: tuple[int, int], verdict: ProbationVerdict
 ) -> None:
     assert changed(before, since).judge(AT + 5) is verdict
 
 
-def test_it_passes_when_its_time_is_over() -> None:
+def test_a_change_passes_at_the_end_of_the_probation() -> None:
     probation = changed((100, 0), (30, 0))
     assert probation.judge(math.nextafter(AT + 60, 0)) is ProbationVerdict.OPEN
     assert probation.judge(AT + 60) is ProbationVerdict.PASSED
     assert changed((100, 0), (0, 20)).judge(AT + 60) is ProbationVerdict.FAILED, (
-        "also when that is seen at the very end"
+        "also if the check comes only at the end"
     )
 
 
 def test_calls_that_ring_are_no_failures() -> None:
-    """A busy phone answers at once and a person after some seconds: the first outcomes are mostly failures."""
+    """Busy phones respond at once and people answer after seconds, so most of the first outcomes are failures."""
     attempts = CallAttempts()
     calls(attempts, AT - 30, 90, 10)
     attempts.start_slice(AT)
@@ -86,7 +86,7 @@ def test_calls_before_the_previous_change_are_no_baseline() -> None:
     assert changed((0, 100), (0, 100), not_before=AT - 10).judge(AT + 1) is ProbationVerdict.FAILED
 
 
-def test_calls_longer_ago_than_the_probation_are_no_baseline() -> None:
+def test_calls_from_longer_ago_than_the_probation_are_no_baseline() -> None:
     attempts = CallAttempts()
     calls(attempts, AT - 61, 0, 100)
     calls(attempts, AT - 30, 20, 0)
@@ -96,7 +96,7 @@ def test_calls_longer_ago_than_the_probation_are_no_baseline() -> None:
 @pytest.mark.parametrize(
     ("before", "expected"), [(Tally(0, 0), 50.0), (Tally(10, 0), 25.0), (Tally(20, 0), 0.0), (Tally(40, 10), 25.0)]
 )
-def test_of_calls_that_are_missing_before_half_count_as_failed(before: Tally, expected: float) -> None:
+def test_half_of_the_calls_missing_in_the_baseline_count_as_failed(before: Tally, expected: float) -> None:
     assert expected_share(before, 20) == expected
 
 

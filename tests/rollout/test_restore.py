@@ -1,4 +1,4 @@
-"""A backup and its restore, in real folders: all of it, or nothing."""
+"""A backup and its restore in real folders: a restore is complete or changes nothing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_older_files_are_moved_aside(installed: Path) -> None:
     assert not (installed / "state" / "edgesbc.sqlite-journal").exists()
     assert (installed / "policy.toml").read_text() == TEXT
     assert stat.S_IMODE((installed / "policy.toml").stat().st_mode) == 0o644
-    assert (installed / "state" / "token.key").read_bytes() == b"k" * 32, "a file that the backup does not have stays"
+    assert (installed / "state" / "token.key").read_bytes() == b"k" * 32, "a file that is not in the backup stays"
 
 
 def test_the_store_is_copied_whole_while_it_is_written(installed: Path, tmp_path: Path) -> None:
@@ -111,12 +111,12 @@ def test_the_store_is_copied_whole_while_it_is_written(installed: Path, tmp_path
     assert len(PolicyLog(tmp_path / "elsewhere" / "state").entries()) == 1
 
 
-def test_nothing_is_restored_under_an_edge_that_runs(installed: Path) -> None:
+def test_nothing_is_restored_while_an_edge_runs(installed: Path) -> None:
     file = backup(installed)
     before = tree(installed)
     folder = os.open(installed / "state", os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # as the control socket of a running edge does
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as a running edge listens on its control socket
         with pytest.raises(BackupError, match="an edge runs from"):
             restore_backup(file, installed / "policy.toml")
     finally:
@@ -125,7 +125,7 @@ def test_nothing_is_restored_under_an_edge_that_runs(installed: Path) -> None:
 
 
 @pytest.mark.parametrize("part", [1, 2, 3])
-def test_a_truncated_backup_loses_nothing(installed: Path, part: int) -> None:
+def test_a_truncated_backup_changes_nothing(installed: Path, part: int) -> None:
     file = backup(installed)
     before = tree(installed)
     data = file.read_bytes()
@@ -158,7 +158,9 @@ def test_a_store_with_a_trigger_is_not_restored(installed: Path) -> None:
     assert tree(installed) == before
 
 
-def test_a_disk_that_fails_half_way_leaves_all_as_it_was(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_error_during_the_restore_leaves_all_files_unchanged(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = backup(installed)
     (installed / "state" / "bans.json").write_text("others")
     before = tree(installed)
@@ -172,7 +174,7 @@ def test_a_disk_that_fails_half_way_leaves_all_as_it_was(installed: Path, monkey
     assert tree(installed) == before
 
 
-def test_a_backup_that_cannot_be_made_leaves_the_old_one(installed: Path) -> None:
+def test_a_failed_backup_leaves_the_old_one(installed: Path) -> None:
     file = backup(installed)
     data = file.read_bytes()
     for number in range(40):

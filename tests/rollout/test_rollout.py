@@ -1,4 +1,4 @@
-"""The state machine of one change: the table in its module's docstring, held to the code."""
+"""The state machine of one change: the code agrees with the table in the module's docstring."""
 
 from __future__ import annotations
 
