@@ -46,7 +46,7 @@ def test_several_spans() -> None:
     ["", " ", "Mon-", "Monday", "Mon-Xyz", "Xyz 08:00-09:00", "8:00-9:00", "08:00", "08:00-08:00", "24:01-25:00",
      "08:60-09:00", "Mon 08:00-09:00 x", "Mon08:00-09:00"],
 )  # fmt: skip
-def test_what_is_no_time(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         Hours([text], UTC)
 
@@ -59,6 +59,6 @@ def test_an_unknown_time_zone_is_refused() -> None:
 
 
 def test_a_machine_without_time_zones_has_utc() -> None:
-    """It is the default of each route, so that no policy could be loaded without."""
+    """UTC is the default of every route, so no policy could be loaded without it."""
     load = "from edgesbc.routing.table import Route; Route('r', to='a')"
     subprocess.run([sys.executable, "-c", load], env={"PYTHONTZPATH": ""}, check=True)

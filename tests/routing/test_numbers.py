@@ -1,4 +1,4 @@
-"""What becomes of the number called."""
+"""How a route changes the called number."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_a_text_beyond_the_bound_is_not_rewritten() -> None:
         ("^0", "@evil", "characters"),
     ],
 )
-def test_a_rewrite_that_cannot_be(match: str, replace: str, says: str) -> None:
+def test_an_invalid_rewrite(match: str, replace: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Rewrite(match, replace)
 
@@ -59,5 +59,5 @@ def test_a_rewrite_that_cannot_be(match: str, replace: str, says: str) -> None:
         (Numbers(strip=1), "0%40evil%3A%0D%0A%25%FF", "%40evil%3A%0D%0A%25%FF"),
     ],
 )
-def test_an_escape_is_the_character_that_it_stands_for(numbers: Numbers, user: str, becomes: str) -> None:
+def test_an_escape_counts_as_its_character(numbers: Numbers, user: str, becomes: str) -> None:
     assert numbers.apply(user) == becomes

@@ -58,7 +58,7 @@ def test_without_routes_public_goes_to_the_only_set() -> None:
     assert table.choose(by(Zone.CORE, "inside"), request(), None, 0.0) is None
 
 
-def test_a_table_that_cannot_work() -> None:
+def test_an_invalid_table() -> None:
     with pytest.raises(ValueError, match="2 sets"):
         RoutingTable([], ["a", "b"])
     with pytest.raises(ValueError, match="not a destination set"):
@@ -117,7 +117,7 @@ def test_a_malformed_from_is_a_wire_error() -> None:
 @pytest.mark.parametrize(
     "fields", [{"request_user": "("}, {"header": {"X": "["}}, {"source": ("10.0.0.0/33",)}, {"methods": ("invite",)}]
 )
-def test_a_route_that_is_wrong(fields: dict[str, object]) -> None:
+def test_an_invalid_route(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         a_route(**fields)
 
@@ -139,7 +139,7 @@ def test_of_a_trunk() -> None:
     assert table.choose(flow, request(), None, 0.0) is None
 
 
-def test_at_its_hours_by_the_clock_of_the_place() -> None:
+def test_a_route_matches_in_its_hours_in_its_time_zone() -> None:
     route = a_route(hours=("Mon-Fri 08:00-18:00",), timezone="Europe/Berlin")
     table = RoutingTable([route], ["pbx"])
     flow = by(Zone.PUBLIC, "carriers")
@@ -165,6 +165,6 @@ def test_at_its_hours_by_the_clock_of_the_place() -> None:
         ({"prepend": "0 "}, "characters"),
     ],
 )
-def test_a_route_that_cannot_be(fields: dict[str, object], says: str) -> None:
+def test_an_invalid_value_of_a_route(fields: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Route(name="r", **{"to": "pbx", **fields})  # type: ignore[arg-type]
