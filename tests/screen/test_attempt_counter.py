@@ -1,4 +1,4 @@
-"""The counter of attempts: exact in the window, taken back by mark, bounded."""
+"""The counter of attempts: exact in the window, bounded, and attempts with a mark can be taken back."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def test_a_window_slides() -> None:
     assert tries.count("a", 10.0) == 2
     assert tries.count("a", 17.9) == 1
     assert tries.count("a", 18.0) == 0
-    assert len(tries) == 0, "nothing is kept of who tries no more"
+    assert len(tries) == 0, "keys without attempts in the window are dropped"
 
 
-def test_no_more_attempts_are_kept_than_count() -> None:
+def test_attempts_beyond_the_limit_are_not_stored() -> None:
     tries = AttemptCounter(3, 10.0, 8)
     for n in range(1000):
         tries.add("a", 1, n * 0.001)

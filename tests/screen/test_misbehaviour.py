@@ -1,4 +1,4 @@
-"""Scores of flows against a plain model: refusals add points, time and success take them away."""
+"""Scores of flows against a simple model: refusals add points, time and success remove points."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_scores_are_bounded() -> None:
     assert len(conduct._bucket) <= 2 * limits.BUCKET_KEYS
 
 
-def test_points_are_for_reasons_that_screening_gives() -> None:
+def test_only_reasons_that_screening_gives_have_points() -> None:
     """Only screening scores. A refusal of the signalling core, such as that of a token that does not open, counts
     nothing: an honest phone holds such a token after the edge's key was lost, and in a call that has ended."""
     screen = Path(pipeline.__file__).parent

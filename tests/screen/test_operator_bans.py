@@ -62,7 +62,7 @@ def test_operator_bans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         orders.put(ban("192.0.2.3"))
 
 
-def test_operator_bans_are_copied_beside_the_exemptions_of_the_own_policy() -> None:
+def test_operator_bans_are_copied_and_exemptions_of_the_new_policy_stay() -> None:
     live, other = OperatorBans(["192.0.2.9"]), OperatorBans(["192.0.2.1"])
     for prefix in ("192.0.2.1", "192.0.2.2"):
         live.put(ban(prefix))
@@ -70,11 +70,11 @@ def test_operator_bans_are_copied_beside_the_exemptions_of_the_own_policy() -> N
     assert [(order.prefix, order.exempt) for order in other] == [("192.0.2.1", True), ("192.0.2.2", False)]
     copy = other.of("192.0.2.2", 1.0)
     assert copy is not None
-    assert copy is not live.of("192.0.2.2", 1.0)  # each counts its own
+    assert copy is not live.of("192.0.2.2", 1.0)  # each copy has its own counter
 
 
 def test_a_policy_with_exemptions_takes_over_all_operator_bans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reload neither loses an order nor fails for it, and at a restart the file of orders is not a broken one."""
+    """A reload neither loses a ban nor fails because of it, and the saved file can be read at the next start."""
     monkeypatch.setattr(limits, "OPERATOR_BANS", 3)
     previous = OperatorBans(["203.0.113.1"])
     for number in range(3):

@@ -120,10 +120,10 @@ def test_the_table_is_bounded_and_forged_sources_displace_no_proven_ban(flow) ->
     assert not penalties.blocks(flow(host="192.0.0.0"), UNPROVEN, 2.0)
     assert penalties.blocks(flow(host="192.0.0.1"), UNPROVEN, 2.0)
     assert penalties.ban(flow(host="198.51.100.1"), UNPROVEN, Reason.PIKE, 60.0, 61.0) is not None
-    assert len(penalties) == 3  # those that have run out were swept out
+    assert len(penalties) == 3  # expired bans were removed
 
 
-def test_no_share_no_bans(flow) -> None:
+def test_a_ban_share_of_0_disables_bans(flow) -> None:
     penalties = Penalties(Standings(), 0, 30, 2.0)
     assert penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0) is None
 
@@ -143,14 +143,14 @@ def test_lifting_an_address_lifts_its_flows_and_forgets_what_it_did(flow) -> Non
     penalties.take_datagram_bans()
     assert penalties.lift("192.0.2.11:5060") == 1
     assert penalties.take_datagram_bans() == [(flow().listener, flow(host="192.0.2.11").peer, 0.0)], (
-        "the kernel drops it no longer"
+        "the kernel does not drop it any more"
     )
     assert penalties.lift("192.0.2.1") == 1
     assert penalties.take_datagram_bans() == []
 
 
 def offend(penalties: Penalties, flow, host: str, times: int, now: float = 0.0) -> list[Ban]:
-    """Bans of so many connections of ``host``, one after the other."""
+    """The bans after offences of ``times`` connections of ``host``, one after the other."""
     bans = []
     for n in range(times):
         ban = penalties.ban(flow("tls", host, 1000 + n, 1000 + n), REACHABLE, Reason.PIKE, 100.0, now)
@@ -165,9 +165,9 @@ def test_each_offence_doubles_and_the_third_is_the_address(flow) -> None:
     assert [ban.ttl for ban in bans] == [100.0, 200.0, 400.0, 800.0]
     assert [ban.scope for ban in bans] == [BanScope.FLOW, BanScope.FLOW, BanScope.ADDRESS, BanScope.ADDRESS]
     assert penalties.blocks(flow("tls", port=9, serial=9), REACHABLE, 1.0)
-    assert penalties.blocks(flow("tls", port=9, serial=-1), REACHABLE, 1.0)  # before its handshakes
+    assert penalties.blocks(flow("tls", port=9, serial=-1), REACHABLE, 1.0)  # before the handshake
     assert not penalties.blocks(flow("tls", port=9, serial=9), REGISTERED, 1.0)
-    assert not penalties.blocks(flow(), UNPROVEN, 1.0)  # what it did over streams harms no datagram
+    assert not penalties.blocks(flow(), UNPROVEN, 1.0)  # offences over streams do not affect datagrams
     assert offend(penalties, flow, "192.0.2.1", 60)[-1].ttl == limits.BAN_SECONDS
     later = limits.OFFENCE_SECONDS + 1
     assert offend(penalties, flow, "192.0.2.1", 1, later)[0].offence == 1
@@ -226,7 +226,7 @@ def test_connections_under_a_ban_are_to_be_closed(flow) -> None:
     assert not penalties.covers(flow("tls", port=77, serial=77), 401.0)
 
 
-def test_what_offenders_did_is_bounded(flow) -> None:
+def test_stored_offences_are_bounded(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     hosts = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(limits.OFFENDERS + 1)]
     for now, host in enumerate(hosts):
@@ -260,7 +260,7 @@ def test_the_version_changes_with_every_ban_set_or_removed(flow) -> None:
 
 
 def test_datagrams_from_port_0_do_not_have_the_kernel_drop_their_whole_address(flow) -> None:
-    """Forged ones would cost everybody there all that is not steered past the filter."""
+    """Otherwise forged datagrams would block all peers at that address whose datagrams the filter sees."""
     penalties = Penalties(Standings(), 16, 30, 2.0)
     assert penalties.ban(flow(port=0), UNPROVEN, Reason.PIKE, 60.0, 10.0) is not None
     assert penalties.take_datagram_bans() == []
@@ -287,11 +287,11 @@ def test_the_cost_of_an_offence_does_not_depend_on_the_number_of_bans(flow, othe
         offend(penalties, flow, "192.0.2.7", limits.OFFENCES_OF_ADDRESS - 1)
         return work(lambda last: offend(penalties, flow, last, 1), "192.0.2.7")
 
-    third_offence(2)  # so that what is remembered of addresses is no part of what is compared
+    third_offence(2)  # so that the stored offences of addresses do not affect the comparison
     assert third_offence(2000) <= third_offence(2) + 10
 
 
-def test_a_flood_of_datagrams_does_not_pay_for_the_banned_prefix_of_streams(flow) -> None:
+def test_a_flood_of_datagrams_costs_no_more_when_prefixes_of_streams_are_banned(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     for number in range(limits.BANS_OF_PREFIX):
         offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)
@@ -302,7 +302,7 @@ def test_a_flood_of_datagrams_does_not_pay_for_the_banned_prefix_of_streams(flow
     assert penalties.blocks(flow("tls", "192.0.2.77"), REACHABLE, 11.0)
 
 
-def test_addresses_whose_bans_are_over_count_no_more_for_their_prefix(flow) -> None:
+def test_addresses_with_expired_bans_do_not_count_for_their_prefix(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
     for number in range(limits.BANS_OF_PREFIX - 1):
         offend(penalties, flow, f"192.0.2.{number}", limits.OFFENCES_OF_ADDRESS)

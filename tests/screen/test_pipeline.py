@@ -58,7 +58,7 @@ class Broken:
         raise ZeroDivisionError("always")
 
 
-def test_a_call_passes_every_phase_and_leaves_no_trace(flow, request_of) -> None:
+def test_a_call_passes_every_phase_and_records_nothing(flow, request_of) -> None:
     bench = Bench()
     pipeline, tls = bench.pipeline, flow("tls")
     pipeline.standings.prove(tls, Standing.REGISTERED, 1.0)
@@ -70,7 +70,7 @@ def test_a_call_passes_every_phase_and_leaves_no_trace(flow, request_of) -> None
     assert pipeline.counts == {}
 
 
-def test_a_flood_of_one_flow_is_banned_and_then_costs_a_counter(flow) -> None:
+def test_a_flood_of_one_flow_is_banned_and_then_only_counted(flow) -> None:
     bench = Bench()
     verdicts = [bench.pipeline.packet(flow(), 400, 10.0) for n in range(10_000)]
     assert all(verdict is PASS for verdict in verdicts[:30])
@@ -134,7 +134,7 @@ def test_a_registered_flow_is_held_to_its_threshold_and_never_banned(flow) -> No
 
 
 def test_a_registered_flow_that_floods_loses_the_trusted_queue_and_stays_registered(flow) -> None:
-    """The owner of one account, or a forger of a phone's address and port, could fill the receive queue of trunks."""
+    """Otherwise one user, or forged datagrams with a phone's address, could fill the receive queue of trunks."""
     bench, udp = Bench(trunks=(Trunk("carrier", ("203.0.113.0/24",)),)), flow().listener
     standings, phones = bench.pipeline.standings, [flow(port=n) for n in (5060, 5062)]
     for phone in phones:
@@ -213,7 +213,7 @@ def test_a_shadowed_stage_leaves_the_others_in_force(flow, request_of) -> None:
     assert [(d.reason, d.shadow) for d in bench.decisions] == [(Reason.SCANNER, True), (Reason.METHOD, False)]
 
 
-def test_a_broken_stage_costs_the_message_and_each_kind_of_error_is_reported_once(flow, request_of) -> None:
+def test_a_broken_stage_drops_the_message_and_each_kind_of_error_is_reported_once(flow, request_of) -> None:
     bench = Bench(extra=(Broken(),))
     for _ in range(3):
         verdict = request(bench.pipeline, flow(), request_of("INVITE"), 1.0)
@@ -242,7 +242,7 @@ def test_an_ack_is_dropped_where_others_are_rejected(flow, request_of) -> None:
     assert verdict.reason is Reason.METHOD
 
 
-def test_rotating_sources_leave_memory_flat_and_few_decisions(flow) -> None:
+def test_changing_sources_use_bounded_memory_and_record_few_decisions(flow) -> None:
     settings = attrs.evolve(ScreenSettings(), pike=PikeSettings(tracker_entries=64))
     bench = Bench(settings)
     for n in range(20_000):
@@ -252,7 +252,7 @@ def test_rotating_sources_leave_memory_flat_and_few_decisions(flow) -> None:
     assert len(stage._strangers) == 64
 
 
-def test_a_newcomer_to_a_full_table_is_refused_but_not_banned_for_what_others_did(flow) -> None:
+def test_a_new_source_in_a_full_table_is_refused_but_not_banned_for_others(flow) -> None:
     bench = Bench(ScreenSettings(pike=PikeSettings(reqs_density_per_unit=2, tracker_entries=16), max_ban_share=1.0))
     for n in range(16):
         for _ in range(2):
@@ -281,7 +281,7 @@ def test_a_new_policy_keeps_counts_proofs_and_as_many_bans_as_it_allows(flow) ->
     assert len(new.pipeline.penalties.take_datagram_bans()) == 2
 
 
-def test_what_cannot_be_read_counts_until_it_is_enough(flow) -> None:
+def test_malformed_messages_add_points_up_to_a_ban(flow) -> None:
     bench = Bench()
     stream = flow("tls")
     for _ in range(10):
@@ -318,7 +318,7 @@ def test_a_registered_connection_that_behaves_badly_is_no_longer_registered(flow
     assert bench.reasons() == [Reason.CONDUCT]
 
 
-def test_in_shadow_mode_bad_behaviour_is_noted_and_no_more(flow) -> None:
+def test_in_shadow_mode_bad_behaviour_is_only_recorded(flow) -> None:
     bench = Bench(ScreenSettings(mode="shadow"))
     for _ in range(50):
         bench.pipeline.malformed(flow("tls"), 10.0)
@@ -365,7 +365,7 @@ def test_an_exemption_overrides_an_earlier_ban(flow, listener: str) -> None:
 
 
 @pytest.mark.parametrize("listener", ["udp", "tls"])
-def test_bans_of_before_let_everything_pass_in_shadow_mode(flow, listener: str) -> None:
+def test_earlier_bans_have_no_effect_in_shadow_mode(flow, listener: str) -> None:
     bench, peer = Bench(), flow(listener)
     while bench.pipeline.packet(peer, 500, 100.0) is PASS:
         pass

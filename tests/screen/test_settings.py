@@ -1,4 +1,4 @@
-"""An empty policy has every stage on; errors name what was expected; a TOML policy becomes these values."""
+"""Settings of screening: defaults, values from a TOML policy, and errors that name what was expected."""
 
 from __future__ import annotations
 

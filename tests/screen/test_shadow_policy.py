@@ -26,11 +26,11 @@ from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 
 OPEN = AdmissionSettings(open=("carriers",))
-"""Strangers may call: what is told is what the other stages say."""
+"""Unproven sources may call, so that only the other stages refuse requests."""
 
 
 class Listens:
-    """A stage that lets everything through, and notes the Call-IDs of what was answered."""
+    """A stage that lets everything pass and records the Call-IDs of answered requests."""
 
     name = "listens"
     phases: frozenset[Phase] = frozenset()
@@ -94,11 +94,11 @@ def refusal(status: int = 403) -> Response:
     return message
 
 
-def test_a_stricter_threshold_differs_by_exactly_what_is_over_it(flow: MakeFlow) -> None:
+def test_a_stricter_threshold_differs_by_exactly_the_messages_over_it(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings(pike=PikeSettings(reqs_density_per_unit=10)))
     for n in range(30):
         pair.message(flow(), None, 100.0 + n / 100)
-    # The eleventh trips, and those after it find the ban that it asked for.
+    # The eleventh message trips the threshold, and the later ones are banned.
     assert pair.beside.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 19}
     assert pair.beside.judged == 30
     assert pair.totals == pair.beside.differences
@@ -113,7 +113,7 @@ def test_a_looser_policy_judges_no_later_phase_than_the_live_one(flow: MakeFlow,
 
 
 def test_each_refuses_a_message_once_and_both_reasons_are_reported(flow: MakeFlow, request_of: MakeRequest) -> None:
-    """The other policy denies the source, the live one finds the scanner later: one pair, not two."""
+    """The other policy denies the source, the live one refuses it as a scanner later: one difference, not two."""
     scanner = ScannerSettings(user_agents=("sipvicious",))
     pair = Pair(ScreenSettings(scanner=scanner), ScreenSettings(acl=AclSettings(deny=("192.0.2.0/24",))))
     pair.message(flow(), request_of("OPTIONS", "User-Agent: sipvicious"), 1.0)
@@ -139,7 +139,7 @@ def test_nothing_of_the_live_policy_changes(flow: MakeFlow, request_of: MakeRequ
     assert pair.other.penalties.take_datagram_bans() == []
 
 
-def test_routes_are_compared_where_both_let_it_begin(flow: MakeFlow, request_of: MakeRequest) -> None:
+def test_routes_are_compared_if_both_policies_admit_the_request(flow: MakeFlow, request_of: MakeRequest) -> None:
     pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(admission=OPEN), to="overflow")
     pair.message(flow(), request_of(), 1.0)
     assert pair.beside.routes == {("pbx", "overflow"): 1}
@@ -154,7 +154,7 @@ def test_routes_are_compared_where_both_let_it_begin(flow: MakeFlow, request_of:
     assert sum(pair.beside.routes.values()) == 1
 
 
-def test_what_the_signalling_core_refuses_is_a_difference_only_where_the_other_refused_before(flow: MakeFlow) -> None:
+def test_refusals_of_the_signalling_core_differ_only_if_the_other_policy_refused_before(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",))))
     for host in ("192.0.2.1", "192.0.2.7"):
         pair.beside.begin(flow(host=host), 4, PASS, 1.0)
@@ -162,7 +162,7 @@ def test_what_the_signalling_core_refuses_is_a_difference_only_where_the_other_r
         pair.beside.end(1.0)
     assert pair.beside.differences == {("malformed", "acl-denied"): 1}
     assert pair.told == [("", "malformed"), ("", "malformed")]
-    pair.beside.refused(Reason.OVERLOAD)  # of no message
+    pair.beside.refused(Reason.OVERLOAD)  # it belongs to no message
     pair.beside.end(1.0)
     assert pair.beside.judged == 2
 
@@ -175,7 +175,7 @@ def test_connections_are_judged_too(flow: MakeFlow) -> None:
     assert pair.beside.differences == {(PASSED, "acl-denied"): 1}
 
 
-def test_proofs_of_before_and_of_now_are_the_others_too(flow: MakeFlow) -> None:
+def test_earlier_and_new_proofs_count_for_the_other_policy_too(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings())
     known, new = flow(), flow(port=5070)
     pair.live.standings.prove(known, Standing.REGISTERED, 1.0)
@@ -185,7 +185,7 @@ def test_proofs_of_before_and_of_now_are_the_others_too(flow: MakeFlow) -> None:
     assert (standings.of(known, 2.0), standings.of(new, 2.0)) == (Standing.REGISTERED, Standing.REACHABLE)
     pair.live.standings.withdraw(known)
     assert standings.of(known, 2.0) is Standing.UNPROVEN
-    standings.withdraw(new)  # and nothing goes the other way
+    standings.withdraw(new)  # the live policy takes nothing from the other
     assert pair.live.standings.of(new, 2.0) is Standing.REACHABLE
 
 
@@ -216,8 +216,10 @@ def test_the_report_is_plain_values(flow: MakeFlow, request_of: MakeRequest, cou
 # --- what comes of messages ------------------------------------------------------------------------------
 
 
-def test_what_the_other_has_refused_is_not_answered_to_it(flow: MakeFlow, request_of: MakeRequest) -> None:
-    """Those of 192.0.2.7 it would never have let go on; what comes again, and it lets go on, it hears of."""
+def test_the_other_policy_gets_no_responses_to_requests_that_it_refused(
+    flow: MakeFlow, request_of: MakeRequest
+) -> None:
+    """It refuses 192.0.2.7, and gets every response but the first one to that source."""
     pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",)), admission=OPEN))
     for host in ("192.0.2.1", "192.0.2.7", "192.0.2.8"):
         request = request_of(call_id=host)
@@ -225,12 +227,12 @@ def test_what_the_other_has_refused_is_not_answered_to_it(flow: MakeFlow, reques
         pair.live.answered(flow(host=host), request, refusal(), 1.1)
     assert pair.heard == ["192.0.2.1", "192.0.2.8"]
     pair.live.answered(flow(host="192.0.2.7"), request_of(call_id="192.0.2.7"), refusal(), 1.2)
-    assert pair.heard[2:] == ["192.0.2.7"]  # it is remembered for one answer
+    assert pair.heard[2:] == ["192.0.2.7"]  # the refusal is remembered for one response
 
 
 def test_a_repeated_request_that_passes_gets_its_responses(flow: MakeFlow, request_of: MakeRequest) -> None:
     pair = Pair(ScreenSettings(admission=OPEN), ScreenSettings(admission=OPEN), to=None)
-    pair.message(flow(), request_of(), 1.0)  # no route of the other takes it
+    pair.message(flow(), request_of(), 1.0)  # no route of the other policy matches
     pair.to = "pbx"
     pair.message(flow(), request_of(), 50.0)
     pair.live.answered(flow(), request_of(), refusal(), 50.1)
@@ -252,7 +254,7 @@ def test_requests_that_were_refused_are_remembered_up_to_a_bound(
     assert not pair.beside._refused
 
 
-def test_what_the_other_has_refused_is_not_misread_to_it(flow: MakeFlow) -> None:
+def test_responses_to_refused_requests_do_not_affect_the_other_policy(flow: MakeFlow) -> None:
     strict = MisbehaviourSettings(points=1)
     pair = Pair(ScreenSettings(), ScreenSettings(acl=AclSettings(deny=("192.0.2.7",)), conduct=strict))
     for host in ("192.0.2.7", "192.0.2.1"):
@@ -263,22 +265,22 @@ def test_what_the_other_has_refused_is_not_misread_to_it(flow: MakeFlow) -> None
     assert [ban.target for ban in pair.other.penalties] == ["192.0.2.1:5060"]
 
 
-def test_what_the_live_policy_takes_back_for_bad_conduct_the_other_keeps(flow: MakeFlow) -> None:
+def test_a_proof_that_the_live_policy_withdraws_for_bad_conduct_stays_with_the_other(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(conduct=MisbehaviourSettings(points=1)), ScreenSettings())
     pair.live.standings.prove(flow("tls"), Standing.REGISTERED, 1.0)
     pair.live.malformed(flow("tls"), 2.0)
     standings = (pair.live.standings, pair.other.standings)
     assert [table.of(flow("tls"), 3.0) for table in standings] == [Standing.REACHABLE, Standing.REGISTERED]
-    pair.live.standings.withdraw(flow("tls"))  # it has unregistered
+    pair.live.standings.withdraw(flow("tls"))  # the source has deregistered
     assert pair.other.standings.of(flow("tls"), 3.0) is Standing.REACHABLE
 
 
-def test_a_broken_stream_counts_where_the_other_would_still_have_it_open(flow: MakeFlow) -> None:
+def test_a_broken_stream_counts_only_if_the_other_policy_has_not_closed_it(flow: MakeFlow) -> None:
     pair = Pair(ScreenSettings(), ScreenSettings(conduct=MisbehaviourSettings(points=1, ban=30.0)))
     stream = flow("tls")
-    pair.live.malformed(stream, 1.0)  # of no message: framing gave it up
+    pair.live.malformed(stream, 1.0)  # framing has failed, so there is no message
     assert pair.other.counts == {("conduct", "ban"): 1}
-    pair.live.malformed(stream, 2.0)  # the other has closed it by now
+    pair.live.malformed(stream, 2.0)  # the other policy would have closed the stream by now
     assert pair.other.counts == {("conduct", "ban"): 1}
     assert pair.other.penalties.take_stream_bans() == []
     assert not pair.live.counts
@@ -295,7 +297,7 @@ def test_operator_bans_count_for_both_policies_and_their_hits_once(flow: MakeFlo
     pair.beside.accept(LISTENERS["tls"], peer, pair.live.accept(LISTENERS["tls"], peer, 3.0), 3.0)
     assert pair.live.counts == {("penalties", "banned"): 2}
     assert order.hits == 2
-    pair.message(flow(), None, 51.0)  # its time is up
+    pair.message(flow(), None, 51.0)  # the ban has expired
     pair.live.operator_bans.put(OperatorBan("192.0.2.0/24", False, 52.0, None, "admin", ""))
     pair.message(flow(), None, 53.0)
     assert pair.live.counts == {("penalties", "banned"): 3}

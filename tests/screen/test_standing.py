@@ -28,7 +28,7 @@ CARRIER = Trunk(
 )
 def test_trunks_by_address(flow, host: str, port: int, expected: str | None) -> None:
     standings = Standings((CARRIER,))
-    for _ in range(2):  # the second answer comes from memory
+    for _ in range(2):  # the second answer comes from the cache
         assert standings.trunk(flow("udp", host, port)) == expected
     assert standings.of(flow("udp", host, port), 1.0) is (Standing.TRUNK if expected else Standing.UNPROVEN)
 
@@ -175,7 +175,7 @@ def test_the_version_grows_when_trusted_sources_change_and_not_at_each_message(f
     standings.prove(flow(), Standing.REGISTERED, 50.0, 60.0)
     assert not grew()
     standings.prove(flow(), Standing.REGISTERED, 110.0, 60.0)
-    assert grew(), "its time was up, and a program may have been built since"
+    assert grew(), "the entry had expired, and a filter program may have been built since"
     standings.withdraw(flow())
     assert grew()
     standings.withdraw(flow())
@@ -194,7 +194,7 @@ def test_the_accounts_of_a_flow_are_bounded_and_end_with_it(flow) -> None:
     version = standings.version
     standings.deregister(flow(), limits.ACCOUNTS_OF_FLOW + 4, 1.0)
     assert standings.of(flow(), 1.0) is Standing.REGISTERED
-    assert standings.version > version, "lanes are told that it may end sooner"
+    assert standings.version > version, "the new version shows that the proof may end sooner"
     standings.withdraw(flow())
     assert standings._accounts == {}
 
@@ -206,7 +206,7 @@ def test_a_long_registration_does_not_keep_expired_ones_in_the_table(flow, monke
     for port in range(2, 9):
         standings.prove(flow(port=port), Standing.REGISTERED, 0.0, 60.0)
     assert not standings.prove(flow(port=9), Standing.REGISTERED, 59.0, 60.0)
-    assert not standings.prove(flow(port=9), Standing.REGISTERED, 61.0, 60.0), "it was looked through just now"
+    assert not standings.prove(flow(port=9), Standing.REGISTERED, 61.0, 60.0), "the table was swept a moment ago"
     assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0)
     assert standings.of(flow(port=1), 70.0) is Standing.REGISTERED
     assert len(standings._registered) == 2
@@ -222,7 +222,7 @@ def test_a_flow_registered_from_port_0_is_not_trusted(flow) -> None:
 def test_the_udp_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(
     flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accepted credentials may be repeated in datagrams with forged sources."""
+    """An attacker may repeat accepted credentials in datagrams with forged sources."""
     monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 3)
     standings = Standings()
     other = flow(host="198.51.100.1")
@@ -232,7 +232,9 @@ def test_the_udp_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(
     registered = [port for port in range(1, 11) if standings.of(flow(port=port), 2.0) is Standing.REGISTERED]
     assert registered == [8, 9, 10]
     assert standings.of(other, 2.0) is Standing.REGISTERED
-    assert standings.prove(flow(port=8), Standing.REGISTERED, 2.0, 60.0, account=5)  # again: it is the newest now
+    assert standings.prove(
+        flow(port=8), Standing.REGISTERED, 2.0, 60.0, account=5
+    )  # registered again, so it is the newest now
     assert standings.prove(flow(port=11), Standing.REGISTERED, 2.0, 60.0, account=5)
     assert standings.of(flow(port=8), 2.0) is Standing.REGISTERED
     assert standings.of(flow(port=9), 2.0) is not Standing.REGISTERED

@@ -12,7 +12,7 @@ STEPS = st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.0, 1.75, 2.0, 2.25, 5.0])
 
 
 class Model:
-    """Every admitted request is remembered; the threshold is counted anew each time."""
+    """A model that stores every admitted request and counts them anew for each check."""
 
     def __init__(self, density: int, window: float) -> None:
         self.density, self.window = density, window

@@ -31,11 +31,11 @@ def test_a_reachable_source_gets_403(flow, subject, request_of) -> None:
 
 
 @pytest.mark.parametrize("standing", [Standing.REGISTERED, Standing.TRUNK])
-def test_users_and_trunks_call(flow, subject, request_of, standing: Standing) -> None:
+def test_registered_users_and_trunks_may_call(flow, subject, request_of, standing: Standing) -> None:
     assert judged(subject(request_of(), standing, "carrier" if standing is Standing.TRUNK else None)) is PASS
 
 
-def test_the_private_side_calls_out(flow, subject, request_of) -> None:
+def test_the_private_side_may_call(flow, subject, request_of) -> None:
     assert judged(subject(request_of(), Standing.TRUNK, of=flow("core")), LoadSnapshot(1000, 1000)) is PASS
 
 
@@ -51,7 +51,7 @@ def test_any_source_may_register(subject, request_of) -> None:
 
 
 @pytest.mark.parametrize("field", ["Authorization", "Proxy-Authorization"])
-def test_a_password_is_no_registration(flow, subject, request_of, field: str) -> None:
+def test_credentials_do_not_replace_a_registration(flow, subject, request_of, field: str) -> None:
     request = request_of("INVITE", f'{field}: Digest username="a", realm="b", nonce="c", uri="sip:x", response="d"')
     assert isinstance(judged(subject(request, Standing.REACHABLE, of=flow("tls"))), Reject)
 
@@ -91,7 +91,7 @@ def test_too_many_ringing_calls_of_an_unproven_source_get_no_response(subject, r
     assert verdict.reason is Reason.RINGING
 
 
-def test_only_calls_ring(subject, request_of) -> None:
+def test_only_calls_count_as_ringing(subject, request_of) -> None:
     assert judged(subject(request_of("OPTIONS"), Standing.REGISTERED), LoadSnapshot(ringing=20)) is PASS
 
 

@@ -31,7 +31,7 @@ def answer(status: int, challenge: str = "") -> Response:
 
 
 class GuessBench:
-    """A stage, and a way to try something at it."""
+    """A stage, and methods to send requests and responses through it."""
 
     def __init__(self, subject, request_of, **settings) -> None:
         self.stage = BruteForceGuard(GuessSettings(**settings), Standings())
@@ -48,7 +48,7 @@ class GuessBench:
         return self.stage.judge(asking, Phase.REQUEST, self.now)
 
     def tries(self, asking: Subject, times: int = 1, status: int = 401, challenge: str = CHALLENGE) -> int:
-        """How many of so many requests passed; each that passed gets the response."""
+        """The number of requests that passed; each of these gets the response."""
         passed = 0
         for _ in range(times):
             if self.judge(asking) is PASS:
@@ -76,7 +76,7 @@ def test_a_refused_password_is_an_attempt(bench: GuessBench, status: int, field:
 @pytest.mark.parametrize("status", [403, 404, 410, 604])
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
 def test_an_unknown_user_is_an_attempt(bench: GuessBench, status: int, method: str) -> None:
-    """THREATS 32: svwar and the like, another name each time."""
+    """THREATS 32: svwar and similar tools try another name each time."""
     passed = sum(
         bench.tries(bench.asking(method=method, to=f"<sip:{n}@edge.example>"), 1, status, "") for n in range(100, 150)
     )
@@ -114,7 +114,7 @@ def test_malformed_credentials_are_attempts(bench: GuessBench) -> None:
     assert bench.tries(bench.asking("Authorization: Basic abc", of=None, to="<sip:b@c>"), 1) == 0
 
 
-# --- who has none left -------------------------------------------------------------------------------------
+# --- sources without attempts left -------------------------------------------------------------------------
 
 
 def test_a_source_without_attempts_left_is_banned_by_flow_and_recorded_once(bench: GuessBench) -> None:
@@ -211,7 +211,7 @@ def test_one_user_guessed_from_everywhere(flow, bench: GuessBench) -> None:
         assert bench.judge(asking) is PASS
 
 
-def test_the_address_in_to_hides_no_guess(flow, bench: GuessBench) -> None:
+def test_another_address_in_to_does_not_hide_an_attempt(flow, bench: GuessBench) -> None:
     passed = 0
     for n in range(200):
         asking = bench.asking(credentials("boss"), of=flow(host=f"198.51.100.{n}"), to=f"<sip:{n}@edge.example>")
@@ -219,11 +219,11 @@ def test_the_address_in_to_hides_no_guess(flow, bench: GuessBench) -> None:
     assert passed == 30
 
 
-# --- who is never hindered ---------------------------------------------------------------------------------
+# --- sources that are not refused --------------------------------------------------------------------------
 
 
 def test_three_mistyped_passwords_are_accepted(bench: GuessBench) -> None:
-    for _ in range(20):  # each time that the phone is restarted
+    for _ in range(20):  # the phone is restarted again and again
         assert bench.tries(bench.asking(credentials()), 3) == 3
         assert bench.tries(bench.asking(credentials()), 1, 200, "") == 1
 

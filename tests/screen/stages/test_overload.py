@@ -1,4 +1,4 @@
-"""Stage overload: the weakest standing is refused first, with given values of the load."""
+"""Stage overload: the lowest standing is refused first."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_unproven_sources_of_one_address_are_held_to_its_density_and_banned_when
     assert (drops[5].limit, drops[5].value) == (6, 6)
 
 
-def test_a_source_alone_for_a_window_counts_as_alone(flow, subject) -> None:
+def test_a_source_that_was_alone_for_a_window_counts_as_alone(flow, subject) -> None:
     pike = Pike(SETTINGS, Standings())
     pike.judge(subject(of=flow(port=7)), Phase.PACKET, 1.0)
     for now in (2.0, 2.5, 2.9):
@@ -118,7 +118,7 @@ def test_trunks_are_not_counted(subject) -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::{:x}"])
 def test_new_connections_of_an_address_or_64_are_held_to_the_density_without_a_ban(flow, subject, host) -> None:
-    """Each would be a new flow with an empty window; other clients may share the address."""
+    """Each connection is a new flow with an empty window, and other clients may share the address."""
     pike = Pike(SETTINGS, Standings())
     arrivals = [subject(of=flow(host=host.format(n), port=n), standing=Standing.REACHABLE) for n in range(1, 6)]
     verdicts = [pike.judge(arrival, Phase.ACCEPT, 1.0) for arrival in arrivals]

@@ -71,18 +71,18 @@ def test_others_get_a_retry_after_that_differs(flow, subject, request_of) -> Non
 def test_keys(flow, subject, request_of) -> None:
     invite = request_of()
 
-    def strangers(*hosts: str) -> list:
+    def unproven(*hosts: str) -> list:
         return [subject(invite, of=flow(host=host)) for host in hosts]
 
     many = [f"192.0.2.{n}" for n in range(10)]
-    assert passed(one("source"), strangers(*many)) == 10
+    assert passed(one("source"), unproven(*many)) == 10
     assert passed(one("source"), [subject(invite, of=flow(port=n)) for n in range(1, 11)]) == 3
     flows = [subject(invite, Standing.REACHABLE, of=flow("tls", serial=n)) for n in range(1, 11)]
     assert passed(one("source"), flows) == 10
-    assert passed(one("prefix"), strangers(*many)) == 3
-    assert passed(one("prefix"), strangers(*(f"2001:db8::{n}" for n in range(10)))) == 3
-    assert passed(one("prefix"), strangers("2001:db8:0:0:1::1", "2001:db8::2", "2001:db8::3:4", "2001:db8::5")) == 3
-    assert passed(one("prefix"), strangers(*(f"2001:db8:0:{n}::1" for n in range(1, 10)))) == 9
+    assert passed(one("prefix"), unproven(*many)) == 3
+    assert passed(one("prefix"), unproven(*(f"2001:db8::{n}" for n in range(10)))) == 3
+    assert passed(one("prefix"), unproven("2001:db8:0:0:1::1", "2001:db8::2", "2001:db8::3:4", "2001:db8::5")) == 3
+    assert passed(one("prefix"), unproven(*(f"2001:db8:0:{n}::1" for n in range(1, 10)))) == 9
     assert passed(one("listener"), [subject(invite), *flows]) == 1 + 3
     assert passed(one("global"), [subject(invite), *flows]) == 3
 

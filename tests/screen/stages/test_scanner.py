@@ -13,7 +13,7 @@ from edgesbc.sip.parse import parse_message
 
 SHIPPED = Scanner(ScannerSettings(list=shipped_scanners()), Standings())
 
-# What Debian's sipvicious 0.3.3 sends, but for the name in User-Agent.
+# The requests of Debian's sipvicious 0.3.3, with another name in User-Agent.
 SVMAP = """OPTIONS sip:100@127.0.0.1 SIP/2.0
 Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK-4104531060;rport
 Max-Forwards: 70
@@ -102,7 +102,7 @@ def test_a_shape_is_recognised_with_any_user_agent(subject, text: str, name: str
         ("Accept: application/sdp\n", ""),
     ],
 )
-def test_a_shape_is_all_of_it_and_no_single_field(subject, was: str, instead: str) -> None:
+def test_a_shape_matches_as_a_whole_and_not_by_a_single_field(subject, was: str, instead: str) -> None:
     assert was in SVWAR
     assert SHIPPED.judge(subject(read(SVWAR.replace(was, instead))), Phase.REQUEST, 1.0) is PASS
 
