@@ -49,7 +49,7 @@ state_dir = "state"
 
 
 def changed(*replaced: tuple[str, str], more: str = "") -> list[str]:
-    """The sentences about the changes to BASE by ``replaced``, pairs of old and new text, and by ``more`` at its end."""
+    """The sentences about the changes to BASE: pairs of old and new text in ``replaced``, and ``more`` at its end."""
     text = BASE
     for old, new in replaced:
         assert old in text
