@@ -24,9 +24,10 @@ class BestResponse:
         self._challenges: list[Response] = []
 
     def add(self, branch: Branch, response: Response, settled: bool) -> None:
-        """``settled``: the refusal is the callee's own, and not one for which the next member is tried.
+        """Keep ``response``, the refusal of ``branch``, if it is the best so far.
 
-        A 503 or 408 of one member among several is never forwarded: the sender would avoid the edge itself.
+        ``settled``: the refusal is the callee's own, and not one after which the next member is tried. A 503 or 408 of
+        one member among several is never forwarded, because the sender would then avoid the edge itself.
         """
         status = response.status
         if not settled and status in (408, 503):

@@ -39,14 +39,14 @@ class BranchParts:
 class Branch:
     """A client transaction, and whether its answer is still wanted.
 
-    While it is wanted, answers go to the context. It is abandoned when another branch has
-    the call, or the caller was refused. What the far side does then is undone from here: a phone that
-    begins to ring is cancelled, and a 2xx is acknowledged and ended with BYE. A network delays, and a
-    call that only one side knows of would ring, or be billed, for ever.
+    While the answer is wanted, it goes to the response context. The branch is abandoned when another branch has the
+    call, or when the caller was refused. From then on it undoes what late answers set up: it cancels a phone that
+    begins to ring, and acknowledges a 2xx and ends its call with BYE. Otherwise a call that only the callee's side
+    knows of would ring, or be billed, for ever.
 
-    ``id`` is the branch parameter, ours and not to be guessed. ``forwarded`` is whether an answer from here went to
-    the caller. ``due`` is when the far side has been silent for too long, or, where it has answered
-    nothing but 100, when to look whether it is still alive.
+    ``id`` is the branch parameter, made here from random bytes. ``forwarded`` is whether an answer of this branch went
+    to the caller. ``due`` is when the hop has been silent for too long; after a 100 alone, it is when to check whether
+    the member is down.
     """
 
     __slots__ = (
@@ -74,7 +74,7 @@ class Branch:
         parts, hop, request = self._parts, self.hop, self._request
         if not parts.sender.is_open(hop.flow):
             if self._context is not None:
-                self._context.on_failure(self, False, now)  # it was closed while the media plane was asked
+                self._context.on_failure(self, False, now)  # it closed while the media plane had the offer
             return
         method = request.method
         client = self._client = parts.sender.send(self.id, method, hop.flow, data, self, now, request.in_dialog)
@@ -98,7 +98,8 @@ class Branch:
         if self.due is not None:
             deadlines.schedule(self, None)
         if self._sent_at is not None and lease is not None:
-            if response.status not in self.hop.failover_on:  # a member that cannot take calls refuses them soonest
+            # A member that cannot take calls refuses them fast, which must not count as a short response time.
+            if response.status not in self.hop.failover_on:
                 lease.member.answered_after(now - self._sent_at)
             self._sent_at = None
         self._only_trying = self._only_trying and response.status == 100
@@ -116,9 +117,9 @@ class Branch:
             self._context.on_failure(self, timeout, now)
 
     def expire(self, now: float) -> None:
-        """The far side has been silent for as long as it may, or it has answered 100 and may be down by now.
+        """The hop has not answered in time, or it has answered only 100 and may have failed since.
 
-        Every server answers 100 at once, so that alone must not hold a call to one that has failed since.
+        Every server answers 100 at once, so a 100 alone must not keep a call at a member that is down.
         """
         if self._context is None:
             return
@@ -128,7 +129,7 @@ class Branch:
             self._context.on_failure(self, True, now)
 
     def _is_down(self) -> bool:
-        """Whether its member is believed down, and is not used all the same because nearly all are."""
+        """Whether its member is down, and is not used in spite of that because nearly all are (``panic``)."""
         lease = self.hop.lease
         return lease is not None and not lease.member.health.up and not lease.member.usable
 
@@ -142,7 +143,7 @@ class Branch:
     def cancel(self, now: float, reasons: Sequence[str] = ()) -> None:
         """Send CANCEL (RFC 3261 section 9.1); the answer to the INVITE is still waited for.
 
-        ``reasons`` are the Reason fields of the CANCEL (RFC 3326); those that were given first stay.
+        ``reasons`` are the Reason fields of the CANCEL (RFC 3326); those of the first call stay.
         """
         client = self._client
         if client is None or client.method != "INVITE":
@@ -176,7 +177,7 @@ class Branch:
     def end_unwanted(self, response: Response, now: float) -> None:
         """Acknowledge a 2xx to INVITE that is not wanted, and end the call it sets up (RFC 3261 section 13.2.2.4).
 
-        A 2xx inside a dialog sets none up. One that is repeated needs its ACK again, and no other BYE.
+        A 2xx inside a dialog sets up no call. A repeated 2xx gets its ACK again, and no second BYE.
         """
         if not 200 <= response.status < 300 or self._request.method != "INVITE":
             return

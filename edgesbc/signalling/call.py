@@ -53,7 +53,7 @@ class Leg:
         self.contact_value = ""
         self.routes: tuple[str, ...] = ()
         self.cseq = 0
-        self.token = ""  # the Contact that stands for this peer on the other side, and what it was made of
+        self.token = ""  # the Contact value for this peer on the other side, and the content that it was sealed from
         self.token_for: tuple[object, ...] = ()
 
     def learn_dialog(self, response: Response, called: str) -> None:
@@ -133,10 +133,10 @@ def _target_text(address: NameAddr) -> str:
 def remote_target(leg: Leg, epoch: str) -> RemoteTarget:
     """Where requests to ``leg``'s peer go; ``epoch`` is that of :class:`edgesbc.signalling.flows.Flows`.
 
-    On the public side always where the peer's own messages come from: that passes every NAT, and no
-    Contact can make the edge send elsewhere. In the core, to the first Route or the Contact if that is an address,
-    since servers there may hand a call to each other. A core peer that names neither is where its messages come
-    from, for the URI at which it was called is a stranger's choice.
+    Requests to a public peer go to the address that its messages come from: that passes every NAT, and no Contact can
+    make the edge send to another address. Requests to a peer in the core go to its first Route, or to its Contact if
+    that is a literal address, because servers in the core may hand a call to each other. If a core peer has neither,
+    they go to the address that its messages come from: the URI at which it was called was chosen by the caller.
     """
     flow = leg.flow
     peer, serial = flow.peer, flow.serial
@@ -183,9 +183,9 @@ class PendingInvite(Protocol):
 
 
 class Call:
-    """While it is set up, it has a lease for each member that was asked; then only that of the one that answered.
+    """A call: during set-up it has a lease at each member that was tried, afterwards only at the member that answered.
 
-    ``due`` is the limit of set-up, then that of the duration.
+    ``due`` is the limit of its set-up, and once it is answered, that of its duration (seconds, the plane's clock).
     """
 
     __slots__ = (

@@ -113,9 +113,9 @@ class Calls:
             self._deadlines.schedule(call, now + self.limits.duration)
 
     def end(self, call: Call, outcome: str = "") -> None:
-        """Give back all that the call holds. Any number of times; only the first does anything.
+        """Release all that the call holds. Further calls of this method do nothing.
 
-        ``outcome`` names how a call ended that was never answered.
+        ``outcome`` is the label, in the statistics, of the end of a call that was never answered.
         """
         if call.state is CallState.ENDED:
             return
@@ -185,7 +185,8 @@ class CallSetup:
     def takes(self, response: Response, server: ServerTransaction) -> bool:
         """Whether an answer may still go to the caller.
 
-        It may not once the call has ended; and a caller whose address may be forged gets the 2xx of one fork only.
+        No answer is forwarded after the call has ended. A caller whose address may be forged gets the 2xx of one fork
+        only.
         """
         call = self.call
         if call.state is CallState.ENDED:
@@ -193,9 +194,9 @@ class CallSetup:
         return not server.repeated or not 200 <= response.status < 300 or call.has_fork(response.to_tag)
 
     def on_answered(self, lease: Lease | None, now: float) -> None:
-        """The caller has a 2xx, from the member of ``lease``."""
+        """The caller got a 2xx from the member of ``lease``."""
         self._calls.establish(self.call, lease, now)
 
     def on_failed(self, outcome: str) -> None:
-        """The caller has a refusal, or is gone."""
+        """The caller got a refusal, or its connection has closed."""
         self._calls.end(self.call, outcome)

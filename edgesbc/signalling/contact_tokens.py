@@ -19,7 +19,7 @@ __all__ = ["ContactTokens"]
 
 
 class ContactTokens:
-    """``sealer`` encrypts the tokens, ``flows`` knows which connections they may name."""
+    """Makes and opens the tokens. ``sealer`` encrypts them; ``flows`` has the connections that they may name."""
 
     __slots__ = ("_flows", "_sealer")
 
@@ -32,7 +32,7 @@ class ContactTokens:
     def contact_for(self, leg: Leg, holder: Flow) -> str:
         """The Contact value that stands for ``leg``'s peer in messages to the peer at ``holder``; "" while it has none.
 
-        Sealed once and kept while its content is the same: a call shows the same Contact in each answer.
+        It is sealed again only when its content changes, so that a call has the same Contact in each answer.
         """
         if not leg.contact:
             return ""
@@ -63,7 +63,7 @@ class ContactTokens:
     # --- tokens that come back ---------------------------------------------------------------------------
 
     def open(self, token: str, holder: Flow) -> RemoteTarget | None:
-        """Where a token leads that a peer at ``holder`` presents; None where it is not one of the edge's."""
+        """The target of a token that a peer at ``holder`` presents; None for a token that the edge has not made."""
         return self._sealer.open(token, holder.listener.zone)
 
     def registered_target(self, request: Request, sender: Flow) -> RemoteTarget | None:

@@ -44,7 +44,7 @@ from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["Edge"]
 
-# Any other method counts as "other": a label is never a text that a stranger chooses.
+# Any other method counts as "other": a peer must not be able to choose a label.
 _COUNTED = frozenset(
     "INVITE ACK CANCEL BYE OPTIONS REGISTER PRACK UPDATE INFO REFER NOTIFY MESSAGE SUBSCRIBE PUBLISH".split()
 )
@@ -106,17 +106,17 @@ class Edge:
 
     @property
     def dispatcher(self) -> Dispatcher:
-        """For the owners of its content: a policy change, the resolver, operators' commands."""
+        """The destination sets, for those who change them: policy changes, the resolver, operators' commands."""
         return self.parts.dispatcher
 
     @property
     def pipeline(self) -> Pipeline:
-        """The screening in force, for the owners of bans: operators' commands, and the file that keeps them."""
+        """The screening in force, for operators' commands about bans and for the file that stores bans."""
         return self._live.pipeline
 
     @property
     def call_attempts(self) -> CallAttempts:
-        """For the probation of a new policy."""
+        """Attempted and failed calls, for the probation of a new policy."""
         return self.parts.statistics.attempts
 
     @property
@@ -156,7 +156,7 @@ class Edge:
 
     @property
     def lag(self) -> float:
-        """By how many seconds the edge is late, smoothed."""
+        """By how many seconds the event loop is late, smoothed."""
         return self._admission.lag
 
     @property
@@ -167,7 +167,8 @@ class Edge:
     def trusted_sources(
         self, listener: Listener, now: float
     ) -> tuple[list[ipaddress.IPv4Network | ipaddress.IPv6Network | Source], float | None]:
-        """What has a lane of its own at a listener; see :meth:`edgesbc.screen.standing.Standings.trusted`."""
+        """The sources that have the trusted receive queue of a listener; see
+        :meth:`edgesbc.screen.standing.Standings.trusted`."""
         return self._live.standings.trusted(listener, now)
 
     def is_trunk(self, flow: Flow, now: float) -> bool:
@@ -351,7 +352,8 @@ class Edge:
     def note_lateness(self, late: float) -> None:
         """The shell was woken ``late`` seconds after the time that it had set; :attr:`lag` smooths that.
 
-        Of two in a row the lesser counts, so that a machine that was suspended once is not overloaded.
+        Of two successive values the smaller one counts, so that one suspension of the machine does not look like
+        overload.
         """
         self._admission.lag += (min(late, self._last_lateness) - self.lag) / 4
         self._last_lateness = late
@@ -373,11 +375,12 @@ class Edge:
         self.parts.router.table = routing
 
     def count_refusals_of(self, trunks: Standings | None) -> None:
-        """While a policy is on probation, refused calls of these trunks, of the policy before, count as failed."""
+        """While a policy is on probation, count refused calls of ``trunks``, those of the previous policy, as
+        failed."""
         self._screener.previous_standings = trunks
 
     def observe_verdicts(self, observer: VerdictObserver | None) -> None:
-        """Report what becomes of each message; see :meth:`edgesbc.signalling.screener.Screener.observe`."""
+        """Report the verdicts on each message; see :meth:`edgesbc.signalling.screener.Screener.observe`."""
         self._screener.observe(observer)
 
     def start_shadow(

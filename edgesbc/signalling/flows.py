@@ -44,7 +44,8 @@ class Flows:
         self._at: dict[str, dict[int, Flow]] = {}
         """The same, by the address of the peer."""
         self._outbound: dict[tuple[int, Source], dict[str, Flow]] = {}
-        """By listener and peer, and then by the name that the peer proves, so that no name has another's connection."""
+        """By listener and peer, and then by the name that the peer has proven: no destination uses another's
+        connection."""
         self._names: dict[int, str] = {}
         """The name of each outbound connection, by its serial."""
         self._serial = 0
@@ -96,9 +97,9 @@ class Flows:
     def to(self, listener: Listener, peer: Source, name: str = "") -> Flow:
         """The flow to an address: UDP, or a connection that is open or now asked for.
 
-        Over TLS the peer proves ``name``. Where that is empty, as inside a dialog, whose peer has proven itself
-        when it began: the name of the destination that is there, or its address; but if there is no connection
-        by that name, and one by another, then that.
+        Over TLS the peer's certificate must have ``name``. If ``name`` is empty, as for requests inside a dialog, it
+        must have the name of the destination at that address, or the address itself. If then only a connection with
+        another name is open, that one is used: the peer proved its name when the dialog began.
         """
         if listener.transport is Transport.UDP:
             return Flow(listener, peer)
@@ -126,9 +127,9 @@ class Flows:
         return self.to(listener, target.peer)
 
     def is_open(self, flow: Flow) -> bool:
-        """Whether something can be sent there: by UDP always."""
+        """Whether messages can be sent by ``flow``; over UDP they always can."""
         return not flow.serial or flow.serial in self._open
 
     def is_ours(self, host: str, port: int | None) -> bool:
-        """Whether a URI's host and port are those of the edge; without a port, the host alone says so."""
+        """Whether a URI's host and port are those of the edge; without a port, the host alone decides."""
         return (host, port) in self._own

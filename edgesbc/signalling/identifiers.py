@@ -30,7 +30,11 @@ class Identifiers:
 
 
 class LoopDetector:
-    """``key``: 16 random bytes, so that a sender cannot compute marks and have others' requests refused."""
+    """Marks forwarded requests, and finds those that come back (RFC 5393).
+
+    ``key`` is 16 random bytes: with a known key, a sender could compute marks and have others' requests refused as
+    loops.
+    """
 
     __slots__ = ("_key",)
 
@@ -38,10 +42,10 @@ class LoopDetector:
         self._key = key
 
     def mark(self, request: Request, listener: Listener) -> str:
-        """What ends the branch of a forwarded request outside a dialog.
+        """The mark at the end of the branch of a forwarded request outside a dialog.
 
-        A keyed hash of all that its way through the edge depends on: the same request by the same way has
-        the same mark, by which a loop is found; a *spiral*, which is forwarded elsewhere, has another.
+        It is a keyed hash of everything that the routing of the request depends on. A request in a loop has the same
+        mark again; a *spiral*, which is routed differently the next time, has another one.
         """
         text = "\n".join((
             listener.name, request.method, str(request.uri), request.call_id, request.from_tag, str(request.cseq),
@@ -53,6 +57,6 @@ class LoopDetector:
         """Whether the edge has forwarded the request before and would forward it the same way again."""
         vias = request.get_all("Via")
         if len(vias) < 2:
-            return False  # the usual case: it comes from the user agent that made it
+            return False  # the usual case: it comes from a user agent, not from a proxy
         mark = self.mark(request, listener)
         return any(mark in value for value in vias)

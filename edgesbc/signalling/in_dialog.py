@@ -67,7 +67,7 @@ class InDialogRequests:
             self._send_ack(request, hop, b"" if without_sdp else request.body, now)
 
     def _send_ack(self, request: Request, hop: NextHop, body: bytes | MediaError, now: float) -> None:
-        """Send the ACK; where its SDP was refused, without: the far side then ends a call that has no media."""
+        """Send the ACK, without its SDP if that was refused: the receiver then ends the call, which has no media."""
         body = b"" if isinstance(body, MediaError) else body
         branch = self._parts.branches.sender.new_branch()
         data = topology.forward_request(request, hop.flow.listener, branch, hop.uri, hop.routes, body)
@@ -79,7 +79,7 @@ class InDialogRequests:
         """Where a request inside a dialog goes, or why it is refused."""
         target = self.find_target(request, flow, call, now)
         if target is None or (call is None and request.method == "INVITE"):
-            # Without the call there is no media session that a new offer could go through.
+            # Without the call there is no media session that could relay the media of a new offer.
             return Reason.NO_DIALOG
         hop = self._parts.tokens.next_hop(target, request)
         if hop is not None:
@@ -89,11 +89,10 @@ class InDialogRequests:
         return Reason.FLOW_GONE
 
     def find_target(self, request: Request, flow: Flow, call: Call | None, now: float) -> RemoteTarget | None:
-        """Where a request inside a dialog goes: what its token says, or, without one, what the call knows.
+        """The target of a request inside a dialog: that of its token, or without a token that of its call.
 
-        Simple clients send to the URI that they first called and not to the Contact. The dialog's tags and
-        the address that they come from identify the call just as well; but a token that does not open is no
-        token, and leads nowhere.
+        Simple clients send to the URI that they called first and not to the Contact. Their call is found by the tags of
+        the dialog and by the source address instead. A request with a token that cannot be opened has no target.
         """
         user = request.uri.user or ""
         target = self._parts.tokens.open(user, flow)
@@ -109,25 +108,25 @@ class InDialogRequests:
     # --- the end of a call -------------------------------------------------------------------------------
 
     def _on_bye_completed(self, call: Call, bye: Request, status: int) -> None:
-        """Whatever becomes of a BYE, the call is over once it is answered (RFC 3261 section 15.1.1); after a challenge
-        it comes again."""
+        """End the call when its BYE was answered, whatever the status is (RFC 3261 section 15.1.1), except for a
+        challenge, after which the BYE is repeated."""
         if status not in (401, 407):
             self._end_call(call, bye)
 
     def _end_call(self, call: Call, bye: Request) -> None:
         """End the call that ``bye`` hangs up, unless another fork goes on.
 
-        A BYE that comes before the INVITE has its final answer ends an early dialog and leaves the call to that
-        answer, which is due (RFC 3261 section 15.1.2), or to the limit of set-up: another fork may still be ringing.
+        A BYE before the final answer to the INVITE ends an early dialog only, because another fork may still be
+        ringing. The call then ends with that final answer (RFC 3261 section 15.1.2), or at the limit of set-up.
         """
         if call.invite is None and not call.survives_bye((bye.from_tag, bye.to_tag)):
             self._calls.end(call)
 
 
 def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
-    """Whether the sender has received what the edge sent to this very address: the tag of the other side.
+    """Whether the sender has received what the edge sent to its address: the request has the tag of the other side.
 
-    A token alone proves nothing of the address it comes from: its holder may forge any other.
+    A token alone is no proof, because its holder may send it from a forged address.
     """
     legs = call.legs_of(request.from_tag)
     return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and flow == legs[0].first
@@ -138,10 +137,10 @@ def _same_peer(leg: Leg, flow: Flow) -> bool:
 
 
 def _learn_sender(call: Call, request: Request, flow: Flow) -> None:
-    """Keep what the request says of its sender: CSeq, remote target, and the flow it now comes by."""
+    """Store in the sender's leg what its request shows: CSeq, remote target, and the flow that it uses now."""
     legs = call.legs_of(request.from_tag)
     if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
-        return  # of another fork, or of somebody who holds a token and guesses tags
+        return  # of another fork, or of a sender that has a token and guesses tags
     sender = legs[0]
     sender.cseq = max(sender.cseq, request.cseq)
     if flow.listener.zone is sender.flow.listener.zone:

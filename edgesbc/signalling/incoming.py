@@ -11,7 +11,7 @@ __all__ = ["Incoming"]
 
 
 class Incoming:
-    """``message`` came by ``flow`` in ``size`` bytes; ``subject`` is its sender as screening judges it."""
+    """A request: ``message`` came by ``flow`` in ``size`` bytes; ``subject`` is what screening judges."""
 
     __slots__ = ("flow", "message", "size", "subject")
 
@@ -23,5 +23,5 @@ class Incoming:
 
     @property
     def may_assert_identity(self) -> bool:
-        """Whether the sender belongs to the trust domain of RFC 3325: a trunk. The core's own are not asked."""
+        """Whether the sender belongs to the trust domain of RFC 3325: only trunks on the public side do."""
         return self.subject.standing is Standing.TRUNK and self.flow.listener.zone is Zone.PUBLIC

@@ -53,7 +53,7 @@ class InviteRequests:
         context.start(now)
 
     def _reason_against(self, incoming: Incoming) -> Reason | None:
-        """Why a call must not begin now, if so."""
+        """The reason to refuse a new call now; None if there is none."""
         if self.draining:
             return Reason.DRAINING
         if self._calls.full:

@@ -53,7 +53,7 @@ def _contexts(transactions: Transactions) -> Iterator[ResponseContext]:
 
 
 def _held(holders: list[tuple[str, Lease]], live: list[Lease]) -> Iterator[str]:
-    """Each lease has one holder."""
+    """Check that each lease has one holder."""
     holder_of: dict[int, str] = {}
     for holder, lease in holders:
         if id(lease) in holder_of:
@@ -65,7 +65,7 @@ def _held(holders: list[tuple[str, Lease]], live: list[Lease]) -> Iterator[str]:
 
 
 def _loads(dispatcher: Dispatcher, live: list[Lease]) -> Iterator[str]:
-    """A member's load is the number of its leases; what it has in use of a resource, likewise."""
+    """Check that each member's load, and its use of each resource, is the number of its leases that count for it."""
     members: dict[int, Member] = {id(member): member for member in dispatcher.members()}
     members.update((id(lease.member), lease.member) for lease in live)
     taken = Counter(id(lease.member) for lease in live if lease.call)
@@ -80,7 +80,7 @@ def _loads(dispatcher: Dispatcher, live: list[Lease]) -> Iterator[str]:
 
 
 def _of_answered(call: Call) -> str:
-    """A call that is answered has given back all leases but that of the member that answered."""
+    """Check that an answered call has one lease left, that of the member that answered."""
     if call.state is not CallState.ESTABLISHED or not call.leases:
         return ""
     places = sum(lease.live for lease in call.leases)
@@ -88,7 +88,7 @@ def _of_answered(call: Call) -> str:
 
 
 def _admitted(calls: Calls) -> Iterator[str]:
-    """The number of a trunk's calls, which its ``max_calls`` bounds, is that of the calls it has."""
+    """Check that the number of a trunk's calls, which ``max_calls`` bounds, is right."""
     real = Counter(call.trunk for call in calls if call.trunk)
     counted: Counter[Hashable] = Counter(calls.by_trunk)
     for trunk in sorted({*real, *calls.by_trunk}):

@@ -16,7 +16,7 @@ from edgesbc.sip.message import Message
 __all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp"]
 
 MediaCallback = Callable[[bytes | MediaError, float], None]
-"""Takes the description for the other side, or why there is none, and the time (seconds)."""
+"""Called with the description for the other side, or why there is none, and the time (seconds)."""
 
 
 class PendingMediaReply:
@@ -39,8 +39,8 @@ class PendingMediaReply:
 class MediaClient:
     """Has the media plane relay the media of calls. Where ``enabled`` is False, SDP passes as it is.
 
-    Each offer or answer is called back once: by :meth:`replied`, or by :meth:`on_timeout` after
-    ``MEDIA_REPLY_SECONDS`` without a reply.
+    The callback of each offer or answer is called once: by :meth:`replied`, or by :meth:`on_timeout` after
+    ``limits.MEDIA_REPLY_SECONDS`` without a reply.
     """
 
     __slots__ = ("_cookie", "_deadlines", "_effects", "_pending", "enabled")

@@ -24,7 +24,8 @@ __all__ = ["HealthFeedback", "HealthProbes"]
 
 
 class HealthFeedback:
-    """Of one request. A hop without a lease, to which a token or a registration led, is no member and is skipped."""
+    """Reports what the answers to one request show about members. A hop without a lease, found by a token or a
+    registration, is no member and is skipped."""
 
     __slots__ = ("_call", "_dispatcher", "_effects", "_server")
 
@@ -63,12 +64,12 @@ class HealthFeedback:
 
     @property
     def _caller(self) -> SourceKey | None:
-        """The sender, as a member's failures are told apart: one caller's requests may be what a member does not
-        answer. A trunk's requests are of many people, and it has none."""
+        """The sender, to which a member's failures are attributed, because a member may ignore the requests of one
+        caller only. None for a trunk, which sends the requests of many people."""
         return self._server.flow.peer.host if self._call is None else self._call.source
 
     def _asks_for_rest(self, member: Member, response: Response, now: float) -> bool:
-        """Whether a member asks for a rest in its 503, and gets it (RFC 3261 section 21.5.4): it is alive, then."""
+        """Whether a 503 has a Retry-After that gives the member a rest (RFC 3261 section 21.5.4); it is then alive."""
         written = response.get("Retry-After")
         if written is None:
             return False

@@ -18,7 +18,7 @@ __all__ = ["OfferAnswer"]
 _NEGOTIATING = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 AnswerCallback = Callable[[Response, bytes | MediaError, float], None]
-"""Takes the response, the description to forward in it or why there is none, and the time (seconds)."""
+"""Called with the response, the description to forward in it or why there is none, and the time (seconds)."""
 
 
 class OfferAnswer:
@@ -52,7 +52,7 @@ class OfferAnswer:
     def body_without_sdp(self, message: Message) -> bytes | None:
         """The body to forward of a message that is not anchored: None for its own, b"" in the place of SDP.
 
-        Such SDP names addresses of its own side, and no media session stands for it.
+        Such SDP has addresses of the sender's side, which no media session replaces.
         """
         if not self._media.enabled:
             return None
@@ -60,7 +60,7 @@ class OfferAnswer:
         return b"" if hidden or has_sdp(message) else None
 
     def send(self, callback: MediaCallback, now: float) -> bool:
-        """Give the request's SDP to the media plane; False where there is none to give, and no call back then."""
+        """Give the request's SDP to the media plane; False, without a callback, if it has none."""
         request, call = self._server.request, self._call
         if call is None or not self.should_anchor(request):
             self.offer_in_request = has_sdp(request)

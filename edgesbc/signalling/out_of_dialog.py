@@ -52,7 +52,7 @@ class RequestRouter:
         self._screener = screener
 
     def targets(self, incoming: Incoming, now: float) -> TargetSet | None:
-        """The hops to try; None where there is none, and the request was refused."""
+        """The hops to try; None where there is none: the request was refused."""
         request, flow, screener = incoming.message, incoming.flow, self._screener
         registered = self._tokens.registered_target(request, flow)
         if registered is not None:
@@ -62,7 +62,8 @@ class RequestRouter:
                 return None
             return SingleTarget(hop)
         if len(request.uri.user or request.uri.opaque) > limits.ROUTE_TEXT:
-            # Patterns do not look at it, so that a route which refuses would let it pass (RFC 3261 section 21.4.12).
+            # Patterns do not match so long a text, so a route that refuses would let it pass (RFC 3261 section
+            # 21.4.12).
             screener.refuse(incoming, Reason.TOO_LARGE, now, 414)
             return None
         route = self.table.choose(flow, request, incoming.subject.trunk, self._clock.at(now))
@@ -77,7 +78,7 @@ class RequestRouter:
 
 
 class OutOfDialogAdmission:
-    """``lag`` is by how many seconds the edge is late; the stage ``overload`` asks for it."""
+    """Admits and routes requests. ``lag`` is by how many seconds the event loop is late, for the stage ``overload``."""
 
     __slots__ = ("_calls", "_loops", "_router", "_screener", "_transactions", "lag")
 
@@ -97,7 +98,7 @@ class OutOfDialogAdmission:
         self.lag = 0.0
 
     def admit(self, incoming: Incoming, now: float) -> TargetSet | None:
-        """Where the request goes; None where it goes nowhere, and was refused."""
+        """The hops to try; None where the request was refused."""
         if self._loops.is_loop(incoming.message, incoming.flow.listener):
             self._screener.refuse(incoming, Reason.LOOP, now)
             return None
@@ -107,7 +108,7 @@ class OutOfDialogAdmission:
         return self._router.targets(incoming, now)
 
     def loop_mark(self, incoming: Incoming) -> str:
-        """What ends the branches of the request (RFC 5393)."""
+        """The mark at the end of the request's branches (RFC 5393)."""
         return self._loops.mark(incoming.message, incoming.flow.listener)
 
     def _load(self, subject: Subject) -> LoadSnapshot:
@@ -121,11 +122,11 @@ class OutOfDialogAdmission:
 
 
 _SUPPORTED = ("path",)
-"""Option tags that the edge itself understands; those of others pass it."""
+"""Option tags that the edge itself supports; it forwards all others."""
 
 
 class OtherRequests:
-    """Their path; OPTIONS for the edge itself is answered here."""
+    """The path of requests of all other methods. OPTIONS for the edge itself is answered here."""
 
     __slots__ = ("_admission", "_flows", "_parts", "_screener")
 
@@ -138,7 +139,7 @@ class OtherRequests:
     def forward(self, incoming: Incoming, now: float) -> None:
         """Answer the request, or send it on."""
         request, method = incoming.message, incoming.message.method
-        if method == "BYE" or method == "PRACK" or method == "UPDATE":  # which begin nothing
+        if method == "BYE" or method == "PRACK" or method == "UPDATE":  # they belong to a dialog
             self._screener.on_refusal(Reason.NO_DIALOG)
             self._parts.responder.answer_stateless(incoming, Reason.NO_DIALOG.status, now)
             return
@@ -155,8 +156,8 @@ class OtherRequests:
         ResponseContext(parts, server, targets, peers, trusted=incoming.may_assert_identity, mark=mark).start(now)
 
     def _answer_options(self, incoming: Incoming, now: float) -> None:
-        """The edge's own capabilities (RFC 3261 section 11.2), also where a user is asked for: an answer that depended
-        on the user would tell strangers which users exist."""
+        """Answer with the edge's own capabilities (RFC 3261 section 11.2), also where the Request-URI has a user: an
+        answer that depended on the user would show which users exist."""
         responder = self._parts.responder
         missing = unsupported(incoming.message.get_all("Require"), _SUPPORTED)
         if missing:  # section 8.2.2.3

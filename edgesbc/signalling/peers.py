@@ -1,4 +1,4 @@
-"""Peers: what each side of a forwarded request is shown of the other, and what its answers say of their sender."""
+"""Peers: what each side of a forwarded request sees of the other side, and what the edge learns from answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["DialogPeers", "Peers"]
 
 
 class Peers(Protocol):
-    """Of one request: that of a dialog (:class:`DialogPeers`), or a REGISTER."""
+    """The two sides of one request: of a REGISTER, or of any other request (:class:`DialogPeers`)."""
 
     def request_fields(self, receiver: Flow) -> Fields:
-        """The fields that stand for the sender of the request in front of ``receiver``: Contact, or Path."""
+        """The fields that represent the sender of the request to ``receiver``: Contact, or Path."""
 
     def learn(self, hop: NextHop, response: Response) -> None:
-        """Take what a provisional answer or a 2xx from ``hop`` says of its sender."""
+        """Store what a provisional answer or a 2xx from ``hop`` says about its sender."""
 
     def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
         """The answer that the sender of the request gets for ``response``, its Contact values, and the time before
@@ -30,7 +30,7 @@ class Peers(Protocol):
 
 
 class DialogPeers:
-    """``call`` is the call that the request belongs to or sets up, if any, and ``new_call`` tells which."""
+    """``call`` is the call that the request belongs to or sets up, if any; ``new_call``: it sets it up."""
 
     __slots__ = ("_call", "_new_call", "_request", "_server", "_tokens")
 
@@ -55,7 +55,7 @@ class DialogPeers:
         return [("Contact", contact)] if contact else []
 
     def learn(self, hop: NextHop, response: Response) -> None:
-        """RFC 3261 section 12.1.2, and 12.2.1.2 for a target refresh."""
+        """Update the answerer's leg (RFC 3261 section 12.1.2, and section 12.2.1.2 for a target refresh)."""
         call = self._call
         if call is None:
             return

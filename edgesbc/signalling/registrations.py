@@ -1,6 +1,7 @@
 """REGISTER, from its arrival to its answer: Path with a sealed flow token (RFC 3327, RFC 5626), and what it proves.
 
-A stranger does not learn from the answer which users exist: a refusal looks like a challenge, and takes as long.
+A sender that is not registered does not learn from the answer which users exist: a refusal looks like a challenge, and
+takes as long.
 Wrong passwords are counted by the stage ``guess`` (``screen/stages/guess.py``); the registrar inside checks them.
 """
 
@@ -35,9 +36,9 @@ _WORD = re.compile(r"[0-9A-Za-z]+")
 
 
 class ChallengeMemory:
-    """How each destination set asks for a password: its last 401, one message a set.
+    """The last challenge (401) of each destination set.
 
-    For a user that does not exist the like of it is sent, again and again, as to a user that exists and gives a wrong
+    A request for a user that does not exist gets one like it each time, as a user that exists does for a wrong
     password. ``entropy`` gives n random bytes.
     """
 
@@ -48,8 +49,8 @@ class ChallengeMemory:
         self._last: dict[str, Response] = {}
 
     def disguise(self, set_name: str, response: Response) -> Response:
-        """The answer of ``set_name`` to a REGISTER as a stranger may see it: a 401 is remembered, and stands in for
-        403, 404, 410 and 604. Before there was one, these are all 403."""
+        """The answer of ``set_name`` to a REGISTER for a sender that is not registered. A 401 is remembered, and
+        replaces 403, 404, 410 and 604; before the first 401, these become 403."""
         if response.status == 401 and response.get("WWW-Authenticate") is not None:
             self._last[set_name] = response
             return response
@@ -70,8 +71,8 @@ class ChallengeMemory:
         return response.replace(status=last.status, phrase=last.phrase, fields=fields, body=b"")
 
     def _random_like(self, sample: str) -> str:
-        """A text of the same length and kind: in each word of it hex digits for a word in hex, otherwise digits for
-        digits and letters for letters; the signs between the words stay."""
+        """A random text of the same length and form. A word of hex digits becomes another one; in other words digits
+        replace digits and letters replace letters. The characters between words stay."""
         entropy = iter(self._entropy(len(sample)))
         return _WORD.sub(lambda match: _random_word(match[0], entropy), sample)
 
@@ -117,7 +118,7 @@ class RegisterRequests:
 
 
 class RegisterPeers:
-    """What the two sides of one REGISTER are shown of each other. ``began`` is when the request came."""
+    """The two sides of one REGISTER. ``began`` is when the request came (seconds, the plane's clock)."""
 
     __slots__ = ("_began", "_challenges", "_live", "_request", "_server", "_tokens")
 
@@ -142,28 +143,28 @@ class RegisterPeers:
         return fields + self._tokens.path(self._request, self._server.source, receiver.listener)
 
     def learn(self, hop: NextHop, response: Response) -> None:
-        """A registrar is no side of a dialog."""
+        """Do nothing: a registrar is no side of a dialog."""
 
     def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
         self._note_standing(response, now)
         if response.status < 300:
             return response, contacts_of_sender(self._request, response), now
-        if hop.lease is None or not self._is_from_stranger(now):
+        if hop.lease is None or not self._must_hide_users(now):
             return response, (), now
         disguised = self._challenges.disguise(hop.lease.member.set_name, response)
         return disguised, (), self._began + limits.REGISTER_ANSWER_SECONDS
 
     def _note_standing(self, response: Response, now: float) -> None:
-        """Take from the answer what its sender has proven by it, or proves no longer.
+        """Update the standing of the request's sender by the answer.
 
-        Credentials were accepted on the flow; a registrar that asks for none proves nothing. A request without a
-        Contact, which asks for the bindings, changes nothing.
+        A 2xx to a request with credentials proves the flow; a registrar that asks for none proves nothing. A request
+        without a Contact, which asks for the bindings, changes nothing.
         """
         request, flow = self._request, self._server.source
         if not 200 <= response.status < 300 or request.get("Authorization") is None:
             return
         uri = request.to.uri
-        account = hash((uri.user, uri.host.lower(), uri.opaque))  # a text would be as long as the peer likes
+        account = hash((uri.user, uri.host.lower(), uri.opaque))  # the peer chooses the length of the text
         seconds = registered_seconds(request, response)
         standings = self._live.standings
         if seconds:
@@ -171,8 +172,8 @@ class RegisterPeers:
         elif request.get("Contact") is not None:
             standings.deregister(flow, account, now)
 
-    def _is_from_stranger(self, now: float) -> bool:
-        """Whether the sender is on the public side and may not learn which users exist."""
+    def _must_hide_users(self, now: float) -> bool:
+        """Whether the sender is on the public side, is not registered, and may not learn which users exist."""
         source = self._server.source
         if source.listener.zone is not Zone.PUBLIC or not self._live.pipeline.same_answer:
             return False
@@ -180,10 +181,10 @@ class RegisterPeers:
 
 
 def contacts_of_sender(request: Request, response: Response) -> list[str]:
-    """Those Contacts of a registrar's answer that the request itself named.
+    """The Contacts of a registrar's answer that the request itself named.
 
-    The registrar lists every binding of the address-of-record (RFC 3261 section 10.3); those of phones
-    inside would show the inside.
+    The registrar lists every binding of the address-of-record (RFC 3261 section 10.3); those of phones on the private
+    side would reveal addresses there.
     """
     named = {_uri_text(value) for value in request.get_all("Contact")}
     return [value for value in response.get_all("Contact") if _uri_text(value) in named]
@@ -194,7 +195,7 @@ def _uri_text(value: str) -> str:
 
 
 def registered_seconds(request: Request, response: Response) -> int:
-    """For how long the answer to a REGISTER binds the sender; 0 where it took a binding away."""
+    """For how many seconds the answer to a REGISTER binds the sender; 0 where it removed a binding."""
     longest = 0
     for value in contacts_of_sender(request, response):
         expires = parse_name_addr(value).param("expires") or response.get("Expires") or request.get("Expires") or "3600"

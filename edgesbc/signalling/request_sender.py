@@ -35,7 +35,7 @@ class RequestSender:
         return self._identifiers.new_branch()
 
     def is_open(self, flow: Flow) -> bool:
-        """Whether something can be sent there: by UDP always."""
+        """Whether messages can be sent by ``flow``; over UDP they always can."""
         return self._flows.is_open(flow)
 
     def send(
@@ -49,10 +49,10 @@ class RequestSender:
         in_dialog: bool = False,
         timeout: float = 64 * T1,
     ) -> ClientTransaction:
-        """Send ``data``; ``user`` gets what becomes of it within ``timeout`` seconds.
+        """Send ``data``; ``user`` gets the outcome within ``timeout`` seconds.
 
-        A request inside a dialog is sent once, and by no timer again, to a public source that has not even
-        acknowledged its call: its INVITE may have been forged, and a BYE would go eleven times to a third party.
+        To a public source that has not acknowledged its call, a request inside a dialog is sent once and not
+        retransmitted: its INVITE may have been forged, and a BYE would go to a third party eleven times.
         """
         repeat = not in_dialog or flow.listener.zone is Zone.CORE or not self._live.is_unproven(flow, now)
         return self._transactions.open_client(branch, method, flow, data, user, now, repeat, timeout)

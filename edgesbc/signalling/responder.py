@@ -28,12 +28,12 @@ from edgesbc.sip.message import Fields, Request
 __all__ = ["Responder"]
 
 _LONGER_THAN_TRYING = 40
-"""Bytes that a refusal has over a 100: the tag in To, and a longer phrase."""
+"""Bytes by which a refusal is longer than a 100: the tag in To, and a longer phrase."""
 
 
 class Responder:
-    """``server_name`` is the value of the Server field in the edge's own answers, "" for none; ``tag_key`` is 16
-    random bytes."""
+    """Sends answers. ``server_name`` is the value of the Server field in the edge's own answers, "" for none;
+    ``tag_key`` is 16 random bytes."""
 
     __slots__ = ("_deadlines", "_effects", "_live", "_server_field", "_tag_key", "_transactions", "responses")
 

@@ -98,12 +98,12 @@ class ResponseContext:
         self._trusted = trusted
         self._mark = mark
         self._on_completed = on_completed
-        self._branches: list[Branch] = []  # that owe a final answer
+        self._branches: list[Branch] = []  # without a final answer so far
         self._tried = 0
         self._body: bytes | None = None
         self._sdp = OfferAnswer(parts.media, server, call)
         self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call)
-        self._queue: list[tuple[Branch, Response]] = []  # behind one that waits for the media plane
+        self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
         self._cancelled = False
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
@@ -173,7 +173,7 @@ class ResponseContext:
     # --- answers -----------------------------------------------------------------------------------------
 
     def on_response(self, branch: Branch, response: Response, now: float) -> None:
-        """A branch has an answer, which waits for those before it that are at the media plane."""
+        """A branch has an answer. It waits while an earlier answer is at the media plane."""
         if not self._sdp.waiting:
             self._process(branch, response, now)
         elif len(self._queue) < limits.PENDING_MEDIA:
@@ -211,10 +211,10 @@ class ResponseContext:
         fails_over = self._fails_over(status, hop)
         if fails_over:
             self._health.on_refusal(hop, response, now)
-        elif status != 503:  # which is no sign of life, and no failure where no other member is tried
+        elif status != 503:  # a 503 is no sign of life, and no failure where no other member is tried
             self._health.on_success(hop, now)
         if not fails_over and not self._branches and self._best is None:
-            self._forward(branch, response, None, now)  # as nearly always: one branch, one answer
+            self._forward(branch, response, None, now)  # the usual case: one branch, one answer
             return
         if self._best is None:
             self._best = BestResponse()
@@ -270,7 +270,7 @@ class ResponseContext:
     def _drop_answer(self, branch: Branch, response: Response, refusal: MediaError, now: float) -> None:
         """An answer's SDP cannot be used: end its branch, and refuse the call if no other branch may answer."""
         if self.server.answered:
-            branch.end_unwanted(response, now)  # another fork has the call, and may have it at the same place
+            branch.end_unwanted(response, now)  # another fork has the call, maybe by this same branch
             return
         branch.abandon(now)
         branch.end_unwanted(response, now)
@@ -284,7 +284,7 @@ class ResponseContext:
         response, contacts, due = self._peers.translate(branch.hop, response, now)
         final = response.status >= 200
         if final and server.source.listener.zone is Zone.PUBLIC:
-            # As its sender gets it: an answer that tells nothing of users is no guess of one.
+            # As the sender gets it: an answer that shows nothing about users is no guess.
             parts.live.pipeline.answered(server.source, request, response, now)
         if body is None:
             body = self._sdp.body_without_sdp(response)
@@ -303,7 +303,8 @@ class ResponseContext:
             self._end_branches(now)
         elif status < 300:
             for other in self._branches:
-                # Step 10; what answers all the same is passed on (step 5). No call was missed: RFC 3326 section 3.1.
+                # Step 10. The Reason says that no call was missed (RFC 3326 section 3.1). A 2xx that comes all the same
+                # is forwarded (step 5).
                 other.cancel(now, [_COMPLETED_ELSEWHERE])
                 other.release()
             setup.on_answered(branch.hop.lease, now)
@@ -315,7 +316,7 @@ class ResponseContext:
     # --- failure -----------------------------------------------------------------------------------------
 
     def on_failure(self, branch: Branch, timeout: bool, now: float) -> None:
-        """A branch will get no answer: of a time-out or (``timeout`` False) of a transport error."""
+        """A branch will get no answer, because of a time-out or (``timeout`` False) of a transport error."""
         self._remove(branch)
         lease = branch.hop.lease
         if not self.server.answered and not self._cancelled and not branch.forwarded and lease is not None:
@@ -346,7 +347,7 @@ class ResponseContext:
         self._finish(status, outcome, now, wait)
 
     def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
-        """Answer from here, and end the call that the request was to set up."""
+        """Send the edge's own final answer, and end the call that the request was to set up."""
         responder = self._parts.responder
         self._abandon_branches(now)
         if status == 408 and not self._is_invite:
@@ -377,7 +378,7 @@ class ResponseContext:
             branch.end_unwanted(response, now)
 
     def _end_branches(self, now: float) -> None:
-        """Without a call that would own them, leases are held until the answer and no longer."""
+        """End the branches of a request that sets up no call: their leases are held until the answer only."""
         self._parts.deadlines.schedule(self, None)
         self._abandon_branches(now)
 

@@ -29,7 +29,8 @@ _RETRY_SECONDS = 30
 
 
 class Screener:
-    """Reports each verdict to the observer, if there is one: a shadow policy, or a replay."""
+    """Screens messages and answers those that are refused. The observer, a shadow policy or a replay, gets each
+    verdict."""
 
     __slots__ = (
         "_attempts", "_clock", "_effects", "_flows", "_live", "_observer", "_responder", "previous_standings",
@@ -76,7 +77,7 @@ class Screener:
         if verdict is PASS:
             return True
         if verdict is BANNED and flow.serial:
-            self._effects.emit(Close(flow))  # its peer may connect again, as often as connections are allowed
+            self._effects.emit(Close(flow))  # the peer may connect again, within the limits on connections
         return False
 
     def request(self, incoming: Incoming, now: float) -> bool:
@@ -87,16 +88,17 @@ class Screener:
         return verdict is PASS or self._answer(verdict, incoming, now)
 
     def call(self, incoming: Incoming, now: float) -> bool:
-        """Phase CALL: the same, of a request outside a dialog."""
+        """Phase CALL: the same, for a request outside a dialog."""
         verdict = self._live.pipeline.call(incoming.subject, now)
         if self._observer is not None:
             self._observer.call(verdict, now)
         return verdict is PASS or self._answer(verdict, incoming, now)
 
     def count_refused_call(self, flow: Flow, now: float) -> None:
-        """Screening has refused what may have been a call from ``flow``; of a trunk or a user, that call has failed.
+        """Screening has refused what may have been a call from ``flow``: it counts as failed for a trunk or a
+        registered user.
 
-        A stranger's does not count: to refuse those is what screening is for.
+        Other sources do not count, because refusing them is the purpose of screening.
         """
         before = self.previous_standings
         known = self._live.standings.of(flow, now) >= Standing.REGISTERED
@@ -144,7 +146,7 @@ class Screener:
         self._responder.answer_stateless(incoming, status, now, extra)
 
     def on_refusal(self, reason: Reason) -> None:
-        """The core refuses the message, whatever the policy."""
+        """The core refuses the message under any policy."""
         if self._observer is not None:
             self._observer.refused(reason)
 
@@ -174,7 +176,7 @@ class Screener:
         self._close(self._flows, now)
 
     def _close_covered(self, bans: list[Ban], now: float) -> None:
-        """Close the connections that new bans cover: but for a prefix's, without a look at all the others."""
+        """Close the connections that new bans cover. Only a ban on a prefix needs a search of all connections."""
         if any(ban.scope >= BanScope.PREFIX for ban in bans):
             self._close(self._flows, now)
         else:

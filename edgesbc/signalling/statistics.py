@@ -23,7 +23,7 @@ class Tally(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Failed attempts, in percent; of none, 0."""
+        """Failed attempts in percent; 0 if there were no attempts."""
         return 100.0 * self.failed / self.begun if self.begun else 0.0
 
 
@@ -37,7 +37,7 @@ class _Slice:
 
 
 class CallAttempts:
-    """Counts by slices of time; times are seconds on the plane's clock, which never goes back.
+    """Call attempts by slices of time. Times are seconds on the plane's clock, which never goes back.
 
     A failure counts in the slice in which its call began: so a call that was ringing when the policy changed
     does not count against the new policy.
@@ -52,11 +52,11 @@ class CallAttempts:
         return len(self._slices)
 
     def count_begun(self, now: float) -> None:
-        """A call is set up from ``now`` on."""
+        """The set-up of a call begins at ``now``."""
         self._current(now).begun += 1
 
     def count_failed(self, began: float) -> None:
-        """The call that began then was not answered, and its caller has not cancelled it."""
+        """A call that began at ``began`` was not answered, and its caller has not cancelled it."""
         position = bisect_right(self._slices, began, key=lambda piece: piece.start)
         if position:  # otherwise it began before the first slice that is kept
             self._slices[position - 1].failed += 1
@@ -73,7 +73,7 @@ class CallAttempts:
         self._forget(now)
 
     def tally(self, low: float, high: float = float("inf")) -> Tally:
-        """What began from ``low`` on and before ``high``, by slices that begin there."""
+        """The attempts in the slices that begin from ``low`` on and before ``high``."""
         within = [piece for piece in self._slices if low <= piece.start < high]
         return Tally(sum(piece.begun for piece in within), sum(piece.failed for piece in within))
 
@@ -103,7 +103,7 @@ class CallStatistics:
 
 
 class EdgeCounters:
-    """They go on when the policy changes. The labels of each stand behind it."""
+    """The counters of signalling, which go on when the policy changes. The comment behind each names its labels."""
 
     __slots__ = (
         "malformed", "outcomes", "requests", "responses", "screened", "screened_shadow", "set_up",

@@ -86,10 +86,9 @@ class SingleTarget:
 class DispatchedTargets:
     """The hops of a request that ``route`` takes; a member that was tried is not tried again.
 
-    A set whose members are all tried or not able gives way to its fallback, and that to the route's next set. When no
-    member of any set is able, those that asked for a rest, or are down with all of their set, are called all the
-    same, in the same order.
-    ``flow`` is the one that the request came by.
+    When all members of a set were tried or are not able, its fallback is used, and then the route's next set. When no
+    member of any set is able, a last round in the same order also uses members that asked for a rest, and sets whose
+    members are all down. ``flow`` is the one that the request came by.
     """
 
     __slots__ = (
@@ -106,12 +105,12 @@ class DispatchedTargets:
         self._route = route
         self._request = request
         self._flow = flow
-        self._names = list(reversed(route.to))  # the set to go on with comes last
+        self._names = list(reversed(route.to))  # the next set to use comes last
         self._visited: dict[str, None] = {}  # sets, in order
-        self._last_round = False  # whether all sets were asked once
+        self._last_round = False  # whether all sets were used once
         self._tried: list[Member] = []
         self._began: float | None = None
-        self._selection: SelectionRequest | None = None  # of the set at hand
+        self._selection: SelectionRequest | None = None  # of the current set
 
     def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
         if self._began is None:
@@ -143,7 +142,7 @@ class DispatchedTargets:
             return None  # a reload has taken the set away since the request came
 
     def _begin_last_round(self) -> bool:
-        """Whether the sets are to be gone through again, for members that rest or are down: where there are several."""
+        """Begin the last round, for members that rest or are down; false if it is over, or there is only one set."""
         again = not self._last_round and len(self._visited) > 1
         self._last_round = True
         if again:
@@ -151,7 +150,7 @@ class DispatchedTargets:
         return again
 
     def _leave_set(self, settings: SetSettings | None) -> None:
-        """No member of the set at hand is able: go on with its fallback, or with the next one."""
+        """No member of the current set is able: continue with its fallback, or with the next set."""
         self._visited[self._names.pop()] = None
         self._selection = None
         if settings is not None and settings.fallback is not None and settings.fallback not in self._visited:
@@ -186,10 +185,10 @@ class DispatchedTargets:
         try:
             return hash_key(settings.hash_on, self._request, self._flow.peer)
         except WireError:
-            return ""  # without a readable address there is no key; the call may have been set up long ago
+            return ""  # a malformed address gives no key
 
     def _hop(self, lease: Lease, settings: SetSettings) -> NextHop | None:
-        """The way to a member; None where no listener leads to it."""
+        """The hop to a member; None where no listener can send to it."""
         member = lease.member
         self._tried.append(member)
         listener = listener_for(self._flows, member, self._flow.listener.zone.other)
@@ -201,8 +200,7 @@ class DispatchedTargets:
     def _uri_at(self, member: Member) -> str:
         """The Request-URI for ``member``: a URI of the edge's own address becomes one of the member's.
 
-        A domain stays, since the servers inside may serve several. The number is rewritten by the route first,
-        and then as the member's settings say.
+        A domain stays, because private servers may serve several. The route rewrites the number first, then the member.
         """
         uri = self._request.uri
         rules = [rule for rule in (self._route.numbers, member.settings.numbers) if rule is not None]

@@ -6,7 +6,8 @@ __all__ = ["WallClock"]
 
 
 class WallClock:
-    """``offset``: the seconds since 1970 less the plane's clock; its shell sets it, since the machine's clock moves."""
+    """Converts the plane's clock. ``offset`` is the seconds since 1970 minus the plane's clock; the shell updates it,
+    because the machine's clock may be set."""
 
     __slots__ = ("offset",)
 
