@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import trio
 import trio_websocket
+from edgesbc.transport.websocket import accept_websocket
 from trio.testing import MockClock
 
 from edgesbc.base import limits
@@ -30,7 +31,6 @@ from edgesbc.base.errors import WireError
 from edgesbc.sip.framing import PING, PONG
 from edgesbc.sip.parse import parse_message
 from edgesbc.transport.connection import Connection
-from edgesbc.transport.websocket import accept_websocket
 
 ORIGIN: Final = "https://phone.example.com"
 HANDSHAKE: Final = (

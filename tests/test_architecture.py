@@ -22,7 +22,7 @@ PACKAGE_ROOT = Path(edgesbc.__file__).parent
 FLOORS: list[set[str]] = [
     {"base"},
     {"sip"},
-    {"dispatch", "inventory", "resolve", "routing", "screen", "media", "sdp", "transport.filter_programs"},
+    {"dispatch", "inventory", "resolve", "routing", "screen", "media", "sdp", "streams", "transport.filter_programs"},
     {"signalling"},
     {"policy", "store", "observe"},
     {"transport", "media.plane", "observe.http", "resolve.resolver"},
@@ -49,7 +49,20 @@ SEES_SIBLING = {
 }
 
 SANS_IO_PACKAGES = {
-    *("base", "sip", "sdp", "screen", "dispatch", "inventory", "resolve", "routing", "signalling", "media", "replay"),
+    *(
+        "base",
+        "sip",
+        "sdp",
+        "screen",
+        "dispatch",
+        "inventory",
+        "resolve",
+        "routing",
+        "signalling",
+        "streams",
+        "media",
+        "replay",
+    ),
     "transport.filter_programs",
 }
 WORLD = {

@@ -345,11 +345,24 @@ STREAM_READ_BYTES: Final = 16_384
 """Bytes read from a connection in one turn: a TLS record; more, in the smallest messages, would delay the others."""
 LAST_ANSWERS_SECONDS: Final = 5.0
 """How long a closing connection may take to send its outbox: a peer that does not read would keep it open."""
-WEBSOCKET_QUEUE: Final = 8
-"""Messages of one WebSocket read ahead of the signalling core; then the peer has to wait."""
-WEBSOCKET_BYTES: Final = (WEBSOCKET_QUEUE + 2) * MESSAGE_BYTES
-"""Bytes read from a WebSocket until a message is taken: the queued ones and one in transit. Its library keeps a record
-of each fragment, empty ones too, and counts only their content."""
+LINGER_SECONDS: Final = 1.0
+"""How long a connection that the edge has ended waits for the end of its peer: a round trip, with room."""
+LINGER_BYTES: Final = 65_536
+"""Bytes that are discarded meanwhile: about those on their way when the edge ended the connection."""
+WRITE_SECONDS: Final = 30.0
+"""How long a peer may leave bytes unread that the kernel cannot take any more; the outbox is full sooner, if busy."""
+ACCEPT_BATCH: Final = 16
+"""Connections accepted before other tasks get their turn."""
+ACCEPT_PAUSE_SECONDS: Final = 0.1
+"""How long accepting waits when the process has no descriptor left."""
+TCP_KEEPALIVE_SECONDS: Final = 60
+"""Silence after which the kernel asks whether a peer is still there."""
+TCP_USER_TIMEOUT_SECONDS: Final = 30
+"""How long the kernel sends unacknowledged bytes again before the connection is lost (RFC 5482)."""
+UPGRADE_BYTES: Final = 16_384
+"""The request that opens a WebSocket: cookies of a page included."""
+WEBSOCKET_BYTES: Final = 10 * MESSAGE_BYTES
+"""Bytes of frames, control frames too, until a message is whole: many times the largest one."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from typing import Protocol
 import trio
 import trio_websocket
 
-from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, host_port
 from edgesbc.sip.framing import PING, StreamFramer
 
@@ -137,6 +136,6 @@ async def _handshakes(
     if transport in (Transport.TCP, Transport.TLS):
         return _Stream(stream, local)
     socket = await trio_websocket.wrap_client_stream(
-        nursery, stream, host_port(*edge), "/", subprotocols=["sip"], message_queue_size=limits.WEBSOCKET_QUEUE
+        nursery, stream, host_port(*edge), "/", subprotocols=["sip"], message_queue_size=8
     )
     return _WebSocket(socket, local)

@@ -1,8 +1,8 @@
-"""One connection: received messages go to the signalling core, sent ones through a bounded outbox."""
+"""One connection: its task reads from a socket into the signalling core, and writes what the core sends."""
 
 from __future__ import annotations
 
-from collections import deque
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,167 +11,246 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Flow
 from edgesbc.base.errors import WireError
-from edgesbc.sip.framing import PING, PONG, StreamFramer
+from edgesbc.streams.session import StreamSession
 
-__all__ = ["Connection", "FramedStream", "MessageStream"]
+__all__ = ["Connection", "StreamCore"]
 
-
-class MessageStream(Protocol):
-    """A stream of SIP messages: a byte stream with framing, or a WebSocket."""
-
-    async def receive(self) -> list[bytes]:
-        """The next messages, including :data:`PING`. Raises ``EOFError`` at the end, ``WireError`` for bytes that
-        cannot be framed."""
-
-    async def send(self, messages: list[bytes]) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-    @property
-    def pending(self) -> bool:
-        """Whether a message has begun and not ended."""
-
-    @property
-    def broken(self) -> bytes:
-        """The bytes that could not be framed, after a ``WireError``."""
+_BUFFER = memoryview(bytearray(limits.STREAM_READ_BYTES))
+"""What a read of any connection fills; its content is passed on before another connection reads."""
 
 
-class FramedStream:
-    """SIP over TCP or TLS (RFC 3261 section 18.3)."""
+class StreamCore(Protocol):
+    """What takes the messages of connections: the signalling plane."""
 
-    __slots__ = ("_framer", "_stream")
+    def receive(self, flow: Flow, data: bytes, now: float) -> None:
+        """Take one framed message."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self._framer = StreamFramer()
-
-    @property
-    def pending(self) -> bool:
-        return self._framer.pending
-
-    @property
-    def broken(self) -> bytes:
-        return self._framer.broken
-
-    async def receive(self) -> list[bytes]:
-        data = await self._stream.receive_some(limits.STREAM_READ_BYTES)
-        if not data:
-            raise EOFError
-        return self._framer.receive(bytes(data))
-
-    async def send(self, messages: list[bytes]) -> None:
-        await self._stream.send_all(b"".join(messages))
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+        """A stream cannot be framed any more from ``data`` on."""
 
 
 class Connection:
-    """A flow over a connection. The task that accepted or opened it reads; a second task writes.
+    """A flow over a connected, non-blocking socket, which :meth:`run` serves.
 
-    ``receive`` is called with each message, ``broken`` with bytes that cannot be framed.
+    Its task waits for the socket and for nothing else. What is received goes to ``core`` at once; what is sent is
+    written at once, and queued only where the kernel takes no more. Then the task waits until the peer reads, and
+    reads nothing meanwhile: a peer that does not read its answers is not asked for more requests.
+
+    ``flow`` is None until the opening handshakes of an accepted connection are complete; then ``opened`` is called with
+    the names of the peer's certificate, and returns it. What is sent to a destination before its connection is open is
+    kept until then.
     """
 
     __slots__ = (
-        "_aborted", "_broken", "_closing", "_outbox", "_receive", "_scope", "_size", "_wake_writer", "flow",
+        "_aborted", "_closing", "_core", "_early", "_open", "_opened", "_peer_ended", "_queued", "_reading", "_session",
+        "_sock", "_unsent", "_wait", "flow",
     )  # fmt: skip
 
     def __init__(
-        self,
-        flow: Flow,
-        receive: Callable[[Flow, bytes, float], None],
-        broken: Callable[[Flow, bytes, WireError, float], None],
+        self, core: StreamCore, flow: Flow | None = None, opened: Callable[[tuple[str, ...]], Flow] | None = None
     ) -> None:
         self.flow = flow
-        self._receive = receive
-        self._broken = broken
-        self._outbox: deque[bytes] = deque()
-        self._size = 0
-        self._wake_writer = trio.Event()
-        self._closing = False
+        self._core = core
+        self._opened = opened
+        self._sock: socket.socket | None = None
+        self._session: StreamSession | None = None
+        self._open = False
+        self._early: list[bytes] = []  # messages that were sent before the session was open
+        self._unsent: list[bytes] = []
+        self._queued = 0  # bytes in both
+        self._reading = False  # whether the task is passing on what it has read: answers are gathered
+        self._closing = False  # nothing more is taken from the core or the peer
+        self._peer_ended = False
         self._aborted = False
-        self._scope: trio.CancelScope | None = None
+        self._wait: trio.CancelScope | None = None
 
-    def send(self, data: bytes) -> None:
-        """Queue a message. With more than ``limits.OUTBOX_BYTES`` unsent, the connection is aborted."""
+    # --- called by the core --------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """Write a message. With more than ``limits.OUTBOX_BYTES`` that the peer has not taken, abort."""
         if self._closing:
             return
-        if self._size + len(data) > limits.OUTBOX_BYTES:
-            self.abort()
-            return
-        self._outbox.append(data)
-        self._size += len(data)
-        self._wake_writer.set()
+        if self._open and self._session is not None:
+            self._write(self._session.send(message))
+        elif self._has_room(len(message)):
+            self._early.append(message)
 
     def close(self) -> None:
-        """End the connection after the outbox has been sent."""
+        """End the connection after what was sent before has been written."""
+        if self._closing:
+            return
+        if self._session is None:
+            self.abort()  # it is not connected yet
+            return
         self._closing = True
-        self._wake_writer.set()
+        self._session.close()
+        self._write(self._session.take_output())
+        self._wake()
 
     def abort(self) -> None:
         """End the connection at once."""
         self._closing = self._aborted = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._wake()
 
-    async def run(self, stream: MessageStream, nursery: trio.Nursery) -> None:
-        """Run until either side ends the connection; the writer's task is in ``nursery``, which is then cancelled."""
-        self._scope = nursery.cancel_scope
-        if self._aborted:
-            self._scope.cancel()
-        nursery.start_soon(self._write, stream)
-        try:
-            await self._read(stream)
-            self.close()
-            with trio.move_on_after(limits.LAST_ANSWERS_SECONDS):
-                await trio.sleep_forever()  # the writer sends the last responses and cancels the nursery
-            self.abort()
-        finally:
-            self._closing = True
-            with trio.move_on_after(1.0, shield=True):
-                await stream.aclose()
+    def _wake(self) -> None:
+        """Let the task look at what has changed, if it waits."""
+        if self._wait is not None and not self._reading:
+            self._wait.cancel()
 
-    async def _read(self, stream: MessageStream) -> None:
-        scope = trio.CancelScope()
-        begun: float | None = None
-        silent_until = trio.current_time() + limits.FIRST_MESSAGE_SECONDS
-        with scope:
-            while not self._closing:
-                scope.deadline = silent_until if begun is None else begun + limits.MESSAGE_SECONDS
-                try:
-                    messages = await stream.receive()
-                except (EOFError, trio.BrokenResourceError, trio.ClosedResourceError):
-                    return
-                except WireError as error:
-                    self._broken(self.flow, stream.broken, error, trio.current_time())
-                    return
-                now = trio.current_time()
-                if PING in messages:
-                    self.send(PONG)  # one for all pings of a read, so that they are not amplified
-                for message in messages:
-                    if self._closing:
-                        break
-                    self._receive(self.flow, message, now)  # pings too: they are screened like messages
-                if messages:
-                    silent_until = now + limits.IDLE_SECONDS
-                    begun = None
-                if not stream.pending:
-                    begun = None
-                elif begun is None:
-                    begun = now
+    # --- writing -------------------------------------------------------------------------------------------
 
-    async def _write(self, stream: MessageStream) -> None:
-        try:
-            while True:
-                while self._outbox:
-                    batch = list(self._outbox)
-                    self._outbox.clear()
-                    await stream.send(batch)
-                    self._size = sum(map(len, self._outbox))
-                if self._closing:
-                    break
-                self._wake_writer = trio.Event()
-                await self._wake_writer.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+    def _write(self, data: bytes) -> None:
+        if not data or not self._has_room(len(data)):
+            return
+        self._unsent.append(data)
+        if not self._reading and len(self._unsent) == 1:
+            self._write_unsent()
+            if self._unsent:
+                self._wake()
+
+    def _has_room(self, size: int) -> bool:
+        self._queued += size
+        if self._queued <= limits.OUTBOX_BYTES:
+            return True
         self.abort()
+        return False
+
+    def _write_unsent(self) -> None:
+        """Write what the kernel takes."""
+        unsent = self._unsent
+        if not unsent or self._sock is None:
+            return
+        data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the peer has reset the connection
+            self.abort()
+            return
+        self._queued -= sent
+        unsent[:] = [data[sent:]] if sent < len(data) else ()
+
+    # --- the task ------------------------------------------------------------------------------------------
+
+    async def run(self, sock: socket.socket, session: StreamSession) -> None:
+        """Serve the connection until either side ends it. The caller closes ``sock``."""
+        if self._aborted:
+            return  # closed while it was being connected
+        self._sock, self._session = sock, session
+        try:
+            self._write(session.take_output())  # a TLS client speaks first
+            self._look_whether_open(session)
+            while not self._aborted:
+                if self._unsent:
+                    await self._wait_until_written(sock)
+                elif self._closing:
+                    await self._wait_for_end(sock)
+                else:
+                    await self._serve(sock, session)
+        finally:
+            if not self._closing:  # the edge stops: say so, where it can be said without waiting
+                self.close()
+
+    async def _serve(self, sock: socket.socket, session: StreamSession) -> None:
+        """Read until the connection ends, its peer does not take an answer, or a deadline is over."""
+        with trio.CancelScope(deadline=session.deadline) as self._wait:
+            while not self._unsent and not self._closing:
+                await trio.lowlevel.wait_readable(sock)
+                self._read(sock, session)
+                if session.deadline < self._wait.deadline:  # a later one is looked at when the earlier is over
+                    self._wait.deadline = session.deadline
+        if self._wait.cancelled_caught and session.end is None:
+            session.expire(trio.current_time())
+            if session.end is not None:
+                if session.is_open:
+                    self._finish(session)
+                    self._write_unsent()
+                else:
+                    self.abort()
+
+    def _read(self, sock: socket.socket, session: StreamSession) -> None:
+        """Receive once, and pass on what that completes."""
+        try:
+            size = sock.recv_into(_BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:  # the peer has reset the connection
+            self.abort()
+            return
+        self._reading = True  # until the answers are gathered, to be written at once
+        if size:
+            now = trio.current_time()
+            messages = session.receive(bytes(_BUFFER[:size]), now)
+            if not self._open:
+                self._write(session.take_output())  # the end of a handshake comes before answers
+                self._look_whether_open(session)
+            if messages:
+                self._pass_on(messages, now)
+            if session.end is not None and session.end.error is not None and self.flow is not None:
+                self._core.stream_broken(self.flow, session.end.broken, session.end.error, now)
+        else:
+            self._peer_ended = True
+            session.receive_end()
+        if session.end is not None:
+            self._finish(session)
+        elif not self._closing:
+            self._write(session.take_output())
+        self._reading = False
+        self._write_unsent()
+
+    def _pass_on(self, messages: list[bytes], now: float) -> None:
+        flow, receive = self.flow, self._core.receive
+        if flow is None:
+            return
+        for message in messages:
+            if self._closing:
+                return
+            receive(flow, message, now)
+
+    def _look_whether_open(self, session: StreamSession) -> None:
+        """Once the session is open, ask for the flow and send what has waited."""
+        if self._open or not session.is_open:
+            return
+        self._open = True
+        if self._opened is not None:
+            self.flow = self._opened(session.layer.peer_names)
+        early, self._early = self._early, []
+        for message in early:
+            self._queued -= len(message)
+            self._write(session.send(message))
+
+    def _finish(self, session: StreamSession) -> None:
+        """Nothing more is received: the last answers are written, and then the connection ends."""
+        if not self._closing:
+            self._closing = True
+            session.close()
+            self._write(session.take_output())
+
+    async def _wait_until_written(self, sock: socket.socket) -> None:
+        seconds = limits.LAST_ANSWERS_SECONDS if self._closing else limits.WRITE_SECONDS
+        deadline = trio.current_time() + seconds
+        with trio.CancelScope(deadline=deadline) as self._wait:
+            while self._unsent and not self._aborted:
+                await trio.lowlevel.wait_writable(sock)
+                self._write_unsent()
+        if self._unsent and trio.current_time() >= deadline:
+            self.abort()  # the peer does not read
+
+    async def _wait_for_end(self, sock: socket.socket) -> None:
+        """End our direction, and wait for the end of the peer's, discarding a little of it.
+
+        Closing at once would make the kernel reset the connection where something unread has come, and the peer may
+        lose the last answers by that (RFC 1122 section 4.2.2.13).
+        """
+        left = 0 if self._peer_ended else limits.LINGER_BYTES
+        try:
+            sock.shutdown(socket.SHUT_WR)
+            with trio.move_on_after(limits.LINGER_SECONDS) as self._wait:
+                while left > 0:
+                    await trio.lowlevel.wait_readable(sock)
+                    size = sock.recv_into(_BUFFER)
+                    left = left - size if size else 0
+        except OSError:
+            pass
+        self._aborted = True

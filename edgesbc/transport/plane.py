@@ -22,10 +22,11 @@ from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTi
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
-from edgesbc.transport.connection import Connection, FramedStream
+from edgesbc.streams.session import client_session
+from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
-from edgesbc.transport.sockets import OpenedListener
+from edgesbc.transport.sockets import OpenedListener, client_socket, connect
 from edgesbc.transport.stream_listener import StreamListener
 from edgesbc.transport.tls import client_context
 from edgesbc.transport.udp import UdpListener
@@ -271,10 +272,8 @@ class SignallingPlane:
                     udp.penalties.remove(effect.source, now)
                 self._wake_at(udp.due)
         elif isinstance(effect, Open) and self._nursery is not None:
-            connection = self.connections[effect.flow.serial] = Connection(
-                effect.flow, self.receive, self.stream_broken
-            )
-            self._nursery.start_soon(self._connect, connection, effect.name)
+            connection = self.connections[effect.flow.serial] = Connection(self, effect.flow)
+            self._nursery.start_soon(self._connect, connection, effect.flow, effect.name)
         elif isinstance(effect, Close):
             open_connection = self.connections.get(effect.flow.serial)
             if open_connection is not None:
@@ -282,45 +281,29 @@ class SignallingPlane:
 
     # --- connections to destinations ---------------------------------------------------------------------
 
-    async def _connect(self, connection: Connection, name: str) -> None:
-        flow = connection.flow
+    async def _connect(self, connection: Connection, flow: Flow, name: str) -> None:
+        """Connect and serve the connection. Over TLS the peer's certificate must be for ``name``, which is also sent as
+        SNI, unless it is an address (RFC 6066 section 3)."""
         try:
-            with self.contain_faults(flow.listener):
-                framed = await self._open_stream(flow, name)
-                if framed is not None:
-                    async with trio.open_nursery() as nursery:
-                        await connection.run(framed, nursery)
+            with self.contain_faults(flow.listener), client_socket(flow.peer) as sock:
+                deadline = trio.current_time() + limits.CONNECT_SECONDS
+                try:
+                    await connect(sock, flow.peer, deadline)
+                except OSError as error:
+                    self._record_failed_connect(flow, name, error)
+                    return
+                session = client_session(trio.current_time(), deadline, self._clients.get(flow.listener.id), name)
+                await connection.run(sock, session)
+                if not session.is_open and session.end is not None:
+                    self._record_failed_connect(flow, name, session.end.cause or OSError(session.end.detail))
         finally:
             self.connection_ended(flow)
 
-    async def _open_stream(self, flow: Flow, name: str) -> FramedStream | None:
-        """Connect and, over TLS, verify that the peer's certificate is for ``name``; None if that fails or takes too
-        long. The name is also sent as SNI, unless it is an address (RFC 6066 section 3)."""
-        host, port = flow.peer
-        plain: trio.SocketStream | None = None
-        framed: FramedStream | None = None
-        try:
-            with trio.move_on_after(limits.CONNECT_SECONDS):
-                plain = await trio.open_tcp_stream(host, port)
-                stream: trio.abc.Stream = plain
-                if flow.listener.transport is Transport.TLS:
-                    context = self._clients[flow.listener.id]
-                    stream = trio.SSLStream(plain, context, server_hostname=name, https_compatible=True)
-                    await stream.do_handshake()
-                framed = FramedStream(stream)
-        except (OSError, trio.BrokenResourceError) as error:
-            self._record_failed_connect(flow, name, error)
-        finally:
-            if framed is None and plain is not None:
-                await trio.aclose_forcefully(plain)
-        return framed
-
     def _record_failed_connect(self, flow: Flow, name: str, error: Exception) -> None:
         self.counts.add(flow.listener.name, "connect-failed")
-        cause = error.__cause__ or error
-        detail = f"cannot connect: {cause}"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            detail = f"cannot connect: expected a certificate for {name}, found: {cause.verify_message}"
+        detail = f"cannot connect: {error}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            detail = f"cannot connect: expected a certificate for {name}, found: {error.verify_message}"
         now = trio.current_time()
         self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
 
+import trio
+
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Transport, Zone
+from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
 from edgesbc.transport.filter_programs import steering_program
 from edgesbc.transport.kernel_filters import KERNEL, steer
 
-__all__ = ["OpenedListener", "open_listeners", "visible_address"]
+__all__ = ["OpenedListener", "client_socket", "connect", "open_listeners", "visible_address"]
 
 # linux/in.h and linux/in6.h; Python's socket module names neither.
 IP_RECVERR = 11
@@ -97,7 +101,38 @@ def _socket(settings: ListenSettings) -> socket.socket:
             sock.setsockopt(level, option, 1)
     else:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _set_stream_options(sock)  # accepted connections inherit them
     return sock
+
+
+def _set_stream_options(sock: socket.socket) -> None:
+    """Send at once, and find peers that are gone without a word."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.TCP_KEEPALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.TCP_KEEPALIVE_SECONDS // 4)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.TCP_USER_TIMEOUT_SECONDS * 1000)
+
+
+def client_socket(peer: Source) -> socket.socket:
+    """A socket for a connection to ``peer``, not connected yet."""
+    sock = socket.socket(socket.AF_INET6 if ":" in peer.host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    _set_stream_options(sock)
+    return sock
+
+
+async def connect(sock: socket.socket, peer: Source, deadline: float) -> None:
+    """Connect ``sock``. Raises ``OSError``, also where ``deadline`` (trio's clock) comes first."""
+    error = sock.connect_ex(peer)
+    if error == errno.EINPROGRESS:
+        with trio.CancelScope(deadline=deadline):
+            await trio.lowlevel.wait_writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error == errno.EINPROGRESS:
+        error = errno.ETIMEDOUT
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def _open_second(first: socket.socket, settings: ListenSettings) -> socket.socket | None:

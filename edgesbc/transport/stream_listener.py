@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import trio
-import trio_websocket
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
-from edgesbc.base.errors import WireError
+from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.signalling.edge import Edge
-from edgesbc.transport.connection import Connection, FramedStream, MessageStream
+from edgesbc.streams.session import server_session
+from edgesbc.transport.connection import Connection, StreamCore
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, Steering
 from edgesbc.transport.sockets import OpenedListener
-from edgesbc.transport.tls import peer_names, server_context
-from edgesbc.transport.websocket import accept_websocket
+from edgesbc.transport.tls import server_context
 
 __all__ = ["StreamListener"]
 
-_BROKEN = (
-    trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError,
-    trio_websocket.HandshakeError, trio_websocket.ConnectionClosed,
-    UnicodeError,  # raised by the WebSocket library for an opening handshake that is not ASCII
-)  # fmt: skip
+_NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class AcceptingPlane(Protocol):
+class AcceptingPlane(StreamCore, Protocol):
     """The interface of the signalling plane that a stream listener uses."""
 
     edge: Edge
@@ -51,12 +47,6 @@ class AcceptingPlane(Protocol):
 
     def contain_faults(self, listener: Listener) -> contextlib.AbstractContextManager[None]:
         """A context around a connection's task: an internal error in it ends that connection only."""
-
-    def receive(self, flow: Flow, data: bytes, now: float) -> None:
-        """Take one framed message."""
-
-    def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        """A stream cannot be framed any more from ``data`` on."""
 
     def connection_ended(self, flow: Flow) -> None:
         """A connection has ended."""
@@ -89,17 +79,18 @@ class StreamListener:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept until :meth:`stop_accepting`; the tasks of connections run in ``nursery``."""
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in self._opened.sockets]
-        async with contextlib.AsyncExitStack() as stack:
-            for listener in listeners:
-                await stack.enter_async_context(listener)
+        with contextlib.ExitStack() as stack:
+            for sock in self._opened.sockets:
+                stack.enter_context(sock)
             if self.steering is not None:
                 self.steering.schedule(trio.current_time())
                 self.apply(trio.current_time())
-            task_status.started()
             with self._accepting:
-                # One connection of each socket in turn: untrusted peers have an accept queue of their own.
-                await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
+                async with trio.open_nursery() as accepting:
+                    # One task for each socket: untrusted peers have an accept queue of their own.
+                    for sock in self._opened.sockets:
+                        accepting.start_soon(self._accept_from, sock, nursery)
+                    task_status.started()
 
     def stop_accepting(self) -> None:
         """Accept no more connections."""
@@ -124,29 +115,34 @@ class StreamListener:
         if self.steering is not None and self.steering.due is not None and self.steering.due <= now:
             self.steering.apply(*self._plane.trusted_sources(self.listener, now), now)
 
-    # --- one connection ------------------------------------------------------------------------------------
+    # --- accepting -----------------------------------------------------------------------------------------
 
-    async def _accept(self, stream: trio.SocketStream) -> None:
-        listener, plane = self.listener, self._plane
-        try:
-            peer = Source(*stream.socket.getpeername()[:2])
-        except OSError:
-            await trio.aclose_forcefully(stream)
-            return
-        trusted = plane.is_trunk_address(listener, peer)
+    async def _accept_from(self, listening: socket.socket, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listening)
+            for _ in range(limits.ACCEPT_BATCH):
+                try:
+                    sock, address = listening.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _NO_DESCRIPTORS:
+                        await trio.sleep(limits.ACCEPT_PAUSE_SECONDS)  # the connection stays in the kernel's queue
+                        break
+                    continue  # the peer has closed it meanwhile
+                sock.setblocking(False)
+                self._accept(sock, Source(address[0], address[1]), nursery)
+
+    def _accept(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> None:
+        """Give a connection a task, unless it is refused."""
+        trusted = self._plane.is_trunk_address(self.listener, peer)
         refusal = self._refusal(peer, trusted)
         if refusal:
-            plane.connection_refused(listener, peer, refusal)
-            await trio.aclose_forcefully(stream)
+            sock.close()
+            self._plane.connection_refused(self.listener, peer, refusal)
             return
-        plane.connection_limits.add(peer.host, trusted)
-        try:
-            with plane.contain_faults(listener):
-                await self._serve(stream, peer)
-        finally:
-            plane.connection_limits.remove(peer.host, trusted)
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
+        self._plane.connection_limits.add(peer.host, trusted)
+        nursery.start_soon(self._serve, sock, peer, trusted)
 
     def _refusal(self, peer: Source, trusted: bool) -> str:
         """Why the connection is refused, as a label for metrics; "" if it is not."""
@@ -155,57 +151,30 @@ class StreamListener:
             return Reason.BANNED.code
         return "" if self._plane.connection_limits.allows(peer.host, trusted) else Reason.CONNECTIONS.code
 
-    async def _serve(self, stream: trio.SocketStream, peer: Source) -> None:
+    # --- one connection ------------------------------------------------------------------------------------
+
+    async def _serve(self, sock: socket.socket, peer: Source, trusted: bool) -> None:
+        plane, listener = self._plane, self.listener
+
+        def opened(names: tuple[str, ...]) -> Flow:
+            flow = plane.edge.new_flow(listener, peer, names)
+            plane.connections[flow.serial] = connection
+            plane.edge.flow_opened(flow)
+            return flow
+
+        connection = Connection(plane, opened=opened)
+        refusal = Reason.HANDSHAKE.code
         try:
-            await self._handshake_and_run(stream, peer)
-        except* _BROKEN:
-            pass  # the peer has closed the connection; a WebSocket's reader task raises that too
-
-    async def _handshake_and_run(self, stream: trio.SocketStream, peer: Source) -> None:
-        async with trio.open_nursery() as nursery:
-            names: tuple[str, ...] = ()
-            messages: MessageStream | None = None
-            refusal = Reason.HANDSHAKE.code
-            # One time limit for all handshakes, however slowly the peer sends.
-            with trio.move_on_after(limits.HANDSHAKE_SECONDS):
-                try:
-                    secure = await self._tls_handshake(stream)
-                    if secure is not None:
-                        names = peer_names(secure.getpeercert())
-                    opened = await self._open_messages(secure or stream, nursery)
-                    if isinstance(opened, str):
-                        refusal = opened
-                    else:
-                        messages = opened
-                except _BROKEN:
-                    pass
-            if messages is None:
-                self._plane.connection_refused(self.listener, peer, refusal)
-            else:
-                await self._run_connection(messages, peer, names, nursery)
-            nursery.cancel_scope.cancel()
-
-    async def _tls_handshake(self, stream: trio.SocketStream) -> trio.SSLStream[trio.SocketStream] | None:
-        if self.context is None:
-            return None
-        secure = trio.SSLStream(stream, self.context, server_side=True, https_compatible=True)
-        await secure.do_handshake()
-        return secure
-
-    async def _open_messages(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> MessageStream | str:
-        """The stream of SIP messages, or why the WebSocket handshake is refused."""
-        if self.listener.transport not in (Transport.WS, Transport.WSS):
-            return FramedStream(stream)
-        return await accept_websocket(nursery, stream, self._opened.settings.origins)
-
-    async def _run_connection(
-        self, messages: MessageStream, peer: Source, names: tuple[str, ...], nursery: trio.Nursery
-    ) -> None:
-        plane = self._plane
-        flow = plane.edge.new_flow(self.listener, peer, names)
-        connection = plane.connections[flow.serial] = Connection(flow, plane.receive, plane.stream_broken)
-        plane.edge.flow_opened(flow)
-        try:
-            await connection.run(messages, nursery)
+            with sock, plane.contain_faults(listener):
+                session = server_session(
+                    listener.transport, trio.current_time(), self.context, self._opened.settings.origins
+                )
+                await connection.run(sock, session)
+                if session.end is not None:
+                    refusal = session.end.reason
         finally:
-            plane.connection_ended(flow)
+            plane.connection_limits.remove(peer.host, trusted)
+            if connection.flow is not None:
+                plane.connection_ended(connection.flow)
+        if connection.flow is None:
+            plane.connection_refused(listener, peer, refusal)

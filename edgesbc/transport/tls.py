@@ -8,7 +8,7 @@ from pathlib import Path
 from edgesbc.base.address import Transport, Zone
 from edgesbc.policy.model import ListenSettings
 
-__all__ = ["client_context", "peer_names", "server_context"]
+__all__ = ["client_context", "server_context"]
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -46,10 +46,3 @@ def _harden(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-
-
-def peer_names(certificate: object) -> tuple[str, ...]:
-    """The DNS names of a verified certificate in the form of ``getpeercert`` (RFC 5922 section 7.1)."""
-    if not isinstance(certificate, dict):
-        return ()
-    return tuple(value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")

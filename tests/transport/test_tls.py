@@ -11,7 +11,8 @@ from support.running import CORE_UDP, at, listen, policy_text, running
 
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
-from edgesbc.transport.tls import client_context, peer_names, server_context
+from edgesbc.streams.tls import peer_names
+from edgesbc.transport.tls import client_context, server_context
 
 TLS = ListenSettings(Zone.PUBLIC, Transport.TLS, Source("127.0.0.1", 0))
 

@@ -1,0 +1,124 @@
+"""A connection without I/O: its stack of layers, its deadlines, and its keep-alive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgesbc.base import limits
+from edgesbc.base.address import Transport
+from edgesbc.sip.framing import PING, PONG
+from edgesbc.streams.layer import StreamCounts, StreamEnd, StreamLayer
+from edgesbc.streams.sip_stream import SipLayer
+from edgesbc.streams.tls import TlsContext, TlsLayer
+from edgesbc.streams.websocket import WebSocketLayer
+
+__all__ = ["StreamSession", "client_session", "server_session"]
+
+
+class StreamSession:
+    """One connection: received bytes become SIP messages, messages become bytes to write. ``open_by`` is the deadline
+    of its opening handshakes.
+
+    After each call of :meth:`receive`, pass the messages on, write :meth:`take_output` and look at ``end``. Bytes are
+    written in the order in which they were got. At ``deadline`` (seconds, the
+    clock of ``now``) call :meth:`expire`. Three absolute deadlines follow one another: for all opening handshakes, for
+    the first message, and then for each message from its first byte to its last. Between messages the peer may be
+    silent for ``limits.IDLE_SECONDS``.
+    """
+
+    __slots__ = ("_begun", "_pong", "_silent_until", "deadline", "layer")
+
+    def __init__(self, layer: StreamLayer, now: float, open_by: float) -> None:
+        self.layer = layer
+        self._pong = False  # whether a keep-alive is to be answered
+        self._begun = -1.0  # when the message that has begun and not ended began; negative: there is none
+        self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
+        self.deadline = self._silent_until if layer.is_open else open_by
+        layer.start()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all opening handshakes are complete: messages may be sent."""
+        return self.layer.is_open
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """Why the connection ends; None while it goes on."""
+        return self.layer.end
+
+    @property
+    def counts(self) -> StreamCounts:
+        return self.layer.counts
+
+    def receive(self, data: bytes, now: float) -> list[bytes]:
+        """The messages, and :data:`PING` for keep-alives, that ``data`` completes.
+
+        A keep-alive is answered here, once for all of one read, so that pings are not amplified (RFC 5626 section
+        3.5.1).
+        """
+        layer = self.layer
+        was_open = layer.is_open
+        counts = layer.counts
+        counts.bytes_received += len(data)
+        messages = layer.receive(data)
+        if messages:
+            counts.messages += len(messages)
+            if PING in messages:
+                self._pong = True
+            self._silent_until = now + limits.IDLE_SECONDS
+            self._begun = -1.0
+        elif not was_open:
+            if not layer.is_open:
+                return messages
+            self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
+        if not layer.pending:
+            self._begun = -1.0
+            self.deadline = self._silent_until
+        elif self._begun < 0.0:
+            self._begun = now
+            self.deadline = now + limits.MESSAGE_SECONDS
+        return messages
+
+    def receive_end(self) -> None:
+        """The transport has ended: the peer sends no more."""
+        self.layer.receive_end()
+
+    def send(self, message: bytes) -> bytes:
+        """The bytes to write for ``message``."""
+        return self.layer.send(message)
+
+    def close(self) -> None:
+        """End in order: a Close frame, a close_notify alert. Write :meth:`take_output` and then end the transport."""
+        self.layer.close()
+
+    def expire(self, now: float) -> None:
+        """Set ``end`` where the deadline is over."""
+        if now >= self.deadline and self.layer.end is None:
+            self.layer.end = StreamEnd("timeout" if self.is_open else "handshake", "the peer took too long")
+
+    def take_output(self) -> bytes:
+        """What the session itself has to say, since the last call; the bytes of :meth:`send` are not in it."""
+        if self._pong:
+            self._pong = False
+            return self.layer.send(PONG) + self.layer.take_output()
+        return self.layer.take_output()
+
+
+def server_session(
+    transport: Transport, now: float, context: TlsContext | None = None, origins: Sequence[str] = ()
+) -> StreamSession:
+    """The session of a connection that a listener of ``transport`` has accepted; ``context`` where it has TLS."""
+    counts = StreamCounts()
+    websocket = transport is Transport.WS or transport is Transport.WSS
+    top: StreamLayer = WebSocketLayer(counts, origins) if websocket else SipLayer(counts)
+    layer = top if context is None else TlsLayer(counts, top, context)
+    return StreamSession(layer, now, now + limits.HANDSHAKE_SECONDS)
+
+
+def client_session(
+    now: float, open_by: float, context: TlsContext | None = None, server_name: str = ""
+) -> StreamSession:
+    """The session of a connection to a destination; with ``context``, over TLS to a peer named ``server_name``."""
+    counts = StreamCounts()
+    top = SipLayer(counts)
+    return StreamSession(top if context is None else TlsLayer(counts, top, context, server_name), now, open_by)

@@ -1,0 +1,174 @@
+"""TLS without I/O: an OpenSSL session between two buffers, around the layer that it protects (RFC 8446, RFC 5246)."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from edgesbc.base import limits
+from edgesbc.streams.layer import StreamCounts, StreamEnd, StreamLayer
+
+__all__ = ["TlsContext", "TlsLayer", "peer_names"]
+
+TlsContext = ssl.SSLContext
+
+_RECORD_HEADER: Final = 5  # bytes: type, version, length (RFC 8446 section 5.1)
+
+
+class TlsLayer(StreamLayer):
+    """Protects ``inner``. As a client it verifies that the peer's certificate is for ``server_name``."""
+
+    __slots__ = ("_header", "_incoming", "_inner", "_left", "_outgoing", "_shaken", "_tls")
+
+    def __init__(
+        self, counts: StreamCounts, inner: StreamLayer, context: ssl.SSLContext, server_name: str | None = None
+    ) -> None:
+        super().__init__(counts)
+        self._inner = inner
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+        )
+        self._shaken = False  # whether the TLS handshake is complete
+        self._left = 0  # bytes of the current record that have not come
+        self._header = b""  # the begin of a record header that has not come whole
+
+    @property
+    def pending(self) -> bool:
+        """Whether a message, or a record of TLS, has begun and not ended."""
+        return self._inner.pending or self._left > 0 or self._header != b""
+
+    @property
+    def peer_names(self) -> tuple[str, ...]:
+        return peer_names(self._tls.getpeercert() if self._shaken else None)
+
+    def start(self) -> None:
+        self._shake_hands()
+
+    def receive(self, data: bytes) -> list[bytes]:
+        if self.end is not None:
+            return []
+        self._incoming.write(data)
+        if self._shaken:
+            records = self._records(data)
+        else:
+            if not self._shake_hands():
+                return []
+            # OpenSSL reads whole records: what it has left begins with one.
+            records = self._records(data[len(data) - self._incoming.pending :])
+        messages = self._read(records)
+        inner = self._inner
+        if inner.end is not None and self.end is None:
+            self.end = inner.end
+        self.is_open = inner.is_open
+        return messages
+
+    def receive_end(self) -> None:
+        super().receive_end()
+        self._inner.receive_end()
+
+    def send(self, message: bytes) -> bytes:
+        self._write(self._inner.send(message))
+        return self._outgoing.read()
+
+    def close(self) -> None:
+        self._inner.close()
+        if not self._shaken:
+            return
+        self._write(self._inner.take_output())
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # close_notify is written; that of the peer is not waited for
+
+    def take_output(self) -> bytes:
+        own = self._inner.take_output()
+        if own:
+            self._write(own)
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    # --- OpenSSL -------------------------------------------------------------------------------------------
+
+    def _shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is complete."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            self._fail(error, "handshake")
+            return False
+        self._shaken = True
+        self.is_open = self._inner.is_open
+        return True
+
+    def _read(self, records: int) -> list[bytes]:
+        """Decrypt what has come, ``records`` whole ones, and pass it on."""
+        tls, incoming, inner = self._tls, self._incoming, self._inner
+        messages: list[bytes] = []
+        with_data = 0
+        try:
+            while incoming.pending or tls.pending():
+                data = tls.read(limits.STREAM_READ_BYTES)  # one record's, as OpenSSL reads
+                if not data:
+                    self.end = StreamEnd("", "the peer closed TLS")
+                    break
+                with_data += 1
+                received = inner.receive(data)
+                messages = messages + received if messages else received
+                if inner.end is not None:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._fail(error, "tls")
+        self.counts.records += records
+        if records > with_data:
+            self.counts.empty_records += records - with_data
+        return messages
+
+    def _write(self, data: bytes) -> None:
+        """Encrypt ``data``; OpenSSL takes one record's at a time."""
+        written = self._tls.write(data) if data else 0
+        while written < len(data):
+            written += self._tls.write(data[written:])
+
+    def _fail(self, error: ssl.SSLError, reason: str) -> None:
+        self.end = StreamEnd(reason, error.reason or str(error), cause=error)
+
+    def _records(self, data: bytes) -> int:
+        """The number of TLS records that ``data`` completes, by their headers."""
+        complete = 0
+        size = len(data)
+        at = self._left
+        if self._header:
+            missing = _RECORD_HEADER - len(self._header)
+            header = self._header + data[:missing]
+            if len(header) < _RECORD_HEADER:
+                self._header = header
+                return 0
+            self._header = b""
+            at = missing + (header[3] << 8 | header[4])
+            complete = 1
+        elif at:
+            complete = 1
+        if at > size:
+            self._left = at - size
+            return 0
+        while size - at >= _RECORD_HEADER:
+            at += _RECORD_HEADER + (data[at + 3] << 8 | data[at + 4])
+            if at > size:
+                self._left = at - size
+                return complete
+            complete += 1
+        self._left = 0
+        self._header = data[at:]
+        return complete
+
+
+def peer_names(certificate: object) -> tuple[str, ...]:
+    """The DNS names of a verified certificate in the form of ``getpeercert`` (RFC 5922 section 7.1)."""
+    if not isinstance(certificate, dict):
+        return ()
+    return tuple(value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")

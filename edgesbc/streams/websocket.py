@@ -1,0 +1,148 @@
+"""SIP over WebSocket, the server's side: the opening handshake, frames, and the closing one (RFC 6455, RFC 7118)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from wsproto.connection import ConnectionType
+from wsproto.events import AcceptConnection, RejectConnection, Request
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from edgesbc.base import limits
+from edgesbc.streams.frames import (
+    BINARY,
+    CLOSE,
+    NORMAL,
+    PING,
+    PONG,
+    FrameError,
+    FrameReader,
+    close_code,
+    close_frame,
+    control_frame,
+    message_frame,
+)
+from edgesbc.streams.layer import StreamCounts, StreamEnd, StreamLayer
+
+__all__ = ["WebSocketLayer"]
+
+SUBPROTOCOL: Final = "sip"
+
+
+class WebSocketLayer(StreamLayer):
+    """SIP messages over a WebSocket, one in each WebSocket message (RFC 7118 section 5).
+
+    ``origins`` are the values of Origin that may open one; without any, every page and program may.
+    """
+
+    __slots__ = ("_closing", "_origins", "_output", "_reader", "_request", "_said_close")
+
+    def __init__(self, counts: StreamCounts, origins: Sequence[str] = ()) -> None:
+        super().__init__(counts)
+        self._origins = origins
+        self._request = bytearray()  # of the opening handshake
+        self._reader = FrameReader(counts)
+        self._output = b""
+        self._closing = False  # whether there is a Close frame in the output, or was
+        self._said_close = False  # whether it has been taken: no message follows it (RFC 6455 section 5.5.1)
+
+    @property
+    def pending(self) -> bool:
+        return self._reader.pending
+
+    def take_output(self) -> bytes:
+        output, self._output = self._output, b""
+        self._said_close = self._closing
+        return output
+
+    def send(self, message: bytes) -> bytes:
+        return b"" if self._said_close else message_frame(message)
+
+    def ping(self) -> bytes:
+        """A Ping frame, to be answered by the peer (RFC 6455 section 5.5.2)."""
+        return control_frame(PING, b"")
+
+    def close(self, code: int = NORMAL) -> None:
+        if self.is_open and not self._closing:
+            self._closing = True
+            self._output += close_frame(code)
+
+    def receive(self, data: bytes) -> list[bytes]:
+        if self.end is not None:
+            return []
+        if not self.is_open:
+            data = self._open(data)
+            if not data:
+                return []
+        messages: list[bytes] = []
+        for opcode, content in self._reader.receive(data):
+            if opcode <= BINARY:
+                messages.append(content)
+            elif opcode == PING:
+                self._output += control_frame(PONG, content)
+            elif opcode == CLOSE:
+                self._closed_by_peer(content)
+                return messages
+        if self._reader.error is not None:
+            self._fail(self._reader.error)
+        return messages
+
+    def _closed_by_peer(self, content: bytes) -> None:
+        try:
+            self.close(close_code(content))
+            self.end = StreamEnd("", "the peer closed the WebSocket")
+        except FrameError as error:
+            self._fail(error)
+
+    def _fail(self, error: FrameError) -> None:
+        self.close(error.code)
+        self.end = StreamEnd("websocket", error.detail)
+
+    # --- the opening handshake (RFC 6455 section 4.2) ------------------------------------------------------
+
+    def _open(self, data: bytes) -> bytes:
+        """Receive the request that opens; returns what follows it, once the WebSocket is open."""
+        request = self._request
+        looked_at = max(0, len(request) - 3)
+        request += data
+        end = request.find(b"\r\n\r\n", looked_at)
+        if end < 0:
+            if len(request) > limits.UPGRADE_BYTES:
+                self.end = StreamEnd("handshake", "the request that opens does not end")
+            return b""
+        head, rest = bytes(request[: end + 4]), bytes(request[end + 4 :])
+        request.clear()
+        self._answer(head)
+        return rest if self.is_open else b""
+
+    def _answer(self, head: bytes) -> None:
+        handshake = H11Handshake(ConnectionType.SERVER)
+        refusal = RejectConnection(status_code=400)
+        reason, detail = "handshake", "no request that opens a WebSocket"
+        request: object = None
+        try:
+            handshake.receive_data(head)
+            request = next(handshake.events(), None)
+        except RemoteProtocolError as error:
+            detail = str(error)
+            if isinstance(error.event_hint, RejectConnection):
+                refusal = error.event_hint
+        except UnicodeError:  # raised by the library for header fields that are not ASCII
+            detail = "a header field that is not ASCII"
+        if isinstance(request, Request):
+            origins = [value.decode("latin-1") for name, value in request.extra_headers if name.lower() == b"origin"]
+            if self._origins and (len(origins) != 1 or origins[0] not in self._origins):
+                reason, detail, refusal = "origin", "an Origin that is not listed", RejectConnection(status_code=403)
+            elif SUBPROTOCOL not in request.subprotocols:
+                reason, detail = "subprotocol", "the subprotocol sip is not offered"
+            else:
+                self._output += handshake.send(AcceptConnection(subprotocol=SUBPROTOCOL))
+                self.is_open = True
+                return
+        self.end = StreamEnd(reason, detail)
+        try:
+            self._output += handshake.send(refusal)
+        except LocalProtocolError:
+            pass  # what came was no HTTP that can be answered
