@@ -1,173 +1,334 @@
-"""A connection over streams in memory, on a clock that jumps: framing, keep-alive, deadlines, the bounded outbox."""
+"""A connection over a pair of sockets: answers, deadlines, backpressure and its end. Framing is in tests/streams."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
+from support.running import until
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.transport.connection import Connection, FramedStream
+from edgesbc.streams.session import StreamSession, client_session, server_session
+from edgesbc.transport.connection import Connection
 
 FLOW = Flow(Listener(0, "tcp", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060), Source("198.51.100.7", 40000), 1)
 MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\n\r\nbody"
 
 
-class Ends:
-    """A connection under test, the peer's end of its stream, and what the signalling core was given."""
+@pytest.fixture
+def clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
+    """Real time that a test can make jump."""
+    mock_clock.rate = 1
+    return mock_clock
 
-    def __init__(self, peer: trio.abc.Stream, ours: trio.abc.Stream) -> None:
+
+class Served:
+    """A connection under test, the peer's end of it, and what the signalling core was given."""
+
+    def __init__(self, session: StreamSession, *, small: bool) -> None:
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+        peer.setblocking(False)
+        if small:  # the kernel takes little for a peer that does not read
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
         self.peer = peer
         self.received: list[bytes] = []
         self.broken: list[str] = []
-        self.closes = False  # whether the signalling core closes the connection upon its first message
+        self.on_message: Callable[[bytes], None] = lambda data: None
         self.over = trio.Event()
-        self.over_at = 0.0
-        self._ours = ours
-        self.connection = Connection(FLOW, self._receive, self._broken)
+        self.connection = Connection(self, FLOW)
+        self._sock = ours
+        self._session = session
 
-    def _receive(self, flow: Flow, data: bytes, now: float) -> None:
+    def receive(self, flow: Flow, data: bytes, now: float) -> None:
         self.received.append(data)
-        if self.closes:
-            self.connection.close()
+        self.on_message(data)
 
-    def _broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+    def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         self.broken.append(error.reason)
         self.connection.send(b"refused")
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            await self.connection.run(FramedStream(self._ours), nursery)
-        self.over_at = trio.current_time()
+        with self._sock:
+            await self.connection.run(self._sock, self._session)
         self.over.set()
 
+    def say(self, data: bytes) -> None:
+        assert self.peer.send(data) == len(data)
 
-Pair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
+    async def hear(self, least: int = 1) -> bytes:
+        """At least so many bytes from the connection; fewer only at its end."""
+        heard = b""
+        with trio.fail_after(10):
+            while len(heard) < least:
+                await trio.lowlevel.wait_readable(self.peer)
+                try:
+                    data = self.peer.recv(65_536)
+                except ConnectionResetError:
+                    break
+                if not data:
+                    break
+                heard += data
+        return heard
+
+    async def has_received(self, count: int) -> None:
+        await until(lambda: len(self.received) >= count)
+
+    async def ended(self) -> None:
+        with trio.fail_after(10):
+            await self.over.wait()
 
 
 @asynccontextmanager
-async def connected(pair: Pair = trio.testing.memory_stream_pair) -> AsyncIterator[Ends]:
-    ends = Ends(*pair())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ends.run)
-        yield ends
-        nursery.cancel_scope.cancel()
+async def served(session: StreamSession | None = None, *, small: bool = False) -> AsyncIterator[Served]:
+    one = Served(session or server_session(Transport.TCP, trio.current_time()), small=small)
+    with one.peer:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.run)
+            await until(lambda: one.connection._open)
+            yield one
+            nursery.cancel_scope.cancel()
 
 
-async def test_messages_come_whole_however_they_are_cut(autojump_clock: trio.testing.MockClock) -> None:
-    async with connected() as ends:
+# --- receiving -------------------------------------------------------------------------------------------
+
+
+async def test_messages_come_whole_however_they_are_cut() -> None:
+    async with served() as one:
         for byte in MESSAGE * 2:
-            await ends.peer.send_all(bytes((byte,)))
-            await trio.testing.wait_all_tasks_blocked()
-        await ends.peer.send_all(MESSAGE * 3)
-        await trio.testing.wait_all_tasks_blocked()
-        assert ends.received == [MESSAGE] * 5
+            one.say(bytes((byte,)))
+            await trio.lowlevel.checkpoint()
+        one.say(MESSAGE * 3)
+        await one.has_received(5)
+        assert one.received == [MESSAGE] * 5
 
 
-async def test_a_ping_is_answered_by_a_pong(autojump_clock: trio.testing.MockClock) -> None:
-    async with connected() as ends:
-        await ends.peer.send_all(b"\r\n\r\n")
-        assert await ends.peer.receive_some() == b"\r\n"
-        await ends.peer.send_all(MESSAGE)
-        await trio.testing.wait_all_tasks_blocked()
-        assert ends.received == [b"\r\n\r\n", MESSAGE], "pings are screened as well"
+async def test_pings_of_a_read_are_answered_by_one_pong_and_are_screened_as_well() -> None:
+    async with served() as one:
+        one.say(b"\r\n\r\n" * 1000)
+        await one.has_received(1000)
+        one.say(MESSAGE)
+        await one.has_received(1001)
+        one.connection.close()
+        assert await one.hear(1000) == b"\r\n"
+        assert one.received == [b"\r\n\r\n"] * 1000 + [MESSAGE]
 
 
-async def test_many_pings_at_once_are_answered_by_one_pong_a_read(autojump_clock: trio.testing.MockClock) -> None:
-    async with connected() as ends:
-        await ends.peer.send_all(b"\r\n\r\n" * 1000)
-        await trio.testing.wait_all_tasks_blocked()
-        assert await ends.peer.receive_some() == b"\r\n"
+async def test_answers_to_the_messages_of_one_read_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served() as one:
+        writes: list[int] = []
+        write = one.connection._write_unsent
+        monkeypatch.setattr(Connection, "_write_unsent", lambda self: (writes.append(len(self._unsent)), write())[1])
+        one.on_message = lambda data: one.connection.send(b"answer")
+        one.say(MESSAGE * 10)
+        assert await one.hear(60) == b"answer" * 10
+        assert writes == [10]
 
 
-async def test_messages_after_a_close_in_the_same_read_are_ignored(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with connected() as ends:
-        ends.closes = True
-        await ends.peer.send_all(MESSAGE * 100)
-        await ends.over.wait()
-        assert ends.received == [MESSAGE]
+async def test_messages_after_a_close_in_the_same_read_are_ignored() -> None:
+    async with served() as one:
+        one.on_message = lambda data: one.connection.close()
+        one.say(MESSAGE * 100)
+        assert await one.hear() == b""
+        assert one.received == [MESSAGE]
 
 
-async def test_a_message_that_trickles_is_cut_off_at_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    async with connected() as ends:
-        await ends.peer.send_all(MESSAGE)
-        await trio.sleep(100)
-        began = trio.current_time()
-        with pytest.raises(trio.BrokenResourceError):
-            for byte in MESSAGE:
-                await ends.peer.send_all(bytes((byte,)))
-                await trio.sleep(1)
-        await ends.over.wait()
-        assert ends.over_at == pytest.approx(began + limits.MESSAGE_SECONDS)
-        assert ends.received == [MESSAGE]
+async def test_a_stream_that_cannot_be_framed_gets_a_response_and_ends() -> None:
+    async with served() as one:
+        one.say(MESSAGE)
+        await one.has_received(1)
+        one.say(b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\nContent-Length: 0\r\n\r\nbody" + MESSAGE)
+        assert await one.hear(1000) == b"refused"
+        assert one.received == [MESSAGE], "nothing behind a broken message may be seen"
+        assert one.broken == ["Content-Length stands twice"]
+
+
+# --- deadlines -------------------------------------------------------------------------------------------
+
+
+async def test_a_message_that_trickles_is_cut_off_at_its_deadline(clock: trio.testing.MockClock) -> None:
+    async with served() as one:
+        one.say(MESSAGE)
+        await one.has_received(1)
+        clock.jump(100)
+        one.say(MESSAGE[:5])
+        await until(
+            lambda: one.connection._wait is not None and one.connection._wait.deadline < trio.current_time() + 99
+        )
+        clock.jump(limits.MESSAGE_SECONDS / 2)
+        one.say(MESSAGE[5:9])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not one.connection._closing
+        clock.jump(limits.MESSAGE_SECONDS / 2)
+        assert await one.hear() == b""
+        assert one.received == [MESSAGE]
 
 
 async def test_a_connection_without_a_first_message_is_closed_sooner_than_an_idle_one(
-    autojump_clock: trio.testing.MockClock,
+    clock: trio.testing.MockClock,
 ) -> None:
-    async with connected() as ends:
-        began = trio.current_time()
-        await ends.over.wait()
-        assert ends.over_at == pytest.approx(began + limits.FIRST_MESSAGE_SECONDS)
-    async with connected() as ends:
-        await trio.sleep(20)
-        await ends.peer.send_all(MESSAGE)
-        began = trio.current_time()
-        await ends.over.wait()
-        assert ends.over_at == pytest.approx(began + limits.IDLE_SECONDS)
+    async with served() as one, served() as other:
+        other.say(MESSAGE)
+        await other.has_received(1)
+        clock.jump(limits.FIRST_MESSAGE_SECONDS)
+        assert await one.hear() == b""
+        other.say(MESSAGE)
+        await other.has_received(2)
+        clock.jump(limits.IDLE_SECONDS - 1)
+        other.say(MESSAGE)
+        await other.has_received(3)
+        clock.jump(limits.IDLE_SECONDS)
+        assert await other.hear() == b""
 
 
-async def test_a_stream_that_cannot_be_framed_gets_a_response_and_ends(autojump_clock: trio.testing.MockClock) -> None:
-    async with connected() as ends:
-        await ends.peer.send_all(MESSAGE)
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+async def test_what_is_sent_is_written_at_once_by_whichever_task() -> None:
+    async with served() as one:
         await trio.testing.wait_all_tasks_blocked()
-        await ends.peer.send_all(b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\nContent-Length: 0\r\n\r\nbody" + MESSAGE)
-        assert await ends.peer.receive_some() == b"refused"
-        assert await ends.peer.receive_some() == b""
-        await ends.over.wait()
-        assert ends.received == [MESSAGE], "nothing behind a broken message may be seen"
-        assert ends.broken == ["Content-Length stands twice"]
+        one.connection.send(b"unasked")
+        assert one.peer.recv(100) == b"unasked", "no other task had its turn"
 
 
-async def test_the_outbox_is_sent_before_the_connection_ends(autojump_clock: trio.testing.MockClock) -> None:
-    async with connected(trio.testing.lockstep_stream_pair) as ends:
-        ends.connection.send(b"one")
+async def test_a_peer_that_reads_slowly_gets_everything_in_order() -> None:
+    async with served(small=True) as one:
+        pieces = [bytes([number]) * 1000 for number in range(100)]
+        for piece in pieces:
+            one.connection.send(piece)
+        assert one.connection._unsent, "the kernel took all: the test shows nothing"
+        one.connection.close()
+        assert await one.hear(100_000) == b"".join(pieces)
+        assert await one.hear() == b""
+
+
+async def test_nothing_is_read_from_a_peer_that_does_not_read() -> None:
+    async with served(small=True) as one:
+        one.on_message = lambda data: one.connection.send(bytes(20_000))
+        one.say(MESSAGE)
+        await one.has_received(1)
         await trio.testing.wait_all_tasks_blocked()
-        ends.connection.send(b"two")
-        ends.connection.close()
-        ends.connection.send(b"three")
-        got = b""
-        while data := await ends.peer.receive_some():
-            got += data
-        assert got == b"onetwo"
+        one.say(MESSAGE)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert len(one.received) == 1
+        await one.hear(20_000)
+        await one.has_received(2)
 
 
-async def test_a_peer_that_does_not_read_is_cut_off_and_its_neighbour_is_not(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with connected(trio.testing.lockstep_stream_pair) as deaf, connected() as ends:
-        chunk = bytes(1024)
+async def test_a_peer_that_does_not_read_is_cut_off_by_bytes_and_its_neighbour_is_not() -> None:
+    async with served(small=True) as deaf, served() as other:
         for _ in range(limits.OUTBOX_BYTES // 1024):
-            deaf.connection.send(chunk)
-            await trio.lowlevel.checkpoint()
+            deaf.connection.send(bytes(1024))
         await trio.testing.wait_all_tasks_blocked()
         assert not deaf.over.is_set()
-        deaf.connection.send(chunk)
-        await deaf.over.wait()
-        await ends.peer.send_all(b"\r\n\r\n")
-        assert await ends.peer.receive_some() == b"\r\n"
+        deaf.connection.send(bytes(65_536))
+        await deaf.ended()
+        other.say(b"\r\n\r\n")
+        assert await other.hear() == b"\r\n"
 
 
-async def test_a_peer_that_does_not_read_cannot_outstay_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    """An answer that never leaves must not hold a connection whose reader has ended."""
-    async with connected(trio.testing.lockstep_stream_pair) as ends:
-        ends.connection.send(b"an answer")
-        with trio.fail_after(limits.FIRST_MESSAGE_SECONDS + 60):
-            await ends.over.wait()
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_peer_that_does_not_read_is_cut_off_by_time(clock: trio.testing.MockClock, closes: bool) -> None:
+    async with served(small=True) as deaf:
+        deaf.connection.send(bytes(100_000))
+        if closes:
+            deaf.connection.close()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        clock.jump(limits.LAST_ANSWERS_SECONDS)
+        if not closes:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not deaf.over.is_set()
+            clock.jump(limits.WRITE_SECONDS)
+        await deaf.ended()
+
+
+async def test_what_is_sent_before_the_connection_is_open_is_kept_within_the_bound() -> None:
+    one = Served(client_session(trio.current_time(), trio.current_time() + 5), small=False)
+    one.connection.send(b"early ")
+    one.connection.send(b"bird")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        assert await one.hear(10) == b"early bird"
+        nursery.cancel_scope.cancel()
+    early = Connection(one, FLOW)
+    for _ in range(limits.OUTBOX_BYTES // 1024 + 1):
+        early.send(bytes(1024))
+    assert early._early == [] or early._aborted
+    one.peer.close()
+
+
+# --- the end ---------------------------------------------------------------------------------------------
+
+
+async def test_what_was_sent_is_written_before_the_connection_ends() -> None:
+    async with served() as one:
+        one.connection.send(b"one")
+        one.connection.send(b"two")
+        one.connection.close()
+        one.connection.send(b"three")
+        assert await one.hear(1000) == b"onetwo"
+
+
+async def test_the_last_answer_reaches_a_peer_that_has_sent_more_than_is_read() -> None:
+    """Closed at once, the kernel would reset the connection, and drop the answer at the peer."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    with listening, socket.create_connection(listening.getsockname()) as peer:
+        ours, _ = listening.accept()
+        ours.setblocking(False)
+        peer.setblocking(False)
+        one = Served(server_session(Transport.TCP, trio.current_time()), small=False)
+        one._sock.close()
+        one.peer.close()
+        one._sock, one.peer = ours, peer
+        one.on_message = lambda data: (one.connection.send(b"the last answer"), one.connection.close())[1]
+        one.say(MESSAGE * (3 * limits.STREAM_READ_BYTES // len(MESSAGE)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.run)
+            assert await one.hear(1000) == b"the last answer"
+            await one.ended()
+
+
+async def test_a_peer_that_goes_on_sending_after_the_end_is_not_listened_to_for_long() -> None:
+    async with served() as one:
+        one.connection.close()
+        with trio.fail_after(10):
+            while not one.over.is_set():
+                try:
+                    one.peer.send(bytes(65_536))
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    break
+                await trio.lowlevel.checkpoint()
+        await one.ended()
+
+
+async def test_a_peer_that_ends_its_direction_gets_what_was_sent_before() -> None:
+    async with served() as one:
+        one.on_message = lambda data: one.connection.send(b"answer")
+        one.say(MESSAGE)
+        one.peer.shutdown(socket.SHUT_WR)
+        assert await one.hear(1000) == b"answer"
+        await one.ended()
+
+
+async def test_abort_wakes_a_connection_that_waits() -> None:
+    async with served() as one:
+        await trio.testing.wait_all_tasks_blocked()
+        one.connection.abort()
+        await one.ended()
+
+
+async def test_a_connection_that_was_closed_while_it_was_being_connected_does_not_begin() -> None:
+    one = Served(client_session(trio.current_time(), trio.current_time() + 5), small=False)
+    one.connection.send(b"never")
+    one.connection.close()
+    await one.run()
+    assert await one.hear() == b""
+    one.peer.close()
