@@ -359,6 +359,10 @@ TCP_KEEPALIVE_SECONDS: Final = 60
 """Silence after which the kernel asks whether a peer is still there."""
 TCP_USER_TIMEOUT_SECONDS: Final = 30
 """How long the kernel sends unacknowledged bytes again before the connection is lost (RFC 5482)."""
+PING_SECONDS: Final = (5.0, 600.0)
+"""Shortest and longest silence after which a policy may have a WebSocket's peer asked whether it is there."""
+PONG_SECONDS: Final = 10.0
+"""How long the peer may take to answer that: several round trips of a mobile network."""
 UPGRADE_BYTES: Final = 16_384
 """The request that opens a WebSocket: cookies of a page included."""
 WEBSOCKET_BYTES: Final = 10 * MESSAGE_BYTES

@@ -106,6 +106,8 @@ def _settings_of_transports(draft: Draft) -> _Mistakes:
                 yield f"{table}.client_ca", f"is for tls and wss, and the transport is {listener.transport}"
         if listener.origins and listener.transport not in (Transport.WS, Transport.WSS):
             yield f"{table}.origins", f"is for ws and wss, and the transport is {listener.transport}"
+        if listener.ping is not None and listener.transport not in (Transport.WS, Transport.WSS):
+            yield f"{table}.ping", f"is for ws and wss, and the transport is {listener.transport}"
         for number, origin in enumerate(listener.origins):
             if not _ORIGIN.fullmatch(origin):
                 yield f"{table}.origins[{number}]", f"expected a page's origin as in https://host, found {origin!r}"

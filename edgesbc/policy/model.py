@@ -51,6 +51,12 @@ def _engine(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> Non
     one_of("builtin", "none")(_instance, _attribute, value)
 
 
+def _ping(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    low, high = limits.PING_SECONDS
+    if value is not None and value != 0 and not low <= value <= high:
+        raise ValueError(f"{attribute.name}: expected {low:g} to {high:g} seconds, or 0 for never, found {value!r}")
+
+
 def literal_address(text: str) -> str:
     """``text`` as an IP address in its usual form. Raises ``ValueError`` that says what was expected."""
     try:
@@ -166,10 +172,19 @@ class ListenSettings:
     """PEM file of the authorities that client certificates are verified with (trunks by ``tls_names``)."""
     origins: tuple[str, ...] = ()
     """Web pages, as ``https://host``, that may open a WebSocket here; empty: any."""
+    ping: float | None = attrs.field(default=None, validator=_ping)
+    """Seconds of silence after which a WebSocket's peer is asked whether it is there; 0: never; None: 25."""
 
     @name.default
     def _default_name(self) -> str:
         return f"{self.zone}-{self.transport}-{self.bind.port}"
+
+    @property
+    def ping_seconds(self) -> float:
+        """``ping`` with its default: shorter than the 30 s after which many a NAT or proxy forgets a connection."""
+        if self.transport not in (Transport.WS, Transport.WSS):
+            return 0.0
+        return 25.0 if self.ping is None else self.ping
 
 
 @attrs.frozen

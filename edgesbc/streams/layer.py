@@ -96,6 +96,10 @@ class StreamLayer:
         """The bytes to write for one SIP message or keep-alive."""
         raise NotImplementedError
 
+    def ping(self) -> bytes:
+        """The bytes to write for asking the peer whether it is there; empty where the protocol has no such question."""
+        return b""
+
     def close(self) -> None:
         """End in order: what is to be said before the transport is closed goes to the output."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from edgesbc.base import limits
@@ -24,16 +25,35 @@ class StreamSession:
     clock of ``now``) call :meth:`expire`. Three absolute deadlines follow one another: for all opening handshakes, for
     the first message, and then for each message from its first byte to its last. Between messages the peer may be
     silent for ``limits.IDLE_SECONDS``.
+
+    With ``ping``, the peer of a WebSocket is asked after so many seconds without a byte whether it is there, and has
+    ``limits.PONG_SECONDS`` to send anything.
     """
 
-    __slots__ = ("_begun", "_pong", "_silent_until", "deadline", "layer")
+    __slots__ = (
+        "_asks",
+        "_begun",
+        "_ends",
+        "_ping",
+        "_ping_at",
+        "_pinged",
+        "_pong",
+        "_silent_until",
+        "deadline",
+        "layer",
+    )
 
-    def __init__(self, layer: StreamLayer, now: float, open_by: float) -> None:
+    def __init__(self, layer: StreamLayer, now: float, open_by: float, ping: float = 0.0) -> None:
         self.layer = layer
         self._pong = False  # whether a keep-alive is to be answered
         self._begun = -1.0  # when the message that has begun and not ended began; negative: there is none
         self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
-        self.deadline = self._silent_until if layer.is_open else open_by
+        self._ends = self._silent_until if layer.is_open else open_by
+        self._ping = ping
+        self._ping_at = math.inf  # when the peer is asked whether it is there; then, when it has not answered
+        self._pinged = False  # whether it has been asked, and has sent nothing since
+        self._asks = False  # whether the ping is to be sent
+        self.deadline = self._ends
         layer.start()
 
     @property
@@ -73,10 +93,14 @@ class StreamSession:
             self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
         if not layer.pending:
             self._begun = -1.0
-            self.deadline = self._silent_until
+            self._ends = self._silent_until
         elif self._begun < 0.0:
             self._begun = now
-            self.deadline = now + limits.MESSAGE_SECONDS
+            self._ends = now + limits.MESSAGE_SECONDS
+        if self._ping and layer.is_open:
+            self._pinged = False
+            self._ping_at = now + self._ping
+        self.deadline = self._ends if self._ends < self._ping_at else self._ping_at
         return messages
 
     def receive_end(self) -> None:
@@ -92,27 +116,41 @@ class StreamSession:
         self.layer.close()
 
     def expire(self, now: float) -> None:
-        """Set ``end`` where the deadline is over."""
-        if now >= self.deadline and self.layer.end is None:
+        """What is due at ``deadline``: a ping, or the end. Write :meth:`take_output` and look at ``end`` after it."""
+        if now < self.deadline or self.layer.end is not None:
+            return
+        if now >= self._ends or self._pinged:
             self.layer.end = StreamEnd("timeout" if self.is_open else "handshake", "the peer took too long")
+            return
+        self._pinged = self._asks = True
+        self._ping_at = now + limits.PONG_SECONDS
+        self.deadline = min(self._ends, self._ping_at)
 
     def take_output(self) -> bytes:
         """What the session itself has to say, since the last call; the bytes of :meth:`send` are not in it."""
+        output = b""
         if self._pong:
             self._pong = False
-            return self.layer.send(PONG) + self.layer.take_output()
-        return self.layer.take_output()
+            output = self.layer.send(PONG)
+        if self._asks:
+            self._asks = False
+            output += self.layer.ping()
+        return output + self.layer.take_output() if output else self.layer.take_output()
 
 
 def server_session(
-    transport: Transport, now: float, context: TlsContext | None = None, origins: Sequence[str] = ()
+    transport: Transport,
+    now: float,
+    context: TlsContext | None = None,
+    origins: Sequence[str] = (),
+    ping: float = 0.0,
 ) -> StreamSession:
     """The session of a connection that a listener of ``transport`` has accepted; ``context`` where it has TLS."""
     counts = StreamCounts()
     websocket = transport is Transport.WS or transport is Transport.WSS
     top: StreamLayer = WebSocketLayer(counts, origins) if websocket else SipLayer(counts)
     layer = top if context is None else TlsLayer(counts, top, context)
-    return StreamSession(layer, now, now + limits.HANDSHAKE_SECONDS)
+    return StreamSession(layer, now, now + limits.HANDSHAKE_SECONDS, ping if websocket else 0.0)
 
 
 def client_session(

@@ -72,6 +72,10 @@ class TlsLayer(StreamLayer):
         self._write(self._inner.send(message))
         return self._outgoing.read()
 
+    def ping(self) -> bytes:
+        self._write(self._inner.ping())
+        return self._outgoing.read()
+
     def close(self) -> None:
         self._inner.close()
         if not self._shaken:

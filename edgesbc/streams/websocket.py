@@ -61,8 +61,7 @@ class WebSocketLayer(StreamLayer):
         return b"" if self._said_close else message_frame(message)
 
     def ping(self) -> bytes:
-        """A Ping frame, to be answered by the peer (RFC 6455 section 5.5.2)."""
-        return control_frame(PING, b"")
+        return b"" if self._said_close else control_frame(PING, b"")
 
     def close(self, code: int = NORMAL) -> None:
         if self.is_open and not self._closing:

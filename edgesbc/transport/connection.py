@@ -11,6 +11,7 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Flow
 from edgesbc.base.errors import WireError
+from edgesbc.streams.layer import StreamCounts
 from edgesbc.streams.session import StreamSession
 
 __all__ = ["Connection", "StreamCore"]
@@ -63,6 +64,11 @@ class Connection:
         self._peer_ended = False
         self._aborted = False
         self._wait: trio.CancelScope | None = None
+
+    @property
+    def counts(self) -> StreamCounts:
+        """What the peer has sent so far."""
+        return StreamCounts() if self._session is None else self._session.counts
 
     # --- called by the core --------------------------------------------------------------------------------
 
@@ -160,12 +166,12 @@ class Connection:
                 self._read(sock, session)
                 if session.deadline < self._wait.deadline:  # a later one is looked at when the earlier is over
                     self._wait.deadline = session.deadline
-        if self._wait.cancelled_caught and session.end is None:
+        if self._wait.cancelled_caught and not self._closing:
             session.expire(trio.current_time())
+            self._write(session.take_output())
             if session.end is not None:
                 if session.is_open:
                     self._finish(session)
-                    self._write_unsent()
                 else:
                     self.abort()
 

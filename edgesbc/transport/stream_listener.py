@@ -166,8 +166,9 @@ class StreamListener:
         refusal = Reason.HANDSHAKE.code
         try:
             with sock, plane.contain_faults(listener):
+                settings = self._opened.settings
                 session = server_session(
-                    listener.transport, trio.current_time(), self.context, self._opened.settings.origins
+                    listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds
                 )
                 await connection.run(sock, session)
                 if session.end is not None:

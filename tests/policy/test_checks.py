@@ -60,6 +60,9 @@ def test_the_base_policy_has_no_mistakes() -> None:
         ("203.0.113.10:443", "[::]:443", "", ""),  # browsers find their way back over the connection
         ('"wss"', '"wss"\ncertificate = "x"\nclient_ca = "y"\norigins = ["https://a.example"]', "", ""),
         ('"wss"', '"wss"\norigins = ["a.example/x"]', "listen[1].origins[0]", "https://host"),
+        ('"wss"', '"tls"\nping = 30', "listen[1].ping", "ws and wss"),
+        ('"wss"', '"wss"\nping = 2', "listen[1].ping", "5 to 600 seconds, or 0 for never, found 2"),
+        ('"wss"', '"wss"\nping = 0', "", ""),
         ('"wss"', '"tls"\norigins = ["https://a.example"]', "listen[1].origins", "ws and wss"),
         ('"wss"', '"ws"\ncertificate = "x"', "listen[1].certificate", "tls and wss"),
         ('"wss"', '"tcp"\nclient_ca = "x"', "listen[1].client_ca", "tls and wss"),

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from support.running import at, until
-from support.stream_listeners import answered, handshake, open_from, websocket_edge
+from support.stream_listeners import answered, closed, handshake, open_from, websocket_edge
 from support.ua import Ua, WebSocketWire
+
+from edgesbc.base import limits
 
 
 @pytest.mark.parametrize("name", ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Connection"])
@@ -72,7 +75,7 @@ UPGRADE = (
 
 @pytest.mark.parametrize("last", [b"", b"\xff\xff\xff\xff", b"\x89\x80abcd"])
 async def test_a_peer_that_closes_before_its_response_ends_only_its_connection(tmp_path: Path, last: bytes) -> None:
-    """The library tells of it by exceptions of its own, from the handshake as well as from its reader's task."""
+    """A reset, in the handshake and after it, or at once after a broken frame."""
     async with websocket_edge(tmp_path) as app:
         for _ in range(20):
             if last:
@@ -87,3 +90,31 @@ async def test_a_peer_that_closes_before_its_response_ends_only_its_connection(t
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
             await answered(alice, app)
             nursery.cancel_scope.cancel()
+
+
+async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    """trio-websocket answers pings by itself; a peer by hand does not."""
+    mock_clock.rate = 1
+    async with websocket_edge(tmp_path, ", ping = 20") as app, trio.open_nursery() as nursery:
+        async with Ua(await open_from(nursery, app)) as alice:
+            stream, _ = await handshake(app)
+            await until(lambda: len(app.plane.connections) == 2)
+            by_hand = next(one for one in reversed(app.plane.connections.values()) if one.counts.messages == 0)
+            for pongs in (1, 2):
+                mock_clock.jump(20)
+                with trio.fail_after(10):
+                    assert await stream.receive_some() == b"\x89\x00"
+                await stream.send_all(b"\x8a\x80abcd")  # a Pong
+                await until(lambda pongs=pongs: by_hand.counts.pongs == pongs)  # type: ignore[misc]
+            mock_clock.jump(20)
+            with trio.fail_after(10):
+                assert await stream.receive_some() == b"\x89\x00"
+            await answered(alice, app)
+            mock_clock.jump(limits.PONG_SECONDS)
+            assert (await closed(stream))[:1] == b"\x88"
+            await until(lambda: len(app.plane.connections) == 1)
+            await answered(alice, app)
+            await trio.aclose_forcefully(stream)
+        nursery.cancel_scope.cancel()
