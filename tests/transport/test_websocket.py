@@ -101,7 +101,9 @@ async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
         async with Ua(await open_from(nursery, app)) as alice:
             stream, _ = await handshake(app)
             await until(lambda: len(app.plane.connections) == 2)
-            by_hand = next(one for one in reversed(app.plane.connections.values()) if one.counts.messages == 0)
+            by_hand = list(app.plane.connections.values())[-1]
+            await stream.send_all(b"\x81\x84\0\0\0\0\r\n\r\n")
+            assert await stream.receive_some() == b"\x81\x02\r\n"
             for pongs in (1, 2):
                 mock_clock.jump(20)
                 with trio.fail_after(10):
