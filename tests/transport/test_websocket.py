@@ -99,6 +99,7 @@ async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
     mock_clock.rate = 1
     async with websocket_edge(tmp_path, ", ping = 20") as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
+            await answered(alice, app)
             stream, _ = await handshake(app)
             await until(lambda: len(app.plane.connections) == 2)
             by_hand = list(app.plane.connections.values())[-1]
