@@ -1,4 +1,4 @@
-"""Rows 2, 3, 6 and 9 of the threats, against the media plane with real sockets; each 127.0.0.x is another source."""
+"""THREATS 2, 3, 6 and 9: attacks on the media plane with real sockets. Each 127.0.0.x is another source."""
 
 import random
 import socket
@@ -92,9 +92,9 @@ class Victims:
 
 @pytest.fixture
 def victims():
-    made = Victims()
-    yield made
-    made.close()
+    session = Victims()
+    yield session
+    session.close()
 
 
 def test_2_rtp_bleed(victims):
@@ -164,7 +164,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN.keys())
 def test_6_broken_packets_are_dropped_and_lock_nothing(victims, data):
-    elsewhere = Peer(victims.a.host)  # the right address, so only the packet itself is wrong
+    elsewhere = Peer(victims.a.host)  # the right address, so that only the content is wrong
     for offset in (0, 1):
         elsewhere.send(data, victims.for_a + offset)
     victims.turn()
