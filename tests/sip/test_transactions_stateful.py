@@ -103,7 +103,7 @@ class Life(RuleBasedStateMachine):
         self.layer.wait(self.layer.now + seconds)
 
     @invariant()
-    def the_table_holds_those_alive_and_no_other(self) -> None:
+    def the_table_holds_exactly_the_live_transactions(self) -> None:
         alive = [one for one in (*self.clients, *self.servers) if one.state is not TransactionState.TERMINATED]
         assert len(self.layer.table) == len(alive)
         for one in alive:
@@ -119,7 +119,7 @@ class Life(RuleBasedStateMachine):
         assert held == {one for one in alive if one.flow.serial}
 
     @invariant()
-    def an_end_is_told_once(self) -> None:
+    def an_end_is_reported_once(self) -> None:
         for client, ends in self.ends.items():
             if client.method == "INVITE" and ends[:1] == ["success"]:
                 assert set(ends) == {"success"}  # each 2xx is passed: a fork may have several

@@ -33,7 +33,7 @@ def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(tortured: ca
     assert not any("\r" in value or "\n" in value for _, value in message.fields)
     if tortured.over != case.ANSWER:
         read = parse_message(sent)
-        assert kept(message) == kept(read)
+        assert passing_fields(message) == passing_fields(read)
         assert message.body == read.body
 
 
@@ -41,7 +41,7 @@ def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(tortured: ca
 OF_A_SIDE = {"Via", "Route", "Record-Route", "Contact", "Path", "Max-Forwards"}
 
 
-def kept(message: Request | Response) -> list[tuple[str, str]]:
+def passing_fields(message: Request | Response) -> list[tuple[str, str]]:
     """The header fields that pass, in order."""
     return [(name, value) for name, value in message.fields if name not in OF_A_SIDE and value != "path"]
 
