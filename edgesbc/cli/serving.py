@@ -45,7 +45,7 @@ class _Signals:
 
 
 async def serve_until_signal(policy: Policy) -> None:
-    """Serve until the edge has drained. Ends the program with exit code 1 where a second signal hurried it.
+    """Serve until the edge has drained. Ends the program with exit code 1 if a second signal ended it early.
 
     Raises ``OSError``, in an exception group, where the edge cannot start.
     """

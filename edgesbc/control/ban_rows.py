@@ -29,14 +29,14 @@ class BanRow(TypedDict):
     left: float | None
     """Seconds to come; None: for good."""
     hits: int
-    """What was dropped in user space; the kernel does not count."""
+    """Messages dropped in user space; what the kernel drops is not counted."""
     by: str
     why: str
     exempt: bool
 
 
 class BanSentence(BanRow):
-    """A row with what it says in words."""
+    """A row, and its content as a sentence."""
 
     sentence: str
 

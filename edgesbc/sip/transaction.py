@@ -57,7 +57,7 @@ EndpointT = TypeVar("EndpointT", bound=Endpoint)
 
 
 class TransactionUser(Protocol[EndpointT]):
-    """The sender of a request, which is told the outcome (the TU of RFC 3261 section 5)."""
+    """The sender of a request, which gets the outcome (the TU of RFC 3261 section 5)."""
 
     def on_response(self, transaction: ClientTransaction[EndpointT], response: Response, now: float, /) -> None:
         """A response that is no repetition; a 2xx to INVITE may come several times."""
@@ -67,7 +67,7 @@ class TransactionUser(Protocol[EndpointT]):
 
 
 class ServerUser(Protocol):
-    """The program's side of a request that was received: it responds, and is told if the request ends in another way.
+    """The program's side of a request that was received: it responds, or learns that the request ended in another way.
 
     Set it as ``user`` of the transaction; it may stay None.
     """
@@ -183,7 +183,7 @@ class ServerTransaction(Transaction[EndpointT]):
 
 
 class ClientTransaction(Transaction[EndpointT]):
-    """A request that was sent. ``branch`` is that of its Via, which no stranger can guess.
+    """A request that was sent. ``branch`` is that of its Via, which only receivers of the request know.
 
     ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``.
     """

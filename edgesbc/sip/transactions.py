@@ -1,6 +1,6 @@
 """The table of all transactions: matching, retransmission and timers (RFC 3261 section 17), without I/O.
 
-:mod:`edgesbc.sip.machines` has the steps of a transaction. Here they are taken, in a loop of the caller:
+:mod:`edgesbc.sip.machines` has the steps of a transaction; the methods here take them. The caller's loop:
 
 - a datagram or framed message comes in: parse it. Give a response to :meth:`Transactions.receive`. Give a request to
   :meth:`Transactions.absorb`, which deals with retransmissions and with the ACK of a refusal; if it returns False the
@@ -243,7 +243,7 @@ class Transactions(Generic[EndpointT]):
     def fail_endpoint(self, flow: EndpointT, now: float) -> None:
         """Nothing listens at a datagram address (ICMP port unreachable): the requests sent to it fail.
 
-        Compares every client transaction: call it for destinations only, never for what a stranger can cause.
+        Compares every client transaction: call it for destinations only, never for events that any peer can cause.
         """
         for client in [client for client in self._clients.values() if client.flow == flow]:
             self._fire(client, TransactionEvent.TRANSPORT, now)
