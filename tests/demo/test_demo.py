@@ -1,4 +1,4 @@
-"""The whole demo, shortened, as a user runs it."""
+"""The whole demo as a user runs it, with a shorter flood."""
 
 from __future__ import annotations
 
