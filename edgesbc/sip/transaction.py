@@ -138,11 +138,11 @@ class ServerTransaction(Transaction[EndpointT]):
     """A request that is to be answered.
 
     ``source`` is the endpoint that it came from, ``flow`` where its responses go (RFC 3261 section 18.2.2).
-    ``user`` is told of a lost connection; the program tells it of a CANCEL and of its own faults. ``proven`` is
-    whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
-    with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the
-    request in bytes, ``credit`` how many bytes the responses may still have; the program sets and charges them.
-    ``vias`` may keep the Via fields of the responses.
+    The table reports a lost connection to ``user``; the program reports a CANCEL and its own faults to it. ``proven``
+    is whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
+    with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the request
+    in bytes, ``credit`` how many bytes the responses may still have; the program sets and charges them. ``vias`` may
+    keep the Via fields of the responses.
     """
 
     __slots__ = ("credit", "key", "proven", "repeated", "request", "size", "source", "trying", "user", "vias")
