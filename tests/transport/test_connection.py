@@ -1,4 +1,4 @@
-"""A connection over streams in memory, on a clock that jumps: framing, keep-alive, deadlines, the bounded outbox."""
+"""A connection over streams in memory, on a mock clock: framing, keep-alive, deadlines, the bounded outbox."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\n\r\nbody"
 
 
 class Ends:
-    """A connection under test, the peer's end of its stream, and what the signalling core was given."""
+    """A connection under test, the peer's end of its stream, and the messages that the signalling core got."""
 
     def __init__(self, peer: trio.abc.Stream, ours: trio.abc.Stream) -> None:
         self.peer = peer
         self.received: list[bytes] = []
         self.broken: list[str] = []
-        self.closes = False  # whether the signalling core closes the connection upon its first message
+        self.closes = False  # whether the signalling core closes the connection at its first message
         self.over = trio.Event()
         self.over_at = 0.0
         self._ours = ours
@@ -95,7 +95,9 @@ async def test_messages_after_a_close_in_the_same_read_are_ignored(
         assert ends.received == [MESSAGE]
 
 
-async def test_a_message_that_trickles_is_cut_off_at_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_message_that_arrives_too_slowly_ends_the_connection_at_its_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with connected() as ends:
         await ends.peer.send_all(MESSAGE)
         await trio.sleep(100)
@@ -132,7 +134,7 @@ async def test_a_stream_that_cannot_be_framed_gets_a_response_and_ends(autojump_
         assert await ends.peer.receive_some() == b"refused"
         assert await ends.peer.receive_some() == b""
         await ends.over.wait()
-        assert ends.received == [MESSAGE], "nothing behind a broken message may be seen"
+        assert ends.received == [MESSAGE], "no message after a broken one may be used"
         assert ends.broken == ["Content-Length stands twice"]
 
 
@@ -166,7 +168,7 @@ async def test_a_peer_that_does_not_read_is_cut_off_and_its_neighbour_is_not(
 
 
 async def test_a_peer_that_does_not_read_cannot_outstay_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    """An answer that never leaves must not hold a connection whose reader has ended."""
+    """A response that cannot be sent must not keep a connection open whose reader has ended."""
     async with connected(trio.testing.lockstep_stream_pair) as ends:
         ends.connection.send(b"an answer")
         with trio.fail_after(limits.FIRST_MESSAGE_SECONDS + 60):
