@@ -96,8 +96,8 @@ def test_development_certificates_are_made_once(tmp_path: Path) -> None:
     assert invoke("certs", "dev", folder, "--name", "sip.example.com").exit_code == 0
     before = (folder / "privkey.pem").read_bytes()
     assert (folder / "privkey.pem").stat().st_mode & 0o077 == 0
-    again = invoke("certs", "dev", folder)
-    assert (again.exit_code, "--force" in again.stderr) == (1, True)
+    second = invoke("certs", "dev", folder)
+    assert (second.exit_code, "--force" in second.stderr) == (1, True)
     assert (folder / "privkey.pem").read_bytes() == before
     assert invoke("certs", "dev", folder, "--force").exit_code == 0
     assert (folder / "privkey.pem").read_bytes() != before
@@ -156,19 +156,19 @@ async def test_why_prints_the_decisions(tmp_path: Path) -> None:
         (decision,) = json.loads(output)["decisions"]
         by_call = await run_command("why", decision["call_id"], "--policy", process.file)
         web = json.loads((await process.get(f"/why?q={alice.address}"))[1])
-        nothing = await run_command("why", "192.0.2.99", "--policy", process.file)
-        nothing_as_json = await run_command("why", "192.0.2.99", "--policy", process.file, "--json")
+        unknown = await run_command("why", "192.0.2.99", "--policy", process.file)
+        unknown_as_json = await run_command("why", "192.0.2.99", "--policy", process.file, "--json")
     assert by_address == by_port == by_call == (0, f"{decision['sentence']}\n", "")
     assert code == 0
     assert (decision["reason"], decision["source"], decision["listener"]) == ("method", alice.address, "public-udp")
     assert web["decisions"] == [decision]
     at = datetime.datetime.fromisoformat(decision["time"])
     assert before - datetime.timedelta(seconds=1) < at < datetime.datetime.now(datetime.UTC)  # wall-clock time
-    code, output, errors = nothing
+    code, output, errors = unknown
     assert (code, output) == (1, "")
     assert errors.startswith("nothing is known of '192.0.2.99', neither as a Call-ID nor as an address\n")
     assert "`edgesbc bans list`" in errors
-    assert (nothing_as_json[0], json.loads(nothing_as_json[1])) == (1, {"decisions": [], "left_out": 0})
+    assert (unknown_as_json[0], json.loads(unknown_as_json[1])) == (1, {"decisions": [], "left_out": 0})
 
 
 @pytest.mark.parametrize("command", [("why", "192.0.2.1"), ("reload",), ("drain",)])
@@ -258,13 +258,13 @@ async def test_a_policy_can_be_checked_beside_the_edge_that_runs_it(tmp_path: Pa
     async with edge(tmp_path) as (process, _):
         code, output, errors = await run_command("check", process.file)
         assert (code, errors) == (0, "")
-        beside = f"an edge runs from {tmp_path / 'state'}: ports in use are taken for its own\n"
-        assert output.endswith(beside)
+        note = f"an edge runs from {tmp_path / 'state'}: ports in use are taken for its own\n"
+        assert output.endswith(note)
         other = tmp_path / "other.toml"
         other.write_text(process.file.read_text().replace("[edge]", '[edge]\nserver = "x"', 1))
         code, output, errors = await run_command("check", other)
         assert (code, errors) == (0, "")
-        assert output.endswith(f"{beside}[edge]: server none -> x (needs a restart)\n")
+        assert output.endswith(f"{note}[edge]: server none -> x (needs a restart)\n")
         code, _, errors = await run_command("run", process.file)
         assert code == 2
         assert "listen[0].bind: expected an address and port that can be bound" in errors

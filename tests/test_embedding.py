@@ -116,8 +116,8 @@ async def test_signals_and_settings_of_the_process_are_left_alone(tmp_path: Path
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
     async with edgesbc.serve(written(tmp_path)):
-        within = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
-    assert within == before
+        during = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
+    assert during == before
 
 
 async def test_two_edges_run_side_by_side(tmp_path: Path) -> None:
@@ -203,14 +203,14 @@ async def test_a_fault_of_the_edge_ends_the_block(tmp_path: Path, monkeypatch: p
 
 async def test_other_tasks_of_the_nursery_go_on(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        more = trio.Event()
-        nursery.start_soon(more.wait)
+        release = trio.Event()
+        nursery.start_soon(release.wait)
         async with edgesbc.serve(written(tmp_path), nursery=nursery) as edge:
             await answers(edge)
         await edge.wait_ended()
         assert not nursery.cancel_scope.cancel_called
         assert len(nursery.child_tasks) == 1
-        more.set()
+        release.set()
 
 
 async def test_the_control_socket_can_drain_it_during_the_block(tmp_path: Path) -> None:
@@ -298,12 +298,12 @@ async def test_a_policy_of_no_file_is_not_changed(tmp_path: Path) -> None:
 
 async def test_decisions_come_as_they_are_made_and_end_with_the_edge(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        seen: list[str] = []
+        sources: list[str] = []
 
         async def watch(edge: edgesbc.RunningEdge, task_status: trio.TaskStatus[None]) -> None:
             with edge.decisions() as decisions:
                 task_status.started()
-                seen.extend([decision.source async for decision in decisions])
+                sources.extend([decision.source async for decision in decisions])
                 assert decisions.lost == 0
 
         async with edgesbc.serve(written(tmp_path), nursery=nursery) as edge:
@@ -311,7 +311,7 @@ async def test_decisions_come_as_they_are_made_and_end_with_the_edge(tmp_path: P
             await nursery.start(watch, edge)
             for last in (2, 3, 4):
                 edge.bans.add(f"192.0.2.{last}", by="test")
-    assert seen == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+    assert sources == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
     with edge.decisions() as after:
         assert [decision async for decision in after] == []
 

@@ -66,8 +66,8 @@ def heard(harness: EdgeHarness, data: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("data", SMALLEST.values(), ids=SMALLEST.keys())
 def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(data: bytes) -> None:
-    got, _ = heard(EdgeHarness(open=("public",)), data)
-    assert got <= limits.AMPLIFICATION * len(data), f"{got} octets for {len(data)}"
+    octets, _ = heard(EdgeHarness(open=("public",)), data)
+    assert octets <= limits.AMPLIFICATION * len(data), f"{octets} octets for {len(data)}"
 
 
 @pytest.mark.parametrize("kind", ["OPTIONS for the edge", "MESSAGE", "BYE", "INVITE", "REGISTER"])
@@ -75,24 +75,24 @@ def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(
 def test_23_nor_does_a_request_of_any_size(kind: str, size: int) -> None:
     """Requests of 300 octets and more are answered; those of every real client are so large."""
     data = SMALLEST[kind].replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * size + b"\r\n")
-    got, answers = heard(EdgeHarness(open=("public",)), data)
-    assert got <= limits.AMPLIFICATION * len(data), f"{got} octets for {len(data)}"
+    octets, answers = heard(EdgeHarness(open=("public",)), data)
+    assert octets <= limits.AMPLIFICATION * len(data), f"{octets} octets for {len(data)}"
     if len(data) >= 300:
         assert answers
 
 
 def test_23_repeating_a_small_request_draws_nothing_either() -> None:
     harness, data = EdgeHarness(open=("public",)), SMALLEST["INVITE"]
-    got = 0
+    octets = 0
     for _ in range(20):
         harness.raw.clear()
         harness.sent.clear()
         harness.sort(harness.edge.receive(UNPROVEN, data, harness.now))
-        got += sum(map(len, sent_to(harness, UNPROVEN.peer.host)))
+        octets += sum(map(len, sent_to(harness, UNPROVEN.peer.host)))
         harness.raw.clear()
         harness.wait(4)
-        got += sum(map(len, sent_to(harness, UNPROVEN.peer.host)))
-    assert got <= limits.AMPLIFICATION * 20 * len(data)
+        octets += sum(map(len, sent_to(harness, UNPROVEN.peer.host)))
+    assert octets <= limits.AMPLIFICATION * 20 * len(data)
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
@@ -167,8 +167,8 @@ async def test_23_by_udp(tmp_path: Path, mock_clock: trio.testing.MockClock) -> 
             mock_clock.jump(5)
             await trio.testing.wait_all_tasks_blocked(0.05)
         for kind, size, source in sent:
-            got = 0
+            octets = 0
             with trio.move_on_after(0.01):
                 while True:
-                    got += len(await source.wire.receive())
-            assert got <= limits.AMPLIFICATION * size, f"{kind}: {got} octets for {size}"
+                    octets += len(await source.wire.receive())
+            assert octets <= limits.AMPLIFICATION * size, f"{kind}: {octets} octets for {size}"

@@ -170,9 +170,9 @@ async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
         assert open_connections(app) == 900
         await can_connect(app, CARRIER)
         for listener in ("public-tcp", "ws"):  # the limit is shared by all listeners
-            late = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
-            assert await closed(late) == b""
-            await trio.aclose_forcefully(late)
+            refused = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
+            assert await closed(refused) == b""
+            await trio.aclose_forcefully(refused)
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
             await served(other, f"sip:{at(app, 'public-udp')}")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)

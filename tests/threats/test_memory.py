@@ -41,7 +41,7 @@ async def held(app: App, data: bytes, websocket: bool) -> int:
 
 
 @pytest.mark.parametrize(
-    ("websocket", "little", "much"),
+    ("websocket", "quiet", "announcing"),
     [
         (False, HEAD, HEAD + b"Content-Length: %d\r\n\r\n" % ANNOUNCED),
         (True, b"\x81\x80abcd"[:2], b"\x81\xfe" + ANNOUNCED.to_bytes(2, "big") + b"abcd"),
@@ -50,15 +50,15 @@ async def held(app: App, data: bytes, websocket: bool) -> int:
     ids=["Content-Length", "a frame of a WebSocket", "a fragment of a WebSocket"],
 )
 async def test_13_nothing_is_allocated_ahead_of_what_has_come(
-    tmp_path: Path, websocket: bool, little: bytes, much: bytes
+    tmp_path: Path, websocket: bool, quiet: bytes, announcing: bytes
 ) -> None:
     """A connection that announces 60 kB takes no more memory than one that announces nothing."""
     async with running(tmp_path, text(tmp_path, WS, more=OPEN)) as app:
-        await held(app, little, websocket)  # for the objects that are made only once
+        await held(app, quiet, websocket)  # for the objects that are made only once
         tracemalloc.start()
         try:
-            without = await held(app, little, websocket)
-            announced = await held(app, much, websocket)
+            without = await held(app, quiet, websocket)
+            announced = await held(app, announcing, websocket)
         finally:
             tracemalloc.stop()
         assert announced - without < CONNECTIONS * ANNOUNCED / 10, f"{announced} octets, {without} for nothing"

@@ -152,4 +152,4 @@ async def test_11_a_response_of_the_private_side_smuggles_nothing(tmp_path: Path
         lines = alice.heard[-1].split(b"\r\n")
         assert b"Subject: a Server: Inside/1.0" in lines
         assert not any(re.match(rb"(?i)server|x-", line) for line in lines)
-        assert not any(b" 183 " in heard for heard in alice.heard)
+        assert not any(b" 183 " in message for message in alice.heard)

@@ -92,13 +92,13 @@ async def test_an_unproven_source_gets_no_more_bytes_than_it_sent(
             data = data.replace(b"Max-Forwards: 70", b"Max-Forwards: 7x")
         await caller.wire.send(data)
         await caller.hear()
-        got = len(caller.heard[0])
+        octets = len(caller.heard[0])
         for _ in range(8):
             mock_clock.jump(5)
             with trio.move_on_after(0.05):
                 while True:
-                    got += len(await caller.wire.receive())
-        assert got <= 1.5 * len(data)
+                    octets += len(await caller.wire.receive())
+        assert octets <= 1.5 * len(data)
 
 
 ROUTE = 'route = [ { name = "numbers", methods = ["INVITE"], request_user = "^9", to = "pbx" } ]'
@@ -145,10 +145,10 @@ async def test_a_refusal_without_an_ack_is_not_repeated_to_an_unproven_source(
         await bob.answer(invite, 486, tag="b")
         await bob.request("ACK")
         await caller.response(486)
-        got = sum(map(len, caller.heard))
+        octets = sum(map(len, caller.heard))
         for _ in range(16):
             mock_clock.jump(3)
             with trio.move_on_after(0.05):
                 while True:
-                    got += len(await caller.wire.receive())
-        assert got <= 1.5 * len(data), f"{got} octets for {len(data)}"
+                    octets += len(await caller.wire.receive())
+        assert octets <= 1.5 * len(data), f"{octets} octets for {len(data)}"

@@ -50,7 +50,7 @@ async def test_30_a_request_with_one_bit_of_its_token_changed_is_not_forwarded(
     ):
         calling, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
         trying, ua, other = (calling, alice, bob) if caller_tries else (called, bob, alice)
-        token, heard = token_of(trying), len(other.heard)
+        token, messages_before = token_of(trying), len(other.heard)
         for letter in range(len(token) - 1):
             changed = flipped(token, letter, letter % 6)
             await refused(trying, ua, "BYE", trying.target.replace(token, changed))
@@ -62,7 +62,7 @@ async def test_30_a_request_with_one_bit_of_its_token_changed_is_not_forwarded(
             else:
                 await refused(trying, ua, method, trying.target.replace(token, flipped(token, 3, 0)))
         assert await other.silent()
-        assert len(other.heard) == heard
+        assert len(other.heard) == messages_before
         assert app.edge.calls == 1
         await hang_up(calling, bob)
         await nothing_left(app)

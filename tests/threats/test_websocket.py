@@ -107,8 +107,8 @@ async def test_19_a_message_that_is_too_large_is_closed_with_1009(tmp_path: Path
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("nothing", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
-async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, nothing: bytes) -> None:
+@pytest.mark.parametrize("filler", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
+async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, filler: bytes) -> None:
     """The library keeps a record of each fragment; without a limit a peer could fill the memory."""
     async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         stream, _ = await handshake(app)
@@ -119,8 +119,8 @@ async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, nothin
         sent = 0
         with trio.fail_after(30), pytest.raises(trio.BrokenResourceError):
             while sent < 4 * limits.WEBSOCKET_BYTES:
-                await stream.send_all(nothing * 1000)
-                sent += 1000 * len(nothing)
+                await stream.send_all(filler * 1000)
+                sent += 1000 * len(filler)
         await until(lambda: not app.plane.connections)
         nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
