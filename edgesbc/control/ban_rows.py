@@ -82,12 +82,12 @@ def sentence(row: BanRow) -> str:
     """One row in plain words, on one line."""
     left = "until it is taken back" if row["left"] is None else f"for {row['left']:.0f} s more"
     if row["evidence"] == "operator":
-        what = "is exempt from penalties" if row["exempt"] else "is banned"
+        state = "is exempt from penalties" if row["exempt"] else "is banned"
         why = f": {row['why']}" if row["why"] else ""
-        return f"{row['who']} {what} {left}, by {row['by']}{why} ({row['hits']} dropped)"
-    what = "datagrams" if row["transport"] == "udp" else "connections"
+        return f"{row['who']} {state} {left}, by {row['by']}{why} ({row['hits']} dropped)"
+    messages = "datagrams" if row["transport"] == "udp" else "connections"
     return (
-        f"{row['who']}: {what} are dropped {left}, since {row['since']:.0f} s, for {row['reason']} "
+        f"{row['who']}: {messages} are dropped {left}, since {row['since']:.0f} s, for {row['reason']} "
         f"({row['scope']}, {row['evidence']}, {row['hits']} dropped)"
     )
 

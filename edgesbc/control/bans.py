@@ -100,8 +100,8 @@ class BanCommands:
         except ValueError as error:
             raise CommandRefused(str(error)) from None
         lifted = sum(map(self._lift, _banned_within(prefix, edge.pipeline))) if exempt else 0
-        what = "exempt from penalties" if exempt else "banned"
-        detail = f"{what} by {by}{f': {why}' if why else ''}"
+        effect = "exempt from penalties" if exempt else "banned"
+        detail = f"{effect} by {by}{f': {why}' if why else ''}"
         self._record(Decision(now, Reason.BAN, prefix, stage=_STAGE, limit=seconds, detail=detail))
         if not exempt:
             self._carry_out(edge.close_banned(now))
