@@ -31,9 +31,9 @@ def lines(result: ReplayResult) -> Iterator[str]:
     yield from _table("answers sent outward", result.answers)
     yield from _table(f"sent inward, to an inside that is {result.inside}", result.forwarded)
     if result.calls or result.calls_most:
-        became = ", ".join(f"{count} {outcome}" for outcome, count in result.calls.items())
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in result.calls.items())
         alive = f"{result.calls_left} alive at the end, {result.calls_most} at once at most"
-        yield f"calls: {f'{became}, ' if became else ''}{alive}"
+        yield f"calls: {f'{outcomes}, ' if outcomes else ''}{alive}"
     if result.otherwise is not None:
         yield from _otherwise(result, result.otherwise)
 

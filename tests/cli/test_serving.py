@@ -21,7 +21,7 @@ from edgesbc.rollout.controller import RolloutController
 @pytest.fixture(autouse=True)
 def _collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep ``run`` from changing the settings of the garbage collector in the process of the tests."""
-    monkeypatch.setattr(serving, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(serving, "_disable_full_collections", lambda: None)
 
 
 def policy(folder: Path) -> Policy:
