@@ -134,8 +134,8 @@ ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": _start_edge,
 def start_flooded(name: str, addresses: Addresses, folder: Path, http: str) -> Process:
     """Start the engine with all its measures against floods.
 
-    Both count packets by source address and have a bucket of ten INVITEs a second for each stranger; a stranger's
-    call that passes both is not forwarded. The edge serves its metrics at ``http``.
+    Both count packets by source address and have a bucket of ten INVITEs a second for each unproven source; its
+    calls that pass both are not forwarded. The edge serves its metrics at ``http``.
     """
     if name == "edge":
         return _start_edge(addresses, folder, http, _ROUTE.format(trunk=_host(addresses.caller)))

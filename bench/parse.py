@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 
 from bench.process import say
-from bench.replay import CALLER, STRANGER, Replay, invite
+from bench.replay import CALLER, UNPROVEN, Replay, invite
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
 from edgesbc.screen.pipeline import BANNED, Pipeline, ScreenSettings
@@ -71,7 +71,7 @@ def _loops() -> dict[str, Callable[[], object]]:
     }
 
 
-def _strangers(count: int) -> list[Flow]:
+def _unproven_flows(count: int) -> list[Flow]:
     """Flows of ``count`` different addresses, few of them in one /24."""
     spread = [n * 0x9E3779B1 & 0xFFFFFF for n in range(count)]
     return [Flow(CALLER.listener, Source(f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}", 5060)) for n in spread]
@@ -83,9 +83,9 @@ def _packet_loops(size: int) -> dict[str, Callable[[], object]]:
         Replay(screen).pipeline for screen in (None, None, None, None, DENYING)
     )
     for _ in range(100):
-        banned.packet(STRANGER, size, _NOW)
-    assert banned.packet(STRANGER, size, _NOW) is BANNED
-    fitting, exceeding = _strangers(_FITTING), _strangers(_EXCEEDING)
+        banned.packet(UNPROVEN, size, _NOW)
+    assert banned.packet(UNPROVEN, size, _NOW) is BANNED
+    fitting, exceeding = _unproven_flows(_FITTING), _unproven_flows(_EXCEEDING)
     counters = [iter(range(1 << 62)) for _ in range(3)]
     for n in range(_EXCEEDING):  # fills the trackers
         flooded.packet(exceeding[n], size, n / 100_000)
@@ -93,7 +93,7 @@ def _packet_loops(size: int) -> dict[str, Callable[[], object]]:
     start = _EXCEEDING / 100_000
     return {
         "PACKET phase, trunk": lambda: trunk_pipeline.packet(CALLER, size, _NOW),
-        # 1,600 packets a second of 8,192 strangers in turn: tracked, and within all limits
+        # 1,600 packets a second of 8,192 unproven sources in turn: tracked, and within all limits
         "PACKET phase, strangers": lambda: tracked.packet(
             fitting[(n := next(counters[0])) % _FITTING], size, n / 1_600
         ),
@@ -104,13 +104,13 @@ def _packet_loops(size: int) -> dict[str, Callable[[], object]]:
         "the same, with denied prefixes": lambda: denying.packet(
             exceeding[(n := next(counters[2])) % _EXCEEDING], size, start + n / 100_000
         ),
-        "PACKET phase, a banned stranger": lambda: banned.packet(STRANGER, size, _NOW),
+        "PACKET phase, a banned stranger": lambda: banned.packet(UNPROVEN, size, _NOW),
     }
 
 
 def _request_loops(parsed: Request) -> dict[str, Callable[[], object]]:
     """Phases REQUEST and CALL with all stages, each with the lookup of the source before it."""
-    pipeline, users = Replay(DENYING).pipeline, _strangers(_FITTING)
+    pipeline, users = Replay(DENYING).pipeline, _unproven_flows(_FITTING)
     for account, user_flow in enumerate(users):
         assert pipeline.standings.prove(user_flow, Standing.REGISTERED, _NOW, 1e9, account)
     counters: list[Iterator[int]] = [iter(range(1 << 62)) for _ in range(3)]

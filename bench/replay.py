@@ -17,12 +17,12 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Send
 from edgesbc.signalling.tokens import Sealer
 
-__all__ = ["CALLER", "STRANGER", "Replay", "invite"]
+__all__ = ["CALLER", "UNPROVEN", "Replay", "invite"]
 
 PUBLIC = Listener(0, "carriers", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 CORE = Listener(1, "inside", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
 CALLER = Flow(PUBLIC, Source("198.51.100.7", 5060))
-STRANGER = Flow(PUBLIC, Source("203.0.113.9", 5060))
+UNPROVEN = Flow(PUBLIC, Source("203.0.113.9", 5060))
 PBX = Flow(CORE, Source("10.0.0.11", 5060))
 CALLS_A_SECOND = 300
 

@@ -125,9 +125,9 @@ def drawn() -> dict[str, str]:
     """The text between the markers of the page, by the name in the opening marker."""
     where = given_by()
     lines = ["| code | answer | meaning | given by | what to do |", "|---|---|---|---|---|"]
-    for each in Reason:
-        files = ", ".join(map(_where, where[each])) or "-"
-        lines.append(f"| `{each.code}` | {each.status or '-'} | {each.meaning} | {files} | {ADVICE[each]} |")
+    for reason in Reason:
+        files = ", ".join(map(_where, where[reason])) or "-"
+        lines.append(f"| `{reason.code}` | {reason.status or '-'} | {reason.meaning} | {files} | {ADVICE[reason]} |")
     return {"reasons": "\n".join(lines)}
 
 

@@ -95,7 +95,7 @@ class App:
     # --- building ----------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        """Open the sockets and put the planes together. Raises ``OSError`` where an address cannot be had."""
+        """Open the sockets and build the planes. Raises ``OSError`` where an address cannot be bound."""
         policy = self.policy
         state_dir = policy.edge.state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ class App:
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
         instrument_kernel_filters(
-            self.metrics, self.plane.kernel_filters.keys(), lambda lane: self.plane.kernel_filters[lane]
+            self.metrics, self.plane.kernel_filters.keys(), lambda key: self.plane.kernel_filters[key]
         )
         media = self.media
         if media is not None:

@@ -1,4 +1,4 @@
-"""Profiles of hypothesis: an example does not fail for the time that it took on a busy machine."""
+"""Profiles of Hypothesis without a deadline: on a busy machine a test must not fail because an example took long."""
 
 from __future__ import annotations
 

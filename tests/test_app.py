@@ -1,4 +1,4 @@
-"""The edge as an operator sees it: signals, reload, readiness, metrics, and faults of its own."""
+"""A whole edge: signals, reload, readiness, metrics, and internal errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from edgesbc.store.policy_log import Outcome, PolicyLog
 
 def text_for(folder: Path, public: Source, http: int, *members: Ua, edge: str = "grace = 1") -> str:
     listeners = [listen("public", "udp", str(public), "public-udp"), listen("core", "udp", "127.0.0.2:0", "core-udp")]
-    uris = [f"sip:{each.address}" for each in members]
+    uris = [f"sip:{member.address}" for member in members]
     return policy_text(folder, uris, listeners, trunks=["127.0.0.1"], http=f"127.0.0.1:{http}", edge=edge)
 
 
@@ -49,7 +49,8 @@ async def edge_before(folder: Path, *members: Ua, edge: str = "grace = 1") -> As
 
 
 async def test_sigterm_drains(tmp_path: Path) -> None:
-    """Not ready, no new calls, grace for live ones, then BYE to both sides, and exit code 0."""
+    """The edge is not ready, refuses new calls, lets live ones go on for the grace period, then sends BYE to both sides
+    and exits with 0."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         edge_before(tmp_path, bob) as (edge, public),
@@ -110,26 +111,27 @@ async def test_sighup_reloads_the_policy_and_one_with_mistakes_changes_nothing(t
         edge_before(tmp_path, bob) as (edge, public),
         Ua(await UdpWire.open(peer=public)) as alice,
     ):
-        (started,) = PolicyLog(tmp_path / "state").entries()  # there before anything is served
+        (started,) = PolicyLog(tmp_path / "state").entries()  # written before the edge serves
         assert (started.outcome, started.text) == (Outcome.STARTED, edge.file.read_text())
-        await lands_at(alice, public, bob)
+        await is_called(alice, public, bob)
         edge.file.write_text(text_for(tmp_path, public, edge.http, carol))
         edge.signal(signal.SIGHUP)
         await until(lambda: log_says(tmp_path, Outcome.RELOADED))
-        await lands_at(alice, public, carol)
+        await is_called(alice, public, carol)
         edge.file.write_text(text_for(tmp_path, public, edge.http, bob).replace("grace", "graze"))
         edge.signal(signal.SIGHUP)
         await until(lambda: log_says(tmp_path, Outcome.REFUSED))
-        await lands_at(alice, public, carol)
+        await is_called(alice, public, carol)
         assert "edge.graze" in (tmp_path / "edge.log").read_text()
 
 
 def log_says(folder: Path, outcome: Outcome) -> bool:
-    """Whether this is what became of the newest policy."""
+    """Whether the newest entry of the policy log has this outcome."""
     return PolicyLog(folder / "state").entries(1)[0].outcome is outcome
 
 
-async def lands_at(alice: Ua, public: Source, called: Ua) -> None:
+async def is_called(alice: Ua, public: Source, called: Ua) -> None:
+    """A call from ``alice`` comes to ``called``, which refuses it."""
     await alice.dialog(f"sip:100@{public}").send("INVITE")
     invite = await called.request("INVITE")
     await called.answer(invite, 486, tag="b")
@@ -137,7 +139,7 @@ async def lands_at(alice: Ua, public: Source, called: Ua) -> None:
     await called.request("ACK")
 
 
-async def test_text_of_strangers_makes_no_series_of_metrics(tmp_path: Path) -> None:
+async def test_text_of_peers_makes_no_series_of_metrics(tmp_path: Path) -> None:
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=["127.0.0.1"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
@@ -189,7 +191,7 @@ async def test_a_fault_in_the_signalling_core_costs_the_message_and_not_the_edge
     ):
         uri = f"sip:{at(app, 'public-udp')}"
         with monkeypatch.context() as patch:
-            patch.setattr(Pipeline, "packet", lambda *_: 1 / 0)  # what no message can do
+            patch.setattr(Pipeline, "packet", lambda *_: 1 / 0)  # an error that no message can cause
             await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
             await until(lambda: app.plane.counts.get(("public-udp", "internal"), 0) == 1)
         await alice.dialog(uri).send("OPTIONS")
@@ -232,7 +234,7 @@ async def test_a_second_edge_on_the_same_port_is_refused_with_its_key(tmp_path: 
         assert b"observe.http" in second.stderr
 
 
-async def test_an_audit_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+async def test_the_edge_runs_without_a_usable_policy_log(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "edgesbc.sqlite").write_bytes(b"no database" * 100)
     async with (
@@ -273,7 +275,7 @@ async def test_a_broken_file_of_bans_is_put_aside(tmp_path: Path) -> None:
 
 
 async def test_the_edge_is_ready_while_the_fallback_of_a_set_is_up(tmp_path: Path) -> None:
-    """Otherwise a load balancer would take an edge out of use that loses no call."""
+    """If it were not, a load balancer would take an edge out of use that still completes all calls."""
     text = policy_text(
         tmp_path,
         ["sip:127.0.0.11:9"],

@@ -1,4 +1,4 @@
-"""The pages agree with the code: keys and defaults, commands, links, example policies and metrics."""
+"""The documentation agrees with the code: keys and defaults, commands, links, example policies and metrics."""
 
 from __future__ import annotations
 

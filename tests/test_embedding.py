@@ -1,4 +1,4 @@
-"""The edge in a program of others: how it begins and ends, what it can do there, and the page about it."""
+"""The edge embedded in another program: start, end, methods, and the page of documentation about it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written(folder: Path, *members: str, edge: str = "grace = 0", more: str = ""
 
 
 def public(edge: edgesbc.RunningEdge) -> Source:
-    listener = next(each for each in edge.status()["listeners"] if each["name"] == "public-udp")
+    listener = next(listener for listener in edge.status()["listeners"] if listener["name"] == "public-udp")
     return Source(listener["host"], listener["port"])
 
 
@@ -49,7 +49,7 @@ async def answers(edge: edgesbc.RunningEdge) -> None:
 
 @asynccontextmanager
 async def with_a_call(folder: Path, grace: str) -> AsyncIterator[edgesbc.RunningEdge]:
-    """An edge in its own nursery with one live call, whose parties outlive it."""
+    """An edge in its own nursery with one live call; caller and callee run on after the edge has ended."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         await Rtp.open() as near,
@@ -61,7 +61,7 @@ async def with_a_call(folder: Path, grace: str) -> AsyncIterator[edgesbc.Running
         yield edge
 
 
-# --- the beginning ---------------------------------------------------------------------------------------
+# --- start -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [str, Path, edgesbc.load_policy])
@@ -79,7 +79,7 @@ async def test_mistakes_in_the_policy_are_raised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("taken", ["address", "state_dir", "http"])
-async def test_what_keeps_it_from_starting_is_a_plain_os_error(tmp_path: Path, own: bool, taken: str) -> None:
+async def test_an_edge_that_cannot_start_raises_an_os_error(tmp_path: Path, own: bool, taken: str) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (listening,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -97,27 +97,27 @@ async def test_what_keeps_it_from_starting_is_a_plain_os_error(tmp_path: Path, o
         await answers(edge)
 
 
-async def test_after_a_start_that_failed_no_socket_is_left(tmp_path: Path) -> None:
-    """Another edge has the folder, which shows after the listeners are open."""
+async def test_after_a_failed_start_no_socket_is_left(tmp_path: Path) -> None:
+    """The start fails after the listeners are open, because another edge has the state directory."""
     (tmp_path / "other").mkdir()
     address = f"127.0.0.1:{free_port()}"
     listeners = [PUBLIC_UDP.replace("127.0.0.1:0", address), PUBLIC_TCP.replace("127.0.0.1:0", address), CORE_UDP]
     async with edgesbc.serve(written(tmp_path)):
         (tmp_path / "other" / "policy.toml").write_text(policy_text(tmp_path, [MEMBER], listeners))
-        with pytest.raises(OSError, match="another edge") as kept:
+        with pytest.raises(OSError, match="another edge") as raised:
             async with edgesbc.serve(tmp_path / "other" / "policy.toml"):
                 raise AssertionError("it must not begin")
     async with edgesbc.serve(tmp_path / "other" / "policy.toml") as edge:
         await answers(edge)
-    assert kept.value is not None, "the error, which holds the frames of the first start, is alive until here"
+    assert raised.value is not None, "the error, which holds the frames of the first start, is alive until here"
 
 
 async def test_signals_and_settings_of_the_process_are_left_alone(tmp_path: Path) -> None:
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
     async with edgesbc.serve(written(tmp_path)):
-        within = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
-    assert within == before
+        during = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
+    assert during == before
 
 
 async def test_two_edges_run_side_by_side(tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ async def test_two_edges_run_side_by_side(tmp_path: Path) -> None:
         await answers(two)
 
 
-# --- the end ---------------------------------------------------------------------------------------------
+# --- end -------------------------------------------------------------------------------------------------
 
 
 async def test_the_end_of_the_block_drains(tmp_path: Path) -> None:
-    """New calls are refused, live ones get their grace and then a BYE on both sides."""
+    """New calls are refused; a live one goes on for the grace period, and then both sides get a BYE."""
     ended = []
 
-    async def party(ua: Ua) -> None:
+    async def expect_bye(ua: Ua) -> None:
         bye = await ua.request("BYE")
         assert "draining" in (bye.get("Reason") or "")
         await ua.answer(bye, 200)
@@ -151,8 +151,8 @@ async def test_the_end_of_the_block_drains(tmp_path: Path) -> None:
             alice = Ua(await UdpWire.open(peer=public(edge)))
             late = Ua(await UdpWire.open(peer=public(edge)))
             await set_up(alice, bob, f"sip:100@{public(edge)}", near, far)
-            nursery.start_soon(party, alice)
-            nursery.start_soon(party, bob)
+            nursery.start_soon(expect_bye, alice)
+            nursery.start_soon(expect_bye, bob)
             assert edge.drain() == {"calls": 1, "grace": 0.2}
             assert edge.draining
             await until(lambda: edge.status()["not_ready"].get("signalling") == "draining")
@@ -164,7 +164,7 @@ async def test_the_end_of_the_block_drains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "raises"])
-async def test_cancelled_or_failed_it_ends_at_once(tmp_path: Path, how: str) -> None:
+async def test_when_the_block_is_cancelled_or_fails_the_edge_ends_at_once(tmp_path: Path, how: str) -> None:
     with trio.fail_after(15), trio.CancelScope() as scope:
         try:
             async with with_a_call(tmp_path, "grace = 3600") as edge:
@@ -203,17 +203,17 @@ async def test_a_fault_of_the_edge_ends_the_block(tmp_path: Path, monkeypatch: p
 
 async def test_other_tasks_of_the_nursery_go_on(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        more = trio.Event()
-        nursery.start_soon(more.wait)
+        release = trio.Event()
+        nursery.start_soon(release.wait)
         async with edgesbc.serve(written(tmp_path), nursery=nursery) as edge:
             await answers(edge)
         await edge.wait_ended()
         assert not nursery.cancel_scope.cancel_called
         assert len(nursery.child_tasks) == 1
-        more.set()
+        release.set()
 
 
-async def test_it_can_be_drained_from_outside_while_the_block_goes_on(tmp_path: Path) -> None:
+async def test_the_control_socket_can_drain_it_during_the_block(tmp_path: Path) -> None:
     async with edgesbc.serve(written(tmp_path)) as edge:
         drain = ControlRequest("drain")
         answer = await trio.to_thread.run_sync(ask, tmp_path / "state" / "control.sock", drain)
@@ -223,19 +223,19 @@ async def test_it_can_be_drained_from_outside_while_the_block_goes_on(tmp_path: 
         assert edge.draining
 
 
-async def test_it_runs_again_where_one_has_ended(tmp_path: Path) -> None:
+async def test_an_edge_can_start_where_another_has_ended(tmp_path: Path) -> None:
     for _ in range(2):
         async with edgesbc.serve(written(tmp_path)) as edge:
             await answers(edge)
 
 
-# --- what it can do --------------------------------------------------------------------------------------
+# --- methods ---------------------------------------------------------------------------------------------
 
 
 async def test_status_metrics_and_why(tmp_path: Path) -> None:
     async with edgesbc.serve(written(tmp_path)) as edge:
         status = edge.status()
-        assert [(each["name"], each["zone"], each["transport"]) for each in status["listeners"]] == [
+        assert [(listener["name"], listener["zone"], listener["transport"]) for listener in status["listeners"]] == [
             ("public-udp", "public", "udp"), ("public-tcp", "public", "tcp"), ("core-udp", "core", "udp"),
         ]  # fmt: skip
         assert (status["version"], status["policy_version"], status["change"]) == (edgesbc.__version__, 1, None)
@@ -247,7 +247,7 @@ async def test_status_metrics_and_why(tmp_path: Path) -> None:
         assert 'edgesbc_decisions_total{reason="no-destination"} 1.0' in edge.metrics()
 
 
-async def test_orders_are_those_of_the_control_socket(tmp_path: Path) -> None:
+async def test_methods_and_control_socket_have_the_same_effect(tmp_path: Path) -> None:
     socket = tmp_path / "state" / "control.sock"
     async with edgesbc.serve(written(tmp_path)) as edge:
 
@@ -298,12 +298,12 @@ async def test_a_policy_of_no_file_is_not_changed(tmp_path: Path) -> None:
 
 async def test_decisions_come_as_they_are_made_and_end_with_the_edge(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        seen: list[str] = []
+        sources: list[str] = []
 
         async def watch(edge: edgesbc.RunningEdge, task_status: trio.TaskStatus[None]) -> None:
             with edge.decisions() as decisions:
                 task_status.started()
-                seen.extend([decision.source async for decision in decisions])
+                sources.extend([decision.source async for decision in decisions])
                 assert decisions.lost == 0
 
         async with edgesbc.serve(written(tmp_path), nursery=nursery) as edge:
@@ -311,12 +311,12 @@ async def test_decisions_come_as_they_are_made_and_end_with_the_edge(tmp_path: P
             await nursery.start(watch, edge)
             for last in (2, 3, 4):
                 edge.bans.add(f"192.0.2.{last}", by="test")
-    assert seen == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+    assert sources == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
     with edge.decisions() as after:
         assert [decision async for decision in after] == []
 
 
-async def test_what_a_slow_reader_has_no_room_for_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decisions_that_a_slow_reader_loses_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DECISIONS_WAITING", 3)
     async with edgesbc.serve(written(tmp_path)) as edge:
         with edge.decisions() as slow, edge.decisions() as other:
@@ -336,7 +336,7 @@ def test_the_sip_library_imports_no_trio() -> None:
         subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_every_public_name_exists_and_no_other() -> None:
     for name in edgesbc.__all__:
         assert getattr(edgesbc, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'servant'"):
@@ -363,7 +363,7 @@ def test_the_page_lists_every_method_with_its_arguments() -> None:
 
 
 def _arguments(value: Any) -> str:
-    """As the page writes them; a property has none."""
+    """The arguments of a method as the page writes them; a property has none."""
     if isinstance(value, property):
         return ""
     written = []

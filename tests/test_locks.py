@@ -1,4 +1,4 @@
-"""The lock files: every package by its hashes, from any index, and what runs the edge a part of what tests it."""
+"""The lock files: every package has its hashes, no index is named, and the tests use the same versions as the edge."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_no_index_and_no_folder_is_named(name: str) -> None:
     assert not re.search(r"://|^-|^\s+--(?!hash)|file:", (ROOT / name).read_text(), re.MULTILINE)
 
 
-def test_what_runs_the_edge_is_tested_in_the_same_versions() -> None:
-    every, runtime = locked(ALL), locked(RUNTIME)
-    assert runtime.items() <= every.items()
+def test_runtime_packages_have_the_same_versions_in_the_tests() -> None:
+    all_packages, runtime = locked(ALL), locked(RUNTIME)
+    assert runtime.items() <= all_packages.items()
     names = {package for package, _ in runtime}
     assert {"trio", "cryptography", "psycopg-binary", "pymysql"} <= names
     assert not {"pytest", "mypy", "ruff", "hypothesis", "atheris", "trustme"} & names

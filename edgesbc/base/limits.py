@@ -72,7 +72,8 @@ CONNECT_SECONDS: Final = 5.0
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
 UDP_STRANGERS_BATCH: Final = 16
-"""Datagrams taken from strangers before trusted sources are read again: about a millisecond of a flood."""
+"""Datagrams of untrusted sources that are read before trusted sources are read again: about a millisecond of a
+flood."""
 UDP_SEND_TRIES: Final = 8
 """Times that a datagram is given to the kernel, which refuses it once for each pending ICMP error of an earlier one."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
@@ -151,7 +152,7 @@ BACKUP_MANIFEST_BYTES: Final = 65_536
 """Largest manifest of a backup: 32 files need a tenth of it."""
 ROUTE_TEXT: Final = 256
 """Longest text of a peer that is matched against a route's pattern; longer texts match nothing. An operator's pattern
-may backtrack, and this bounds the time that a stranger can make it take."""
+may backtrack, and this bounds the time that a peer can make it take."""
 
 DATABASE_ROWS: Final = 20_000
 """Rows of one table of destinations, those of unused sets included: ten times the largest set."""
@@ -189,7 +190,7 @@ MEDIA_NAME_BYTES: Final = 1_024
 MEDIA_SESSIONS: Final = CALLS
 """Media sessions alive at once; ports run out earlier with most ranges."""
 MEDIA_SESSIONS_PER_ID: Final = 8
-"""Media sessions of different tags under one Call-ID: a stranger that has seen a Call-ID can open this many."""
+"""Media sessions of different tags under one Call-ID: an attacker that has seen a Call-ID can open this many."""
 MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media fits a path of 1,500 octets; a larger packet is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
@@ -207,7 +208,7 @@ MEDIA_LEARN_PACKETS: Final = 64
 MEDIA_STALE_PACKETS: Final = 100
 """Packets of the previous peer that a port ignores after its target changed: 2 s of audio."""
 MEDIA_PORT_LOWEST: Final = 1_024
-"""Lowest media port accepted in a stranger's description: lower ones belong to services other than RTP."""
+"""Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests, so that late packets of one call never reach the next."""
 MEDIA_PORT_TRIES: Final = 16
@@ -216,7 +217,7 @@ MEDIA_PORT_TRIES: Final = 16
 # --- Screening and kernel filters -----------------------------------------------------------------------
 
 TRACKER_ENTRIES: Final = 16_384
-"""Sources that the pike tracker counts, for strangers and for proven flows each, at 300 to 600 bytes."""
+"""Sources that the pike tracker counts, for unproven sources and for proven flows each, at 300 to 600 bytes."""
 TRACKER_DENSITY: Final = 10_000
 """Largest `reqs_density_per_unit`: the tracker keeps a time stamp of 8 bytes for each request of a window."""
 BUCKET_KEYS: Final = 16_384
@@ -224,7 +225,7 @@ BUCKET_KEYS: Final = 16_384
 REACHABLE_FLOWS: Final = 32_768
 """UDP flows with reachable standing; beyond it the one proven longest ago loses it."""
 REGISTERED_FLOWS: Final = 65_536
-"""Registered flows; beyond it new ones get no standing, so that no user can be displaced by strangers."""
+"""Registered flows; beyond it new ones get no standing, so that they cannot displace registered users."""
 SWEEP_SECONDS: Final = 10.0
 """How often a full table of registered flows is searched for expired ones: a search takes milliseconds."""
 ACCOUNTS_OF_FLOW: Final = 16
@@ -279,7 +280,8 @@ REGISTER_ANSWER_SECONDS: Final = 0.1
 """Shortest time from a REGISTER to its refusal: a database that does not know a name answers faster or slower than one
 that does, by less than that."""
 SCANNER_TEXTS: Final = 256
-"""User-Agents in the list of scanners, and shapes: each is compared with each message of a stranger."""
+"""User-Agents in the list of scanners, and shapes: each is compared with each message of a public peer that is no
+trunk."""
 LAG_SECONDS: Final = 0.5
 """How often the timer task measures its lag again while it was late."""
 SHADOW_EXAMPLES: Final = 5

@@ -1,4 +1,4 @@
-"""Check of the regular expressions in a policy, which are matched against texts that strangers send."""
+"""Check of the regular expressions in a policy, which are matched against texts that any peer may send."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class PrefixMap(Generic[_Value]):
     """Values by prefix; an address has the value of the longest prefix that contains it.
 
     Results are cached for ``cache_size`` addresses, since most look-ups are for a busy peer. A full cache is dropped as
-    a whole, so that strangers can neither make it grow nor make it slow to shrink.
+    a whole, so that attackers can neither make it grow nor make it slow to shrink.
     """
 
     __slots__ = ("_by_length", "_cache", "_cache_size")

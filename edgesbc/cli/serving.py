@@ -21,10 +21,10 @@ class _Signals:
     def __init__(self) -> None:
         self.edge: RunningEdge | None = None
         self.terminating = False
-        self.hurried = False
+        self.ended_early = False
         self._log = logs.lifecycle("edge")
 
-    async def obey(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+    async def receive(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
             task_status.started()
             async for number in received:
@@ -36,7 +36,7 @@ class _Signals:
     def _terminate(self, scope: trio.CancelScope) -> None:
         if self.terminating or (self.edge is not None and self.edge.draining):
             self._log.info("stopping at once: asked twice")
-            self.hurried = True
+            self.ended_early = True
             scope.cancel()
         else:
             self.terminating = True
@@ -45,30 +45,30 @@ class _Signals:
 
 
 async def serve_until_signal(policy: Policy) -> None:
-    """Serve until the edge has drained. Ends the program with exit code 1 where a second signal hurried it.
+    """Serve until the edge has drained. Ends the program with exit code 1 if a second signal ended it early.
 
     Raises ``OSError``, in an exception group, where the edge cannot start.
     """
     signals = _Signals()
     async with trio.open_nursery() as nursery:
-        await nursery.start(signals.obey, nursery.cancel_scope)
+        await nursery.start(signals.receive, nursery.cancel_scope)
         async with serve(policy, nursery=nursery) as edge:
-            _spare_the_collector()
+            _disable_full_collections()
             signals.edge = edge
             if signals.terminating:
                 edge.drain()
             await edge.wait_ended()
         nursery.cancel_scope.cancel()
-    if signals.hurried:
+    if signals.ended_early:
         sys.exit(1)  # here and not in the task, where a nursery would make a group of it, with a traceback
 
 
-def _spare_the_collector() -> None:
-    """Keep the garbage collector from walking every live call again and again.
+def _disable_full_collections() -> None:
+    """Let the garbage collector make no full collections, which would visit every live call.
 
-    What a call leaves behind is freed by reference counts. Young garbage of libraries is still collected; a full
-    collection, which would stop everything for half a second with ten thousand calls, is not made. The setting is one
-    of the whole process, so that an edge within another program leaves it alone.
+    The objects of a call are freed by reference counts. Young garbage of libraries is still collected. A full
+    collection would stop everything for half a second with ten thousand calls. The setting is one of the whole process,
+    so that an edge within another program does not change it.
     """
     gc.collect()
     gc.freeze()

@@ -29,14 +29,14 @@ class BanRow(TypedDict):
     left: float | None
     """Seconds to come; None: for good."""
     hits: int
-    """What was dropped in user space; the kernel does not count."""
+    """Messages dropped in user space; what the kernel drops is not counted."""
     by: str
     why: str
     exempt: bool
 
 
 class BanSentence(BanRow):
-    """A row with what it says in words."""
+    """A row, and its content as a sentence."""
 
     sentence: str
 
@@ -82,12 +82,12 @@ def sentence(row: BanRow) -> str:
     """One row in plain words, on one line."""
     left = "until it is taken back" if row["left"] is None else f"for {row['left']:.0f} s more"
     if row["evidence"] == "operator":
-        what = "is exempt from penalties" if row["exempt"] else "is banned"
+        state = "is exempt from penalties" if row["exempt"] else "is banned"
         why = f": {row['why']}" if row["why"] else ""
-        return f"{row['who']} {what} {left}, by {row['by']}{why} ({row['hits']} dropped)"
-    what = "datagrams" if row["transport"] == "udp" else "connections"
+        return f"{row['who']} {state} {left}, by {row['by']}{why} ({row['hits']} dropped)"
+    messages = "datagrams" if row["transport"] == "udp" else "connections"
     return (
-        f"{row['who']}: {what} are dropped {left}, since {row['since']:.0f} s, for {row['reason']} "
+        f"{row['who']}: {messages} are dropped {left}, since {row['since']:.0f} s, for {row['reason']} "
         f"({row['scope']}, {row['evidence']}, {row['hits']} dropped)"
     )
 

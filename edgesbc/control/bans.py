@@ -100,8 +100,8 @@ class BanCommands:
         except ValueError as error:
             raise CommandRefused(str(error)) from None
         lifted = sum(map(self._lift, _banned_within(prefix, edge.pipeline))) if exempt else 0
-        what = "exempt from penalties" if exempt else "banned"
-        detail = f"{what} by {by}{f': {why}' if why else ''}"
+        effect = "exempt from penalties" if exempt else "banned"
+        detail = f"{effect} by {by}{f': {why}' if why else ''}"
         self._record(Decision(now, Reason.BAN, prefix, stage=_STAGE, limit=seconds, detail=detail))
         if not exempt:
             self._carry_out(edge.close_banned(now))
@@ -112,7 +112,7 @@ class BanCommands:
         """Take back an operator's ban or exemption of ``target``, and lift the edge's own bans of it.
 
         ``target`` is an address, an address and port, or a prefix, as :meth:`list` has it. An address stands for all
-        its ports; a prefix for itself, and not for what is within it.
+        its ports; a prefix stands for itself, and not for the addresses within it.
         """
         now = self._clock()
         flow = _flow(target)
@@ -133,7 +133,7 @@ class BanCommands:
 
     @property
     def table(self) -> Commands:
-        """By the names that the control socket has for them."""
+        """The commands by their names on the control socket."""
         return {"bans list": lambda request: self.list(), "bans add": self._add, "bans remove": self._remove}
 
     def _add(self, request: ControlRequest) -> BanAdded:

@@ -1,4 +1,4 @@
-"""Destinations as rows for people and programs, and which of them an operator's word selects."""
+"""Destinations as rows for people and programs, and the selection of destinations by an operator's text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SELECTORS: dict[str, Callable[[Member, str], bool]] = {
     "a set and a URI": lambda member, selector: f"{member.set_name}/{member.settings.uri}" == selector,
     BY_ADDRESS: lambda member, selector: str(member.target) == selector,
 }
-"""What an operator's word may be, and whether it then selects a member."""
+"""The kinds of selector, and for each whether it selects a member."""
 
 
 class DestinationRow(TypedDict):
@@ -68,7 +68,7 @@ class DestinationRow(TypedDict):
 
 
 def select_members(selector: str, members: Iterable[Member]) -> tuple[str, list[Member]]:
-    """What ``selector`` is, and the members that it selects: SET/URI, URI in all sets, SET, or an address and port.
+    """The kind of ``selector``, and the members that it selects: SET/URI, URI in all sets, SET, or an address and port.
 
     Raises :class:`CommandRefused`, which lists the members, where it selects none or is ambiguous.
     """

@@ -170,7 +170,7 @@ class DestinationCommands:
 
     @property
     def table(self) -> Commands:
-        """By the names that the control socket has for them."""
+        """The commands by their names on the control socket."""
         return {
             "destinations list": self._listed,
             "destinations order": self._ordered,
@@ -192,6 +192,6 @@ class DestinationCommands:
 
 
 def _key(member: Member, kind: str) -> OverrideKey:
-    """What an order is kept for: a URI with all its addresses, or one address where that was selected."""
+    """The key of an order: a URI with all its addresses, or one address where that was selected."""
     set_name, uri, address = override_key(member)
     return set_name, uri, address if kind == BY_ADDRESS and member.settings.server_uri.target is None else ""

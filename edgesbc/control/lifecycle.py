@@ -39,7 +39,7 @@ class LifecycleCommands:
 
     @property
     def table(self) -> Commands:
-        """By the names that the control socket has for them."""
+        """The commands by their names on the control socket."""
         return {"why": self._why, "drain": lambda request: self._drain(), "reload": self._reloaded}
 
     def _why(self, request: ControlRequest) -> dict[str, Any]:

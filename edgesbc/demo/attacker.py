@@ -113,5 +113,5 @@ if __name__ == "__main__":
     parser.add_argument("--host", type=lambda text: str(ip_address(text)), default="127.0.0.66")
     parser.add_argument("--rate", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    given = parser.parse_args()
-    print(json.dumps(flood(given.edge, given.host, given.rate, given.seconds)), flush=True)
+    options = parser.parse_args()
+    print(json.dumps(flood(options.edge, options.host, options.rate, options.seconds)), flush=True)

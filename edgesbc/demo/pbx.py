@@ -181,5 +181,5 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="pbx")
     parser.add_argument("--host", type=loopback, default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    given = parser.parse_args()
-    trio.run(_main, given.name, given.host, given.port)
+    options = parser.parse_args()
+    trio.run(_main, options.name, options.host, options.port)

@@ -121,11 +121,11 @@ class DemoReport:
         hidden = len(failures) - _SHOWN_FAILURES
         if hidden > 0:
             failures[_SHOWN_FAILURES:] = [f"and {hidden} more calls failed"]
-        for what, left in (
+        for noun, left in (
             ("calls", self.calls_left), ("media ports", self.ports_left), ("transactions", self.transactions_left),
         ):  # fmt: skip
             if left:
-                failures.append(f"{left} {what} are left over")
+                failures.append(f"{left} {noun} are left over")
         if self.exit_code:
             failures.append(f"the edge ended with code {self.exit_code}")
         return failures

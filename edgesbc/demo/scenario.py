@@ -113,11 +113,11 @@ class Scenario:
         plan = self._plan
         seconds = plan.quiet + plan.seconds + 1
         trunk = self._group("trunk", Transport.UDP, TRUNK_HOST, round(plan.trunk_rate * seconds), plan.trunk_rate)
-        what = f"a trunk places {plan.trunk_rate:g} calls a second; {plan.rate} INVITEs a second flood the edge for "
+        step = f"a trunk places {plan.trunk_rate:g} calls a second; {plan.rate} INVITEs a second flood the edge for "
         killed_at = 0.0
         failovers_before = (await self._environment.read()).total("decisions_total", reason="failover")
         floods: list[FloodReport] = []
-        with self._show_progress(f"{what}{plan.seconds:g} s; one PBX is killed", trunk.count) as progress:
+        with self._show_progress(f"{step}{plan.seconds:g} s; one PBX is killed", trunk.count) as progress:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._place, [trunk], progress)
                 await trio.sleep(plan.quiet)
@@ -175,16 +175,16 @@ class Scenario:
     # --- progress ----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _show_progress(self, what: str, total: int | None) -> Iterator[_Advance]:
+    def _show_progress(self, step: str, total: int | None) -> Iterator[_Advance]:
         """Show the current step: a bar on a terminal, a line elsewhere. Yields a function to call for each unit of
         it."""
         if not self._console.is_terminal:
-            self._console.print(what, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(step, markup=False, highlight=False, soft_wrap=True)
             yield lambda: None
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
         with Progress(*columns, console=self._console, redirect_stdout=False, redirect_stderr=False) as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(step, total=total)
             yield lambda: progress.advance(task)
             if total is None:
                 progress.update(task, total=1, completed=1)

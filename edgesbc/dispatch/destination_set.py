@@ -67,7 +67,7 @@ class DestinationSet:
             self._update_usable(member)
 
     def _too_few_up(self) -> bool:
-        """Whether so few members are up that the fault is more likely at the edge (``panic``)."""
+        """Whether so few members are up that the fault is more likely at the edge itself (``panic``)."""
         return self._up * 100 <= self.settings.health.panic * self._enabled
 
     def _update_usable(self, member: Member) -> None:
@@ -122,7 +122,7 @@ class DestinationSet:
             skipped_slow = False
             if chosen:
                 return chosen
-        if skipped_resting and last:  # so is a resting member, whose Retry-After a caller may have provoked
+        if skipped_resting and last:  # so is a resting member: a caller may have provoked its Retry-After
             slow = resting = False
             for algorithm in self.algorithms:
                 if chosen := algorithm.choose_all(able, selection, limit):

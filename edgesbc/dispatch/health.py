@@ -52,8 +52,8 @@ class Health:
                    in a row
 
     Probes and calls are counted separately: a member that answers OPTIONS but not INVITE is TRYING after a
-    good probe, and INACTIVE after ``fall`` calls all the same. An answered call resets both counts. Failures that one
-    caller may have provoked count once, until a call is answered again.
+    good probe, and INACTIVE after ``fall`` calls all the same. An answered call resets both counts. All failures that
+    one caller may have provoked count once, until a call is answered again.
 
     A member that becomes INACTIVE soon after its return is flapping: each time, it needs twice as many good responses
     to return, up to ``limits.DAMPING`` times ``rise``. ``since`` is when it entered its state, ``why`` the reason.

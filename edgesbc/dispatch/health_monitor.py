@@ -87,8 +87,8 @@ class HealthMonitor:
     def failed(self, member: Member, now: float, why: str, caller: Hashable = None) -> None:
         """Live traffic failed at ``member``: no response, a transport error, a 503 of its own.
 
-        Not for responses that a caller can provoke. A server may also ignore requests that it does not like: ``caller``
-        is the caller that may have provoked that, whose failures count once.
+        Do not call it for responses that a caller can provoke. A server may also ignore malformed requests: ``caller``
+        is the sender that may have provoked that, and all failures of one caller count once.
         """
         was = member.health.state
         self._count(member, now, why, Evidence.TRAFFIC, caller)

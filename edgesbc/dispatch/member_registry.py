@@ -68,7 +68,7 @@ class MemberRegistry:
         self._prepared = prepared
 
     def replace(self, settings: Iterable[SetSettings]) -> MemberChanges:
-        """Replace all sets by these."""
+        """Replace all sets by those of ``settings``, and return what has changed."""
         self.settings = tuple(settings)
         self.names = frozenset(
             member.server_uri for one_set in self.settings for member in one_set.members if member.target is None

@@ -102,7 +102,7 @@ class OperatorOverrides:
             if own is not None and member.admin_state is not own.admin_state:
                 dispatcher.set_admin_state(member, own.admin_state, now, str(own))
             if own is not None and own.admin_state is AdminState.ENABLED and not member.settings.disabled:
-                # The policy has the same state; if it changes, the policy is to count.
+                # The policy has the same state already: a later change of the policy is to have effect.
                 self._remove((set_name, uri, ""), own)
         for key, override in self:
             if (key in present) is (override.missing_since is not None):

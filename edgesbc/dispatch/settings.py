@@ -156,6 +156,7 @@ class SetSettings:
     group: str = ""
     """The set's number or name in that database; empty: its name here."""
     algorithm: str = attrs.field(default="weighted", validator=one_of(*ALGORITHM_NAMES))
+    """How a member is selected: a name of :data:`~edgesbc.dispatch.algorithm_names.ALGORITHM_NAMES`."""
     hash_on: str = attrs.field(default="call-id", validator=_known_hash_on)
     """For ``hash``: the part of a request that is the key."""
     hash_bound: float = attrs.field(default=1.25, validator=_bound_of_load)

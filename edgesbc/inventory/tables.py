@@ -91,8 +91,8 @@ def _table_error(rows: Sequence[Row], schema: Schema, table: str) -> RowError | 
         return RowError(table, "", "", f"expected at most {limits.DATABASE_ROWS} rows, found more", "too-many-rows")
     missing = [column for column in schema.required if column not in rows[0]]
     if missing:
-        found = ", ".join(rows[0])
-        message = f"expected the columns {', '.join(missing)}, found {found}"
+        columns = ", ".join(rows[0])
+        message = f"expected the columns {', '.join(missing)}, found {columns}"
         return RowError(table, "", "", message, "no-column")
     return None
 

@@ -10,7 +10,7 @@ _WINDOW = 0.1  # seconds over which the rate is taken
 
 
 class BatchingPolicy:
-    """Distinguishes a relay that wakes up very often from one that is quiet or receives packets in bursts.
+    """Decides whether packets gather: in a relay that wakes up very often, not in one that is quiet or gets bursts.
 
     Waking up costs a multiple of relaying a packet. With few calls that does not matter, and packets
     that arrive together are relayed in one turn anyway. Beyond ``MEDIA_BUSY_RATE`` packets and

@@ -111,7 +111,7 @@ def judge_target(interface: MediaInterface, host: str, port: int, received_from:
     if scope_of(host) is not AddressScope.PRIVATE:
         return MediaTarget(signalled, send_to, frozenset({host}))
     if not interface.trusted and scope_of(interface.address) is AddressScope.GLOBAL:
-        send_to = None  # a stranger's private address cannot be reached over the internet: here it is in our networks
+        send_to = None  # a private address of a public peer would be one of our own networks here
     received_from = _literal(received_from) if received_from else host
     if received_from == host:
         return MediaTarget(signalled, send_to, frozenset({host}))

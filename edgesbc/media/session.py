@@ -131,7 +131,7 @@ class MediaSession:
         return sum(pair.packets for stream in self.streams if stream for pair in stream.pairs)
 
     def lifetime(self, media_timeout: float) -> float:
-        """Until when the session may live if nothing more comes (seconds, the plane's clock)."""
+        """When the session ends if no more packets come (seconds, the plane's clock)."""
         end = self.created + limits.CALL_SECONDS + limits.SET_UP_SECONDS
         if not self.answered:
             return min(end, self.active + limits.SET_UP_SECONDS + media_timeout)

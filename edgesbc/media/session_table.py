@@ -152,8 +152,8 @@ class SessionTable:
     def _session_for_offer(self, offer: Offer, now: float) -> tuple[MediaSession, int, bool]:
         """The session, the index of its side that offers, and whether it existed before.
 
-        Sessions are matched by tags and not by the identifier alone, which keeps a stranger that reuses a Call-ID
-        out of the call.
+        Sessions are matched by tags and not by the identifier alone, so that another sender with the same Call-ID does
+        not get into the call.
         """
         sessions = self._sessions.get(offer.session_id, ())
         for session in sessions:
@@ -204,7 +204,7 @@ class SessionTable:
         interface = self._interfaces[zone]
         targets = media_targets(description, interface, received_from)
         if interface.trusted:
-            return targets  # a proxy inside sends a call out again, and its media from one of our ports to another
+            return targets  # a proxy inside sends the call out again: media goes from one relay port to another
         for pair in targets:
             for target in pair or ():
                 if target.signalled is not None and self._ports.holds(target.signalled):

@@ -48,7 +48,7 @@ class DecisionSubscription:
 
 
 class DecisionFeed:
-    """Passes decisions on to the subscriptions there are."""
+    """Passes decisions on to all subscriptions."""
 
     __slots__ = ("_ended", "_subscriptions")
 
@@ -75,7 +75,7 @@ class DecisionFeed:
                 self._subscriptions.remove(subscription)
 
     def end(self) -> None:
-        """No decision will come any more."""
+        """End all subscriptions: no more decisions will come."""
         self._ended = True
         for subscription in self._subscriptions:
             subscription.end()

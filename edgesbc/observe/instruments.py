@@ -139,29 +139,30 @@ def _instrument_destinations(metrics: Metrics, edge: Edge) -> None:
 
 
 def instrument_kernel_filters(
-    metrics: Metrics, lanes: Iterable[tuple[str, str]], state: Callable[[tuple[str, str]], tuple[str, int]]
+    metrics: Metrics, filters: Iterable[tuple[str, str]], state: Callable[[tuple[str, str]], tuple[str, int]]
 ) -> None:
     """The metrics of the kernel filters of public UDP listeners.
 
-    ``lanes`` are pairs of listener and lane. ``state`` gives for a pair ``kernel`` or ``user``, where the filtering is
-    done, and the number of sources that did not fit into the kernel's program.
+    ``filters`` are pairs of a listener and a filter, which is ``steering`` or ``penalties``. ``state`` returns for a
+    pair ``kernel`` or ``user``, depending on where the filtering is done, and the number of sources that did not fit
+    into the kernel's program.
     """
     modes: dict[tuple[str, ...], Read] = {}
     left_out: dict[tuple[str, ...], Read] = {}
-    for lane in lanes:
-        modes[lane] = partial(_in_kernel, state, lane)
-        left_out[lane] = partial(_left_out, state, lane)
+    for key in filters:
+        modes[key] = partial(_in_kernel, state, key)
+        left_out[key] = partial(_left_out, state, key)
     labels = ("listener", "lane")
     metrics.gauge("lane_mode", "1 where the kernel steers trusted sources or drops penalised ones.", modes, labels)
     metrics.gauge("lane_left_out", "Sources that the kernel's program has no room for.", left_out, labels)
 
 
-def _in_kernel(state: Callable[[tuple[str, str]], tuple[str, int]], lane: tuple[str, str]) -> float:
-    return state(lane)[0] == "kernel"
+def _in_kernel(state: Callable[[tuple[str, str]], tuple[str, int]], key: tuple[str, str]) -> float:
+    return state(key)[0] == "kernel"
 
 
-def _left_out(state: Callable[[tuple[str, str]], tuple[str, int]], lane: tuple[str, str]) -> float:
-    return state(lane)[1]
+def _left_out(state: Callable[[tuple[str, str]], tuple[str, int]], key: tuple[str, str]) -> float:
+    return state(key)[1]
 
 
 def instrument_media(

@@ -30,7 +30,7 @@ _PROVOKED = frozenset(
     | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.BLOCKED, Reason.OVERLOAD}
     | {Reason.ADMISSION, Reason.RINGING, Reason.GUESS, Reason.TRUNK_CALLS}
 )
-"""Reasons of decisions that strangers can provoke without limit."""
+"""Reasons of decisions that unproven sources can provoke without limit."""
 
 
 @attrs.frozen
@@ -49,7 +49,7 @@ class WhyAnswer:
 class Ledger:
     """The last ``capacity`` decisions, in three rings: refusals, bans, and all others.
 
-    Strangers can provoke refusals and, with forged sources, bans without limit. So refusals have half of the
+    Unproven sources can provoke refusals and, with forged addresses, bans without limit. So refusals have half of the
     capacity and bans an eighth: a flood displaces older refusals and bans, but no routes, failovers or changes of
     health. Refusals without a Call-ID, before parsing, are counted in one entry for each source and reason.
 

@@ -26,7 +26,8 @@ ALWAYS = ("localhost", "127.0.0.1", "::1")
 _LEAF_DAYS = 365
 _RENEW_DAYS = 30
 _BACKDATED = timedelta(hours=1)
-"""Clocks differ: a peer whose clock is a minute behind refuses a certificate that is valid from now on."""
+"""How far the begin of validity lies back: a peer whose clock is a minute behind would refuse a certificate that is
+valid from now on."""
 
 
 def make_development_certificates(folder: str | Path, names: Iterable[str] = (), force: bool = False) -> list[Path]:

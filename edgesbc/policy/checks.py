@@ -197,8 +197,8 @@ def _members(draft: Draft) -> _Mistakes:
     listeners = [settings for _, settings in _listen(draft)]
     for index, settings in _destinations(draft):
         if bool(settings.members) is (settings.database is not None):
-            found = "both" if settings.members else "neither"
-            yield f"destinations[{index}]", f"expected members, or a database that has them, found {found}"
+            present = "both" if settings.members else "neither"
+            yield f"destinations[{index}]", f"expected members, or a database that has them, found {present}"
         if settings.group and settings.database is None:
             yield f"destinations[{index}].group", "is for a set whose members a database has, and none is named"
         seen: dict[ResolvedAddress | ServerUri, str] = {}

@@ -56,8 +56,8 @@ def load_policy(path: str | Path) -> Policy:
 def state_dir_of(path: str | Path) -> Path:
     """The state directory of the policy in ``path``, whatever mistakes its other sections have.
 
-    An operator asks a running edge also when its file was just broken. Raises :class:`PolicyErrors` for a file that
-    cannot be read or is no TOML, and for every mistake in ``[edge]``: with a misspelt key, the command would go to
+    A running edge must be reachable also when its policy file has mistakes. Raises :class:`PolicyErrors` for a file
+    that cannot be read or is no TOML, and for every mistake in ``[edge]``: with a misspelt key, the command would go to
     another edge.
     """
     file = str(path)

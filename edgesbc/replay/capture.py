@@ -95,24 +95,24 @@ class Capture:
     def _break(self, message: str) -> NoReturn:
         raise CaptureError(f"packet {self.number + 1}: {message}", self.number)
 
-    def _read(self, size: int, what: str) -> bytes:
+    def _read(self, size: int, part: str) -> bytes:
         data = self._file.read(size)
         self.position += len(data)
         if len(data) < size:
-            self._break(f"the file ends inside {what}: expected {size} bytes, found {len(data)}")
+            self._break(f"the file ends inside {part}: expected {size} bytes, found {len(data)}")
         return data
 
-    def _may_end(self, size: int, what: str) -> bytes:
+    def _may_end(self, size: int, part: str) -> bytes:
         """As :meth:`_read`, but b"" at the end of the file, which is allowed here."""
         first = self._file.read(1)
         if not first:
             return b""
         self.position += 1
-        return first + self._read(size - 1, what)
+        return first + self._read(size - 1, part)
 
-    def _skip(self, size: int, what: str) -> None:
+    def _skip(self, size: int, part: str) -> None:
         while size > 0:
-            size -= len(self._read(min(size, _SKIP), what))
+            size -= len(self._read(min(size, _SKIP), part))
 
     def _next(self, at: int, link: int, data: bytes, length: int) -> CapturedFrame:
         self.number += 1

@@ -22,7 +22,8 @@ class _PartialPacket:
 
 
 class Fragments:
-    """The packets with missing parts, at most ``limits.REPLAY_FRAGMENTED``: a new one replaces the oldest."""
+    """Reassembles packets from fragments. At most ``limits.REPLAY_FRAGMENTED`` wait for parts: a new one replaces the
+    oldest."""
 
     __slots__ = ("_waiting", "given_up")
 

@@ -122,7 +122,8 @@ class Replayer:
     # --- reading -----------------------------------------------------------------------------------------
 
     def take(self, frame: CapturedFrame) -> None:
-        """Take the next frame of the capture. Time never goes back: an earlier frame is taken as of the last time."""
+        """Take the next frame of the capture. Time never goes back: an earlier frame gets the time of the frame before
+        it."""
         if self._first is None:
             self._first = self._last = frame.at
             self._edge.set_wall_clock(frame.at / 1e9)

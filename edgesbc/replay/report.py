@@ -31,9 +31,9 @@ def lines(result: ReplayResult) -> Iterator[str]:
     yield from _table("answers sent outward", result.answers)
     yield from _table(f"sent inward, to an inside that is {result.inside}", result.forwarded)
     if result.calls or result.calls_most:
-        became = ", ".join(f"{count} {what}" for what, count in result.calls.items())
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in result.calls.items())
         alive = f"{result.calls_left} alive at the end, {result.calls_most} at once at most"
-        yield f"calls: {f'{became}, ' if became else ''}{alive}"
+        yield f"calls: {f'{outcomes}, ' if outcomes else ''}{alive}"
     if result.otherwise is not None:
         yield from _otherwise(result, result.otherwise)
 
@@ -42,8 +42,8 @@ def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:
     if counts:
         yield f"{title}:"
         width = max(len(str(count)) for count in counts.values())
-        for what, count in counts.items():
-            yield f"  {count:>{width}}  {what}"
+        for label, count in counts.items():
+            yield f"  {count:>{width}}  {label}"
 
 
 def _sources(result: ReplayResult) -> Iterator[str]:
@@ -54,8 +54,8 @@ def _sources(result: ReplayResult) -> Iterator[str]:
     width = max(len(_of(line)) for line in result.sources)
     digits = max(len(str(line.messages)) for line in result.sources)
     for line in result.sources:
-        what = ", ".join(f"{verdict} {count}" for verdict, count in line.verdicts.items())
-        yield f"  {_of(line):<{width}}  {line.messages:>{digits}}  {what}"
+        verdicts = ", ".join(f"{verdict} {count}" for verdict, count in line.verdicts.items())
+        yield f"  {_of(line):<{width}}  {line.messages:>{digits}}  {verdicts}"
 
 
 def _of(line: SourceLine) -> str:

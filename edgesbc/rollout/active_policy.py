@@ -1,4 +1,4 @@
-"""The policy in force on a running edge, and the one place where another takes its place."""
+"""The policy in force on a running edge. Only this module replaces it by another."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class ActivePolicy:
             self.edge.adopt(routing_of(filled), self.pipeline(filled))
 
     def unfilled_sets(self) -> dict[str, str]:
-        """Sets whose database has given no member, each with the reason."""
+        """Sets that have no member from their database, each with the reason."""
         return self.source.empty_sets(self.policy.destinations)
 
     # --- another policy ----------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class ActivePolicy:
         self._log.info("shadow policy", file="" if policy is None else policy.file)
 
     def shadow_report(self) -> dict[str, Any] | None:
-        """What the shadow policy has judged so far (:meth:`ShadowPolicy.report`); None where there is none."""
+        """The counts of the shadow policy so far (:meth:`ShadowPolicy.report`); None where there is none."""
         shadow = self.edge.shadow_policy
         return None if shadow is None else shadow.report()
 
@@ -164,8 +164,9 @@ class ActivePolicy:
         return self.edge.call_attempts
 
     def count_refusals_of(self, policy: Policy | None) -> None:
-        """Count it as a failed call when a trunk of ``policy`` is refused, besides those in force; None: no longer.
+        """Count refused calls of the trunks of ``policy`` as failed, besides those of the trunks in force; None ends
+        it.
 
-        A change that loses a trunk makes the calls of that trunk fail.
+        A change that removes a trunk makes the calls of that trunk fail.
         """
         self.edge.count_refusals_of(None if policy is None else Standings(trunks_of(policy)))

@@ -35,7 +35,7 @@ class RunningPolicy(TypedDict):
 
 
 class SettlingAnswer(ProbationAnswer):
-    """Where a change stands: ``state`` is a value of :class:`~edgesbc.rollout.rollout.RolloutState`."""
+    """The progress of a change: ``state`` is a value of :class:`~edgesbc.rollout.rollout.RolloutState`."""
 
     version: int
     who: str
@@ -54,7 +54,7 @@ class ShadowExample(TypedDict):
 
 
 class ShadowDifference(TypedDict):
-    """How often the ``live`` policy said one thing and the ``other`` another, with the last examples."""
+    """How often the verdicts of the ``live`` and the ``other`` policy differed in this way, with the last examples."""
 
     live: str
     other: str
@@ -151,7 +151,7 @@ class PolicyCommands:
         return self.shadowed()
 
     def shadowed(self) -> ShadowAnswer:
-        """What the shadow policy has judged so far."""
+        """The counts of the shadow policy so far."""
         report = self._active.shadow_report()
         if report is None:
             return {"on": False}
@@ -163,7 +163,7 @@ class PolicyCommands:
 
     @property
     def table(self) -> Commands:
-        """By the names that the control socket has for them."""
+        """The commands by their names on the control socket."""
         return {
             "policy running": lambda request: self.running(),
             "policy apply": self._apply,

@@ -1,7 +1,7 @@
 """Changes the policy of a running edge: apply, rollback and reload, one at a time, and the probation after apply.
 
-:class:`~edgesbc.rollout.rollout.Rollout` has the states of a change and the table of its transitions; here is what is
-done at each of them. :class:`~edgesbc.rollout.active_policy.ActivePolicy` swaps policies on the edge.
+:class:`~edgesbc.rollout.rollout.Rollout` has the states of a change and the table of its transitions; this module
+carries out each transition. :class:`~edgesbc.rollout.active_policy.ActivePolicy` swaps policies on the edge.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ __all__ = ["RolloutController"]
 
 
 class RolloutController:
-    """One an edge. :attr:`version` is that of the policy in force in the log of policies; 0: it has none.
+    """Changes the policy of one edge. :attr:`version` is the number of the policy in force in the log of policies; 0:
+    it has none.
 
     ``record`` takes decisions; ``log`` has ``info`` and ``error``. A change waits for the one before it to be complete.
     """
@@ -47,7 +48,7 @@ class RolloutController:
         self.watched: Rollout | None = None
         """The last change that had a probation."""
         self.last: Rollout | None = None
-        """The last change that was prepared, whatever became of it."""
+        """The last change that was prepared, in any state."""
         self.history = PolicyHistory(active.policy.file, active.policy.edge.state_dir, log)
         self._record = record
         self._log = log
@@ -220,7 +221,7 @@ class RolloutController:
 
         ``reload_certificates`` raises ``OSError`` where they cannot be used.
         """
-        async with self._changing:  # a file that is read faster does not overtake one that was asked for before
+        async with self._changing:  # requests to reload take effect in their order
             active = self.active
             try:
                 policy = await trio.to_thread.run_sync(load_policy, active.policy.file)
@@ -266,7 +267,7 @@ class RolloutController:
     async def _judge(self) -> None:
         rollout = self.on_probation
         if rollout is None or rollout.probation is None or self.active.edge.draining:
-            return  # an edge that drains ends calls itself: that says nothing of the policy
+            return  # an edge that drains ends calls itself, which is no evidence against the policy
         probation = rollout.probation
         if probation.judge(trio.current_time()) is ProbationVerdict.OPEN:
             return

@@ -44,7 +44,8 @@ def new_entry(
 class PolicyHistory:
     """The history of one running edge, whose policy was read from ``file`` ("": from none).
 
-    ``log`` has ``error``: what is only noted, and cannot be, is logged there and stops nothing.
+    ``log`` has ``error``: a failure of :meth:`mark` or of one of the ``note`` methods is logged there and raises
+    nothing.
     """
 
     def __init__(self, file: str, state_dir: Path, log: Log) -> None:
@@ -79,7 +80,7 @@ class PolicyHistory:
         return 0 if entry is None else entry.version
 
     async def note_refused_file(self, mistakes: str) -> None:
-        """Enter the text that the policy file has, and for what it was refused."""
+        """Enter the text of the policy file, which was refused, with the mistakes in it."""
         if self.file:
             author = f"uid {os.getuid()}"
             await self._write(
@@ -87,12 +88,12 @@ class PolicyHistory:
             )
 
     async def note_refused(self, text: str, author: str, reason: str, mistakes: str) -> None:
-        """Enter a text that somebody wanted in force, and for what it was refused."""
+        """Enter a text that ``author`` wanted in force and that was refused, with the mistakes in it."""
         without = without_passwords(text)
         await self._write(lambda log: log.append(self.file, without, author, Outcome.REFUSED, mistakes, reason))
 
     async def mark(self, version: int, outcome: Outcome, message: str) -> None:
-        """Set what became of ``version``."""
+        """Set the outcome of ``version``."""
         await self._write(lambda log: log.mark(version, outcome, message))
 
     def _text_in_file(self) -> str:
@@ -104,7 +105,7 @@ class PolicyHistory:
             return ""
 
     async def _write(self, write: Callable[[PolicyLog], _T]) -> _T | None:
-        """Run ``write`` in a thread. Where the disk or the database fails, that is logged, and None returned."""
+        """Run ``write`` in a thread. A failure of the disk or the database is logged; the result is then None."""
         try:
             return await trio.to_thread.run_sync(lambda: write(PolicyLog(self._state_dir)))
         except (OSError, SQLAlchemyError) as error:

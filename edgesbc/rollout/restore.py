@@ -141,7 +141,7 @@ class _Swap:
                 shutil.copy2(self._policy, self._aside / POLICY)
                 aside.append(self._aside / POLICY)
             for name in names:
-                aside.extend(self._make_way(name))
+                aside.extend(self._move_aside(name))
                 self._move(self._work / name, self._state_dir / name)
             sync_folder(self._state_dir)
             rewrite_file(self._policy, text.encode())
@@ -152,7 +152,7 @@ class _Swap:
             self._aside.rmdir()
         return RestoreResult([self._policy, *(self._state_dir / name for name in names)], aside, manifest.secrets)
 
-    def _make_way(self, name: str) -> Iterator[Path]:
+    def _move_aside(self, name: str) -> Iterator[Path]:
         for old in (name, *(f"{name}{end}" for end in _COMPANIONS if name == DATABASE)):
             if (self._state_dir / old).exists() or (self._state_dir / old).is_symlink():
                 self._move(self._state_dir / old, self._aside / old)

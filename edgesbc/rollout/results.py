@@ -1,4 +1,4 @@
-"""What changes of the policy give back: values, and the exception for a change that needs a restart."""
+"""The results of policy changes as values, and the exception for a change that needs a restart."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ __all__ = ["TRANSITIONS", "Rollout", "RolloutEvent", "RolloutState"]
 
 
 class RolloutState(enum.Enum):
-    """Where a change stands. The values are the words of ``policy settling`` on the control socket."""
+    """The state of a change. The values are the words of ``policy settling`` on the control socket."""
 
     PREPARED = "prepared"
     PROBATION = "settling"
@@ -82,7 +82,7 @@ class Rollout:
     """The policy that was in force before it."""
     previous_version: int
     settings: ChangeSettings
-    """How it is watched; ``settle`` 0: it has no probation."""
+    """The settings of its probation; ``settle`` 0: it has none."""
     reverts: bool = True
     """Whether the edge takes it back by itself when more calls fail."""
     version: int = 0

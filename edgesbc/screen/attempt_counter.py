@@ -76,8 +76,8 @@ class AttemptCounter:
         return key in self._table and self.count(key, now) >= self._most
 
     def first_report(self, key: Hashable) -> bool:
-        """True at the first call for a key that is over its number, false at the next ones until an attempt leaves
-        the window: only the first refusal is recorded."""
+        """Whether this is the first refusal of a key that has no attempt left, so that only that one is recorded. It is
+        the first again after an attempt has left the window."""
         attempts = self._table[key]
         first, attempts.reported = not attempts.reported, True
         return first

@@ -22,8 +22,8 @@ POINTS: Final = {
     Reason.ADMISSION: 1,
     Reason.TOO_MANY_HOPS: 1,
 }
-"""Points for a refusal, by its reason. Refusals that an honest client meets again and again have none: empty
-buckets, loops, unsupported extensions, calls without a free destination."""
+"""Points for a refusal, by its reason. Refusals that a well-behaved client meets regularly have none: empty buckets,
+loops, unsupported extensions, calls without a free destination."""
 
 
 @attrs.frozen

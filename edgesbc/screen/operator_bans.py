@@ -32,8 +32,8 @@ class OperatorBan:
 class OperatorBans:
     """The operator's bans and exemptions in force; the one for the longest prefix counts.
 
-    At most ``limits.OPERATOR_BANS`` beside those of the policy, whose number its file bounds: a new policy with many
-    exemptions never displaces what an operator has set.
+    There are at most ``limits.OPERATOR_BANS`` besides the exemptions of the policy. Those do not count, so that a new
+    policy with many exemptions never displaces what an operator has set.
     """
 
     __slots__ = ("_by_prefix", "_map", "_of_policy", "version")
@@ -96,7 +96,8 @@ class OperatorBans:
         self.version = previous.version + 1
 
     def copy_from(self, live: OperatorBans) -> None:
-        """Copy what operators have set in ``live``, in the place of what was copied before. Hits are counted apart."""
+        """Replace the copied bans and exemptions by those that operators have set in ``live``. Hits are counted
+        separately."""
         for ban in self:
             if ban.by != "policy":
                 self.drop(ban.prefix)

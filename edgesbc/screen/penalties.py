@@ -17,8 +17,8 @@ __all__ = ["Penalties"]
 class Penalties:
     """The bans in force, at most ``capacity``.
 
-    Proof before punishment. Datagrams of an unproven source ban their flow or, where many flows of an
-    address took part, their address: for unproven datagrams only, and for a minute at a time at most.
+    The scope of a ban depends on what its source has proven. Datagrams of an unproven source ban their flow or, where
+    many flows of an address took part, their address: for unproven datagrams only, and for a minute at a time at most.
     A UDP flow that is more than unproven, a registered flow and a trunk are never banned, because the
     evidence against them may be forged or a mistake: they are held to their threshold, message by message. A
     registered UDP flow that floods loses its place in the trusted receive queue for the time of the ban.
@@ -29,7 +29,7 @@ class Penalties:
 
     A ban on datagrams that ends is renewed while the source goes on: if it sent more than ``density`` messages
     in ``window`` seconds, averaged over the ban, and has not paused for a window. Datagrams that the kernel
-    drops are not counted here; their source is banned again when it trips again.
+    drops are not counted here; after the ban, their source is banned again when it exceeds a threshold again.
     """
 
     __slots__ = (

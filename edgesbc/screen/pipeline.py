@@ -240,7 +240,7 @@ class Pipeline:
         return False
 
     def _score(self, subject: Subject, reason: Reason, now: float) -> None:
-        """Add a refusal to the misbehaviour score of its source.
+        """Add the points of a refusal to the misbehaviour score of its source.
 
         Datagrams with a proven or listed address are not scored, because they may be forged. A registered connection
         with too high a score loses its registered standing; any other source is banned.
@@ -289,7 +289,8 @@ class Pipeline:
         detail: str,
         source: str = "",
     ) -> None:
-        """Record a decision. ``source`` is its source where that is wider than the subject's flow."""
+        """Record a decision. ``source`` replaces the subject's address where the decision covers more, such as a
+        prefix."""
         call_id = subject.request.call_id if subject.request is not None else ""
         flow = subject.flow
         self._record(

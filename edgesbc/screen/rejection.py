@@ -20,7 +20,7 @@ def reject_with_retry_after(
     value: float | None = None,
     detail: str = "",
 ) -> Verdict:
-    """A 503 whose Retry-After is ``least`` seconds or some more (RFC 3261 section 21.5.4).
+    """A 503 with a Retry-After of at least ``least`` seconds (RFC 3261 section 21.5.4).
 
     The excess depends on the Call-ID, so that refused clients do not all return at once. A request of an unproven
     source, whose address may be forged, gets no response.

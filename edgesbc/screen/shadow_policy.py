@@ -99,9 +99,9 @@ class ShadowPolicy(VerdictObserver):
 
     The other policy has trackers, buckets and penalties of its own, which begin empty, and standings of its own
     that get the live one's proofs; the operator's bans count for both. Each policy refuses a message at most once:
-    the later phases of a message that either has refused are not put to the other policy. A refusal of the
-    signalling core under any policy is no difference. The other policy gets neither parse failures nor responses
-    of messages that it has refused, because they would not have come so far.
+    after either has refused it, the other policy does not judge its later phases. A refusal of the signalling core
+    under any policy is no difference. Of messages that the other policy has refused, it gets neither parse failures nor
+    responses, because under it they would not have been parsed or forwarded.
 
     ``differences`` counts messages by (live, other), each a reason code or PASSED; ``routes`` counts requests that
     both pass by (live set, other set). ``totals`` is counted as well, and may outlive this object.

@@ -94,7 +94,7 @@ class Standings:
             trunk.name: frozenset(trunk.listeners) for trunk in self.trunks.values() if trunk.listeners
         }
         self.version = 0
-        """Grows when the result of :meth:`trusted` changes, except by the mere passing of time."""
+        """Grows when the result of :meth:`trusted` changes for another reason than the passing of time."""
         for trunk in reversed(self.trunks.values()):  # if two trunks list the same address, the first counts
             self._list(trunk)
         self._listed.reverse()
@@ -199,7 +199,8 @@ class Standings:
 
     def _remove_expired(self, now: float) -> None:
         """Make room in the full table: remove the first entry if it has expired, or else, once in
-        ``limits.SWEEP_SECONDS``, all that have. A long registration may stand before thousands of expired ones."""
+        ``limits.SWEEP_SECONDS``, all entries that have expired. A long registration may come before thousands of
+        expired ones."""
         oldest = next(iter(self._registered))
         if self._registered[oldest] <= now:
             self._leave(self._registered, oldest)
@@ -304,7 +305,7 @@ class Standings:
                 self._demoted.pop(key, None)
 
     def _count(self, table: dict[FlowKey, float], key: FlowKey, change: int) -> None:
-        """Keep the counts by address and prefix, so that a lookup, which an attacker can cause, costs no search."""
+        """Update the counts by address and prefix: an attacker can cause look-ups, which must not need a search."""
         host = key[1]
         if not key[3]:
             _add(self._proven_at, host, change)

@@ -144,8 +144,8 @@ class Tracker(Generic[K]):
         return entry
 
     def _victim(self, now: float) -> int:
-        """The index in the ring of the key to replace: the first idle one of a sample, else its least busy.
-        The next sample begins where this one ended."""
+        """The index in the ring of the key to replace: the first idle key of a sample, or else the least busy one of
+        it. The next sample begins where this one ended."""
         table, ring, entries = self._table, self._ring, self._entries
         since = now - self._window
         index, fewest = self._next, self._density + 1

@@ -98,7 +98,7 @@ class Edge:
             parts.screener.shadow_differences,
         )
 
-    # --- what the edge has in hand -----------------------------------------------------------------------
+    # --- the state of the edge -----------------------------------------------------------------------------
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

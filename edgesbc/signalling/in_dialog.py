@@ -60,8 +60,8 @@ class InDialogRequests:
         if hop is None:
             return
         if call is not None and media.enabled and has_sdp(request):
-            then = partial(self._send_ack, request, hop)
-            media.answer(call, request, request.to_tag, request.from_tag, flow, then, now)
+            callback = partial(self._send_ack, request, hop)
+            media.answer(call, request, request.to_tag, request.from_tag, flow, callback, now)
         else:
             without_sdp = media.enabled and (has_sdp(request) or hides_sdp(request))
             self._send_ack(request, hop, b"" if without_sdp else request.body, now)

@@ -27,7 +27,7 @@ from edgesbc.sip.phrases import phrase
 
 __all__ = ["ChallengeMemory", "RegisterPeers", "RegisterRequests", "registered_seconds"]
 
-_TELLS_OF_USERS = frozenset({403, 404, 410, 604})
+_SHOWS_WHETHER_USER_EXISTS = frozenset({403, 404, 410, 604})
 _OF_EACH = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Date"})
 """Fields of a response that belong to its request, or to its time."""
 _DIGITS, _LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
@@ -54,7 +54,7 @@ class ChallengeMemory:
         if response.status == 401 and response.get("WWW-Authenticate") is not None:
             self._last[set_name] = response
             return response
-        if response.status not in _TELLS_OF_USERS:
+        if response.status not in _SHOWS_WHETHER_USER_EXISTS:
             return response
         last = self._last.get(set_name)
         if last is None:

@@ -171,13 +171,13 @@ def response_fields(request: Request, status: int, tag: str, vias: Iterable[Fiel
         if name == "To":
             tagged = not tag or status == 100 or request.in_dialog
             fields.append((name, value if tagged else f"{value};tag={tag}"))
-        elif name in _REPEATED or (name in _SOMETIMES and _repeats(name, request, status, vias is None)):
+        elif name in _REPEATED or (name in _REPEATED_IN_SOME and _repeats(name, request, status, vias is None)):
             fields.append((name, value))
     return fields
 
 
 _REPEATED = frozenset({"From", "Call-ID", "CSeq"})
-_SOMETIMES = frozenset({"Via", "Record-Route", "Timestamp"})
+_REPEATED_IN_SOME = frozenset({"Via", "Record-Route", "Timestamp"})
 _CREATING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 """Methods whose success sets up a dialog (RFC 3261 section 12.1, RFC 6665 section 4.4.1, RFC 3515 section 2.4.4)."""
 

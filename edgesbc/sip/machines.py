@@ -21,7 +21,7 @@ say what may still happen:
 - Terminated is the end: the transaction is in no table, and no event has an effect.
 
 An event is a message, an order of the user, a timer or a fault of the transport. Three timers run in a transaction:
-``resend_at`` (Timers A, E and G, and the 100 that a silent user is relieved of), ``timeout_at`` (B, F and H) and
+``resend_at`` (Timers A, E and G, and the 100 that is sent for a silent user), ``timeout_at`` (B, F and H) and
 ``linger_at`` (D, I, J, K, L and M, the time for which repetitions may arrive). All are absolute times in seconds;
 :mod:`edgesbc.sip.transactions` keeps the table of transactions, matches messages, and takes the steps.
 

@@ -16,8 +16,8 @@ _Value = TypeVar("_Value")
 def memoized(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
     """``parse`` with its latest results kept. A result is shared by all callers, so it must be immutable.
 
-    Only texts of up to :data:`~edgesbc.base.limits.REMEMBERED_LENGTH` characters are kept, and the least recently
-    used is dropped, so that strangers can fill the cache but not make it grow. Errors are not kept.
+    Only texts of up to :data:`~edgesbc.base.limits.REMEMBERED_LENGTH` characters are kept, and the least recently used
+    is dropped, so that attackers can fill the cache but not make it grow. Errors are not kept.
     """
     cached = lru_cache(limits.REMEMBERED_VALUES)(parse)
     longest = limits.REMEMBERED_LENGTH

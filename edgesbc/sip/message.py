@@ -207,7 +207,7 @@ def _request_uri(uri: Uri) -> Uri:
 def serialise(start_line: str, fields: Iterable[Field], body: bytes) -> bytes:
     """The wire form of a message that needs no value: nothing is checked, Content-Length is added.
 
-    For those who write many messages from parts of parsed ones; others use ``bytes(message)``.
+    For programs that write many messages from parts of parsed ones; others use ``bytes(message)``.
     """
     lines = [start_line]
     lines += [f"{name}: {value}" for name, value in fields]

@@ -57,7 +57,7 @@ EndpointT = TypeVar("EndpointT", bound=Endpoint)
 
 
 class TransactionUser(Protocol[EndpointT]):
-    """The sender of a request, which is told the outcome (the TU of RFC 3261 section 5)."""
+    """The sender of a request, which gets the outcome (the TU of RFC 3261 section 5)."""
 
     def on_response(self, transaction: ClientTransaction[EndpointT], response: Response, now: float, /) -> None:
         """A response that is no repetition; a 2xx to INVITE may come several times."""
@@ -67,7 +67,7 @@ class TransactionUser(Protocol[EndpointT]):
 
 
 class ServerUser(Protocol):
-    """The program's side of a request that was received: it responds, and is told if the request ends in another way.
+    """The program's side of a request that was received: it responds, or learns that the request ended in another way.
 
     Set it as ``user`` of the transaction; it may stay None.
     """
@@ -138,11 +138,11 @@ class ServerTransaction(Transaction[EndpointT]):
     """A request that is to be answered.
 
     ``source`` is the endpoint that it came from, ``flow`` where its responses go (RFC 3261 section 18.2.2).
-    ``user`` is told of a lost connection; the program tells it of a CANCEL and of its own faults. ``proven`` is
-    whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
-    with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the
-    request in bytes, ``credit`` how many bytes the responses may still have; the program sets and charges them.
-    ``vias`` may keep the Via fields of the responses.
+    The table reports a lost connection to ``user``; the program reports a CANCEL and its own faults to it. ``proven``
+    is whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
+    with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the request
+    in bytes, ``credit`` how many bytes the responses may still have; the program sets and charges them. ``vias`` may
+    keep the Via fields of the responses.
     """
 
     __slots__ = ("credit", "key", "proven", "repeated", "request", "size", "source", "trying", "user", "vias")
@@ -183,7 +183,7 @@ class ServerTransaction(Transaction[EndpointT]):
 
 
 class ClientTransaction(Transaction[EndpointT]):
-    """A request that was sent. ``branch`` is that of its Via, which no stranger can guess.
+    """A request that was sent. ``branch`` is that of its Via, which only receivers of the request know.
 
     ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``.
     """

@@ -1,13 +1,13 @@
 """The table of all transactions: matching, retransmission and timers (RFC 3261 section 17), without I/O.
 
-:mod:`edgesbc.sip.machines` has the steps of a transaction. Here they are taken, in a loop of the caller:
+:mod:`edgesbc.sip.machines` has the steps of a transaction; the methods here take them. The caller's loop:
 
 - a datagram or framed message comes in: parse it. Give a response to :meth:`Transactions.receive`. Give a request to
   :meth:`Transactions.absorb`, which deals with retransmissions and with the ACK of a refusal; if it returns False the
   request is new: :meth:`Transactions.open_server`, unless it is an ACK (which belongs to a dialog), and answer it with
   :meth:`Transactions.respond` now or later. A CANCEL is a request of its own: ``find_server(request, "INVITE")`` finds
   what it cancels;
-- the caller sends a request by :meth:`Transactions.open_client`; its user is told of responses and failures;
+- the caller sends a request by :meth:`Transactions.open_client`; its user gets responses and failures;
 - at :meth:`Transactions.deadline`, and not later, call :meth:`Transactions.expire`. Ask for the deadline again after
   each call of any method: every one may change it;
 - the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail_endpoint`.
@@ -190,7 +190,7 @@ class Transactions(Generic[EndpointT]):
     ) -> ClientTransaction[EndpointT]:
         """Send the request ``data`` to ``flow`` and wait ``timeout`` seconds (Timer B, Timer F) for its response.
 
-        ``branch`` and ``method`` are those of the request. ``user`` is told the outcome, :data:`NOBODY` ignores it.
+        ``branch`` and ``method`` are those of the request. ``user`` gets the outcome, :data:`NOBODY` ignores it.
         With ``repeat`` False no timer sends it again: for a peer that is not known to exist. After an INVITE, set
         ``ack`` of the result.
         """
@@ -230,7 +230,7 @@ class Transactions(Generic[EndpointT]):
     def fail_connection(self, serial: int, now: float) -> None:
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
-        Then the users of requests received on it that had no final response yet are told.
+        Then ``on_connection_lost`` of the users of requests received on it without a final response is called.
         """
         users: list[ServerUser] = []
         for transaction in tuple(self._of_connection.get(serial, ())):
@@ -243,7 +243,7 @@ class Transactions(Generic[EndpointT]):
     def fail_endpoint(self, flow: EndpointT, now: float) -> None:
         """Nothing listens at a datagram address (ICMP port unreachable): the requests sent to it fail.
 
-        Compares every client transaction: call it for destinations only, never for what a stranger can cause.
+        Compares every client transaction: call it for destinations only, never for events that any peer can cause.
         """
         for client in [client for client in self._clients.values() if client.flow == flow]:
             self._fire(client, TransactionEvent.TRANSPORT, now)

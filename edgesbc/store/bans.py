@@ -47,8 +47,8 @@ def as_json(pipeline: Pipeline, now: float, wall: float) -> bytes:
 def restore(pipeline: Pipeline, data: bytes, now: float, wall: float) -> int:
     """Put the bans in ``data`` in force that have not expired; returns their number.
 
-    A ban ends after the longest time that a ban may last, at the latest: the wall clock may have been wrong when it
-    was written. Raises ``ValueError`` that says what was expected and found; the bans before that place are in force.
+    A ban ends at the latest ``limits.BAN_SECONDS`` from now, because the wall clock may have been wrong when it was
+    written. Raises ``ValueError`` that says what was expected and found; the bans before that place are in force.
     """
     if not data:
         return 0

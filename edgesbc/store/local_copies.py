@@ -57,8 +57,8 @@ def read_copy(folder: Path, settings: DatabaseSettings) -> LocalCopy | None:
     except RecursionError:
         raise ValueError("expected rows, found one inside another without end") from None
     if not isinstance(copy, dict) or copy.get("version") != _VERSION:
-        found = copy.get("version") if isinstance(copy, dict) else copy
-        raise ValueError(f"expected version {_VERSION}, found {str(found)[:60]!r}")
+        version = copy.get("version") if isinstance(copy, dict) else copy
+        raise ValueError(f"expected version {_VERSION}, found {str(version)[:60]!r}")
     if any(copy.get(key) != value for key, value in _source(folder, settings).items()):
         return None
     columns = SCHEMAS[settings.schema].columns

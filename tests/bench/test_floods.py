@@ -1,4 +1,4 @@
-"""Parts of ``bench floods`` whose faults the report would not show: the attacker, the counts and the computed costs."""
+"""Parts of ``bench floods`` whose errors would not show in its report: the attacker, the counts, the computed costs."""
 
 from __future__ import annotations
 

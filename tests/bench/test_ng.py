@@ -1,3 +1,5 @@
+"""The ng protocol of the benchmark: bencoding, frames, commands, and the media process that answers them."""
+
 import pytest
 import trio
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Ports for programs under test: given to one process only, below the ephemeral range, and free."""
+"""Ports for programs under test: each is free, below the ephemeral range, and used by one process only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
 
 
-def test_two_processes_are_given_different_ports() -> None:
+def test_two_processes_get_different_ports() -> None:
     program = "from bench.ports import free_port; print(*(free_port() for _ in range(5))); input()"
     processes = [
         subprocess.Popen(
@@ -24,15 +24,15 @@ def test_two_processes_are_given_different_ports() -> None:
         )
         for _ in range(2)
     ]
-    given = [{free_port() for _ in range(5)}]
+    ports_of_processes = [{free_port() for _ in range(5)}]
     for process in processes:
         assert process.stdout is not None
-        given.append({int(number) for number in process.stdout.readline().split()})
+        ports_of_processes.append({int(number) for number in process.stdout.readline().split()})
     for process in processes:
         process.communicate("\n", timeout=20)
         assert process.returncode == 0
-    assert [len(ports_of_process) for ports_of_process in given] == [5, 5, 5]
-    assert len(set.union(*given)) == 15
+    assert [len(ports_of_process) for ports_of_process in ports_of_processes] == [5, 5, 5]
+    assert len(set.union(*ports_of_processes)) == 15
 
 
 def test_the_ports_are_below_the_ephemeral_range() -> None:

@@ -78,10 +78,10 @@ async def test_bans_of_the_edge_are_listed_lifted_and_ended_by_an_exemption(tmp_
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], more=pike)) as app,
         Ua(await UdpWire.open("127.0.0.9", peer=at(app, "public-udp"))) as flooder,
     ):
-        who = f"127.0.0.9:{flooder.wire.port}"
+        source = f"127.0.0.9:{flooder.wire.port}"
 
         async def flooded() -> bool:
-            """Send until it is banned: just after the end of a ban the kernel may still drop datagrams."""
+            """Send 40 datagrams; whether the source is banned then. Just after a ban the kernel may still drop some."""
             for _ in range(40):
                 await flooder.wire.send(b"nothing of use")
             return len(app.edge.pipeline.penalties) == 1
@@ -89,17 +89,17 @@ async def test_bans_of_the_edge_are_listed_lifted_and_ended_by_an_exemption(tmp_
         assert (await run(tmp_path, "list"))[1] == "nobody is banned\n"
         await until(flooded)
         _, output, _ = await run(tmp_path, "list")
-        assert output.startswith(f"{who}: datagrams are dropped for ")
+        assert output.startswith(f"{source}: datagrams are dropped for ")
         assert "for conduct (flow, unproven" in output
         assert "busiest in the last window of pike:" in output
-        assert await run(tmp_path, "remove", who) == (0, f"1 ban of {who} lifted\n", "")
+        assert await run(tmp_path, "remove", source) == (0, f"1 ban of {source} lifted\n", "")
         await until(flooded)
         done = await run(tmp_path, "add", "127.0.0.0/24", "--exempt")
         assert done == (0, "127.0.0.0/24 is exempt until it is taken back\n1 ban lifted\n", "")
         assert len(app.edge.pipeline.penalties) == 0
 
 
-async def test_the_trunks_that_a_ban_does_not_hold_for_are_named(tmp_path: Path) -> None:
+async def test_the_trunks_that_a_ban_does_not_apply_to_are_named(tmp_path: Path) -> None:
     trunks = ["127.0.0.9", "127.0.1.0/24", "127.0.2.9:5060", "[::1]:5060"]
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], trunks=trunks)) as app:
         names = app.edge.pipeline.standings.trunks
@@ -137,6 +137,6 @@ async def test_the_bound_on_orders_is_named(tmp_path: Path, monkeypatch: pytest.
         assert (code, "1 orders already" in errors) == (2, True)
 
 
-def test_without_an_edge_that_is_printed(tmp_path: Path) -> None:
+def test_without_an_edge_bans_fails(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["bans", "list", "--state-dir", str(tmp_path)])
     assert (result.exit_code, "no edge answers" in result.stderr) == (2, True)

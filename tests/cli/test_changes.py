@@ -27,7 +27,7 @@ async def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def written(folder: Path, text: str) -> str:
-    """The path of another policy, in a folder of its own."""
+    """Write another policy in a folder of its own. Returns its path."""
     file = folder / "elsewhere" / "new.toml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(text)
@@ -35,7 +35,7 @@ def written(folder: Path, text: str) -> str:
 
 
 def outcomes(folder: Path) -> list[Outcome]:
-    """Oldest first."""
+    """The outcomes in the policy log, oldest first."""
     return [entry.outcome for entry in reversed(PolicyLog(folder / "state").entries())]
 
 
@@ -44,7 +44,7 @@ def members(app: App) -> set[str]:
 
 
 async def fail(app: App, calls: int) -> None:
-    """Place ``calls`` that the edge refuses, because no member answers."""
+    """Place calls that the edge refuses, because no member answers."""
     peer: Source = at(app, "public-udp")
     async with Ua(await UdpWire.open(peer=peer)) as alice:
         for _ in range(calls):
@@ -105,7 +105,7 @@ async def test_all_mistakes_are_printed_and_nothing_changes(tmp_path: Path) -> N
         assert outcomes(tmp_path) == [Outcome.STARTED, Outcome.REFUSED]
 
 
-async def test_what_needs_a_restart_is_refused_unless_accepted(tmp_path: Path) -> None:
+async def test_a_change_that_needs_a_restart_is_refused_unless_accepted(tmp_path: Path) -> None:
     old = policy_text(tmp_path, [ONE])
     new = written(tmp_path, policy_text(tmp_path, [OTHER], edge="grace = 7"))
     async with running(tmp_path, old) as app:
@@ -144,8 +144,8 @@ async def test_a_second_change_is_refused_while_the_first_settles(tmp_path: Path
 CHANGE = "\n[change]\nsettle = 30\nleast_calls = 4\nfailure_rise = 20\n"
 
 
-async def test_a_change_after_which_calls_fail_is_taken_back(tmp_path: Path) -> None:
-    """No process listens at port 9: the kernel answers with ICMP, and each call is refused at once."""
+async def test_a_change_after_which_calls_fail_is_rolled_back(tmp_path: Path) -> None:
+    """No program listens at port 9: the kernel answers with ICMP, and a call is refused at once."""
     old = policy_text(tmp_path, [ONE], open=["public-udp"], more=CHANGE)
     new = policy_text(tmp_path, [OTHER], open=["public-udp"], more=CHANGE)
     async with running(tmp_path, old) as app, trio.open_nursery() as nursery:
@@ -171,7 +171,7 @@ async def test_a_change_after_which_calls_fail_is_taken_back(tmp_path: Path) -> 
         await nothing_left(app)
 
 
-async def test_with_no_rollback_it_stays_in_force(tmp_path: Path) -> None:
+async def test_with_no_rollback_a_change_stays_in_force(tmp_path: Path) -> None:
     old = policy_text(tmp_path, [ONE], open=["public-udp"], more=CHANGE)
     new = policy_text(tmp_path, [OTHER], open=["public-udp"], more=CHANGE)
     async with running(tmp_path, old) as app:
@@ -230,7 +230,9 @@ async def test_an_edit_in_the_file_that_was_never_in_force_is_stored(tmp_path: P
 
 async def test_a_file_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
-        (tmp_path / ".policy.toml.new").mkdir()  # in the way of the new file, for root too
+        (
+            tmp_path / ".policy.toml.new"
+        ).mkdir()  # a folder with the name of the new file: root could not write it either
         new = written(tmp_path, policy_text(tmp_path, [OTHER]))
         code, _, errors = await run(tmp_path, "apply", new, "--why", "x")
         assert code == 2
@@ -239,7 +241,7 @@ async def test_a_file_that_cannot_be_written_changes_nothing(tmp_path: Path) -> 
         assert outcomes(tmp_path) == [Outcome.STARTED, Outcome.REFUSED]
 
 
-async def test_a_reason_has_a_bound(tmp_path: Path) -> None:
+async def test_the_length_of_a_reason_is_limited(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])):
         new = written(tmp_path, policy_text(tmp_path, [OTHER]))
         code, _, errors = await run(tmp_path, "apply", new, "--why", "x" * (limits.CHANGE_WHY_CHARS + 1))

@@ -15,7 +15,7 @@ from edgesbc.cli import main
 
 
 def checked(folder: Path, *rows: str, database: str = "") -> Result:
-    """What `check` says of a policy whose set is that of a Kamailio table with these rows."""
+    """The result of `check` for a policy whose destinations are in a Kamailio table with these rows."""
     path = folder / "sip.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(KAMAILIO.format(**SQLITE))
@@ -45,8 +45,8 @@ def test_every_bad_row_is_a_mistake(tmp_path: Path) -> None:
     result = checked(tmp_path, *rows)
     assert result.exit_code == 2
     assert result.stdout == ""
-    found = [line.removeprefix(f"{tmp_path}/policy.toml: ") for line in result.stderr.splitlines()]
-    assert found == [
+    mistakes = [line.removeprefix(f"{tmp_path}/policy.toml: ") for line in result.stderr.splitlines()]
+    assert mistakes == [
         "database[0]: main dispatcher row id=1 destination: expected a sip: or sips: URI, found 'tel:110' (bad-value)",
         "database[0]: main dispatcher row id=2 attrs: expected the name of a listener, found 'nowhere' (unreachable)",
         "database[0]: main dispatcher row id=4 destination: needs a [[listen]] of zone core with udp over IPv6 to send"
@@ -55,7 +55,7 @@ def test_every_bad_row_is_a_mistake(tmp_path: Path) -> None:
     ]
 
 
-def test_a_database_that_is_away_is_a_mistake(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     result = checked(tmp_path, database='table = "nowhere"')
     assert result.exit_code == 2
     assert "database[0]: sqlite:////" in result.stderr

@@ -40,8 +40,9 @@ async def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return await edgesbc("destinations", *arguments, "--state-dir", str(folder / "state"))
 
 
-async def listed(folder: Path, *who: str) -> list[dict[str, object]]:
-    code, output, errors = await run(folder, "list", *who, "--json")
+async def listed(folder: Path, *names: str) -> list[dict[str, object]]:
+    """The members in the JSON of ``edgesbc destinations list``."""
+    code, output, errors = await run(folder, "list", *names, "--json")
     assert code == 0, errors
     members: list[dict[str, object]] = json.loads(output)["members"]
     return members
@@ -115,7 +116,7 @@ async def test_of_many_members_some_are_left_out(tmp_path: Path, monkeypatch: py
 # --- orders ----------------------------------------------------------------------------------------------
 
 
-async def test_an_order_holds_at_once_is_recorded_and_is_taken_back(tmp_path: Path) -> None:
+async def test_an_order_has_effect_at_once_is_recorded_and_is_taken_back(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
         done = await run(tmp_path, "drain", TWO[0], "--why", "new kernel")
         assert done == (0, f"pbx/{TWO[0]} drains\n0 calls left\n", "")
@@ -159,7 +160,7 @@ async def test_an_ambiguous_word_is_refused(tmp_path: Path) -> None:
         assert (code, "no destination is called 'gone'" in errors) == (2, True)
 
 
-async def test_as_many_orders_as_may_be_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_orders_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "OPERATOR_OVERRIDES", 1)
     async with running(tmp_path, policy_text(tmp_path, TWO)) as app:
         assert (await run(tmp_path, "drain", TWO[0]))[0] == 0
@@ -209,7 +210,7 @@ async def test_a_crash_loses_no_order_that_was_written(tmp_path: Path) -> None:
         assert orders(app) == [AdminState.ENABLED, AdminState.DISABLED]
 
 
-async def test_enabling_what_the_policy_disables_outlives_a_restart(tmp_path: Path) -> None:
+async def test_enabling_a_member_that_the_policy_disables_outlives_a_restart(tmp_path: Path) -> None:
     text = policy_text(tmp_path, TWO, edge="grace = 0").replace("priority = 0 }", "priority = 0, disabled = true }")
     async with running(tmp_path, text) as app:
         assert orders(app) == [AdminState.DISABLED, AdminState.ENABLED]
@@ -244,7 +245,7 @@ async def test_a_drain_ends_when_the_last_call_has_gone(tmp_path: Path) -> None:
             await nothing_left(app)
 
 
-async def test_waiting_for_a_drain_ends_with_its_timeout_with_ctrl_c_and_with_enable(tmp_path: Path) -> None:
+async def test_a_timeout_ctrl_c_and_enable_each_end_the_wait_for_a_drain(tmp_path: Path) -> None:
     async with Ua(await UdpWire.open("127.0.0.11")) as pbx:
         uri = f"sip:{pbx.address}"
         async with a_call(tmp_path, pbx, policy_text(tmp_path, [uri], open=["public-udp"])) as (app, calling, callee):
@@ -267,7 +268,7 @@ async def test_waiting_for_a_drain_ends_with_its_timeout_with_ctrl_c_and_with_en
 
 
 async def _waiting(folder: Path, uri: str) -> trio.Process:
-    """A command that has ordered a drain, and waits for its end."""
+    """A process of ``destinations drain --wait`` that has printed the first number of calls."""
     process = await trio.lowlevel.open_process(
         command(folder, "drain", uri, "--wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -354,6 +355,6 @@ async def test_the_audit_names_each_difference(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("word", ["list", "audit"])
-def test_without_an_edge_that_is_printed(tmp_path: Path, word: str) -> None:
+def test_without_an_edge_destinations_fails(tmp_path: Path, word: str) -> None:
     result = CliRunner().invoke(main, ["destinations", word, "--state-dir", str(tmp_path)])
     assert (result.exit_code, "no edge answers" in result.stderr) == (2, True)

@@ -23,7 +23,7 @@ bind = "10.0.0.1:5060"
 """
 
 
-def told(file: Path, *more: str) -> Result:
+def run_import(file: Path, *more: str) -> Result:
     return CliRunner().invoke(main, ["import", str(file), *more])
 
 
@@ -34,12 +34,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_list_becomes_a_piece_of_a_policy(file: Path) -> None:
-    result = told(file, "--set", "01=pbx", "--algorithm", "8")
+def test_a_list_is_imported_as_part_of_a_policy(file: Path) -> None:
+    result = run_import(file, "--set", "01=pbx", "--algorithm", "8")
     assert result.exit_code == 0
     (settings,) = parse_policy(LISTENERS + result.stdout, "policy.toml").destinations
     assert (settings.set, settings.algorithm) == ("pbx", "priority")
-    assert [each.priority for each in settings.members] == [0, 1]
+    assert [member.priority for member in settings.members] == [0, 1]
     assert result.stderr.splitlines() == [
         f"{file}:2: flags: 2 is a state; the health checks of the set find out what holds now",
         f"{file}:2: attrs: ping_from (From of the probes to one member) has no counterpart",
@@ -48,7 +48,7 @@ def test_a_list_becomes_a_piece_of_a_policy(file: Path) -> None:
 
 def test_bad_lines_are_named_and_nothing_is_printed(file: Path) -> None:
     file.write_text(file.read_text() + "x\n1 tel:110\n")
-    result = told(file)
+    result = run_import(file)
     assert result.exit_code == 2
     assert result.stdout == ""
     first, second, last = result.stderr.splitlines()
@@ -69,17 +69,17 @@ def test_bad_lines_are_named_and_nothing_is_printed(file: Path) -> None:
     ],
 )
 def test_invalid_options(file: Path, more: tuple[str, ...], says: str) -> None:
-    result = told(file, *more)
+    result = run_import(file, *more)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert says in result.stderr
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "cannot be read: No such file" in told(tmp_path / "none").stderr
+    assert "cannot be read: No such file" in run_import(tmp_path / "none").stderr
     file.write_bytes(b"1 sip:10.0.0.1\n\n# caf\xe9\n")
-    assert f"{file}:3: expected text in UTF-8, found the byte 0xe9" in told(file).stderr
+    assert f"{file}:3: expected text in UTF-8, found the byte 0xe9" in run_import(file).stderr
     monkeypatch.setattr(limits, "LIST_BYTES", 10)
-    result = told(file)
+    result = run_import(file)
     assert "expected at most 10 bytes" in result.stderr
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""Rows in columns: plain text in a pipe, a table on a terminal."""
+"""Output in columns: plain text in a pipe, a table on a terminal."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ async def test_columns_in_a_pipe_are_separated_by_blanks() -> None:
 
 
 async def on_a_terminal(program: str, columns: int) -> str:
+    """The output of a Python program on a terminal of this width."""
     ours, theirs = os.openpty()
     try:
         environment = {**os.environ, "COLUMNS": str(columns)}
@@ -40,15 +41,15 @@ async def on_a_terminal(program: str, columns: int) -> str:
 
 
 async def test_a_terminal_gets_a_table() -> None:
-    told = await on_a_terminal(PRINT, 80)
-    assert "│ a[b]" in told or "| a[b]" in told
-    assert "calls" in told
-    assert "resources" not in told
+    output = await on_a_terminal(PRINT, 80)
+    assert "│ a[b]" in output or "| a[b]" in output
+    assert "calls" in output
+    assert "resources" not in output
 
 
-async def test_columns_that_do_not_fit_a_terminal_follow_below_each_row() -> None:
-    told = await on_a_terminal(WIDE, 40)
-    assert told.split("\r\n") == [
+async def test_columns_that_do_not_fit_a_terminal_stand_below_the_row() -> None:
+    output = await on_a_terminal(WIDE, 40)
+    assert output.split("\r\n") == [
         "set     member              state",
         "pbx     sip:10.0.0.11:5060  active",
         "    calls 1/20, remarks failed 7 s ago:",
@@ -59,8 +60,8 @@ async def test_columns_that_do_not_fit_a_terminal_follow_below_each_row() -> Non
     ]
 
 
-async def test_no_cell_is_broken_on_a_terminal_that_is_narrower_than_one() -> None:
-    told = await on_a_terminal(WIDE, 5)
-    assert told.startswith("set\r\npbx\r\n")
-    assert "\r\nbackup\r\n" in told
-    assert "    sip:10.0.0.12:5060," in told
+async def test_a_cell_that_is_wider_than_the_terminal_is_not_broken() -> None:
+    output = await on_a_terminal(WIDE, 5)
+    assert output.startswith("set\r\npbx\r\n")
+    assert "\r\nbackup\r\n" in output
+    assert "    sip:10.0.0.12:5060," in output

@@ -14,7 +14,7 @@ async def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return await edgesbc("policy", "shadow", *arguments, "--state-dir", str(folder / "state"))
 
 
-async def test_a_stricter_policy_is_judged_beside_the_live_one(tmp_path: Path) -> None:
+async def test_the_verdicts_of_a_stricter_policy_are_compared_with_the_live_ones(tmp_path: Path) -> None:
     stricter = tmp_path / "stricter.toml"
     stricter.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], more='[screen.method]\npublic = ["REGISTER"]'))
     async with (

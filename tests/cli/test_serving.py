@@ -1,4 +1,4 @@
-"""``edgesbc run`` in the test's own process: signals at any time. As a process: tests/test_app.py."""
+"""``edgesbc run`` in the test's process: signals at any time. tests/test_app.py runs it in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from edgesbc.rollout.controller import RolloutController
 
 @pytest.fixture(autouse=True)
 def _collector(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the garbage collector of the tests as it is."""
-    monkeypatch.setattr(serving, "_spare_the_collector", lambda: None)
+    """Keep ``run`` from changing the settings of the garbage collector in the process of the tests."""
+    monkeypatch.setattr(serving, "_disable_full_collections", lambda: None)
 
 
 def policy(folder: Path) -> Policy:
@@ -33,7 +33,7 @@ def socket(folder: Path) -> Path:
     return folder / "state" / "control.sock"
 
 
-async def test_a_signal_while_it_starts_is_obeyed_when_it_has_started(
+async def test_a_signal_during_the_start_ends_the_edge_when_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starting, go_on = trio.Event(), trio.Event()
@@ -73,7 +73,7 @@ async def test_a_second_signal_ends_the_program_at_once(tmp_path: Path) -> None:
     assert codes == [1]
 
 
-async def test_it_ends_when_its_drain_was_ordered_by_a_command(tmp_path: Path) -> None:
+async def test_run_ends_after_a_drain_by_command(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_until_signal, policy(tmp_path))

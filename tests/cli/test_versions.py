@@ -27,9 +27,9 @@ async def test_the_log_is_read_without_an_edge(tmp_path: Path) -> None:
     log.append("p.toml", "# two\n", "alice", Outcome.SETTLED, "fine", "more \x1b[31mroom", "trunk a is removed")
     code, output, errors = await run("log", "--state-dir", str(tmp_path))
     assert (code, errors) == (0, "")
-    second, why, summary, came_of_it, first = output.splitlines()
+    second, why, summary, message, first = output.splitlines()
     assert second.split()[0::4] == ["2", "alice"]
-    assert (why, summary, came_of_it) == (
+    assert (why, summary, message) == (
         "      why: more \\x1b[31mroom",
         "      summary: trunk a is removed",
         "      came of it: fine",

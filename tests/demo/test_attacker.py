@@ -1,4 +1,4 @@
-"""The attacker: its pace, its bounds, and that what it sends is an INVITE that the edge would take."""
+"""The attacker: its rate, its bounds, and its INVITE, which the edge must accept as valid."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 
 
-def test_the_pace_is_kept_on_average() -> None:
-    pace = FloodRate(1000, 2, 100.0)
+def test_the_rate_is_kept_on_average() -> None:
+    rate = FloodRate(1000, 2, 100.0)
     for millisecond in range(1001):
-        pace.sent += pace.due(100 + millisecond / 1000)
-    assert pace.sent == 1000
-    assert not pace.done
+        rate.sent += rate.due(100 + millisecond / 1000)
+    assert rate.sent == 1000
+    assert not rate.done
 
 
 def test_no_more_is_due_than_the_whole_flood() -> None:
-    pace = FloodRate(1000, 0.01, 0.0)
+    rate = FloodRate(1000, 0.01, 0.0)
     for _ in range(10):
-        pace.sent += pace.due(1e6)
-    assert pace.sent == 10
-    assert pace.done
-    assert pace.due(1e6) == 0
+        rate.sent += rate.due(1e6)
+    assert rate.sent == 10
+    assert rate.done
+    assert rate.due(1e6) == 0
 
 
 def test_a_process_that_was_held_up_does_not_catch_up_at_once() -> None:
@@ -39,7 +39,7 @@ def test_a_process_that_was_held_up_does_not_catch_up_at_once() -> None:
     ("rate", "seconds"),
     [(0, 1), (limits.DEMO_FLOOD_RATE + 1, 1), (1, 0), (1, limits.DEMO_FLOOD_SECONDS + 1), (1, float("nan"))],
 )
-def test_the_pace_is_bounded(rate: int, seconds: float) -> None:
+def test_the_rate_is_bounded(rate: int, seconds: float) -> None:
     with pytest.raises(ValueError, match="expected"):
         FloodRate(rate, seconds, 0.0)
 
@@ -52,7 +52,7 @@ def test_only_loopback_is_flooded(host: str) -> None:
         flood(Source("127.0.0.1", 5060), host, 1, 0.001)
 
 
-def test_what_is_sent_arrives_and_each_is_a_call_of_its_own() -> None:
+def test_all_requests_arrive_and_are_different_calls() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as victim:
         victim.settimeout(5)
         victim.bind(("127.0.0.1", 0))
@@ -64,7 +64,7 @@ def test_what_is_sent_arrives_and_each_is_a_call_of_its_own() -> None:
     assert len({request.via.branch for request in requests}) == 50
 
 
-def test_the_invite_is_sound() -> None:
+def test_the_invite_is_valid() -> None:
     message = parse_message(b"7".join(flood_invite(Source("127.0.0.1", 5060), Source("127.0.0.66", 4000))))
     assert isinstance(message, Request)
     assert message.method == "INVITE"

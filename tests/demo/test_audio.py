@@ -69,7 +69,7 @@ def test_foreign_packets_are_counted_and_never_verified(data: bytes) -> None:
 
 @settings(max_examples=50)
 @given(place=st.integers(0, 12 + PAYLOAD_BYTES - 1), mask=st.integers(1, 255))
-def test_one_changed_byte_is_seen(place: int, mask: int) -> None:
+def test_one_changed_byte_makes_a_packet_foreign(place: int, mask: int) -> None:
     talk = Conversation(7, 1)
     data = bytearray(talk.packet(0))
     data[place] ^= mask

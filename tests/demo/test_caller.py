@@ -1,4 +1,4 @@
-"""A caller and a PBX face to face, and a caller that loses its connection or is shown a wrong certificate."""
+"""A caller and a PBX without an edge between them, and a caller with a closed connection or a wrong certificate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def started(nursery: trio.Nursery, name: str = "pbx-1") -> Source:
 
 
 class Peer:
-    """A UDP socket that speaks SIP in whole messages."""
+    """A UDP socket that sends and receives SIP messages."""
 
     def __init__(self, sock: trio.socket.SocketType, pbx: Source) -> None:
         self.sock = sock
@@ -114,7 +114,7 @@ async def test_a_pbx_refuses_an_offer_without_a_stream(peer: Peer) -> None:
     await peer.until(status(488))
 
 
-async def test_a_pbx_outlives_what_is_no_message(peer: Peer) -> None:
+async def test_a_pbx_goes_on_after_malformed_messages(peer: Peer) -> None:
     await peer.send(b"\x00" * 20)
     await peer.send(b"INVITE")
     via = f"SIP/2.0/UDP {peer.here};branch={new_branch()};rport"
@@ -126,12 +126,12 @@ async def test_a_pbx_outlives_what_is_no_message(peer: Peer) -> None:
     await peer.until(status(481))
 
 
-async def test_a_call_ends_when_its_connection_does(nursery: trio.Nursery) -> None:
-    async def slam(stream: trio.SocketStream) -> None:
+async def test_a_call_fails_when_its_connection_is_closed(nursery: trio.Nursery) -> None:
+    async def close_after_first_message(stream: trio.SocketStream) -> None:
         await stream.receive_some(4096)
         await stream.aclose()
 
-    (listener,) = await nursery.start(partial(trio.serve_tcp, slam, 0, host="127.0.0.1"))
+    (listener,) = await nursery.start(partial(trio.serve_tcp, close_after_first_message, 0, host="127.0.0.1"))
     edge = Source(*listener.socket.getsockname()[:2])
     with trio.fail_after(10):
         async with Caller(Transport.TCP, edge, "127.0.0.1") as caller:
@@ -148,16 +148,16 @@ async def test_a_wrong_certificate_is_refused(nursery: trio.Nursery, tmp_path: P
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     right.issue_cert("127.0.0.1").configure_cert(context)
 
-    async def greet(stream: trio.SSLStream[trio.SocketStream]) -> None:
+    async def fail_handshake(stream: trio.SSLStream[trio.SocketStream]) -> None:
         with pytest.raises(trio.BrokenResourceError):
             await stream.do_handshake()
         await trio.aclose_forcefully(stream)
 
-    (listener,) = await nursery.start(partial(trio.serve_ssl_over_tcp, greet, 0, context, host="127.0.0.1"))
+    (listener,) = await nursery.start(partial(trio.serve_ssl_over_tcp, fail_handshake, 0, context, host="127.0.0.1"))
     edge = Source(*listener.transport_listener.socket.getsockname()[:2])
     with pytest.raises(trio.BrokenResourceError) as caught:
         async with Caller(transport, edge, "127.0.0.1", tmp_path / "wrong.pem"):
-            pytest.fail("the certificate was believed")
+            pytest.fail("the certificate was accepted")
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 

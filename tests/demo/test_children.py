@@ -62,7 +62,7 @@ def test_jobs_are_bounded(changes: dict[str, object]) -> None:
         CallGroup(**{**sound, "rate": 1, **changes})  # type: ignore[arg-type]
 
 
-def test_jobs_come_through_as_they_are() -> None:
+def test_jobs_are_read_back_unchanged() -> None:
     groups = [CallGroup("x", "wss", "127.0.0.1:443", "127.0.0.24", "ca.pem", 10, 4.0)]  # type: ignore[arg-type]
     assert read_jobs(write_jobs(groups).decode()) == groups
 
@@ -73,7 +73,7 @@ def test_the_plan_is_bounded(changes: dict[str, int]) -> None:
         ScenarioPlan(**changes)
 
 
-def test_what_the_edge_logs_is_noted(tmp_path: Path) -> None:
+def test_the_log_of_the_edge_is_read(tmp_path: Path) -> None:
     environment = DemoEnvironment(tmp_path)
     for line in ("no json", '{"event": "metrics", "address": "127.0.0.1:8080"}'):
         environment._note(line)

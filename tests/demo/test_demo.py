@@ -1,4 +1,4 @@
-"""The whole demo, shortened, as a user runs it."""
+"""The whole demo as a user runs it, with a shorter flood."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_the_demo_passes_and_prints_its_table() -> None:
     dropped = sum(int(value) for name, value in table.items() if name.startswith("flood: dropped"))
     assert dropped + int(table["flood: answered"]) == 4000
     assert int(table["flood: answered"]) < 100
-    for left in ("calls left", "ports left", "transactions left"):
-        assert table[left] == "0"
+    for name in ("calls left", "ports left", "transactions left"):
+        assert table[name] == "0"
 
 
 def test_options_out_of_bounds_are_refused() -> None:

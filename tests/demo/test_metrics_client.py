@@ -1,4 +1,4 @@
-"""Metrics as numbers."""
+"""The metrics of an edge are read as numbers."""
 
 from __future__ import annotations
 

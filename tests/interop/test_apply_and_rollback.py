@@ -77,8 +77,10 @@ async def test_a_good_change_under_load_settles(tmp_path: Path) -> None:
 
     def policy(member: str) -> str:
         more = CHANGE.replace("settle = 20", "settle = 3")
-        where = f"127.0.0.1:{http}"
-        return policy_text(tmp_path, [member], listeners, trunks=["127.0.0.1"], http=where, edge="grace = 0", more=more)
+        http_address = f"127.0.0.1:{http}"
+        return policy_text(
+            tmp_path, [member], listeners, trunks=["127.0.0.1"], http=http_address, edge="grace = 0", more=more
+        )
 
     async with (
         called(tmp_path, "called", "127.0.0.11") as one,

@@ -20,7 +20,7 @@ pytestmark = needs("sipp")
 def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, CallResult], tuple[StateLeft, StateLeft]]:
     """The results of all cases by name, and the state left in the edge: after those over IPv4, and those over IPv6."""
     folder = tmp_path_factory.mktemp("odd")
-    (results, left), (results_over_ipv6, left_over_ipv6) = (run(folder, CASES, six) for six in (False, True))
+    (results, left), (results_over_ipv6, left_over_ipv6) = (run(folder, CASES, ipv6) for ipv6 in (False, True))
     return results | results_over_ipv6, (left, left_over_ipv6)
 
 
@@ -43,7 +43,7 @@ def test_nothing_is_left(results: tuple[object, tuple[StateLeft, StateLeft]]) ->
         assert left.sent == ()
         assert not any(left.alive.values()), left.alive
     counted: Counter[str] = sum((left.outcomes for left in results[1]), Counter())
-    assert counted == sum((Counter(case.ends.split() * case.calls) for case in CASES), Counter())
+    assert counted == sum((Counter(case.outcomes.split() * case.calls) for case in CASES), Counter())
 
 
 def test_the_names_of_the_cases_differ() -> None:

@@ -97,10 +97,12 @@ def hashed(hash_on: str) -> str:
 def calls_by_user(members: list[Sipp], field: str) -> Counter[str]:
     """How many calls each user in a header field has made. The calls of a user must all be at one member, and not the
     calls of all users at the same one."""
-    seen = [Counter(_user(value) for value in calls_by(member.side(), field).elements()) for member in members]
-    together = sum(seen, Counter[str]())
-    assert sum(map(len, seen)) == len(together), "the calls of a user are at several members"
-    assert sum(map(bool, seen)) > 1, "all calls are at one member"
+    calls_of_members = [
+        Counter(_user(value) for value in calls_by(member.side(), field).elements()) for member in members
+    ]
+    together = sum(calls_of_members, Counter[str]())
+    assert sum(map(len, calls_of_members)) == len(together), "the calls of a user are at several members"
+    assert sum(map(bool, calls_of_members)) > 1, "all calls are at one member"
     return together
 
 

@@ -58,8 +58,8 @@ async def settled(edge: EdgeProcess, **outcomes: int) -> None:
     for outcome, calls in outcomes.items():
         assert await edge.metric(f'edgesbc_calls_ended_total{{outcome="{outcome}"}}') == calls
     await edge.comes_to("edgesbc_calls", 0, 0)
-    for left in ("destination_calls", "media_sessions", "media_ports"):
-        assert await edge.metric(f"edgesbc_{left}") == 0
+    for gauge in ("destination_calls", "media_sessions", "media_ports"):
+        assert await edge.metric(f"edgesbc_{gauge}") == 0
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])

@@ -249,7 +249,7 @@ def test_changing_sources_use_bounded_memory_and_record_few_decisions(flow) -> N
         bench.pipeline.packet(flow(host=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"), 400, 10.0 + n * 1e-4)
     assert len(bench.pipeline.penalties) <= 32
     [stage] = [s for s in bench.pipeline._by_phase[Phase.PACKET] if s.name == "pike"]
-    assert len(stage._strangers) == 64
+    assert len(stage._unproven) == 64
 
 
 def test_a_new_source_in_a_full_table_is_refused_but_not_banned_for_others(flow) -> None:

@@ -54,13 +54,13 @@ class Pair:
         self.live = Pipeline(live, Standings(), self.decisions.append, lambda stage, error: None)
         self.totals = Counts()
         self.to = to
-        self.told: list[tuple[str, str]] = []
+        self.recorded: list[tuple[str, str]] = []
         self.heard: list[str] = []
         self.other = Pipeline(
             other, Standings(), lambda decision: None, lambda stage, error: None, (Listens(self.heard),)
         )
         self.beside = ShadowPolicy(
-            self.other, self.choose, self.totals, lambda flow, call_id, live, now: self.told.append((call_id, live))
+            self.other, self.choose, self.totals, lambda flow, call_id, live, now: self.recorded.append((call_id, live))
         )
         self.beside.attach(self.live)
 
@@ -161,7 +161,7 @@ def test_refusals_of_the_signalling_core_differ_only_if_the_other_policy_refused
         pair.beside.refused(Reason.MALFORMED)
         pair.beside.end(1.0)
     assert pair.beside.differences == {("malformed", "acl-denied"): 1}
-    assert pair.told == [("", "malformed"), ("", "malformed")]
+    assert pair.recorded == [("", "malformed"), ("", "malformed")]
     pair.beside.refused(Reason.OVERLOAD)  # it belongs to no message
     pair.beside.end(1.0)
     assert pair.beside.judged == 2

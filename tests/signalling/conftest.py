@@ -13,5 +13,5 @@ def harness() -> EdgeHarness:
 
 @pytest.fixture
 def open_harness() -> EdgeHarness:
-    """One that strangers may call."""
+    """An edge that unproven sources may call."""
     return EdgeHarness(open=("public",))

@@ -14,7 +14,7 @@ from edgesbc.sip.parse import parse_message
 
 
 def a_branch() -> Branch:
-    """Any branch: a best response keeps it as it was given."""
+    """A branch of a request, for best responses that do not depend on it."""
     harness = EdgeHarness()
     harness.receive(CALLER, invite())
     (context,) = harness.edge.parts.transactions.server_users()

@@ -27,25 +27,25 @@ def forked(harness: EdgeHarness, **fields: str) -> tuple[Request, Request]:
     return one, two
 
 
-def said(sent: Sent) -> list[tuple[Flow, str]]:
-    """Who is sent what: methods and statuses."""
+def summary(sent: Sent) -> list[tuple[Flow, str]]:
+    """The flow, and the method or status, of each message."""
     return [(flow, m.method if isinstance(m, Request) else str(m.status)) for flow, m in sent]
 
 
-def test_every_member_is_asked_by_a_branch_of_its_own_and_holds_a_place(harness: EdgeHarness) -> None:
+def test_every_member_gets_a_branch_and_a_lease_of_its_own(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     assert one.via.branch != two.via.branch
     assert harness.dispatcher.leases == 2
 
 
-def test_the_first_to_answer_has_the_call_and_the_rest_is_cancelled(harness: EdgeHarness) -> None:
+def test_the_first_2xx_gets_the_call_and_the_other_branches_are_cancelled(harness: EdgeHarness) -> None:
     one, two = forked(harness)
-    assert said(harness.receive(ONE, respond(one, 180, tag="one"))) == [(CALLER, "180")]
-    assert said(harness.receive(TWO, respond(two, 180, tag="two"))) == [(CALLER, "180")]
-    assert said(harness.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200"), (ONE, "CANCEL")]
+    assert summary(harness.receive(ONE, respond(one, 180, tag="one"))) == [(CALLER, "180")]
+    assert summary(harness.receive(TWO, respond(two, 180, tag="two"))) == [(CALLER, "180")]
+    assert summary(harness.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200"), (ONE, "CANCEL")]
     assert harness.dispatcher.leases == 1
     assert [member.load for member in harness.dispatcher.members()] == [0, 1]
-    assert said(harness.receive(ONE, respond(one, 487, tag="one"))) == [(ONE, "ACK")]
+    assert summary(harness.receive(ONE, respond(one, 487, tag="one"))) == [(ONE, "ACK")]
     assert harness.edge.calls == 1
 
 
@@ -68,7 +68,7 @@ def test_a_cancel_after_a_6xx_has_it_as_its_reason(harness: EdgeHarness) -> None
 
 @pytest.mark.parametrize("early", [True, False])
 def test_the_reason_of_a_cancel_goes_with_it(harness: EdgeHarness, early: bool) -> None:
-    """RFC 3326 section 2; also where it has to wait for a provisional answer."""
+    """RFC 3326 section 2; also if the CANCEL must wait for a provisional response."""
     one, _ = forked(harness)
     reasons = ["SIP;cause=480", 'Q.850;cause=16;text="Normal"']
     cancel_with_reasons = invite("CANCEL", extra="".join(f"Reason: {reason}\r\n" for reason in reasons))
@@ -90,7 +90,7 @@ def test_requests_inside_the_dialog_go_to_the_member_that_answered(harness: Edge
     ((_, ok), *_) = harness.receive(TWO, answer)
     contact = (ok.get("Contact") or "").strip("<>")
     sent = harness.receive(CALLER, invite("ACK", contact, branch="z9hG4bKack", to_tag="two"))
-    assert said(sent) == [(TWO, "ACK")]
+    assert summary(sent) == [(TWO, "ACK")]
     ((_, bye),) = harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
     harness.receive(TWO, respond(bye, 200))
     assert harness.edge.calls == harness.dispatcher.leases == 0
@@ -104,7 +104,7 @@ def test_two_answers_are_both_passed_on_and_the_call_is_the_first_ones(harness: 
     assert first.get("Contact") != second.get("Contact")
     assert [member.load for member in harness.dispatcher.members()] == [1, 0]
     contact = (second.get("Contact") or "").strip("<>")
-    assert said(harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))) != []
+    assert summary(harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))) != []
     assert harness.edge.calls == 1
 
 
@@ -118,15 +118,15 @@ def test_an_answer_after_the_end_of_the_call_is_ended_and_opens_no_media() -> No
     ((to, bye),) = harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="two"))
     harness.receive(to, respond(bye, 200))
     harness.media.clear()
-    assert said(harness.receive(ONE, respond(one, 200, tag="one", body=ANSWER))) == [(ONE, "ACK"), (ONE, "BYE")]
+    assert summary(harness.receive(ONE, respond(one, 200, tag="one", body=ANSWER))) == [(ONE, "ACK"), (ONE, "BYE")]
     assert harness.media == []
 
 
 def test_a_refusal_waits_for_the_others(harness: EdgeHarness) -> None:
     one, two = forked(harness)
-    assert said(harness.receive(ONE, respond(one, 486, tag="one"))) == [(ONE, "ACK")]
+    assert summary(harness.receive(ONE, respond(one, 486, tag="one"))) == [(ONE, "ACK")]
     assert harness.dispatcher.leases == 1
-    assert said(harness.receive(TWO, respond(two, 404, tag="two"))) == [(TWO, "ACK"), (CALLER, "486")]
+    assert summary(harness.receive(TWO, respond(two, 404, tag="two"))) == [(TWO, "ACK"), (CALLER, "486")]
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
@@ -138,24 +138,24 @@ def test_the_best_refusal_is_passed_on(harness: EdgeHarness, statuses: tuple[int
     one, two = forked(harness)
     harness.receive(ONE, respond(one, statuses[0], tag="one"))
     sent = harness.receive(TWO, respond(two, statuses[1], tag="two"))
-    assert said(sent)[-1] == (CALLER, str(passed_on))
+    assert summary(sent)[-1] == (CALLER, str(passed_on))
 
 
 def test_a_6xx_cancels_the_rest_and_is_the_answer(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     harness.receive(TWO, respond(two, 180, tag="two"))
-    assert said(harness.receive(ONE, respond(one, 603, tag="one"))) == [(ONE, "ACK"), (TWO, "CANCEL")]
-    assert said(harness.receive(TWO, respond(two, 487, tag="two"))) == [(TWO, "ACK"), (CALLER, "603")]
+    assert summary(harness.receive(ONE, respond(one, 603, tag="one"))) == [(ONE, "ACK"), (TWO, "CANCEL")]
+    assert summary(harness.receive(TWO, respond(two, 487, tag="two"))) == [(TWO, "ACK"), (CALLER, "603")]
 
 
 def test_a_2xx_that_crosses_a_6xx_wins(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     harness.receive(TWO, respond(two, 180, tag="two"))
     harness.receive(ONE, respond(one, 603, tag="one"))
-    assert said(harness.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200")]
+    assert summary(harness.receive(TWO, respond(two, 200, tag="two"))) == [(CALLER, "200")]
 
 
-def test_a_challenge_has_those_of_the_others_with_it(harness: EdgeHarness) -> None:
+def test_a_challenge_includes_the_challenges_of_the_other_branches(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     harness.receive(ONE, respond(one, 407, extra='Proxy-Authenticate: Digest realm="one", nonce="1"'))
     sent = harness.receive(TWO, respond(two, 401, extra='WWW-Authenticate: Digest realm="two", nonce="2"'))
@@ -164,15 +164,15 @@ def test_a_challenge_has_those_of_the_others_with_it(harness: EdgeHarness) -> No
     assert answer.get_all("WWW-Authenticate") == ['Digest realm="two", nonce="2"']
 
 
-def test_cancel_goes_to_all_that_have_said_something(harness: EdgeHarness) -> None:
+def test_cancel_goes_to_all_members_that_have_responded(harness: EdgeHarness) -> None:
     one, two = forked(harness)
     harness.receive(ONE, respond(one, 180, tag="one"))
     sent = harness.receive(CALLER, invite("CANCEL"))
-    assert (ONE, "CANCEL") in said(sent)
-    assert (TWO, "CANCEL") not in said(sent)
-    assert said(harness.receive(TWO, respond(two, 180, tag="two"))) == [(TWO, "CANCEL"), (CALLER, "180")]
+    assert (ONE, "CANCEL") in summary(sent)
+    assert (TWO, "CANCEL") not in summary(sent)
+    assert summary(harness.receive(TWO, respond(two, 180, tag="two"))) == [(TWO, "CANCEL"), (CALLER, "180")]
     harness.receive(ONE, respond(one, 487, tag="one"))
-    assert said(harness.receive(TWO, respond(two, 487, tag="two")))[-1] == (CALLER, "487")
+    assert summary(harness.receive(TWO, respond(two, 487, tag="two")))[-1] == (CALLER, "487")
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
@@ -181,12 +181,12 @@ def test_a_silent_member_does_not_hold_up_the_one_that_rings(harness: EdgeHarnes
     harness.receive(ONE, respond(one, 180, tag="one"))
     harness.wait(3)
     assert [member.load for member in harness.dispatcher.members()] == [1, 0]
-    assert said(harness.receive(ONE, respond(one, 200, tag="one"))) == [(CALLER, "200")]
+    assert summary(harness.receive(ONE, respond(one, 200, tag="one"))) == [(CALLER, "200")]
 
 
 def test_all_silent_is_503(harness: EdgeHarness) -> None:
     forked(harness)
-    assert (CALLER, "503") in said(harness.wait(3))
+    assert (CALLER, "503") in summary(harness.wait(3))
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
@@ -196,22 +196,22 @@ def test_max_breadth_is_shared_out(harness: EdgeHarness) -> None:
     assert [message.get("Max-Breadth") for message in again] == ["2", "2"]
 
 
-def test_with_a_breadth_of_one_they_are_asked_in_turn(harness: EdgeHarness) -> None:
+def test_with_a_breadth_of_one_members_are_tried_one_after_the_other(harness: EdgeHarness) -> None:
     ((flow, one),) = harness.receive(CALLER, invite(extra="Max-Breadth: 1\r\n"))
     assert flow == ONE
     assert one.get("Max-Breadth") == "1"
-    assert said(harness.receive(ONE, respond(one, 503))) == [(ONE, "ACK"), (TWO, "INVITE")]
+    assert summary(harness.receive(ONE, respond(one, 503))) == [(ONE, "ACK"), (TWO, "INVITE")]
 
 
-def test_with_no_breadth_left_it_goes_nowhere(harness: EdgeHarness) -> None:
-    assert said(harness.receive(CALLER, invite(extra="Max-Breadth: 0\r\n"))) == [(CALLER, "440")]
+def test_with_no_breadth_left_the_request_is_refused(harness: EdgeHarness) -> None:
+    assert summary(harness.receive(CALLER, invite(extra="Max-Breadth: 0\r\n"))) == [(CALLER, "440")]
     assert harness.edge.calls == 0
 
 
 def test_a_request_that_is_no_invite_is_answered_once(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite("REGISTER"))
-    assert said(sent) == [(ONE, "REGISTER"), (TWO, "REGISTER")]
+    assert summary(sent) == [(ONE, "REGISTER"), (TWO, "REGISTER")]
     (_, one), (_, two) = sent
-    assert said(harness.receive(TWO, respond(two, 200))) == [(CALLER, "200")]
-    assert said(harness.receive(ONE, respond(one, 200))) == []
+    assert summary(harness.receive(TWO, respond(two, 200))) == [(CALLER, "200")]
+    assert summary(harness.receive(ONE, respond(one, 200))) == []
     assert harness.dispatcher.leases == 0

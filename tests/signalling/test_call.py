@@ -32,7 +32,7 @@ def set_up(harness: EdgeHarness, body: bytes = b"") -> tuple[Request, Response]:
     return forwarded, ok
 
 
-def test_the_inside_sees_the_edge_and_the_caller_sees_the_edge(harness: EdgeHarness) -> None:
+def test_each_side_sees_only_addresses_of_the_edge(harness: EdgeHarness) -> None:
     forwarded, ok = set_up(harness)
     assert str(forwarded.uri) == "sip:100@10.0.0.11:5060"
     assert forwarded.get_all("Via") == [f"SIP/2.0/UDP 10.0.0.1:5060;branch={forwarded.via.branch};rport"]
@@ -48,11 +48,11 @@ def test_the_inside_sees_the_edge_and_the_caller_sees_the_edge(harness: EdgeHarn
         assert inside not in shown
 
 
-def test_requests_in_the_dialog_follow_their_tokens_both_ways(harness: EdgeHarness) -> None:
+def test_requests_in_the_dialog_are_routed_by_their_tokens_both_ways(harness: EdgeHarness) -> None:
     forwarded, ok = set_up(harness)
     ack = invite("ACK", uri_of(ok), branch="z9hG4bKa2", to_tag="bob")
     ((to, got),) = harness.receive(CALLER, ack)
-    # the core's Record-Route leads, the remote target is the Contact
+    # the route is the core's Record-Route, the remote target the Contact
     assert to == PBX
     assert isinstance(got, Request)
     assert str(got.uri) == "sip:bob@10.0.0.11:5070"
@@ -87,7 +87,7 @@ def test_a_forged_or_changed_token_leads_nowhere(harness: EdgeHarness) -> None:
     assert isinstance(refused, Response)
     assert refused.status == 481
     assert harness.receive(CALLER, invite("ACK", changed, 1, "z9hG4bKa4", to_tag="bob")) == []
-    # a token of the other side is none here
+    # a token of the other side is not valid on this side
     forwarded_contact = uri_of(set_up_again(harness))
     ((_, refused),) = harness.receive(CALLER, invite("BYE", forwarded_contact, 3, "z9hG4bKa5", to_tag="bob"))
     assert isinstance(refused, Response)
@@ -102,7 +102,7 @@ def set_up_again(harness: EdgeHarness) -> Request:
 
 def test_a_retransmitted_invite_gets_the_last_answer_again(harness: EdgeHarness) -> None:
     harness.receive(CALLER, invite())
-    assert harness.receive(CALLER, invite()) == []  # it has had none yet
+    assert harness.receive(CALLER, invite()) == []  # no answer was sent yet
     ((to, trying),) = harness.wait(0.3)
     assert to == CALLER
     assert isinstance(trying, Response)
@@ -118,7 +118,7 @@ def test_a_quick_answer_needs_no_100(harness: EdgeHarness) -> None:
     assert [m for _, m in harness.wait(0.4) if isinstance(m, Response) and m.status == 100] == []
 
 
-def test_the_same_call_by_another_way_is_a_loop(harness: EdgeHarness) -> None:
+def test_the_same_call_by_another_path_is_a_loop(harness: EdgeHarness) -> None:
     harness.receive(CALLER, invite())
     ((_, refused),) = harness.receive(CALLER, invite(branch="z9hG4bKother"))
     assert isinstance(refused, Response)
@@ -142,7 +142,7 @@ def test_cancel_waits_for_a_provisional_answer_and_ends_with_487(harness: EdgeHa
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_a_silent_destination_is_left_for_the_next(harness: EdgeHarness) -> None:
+def test_after_a_silent_destination_the_next_is_tried(harness: EdgeHarness) -> None:
     harness.receive(CALLER, invite())
     sent = harness.wait(2.5)
     assert {to for to, message in sent if isinstance(message, Request)} == {PBX, Flow(CORE, MEMBERS[1])}
@@ -178,7 +178,7 @@ def test_media_is_anchored_both_ways() -> None:
     ((_, forwarded),) = harness.reply(b"v=0\r\nrelayed\r\n")
     assert forwarded.body == b"v=0\r\nrelayed\r\n"
     assert harness.receive(PBX, respond(forwarded, 183, body=ANSWER)) == []
-    assert harness.receive(PBX, respond(forwarded, 200, body=ANSWER)) == []  # in order behind the 183
+    assert harness.receive(PBX, respond(forwarded, 200, body=ANSWER)) == []  # in order, after the 183
     assert harness.media_command == Answer("c1", "alice", "bob", ANSWER, "10.0.0.11")
     sent = harness.reply(b"v=0\r\nanswered\r\n")
     assert [(m.status, m.body) for _, m in sent if isinstance(m, Response)] == [
@@ -213,7 +213,7 @@ def test_draining_refuses_new_calls_and_ends_old_ones_with_bye_to_both(harness: 
     assert harness.edge.calls == 0
 
 
-def test_options_to_the_edge_are_answered_and_a_broken_datagram_gets_400(harness: EdgeHarness) -> None:
+def test_options_to_the_edge_are_answered_and_a_malformed_datagram_gets_400(harness: EdgeHarness) -> None:
     ((_, ok),) = harness.receive(CALLER, invite("OPTIONS", "sip:192.0.2.1:5060"))
     assert isinstance(ok, Response)
     assert ok.status == 200
@@ -229,7 +229,7 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(harness: EdgeHarne
     assert to == PBX
     assert isinstance(ack, Request)
     assert str(ack.uri) == "sip:bob@10.0.0.11:5070"
-    # from elsewhere, or with a tag that is not the other side's, it names no call
+    # from another source, or with a tag that is not the other side's, a request matches no call
     unproven = Flow(PUBLIC, Source("203.0.113.9", 5060))
     ((_, refused),) = harness.receive(unproven, invite("BYE", cseq=2, branch="z9hG4bKs2", to_tag="bob"))
     assert isinstance(refused, Response)
@@ -242,7 +242,7 @@ def test_a_client_that_ignores_contact_still_reaches_its_call(harness: EdgeHarne
     assert isinstance(bye, Request)
 
 
-def test_record_route_of_the_registrar_and_a_strangers_asserted_identity_do_not_cross(
+def test_record_route_of_the_registrar_and_an_unproven_asserted_identity_do_not_cross(
     open_harness: EdgeHarness,
 ) -> None:
     unproven = Flow(PUBLIC, Source("203.0.113.9", 5060))
@@ -264,7 +264,7 @@ def test_a_media_timeout_ends_the_call_that_it_names_and_no_other_of_that_call_i
     assert [call.caller.tag for call in harness.edge.parts.calls] == ["alice"]
 
 
-def test_a_set_that_a_reload_takes_away_ends_the_tries_of_its_calls(harness: EdgeHarness) -> None:
+def test_calls_of_a_set_that_a_reload_removes_try_no_further_members(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite())
     harness.dispatcher.reload([], harness.now)
     _, (to, refused) = harness.receive(PBX, respond(sent[-1][1], 503))

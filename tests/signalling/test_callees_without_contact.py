@@ -38,7 +38,7 @@ def test_the_edge_ends_it_where_it_was_answered(harness: EdgeHarness, uri: str) 
     assert harness.edge.idle
 
 
-def test_one_such_call_keeps_no_other_from_its_end(harness: EdgeHarness) -> None:
+def test_a_call_without_contact_does_not_keep_the_edge_from_ending_others(harness: EdgeHarness) -> None:
     for number in range(3):
         sent = harness.receive(CALLER, invite(branch=f"z9hG4bKn{number}", from_tag=f"a{number}"))
         answer = respond(sent[-1][1], 200) if number else nameless(sent[-1][1])
@@ -48,7 +48,7 @@ def test_one_such_call_keeps_no_other_from_its_end(harness: EdgeHarness) -> None
 
 
 def test_a_late_answer_is_ended_where_it_came_from_whatever_uri_was_called(harness: EdgeHarness) -> None:
-    """The Request-URI is a stranger's choice and no place to send to."""
+    """The caller chooses the Request-URI, so the edge must not send to the address in it."""
     ((_, asked),) = harness.receive(CALLER, invite(uri=ELSEWHERE))
     harness.wait(2.5)
     sent = harness.receive(PBX, nameless(asked))
@@ -56,7 +56,7 @@ def test_a_late_answer_is_ended_where_it_came_from_whatever_uri_was_called(harne
     assert {flow for flow, _ in sent} == {PBX}
 
 
-def test_another_fork_without_contact_is_not_looked_for_at_the_first_ones(harness: EdgeHarness) -> None:
+def test_the_contact_of_the_first_fork_is_not_used_for_another_without_one(harness: EdgeHarness) -> None:
     ((_, asked),) = harness.receive(CALLER, invite())
     harness.receive(PBX, respond(asked, 180, "first").replace(b"10.0.0.11:5070", b"10.0.0.77:5070"))
     harness.receive(PBX, nameless(asked, tag="second"))

@@ -54,7 +54,7 @@ def test_a_call_that_no_route_takes_has_failed() -> None:
     assert harness.reasons[-1] == "no-route"
     assert tally(harness) == Tally(1, 1)
     harness.receive(CALLER, invite("MESSAGE", branch="z9hG4bKm"))
-    assert tally(harness) == Tally(1, 1), "a message is no call"
+    assert tally(harness) == Tally(1, 1), "a MESSAGE is no call"
 
 
 def test_a_call_that_a_route_refuses_has_failed() -> None:
@@ -68,7 +68,7 @@ def test_a_call_that_a_route_refuses_has_failed() -> None:
 DENIED: dict[str, Any] = {"acl": AclSettings(deny=("198.51.100.7", "203.0.113.9"))}
 
 
-def test_a_trunk_that_is_denied_has_failed_and_a_stranger_has_not() -> None:
+def test_a_denied_call_of_a_trunk_has_failed_and_that_of_an_unproven_source_has_not() -> None:
     harness = EdgeHarness(screen=DENIED)
     harness.receive(UNPROVEN, invite())
     assert tally(harness) == Tally(0, 0)
@@ -78,11 +78,11 @@ def test_a_trunk_that_is_denied_has_failed_and_a_stranger_has_not() -> None:
     assert tally(harness) == Tally(1, 1)
 
 
-def test_a_trunk_that_may_not_call_has_failed_also_where_it_is_a_trunk_no_more() -> None:
+def test_a_refused_call_of_a_former_trunk_has_failed() -> None:
     harness = EdgeHarness(trunks={})
     harness.receive(CALLER, invite())
     assert harness.reasons[-1] == "admission"
-    assert tally(harness) == Tally(0, 0), "a stranger is kept out: so it should be"
+    assert tally(harness) == Tally(0, 0), "unproven sources are meant to be refused"
     harness.edge.count_refusals_of(Standings([Trunk("carrier", ("198.51.100.7",))]))
     harness.receive(CALLER, invite(branch="z9hG4bKagain"))
     assert tally(harness) == Tally(1, 1)

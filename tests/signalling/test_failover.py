@@ -17,7 +17,7 @@ FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
     [(480, 480, 480), (480, 503, 480), (503, 480, 480), (500, 480, 480), (480, 500, 480), (503, 503, 503)],
 )
 def test_the_best_refusal_is_passed_on(harness: EdgeHarness, first: int, second: int, passed_on: int) -> None:
-    """Not a 503 of the edge's own: a trunk would stop sending calls for what one user's phone said."""
+    """The edge does not make it a 503: a trunk would stop sending calls because of one user's phone."""
     sent = harness.receive(CALLER, invite())
     sent = harness.receive(FIRST, respond(sent[-1][1], first))
     sent = harness.receive(SECOND, respond(sent[-1][1], second, tag="two"))
@@ -37,8 +37,8 @@ def test_a_refusal_counts_where_the_next_is_silent(harness: EdgeHarness) -> None
     assert finals == {480}
 
 
-def test_a_member_that_says_when_to_come_back_is_left_alone_until_then(harness: EdgeHarness) -> None:
-    """RFC 3261 section 21.5.4, for no longer than ``rest``: what a member says may be a caller's doing."""
+def test_a_member_with_retry_after_gets_no_calls_until_then(harness: EdgeHarness) -> None:
+    """RFC 3261 section 21.5.4, for no longer than ``rest``, since a caller may provoke such a response."""
 
     def asked(number: int) -> Flow:
         call = invite(branch=f"z9hG4bKra{number}", from_tag=f"ra{number}")
@@ -50,7 +50,7 @@ def test_a_member_that_says_when_to_come_back_is_left_alone_until_then(harness: 
     ((to, _),) = harness.receive(FIRST, respond(sent[-1][1], 503, extra="Retry-After: 3600;duration=1"))[1:]
     assert to == SECOND
     first, _ = harness.dispatcher.members()
-    assert first.state is MemberState.ACTIVE  # it is alive: it says so
+    assert first.state is MemberState.ACTIVE  # the response shows that it is alive
     assert asked(1) == SECOND
     harness.wait(29)
     assert asked(2) == SECOND
@@ -59,7 +59,7 @@ def test_a_member_that_says_when_to_come_back_is_left_alone_until_then(harness: 
 
 
 @pytest.mark.parametrize("retry_after", ["", "0", "soon", "-5", "Mon"])
-def test_a_503_that_says_no_time_counts_against_its_sender(harness: EdgeHarness, retry_after: str) -> None:
+def test_a_503_without_retry_after_counts_against_its_sender(harness: EdgeHarness, retry_after: str) -> None:
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 503, extra=f"Retry-After: {retry_after}"))
     first, _ = harness.dispatcher.members()
@@ -76,7 +76,7 @@ def test_no_member_is_tried_after_the_total_timeout() -> None:
     assert harness.edge.idle
 
 
-def test_how_long_a_member_takes_to_answer_is_known(harness: EdgeHarness) -> None:
+def test_the_response_time_of_a_member_is_measured(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite())
     harness.now += 0.25
     harness.receive(FIRST, respond(sent[-1][1], 180))
@@ -86,8 +86,8 @@ def test_how_long_a_member_takes_to_answer_is_known(harness: EdgeHarness) -> Non
     assert (first.latency, second.latency) == (0.25, None)
 
 
-def test_every_step_says_whose_call_it_was(harness: EdgeHarness) -> None:
-    """So that the ledger can be asked by the caller's address as well as by the Call-ID."""
+def test_every_step_is_recorded_with_the_source_of_the_call(harness: EdgeHarness) -> None:
+    """So the ledger has it under the caller's address as well as under the Call-ID."""
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 503))
     steps = [decision for decision in harness.decisions if decision.reason.code in ("routed", "failover")]
@@ -96,8 +96,8 @@ def test_every_step_says_whose_call_it_was(harness: EdgeHarness) -> None:
 
 
 @pytest.mark.parametrize("trunk", [True, False])
-def test_callers_that_a_member_is_silent_to_take_it_out_together_and_not_alone(trunk: bool) -> None:
-    """A trunk's calls are those of many people."""
+def test_silence_to_one_caller_takes_no_member_out_and_silence_to_a_trunk_does(trunk: bool) -> None:
+    """A trunk's calls come from many people, so each counts."""
     harness = EdgeHarness(open=("public",), trunks={"carrier": ("198.51.100.7",)} if trunk else {})
     first, _ = harness.dispatcher.members()
     for number in range(2):
@@ -109,17 +109,17 @@ def test_callers_that_a_member_is_silent_to_take_it_out_together_and_not_alone(t
 
 
 def take_out(harness: EdgeHarness) -> None:
-    """The first member is found to be dead, by probes or by other calls."""
+    """Take the first member out, as after failed probes or other calls."""
     first, _ = harness.dispatcher.members()
     while first.state is not MemberState.INACTIVE:
         harness.dispatcher.health_monitor.failed(first, harness.now, "silence")
 
 
-def test_a_member_that_said_100_and_died_is_left_for_the_next(harness: EdgeHarness) -> None:
-    """Every server says 100 at once; a branch waiting for the next response would wait until the caller cancels."""
+def test_a_call_leaves_a_member_that_sent_100_and_is_out_since_then(harness: EdgeHarness) -> None:
+    """Every server sends 100 at once; a branch that waits for more would wait until the caller cancels."""
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 100))
-    assert SECOND not in [to for to, _ in harness.wait(5)], "it is alive, and takes its time"
+    assert SECOND not in [to for to, _ in harness.wait(5)], "the member is up, so the call waits"
     take_out(harness)
     sent = harness.wait(2.5)
     assert {message.method for to, message in sent if to == FIRST and isinstance(message, Request)} == {"CANCEL"}
@@ -131,7 +131,7 @@ def test_a_member_that_said_100_and_died_is_left_for_the_next(harness: EdgeHarne
 
 
 @pytest.mark.parametrize("status", [180, 183])
-def test_a_member_that_rang_and_died_keeps_the_call(harness: EdgeHarness, status: int) -> None:
+def test_a_call_stays_at_a_member_that_rang_and_is_out_since_then(harness: EdgeHarness, status: int) -> None:
     sent = harness.receive(CALLER, invite())
     invited = sent[-1][1]
     harness.receive(FIRST, respond(invited, 100))
@@ -141,8 +141,8 @@ def test_a_member_that_rang_and_died_keeps_the_call(harness: EdgeHarness, status
     assert SECOND not in [to for to, _ in harness.wait(10)]
 
 
-def test_a_member_that_said_100_keeps_the_call_when_all_are_out_or_it_is_drained(harness: EdgeHarness) -> None:
-    """When all are out the fault may be ours, and a drained member ends what it has begun."""
+def test_a_call_stays_at_a_member_that_sent_100_if_all_are_out_or_it_is_drained(harness: EdgeHarness) -> None:
+    """If all are out, the cause may be the edge's own network. A drained member finishes its calls."""
     first, second = harness.dispatcher.members()
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 100))

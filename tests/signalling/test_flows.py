@@ -1,4 +1,4 @@
-"""Connections to destinations: one for each address and each name that is proven there."""
+"""Connections to destinations: one for each pair of an address and a proven name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PEER = Source("10.0.0.11", 5061)
 
 
 class Opened:
-    """Flows over these listeners, and the names of what they asked to open."""
+    """Flows over these listeners, and the names for which they asked to open a connection."""
 
     def __init__(self, known: dict[Source, str] | None = None) -> None:
         self.effects: list[Effect] = []
@@ -34,7 +34,7 @@ class Opened:
         return [effect.name for effect in self.effects if isinstance(effect, Open)]
 
 
-def test_the_name_that_is_given_before_the_one_that_is_known_before_the_address() -> None:
+def test_a_given_name_precedes_the_known_one_and_that_precedes_the_address() -> None:
     opened = Opened({PEER: "known.example.com"})
     opened.flows.to(TLS, PEER)
     opened.flows.to(TLS, PEER, "given.example.com")
@@ -42,8 +42,8 @@ def test_the_name_that_is_given_before_the_one_that_is_known_before_the_address(
     assert opened.names == ["known.example.com", "given.example.com", "10.0.0.12"]
 
 
-def test_inside_a_dialog_what_has_been_proven_is_enough() -> None:
-    """The name that is known for the address may be that of another destination there."""
+def test_inside_a_dialog_any_proven_connection_to_the_address_is_used() -> None:
+    """The name that is known for the address may belong to another destination at that address."""
     opened = Opened({PEER: "known.example.com"})
     given = opened.flows.to(TLS, PEER, "given.example.com")
     assert opened.flows.to(TLS, PEER) == given
@@ -55,8 +55,8 @@ def test_inside_a_dialog_what_has_been_proven_is_enough() -> None:
     assert opened.names == ["given.example.com", "known.example.com", "known.example.com"]
 
 
-def test_what_one_name_has_proven_is_not_used_for_another() -> None:
-    """Two names may have an address in common, and only one of them its certificate."""
+def test_a_connection_that_proved_one_name_is_not_used_for_another() -> None:
+    """Two names may share an address, and the server may have a certificate for only one of them."""
     opened = Opened()
     one, other = (opened.flows.to(TLS, PEER, name) for name in ("a.example.com", "b.example.com"))
     assert one != other
@@ -64,7 +64,7 @@ def test_what_one_name_has_proven_is_not_used_for_another() -> None:
     assert len(opened.names) == 2
 
 
-def test_a_connection_that_is_gone_is_opened_anew() -> None:
+def test_a_closed_connection_is_opened_again() -> None:
     opened = Opened()
     flow = opened.flows.to(TLS, PEER, "a.example.com")
     other = opened.flows.to(TLS, PEER, "b.example.com")
@@ -81,8 +81,8 @@ def test_without_tls_a_name_makes_no_difference() -> None:
     assert opened.flows.to(UDP, PEER, "a.example.com").serial == 0
 
 
-def test_a_health_check_asks_for_its_own_members_name() -> None:
-    """Two sets may have one address by two names; the second is alive when its own name is proven."""
+def test_a_health_check_uses_the_name_of_its_own_member() -> None:
+    """Two sets may have one address under two names; the second is up only if its own name is proven."""
     sets = [
         SetSettings(name, members=(MemberSettings("sip:10.0.0.11;transport=tls", tls_name=f"{name}.example.com"),))
         for name in ("a", "b")

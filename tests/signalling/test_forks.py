@@ -49,7 +49,7 @@ def test_the_caller_may_keep_the_fork_that_answered_second(harness: EdgeHarness)
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_a_fork_that_hangs_up_when_the_caller_is_gone_ends_no_other(open_harness: EdgeHarness) -> None:
+def test_a_bye_of_a_fork_after_the_caller_is_gone_ends_only_its_own_dialog(open_harness: EdgeHarness) -> None:
     browser = open_harness.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
     open_harness.edge.flow_opened(browser)
     forwarded = open_harness.receive(browser, invite())[-1][1]
@@ -65,7 +65,7 @@ def test_a_fork_that_hangs_up_when_the_caller_is_gone_ends_no_other(open_harness
         assert open_harness.edge.calls == left
 
 
-def test_forks_without_end_are_not_all_remembered(harness: EdgeHarness) -> None:
+def test_stored_forks_are_bounded(harness: EdgeHarness) -> None:
     forwarded = harness.receive(CALLER, invite())[-1][1]
     for number in range(12):
         answered(harness, forwarded, f"t{number}", "10.0.0.21")
@@ -87,8 +87,8 @@ def test_two_forks_answer_and_one_is_hung_up(harness: EdgeHarness) -> None:
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(open_harness: EdgeHarness) -> None:
-    """A caller that may be forged gets two answers: later ones belong to no call."""
+def test_a_fork_whose_2xx_an_unproven_source_does_not_get_is_hung_up(open_harness: EdgeHarness) -> None:
+    """A caller whose source may be forged gets two 2xx; the edge ends the later ones itself."""
     forwarded = open_harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
     for tag in ("one", "two"):
         (passed_on,) = open_harness.receive(PBX, respond(forwarded, 200, tag=tag))
@@ -103,7 +103,7 @@ def test_a_fork_that_a_stranger_is_not_told_of_is_hung_up(open_harness: EdgeHarn
     assert open_harness.edge.calls == open_harness.dispatcher.leases == 1
 
 
-def test_a_second_fork_whose_sdp_is_refused_costs_the_first_neither_its_place_nor_its_call() -> None:
+def test_refused_sdp_of_a_second_fork_does_not_affect_the_call_and_lease_of_the_first() -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER))
     ((_, forwarded),) = harness.reply(OFFER)

@@ -62,7 +62,7 @@ def test_of_an_answer(harness: EdgeHarness, field: str, status: int) -> None:
 @pytest.mark.parametrize("method", ["PRACK", "UPDATE", "INFO", "REFER", "NOTIFY", "MESSAGE", "OPTIONS", "SUBSCRIBE"])
 @pytest.mark.parametrize("early", [True, False])
 def test_inside_a_dialog_of_invite(method: str, early: bool) -> None:
-    """Both ways, with the bodies and the numbers that they have (RFC 3261 section 12.2)."""
+    """In both directions, with body and CSeq unchanged (RFC 3261 section 12.2)."""
     harness = EdgeHarness(methods=(*CALLS, "MESSAGE", "SUBSCRIBE"))
     forwarded = harness.receive(CALLER, invite())[-1][1]
     ((_, shown),) = harness.receive(PBX, respond(forwarded, 183 if early else 200))
@@ -108,7 +108,7 @@ def test_a_subscription_of_its_own_is_notified_by_its_tokens() -> None:
 
 
 @pytest.mark.parametrize("method", ["BYE", "PRACK", "UPDATE"])
-def test_what_needs_a_dialog_goes_nowhere_without_one(harness: EdgeHarness, method: str) -> None:
+def test_a_request_that_needs_a_dialog_is_refused_without_one(harness: EdgeHarness, method: str) -> None:
     ((to, answer),) = harness.receive(CALLER, invite(method))
     assert to == CALLER
     assert isinstance(answer, Response)
@@ -121,7 +121,7 @@ def contact_of(message: Request | Response) -> str:
 
 
 def test_a_re_invite_that_is_refused_leaves_the_call_as_it_was(harness: EdgeHarness) -> None:
-    """RFC 3261 section 14.1: 491 is for the one that offered to wait."""
+    """RFC 3261 section 14.1: after a 491 the sender of the offer waits and tries again."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
     ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
     ((_, again),) = harness.receive(CALLER, invite(uri=contact_of(ok), cseq=2, branch="z9hG4bKre", to_tag="bob"))
@@ -130,7 +130,7 @@ def test_a_re_invite_that_is_refused_leaves_the_call_as_it_was(harness: EdgeHarn
     assert harness.edge.calls == 1
 
 
-def test_parameters_of_contact_end_here(harness: EdgeHarness) -> None:
+def test_parameters_of_contact_do_not_cross(harness: EdgeHarness) -> None:
     """RFC 3840; see the deviations."""
     data = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:alice@192.168.1.5:5062>;audio;+sip.instance=x")
     ((_, forwarded),) = harness.receive(CALLER, data)

@@ -14,7 +14,7 @@ CARRIER = Flow(PUBLIC, Source("198.51.100.99", 5060))
 
 
 def with_a_carrier() -> EdgeHarness:
-    harness = EdgeHarness(anchor=True, open=("public",))  # for the carrier, whom the shell would list as a trunk
+    harness = EdgeHarness(anchor=True, open=("public",))  # open for the carrier, which the shell would list as a trunk
     health = HealthSettings(interval=0)
     sets = [
         SetSettings("pbx", members=(MemberSettings("sip:10.0.0.11:5060"),), health=health),
@@ -62,7 +62,7 @@ def test_it_is_two_calls_with_media_of_their_own_and_both_end() -> None:
     uri = (ok.get("Contact") or "").strip("<>")
     bye_in = ask(harness.receive(CALLER, invite("BYE", uri, 2, "z9hG4bKbye", to_tag="bob")))
     bye_out = ask(harness.receive(PROXY, proxied(bye_in, str(bye_in.uri), "z9hG4bKp2")))
-    assert str(bye_out.uri) == "sip:bob@10.0.0.11:5070"  # what the far side called itself
+    assert str(bye_out.uri) == "sip:bob@10.0.0.11:5070"  # the Contact of the far side
     harness.receive(CARRIER, respond(bye_out, 200))
     harness.receive(PROXY, respond(bye_in, 200))
     assert harness.edge.calls == harness.dispatcher.leases == 0

@@ -45,7 +45,7 @@ def test_a_late_offer_is_anchored_in_the_200_and_answered_in_the_ack() -> None:
     harness = EdgeHarness(anchor=True)
     forwarded = request(harness.receive(CALLER, invite()))
     assert harness.receive(PBX, respond(forwarded, 200, body=OFFER)) == []
-    # with the caller's tag, by which the media plane knows the session before the answer
+    # with the caller's tag, since before the answer the media plane has no other key of the session
     assert harness.media_command == Offer("c1", "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
     ok = response(harness.reply(b"v=0\r\nrelayed offer\r\n"))
     assert ok.body == b"v=0\r\nrelayed offer\r\n"
@@ -98,7 +98,7 @@ def test_an_answer_that_media_refuses_ends_the_call_on_both_sides() -> None:
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_a_silent_media_plane_is_a_refusal_and_its_late_reply_is_nothing() -> None:
+def test_without_a_reply_of_the_media_plane_the_call_is_refused_and_a_late_reply_ignored() -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER))
     finals = [m.status for _, m in harness.wait(3) if isinstance(m, Response) and m.status >= 200]
@@ -145,7 +145,7 @@ def registered(harness: EdgeHarness) -> tuple[Flow, str]:
     mine = "Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1;expires=600"
     theirs = "Contact: <sip:bob@10.0.0.50:5060>;expires=600"
     ok = response(harness.receive(PBX, respond(inward, 200, extra=f"{mine}\r\n{theirs}", contact=False)))
-    assert ok.get_all("Contact") == [mine.removeprefix("Contact: ")]  # the phone inside is not shown
+    assert ok.get_all("Contact") == [mine.removeprefix("Contact: ")]  # the Contact of the phone inside does not cross
     assert not ok.get("Path")
     assert harness.dispatcher.leases == 0
     return browser, path
@@ -174,13 +174,13 @@ def test_a_call_to_a_browser_that_has_left_is_480(harness: EdgeHarness) -> None:
     browser, path = registered(harness)
     harness.edge.flow_closed(browser, harness.now)
     assert response(harness.receive(PBX, call_inside_out(path))).status == 480
-    # a stranger cannot use the Path either, should it leak
+    # another source cannot use the Path either, even if it knows it
     stolen = call_inside_out(path).replace(b"10.0.0.11:5060;branch", b"198.51.100.7:5060;branch")
     sent = harness.receive(CALLER, stolen)
     assert all(to != browser for to, _ in sent)
 
 
-def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarness) -> None:
+def test_a_request_in_an_unknown_dialog_creates_no_state(harness: EdgeHarness) -> None:
     for number, method in enumerate(("INVITE", "BYE", "INFO", "REFER")):
         unproven = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
         sent = harness.receive(unproven, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
@@ -188,8 +188,8 @@ def test_a_request_inside_a_dialog_that_is_none_costs_no_state(harness: EdgeHarn
     assert len(harness.edge.parts.transactions) == 0
 
 
-def test_a_token_that_does_not_open_is_refused_and_counts_nothing_against_its_holder(open_harness: EdgeHarness) -> None:
-    """After the edge's key was lost, phones hang up with tokens of the key before: 481, and no ban."""
+def test_an_invalid_token_is_refused_and_adds_no_points_to_its_sender(open_harness: EdgeHarness) -> None:
+    """After a loss of the edge's key, phones send BYE with tokens of the old key. They get 481 and no ban."""
     harness = open_harness
     unproven = Flow(PUBLIC, Source("203.0.113.9", 5060))
     token = Sealer([b"o" * 16], Entropy()).seal(RemoteTarget("core", MEMBERS[0], 0, "", ""), Zone.PUBLIC)
@@ -203,7 +203,7 @@ def test_a_token_that_does_not_open_is_refused_and_counts_nothing_against_its_ho
     assert len(harness.edge.pipeline.penalties) == 0
 
 
-def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harness: EdgeHarness) -> None:
+def test_a_token_proves_only_the_address_to_which_it_was_sent(open_harness: EdgeHarness) -> None:
     caller, forged = (Flow(PUBLIC, Source(host, 5060)) for host in ("203.0.113.9", "203.0.113.66"))
     ok = response(open_harness.receive(PBX, respond(request(open_harness.receive(caller, invite())), 200)))
     for number, tag in enumerate(("alice", "guessed")):
@@ -219,14 +219,14 @@ def test_a_token_proves_nothing_of_an_address_that_it_was_not_sent_to(open_harne
 
 
 def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
-    """An answer to OPTIONS describes what the inside could do, with its addresses."""
+    """A response to OPTIONS may describe the media of the inside, with its addresses."""
     harness = EdgeHarness(anchor=True)
     asked = request(harness.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
     assert asked.body == b""
     answer = response(harness.receive(PBX, respond(asked, 200, body=ANSWER)))
     assert answer.body == b""
     assert harness.media == []
-    # the same inside a call, where it is no offer either
+    # the same inside a call, where OPTIONS has no offer either
     harness.receive(CALLER, invite(body=OFFER, branch="z9hG4bKo1"))
     forwarded = request(harness.reply(b"v=0\r\na\r\n"))
     harness.receive(PBX, respond(forwarded, 200, body=ANSWER))

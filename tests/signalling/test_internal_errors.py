@@ -1,4 +1,4 @@
-"""A fault of the edge itself while it processes a message."""
+"""An internal error of the edge while it processes a message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def fails(size: int) -> bytes:
 
 
 def faulted(harness: EdgeHarness, data: bytes) -> list[int]:
-    """What a request is answered by an edge that fails on it, as its shell asks it to be."""
+    """The statuses that a request gets if the edge fails on it and the shell then calls ``recover``."""
     entropy, harness.edge.parts.identifiers.entropy = harness.edge.parts.identifiers.entropy, fails
     with pytest.raises(OSError, match="no entropy"):
         harness.receive(CALLER, data)
@@ -37,6 +37,6 @@ def test_the_next_call_is_not_harmed(harness: EdgeHarness) -> None:
     assert len(harness.receive(CALLER, invite(branch="z9hG4bKnext", from_tag="next"))) == 1
 
 
-def test_what_had_its_answer_has_no_second(harness: EdgeHarness) -> None:
+def test_a_request_that_was_answered_gets_no_second_response(harness: EdgeHarness) -> None:
     harness.receive(CALLER, invite("OPTIONS"))
     assert harness.edge.recover(invite("OPTIONS"), harness.now) == []

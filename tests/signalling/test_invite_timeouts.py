@@ -32,11 +32,11 @@ def test_a_re_invite_without_a_final_answer_ends_by_timer_c(harness: EdgeHarness
     sent = harness.wait(300)
     assert "CANCEL" in methods(sent)
     assert 408 in [m.status for to, m in sent if to == CALLER and isinstance(m, Response)]
-    assert harness.edge.calls == 1, "the call goes on as it was"
+    assert harness.edge.calls == 1, "the call continues unchanged"
     assert len(harness.edge.parts.transactions) == 0
 
 
-def test_bye_before_the_answer_leaves_the_call_to_the_answer_of_its_invite(harness: EdgeHarness) -> None:
+def test_a_call_with_a_bye_before_the_answer_ends_with_the_final_response(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite())
     forwarded = sent[-1][1]
     ((_, ringing),) = harness.receive(PBX, respond(forwarded, 180))
@@ -49,7 +49,7 @@ def test_bye_before_the_answer_leaves_the_call_to_the_answer_of_its_invite(harne
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_bye_before_an_answer_that_never_comes_leaves_nothing(harness: EdgeHarness) -> None:
+def test_a_call_with_a_bye_and_no_final_response_leaves_nothing(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite())
     ((_, ringing),) = harness.receive(PBX, respond(sent[-1][1], 180))
     contact = (ringing.get("Contact") or "").strip("<>")
@@ -82,7 +82,7 @@ def test_an_answer_whose_media_comes_after_the_refusal_is_hung_up() -> None:
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
-def test_no_provisional_answer_but_100_to_what_is_no_invite(harness: EdgeHarness) -> None:
+def test_a_non_invite_request_gets_no_provisional_response_but_100(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite("REFER"))
     assert harness.receive(PBX, respond(sent[-1][1], 183)) == []
     assert harness.receive(PBX, respond(sent[-1][1], 202))
@@ -90,7 +90,7 @@ def test_no_provisional_answer_but_100_to_what_is_no_invite(harness: EdgeHarness
 
 @pytest.mark.parametrize("method", ["REGISTER", "BYE"])
 def test_a_non_invite_request_without_an_answer_gets_100(harness: EdgeHarness, method: str) -> None:
-    """RFC 4320 section 4.1: its sender would ask again and again."""
+    """RFC 4320 section 4.1: otherwise its sender would retransmit it."""
     to_tag, uri = "", "sip:100@192.0.2.1"
     if method == "BYE":
         forwarded = harness.receive(CALLER, invite())[-1][1]
@@ -111,7 +111,7 @@ def test_a_non_invite_request_without_an_answer_gets_100(harness: EdgeHarness, m
     assert harness.edge.idle
 
 
-def test_a_408_of_the_far_side_to_what_is_no_invite_goes_no_further(harness: EdgeHarness) -> None:
+def test_a_408_to_a_non_invite_request_is_not_forwarded(harness: EdgeHarness) -> None:
     """RFC 4320 section 4.2."""
     ((to, forwarded),) = harness.receive(CALLER, invite("REGISTER"))
     assert harness.receive(to, respond(forwarded, 408)) == []

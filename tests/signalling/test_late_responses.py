@@ -1,4 +1,4 @@
-"""Responses that are not wanted any more: ringing is cancelled, a 2xx is acknowledged and ended."""
+"""Responses of members that the call has left: ringing is cancelled, a 2xx is acknowledged and ended by BYE."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from edgesbc.sip.message import Request, Response
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
 
 
-def said(sent: list[tuple[Flow, Request | Response]]) -> list[tuple[Flow, str]]:
+def summary(sent: list[tuple[Flow, Request | Response]]) -> list[tuple[Flow, str]]:
     return [(flow, m.method if isinstance(m, Request) else str(m.status)) for flow, m in sent]
 
 
 def left(harness: EdgeHarness) -> tuple[Request | Response, Request | Response]:
-    """What the first member was sent, which was silent for too long, and what the second was sent then."""
+    """The request to the first member, which is silent for too long, and the request to the second after it."""
     ((_, first),) = harness.receive(CALLER, invite())
     sent = harness.wait(2.5)
     assert sent[-1][0] == SECOND
     return first, sent[-1][1]
 
 
-def test_a_member_that_was_left_is_asked_on_since_its_180_may_be_lost(harness: EdgeHarness) -> None:
+def test_the_invite_to_a_member_that_was_left_is_still_retransmitted_since_its_180_may_be_lost(
+    harness: EdgeHarness,
+) -> None:
     left(harness)
-    assert (FIRST, "INVITE") in said(harness.wait(2))
+    assert (FIRST, "INVITE") in summary(harness.wait(2))
 
 
 def test_a_phone_that_rings_late_is_cancelled(harness: EdgeHarness) -> None:
     first, second = left(harness)
-    assert said(harness.receive(FIRST, respond(first, 180))) == [(FIRST, "CANCEL")]
-    assert said(harness.receive(FIRST, respond(first, 180))) == []
-    assert said(harness.receive(FIRST, respond(first, 487))) == [(FIRST, "ACK")]
-    assert said(harness.receive(SECOND, respond(second, 200))) == [(CALLER, "200")]
+    assert summary(harness.receive(FIRST, respond(first, 180))) == [(FIRST, "CANCEL")]
+    assert summary(harness.receive(FIRST, respond(first, 180))) == []
+    assert summary(harness.receive(FIRST, respond(first, 487))) == [(FIRST, "ACK")]
+    assert summary(harness.receive(SECOND, respond(second, 200))) == [(CALLER, "200")]
 
 
 def test_a_late_answer_is_acknowledged_and_ended_and_the_caller_hears_nothing(harness: EdgeHarness) -> None:
     first, _ = left(harness)
     sent = harness.receive(FIRST, respond(first, 200))
-    assert said(sent) == [(FIRST, "ACK"), (FIRST, "BYE")]
+    assert summary(sent) == [(FIRST, "ACK"), (FIRST, "BYE")]
     (_, ack), (_, bye) = sent
     assert isinstance(ack, Request)
     assert isinstance(bye, Request)
@@ -51,50 +53,50 @@ def test_a_late_answer_is_acknowledged_and_ended_and_the_caller_hears_nothing(ha
 def test_a_late_answer_that_is_repeated_is_acknowledged_again_and_ended_once(harness: EdgeHarness) -> None:
     first, _ = left(harness)
     harness.receive(FIRST, respond(first, 200))
-    assert said(harness.receive(FIRST, respond(first, 200))) == [(FIRST, "ACK")]
-    assert said(harness.receive(FIRST, respond(first, 200, tag="fork"))) == [(FIRST, "ACK"), (FIRST, "BYE")]
+    assert summary(harness.receive(FIRST, respond(first, 200))) == [(FIRST, "ACK")]
+    assert summary(harness.receive(FIRST, respond(first, 200, tag="fork"))) == [(FIRST, "ACK"), (FIRST, "BYE")]
 
 
-def test_forks_without_end_are_not_all_hung_up(harness: EdgeHarness) -> None:
+def test_the_number_of_late_forks_that_are_hung_up_is_bounded(harness: EdgeHarness) -> None:
     first, _ = left(harness)
     for number in range(8):
         assert len(harness.receive(FIRST, respond(first, 200, tag=f"t{number}"))) == 2
-    assert said(harness.receive(FIRST, respond(first, 200, tag="t8"))) == [(FIRST, "ACK")]
+    assert summary(harness.receive(FIRST, respond(first, 200, tag="t8"))) == [(FIRST, "ACK")]
 
 
 def test_a_late_refusal_is_acknowledged_and_changes_nothing(harness: EdgeHarness) -> None:
     first, second = left(harness)
-    assert said(harness.receive(FIRST, respond(first, 486))) == [(FIRST, "ACK")]
-    assert said(harness.receive(SECOND, respond(second, 200))) == [(CALLER, "200")]
+    assert summary(harness.receive(FIRST, respond(first, 486))) == [(FIRST, "ACK")]
+    assert summary(harness.receive(SECOND, respond(second, 200))) == [(CALLER, "200")]
     assert [member.load for member in harness.dispatcher.members()] == [0, 1]
 
 
-def test_after_all_were_silent_too(harness: EdgeHarness) -> None:
+def test_a_late_answer_after_all_members_were_silent(harness: EdgeHarness) -> None:
     first, second = left(harness)
-    assert (CALLER, "503") in said(harness.wait(2.5))
-    assert said(harness.receive(SECOND, respond(second, 180))) == [(SECOND, "CANCEL")]
-    assert said(harness.receive(FIRST, respond(first, 200))) == [(FIRST, "ACK"), (FIRST, "BYE")]
+    assert (CALLER, "503") in summary(harness.wait(2.5))
+    assert summary(harness.receive(SECOND, respond(second, 180))) == [(SECOND, "CANCEL")]
+    assert summary(harness.receive(FIRST, respond(first, 200))) == [(FIRST, "ACK"), (FIRST, "BYE")]
 
 
 def test_a_caller_that_cancelled_a_silent_member_is_answered_and_the_member_stopped(harness: EdgeHarness) -> None:
     ((_, first),) = harness.receive(CALLER, invite())
-    assert said(harness.receive(CALLER, invite("CANCEL"))) == [(CALLER, "200")]
-    assert said(harness.wait(2.5))[-1] == (CALLER, "487")
-    assert said(harness.receive(FIRST, respond(first, 180))) == [(FIRST, "CANCEL")]
+    assert summary(harness.receive(CALLER, invite("CANCEL"))) == [(CALLER, "200")]
+    assert summary(harness.wait(2.5))[-1] == (CALLER, "487")
+    assert summary(harness.receive(FIRST, respond(first, 180))) == [(FIRST, "CANCEL")]
 
 
 def test_a_phone_that_still_rings_when_the_limit_of_set_up_passes_is_cancelled(harness: EdgeHarness) -> None:
     ((_, first),) = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(first, 180))
-    sent = said(harness.wait(181))
+    sent = summary(harness.wait(181))
     assert (FIRST, "CANCEL") in sent
     assert (CALLER, "408") in sent
 
 
-def test_when_time_has_passed_nothing_is_left(harness: EdgeHarness) -> None:
+def test_nothing_is_left_at_the_end(harness: EdgeHarness) -> None:
     first, _ = left(harness)
     harness.receive(FIRST, respond(first, 200))
     harness.wait(120)
     assert harness.edge.idle
     assert not harness.edge.parts.deadlines
-    assert said(harness.receive(FIRST, respond(first, 200))) == []
+    assert summary(harness.receive(FIRST, respond(first, 200))) == []

@@ -20,11 +20,11 @@ def differences(harness: EdgeHarness) -> list[str]:
     return harness.edge.audit_leases().differences
 
 
-def test_nothing_is_right(harness: EdgeHarness) -> None:
+def test_an_edge_without_calls_has_no_differences(harness: EdgeHarness) -> None:
     assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
-def test_a_call_has_its_place_from_its_invite_to_its_end(harness: EdgeHarness) -> None:
+def test_a_call_holds_its_lease_from_its_invite_to_its_end(harness: EdgeHarness) -> None:
     sent = harness.receive(CALLER, invite())
     assert harness.edge.audit_leases() == (1, 1, 0, [])
     sent = harness.receive(FIRST, respond(sent[-1][1], 503))
@@ -35,7 +35,7 @@ def test_a_call_has_its_place_from_its_invite_to_its_end(harness: EdgeHarness) -
     assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
-def test_a_request_without_a_call_holds_its_place_until_it_is_answered() -> None:
+def test_a_request_without_a_call_holds_its_lease_until_it_is_answered() -> None:
     harness = EdgeHarness(methods=(*CALLS, "MESSAGE"))
     sent = harness.receive(CALLER, invite("MESSAGE"))
     assert harness.edge.audit_leases() == (1, 0, 1, [])
@@ -43,7 +43,7 @@ def test_a_request_without_a_call_holds_its_place_until_it_is_answered() -> None
     assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
-def test_places_of_a_broadcast_are_one_when_it_is_answered() -> None:
+def test_a_broadcast_holds_one_lease_once_it_is_answered() -> None:
     harness = EdgeHarness(algorithm="broadcast", one_priority=True)
     forwarded = [message for to, message in harness.receive(CALLER, invite()) if to in (FIRST, SECOND)]
     assert harness.edge.audit_leases() == (2, 2, 0, [])
@@ -56,14 +56,14 @@ def test_a_lease_without_a_holder_is_named(harness: EdgeHarness) -> None:
     assert differences(harness) == [f"a place at {FIRST_NAMED} is taken, and nothing that lives holds it"]
 
 
-def test_a_place_that_is_held_and_was_given_back_is_named(harness: EdgeHarness) -> None:
+def test_a_lease_that_is_held_although_it_was_released_is_named(harness: EdgeHarness) -> None:
     answered(harness)
     (call,) = harness.edge.parts.calls
     call.leases[0].release()
     assert differences(harness) == ["call c1 is answered, and holds 0 places"]
 
 
-def test_a_call_with_two_places_and_two_calls_with_one_are_named(harness: EdgeHarness) -> None:
+def test_a_call_with_two_leases_and_a_lease_with_two_calls_are_named(harness: EdgeHarness) -> None:
     answered(harness)
     (call,) = harness.edge.parts.calls
     more = harness.dispatcher.acquire("pbx", harness.now)
@@ -74,7 +74,7 @@ def test_a_call_with_two_places_and_two_calls_with_one_are_named(harness: EdgeHa
     assert f"a place at {FIRST_NAMED} is held twice: by call c1 and by call c1" in differences(harness)
 
 
-def test_a_load_and_a_total_that_are_wrong_are_named(harness: EdgeHarness) -> None:
+def test_a_wrong_load_and_a_wrong_total_are_named(harness: EdgeHarness) -> None:
     answered(harness)
     (call,) = harness.edge.parts.calls
     member = call.leases[0].member
@@ -85,7 +85,7 @@ def test_a_load_and_a_total_that_are_wrong_are_named(harness: EdgeHarness) -> No
     assert differences(harness) == ["trunk carrier is said to have 2 calls, and has 1"]
 
 
-def test_a_place_that_a_removed_member_has_is_counted_as_well(harness: EdgeHarness) -> None:
+def test_a_lease_of_a_removed_member_is_counted_as_well(harness: EdgeHarness) -> None:
     answered(harness)
     harness.dispatcher.reload([], harness.now)
     assert harness.edge.audit_leases() == (1, 1, 0, [])
@@ -94,7 +94,7 @@ def test_a_place_that_a_removed_member_has_is_counted_as_well(harness: EdgeHarne
     assert differences(harness) == [f"{FIRST_NAMED} is said to carry 0, and 1 of its places are taken"]
 
 
-def test_a_resource_that_is_counted_wrong_is_named(harness: EdgeHarness) -> None:
+def test_a_wrong_count_of_a_resource_is_named(harness: EdgeHarness) -> None:
     answered(harness)
     (call,) = harness.edge.parts.calls
     member = call.leases[0].member

@@ -20,7 +20,7 @@ Input = Callable[[], list[Effect]]
 
 
 class Driver:
-    """Gives one edge inputs that a seed draws, and keeps what it returns."""
+    """Gives one edge inputs that a seed draws, and stores the effects that it returns."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)

@@ -8,14 +8,14 @@ from edgesbc.sip.message import Request
 
 
 def by_a_proxy(first: Request, sent: bytes) -> bytes:
-    """A request as a proxy sends it on that ``first`` came to: its Via on top of ours, and one hop less."""
+    """The request ``first`` as a proxy forwards it: with the proxy's Via on top, and Max-Forwards one less."""
     vias = f"Via: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKproxy{len(sent)}\r\nVia: {first.via}\r\n"
     start, rest = sent.split(b"\r\n", 1)
     _, rest = rest.split(b"\r\n", 1)
     return start + b"\r\n" + vias.encode() + rest
 
 
-def test_the_same_request_by_another_way_is_a_loop(harness: EdgeHarness) -> None:
+def test_the_same_request_by_another_path_is_a_loop(harness: EdgeHarness) -> None:
     message = invite("REGISTER")
     ((to, first),) = harness.receive(CALLER, message)
     assert isinstance(first, Request)
@@ -26,7 +26,7 @@ def test_the_same_request_by_another_way_is_a_loop(harness: EdgeHarness) -> None
     harness.receive(to, respond(first, 200))
 
 
-def test_one_that_goes_elsewhere_now_is_a_spiral_and_passes(harness: EdgeHarness) -> None:
+def test_a_request_with_another_destination_is_a_spiral_and_passes(harness: EdgeHarness) -> None:
     ((_, first),) = harness.receive(CALLER, invite("REGISTER"))
     assert isinstance(first, Request)
     again = by_a_proxy(first, invite("REGISTER", "sip:200@192.0.2.1"))

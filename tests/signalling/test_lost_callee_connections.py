@@ -64,7 +64,7 @@ def test_of_a_call_that_is_up() -> None:
     assert harness.edge.calls == 1
 
 
-def test_a_bye_to_a_lost_connection_leaves_a_ringing_call_to_its_answer() -> None:
+def test_a_bye_to_a_lost_connection_does_not_end_a_call_that_rings() -> None:
     harness = EdgeHarness()
     browser, path = registered(harness)
     harness.edge.flow_closed(browser, harness.now)

@@ -14,7 +14,7 @@ PBX = Flow(CORE, MEMBERS[0])
 
 
 def begun(harness: EdgeHarness, data: bytes) -> Request:
-    """What the destination got of a request that came by a connection."""
+    """The message that the destination gets for a request over the connection."""
     harness.edge.flow_opened(STREAM)
     sent = harness.receive(STREAM, data)
     (forwarded,) = [message for flow, message in sent if flow == PBX]
@@ -42,7 +42,7 @@ def test_before_any_answer(harness: EdgeHarness) -> None:
     nothing_stays(harness)
 
 
-def test_while_it_rings_the_destination_is_told(harness: EdgeHarness) -> None:
+def test_while_it_rings_the_destination_gets_cancel(harness: EdgeHarness) -> None:
     forwarded = begun(harness, invite())
     harness.receive(PBX, respond(forwarded, 180))
     assert close(harness) == ["CANCEL"]
@@ -72,7 +72,7 @@ def test_while_media_is_asked() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 200, 503])
-def test_a_registration_gives_its_place_back(harness: EdgeHarness, status: int) -> None:
+def test_a_registration_releases_its_lease(harness: EdgeHarness, status: int) -> None:
     forwarded = begun(harness, invite("REGISTER"))
     close(harness)
     if status:
@@ -81,7 +81,7 @@ def test_a_registration_gives_its_place_back(harness: EdgeHarness, status: int) 
     assert harness.dispatcher.leases == 0
 
 
-def test_a_bye_ends_its_call_all_the_same(harness: EdgeHarness) -> None:
+def test_a_bye_whose_connection_closes_ends_its_call(harness: EdgeHarness) -> None:
     harness.edge.flow_opened(STREAM)
     sent = harness.receive(STREAM, invite())
     forwarded = next(message for flow, message in sent if flow == PBX)
@@ -101,7 +101,7 @@ def test_a_connection_that_is_banned_is_closed(harness: EdgeHarness) -> None:
     assert [effect.flow for effect in harness.other if isinstance(effect, Close)][:1] == [unproven]
 
 
-def test_strangers_leave_half_of_the_transactions_to_others(
+def test_unproven_sources_leave_half_of_the_transactions_to_others(
     open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 8)

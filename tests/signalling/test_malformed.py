@@ -32,7 +32,7 @@ def test_in_a_request_that_begins_something(harness: EdgeHarness, method: str, f
 
 @pytest.mark.parametrize("sender", [CALLER, PBX], ids=["public", "core"])
 @pytest.mark.parametrize("uri", [b"<foo>", b"<sip:%zz>"])
-def test_in_from_where_that_stands_for_a_contact(harness: EdgeHarness, sender: Flow, uri: bytes) -> None:
+def test_in_from_if_it_replaces_a_contact(harness: EdgeHarness, sender: Flow, uri: bytes) -> None:
     """Clients of RFC 2543 need no Contact."""
     harness.edge.adopt(RoutingTable((Route("in", "pbx"), Route("out", "pbx", "core")), ["pbx"]), harness.edge.pipeline)
     old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"<sip:alice@example.org>", uri)
@@ -44,7 +44,7 @@ def test_in_from_where_that_stands_for_a_contact(harness: EdgeHarness, sender: F
     assert harness.dispatcher.leases == 0
 
 
-def test_a_from_that_stands_for_a_contact_makes_no_request_uri_with_header_fields(harness: EdgeHarness) -> None:
+def test_a_from_that_replaces_a_contact_gives_no_request_uri_with_header_fields(harness: EdgeHarness) -> None:
     old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"alice@example.org", b"alice@example.org?a=b")
     forwarded = harness.receive(CALLER, old)[-1][1]
     harness.receive(PBX, respond(forwarded, 200))
@@ -69,7 +69,7 @@ def test_in_a_request_inside_a_dialog(harness: EdgeHarness, method: str) -> None
 
 @pytest.mark.parametrize("method", ["INVITE", "REFER"])
 def test_in_an_answer(harness: EdgeHarness, method: str) -> None:
-    """It is no answer at all (RFC 3261 section 16.7 step 3 and 18.1.2): the transaction's own timers end it."""
+    """Such a response is discarded (RFC 3261 sections 16.7 step 3 and 18.1.2); timers end the transaction."""
     sent = harness.receive(CALLER, invite(method))
     forwarded = sent[-1][1]
     assert isinstance(forwarded, Request)
@@ -78,7 +78,7 @@ def test_in_an_answer(harness: EdgeHarness, method: str) -> None:
 
 
 def test_a_contact_with_header_fields_makes_no_request_uri_that_has_them(harness: EdgeHarness) -> None:
-    """What the edge sends is what it would take in itself (RFC 3261 section 19.1.1, table 1)."""
+    """A Request-URI has no header fields (RFC 3261 section 19.1.1, table 1)."""
     shown = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:al?ce@192.168.1.5:5062;a=b?Subject=x&Route=y>")
     ((to, forwarded),) = harness.receive(CALLER, shown)
     harness.receive(to, respond(forwarded, 200))

@@ -64,7 +64,7 @@ def test_a_reply_that_comes_twice_is_taken_once() -> None:
     assert reply(harness, cookie, MediaReply(b"v=0\r\ns=again\r\n")) == []
 
 
-def test_responses_behind_one_at_the_media_plane_wait_in_order_and_are_bounded() -> None:
+def test_responses_after_one_that_waits_for_media_keep_their_order_and_are_bounded() -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER))
     ((_, forwarded),) = harness.reply(b"v=0\r\n")

@@ -46,7 +46,7 @@ def test_options_to_the_edge_that_require_an_extension_get_420(harness: EdgeHarn
     assert answer.get_all("Supported") == ["path"]
 
 
-def test_the_edge_says_what_it_takes(harness: EdgeHarness) -> None:
+def test_the_edge_lists_its_capabilities(harness: EdgeHarness) -> None:
     """Sections 8.2.1 and 11.2."""
     refused = answered(harness, invite("MESSAGE"))
     asked = answered(harness, invite("OPTIONS", "sip:192.0.2.1", branch="z9hG4bKo"))
@@ -72,27 +72,27 @@ def test_100_repeats_the_timestamp_and_has_no_tag(harness: EdgeHarness) -> None:
     assert (trying.status, trying.get("Timestamp"), trying.to_tag) == (100, "54", "")
 
 
-def test_a_cancel_of_what_is_no_invite_finds_nothing(harness: EdgeHarness) -> None:
-    """Section 9.2 has 200 for it, without effect; see the deviations."""
+def test_a_cancel_of_a_non_invite_request_gets_481(harness: EdgeHarness) -> None:
+    """Section 9.2 asks for a 200 without effect; see the deviations."""
     harness.receive(CALLER, invite("REGISTER"))
     assert answered(harness, invite("CANCEL")).status == 481
 
 
-def test_require_is_for_the_far_side(harness: EdgeHarness) -> None:
-    """Section 20.32: a proxy does not look at it."""
+def test_require_is_left_to_the_far_side(harness: EdgeHarness) -> None:
+    """Section 20.32: a proxy ignores it."""
     ((to, forwarded),) = harness.receive(CALLER, invite(extra="Require: nobody-knows\r\n"))
     assert to == PBX
     assert forwarded.get("Require") == "nobody-knows"
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER"])
-def test_max_forwards_is_kept_to_where_screening_only_looks_on(harness: EdgeHarness, method: str) -> None:
-    """Section 16.3 check 3: below zero there is nothing."""
+def test_max_forwards_is_enforced_if_screening_is_in_shadow_mode(harness: EdgeHarness, method: str) -> None:
+    """Section 16.3 check 3: Max-Forwards cannot go below zero."""
     screened(harness, ScreenSettings(mode="shadow"))
     assert answered(harness, invite(method).replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 483
     assert harness.edge.idle
 
 
-def test_a_breadth_that_is_used_up_has_a_name(harness: EdgeHarness) -> None:
+def test_the_response_to_an_exceeded_breadth_has_its_phrase(harness: EdgeHarness) -> None:
     answer = answered(harness, invite(extra="Max-Breadth: 0\r\n"))
     assert (answer.status, answer.phrase) == (440, "Max-Breadth Exceeded")

@@ -12,11 +12,11 @@ from edgesbc.sip.message import Request, Response
 PBX = Flow(CORE, MEMBERS[0])
 NEAR, FAR = "<sip:10.0.0.21;lr>", "<sip:10.0.0.22;lr>"
 OWN = b"Record-Route: <sip:10.0.0.11;lr>\r\n"
-"""What the answers of the tests have."""
+"""The Contact of the answers in these tests."""
 
 
 def recorded(answer: bytes, *routes: str) -> bytes:
-    """An answer that came by way of these proxies, as they stand on the wire: the nearest to us last."""
+    """The answer with these proxies in Record-Route in their order on the wire: the nearest to the edge is last."""
     return answer.replace(OWN, "".join(f"Record-Route: {route}\r\n" for route in routes).encode())
 
 
@@ -26,14 +26,14 @@ def target(answer: bytes, harness: EdgeHarness) -> str:
 
 
 def sent_by(harness: EdgeHarness, contact: str, method: str = "ACK", cseq: int = 1) -> tuple[Flow, Request]:
-    """Where a request of the caller inside the dialog goes."""
+    """The flow and the message of a request of the caller inside the dialog."""
     ((to, message),) = harness.receive(CALLER, invite(method, contact, cseq, f"z9hG4bK{method}", to_tag="bob"))
     assert isinstance(message, Request)
     return to, message
 
 
 def test_the_route_set_of_the_callee_is_in_reverse(harness: EdgeHarness) -> None:
-    """Section 12.1.2: the proxy that the INVITE passed first is asked first again."""
+    """Section 12.1.2: the first proxy that the INVITE passed is the first for later requests too."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
     to, ack = sent_by(harness, target(recorded(respond(forwarded, 200), FAR, NEAR), harness))
     assert ack.get_all("Route") == [NEAR, FAR]
@@ -41,7 +41,7 @@ def test_the_route_set_of_the_callee_is_in_reverse(harness: EdgeHarness) -> None
 
 
 def test_the_route_set_of_the_caller_is_in_order(harness: EdgeHarness) -> None:
-    """Section 12.1.1: in the INVITE the last proxy has put itself first."""
+    """Section 12.1.1: the last proxy is first in Record-Route of the INVITE."""
     forwarded = harness.receive(CALLER, invite(extra="Record-Route: <sip:a.example;lr>, <sip:b.example;lr>\r\n"))[-1][1]
     harness.receive(PBX, respond(forwarded, 200))
     harness.sort(harness.edge.end_calls(harness.now))
@@ -72,7 +72,7 @@ def test_an_unwanted_answer_is_ended_by_its_route_set(harness: EdgeHarness) -> N
     ]
 
 
-def test_a_2xx_says_the_route_set_anew(harness: EdgeHarness) -> None:
+def test_the_route_set_of_a_2xx_replaces_that_of_a_180(harness: EdgeHarness) -> None:
     """Section 13.2.2.4; a 180 need not have one."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
     target(recorded(respond(forwarded, 180)), harness)
@@ -118,7 +118,7 @@ def test_a_request_that_is_no_target_refresh_moves_nothing(harness: EdgeHarness)
 
 
 def test_the_longest_target_comes_back_as_a_request_uri(harness: EdgeHarness) -> None:
-    """What is sealed into a token has to fit where the token stands."""
+    """A token with a target of the largest size must fit into a Request-URI."""
     routes = [f"<sip:10.0.0.2{n};lr;x={'r' * 100}>" for n in range(limits.ROUTE_SET)]
     forwarded = harness.receive(CALLER, invite())[-1][1]
     free_bytes = limits.TARGET_BYTES - len("".join(routes)) - len("<sip:bob@10.0.0.11:5070;x=>")

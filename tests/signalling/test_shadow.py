@@ -45,7 +45,7 @@ NARROW = ScreenSettings(
     conduct=MisbehaviourSettings(points=12, ban=5.0),
     ratelimit=(BucketSettings("calls", "source", ("INVITE",), rate=1.0, burst=2),),
 )
-"""So little of everything that every stage has something to say before long."""
+"""Limits so low that every stage soon refuses something."""
 
 
 def _ignore(decision: Decision) -> None:
@@ -65,17 +65,17 @@ def harness_with(screen: ScreenSettings) -> EdgeHarness:
 
 
 def as_texts(things: Iterable[object]) -> list[tuple[str, ...]]:
-    """Decisions and effects by all that they say."""
+    """The types of effects and decisions and their values, as text, for comparison."""
     return [(type(item).__name__, *(str(getattr(item, name)) for name in item.__slots__)) for item in things]  # type: ignore[attr-defined]
 
 
 class Traffic:
-    """A program of messages, answers and time, played to an edge; the same for each edge it is played to."""
+    """A program of messages, responses and time, which can be played to several edges."""
 
     def __init__(self, steps: list[tuple[int, int, int]]) -> None:
         self.steps = steps
         self.received = 0
-        """Messages and connections."""
+        """The number of messages and connections that edges received."""
         self.connections = 0
 
     def _receive(self, harness: EdgeHarness, flow: Flow, data: bytes) -> None:
@@ -83,7 +83,7 @@ class Traffic:
         harness.receive(flow, data)
 
     def _connect(self, harness: EdgeHarness, listener: Listener) -> Flow:
-        """A connection of another peer, two of an address."""
+        """Open a connection of a new peer; two peers share an address."""
         self.received += 1
         self.connections += 1
         flow = harness.edge.new_flow(listener, Source(f"203.0.113.{40 + self.connections // 2}", 40000))
@@ -146,7 +146,7 @@ def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
     assert beside.judged == traffic.received
 
 
-def test_it_does_not_where_every_stage_has_refused_something_either() -> None:
+def test_the_same_policy_never_differs_in_traffic_that_every_stage_refuses_in_part() -> None:
     reasons = set()
     for seed in range(4):
         random = Random(seed)
@@ -179,7 +179,7 @@ def test_traffic_is_the_same_with_a_policy_beside_as_without(traffic: Traffic) -
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(METHODS), max_size=25), st.sets(st.sampled_from(OPEN), min_size=1))
-def test_fewer_methods_differ_by_exactly_those_that_came(sent: list[str], taken: set[str]) -> None:
+def test_fewer_allowed_methods_differ_by_exactly_the_refused_requests(sent: list[str], taken: set[str]) -> None:
     """A trunk's requests, each with a transaction of its own; CANCEL is answered before screening."""
     allowed = tuple(method for method in OPEN if method not in taken)
     harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN)))
@@ -199,13 +199,13 @@ def test_other_routes_and_other_trunks_are_seen() -> None:
     beside = harness.edge.start_shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
     for n in range(8):
         harness.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
-    # The caller is a trunk to the live policy, and a stranger to the other, which has had enough after six.
+    # The caller is a trunk to the live policy and unproven to the other, which bans it after six messages.
     assert beside.routes == {("pbx", "overflow"): 6}
     assert beside.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 1}
     assert harness.edge.calls == 8
 
 
-def test_it_stays_when_the_live_policy_is_replaced_and_goes_when_told() -> None:
+def test_a_shadow_policy_stays_when_the_live_policy_is_replaced_and_can_be_stopped() -> None:
     harness = harness_with(ScreenSettings())
     none = ScreenSettings(method=MethodSettings(public=()))
     beside = harness.edge.start_shadow(pipeline(none), RoutingTable((), ["pbx"]))
@@ -234,11 +234,11 @@ def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
     assert other.standings.of(user, harness.now).name == "REGISTERED"
 
 
-# --- stages that look at what is under way, and at what comes of it ---------------------------------------
+# --- stages that depend on live calls and on responses ----------------------------------------------------
 
 
 def watched(other: ScreenSettings) -> tuple[EdgeHarness, ShadowPolicy]:
-    """An edge where strangers may call and register, and another policy beside it."""
+    """An edge where unproven sources may call and register, with a shadow policy."""
     harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN), admission=ANYBODY))
     return harness, harness.edge.start_shadow(pipeline(other), RoutingTable((), ["pbx"]))
 
@@ -247,7 +247,7 @@ def other_policy(**given: Any) -> ScreenSettings:
     return ScreenSettings(**{"method": MethodSettings(public=OPEN), "admission": ANYBODY, **given})
 
 
-def test_fewer_tries_differ_by_exactly_those_that_are_over() -> None:
+def test_fewer_attempts_differ_by_exactly_the_attempts_over_the_limit() -> None:
     harness, beside = watched(other_policy(guess=GuessSettings(tries=3)))
 
     def guess(n: int, status: int = 401) -> None:
@@ -261,13 +261,13 @@ def test_fewer_tries_differ_by_exactly_those_that_are_over() -> None:
     for n in range(8):
         guess(n)
     assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
-    harness.wait(56)  # the other's ban is over, and so are its three tries: it has refused those that came later
+    harness.wait(56)  # the other policy's ban and its three attempts have expired; refused attempts did not count
     guess(8)
     assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
     assert set(harness.reasons) == {"routed"}
 
 
-def test_an_old_nonce_and_a_success_are_heard_by_the_other_too() -> None:
+def test_the_other_policy_learns_of_stale_nonces_and_successes_too() -> None:
     harness, beside = watched(other_policy(guess=GuessSettings(tries=2)))
     stale = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true'
     answers = [(401, ""), (401, stale), (200, BINDING), (401, ""), (401, stale), (200, BINDING), (401, "")]
@@ -281,7 +281,7 @@ def test_an_old_nonce_and_a_success_are_heard_by_the_other_too() -> None:
     assert beside.differences == {}
 
 
-def test_fewer_ringing_calls_differ_by_exactly_those_that_are_over() -> None:
+def test_fewer_ringing_calls_differ_by_exactly_the_calls_over_the_limit() -> None:
     harness, beside = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
     sent = []
     for n in range(5):
@@ -295,27 +295,27 @@ def test_fewer_ringing_calls_differ_by_exactly_those_that_are_over() -> None:
     assert set(harness.reasons) == {"routed"}
 
 
-def test_fewer_points_differ_by_exactly_what_comes_under_the_ban() -> None:
+def test_fewer_points_differ_by_exactly_the_messages_under_the_ban() -> None:
     harness, beside = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
-    for _ in range(7):  # two points each: the second is one too many, and those after it find the ban
+    for _ in range(7):  # two points each: the second one causes the ban, and the later ones are banned
         harness.receive(UNLISTED, b"no SIP at all\r\n\r\n")
         harness.wait(1)
     assert beside.differences == {("malformed", "banned"): 5}
-    harness.wait(54.5)  # the ban was of the second message, and nothing that it kept out has renewed it
+    harness.wait(54.5)  # the ban began with the second message, and the banned messages did not renew it
     harness.receive(UNLISTED, invite("OPTIONS"))
     assert beside.differences == {("malformed", "banned"): 5}
     assert harness.reasons == ["malformed"] * 7
 
 
 @pytest.mark.parametrize("limit", [{"transactions": 2}, {"lag": 0.1}])
-def test_a_lower_bound_on_what_is_to_do_differs_where_there_is_more(limit: dict[str, Any]) -> None:
+def test_a_lower_bound_on_the_load_differs_above_that_bound(limit: dict[str, Any]) -> None:
     harness, beside = watched(other_policy(overload=OverloadSettings(**limit)))
     harness.receive(UNLISTED, invite(branch="z9hG4bKa", from_tag="a"))
     assert beside.differences == {}
     for _ in range(3):
-        harness.edge.note_lateness(0.2)  # of two in a row the lesser counts, and a quarter of it each time
+        harness.edge.note_lateness(0.2)  # the smaller of two values in a row counts, by a quarter each time
         harness.edge.note_lateness(0.2)
     harness.receive(UNLISTED, invite(branch="z9hG4bKb", from_tag="b"))
-    harness.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # a trunk, whom that much does not concern
+    harness.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # this load does not affect a trunk
     assert beside.differences == {(PASSED, "overload"): 1}
     assert set(harness.reasons) == {"routed"}

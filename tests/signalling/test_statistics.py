@@ -1,4 +1,4 @@
-"""Counts of attempts at calls: by when they began, and bounded."""
+"""Counts of call attempts: by the time of their start, and bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_failure_counts_where_its_call_began() -> None:
     assert attempts.tally(11.0) == Tally(1, 1)
 
 
-def test_what_is_refused_at_once_is_an_attempt_that_failed() -> None:
+def test_a_call_that_is_refused_at_once_is_a_failed_attempt() -> None:
     attempts = CallAttempts()
     attempts.count_begun(1.0)
     attempts.count_refused(1.2)
@@ -32,7 +32,7 @@ def test_what_is_refused_at_once_is_an_attempt_that_failed() -> None:
     assert Tally(0, 0).share == 0.0
 
 
-def test_what_began_too_long_ago_is_forgotten_and_harms_nothing() -> None:
+def test_attempts_from_too_long_ago_are_dropped() -> None:
     attempts = CallAttempts()
     attempts.count_begun(0.0)
     attempts.count_begun(limits.ATTEMPTS_SECONDS + 1)
@@ -51,7 +51,7 @@ def test_the_slices_are_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 3), st.sampled_from(["answered", "failed", "refused"])), max_size=60))
-def test_a_cut_parts_all_calls_into_before_and_since(calls: list[tuple[float, str]]) -> None:
+def test_a_new_slice_divides_all_calls_into_earlier_and_later_ones(calls: list[tuple[float, str]]) -> None:
     attempts, now, begun, at = CallAttempts(), 100.0, [], 0.0
     for number, (wait, outcome) in enumerate(calls):
         now += wait

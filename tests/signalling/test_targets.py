@@ -34,7 +34,7 @@ def answer_of(sent: list[tuple[Flow, Request | Response]]) -> Response:
 
 
 def tried(harness: EdgeHarness, status: int = 503) -> list[str]:
-    """Who is asked, one after the other, when all refuse."""
+    """The members that get the INVITE one after the other, if all refuse."""
     hosts = []
     sent = harness.receive(CALLER, invite())
     while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
@@ -53,8 +53,8 @@ def test_a_set_falls_back_before_the_next_is_tried() -> None:
     assert tried(routed(*sets, to=("a", "b"))) == ["1", "3", "2"]
 
 
-def test_a_set_that_is_all_down_is_asked_after_those_that_are_not() -> None:
-    """Each of its members would hold up the call for a try_timeout, and enough of them until its time is over."""
+def test_a_set_whose_members_are_all_down_is_tried_last() -> None:
+    """Each of its members would delay the call by ``try_timeout``, and several would use up ``total_timeout``."""
     sets = (a_set("a", 1, 2, fallback="c"), a_set("b", 3), a_set("c", 4))
     harness = routed(*sets, to=("a", "b"))
     for member in list(harness.dispatcher.members())[:2]:
@@ -64,11 +64,11 @@ def test_a_set_that_is_all_down_is_asked_after_those_that_are_not() -> None:
 
 
 def test_a_circle_of_fallbacks_ends() -> None:
-    """A policy that has one is refused; an edge that is handed one all the same stops."""
+    """A policy with a circle is refused; an edge that gets one nevertheless does not loop."""
     assert tried(routed(a_set("a", 1, fallback="b"), a_set("b", 2, fallback="a"), to="a")) == ["1", "2"]
 
 
-def test_a_set_without_members_is_passed_over() -> None:
+def test_a_set_without_members_is_skipped() -> None:
     assert tried(routed(a_set("a"), a_set("b", 2), to=("a", "b"))) == ["2"]
 
 
@@ -122,13 +122,13 @@ def asked_for(harness: EdgeHarness, uri: str) -> str:
         ("sip:example.com", "sip:example.com"),
     ],
 )
-def test_the_route_and_then_the_member_have_their_say_about_the_number(uri: str, becomes: str) -> None:
+def test_the_route_and_then_the_member_change_the_number(uri: str, becomes: str) -> None:
     member = MemberSettings("sip:10.0.0.1", prepend="9")
     harness = routed(a_set("a", members=(member,)), to="a", rewrite=Rewrite(r"^\+49", "0"))
     assert asked_for(harness, uri) == becomes
 
 
-def test_each_member_gets_the_number_as_it_came_in_and_not_as_the_last_had_it() -> None:
+def test_each_member_changes_the_original_number_and_not_that_of_the_previous_member() -> None:
     members = (MemberSettings("sip:10.0.0.1", strip=1), MemberSettings("sip:10.0.0.2", priority=1, prepend="x"))
     harness = routed(a_set("a", members=members), to="a")
     sent = harness.receive(CALLER, invite())
@@ -141,7 +141,7 @@ def test_each_member_gets_the_number_as_it_came_in_and_not_as_the_last_had_it() 
     assert second.uri.user == "x100"
 
 
-def test_a_call_takes_one_of_each_thing_that_its_route_names() -> None:
+def test_a_call_uses_one_unit_of_each_resource_of_its_route() -> None:
     members = (
         MemberSettings("sip:10.0.0.1", resources={"pstn": 1}),
         MemberSettings("sip:10.0.0.2", resources={"pstn": 1, "transcoder": 1}),
@@ -166,12 +166,12 @@ def test_a_call_takes_one_of_each_thing_that_its_route_names() -> None:
         ("tel:100", "tel:100"),
     ],
 )
-def test_a_number_of_which_nothing_is_left(uri: str, becomes: str) -> None:
+def test_a_number_that_becomes_empty(uri: str, becomes: str) -> None:
     assert asked_for(routed(a_set("a", 1), to="a", strip=4), uri) == becomes
 
 
 def test_the_request_uri_of_a_registration_gets_no_number() -> None:
-    """RFC 3261 section 10.2: userinfo and @ must not be there."""
+    """RFC 3261 section 10.2: the Request-URI of a REGISTER has no user and no @."""
     harness = routed(a_set("a", members=(MemberSettings("sip:10.0.0.1", prepend="9"),)), to="a")
     _, asked = harness.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
     assert isinstance(asked, Request)
@@ -179,8 +179,8 @@ def test_the_request_uri_of_a_registration_gets_no_number() -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_caller_without_a_readable_address_is_passed_on_to_a_set_that_goes_by_it(silent: bool) -> None:
-    """It failed half-way, in the timer or in the member's name, and the caller heard nothing for minutes."""
+def test_a_call_with_a_malformed_from_fails_over_to_a_set_that_hashes_from(silent: bool) -> None:
+    """A former mistake: an exception in a timer or a response, after which the caller got no answer for minutes."""
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2, algorithm="hash", hash_on="from-uri"), to="a")
     nobody = invite().replace(b"<sip:alice@example.org>", b"<sip:@@>")
     flow, asked = harness.receive(CALLER, nobody)[-1]
@@ -188,7 +188,7 @@ def test_a_caller_without_a_readable_address_is_passed_on_to_a_set_that_goes_by_
     assert ("10.0.0.2", "INVITE") in [(to.peer.host, m.method) for to, m in sent if isinstance(m, Request)]
 
 
-def test_a_resting_member_is_spared_while_another_set_is_able() -> None:
+def test_a_resting_member_gets_no_call_while_another_set_is_able() -> None:
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
     flow, asked = harness.receive(CALLER, invite())[-1]
     harness.receive(flow, respond(asked, 503, extra="Retry-After: 20"))
@@ -196,7 +196,7 @@ def test_a_resting_member_is_spared_while_another_set_is_able() -> None:
     assert flow.peer.host == "10.0.0.2"
 
 
-def test_when_all_sets_rest_they_are_called_in_order_all_the_same() -> None:
+def test_when_all_sets_rest_they_are_tried_in_order() -> None:
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
     sent = harness.receive(CALLER, invite())
     while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
@@ -205,7 +205,7 @@ def test_when_all_sets_rest_they_are_called_in_order_all_the_same() -> None:
     assert flow.peer.host == "10.0.0.1"
 
 
-def test_a_member_that_refuses_at_once_is_not_the_quickest() -> None:
+def test_quick_refusals_do_not_count_as_response_times() -> None:
     harness = routed(a_set("a", 1, 2, algorithm="latency"), to="a")
     flow, asked = harness.receive(CALLER, invite())[-1]
     harness.receive(flow, respond(asked, 503))
@@ -236,8 +236,8 @@ def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
     assert member.health.successes == 1
 
 
-def test_a_number_that_no_pattern_would_look_at_is_refused() -> None:
-    """A route that refuses would let it pass."""
+def test_a_number_too_long_for_patterns_is_refused() -> None:
+    """Otherwise it would bypass a route that refuses by a pattern."""
     harness = routed(a_set("a", 1), to="a")
     longest = "1" * limits.ROUTE_TEXT
     assert asked_for(harness, f"sip:{longest}@192.0.2.1") == f"sip:{longest}@10.0.0.1"

@@ -1,4 +1,4 @@
-"""Tokens open whole, and for the side that they were made for, or not at all."""
+"""A token opens only if it is unchanged and on the side for which it was sealed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def test_a_previous_key_still_opens() -> None:
     assert Sealer([KEY, OTHER], os.urandom).open(token, Zone.CORE) is not None
 
 
-def test_no_token_is_shorter_than_it_is_taken_for() -> None:
+def test_no_token_is_shorter_than_the_constant() -> None:
     shortest = RemoteTarget("a", Source("::", 1), 0, "e", "", ())
     assert len(Sealer([KEY], os.urandom).seal(shortest, Zone.CORE)) >= SHORTEST_TOKEN
 
 
-def test_one_bit_changed_anywhere_and_it_does_not_open() -> None:
+def test_a_token_with_one_changed_bit_does_not_open() -> None:
     sealer = Sealer([KEY], os.urandom)
     token = sealer.seal(TARGET, Zone.PUBLIC)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

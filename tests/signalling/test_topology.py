@@ -28,7 +28,7 @@ def test_a_trunk_may_assert_the_caller() -> None:
 
 
 @pytest.mark.parametrize("name", ASSERTED)
-def test_a_stranger_may_not(name: str) -> None:
+def test_an_unproven_source_may_not(name: str) -> None:
     got = only(EdgeHarness(open=("public",)).receive(UNPROVEN, invite(extra=FIELDS)))
     assert got.get(name) is None
 

@@ -14,7 +14,7 @@ PBX = Flow(CORE, MEMBERS[0])
 @pytest.mark.parametrize(
     ("listener", "name", "parameter"), [(BROWSERS, "WSS", "transport=ws"), (CARRIERS, "TCP", "transport=tcp")]
 )
-def test_the_flow_of_a_connection_is_told_as_what_it_is(
+def test_the_transport_parameter_of_a_connection(
     harness: EdgeHarness, listener: Listener, name: str, parameter: str
 ) -> None:
     """RFC 3261 section 18.1.1, RFC 7118 section 5.2: ``ws`` stands in URIs for both kinds of WebSocket."""
@@ -30,7 +30,7 @@ def test_the_flow_of_a_connection_is_told_as_what_it_is(
     assert (message.get("Contact") or "").endswith(f";{parameter}>")
 
 
-def test_sips_is_taken_on_any_transport_and_goes_on_as_the_policy_has_it(harness: EdgeHarness) -> None:
+def test_sips_is_accepted_on_any_transport_and_forwarded_by_the_policy(harness: EdgeHarness) -> None:
     """RFC 3261 section 26.2.2, RFC 5630; see the deviations."""
     ((to, forwarded),) = harness.receive(CALLER, invite(uri="sips:100@192.0.2.1"))
     assert to == PBX

@@ -1,4 +1,4 @@
-"""Sources that are neither trunks nor registered: what they may send, and what answers tell them of users."""
+"""Sources that are neither trunks nor registered: what they may send, and that responses do not reveal users."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answered(
     contact: str = "<sip:alice@192.168.1.5:5062>",
     to: str = "sip:100@192.0.2.1",
 ) -> Response | None:
-    """What the sender of a request hears where the inside answers ``status`` with ``extra``; None: nothing."""
+    """The response to a request that the inside answers with ``status`` and ``extra``; None without one."""
     data = invite(method, branch=f"z9hG4bKn{number}", cseq=number, extra=fields)
     data = data.replace(b"To: <sip:100@192.0.2.1>", f"To: <{to}>".encode())
     line = f"Contact: {contact}\r\n" if contact else ""
@@ -58,7 +58,7 @@ def answered(
 # --- admission ---------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_s_call_ends_before_any_route_is_looked_for(harness: EdgeHarness) -> None:
+def test_a_call_of_an_unproven_source_is_refused_before_routing(harness: EdgeHarness) -> None:
     assert harness.receive(UNLISTED, invite()) == []
     assert harness.reasons == ["admission"]
     assert harness.edge.idle
@@ -107,11 +107,13 @@ def test_a_query_of_bindings_or_a_failed_deregistration_changes_nothing(harness:
     answered(harness, UNLISTED, 1, 200, BINDING.format(3600), CREDENTIALS)
     answered(harness, UNLISTED, 2, 200, OTHERS, CREDENTIALS, contact="")
     answered(harness, UNLISTED, 3, 401, CHALLENGE, CREDENTIALS + "Expires: 0\r\n", contact="*")
-    answered(harness, UNLISTED, 4, 200, "", "Expires: 0\r\n", contact="*")  # as a registrar answers that checks nothing
+    answered(
+        harness, UNLISTED, 4, 200, "", "Expires: 0\r\n", contact="*"
+    )  # as from a registrar that checks no credentials
     assert harness.standings.of(UNLISTED, harness.now) is Standing.REGISTERED
 
 
-def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(harness: EdgeHarness) -> None:
+def test_a_phone_that_deregisters_one_of_its_accounts_keeps_the_other(harness: EdgeHarness) -> None:
     """Otherwise any account could deregister any phone, by a forged datagram with its own name and password."""
     answered(harness, UNLISTED, 1, 200, BINDING.format(3600), CREDENTIALS)
     answered(harness, UNLISTED, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
@@ -124,13 +126,13 @@ def test_a_phone_that_signs_off_one_of_its_lines_keeps_the_other(harness: EdgeHa
 
 
 def test_a_user_inside_calls_out_without_registration(harness: EdgeHarness) -> None:
-    """The other way round nothing changes: the core may begin what it likes."""
+    """Admission is for the public side only."""
     harness.receive(PBX, invite())
     assert "admission" not in harness.reasons
 
 
 @pytest.mark.parametrize("how", ["answered", "refused", "cancelled"])
-def test_as_many_calls_ring_as_may_and_each_that_rings_no_more_makes_room(how: str) -> None:
+def test_ringing_calls_are_bounded_and_every_end_of_ringing_frees_one(how: str) -> None:
     harness = EdgeHarness(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
     browser = connected(harness)
 
@@ -143,7 +145,9 @@ def test_as_many_calls_ring_as_may_and_each_that_rings_no_more_makes_room(how: s
     assert isinstance(refused, Response)
     assert (refused.status, harness.reasons[-1]) == (503, "ringing")
     assert refused.get("Retry-After")
-    assert len(harness.receive(CALLER, invite(branch="z9hG4bKtrunk", from_tag="trunk"))) == 1, "others are not counted"
+    assert len(harness.receive(CALLER, invite(branch="z9hG4bKtrunk", from_tag="trunk"))) == 1, (
+        "calls of other sources are not counted"
+    )
     if how == "cancelled":
         harness.receive(PBX, respond(first, 180))
         harness.receive(browser, invite("CANCEL", branch="z9hG4bKr0", from_tag="r0"))
@@ -159,7 +163,7 @@ def test_as_many_calls_ring_as_may_and_each_that_rings_no_more_makes_room(how: s
     assert harness.edge.parts.calls.ringing == harness.edge.parts.calls.by_trunk == {}
 
 
-def test_unproven_callers_ring_by_their_address() -> None:
+def test_ringing_calls_of_unproven_sources_are_counted_by_address() -> None:
     harness = EdgeHarness(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
     for number in range(5):
         flow = Flow(PUBLIC, Source("203.0.113.9", 5060 + number))
@@ -168,14 +172,14 @@ def test_unproven_callers_ring_by_their_address() -> None:
     assert harness.reasons.count("ringing") == 3
 
 
-# --- who guesses -------------------------------------------------------------------------------------------
+# --- guessing ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inside", [(401, CHALLENGE), (404, "")], ids=["a user", "nobody"])
-def test_names_that_are_tried_without_a_password_are_answered_alike_for_ever(
+def test_attempts_without_a_password_always_get_the_same_response(
     harness: EdgeHarness, inside: tuple[int, str]
 ) -> None:
-    """Once a challenge is known, nothing is learned by it: a count of such tries would tell users from others."""
+    """They reveal nothing once a challenge is known, and counting those would tell known users from unknown ones."""
     browser = connected(harness)
     assert answered(harness, connected(harness, 40_001), 100, 401, CHALLENGE) is not None
     for number in range(1, 31):
@@ -186,7 +190,7 @@ def test_names_that_are_tried_without_a_password_are_answered_alike_for_ever(
     assert "guess" not in harness.reasons
 
 
-def test_ten_wrong_passwords_and_the_connection_is_closed(harness: EdgeHarness) -> None:
+def test_after_ten_wrong_passwords_the_connection_is_closed(harness: EdgeHarness) -> None:
     browser = connected(harness)
     heard = [answered(harness, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
     assert [response.status for response in heard if response is not None] == [401] * 10
@@ -195,10 +199,12 @@ def test_ten_wrong_passwords_and_the_connection_is_closed(harness: EdgeHarness) 
     assert (guess.reason, guess.limit, guess.stage) == (Reason.GUESS, 10, "guess")
     assert (ban.reason, ban.detail) == (Reason.BAN, "flow 203.0.113.5:40000, for guess")
     assert {effect.flow for effect in harness.other if isinstance(effect, Close)} == {browser}
-    assert answered(harness, connected(harness, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, "its neighbour"
+    assert answered(harness, connected(harness, 40001), 20, 401, CHALLENGE, CREDENTIALS) is not None, (
+        "another connection of the same address"
+    )
 
 
-def test_a_ban_of_a_connection_looks_at_those_of_its_address_alone() -> None:
+def test_a_ban_of_a_connection_examines_only_connections_of_its_address() -> None:
     def banned(others: int) -> int:
         harness = EdgeHarness()
         for number in range(others):
@@ -213,7 +219,7 @@ def test_a_ban_of_a_connection_looks_at_those_of_its_address_alone() -> None:
     assert banned(1000) <= banned(1) + 10
 
 
-def test_three_wrong_ones_then_the_right_one_any_number_of_times(harness: EdgeHarness) -> None:
+def test_three_wrong_passwords_and_a_right_one_may_be_repeated(harness: EdgeHarness) -> None:
     number = 0
     for _ in range(10):
         for status in (401, 401, 403, 200):
@@ -224,7 +230,7 @@ def test_three_wrong_ones_then_the_right_one_any_number_of_times(harness: EdgeHa
     assert "guess" not in harness.reasons
 
 
-def test_numbers_that_are_not_there_are_guesses_of_a_stranger_and_mistakes_of_a_user() -> None:
+def test_unknown_numbers_count_as_guesses_of_unproven_sources_and_not_of_users() -> None:
     harness = EdgeHarness(open=("public",))
     user = connected(harness)
     harness.standings.prove(user, Standing.REGISTERED, harness.now)
@@ -235,8 +241,8 @@ def test_numbers_that_are_not_there_are_guesses_of_a_stranger_and_mistakes_of_a_
     assert [response is None for response in heard] == [False] * 10 + [True] * 2
 
 
-def test_a_bad_password_inside_a_call_is_a_try_and_the_call_goes_on(harness: EdgeHarness) -> None:
-    """Every final answer to the public side, as its sender gets it: there is no challenge yet to stand for a 404."""
+def test_stages_get_every_final_response_as_the_public_side_gets_it(harness: EdgeHarness) -> None:
+    """The 404 becomes a 403, since no challenge is known yet that could replace it."""
     heard: list[tuple[str, int]] = []
 
     class Listener:
@@ -272,7 +278,7 @@ def test_an_unknown_user_gets_the_same_challenge_as_a_known_one(harness: EdgeHar
         assert real is not None
         assert (refusal.status, refusal.phrase) == (401, real.phrase)
         assert [name for name, _ in refusal.fields if name != "Date"] == [n for n, _ in real.fields if n != "Date"]
-        assert refusal.get("Date") is None, "the time of another answer"
+        assert refusal.get("Date") is None, "Date would be that of another response"
         assert refusal.get("Allow") == real.get("Allow")
         assert (refusal.call_id, refusal.cseq, refusal.to_tag) == ("c1", number, "pbx")
         assert refusal.body == b""
@@ -288,7 +294,7 @@ def test_an_unknown_user_gets_the_same_challenge_as_a_known_one(harness: EdgeHar
     assert len(nonces) == 3
 
 
-def test_before_any_challenge_was_seen_all_refusals_are_one(harness: EdgeHarness) -> None:
+def test_before_the_first_challenge_all_refusals_are_the_same(harness: EdgeHarness) -> None:
     fields = []
     for number, status in enumerate((403, 404, 410, 604), 1):
         refusal = answered(harness, UNLISTED, number, status, "Reason: SIP;cause=404\r\nRetry-After: 5")
@@ -299,7 +305,7 @@ def test_before_any_challenge_was_seen_all_refusals_are_one(harness: EdgeHarness
 
 
 @pytest.mark.parametrize("status", [400, 423, 486, 600])
-def test_what_says_nothing_of_users_passes(harness: EdgeHarness, status: int) -> None:
+def test_responses_that_reveal_nothing_about_users_pass(harness: EdgeHarness, status: int) -> None:
     answered(harness, UNLISTED, 1, 401, CHALLENGE)
     browser = connected(harness)
     answer = answered(harness, browser, 2, status, "Min-Expires: 60" if status == 423 else "")
@@ -308,7 +314,7 @@ def test_what_says_nothing_of_users_passes(harness: EdgeHarness, status: int) ->
     assert answer.get("Min-Expires") == ("60" if status == 423 else None)
 
 
-def test_users_and_trunks_hear_what_was_said(harness: EdgeHarness) -> None:
+def test_registered_users_and_trunks_get_the_original_response(harness: EdgeHarness) -> None:
     answered(harness, UNLISTED, 1, 401, CHALLENGE)
     user = connected(harness)
     harness.standings.prove(user, Standing.REGISTERED, harness.now)
@@ -327,7 +333,7 @@ def test_users_and_trunks_hear_what_was_said(harness: EdgeHarness) -> None:
         {"mode": "shadow"},
     ],
 )
-def test_an_operator_may_want_it_otherwise(screen: dict[str, object]) -> None:
+def test_the_policy_can_disable_it(screen: dict[str, object]) -> None:
     harness = EdgeHarness(screen=screen)
     answered(harness, UNLISTED, 1, 401, CHALLENGE)
     refusal = answered(harness, UNLISTED, 2, 404)
@@ -335,7 +341,7 @@ def test_an_operator_may_want_it_otherwise(screen: dict[str, object]) -> None:
     assert refusal.status == 404
 
 
-def test_each_set_has_a_challenge_of_its_own_and_keeps_one(harness: EdgeHarness) -> None:
+def test_the_last_challenge_of_each_set_is_stored(harness: EdgeHarness) -> None:
     for number in range(1, 5):
         answered(harness, UNLISTED, number, 401, f'WWW-Authenticate: Digest realm="r{number}", nonce="n"')
     assert len(harness.edge.parts.challenges._last) == 1
@@ -349,7 +355,7 @@ def test_each_set_has_a_challenge_of_its_own_and_keeps_one(harness: EdgeHarness)
 
 @pytest.mark.parametrize("took", [0.0, 0.01, 0.05, 0.09])
 @pytest.mark.parametrize(("status", "extra"), [(401, CHALLENGE), (404, "")])
-def test_refusals_come_at_one_time_whatever_the_inside_took(
+def test_refusals_have_the_same_delay_however_long_the_inside_takes(
     harness: EdgeHarness, took: float, status: int, extra: str
 ) -> None:
     came = harness.now
@@ -361,12 +367,12 @@ def test_refusals_come_at_one_time_whatever_the_inside_took(
     ((to, refusal),) = harness.wait(HOLD - took + 0.001)
     assert (to, isinstance(refusal, Response)) == (UNLISTED, True)
     ((_, again),) = harness.receive(UNLISTED, invite("REGISTER"))
-    assert again.fields == refusal.fields, "its repetition is answered from the transaction"
+    assert again.fields == refusal.fields, "the transaction answers the retransmission"
     harness.wait(40)
     assert harness.edge.idle
 
 
-def test_what_took_longer_goes_at_once_and_so_does_a_success(harness: EdgeHarness) -> None:
+def test_a_refusal_after_a_longer_time_and_a_success_are_sent_at_once(harness: EdgeHarness) -> None:
     ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER"))
     harness.wait(HOLD)
     assert len(harness.receive(PBX, respond(asked, 404))) == 1
@@ -387,7 +393,7 @@ def test_a_connection_that_closes_meanwhile_gets_no_delayed_answer(harness: Edge
 # --- overload ----------------------------------------------------------------------------------------------
 
 
-def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_has() -> None:
+def test_an_overloaded_edge_refuses_new_calls_of_low_standings_and_keeps_its_calls() -> None:
     harness = EdgeHarness(open=("public",))
     forwarded = harness.receive(CALLER, invite())[-1][1]
     for _ in range(40):
@@ -397,7 +403,7 @@ def test_a_late_edge_takes_no_new_calls_of_the_weakest_and_keeps_those_that_it_h
     ((_, refused),) = harness.receive(connected(harness), invite(branch="z9hG4bKw", from_tag="w"))
     assert isinstance(refused, Response)
     assert (refused.status, harness.reasons[-1]) == (503, "overload")
-    assert harness.receive(CALLER, invite(branch="z9hG4bKt", from_tag="t")) != [], "the trunk calls on"
+    assert harness.receive(CALLER, invite(branch="z9hG4bKt", from_tag="t")) != [], "the trunk may still call"
     ok = harness.receive(PBX, respond(forwarded, 200, body=ANSWER))[-1][1]
     assert isinstance(ok, Response)
     uri = (ok.get("Contact") or "").strip("<>")

@@ -17,14 +17,14 @@ T1, T2 = 0.5, 4.0
 
 
 class Wire(Protocol):
-    """What carries an agent's messages to the edge, and knows how long they take."""
+    """Carries an agent's messages to the edge, and has the clock."""
 
     clock: Clock
 
     def carry(self, agent: Agent, data: bytes) -> None: ...
 
     def word(self) -> str:
-        """A word that was not said before."""
+        """A new word, for a branch, tag or Call-ID."""
 
 
 class Asked:
@@ -128,7 +128,7 @@ class Answering:
 
 
 class Dialog:
-    """What one side knows of a call; known by Call-ID and its own tag."""
+    """The state of one side of a call, identified by Call-ID and the local tag."""
 
     def __init__(self, agent: Agent, call_id: str, local: str, remote: str, target: str, cseq: int, tag: str) -> None:
         self.agent = agent
@@ -167,15 +167,15 @@ class Dialog:
 
 
 class Agent:
-    """One party. ``script`` decides what it does with requests that begin something."""
+    """One user agent. ``on_request`` decides what it does with requests that begin something."""
 
     def __init__(self, wire: Wire, name: str, host: str, port: int, transport: str, rate: float = 1.0) -> None:
         self.wire = wire
         self.name = name
         self.host, self.port, self.transport = host, port, transport
-        self.rate = rate  # how much slower than true time its clock is
+        self.rate = rate  # how much slower than real time its clock runs
         self.alive = True
-        self.excused = False  # crashed, cut off or silent on purpose: not judged by what it is left with
+        self.excused = False  # crashed, cut off or silent on purpose: its remaining state is not checked
         self.asked: dict[tuple[str, str], Asked] = {}
         self.answering: dict[tuple[str, str], Answering] = {}
         self.dialogs: dict[tuple[str, str], Dialog] = {}
@@ -197,7 +197,7 @@ class Agent:
         return self.wire.clock.after(seconds * self.rate, lambda: act() if self.alive else None)
 
     def crash(self) -> None:
-        """Lose everything that is not on a disk."""
+        """Lose all state."""
         self.alive = False
         self.excused = True
         for asked in self.asked.values():

@@ -22,7 +22,7 @@ _INSIDE = b"10.0.0."
 
 
 class _Invite:
-    """An INVITE that the edge took in, and the final answers that its sender was given."""
+    """An INVITE that the edge accepted, and the final responses that its sender got."""
 
     def __init__(self, flow: Flow, request: Request, since: float) -> None:
         self.flow = flow
@@ -32,13 +32,13 @@ class _Invite:
 
 
 class Checks:
-    """Looks at what goes into the edge and what comes out of it. ``hidden``: no address of the core may go out."""
+    """Checks the messages to and from the edge. With ``hidden`` no address of the core may be sent out."""
 
     def __init__(self, edge: Edge, hidden: bool, tries: Tries) -> None:
         self._edge = edge
         self._tries = tries
         self._hidden = hidden
-        # With the Call-ID: a branch may be damaged on the way, and then all that are damaged so share one.
+        # The key includes the Call-ID, since damaged messages may have the same branch.
         self._invites: dict[tuple[str, str, Zone, str], _Invite] = {}
         self._closed: set[int] = set()
         self._bans_seen = 0
@@ -49,7 +49,7 @@ class Checks:
         self.calls = 0
         self.outcomes: dict[str, int] = {}
 
-    # --- as it goes --------------------------------------------------------------------------------------
+    # --- during the run ----------------------------------------------------------------------------------
 
     def before_receiving(self, flow: Flow, data: bytes, now: float) -> None:
         """The edge is about to deal with a message."""
@@ -76,7 +76,7 @@ class Checks:
                 self.calls += 1
 
     def _bans(self, flow: Flow, now: float) -> None:
-        """No ban is wider or longer than what stands behind it, and none is of a known source."""
+        """No ban is wider or longer than its evidence allows, and no known source is banned."""
         pipeline = self._edge.pipeline
         penalties, standings = pipeline.penalties, pipeline.standings
         if len(penalties) > penalties.capacity:
@@ -146,14 +146,14 @@ class Checks:
             self._sessions.add(command.session_id)
 
     def add_unproven(self, flow: Flow) -> None:
-        """A source that may be forged has sent something; the same is never sent twice."""
+        """A source that may be forged has sent something; no such source sends the same twice."""
         self._unproven.add(flow.peer.host)
 
     def is_unproven(self, flow: Flow) -> bool:
         return flow.peer.host in self._unproven
 
     def sent_to_unproven(self, flow: Flow, data: bytes) -> None:
-        """A final answer goes to such a source once, and a 2xx, which its callee repeats, one more time."""
+        """An unproven source gets a final response once, and a 2xx, which its callee repeats, twice."""
         if data.startswith(b"SIP/2.0 1"):
             return
         most = 2 if data.startswith(b"SIP/2.0 2") else 1
@@ -162,7 +162,7 @@ class Checks:
             raise Finding(f"{flow} gets this {count} times: {data!r}")
 
     def leases(self) -> None:
-        """What the destinations are said to carry is what live calls and requests hold there."""
+        """The load of the destinations is the number of leases that live calls and requests hold."""
         for difference in self._edge.audit_leases().differences:
             raise Finding(difference)
 

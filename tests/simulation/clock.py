@@ -10,7 +10,7 @@ __all__ = ["Clock", "Timer"]
 
 
 class Timer:
-    """Something that is to happen; it does not when it was cancelled before."""
+    """A scheduled event, which can be cancelled."""
 
     __slots__ = ("act",)
 
@@ -22,7 +22,7 @@ class Timer:
 
 
 class Clock:
-    """Seconds since the simulation began, and the queue of what comes."""
+    """Seconds since the start of the simulation, and the queue of events."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -36,13 +36,13 @@ class Clock:
         return timer
 
     def next(self) -> float | None:
-        """When the next thing happens; None when nothing will."""
+        """The time of the next event, or None."""
         while self._queue and self._queue[0][2].act is None:
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
     def step(self) -> None:
-        """Do the next thing, at its time."""
+        """Set the time to that of the next event, and run it."""
         self.now, _, timer = heapq.heappop(self._queue)
         if timer.act is not None:
             timer.act()

@@ -31,7 +31,7 @@ class Environment:
 
 
 def draw_environment(random: Random) -> Environment:
-    """One set and no route, as most have it, or several with all that routes and members can say."""
+    """One set without routes, as in most deployments, or several sets with every setting of routes and members."""
     names = ["pbx", "backup", "last"][: random.choice((1, 1, 2, 3))]
     known = {}
     for number, name in enumerate(names):
@@ -63,7 +63,7 @@ def _a_set(random: Random, name: str, known: dict[str, str]) -> SetSettings:
 
 
 def _some(random: Random, known: dict[str, str]) -> tuple[MemberSettings, ...]:
-    """Members at some of the addresses, one at least, nearly always at all."""
+    """Members at some of the addresses, at least one; in most draws at all of them."""
     hosts = random.sample(sorted(known), random.randint(1, len(known))) if random.random() < 0.3 else sorted(known)
     return tuple(_a_member(random, host, known[host]) for host in hosts)
 
@@ -82,7 +82,7 @@ def _a_member(random: Random, host: str, transport: str) -> MemberSettings:
 
 
 def _routes(random: Random, names: list[str]) -> tuple[Route, ...]:
-    """By the number that is called: ``1..`` and all others."""
+    """Two routes by the called number: one for ``1..``, one for all others."""
     routes = [
         Route(
             name,
@@ -97,7 +97,7 @@ def _routes(random: Random, names: list[str]) -> tuple[Route, ...]:
     return tuple(routes)
 
 
-# --- what its operator does ------------------------------------------------------------------------------
+# --- the operator ----------------------------------------------------------------------------------------
 
 
 def an_order(random: Random) -> AdminState:
@@ -107,7 +107,7 @@ def an_order(random: Random) -> AdminState:
 
 
 def reloaded(random: Random, environment: Environment) -> list[SetSettings]:
-    """The sets with members that are gone, back, or changed."""
+    """The sets with some members removed, added again or changed."""
     return [
         attrs.evolve(settings, members=_some(random, environment.known[settings.set])) for settings in environment.sets
     ]

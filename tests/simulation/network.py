@@ -11,7 +11,7 @@ __all__ = ["Link"]
 
 
 class Link:
-    """The way of datagrams between one party and the edge. A stream has the delay only, and keeps the order."""
+    """The path between a user agent and the edge. Datagrams may be lost; a stream is only delayed, in order."""
 
     def __init__(self, random: Random, clock: Clock, rough: bool) -> None:
         self._random = random
@@ -25,7 +25,7 @@ class Link:
 
     @property
     def harmless(self) -> bool:
-        """Whether what is sent often enough surely gets through."""
+        """Whether a message that is retransmitted will arrive."""
         return not self.cut
 
     def _is_cut(self) -> bool:

@@ -1,4 +1,4 @@
-"""From a seed to a run: draws the environment, lets hours pass, and checks."""
+"""Runs a seed: draws the environment, lets hours of virtual time pass, and checks."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _LONGEST_CALL = 4 * 3600.0
 
 @attrs.frozen
 class Outcome:
-    """A run: what it was, and what came of it. ``further`` counts the tries after the first one of their call;
-    ``finding`` is "" where all held."""
+    """The result of a run. ``further`` counts the tries of members after the first one of each call;
+    ``finding`` is empty if all checks passed."""
 
     seed: int
     calls: int
@@ -42,21 +42,22 @@ class Outcome:
 
 
 def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) -> Outcome:
-    """One run. The same seed gives the same outcome; ``make_edge`` stands in for :class:`Edge`."""
+    """Run a seed. The same seed gives the same outcome; ``make_edge`` may replace :class:`Edge`."""
     world = _draw(Random(seed), make_edge)
     world.trace = [] if keep_trace else None
     finding = ""
     try:
         world.run(_BUSY_SECONDS + 400.0)
         for member in world.edge.dispatcher.members():
-            world.order(member, AdminState.DISABLED)  # no probe for hours
+            world.order(member, AdminState.DISABLED)  # so that hours pass without probes
         for agent in world.agents:
-            world.link(agent).loss = 0.0  # the BYE of the longest calls goes once to who has proven nothing by then
+            # The edge sends the BYE of the longest calls only once, to sources that are unproven by then.
+            world.link(agent).loss = 0.0
         world.run(world.clock.now + _LONGEST_CALL + 600.0)
         world.checks.end(world.agents)
     except Finding as error:
         finding = str(error)
-    except Exception as error:  # noqa: BLE001 - what comes out of the signalling core is a finding too
+    except Exception as error:  # noqa: BLE001 - an exception of the signalling core is a finding too
         finding = f"{type(error).__name__}: {error} (raised at {_place(error)})"
     checks = world.checks
     return Outcome(
@@ -95,7 +96,7 @@ def _add_destinations(world: World) -> None:
         if not any(moods.values()):
             moods = dict(_MOODS)
         if world.random.random() < 0.1:
-            moods = {"is_silent": 1}  # to calls: it answers OPTIONS like all others
+            moods = {"is_silent": 1}  # it does not answer INVITEs, but OPTIONS
         world.checks.destinations.append(Destination(world.add(agent, listener), world.random, moods))
 
 
@@ -139,7 +140,7 @@ def _call(world: World, agent: Agent) -> None:
 
 
 def _add_phones(world: World) -> None:
-    """Phones that register, and a server inside that calls them by the Path that it was given."""
+    """Phones that register, and a server inside that calls them by the Path of their registration."""
     random = world.random
     inside = world.add(Agent(world, "switch", "10.0.0.50", 5060, "UDP", _rate(world)), CORE)
     for n in range(random.randint(0, 2)):
@@ -193,14 +194,14 @@ def _crash(world: World, agent: Agent, back: float) -> None:
 
 
 def _drop(world: World, agent: Agent) -> None:
-    """The browser's connection is gone; it comes again, and knows nothing of its calls."""
+    """A browser loses its connection, connects again, and has lost its calls."""
     agent.excused = True
     world.disconnect(agent)
     world.connect(agent)
 
 
 def _babble(world: World, agent: Agent) -> None:
-    """A connection carries what is no SIP, until it has had enough of that; then the agent comes again."""
+    """An agent sends bytes that are not SIP until the edge closes the connection, then connects again."""
     agent.excused = True
     for _ in range(world.random.choice((3, 15))):
         world.carry(agent, b"hello\r\n\r\n")

@@ -33,7 +33,7 @@ class Caller:
         if mood < 0.2:
             agent.after(random.uniform(0.0, 4.0), self._cancel)
         else:
-            agent.after(60.0, self._cancel)  # nobody lets it ring for ever
+            agent.after(60.0, self._cancel)  # no caller waits for ever
 
     def _cancel(self) -> None:
         if not self._asked.final:
@@ -90,7 +90,7 @@ class Caller:
 
 
 class Destination:
-    """A server or phone that answers calls, each in a mood that the seed draws."""
+    """A server or phone that answers each call in one of several ways, which the seed draws."""
 
     def __init__(self, agent: Agent, random: Random, moods: dict[str, int]) -> None:
         self.agent = agent
@@ -167,7 +167,7 @@ class Destination:
         self._then(answering, 0.01, self._random.choice((480, 500, 503)), self._tag())
 
     def _rests(self, answering: Answering) -> None:
-        """A 503 that says for how long it has enough."""
+        """A 503 with Retry-After."""
         answering.say(503, self._tag(), [f"Retry-After: {self._random.choice((1, 20))}"])
 
     def _is_silent(self, answering: Answering) -> None:
@@ -185,7 +185,7 @@ class Destination:
         self._then(answering, wait + self._random.uniform(0.0, 6.0), 200, tag)
 
     def _forks(self, answering: Answering) -> None:
-        """A proxy behind which two phones ring, and both are answered."""
+        """A proxy behind which two phones ring and both answer."""
         tags = [self._tag(), self._tag()]
         self._forking = {*self._forking, *((answering.request.call_id, tag) for tag in tags)}
         for number, tag in enumerate(tags):

@@ -1,4 +1,4 @@
-"""A shadow policy equal to the live one never differs, and changes no run."""
+"""A shadow policy that equals the live one gives no differences, and a shadow policy changes no run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simulation.world import CARRIER, SCREEN
 
 
 class Watched:
-    """Makes edges with a second policy beside the first, and keeps them."""
+    """Makes edges with a shadow policy, and stores them."""
 
     def __init__(self, settings: ScreenSettings) -> None:
         self.settings = settings
@@ -44,7 +44,7 @@ def test_the_same_policy_beside_itself_never_differs(first: int) -> None:
     assert judged > 1000
 
 
-def test_a_run_is_the_same_whatever_is_beside_it() -> None:
+def test_a_run_is_the_same_with_any_shadow_policy() -> None:
     differ = 0
     for seed in range(10):
         strict = Watched(ScreenSettings(method=MethodSettings(public=())))

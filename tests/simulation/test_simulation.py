@@ -1,4 +1,4 @@
-"""Some hundred runs hold, the same seed gives the same run, and an edge with a planted fault is found."""
+"""Some hundred runs pass, the same seed gives the same run, and faults that are planted in an edge are found."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CHUNK = 50
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
-def test_all_holds(first: int) -> None:
+def test_all_checks_pass(first: int) -> None:
     failed = [outcome for seed in range(first, first + CHUNK) if (outcome := simulate(seed)).finding]
     assert [(outcome.seed, outcome.finding) for outcome in failed] == []
 
 
-def test_the_runs_are_worth_something() -> None:
-    """They reach what they are for: calls that are answered, refused, cancelled, failed over, lost."""
+def test_the_runs_reach_what_they_are_meant_to_check() -> None:
+    """Calls are answered, refused, cancelled, failed over and lost."""
     outcomes = [simulate(seed) for seed in range(40)]
     statuses = {status for outcome in outcomes for status in outcome.statuses}
     assert statuses >= {"200", "302", "404", "408", "480", "486", "487", "488", "500", "503", "600", "603"}
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
         assert run.stdout.split() == here
 
 
-# --- edges that break a promise -------------------------------------------------------------------------
+# --- edges with faults -----------------------------------------------------------------------------------
 
 
 def _finals_out(effect: Effect) -> bool:
@@ -109,7 +109,7 @@ class LeaksLeases(_Broken):
 
 
 class _Careless(Dispatcher):
-    """It takes leases at members whether they are able or not; ``passes`` says which are passed over."""
+    """Takes leases at members whether they are able or not; ``passes`` selects those that it skips."""
 
     __slots__ = ()
 
@@ -161,8 +161,8 @@ def with_dispatcher(kind: type[Dispatcher]) -> Callable[..., Edge]:
     return make
 
 
-class MishearsAWord(_Broken):
-    """A final answer of a callee is taken for a failure of the member."""
+class TakesRefusalForFailure(_Broken):
+    """Takes a final response of a callee for a failure of the member."""
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         return Edge.receive(self, flow, data.replace(b"SIP/2.0 486", b"SIP/2.0 500"), now)
@@ -176,7 +176,7 @@ class MiscountsResources(_Broken):
         return effects
 
 
-class CallsStrangers(_Broken):
+class SendsToThirdParty(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         elsewhere = Flow(PUBLIC, Source("203.0.113.66", 5060))
         return effects + [Send(elsewhere, effect.data) for effect in effects[:1] if isinstance(effect, Send)]
@@ -191,7 +191,7 @@ class KeepsVias(_Broken):
         return effects
 
 
-class TellsTheInside(_Broken):
+class ShowsTheInside(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
             if isinstance(effect, Send) and effect.flow.listener.zone is Zone.PUBLIC:
@@ -213,7 +213,7 @@ class BansLong(_Broken):
 
 
 class BansWithoutProof(_Broken):
-    """It takes a datagram's word for more than it is worth."""
+    """Treats sources of datagrams as proven."""
 
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         for ban in self.pipeline.penalties:
@@ -237,18 +237,18 @@ class Raises(_Broken):
         (with_dispatcher(IgnoresOrders), "which is d"),
         (with_dispatcher(IgnoresBounds), "has more calls than"),
         (with_dispatcher(IgnoresBounds), " may be"),
-        (MishearsAWord, "said 486"),
+        (TakesRefusalForFailure, "said 486"),
         (MiscountsResources, "in use, and has"),
-        (CallsStrangers, "nobody was ever heard of"),
+        (SendsToThirdParty, "nobody was ever heard of"),
         (KeepsVias, "Via of somebody else's"),
-        (TellsTheInside, "an address of the core goes out"),
+        (ShowsTheInside, "an address of the core goes out"),
         (ForgetsToCancel, "got no end of"),
         (BansLong, "stands on the word of packets"),
         (BansWithoutProof, "says that it is proven"),
         (Raises, "KeyError"),
     ],
 )
-def test_an_edge_that_breaks_a_promise_is_found_out(edge: MakeEdge, says: str) -> None:
+def test_a_fault_in_the_edge_is_found(edge: MakeEdge, says: str) -> None:
     findings = (simulate(seed, make_edge=edge).finding for seed in range(60))
     assert any(says in finding for finding in findings)
 
@@ -256,7 +256,7 @@ def test_an_edge_that_breaks_a_promise_is_found_out(edge: MakeEdge, says: str) -
 # --- the command -----------------------------------------------------------------------------------------
 
 
-def test_one_seed_is_told_message_by_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_trace_of_one_seed_has_every_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["3", "--trace"]) == 0
     output = capsys.readouterr().out
     assert " INVITE sip:100@192.0.2.1 SIP/2.0\n    Via: SIP/2.0/" in output

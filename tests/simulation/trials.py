@@ -1,4 +1,4 @@
-"""Which members a request may be sent to, and whether they have room."""
+"""Checks that calls go only to members that may get them, within the members' limits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgesbc.sip.message import Request, Response
 
 __all__ = ["Finding", "Tries"]
 
-_WORDS = frozenset({404, 486, 600, 603})
-"""Final answers after which no other member is asked, whatever a set says of failover."""
+_NO_FAILOVER = frozenset({404, 486, 600, 603})
+"""Final responses after which no other member is tried, whatever ``failover_on`` of a set is."""
 _SHORTEST_TRY = 0.5
-"""Seconds within which no set gives a member up that is silent: an answer in that time is to be heeded."""
+"""The shortest ``try_timeout`` of a set, in seconds: a response within that time must be used."""
 
 
 class Finding(Exception):
-    """Something that must not happen did."""
+    """A check failed."""
 
 
 @attrs.define
@@ -33,8 +33,8 @@ class _Try:
 
 
 class Tries:
-    """Looks at INVITEs that begin calls at members of ``sets``, and at what comes back. It keeps its own account of
-    what the operator wants."""
+    """Checks INVITEs that begin calls at members of ``sets``, and their responses. It has its own record of
+    the operator's orders."""
 
     def __init__(self, edge: Edge, sets: list[SetSettings]) -> None:
         self._edge = edge
@@ -50,7 +50,7 @@ class Tries:
     # --- the operator ------------------------------------------------------------------------------------
 
     def ordered(self, at: Source, out: str) -> None:
-        """A member is ``out`` by order, or "" in use."""
+        """By order a member gets no calls, for the reason ``out``, or is in use if that is empty."""
         self._away.pop(at, None)
         if out:
             self._away[at] = out
@@ -60,7 +60,7 @@ class Tries:
         self._away.update((at, "removed") for at in self._ever - now)
         self._ever |= now
 
-    # --- as it goes --------------------------------------------------------------------------------------
+    # --- during the run ----------------------------------------------------------------------------------
 
     def sent(self, flow: Flow, request: Request, now: float) -> None:
         """An INVITE goes to a member."""
@@ -83,7 +83,7 @@ class Tries:
         self._bounds(flow, now)
 
     def _bounds(self, flow: Flow, now: float) -> None:
-        """A member has what it may have, with the call that goes there now."""
+        """With this call the member is within its limits."""
         member = self._edge.dispatcher.member_at(flow.peer, flow.listener.transport)
         if member is None:
             raise Finding(f"a call goes to {flow}, where no member is")
@@ -98,10 +98,10 @@ class Tries:
                 raise Finding(f"{member} has {member.used[name]} calls with {name}, {settings.resources} may be")
 
     def received(self, response: Response, now: float) -> None:
-        """A member says something about an INVITE: a word that counts, unless the call has gone on before."""
+        """A response of a member to an INVITE. It must be used, unless the call has left the member before."""
         tries = self._by_call.get(response.call_id, {})
         tried = tries.get(response.via.branch)
-        if tried is None or response.status not in _WORDS:
+        if tried is None or response.status not in _NO_FAILOVER:
             return
         latest = max(one.since for one in tries.values())
         if tried.since == latest and now - latest < _SHORTEST_TRY:

@@ -1,4 +1,4 @@
-"""The edge in its network: carries its effects out as its shell does, on virtual time."""
+"""The edge in its network. Its effects are carried out as the shell does it, on virtual time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class World:
         self.random = random
         self._rough = rough
         self._words = 0
-        self._skew = 0.0  # of the edge's clock, which only ever jumps forward
+        self._skew = 0.0  # of the edge's clock, which jumps forward only
         standings = Standings([Trunk("carrier", (CARRIER,))])
         pipeline = Pipeline(SCREEN, standings, lambda decision: None, self._stage_failed)
         self.edge = make_edge(
@@ -89,13 +89,13 @@ class World:
 
     @property
     def digest(self) -> str:
-        """Of every message that went in or out, in order."""
+        """The digest of every message to and from the edge, in order."""
         return self._digest.hexdigest()
 
     def jump(self, seconds: float) -> None:
-        """The machine of the edge was suspended for so long.
+        """The machine of the edge was suspended for ``seconds``.
 
-        After more than 64*T1 it has forgotten whom it asked, and who rings then is not to blame.
+        After more than 64*T1 its transactions have ended, so no agent is blamed for calls that still ring.
         """
         self._skew += seconds
         if seconds > 64 * T1:
@@ -103,7 +103,7 @@ class World:
                 agent.excused = True
         self._arm()
 
-    # --- who is there ------------------------------------------------------------------------------------
+    # --- user agents -------------------------------------------------------------------------------------
 
     def add(self, agent: Agent, listener: Listener) -> Agent:
         self.agents.append(agent)
@@ -152,7 +152,7 @@ class World:
     # --- towards the edge --------------------------------------------------------------------------------
 
     def carry(self, agent: Agent, data: bytes) -> None:
-        """A message of an agent sets out for the edge."""
+        """Send a message of an agent to the edge."""
         link, flow = self._links[agent], self._flow_of.get(agent)
         if flow is not None:
             link.stream("in", lambda: self._receive(flow, data) if flow.serial in self._streams else None)
@@ -234,7 +234,7 @@ class World:
         sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
         drawn = self.random.random()
         if drawn < self._media_fails / 2:
-            return  # and never replies
+            return  # the media plane never replies
         reply = MediaReply(sdp) if drawn >= self._media_fails else MediaError(488, "x")
         self.clock.after(
             self._media_waits, lambda: self._carry_out(self.edge.media_replied(effect.cookie, reply, self.now))
@@ -243,7 +243,7 @@ class World:
     # --- time --------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """Wake when the edge wants to be woken, and not before 20 ms, as its shell does."""
+        """Schedule ``expire`` for the edge's deadline, 20 ms late, as the shell does."""
         deadline = self.edge.deadline()
         if deadline is None:
             return
@@ -260,7 +260,7 @@ class World:
         self._carry_out(self.edge.expire(self.now))
 
     def run(self, until: float) -> None:
-        """Let everything happen that happens before ``until``, seconds."""
+        """Run all events up to the time ``until``, in seconds."""
         steps = 0
         while (at := self.clock.next()) is not None and at <= until:
             self.clock.step()

@@ -19,7 +19,7 @@ Read = Callable[[bytes], Request | Response]
 
 
 def from_stream(data: bytes) -> Request | Response:
-    """Read it as it comes over TCP."""
+    """Parse ``data`` as one message of a stream."""
     (message,) = StreamFramer().receive(data)
     return parse_message(message)
 
@@ -69,7 +69,7 @@ def folded_header_field(size: int) -> bytes:
 
 
 def header_fields(count: int) -> bytes:
-    """Seven of them are those that every request has, with Max-Forwards and Content-Length."""
+    """A request with ``count`` header fields, of which every request has seven."""
     return with_line(b"\r\n".join([b"Z: z"] * (count - 7)))
 
 
@@ -116,14 +116,14 @@ BOUNDS: list[tuple[Callable[[int], bytes], int, int]] = [
 
 @both
 @pytest.mark.parametrize(("write", "most", "status"), BOUNDS, ids=[write.__name__ for write, _, _ in BOUNDS])
-def test_a_bound_holds_to_the_last_one(read: Read, write: Callable[[int], bytes], most: int, status: int) -> None:
+def test_a_bound_is_exact(read: Read, write: Callable[[int], bytes], most: int, status: int) -> None:
     read(write(most))
     with pytest.raises(WireError) as caught:
         read(write(most + 1))
     assert caught.value.status_hint == status
 
 
-def test_the_messages_of_this_file_have_the_size_that_was_asked_for() -> None:
+def test_the_messages_of_this_file_have_the_given_size() -> None:
     assert len(message(limits.MESSAGE_BYTES)) == limits.MESSAGE_BYTES
     assert len(start_line(2048).partition(b"\r\n")[0]) == 2048
     assert len(start_line_of_response(2047).partition(b"\r\n")[0]) == 2047
@@ -133,7 +133,7 @@ def test_the_messages_of_this_file_have_the_size_that_was_asked_for() -> None:
 
 
 @both
-def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(read: Read) -> None:
+def test_a_content_length_over_the_bound_is_refused_before_the_body_arrives(read: Read) -> None:
     with pytest.raises(WireError) as caught:
         read(request(length="Content-Length: 65535\r\n"))
     assert caught.value.status_hint == 413
@@ -166,7 +166,7 @@ def test_a_datagram_without_content_length_has_the_same_bound() -> None:
         (values, "header_fields", 20, 513), (values, "header_fields", 300, 513),
     ],
 )  # fmt: skip
-def test_the_bounds_of_another_program(
+def test_a_program_can_set_bounds(
     stream: bool, write: Callable[[int], bytes], field: str, most: int, status: int
 ) -> None:
     bounds = replace(Limits(message_bytes=100_000), **{field: most})

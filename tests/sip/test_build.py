@@ -46,7 +46,7 @@ ROUTED = raw_request(
 # --- requests --------------------------------------------------------------------------------------------
 
 
-def test_a_request_has_what_every_request_has() -> None:
+def test_a_request_has_the_mandatory_header_fields() -> None:
     message = invite()
     assert bytes(message) == (
         b"INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKnew;rport\r\nMax-Forwards: 70\r\n"
@@ -88,7 +88,7 @@ def test_branches_and_tags_are_made_from_entropy() -> None:
 # --- responses -------------------------------------------------------------------------------------------
 
 
-def test_a_response_repeats_what_its_request_had() -> None:
+def test_a_response_repeats_header_fields_of_its_request() -> None:
     request = received(ROUTED)
     response = build.response_to(request, 404, tag="t")
     for name in ("Via", "From", "Call-ID", "CSeq"):
@@ -109,12 +109,12 @@ def test_100_has_the_timestamp_and_no_tag() -> None:
     ("status", "method", "copied"),
     [(100, "INVITE", 0), (180, "INVITE", 2), (200, "INVITE", 2), (486, "INVITE", 0), (200, "OPTIONS", 0)],
 )
-def test_record_route_is_in_what_sets_up_a_dialog(status: int, method: str, copied: int) -> None:
+def test_record_route_is_in_responses_that_create_a_dialog(status: int, method: str, copied: int) -> None:
     request = received(raw_request(method, extra="Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n"))
     assert len(build.response_to(request, status, tag="t").get_all("Record-Route")) == copied
 
 
-def test_a_tag_that_is_there_stays() -> None:
+def test_an_existing_tag_stays() -> None:
     request = received(raw_request("BYE", to="<sip:b@h>;tag=theirs", extra="Record-Route: <sip:p1;lr>\r\n"))
     response = build.response_to(request, 200, tag="t")
     assert (response.to_tag, response.get_all("Record-Route")) == ("theirs", [])
@@ -146,7 +146,7 @@ def test_via_fields_can_be_replaced() -> None:
     assert [pair for pair in build.response_fields(received(ROUTED), 404, "t", vias) if pair[0] == "Via"] == vias
 
 
-def test_a_response_to_what_cannot_be_parsed() -> None:
+def test_a_response_to_a_malformed_request() -> None:
     broken = raw_request(cseq="x INVITE")
     data = build.response_to_malformed(broken, 400)
     assert data is not None

@@ -13,7 +13,7 @@ VIA = "SIP/2.0/UDP h;branch=z9hG4bK"
 
 
 def invite(contact: str = "<sip:alice@10.0.0.1>") -> Request:
-    """As the callee gets it: two proxies want to stay on the path."""
+    """The INVITE as the callee gets it, with Record-Route of two proxies."""
     return build.request(
         "INVITE", "sip:bob@h", via=VIA + "1", from_="<sip:alice@h>;tag=a", to="<sip:bob@h>", call_id="c", cseq=7,
         contact=contact, fields=[("Record-Route", "<sip:p2;lr>"), ("Record-Route", "<sip:p1;lr>")],
@@ -68,7 +68,7 @@ def test_the_remote_target_can_change() -> None:
     assert dialog.target == "sip:alice@10.0.0.7"
 
 
-def test_a_target_is_a_request_uri() -> None:
+def test_the_target_has_no_header_fields() -> None:
     assert Dialog.of_callee(invite(contact="<sip:alice@10.0.0.7?Subject=x>"), "b").target == "sip:alice@10.0.0.7"
 
 

@@ -21,7 +21,7 @@ def test_parameters() -> None:
 
 
 @pytest.mark.parametrize("text", ["Basic abc", "", "Digest", "Digest  ", "Bearer x=y", "Digestx a=b"])
-def test_other_schemes_say_nothing(text: str) -> None:
+def test_other_schemes_give_no_parameters(text: str) -> None:
     assert parse_digest(text).params == ()
 
 
@@ -37,7 +37,7 @@ def test_parameters_are_bounded() -> None:
     "text",
     ["Digest a", "Digest =b", 'Digest a="b', "Digest a=b,,c=d", "Digest a=b, A=c", 'Digest a=b"c"', "Digest a b=c"],
 )
-def test_what_cannot_be_read(text: str) -> None:
+def test_malformed_values(text: str) -> None:
     with pytest.raises(WireError):
         parse_digest(text)
     assert not is_stale(text)

@@ -1,4 +1,4 @@
-"""Messages on a stream: the same ones however the stream is cut, and nothing behind a broken one."""
+"""Messages on a stream: the same ones however the stream is cut, and none after a broken one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgesbc.sip.parse import parse_message
 
 
 def framed(pieces: list[bytes]) -> tuple[list[bytes], WireError | None]:
-    """What a framer makes of a stream that comes in these pieces, up to where it breaks."""
+    """The messages of a stream that arrives in these pieces, up to a break."""
     framer = StreamFramer()
     messages: list[bytes] = []
     for piece in pieces:
@@ -153,7 +153,7 @@ def test_a_cr_by_itself_breaks_the_stream(start: bytes) -> None:
     ],
 )  # fmt: skip
 def test_another_protocol_breaks_the_stream_as_soon_as_it_shows(start: bytes) -> None:
-    """Its end is not waited for, and no SIP that is hidden in it is looked for."""
+    """The framer does not wait for its end, and does not look for SIP inside it."""
     assert broken(start).reason == "the stream does not speak SIP"
     messages, error = framed([request(), start, request()])
     assert error is not None
@@ -202,11 +202,11 @@ def test_header_fields_that_do_not_end_break_the_stream_in_time() -> None:
 
 
 @pytest.mark.parametrize("length", [65_536, 4_294_967_295])
-def test_a_body_over_the_bound_breaks_the_stream_before_it_comes(length: int) -> None:
+def test_a_content_length_over_the_bound_breaks_the_stream_before_the_body_arrives(length: int) -> None:
     assert broken(request(length=f"Content-Length: {length}\r\n")).status_hint == 413
 
 
-def test_nothing_is_allocated_for_what_is_announced_and_has_not_come() -> None:
+def test_no_memory_is_allocated_for_a_body_that_has_not_arrived() -> None:
     begun = request(length="Content-Length: 60000\r\n", body=b"0123456789")
     framer = StreamFramer()
     tracemalloc.start()

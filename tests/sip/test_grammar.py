@@ -1,4 +1,4 @@
-"""The patterns: that none can be slow, and what the tables hold."""
+"""The patterns, none of which can be slow, and the tables of header fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from edgesbc.sip import grammar
 
 _parser: Any = re._parser  # type: ignore[attr-defined]
-_UNBOUNDED = 16  # a repetition of at most so many can be tried in every way without harm
+_UNBOUNDED = 16  # shorter repetitions cost little even if every length is tried
 PATTERNS = {
     name: pattern
     for name, value in vars(grammar).items()
@@ -33,19 +33,19 @@ def repetitions(tree: Any) -> Iterator[tuple[str, int]]:
 
 
 def gives_back(pattern: str | bytes, flags: int = 0) -> bool:
-    """Whether an unbounded repetition of the pattern gives back what it took: what makes matching slow."""
+    """Whether an unbounded repetition of the pattern can backtrack, which makes matching slow."""
     repeated = repetitions(_parser.parse(pattern, flags))
     return any(name != "POSSESSIVE_REPEAT" and most > _UNBOUNDED for name, most in repeated)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
-def test_no_pattern_gives_back_what_it_took(name: str) -> None:
+def test_no_pattern_backtracks(name: str) -> None:
     pattern = PATTERNS[name]
     assert not gives_back(pattern.pattern, pattern.flags & ~re.UNICODE)
 
 
 @pytest.mark.parametrize("pattern", ["a*a*b", "(?:x(?:a+)y)", "(a|b+?)c", "(?:(?:a){0,99})b", "(?=a*)b"])
-def test_a_pattern_that_gives_back_is_found(pattern: str) -> None:
+def test_a_pattern_that_backtracks_is_found(pattern: str) -> None:
     assert gives_back(pattern)
 
 
@@ -58,7 +58,7 @@ def test_compact_forms_name_fields_that_have_a_long_form() -> None:
     assert all(grammar.CANONICAL[letter.upper()] == name for letter, name in grammar.COMPACT.items())
 
 
-def test_the_compact_forms_are_those_that_are_registered() -> None:
+def test_the_compact_forms_are_the_registered_ones() -> None:
     assert "".join(sorted(grammar.COMPACT)) == "abcdefijklmnorstuvxy"
 
 

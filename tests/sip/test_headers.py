@@ -140,7 +140,7 @@ def test_received_may_be_an_ipv6_address_with_and_without_brackets(received: str
         ("SIP/2.0/UDP 192.0.2.1:5060;branch=a", "SIP/2.0/UDP 192.0.2.1:5060;branch=a"),
         ("SIP/2.0/UDP 10.0.0.1;branch=a", "SIP/2.0/UDP 10.0.0.1;branch=a;received=192.0.2.1"),
         ("SIP/2.0/UDP 192.0.2.1;rport;branch=a", "SIP/2.0/UDP 192.0.2.1;branch=a;received=192.0.2.1;rport=7"),
-        # What a sender says of where it was seen is not believed.
+        # received and rport of the sender are replaced.
         ("SIP/2.0/UDP h;received=9.9.9.9;rport=9", "SIP/2.0/UDP h;received=192.0.2.1;rport=7"),
         ("SIP/2.0/UDP 192.0.2.1;received=9.9.9.9", "SIP/2.0/UDP 192.0.2.1"),
     ],

@@ -1,4 +1,4 @@
-"""The library as a stranger meets it: the exported names, the page about them, and the program on that page."""
+"""The library for its users: the exported names, the page about them, and the program on that page."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SOURCE = ("198.51.100.7", 5060)
 
 
 class Stopped(Exception):
-    """Nothing is left to be received."""
+    """Ends the program when no datagram is left."""
 
 
 class Socket:
-    """A socket on a clock of its own: what it receives at which second, and what was sent when."""
+    """A socket with a clock of its own: datagrams arrive at given seconds, and sent ones are recorded with the time."""
 
     def __init__(self, arrivals: list[tuple[float, bytes]]) -> None:
         self.now = 100.0
@@ -56,7 +56,7 @@ def program() -> dict[str, Any]:
 
 
 def served(*arrivals: tuple[float, bytes]) -> list[tuple[float, str]]:
-    """What the program sends, by time and status."""
+    """The responses that the program sends, by time and status."""
     sock, names = Socket(list(arrivals)), program()
     names["time"] = SimpleNamespace(monotonic=lambda: sock.now)
     try:
@@ -78,7 +78,7 @@ def test_the_program_repeats_a_refusal_until_its_ack() -> None:
     assert sent == [(0, "501"), (0.5, "501"), (1.5, "501"), (3.5, "501")]
 
 
-def test_the_program_answers_what_it_cannot_read_and_survives_noise() -> None:
+def test_the_program_answers_malformed_requests_and_ignores_noise() -> None:
     arrivals = [
         (0, b"\x00\x01"),
         (1, request(cseq="x INVITE")),
@@ -109,7 +109,7 @@ def test_the_exported_names_are_these() -> None:
 
 def test_every_exported_name_is_explained_in_the_source() -> None:
     folder = Path(sip.__file__).parent
-    explained = {"PING", "PONG", "NOBODY"}  # a text stands under each
+    explained = {"PING", "PONG", "NOBODY"}  # constants, each with a docstring below it
     for path in (*folder.glob("*.py"), folder.parent / "base" / "errors.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):

@@ -22,7 +22,7 @@ from edgesbc.sip.machines import (
 
 MACHINES = {"INVITE client": INVITE_CLIENT, "client": CLIENT, "INVITE server": INVITE_SERVER, "server": SERVER}
 
-# One row a state, one column an event: the state that follows, or "." where nothing happens at all.
+# One row for each state, one column for each event: the next state, or "." if the event is ignored.
 # REQUEST ACK 1xx 2xx 3-699 RETRANSMIT TIMEOUT LINGER TRANSPORT SILENCE
 _FIGURES = {
     "INVITE client": """
@@ -119,7 +119,7 @@ def test_the_client_acknowledges_each_refusal_and_no_success() -> None:
 
 
 @pytest.mark.parametrize("machine", [INVITE_CLIENT, CLIENT], ids=["INVITE", "other"])
-def test_the_user_is_told_each_response_once_and_each_failure(machine: Machine) -> None:
+def test_the_user_gets_each_response_once_and_each_failure(machine: Machine) -> None:
     for (state, event), (_, acts) in machine.items():
         informs_user = TransactionAction.PASS in acts or TransactionAction.INFORM in acts
         if event in (TransactionEvent.PROVISIONAL, TransactionEvent.SUCCESS):
@@ -131,7 +131,7 @@ def test_the_user_is_told_each_response_once_and_each_failure(machine: Machine) 
 
 
 @pytest.mark.parametrize("machine", [INVITE_SERVER, SERVER], ids=["INVITE", "other"])
-def test_the_server_sends_what_it_is_given_and_repeats_it_when_asked(machine: Machine) -> None:
+def test_the_server_sends_responses_and_repeats_them_for_retransmissions(machine: Machine) -> None:
     for (_, event), (_, acts) in machine.items():
         assert (TransactionAction.SEND in acts) == (
             event in (TransactionEvent.PROVISIONAL, TransactionEvent.SUCCESS, TransactionEvent.FAILURE)

@@ -17,11 +17,11 @@ def test_a_value_is_read_once_while_it_is_memoized() -> None:
     assert read == ["a"]
     for number in range(limits.REMEMBERED_VALUES):
         parse(str(number))
-    parse("a")  # strangers have pushed it out, and nothing has grown
+    parse("a")  # other values have displaced it, and the cache has not grown
     assert read.count("a") == 2
 
 
-def test_long_values_and_broken_ones_are_not_kept() -> None:
+def test_long_and_malformed_values_are_not_cached() -> None:
     read: list[str] = []
 
     def fussy(text: str) -> str:

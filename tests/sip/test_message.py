@@ -141,7 +141,7 @@ def test_a_line_end_in_an_argument_is_refused(place: str, sign: str) -> None:
             Request(method="INVITE", uri=Uri("sip", None, smuggled), fields=FIELDS)
 
 
-def test_what_a_request_is_refused_for() -> None:
+def test_arguments_that_a_request_refuses() -> None:
     refused("not a token", FIELDS, method="IN VITE")
     refused("not that of the request line", FIELDS, method="BYE")
     refused("no header fields", FIELDS, uri=parse_uri("sip:b@h?Subject=x"))
@@ -167,7 +167,7 @@ def test_a_response_has_the_phrase_of_its_status() -> None:
 # --- values ----------------------------------------------------------------------------------------------
 
 
-def test_replace_changes_what_is_given_and_no_more() -> None:
+def test_replace_changes_only_the_given_parts() -> None:
     message = a_request()
     changed = message.replace(uri=parse_uri("sip:new@h"), fields=[*message.fields, ("Reason", "SIP;cause=200")])
     assert (str(changed.uri), changed.get("Reason"), changed.body) == ("sip:new@h", "SIP;cause=200", message.body)
@@ -196,7 +196,7 @@ def test_equality_is_that_of_the_wire_form() -> None:
 
 
 def test_every_attribute_of_a_message_is_final() -> None:
-    """The index, and what was parsed from the fields, cannot get out of step with them."""
+    """So the index and the parsed values always match the fields."""
     assigned = [
         node for node in ast.walk(ast.parse(SOURCE.read_text(encoding="utf-8"))) if isinstance(node, ast.Assign)
     ]

@@ -1,4 +1,4 @@
-"""Bytes to messages: reading and writing agree, and what can be read two ways is refused."""
+"""Bytes to messages: parsing and serialising agree, and ambiguous messages are refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_broken_message_is_a_message_or_a_wire_error(data: bytes, draw: st.Dat
         assert not any(ord(sign) < 32 and sign != "\t" for line in lines for sign in line)
 
 
-# --- work: twice as much to read is about twice as much to do --------------------------------------------
+# --- work grows linearly with size -------------------------------------------------------------------------
 
 _PIECES = {
     "commas": b"Contact: " + b"a," * 4000,
@@ -127,7 +127,7 @@ def test_header_fields_keep_their_order_and_their_names() -> None:
     assert fields[-5:] == (("Zeta", "1"), ("alpha-Beta", "2,,3"), ("Subject", "s"), ("ZETA", "4;;"), ("zeta", '"5'))
 
 
-def test_what_follows_the_announced_body_is_not_read() -> None:
+def test_bytes_after_the_body_are_ignored() -> None:
     message = parse_message(request("REGISTER", body=b"ab") + request())
     assert isinstance(message, Request)
     assert (message.method, message.body) == ("REGISTER", b"ab")
@@ -161,7 +161,7 @@ def test_a_control_byte_is_refused(byte: int, where: str) -> None:
     ],
 )  # fmt: skip
 def test_a_field_that_two_readers_would_read_differently_is_refused(extra: str) -> None:
-    if extra.startswith(" "):  # right behind the start line
+    if extra.startswith(" "):  # right after the start line
         data = request().replace(b"SIP/2.0\r\n", b"SIP/2.0\r\n" + extra.encode(), 1)
     else:
         data = request(extra=extra)
@@ -272,12 +272,12 @@ OTHERS = [
     request().replace(b"INVITE sip:100@192.0.2.1 SIP/2.0", line)
     for line in (b"", b"GET / HTTP/1.1", b"DESCRIBE rtsp://a RTSP/1.0", b"POST /SIP/2.0 HTTP/1.1", b"INVITE sip:a")
 ]
-"""Of other protocols, with fields by which a SIP client would know an answer."""
+"""Messages of other protocols, with the fields by which a SIP client would match a response."""
 
 
 @pytest.mark.parametrize("start", [b"", b"\r\n", b"\r\n\r\n"])
 @pytest.mark.parametrize("data", [request("ACK", cseq="1 INVITE"), response(700), b"", *OTHERS])
-def test_what_must_not_be_answered_is_not_salvaged(start: bytes, data: bytes) -> None:
+def test_messages_that_must_not_be_answered_are_not_salvaged(start: bytes, data: bytes) -> None:
     assert salvage(start + data) is None
 
 

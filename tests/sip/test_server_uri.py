@@ -1,4 +1,4 @@
-"""Where the URI of a destination leads."""
+"""The host, port and transport of a destination's URI."""
 
 import pytest
 
@@ -49,6 +49,6 @@ def test_a_uri_that_is_no_destination(uri: str, says: str) -> None:
         ("sip:edge.pbx-1.lan", ServerUri("edge.pbx-1.lan", None, None, False)),
     ],
 )
-def test_a_name_is_no_address_yet(uri: str, place: ServerUri) -> None:
+def test_a_name_is_left_to_the_resolver(uri: str, place: ServerUri) -> None:
     assert parse_server_uri(uri) == place
     assert place.target is None

@@ -1,4 +1,4 @@
-"""The page about transactions shows what the tables have, and would not if they had something else."""
+"""The page about transactions is drawn from the tables, and changes with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def test_the_page_is_drawn_from_the_code(capsys: pytest.CaptureFixture[str]) -> 
     assert draw.main([]) == 0, capsys.readouterr().out
 
 
-def test_another_step_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_step_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         SERVER,
         (TransactionState.TRYING, TransactionEvent.REQUEST),
@@ -21,13 +21,13 @@ def test_another_step_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
     assert draw.main([]) == 1
 
 
-def test_another_action_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_action_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     step = TransactionState.ACCEPTED, (TransactionAction.STOP_TIMERS, TransactionAction.LINGER)
     monkeypatch.setitem(INVITE_CLIENT, (TransactionState.CALLING, TransactionEvent.SUCCESS), step)
     assert draw.main([]) == 1
 
 
-def test_another_timer_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_timer_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     step = TransactionState.COMPLETED, (TransactionAction.STOP_TIMERS, TransactionAction.ACK, TransactionAction.PASS)
     monkeypatch.setitem(INVITE_CLIENT, (TransactionState.CALLING, TransactionEvent.FAILURE), step)
     assert draw.main([]) == 1
@@ -36,7 +36,7 @@ def test_another_timer_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_page_without_a_place_for_a_machine_is_a_mistake() -> None:
+def test_a_page_without_a_place_for_a_machine_is_an_error() -> None:
     text = draw.PAGE.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="INVITE server"):
         draw.renewed(text.replace("<!-- drawn: INVITE server -->", ""))

@@ -42,7 +42,7 @@ def test_a_response_from_another_port_of_the_peer_is_taken(layer: Layer) -> None
 
 
 def test_the_sent_by_of_a_response_is_not_compared(layer: Layer) -> None:
-    """Its branch and where it comes from say more; see the deviations from section 18.1.2."""
+    """Branch and source identify it better; see the deviations from section 18.1.2."""
     layer.client()
     other = response(200, via=f"SIP/2.0/UDP elsewhere.example;branch={BRANCH}")
     message = parse_message(other)
@@ -69,7 +69,7 @@ def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
     assert layer.table.find_server(a_request("CANCEL")) is None
     assert not layer.table.absorb(a_request("CANCEL"), 0)
     assert layer.table.absorb(a_request("ACK"), 0)
-    assert server.state is TransactionState.PROCEEDING  # there is no refusal that it could confirm
+    assert server.state is TransactionState.PROCEEDING  # no refusal was sent that the ACK could acknowledge
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_request_is_matched_by_branch_and_sent_by(via: str, same: bool) -> Non
     assert (server_key(a_request(via=via), "INVITE") == server_key(a_request(), "INVITE")) == same
 
 
-_OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing behind the cookie: RFC 4475 section 3.2.1
+_OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing after the cookie: RFC 4475 section 3.2.1
 
 
 @pytest.mark.parametrize("via", ["SIP/2.0/UDP old.example.com", "SIP/2.0/UDP old.example.com;branch=1", _OLD])
@@ -133,7 +133,7 @@ def test_a_lost_connection_leaves_what_is_answered_to_its_timers(layer: Layer) -
 
 
 class ServerUser:
-    """Counts how often it is told that the connection is closed."""
+    """Counts the calls of ``connection_closed``."""
 
     def __init__(self) -> None:
         self.lost = 0
@@ -220,7 +220,7 @@ def test_a_non_invite_request_gets_100_when_the_timer_e_of_its_sender_reaches_t2
     assert layer.table.absorb(a_request("OPTIONS"), layer.now)
     assert layer.sent == []
     layer.wait(3.5)
-    assert layer.table.absorb(a_request("OPTIONS"), layer.now)  # which gets it again
+    assert layer.table.absorb(a_request("OPTIONS"), layer.now)  # the retransmission gets it again
     assert layer.times(b"SIP/2.0 100 Trying") == [3.5, 3.5]
     layer.wait(20)
     layer.respond(slow, 200)
@@ -260,18 +260,18 @@ def test_a_2xx_is_repeated_once_to_a_source_that_may_be_forged(layer: Layer) -> 
 
 
 def test_a_terminated_transaction_releases_its_user(layer: Layer) -> None:
-    """Transactions and their users know each other; apart, they go without the garbage collector."""
+    """Transactions and users refer to each other; without the reference no garbage collection is needed."""
     server = layer.server("OPTIONS")
     server.user = ServerUser()
     layer.respond(server, 200)
     assert server.user is None
 
 
-# --- endpoints of other programs, and a table with a calendar of its own ----------------------------------
+# --- endpoints of other programs, and a table with deadlines of its own -----------------------------------
 
 
 class Peer:
-    """An endpoint as another program may have it: equal by address."""
+    """An endpoint of another program, which compares equal by address."""
 
     serial = 0
     reliable = False
@@ -288,7 +288,7 @@ class Peer:
     __hash__ = None  # type: ignore[assignment] - an endpoint need not be hashable
 
 
-def test_any_endpoint_will_do() -> None:
+def test_any_endpoint_can_be_used() -> None:
     sent: list[tuple[Peer, bytes]] = []
     table = Transactions[Peer](lambda peer, data: sent.append((peer, data)))
     assert table.deadline() is None

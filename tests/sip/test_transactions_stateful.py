@@ -1,4 +1,4 @@
-"""Random answers, requests, errors and time: what holds of the transaction layer whatever happens."""
+"""Invariants of the transaction layer for random responses, requests, errors and time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHICH = st.integers(0, 99)
 
 
 class Life(RuleBasedStateMachine):
-    """A model beside the layer: which transactions are alive, and which ends and final responses there were."""
+    """A model of the layer: the live transactions, their ends and their final responses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Life(RuleBasedStateMachine):
         assert taken == (
             alive and (not ack or (server.method == "INVITE" and server.state is not TransactionState.ACCEPTED))
         )
-        assert len(self.layer.sent) <= before + 1  # never more out than came in
+        assert len(self.layer.sent) <= before + 1  # at most one message is sent for one that arrives
 
     @precondition(lambda self: self.clients)
     @rule(which=_WHICH)
@@ -103,7 +103,7 @@ class Life(RuleBasedStateMachine):
         self.layer.wait(self.layer.now + seconds)
 
     @invariant()
-    def the_table_holds_those_alive_and_no_other(self) -> None:
+    def the_table_holds_exactly_the_live_transactions(self) -> None:
         alive = [one for one in (*self.clients, *self.servers) if one.state is not TransactionState.TERMINATED]
         assert len(self.layer.table) == len(alive)
         for one in alive:
@@ -119,10 +119,10 @@ class Life(RuleBasedStateMachine):
         assert held == {one for one in alive if one.flow.serial}
 
     @invariant()
-    def an_end_is_told_once(self) -> None:
+    def an_end_is_reported_once(self) -> None:
         for client, ends in self.ends.items():
             if client.method == "INVITE" and ends[:1] == ["success"]:
-                assert set(ends) == {"success"}  # each 2xx is passed: a fork may have several
+                assert set(ends) == {"success"}  # each 2xx is passed on, since forks may send several
             else:
                 assert len(ends) <= 1
             ended = client.state not in (TransactionState.CALLING, TransactionState.TRYING, TransactionState.PROCEEDING)
@@ -137,11 +137,11 @@ class Life(RuleBasedStateMachine):
                 assert len(finals) <= 1
 
     def teardown(self) -> None:
-        """All that ends by itself has ended when every deadline is past; what a user owes an answer stays."""
+        """After all deadlines only transactions are left whose user must end them or send a response."""
         self.layer.wait(self.layer.now + 65)
         for client in self.clients:
             assert client.state in (TransactionState.TERMINATED, TransactionState.PROCEEDING)
-            assert client.state is TransactionState.TERMINATED or client.method == "INVITE"  # Timer C is the user's
+            assert client.state is TransactionState.TERMINATED or client.method == "INVITE"  # the user runs Timer C
             self.layer.table.fail(client, self.layer.now)
         for server in self.servers:
             assert server.state in (TransactionState.TERMINATED, TransactionState.TRYING, TransactionState.PROCEEDING)

@@ -1,4 +1,4 @@
-"""Timers A to M of RFC 3261 section 17 and RFC 6026, with their values, on a clock of our own."""
+"""Timers A to M of RFC 3261 section 17 and RFC 6026, with their values, on a mock clock."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def test_timer_m_passes_each_success_for_64_t1(layer: Layer, reliable: bool) -> 
     assert layer.empty
 
 
-def test_after_cancel_an_answer_is_due(layer: Layer) -> None:
+def test_after_cancel_the_wait_for_a_final_response_is_bounded(layer: Layer) -> None:
     client = layer.client()
     layer.receive(180)
     layer.wait(100)
     layer.table.limit_wait(client, 32.0, layer.now)
     layer.wait(131.9)
-    layer.receive(180)  # does not put it off
+    layer.receive(180)  # does not extend the wait
     layer.wait(200)
     assert layer.outcomes[-1] == (132.0, "timeout")
     assert layer.empty
@@ -181,9 +181,9 @@ def test_timer_l_absorbs_repeated_invites_after_a_success(layer: Layer, reliable
     layer.respond(server, 200)
     layer.wait(31.9)
     assert layer.table.absorb(a_request(), layer.now)
-    assert not layer.table.absorb(a_request("ACK"), layer.now)  # it belongs to the dialog
+    assert not layer.table.absorb(a_request("ACK"), layer.now)  # the ACK belongs to the dialog
     assert layer.times(b"answer 200") == [0]
-    layer.respond(server, 200)  # again, from the user
+    layer.respond(server, 200)  # a retransmission by the user
     assert layer.times(b"answer 200") == [0, 31.9]
     layer.wait(32)
     assert layer.empty
@@ -192,7 +192,7 @@ def test_timer_l_absorbs_repeated_invites_after_a_success(layer: Layer, reliable
 def test_a_repeated_invite_gets_the_last_provisional_answer(layer: Layer) -> None:
     server = layer.server()
     assert layer.table.absorb(a_request(), 0)
-    assert layer.sent == []  # there is none yet
+    assert layer.sent == []  # there is no response yet
     layer.respond(server, 100)
     layer.respond(server, 180)
     assert layer.table.absorb(a_request(), 0)

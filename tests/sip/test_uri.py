@@ -79,7 +79,7 @@ def test_a_malformed_uri(text: str) -> None:
         parse_uri(text)
 
 
-def test_a_uri_of_another_scheme_passes_through_unread() -> None:
+def test_a_uri_of_another_scheme_is_not_parsed() -> None:
     uri = parse_uri("TEL:+49-30;phone-context=x@y?a=b")
     assert (uri.scheme, uri.host, uri.opaque) == ("tel", "", "+49-30;phone-context=x@y?a=b")
     assert str(uri) == "tel:+49-30;phone-context=x@y?a=b"
@@ -100,7 +100,7 @@ def test_a_telephone_uri_passes_as_it_is(text: str) -> None:
         "soap.beep://192.0.2.103:3002", "isbn:2983792873", "cid:foo4%25foo1@bar.net", "data:,a%20b",
     ],
 )  # fmt: skip
-def test_a_uri_of_another_scheme_is_kept_to_the_letter(text: str) -> None:
+def test_a_uri_of_another_scheme_is_not_changed(text: str) -> None:
     uri = parse_uri(text)
     assert (uri.user, uri.host, uri.port, uri.params, str(uri)) == (None, "", None, (), text)
 

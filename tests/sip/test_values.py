@@ -118,7 +118,7 @@ def test_a_legal_retry_after_is_accepted(seconds: int, comment: str, rest: str) 
 
 
 @given(name_addrs())
-def test_a_contact_is_the_address_that_it_was(text: str) -> None:
+def test_a_contact_has_its_address(text: str) -> None:
     contact = parse_contact(text)
     again = parse_contact(str(contact))
     assert str(again) == str(contact)

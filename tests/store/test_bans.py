@@ -99,7 +99,7 @@ def test_the_mistake_in_a_broken_file_is_named(text: str, message: str) -> None:
 
 
 def test_a_clock_that_was_set_back_makes_no_ban_longer() -> None:
-    """A machine without a clock of its own begins in 1970, and is told the time later."""
+    """A machine without a battery-backed clock starts in 1970 and gets the time later."""
     again = pipeline()
     assert bans.restore(again, bans.as_json(with_bans(), 10.0, WALL), 5.0, 0.0)
     assert all(ban.until <= 5.0 + limits.BAN_SECONDS for ban in again.penalties)

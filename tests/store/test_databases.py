@@ -21,7 +21,7 @@ SOCKETS = {"udp:10.0.0.1:5060": "inside"}
 
 
 class File:
-    """A SQLite file that is filled as the servers are."""
+    """A SQLite file with the same tables as the servers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +54,7 @@ def settings(database: Any, folder: Path, **more: Any) -> DatabaseSettings:
 
 
 def members(settings: DatabaseSettings, folder: Path, *groups: str) -> dict[str, list[dict[str, Any]]]:
-    """What is not the default of each member of each group."""
+    """The members of each group, with the values that differ from the defaults."""
     wanted = TableQuery(frozenset(groups), SOCKETS, lambda member: ())
     groups_read = read_database(settings, folder, wanted).groups.members
     names = ("weight", "priority", "max_calls", "max_cps", "socket", "resources", "strip", "prepend", "disabled")

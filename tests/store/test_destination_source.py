@@ -27,7 +27,7 @@ from edgesbc.store.policy_log import PolicyLog
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """One that may be killed."""
+    """A database server that the test may kill."""
     with database_server(PostgreSQL) as server:
         yield server
 
@@ -44,7 +44,7 @@ def text_for(folder: Path, url: str = "", more: str = "", group: str = "", **oth
 
 
 def execute(folder: Path, *statements: str) -> None:
-    """In the file of the state directory, which is made when it is missing."""
+    """Execute statements in the file of the state directory, which is created if it is missing."""
     (folder / "state").mkdir(exist_ok=True)
     with closing(sqlite3.connect(folder / "state" / "destinations.sqlite")) as connection:
         for statement in statements:
@@ -170,7 +170,7 @@ async def test_a_reload_that_would_empty_a_set_is_refused(tmp_path: Path) -> Non
         (mistake,) = (await app.reload()).mistakes
         assert "destinations[0].database: no members from the database main: it is away" in mistake
         assert uris(app) == ["sip:127.0.0.11:9"]
-        execute(tmp_path, "update destinations set uri = 'sip:127.0.0.12:9'")  # and it is still asked
+        execute(tmp_path, "update destinations set uri = 'sip:127.0.0.12:9'")  # and it is still read
         await until(lambda: uris(app) == ["sip:127.0.0.12:9"])
 
 
@@ -269,11 +269,11 @@ async def test_a_copy_is_written_of_the_rows_in_force(tmp_path: Path, nursery: t
     feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(["pbx"]), {}, lambda member: ()), context)
     copy = tmp_path / "state" / "destinations.main.json"
     assert await feed.read()
-    assert not copy.exists()  # the policy that asks may still be refused
+    assert not copy.exists()  # the policy of the query may still be refused
     nursery.start_soon(feed.run)
     await until(copy.exists)
     assert "127.0.0.11" in copy.read_text()
-    assert "127.0.0.12" not in copy.read_text()  # of a set that nobody asks for
+    assert "127.0.0.12" not in copy.read_text()  # it belongs to a set that no policy uses
 
 
 def test_pauses_grow_up_to_a_bound_and_differ(tmp_path: Path) -> None:

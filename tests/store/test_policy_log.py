@@ -99,7 +99,7 @@ def test_the_outcome_of_a_version_is_set_later(tmp_path: Path) -> None:
 
 
 def test_a_log_of_an_older_version_is_read_and_written(tmp_path: Path) -> None:
-    """The tables of the version before this one, to the letter."""
+    """The tables exactly as the previous version created them."""
     with sqlite3.connect(tmp_path / "edgesbc.sqlite") as connection:
         connection.executescript(
             "CREATE TABLE policy_text (sha256 VARCHAR(64) NOT NULL, text TEXT NOT NULL, PRIMARY KEY (sha256));"
@@ -131,7 +131,7 @@ def history(*entries: tuple[str, Outcome, int | None]) -> list[PolicyLogEntry]:
         ([("a", Outcome.STARTED, None), ("b", Outcome.SETTLED, None)], 2, 1),
         ([("a", Outcome.STARTED, None), ("x", Outcome.REFUSED, None), ("b", Outcome.APPLIED, None)], 3, 1),
         ([("a", Outcome.STARTED, None), ("x", Outcome.ROLLED_BACK, None), ("b", Outcome.APPLIED, None)], 3, 1),
-        ([("a", Outcome.STARTED, None), ("a", Outcome.STARTED, None)], 2, None),  # a restart is no other version
+        ([("a", Outcome.STARTED, None), ("a", Outcome.STARTED, None)], 2, None),  # a restart makes no new version
         ([("a", Outcome.STARTED, None), ("b", Outcome.SETTLED, None), ("b", Outcome.STARTED, None)], 3, 1),
         (
             [
@@ -141,7 +141,7 @@ def history(*entries: tuple[str, Outcome, int | None]) -> list[PolicyLogEntry]:
                 ("b", Outcome.RESTORED, 2),
             ],
             4,
-            1,  # and not 3, from which one came
+            1,  # and not 3, which was rolled back
         ),
         ([("a", Outcome.STARTED, None)], 9, None),
     ],

@@ -11,7 +11,7 @@ from edgesbc.base.files import FileTooLarge
 from edgesbc.store.state_files import parse_state, put_aside, read_state
 
 
-def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
+def test_a_missing_file_is_empty(tmp_path: Path) -> None:
     assert read_state(tmp_path / "state.json") == b""
 
 

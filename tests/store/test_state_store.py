@@ -1,4 +1,4 @@
-"""The store writes what has changed and nothing else, and no disk stops it."""
+"""The store writes only what has changed, and an error of the disk does not stop it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Log:
 
 
 class Words:
-    """Something that is kept: words."""
+    """Persisted state for the tests: a list of words."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -98,7 +98,7 @@ async def test_an_error_of_the_disk_is_logged_and_stops_nothing(tmp_path: Path) 
 async def test_the_last_write_waits_for_one_that_a_slow_disk_holds_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the end of the edge all is written once more, and what was being written before must not replace it."""
+    """When the edge ends it writes everything once more, and an earlier slow write must not replace that."""
     words = Words("one")
     store = StateStore(tmp_path, (words,), Log())
     slow, syncing = threading.Event(), threading.Event()

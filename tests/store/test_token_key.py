@@ -1,4 +1,4 @@
-"""The key of the tokens: made once, private, and whole after a first start that met a full disk."""
+"""The key of the tokens: created once, private, and complete after a first start on a full disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [KEY_FILE]
 
 
-def test_a_first_start_on_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
+def test_a_first_start_on_a_full_disk_leaves_no_truncated_key(tmp_path: Path) -> None:
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, old[1]))  # the kernel makes the file, and then has no room in it
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, old[1]))  # the kernel creates the file, but can write nothing to it
     try:
         with pytest.raises(OSError, match=r"token\.key"):
             token_key(tmp_path)
@@ -44,7 +44,7 @@ def test_of_two_first_starts_at_once_both_have_the_same_key(tmp_path: Path, monk
     theirs = b"t" * KEY_BYTES
 
     def entropy(count: int) -> bytes:
-        (tmp_path / KEY_FILE).write_bytes(theirs)  # another process is quicker
+        (tmp_path / KEY_FILE).write_bytes(theirs)  # another process creates the key first
         return b"o" * count
 
     monkeypatch.setattr(module.os, "urandom", entropy)

@@ -102,7 +102,7 @@ class Sipp:
         return f"sip:{self.host}:{self.port}"
 
     async def start(self, *more: str) -> trio.Process:
-        file, nowhere = str(self.file), subprocess.DEVNULL
+        file, devnull = str(self.file), subprocess.DEVNULL
         command = [
             *("sipp", "-sf", f"{file}.xml", "-i", self.host, "-p", str(self.port), "-t", "u1", "-mi", self.host),
             *(
@@ -118,7 +118,7 @@ class Sipp:
             *(f"{file}.messages", "-trace_stat", "-stf", f"{file}.csv", "-fd", "1", *more),
         ]
         self.process = await trio.lowlevel.open_process(
-            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, cwd=self.file.parent
+            command, stdin=devnull, stdout=devnull, stderr=devnull, cwd=self.file.parent
         )
         return self.process
 

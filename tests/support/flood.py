@@ -52,10 +52,10 @@ def flood(edge: tuple[str, int], rate: int, count: int, several: int, rotating: 
             while sent < due:
                 turn = sent >> 1
                 if sent & 1:
-                    data, where = request(METHODS[turn % 8], sent, uri), few[turn % several]
+                    data, ancillary = request(METHODS[turn % 8], sent, uri), few[turn % several]
                 else:
-                    data, where = request(STATELESS[turn % 5], sent, uri), many[turn % rotating]
-                sock.sendmsg([data], where, 0, edge)
+                    data, ancillary = request(STATELESS[turn % 5], sent, uri), many[turn % rotating]
+                sock.sendmsg([data], ancillary, 0, edge)
                 sent += 1
             time.sleep(BURST)
     return sent

@@ -103,9 +103,10 @@ class CallCase:
     priority.
 
     ``name`` is the user that is called, unless the routing pattern ``user`` is given. ``proves`` says what the case
-    shows, and ``check`` asserts it from the messages of both sides. ``over`` is the caller's transport by SIPp's name
-    (``u1``, ``un``, ``t1``, ``tn``), ``inside`` that of the members; ``six``: the caller has IPv6. ``ends`` are the
-    outcomes that the edge counts, ``more`` further keys of the set, ``arguments`` further options of the caller's SIPp.
+    shows, and ``check`` asserts it from the messages of both sides. ``transport`` is the caller's, by SIPp's name
+    (``u1``, ``un``, ``t1``, ``tn``), ``member_transport`` that of the members; ``ipv6``: the caller has IPv6.
+    ``outcomes`` are those of the calls that the edge counts, ``set_keys`` further keys of the set as TOML,
+    ``arguments`` further options of the caller's SIPp.
     """
 
     name: str
@@ -113,49 +114,49 @@ class CallCase:
     caller: Steps
     called: tuple[Steps, ...] = (NEVER,)
     check: Callable[[CallResult], None] = lambda result: None
-    over: str = "u1"
-    inside: str = "u1"
+    transport: str = "u1"
+    member_transport: str = "u1"
     calls: int = 1
-    ends: str = "answered"
+    outcomes: str = "answered"
     user: str = ""
-    more: str = ""
+    set_keys: str = ""
     arguments: tuple[str, ...] = ()
-    six: bool = False
+    ipv6: bool = False
 
 
 class _Network:
     """A /16 of loopback for one test run: each SIPp has an address, and so all ports, to itself."""
 
-    def __init__(self, net: int, six: bool) -> None:
+    def __init__(self, net: int, ipv6: bool) -> None:
         self.net = f"127.{net}"
-        self.edge = Source("::1", free_port("::1")) if six else Source(f"{self.net}.0.1", PORT)
+        self.edge = Source("::1", free_port("::1")) if ipv6 else Source(f"{self.net}.0.1", PORT)
 
     def host(self, case: int, side: int) -> str:
         return f"{self.net}.{case}.{side}"
 
 
 @contextmanager
-def _free_network(six: bool) -> Iterator[_Network]:
+def _free_network(ipv6: bool) -> Iterator[_Network]:
     for net in random.sample(range(2, 255), 253):
         with socket.socket() as sock:
             try:
                 sock.bind((f"127.{net}.255.254", PORT))  # held during the run, so that another run takes another net
             except OSError:
                 continue
-            yield _Network(net, six)
+            yield _Network(net, ipv6)
             return
     raise OSError("no net of loopback addresses is free")
 
 
-def run(folder: Path, cases: tuple[CallCase, ...], six: bool = False) -> tuple[dict[str, CallResult], StateLeft]:
+def run(folder: Path, cases: tuple[CallCase, ...], ipv6: bool = False) -> tuple[dict[str, CallResult], StateLeft]:
     """Run the cases with IPv6, or those without, through one edge. Returns the results, and the state left in it."""
-    return trio.run(_run, folder, tuple(case for case in cases if case.six is six), six)
+    return trio.run(_run, folder, tuple(case for case in cases if case.ipv6 is ipv6), ipv6)
 
 
-async def _run(folder: Path, cases: tuple[CallCase, ...], six: bool) -> tuple[dict[str, CallResult], StateLeft]:
+async def _run(folder: Path, cases: tuple[CallCase, ...], ipv6: bool) -> tuple[dict[str, CallResult], StateLeft]:
     results: dict[str, CallResult] = {}
     limiter = trio.CapacityLimiter(_AT_ONCE)
-    with _free_network(six) as network:
+    with _free_network(ipv6) as network:
         async with running(folder, _policy(folder, network, cases)) as app:
             async with trio.open_nursery() as nursery:
 
@@ -171,23 +172,23 @@ async def _run(folder: Path, cases: tuple[CallCase, ...], six: bool) -> tuple[di
 def _policy(folder: Path, network: _Network, cases: tuple[CallCase, ...]) -> str:
     sets, routes = [], []
     for number, case in enumerate(cases, 1):
-        transport = ";transport=tcp" if case.inside[0] == "t" else ""
+        transport_parameter = ";transport=tcp" if case.member_transport[0] == "t" else ""
         hosts = [network.host(number, side) for side, _ in enumerate(case.called, 2)]
         members = ", ".join(
-            f'{{ uri = "sip:{host}:{PORT}{transport}", priority = {n} }}' for n, host in enumerate(hosts)
+            f'{{ uri = "sip:{host}:{PORT}{transport_parameter}", priority = {n} }}' for n, host in enumerate(hosts)
         )
-        sets.append(f'{{ set = "{case.name}", members = [{members}], health = {{ interval = 0 }}{case.more} }}')
+        sets.append(f'{{ set = "{case.name}", members = [{members}], health = {{ interval = 0 }}{case.set_keys} }}')
         user = case.user or f"^{case.name}$"
         routes.append(f"{{ name = '{case.name}', to = '{case.name}', request_user = '{user}' }}")
-    edge, inside = str(network.edge), f"{network.net}.0.2:{PORT}"
+    edge, core = str(network.edge), f"{network.net}.0.2:{PORT}"
     return policy_text(
         folder,
         ["sip:192.0.2.1"],
         [
             listen("public", "udp", edge, "public-udp"),
             listen("public", "tcp", edge, "public-tcp"),
-            listen("core", "udp", inside, "core-udp"),
-            listen("core", "tcp", inside, "core-tcp"),
+            listen("core", "udp", core, "core-udp"),
+            listen("core", "tcp", core, "core-tcp"),
         ],
         trunks=[f"{network.net}.0.0/16", "::1"],
         routes=f"route = [{', '.join(routes)}]",
@@ -198,11 +199,13 @@ def _policy(folder: Path, network: _Network, cases: tuple[CallCase, ...]) -> str
 
 async def _run_case(folder: Path, network: _Network, number: int, case: CallCase) -> CallResult:
     called = [
-        _Sipp(folder / f"{case.name}-called{side}", network.host(number, side), steps, case.inside, case.calls)
+        _Sipp(
+            folder / f"{case.name}-called{side}", network.host(number, side), steps, case.member_transport, case.calls
+        )
         for side, steps in enumerate(case.called, 2)
     ]
-    host = "::1" if case.six else network.host(number, 1)
-    caller = _Sipp(folder / f"{case.name}-caller", host, case.caller, case.over, case.calls)
+    host = "::1" if case.ipv6 else network.host(number, 1)
+    caller = _Sipp(folder / f"{case.name}-caller", host, case.caller, case.transport, case.calls)
     try:
         with trio.move_on_after(_PATIENCE):
             for sipp in called:
@@ -222,11 +225,11 @@ async def _run_case(folder: Path, network: _Network, number: int, case: CallCase
 class _Sipp:
     """One SIPp of a case. Without steps it waits for an INVITE that never comes."""
 
-    def __init__(self, name: Path, host: str, steps: Steps, over: str, calls: int) -> None:
+    def __init__(self, name: Path, host: str, steps: Steps, transport: str, calls: int) -> None:
         self.name = name
         self.host = host
         self.port = free_port(host) if ":" in host else PORT
-        self.over = over
+        self.transport = transport
         self.steps = steps
         self.calls = calls
         self.process: trio.Process | None = None
@@ -235,22 +238,34 @@ class _Sipp:
     async def start(self, *more: str) -> None:
         command = [
             *("sipp", "-sf", f"{self.name}.xml", "-i", self.host, "-p", str(self.port), "-bind_local"),
-            *("-t", self.over, "-mi", self.host, "-m", str(self.calls), "-r", "25", "-max_socket", "100", "-nostdin"),
+            *(
+                "-t",
+                self.transport,
+                "-mi",
+                self.host,
+                "-m",
+                str(self.calls),
+                "-r",
+                "25",
+                "-max_socket",
+                "100",
+                "-nostdin",
+            ),
             *("-timeout", "40s", "-timeout_error", "-trace_err", "-error_file", f"{self.name}.errors"),
             *("-trace_msg", "-message_file", f"{self.name}.messages"),
             *("-key", "fold", "\r\n\t "),  # SIPp strips space at the beginning of a line of its scenario
             *more,
         ]
-        nowhere = subprocess.DEVNULL
+        devnull = subprocess.DEVNULL
         self.process = await trio.lowlevel.open_process(
-            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, cwd=self.name.parent
+            command, stdin=devnull, stdout=devnull, stderr=devnull, cwd=self.name.parent
         )
 
     async def ready(self) -> None:
         """Wait until it listens."""
         process = self.process
         assert process is not None
-        await until(lambda: bound(self.host, self.port, self.over[0] == "u") or process.poll() is not None)
+        await until(lambda: bound(self.host, self.port, self.transport[0] == "u") or process.poll() is not None)
 
     async def wait(self) -> int:
         assert self.process is not None

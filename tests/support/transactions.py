@@ -58,8 +58,8 @@ class Layer:
         return client
 
     def server(self, method: str = "INVITE", reliable: bool = False, via: str = VIA) -> ServerTransaction:
-        where = flow(reliable)
-        return self.table.open_server(a_request(method, via=via), where, where)
+        source = flow(reliable)
+        return self.table.open_server(a_request(method, via=via), source, source)
 
     def receive(self, status: int, method: str = "INVITE", reliable: bool = False) -> ClientTransaction | None:
         return self.table.receive(a_response(status, method), flow(reliable), self.now)

@@ -32,11 +32,11 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 
 UNTRACKED = '[screen]\nstages = ["ratelimit", "sanity", "scanner", "method"]'
-"""Without pike, which lets no stranger open so many connections so fast: here it is the caps that are tried."""
+"""Without the stage pike, which would ban a source that opens connections so fast: these tests are about the caps."""
 SILENT = 2_000
 CARRIER = "127.0.0.5"
 ENOUGH = 6_000
-"""Descriptors for both ends of 2,000 connections, and room."""
+"""Descriptors for both ends of 2,000 connections, and some more."""
 
 
 # --- 15 --------------------------------------------------------------------------------------------------
@@ -45,7 +45,8 @@ ENOUGH = 6_000
 async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
     tmp_path: Path, hasty_clock: trio.testing.MockClock
 ) -> None:
-    """No task, descriptor, connection, transaction, call, lease or flow. They are a trunk's, so that all are heard."""
+    """No task, descriptor, connection, transaction, call, lease or flow is left. The peer is a trunk, so that none of
+    its connections is refused."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
@@ -56,7 +57,7 @@ async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
             for _ in range(100):
                 await invite_and_reset(tcp)
             await until(lambda: not open_connections(app))
-        assert app.edge.counters.requests["public-tcp", "INVITE"] > 100, "they were heard"
+        assert app.edge.counters.requests["public-tcp", "INVITE"] > 100, "the edge has read the messages"
         for _ in range(8):  # timers that start timers
             hasty_clock.jump(32)
             await trio.testing.wait_all_tasks_blocked()
@@ -70,16 +71,16 @@ async def test_15_a_thousand_connections_reset_after_an_invite_leave_nothing(
 async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    """At once: it is seen that the peer has gone, and not the deadline of handshakes that ends it."""
+    """The edge notices the reset at once, and does not wait for the deadline of handshakes."""
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
     listener = WS if transport == "ws" else secured(transport, certificates)
     async with running(tmp_path, text(tmp_path, listener, more=UNTRACKED)) as app:
         before = Resources.now()
         for number in range(60):
             stream = await trio.open_tcp_stream(*at(app, transport))
-            said = (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n")[number % 3]
-            if said:
-                await stream.send_all(said)
+            beginning = (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n")[number % 3]
+            if beginning:
+                await stream.send_all(beginning)
             if number % 2:
                 await reset(stream)
             else:
@@ -104,7 +105,7 @@ async def test_15_repeated_connections_of_an_untrusted_peer_are_held_to_the_dens
 
 @pytest.fixture
 def descriptors() -> Iterator[None]:
-    """As many descriptors as both ends of 2,000 connections take."""
+    """Raise the limit of descriptors, so that both ends of 2,000 connections fit in one process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < ENOUGH:
         pytest.skip(f"2,000 connections need {ENOUGH} descriptors in one process; the limit is {hard}")
@@ -116,13 +117,13 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def patient_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No silent connection is closed while the others are opened, however long that takes; then the clock jumps."""
+    """No silent connection is closed while the test opens the others, however long that takes; then the clock jumps."""
     monkeypatch.setattr(limits, "FIRST_MESSAGE_SECONDS", 3_600.0)
 
 
 @asynccontextmanager
 async def silent(tcp: Source, addresses: list[str], count: int = SILENT) -> AsyncIterator[list[trio.SocketStream]]:
-    """Connections that send nothing, as many from each address."""
+    """``count`` connections that send nothing, shared evenly between the addresses."""
     async with contextlib.AsyncExitStack() as stack:
         streams = []
         for number in range(count):
@@ -132,34 +133,34 @@ async def silent(tcp: Source, addresses: list[str], count: int = SILENT) -> Asyn
         yield streams
 
 
-async def comes_in(app: App, host: str) -> None:
-    """A peer connects and is served."""
-    async with Ua(await StreamWire.open(at(app, "public-tcp"), host=host)) as canary:
-        await served(canary, f"sip:{at(app, 'public-tcp')}")
+async def can_connect(app: App, host: str) -> None:
+    """A peer at ``host`` can connect, and gets a response."""
+    async with Ua(await StreamWire.open(at(app, "public-tcp"), host=host)) as peer:
+        await served(peer, f"sip:{at(app, 'public-tcp')}")
 
 
 @pytest.mark.usefixtures("descriptors")
-async def test_16_silent_connections_of_a_few_addresses_are_capped_and_a_canary_connects(
+async def test_16_silent_connections_of_a_few_addresses_are_capped_and_another_peer_connects(
     tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None
 ) -> None:
-    """2,000 of four addresses, with the real cap of an address; and in the end they go by themselves."""
+    """2,000 connections from four addresses, with the default cap for an address. A deadline closes them in the end."""
     addresses = [f"127.0.1.{n}" for n in range(1, 5)]
     async with running(tmp_path, text(tmp_path, more=UNTRACKED)) as app, silent(at(app, "public-tcp"), addresses):
         most = len(addresses) * limits.CONNECTIONS_PER_ADDRESS
         await until(lambda: counted(app, "public-tcp", "connections") == SILENT - most)
         assert open_connections(app) == most
-        await comes_in(app, "127.0.0.99")
+        await can_connect(app, "127.0.0.99")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
         await until(lambda: not open_connections(app))
-        await comes_in(app, addresses[0])
+        await can_connect(app, addresses[0])
 
 
 @pytest.mark.usefixtures("descriptors")
 async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
     tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here all places are patched down to 1,000, 900 of strangers: both ends of 8,192 connections would need 16,500
-    descriptors in one process."""
+    """The limits are patched down to 1,000 connections, 900 of them for untrusted peers: with the default of 8,192,
+    both ends would need 16,500 descriptors in one process."""
     monkeypatch.setattr(limits, "CONNECTIONS", 1_000)
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 100)
     addresses = [f"127.0.1.{n}" for n in range(1, 11)]
@@ -167,16 +168,16 @@ async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
     async with running(tmp_path, policy) as app, silent(at(app, "public-tcp"), addresses):
         await until(lambda: counted(app, "public-tcp", "connections") == SILENT - 900)
         assert open_connections(app) == 900
-        await comes_in(app, CARRIER)
-        for listener in ("public-tcp", "ws"):  # the bound is one for all doors
-            late = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
-            assert await closed(late) == b""
-            await trio.aclose_forcefully(late)
+        await can_connect(app, CARRIER)
+        for listener in ("public-tcp", "ws"):  # the limit is shared by all listeners
+            refused = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
+            assert await closed(refused) == b""
+            await trio.aclose_forcefully(refused)
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
             await served(other, f"sip:{at(app, 'public-udp')}")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
         await until(lambda: not open_connections(app))
-        await comes_in(app, "127.0.0.99")
+        await can_connect(app, "127.0.0.99")
 
 
 async def test_16_the_limit_of_an_address_is_shared_by_all_listeners(
@@ -187,16 +188,16 @@ async def test_16_the_limit_of_an_address_is_shared_by_all_listeners(
         for number in range(6):
             stream = await trio.open_tcp_stream(*at(app, ("public-tcp", "ws")[number % 2]), local_address="127.0.0.9")
             stack.push_async_callback(trio.aclose_forcefully, stream)
-        await until(lambda: sum(counted(app, each, "connections") for each in ("public-tcp", "ws")) == 2)
+        await until(lambda: sum(counted(app, listener, "connections") for listener in ("public-tcp", "ws")) == 2)
         assert open_connections(app) == 4
-        await comes_in(app, "127.0.0.99")
+        await can_connect(app, "127.0.0.99")
 
 
 async def test_16_with_the_tracker_an_untrusted_peer_stays_far_below_the_limits(tmp_path: Path) -> None:
-    """As the edge is by default: an address may open no more connections in a window than it may send messages."""
+    """With the default policy, an address may open as many connections in a window as it may send messages."""
     count = 400
     async with running(tmp_path, text(tmp_path)) as app, silent(at(app, "public-tcp"), ["127.0.1.1"], count):
         await until(lambda: counted(app, "public-tcp", "banned") + open_connections(app) == count)
         assert open_connections(app) < limits.CONNECTIONS_PER_ADDRESS
         assert counted(app, "public-tcp", "connections") == 0
-        await comes_in(app, "127.0.0.99")
+        await can_connect(app, "127.0.0.99")

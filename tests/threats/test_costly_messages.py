@@ -1,7 +1,7 @@
-"""THREATS 28: messages that are meant to be slow to read.
+"""THREATS 28: messages that are meant to be slow to parse.
 
-How much work each parser has with each shape is measured in tests/sip, and that no pattern backtracks in
-tests/sip/test_grammar.py; here it is the signalling core as a whole, and the network.
+tests/sip measures the work of each parser, and tests/sip/test_grammar.py shows that no pattern backtracks. These tests
+are about the signalling core as a whole, and about the network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FIELD = 7_000
 
 
 def message(shape: bytes, field: bytes, size: int) -> bytes:
-    """An INVITE of about ``size`` octets that has nothing but the shape in this field, in others, and in its body."""
+    """An INVITE of about ``size`` octets that repeats ``shape`` in this field, in unknown fields, and in its body."""
     filled = (shape * (FIELD // len(shape) + 1))[:FIELD].rstrip(b"\r\n")
     lines = [b"INVITE sip:100@192.0.2.1 SIP/2.0"]
     known = {
@@ -53,7 +53,7 @@ def message(shape: bytes, field: bytes, size: int) -> bytes:
 
 def effort(data: bytes) -> int:
     harness = EdgeHarness(anchor=True)
-    return work(lambda each: harness.edge.receive(CALLER, each, harness.now), data)
+    return work(lambda octets: harness.edge.receive(CALLER, octets, harness.now), data)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -65,7 +65,7 @@ def test_28_twice_the_message_is_at_most_about_twice_the_work_of_the_signalling_
 
 
 async def test_28_large_hostile_messages_do_not_hold_up_the_request_of_another(tmp_path: Path) -> None:
-    """Between any two of 64 KiB, over UDP and TCP, another peer is answered."""
+    """Between any two hostile messages of 64 KiB, over UDP and over TCP, another peer gets its response."""
     async with (
         running(tmp_path, text(tmp_path, trunks=["127.0.0.66"])) as app,
         Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as hostile,
@@ -83,5 +83,5 @@ async def test_28_large_hostile_messages_do_not_hold_up_the_request_of_another(t
             await served(other, f"sip:{at(app, 'public-udp')}")
             await served(another, f"sip:{at(app, 'public-tcp')}")
         assert sum(app.edge.counters.malformed.values()) + app.edge.counters.requests["public-tcp", "INVITE"] >= 12, (
-            "they were heard"
+            "the edge has read the messages"
         )

@@ -1,5 +1,4 @@
-"""Session descriptions of untrusted peers that cannot be used are refused, and leave no port or call (rows 9 and
-27)."""
+"""THREATS 9 and 27: unusable session descriptions of untrusted peers are refused, and leave no port or call."""
 
 from __future__ import annotations
 

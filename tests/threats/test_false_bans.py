@@ -1,7 +1,7 @@
-"""Sources that must never be banned: an office that registers again, a forged trunk, a user with typing errors, a
-carrier's burst.
+"""Sources that must never be banned: an office whose phones all register again, a trunk whose address is forged, a user
+who mistypes a password, a carrier's burst.
 
-The clock is the test's own, so that minutes take no time; the signalling core is complete.
+The signalling core is complete, and its clock is the test's, so that minutes take no time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHALLENGE = 'WWW-Authenticate: Digest realm="pbx", nonce="n"'
 
 
 class Phone:
-    """A user agent that registers as RFC 3261 has it: a challenge, credentials, and Timers E and F."""
+    """A user agent that registers by RFC 3261: it answers a challenge with credentials, and has Timers E and F."""
 
     def __init__(self, number: int, flow: Flow) -> None:
         self.number = number
@@ -46,7 +46,7 @@ class Phone:
 
 
 class Office:
-    """Phones, an edge and a registrar, played in time."""
+    """A simulation of phones, an edge and a registrar."""
 
     def __init__(self, harness: EdgeHarness, phones: list[Phone]) -> None:
         self.harness = harness
@@ -55,8 +55,8 @@ class Office:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self.packets = 0
 
-    def _at(self, when: float, what: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (when, next(self._order), what))
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), action))
 
     def _begin(self, phone: Phone, extra: str = "") -> None:
         phone.cseq += 1
@@ -67,7 +67,7 @@ class Office:
         if phone.registered or phone.cseq != cseq:
             return
         now = self.harness.now
-        if now - phone.begun >= 32.0:  # Timer F; it tries again when half a minute has passed
+        if now - phone.begun >= 32.0:  # Timer F; the phone tries again after half a minute
             self._at(now + 30.0, lambda: None if phone.registered else self._begin(phone))
             return
         self.packets += 1
@@ -96,7 +96,7 @@ class Office:
         end = self.harness.now + seconds
         while self.harness.now < end:
             due = self._due[0][0] if self._due else end
-            deadline = self.harness.edge.deadline()  # answers to strangers wait until they are as late as all
+            deadline = self.harness.edge.deadline()  # refusals of REGISTER are delayed, so that all take equally long
             until = min(due, end if deadline is None else deadline, end)
             self._carry(self.harness.wait(max(0.0, until - self.harness.now)))
             while self._due and self._due[0][0] <= self.harness.now:
@@ -106,7 +106,7 @@ class Office:
 PBX_LISTENER = EdgeHarness().edge.listeners[1]
 
 
-def assert_nobody_is_banned(harness: EdgeHarness) -> None:
+def assert_no_ban(harness: EdgeHarness) -> None:
     assert len(harness.edge.pipeline.penalties) == 0
     assert "ban" not in harness.reasons
     assert not any(isinstance(effect, Close | Penalise) for effect in harness.other)
@@ -116,9 +116,9 @@ def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_udp(
     harness = EdgeHarness()
     office = Office(harness, [Phone(n, Flow(PUBLIC, Source(OFFICE, 10_000 + n))) for n in range(200)])
     office.play(120.0)
-    assert_nobody_is_banned(harness)
+    assert_no_ban(harness)
     assert sum(phone.registered for phone in office.phones) == 200
-    assert office.packets > 1_000  # far more at once than a source may send
+    assert office.packets > 1_000  # far more than a source may send in that time
     assert harness.edge.pipeline.counts["pike", "pike"] > 0
     standings = harness.edge.pipeline.standings
     assert {standings.of(phone.flow, harness.now) for phone in office.phones} == {Standing.REGISTERED}
@@ -133,13 +133,13 @@ def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_tcp(
         phones.append(Phone(n, flow))
     office = Office(harness, phones)
     office.play(40.0)
-    assert_nobody_is_banned(harness)
+    assert_no_ban(harness)
     assert all(phone.registered for phone in phones)
     assert office.packets == 400
 
 
 def test_a_trunk_whose_address_is_forged_from_other_ports() -> None:
-    """50,000 packets a second for two seconds, and the trunk's own call in between."""
+    """50,000 forged packets a second for two seconds, and calls of the trunk in between."""
     harness = EdgeHarness()
     standings = harness.edge.pipeline.standings
     listed = Flow(PUBLIC, CALLER.peer)
@@ -153,12 +153,12 @@ def test_a_trunk_whose_address_is_forged_from_other_ports() -> None:
             harness.edge.receive(flow, b"OPTIONS sip:192.0.2.1 SIP/2.0\r\n\r\n", harness.now)
             if number % 5_000 == 0:
                 n = second * 10 + number // 5_000
-                ((_, asked),) = harness.receive(trunk, call_of(n, "203.0.113.77"))
-                assert isinstance(asked, Request)
-                assert [m.status for _, m in harness.receive(PBX, respond(asked, 200, tag=f"b{n}"))] == [200]
+                ((_, forwarded),) = harness.receive(trunk, call_of(n, "203.0.113.77"))
+                assert isinstance(forwarded, Request)
+                assert [m.status for _, m in harness.receive(PBX, respond(forwarded, 200, tag=f"b{n}"))] == [200]
     assert harness.edge.pipeline.standings.of(trunk, harness.now) is Standing.TRUNK
     assert harness.edge.calls == 20
-    # Whatever the kernel is asked to drop, it is not the trunk's port, nor the whole address.
+    # The kernel may be asked to drop single ports, but not the trunk's port and not the whole address.
     dropped = [effect.source for effect in harness.other if isinstance(effect, Penalise)]
     assert all(source.host == "203.0.113.77" and source.port not in (0, 5060) for source in dropped)
 
@@ -182,9 +182,9 @@ def test_a_carrier_that_sends_100_calls_in_one_burst() -> None:
     harness = forged_trunk()
     trunk = Flow(PUBLIC, Source("203.0.113.77", 5060))
     for number in range(100):
-        ((to, asked),) = harness.receive(trunk, call_of(number, "203.0.113.77"))
-        assert (to, asked.call_id) == (PBX, f"call{number}@203.0.113.77")
-    assert_nobody_is_banned(harness)
+        ((to, forwarded),) = harness.receive(trunk, call_of(number, "203.0.113.77"))
+        assert (to, forwarded.call_id) == (PBX, f"call{number}@203.0.113.77")
+    assert_no_ban(harness)
     assert harness.edge.calls == 100
 
 
@@ -196,11 +196,11 @@ def test_three_mistyped_passwords_cause_no_ban() -> None:
     for status in (401, 401, 401, 401, 200):  # the first without credentials
         phone.cseq += 1
         phone.extra = CREDENTIALS if phone.cseq > 1 else ""
-        ((_, asked),) = harness.receive(flow, phone.request())
-        contact = f"Contact: {asked.get('Contact')}"
-        answer = respond(asked, status, extra=CHALLENGE if status == 401 else contact, contact=False)
-        ((to, told),) = harness.receive(PBX, answer) or harness.wait(5.0)
-        assert isinstance(told, Response)
-        assert (to, told.status) == (flow, status)
-    assert_nobody_is_banned(harness)
+        ((_, forwarded),) = harness.receive(flow, phone.request())
+        contact = f"Contact: {forwarded.get('Contact')}"
+        answer = respond(forwarded, status, extra=CHALLENGE if status == 401 else contact, contact=False)
+        ((to, final),) = harness.receive(PBX, answer) or harness.wait(5.0)
+        assert isinstance(final, Response)
+        assert (to, final.status) == (flow, status)
+    assert_no_ban(harness)
     assert harness.edge.pipeline.standings.of(flow, harness.now) is Standing.REGISTERED

@@ -1,4 +1,4 @@
-"""THREATS 14: floods of every method without a dialog, from several addresses, over what the edge can take."""
+"""THREATS 14: floods of every method without a dialog, from many addresses, above the capacity of the edge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import trio
 from support import flood
 from support.running import at, edge_process, end, free_port, listen, policy_text, running, until
-from support.steady_caller import Canary, take_calls
+from support.steady_caller import SteadyCaller, take_calls
 from support.stream_listeners import text
 from support.ua import Ua, UdpWire
 
@@ -19,24 +19,24 @@ from edgesbc.base.address import Source
 
 RATE = 40_000
 COUNT = 120_000
-"""Datagrams of the flood: three seconds of it."""
+"""Datagrams of the flood, which takes three seconds."""
 SEVERAL = 32
 ROTATING = 5_000
 CARRIER, PHONE = "127.0.0.5", "127.0.0.99"
 MIB = 1 << 20
 
 
-def memory(process: int, what: str) -> int:
-    """Octets of the process in memory: ``VmRSS`` now, ``VmHWM`` at most until now."""
-    found = re.search(rf"^{what}:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
+def memory(process: int, field: str) -> int:
+    """Octets of a process in memory (proc(5)): ``VmRSS`` is the current number, ``VmHWM`` the highest so far."""
+    match = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 @pytest.mark.alone
 async def test_14_a_flood_of_every_method_affects_no_call_and_takes_no_memory(tmp_path: Path) -> None:
-    """Two canaries, a listed carrier at 5 calls a second and an unknown phone at 2, have all their calls; the edge, a
-    process of its own, grows by 50 MiB at most, and keeps no state of what it refused."""
+    """A listed carrier with 5 calls a second and an unknown phone with 2 have all their calls answered. The edge, in a
+    process of its own, grows by 50 MiB at most, and keeps no state of the requests that it refused."""
     port, core, http = free_port(), free_port("127.0.0.2"), free_port()
     listeners = [
         listen("public", "udp", f"127.0.0.1:{port}", "public-udp"),
@@ -49,17 +49,17 @@ async def test_14_a_flood_of_every_method_affects_no_call_and_takes_no_memory(tm
             tmp_path, [f"sip:{bob.address}"], listeners, trunks=[CARRIER], http=f"127.0.0.1:{http}", open=["public"]
         )
         async with edge_process(tmp_path, policy, http) as edge:
-            await Canary(CARRIER, edge_at, 10).sing(5)
+            await SteadyCaller(CARRIER, edge_at, 10).place_calls(5)
             before = memory(edge.process.pid, "VmRSS")
-            carrier, phone = Canary(CARRIER, edge_at, 5), Canary(PHONE, edge_at, 2)
+            carrier, phone = SteadyCaller(CARRIER, edge_at, 5), SteadyCaller(PHONE, edge_at, 2)
             arguments = [str(n) for n in (RATE, COUNT, SEVERAL, ROTATING)]
             attack = await trio.lowlevel.open_process(
                 [sys.executable, flood.__file__, edge_at.host, str(port), *arguments], stdout=subprocess.PIPE
             )
             try:
-                async with trio.open_nursery() as canaries:
-                    canaries.start_soon(carrier.sing, 20)
-                    canaries.start_soon(phone.sing, 8)
+                async with trio.open_nursery() as callers:
+                    callers.start_soon(carrier.place_calls, 20)
+                    callers.start_soon(phone.place_calls, 8)
                     with trio.fail_after(60):
                         sent = int(await attack.stdout.receive_some())  # type: ignore[union-attr]
             finally:
@@ -78,12 +78,12 @@ async def test_14_a_flood_of_every_method_affects_no_call_and_takes_no_memory(tm
 
 @pytest.mark.parametrize("method", flood.METHODS)
 async def test_14_each_method_is_refused_without_state(tmp_path: Path, method: str) -> None:
-    """500 from a source that no ban holds, with no dialog and to where no route leads: 500 answers or silences, and
-    no transaction, call, lease or deadline."""
-    nowhere = 'route = [ { name = "numbers", request_user = "^1", to = "pbx" } ]'
+    """500 requests of a trunk, which is never banned, without a dialog and for a user without a route. Each gets its
+    status, or ACK no response, and no transaction, call, lease or deadline is left."""
+    other_route = 'route = [ { name = "numbers", request_user = "^1", to = "pbx" } ]'
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.5"], routes=nowhere)) as app,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.5"], routes=other_route)) as app,
         Ua(await UdpWire.open("127.0.0.5", peer=at(app, "public-udp"))) as source,
     ):
         uri = f"sip:9@{at(app, 'public-udp')}"

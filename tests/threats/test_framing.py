@@ -1,4 +1,4 @@
-"""THREATS 12: where two readers of a stream would see the end of a message in two places."""
+"""THREATS 12: messages whose end two readers of a stream would see in different places."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ DOUBTFUL = {
     "after a LF by itself": "Subject: a\nContent-Length: 0",
     "too large": "Content-Length: 65535",
 }
-FEWER_SCREENS = "[screen.pike]\nreqs_density_per_unit = 10000"
+NO_BAN = "[screen.pike]\nreqs_density_per_unit = 10000"
 
 
 @pytest.mark.parametrize("pieces", ["whole", "byte by byte"])
 async def test_12_a_doubtful_length_is_answered_and_the_connection_closed(tmp_path: Path, pieces: str) -> None:
-    """What follows, an INVITE, is never seen: not by the edge, and not by the server behind it."""
+    """An INVITE follows on the connection; neither the edge nor the server behind it reads it."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=FEWER_SCREENS)) as app,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=NO_BAN)) as app,
     ):
         for name, length in DOUBTFUL.items():
             got = await answer_to(app, length, pieces)
             assert got.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
-            assert got.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken one"
+            assert got.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken message"
             await until(lambda: not open_connections(app))
-            assert not app.edge.counters.requests, f"{name}: a request was taken in"
+            assert not app.edge.counters.requests, f"{name}: a request was accepted"
         assert not app.plane.connections
         assert await bob.silent()
 
 
 async def answer_to(app: App, length: str, pieces: str) -> bytes:
-    """Everything until the end of a connection on which a message has this in the place of its length."""
+    """Everything that the edge sends on a connection where a message has ``length`` in place of its Content-Length."""
     async with Ua(await StreamWire.open(at(app, "public-tcp"))) as alice:
         dialog = alice.dialog(f"sip:100@{at(app, 'public-tcp')}")
         broken = dialog.build("INVITE").replace(b"Content-Length: 0", length.encode())
@@ -73,7 +73,7 @@ async def answer_to(app: App, length: str, pieces: str) -> bytes:
 
 
 async def test_12_a_body_stays_a_body_towards_a_destination_over_tcp(tmp_path: Path) -> None:
-    """Whatever a datagram says of its length, what leaves on a stream has one Content-Length, and it is right."""
+    """Whatever Content-Length a datagram has, the message that leaves on a stream has one, and it is right."""
     core_tcp = listen("core", "tcp", "127.0.0.2:0", "core-tcp")
     async with (
         Ua(await ServedWire.open("127.0.0.11"), "bob") as bob,
@@ -88,7 +88,10 @@ async def test_12_a_body_stays_a_body_towards_a_destination_over_tcp(tmp_path: P
         sent = [
             (counted, hidden),
             (uncounted.replace(b"\r\n" + announced, b"", 1), hidden),
-            (cut.replace(announced, b"Content-Length: 10", 1), hidden[:10]),  # the rest of a datagram is nothing
+            (
+                cut.replace(announced, b"Content-Length: 10", 1),
+                hidden[:10],
+            ),  # the rest of a datagram is discarded (RFC 3261 section 18.3)
         ]
         for data, body in sent:
             await alice.wire.send(data)

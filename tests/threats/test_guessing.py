@@ -1,4 +1,4 @@
-"""Names, numbers and passwords, tried through a running edge at a registrar that checks them (THREATS 31, 32)."""
+"""THREATS 31 and 32: users, numbers and passwords are guessed, through a running edge, at a real registrar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PASSWORDS = {"100": "secret", "101": "other"}
 
 @asynccontextmanager
 async def inside(folder: Path) -> AsyncIterator[tuple[App, Registrar]]:
-    """An edge with the policy that is safe by default, and the registrar behind it."""
+    """An edge with the default policy, and the registrar behind it."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "pbx") as pbx,
         running(folder, policy_text(folder, [f"sip:{pbx.address}"])) as app,
@@ -40,7 +40,7 @@ async def phone(app: App, transport: str = "tcp", host: str = "127.0.0.1") -> As
         yield ua
 
 
-async def tell(ua: Ua, app: App, user: str, *fields: str, method: str = "REGISTER") -> Response:
+async def answer_to(ua: Ua, app: App, user: str, *fields: str, method: str = "REGISTER") -> Response:
     """The answer to a request of ``ua`` for ``user``."""
     dialog = ua.dialog(f"sip:{user}@{at(app, 'public-tcp')}")
     await dialog.send(method, extra=fields)
@@ -52,13 +52,14 @@ async def tell(ua: Ua, app: App, user: str, *fields: str, method: str = "REGISTE
 
 
 async def register(ua: Ua, app: App, user: str, password: str) -> Response:
-    challenge = await tell(ua, app, user)
+    challenge = await answer_to(ua, app, user)
     assert challenge.status == 401
-    return await tell(ua, app, user, credentials(user, password, challenge.get("WWW-Authenticate") or ""))
+    return await answer_to(ua, app, user, credentials(user, password, challenge.get("WWW-Authenticate") or ""))
 
 
 def shape(answer: Response) -> tuple[object, ...]:
-    """What can be compared of an answer: all but what belongs to its request and the nonce, of which the length."""
+    """All of an answer that must not depend on the user: without the values of its request, and of the nonce its length
+    and alphabet."""
     own = {"Via", "From", "To", "Call-ID", "CSeq", "WWW-Authenticate"}
     head, _, rest = (answer.get("WWW-Authenticate") or "").partition('nonce="')
     nonce, _, tail = rest.partition('"')
@@ -77,12 +78,14 @@ def shape(answer: Response) -> tuple[object, ...]:
 
 async def test_32_known_and_unknown_users_get_the_same_response(tmp_path: Path) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
-        known = await tell(mallory, app, "100")
+        known = await answer_to(mallory, app, "100")
         assert known.status == 401
         nonces = {known.get("WWW-Authenticate")}
         for user in ("555", "admin", "100"):
-            first = await tell(mallory, app, user)
-            second = await tell(mallory, app, user, credentials(user, "guess", first.get("WWW-Authenticate") or ""))
+            first = await answer_to(mallory, app, user)
+            second = await answer_to(
+                mallory, app, user, credentials(user, "guess", first.get("WWW-Authenticate") or "")
+            )
             assert shape(first) == shape(second) == shape(known)
             nonces |= {first.get("WWW-Authenticate"), second.get("WWW-Authenticate")}
         assert len(nonces) == 7
@@ -103,9 +106,9 @@ async def test_32_known_and_unknown_numbers_get_the_same_refusal(tmp_path: Path,
 
 
 @pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "PUBLISH", "FROBNICATE"])
-async def test_31_methods_without_a_place_are_refused(tmp_path: Path, method: str) -> None:
+async def test_31_methods_that_are_not_listed_are_refused(tmp_path: Path, method: str) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app) as mallory:
-        assert (await tell(mallory, app, "100", method=method)).status == 405
+        assert (await answer_to(mallory, app, "100", method=method)).status == 405
         assert registrar.requests == []
 
 
@@ -117,21 +120,21 @@ async def test_32_an_unproven_source_gets_no_response_to_its_call(tmp_path: Path
         assert registrar.requests == []
 
 
-async def test_32_ten_tries_then_the_connection_is_closed_and_others_go_on(tmp_path: Path) -> None:
+async def test_32_after_ten_attempts_the_connection_is_closed_and_others_go_on(tmp_path: Path) -> None:
     async with inside(tmp_path) as (app, registrar), phone(app) as mallory, phone(app) as alice:
-        challenge = (await tell(mallory, app, "100")).get("WWW-Authenticate") or ""
+        challenge = (await answer_to(mallory, app, "100")).get("WWW-Authenticate") or ""
         for number in range(10):
-            refused = await tell(mallory, app, "100", credentials("100", f"guess{number}", challenge))
+            refused = await answer_to(mallory, app, "100", credentials("100", f"guess{number}", challenge))
             assert refused.status == 401
             challenge = refused.get("WWW-Authenticate") or ""
-        asked = len(registrar.requests)
+        received = len(registrar.requests)
         serial = min(app.plane.connections)
         for _ in range(2):
             await mallory.dialog(f"sip:100@{at(app, 'public-tcp')}").send("REGISTER")
         await until(lambda: serial not in app.plane.connections)
-        assert len(registrar.requests) == asked == 11
+        assert len(registrar.requests) == received == 11
         assert app.edge.pipeline.counts["guess", "guess"] == app.edge.pipeline.counts["guess", "ban"] == 1
-        # The same user, from the same address, by another connection.
+        # The same user, from the same address, over another connection.
         for wrong in range(3):
             assert (await register(alice, app, "100", f"typo{wrong}")).status == 401
         assert (await register(alice, app, "100", "secret")).status == 200
@@ -141,11 +144,12 @@ async def test_32_ten_tries_then_the_connection_is_closed_and_others_go_on(tmp_p
         assert registrar.requests[-1].method == "INVITE"
 
 
-async def test_32_names_tried_one_after_the_other_end_as_soon(tmp_path: Path) -> None:
-    """As svwar does, by datagrams: a minute in which the address is not heard, and phones that are known are."""
+async def test_32_after_ten_names_the_source_is_banned(tmp_path: Path) -> None:
+    """Datagrams with one user name after the other, as svwar sends them. The ban lasts a minute; from another address a
+    user with a password can register."""
     async with inside(tmp_path) as (app, registrar), phone(app, "udp", "127.0.0.66") as mallory:
         for number in range(600, 610):
-            answer = await tell(mallory, app, str(number))
+            answer = await answer_to(mallory, app, str(number))
             assert answer.status == 403
         for number in range(610, 620):
             await mallory.dialog(f"sip:{number}@{at(app, 'public-udp')}").send("REGISTER")
@@ -154,7 +158,7 @@ async def test_32_names_tried_one_after_the_other_end_as_soon(tmp_path: Path) ->
         assert len(registrar.requests) == 10
         (ban,) = app.edge.pipeline.penalties
         assert (ban.scope, ban.ttl, ban.reason.code) == (BanScope.FLOW, 60.0, "guess")
-        async with phone(app, "udp", "127.0.0.66") as moved:  # from another port it has no tries either
+        async with phone(app, "udp", "127.0.0.66") as moved:  # another port of the address has no attempts left either
             await moved.dialog(f"sip:620@{at(app, 'public-udp')}").send("REGISTER")
             assert await moved.silent()
             assert len(registrar.requests) == 10

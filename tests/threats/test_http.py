@@ -1,4 +1,4 @@
-"""THREATS 36: the HTTP side, and the effect of peers' texts on the metrics. A part of the row is in
+"""THREATS 36: the HTTP server, and the effect of peers' texts on the metrics. More tests of the row are in
 tests/observe/test_http.py."""
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standings
 
 MESSAGES = 50_000
-"""Each with an agent and a method like no other: a hundred thousand words."""
+"""Each has a User-Agent and a method of its own: a hundred thousand different words."""
 XSS = '<script>alert(1)</script><img src=x onerror=alert(1)>"}{'
 
 
 def test_36_http_is_bound_to_loopback_by_default(tmp_path: Path) -> None:
-    """There is no token and no log-in, so that only loopback is accepted."""
+    """It has no authentication, so only loopback is accepted."""
     default = ObserveSettings().http
     assert default is not None
     assert default.host == "127.0.0.1"
@@ -42,7 +42,7 @@ def test_36_http_is_bound_to_loopback_by_default(tmp_path: Path) -> None:
 
 
 async def test_36_a_running_edge_answers_no_name_that_points_to_it(tmp_path: Path) -> None:
-    """The Host check, by which a page of the web that rebinds its name reads nothing; and only GET."""
+    """It checks Host, so that a web page that rebinds its name (DNS rebinding) reads nothing, and accepts only GET."""
     async with running(tmp_path, text(tmp_path)) as app:
         for host, method, status in (
             (b"localhost", b"GET", b"200"), (b"127.0.0.1", b"GET", b"200"), (b"evil.example.net", b"GET", b"421"),
@@ -59,7 +59,7 @@ async def test_36_a_running_edge_answers_no_name_that_points_to_it(tmp_path: Pat
 
 
 def words(count: int, seed: int) -> list[str]:
-    """Methods and agents like no others."""
+    """Random words for methods and User-Agents, all different."""
     source = random.Random(seed)
     return ["".join(source.choices(string.ascii_uppercase, k=8)) + str(number) for number in range(count)]
 
@@ -69,7 +69,7 @@ def series(metrics: Metrics) -> set[str]:
 
 
 def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
-    """Half of them are refused with an answer, half dropped as scanners; both have been counted by then."""
+    """Half of the messages are refused with an answer, half dropped as scanners; ``before`` has series of both."""
     harness, metrics = EdgeHarness(), Metrics()
     instrument_edge(metrics, harness.edge)
     scanner = ScannerSettings(user_agents=("friendly-scanner",))
@@ -88,14 +88,14 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
         return series(metrics)
 
     before = feed(10, 1)
-    assert any("scanner" in each for each in before)
+    assert any("scanner" in name for name in before)
     assert feed(MESSAGES, 2) == before
     assert sum(harness.edge.counters.requests.values()) == MESSAGES + 10
     assert harness.edge.idle
 
 
 async def test_36_nor_do_a_few_over_the_wire_and_nothing_of_them_is_shown(tmp_path: Path) -> None:
-    """Neither agents nor methods, Call-IDs, users or texts."""
+    """No User-Agent, method, Call-ID, user or Subject is in the metrics."""
     port, http = free_port(), free_port()
     listeners = [
         listen("public", "udp", f"127.0.0.1:{port}", "public-udp"), listen("core", "udp", "127.0.0.2:0", "core-udp"),
@@ -109,7 +109,7 @@ async def test_36_nor_do_a_few_over_the_wire_and_nothing_of_them_is_shown(tmp_pa
             assert "WORD" not in page
             return {line.rpartition(" ")[0] for line in page.splitlines() if line.startswith("edgesbc_")}
 
-        async def say(count: int) -> None:
+        async def send_messages(count: int) -> None:
             for number in range(count):
                 async with Ua(await UdpWire.open(peer=at_edge), f"WORD{number}") as ua:
                     fields = (f"User-Agent: WORD{number} {XSS}", f"Subject: {XSS}")
@@ -117,9 +117,9 @@ async def test_36_nor_do_a_few_over_the_wire_and_nothing_of_them_is_shown(tmp_pa
                     await ua.response(405)
 
         at_edge = Source("127.0.0.1", port)
-        await say(3)
+        await send_messages(3)
         before = await shown()
-        await say(300)
+        await send_messages(300)
         assert await shown() == before
         status, page = await edge.get(f"/{XSS.partition(' ')[0]}")
         assert status == 404

@@ -1,4 +1,4 @@
-"""THREATS 29: CR, LF, NUL and escapes, into header fields, logs and HTTP."""
+"""THREATS 29: CR, LF, NUL and escape sequences, for header fields, logs and HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.ua import Ua, UdpWire
 from edgesbc.base.address import Source
 
 ESCAPED = "100%0d%0aX-Evil:%201%00%1b%5b2J%0a"
-"""A user part that would be two header fields, a NUL and an order to a terminal, if anybody unescaped it."""
+"""A user part. Unescaped, it has line ends with a second header field, a NUL, and an escape sequence for terminals."""
 CALL_IDS = (
     'x"<script>alert(1)</script>\\n\\u001b[2J@a', "x\\\\r\\\\n{}[]:/?()@a", "a" * 4000 + "@a", "'OR'1--`id`~(id)@a",
 )  # fmt: skip
@@ -25,7 +25,7 @@ RAW = (
 
 
 async def test_29_an_escape_is_never_decoded_into_a_header_field(tmp_path: Path) -> None:
-    """In a Request-URI, To, From, Refer-To, Reason: it leaves as it came, in one line."""
+    """In a Request-URI, To, Refer-To, Reason or Subject it is forwarded unchanged, in one line."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}")) as app,
@@ -51,8 +51,8 @@ async def test_29_an_escape_is_never_decoded_into_a_header_field(tmp_path: Path)
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-async def test_29_one_log_record_an_event_and_nothing_that_a_terminal_obeys(tmp_path: Path, form: str) -> None:
-    """What comes in by Call-ID, method, User-Agent and the rest comes out of log and HTTP escaped, or not at all."""
+async def test_29_a_log_record_is_one_line_without_control_characters(tmp_path: Path, form: str) -> None:
+    """Text of a peer, from Call-ID, method, User-Agent and others, is in log and HTTP escaped, or not at all."""
     port, http = free_port(), free_port()
     listeners = [
         listen("public", "udp", f"127.0.0.1:{port}", "public-udp"), listen("core", "udp", "127.0.0.2:0", "core-udp"),
@@ -79,8 +79,8 @@ async def test_29_one_log_record_an_event_and_nothing_that_a_terminal_obeys(tmp_
         shown = [(await edge.get(path))[1] for path in ("/metrics", "/healthz", "/readyz")]
         await until(lambda: "no-dialog" in log(tmp_path) or "scanner" in log(tmp_path))
         written = (tmp_path / "edge.log").read_bytes()
-        told = await edge.get("/nothing%0d%0aX-Evil:1")
-    for page in (*shown, told[1]):
+        not_found = await edge.get("/nothing%0d%0aX-Evil:1")
+    for page in (*shown, not_found[1]):
         assert not re.search(r"<script|owned|Evil|fake|[\0-\x09\x0b-\x1f\x7f-\x9f]", page), page[:300]
     lines = written.decode("utf-8").split("\n")
     assert lines.pop() == ""
@@ -91,7 +91,7 @@ async def test_29_one_log_record_an_event_and_nothing_that_a_terminal_obeys(tmp_
         else:
             assert re.match(r"\d{4}-\d\d-\d\dT[0-9:.]+Z (debug|info|warning|error) ", line), line
     assert sum("decision" in line for line in lines) >= 3
-    assert "<script>" in written.decode(), "the Call-ID of the scanner was told"
+    assert "<script>" in written.decode(), "the Call-ID of the scanner is in the log"
 
 
 def log(folder: Path) -> str:

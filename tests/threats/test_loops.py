@@ -1,4 +1,4 @@
-"""THREATS 24: a request that comes round."""
+"""THREATS 24: requests that come back to the edge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesbc.policy.load import parse_policy
 
 
 def edge_text(folder: Path, number: int, port: int, other: int) -> str:
-    """An edge whose only destination is the other one's public listener."""
+    """A policy whose only destination is the public listener of the other edge."""
     listeners = [
         listen("public", "udp", f"127.0.0.{number}:{port}", "public-udp"),
         listen("core", "udp", f"127.0.1.{number}:0", "core-udp"),
@@ -22,7 +22,7 @@ def edge_text(folder: Path, number: int, port: int, other: int) -> str:
 
 
 async def test_24_two_edges_that_lead_to_each_other_forward_a_call_once_each(tmp_path: Path) -> None:
-    """The first knows its own mark when the INVITE comes round, and says 482."""
+    """The first edge finds its own mark in the INVITE that comes back, and answers 482."""
     one, two = free_port("127.0.0.2"), free_port("127.0.0.3")
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -50,7 +50,7 @@ def test_24_a_destination_that_is_a_listener_of_the_edge_itself_is_refused(tmp_p
 
 
 async def test_24_a_server_that_sends_a_call_back_without_its_via_gets_482(tmp_path: Path) -> None:
-    """Nothing of the mark is left in it; the call is known by Call-ID and tag all the same."""
+    """The request has lost the mark with the Via; the edge recognises the call by its Call-ID and tag."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public"])) as app,
@@ -74,8 +74,8 @@ async def test_24_a_server_that_sends_a_call_back_without_its_via_gets_482(tmp_p
 HOPS = 20
 
 
-async def test_24_a_loop_that_hides_everything_ends_when_its_hops_are_used_up(tmp_path: Path) -> None:
-    """A server that makes a new call of each, with the hops that are left: 483 after as many rounds."""
+async def test_24_a_loop_of_new_calls_ends_when_max_forwards_is_used_up(tmp_path: Path) -> None:
+    """A server sends a new call for each one that it gets, and keeps only Max-Forwards: 483 after that many rounds."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.11"])) as app,

@@ -1,4 +1,4 @@
-"""Rows 2, 3, 6 and 9 of the threats, against the media plane with real sockets; each 127.0.0.x is another source."""
+"""THREATS 2, 3, 6 and 9: attacks on the media plane with real sockets. Each 127.0.0.x is another source."""
 
 import random
 import socket
@@ -92,9 +92,9 @@ class Victims:
 
 @pytest.fixture
 def victims():
-    made = Victims()
-    yield made
-    made.close()
+    session = Victims()
+    yield session
+    session.close()
 
 
 def test_2_rtp_bleed(victims):
@@ -164,7 +164,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN.keys())
 def test_6_broken_packets_are_dropped_and_lock_nothing(victims, data):
-    elsewhere = Peer(victims.a.host)  # the right address, so only the packet itself is wrong
+    elsewhere = Peer(victims.a.host)  # the right address, so that only the content is wrong
     for offset in (0, 1):
         elsewhere.send(data, victims.for_a + offset)
     victims.turn()
@@ -192,18 +192,18 @@ def test_6_rtp_is_not_relayed_as_rtcp(victims):
         "224.0.0.1", "localhost", "127.1", "0x7f000001",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("where", ["c=", "a=rtcp", "answer"])
-def test_9_no_relay_to_private_addresses(host, where):
+@pytest.mark.parametrize("position", ["c=", "a=rtcp", "answer"])
+def test_9_no_relay_to_private_addresses(host, position):
     """Refused before a port is opened, so nothing can be sent."""
     addresses = {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}
     interfaces = build_interfaces(addresses, (21000, 21199), denied=["10.0.0.0/8"])
     family = "IP6" if ":" in host else "IP4"
     bad = described(host, 5060).replace(f"c=IN IP4 {host}", f"c=IN {family} {host}")
-    if where == "a=rtcp":
+    if position == "a=rtcp":
         bad = described("198.51.100.7", 4000, f"a=rtcp:5060 IN {family} {host}\r\n")
     ports = TargetRecorder()
     table = SessionTable(ports, interfaces)
-    if where == "answer":
+    if position == "answer":
         table = ports.anchored(interfaces)
         reply = table.receive(answer("c", "b", "a", bad), 0.0)
     else:

@@ -1,4 +1,4 @@
-"""THREATS 13: memory for what is announced and does not come."""
+"""THREATS 13: memory for data that is announced and does not come."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HEAD = b"INVITE sip:100@edge SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKa\r\n"
 ANNOUNCED = 60_000
 
 
-async def held(app: App, say: bytes, websocket: bool) -> int:
-    """Octets that the process holds more for connections that say this and no more than without them."""
+async def held(app: App, data: bytes, websocket: bool) -> int:
+    """Octets by which the process grows for :data:`CONNECTIONS` connections that send ``data`` and nothing else."""
     streams: list[trio.SocketStream] = []
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(CONNECTIONS):
@@ -29,7 +29,7 @@ async def held(app: App, say: bytes, websocket: bool) -> int:
             stream, _ = await handshake(app)
         else:
             stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
-        await stream.send_all(say)
+        await stream.send_all(data)
         streams.append(stream)
     await until(lambda: len(app.plane.connections) == CONNECTIONS)
     await trio.testing.wait_all_tasks_blocked(0.05)
@@ -41,7 +41,7 @@ async def held(app: App, say: bytes, websocket: bool) -> int:
 
 
 @pytest.mark.parametrize(
-    ("websocket", "little", "much"),
+    ("websocket", "quiet", "announcing"),
     [
         (False, HEAD, HEAD + b"Content-Length: %d\r\n\r\n" % ANNOUNCED),
         (True, b"\x81\x80abcd"[:2], b"\x81\xfe" + ANNOUNCED.to_bytes(2, "big") + b"abcd"),
@@ -50,15 +50,15 @@ async def held(app: App, say: bytes, websocket: bool) -> int:
     ids=["Content-Length", "a frame of a WebSocket", "a fragment of a WebSocket"],
 )
 async def test_13_nothing_is_allocated_ahead_of_what_has_come(
-    tmp_path: Path, websocket: bool, little: bytes, much: bytes
+    tmp_path: Path, websocket: bool, quiet: bytes, announcing: bytes
 ) -> None:
-    """A connection that announces 60 kB costs what one does that announces nothing."""
+    """A connection that announces 60 kB takes no more memory than one that announces nothing."""
     async with running(tmp_path, text(tmp_path, WS, more=OPEN)) as app:
-        await held(app, little, websocket)  # whatever is made once
+        await held(app, quiet, websocket)  # for the objects that are made only once
         tracemalloc.start()
         try:
-            without = await held(app, little, websocket)
-            announced = await held(app, much, websocket)
+            without = await held(app, quiet, websocket)
+            announced = await held(app, announcing, websocket)
         finally:
             tracemalloc.stop()
         assert announced - without < CONNECTIONS * ANNOUNCED / 10, f"{announced} octets, {without} for nothing"

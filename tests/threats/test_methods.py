@@ -1,4 +1,4 @@
-"""THREATS 31: methods without a use, from untrusted peers."""
+"""THREATS 31: methods that the policy does not list, from untrusted peers."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ async def opened(transport: str, app: App, nursery: trio.Nursery) -> Wire:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
-async def test_31_what_is_not_listed_is_405_with_what_is(tmp_path: Path, transport: str) -> None:
-    """Outside of dialogs and with a To tag alike; nothing of it reaches the inside, and it costs no state."""
+async def test_31_methods_that_are_not_listed_get_405_with_the_listed_ones(tmp_path: Path, transport: str) -> None:
+    """Both outside a dialog and with a To tag; no such request reaches a destination or takes state."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, WS, member=f"sip:{bob.address}")) as app,
         trio.open_nursery() as nursery,
     ):
-        async with Ua(await opened(transport, app, nursery)) as stranger:
+        async with Ua(await opened(transport, app, nursery)) as caller:
             for method in UNLISTED:
                 for tag in ("", ";tag=x"):
-                    dialog = stranger.dialog(f"sip:100@{at(app, 'public-udp')}")
+                    dialog = caller.dialog(f"sip:100@{at(app, 'public-udp')}")
                     dialog.remote += tag
                     await dialog.send(method)
-                    answer = await stranger.response(405)
+                    answer = await caller.response(405)
                     assert answer.get("Allow") == ", ".join(CALLS)
-            await stranger.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
-            assert (await stranger.response(200)).get("Allow") == ", ".join(CALLS)
+            await caller.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
+            assert (await caller.response(200)).get("Allow") == ", ".join(CALLS)
             assert await bob.silent()
             assert app.edge.idle
             assert {method for _, method in app.edge.counters.requests} <= {*UNLISTED[:3], "OPTIONS", "other"}
         nursery.cancel_scope.cancel()
 
 
-async def test_31_an_operator_opens_a_method_by_name(tmp_path: Path) -> None:
+async def test_31_a_method_that_the_policy_adds_is_forwarded(tmp_path: Path) -> None:
     methods = ", ".join(f'"{method}"' for method in (*CALLS, "MESSAGE"))
-    opened_up = f"[screen.method]\npublic = [{methods}]"
+    more = f"[screen.method]\npublic = [{methods}]"
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
-        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=opened_up)) as app,
-        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as stranger,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=more)) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as caller,
     ):
         uri = f"sip:100@{at(app, 'public-udp')}"
-        await stranger.dialog(uri).send("MESSAGE", b"hello", ("Content-Type: text/plain",))
+        await caller.dialog(uri).send("MESSAGE", b"hello", ("Content-Type: text/plain",))
         message = await bob.request("MESSAGE")
         assert message.body == b"hello"
         await bob.answer(message, 202)
-        await stranger.response(202)
-        await stranger.dialog(uri).send("SUBSCRIBE")
-        await stranger.response(405)
+        await caller.response(202)
+        await caller.dialog(uri).send("SUBSCRIBE")
+        await caller.response(405)
         assert await bob.silent(0.05)
         await nothing_left(app)

@@ -1,4 +1,4 @@
-"""THREATS 33: HTTP and garbage on the SIP port, which gets no answer, and over a connection its end."""
+"""THREATS 33: HTTP and garbage on the SIP port. It gets no answer, and its connection is closed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgesbc.base import limits
 
 FIELDS = b"Via: SIP/2.0/TCP a;branch=z9hG4bKa\r\nCSeq: 1 GET\r\nCall-ID: a\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\n"
 OPTIONS = b"OPTIONS sip:edge SIP/2.0\r\n" + FIELDS.replace(b"GET", b"OPTIONS") + b"Content-Length: 0\r\n\r\n"
-SAID = {
+TEXTS = {
     "GET": b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n",
     "GET that goes on": b"GET / HTTP/1.1\r\nHost: edge\r\n",
     "GET with fields of SIP": b"GET / HTTP/1.1\r\n" + FIELDS + b"Content-Length: 0\r\n\r\n",
@@ -36,15 +36,15 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("said", SAID.values(), ids=SAID.keys())
-async def test_33_over_tcp_it_is_closed_without_an_answer(tmp_path: Path, said: bytes) -> None:
-    """At once, before what it announces has come: nothing waits for a deadline here."""
+@pytest.mark.parametrize("data", TEXTS.values(), ids=TEXTS.keys())
+async def test_33_over_tcp_it_is_closed_without_an_answer(tmp_path: Path, data: bytes) -> None:
+    """The edge closes the connection at once, before the announced data or a deadline."""
     async with running(tmp_path, text(tmp_path)) as app:
         stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
-        await stream.send_all(said)
+        await stream.send_all(data)
         assert await closed(stream) == b""
         assert sum(app.edge.counters.malformed.values()) == 1
-        assert not app.edge.counters.requests, "no request was taken in"
+        assert not app.edge.counters.requests, "no request was accepted"
         await until(lambda: not open_connections(app))
         await trio.aclose_forcefully(stream)
 
@@ -52,12 +52,12 @@ async def test_33_over_tcp_it_is_closed_without_an_answer(tmp_path: Path, said: 
 async def test_33_over_udp_it_is_not_answered(tmp_path: Path) -> None:
     async with (
         running(tmp_path, text(tmp_path, trunks=["127.0.0.1"])) as app,
-        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as somebody,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as client,
     ):
-        for said in SAID.values():
-            await somebody.wire.send(said)
-        await served(somebody, f"sip:{at(app, 'public-udp')}")
-        assert len(somebody.heard) == 1, "the answer to the OPTIONS after all of it"
+        for data in TEXTS.values():
+            await client.wire.send(data)
+        await served(client, f"sip:{at(app, 'public-udp')}")
+        assert len(client.heard) == 1, "only the OPTIONS that came last was answered"
         assert not [method for _, method in app.edge.counters.requests if method != "OPTIONS"]
 
 
@@ -65,13 +65,13 @@ async def test_33_over_udp_it_is_not_answered(tmp_path: Path) -> None:
 async def test_33_a_peer_without_tls_or_websocket_is_closed(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    """At once, in the protocol of the listener and without SIP: a TLS alert, or 400."""
+    """At once, with an error in the protocol of the listener, a TLS alert or an HTTP 400, and without SIP."""
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
     listener = WS if transport == "ws" else secured(transport, certificates)
     async with running(tmp_path, text(tmp_path, listener)) as app:
         for refused, name in enumerate(("GET", "SSH", "NUL", "random"), 1):
             stream = await trio.open_tcp_stream(*at(app, transport))
-            await stream.send_all(SAID[name] + b"\r\n\r\n")
+            await stream.send_all(TEXTS[name] + b"\r\n\r\n")
             got = await closed(stream)
             assert got.startswith(b"HTTP/1.1 400") if transport == "ws" else len(got) <= 7, f"{name}: {got!r}"
             assert b"SIP" not in got
@@ -87,7 +87,7 @@ async def test_33_it_ends_no_other_connection_of_its_address(tmp_path: Path) -> 
             await served(phone, f"sip:{tcp}")
             for name in ("GET", "TLS", "random"):
                 stream = await trio.open_tcp_stream(*tcp)
-                await stream.send_all(SAID[name])
+                await stream.send_all(TEXTS[name])
                 assert await closed(stream) == b""
                 await trio.aclose_forcefully(stream)
             await served(phone, f"sip:{tcp}")

@@ -1,5 +1,5 @@
-"""THREATS 26: fields that are too large, too many, or there twice. How each bound holds to the last octet is in
-tests/sip/test_bounds.py; fields that stand twice are in test_smuggling.py."""
+"""THREATS 26: fields that are too large or too many. tests/sip/test_bounds.py tests each bound to the last octet, and
+test_smuggling.py repeated fields."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def opened(transport: str, app: App) -> Wire:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_26_what_is_too_large_or_too_much_is_refused_and_not_passed_on(tmp_path: Path, transport: str) -> None:
+async def test_26_too_large_or_too_many_fields_are_refused_and_not_forwarded(tmp_path: Path, transport: str) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
@@ -48,10 +48,10 @@ async def test_26_what_is_too_large_or_too_much_is_refused_and_not_passed_on(tmp
         for name, (fields, statuses) in LARGE.items():
             async with Ua(await opened(transport, app)) as alice:
                 invite = alice.dialog(uri).build("INVITE").decode()
-                said = {field.partition(":")[0] for field in fields}
-                kept = [line for line in invite.split("\r\n") if line.partition(":")[0] not in said - {"Via"}]
-                kept[-2:-2] = fields
-                await alice.wire.send("\r\n".join(kept).encode())
+                replaced = {field.partition(":")[0] for field in fields}
+                lines = [line for line in invite.split("\r\n") if line.partition(":")[0] not in replaced - {"Via"}]
+                lines[-2:-2] = fields
+                await alice.wire.send("\r\n".join(lines).encode())
                 with trio.fail_after(10):
                     answer = await alice.wire.receive()
                 assert answer.startswith(tuple(b"SIP/2.0 %d " % status for status in statuses)), f"{name}: {answer!r}"

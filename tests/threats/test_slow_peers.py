@@ -19,7 +19,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 
 SHORT = 0.5
-"""Seconds that the deadlines are patched to: it is that they are absolute that is tried, not how long they are."""
+"""Seconds for the patched deadlines: the tests show that they are absolute, not how long they are."""
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Protocol: sip\r\n"
@@ -35,13 +35,13 @@ def client_hello() -> bytes:
 
 
 def without_end(begin: bytes, line: bytes) -> Iterator[bytes]:
-    """``begin``, and then the same line again and again, byte by byte."""
+    """The bytes of ``begin``, and then those of ``line`` again and again."""
     yield from (bytes((byte,)) for byte in begin)
     while True:
         yield from (bytes((byte,)) for byte in line)
 
 
-Said = Callable[[], Iterator[bytes]]
+Pieces = Callable[[], Iterator[bytes]]
 
 
 def sip_fields() -> Iterator[bytes]:
@@ -53,8 +53,8 @@ def sip_body() -> Iterator[bytes]:
 
 
 def hello() -> Iterator[bytes]:
-    said = client_hello()
-    return without_end(said[:-20], said[-1:])
+    pieces = client_hello()
+    return without_end(pieces[:-20], pieces[-1:])
 
 
 def upgrade() -> Iterator[bytes]:
@@ -62,12 +62,12 @@ def upgrade() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("transport", "said"),
+    ("transport", "pieces"),
     [("public-tcp", sip_fields), ("public-tcp", sip_body), ("tls", hello), ("wss", hello), ("ws", upgrade)],
     ids=["SIP header fields", "a SIP body", "ClientHello", "ClientHello of wss", "Upgrade"],
 )
 async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadline(
-    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str, said: Said
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, transport: str, pieces: Pieces
 ) -> None:
     monkeypatch.setattr(limits, "MESSAGE_SECONDS", SHORT)
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", SHORT)
@@ -78,7 +78,7 @@ async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadli
             stream = await trio.open_tcp_stream(*at(app, transport))
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
-                for number, byte in enumerate(said()):
+                for number, byte in enumerate(pieces()):
                     await stream.send_all(byte)
                     await trio.sleep(SHORT / 50)  # slow, and never silent for long
                     if number == 10:
@@ -96,7 +96,7 @@ async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadli
 
 
 async def deaf_to(peer: Source) -> trio.SocketStream:
-    """A connection whose kernel takes as little as it can for one that does not read."""
+    """A connection with the smallest receive buffer, on which the test never reads."""
     sock = trio.socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await sock.connect(tuple(peer))
@@ -107,7 +107,8 @@ async def deaf_to(peer: Source) -> trio.SocketStream:
 async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
     tmp_path: Path, certificates: Certificates, transport: str
 ) -> None:
-    """It is a trunk that asks and asks and never reads an answer; a neighbour is served before, meanwhile and after."""
+    """A trunk sends requests and never reads the responses. Another connection of its address is served before,
+    meanwhile and after."""
     listeners = [WS, secured("tls", certificates)]
     async with running(tmp_path, text(tmp_path, *listeners, trunks=["127.0.0.1"])) as app:
         tcp = at(app, "public-tcp")
@@ -125,7 +126,7 @@ async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
                     sent += len(request)
                     if sent // len(request) == 50:
                         await served(neighbour, f"sip:{tcp}")
-            assert sent > limits.OUTBOX_BYTES, "it was heard for as long as there was room"
+            assert sent > limits.OUTBOX_BYTES, "its requests were read until the queue was full"
             await until(lambda: len(app.plane.connections) == 1)
             await served(neighbour, f"sip:{tcp}")
             async with Ua(await StreamWire.open(tcp)) as newcomer:
@@ -136,7 +137,7 @@ async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
 async def speaking(
     plain: trio.SocketStream, transport: str, certificates: Certificates
 ) -> Callable[[bytes], Awaitable[None]]:
-    """What sends a SIP message over ``plain`` by this transport, its handshakes made."""
+    """Make the handshakes of the transport over ``plain``. Returns the function that sends a SIP message."""
     if transport == "public-tcp":
         return plain.send_all
     if transport == "tls":

@@ -1,4 +1,4 @@
-"""What an untrusted peer could make the edge send, to which address, and how much (THREATS 21, 23, 25, 37)."""
+"""THREATS 21, 23, 25 and 37: to which addresses an untrusted peer can make the edge send, and how much."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.ua import Ua, UdpWire
 
 
 async def test_no_field_steers_a_request_to_a_third_party(tmp_path: Path) -> None:
-    """Route, Request-URI, maddr and Contact name a victim; only the destination hears anything."""
+    """Route, Record-Route, Request-URI and maddr name a victim; only the destination gets messages."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.77")) as victim,
@@ -75,28 +75,30 @@ async def test_a_trunk_is_never_banned_for_forged_datagrams(tmp_path: Path) -> N
         assert len(app.edge.pipeline.penalties) == 0
 
 
-@pytest.mark.parametrize("said", ["OPTIONS", "MESSAGE", "NOTHING", "INVITE", "BYE", "broken"])
+@pytest.mark.parametrize("sent_kind", ["OPTIONS", "MESSAGE", "NOTHING", "INVITE", "BYE", "broken"])
 async def test_an_unproven_source_gets_no_more_bytes_than_it_sent(
-    tmp_path: Path, mock_clock: trio.testing.MockClock, said: str
+    tmp_path: Path, mock_clock: trio.testing.MockClock, sent_kind: str
 ) -> None:
-    """Bytes to an unproven source are at most one and a half times those from it, retransmissions included."""
+    """An unproven source gets at most one and a half times the bytes that it sent, retransmissions included."""
     mock_clock.rate = 1
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"], routes=ROUTE, open=["public-udp"])) as app,
-        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as caller,
     ):
-        data = stranger.dialog(f"sip:100@{at(app, 'public-udp')}").build("OPTIONS" if said == "broken" else said)
-        if said == "broken":
+        data = caller.dialog(f"sip:100@{at(app, 'public-udp')}").build(
+            "OPTIONS" if sent_kind == "broken" else sent_kind
+        )
+        if sent_kind == "broken":
             data = data.replace(b"Max-Forwards: 70", b"Max-Forwards: 7x")
-        await stranger.wire.send(data)
-        await stranger.hear()
-        got = len(stranger.heard[0])
+        await caller.wire.send(data)
+        await caller.hear()
+        octets = len(caller.heard[0])
         for _ in range(8):
             mock_clock.jump(5)
             with trio.move_on_after(0.05):
                 while True:
-                    got += len(await stranger.wire.receive())
-        assert got <= 1.5 * len(data)
+                    octets += len(await caller.wire.receive())
+        assert octets <= 1.5 * len(data)
 
 
 ROUTE = 'route = [ { name = "numbers", methods = ["INVITE"], request_user = "^9", to = "pbx" } ]'
@@ -113,7 +115,7 @@ async def test_only_the_probed_member_can_answer_a_health_check(tmp_path: Path) 
         speaker = liar
 
         async def lie() -> None:
-            """Answer every probe, with its own branch, but not from where it was asked."""
+            """Answer every probe with its branch, but from another address than it was sent to."""
             while True:
                 probe = await deaf.wire.receive()
                 head = probe.replace(b"OPTIONS ", b"SIP/2.0 200 OK\r\nX-Was: ", 1)
@@ -122,7 +124,7 @@ async def test_only_the_probed_member_can_answer_a_health_check(tmp_path: Path) 
         nursery.start_soon(lie)
         await until(lambda: bool(app.not_ready()))
         assert app.not_ready() == {"destinations pbx": "no member is up"}
-        speaker = deaf  # the same words from the right place
+        speaker = deaf  # the same response from the right address
         await until(lambda: not app.not_ready())
         nursery.cancel_scope.cancel()
 
@@ -130,23 +132,23 @@ async def test_only_the_probed_member_can_answer_a_health_check(tmp_path: Path) 
 async def test_a_refusal_without_an_ack_is_not_repeated_to_an_unproven_source(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
-    """Timer G would repeat the final answer ten times to whomever the source address names."""
+    """Timer G would send the final response ten times more, to a source address that may be forged."""
     mock_clock.rate = 1
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public-udp"])) as app,
-        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as stranger,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as caller,
     ):
-        data = stranger.dialog(f"sip:100@{at(app, 'public-udp')}").build("INVITE")
-        await stranger.wire.send(data)
+        data = caller.dialog(f"sip:100@{at(app, 'public-udp')}").build("INVITE")
+        await caller.wire.send(data)
         invite = await bob.request("INVITE")
         await bob.answer(invite, 486, tag="b")
         await bob.request("ACK")
-        await stranger.response(486)
-        got = sum(map(len, stranger.heard))
+        await caller.response(486)
+        octets = sum(map(len, caller.heard))
         for _ in range(16):
             mock_clock.jump(3)
             with trio.move_on_after(0.05):
                 while True:
-                    got += len(await stranger.wire.receive())
-        assert got <= 1.5 * len(data), f"{got} octets for {len(data)}"
+                    octets += len(await caller.wire.receive())
+        assert octets <= 1.5 * len(data), f"{octets} octets for {len(data)}"

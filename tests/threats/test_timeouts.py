@@ -15,7 +15,8 @@ from support.ua import StreamWire, Ua, UdpWire
 async def test_38_no_408_and_no_late_response_after_the_client_has_timed_out(
     tmp_path: Path, hasty_clock: trio.testing.MockClock, transport: str
 ) -> None:
-    """100 when the sender has come to T2, and then nothing: not by Timer F, and not when an answer comes late."""
+    """The client gets 100 after 3.5 s, when its retransmissions have reached T2; then nothing, neither at Timer F nor
+    when a response comes late."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
@@ -40,7 +41,7 @@ async def test_38_no_408_and_no_late_response_after_the_client_has_timed_out(
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "REFER", "INFO", "NOTIFY"])
-async def test_38_a_408_of_the_far_side_goes_no_further(tmp_path: Path, method: str) -> None:
+async def test_38_a_408_of_the_destination_is_not_forwarded(tmp_path: Path, method: str) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,

@@ -1,4 +1,4 @@
-"""THREATS 30: tokens of the edge, changed, used on the other side, or made up."""
+"""THREATS 30: tokens of the edge that are modified, used on the other side, or invented."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def token_of(dialog: Dialog) -> str:
 
 
 def flipped(token: str, at_letter: int, bit: int) -> str:
-    """The token with one of its bits another; the bits of the last letter that say nothing left out."""
+    """The token with one bit of a letter inverted. Not for the last letter, which has unused bits."""
     letter = ALPHABET[ALPHABET.index(token[at_letter]) ^ (1 << bit)]
     return token[:at_letter] + letter + token[at_letter + 1 :]
 
@@ -36,8 +36,11 @@ async def refused(asking: Dialog, ua: Ua, method: str, uri: str) -> None:
 
 
 @pytest.mark.parametrize("caller_tries", [True, False], ids=["from outside", "from inside"])
-async def test_30_one_bit_changed_and_nothing_is_forwarded(tmp_path: Path, caller_tries: bool) -> None:
-    """Each letter of the token once, by BYE; what has its answer 481 reaches nobody, and the call goes on."""
+async def test_30_a_request_with_one_bit_of_its_token_changed_is_not_forwarded(
+    tmp_path: Path, caller_tries: bool
+) -> None:
+    """One bit in each letter of the token, in a BYE. It gets 481 or 403, the other side gets nothing, and the call goes
+    on."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
@@ -47,7 +50,7 @@ async def test_30_one_bit_changed_and_nothing_is_forwarded(tmp_path: Path, calle
     ):
         calling, called = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
         trying, ua, other = (calling, alice, bob) if caller_tries else (called, bob, alice)
-        token, heard = token_of(trying), len(other.heard)
+        token, messages_before = token_of(trying), len(other.heard)
         for letter in range(len(token) - 1):
             changed = flipped(token, letter, letter % 6)
             await refused(trying, ua, "BYE", trying.target.replace(token, changed))
@@ -59,13 +62,13 @@ async def test_30_one_bit_changed_and_nothing_is_forwarded(tmp_path: Path, calle
             else:
                 await refused(trying, ua, method, trying.target.replace(token, flipped(token, 3, 0)))
         assert await other.silent()
-        assert len(other.heard) == heard
+        assert len(other.heard) == messages_before
         assert app.edge.calls == 1
         await hang_up(calling, bob)
         await nothing_left(app)
 
 
-async def test_30_a_token_of_one_side_opens_nothing_on_the_other(tmp_path: Path) -> None:
+async def test_30_a_token_of_one_side_is_refused_on_the_other(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
@@ -86,7 +89,7 @@ async def test_30_a_token_of_one_side_opens_nothing_on_the_other(tmp_path: Path)
 
 
 async def test_30_a_forged_token_is_not_routed(tmp_path: Path) -> None:
-    """As Request-URI and as Route, in requests that begin a dialog and in those inside one."""
+    """As Request-URI of a request inside a dialog, and as Route of one that begins a dialog."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         Ua(await UdpWire.open("127.0.0.77")) as victim,

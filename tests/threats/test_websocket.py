@@ -1,4 +1,4 @@
-"""THREATS 19 and 20: lengths, fragments and compression of WebSockets, and pages that open them from elsewhere."""
+"""THREATS 19 and 20: lengths, fragments and compression of WebSockets, and WebSockets of foreign web pages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MASK = b"\0\0\0\0"
 
 
 def frame(first: int, size: int, wide: int = 0) -> bytes:
-    """A frame's head with a mask of zeros: ``size`` is said in ``wide`` octets, or in the shortest way."""
+    """The header of a frame with a mask of zeros. ``wide``: octets of the extended length; 0 for the shortest form."""
     wide = wide or (0 if size < 126 else 2 if size < 65536 else 8)
-    said = size.to_bytes(wide, "big") if wide else b""
-    return bytes((first, 0x80 | {0: size, 2: 126, 8: 127}[wide])) + said + MASK
+    extended = size.to_bytes(wide, "big") if wide else b""
+    return bytes((first, 0x80 | {0: size, 2: 126, 8: 127}[wide])) + extended + MASK
 
 
 TEXT, BINARY, CONTINUED, PING, CLOSE = 0x81, 0x82, 0x00, 0x89, 0x88
@@ -47,14 +47,14 @@ BROKEN = {
     "RSV1, compressed": frame(0xC1, 5) + b"hello",
     "RSV2": frame(0xA1, 5) + b"hello",
     "RSV3": frame(0x91, 5) + b"hello",
-    "an opcode of nobody's": frame(0x83, 5) + b"hello",
+    "a reserved opcode": frame(0x83, 5) + b"hello",
     "a close of one octet": frame(CLOSE, 1) + b"x",
     "a text that is no UTF-8": frame(TEXT, 2) + b"\xc3\x28",
 }
 
 
-async def test_19_what_a_websocket_must_not_carry_ends_it(tmp_path: Path) -> None:
-    """At once, with the code for it. No message comes of it, and another WebSocket goes on."""
+async def test_19_too_large_and_broken_frames_close_the_websocket(tmp_path: Path) -> None:
+    """At once, and with the right close code. No message reaches the core, and another WebSocket goes on."""
     async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as other:
             for name, data in {**TOO_LARGE, **BROKEN}.items():
@@ -96,8 +96,8 @@ async def test_19_no_large_allocation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"x" * (limits.MESSAGE_BYTES + 1), "\N{GRINNING FACE}".encode() * (limits.MESSAGE_BYTES // 4 + 1)]
 )
-async def test_19_one_message_that_is_too_large_is_1009(tmp_path: Path, data: bytes) -> None:
-    """It is bytes that count, not the characters of a text."""
+async def test_19_a_message_that_is_too_large_is_closed_with_1009(tmp_path: Path, data: bytes) -> None:
+    """The limit counts bytes, not characters."""
     async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice, Ua(await open_from(nursery, app)) as other:
             assert isinstance(alice.wire, WebSocketWire)
@@ -107,32 +107,34 @@ async def test_19_one_message_that_is_too_large_is_1009(tmp_path: Path, data: by
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("nothing", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
-async def test_19_what_never_becomes_a_message_ends(tmp_path: Path, nothing: bytes) -> None:
-    """The library keeps a record of each fragment; without a bound a stranger could fill the memory."""
+@pytest.mark.parametrize("filler", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
+async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, filler: bytes) -> None:
+    """The library keeps a record of each fragment; without a limit a peer could fill the memory."""
     async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         stream, _ = await handshake(app)
-        nursery.start_soon(read_on, stream)  # the answers to pings: unread, they would stop the flow both ways
+        nursery.start_soon(
+            read_on, stream
+        )  # reads the pongs: unread, they would block the connection in both directions
         await stream.send_all(b"\x01\x80\0\0\0\0")  # a text begins
         sent = 0
         with trio.fail_after(30), pytest.raises(trio.BrokenResourceError):
             while sent < 4 * limits.WEBSOCKET_BYTES:
-                await stream.send_all(nothing * 1000)
-                sent += 1000 * len(nothing)
+                await stream.send_all(filler * 1000)
+                sent += 1000 * len(filler)
         await until(lambda: not app.plane.connections)
         nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
 
 
 async def read_on(stream: trio.abc.Stream) -> None:
-    """Take what comes, until the other side ends."""
+    """Read and discard until the connection ends."""
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         while await stream.receive_some():
             pass
 
 
 async def closing(wire: WebSocketWire) -> int:
-    """The code of the close frame that comes."""
+    """Wait for the close frame. Returns its code."""
     with trio.fail_after(10), pytest.raises(EOFError):
         while True:
             await wire.receive()
@@ -141,16 +143,16 @@ async def closing(wire: WebSocketWire) -> int:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "extensions",
     [
         "permessage-deflate", "permessage-deflate; server_no_context_takeover; client_max_window_bits=15",
         "x-webkit-deflate-frame", "permessage-bzip2, permessage-deflate",
     ],
 )  # fmt: skip
-async def test_19_no_extension_is_accepted(tmp_path: Path, asked: str) -> None:
-    """A compressed bomb needs an extension that unpacks it."""
+async def test_19_no_extension_is_accepted(tmp_path: Path, extensions: str) -> None:
+    """A compression bomb needs an extension that decompresses it."""
     async with websocket_edge(tmp_path) as app:
-        stream, answer = await handshake(app, more=f"Sec-WebSocket-Extensions: {asked}\r\n")
+        stream, answer = await handshake(app, more=f"Sec-WebSocket-Extensions: {extensions}\r\n")
         assert answer.startswith("HTTP/1.1 101 ")
         assert "extensions" not in answer.lower()
         await trio.aclose_forcefully(stream)
@@ -159,9 +161,9 @@ async def test_19_no_extension_is_accepted(tmp_path: Path, asked: str) -> None:
 # --- 20 --------------------------------------------------------------------------------------------------
 
 
-async def refusal(app: App, **how: str) -> str:
-    """The status line that refuses the opening handshake."""
-    stream, answer = await handshake(app, **how)
+async def refusal(app: App, **request: str) -> str:
+    """The beginning of the status line that refuses an opening handshake."""
+    stream, answer = await handshake(app, **request)
     rest = await closed(stream)
     await trio.aclose_forcefully(stream)
     assert b" 101 " not in rest
@@ -192,8 +194,8 @@ async def test_20_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> 
             nursery.cancel_scope.cancel()
 
 
-async def test_20_two_origins_are_none_of_the_list(tmp_path: Path) -> None:
-    """A repeated Origin field is refused, in either order."""
+async def test_20_two_origin_fields_are_refused(tmp_path: Path) -> None:
+    """In either order."""
     async with websocket_edge(tmp_path, f', origins = ["{PAGE}"]') as app:
         for first, second in ((PAGE, "https://evil.example.net"), ("https://evil.example.net", PAGE)):
             assert await refusal(app, origin=first, more=f"Origin: {second}\r\n") in ("HTTP/1.1 403", "HTTP/1.1 400")

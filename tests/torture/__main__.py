@@ -1,4 +1,4 @@
-"""The table: what each message is expected to come to, and what it came to. Exits 1 where they differ."""
+"""Prints the table: the expected outcome of each message, and its outcome. Exits with 1 if they differ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _row(case: Case) -> tuple[str, ...]:
         for message in got.forwarded:
             for check in case.checks:
                 check(message)
-    except Exception as error:  # noqa: BLE001 - the row says it
+    except Exception as error:  # noqa: BLE001 - the row shows it
         return (case.title, case.over, case.layer, case.expected, type(error).__name__, "WRONG")
     wrong = "" if got.outcome == case.expected else "WRONG"
     return (case.title, case.over, case.layer, case.expected, got.outcome, wrong)

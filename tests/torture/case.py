@@ -1,4 +1,4 @@
-"""What a case is, and how it is put to the edge."""
+"""A case, and how its message is given to the edge."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _harness() -> EdgeHarness:
 
 
 def _seen(harness: EdgeHarness, flow: Flow, messages: Iterable[bytes]) -> Got:
-    """What goes back is looked at as bytes: an answer to a malformed request repeats what it had."""
+    """The outcome. Responses are compared as bytes, since a response to a malformed request repeats parts of it."""
     effects = [effect for data in messages for effect in harness.edge.receive(flow, data, harness.now)]
     sent = [effect for effect in effects if isinstance(effect, Send)]
     onward = [effect for effect in sent if effect.flow.listener.zone is not flow.listener.zone]
@@ -85,7 +85,7 @@ def _status(sent: list[bytes]) -> str:
 
 
 def _by_stream(data: bytes) -> Got:
-    """In pieces of seven bytes, as a network may cut it."""
+    """Give the message as a stream in pieces of seven bytes."""
     harness, framer = _harness(), StreamFramer()
     flow = Flow(CARRIERS, Source("198.51.100.7", 40000), 1)
     harness.edge.flow_opened(flow)

@@ -1,4 +1,4 @@
-"""RFC 4475 sections 3.2 to 3.4: messages that can be read, and what is odd comes later."""
+"""RFC 4475 sections 3.2 to 3.4: messages that can be parsed, and are unusual for a later layer."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ l: 0
          _options("mcl01", extra="Content-Length: 13\n")),
     stream_case("3.3.9", "two Content-Lengths, on a stream", "framing", "400 and closed",
                 _options("mcl01", extra="Content-Length: 13\n")),
-    # Sent to the caller by the flow of its request: the second Via is not looked at.
+    # Sent to the caller over the flow of its request: the edge does not use the second Via.
     response_case("3.3.10", "a response whose second Via is a broadcast address", "transaction", "forwarded", """
 SIP/2.0 200 OK
 Via: {via}
@@ -126,7 +126,7 @@ Contact: <sip:user@host28.example.com>
     case("3.3.14", "header fields of the URI in a Contact", "application", "forwarded", _register(
         "regescrt", "<sip:user@example.com?Route=%3Csip:sip.example.com%3E>"),
          field("Contact", "<sip:user@example.com?Route=%3Csip:sip.example.com%3E>"), field("Route")),
-    # 406 is for the callee to say.
+    # 406 is left to the callee.
     case("3.3.15", "an INVITE whose sender accepts no session description", "application", "forwarded", """
 INVITE sip:user@example.com SIP/2.0
 To: sip:j_user@example.com

@@ -72,7 +72,7 @@ Content-Length: 0
         start="INVITE sip:user@example.com SIP/2.0  ")),
     case("3.1.2.11", "header fields in a Request-URI", "parse", "400", _invite(
         start="INVITE sip:user@example.com?Route=%3Csip:example.com%3E SIP/2.0")),
-    # A proxy has no use for Date: it passes on what it does not read (section 3.1.2.12 leaves both open).
+    # A proxy does not use Date, so it forwards it unparsed (section 3.1.2.12 allows both).
     case("3.1.2.12", "a time zone in Date that is not GMT", "application", "forwarded", _invite(
         "Date: Fri, 01 Jan 2010 16:00:00 EST"), field("Date", "Fri, 01 Jan 2010 16:00:00 EST")),
     case("3.1.2.13", "a URI with header fields and without angle brackets", "parse", "400", """

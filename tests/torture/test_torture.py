@@ -1,4 +1,4 @@
-"""Every message of the table comes to what it has to, and the table is whole."""
+"""Every message of the table has its expected outcome, and the table is complete."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from torture import __main__, case, malformed, table
 from torture.table import CASES
 
 
-@pytest.mark.parametrize("tortured", [pytest.param(tortured, id=tortured.title) for tortured in CASES])
-def test_each_case_has_its_expected_outcome(tortured: case.Case) -> None:
-    got = tortured.run()
-    assert got.outcome == tortured.expected
-    assert not tortured.checks or got.forwarded
+@pytest.mark.parametrize("torture_case", [pytest.param(torture_case, id=torture_case.title) for torture_case in CASES])
+def test_each_case_has_its_expected_outcome(torture_case: case.Case) -> None:
+    got = torture_case.run()
+    assert got.outcome == torture_case.expected
+    assert not torture_case.checks or got.forwarded
     for message in got.forwarded:
-        for check in tortured.checks:
+        for check in torture_case.checks:
             check(message)
 
 
-PASSING = [tortured for tortured in CASES if tortured.expected == "forwarded"]
+PASSING = [torture_case for torture_case in CASES if torture_case.expected == "forwarded"]
 
 
-@pytest.mark.parametrize("tortured", [pytest.param(tortured, id=tortured.title) for tortured in PASSING])
-def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(tortured: case.Case) -> None:
-    (message,) = tortured.run().forwarded  # no second message rides along
-    (sent, *_) = StreamFramer().receive(tortured.data.lstrip(b"\r\n")) if tortured.over == "stream" else [tortured.data]
+@pytest.mark.parametrize(
+    "torture_case", [pytest.param(torture_case, id=torture_case.title) for torture_case in PASSING]
+)
+def test_a_forwarded_message_is_the_serialised_parse_and_nothing_else(torture_case: case.Case) -> None:
+    (message,) = torture_case.run().forwarded  # no second message is forwarded
+    sent = torture_case.data
+    if torture_case.over == "stream":
+        (sent, *_) = StreamFramer().receive(sent.lstrip(b"\r\n"))
     assert not any("\r" in value or "\n" in value for _, value in message.fields)
-    if tortured.over != case.ANSWER:
+    if torture_case.over != case.ANSWER:
         read = parse_message(sent)
-        assert kept(message) == kept(read)
+        assert passing_fields(message) == passing_fields(read)
         assert message.body == read.body
 
 
@@ -41,14 +45,14 @@ def test_what_is_forwarded_is_the_serialised_parse_and_nothing_else(tortured: ca
 OF_A_SIDE = {"Via", "Route", "Record-Route", "Contact", "Path", "Max-Forwards"}
 
 
-def kept(message: Request | Response) -> list[tuple[str, str]]:
-    """The header fields that pass, in order."""
+def passing_fields(message: Request | Response) -> list[tuple[str, str]]:
+    """The header fields that cross the edge, in order."""
     return [(name, value) for name, value in message.fields if name not in OF_A_SIDE and value != "path"]
 
 
 def test_every_message_of_the_rfcs_has_a_case() -> None:
     """RFC 4475 has 49 messages, RFC 5118 twelve; one of the former stands twice, as a request outside of dialogs."""
-    sections = Counter(tortured.section for tortured in CASES)
+    sections = Counter(torture_case.section for torture_case in CASES)
     valid = [f"3.1.1.{n}" for n in range(1, 14)]
     invalid = [f"3.1.2.{n}" for n in range(1, 20)]
     others = ["3.2.1", *(f"3.3.{n}" for n in range(1, 16)), "3.4.1"]

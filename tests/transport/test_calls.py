@@ -304,7 +304,7 @@ route = [
             for shown in carrier.heard:
                 assert b"127.0.0.11" not in shown
                 assert str(at(app, "core-udp")).encode() not in shown.replace(uri.partition("@")[2].encode(), b"", 1)
-            # no route leads there
+            # no route matches
             await bob.dialog(f"sip:100@{at(app, 'core-udp')}").send("INVITE")
             await bob.response(404)
             await nothing_left(app)

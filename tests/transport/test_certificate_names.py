@@ -58,7 +58,7 @@ async def one_call(app: App, callee: Ua) -> None:
 
 
 async def refuse(ua: Ua) -> None:
-    """Wait for a client that hangs up on what this server shows."""
+    """Wait for a client that closes the connection because of this server's certificate."""
     try:
         await ua.wire.receive()
     except (trio.BrokenResourceError, EOFError):
@@ -74,7 +74,7 @@ async def test_the_name_that_the_policy_gives(tmp_path: Path, certificates) -> N
     ):
         await one_call(app, bob)
         await one_call(app, bob)
-        assert served.asked == ["pbx.example.com"], "one connection, and its BYEs found it"
+        assert served.asked == ["pbx.example.com"], "one connection, which the BYEs used too"
 
 
 async def test_a_literal_address_is_verified_by_address_and_sends_no_sni(tmp_path: Path, certificates) -> None:
@@ -88,10 +88,10 @@ async def test_a_literal_address_is_verified_by_address_and_sends_no_sni(tmp_pat
 
 
 @needs_name_server
-async def test_a_host_name_is_proven_by_the_name_and_not_by_what_it_leads_to(
+async def test_a_host_name_is_proven_by_the_name_and_not_by_its_srv_target(
     tmp_path: Path, certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 5922 section 4: who forges the address of a name gets no call, since it has no certificate for it."""
+    """RFC 5922 section 4: an attacker that forges the address of a name gets no call without its certificate."""
     monkeypatch.setattr(limits, "DNS_START_SECONDS", 20.0)
     right = Served(certificates, tmp_path / "right", f"pbx.{ZONE}")
     forged = Served(certificates, tmp_path / "forged", "127.0.0.1", "other.example.com")
@@ -135,7 +135,7 @@ async def test_a_wrong_name_gets_no_call_and_the_next_one_does(tmp_path: Path, c
 
 
 async def test_one_address_by_two_names_has_a_connection_for_each(tmp_path: Path, certificates) -> None:
-    """What the first set's name has at an address says nothing about the second's."""
+    """That the first set's name is proven at an address says nothing about the second's."""
     served = Served(certificates, tmp_path / "pbx", "b.example.com")
     async with destination(served, "bob") as (bob, uri):
         routes = """

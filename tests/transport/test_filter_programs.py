@@ -1,4 +1,4 @@
-"""The programs against a small interpreter of classic BPF, with packets as sockets' programs see them."""
+"""The filter programs in a small interpreter of classic BPF, with packets as the programs of sockets see them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def execute(program: Program, packet: bytes, seen: bytes) -> int:
         assert 0 <= false <= 255
         at += 1
         steps += 1
-        assert steps < 250, "not a search, a walk"
+        assert steps < 250, "the program searches linearly"
         if code in (0x20, 0x28, 0x30):
             accumulator = load(k, {0x20: 4, 0x28: 2, 0x30: 1}[code])
         elif code == 0x48:
@@ -134,7 +134,7 @@ def test_steers_exactly_the_listed(listed: list[Listed], others: list[Source], o
         assert lane(program, host, port, options, protocol) == expected, (host, port)
 
 
-def test_no_one_is_trusted_where_no_one_is_listed() -> None:
+def test_without_listed_sources_none_is_trusted() -> None:
     program, covered = steering_program([])
     assert covered == 0
     assert lane(program, "192.0.2.1", 5060) == "strangers"
@@ -142,7 +142,7 @@ def test_no_one_is_trusted_where_no_one_is_listed() -> None:
 
 
 def test_ports_are_not_looked_for_behind_extension_headers() -> None:
-    """An attacker could write a trunk's port where the port of a packet without them is."""
+    """Otherwise an attacker could put a trunk's port at the place of the port in packets without them."""
     program, _ = steering_program([Source("2001:db8::1", 5060), ipaddress.ip_network("2001:db8:1::/48")])
     assert lane(program, "2001:db8::1", 5060) == "trusted"
     assert lane(program, "2001:db8::1", 5060, extension=True) == "strangers"
@@ -150,7 +150,7 @@ def test_ports_are_not_looked_for_behind_extension_headers() -> None:
 
 
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
-def test_a_whole_version(network: str) -> None:
+def test_a_prefix_of_a_whole_address_family(network: str) -> None:
     program, _ = steering_program([Source("192.0.2.1", 7), ipaddress.ip_network(network)])
     four, six = lane(program, "198.51.100.1", 1), lane(program, "2001:db8::1", 1)
     assert (four, six) == (("trusted", "strangers") if network == "0.0.0.0/0" else ("strangers", "trusted"))
@@ -168,7 +168,7 @@ def test_many_ports_of_one_address_need_long_jumps() -> None:
     assert run(program, "192.0.2.10", 1)
 
 
-def test_what_does_not_fit_is_left_out_from_the_end() -> None:
+def test_sources_that_do_not_fit_are_left_out_from_the_end() -> None:
     listed = [Source(str(ipaddress.IPv4Address(0x0A000000 + 3 * n)), 0) for n in range(6000)]
     program, covered = drop_filter(listed)
     assert 2500 < covered < 6000
@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_left_out_from_the_end() -> None:
 
 @pytest.mark.parametrize(("base", "step", "at_least"), [(0x0A000000, 3, 1000), (0x20010DB8 << 96, 3 << 64, 400)])
 def test_flows_that_do_not_fit_go_to_the_untrusted_socket(base: int, step: int, at_least: int) -> None:
-    """Trunks are listed first, so that flows are what is left out."""
+    """Trunks are listed first, so flows are left out."""
     flows = [Source(str(ipaddress.ip_address(base + step * n)), 1024 + n) for n in range(3000)]
     program, covered = steering_program([ipaddress.ip_network("198.51.100.0/24"), *flows])
     assert at_least < covered < 3000
@@ -192,7 +192,7 @@ def test_flows_that_do_not_fit_go_to_the_untrusted_socket(base: int, step: int, 
     assert lane(program, flows[0].host, 1023) == "strangers"
 
 
-def test_a_kernel_that_takes_less_gets_less() -> None:
+def test_a_kernel_with_a_lower_limit_gets_a_smaller_program() -> None:
     flows = [Source(f"10.0.{n}.1", 5060) for n in range(250)]
     program, covered = steering_program(flows, 200)
     assert len(program) <= 200

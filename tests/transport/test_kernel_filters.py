@@ -1,4 +1,4 @@
-"""The programs in the kernel, on loopback; skipped by name where the kernel takes none."""
+"""The filter programs in the kernel, on loopback; skipped if the kernel refuses them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server() -> Iterator[socket.socket]:
 
 
 def arrivals(server: socket.socket, *hosts: str) -> list[str]:
-    """Send a datagram from each address in turn; which of them arrived. On loopback, sending is delivery."""
+    """Send a datagram from each address; return those that arrived. Loopback delivers before sendto() returns."""
     for host in hosts:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind((host, 0))
@@ -151,11 +151,11 @@ class Pair:
         return Source(*peer.getsockname()[:2])
 
     def receivers(self) -> dict[Source, str]:
-        """Where a datagram of each peer arrives."""
+        """The socket at which a datagram of each peer arrives."""
         for peer in self.peers:
             peer.sendto(b"x", self.first.getsockname())
         receivers = {}
-        for lane, sock in (("trusted", self.first), ("strangers", self.second)):
+        for lane, sock in (("trusted", self.first), ("untrusted", self.second)):
             while True:
                 try:
                     receivers[Source(*sock.recvfrom(64)[1][:2])] = lane
@@ -198,9 +198,9 @@ def test_the_first_socket_is_for_the_listed_and_the_second_for_all_others(pair: 
         peer for peer in peers if peer in ports or peer.host == alone.host or ipaddress.ip_address(peer.host) in prefix
     }
     assert 20 <= len(trusted) < 60
-    assert pair.receivers() == {peer: "trusted" if peer in trusted else "strangers" for peer in peers}
+    assert pair.receivers() == {peer: "trusted" if peer in trusted else "untrusted" for peer in peers}
     steering.apply([], None, 2.0)
-    assert set(pair.receivers().values()) == {"strangers"}
+    assert set(pair.receivers().values()) == {"untrusted"}
 
 
 def test_steering_is_rebuilt_no_faster_than_each_100_ms_and_only_for_others(pair: Pair) -> None:
@@ -218,7 +218,7 @@ def test_steering_is_rebuilt_no_faster_than_each_100_ms_and_only_for_others(pair
     assert steering.due is None
     assert pair.receivers() == {trusted: "trusted", other: "trusted"}  # the same list is not built again
     steering.apply([other], None, 10.2)
-    assert pair.receivers() == {trusted: "strangers", other: "trusted"}
+    assert pair.receivers() == {trusted: "untrusted", other: "trusted"}
 
 
 def test_trusted_sources_that_do_not_fit_are_counted(pair: Pair) -> None:
@@ -242,8 +242,8 @@ def test_no_steering_program_is_tried_after_the_kernel_has_refused_one(
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a network namespace takes root")
-def test_a_kernel_with_little_room_for_programs_gets_smaller_ones() -> None:
-    """``net.core.optmem_max`` was 20 KiB for long: less than 4,096 instructions take."""
+def test_a_kernel_with_little_memory_for_programs_gets_smaller_ones() -> None:
+    """The default of ``net.core.optmem_max`` was 20 KiB, which is less than 4,096 instructions need."""
     child = """
 import socket
 from edgesbc.base.address import Source

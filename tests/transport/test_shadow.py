@@ -1,4 +1,4 @@
-"""A policy beside the one of a running edge: callers are served as ever, and the metric has what would be otherwise."""
+"""A shadow policy of a running edge: callers get the same responses, and the metric counts the differences."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def opened(of: ListenSettings) -> Iterator[OpenedListener]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_public_udp_listener_has_two_sockets_at_one_address(host: str) -> None:
-    """Until the kernel is told whom to trust, everybody is a stranger."""
+    """Without a filter program, the kernel treats every source as untrusted."""
     with opened(settings(host)) as pair:
         if pair.untrusted is None:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
@@ -65,7 +65,7 @@ def test_a_core_listener_has_one() -> None:
 @pytest.mark.parametrize("zone", list(Zone))
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_second_edge_at_the_address_is_refused(host: str, zone: Zone, transport: str) -> None:
-    """It could join the group, since both belong to the same user."""
+    """The kernel would let it join the group, since both belong to the same user."""
     with opened(settings(host, transport=transport)) as first, pytest.raises(OSError, match="cannot listen") as refused:
         open_listeners([settings(host, first.listener.port, zone, transport)])
     assert refused.value.errno == errno.EADDRINUSE
@@ -86,7 +86,7 @@ def test_a_program_that_would_share_the_address_is_not_joined(transport: str) ->
 def test_untrusted_connections_fill_an_accept_queue_that_is_not_the_trunks(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until nobody accepts them any more, and beyond."""
+    """More untrusted connections than the backlog holds do not keep a trunk from connecting."""
     monkeypatch.setattr(limits, "BACKLOG", 4)
     with opened(settings(host, transport="tcp")) as pair, ExitStack() as stack:
         if pair.untrusted is None:
@@ -111,14 +111,14 @@ def test_untrusted_connections_fill_an_accept_queue_that_is_not_the_trunks(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_connections_of_before_do_not_keep_a_restarted_edge_from_its_pair(host: str) -> None:
+def test_earlier_connections_do_not_keep_a_restarted_edge_from_its_pair(host: str) -> None:
     with opened(settings(host, transport="tcp")) as pair, socket.socket(pair.sock.family) as peer:
         port = pair.listener.port
         peer.connect(pair.sock.getsockname())
         waiting = pair.untrusted or pair.sock
         waiting.setblocking(True)
         waiting.settimeout(8)
-        waiting.accept()[0].close()  # which waits in the kernel after it was closed first (RFC 9293 section 3.6.1)
+        waiting.accept()[0].close()  # it stays in TIME-WAIT, since this side closes first (RFC 9293 section 3.6.1)
         assert peer.recv(1) == b""
         both = pair.untrusted is not None
     with opened(settings(host, port, transport="tcp")) as again:

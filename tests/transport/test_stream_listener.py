@@ -19,7 +19,7 @@ from edgesbc.base.reasons import Reason
 
 @pytest.fixture
 def hasty_clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
-    """Real time that a test can make jump."""
+    """A clock with real time that a test can advance."""
     mock_clock.rate = 1
     return mock_clock
 
@@ -144,7 +144,7 @@ async def test_a_listener_steers_trunks_to_an_accept_queue_of_their_own(tmp_path
         assert listener.steering.covered == 2
         assert app.plane.kernel_filters["public-tcp", "steering"] == ("kernel", 0)
         tcp = at(app, "public-tcp")
-        for host in ("127.0.0.5", "127.0.1.9", "127.0.0.66"):  # whichever socket it came by
+        for host in ("127.0.0.5", "127.0.1.9", "127.0.0.66"):  # peers of both sockets
             async with Ua(await StreamWire.open(tcp, host=host)) as peer:
                 await peer.dialog(f"sip:{tcp}").send("OPTIONS")
                 await peer.response(200)

@@ -39,7 +39,7 @@ async def test_a_tls_listener_accepts_both_versions(tmp_path: Path, certificates
 
 
 def test_only_dns_names_of_a_certificate_count() -> None:
-    """RFC 5922 section 7.1 counts URIs as well; see the deviations."""
+    """RFC 5922 section 7.1 allows URIs as well; see the deviations."""
     names = (("DNS", "SIP.Carrier.example"), ("URI", "sip:other.example"), ("IP Address", "192.0.2.1"))
     assert peer_names({"subject": ((("commonName", "no.example"),),), "subjectAltName": names}) == (
         "sip.carrier.example",

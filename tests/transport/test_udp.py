@@ -41,8 +41,8 @@ async def test_an_icmp_error_of_a_destination_causes_failover_at_once(tmp_path: 
         assert any(f"{dead} could not be reached" in line for line in app.ledger.ask(calling.call_id).sentences())
 
 
-async def test_what_came_back_from_one_destination_costs_no_other_its_datagram() -> None:
-    """The kernel reports each error once, to whoever sends next: that datagram would be lost."""
+async def test_an_icmp_error_of_one_destination_loses_no_datagram_to_another() -> None:
+    """The kernel reports an error once, to the next send call, whose datagram would then be lost."""
     (opened,) = open_listeners(
         [ListenSettings(zone=Zone.CORE, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="core")]
     )
@@ -84,7 +84,7 @@ async def test_responses_from_unexpected_addresses_are_ignored(tmp_path: Path) -
 
 
 async def test_answers_go_to_the_source_whatever_the_via_says(tmp_path: Path) -> None:
-    """RFC 3581: with rport to the port that was seen; maddr and sent-by steer nothing elsewhere."""
+    """RFC 3581: with rport a response goes to the source port; maddr and sent-by do not change its destination."""
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
@@ -114,14 +114,14 @@ async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: P
         (listener,) = (udp for udp in app.plane._udp.values() if udp.penalties is not None)
         await until(lambda: listener.penalties is not None and listener.penalties.covered == 1)
         await carrier.dialog(uri).send("OPTIONS")
-        await carrier.response(200)  # what was in the queue before the filter has been heard as well
+        await carrier.response(200)  # messages that were queued before the filter have been processed too
         heard = app.edge.pipeline.counts.copy()
         for _ in range(200):
             await flooder.dialog(uri).send("OPTIONS")
-        for _ in range(40):  # more than a stranger may send
+        for _ in range(40):  # more than an unproven source may send
             await carrier.dialog(uri).send("OPTIONS")
             await carrier.response(200)
-        assert app.edge.pipeline.counts == heard, "nothing of the flood came up to us any more"
+        assert app.edge.pipeline.counts == heard, "no message of the flood reached the edge any more"
         assert app.edge.pipeline.penalties.lift("127.0.0.66") == 1
         await carrier.dialog(uri).send("OPTIONS")
         await carrier.response(200)
@@ -150,8 +150,8 @@ async def test_broken_datagrams_are_answered_where_they_can_be_and_end_nothing(t
         await alice.response(200)
 
 
-async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> None:
-    """An answer without rport goes to the port of the Via at the address that was seen."""
+async def test_a_response_without_rport_goes_to_the_port_of_the_via(tmp_path: Path) -> None:
+    """It goes to that port at the source address of the request (RFC 3261 section 18.2.2)."""
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as asking,
@@ -167,7 +167,7 @@ async def test_a_flow_of_udp_does_not_speak_for_another_port(tmp_path: Path) -> 
             raise AssertionError("answered twice")
 
 
-# --- lanes -------------------------------------------------------------------------------------------------
+# --- trusted and untrusted queues --------------------------------------------------------------------------
 
 PAIR = ListenSettings(zone=Zone.PUBLIC, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="public-udp")
 
@@ -182,9 +182,9 @@ class Crowd:
             pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
         self.heard: list[str] = []
         self.on_hearing: Callable[[str], None] = lambda sender: None
-        self.trunk, self.stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.trunk, self.untrusted = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         self.trunk.bind(("127.0.0.5", 0))
-        self.stranger.bind(("127.0.0.66", 0))
+        self.untrusted.bind(("127.0.0.66", 0))
         self.listener = UdpListener(
             self.opened.listener, self.opened.sock, self.opened.untrusted, self.receive, lambda *_: None, self.trusted
         )
@@ -197,7 +197,7 @@ class Crowd:
         self.on_hearing(self.heard[-1])
 
     def say(self, sender: str, times: int = 1) -> None:
-        sock = self.trunk if sender == "trunk" else self.stranger
+        sock = self.trunk if sender == "trunk" else self.untrusted
         for _ in range(times):
             sock.sendto(sender.encode(), self.opened.sock.getsockname())
 
@@ -206,7 +206,7 @@ class Crowd:
 async def crowd() -> AsyncIterator[Crowd]:
     """Its listener runs, and the kernel has the trusted sources."""
     crowd = Crowd()
-    with crowd.trunk, crowd.stranger:
+    with crowd.trunk, crowd.untrusted:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(crowd.listener.run)
             await until(lambda: crowd.listener.steering is not None and crowd.listener.steering.covered == 1)
@@ -216,37 +216,37 @@ async def crowd() -> AsyncIterator[Crowd]:
 
 async def test_datagrams_of_trusted_sources_are_received_first() -> None:
     async with crowd() as around:
-        around.say("stranger", 100)
+        around.say("untrusted", 100)
         around.say("trunk", 100)
         await until(lambda: len(around.heard) == 200)
         turn = limits.UDP_BATCH
         assert around.heard[:turn] == ["trunk"] * turn
-        assert around.heard.index("stranger") == turn, "the strangers have their budget even then"
+        assert around.heard.index("untrusted") == turn, "untrusted sources are served even then"
 
 
 async def test_a_trusted_datagram_waits_for_a_bounded_number_of_untrusted_ones() -> None:
     async with crowd() as around:
         around.on_hearing = lambda sender: around.say("trunk") if len(around.heard) == 1 else None
-        around.say("stranger", 200)
+        around.say("untrusted", 200)
         await until(lambda: len(around.heard) == 201)
         assert around.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
 
 
 async def test_untrusted_sources_are_served_during_a_flood_with_a_trunks_address() -> None:
-    """Its address may be forged; whoever does that spends the trunk's own lane."""
+    """The trunk's address may be forged; such a flood uses up the trunk's queue only."""
     async with crowd() as around:
         around.on_hearing = lambda sender: (
             around.say("trunk") if sender == "trunk" and len(around.heard) < 5000 else None
         )
-        around.say("trunk", 200)  # as many as it began with are waiting at any time
-        around.say("stranger", 3)
+        around.say("trunk", 200)  # at any time as many are waiting as at the start
+        around.say("untrusted", 3)
         await until(lambda: len(around.heard) >= 5000)
-        assert around.heard.index("stranger") <= limits.UDP_BATCH
-        assert around.heard.count("stranger") == 3
+        assert around.heard.index("untrusted") <= limits.UDP_BATCH
+        assert around.heard.count("untrusted") == 3
 
 
 def steered(app: App) -> int:
-    """How many trusted sources the kernel's program holds."""
+    """The number of trusted sources in the kernel's program."""
     (listener,) = (udp for udp in app.plane._udp.values() if udp.penalties is not None)
     if listener.steering is None:
         pytest.skip("the kernel refuses SO_ATTACH_REUSEPORT_CBPF")
@@ -270,7 +270,7 @@ async def test_the_trusted_queue_follows_registrations_and_reloads(tmp_path: Pat
         listener = next(candidate for candidate in app.edge.listeners if candidate.name == "public-udp")
         flow = Flow(listener, Source(phone.wire.host, phone.wire.port))
         app.edge.pipeline.standings.prove(flow, Standing.REGISTERED, trio.current_time(), 3600.0)
-        await say()  # as the answer to its REGISTER would have been the message that brought it about
+        await say()  # in a real registration the response to REGISTER updates the program
         await until(lambda: steered(app) == 2)
         app.edge.pipeline.standings.withdraw(flow)
         await say()
@@ -339,12 +339,12 @@ async def test_the_plane_reports_its_lateness_to_the_core(
     ):
         await alice.dialog(f"sip:100@{at(app, 'public-udp')}").send("INVITE")
         await bob.request("INVITE")
-        mock_clock.jump(100)  # past all that is due in the call
+        mock_clock.jump(100)  # past all deadlines of the call
         await until(lambda: max(lateness, default=0.0) > 50)
 
 
 async def test_the_lag_is_measured_again_without_other_deadlines(tmp_path: Path) -> None:
-    """A transaction of OPTIONS wakes it twice in half a minute; what it believes of itself does not wait so long."""
+    """The deadlines of an OPTIONS transaction are half a minute apart; the edge must measure its lag more often."""
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
         running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], trunks=["127.0.0.1"])) as app,
@@ -354,7 +354,7 @@ async def test_the_lag_is_measured_again_without_other_deadlines(tmp_path: Path)
         for _ in range(9):
             app.edge.note_lateness(1.0)
         assert app.edge.lag > 0.8
-        nursery.start_soon(bob.hear)  # which answers OPTIONS
+        nursery.start_soon(bob.hear)  # it answers OPTIONS
         await alice.dialog("sip:100@elsewhere.example").send("OPTIONS")
         await alice.response(200)
         await until(lambda: app.edge.lag < 0.1)

@@ -18,7 +18,7 @@ from edgesbc.base import limits
 
 
 @pytest.mark.parametrize("name", ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Connection"])
-async def test_header_fields_that_are_not_ascii_end_the_handshake_and_are_no_fault_of_ours(
+async def test_header_fields_that_are_not_ascii_end_the_handshake_without_an_internal_error(
     tmp_path: Path, name: str
 ) -> None:
     async with websocket_edge(tmp_path) as app:
@@ -56,7 +56,7 @@ async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_pa
         nursery.cancel_scope.cancel()
 
 
-async def test_the_answers_of_a_websocket_that_went_are_dropped(tmp_path: Path) -> None:
+async def test_responses_to_a_closed_websocket_are_dropped(tmp_path: Path) -> None:
     async with websocket_edge(tmp_path) as app:
         async with trio.open_nursery() as nursery:
             wire = await open_from(nursery, app)

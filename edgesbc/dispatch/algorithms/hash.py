@@ -22,7 +22,7 @@ _RINGS = 256
 """Rings that keys are spread over: with 256, a member's share of the keys is within about 3% of its weight."""
 _PROBES = 3
 """Points that each key has, each on one of the rings."""
-_LOOKS = Struct(f"<{2 * _PROBES}Q")
+_KEY_NUMBERS = Struct(f"<{2 * _PROBES}Q")
 _PATIENCE = 64
 """Members that are not able, after which the search examines every member once instead of going on along the rings."""
 _GRAIN = 2.0**-53
@@ -66,50 +66,53 @@ class Hash(Algorithm):
         self._load += calls
 
     def _choose(self, able: Able, selection: SelectionRequest) -> Member | None:
-        looks = _LOOKS.unpack(blake2b(selection.key, digest_size=_LOOKS.size).digest())
+        key_numbers = _KEY_NUMBERS.unpack(blake2b(selection.key, digest_size=_KEY_NUMBERS.size).digest())
         fair = self._share * (self._load + 1)
 
         def bounded(member: Member) -> bool:
             return member.load < ceil(fair * member.weight) and able(member)
 
-        return (fair and self._closest(looks, bounded)) or self._closest(looks, able)
+        return (fair and self._closest(key_numbers, bounded)) or self._closest(key_numbers, able)
 
-    def _closest(self, looks: tuple[int, ...], able: Able) -> Member | None:
-        """The able member with the lowest score for a key; ``looks`` has the rings and points of the key."""
+    def _closest(self, key_numbers: tuple[int, ...], able: Able) -> Member | None:
+        """The able member with the lowest score for a key; ``key_numbers`` are the numbers of its rings and of its
+        points."""
         best, lowest, patience = None, float("inf"), _PATIENCE
-        for number, point in _places(looks):
+        for number, point in _places(key_numbers):
             for points, owners, heaviest in self._rings[number] or self._make_rings(number):
                 count = len(points)
                 position = bisect_left(points, point)
                 for _ in range(count):
                     if position == count:
                         position = 0
-                    way = points[position] - point
-                    if way < 0.0:
-                        way += 1.0
-                    if way >= lowest * heaviest:  # no later score is lower: see _score
+                    distance = points[position] - point
+                    if distance < 0.0:
+                        distance += 1.0
+                    if distance >= lowest * heaviest:  # no later score is lower: see _score
                         break
                     owner = owners[position]
-                    # The score is at least way / weight, so most scores need not be computed.
-                    if way < lowest * owner.weight and (score := _score(way, owner)) < lowest:
+                    # The score is at least distance / weight, so most scores need not be computed.
+                    if distance < lowest * owner.weight and (score := _score(distance, owner)) < lowest:
                         if able(owner):
                             best, lowest = owner, score
                         elif patience:
                             patience -= 1
                         else:
-                            return self._closest_of_few(looks, able)
+                            return self._closest_of_few(key_numbers, able)
                     position += 1
         return best
 
-    def _closest_of_few(self, looks: tuple[int, ...], able: Able) -> Member | None:
-        """The same where few members are able: compute the scores of these, one by one."""
+    def _closest_of_few(self, key_numbers: tuple[int, ...], able: Able) -> Member | None:
+        """The same if few members are able: compute the scores of all able members."""
         best, lowest = None, float("inf")
-        places = [(_salt(number), point) for number, point in _places(looks)]
+        places = [(_salt(number), point) for number, point in _places(key_numbers)]
         for members in self._classes:
             for seed, member in members:
                 if able(member):
-                    ways = [_fraction(_mix(seed ^ salt)) - point for salt, point in places]
-                    score = min(_score(way if way >= 0.0 else way + 1.0, member) for way in ways)
+                    distances = [_fraction(_mix(seed ^ salt)) - point for salt, point in places]
+                    score = min(
+                        _score(distance if distance >= 0.0 else distance + 1.0, member) for distance in distances
+                    )
                     if score < lowest:
                         best, lowest = member, score
         return best
@@ -128,17 +131,18 @@ _Ring = tuple["array[float]", list["Member"], float]
 """Points in order, their members, and the highest weight among those."""
 
 
-def _places(looks: tuple[int, ...]) -> list[tuple[int, float]]:
+def _places(key_numbers: tuple[int, ...]) -> list[tuple[int, float]]:
     """Rings by number, and the key's point on each."""
     return [
-        (look % _RINGS, (point >> 11) * _GRAIN) for look, point in zip(looks[:_PROBES], looks[_PROBES:], strict=True)
+        (ring % _RINGS, (point >> 11) * _GRAIN)
+        for ring, point in zip(key_numbers[:_PROBES], key_numbers[_PROBES:], strict=True)
     ]
 
 
-def _score(way: float, member: Member) -> float:
-    """The time of the first arrival of a Poisson process with the member's weight as its rate; at least way /
+def _score(distance: float, member: Member) -> float:
+    """The time of the first arrival of a Poisson process with the member's weight as its rate; at least distance /
     weight."""
-    return -log1p(-min(way, _LONGEST)) / member.weight
+    return -log1p(-min(distance, _LONGEST)) / member.weight
 
 
 def _fraction(number: int) -> float:

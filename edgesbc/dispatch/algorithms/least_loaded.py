@@ -92,6 +92,6 @@ class LeastLoaded(Algorithm):
 
 
 def _has(member: Member, needs: tuple[str, ...]) -> bool:
-    """Whether the member has these resources at all. One without would look least loaded, and be tried for each
-    call."""
+    """Whether the member has these resources at all. A member without them would look least loaded, and be tried for
+    each call."""
     return all(member.settings.resources.get(name) for name in needs)

@@ -65,7 +65,7 @@ class BruteForceGuard:
     def __init__(self, settings: GuessSettings, standings: Standings) -> None:
         keys, window = limits.GUESS_KEYS, settings.window
         self._settings = settings
-        self._strangers = AttemptCounter(settings.tries, window, keys)  # in a table of their own: keys can be forged
+        self._unproven = AttemptCounter(settings.tries, window, keys)  # separate: its keys can be forged
         self._proven = AttemptCounter(settings.tries, window, keys)
         self._addresses = AttemptCounter(settings.address_tries, window, keys)
         self._users = AttemptCounter(settings.user_tries, window, keys)
@@ -77,7 +77,7 @@ class BruteForceGuard:
         if standing is Standing.TRUNK or request is None:
             return PASS
         source = subject.source
-        sources = self._strangers if standing is Standing.UNPROVEN else self._proven
+        sources = self._unproven if standing is Standing.UNPROVEN else self._proven
         known = source in sources
         if not (known or request.method == "REGISTER" or _has_credentials(request)):
             return PASS  # the usual case
@@ -110,7 +110,7 @@ class BruteForceGuard:
         if standing is Standing.TRUNK or request is None:
             return
         status, with_password = response.status, _has_credentials(request)
-        sources = self._strangers if standing is Standing.UNPROVEN else self._proven
+        sources = self._unproven if standing is Standing.UNPROVEN else self._proven
         if 200 <= status < 300:
             if with_password:
                 user = _user(request)

@@ -68,7 +68,7 @@ class Pike:
             settings.sampling_time_unit,
             settings.tracker_entries,
         )
-        self._strangers: Tracker[str] = Tracker(density, window, entries, inherit=True)
+        self._unproven: Tracker[str] = Tracker(density, window, entries, inherit=True)
         self._proven: Tracker[FlowKey] = Tracker(density, window, entries, inherit=False)
         self._connections: Tracker[str] = Tracker(density, window, entries, inherit=False)
         wide = density * settings.prefix_factor
@@ -77,8 +77,8 @@ class Pike:
             _Prefixes(wide, window, max(16, entries // 4)),
             _Prefixes(4 * wide, window, max(16, entries // 16)),
         )
-        self._all_strangers = TokenBucket("strangers", settings.strangers_per_second, settings.strangers_per_second, 1)
-        self._all_strangers_recorded = NEVER
+        self._all_unproven = TokenBucket("strangers", settings.strangers_per_second, settings.strangers_per_second, 1)
+        self._all_unproven_recorded = NEVER
         self._window = window
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
@@ -90,7 +90,7 @@ class Pike:
         if standing is Standing.TRUNK:
             return PASS
         if phase is Phase.PACKET and standing is Standing.UNPROVEN:
-            return self._judge_stranger(subject.flow.peer[0], subject.flow.peer[1], now)
+            return self._judge_unproven(subject.flow.peer[0], subject.flow.peer[1], now)
         if phase is Phase.ACCEPT:
             return self._judge_connection(source_key(subject.flow.peer[0]), now)
         tracker = self._proven
@@ -112,12 +112,12 @@ class Pike:
             return Drop(Reason.PIKE, limit=self._density, value=self._density + 1)
         return self._quiet
 
-    def _judge_stranger(self, host: str, port: int, now: float) -> Verdict:
-        tracker = self._strangers
+    def _judge_unproven(self, host: str, port: int, now: float) -> Verdict:
+        tracker = self._unproven
         entry = tracker.admit(host, now, port)
         if entry is None:
             verdict = self._judge_prefixes(host, now)
-            return self._judge_all_strangers(now) if verdict is PASS else verdict
+            return self._judge_all_unproven(now) if verdict is PASS else verdict
         first = tracker.first_trip(entry, now)
         if first and tracker.one_member(entry, now):
             ban = self._ban if tracker.certain(entry) else 0.0
@@ -138,14 +138,14 @@ class Pike:
         entry = widest.tracker.admit(site, now)
         return PASS if entry is None else self._refuse_prefix(widest, entry, "/48", now)
 
-    def _judge_all_strangers(self, now: float) -> Verdict:
-        at, bucket = int(now * SECOND), self._all_strangers
+    def _judge_all_unproven(self, now: float) -> Verdict:
+        at, bucket = int(now * SECOND), self._all_unproven
         if not bucket.wait(0, at):
             bucket.take(0, at)
             return PASS
-        if self._all_strangers_recorded > now - self._window:
+        if self._all_unproven_recorded > now - self._window:
             return self._quiet
-        self._all_strangers_recorded = now
+        self._all_unproven_recorded = now
         return Drop(Reason.PIKE, limit=bucket.rate, detail="all strangers together, in a second")
 
     def _refuse_prefix(self, prefixes: _Prefixes, entry: TrackedSource, length: str, now: float) -> Verdict:
@@ -156,7 +156,7 @@ class Pike:
     def busiest(self, now: float, count: int) -> list[tuple[str, int, bool]]:
         """The ``count`` unproven addresses and proven flows with the most messages in the last window, those that
         tripped first: (source, messages, tripped)."""
-        rows = self._strangers.busiest(now, count)
+        rows = self._unproven.busiest(now, count)
         for key, messages, tripped in self._proven.busiest(now, count):
             rows.append((str(Source(key[1], key[2])), messages, tripped))
         rows.sort(key=lambda row: (row[2], row[1]), reverse=True)

@@ -19,7 +19,7 @@ from edgesbc.sip.message import Request
 __all__ = ["DEFAULT_BUCKETS", "BucketSettings", "RateLimit"]
 
 NEVER_CHARGED = frozenset({"ACK", "BYE", "CANCEL"})
-OF_STRANGERS = frozenset({"source", "prefix"})
+NOT_FOR_TRUNKS = frozenset({"source", "prefix"})
 """Keys of buckets that do not apply to trunks, which have buckets by ``trunk``."""
 
 
@@ -106,7 +106,7 @@ class RateLimit:
 def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
     """The key of the request in buckets of this ``kind``; None if they do not apply to it. A peer's texts are hashed,
     so that the size of a key does not depend on them."""
-    if kind in OF_STRANGERS:
+    if kind in NOT_FOR_TRUNKS:
         if subject.standing is Standing.TRUNK:
             return None
         return prefix_keys(subject.flow.peer[0])[0] if kind == "prefix" else subject.source

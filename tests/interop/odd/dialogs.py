@@ -182,6 +182,6 @@ CASES = (
             take("UPDATE"), reply(200, "Require: timer", "Session-Expires: 90;refresher=uac"), hung_up(),
         ),),
         _refreshed,
-        ends="refused answered",
+        outcomes="refused answered",
     ),
 )  # fmt: skip

@@ -56,8 +56,8 @@ def _crossed(result: CallResult) -> None:
 def _late_answer_ended(result: CallResult) -> None:
     slow, quick = result.called
     assert slow.kinds == ["INVITE", "ACK", "BYE"]
-    own = next(message["To"] for message in slow.sent if message.kind == "200")
-    assert slow.got("ACK")["To"] == slow.got("BYE")["To"] == own
+    to_of_200 = next(message["To"] for message in slow.sent if message.kind == "200")
+    assert slow.got("ACK")["To"] == slow.got("BYE")["To"] == to_of_200
     assert quick.kinds == ["INVITE", "ACK", "BYE"]
     assert [message["CSeq"] for message in result.caller.all(200)] == ["1 INVITE", "2 BYE"]
 
@@ -77,7 +77,7 @@ CASES = (
         (send(_INVITE, repeat=False), cancel(), take(180, optional=True), refused(487)),
         ((taken(), pause(), answer(180), *cancelled(), answer(487), take("ACK")),),
         _not_before_100,
-        ends="cancelled",
+        outcomes="cancelled",
     ),
     CallCase(
         "cancelled-while-it-rings",
@@ -85,7 +85,7 @@ CASES = (
         (invite(), wait(180), cancel(), refused(487)),
         (_RINGS_UNTIL_CANCELLED,),
         _same_branch,
-        ends="cancelled",
+        outcomes="cancelled",
     ),
     CallCase(
         "cancelled-after-100-and-silence",
@@ -93,7 +93,7 @@ CASES = (
         (invite(), take(100), pause(), cancel(), refused(487)),
         ((taken(), answer(100, contact=False), *cancelled(), answer(487), take("ACK")),),
         _only_own_100,
-        ends="cancelled",
+        outcomes="cancelled",
     ),
     CallCase(
         "cancelled-with-487-alone",
@@ -101,8 +101,8 @@ CASES = (
         (invite(), wait(180), cancel(), refused(487)),
         ((taken(), answer(180), take("CANCEL"), answer(487), take("ACK")),),
         _same_branch,
-        inside="t1",  # over UDP the CANCEL would be retransmitted to a SIPp that has ended
-        ends="cancelled",
+        member_transport="t1",  # over UDP the CANCEL would be retransmitted to a SIPp that has ended
+        outcomes="cancelled",
     ),
     CallCase(
         "answered-while-cancelled",
@@ -120,7 +120,7 @@ CASES = (
             (taken(), answer(200, body=sdp()), take("ACK"), hung_up()),
         ),
         _late_answer_ended,
-        more=", try_timeout = 0.3",
+        set_keys=", try_timeout = 0.3",
     ),
     CallCase(
         "never-acknowledged",

@@ -84,8 +84,8 @@ def _repeated(result: CallResult) -> None:
 
 def _from_ports(ports: int) -> Callable[[CallResult], None]:
     def check(result: CallResult) -> None:
-        seen = {port for message in result.caller.received for port in re.findall(r"rport=(\d+)", message.text)}
-        assert len(seen) == ports
+        source_ports = {port for message in result.caller.received for port in re.findall(r"rport=(\d+)", message.text)}
+        assert len(source_ports) == ports
         assert result.caller.count("BYE") == _CALLS
 
     return check
@@ -101,7 +101,7 @@ def _gone_and_answered(result: CallResult) -> None:
     assert result.called[0].got("ACK")["CSeq"] == "1 ACK"
 
 
-def _many(name: str, proves: str, over: str, ports: int) -> CallCase:
+def _many(name: str, proves: str, transport: str, ports: int) -> CallCase:
     """Calls that the called side ends: its BYE must reach the caller over the connection or socket of the call."""
     return CallCase(
         name,
@@ -109,8 +109,8 @@ def _many(name: str, proves: str, over: str, ports: int) -> CallCase:
         (invite(), wait(200, keep=True), ack(), hung_up()),
         ((taken(), answer(200, body=sdp()), take("ACK"), back("BYE", 1), take(200)),),
         _from_ports(ports),
-        over=over,
-        inside=over[0] + "1",
+        transport=transport,
+        member_transport=transport[0] + "1",
         calls=_CALLS,
     )
 
@@ -126,7 +126,7 @@ CASES = (
         ((taken(lost=_LOST), answer(180), answer(200, body=sdp(), lost=_LOST), take("ACK"), hung_up(lost=_LOST)),),
         _lost,
         calls=12,
-        more=", try_timeout = 32",
+        set_keys=", try_timeout = 32",
     ),
     CallCase(
         "slow-sides",
@@ -134,7 +134,7 @@ CASES = (
         (invite(), wait(200, keep=True), pause(_LONG), ack(), bye()),
         ((taken(), pause(_LONG), answer(200, body=sdp()), take("ACK"), take("BYE"), pause(_LONG), reply(200)),),
         _sent_again,
-        more=", try_timeout = 32",
+        set_keys=", try_timeout = 32",
     ),
     CallCase(
         "slow-ack-of-a-refusal",
@@ -142,7 +142,7 @@ CASES = (
         (invite(), *wait(486, keep=True), pause(_LONG), ack_refusal()),
         ((taken(), answer(486), take("ACK")),),
         _refused_again,
-        ends="refused",
+        outcomes="refused",
     ),
     CallCase(
         "doubled",
@@ -175,8 +175,8 @@ CASES = (
         (invite(), wait(180)),
         ((taken(), answer(180), *cancelled(), answer(487), take("ACK")),),
         _gone,
-        over="t1",
-        ends="cancelled",
+        transport="t1",
+        outcomes="cancelled",
     ),
     CallCase(
         "closes-while-it-is-answered",
@@ -184,7 +184,7 @@ CASES = (
         (invite(), wait(180)),
         ((taken(), answer(180), *cancelled(), answer(200, body=sdp()), take("ACK"), hung_up()),),
         _gone_and_answered,
-        over="t1",
-        ends="cancelled",
+        transport="t1",
+        outcomes="cancelled",
     ),
 )  # fmt: skip

@@ -101,7 +101,7 @@ def _challenge(status: int, challenge: str, credentials: str) -> CallCase:
         ),
         ((*_refuses(status, f"{challenge}: {_DIGEST}"), *_ANSWERS),),
         _asked(status, challenge, credentials),
-        ends="refused answered",
+        outcomes="refused answered",
     )  # fmt: skip
 
 
@@ -113,16 +113,16 @@ def _passes(status: int, *fields: str, check: Callable[[CallResult], None] | Non
         (invite(), refused(status)),
         (_refuses(status, *fields), NEVER),
         check or _passed(status),
-        ends="refused",
+        outcomes="refused",
     )
 
 
-def _stopped(name: str, proves: str, status: int, text: str, over: str = "u1", **fields: str) -> CallCase:
+def _stopped(name: str, proves: str, status: int, text: str, transport: str = "u1", **fields: str) -> CallCase:
     """A case in which the edge refuses the request ``text`` before it routes it."""
     steps: Steps = (send(text), take(status, keep="To"))
-    if over == "u1":  # over TCP the edge closes the connection after its response, so that no ACK can follow
+    if transport == "u1":  # over TCP the edge closes the connection after its response, so that no ACK can follow
         steps += (ack_refusal(),)
-    return CallCase(name, proves, steps, check=_own(status, **fields), over=over, ends="")
+    return CallCase(name, proves, steps, check=_own(status, **fields), transport=transport, outcomes="")
 
 
 _INVITE = sends("INVITE", 1, *FIRST, body=sdp())
@@ -142,7 +142,7 @@ CASES = (
         (invite(), refused(480)),
         (_refuses(480),),
         _passed(480),
-        ends="refused",
+        outcomes="refused",
     ),
     *(
         CallCase(
@@ -160,7 +160,7 @@ CASES = (
         (invite(), refused(503)),
         (_refuses(503, "X-Inside: one"), _refuses(503, "X-Inside: two")),
         _all_failed,
-        ends="failed",
+        outcomes="failed",
     ),
     _stopped("no-hops-left", "Max-Forwards 0 gets 483", 483, _INVITE.replace("Forwards: 70", "Forwards: 0")),
     _stopped(
@@ -175,7 +175,7 @@ CASES = (
     _stopped("two-lengths", "two Content-Lengths are refused even if they agree", 400, _AMBIGUOUS),
     _stopped(
         "two-lengths-on-a-stream", "after two Content-Lengths nothing more is read from a stream", 400,
-        _AMBIGUOUS, over="t1",
+        _AMBIGUOUS, transport="t1",
     ),
     CallCase(
         "forged-token",

@@ -106,7 +106,7 @@ Content-Length: [len]
 
 {sdp()}"""
 
-_SIX = f"""INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+_IPV6 = f"""INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
 Via: SIP/2.0/[transport] [loopback]:[local_port];branch=z9hG4bK-[pid]-1;rport
 From: <sip:alice@[far]>;tag=[pid]a[call_number]
 To: <sip:[service]@[farther]:5070>
@@ -190,7 +190,7 @@ def _telephone(result: CallResult) -> None:
     assert message["From"].startswith("<tel:+1-201-555-0100>;tag=")
 
 
-def _six(result: CallResult) -> None:
+def _ipv6(result: CallResult) -> None:
     message = _normalised(result)
     assert "[2001:DB8::1]" in message["From"]
     assert message["To"].endswith("@[2001:db8:0::2]:5070>")
@@ -199,12 +199,12 @@ def _six(result: CallResult) -> None:
 
 
 def _call(
-    name: str, proves: str, first: str, check: Callable[[CallResult], None], last: str = "", **more: Any
+    name: str, proves: str, first: str, check: Callable[[CallResult], None], last: str = "", **settings: Any
 ) -> CallCase:
     """A usual call whose INVITE is ``first`` and, if given, whose 200 is ``last``."""
     called = (taken(), send(last) if last else answer(200, body=sdp()), take("ACK"), hung_up())
     caller = (send(first), wait(200, keep=True), ack(), bye())
-    return CallCase(name, proves, caller, (called,), check, **more)
+    return CallCase(name, proves, caller, (called,), check, **settings)
 
 
 CASES = (
@@ -214,7 +214,7 @@ CASES = (
     _call("spaced", "extra white space and another case of names change nothing", _SPACED, _spaced),
     _call("telephone", "a tel: URI is routed by its number, and forwarded unchanged", _TELEPHONE, _telephone,
           user=r"^\+1-201-555"),
-    _call("six", "an IPv6 caller writes its addresses in any form", _SIX, _six, six=True, arguments=(
+    _call("ipv6", "an IPv6 caller writes its addresses in any form", _IPV6, _ipv6, ipv6=True, arguments=(
         "-key", "loopback", "[0:0:0:0:0:0:0:1]", "-key", "far", "[2001:DB8::1]", "-key", "farther", "[2001:db8:0::2]")),
     CallCase(
         "unknown-fields",
@@ -241,7 +241,7 @@ CASES = (
         "a method that the policy does not name gets a 405, which lists the methods that it does",
         (send(_COMPACT.replace("INVITE", "WIBBLE")), take(405)),
         check=_refused_method,
-        ends="",
+        outcomes="",
     ),
     CallCase(
         "parts",
@@ -254,7 +254,7 @@ CASES = (
         "offer-in-parts",
         "an offer inside a multipart body gets 488: the edge could not rewrite it for the relay",
         (invite(body=f"--part\nContent-Type: application/sdp\n\n{sdp()}\n--part--", kind=_MIXED), refused(488)),
-        ends="no-media",
+        outcomes="no-media",
     ),
     CallCase(
         "long",
@@ -262,7 +262,7 @@ CASES = (
         (invite(*_FILLING), wait(200, keep=True), ack(), bye()),
         ((taken(), answer(200, *_FILLING, body=sdp()), take("ACK"), hung_up()),),
         _long,
-        over="t1",
-        inside="t1",
+        transport="t1",
+        member_transport="t1",
     ),
 )  # fmt: skip

@@ -235,7 +235,7 @@ def test_two_hundred_phones_behind_one_address_register_again(flow, bench: Guess
             of = flow("tls" if standing else "udp", port=port, serial=port)
             assert bench.tries(bench.asking(of=of, standing=standing), 1, 401) == 1
             assert bench.tries(bench.asking(credentials(f"u{port}"), of=of, standing=standing), 1, 200, "") == 1
-    assert len(bench.stage._strangers) == len(bench.stage._proven) == len(bench.stage._users) == 0
+    assert len(bench.stage._unproven) == len(bench.stage._proven) == len(bench.stage._users) == 0
 
 
 def test_trunks_are_not_judged_by_guess(bench: GuessBench) -> None:
@@ -253,7 +253,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, flow, subject, reque
         bench.tries(bench.asking(credentials(f"u{n}"), of=flow(host=host)))
         bench.tries(bench.asking(credentials(f"v{n}"), of=flow("tls", host, serial=n + 1), standing=Standing.REACHABLE))
     stage = bench.stage
-    assert [len(counter) for counter in (stage._strangers, stage._proven, stage._addresses, stage._users)] == [32] * 4
+    assert [len(counter) for counter in (stage._unproven, stage._proven, stage._addresses, stage._users)] == [32] * 4
 
 
 def test_unproven_sources_displace_no_proven_source(monkeypatch: pytest.MonkeyPatch, flow, subject, request_of) -> None:
