@@ -74,6 +74,12 @@ UDP_BATCH: Final = 64
 UDP_STRANGERS_BATCH: Final = 16
 """Datagrams of untrusted sources that are read before trusted sources are read again: about a millisecond of a
 flood."""
+UNPROVEN_TURN_BYTES: Final = 65_536
+"""Bytes read from connections of peers without an account before all others have their turn: about ten milliseconds."""
+UNPROVEN_TURN_READS: Final = 8
+"""Such connections that go on in each turn once these bytes are spent."""
+HANDSHAKE_COST_BYTES: Final = 8_192
+"""What a read of an opening handshake counts as: a signature takes about as long as the messages in so many bytes."""
 UDP_SEND_TRIES: Final = 8
 """Times that a datagram is given to the kernel, which refuses it once for each pending ICMP error of an earlier one."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024

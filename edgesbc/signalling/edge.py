@@ -174,6 +174,10 @@ class Edge:
     def is_trunk(self, flow: Flow, now: float) -> bool:
         return self._live.standings.of(flow, now) is Standing.TRUNK
 
+    def has_account(self, flow: Flow, now: float) -> bool:
+        """Whether the flow is of a trunk, of the private side, or has registered."""
+        return self._live.standings.of(flow, now) >= Standing.REGISTERED
+
     def audit_leases(self) -> LeaseAudit:
         """See :func:`edgesbc.signalling.lease_audit.audit_leases`."""
         return audit_leases(self._calls, self._transactions, self.parts.dispatcher)

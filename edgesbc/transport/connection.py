@@ -13,6 +13,7 @@ from edgesbc.base.address import Flow
 from edgesbc.base.errors import WireError
 from edgesbc.streams.layer import StreamCounts
 from edgesbc.streams.session import StreamSession
+from edgesbc.transport.read_budget import ReadBudget
 
 __all__ = ["Connection", "StreamCore"]
 
@@ -29,6 +30,9 @@ class StreamCore(Protocol):
     def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """A stream cannot be framed any more from ``data`` on."""
 
+    def has_account(self, flow: Flow) -> bool:
+        """Whether the flow is of a trunk, of the private side, or has registered."""
+
 
 class Connection:
     """A flow over a connected, non-blocking socket, which :meth:`run` serves.
@@ -40,19 +44,27 @@ class Connection:
     ``flow`` is None until the opening handshakes of an accepted connection are complete; then ``opened`` is called with
     the names of the peer's certificate, and returns it. What is sent to a destination before its connection is open is
     kept until then.
+
+    With a ``budget``, it is the connection of a peer that may be anybody: it is read when the budget allows it, or once
+    the peer has registered.
     """
 
     __slots__ = (
-        "_aborted", "_closing", "_core", "_early", "_open", "_opened", "_peer_ended", "_queued", "_reading", "_session",
-        "_sock", "_unsent", "_wait", "flow",
+        "_aborted", "_budget", "_closing", "_core", "_early", "_open", "_opened", "_peer_ended", "_queued", "_reading",
+        "_session", "_sock", "_unsent", "_wait", "flow",
     )  # fmt: skip
 
     def __init__(
-        self, core: StreamCore, flow: Flow | None = None, opened: Callable[[tuple[str, ...]], Flow] | None = None
+        self,
+        core: StreamCore,
+        flow: Flow | None = None,
+        opened: Callable[[tuple[str, ...]], Flow] | None = None,
+        budget: ReadBudget | None = None,
     ) -> None:
         self.flow = flow
         self._core = core
         self._opened = opened
+        self._budget = budget
         self._sock: socket.socket | None = None
         self._session: StreamSession | None = None
         self._open = False
@@ -163,6 +175,8 @@ class Connection:
         with trio.CancelScope(deadline=session.deadline) as self._wait:
             while not self._unsent and not self._closing:
                 await trio.lowlevel.wait_readable(sock)
+                if self._budget is not None and self._budget.spent and not self._has_precedence():
+                    await self._budget.wait()
                 self._read(sock, session)
                 if session.deadline < self._wait.deadline:  # a later one is looked at when the earlier is over
                     self._wait.deadline = session.deadline
@@ -175,6 +189,9 @@ class Connection:
                 else:
                     self.abort()
 
+    def _has_precedence(self) -> bool:
+        return self.flow is not None and self._core.has_account(self.flow)
+
     def _read(self, sock: socket.socket, session: StreamSession) -> None:
         """Receive once, and pass on what that completes."""
         try:
@@ -185,6 +202,8 @@ class Connection:
             self.abort()
             return
         self._reading = True  # until the answers are gathered, to be written at once
+        if self._budget is not None:
+            self._budget.charge(size if self._open else limits.HANDSHAKE_COST_BYTES)
         if size:
             now = trio.current_time()
             messages = session.receive(bytes(_BUFFER[:size]), now)

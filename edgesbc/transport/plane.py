@@ -26,6 +26,7 @@ from edgesbc.streams.session import client_session
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
+from edgesbc.transport.read_budget import ReadBudget
 from edgesbc.transport.sockets import OpenedListener, client_socket, connect
 from edgesbc.transport.stream_listener import StreamListener
 from edgesbc.transport.tls import client_context
@@ -65,6 +66,7 @@ class SignallingPlane:
         self._stream_listeners: list[StreamListener] = []
         self.connection_limits = ConnectionLimits()
         self.connections: dict[int, Connection] = {}
+        self.read_budget = ReadBudget()
         self.counts = Counts()  # transport events by (listener, event)
         self._steered = edge.standings_version  # the version of standings that the kernel filters have, or will have
         self._sleeping_until = -math.inf
@@ -119,6 +121,7 @@ class SignallingPlane:
             for listener in self._stream_listeners:
                 await nursery.start(listener.run, nursery)
             nursery.start_soon(self._run_timer)
+            nursery.start_soon(self.read_budget.run)
             task_status.started()
 
     def stop_accepting(self) -> None:
@@ -235,6 +238,10 @@ class SignallingPlane:
         """Whether the address of a connection is that of a trunk, or of the private side."""
         flow = Flow(listener, peer, serial=-1)
         return self.edge.is_trunk(flow, trio.current_time())
+
+    def has_account(self, flow: Flow) -> bool:
+        """Whether the flow is of a trunk, of the private side, or has registered."""
+        return self.edge.has_account(flow, trio.current_time())
 
     def _schedule_steering(self) -> None:
         """The trusted sources have changed: update the steering programs soon."""

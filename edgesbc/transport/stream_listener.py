@@ -21,6 +21,7 @@ from edgesbc.transport.connection import Connection, StreamCore
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, Steering
+from edgesbc.transport.read_budget import ReadBudget
 from edgesbc.transport.sockets import OpenedListener
 from edgesbc.transport.tls import server_context
 
@@ -35,6 +36,7 @@ class AcceptingPlane(StreamCore, Protocol):
     edge: Edge
     connection_limits: ConnectionLimits
     connections: dict[int, Connection]
+    read_budget: ReadBudget
 
     def is_trunk_address(self, listener: Listener, peer: Source) -> bool:
         """Whether the address of a connection belongs to a trunk or to the core."""
@@ -162,7 +164,7 @@ class StreamListener:
             plane.edge.flow_opened(flow)
             return flow
 
-        connection = Connection(plane, opened=opened)
+        connection = Connection(plane, opened=opened, budget=None if trusted else plane.read_budget)
         refusal = Reason.HANDSHAKE.code
         try:
             with sock, plane.contain_faults(listener):

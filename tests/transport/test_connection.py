@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.streams.session import StreamSession, client_session, server_session
 from edgesbc.transport.connection import Connection
+from edgesbc.transport.read_budget import ReadBudget
 
 FLOW = Flow(Listener(0, "tcp", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060), Source("198.51.100.7", 40000), 1)
 MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\n\r\nbody"
@@ -31,7 +33,7 @@ def clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 class Served:
     """A connection under test, the peer's end of it, and what the signalling core was given."""
 
-    def __init__(self, session: StreamSession, *, small: bool) -> None:
+    def __init__(self, session: StreamSession, *, small: bool = False, budget: ReadBudget | None = None) -> None:
         ours, peer = socket.socketpair()
         ours.setblocking(False)
         peer.setblocking(False)
@@ -42,7 +44,8 @@ class Served:
         self.broken: list[str] = []
         self.on_message: Callable[[bytes], None] = lambda data: None
         self.over = trio.Event()
-        self.connection = Connection(self, FLOW)
+        self.account = False
+        self.connection = Connection(self, FLOW, budget=budget)
         self._sock = ours
         self._session = session
 
@@ -53,6 +56,9 @@ class Served:
     def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         self.broken.append(error.reason)
         self.connection.send(b"refused")
+
+    def has_account(self, flow: Flow) -> bool:
+        return self.account
 
     async def run(self) -> None:
         with self._sock:
@@ -86,8 +92,8 @@ class Served:
 
 
 @asynccontextmanager
-async def served(session: StreamSession | None = None, *, small: bool = False) -> AsyncIterator[Served]:
-    one = Served(session or server_session(Transport.TCP, trio.current_time()), small=small)
+async def served(*, small: bool = False, budget: ReadBudget | None = None) -> AsyncIterator[Served]:
+    one = Served(server_session(Transport.TCP, trio.current_time()), small=small, budget=budget)
     with one.peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.run)
@@ -249,7 +255,7 @@ async def test_a_peer_that_does_not_read_is_cut_off_by_time(clock: trio.testing.
 
 
 async def test_what_is_sent_before_the_connection_is_open_is_kept_within_the_bound() -> None:
-    one = Served(client_session(trio.current_time(), trio.current_time() + 5), small=False)
+    one = Served(client_session(trio.current_time(), trio.current_time() + 5))
     one.connection.send(b"early ")
     one.connection.send(b"bird")
     async with trio.open_nursery() as nursery:
@@ -282,7 +288,7 @@ async def test_the_last_answer_reaches_a_peer_that_has_sent_more_than_is_read() 
         ours, _ = listening.accept()
         ours.setblocking(False)
         peer.setblocking(False)
-        one = Served(server_session(Transport.TCP, trio.current_time()), small=False)
+        one = Served(server_session(Transport.TCP, trio.current_time()))
         one._sock.close()
         one.peer.close()
         one._sock, one.peer = ours, peer
@@ -326,9 +332,37 @@ async def test_abort_wakes_a_connection_that_waits() -> None:
 
 
 async def test_a_connection_that_was_closed_while_it_was_being_connected_does_not_begin() -> None:
-    one = Served(client_session(trio.current_time(), trio.current_time() + 5), small=False)
+    one = Served(client_session(trio.current_time(), trio.current_time() + 5))
     one.connection.send(b"never")
     one.connection.close()
     await one.run()
     assert await one.hear() == b""
     one.peer.close()
+
+
+# --- fairness --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("account", [False, True])
+async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(account: bool) -> None:
+    """Of 40 unproven peers each has a whole read waiting. A message of a trunk, or of a registered peer, comes after a
+    few of them at the latest."""
+    budget = ReadBudget()
+    order: list[Served] = []
+    reads = MESSAGE * (limits.STREAM_READ_BYTES // len(MESSAGE))
+    async with trio.open_nursery() as nursery, contextlib.AsyncExitStack() as stack:
+        nursery.start_soon(budget.run)
+        trusted = await stack.enter_async_context(served(budget=budget if account else None))
+        trusted.account = account
+        unproven = [await stack.enter_async_context(served(budget=budget)) for _ in range(40)]
+        for one in [*unproven, trusted]:
+            one.on_message = lambda data, one=one: order.append(one)  # type: ignore[misc]
+        for one in unproven:
+            one.say(reads)
+        trusted.say(MESSAGE)
+        total = 40 * limits.STREAM_READ_BYTES // len(MESSAGE)
+        await until(lambda: len(order) >= total - 40)
+        most = limits.UNPROVEN_TURN_BYTES + limits.STREAM_READ_BYTES
+        assert order.index(trusted) <= most // len(MESSAGE)
+        assert {one for one in order if one is not trusted} == set(unproven), "none of them waits for ever"
+        nursery.cancel_scope.cancel()
