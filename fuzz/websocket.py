@@ -1,36 +1,42 @@
 """Fuzz target: a WebSocket connection from its first byte, or from its first frame if the first byte is odd.
 
-The bytes go through the WebSocket library and the message stream of the edge, on a stream without a socket and
-with a mock clock.
+The bytes go through :class:`WebSocketLayer`, whole and in pieces. What it reads from frames is compared with what the
+server of wsproto reads from them.
 
 For any input:
 
-- a handshake succeeds only with the subprotocol and, if origins are required, with one of them; any other
-  gets no response or a refusal;
-- only errors of a peer that disconnected are raised, and such a peer does not delay the listener;
+- a handshake succeeds only with what RFC 6455 section 4.2.1 asks for, the subprotocol and, if origins are required, one
+  of them; any other gets no response or a refusal, and the response to it is the one of section 4.2.2;
+- nothing is raised; ``end`` is set once, and after it nothing is received;
 - a message is within the bound, and :func:`parse_message` returns a message or raises WireError;
-- whole or in pieces, the same frames give the same messages; a peer that disconnects may lose its last ones;
-- each response is sent as one frame with the same bytes, as a text frame if it is UTF-8.
+- whole or in pieces, the same bytes give the same messages, output, end and counts;
+- messages, pongs and the code of the Close frame are those of wsproto, with the exceptions in :func:`compare`;
+- no more is buffered than one message, one control frame and the header of a frame, or one opening request;
+- the output is whole frames of RFC 6455, Close the last; it has one Close frame if and only if an opened WebSocket
+  ends; frames give rise to no more bytes than they have;
+- each response is one frame with the same bytes, as a text frame if it is UTF-8, and nothing after a Close frame.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 from unittest.mock import patch
 
-import trio
-import trio_websocket
-from edgesbc.transport.websocket import accept_websocket
-from trio.testing import MockClock
+from wsproto.connection import SERVER, Connection, ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.sip.framing import PING, PONG
 from edgesbc.sip.parse import parse_message
-from edgesbc.transport.connection import Connection
+from edgesbc.streams.layer import StreamCounts, StreamEnd
+from edgesbc.streams.websocket import WebSocketLayer
+from fuzz.buffered import buffered_bytes
+
+__all__ = ["check", "split_bytes", "unmasked_frames"]
 
 ORIGIN: Final = "https://phone.example.com"
 HANDSHAKE: Final = (
@@ -38,164 +44,192 @@ HANDSHAKE: Final = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\nOrigin: "
     + ORIGIN.encode() + b"\r\n\r\n"
 )  # fmt: skip
-# The errors by which StreamListener recognises a peer that disconnected.
-_DISCONNECTED = (
-    trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError,
-    trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, UnicodeError,
-)  # fmt: skip
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MOST_PIECES = 25
+# Small, so that short inputs reach them.
 _MESSAGE_BYTES = 1_000
-"""Small, so that short inputs reach it."""
-_CLOSE_SECONDS = 1.0
-"""Seconds that a connection may take to close."""
-_FLOW: Final = Flow(
-    Listener(1, "ws", Zone.PUBLIC, Transport.WS, "127.0.0.1", 80), Source("127.0.0.2", 4000), serial=1
-)  # fmt: skip
+_WEBSOCKET_BYTES = 3_000
+_UPGRADE_BYTES = 600
+_HEADER = 14
+"""Longest header of a frame."""
+_CONTROL = 125
+"""Most bytes in a control frame."""
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+_PROTOCOL, _INVALID_DATA, _POLICY, _TOO_LARGE = 1002, 1007, 1008, 1009
+
+Frames = list[tuple[int, bytes]]
 
 
-class Stream(trio.abc.Stream):
-    """Yields bytes in pieces, those of ``late`` once something was written, and then the end."""
+class LayerRun:
+    """One connection and its outcome."""
 
-    def __init__(self, first: bytes, late: bytes, size: int) -> None:
-        self._pieces = [first] if late else split_bytes(first, size)
-        self._late = split_bytes(late, size)
-        self._answered = trio.Event()
-        self.written = b""
-        self.closed = False
+    def __init__(self, origins: tuple[str, ...]) -> None:
+        self.counts = StreamCounts()
+        self.layer = WebSocketLayer(self.counts, origins)
+        self._empty = buffered_bytes(self.layer)
+        self.messages: list[bytes] = []
+        self.response = b""
+        self.frames: Frames = []
+        self._end: StreamEnd | None = None
+        self._surplus = 0  # bytes of frames received, less those of the output
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
-        if not self._pieces and self._late:
-            await self._answered.wait()
-            self._pieces, self._late = self._late, []
-        if self.closed:
-            raise trio.ClosedResourceError
-        return self._pieces.pop(0) if self._pieces else b""
+    def receive(self, data: bytes) -> None:
+        layer = self.layer
+        was_open = layer.is_open
+        messages = layer.receive(data)
+        assert self._end is None or (layer.end is self._end and not messages)
+        self._end = layer.end
+        self.messages += messages
+        bound = limits.MESSAGE_BYTES + _CONTROL + _HEADER if layer.is_open else limits.UPGRADE_BYTES
+        if layer.end is None:
+            assert buffered_bytes(layer) - len(layer._output) - self._empty <= bound
+        for message in messages:
+            check_message(message)
+            self.answer(message)
+        output = layer.take_output()
+        if was_open:
+            self._surplus += len(data) - len(output)
+            assert self._surplus >= -4  # of the Close frame
+        else:
+            self.response += output
+            if not layer.is_open:
+                return
+            self.response, separator, output = self.response.partition(b"\r\n\r\n")
+            self.response += separator
+        self.frames += unmasked_frames(output)
+        closes = [opcode for opcode, _ in self.frames].count(_CLOSE)
+        assert closes == (layer.end is not None)
+        assert not closes or self.frames[-1][0] == _CLOSE
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.lowlevel.checkpoint()
-        if self.closed:
-            raise trio.ClosedResourceError
-        self.written += data
-        self._answered.set()
+    def answer(self, message: bytes) -> None:
+        """Send a message: it follows what the layer has said itself, and is not in its output."""
+        frames = list(unmasked_frames(self.layer.send(message)))
+        assert frames == ([] if self.closed else [(_TEXT if is_text(message) else _BINARY, message)])
 
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
+    def close(self) -> None:
+        """Close from this side, after a last message."""
+        was_closed = self.closed
+        self.answer(b"the last")
+        self.layer.close()
+        frames = list(unmasked_frames(self.layer.take_output()))
+        assert [opcode for opcode, _ in frames] == ([] if was_closed else [_CLOSE])
+        assert not self.layer.send(b"after the Close frame")
 
-    async def aclose(self) -> None:
-        self.closed = True
-        self._answered.set()
-        await trio.lowlevel.checkpoint()
+    @property
+    def closed(self) -> bool:
+        """Whether a Close frame has been taken."""
+        return bool(self.frames) and self.frames[-1][0] == _CLOSE
+
+    @property
+    def outcome(self) -> object:
+        end = self.layer.end
+        counts = {name: getattr(self.counts, name) for name in ("close_frames", "fragments", "pings", "pongs")}
+        return self.messages, self.response, self.frames, counts, end and (end.reason, end.detail)
+
+
+def check(data: bytes) -> None:
+    with patch.multiple(
+        limits, MESSAGE_BYTES=_MESSAGE_BYTES, WEBSOCKET_BYTES=_WEBSOCKET_BYTES, UPGRADE_BYTES=_UPGRADE_BYTES
+    ):
+        options, data = data[0] if data else 0, data[1:]
+        origins = (ORIGIN,) if options & 2 else ()
+        first = HANDSHAKE if options & 1 else b""
+        whole = LayerRun(origins)
+        whole.receive(first + data)
+        pieces = LayerRun(origins)
+        if first:
+            pieces.receive(first)
+            assert pieces.layer.is_open
+        for piece in split_bytes(data, 1 + (options >> 2) + len(data) // _MOST_PIECES):
+            pieces.receive(piece)
+        assert pieces.outcome == whole.outcome
+        head, _, frames = (first + data).partition(b"\r\n\r\n")
+        check_response(head, origins, whole)
+        if whole.layer.is_open:
+            compare(frames, whole)
+        for run in (whole, pieces):
+            if run.layer.end is not None:
+                run.receive(data)
+            if run.layer.is_open:
+                run.close()
 
 
 def split_bytes(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-class ConnectionRun:
-    """One connection and its outcome."""
-
-    def __init__(self, first: bytes, late: bytes, size: int, origins: tuple[str, ...]) -> None:
-        self._stream = Stream(first, late, size)
-        self._origins = origins
-        self._connection = Connection(_FLOW, self._receive, self._broken)
-        self.messages: list[bytes] = []
-        self.reason = ""
-        self.refusal = ""
-        self.accepted = False
-
-    def _receive(self, flow: Flow, data: bytes, now: float) -> None:
-        self.messages.append(data)
-        if data != PING:
-            self._connection.send(data)
-
-    def _broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        self.reason = error.reason
-
-    async def run(self) -> None:
-        """Serve the connection as :class:`edgesbc.transport.stream_listener.StreamListener` does."""
-        with contextlib.suppress(*_DISCONNECTED):
-            try:
-                async with trio.open_nursery() as nursery:
-                    stream = await accept_websocket(nursery, self._stream, self._origins)
-                    if isinstance(stream, str):
-                        self.refusal = stream
-                    else:
-                        self.accepted = True
-                        await self._connection.run(stream, nursery)
-                    nursery.cancel_scope.cancel()
-            except* _DISCONNECTED:
-                pass
-
-    @property
-    def status(self) -> bytes:
-        """The status of the response to the opening handshake; empty if there is none."""
-        return self._stream.written[9:12]
-
-    @property
-    def frames(self) -> list[tuple[int, bytes]]:
-        return list(frames(self._stream.written.partition(b"\r\n\r\n")[2])) if self.accepted else []
+def check_message(message: bytes) -> None:
+    assert len(message) <= limits.MESSAGE_BYTES
+    with contextlib.suppress(WireError):
+        parse_message(message)
 
 
-def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+def check_response(head: bytes, origins: tuple[str, ...], run: LayerRun) -> None:
+    """Compare the response with the request: RFC 6455 section 4.2, read leniently where it is not for a server."""
+    status = run.response[9:12]
+    if not run.layer.is_open:
+        end = run.layer.end
+        assert status[:1] in (b"", b"4")
+        assert status == b"" or end is not None
+        assert end is None or end.reason != "origin" or status == b"403"
+        return
+    assert len(head) + 4 <= limits.UPGRADE_BYTES
+    request, fields = read_head(head)
+    method, _, version = request.split(b" ")
+    assert method == b"GET"
+    assert version == b"HTTP/1.1"
+    assert len(fields[b"host"]) == 1
+    assert b"websocket" in tokens(fields[b"upgrade"])
+    assert b"upgrade" in tokens(fields[b"connection"])
+    assert fields[b"sec-websocket-version"] == [b"13"]
+    assert b"sip" in tokens(fields[b"sec-websocket-protocol"])
+    assert not origins or fields[b"origin"] == [ORIGIN.encode()]
+    (key,) = fields[b"sec-websocket-key"]
+    assert len(base64.b64decode(key, validate=True)) == 16
+    status_line, answered = read_head(run.response[:-4])
+    assert status_line.startswith(b"HTTP/1.1 101 ")
+    assert tokens(answered.pop(b"upgrade")) == [b"websocket"]
+    assert tokens(answered.pop(b"connection")) == [b"upgrade"]
+    assert answered == {
+        b"sec-websocket-accept": [base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())],
+        b"sec-websocket-protocol": [b"sip"],
+    }
+
+
+def read_head(head: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
+    """The first line of a request or response, and its fields by names in lower case."""
+    lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
+    fields: dict[bytes, list[bytes]] = {}
+    values: list[bytes] = []
+    for line in lines[1:]:
+        if line[:1] in (b" ", b"\t"):
+            values[-1] = (values[-1] + b" " + line).strip(b" \t")
+            continue
+        name, _, value = line.partition(b":")
+        values = fields.setdefault(name.lower(), [])
+        values.append(value.strip(b" \t"))
+    return lines[0], fields
+
+
+def tokens(values: list[bytes]) -> list[bytes]:
+    return [token.strip(b" \t").lower() for value in values for token in value.split(b",")]
+
+
+def unmasked_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield opcode and content of a server's frames: whole and unmasked (RFC 6455 section 5.2)."""
     while data:
         assert data[0] & 0xF0 == 0x80
-        size, start = data[1], 2
-        if size > 125:
-            start = 4 if size == 126 else 10
+        opcode, size, start = data[0] & 15, data[1], 2
+        assert opcode in (_TEXT, _BINARY) or (_CLOSE <= opcode <= _PONG and size <= _CONTROL)
+        if size > _CONTROL:
+            start, least = {126: (4, 126), 127: (10, 65_536)}[size]
             size = int.from_bytes(data[2:start])
+            assert size >= least
         assert len(data) >= start + size
-        yield data[0] & 15, data[start : start + size]
+        content = data[start : start + size]
+        assert opcode != _TEXT or is_text(content)
+        yield opcode, content
         data = data[start + size :]
-
-
-def check(data: bytes) -> None:
-    with patch.object(limits, "MESSAGE_BYTES", _MESSAGE_BYTES):
-        trio.run(_check, data, clock=MockClock(autojump_threshold=0))
-
-
-async def _check(data: bytes) -> None:
-    options, data = data[0] if data else 0, data[1:]
-    after_handshake = bool(options & 1)
-    origins = (ORIGIN,) if options & 2 else ()
-    runs = []
-    for size in (len(data) + len(HANDSHAKE), 1 + (options >> 2) + len(data) // _MOST_PIECES):
-        run = (
-            ConnectionRun(HANDSHAKE, data, size, origins)
-            if after_handshake
-            else ConnectionRun(data, b"", size, origins)
-        )
-        started = trio.current_time()
-        with trio.move_on_after(limits.HANDSHAKE_SECONDS):
-            await run.run()
-        assert not run.accepted or trio.current_time() <= started + _CLOSE_SECONDS
-        check_run(run)
-        runs.append(run)
-        if not after_handshake:
-            request = data.lower()
-            assert not run.accepted or b"sip" in request
-            assert not run.accepted or not origins or ORIGIN.encode() in data
-    if after_handshake:
-        whole, pieces = runs
-        assert whole.accepted
-        assert pieces.accepted
-        shorter, longer = sorted((whole.messages, pieces.messages), key=len)
-        assert longer[: len(shorter)] == shorter
-
-
-def check_run(run: ConnectionRun) -> None:
-    expected = {"origin": b"403", "subprotocol": b"400"}.get(run.refusal, b"101" if run.accepted else b"")
-    assert run.status == expected or (not expected and run.status[:1] == b"4")
-    for message in run.messages:
-        assert len(message) <= limits.MESSAGE_BYTES
-        with contextlib.suppress(WireError):
-            parse_message(message)
-    answers = [PONG if message == PING else message for message in run.messages]
-    written = [(code, content) for code, content in run.frames if code in (1, 2)]
-    assert [content for _, content in written] == answers[: len(written)]
-    for code, content in written:
-        assert code == (1 if is_text(content) else 2)
 
 
 def is_text(data: bytes) -> bool:
@@ -204,3 +238,67 @@ def is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+class Reading:
+    """What the server of wsproto reads from frames."""
+
+    def __init__(self, data: bytes) -> None:
+        self.messages: list[bytes] = []
+        self.pings: list[bytes] = []
+        self.code: int | None = None
+        """Of the Close frame that it would send."""
+        self.is_refusal = False
+        self._message = bytearray()
+        self._connection = Connection(SERVER)
+        self.read(data)
+
+    def read(self, data: bytes) -> None:
+        """Read until the peer closes or is refused."""
+        self._connection.receive_data(data)
+        for event in self._connection.events():
+            if isinstance(event, Ping):
+                self.pings.append(bytes(event.payload))
+            elif isinstance(event, TextMessage | BytesMessage):
+                self._message += event.data.encode() if isinstance(event, TextMessage) else event.data
+                if event.message_finished:
+                    self.messages.append(bytes(self._message))
+                    self._message.clear()
+            elif isinstance(event, CloseConnection):
+                self.is_refusal = self._connection.state is not ConnectionState.REMOTE_CLOSING
+                self.code = 1000 if event.code == 1005 else event.code  # 1005: the peer gives none
+                return
+
+
+def compare(data: bytes, run: LayerRun) -> None:
+    """Compare with wsproto what was read from frames. The layer differs from it in these points:
+
+    - it refuses what exceeds its bounds;
+    - it refuses a frame when the first two bytes of its header are wrong, without waiting for the others;
+    - it looks at a text once the message is whole, and may meet pings, another fault or the end of the input before;
+    - it takes code 1014 in a Close frame, which IANA has registered since.
+    """
+    theirs = Reading(data)
+    end = run.layer.end
+    code = None if end is None else int.from_bytes(run.frames[-1][1])
+    pongs = [content for opcode, content in run.frames if opcode == _PONG]
+    assert [opcode for opcode, _ in run.frames if opcode != _CLOSE] == [_PONG] * len(pongs)
+    if code in (_TOO_LARGE, _POLICY) and end is not None and end.reason:
+        assert run.messages == theirs.messages[: len(run.messages)]
+        assert pongs == theirs.pings[: len(pongs)] or theirs.code == _INVALID_DATA
+        return
+    if theirs.code == _INVALID_DATA and theirs.is_refusal:
+        assert run.messages == theirs.messages
+        assert pongs[: len(theirs.pings)] == theirs.pings
+        assert len(pongs) == len(theirs.pings) or run.counts.fragments
+        assert code in (theirs.code, None) or run.counts.fragments
+        return
+    if code == _PROTOCOL and theirs.code is None:
+        theirs.read(bytes(_HEADER))
+    if code == 1014 and theirs.code == _PROTOCOL:
+        code = _PROTOCOL
+    elif end is not None:
+        assert bool(end.reason) == theirs.is_refusal
+    assert code == theirs.code
+    assert run.messages == theirs.messages
+    assert pongs == theirs.pings

@@ -90,6 +90,8 @@ class FrameReader:
                 if end < 0:
                     break
                 at = end
+                if frames and frames[-1][0] == CLOSE:
+                    return frames  # a peer sends nothing after it (section 5.5.1), and nothing is read or counted
         except FrameError as error:
             self.error = error
             return frames

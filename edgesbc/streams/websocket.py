@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,6 +30,8 @@ from edgesbc.streams.layer import StreamCounts, StreamEnd, StreamLayer
 __all__ = ["WebSocketLayer"]
 
 SUBPROTOCOL: Final = "sip"
+
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")  # 16 bytes in base64 (RFC 6455 section 4.2.1)
 
 
 class WebSocketLayer(StreamLayer):
@@ -106,9 +109,9 @@ class WebSocketLayer(StreamLayer):
         request = self._request
         looked_at = max(0, len(request) - 3)
         request += data
-        end = request.find(b"\r\n\r\n", looked_at)
+        end = request.find(b"\r\n\r\n", looked_at, limits.UPGRADE_BYTES)
         if end < 0:
-            if len(request) > limits.UPGRADE_BYTES:
+            if len(request) >= limits.UPGRADE_BYTES:
                 self.end = StreamEnd("handshake", "the request that opens does not end")
             return b""
         head, rest = bytes(request[: end + 4]), bytes(request[end + 4 :])
@@ -131,9 +134,15 @@ class WebSocketLayer(StreamLayer):
         except UnicodeError:  # raised by the library for header fields that are not ASCII
             detail = "a header field that is not ASCII"
         if isinstance(request, Request):
-            origins = [value.decode("latin-1") for name, value in request.extra_headers if name.lower() == b"origin"]
+            keys = [value for name, value in request.extra_headers if name == b"sec-websocket-key"]
+            versions = sum(name == b"sec-websocket-version" for name, _ in request.extra_headers)
+            origins = [value.decode("latin-1") for name, value in request.extra_headers if name == b"origin"]
             if self._origins and (len(origins) != 1 or origins[0] not in self._origins):
                 reason, detail, refusal = "origin", "an Origin that is not listed", RejectConnection(status_code=403)
+            elif len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+                detail = "Sec-WebSocket-Key is not the one of 16 bytes"
+            elif versions != 1 or not head.partition(b"\n")[0].rstrip().endswith(b" HTTP/1.1"):
+                detail = "another version of HTTP, or two of the WebSocket"
             elif SUBPROTOCOL not in request.subprotocols:
                 reason, detail = "subprotocol", "the subprotocol sip is not offered"
             else:

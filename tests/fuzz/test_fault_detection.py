@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import attrs
 import pytest
-import trio
-import trio_websocket
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
@@ -24,7 +23,9 @@ from edgesbc.sdp.session import Attribute, SessionDescription
 from edgesbc.sip import extensions, headers, values
 from edgesbc.sip.extensions import EventValue
 from edgesbc.sip.uri import Uri, parse_uri
-from edgesbc.transport import websocket
+from edgesbc.streams import frames, websocket
+from edgesbc.streams.frames import FrameReader
+from edgesbc.streams.websocket import WebSocketLayer
 from fuzz import headers as headers_target
 from fuzz import run
 from fuzz.engine import read_seeds
@@ -108,20 +109,70 @@ def movable_lock(latch: Latch, source: Source) -> bool:
     return source.host in latch.target.learn_from
 
 
-async def receive_any_size(carrier: Any) -> list[bytes]:
-    try:
-        message = await carrier._socket.get_message()
-    except trio_websocket.ConnectionClosed:
-        raise EOFError from None
-    return [message.encode() if isinstance(message, str) else bytes(message)]
+def with_limits(owner: type, name: str, **values: int) -> Callable[[Patch], None]:
+    """A method that has other limits."""
+    method = getattr(owner, name)
+
+    def broken(*arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patched:
+            for key, value in values.items():
+                patched.setattr(limits, key, value)
+            return method(*arguments)
+
+    return lambda patch: patch.setattr(owner, name, broken)
 
 
-async def accept_any_origin(nursery: trio.Nursery, stream: trio.abc.Stream, origins: object) -> object:
-    return await websocket.accept_websocket(nursery, stream, ())
+def after(owner: type, name: str, change: Callable[..., object]) -> Callable[[Patch], None]:
+    """A method after which ``change`` is called with the same arguments."""
+    method = getattr(owner, name)
+
+    def broken(*arguments: Any) -> Any:
+        result = method(*arguments)
+        change(*arguments)
+        return result
+
+    return lambda patch: patch.setattr(owner, name, broken)
 
 
-async def blocked_send(*_: object) -> None:
-    await trio.sleep(5)
+def before(owner: type, name: str, change: Callable[..., object]) -> Callable[[Patch], None]:
+    """A method before which ``change`` is called with the same arguments."""
+    method = getattr(owner, name)
+
+    def broken(*arguments: Any) -> Any:
+        change(*arguments)
+        return method(*arguments)
+
+    return lambda patch: patch.setattr(owner, name, broken)
+
+
+def open_to_any_origin(layer: WebSocketLayer, *_: object) -> None:
+    layer._origins = ()
+
+
+def received_again(layer: WebSocketLayer, data: bytes) -> None:
+    layer.end = None
+
+
+def forgotten(reader: FrameReader, data: bytes) -> None:
+    reader._buffer.clear()
+
+
+def kept(layer: WebSocketLayer, data: bytes) -> None:
+    if layer.is_open:
+        layer._request += data
+
+
+def in_binary_frame(message: bytes) -> bytes:
+    frame = frames.message_frame(message)
+    return bytes((frame[0] & 0xF0 | frames.BINARY,)) + frame[1:]
+
+
+def closed_twice(layer: WebSocketLayer, *_: object) -> None:
+    layer._output += frames.close_frame(frames.NORMAL)
+
+
+def said_nothing(layer: WebSocketLayer, *_: object) -> None:
+    layer._said_close = False
 
 
 def fails(*_: object) -> Any:
@@ -174,13 +225,30 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("rtp", "late packets admitted", without_stale_source),
     ("rtp", "sent to the former peer", lambda patch: patch.setattr(Channel, "_update_opposite", lambda it: None)),
     ("rtp", "the socket stays connected", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),
-    ("websocket", "another error", lambda patch: patch.setattr("fuzz.websocket._DISCONNECTED", (OSError, EOFError))),
-    ("websocket", "any origin", lambda patch: patch.setattr("fuzz.websocket.accept_websocket", accept_any_origin)),
+    ("websocket", "any origin", after(WebSocketLayer, "__init__", open_to_any_origin)),
     ("websocket", "another subprotocol", lambda patch: patch.setattr(websocket, "SUBPROTOCOL", "chat")),
-    ("websocket", "too large a message",
-     lambda patch: patch.setattr(websocket.WebSocketStream, "receive", receive_any_size)),
-    ("websocket", "text in a binary frame", lambda patch: patch.setattr(websocket, "_as_frame", bytes)),
-    ("websocket", "a delayed close", lambda patch: patch.setattr(websocket.WebSocketStream, "send", blocked_send)),
+    ("websocket", "a short key", lambda patch: patch.setattr(websocket, "_KEY", re.compile(b".*"))),
+    ("websocket", "another response",
+     lambda patch: patch.setattr("wsproto.handshake.generate_accept_token", lambda key: key)),
+    ("websocket", "a long request", with_limits(WebSocketLayer, "_open", UPGRADE_BYTES=10**6)),
+    ("websocket", "another error", lambda patch: patch.setattr(websocket, "close_code", fails)),
+    ("websocket", "received after the end", before(WebSocketLayer, "receive", received_again)),
+    ("websocket", "too large a message", with_limits(FrameReader, "_frame", MESSAGE_BYTES=10**6)),
+    ("websocket", "unparsed", lambda patch: patch.setattr("fuzz.websocket.parse_message", fails)),
+    ("websocket", "pieces lost", after(FrameReader, "receive", forgotten)),
+    ("websocket", "no mask needed", lambda patch: patch.setattr(FrameReader, "_check", lambda *_: None)),
+    ("websocket", "another pong",
+     lambda patch: patch.setattr(websocket, "control_frame", lambda opcode, _: frames.control_frame(opcode, b""))),
+    ("websocket", "another code", lambda patch: patch.setattr(websocket, "close_code", lambda _: frames.GOING_AWAY)),
+    ("websocket", "all kept", after(WebSocketLayer, "receive", kept)),
+    ("websocket", "no Close frame", lambda patch: patch.setattr(WebSocketLayer, "close", lambda *_: None)),
+    ("websocket", "two Close frames", after(WebSocketLayer, "_closed_by_peer", closed_twice)),
+    ("websocket", "a frame without its end",
+     lambda patch: patch.setattr(websocket, "message_frame", lambda message: frames.message_frame(message)[:-1])),
+    ("websocket", "more than was sent",
+     lambda patch: patch.setattr(websocket, "control_frame", lambda *it: frames.control_frame(*it) * 4)),
+    ("websocket", "text in a binary frame", lambda patch: patch.setattr(websocket, "message_frame", in_binary_frame)),
+    ("websocket", "sent after a Close frame", before(WebSocketLayer, "send", said_nothing)),
 ]  # fmt: skip
 
 
