@@ -371,10 +371,21 @@ PING_SECONDS: Final = (5.0, 600.0)
 """Shortest and longest silence after which a policy may have a WebSocket's peer asked whether it is there."""
 PONG_SECONDS: Final = 10.0
 """How long the peer may take to answer that: several round trips of a mobile network."""
+TLS_HANDSHAKE_BYTES: Final = 65_536
+"""Bytes of a peer until the TLS handshake is complete: five certificates of a chain, at 4 KiB each, several times."""
+EMPTY_RECORDS: Final = 32
+"""TLS records without data until a SIP message is whole: OpenSSL allows as many empty ones in a row, and any number of
+KeyUpdate and of refused renegotiations. A peer renews its keys after millions of records."""
+MESSAGE_RECORDS: Final = 2_048
+"""TLS records until a SIP message is whole: the largest one in records of 32 bytes, or two pings of a WebSocket a
+second for as long as a connection may be idle."""
 UPGRADE_BYTES: Final = 16_384
 """The request that opens a WebSocket: cookies of a page included."""
 WEBSOCKET_BYTES: Final = 10 * MESSAGE_BYTES
 """Bytes of frames, control frames too, until a message is whole: many times the largest one."""
+WEBSOCKET_FRAMES: Final = 2_048
+"""Frames until a message is whole: the largest one in fragments of 32 bytes, or two pings a second for as long as a
+connection may be idle."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 

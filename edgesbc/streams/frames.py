@@ -55,7 +55,7 @@ class FrameReader:
     ``limits.MESSAGE_BYTES``. A length that is too large is refused when it is read, before its bytes have come.
     """
 
-    __slots__ = ("_buffer", "_counts", "_fragments", "_idle_bytes", "_needed", "_opcode", "error")
+    __slots__ = ("_buffer", "_counts", "_fragments", "_idle_bytes", "_idle_frames", "_needed", "_opcode", "error")
 
     def __init__(self, counts: StreamCounts) -> None:
         self._counts = counts
@@ -63,7 +63,8 @@ class FrameReader:
         self._needed = 0  # bytes that the buffer must have before it is looked at again
         self._opcode = CONTINUATION  # of the message whose fragments are kept; CONTINUATION: there is none
         self._fragments = bytearray()
-        self._idle_bytes = 0
+        self._idle_bytes = 0  # since the last whole message
+        self._idle_frames = 0
         self.error: FrameError | None = None
         """How the peer has broken the protocol; nothing is read after it."""
 
@@ -156,10 +157,12 @@ class FrameReader:
             _refuse("a new message before the last fragment of another")
 
     def _note(self, size: int, opcode: int, first: int) -> None:
-        """Count a frame. A peer that sends many bytes and never a whole message is refused."""
+        """Count a frame. A peer that sends many bytes, or frames, and never a whole message is refused: only messages
+        are screened, and a frame costs as much as a short one."""
         self._idle_bytes += size
-        if self._idle_bytes > limits.WEBSOCKET_BYTES:
-            _refuse("too many bytes without a whole message", POLICY)
+        self._idle_frames += 1
+        if self._idle_bytes > limits.WEBSOCKET_BYTES or self._idle_frames > limits.WEBSOCKET_FRAMES:
+            _refuse("too much without a whole message", POLICY)
         counts = self._counts
         if opcode == PING:
             counts.pings += 1
@@ -186,7 +189,7 @@ class FrameReader:
                 content.decode()
             except UnicodeDecodeError:
                 _refuse("a text that is not UTF-8", INVALID_DATA)
-        self._idle_bytes = 0
+        self._idle_bytes = self._idle_frames = 0
         frames.append((opcode, content))
 
 

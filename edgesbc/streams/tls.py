@@ -16,9 +16,17 @@ _RECORD_HEADER: Final = 5  # bytes: type, version, length (RFC 8446 section 5.1)
 
 
 class TlsLayer(StreamLayer):
-    """Protects ``inner``. As a client it verifies that the peer's certificate is for ``server_name``."""
+    """Protects ``inner``. With ``server_name`` it is a client, which verifies that the peer's certificate is for this
+    name, or address. Raises ``ValueError`` for a text that is neither, as the empty one.
 
-    __slots__ = ("_header", "_incoming", "_inner", "_left", "_outgoing", "_shaken", "_tls")
+    What a peer can have done without a whole SIP message is bounded: ``limits.TLS_HANDSHAKE_BYTES``, and then
+    ``limits.EMPTY_RECORDS`` and ``limits.MESSAGE_RECORDS``.
+    """
+
+    __slots__ = (
+        "_closing", "_empty_records", "_handshake_bytes", "_header", "_incoming", "_inner", "_left", "_message_records",
+        "_outgoing", "_said_close", "_shaken", "_tls",
+    )  # fmt: skip
 
     def __init__(
         self, counts: StreamCounts, inner: StreamLayer, context: ssl.SSLContext, server_name: str | None = None
@@ -31,6 +39,11 @@ class TlsLayer(StreamLayer):
             self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
         )
         self._shaken = False  # whether the TLS handshake is complete
+        self._handshake_bytes = 0
+        self._closing = False
+        self._said_close = False  # whether close_notify is written: nothing can follow it
+        self._message_records = 0  # since the last whole message
+        self._empty_records = 0  # of these, the ones without data
         self._left = 0  # bytes of the current record that have not come
         self._header = b""  # the begin of a record header that has not come whole
 
@@ -41,7 +54,10 @@ class TlsLayer(StreamLayer):
 
     @property
     def peer_names(self) -> tuple[str, ...]:
-        return peer_names(self._tls.getpeercert() if self._shaken else None)
+        try:
+            return peer_names(self._tls.getpeercert() if self._shaken else None)
+        except ValueError:  # Python cannot read a name of it that is not UTF-8
+            return ()
 
     def start(self) -> None:
         self._shake_hands()
@@ -53,7 +69,10 @@ class TlsLayer(StreamLayer):
         if self._shaken:
             records = self._records(data)
         else:
+            self._handshake_bytes += len(data)
             if not self._shake_hands():
+                if self.end is None and self._handshake_bytes > limits.TLS_HANDSHAKE_BYTES:
+                    self.end = StreamEnd("handshake", "a TLS handshake of too many bytes")
                 return []
             # OpenSSL reads whole records: what it has left begins with one.
             records = self._records(data[len(data) - self._incoming.pending :])
@@ -78,18 +97,18 @@ class TlsLayer(StreamLayer):
 
     def close(self) -> None:
         self._inner.close()
-        if not self._shaken:
-            return
-        self._write(self._inner.take_output())
-        try:
-            self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # close_notify is written; that of the peer is not waited for
+        self._closing = True
 
     def take_output(self) -> bytes:
         own = self._inner.take_output()
         if own:
             self._write(own)
+        if self._closing and self._shaken and not self._said_close:
+            self._said_close = True
+            try:
+                self._tls.unwrap()
+            except ssl.SSLError:
+                pass  # close_notify is written, if it can be; that of the peer is not waited for
         return self._outgoing.read() if self._outgoing.pending else b""
 
     # --- OpenSSL -------------------------------------------------------------------------------------------
@@ -116,27 +135,48 @@ class TlsLayer(StreamLayer):
             while incoming.pending or tls.pending():
                 data = tls.read(limits.STREAM_READ_BYTES)  # one record's, as OpenSSL reads
                 if not data:
-                    self.end = StreamEnd("", "the peer closed TLS")
+                    self.end = StreamEnd("" if inner.is_open else "handshake", "the peer closed TLS")
                     break
                 with_data += 1
                 received = inner.receive(data)
                 messages = messages + received if messages else received
                 if inner.end is not None:
+                    records = with_data  # those after it are not decrypted
                     break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._fail(error, "tls")
-        self.counts.records += records
-        if records > with_data:
-            self.counts.empty_records += records - with_data
+            self._fail(error, "tls" if inner.is_open else "handshake")
+        self._note(records, records - with_data, len(messages))
         return messages
 
+    def _note(self, records: int, empty: int, messages: int) -> None:
+        """Count records. A peer that sends many of them and few whole messages is refused: only messages are screened,
+        and each record costs as much as a short one."""
+        counts = self.counts
+        counts.records += records
+        counts.empty_records += empty
+        self._message_records += records
+        self._empty_records += empty
+        if self.end is None and (
+            self._empty_records > limits.EMPTY_RECORDS * (messages + 1)
+            or self._message_records > limits.MESSAGE_RECORDS * (messages + 1)
+        ):
+            self.end = StreamEnd("tls", "too many TLS records without a whole message")
+        if messages:
+            self._message_records = self._empty_records = 0
+
     def _write(self, data: bytes) -> None:
-        """Encrypt ``data``; OpenSSL takes one record's at a time."""
-        written = self._tls.write(data) if data else 0
-        while written < len(data):
-            written += self._tls.write(data[written:])
+        """Encrypt ``data``; OpenSSL takes one record's at a time. After a fatal error nothing can be encrypted."""
+        if self._said_close:
+            return
+        try:
+            written = self._tls.write(data) if data else 0
+            while written < len(data):
+                written += self._tls.write(data[written:])
+        except ssl.SSLError as error:
+            if self.end is None:
+                self._fail(error, "tls")
 
     def _fail(self, error: ssl.SSLError, reason: str) -> None:
         self.end = StreamEnd(reason, error.reason or str(error), cause=error)
