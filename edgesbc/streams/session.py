@@ -20,11 +20,12 @@ class StreamSession:
     """One connection: received bytes become SIP messages, messages become bytes to write. ``open_by`` is the deadline
     of its opening handshakes.
 
-    After each call of :meth:`receive`, pass the messages on, write :meth:`take_output` and look at ``end``. Bytes are
-    written in the order in which they were got. At ``deadline`` (seconds, the
-    clock of ``now``) call :meth:`expire`. Three absolute deadlines follow one another: for all opening handshakes, for
-    the first message, and then for each message from its first byte to its last. Between messages the peer may be
-    silent for ``limits.IDLE_SECONDS``.
+    After each call of :meth:`receive`, pass the messages on, write :meth:`take_output` and look at ``end``; where the
+    call has opened the session, write :meth:`take_output` before anything that is sent. Bytes are written in the order
+    in which they were got. At ``deadline`` (seconds, the clock of ``now``) call :meth:`expire`.
+
+    Three absolute deadlines follow one another: for all opening handshakes, for the first message, and then for each
+    message from its first byte to its last. Between messages the peer may be silent for ``limits.IDLE_SECONDS``.
 
     With ``ping``, the peer of a WebSocket is asked after so many seconds without a byte whether it is there, and has
     ``limits.PONG_SECONDS`` to send anything.
@@ -34,6 +35,7 @@ class StreamSession:
         "_asks",
         "_begun",
         "_ends",
+        "_opening",
         "_ping",
         "_ping_at",
         "_pinged",
@@ -45,6 +47,7 @@ class StreamSession:
 
     def __init__(self, layer: StreamLayer, now: float, open_by: float, ping: float = 0.0) -> None:
         self.layer = layer
+        self._opening = b""  # the end of the handshakes, which nothing may come before
         self._pong = False  # whether a keep-alive is to be answered
         self._begun = -1.0  # when the message that has begun and not ended began; negative: there is none
         self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
@@ -81,6 +84,8 @@ class StreamSession:
         counts = layer.counts
         counts.bytes_received += len(data)
         messages = layer.receive(data)
+        if not was_open and layer.is_open:
+            self._opening = layer.take_output()
         if messages:
             counts.messages += len(messages)
             if PING in messages:
@@ -128,10 +133,10 @@ class StreamSession:
 
     def take_output(self) -> bytes:
         """What the session itself has to say, since the last call; the bytes of :meth:`send` are not in it."""
-        output = b""
+        output, self._opening = self._opening, b""
         if self._pong:
             self._pong = False
-            output = self.layer.send(PONG)
+            output += self.layer.send(PONG)
         if self._asks:
             self._asks = False
             output += self.layer.ping()
