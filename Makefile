@@ -11,7 +11,7 @@ BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 STAMP   := $(VENV)/.installed
 # The tests of what does no I/O, and of what can be machine code.
-UNIT    := $(addprefix tests/,base sip torture sdp screen dispatch inventory routing signalling)
+UNIT    := $(addprefix tests/,base sip torture sdp screen dispatch inventory routing signalling streams)
 PIP     := -m pip --quiet --disable-pip-version-check --no-input
 # Each worker takes whole files, so that a file's fixtures are made once.
 PYTEST   = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
