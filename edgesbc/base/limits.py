@@ -367,8 +367,10 @@ TCP_KEEPALIVE_SECONDS: Final = 60
 """Silence after which the kernel asks whether a peer is still there."""
 TCP_USER_TIMEOUT_SECONDS: Final = 30
 """How long the kernel sends unacknowledged bytes again before the connection is lost (RFC 5482)."""
-PING_SECONDS: Final = (5.0, 600.0)
-"""Shortest and longest silence after which a policy may have a WebSocket's peer asked whether it is there."""
+PING_SECONDS_LEAST: Final = 5.0
+"""Shortest silence after which a policy may have a Ping sent to the peer of a WebSocket: more often would be load."""
+PING_SECONDS_MOST: Final = 600.0
+"""Longest such silence: after `IDLE_SECONDS` the connection is closed without a Ping."""
 PONG_SECONDS: Final = 10.0
 """How long the peer may take to answer that: several round trips of a mobile network."""
 TLS_HANDSHAKE_BYTES: Final = 65_536

@@ -52,7 +52,7 @@ def _engine(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> Non
 
 
 def _ping(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    low, high = limits.PING_SECONDS
+    low, high = limits.PING_SECONDS_LEAST, limits.PING_SECONDS_MOST
     if value is not None and value != 0 and not low <= value <= high:
         raise ValueError(f"{attribute.name}: expected {low:g} to {high:g} seconds, or 0 for never, found {value!r}")
 
