@@ -1,4 +1,4 @@
-"""Pairs of sockets at one address: which other processes may bind it, and the case without a pair."""
+"""Sockets of listeners and connections: pairs at one address, which other processes may bind it, and TCP options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
 from edgesbc.transport import kernel_filters
-from edgesbc.transport.sockets import OpenedListener, open_listeners
+from edgesbc.transport.sockets import OpenedListener, client_socket, open_listeners
 
 ESTABLISHED = b"\x01"
 """The first byte of ``struct tcp_info`` is the state of the connection."""
@@ -123,6 +123,24 @@ def test_earlier_connections_do_not_keep_a_restarted_edge_from_its_pair(host: st
         both = pair.untrusted is not None
     with opened(settings(host, port, transport="tcp")) as again:
         assert (again.untrusted is not None) == both
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_kernel_finds_peers_that_are_gone_in_both_directions(host: str) -> None:
+    with opened(settings(host, transport="tcp")) as pair:
+        waiting = pair.untrusted or pair.sock
+        waiting.settimeout(8)
+        with client_socket(Source(host, pair.listener.port)) as outgoing:
+            outgoing.connect_ex(pair.sock.getsockname())
+            accepted = waiting.accept()[0]
+            with accepted:
+                for sock in (outgoing, accepted):
+                    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                    idle, lost = (
+                        sock.getsockopt(socket.IPPROTO_TCP, option)
+                        for option in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)
+                    )
+                    assert (idle, lost) == (limits.TCP_KEEPALIVE_SECONDS, limits.TCP_USER_TIMEOUT_SECONDS * 1000)
 
 
 def test_one_socket_where_the_kernel_does_not_steer(monkeypatch: pytest.MonkeyPatch) -> None:
