@@ -158,7 +158,9 @@ async def test_a_stream_that_cannot_be_framed_gets_a_response_and_ends() -> None
 # --- deadlines -------------------------------------------------------------------------------------------
 
 
-async def test_a_message_that_trickles_is_cut_off_at_its_deadline(clock: trio.testing.MockClock) -> None:
+async def test_a_message_that_arrives_too_slowly_ends_the_connection_at_its_deadline(
+    clock: trio.testing.MockClock,
+) -> None:
     async with served() as one:
         one.say(MESSAGE)
         await one.has_received(1)
