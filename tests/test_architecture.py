@@ -81,8 +81,8 @@ NURSERIES = {
     "cli/serving.py": "`edgesbc run`: the edge, and the task that obeys signals",
     "rollout/active_policy.py": "databases that are read at the same time, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
-    "transport/plane.py": "the signalling plane: listeners, the timer task, the prober",
-    "transport/stream_listener.py": "a listener, for its connections",
+    "transport/plane.py": "the signalling plane: listeners, connections, the timer task, the read budget",
+    "transport/stream_listener.py": "a listener, for the tasks that accept from its sockets",
     "resolve/resolver.py": "a few workers, so that one name's silent servers do not hold up the other names",
 }
 NURSERY_PACKAGES = {"demo"}  # the demo's callers, attackers and PBXs
