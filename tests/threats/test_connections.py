@@ -116,7 +116,7 @@ def descriptors() -> Iterator[None]:
 
 
 @pytest.fixture
-def patient_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_first_message_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No silent connection is closed while the test opens the others, however long that takes; then the clock jumps."""
     monkeypatch.setattr(limits, "FIRST_MESSAGE_SECONDS", 3_600.0)
 
@@ -141,7 +141,7 @@ async def can_connect(app: App, host: str) -> None:
 
 @pytest.mark.usefixtures("descriptors")
 async def test_16_silent_connections_of_a_few_addresses_are_capped_and_another_peer_connects(
-    tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None
+    tmp_path: Path, hasty_clock: trio.testing.MockClock, no_first_message_deadline: None
 ) -> None:
     """2,000 connections from four addresses, with the default cap for an address. A deadline closes them in the end."""
     addresses = [f"127.0.1.{n}" for n in range(1, 5)]
@@ -157,7 +157,10 @@ async def test_16_silent_connections_of_a_few_addresses_are_capped_and_another_p
 
 @pytest.mark.usefixtures("descriptors")
 async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
-    tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    hasty_clock: trio.testing.MockClock,
+    no_first_message_deadline: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The limits are patched down to 1,000 connections, 900 of them for untrusted peers: with the default of 8,192,
     both ends would need 16,500 descriptors in one process."""

@@ -94,7 +94,7 @@ def test_36_a_hundred_thousand_agents_and_methods_add_no_series() -> None:
     assert harness.edge.idle
 
 
-async def test_36_nor_do_a_few_over_the_wire_and_nothing_of_them_is_shown(tmp_path: Path) -> None:
+async def test_36_text_of_peers_is_not_in_the_metrics(tmp_path: Path) -> None:
     """No User-Agent, method, Call-ID, user or Subject is in the metrics."""
     port, http = free_port(), free_port()
     listeners = [

@@ -80,7 +80,7 @@ async def test_33_a_peer_without_tls_or_websocket_is_closed(
             await trio.aclose_forcefully(stream)
 
 
-async def test_33_it_ends_no_other_connection_of_its_address(tmp_path: Path) -> None:
+async def test_33_other_connections_of_the_address_go_on(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, member=NOBODY)) as app:
         tcp = at(app, "public-tcp")
         async with Ua(await StreamWire.open(tcp)) as phone:

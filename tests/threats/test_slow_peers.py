@@ -95,7 +95,7 @@ async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadli
 # --- 18 --------------------------------------------------------------------------------------------------
 
 
-async def deaf_to(peer: Source) -> trio.SocketStream:
+async def connect_without_reading(peer: Source) -> trio.SocketStream:
     """A connection with the smallest receive buffer, on which the test never reads."""
     sock = trio.socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -112,7 +112,7 @@ async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
     listeners = [WS, secured("tls", certificates)]
     async with running(tmp_path, text(tmp_path, *listeners, trunks=["127.0.0.1"])) as app:
         tcp = at(app, "public-tcp")
-        plain = await deaf_to(at(app, transport))
+        plain = await connect_without_reading(at(app, transport))
         asking = await speaking(plain, transport, certificates)
         async with Ua(await StreamWire.open(tcp)) as neighbour, Ua(await UdpWire.open(), "deaf") as deaf:
             await served(neighbour, f"sip:{tcp}")
