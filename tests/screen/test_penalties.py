@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.work import work
+from support.parser_work import count_calls
 
 from edgesbc.base import limits
 from edgesbc.base.prefixes import enclosing_prefixes
@@ -285,7 +285,7 @@ def test_the_cost_of_an_offence_does_not_depend_on_the_number_of_bans(flow, othe
         for last in range(1, limits.BANS_OF_PREFIX):
             offend(penalties, flow, f"192.0.2.{last}", limits.OFFENCES_OF_ADDRESS)
         offend(penalties, flow, "192.0.2.7", limits.OFFENCES_OF_ADDRESS - 1)
-        return work(lambda last: offend(penalties, flow, last, 1), "192.0.2.7")
+        return count_calls(lambda last: offend(penalties, flow, last, 1), "192.0.2.7")
 
     third_offence(2)  # so that the stored offences of addresses do not affect the comparison
     assert third_offence(2000) <= third_offence(2) + 10

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from support.parser_work import count_calls
 from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
-from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
@@ -212,7 +212,7 @@ def test_a_ban_of_a_connection_examines_only_connections_of_its_address() -> Non
                 harness.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060))
             )
         browser = connected(harness)
-        took = [work(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
+        took = [count_calls(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
         assert [effect.flow for effect in harness.other if isinstance(effect, Close)] == [browser]
         return took[-1]
 

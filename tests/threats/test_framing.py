@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import at, listen, nothing_left, running, until
-from support.stream_listeners import WS, closed, open_connections, text
+from support.stream_listeners import WS, open_connections, read_to_end, text
 from support.ua import ServedWire, StreamWire, Ua, UdpWire, WebSocketWire
 
 from edgesbc.app import App
@@ -69,7 +69,7 @@ async def answer_to(app: App, length: str, pieces: str) -> bytes:
             with contextlib.suppress(trio.BrokenResourceError):
                 for byte in stream:
                     await alice.wire.send(bytes((byte,)))
-        return await closed(alice.wire.stream)
+        return await read_to_end(alice.wire.stream)
 
 
 async def test_12_a_body_stays_a_body_towards_a_destination_over_tcp(tmp_path: Path) -> None:

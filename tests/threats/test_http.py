@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.running import edge_process, free_port, listen, policy_text, running
 from support.signalling import CALLER, EdgeHarness
-from support.stream_listeners import closed, text
+from support.stream_listeners import read_to_end, text
 from support.ua import Ua, UdpWire
 
 from edgesbc.base.address import Source
@@ -51,7 +51,7 @@ async def test_36_a_running_edge_answers_no_name_that_points_to_it(tmp_path: Pat
         ):  # fmt: skip
             stream = await trio.open_tcp_stream("127.0.0.1", app.http_port)
             await stream.send_all(method + b" /metrics HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
-            got = await closed(stream)
+            got = await read_to_end(stream)
             await trio.aclose_forcefully(stream)
             assert got.startswith(b"HTTP/1.1 " + status), host
             assert (b"edgesbc_calls" in got) == (status == b"200")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import at, until
-from support.stream_listeners import answered, handshake, open_from, websocket_edge
+from support.stream_listeners import assert_answered_over_websocket, handshake, open_from, websocket_edge
 from support.ua import Ua, WebSocketWire
 
 
@@ -25,7 +25,7 @@ async def test_header_fields_that_are_not_ascii_end_the_handshake_without_an_int
         await until(lambda: not app.plane.connections)
         assert ("ws", "internal") not in app.plane.counts
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             nursery.cancel_scope.cancel()
 
 
@@ -49,7 +49,7 @@ async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_pa
         async with Ua(await open_from(nursery, app)) as alice:
             await alice.wire.send(b"\r\n\r\n")
             await alice.wire.send(b"OPTIONS sip:edge SIP/2.0\r\nnonsense\r\n\r\n")
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
         nursery.cancel_scope.cancel()
 
 
@@ -85,5 +85,5 @@ async def test_a_peer_that_closes_before_its_response_ends_only_its_connection(t
             stream.socket.close()
         await until(lambda: not app.plane.connections)
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             nursery.cancel_scope.cancel()
