@@ -209,8 +209,8 @@ async def test_an_edge_that_drains_does_not_revert(tmp_path: Path, monkeypatch: 
         await applied(app, text(tmp_path, OTHER))
         app.edge.drain()
         calls_fail(app)
-        seen = len(looks)
-        await until(lambda: len(looks) > seen + 2)
+        count = len(looks)
+        await until(lambda: len(looks) > count + 2)
         assert (state(app), members(app)) == (RolloutState.PROBATION, [OTHER])
 
 
