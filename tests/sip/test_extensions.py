@@ -69,8 +69,8 @@ def test_a_malformed_rack() -> None:
 @given(tokens, params())
 def test_an_event_keeps_its_package_and_parameters(package: str, rest: str) -> None:
     event = parse_event(f"{package}{rest}")
-    again = parse_event(str(event))
-    assert (again.package, again.params) == (event.package, event.params) == (package, event.params)
+    reparsed = parse_event(str(event))
+    assert (reparsed.package, reparsed.params) == (event.package, event.params) == (package, event.params)
 
 
 def test_the_id_of_an_event() -> None:

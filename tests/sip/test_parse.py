@@ -27,9 +27,9 @@ def refused(data: bytes) -> WireError:
 @given(messages())
 def test_writing_a_message_loses_nothing(data: bytes) -> None:
     message = parse_message(data)
-    again = parse_message(bytes(message))
-    assert values(again) == values(message)
-    assert bytes(again) == bytes(message)
+    reparsed = parse_message(bytes(message))
+    assert values(reparsed) == values(message)
+    assert bytes(reparsed) == bytes(message)
 
 
 @given(st.one_of(hostile, st.binary(max_size=300)))
@@ -45,8 +45,8 @@ def test_a_broken_message_is_a_message_or_a_wire_error(data: bytes, draw: st.Dat
     broken = data[:at] + draw.draw(hostile) + data[at + draw.draw(st.integers(0, 3)) :]
     with contextlib.suppress(WireError):
         message = parse_message(broken)
-        again = parse_message(bytes(message))
-        assert values(again) == values(message)
+        reparsed = parse_message(bytes(message))
+        assert values(reparsed) == values(message)
     rest = salvage(broken)
     if rest is not None:
         lines = [f"{name}: {value}" for name, value in rest]
