@@ -21,14 +21,14 @@ MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\n\r\nbody"
 class Ends:
     """A connection under test, the peer's end of its stream, and the messages that the signalling core got."""
 
-    def __init__(self, peer: trio.abc.Stream, ours: trio.abc.Stream) -> None:
+    def __init__(self, peer: trio.abc.Stream, stream: trio.abc.Stream) -> None:
         self.peer = peer
         self.received: list[bytes] = []
         self.broken: list[str] = []
         self.closes = False  # whether the signalling core closes the connection at its first message
         self.over = trio.Event()
         self.over_at = 0.0
-        self._ours = ours
+        self._ours = stream
         self.connection = Connection(FLOW, self._receive, self._broken)
 
     def _receive(self, flow: Flow, data: bytes, now: float) -> None:
@@ -145,10 +145,10 @@ async def test_the_outbox_is_sent_before_the_connection_ends(autojump_clock: tri
         ends.connection.send(b"two")
         ends.connection.close()
         ends.connection.send(b"three")
-        got = b""
+        received = b""
         while data := await ends.peer.receive_some():
-            got += data
-        assert got == b"onetwo"
+            received += data
+        assert received == b"onetwo"
 
 
 async def test_a_peer_that_does_not_read_is_cut_off_and_its_neighbour_is_not(

@@ -71,9 +71,9 @@ async def test_connections_of_one_address_are_capped_and_others_come_in(
             await other.response(200)
         await held.pop().aclose()
         await until(lambda: len(app.plane.connections) == 2)
-        async with Ua(await StreamWire.open(tcp)) as again:
-            await again.dialog(f"sip:{tcp}").send("OPTIONS")
-            await again.response(200)
+        async with Ua(await StreamWire.open(tcp)) as second:
+            await second.dialog(f"sip:{tcp}").send("OPTIONS")
+            await second.response(200)
         for stream in [*held, fourth]:
             await trio.aclose_forcefully(stream)
 

@@ -34,8 +34,8 @@ async def test_a_message_may_be_text_or_binary(tmp_path: Path) -> None:
     async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
             assert isinstance(alice.wire, WebSocketWire)
-            asked = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
-            for data in (asked, asked.replace(b"From: ", b'From: "caf\xe9" ')):
+            request = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
+            for data in (request, request.replace(b"From: ", b'From: "caf\xe9" ')):
                 await alice.wire.socket.send_message(data)
                 with trio.fail_after(10):
                     answer = await alice.wire.socket.get_message()
