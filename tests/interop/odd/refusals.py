@@ -131,7 +131,7 @@ _AMBIGUOUS = sends("INVITE", 1, *FIRST, "l: 0").replace("[len]", "0") + _BEHIND
 """An INVITE with two equal Content-Lengths, and behind it another INVITE, which must not be read as a request."""
 
 CASES = (
-    _passes(302, "Contact: <sip:desk@[local_ip]:5070>", check=_moved),
+    _passes(302, "Contact: <sip:bob@[local_ip]:5070>", check=_moved),
     _passes(486),
     _passes(606, 'Warning: 399 [local_ip] "no"'),
     _challenge(401, "WWW-Authenticate", "Authorization"),

@@ -57,7 +57,7 @@ f:[$from]
 t:[$to];tag=[pid]b
 i: [call_id]
 CSeq:[$cseq]
-m: <sip:desk@[local_ip]:[local_port]>
+m: <sip:bob@[local_ip]:[local_port]>
 k: timer
 s: shorter
 c: application/sdp
