@@ -212,9 +212,9 @@ def test_a_ban_of_a_connection_examines_only_connections_of_its_address() -> Non
                 harness.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060))
             )
         browser = connected(harness)
-        took = [count_calls(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
+        counts = [count_calls(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
         assert [effect.flow for effect in harness.other if isinstance(effect, Close)] == [browser]
-        return instructions[-1]
+        return counts[-1]
 
     assert banned(1000) <= banned(1) + 10
 
