@@ -63,14 +63,14 @@ def event_count(app: App, listener: str, event: str) -> int:
 
 async def read_to_end(stream: trio.abc.Stream) -> bytes:
     """Everything that the peer sends until it closes the connection, which it must do within ten seconds."""
-    got = b""
+    received = b""
     with trio.fail_after(10):
         try:
             while data := await stream.receive_some():
-                got += bytes(data)
+                received += bytes(data)
         except trio.BrokenResourceError:
             pass
-    return got
+    return received
 
 
 async def handshake(

@@ -45,9 +45,9 @@ async def test_12_a_doubtful_length_is_answered_and_the_connection_closed(tmp_pa
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=NO_BAN)) as app,
     ):
         for name, length in DOUBTFUL.items():
-            got = await answer_to(app, length, pieces)
-            assert got.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
-            assert got.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken message"
+            answer = await answer_to(app, length, pieces)
+            assert answer.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
+            assert answer.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken message"
             await until(lambda: not open_connections(app))
             assert not app.edge.counters.requests, f"{name}: a request was accepted"
         assert not app.plane.connections

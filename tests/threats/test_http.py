@@ -51,11 +51,11 @@ async def test_36_a_running_edge_answers_no_name_that_points_to_it(tmp_path: Pat
         ):  # fmt: skip
             stream = await trio.open_tcp_stream("127.0.0.1", app.http_port)
             await stream.send_all(method + b" /metrics HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
-            got = await read_to_end(stream)
+            response = await read_to_end(stream)
             await trio.aclose_forcefully(stream)
-            assert got.startswith(b"HTTP/1.1 " + status), host
-            assert (b"edgesbc_calls" in got) == (status == b"200")
-            assert b"access-control-allow" not in got.lower()
+            assert response.startswith(b"HTTP/1.1 " + status), host
+            assert (b"edgesbc_calls" in response) == (status == b"200")
+            assert b"access-control-allow" not in response.lower()
 
 
 def words(count: int, seed: int) -> list[str]:

@@ -81,9 +81,9 @@ async def test_33_a_peer_without_tls_or_websocket_is_closed(
         for refused, name in enumerate(("GET", "SSH", "NUL", "random"), 1):
             stream = await trio.open_tcp_stream(*at(app, transport))
             await stream.send_all(TEXTS[name] + b"\r\n\r\n")
-            got = await read_to_end(stream)
-            assert got.startswith(b"HTTP/1.1 400") if transport == "ws" else len(got) <= 7, f"{name}: {got!r}"
-            assert b"SIP" not in got
+            answer = await read_to_end(stream)
+            assert answer.startswith(b"HTTP/1.1 400") if transport == "ws" else len(answer) <= 7, f"{name}: {answer!r}"
+            assert b"SIP" not in answer
             await until(lambda: not open_connections(app))
             assert event_count(app, transport, "handshake") == refused
             await trio.aclose_forcefully(stream)

@@ -61,11 +61,11 @@ async def test_19_too_large_and_broken_frames_close_the_websocket(tmp_path: Path
                 stream, _ = await handshake(app)
                 with contextlib.suppress(trio.BrokenResourceError):
                     await stream.send_all(data)
-                got = await read_to_end(stream)
+                answer = await read_to_end(stream)
                 code = 1009 if name in TOO_LARGE else 1007 if "UTF-8" in name else 1002
-                assert got[:1] == b"\x88", f"{name}: {got!r}"
-                assert len(got) == got[1] + 2, f"{name}: one close frame, and nothing else"
-                assert int.from_bytes(got[2:4], "big") == code, name
+                assert answer[:1] == b"\x88", f"{name}: {answer!r}"
+                assert len(answer) == answer[1] + 2, f"{name}: one close frame, and nothing else"
+                assert int.from_bytes(answer[2:4], "big") == code, name
                 await until(lambda: len(app.plane.connections) == 1)
                 await trio.aclose_forcefully(stream)
             await assert_answered_over_websocket(other, app)
