@@ -257,8 +257,8 @@ BANS_OF_PREFIX: Final = 4
 OPERATOR_BANS: Final = 4_096
 """Bans and exemptions set by operators: as many as a list of a provider's bad prefixes may hold."""
 STATE_BYTES: Final = 16 * 1024 * 1024
-"""Largest file of bans or of operator overrides that is read at the start: the most there can be need a quarter of
-it."""
+"""Largest file of bans or of operator overrides that is read at the start: the largest possible tables need a quarter
+of it."""
 STATE_KEPT_SECONDS: Final = 5.0
 """How often changed bans and operator overrides are written to disk: what a crash may lose."""
 BANS_LISTED: Final = 200

@@ -182,7 +182,7 @@ class _ProgressLine:
     """On a terminal one line that is written again; elsewhere a line now and then."""
 
     EVERY = 10
-    """Of so many texts one is shown where it is no terminal."""
+    """Where the output is no terminal, one of this many texts is shown."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()

@@ -90,7 +90,7 @@ def _of(used: float | None, most: float | None) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    """A time in the largest unit of which it has one or more."""
+    """A time in the largest unit in which it is at least 1."""
     if seconds is None:
         return "-"
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):

@@ -1,4 +1,4 @@
-"""What all commands print in the same way: refusals with their exit code, counts, and rows in columns."""
+"""Output that all commands share: refusals with their exit code, counts, and rows in columns."""
 
 from __future__ import annotations
 

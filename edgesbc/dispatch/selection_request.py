@@ -8,7 +8,7 @@ __all__ = ["NO_REQUIREMENTS", "SelectionRequest"]
 class SelectionRequest:
     """The requirements of one request.
 
-    ``key`` is the key for the algorithm ``hash``; ``needs`` names resources, of each of which a call takes one.
+    ``key`` is the key for the algorithm ``hash``; ``needs`` names resources; a call takes one of each.
     ``call`` is false for a request that is no call, a REGISTER for example: it does not count against ``max_calls``.
     """
 

@@ -31,7 +31,7 @@ Row = Mapping[str, Cell]
 
 
 class RowError(NamedTuple):
-    """One error: its place, what was found and what was expected. ``name`` is stable, for scripts and tests.
+    """One error: its location, what was found and what was expected. ``name`` is stable, for scripts and tests.
 
     ``key`` is the primary key of the row, or the line of a file; empty for an error of the whole table.
     """

@@ -87,7 +87,7 @@ class MediaTarget:
     """What a description says about the peer of one port."""
 
     signalled: Source | None
-    """The address in the description, also where nothing is ever sent to it: a change of it is a change of peer."""
+    """The address in the description, even if nothing is ever sent to it: another address means another peer."""
     send_to: Source | None
     """Where to send until the peer is learned; None: send nothing before that."""
     learn_from: frozenset[str]

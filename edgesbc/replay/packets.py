@@ -24,7 +24,7 @@ _OUTGOING = 4  # packet type of Linux cooked captures: sent by the capturing mac
 
 
 class NotReadable(ValueError):
-    """A frame without UDP or TCP that can be used. The text is the reason, one of a fixed set, which is counted."""
+    """A frame without usable UDP or TCP. The text is the reason, one of a fixed set; frames are counted by it."""
 
 
 class Packet:

@@ -120,7 +120,8 @@ Take = Callable[[ArchivePart, Iterator[bytes]], None]
 
 
 def read_archive(stream: IO[bytes], take: Take) -> Manifest:
-    """Read an archive to its end, and hand each part to ``take``. Only after the return is all of it known to be sound.
+    """Read an archive to its end, and hand each part to ``take``. The archive is known to be sound only after the
+    return.
 
     Raises :class:`BackupError` for anything but a whole archive as :func:`write_archive` writes it.
     """

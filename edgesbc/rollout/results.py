@@ -35,7 +35,7 @@ class Applied:
     settle: float
     """Seconds of its probation; 0: it has none."""
     needs_restart: list[str]
-    """Sections of which something waits for a restart."""
+    """Sections with a change that waits for a restart."""
     changes: list[PolicyChange]
 
 

@@ -84,7 +84,7 @@ class Rollout:
     settings: ChangeSettings
     """The settings of its probation; ``settle`` 0: it has none."""
     reverts: bool = True
-    """Whether the edge takes it back by itself when more calls fail."""
+    """Whether the edge reverts it by itself when more calls fail."""
     version: int = 0
     """Its number in the log of policies; 0 until it is entered there."""
     probation: Probation | None = None

@@ -79,7 +79,7 @@ class Route:
     request_user: str | None = attrs.field(default=None, validator=_pattern)
     """Pattern for the user of the Request-URI."""
     request_prefix: tuple[str, ...] = ()
-    """Texts of which that user must begin with one; a long list costs no more than a short one."""
+    """Prefixes: that user must begin with one of them. A long list costs no more than a short one."""
     from_user: str | None = attrs.field(default=None, validator=_pattern)
     """Pattern for the user in From, which a caller may forge."""
     source: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
@@ -88,7 +88,7 @@ class Route:
     header: Mapping[str, str] = attrs.field(factory=dict, validator=_patterns)
     """Patterns for the first value of header fields, by name in any case."""
     trunk: tuple[str, ...] = ()
-    """Names of trunks, of which the request must come from one."""
+    """Names of trunks: the request must come from one of them."""
     hours: tuple[str, ...] = attrs.field(default=(), validator=_hours)
     """When the route applies, as in ``Mon-Fri 08:00-18:00``, ``Sat`` or ``22:00-06:00``."""
     timezone: str = attrs.field(default="UTC", validator=_zone)
@@ -100,7 +100,7 @@ class Route:
     rewrite: Rewrite | None = None
     """A pattern, and the replacement of the text that it matches in that user."""
     resources: tuple[str, ...] = ()
-    """Named resources of which a call by this route takes one each, at its member."""
+    """Named resources: a call by this route takes one of each at its member."""
     answer: int | None = attrs.field(default=None, validator=optional(between(400, 699)))
     """The status of the final response when no member can take the request; None: 503."""
     retry_after: int | None = attrs.field(default=None, validator=optional(between(0, 3600)))

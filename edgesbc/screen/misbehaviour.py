@@ -1,4 +1,4 @@
-"""The misbehaviour score of a flow: points for what was refused of it, which drain with time."""
+"""The misbehaviour score of a flow: points for its refused messages, which drain with time."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Reject:
 class Drop:
     """Drop without a response.
 
-    ``ban`` asks for a ban of so many seconds, whose scope the standing of the source limits; ``wide`` asks for one on
+    ``ban`` asks for a ban of that many seconds; the standing of the source limits its scope. ``wide`` asks for a ban on
     the whole address, because several of its flows took part.
 
     ``quiet`` drops are counted but not recorded as decisions, because the first of their kind was.

@@ -182,7 +182,7 @@ class CallSetup:
             self.call.leases.append(hop.lease)
         self.call.callee = Leg(hop.flow)
 
-    def takes(self, response: Response, server: ServerTransaction) -> bool:
+    def may_forward(self, response: Response, server: ServerTransaction) -> bool:
         """Whether an answer may still go to the caller.
 
         No answer is forwarded after the call has ended. A caller whose address may be forged gets the 2xx of one fork

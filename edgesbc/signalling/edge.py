@@ -263,7 +263,8 @@ class Edge:
         return self._effects.take()
 
     def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        """Answer a message that cannot be parsed, if so much of it can (RFC 3261 section 16.3)."""
+        """Answer a message that cannot be parsed, if the fields that an answer needs can be read (RFC 3261 section
+        16.3)."""
         self.counters.malformed.add()
         self._screener.on_refusal(Reason.MALFORMED)
         self._effects.record(now, Reason.MALFORMED, flow, detail=error.reason)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.sip.uri import parse_uri
 
 __all__ = ["Flows"]
 
@@ -15,11 +17,13 @@ class Flows:
     """The listeners of the edge and the connections that are open.
 
     ``epoch`` is a text that no other run of the process has: connection numbers in tokens are valid within it.
-    ``name_at`` gives the name that the certificate of the destination at an address must have, "" for no destination.
+    ``name_at`` gives the name that the certificate of the destination at an address must have, "" for no destination;
+    ``is_trunk`` whether an address is that of a trunk, or of a private server.
     """
 
     __slots__ = (
-        "_at", "_by_name", "_emit", "_name_at", "_names", "_open", "_outbound", "_own", "_serial", "epoch", "listeners",
+        "_at", "_by_name", "_emit", "_is_trunk", "_name_at", "_names", "_open", "_outbound", "_own", "_serial", "epoch",
+        "listeners",
     )  # fmt: skip
 
     def __init__(
@@ -28,8 +32,10 @@ class Flows:
         epoch: str,
         emit: Callable[[Effect], None],
         name_at: Callable[[Source, Transport], str] = lambda source, transport: "",
+        is_trunk: Callable[[Flow], bool] = lambda flow: False,
     ) -> None:
         self._name_at = name_at
+        self._is_trunk = is_trunk
         self.listeners = tuple(listeners)
         self.epoch = epoch
         self._by_name = {listener.name: listener for listener in self.listeners}
@@ -117,14 +123,38 @@ class Flows:
             self._emit(Open(flow, wanted))
         return flow
 
+    def instead(self, listener: Listener, host: str, port: int) -> Flow | None:
+        """A connection to a trunk, or to a private server, in the place of one that has closed; None for all others.
+
+        ``host`` is the address that the closed one came from, ``port`` where its owner accepts connections. Both
+        together must be those of a trunk, so that no message steers the edge elsewhere (RFC 3261 section 18.2.2).
+        Nobody accepts a connection that is to be a WebSocket.
+        """
+        transport = listener.transport
+        if transport is not Transport.TCP and transport is not Transport.TLS:
+            return None
+        peer = Source(host, port)
+        return self.to(listener, peer) if self._is_trunk(Flow(listener, peer)) else None
+
     def of(self, target: RemoteTarget) -> Flow | None:
-        """The flow that a token names; None where its connection, or its listener, is no more."""
+        """The flow that a token names; None where its connection, or its listener, is no more.
+
+        In the place of a trunk's connection, there is one to the port of its Contact.
+        """
         listener = self._by_name.get(target.listener)
         if listener is None:
             return None
         if target.serial:
-            return self._open.get(target.serial) if target.epoch == self.epoch else None
+            flow = self._open.get(target.serial) if target.epoch == self.epoch else None
+            return self._to_contact(listener, target) if flow is None and target.uri else flow
         return self.to(listener, target.peer)
+
+    def _to_contact(self, listener: Listener, target: RemoteTarget) -> Flow | None:
+        try:
+            uri = parse_uri(target.uri)
+        except WireError:
+            return None
+        return self.instead(listener, target.peer.host, uri.port or listener.transport.default_port)
 
     def is_open(self, flow: Flow) -> bool:
         """Whether messages can be sent by ``flow``; over UDP they always can."""

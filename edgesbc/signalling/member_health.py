@@ -1,4 +1,4 @@
-"""The health of members: what a request says of it (HealthFeedback), and OPTIONS that ask for it (HealthProbes)."""
+"""The health of members: the evidence of requests (HealthFeedback), and OPTIONS probes (HealthProbes)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ class Responder:
                 self._effects.send(reply_flow(request, flow), data)
 
     def answer_malformed(self, flow: Flow, data: bytes, status: int, now: float) -> None:
-        """Answer a request that cannot be parsed (RFC 3261 section 16.3), where so much of it can be read."""
+        """Answer a request that cannot be parsed (RFC 3261 section 16.3), if the fields that an answer needs can be
+        read."""
         answer = response_to_malformed(data, status)
         if answer is not None and len(answer) <= self.credit(flow, len(data), now):
             self._effects.send(flow, answer)

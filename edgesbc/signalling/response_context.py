@@ -183,7 +183,7 @@ class ResponseContext:
         status, setup = response.status, self._setup
         if status == 100 or (status < 200 and not self._is_invite):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
-        if branch.abandoned or self._is_refused or (setup is not None and not setup.takes(response, self.server)):
+        if branch.abandoned or self._is_refused or (setup is not None and not setup.may_forward(response, self.server)):
             branch.end_unwanted(response, now)
             return
         if status >= 300:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Source, Transport
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
@@ -40,6 +40,7 @@ from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.statistics import CallStatistics
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wall_clock import WallClock
+from edgesbc.sip.message import Request
 from edgesbc.sip.transactions import Transactions
 
 __all__ = ["CoreParts"]
@@ -72,6 +73,14 @@ class CoreParts:
             member = dispatcher.member_at(source, transport)
             return member.tls_name if member is not None else ""
 
+        def is_trunk(flow: Flow) -> bool:
+            return flow.listener.zone is Zone.CORE or live.standings.trunk(flow) is not None
+
+        def reopen(flow: Flow, request: Request) -> Flow | None:
+            return flows.instead(
+                flow.listener, flow.peer.host, request.via.port or flow.listener.transport.default_port
+            )
+
         self.dispatcher = dispatcher
         self.sealer = sealer
         effects = self.effects = EffectQueue()
@@ -80,8 +89,8 @@ class CoreParts:
         self.statistics = CallStatistics()
         live = self.live = LivePipeline(pipeline)
         identifiers = self.identifiers = Identifiers(entropy)
-        flows = self.flows = Flows(listeners, entropy(6).hex(), effects.emit, name_at)
-        transactions = self.transactions = Transactions(effects.send, deadlines)
+        flows = self.flows = Flows(listeners, entropy(6).hex(), effects.emit, name_at, is_trunk)
+        transactions = self.transactions = Transactions(effects.send, deadlines, reopen=reopen)
         key = entropy(16)
         self.loops = LoopDetector(key)
         self.responder = Responder(effects, deadlines, transactions, live, server_name, key)

@@ -76,7 +76,8 @@ class ServerUser(Protocol):
         """The request was cancelled (RFC 3261 section 9.2); ``reasons`` are the Reason values of the CANCEL."""
 
     def on_connection_lost(self, now: float, /) -> None:
-        """The connection that the request came by closed before its final response: no response can be sent."""
+        """The connection that the request came by closed before its final response, and there is no other way for
+        responses."""
 
     def on_internal_error(self, now: float, /) -> None:
         """A fault of the program ended its processing: respond with 500."""
@@ -145,7 +146,7 @@ class ServerTransaction(Transaction[EndpointT]):
     keep the Via fields of the responses.
     """
 
-    __slots__ = ("credit", "key", "proven", "repeated", "request", "size", "source", "trying", "user", "vias")
+    __slots__ = ("credit", "key", "moved", "proven", "repeated", "request", "size", "source", "trying", "user", "vias")
 
     def __init__(
         self,
@@ -172,6 +173,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.credit = math.inf
         self.size = 0
         self.trying: Callable[[], bytes] | None = None  # makes the 100
+        self.moved = False  # whether its responses go to another connection than at first
         self.repeated = False  # whether a repeated 2xx was sent to a sender that is not proven
         self.vias: Fields = []
         self.user: ServerUser | None = None

@@ -55,13 +55,16 @@ __all__ = ["Transactions"]
 class Transactions(Generic[EndpointT]):
     """Every transaction alive, over endpoints of one type.
 
-    ``send`` takes an endpoint and bytes. ``limits.transactions`` is the number of servers, and of clients, from which
-    :attr:`full` is true. ``deadlines`` is a calendar that is shared with other objects: its owner then calls
-    ``expire`` of each item that is due, and :meth:`deadline` and :meth:`expire` here are not used.
+    ``send`` takes an endpoint and bytes. ``reopen`` takes the endpoint that a request came by and the request, once that
+    connection has closed; it returns where the responses may go instead, or None. ``limits.transactions`` is the number
+    of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is a calendar that is shared with other
+    objects: its owner then calls ``expire`` of each item that is due, and :meth:`deadline` and :meth:`expire` here are
+    not used.
     """
 
     __slots__ = (
-        "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_send", "_servers", "retransmissions",
+        "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_reopen", "_send", "_servers",
+        "retransmissions",
     )  # fmt: skip
 
     def __init__(
@@ -69,8 +72,10 @@ class Transactions(Generic[EndpointT]):
         send: Callable[[EndpointT, bytes], None],
         deadlines: Deadlines[Expiring] | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        reopen: Callable[[EndpointT, Request], EndpointT | None] | None = None,
     ) -> None:
         self._send = send
+        self._reopen = reopen
         self._deadlines: Deadlines[Expiring] = Deadlines() if deadlines is None else deadlines
         self._limit = limits.transactions
         self._servers: dict[ServerKey, ServerTransaction[EndpointT]] = {}
@@ -230,15 +235,34 @@ class Transactions(Generic[EndpointT]):
     def fail_connection(self, serial: int, now: float) -> None:
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
-        Then ``on_connection_lost`` of the users of requests received on it without a final response is called.
+        Where ``reopen`` names another endpoint for the responses of a request, its transaction goes on with that (RFC
+        3261 section 18.2.2), once. For the others without a final response, ``on_connection_lost`` of the user is
+        called at the end.
         """
         users: list[ServerUser] = []
         for transaction in tuple(self._of_connection.get(serial, ())):
-            if isinstance(transaction, ServerTransaction) and not transaction.answered and transaction.user is not None:
-                users.append(transaction.user)
+            if isinstance(transaction, ServerTransaction):
+                if self._move(transaction):
+                    continue
+                if not transaction.answered and transaction.user is not None:
+                    users.append(transaction.user)
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
         for user in users:
             user.on_connection_lost(now)
+
+    def _move(self, server: ServerTransaction[EndpointT]) -> bool:
+        """Let the responses go to another endpoint, if they are still to come; False where there is none."""
+        to_come = not server.answered or server.state is TransactionState.ACCEPTED
+        if self._reopen is None or server.moved or not to_come:
+            return False
+        endpoint = self._reopen(server.flow, server.request)
+        if endpoint is None:
+            return False
+        self._leave_connection(server)
+        server.moved = True
+        server.flow = endpoint
+        self._index_connection(server)
+        return True
 
     def fail_endpoint(self, flow: EndpointT, now: float) -> None:
         """Nothing listens at a datagram address (ICMP port unreachable): the requests sent to it fail.
@@ -387,6 +411,9 @@ class Transactions(Generic[EndpointT]):
                 del self._clients[key]
             transaction.user = NOBODY
             transaction.ack = None
+        self._leave_connection(transaction)
+
+    def _leave_connection(self, transaction: Transaction[EndpointT]) -> None:
         serial = transaction.flow.serial
         if serial:
             others = self._of_connection.get(serial)

@@ -40,8 +40,8 @@ def test_a_reason_can_be_a_label_and_a_sentence(reason: Reason) -> None:
 
 def test_the_repr_of_a_decision_has_its_values() -> None:
     decision = Decision(1.5, Reason.PIKE, source="192.0.2.1:5060", limit=30, value=31, shadow=True)
-    shown = repr(decision)
-    assert "192.0.2.1:5060" in shown
-    assert "PIKE" in shown
-    assert "shadow=True" in shown
-    assert "call_id" not in shown
+    text = repr(decision)
+    assert "192.0.2.1:5060" in text
+    assert "PIKE" in text
+    assert "shadow=True" in text
+    assert "call_id" not in text

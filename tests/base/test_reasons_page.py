@@ -31,10 +31,10 @@ def test_every_reason_has_a_row_with_its_answer_and_the_files_that_give_it() -> 
 
 
 def test_a_comparison_with_a_reason_does_not_count_as_giving_it() -> None:
-    given = reasons.given_by()
-    assert "signalling/screener.py" not in given[Reason.METHOD]  # the other file only compares it, to add Allow
-    assert "signalling/out_of_dialog.py" in given[Reason.NO_ROUTE]
-    assert given[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not the file that lists its points
+    files = reasons.given_by()
+    assert "signalling/screener.py" not in files[Reason.METHOD]  # the other file only compares it, to add Allow
+    assert "signalling/out_of_dialog.py" in files[Reason.NO_ROUTE]
+    assert files[Reason.CONDUCT] == ["screen/pipeline.py"]  # and not the file that lists its points
 
 
 def test_the_page_shows_changed_advice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ from edgesbc.base.validation import (
 
 
 def check(validator: Validator, value: Any) -> None:
-    made = attrs.make_class("Settings", {"rate": attrs.field(validator=validator)})
-    made(value)
+    settings = attrs.make_class("Settings", {"rate": attrs.field(validator=validator)})
+    settings(value)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def drawn(reports: dict[str, Report]) -> str:
         f"A run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on Linux {release} with CPython {platform.python_version()}."
     ]
     for heading, report in reports.items():
-        lines += ["", f"### {heading}", "", "```", f"$ edgesbc why {report.asked} --policy policy.toml"]
+        lines += ["", f"### {heading}", "", "```", f"$ edgesbc why {report.subject} --policy policy.toml"]
         lines += [*report.output.splitlines(), "```"]
     return "\n".join(lines)
 

@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 class Report(NamedTuple):
     """What ``edgesbc why`` was asked about, the reason codes of its answer in order, and its output."""
 
-    asked: str
+    subject: str
     reasons: list[str]
     output: str
 
@@ -61,24 +61,24 @@ class Scene:
     def uri(self, user: str) -> str:
         return f"sip:{user}@{self.public}"
 
-    async def decisions_about(self, asked: str) -> list[dict[str, Any]]:
-        """The decisions about ``asked`` that the edge has recorded so far."""
+    async def decisions_about(self, subject: str) -> list[dict[str, Any]]:
+        """The decisions about ``subject`` that the edge has recorded so far."""
         control = self.edge.file.parent / "state" / "control.sock"
-        answer = await trio.to_thread.run_sync(ask, control, ControlRequest("why", {"of": asked}))
+        answer = await trio.to_thread.run_sync(ask, control, ControlRequest("why", {"of": subject}))
         decisions: list[dict[str, Any]] = answer["decisions"]
         return decisions
 
-    async def comes(self, asked: str, reason: str, detail: str = "") -> str:
-        """Wait until the edge has a decision about ``asked`` for this reason; return ``asked``."""
+    async def comes(self, subject: str, reason: str, detail: str = "") -> str:
+        """Wait until the edge has a decision about ``subject`` for this reason; return ``subject``."""
 
         async def is_decided() -> bool:
             return any(
                 decision["reason"] == reason and detail in decision["detail"]
-                for decision in await self.decisions_about(asked)
+                for decision in await self.decisions_about(subject)
             )
 
         await until(is_decided)
-        return asked
+        return subject
 
 
 async def routed(scene: Scene) -> str:
@@ -204,17 +204,17 @@ async def play(folder: Path, by_command: bool) -> dict[str, Report]:
             scene = Scene(edge, public, (one, two), gateway)
             reports = {}
             for heading, case in CASES.items():
-                asked = await case(scene)
-                output = await why(edge, asked) if by_command else ""
+                subject = await case(scene)
+                output = await why(edge, subject) if by_command else ""
                 reports[heading] = Report(
-                    asked, [decision["reason"] for decision in await scene.decisions_about(asked)], output
+                    subject, [decision["reason"] for decision in await scene.decisions_about(subject)], output
                 )
             return reports
 
 
-async def why(edge: EdgeProcess, asked: str) -> str:
+async def why(edge: EdgeProcess, subject: str) -> str:
     """The output of the command, which runs in the folder of the policy."""
-    command = [sys.executable, "-m", "edgesbc", "why", asked, "--policy", edge.file.name]
+    command = [sys.executable, "-m", "edgesbc", "why", subject, "--policy", edge.file.name]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
     result = await trio.run_process(command, capture_stdout=True, cwd=edge.file.parent, env=environment)

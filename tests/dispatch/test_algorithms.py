@@ -62,8 +62,8 @@ def test_an_able_member_is_chosen_whenever_there_is_one(name: str, data: st.Data
 @settings(max_examples=60, deadline=None)
 def test_weighted_gives_each_exactly_its_share(weights: list[int], rounds: int) -> None:
     pool = members(weights)
-    seen = Counter(picks(build("weighted", pool), rounds * sum(weights)))
-    assert [seen[member] for member in pool] == [rounds * weight for weight in weights]
+    counts = Counter(picks(build("weighted", pool), rounds * sum(weights)))
+    assert [counts[member] for member in pool] == [rounds * weight for weight in weights]
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=6))
@@ -71,11 +71,11 @@ def test_weighted_gives_each_exactly_its_share(weights: list[int], rounds: int) 
 def test_weighted_is_smooth(weights: list[int]) -> None:
     """At every moment a member has had its share so far, give or take less than the number of members."""
     pool = members(weights)
-    seen: Counter[Member] = Counter()
+    counts: Counter[Member] = Counter()
     for number, member in enumerate(picks(build("weighted", pool), 2 * sum(weights)), 1):
-        seen[member] += 1
+        counts[member] += 1
         for other in pool:
-            assert abs(seen[other] - number * other.settings.weight / sum(weights)) < len(pool)
+            assert abs(counts[other] - number * other.settings.weight / sum(weights)) < len(pool)
 
 
 def test_weighted_does_not_repay_lost_turns() -> None:
@@ -95,8 +95,8 @@ def test_weighted_keeps_its_turns_when_no_member_is_able() -> None:
 def test_weighted_keeps_the_proportion_of_the_remaining_members() -> None:
     pool = members([50, 30, 20])
     algorithm = build("weighted", pool)
-    seen = Counter(picks(algorithm, 5000, lambda member: member is not pool[0]))
-    assert abs(seen[pool[1]] - 3000) <= 2
+    counts = Counter(picks(algorithm, 5000, lambda member: member is not pool[0]))
+    assert abs(counts[pool[1]] - 3000) <= 2
 
 
 def test_round_robin_goes_round() -> None:
@@ -115,11 +115,11 @@ def test_priority_always_takes_the_first_able() -> None:
 
 def test_random_is_even_and_ignores_weights() -> None:
     pool = members([100, 1, 1, 1])
-    seen = Counter(picks(build("random", pool), 4000))
-    assert all(850 < seen[member] < 1150 for member in pool)
-    seen = Counter(picks(build("random", pool), 3000, lambda member: member is not pool[0]))
-    assert seen[pool[0]] == 0
-    assert all(850 < seen[member] < 1150 for member in pool[1:])
+    counts = Counter(picks(build("random", pool), 4000))
+    assert all(850 < counts[member] < 1150 for member in pool)
+    counts = Counter(picks(build("random", pool), 3000, lambda member: member is not pool[0]))
+    assert counts[pool[0]] == 0
+    assert all(850 < counts[member] < 1150 for member in pool[1:])
 
 
 def test_least_loaded_fills_by_share_of_capacity() -> None:
@@ -149,21 +149,21 @@ KEYS = [f"call-{n}@example".encode() for n in range(4000)]
 def test_hash_shares_by_weight() -> None:
     pool = members([3, 1])
     algorithm = build("hash", pool)
-    seen = Counter(pick(algorithm, ANY, key) for key in KEYS)
-    assert 0.72 < seen[pool[0]] / len(KEYS) < 0.78
+    counts = Counter(pick(algorithm, ANY, key) for key in KEYS)
+    assert 0.72 < counts[pool[0]] / len(KEYS) < 0.78
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=8), st.data())
 @settings(max_examples=25, deadline=None)
 def test_hash_moves_only_the_keys_of_the_member_that_goes(weights: list[int], data: st.DataObject) -> None:
     pool = members(weights)
-    gone = data.draw(st.sampled_from(pool))
+    removed = data.draw(st.sampled_from(pool))
     before = build("hash", pool)
-    after = build("hash", [member for member in reversed(pool) if member is not gone])
+    after = build("hash", [member for member in reversed(pool) if member is not removed])
     for key in KEYS[:200]:
         was, now = pick(before, ANY, key), pick(after, ANY, key)
-        assert now is was or was is gone
-        assert pick(before, lambda member: member is not gone, key) is now
+        assert now is was or was is removed
+        assert pick(before, lambda member: member is not removed, key) is now
 
 
 def test_broadcast_takes_all_that_are_able_up_to_the_most() -> None:
@@ -186,15 +186,15 @@ def test_a_member_that_is_not_usable_is_not_examined(name: str) -> None:
     picks(algorithm, 3)
     pool[1].usable = False
     algorithm.usable_changed()
-    asked: set[Member] = set()
+    examined: set[Member] = set()
     for number in range(40):
-        pick(algorithm, lambda member: member.usable and not asked.add(member), str(number).encode())
+        pick(algorithm, lambda member: member.usable and not examined.add(member), str(number).encode())
     if name != "hash":  # its rings hold all members, so that a member that comes back has its keys again
-        assert pool[1] not in asked
+        assert pool[1] not in examined
     pool[1].usable = True
     algorithm.usable_changed()
-    seen = {pick(algorithm, ANY, str(number).encode()) for number in range(40)}
-    assert seen == ({pool[0]} if name in ("priority", "broadcast") else set(pool))
+    chosen = {pick(algorithm, ANY, str(number).encode()) for number in range(40)}
+    assert chosen == ({pool[0]} if name in ("priority", "broadcast") else set(pool))
 
 
 def test_weighted_gives_no_extra_turns_to_a_member_that_was_out() -> None:
@@ -217,8 +217,8 @@ def test_weighted_takes_the_part_of_a_weight_that_an_address_has() -> None:
 def test_hash_is_fair_among_many() -> None:
     pool = members([1] * 20)
     algorithm = build("hash", pool, hash_bound=0)
-    seen = Counter(pick(algorithm, ANY, f"{n}".encode()) for n in range(20_000))
-    assert all(850 < seen[member] < 1150 for member in pool)
+    counts = Counter(pick(algorithm, ANY, f"{n}".encode()) for n in range(20_000))
+    assert all(850 < counts[member] < 1150 for member in pool)
 
 
 def test_hash_keeps_within_its_bound_and_leaves_other_keys_where_they_are() -> None:
@@ -280,9 +280,9 @@ def test_latency_prefers_fast_members_and_also_uses_new_ones() -> None:
     quick, slow, new = pool
     quick.answered_after(0.01)
     slow.answered_after(0.5)
-    seen = Counter(picks(build("latency", pool), 3000))
-    assert seen[quick] > 1.5 * seen[slow] > 0
-    assert seen[new] > 500
+    counts = Counter(picks(build("latency", pool), 3000))
+    assert counts[quick] > 1.5 * counts[slow] > 0
+    assert counts[new] > 500
 
 
 def test_a_member_that_cannot_take_calls_of_one_kind_gets_more_of_the_other() -> None:
@@ -301,12 +301,14 @@ def test_least_loaded_does_not_examine_members_without_the_needed_resource() -> 
     algorithm = ALGORITHMS["least-loaded"](pool, SetSettings(set="set"), Random(1).random)
     for member in pool:
         member.algorithm = algorithm
-    asked: list[Member] = []
+    examined: list[Member] = []
     for _ in range(5):
-        (chosen,) = algorithm.choose_all(lambda member: not asked.append(member), SelectionRequest(b"", ("pstn",)), 1)
+        (chosen,) = algorithm.choose_all(
+            lambda member: not examined.append(member), SelectionRequest(b"", ("pstn",)), 1
+        )
         chosen.take(("pstn",), 1)
         pool[0].take((), 1)
-    assert asked == [pool[-1]] * 5
+    assert examined == [pool[-1]] * 5
 
 
 @pytest.mark.parametrize(("before", "after"), [((0.33, 0.33, 0.33), (0.5, 0.5)), ((7, 7, 7), (8, 8))])
@@ -331,16 +333,16 @@ def test_when_a_member_leaves_only_its_keys_move_for_any_weights(
 def test_hash_examines_each_member_about_twice_at_most_when_few_are_able(able: int) -> None:
     """A former mistake: with a thousand full members, every refused call examined each of them on eight rings."""
     pool = members([1 + n % 40 for n in range(500)])
-    left = set(pool[100 : 100 + able])
-    asked = []
+    usable = set(pool[100 : 100 + able])
+    examined = []
     algorithm = ALGORITHMS["hash"](pool, SetSettings(set="set", hash_bound=0), Random(1).random)
-    alone = ALGORITHMS["hash"](list(left), SetSettings(set="set", hash_bound=0), Random(1).random)
+    alone = ALGORITHMS["hash"](list(usable), SetSettings(set="set", hash_bound=0), Random(1).random)
     for number in range(50):
         key = SelectionRequest(str(number).encode())
-        asked.clear()
-        chosen = algorithm.choose_all(lambda member: not asked.append(member) and member in left, key, 1)
+        examined.clear()
+        chosen = algorithm.choose_all(lambda member: not examined.append(member) and member in usable, key, 1)
         assert chosen == alone.choose_all(ANY, key, 1)
-        assert len(asked) <= len(pool) + 80
+        assert len(examined) <= len(pool) + 80
 
 
 def test_every_name_of_an_algorithm_has_its_class() -> None:

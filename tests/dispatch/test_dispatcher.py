@@ -68,8 +68,8 @@ def test_evidence_against_a_member_is_counted_by_its_origin() -> None:
 
 def test_weights_share_the_calls() -> None:
     d = dispatcher(a_set(at(1, weight=70), at(2, weight=30)))
-    seen = Counter(take(d).member.name for _ in range(10_000))
-    assert seen == {"sip:10.0.0.1": 7000, "sip:10.0.0.2": 3000}
+    counts = Counter(take(d).member.name for _ in range(10_000))
+    assert counts == {"sip:10.0.0.1": 7000, "sip:10.0.0.2": 3000}
 
 
 def test_the_next_priority_only_when_the_first_cannot() -> None:
@@ -283,8 +283,8 @@ def test_reload_keeps_what_is_unchanged() -> None:
     leases = [take(d), take(d), d.acquire("gone", 0.0)]
     take_down(d, one)
     d.reload([a_set(at(3), at(1, weight=5, max_calls=1))], 10.0)
-    three, again = d.members()
-    assert again is one
+    three, same_member = d.members()
+    assert same_member is one
     assert (one.state, one.load, one.settings.weight) == (MemberState.INACTIVE, 1, 5)
     assert (three.state, three.name) == (MemberState.ACTIVE, "sip:10.0.0.3")
     assert (two.removed, nine.removed, one.removed) == (True, True, False)

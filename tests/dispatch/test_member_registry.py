@@ -68,8 +68,8 @@ def test_a_member_removed_with_calls_and_added_again_keeps_its_load() -> None:
     registry.replace([])
     assert (one.removed, two.removed) == (True, True)
     changes = registry.replace([a_set("sip:10.0.0.1", "sip:10.0.0.2")])
-    again, other = registry
-    assert (again, again.load, again.removed) == (one, 1, False)
+    same_member, other = registry
+    assert (same_member, same_member.load, same_member.removed) == (one, 1, False)
     assert other is not two
     assert changes.added == [one, other]
 

@@ -333,7 +333,7 @@ def lets_inside_fields_out(patch: pytest.MonkeyPatch) -> None:
 
 def trusts_identity_of_unproven_sources(patch: pytest.MonkeyPatch) -> None:
     forward = topology.forward_request
-    patch.setattr(topology, "forward_request", lambda *given: forward(*given[:7], trusted=True))
+    patch.setattr(topology, "forward_request", lambda *arguments: forward(*arguments[:7], trusted=True))
 
 
 def lets_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
@@ -370,15 +370,17 @@ def repeats_to_unproven(patch: pytest.MonkeyPatch) -> None:
 def repeats_bye_to_unproven(patch: pytest.MonkeyPatch) -> None:
     send = RequestSender.send
 
-    def repeated(self: RequestSender, *given: Any, in_dialog: bool = False, **named: Any) -> ClientTransaction:
-        return send(self, *given[:6], **named)
+    def repeated(self: RequestSender, *arguments: Any, in_dialog: bool = False, **named: Any) -> ClientTransaction:
+        return send(self, *arguments[:6], **named)
 
     patch.setattr(RequestSender, "send", repeated)
 
 
 def sends_long_responses(patch: pytest.MonkeyPatch) -> None:
     answer, allow = topology.answer, [("Allow", "INVITE, " * 900 + "ACK")]
-    patch.setattr(topology, "answer", lambda *given: answer(given[0], given[1], given[2], given[3], allow))
+    patch.setattr(
+        topology, "answer", lambda *arguments: answer(arguments[0], arguments[1], arguments[2], arguments[3], allow)
+    )
     patch.setattr(Responder, "credit", lambda self, flow, size, now: math.inf)
 
 

@@ -28,7 +28,7 @@ from support.peers import needs
 from support.running import until
 from support.silent_member import SilentMember
 from support.steps import Steps, answer, pause, taken
-from support.why import left_for, routed_after, tried, turns
+from support.why import member_states, members_left, members_tried, routed_after
 
 from edgesbc.dispatch.health import MemberState
 
@@ -66,7 +66,7 @@ async def test_a_killed_member_costs_no_call_and_returns_in_slow_start(tmp_path:
         unanswered = set(calls_by(one.side())) - answered
         assert unanswered
         assert unanswered <= set(calls_by(two.side()))
-        assert all(tried(app, call) == [one.uri, two.uri] for call in unanswered)
+        assert all(members_tried(app, call) == [one.uri, two.uri] for call in unanswered)
 
         await until(lambda: member_of(app, one.uri).state is MemberState.INACTIVE)
         async with SilentMember.open(one.host, one.port) as silent:
@@ -77,7 +77,7 @@ async def test_a_killed_member_costs_no_call_and_returns_in_slow_start(tmp_path:
             await until(lambda: member_of(app, one.uri).state is MemberState.ACTIVE)
             await place(app, tmp_path, "caller-afterwards", caller(), 100, 100)
             assert len(calls_by(again.side())) < 30, "a share far below its half, since slow start takes 60 s"
-            assert turns(app, one.uri) in (["trying", "inactive", "active"], ["inactive", "active"])
+            assert member_states(app, one.uri) in (["trying", "inactive", "active"], ["inactive", "active"])
 
 
 async def test_a_member_that_stops_after_its_100_loses_its_calls_when_its_probes_fail(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_a_member_that_stops_after_its_100_loses_its_calls_when_its_probes
             one.signal(signal.SIGSTOP)
         begun = set(calls_by(one.side()))
         assert len(begun) >= 20
-        assert all(tried(app, call) == [one.uri, two.uri] for call in begun)
+        assert all(members_tried(app, call) == [one.uri, two.uri] for call in begun)
 
 
 async def test_a_silent_member_loses_its_calls_and_is_then_taken_out(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_a_silent_member_loses_its_calls_and_is_then_taken_out(tmp_path: P
         ) as app,
     ):
         await place(app, tmp_path, "caller", caller(), 250, 100)
-        assert turns(app, silent.uri) == ["trying", "inactive"]
+        assert member_states(app, silent.uri) == ["trying", "inactive"]
         assert routed_after(app, silent.uri, "trying to inactive") == 0
         sent = silent.calls()
         assert len(sent) >= 3
@@ -122,8 +122,8 @@ async def test_a_silent_member_loses_its_calls_and_is_then_taken_out(tmp_path: P
         assert len(answered) == 250
         for call in answered:
             expected = [silent.uri, two.uri] if call in sent else [two.uri]
-            assert tried(app, call) == expected
-            assert left_for(app, call) == [f"{silent.uri} gave no answer in time"] * (call in sent)
+            assert members_tried(app, call) == expected
+            assert members_left(app, call) == [f"{silent.uri} gave no answer in time"] * (call in sent)
         await place(app, tmp_path, "caller-afterwards", caller(), 50, 100)
         assert set(silent.calls()) == set(sent)
         assert len(calls_by(two.side())) == 300
@@ -145,7 +145,7 @@ async def test_a_member_that_answers_probes_and_no_calls_is_taken_out(tmp_path: 
         assert routed_after(app, silent.uri, "trying to inactive: gave no answer in time") == 0
         sent = silent.calls()
         assert len(sent) >= 3
-        assert all(tried(app, call) == [silent.uri, two.uri] for call in sent)
+        assert all(members_tried(app, call) == [silent.uri, two.uri] for call in sent)
         probes = silent.probes
         await until(lambda: silent.probes > probes)
         assert member_of(app, silent.uri).state is MemberState.INACTIVE
@@ -166,7 +166,7 @@ async def test_a_flapping_member_is_damped(tmp_path: Path) -> None:
             await until(lambda: member.state is MemberState.INACTIVE and not member.health.successes)
             one.signal(signal.SIGCONT)
             await until(lambda: member.health.up or member.health.successes >= 6)
-        states = turns(app, one.uri)
+        states = member_states(app, one.uri)
         assert list(pairwise(states)).count(("inactive", "active")) == 2, states
         assert states.count("inactive") == 3, states
         await place(app, tmp_path, "caller", caller(), 20, 50)
@@ -184,7 +184,7 @@ async def test_a_member_that_sends_100_and_answers_late_keeps_the_call(tmp_path:
         await place(app, tmp_path, "caller", caller(), 10, 50)
         assert await one.stop() == Counted(10, 10, 0)
         assert await two.stop() == Counted(0, 0, 0)
-        assert turns(app, one.uri) == []
+        assert member_states(app, one.uri) == []
 
 
 async def test_a_silent_member_loses_the_call_and_its_late_answer_is_ended(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from support.fleet import ANSWERS, NEVER, PATIENT, Counted, caller, edge_before,
 from support.peers import needs
 from support.running import until
 from support.steps import Steps, answer, invite, refused, take, taken
-from support.why import routed_after, turns
+from support.why import member_states, routed_after
 
 from edgesbc.dispatch.health import AdminState
 
@@ -30,7 +30,7 @@ async def test_a_refusal_of_the_callee_is_not_tried_at_another_member(tmp_path: 
         await place(app, tmp_path, "caller", (invite(body=""), *refused(status)), 20, 50)
         assert await one.stop() == Counted(20, 20, 0)
         assert await two.stop() == Counted(0, 0, 0)
-        assert turns(app, one.uri) == []
+        assert member_states(app, one.uri) == []
 
 
 async def test_a_member_that_sends_retry_after_is_left_alone(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ async def test_a_member_that_sends_retry_after_is_left_alone(tmp_path: Path) -> 
         await place(app, tmp_path, "caller", caller(), 20, 50, "-l", "1")
         assert await one.stop() == Counted(1, 1, 0)
         assert await two.stop() == Counted(20, 20, 0)
-        assert turns(app, one.uri) == [], "a member that answers is up"
+        assert member_states(app, one.uri) == [], "a member that answers is up"
 
 
 async def test_a_503_without_a_time_is_a_failure(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_a_503_without_a_time_is_a_failure(tmp_path: Path) -> None:
         await place(app, tmp_path, "caller", caller(), 20, 50, "-l", "1")
         assert await one.stop() == Counted(3, 3, 0)
         assert await two.stop() == Counted(20, 20, 0)
-        assert turns(app, one.uri) == ["trying", "inactive"]
+        assert member_states(app, one.uri) == ["trying", "inactive"]
 
 
 @pytest.mark.parametrize(("bound", "most"), [("max_calls = 10", 10), ("max_cps = 0.01", 1)])
@@ -79,7 +79,7 @@ async def test_a_trunk_with_all_its_calls_gets_503(tmp_path: Path) -> None:
         nursery.start_soon(place, app, tmp_path, "caller", caller(hold=6000), 5, 100)
         await until(lambda: one.heard("ACK") >= 5)
         over = await place(app, tmp_path, "caller-over", (invite(body=""), *refused(503)), 10, 100)
-        assert over.side().got(503)["Retry-After"]
+        assert over.side().first(503)["Retry-After"]
         assert await one.stop() == Counted(5, 5, 0)
 
 

@@ -6,7 +6,7 @@ from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passw
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("mysql://edge:sesame@db/sip", "mysql://edge:***@db/sip"),
         ("mysql://edge:s@ame@db/sip", "mysql://edge:***@db/sip"),
@@ -20,12 +20,12 @@ from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passw
         ('members = [{ uri = "sip:a@10.0.0.1:5060" }]', 'members = [{ uri = "sip:a@10.0.0.1:5060" }]'),
     ],
 )
-def test_passwords_are_left_out(text: str, shown: str) -> None:
-    assert without_passwords(text) == shown
+def test_passwords_are_left_out(text: str, expected: str) -> None:
+    assert without_passwords(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("field", "says"),
+    ("field", "message"),
     [
         ({"name": "../etc"}, "a name of letters"),
         ({"schema": "asterisk"}, "expected one of edgesbc, kamailio-dispatcher"),
@@ -36,8 +36,8 @@ def test_passwords_are_left_out(text: str, shown: str) -> None:
         ({"timeout": float("nan")}, "1 to 30 seconds"),
     ],
 )
-def test_bounds_of_a_database(field: dict[str, object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_bounds_of_a_database(field: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         DatabaseSettings(**{"name": "main", **field})  # type: ignore[arg-type]
 
 

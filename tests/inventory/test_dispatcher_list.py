@@ -86,16 +86,16 @@ def test_priorities_are_left_out_where_they_only_order_the_set(algorithm: int) -
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "ours", "hash_on"),
+    ("algorithm", "name", "hash_on"),
     [
         (0, "hash", "call-id"), (1, "hash", "from-uri"), (2, "hash", "to-uri"), (3, "hash", "request-user"),
         (4, "round-robin", ""), (5, "hash", "from-uri"), (6, "random", ""), (8, "priority", ""), (9, "weighted", ""),
         (10, "least-loaded", ""), (11, "weighted", ""), (12, "broadcast", ""), (13, "latency", ""),
     ],
 )  # fmt: skip
-def test_algorithms(algorithm: int, ours: str, hash_on: str) -> None:
+def test_algorithms(algorithm: int, name: str, hash_on: str) -> None:
     result = imported("1 sip:10.0.0.1\n", algorithm)
-    assert (result.sets[0].algorithm, result.sets[0].hash_on) == (ours, hash_on or "call-id")
+    assert (result.sets[0].algorithm, result.sets[0].hash_on) == (name, hash_on or "call-id")
     assert [note.message for note in result.notes if "no counterpart" in note.message] == (
         ["algorithm 5 (hash over the user that authorizes) has no counterpart; from-uri is nearest"]
         if algorithm == 5
@@ -103,9 +103,9 @@ def test_algorithms(algorithm: int, ours: str, hash_on: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("algorithm", "says"), [(7, "header:NAME"), (14, "0 to 13"), (-1, "0 to 13")])
-def test_algorithms_without_a_counterpart(algorithm: int, says: str) -> None:
-    with pytest.raises(NoCounterpart, match=says):
+@pytest.mark.parametrize(("algorithm", "message"), [(7, "header:NAME"), (14, "0 to 13"), (-1, "0 to 13")])
+def test_algorithms_without_a_counterpart(algorithm: int, message: str) -> None:
+    with pytest.raises(NoCounterpart, match=message):
         imported(LIST, algorithm)
 
 
@@ -156,5 +156,5 @@ def test_every_text_can_be_read_again(odd: str) -> None:
         f"1 sip:10.0.0.1 0 0 note=a{odd}b\n" if odd.strip() and odd != "\x1f" else "1 sip:10.0.0.1"
     ).sets
     data = tomllib.loads(as_toml([settings]))
-    given = dict(settings.members[0].attributes)
-    assert data["destinations"][0]["members"][0].get("attributes", {}) == given
+    attributes = dict(settings.members[0].attributes)
+    assert data["destinations"][0]["members"][0].get("attributes", {}) == attributes

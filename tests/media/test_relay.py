@@ -89,9 +89,9 @@ class RelayHarness:
 
 @pytest.fixture
 def harness():
-    made = RelayHarness()
-    yield made
-    made.close()
+    harness = RelayHarness()
+    yield harness
+    harness.close()
 
 
 def test_rtp_goes_both_ways_and_is_counted(harness):

@@ -131,8 +131,8 @@ def test_an_offer_in_the_200_to_an_invite_without_a_description():
     assert str(answered.connection) == f"IN IP4 {CORE}"
     assert harness.facing(Zone.CORE, answered).rtp.send_to == Source(CALLEE, 5000)
     # the offer of another fork replaces that of the first, on the same ports
-    again = harness.ok(offer("c", "b2", sdp("10.0.0.12", 6000), Zone.CORE, answerer="a"))
-    assert again.media[0].port == offered.media[0].port
+    second = harness.ok(offer("c", "b2", sdp("10.0.0.12", 6000), Zone.CORE, answerer="a"))
+    assert second.media[0].port == offered.media[0].port
     assert harness.facing(Zone.CORE, answered).rtp.send_to == Source("10.0.0.12", 6000)
     assert len(harness.table) == 1
 
@@ -141,8 +141,8 @@ def test_failover_repeats_the_offer_on_the_same_ports_and_the_last_answer_applie
     harness = TableHarness()
     offered = harness.ok(first_offer())
     early = harness.ok(answer("c", "a", "b1", sdp(CALLEE)))
-    again = harness.ok(first_offer())
-    assert again == offered
+    second = harness.ok(first_offer())
+    assert second == offered
     final = harness.ok(answer("c", "a", "b2", sdp("10.0.0.12")))
     assert final.media[0].port == early.media[0].port
     assert harness.facing(Zone.CORE, offered).rtp.send_to == Source("10.0.0.12", 4000)
@@ -261,8 +261,8 @@ def test_a_port_on_hold_by_an_unspecified_address_has_no_target(body):
     harness = TableHarness()
     harness.ok(first_offer())
     answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
-    shown = harness.ok(first_offer(sdp=body, answerer="b"))
-    assert shown.connection_of(shown.media[0]).unspecified
+    description = harness.ok(first_offer(sdp=body, answerer="b"))
+    assert description.connection_of(description.media[0]).unspecified
     assert harness.facing(Zone.PUBLIC, answered).rtp == NO_TARGET
     assert harness.facing(Zone.PUBLIC, answered).rtcp == NO_TARGET
 

@@ -208,9 +208,9 @@ async def test_cancellation_closes_open_connections() -> None:
         await stream.aclose()
     with pytest.raises(OSError, match=r"refused|failed"):
         await trio.open_tcp_stream("127.0.0.1", port)
-    with socket.socket() as again:
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind(("127.0.0.1", port))
+    with socket.socket() as second:
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        second.bind(("127.0.0.1", port))
 
 
 async def test_garbage_is_answered_or_closed_without_harm(caplog: pytest.LogCaptureFixture) -> None:
@@ -239,11 +239,11 @@ async def test_garbage_is_answered_or_closed_without_harm(caplog: pytest.LogCapt
 
 
 async def test_it_prints_nothing_in_normal_operation(capsys: pytest.CaptureFixture[str]) -> None:
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as caught:
         async with served() as port:
             await ask(port, "/metrics")
     assert capsys.readouterr() == ("", "")
-    assert seen == []
+    assert caught == []
 
 
 async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogCaptureFixture) -> None:
@@ -263,10 +263,10 @@ async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogC
 
 async def test_a_reader_that_stalls_does_not_delay_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HTTP_STALL_MILLISECONDS", 200)
-    asked = trio.Event()
+    requested = trio.Event()
 
     def large() -> bytes:
-        asked.set()
+        requested.set()
         return bytes(50_000_000)  # more than the kernel's buffers hold
 
     with trio.fail_after(60):  # without the bound, this would not end
@@ -274,7 +274,7 @@ async def test_a_reader_that_stalls_does_not_delay_the_end(monkeypatch: pytest.M
             port = await nursery.start(serve_http, "127.0.0.1:0", HttpSources(large, dict, ledger().ask))
             stalled = await trio.open_tcp_stream("127.0.0.1", port)
             await stalled.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await asked.wait()
+            await requested.wait()
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     await stalled.aclose()

@@ -259,8 +259,8 @@ def scanned(ledger: Ledger, key: str) -> list[LedgerEntry]:
             about = ipaddress.ip_network(of)
             same = about == network
             covers = "/" not in host and "/" in of and about.version == network.version and network.subnet_of(about)
-            mine = not port or source in (key, of) or "/" in of or entry.other_ports
-            if (same or covers) and mine:
+            port_matches = not port or source in (key, of) or "/" in of or entry.other_ports
+            if (same or covers) and port_matches:
                 entries.append(entry)
     return sorted(entries, key=lambda entry: entry.number)
 

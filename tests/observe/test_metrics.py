@@ -41,9 +41,9 @@ def test_gauges() -> None:
     metrics.gauge("calls", "Calls alive.", lambda: len(calls))
     metrics.gauge("destination_load_ratio", "Share of the calls it may have.", load, ("destination",))
     calls.append(1)
-    seen = samples(metrics)
-    assert seen["edgesbc_calls", ()] == 1
-    assert seen["edgesbc_destination_load_ratio", (("destination", "b"),)] == 1
+    values = samples(metrics)
+    assert values["edgesbc_calls", ()] == 1
+    assert values["edgesbc_destination_load_ratio", (("destination", "b"),)] == 1
 
 
 def test_histograms_are_cumulative() -> None:
@@ -53,12 +53,12 @@ def test_histograms_are_cumulative() -> None:
     for value in (0.05, 0.1, 0.5, 7):
         histogram.observe(value)
     labelled["udp",].observe(1)
-    seen = samples(metrics)
-    buckets = [seen["edgesbc_set_up_seconds_bucket", (("le", le),)] for le in ("0.1", "1.0", "+Inf")]
+    values = samples(metrics)
+    buckets = [values["edgesbc_set_up_seconds_bucket", (("le", le),)] for le in ("0.1", "1.0", "+Inf")]
     assert buckets == [2, 3, 4]
-    assert seen["edgesbc_set_up_seconds_count", ()] == 4
-    assert seen["edgesbc_set_up_seconds_sum", ()] == pytest.approx(7.65)
-    assert seen["edgesbc_wait_seconds_count", (("transport", "udp"),)] == 1
+    assert values["edgesbc_set_up_seconds_count", ()] == 4
+    assert values["edgesbc_set_up_seconds_sum", ()] == pytest.approx(7.65)
+    assert values["edgesbc_wait_seconds_count", (("transport", "udp"),)] == 1
 
 
 def test_metrics_of_the_process() -> None:
@@ -98,10 +98,10 @@ def test_series_are_bounded_and_the_total_is_kept() -> None:
     metrics.counter("requests", "Requests.", ("agent",), counts)
     for number in range(100_000):
         counts.add(f"agent {number}")
-    mine = {key: value for key, value in samples(metrics).items() if key[0] == "edgesbc_requests_total"}
-    assert len(mine) == limits.METRIC_SERIES
-    assert sum(mine.values()) == 100_000
-    assert mine["edgesbc_requests_total", (("agent", "other"),)] == 100_000 - limits.METRIC_SERIES + 1
+    series = {key: value for key, value in samples(metrics).items() if key[0] == "edgesbc_requests_total"}
+    assert len(series) == limits.METRIC_SERIES
+    assert sum(series.values()) == 100_000
+    assert series["edgesbc_requests_total", (("agent", "other"),)] == 100_000 - limits.METRIC_SERIES + 1
 
 
 def test_gauges_and_histograms_are_bounded_too() -> None:
@@ -118,6 +118,6 @@ def test_a_label_value_cannot_break_out_of_its_line() -> None:
     metrics, counts = Metrics(), Counts()
     metrics.counter("x", "X.", ("a",), counts)
     counts.add('1"} 9\nforged_total 7\\')
-    seen = samples(metrics)
-    assert ("forged_total", ()) not in seen
-    assert seen["edgesbc_x_total", (("a", '1"} 9\nforged_total 7\\'),)] == 1
+    values = samples(metrics)
+    assert ("forged_total", ()) not in values
+    assert values["edgesbc_x_total", (("a", '1"} 9\nforged_total 7\\'),)] == 1

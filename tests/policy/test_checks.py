@@ -50,7 +50,7 @@ def test_the_base_policy_has_no_mistakes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key", "says"),
+    ("old", "new", "key", "message"),
     [
         ('name = "browsers"', 'name = "carriers"', "listen[1].name", "which listen[0].name has"),
         ('name = "browsers"', 'name = "core"', "listen[1].name", "means a whole zone"),
@@ -96,11 +96,11 @@ def test_the_base_policy_has_no_mistakes() -> None:
         ("[[route]]", '[[route]]\nname = "numbers"\nto = "pbx"\n[[route]]', "route[1].name", "of its own"),
     ],
 )  # fmt: skip
-def test_one_mistake_is_the_only_one_named(old: str, new: str, key: str, says: str) -> None:
+def test_one_mistake_is_the_only_one_named(old: str, new: str, key: str, message: str) -> None:
     assert old in GOOD
     messages = mistakes(GOOD.replace(old, new, 1))
     assert list(messages) == ([key] if key else [])
-    assert says in messages.get(key, "")
+    assert message in messages.get(key, "")
 
 
 def test_a_trunk_names_existing_public_listeners() -> None:
@@ -169,7 +169,7 @@ def test_a_set_may_have_its_members_from_a_database() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key", "says"),
+    ("old", "new", "key", "message"),
     [
         ('name = "spare"', 'name = "main"', "database[1].name", "which database[0].name has"),
         ('database = "main"', 'database = "none"', "destinations[0].database", "expected a [[database]] (main, spare)"),
@@ -187,10 +187,10 @@ def test_a_set_may_have_its_members_from_a_database() -> None:
         ('name = "main"', 'name = "main"\npassword = "sesame"', "database[0].password", "unknown key"),
     ],
 )
-def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, says: str) -> None:
+def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, message: str) -> None:
     assert old in FED
     messages = mistakes(FED.replace(old, new, 1))
-    assert says in messages[key]
+    assert message in messages[key]
     assert "sesame" not in repr(messages).replace("127.0.0.1:sesame", "")
 
 

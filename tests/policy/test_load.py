@@ -300,18 +300,18 @@ def test_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"# caf\xe9", "UTF-8, found the byte 0xe9 at 5"),
         (b"#" * (limits.POLICY_BYTES + 1), "at most"),
         (None, "No such file"),
     ],
 )
-def test_a_file_that_cannot_be_read(tmp_path: Path, data: bytes | None, says: str) -> None:
+def test_a_file_that_cannot_be_read(tmp_path: Path, data: bytes | None, message: str) -> None:
     file = tmp_path / "policy.toml"
     if data is not None:
         file.write_bytes(data)
-    with pytest.raises(PolicyErrors, match=says):
+    with pytest.raises(PolicyErrors, match=message):
         load_policy(file)
     with pytest.raises(PolicyErrors, match="Is a directory"):
         load_policy(tmp_path)

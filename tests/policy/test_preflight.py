@@ -95,14 +95,14 @@ def test_a_running_edge_does_not_disturb_a_check_beside_it(tmp_path: Path) -> No
         (tmp_path / "state").mkdir()
         control.bind(str(tmp_path / "state" / "control.sock"))
         control.listen()
-        alone, beside = messages(of), {error.key for error in preflight(of, beside=True)}
+        alone, with_edge = messages(of), {error.key for error in preflight(of, beside=True)}
     assert others == {
         "listen[0].bind",
         "media.address.public",
         "observe.http",
     }  # the program at this port is no edge, so the port is in use
     assert set(alone) == {*others, "edge.state_dir"}
-    assert beside == {"listen[0].bind", "media.address.public"}
+    assert with_edge == {"listen[0].bind", "media.address.public"}
 
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
@@ -158,10 +158,10 @@ def test_another_certificates_key(tmp_path: Path) -> None:
     assert "found another one's" in certified(tmp_path)["listen[0].certificate"]
 
 
-@pytest.mark.parametrize(("begins", "ends", "says"), [(-9, -1, "one that ended on"), (1, 9, "one that begins")])
-def test_a_certificate_of_another_time(tmp_path: Path, begins: float, ends: float, says: str) -> None:
+@pytest.mark.parametrize(("begins", "ends", "message"), [(-9, -1, "one that ended on"), (1, 9, "one that begins")])
+def test_a_certificate_of_another_time(tmp_path: Path, begins: float, ends: float, message: str) -> None:
     make_leaf(tmp_path / "certs", begins, ends)
-    assert says in certified(tmp_path)["listen[0].certificate"]
+    assert message in certified(tmp_path)["listen[0].certificate"]
 
 
 def test_a_state_dir_that_is_a_file(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Monk
     database = '[[database]]\nname = "main"\nurl = "mysql://edge@127.0.0.1/sip"'
     assert messages(policy(tmp_path, more=database)) == {}
     monkeypatch.setitem(DRIVERS, "mysql", Driver("mysql+pymysql", "no_such_module", "some-package"))  # type: ignore[index]
-    says = messages(policy(tmp_path, more=database))["database[0].url"]
-    assert says == "expected the driver no_such_module, found none: pip install 'some-package'"
+    message = messages(policy(tmp_path, more=database))["database[0].url"]
+    assert message == "expected the driver no_such_module, found none: pip install 'some-package'"
 
 
 def test_a_password_file_without_a_password(tmp_path: Path) -> None:

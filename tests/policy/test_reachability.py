@@ -17,7 +17,7 @@ LISTENERS = [
 
 
 @pytest.mark.parametrize(
-    ("uri", "socket", "field", "says"),
+    ("uri", "socket", "field", "text"),
     [
         ("sip:10.0.0.11", None, "", ""),
         ("sip:sip.example.com", None, "", ""),
@@ -31,11 +31,11 @@ LISTENERS = [
         ("sip:10.0.0.11", "six", "socket", "found 'six' with tcp over IPv6"),
     ],
 )
-def test_mistakes_of_reachability(uri: str, socket: str | None, field: str, says: str) -> None:
+def test_mistakes_of_reachability(uri: str, socket: str | None, field: str, text: str) -> None:
     unreachable = list(unreachable_members(MemberSettings(uri, socket=socket), LISTENERS))
     assert list(fit_for(LISTENERS)(MemberSettings(uri, socket=socket))) == unreachable
     assert [name for name, _ in unreachable] == ([field] if field else [])
-    assert all(says in message for _, message in unreachable)
+    assert all(text in message for _, message in unreachable)
 
 
 def test_a_broken_listener_causes_no_second_mistake() -> None:

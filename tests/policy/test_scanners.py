@@ -37,8 +37,8 @@ def test_names_are_added_and_lists_replaced(tmp_path: Path) -> None:
     more = load_policy(written(tmp_path, '[screen.scanner]\nuser_agents = ["evilbot"]')).screen.scanner
     assert more.user_agents == ("evilbot",)
     assert more.list == shipped_scanners()
-    mine = 'user_agents = ["x"]\n[[shape]]\nname = "y"\nheader = { Subject = "^z$" }\n'
-    other = load_policy(written(tmp_path, '[screen.scanner]\nlist = "mine.toml"', mine)).screen.scanner.list
+    lists = 'user_agents = ["x"]\n[[shape]]\nname = "y"\nheader = { Subject = "^z$" }\n'
+    other = load_policy(written(tmp_path, '[screen.scanner]\nlist = "mine.toml"', lists)).screen.scanner.list
     assert other is not None
     assert other.user_agents == ("x",)
     assert [(shape.name, dict(shape.header)) for shape in other.shape] == [("y", {"Subject": "^z$"})]

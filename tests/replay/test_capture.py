@@ -32,7 +32,7 @@ def broken(data: bytes) -> tuple[list[bytes], str]:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    "make", [pcap, pcapng, lambda *given: pcap(*given, nanoseconds=True)], ids=["pcap", "pcapng", "nanoseconds"]
+    "make", [pcap, pcapng, lambda *arguments: pcap(*arguments, nanoseconds=True)], ids=["pcap", "pcapng", "nanoseconds"]
 )
 def test_frames_come_with_number_time_and_link_type(make: object, order: str) -> None:
     packets = frames(make(FRAMES, COOKED, order))  # type: ignore[operator]
@@ -110,16 +110,16 @@ def test_the_error_for_a_broken_capture_has_the_packets_number(data: bytes, whol
 
 def test_what_a_header_claims_is_not_taken_from_memory() -> None:
     """Data is skipped and read in pieces: a short file whose header claims gigabytes takes little memory."""
-    asked = []
+    sizes = []
 
     class Meter(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            asked.append(size)
+            sizes.append(size)
             return super().read(size)
 
     with pytest.raises(CaptureError):
         list(Capture(Meter(section() + struct.pack("<II", 77, 0xFFFFFFFC))))
-    assert all(size is not None and 0 <= size <= limits.CAPTURE_PACKET_BYTES for size in asked)
+    assert all(size is not None and 0 <= size <= limits.CAPTURE_PACKET_BYTES for size in sizes)
 
 
 @given(st.sampled_from([pcap(FRAMES), pcapng(FRAMES), section(">")]), st.binary(max_size=60), st.integers(0, 200))

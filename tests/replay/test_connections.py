@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.captures import RAW, SYN, Timed, tcp
-from support.replaying import EDGE, message, player, replayed
+from support.replaying import EDGE, make_replayer, message, replay_frames
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
@@ -19,8 +19,8 @@ def test_connections_are_bounded_and_the_longest_idle_ends() -> None:
     frames.append(
         (10.0, tcp(("198.51.100.1", 1024), EDGE, 8, late))
     )  # a packet of the first connection, which the bound has ended
-    one = player(TRUNK)
-    result = replayed(frames, one, RAW)
+    one = make_replayer(TRUNK)
+    result = replay_frames(frames, one, RAW)
     assert len(one._connections) == limits.REPLAY_STREAMS
     assert (
         result.connections == limits.REPLAY_STREAMS + 6
@@ -29,11 +29,11 @@ def test_connections_are_bounded_and_the_longest_idle_ends() -> None:
 
 
 def test_connections_that_were_refused_are_remembered_within_bounds() -> None:
-    one = player('[screen.acl]\ndeny = ["198.51.100.0/24"]')
+    one = make_replayer('[screen.acl]\ndeny = ["198.51.100.0/24"]')
     frames: list[Timed] = [
         (n / 1000, tcp(("198.51.100.1", 1024 + n), EDGE, 7, flags=SYN)) for n in range(limits.REPLAY_STREAMS + 5)
     ]
-    result = replayed(frames, one, RAW)
+    result = replay_frames(frames, one, RAW)
     assert result.connections == 0
     assert len(one._connections._refused) == limits.REPLAY_STREAMS
 
@@ -45,7 +45,7 @@ def test_a_missing_segment_ends_the_connection_and_later_ones_are_left_out() -> 
     behind = range(0, limits.REPLAY_STREAM_BYTES + 2 * size, size)
     frames += [(0.1 + n / 1e6, tcp(phone, EDGE, 100 + n, b"x" * size)) for n in behind]
     frames.append((1.0, tcp(phone, EDGE, 1, message())))
-    result = replayed(frames, player(TRUNK), RAW)
+    result = replay_frames(frames, make_replayer(TRUNK), RAW)
     assert result.verdicts == {"pass": 1}
     assert result.left_out["on a TCP connection with a hole in it"] >= 1
     assert Source(*phone).host == result.sources[0].address

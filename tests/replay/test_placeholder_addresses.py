@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.captures import frame, udp
-from support.replaying import EDGE, LISTENERS, OPEN, PHONE, message, replayed
+from support.replaying import EDGE, LISTENERS, OPEN, PHONE, message, replay_frames
 
 from edgesbc.base.address import Listener, Transport, Zone
 from edgesbc.dispatch.dispatcher import Dispatcher
@@ -46,5 +46,5 @@ def test_each_name_has_its_own_address_and_one_without_a_listener_has_none() -> 
 
 def test_a_call_to_a_name_is_played() -> None:
     text = f'{LISTENERS}\ndestinations = [{{ set = "pbx", members = [{{ uri = "sip:pbx.example.com" }}] }}]\n{OPEN}'
-    result = replayed([(1.0, frame(udp(PHONE, EDGE, message())))], Replayer(parse_policy(text, "edge.toml")))
+    result = replay_frames([(1.0, frame(udp(PHONE, EDGE, message())))], Replayer(parse_policy(text, "edge.toml")))
     assert result.forwarded["198.18.0.1:5060 INVITE"] == 1

@@ -26,7 +26,7 @@ from support.captures import (
     udp,
     udp_body,
 )
-from support.replaying import EDGE, MEMBER, OPEN, PHONE, answer, message, player, policy, replayed
+from support.replaying import EDGE, MEMBER, OPEN, PHONE, answer, make_replayer, message, policy, replay_frames
 
 from edgesbc.base.address import Source
 from edgesbc.base.files import write_file
@@ -71,7 +71,7 @@ def flood(count: int = 500, start: float = 0.0) -> list[Timed]:
 
 
 def test_a_call_is_answered_acknowledged_and_ended_in_the_replay() -> None:
-    result = replayed(call())
+    result = replay_frames(call())
     assert result.verdicts == {"pass": 3}
     assert result.requests == {"ACK": 1, "BYE": 1, "INVITE": 1}
     assert result.forwarded == {f"{MEMBER[0]}:5060 {method}": 1 for method in ("ACK", "BYE", "INVITE")}
@@ -83,7 +83,7 @@ def test_a_call_is_answered_acknowledged_and_ended_in_the_replay() -> None:
 
 
 def test_a_flood_is_reported_by_reason_and_source_beside_a_caller() -> None:
-    result = replayed(sorted(flood() + call(), key=lambda timed: timed[0]))
+    result = replay_frames(sorted(flood() + call(), key=lambda timed: timed[0]))
     assert result.verdicts == {"banned": 469, "pass": 33, "pike": 1}
     assert [(source.address, source.messages) for source in result.sources] == [(FLOODER[0], 500), (PHONE[0], 3)]
     assert result.sources[0].verdicts == {"banned": 469, "pass": 30, "pike": 1}
@@ -95,7 +95,7 @@ def test_a_scanner_gets_no_response_and_is_reported() -> None:
     scans = [message("OPTIONS", f"s{n}", branch=f"s{n}", extra="User-Agent: friendly-scanner\r\n") for n in range(5)]
     patient = "[screen.conduct]\npoints = 50"  # each scan is worth ten points
     for more, verdicts in (("", {"scanner": 3, "banned": 2}), (patient, {"scanner": 5})):
-        result = replayed(from_phone(*scans), player(more))
+        result = replay_frames(from_phone(*scans), make_replayer(more))
         assert result.verdicts == verdicts
         assert result.answers == {}
         assert result.decisions == {"scanner": verdicts["scanner"], **({} if more else {"ban": 1})}
@@ -103,7 +103,7 @@ def test_a_scanner_gets_no_response_and_is_reported() -> None:
 
 def test_differences_of_the_second_policy_are_reported_with_an_example() -> None:
     strict = policy("[screen.pike]\nreqs_density_per_unit = 10", file="strict.toml")
-    result = replayed(flood(40), Replayer(policy(), strict))
+    result = replay_frames(flood(40), Replayer(policy(), strict))
     assert result.verdicts == {"pass": 30, "banned": 9, "pike": 1}
     assert result.otherwise is not None
     pairs = {
@@ -119,9 +119,9 @@ def test_differences_of_the_second_policy_are_reported_with_an_example() -> None
 
 def test_the_same_policy_as_second_policy_gives_no_differences() -> None:
     frames = sorted(flood(200) + call("c1") + call("c2", 0.05), key=lambda timed: timed[0])
-    result = replayed(frames, Replayer(policy(), policy()))
+    result = replay_frames(frames, Replayer(policy(), policy()))
     assert result.otherwise == {"judged": result.otherwise["judged"], "differences": [], "routes": []}  # type: ignore[index]
-    assert result.verdicts == replayed(frames).verdicts
+    assert result.verdicts == replay_frames(frames).verdicts
 
 
 MAIL = """
@@ -136,7 +136,7 @@ open = ["public-udp"]
 
 
 def test_other_routes_of_the_second_policy_are_reported() -> None:
-    result = replayed(from_phone(message()), Replayer(policy(), parse_policy(MAIL, "mail.toml")))
+    result = replay_frames(from_phone(message()), Replayer(policy(), parse_policy(MAIL, "mail.toml")))
     assert result.otherwise is not None
     (pair,) = result.otherwise["routes"]
     assert (pair["live"], pair["other"], pair["count"]) == ("pbx", "mail", 1)
@@ -148,7 +148,7 @@ def test_other_routes_of_the_second_policy_are_reported() -> None:
 def test_deadlines_between_packets_are_met_on_time() -> None:
     """Silent destinations: the call fails over after two seconds, and fails, long before the next packet."""
     far = from_phone(message(), start=0) + from_phone(message("OPTIONS", "late", branch="late"), start=500_000)
-    result = replayed(far, player(inside="silent"))
+    result = replay_frames(far, make_replayer(inside="silent"))
     assert [key for key in result.forwarded if key.endswith("INVITE")] == [
         "10.0.0.11:5060 INVITE",
         "10.0.0.12:5060 INVITE",
@@ -161,12 +161,12 @@ def test_deadlines_between_packets_are_met_on_time() -> None:
 def test_a_ban_runs_out_on_the_captures_clock() -> None:
     again = message("OPTIONS", "again", branch="again", source=FLOODER)
     frames = [*flood(40), (200.0, frame(udp(FLOODER, EDGE, again)))]
-    assert replayed(frames).verdicts == {"pass": 31, "banned": 9, "pike": 1}
+    assert replay_frames(frames).verdicts == {"pass": 31, "banned": 9, "pike": 1}
 
 
 def test_a_timestamp_before_the_previous_one_does_not_set_the_clock_back() -> None:
     frames = from_phone(message(), start=10.0) + from_phone(message("OPTIONS", "o", branch="o"), start=4.0)
-    result = replayed(frames)
+    result = replay_frames(frames)
     assert result.seconds == 0.0
     assert result.notes == {"packets earlier than the one before them, taken as of the same time": 1}
 
@@ -189,7 +189,7 @@ def test_a_flow_is_registered_if_the_captured_response_says_so(status: int, verd
     contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
     frames = [*from_phone(sent), (0.2, frame(udp(EDGE, PHONE, answer(sent, status, extra=contact))))]
     frames += from_phone(*[message("OPTIONS", f"o{n}", branch=f"o{n}") for n in range(32)], start=5.0, step=0.001)
-    result = replayed(frames, player(REGISTERS))
+    result = replay_frames(frames, make_replayer(REGISTERS))
     assert result.forwarded[f"{MEMBER[0]}:5060 REGISTER"] == 1
     assert result.answers[f"{status // 100}xx"] >= 1
     # A registered flow that sends too much loses the excess messages and is not banned.
@@ -201,7 +201,7 @@ def test_captured_destinations_ring_until_the_captured_response() -> None:
     frames = from_phone(invite)
     frames += [(1.0, frame(udp(EDGE, PHONE, answer(invite, 180)))), (9.0, frame(udp(EDGE, PHONE, answer(invite, 486))))]
     frames += from_phone(message("ACK", to_tag="bob"), start=9.1)
-    result = replayed(frames, player(inside="captured"))
+    result = replay_frames(frames, make_replayer(inside="captured"))
     assert result.answers == {"1xx": 1, "4xx": 1}  # no 100 of the edge: it is too long an answer to so short a request
     assert result.calls == {"refused": 1}
 
@@ -210,21 +210,21 @@ def test_all_responses_in_one_segment_are_used() -> None:
     invite = message(transport="TCP")
     answers = answer(invite, 180) + answer(invite, 200) + b"\r\n\r\n" + answer(invite, 200)[:40]
     packets = [*over_tcp(invite, size=2000)[:2], tcp(EDGE, PHONE, 1, answers)]
-    result = replayed(timed(packets), player(inside="captured"))
+    result = replay_frames(timed(packets), make_replayer(inside="captured"))
     assert result.calls == {"answered": 1}
     assert result.answers == {"1xx": 1, "2xx": 1}
 
 
 def test_a_cancelled_call_is_cancelled_at_captured_destinations() -> None:
     frames = from_phone(message(), message("CANCEL"), step=2.5)
-    result = replayed(frames, player(inside="captured"))
+    result = replay_frames(frames, make_replayer(inside="captured"))
     assert result.forwarded == {f"{MEMBER[0]}:5060 {method}": 1 for method in ("CANCEL", "INVITE", "ACK")}
     assert result.calls == {"cancelled": 1}
 
 
 def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
     """The call began before the capture, so no dialog of the replay matches."""
-    result = replayed(call()[2:])
+    result = replay_frames(call()[2:])
     assert result.verdicts == {"no-dialog": 1, "pass": 1}
     assert result.notes == {}
 
@@ -239,11 +239,11 @@ def test_unproven_sources_call_at_open_listeners_and_registered_flows_at_any() -
     frames = [*from_phone(message(call_id="before", branch="before"), sent, step=0.1)]
     frames += [(0.2, frame(udp(EDGE, PHONE, answer(sent, 200, extra=contact))))]
     frames += from_phone(message(call_id="after", branch="after"), start=1.0)
-    closed = replayed(frames, Replayer(policy(REGISTERS, admission="")))
+    closed = replay_frames(frames, Replayer(policy(REGISTERS, admission="")))
     assert closed.verdicts == {"pass": 2, "admission": 1}
     assert closed.decisions["admission"] == 1
     assert closed.calls == {"answered": 1}
-    unadmitted = replayed(frames, Replayer(policy(REGISTERS), policy(REGISTERS, admission="")))
+    unadmitted = replay_frames(frames, Replayer(policy(REGISTERS), policy(REGISTERS, admission="")))
     assert unadmitted.verdicts == {"pass": 3}
     assert unadmitted.otherwise is not None
     assert [
@@ -277,12 +277,12 @@ STALE = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true\r\n'
 def test_attempts_at_passwords_are_counted_by_the_captured_responses(
     status: int, extra: str, verdicts: dict[str, int]
 ) -> None:
-    assert replayed(guesses(13, status, extra), player(REGISTERS)).verdicts == verdicts
+    assert replay_frames(guesses(13, status, extra), make_replayer(REGISTERS)).verdicts == verdicts
 
 
 def test_a_second_policy_with_fewer_attempts_uses_the_same_responses() -> None:
     strict = policy(f"{REGISTERS}\n[screen.guess]\ntries = 4")
-    result = replayed(guesses(9, 401), Replayer(policy(REGISTERS), strict))
+    result = replay_frames(guesses(9, 401), Replayer(policy(REGISTERS), strict))
     assert result.verdicts == {"pass": 9}
     assert result.otherwise is not None
     pairs = {
@@ -297,10 +297,10 @@ def test_ringing_calls_are_those_that_ring_at_captured_destinations() -> None:
     few = '[screen.admission]\nopen = ["public-udp"]\nringing = 4'
     frames = from_phone(*calls)
     for inside, verdicts in (("captured", {"pass": 4, "ringing": 2}), ("obliging", {"pass": 6})):
-        result = replayed(frames, Replayer(policy(admission=few), inside=inside))
+        result = replay_frames(frames, Replayer(policy(admission=few), inside=inside))
         assert result.verdicts == verdicts
     against = Replayer(policy(), policy(admission=few), inside="captured")
-    otherwise = replayed(frames, against).otherwise
+    otherwise = replay_frames(frames, against).otherwise
     assert otherwise is not None
     assert [
         (difference["live"], difference["other"], difference["count"]) for difference in otherwise["differences"]
@@ -310,7 +310,7 @@ def test_ringing_calls_are_those_that_ring_at_captured_destinations() -> None:
 def test_what_cannot_be_read_counts_against_its_flow() -> None:
     noise = [b"no SIP at all\r\n\r\n"] * 14
     strict = policy("[screen.conduct]\npoints = 5")
-    result = replayed(from_phone(*noise), Replayer(policy(), strict))
+    result = replay_frames(from_phone(*noise), Replayer(policy(), strict))
     assert result.verdicts == {"malformed": 11, "banned": 3}
     assert result.otherwise is not None
     pairs = {
@@ -325,9 +325,9 @@ def test_saved_bans_are_not_used_and_exemptions_of_the_policy_are(tmp_path: Path
     pipeline.operator_bans.put(OperatorBan(PHONE[0], False, 0.0, None, "admin", ""))
     write_file(tmp_path / bans.FILE, bans.as_json(pipeline, 0.0, 0.0))
     state = f'[edge]\nstate_dir = "{tmp_path}"\n'
-    assert replayed(from_phone(message()), player(state)).verdicts == {"pass": 1}
+    assert replay_frames(from_phone(message()), make_replayer(state)).verdicts == {"pass": 1}
     exempt = Replayer(policy(admission=f'[screen]\nexempt = ["{FLOODER[0]}"]\n{OPEN}'))
-    assert replayed(flood(40), exempt).verdicts == {"pass": 30, "pike": 10}
+    assert replay_frames(flood(40), exempt).verdicts == {"pass": 30, "pike": 10}
 
 
 # --- what goes in ----------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_saved_bans_are_not_used_and_exemptions_of_the_policy_are(tmp_path: Path
 @pytest.mark.parametrize("link", [ETHERNET, RAW, COOKED, COOKED_2])
 def test_every_link_type_gives_the_same(link: int) -> None:
     frames = [(0.1 * n, frame(udp(PHONE, EDGE, message(call_id=f"c{n}", branch=f"c{n}")), link)) for n in range(3)]
-    assert replayed(frames, link=link).calls == {"answered": 3}
+    assert replay_frames(frames, link=link).calls == {"answered": 3}
 
 
 def test_packets_that_are_left_out_are_counted_by_reason() -> None:
@@ -354,7 +354,7 @@ def test_packets_that_are_left_out_are_counted_by_reason() -> None:
         (0.9, frame(tcp(PHONE, EDGE, 77, b"le of a message\r\n\r\n"))),
         (1.0, frame(udp(PHONE, EDGE, message()))),
     ]
-    result = replayed(frames)
+    result = replay_frames(frames)
     assert result.left_out == {
         "of the inside, whose part the replay plays": 2,
         "to and from other addresses": 1,
@@ -378,7 +378,7 @@ def test_fragments_of_a_datagram_are_reassembled() -> None:
     ]
     lost = ip(PHONE[0], EDGE[0], UDP, body[:1480], fragment=(8, 0, True))
     frames = [(0.1 * n, frame(packet)) for n, packet in enumerate([parts[2], parts[0], lost, parts[1]])]
-    result = replayed(frames)
+    result = replay_frames(frames)
     assert result.calls == {"answered": 1}
     assert result.notes == {
         "IP fragments that were not the last of their packet": 3,
@@ -391,8 +391,8 @@ def test_an_address_of_the_capture_can_be_mapped_to_a_listener() -> None:
     old = ("203.0.113.10", 5080)
     options = message("OPTIONS", uri="sip:203.0.113.10:5080")
     frames = [(0.0, frame(udp(PHONE, old, options)))]
-    assert replayed(frames).left_out == {"to and from other addresses": 1}
-    result = replayed(frames, player(to={Source(*old): "public-udp"}))
+    assert replay_frames(frames).left_out == {"to and from other addresses": 1}
+    result = replay_frames(frames, make_replayer(to={Source(*old): "public-udp"}))
     assert result.verdicts == {"pass": 1}
     assert result.answers == {"2xx": 1}
     assert result.forwarded == {}  # the mapped address is the edge's own, so the edge answers itself
@@ -413,7 +413,7 @@ open = ["public-udp"]
 
 def wild(frames: list[Timed], link: int = ETHERNET, advertise: str = "sip.example.com") -> ReplayResult:
     members = '[[destinations]]\nset = "pbx"\nmembers = [{ uri = "sip:10.0.0.11" }]'
-    return replayed(frames, Replayer(parse_policy(WILD.format(advertise) + members, "wild.toml")), link)
+    return replay_frames(frames, Replayer(parse_policy(WILD.format(advertise) + members, "wild.toml")), link)
 
 
 def test_a_wildcard_listener_matches_its_port_and_its_advertised_address() -> None:
@@ -438,7 +438,7 @@ def test_the_edges_end_of_a_packet_is_found_by_the_policy_or_the_capture() -> No
 
 def test_a_cooked_capture_on_loopback_has_every_packet_twice_and_one_copy_is_used() -> None:
     data = udp(PHONE, EDGE, message("OPTIONS"))
-    result = replayed([(0.0, frame(data, COOKED, sent=True)), (0.0, frame(data, COOKED))], link=COOKED)
+    result = replay_frames([(0.0, frame(data, COOKED, sent=True)), (0.0, frame(data, COOKED))], link=COOKED)
     assert result.verdicts == {"pass": 1}
     assert result.left_out == {"as their sender on the same machine saw them": 1}
 
@@ -470,7 +470,7 @@ def test_a_stream_with_reordered_and_repeated_segments_is_reassembled(seed: int)
     packets = over_tcp(*TCP_CALL)
     middle = packets[1:-1] + packets[3:6]
     random.Random(seed).shuffle(middle)
-    result = replayed(timed([packets[0], *middle, packets[-1]]))
+    result = replay_frames(timed([packets[0], *middle, packets[-1]]))
     assert result.verdicts == {"pass": 4}  # the connection, and three messages
     assert (result.connections, result.messages) == (1, 3)
     assert (result.calls, result.calls_left) == ({"answered": 1}, 0)
@@ -478,13 +478,13 @@ def test_a_stream_with_reordered_and_repeated_segments_is_reassembled(seed: int)
 
 
 def test_a_stream_can_be_joined_where_a_message_begins() -> None:
-    result = replayed(timed(over_tcp(message(transport="TCP"), size=2000)[1:]))
+    result = replay_frames(timed(over_tcp(message(transport="TCP"), size=2000)[1:]))
     assert result.calls == {"answered": 1}
 
 
 def test_a_stream_that_is_not_sip_is_closed_and_its_rest_left_out() -> None:
     packets = [tcp(PHONE, EDGE, 0, flags=SYN), tcp(PHONE, EDGE, 1, b"\rno"), tcp(PHONE, EDGE, 4, message())]
-    result = replayed(timed(packets))
+    result = replay_frames(timed(packets))
     assert result.verdicts == {"malformed": 1, "pass": 1}
     assert result.left_out == {"on a TCP connection that the edge would have closed": 1}
 
@@ -492,7 +492,7 @@ def test_a_stream_that_is_not_sip_is_closed_and_its_rest_left_out() -> None:
 def test_a_segment_missing_in_the_capture_is_reported() -> None:
     packets = over_tcp(message(transport="TCP"), message("OPTIONS", "o", 1, "o", transport="TCP"))
     del packets[2]
-    result = replayed(timed(packets))
+    result = replay_frames(timed(packets))
     assert result.verdicts == {"pass": 1}
     assert result.notes == {"TCP segments behind a hole": len(packets) - 3}
 
@@ -502,20 +502,20 @@ def test_after_a_reset_the_same_ports_make_a_new_connection() -> None:
         over_tcp(message(transport="TCP")),
         over_tcp(message(call_id="c2", branch="2", transport="TCP"), start=9),
     )
-    result = replayed(timed([*first[:-1], tcp(PHONE, EDGE, 5, flags=RST), *second]))
+    result = replay_frames(timed([*first[:-1], tcp(PHONE, EDGE, 5, flags=RST), *second]))
     assert (result.connections, result.calls) == (2, {"answered": 2})
 
 
 def test_segments_after_the_end_open_no_new_connection() -> None:
     packets = over_tcp(message(transport="TCP"), size=2000)
-    result = replayed(timed([*packets, packets[1]]))
+    result = replay_frames(timed([*packets, packets[1]]))
     assert result.connections == 1
     assert result.left_out == {"after the end of their TCP connection": 1}
 
 
 def test_a_connection_of_a_denied_source_is_refused_at_once() -> None:
-    result = replayed(
-        timed(over_tcp(message(transport="TCP"), size=2000)), player('[screen.acl]\ndeny = ["198.51.100.0/24"]')
+    result = replay_frames(
+        timed(over_tcp(message(transport="TCP"), size=2000)), make_replayer('[screen.acl]\ndeny = ["198.51.100.0/24"]')
     )
     assert result.verdicts == {"acl-denied": 1}
     assert result.left_out == {"on a TCP connection that the edge would not have accepted": 1}
@@ -527,19 +527,19 @@ def test_a_connection_of_a_denied_source_is_refused_at_once() -> None:
 
 def test_a_truncated_capture_is_replayed_up_to_its_end() -> None:
     data = pcap(call())
-    result = player().play(Capture(io.BytesIO(data[:-10])), "cut.pcap")
+    result = make_replayer().play(Capture(io.BytesIO(data[:-10])), "cut.pcap")
     assert result.broken.startswith("packet 4: the file ends inside a packet")
     assert (result.packets, result.verdicts) == (3, {"pass": 2})
 
 
 def test_an_empty_capture_has_an_empty_result() -> None:
-    result = replayed([])
+    result = replay_frames([])
     assert (result.packets, result.messages, result.seconds, result.verdicts, result.broken) == (0, 0, 0.0, {}, "")
 
 
 def test_the_same_capture_and_seed_give_the_same_and_another_seed_the_same_verdicts() -> None:
     frames = sorted(flood(100) + call("c1") + call("c2", 0.03), key=lambda timed: timed[0])
-    first, again, other = (replayed(frames, player(seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (replay_frames(frames, make_replayer(seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert first.verdicts == other.verdicts
     assert Entropy(1)(16) == Entropy(1)(16) != Entropy(2)(16)
@@ -566,7 +566,7 @@ def test_every_packet_is_used_or_counted_as_left_out(
 ) -> None:
     """For any frames: no exception is raised, and every packet is in a sum."""
     made = [(at, data[:place] + noise + data[place + len(noise) :]) for at, data, place, noise in frames]
-    result = replayed(made, player(inside=inside))
+    result = replay_frames(made, make_replayer(inside=inside))
     assert result.packets == len(made)
     parts = result.notes.get("IP fragments that were not the last of their packet", 0)
     assert result.went_in + sum(result.left_out.values()) + parts == result.packets

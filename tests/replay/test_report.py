@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 from support.captures import frame, udp
-from support.replaying import EDGE, PHONE, message, player, policy, replayed
+from support.replaying import EDGE, PHONE, make_replayer, message, policy, replay_frames
 
 from edgesbc.replay.replayer import Replayer
 from edgesbc.replay.report import lines
@@ -18,7 +18,7 @@ def test_a_small_replay_in_full() -> None:
         (n * 0.5, frame(packet))
         for n, packet in enumerate([udp(PHONE, EDGE, message()), udp(PHONE, EDGE, options), elsewhere])
     ]
-    assert list(lines(replayed(frames, Replayer(policy(), strict)))) == [
+    assert list(lines(replay_frames(frames, Replayer(policy(), strict)))) == [
         "test.pcap: 3 packets in 1.000 s, judged by edge.toml",
         "went in: 2 packets with 2 messages",
         "left out (packets):",
@@ -42,7 +42,7 @@ def test_a_small_replay_in_full() -> None:
 
 
 def test_no_messages_and_no_differences_are_reported_too() -> None:
-    assert list(lines(replayed([], Replayer(policy(), policy(file="new.toml"))))) == [
+    assert list(lines(replay_frames([], Replayer(policy(), policy(file="new.toml"))))) == [
         "test.pcap: 0 packets in 0.000 s, judged by edge.toml",
         "went in: 0 packets with 0 messages",
         "new.toml would have judged and routed all of it the same",
@@ -51,7 +51,7 @@ def test_no_messages_and_no_differences_are_reported_too() -> None:
 
 def test_text_of_peers_is_escaped() -> None:
     strict = policy('[screen.method]\npublic = ["OPTIONS"]')
-    result = replayed(
+    result = replay_frames(
         [(0.0, frame(udp(PHONE, EDGE, message(call_id="a\\x1b[2J" + "b" * 200))))], Replayer(policy(), strict)
     )
     text = "\n".join(lines(result))
@@ -60,7 +60,7 @@ def test_text_of_peers_is_escaped() -> None:
 
 
 def test_the_error_of_a_broken_capture_is_first() -> None:
-    result = attrs.evolve(replayed([], player()), broken="packet 7: the file ends inside a packet")
+    result = attrs.evolve(replay_frames([], make_replayer()), broken="packet 7: the file ends inside a packet")
     second = list(lines(result))[1]
     assert (
         second

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from support.captures import frame, udp
-from support.replaying import EDGE, PHONE, message, policy, replayed
+from support.replaying import EDGE, PHONE, message, policy, replay_frames
 
 from edgesbc.base import limits
 from edgesbc.base.counts import Counts
@@ -46,7 +46,7 @@ def test_counts_are_sorted_by_size_and_then_by_name() -> None:
 
 
 def test_a_result_is_json() -> None:
-    result = replayed([(0.0, frame(udp(PHONE, EDGE, message())))], Replayer(policy(), policy()))
+    result = replay_frames([(0.0, frame(udp(PHONE, EDGE, message())))], Replayer(policy(), policy()))
     again = json.loads(json.dumps(result.as_dict()))
     assert again["verdicts"] == {"pass": 1}
     assert again["sources"] == [{"address": PHONE[0], "messages": 1, "verdicts": {"pass": 1}}]

@@ -37,9 +37,9 @@ def test_obliging_answers_other_requests_at_once_except_ack_and_register() -> No
     inside = SimulatedDestinations("obliging")
     for method, statuses in (("OPTIONS", [200]), ("BYE", [200]), ("ACK", []), ("REGISTER", [100]), ("CANCEL", [200])):
         assert [response.status for response in responses(inside.take(FLOW, message(method)))] == statuses
-    again = responses(inside.take(FLOW, message(to_tag="bob")))
-    assert [response.status for response in again] == [200]
-    assert again[0].to_tag == "bob"
+    repeated = responses(inside.take(FLOW, message(to_tag="bob")))
+    assert [response.status for response in repeated] == [200]
+    assert repeated[0].to_tag == "bob"
     assert inside.forwarded[str(FLOW.peer), "INVITE"] == 1
 
 

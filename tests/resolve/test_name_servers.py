@@ -105,13 +105,13 @@ async def test_invalid_answers(tmp_path: Path) -> None:
 
         async def answer(records: dict[str, list[str]], lies: bool) -> None:
             data, peer = await sock.recvfrom(4096)
-            asked = dns.message.from_wire(data)
-            reply = dns.message.make_response(asked)
+            query = dns.message.from_wire(data)
+            reply = dns.message.make_response(query)
             reply.answer = [dns.rrset.from_text(name, 60, "IN", *record) for name, record in records.items()]
             if lies:
-                other = dns.message.make_response(dns.message.make_query("other.test.", "A", id=asked.id))
+                other = dns.message.make_response(dns.message.make_query("other.test.", "A", id=query.id))
                 other.answer = [dns.rrset.from_text("other.test.", 60, "IN", "A", "10.6.6.6")]
-                wrong_id = dns.message.make_response(asked)
+                wrong_id = dns.message.make_response(query)
                 wrong_id.id ^= 1
                 for lie in (b"", b"\0" * 40, other.to_wire(), wrong_id.to_wire()):
                     await sock.sendto(lie, peer)

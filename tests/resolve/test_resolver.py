@@ -40,7 +40,7 @@ class Answers(NameServers):
         return self.give(question.name) if self.seconds <= seconds else DnsAnswer(failed=True)
 
     def times(self, name: str) -> list[float]:
-        return [when for when, asked in self.asked if asked == name]
+        return [when for when, host in self.asked if host == name]
 
     def pauses(self, name: str) -> list[float]:
         return [round(later - sooner, 3) for sooner, later in itertools.pairwise(self.times(name))]
@@ -105,8 +105,8 @@ async def test_times_that_are_too_short_or_too_long(autojump_clock, ttl: float, 
 
 
 async def test_changed_addresses_are_reported(autojump_clock) -> None:
-    given = iter([addresses("10.0.0.11"), addresses("10.0.0.12", "10.0.0.11"), addresses("10.0.0.12")])
-    bench = Bench(Answers(lambda name: next(given)), "a.example.com")
+    answers = iter([addresses("10.0.0.11"), addresses("10.0.0.12", "10.0.0.11"), addresses("10.0.0.12")])
+    bench = Bench(Answers(lambda name: next(answers)), "a.example.com")
     await bench.run(700)
     assert [hosts for _, hosts in bench.reported] == [["10.0.0.11"], ["10.0.0.11", "10.0.0.12"], ["10.0.0.12"]]
     assert bench.details[2] == (
@@ -116,8 +116,8 @@ async def test_changed_addresses_are_reported(autojump_clock) -> None:
 
 @pytest.mark.parametrize("nothing", [FAILED, DnsAnswer((), 60.0)], ids=["no answer", "no address"])
 async def test_known_addresses_stay_while_look_ups_fail(autojump_clock, nothing: DnsAnswer) -> None:
-    given = itertools.chain([addresses("10.0.0.11")], [nothing] * 3, itertools.repeat(addresses("10.0.0.11")))
-    bench = Bench(Answers(lambda name: next(given)), "a.example.com")
+    answers = itertools.chain([addresses("10.0.0.11")], [nothing] * 3, itertools.repeat(addresses("10.0.0.11")))
+    bench = Bench(Answers(lambda name: next(answers)), "a.example.com")
     await bench.run(400)
     assert [member.target.host for member in bench.harness.dispatcher.members()] == ["10.0.0.11"]
     assert bench.reported == [("a.example.com", ["10.0.0.11"])]
@@ -129,15 +129,15 @@ async def test_known_addresses_stay_while_look_ups_fail(autojump_clock, nothing:
 
 async def test_the_last_answer_to_a_failed_question_is_used_beside_new_ones(autojump_clock) -> None:
     """RFC 8767: a host whose zone does not respond keeps its addresses, and the others change."""
-    asked: Counter[str] = Counter()
+    queries: Counter[str] = Counter()
 
     def give(name: str) -> DnsAnswer:
-        asked[name] += 1
+        queries[name] += 1
         if name.startswith("_sip"):
             return DnsAnswer((SrvRecord(0, 1, 5060, "one.example.com"), SrvRecord(1, 1, 5060, "two.example.com")), 30)
         if name.startswith("one"):
-            return addresses("10.0.0.11" if asked[name] == 1 else "10.0.0.12", ttl=30)
-        return addresses("10.0.0.99", ttl=30) if asked[name] == 1 else FAILED
+            return addresses("10.0.0.11" if queries[name] == 1 else "10.0.0.12", ttl=30)
+        return addresses("10.0.0.99", ttl=30) if queries[name] == 1 else FAILED
 
     bench = Bench(Answers(give), "a.example.com;transport=udp")
     await bench.run(32)

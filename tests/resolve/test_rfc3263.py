@@ -103,7 +103,7 @@ def test_a_sips_uri_uses_nothing_but_tls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "expected", "asked"),
+    ("uri", "expected", "queries"),
     [
         ("sip:example.com:5080", "udp 198.51.100.9:5080 p0 w1", ["A example.com"]),
         ("sip:example.com:5080;transport=tcp", "tcp 198.51.100.9:5080 p0 w1", ["A example.com"]),
@@ -115,10 +115,10 @@ def test_a_sips_uri_uses_nothing_but_tls() -> None:
         ),
     ],
 )
-def test_a_port_or_a_transport_in_the_uri_is_used(uri: str, expected: str, asked: list[str]) -> None:
+def test_a_port_or_a_transport_in_the_uri_is_used(uri: str, expected: str, queries: list[str]) -> None:
     names = Names(RFC3263)
     assert sources(names.locate(uri, listening(UDP, TCP, TLS))) == [expected]
-    assert names.asked == asked
+    assert names.asked == queries
 
 
 def test_without_naptr_srv_is_asked_for_each_transport() -> None:
@@ -364,12 +364,12 @@ def test_invariants_for_any_answers(data: st.DataObject, uri: str) -> None:
     """The look-up ends, no address is repeated, priorities have no gaps, and no forbidden address is used."""
     able = [*listening(UDP, TCP, TLS), *listening(UDP, TCP, host="2001:db8::1")]
     asking = locate(parse_server_uri(uri), able)
-    asked = set()
+    queries = set()
     try:
         question = next(asking)
         while True:
-            assert question not in asked
-            asked.add(question)
+            assert question not in queries
+            queries.add(question)
             records = data.draw(st.none() | ANY[question.kind])
             question = asking.send(DnsAnswer(failed=True) if records is None else DnsAnswer(tuple(records), 5.0))
     except StopIteration as stop:

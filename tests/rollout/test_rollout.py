@@ -16,24 +16,24 @@ from edgesbc.rollout.rollout import TRANSITIONS, Rollout, RolloutEvent, RolloutS
 
 def in_state(folder: Path, state: RolloutState) -> Rollout:
     policy = parse_policy(policy_text(folder, ["sip:127.0.0.11:9"]), "policy.toml")
-    made = Rollout(policy, "root", "more room", policy, 1, policy.change)
-    made.state = state
-    return made
+    rollout = Rollout(policy, "root", "more room", policy, 1, policy.change)
+    rollout.state = state
+    return rollout
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(RolloutState, RolloutEvent)))
 def test_an_event_leads_where_the_table_says_and_nowhere_else(
     tmp_path: Path, state: RolloutState, event: RolloutEvent
 ) -> None:
-    made = in_state(tmp_path, state)
+    rollout = in_state(tmp_path, state)
     following = TRANSITIONS.get((state, event))
     if following is None:
         with pytest.raises(ValueError, match=f"no transition from {state.name} by {event.name}"):
-            made.advance(event)
-        assert made.state is state
+            rollout.advance(event)
+        assert rollout.state is state
     else:
-        made.advance(event, "because")
-        assert (made.state, made.message) == (following, "because")
+        rollout.advance(event, "because")
+        assert (rollout.state, rollout.message) == (following, "because")
 
 
 def test_the_table_in_the_docstring_is_the_table_in_the_code() -> None:
@@ -58,6 +58,6 @@ def test_the_page_about_changes_has_the_same_table() -> None:
 
 def test_a_change_begins_prepared(tmp_path: Path) -> None:
     policy = parse_policy(policy_text(tmp_path, ["sip:127.0.0.11:9"]), "policy.toml")
-    made = Rollout(policy, "root", "more room", policy, 1, policy.change)
-    assert (made.state, made.version, made.probation) == (RolloutState.PREPARED, 0, None)
-    assert not made.on_probation
+    rollout = Rollout(policy, "root", "more room", policy, 1, policy.change)
+    assert (rollout.state, rollout.version, rollout.probation) == (RolloutState.PREPARED, 0, None)
+    assert not rollout.on_probation

@@ -31,7 +31,7 @@ def test_a_text_beyond_the_bound_is_not_rewritten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("match", "replace", "says"),
+    ("match", "replace", "message"),
     [
         ("(", "", "regular expression"),
         ("(a+)+$", "", "repeat inside a repeat"),
@@ -42,8 +42,8 @@ def test_a_text_beyond_the_bound_is_not_rewritten() -> None:
         ("^0", "@evil", "characters"),
     ],
 )
-def test_an_invalid_rewrite(match: str, replace: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_rewrite(match: str, replace: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Rewrite(match, replace)
 
 

@@ -153,7 +153,7 @@ def test_a_route_matches_in_its_hours_in_its_time_zone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"to": ("a", "a")}, "each set once"),
         ({"to": ("a", 5)}, "list of them"),
@@ -165,6 +165,6 @@ def test_a_route_matches_in_its_hours_in_its_time_zone() -> None:
         ({"prepend": "0 "}, "characters"),
     ],
 )
-def test_an_invalid_value_of_a_route(fields: dict[str, object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_value_of_a_route(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Route(name="r", **{"to": "pbx", **fields})  # type: ignore[arg-type]

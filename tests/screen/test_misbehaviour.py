@@ -61,6 +61,6 @@ def test_only_reasons_that_screening_gives_have_points() -> None:
     """Only screening scores. A refusal of the signalling core, such as that of a token that does not open, counts
     nothing: an honest phone holds such a token after the edge's key was lost, and in a call that has ended."""
     screen = Path(pipeline.__file__).parent
-    given = [screen / "pipeline.py", *(screen / "stages").glob("*.py"), screen.parent / "signalling" / "screener.py"]
-    text = "".join(path.read_text(encoding="utf-8") for path in given)
+    sources = [screen / "pipeline.py", *(screen / "stages").glob("*.py"), screen.parent / "signalling" / "screener.py"]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
     assert [reason.code for reason in POINTS if f"Reason.{reason.name}" not in text] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.work import work
+from support.parser_work import count_calls
 
 from edgesbc.base import limits
 from edgesbc.base.prefixes import enclosing_prefixes
@@ -137,9 +137,9 @@ def test_lifting_an_address_lifts_its_flows_and_forgets_what_it_did(flow) -> Non
     assert penalties.lift("192.0.2.1") == 0
     assert not penalties.blocks(flow(), UNPROVEN, 1.0)
     assert [ban.target for ban in penalties] == ["192.0.2.11:5060"]
-    again = penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 1.0)
-    assert again is not None
-    assert again.offence == 1
+    next_ban = penalties.ban(flow("tls"), REACHABLE, Reason.PIKE, 60.0, 1.0)
+    assert next_ban is not None
+    assert next_ban.offence == 1
     penalties.take_datagram_bans()
     assert penalties.lift("192.0.2.11:5060") == 1
     assert penalties.take_datagram_bans() == [(flow().listener, flow(host="192.0.2.11").peer, 0.0)], (
@@ -249,14 +249,14 @@ def test_a_restored_ban_blocks_again_and_offences_count_on(flow) -> None:
 
 def test_the_version_changes_with_every_ban_set_or_removed(flow) -> None:
     penalties = Penalties(Standings(), 100, 30, 2.0)
-    seen = [penalties.version]
+    versions = [penalties.version]
     penalties.ban(flow(), UNPROVEN, Reason.PIKE, 60.0, 0.0)
-    seen.append(penalties.version)
+    versions.append(penalties.version)
     penalties.blocks(flow(), UNPROVEN, 1.0)
-    assert penalties.version == seen[-1]
+    assert penalties.version == versions[-1]
     penalties.blocks(flow(), UNPROVEN, 100.0)
-    seen.append(penalties.version)
-    assert len(set(seen)) == 3
+    versions.append(penalties.version)
+    assert len(set(versions)) == 3
 
 
 def test_datagrams_from_port_0_do_not_have_the_kernel_drop_their_whole_address(flow) -> None:
@@ -285,7 +285,7 @@ def test_the_cost_of_an_offence_does_not_depend_on_the_number_of_bans(flow, othe
         for last in range(1, limits.BANS_OF_PREFIX):
             offend(penalties, flow, f"192.0.2.{last}", limits.OFFENCES_OF_ADDRESS)
         offend(penalties, flow, "192.0.2.7", limits.OFFENCES_OF_ADDRESS - 1)
-        return work(lambda last: offend(penalties, flow, last, 1), "192.0.2.7")
+        return count_calls(lambda last: offend(penalties, flow, last, 1), "192.0.2.7")
 
     third_offence(2)  # so that the stored offences of addresses do not affect the comparison
     assert third_offence(2000) <= third_offence(2) + 10

@@ -35,15 +35,15 @@ class Listens:
     name = "listens"
     phases: frozenset[Phase] = frozenset()
 
-    def __init__(self, heard: list[str]) -> None:
-        self.heard = heard
+    def __init__(self, answered: list[str]) -> None:
+        self.answered_calls = answered
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         return PASS
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
         assert subject.request is not None
-        self.heard.append(subject.request.call_id)
+        self.answered_calls.append(subject.request.call_id)
 
 
 class Pair:
@@ -55,9 +55,9 @@ class Pair:
         self.totals = Counts()
         self.to = to
         self.recorded: list[tuple[str, str]] = []
-        self.heard: list[str] = []
+        self.answered: list[str] = []
         self.other = Pipeline(
-            other, Standings(), lambda decision: None, lambda stage, error: None, (Listens(self.heard),)
+            other, Standings(), lambda decision: None, lambda stage, error: None, (Listens(self.answered),)
         )
         self.beside = ShadowPolicy(
             self.other, self.choose, self.totals, lambda flow, call_id, live, now: self.recorded.append((call_id, live))
@@ -70,19 +70,19 @@ class Pair:
         return self.to
 
     def message(self, flow: Flow, request: Request | None, now: float, to: str | None = "pbx") -> None:
-        beside, live = self.beside, self.live
+        shadow, live = self.beside, self.live
         verdict = live.packet(flow, 400, now)
-        beside.begin(flow, 400, verdict, now)
+        shadow.begin(flow, 400, verdict, now)
         if verdict is PASS and request is not None:
             subject = live.subject(flow, request, now)
             verdict = live.request(subject, now)
-            beside.request(subject, verdict, now)
+            shadow.request(subject, verdict, now)
             if verdict is PASS:
                 verdict = live.call(subject, now)
-                beside.call(verdict, now)
+                shadow.call(verdict, now)
                 if verdict is PASS:
-                    beside.route(to, now)
-        beside.end(now)
+                    shadow.route(to, now)
+        shadow.end(now)
 
 
 def refusal(status: int = 403) -> Response:
@@ -225,9 +225,9 @@ def test_the_other_policy_gets_no_responses_to_requests_that_it_refused(
         request = request_of(call_id=host)
         pair.message(flow(host=host), request, 1.0)
         pair.live.answered(flow(host=host), request, refusal(), 1.1)
-    assert pair.heard == ["192.0.2.1", "192.0.2.8"]
+    assert pair.answered == ["192.0.2.1", "192.0.2.8"]
     pair.live.answered(flow(host="192.0.2.7"), request_of(call_id="192.0.2.7"), refusal(), 1.2)
-    assert pair.heard[2:] == ["192.0.2.7"]  # the refusal is remembered for one response
+    assert pair.answered[2:] == ["192.0.2.7"]  # the refusal is remembered for one response
 
 
 def test_a_repeated_request_that_passes_gets_its_responses(flow: MakeFlow, request_of: MakeRequest) -> None:
@@ -236,7 +236,7 @@ def test_a_repeated_request_that_passes_gets_its_responses(flow: MakeFlow, reque
     pair.to = "pbx"
     pair.message(flow(), request_of(), 50.0)
     pair.live.answered(flow(), request_of(), refusal(), 50.1)
-    assert pair.heard == ["call-1"]
+    assert pair.answered == ["call-1"]
 
 
 def test_requests_that_were_refused_are_remembered_up_to_a_bound(
@@ -250,7 +250,7 @@ def test_requests_that_were_refused_are_remembered_up_to_a_bound(
     assert len(pair.beside._refused) == 3
     for request in requests:
         pair.live.answered(flow(), request, refusal(), 1.1)
-    assert pair.heard == ["call-0", "call-1"]
+    assert pair.answered == ["call-0", "call-1"]
     assert not pair.beside._refused
 
 

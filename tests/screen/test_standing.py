@@ -161,11 +161,11 @@ def test_trusted_sources_are_listed_with_trunks_first(flow) -> None:
 
 def test_the_version_grows_when_trusted_sources_change_and_not_at_each_message(flow) -> None:
     standings = Standings((CARRIER,))
-    seen = [standings.version]
+    versions = [standings.version]
 
     def grew() -> bool:
-        seen.append(standings.version)
-        return seen[-1] > seen[-2]
+        versions.append(standings.version)
+        return versions[-1] > versions[-2]
 
     standings.prove(flow(), Standing.REACHABLE, 1.0)
     standings.prove(flow("tls"), Standing.REGISTERED, 1.0)

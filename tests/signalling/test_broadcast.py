@@ -192,8 +192,8 @@ def test_all_silent_is_503(harness: EdgeHarness) -> None:
 
 def test_max_breadth_is_shared_out(harness: EdgeHarness) -> None:
     assert [message.get("Max-Breadth") for message in forked(harness)] == ["30", "30"]
-    again = forked(harness, branch="z9hG4bKb", from_tag="b", extra="Max-Breadth: 5\r\n")
-    assert [message.get("Max-Breadth") for message in again] == ["2", "2"]
+    second = forked(harness, branch="z9hG4bKb", from_tag="b", extra="Max-Breadth: 5\r\n")
+    assert [message.get("Max-Breadth") for message in second] == ["2", "2"]
 
 
 def test_with_a_breadth_of_one_members_are_tried_one_after_the_other(harness: EdgeHarness) -> None:

@@ -43,31 +43,31 @@ def test_each_side_sees_only_addresses_of_the_edge(harness: EdgeHarness) -> None
         ok.via.param("rport") == "5060"
     )
     assert "@192.0.2.1:5060" in uri_of(ok)
-    shown = b"".join(data for data in harness.raw if data.startswith(b"SIP/2.0"))
+    responses = b"".join(data for data in harness.raw if data.startswith(b"SIP/2.0"))
     for inside in (b"10.0.0.", b"Inside/1.0", b"X-Secret", b"Record-Route"):
-        assert inside not in shown
+        assert inside not in responses
 
 
 def test_requests_in_the_dialog_are_routed_by_their_tokens_both_ways(harness: EdgeHarness) -> None:
     forwarded, ok = set_up(harness)
     ack = invite("ACK", uri_of(ok), branch="z9hG4bKa2", to_tag="bob")
-    ((to, got),) = harness.receive(CALLER, ack)
+    ((to, forwarded_request),) = harness.receive(CALLER, ack)
     # the route is the core's Record-Route, the remote target the Contact
     assert to == PBX
-    assert isinstance(got, Request)
-    assert str(got.uri) == "sip:bob@10.0.0.11:5070"
-    assert got.get_all("Route") == ["<sip:10.0.0.11;lr>"]
+    assert isinstance(forwarded_request, Request)
+    assert str(forwarded_request.uri) == "sip:bob@10.0.0.11:5070"
+    assert forwarded_request.get_all("Route") == ["<sip:10.0.0.11;lr>"]
     # the inside hangs up
     bye = (
         f"BYE {uri_of(forwarded)} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb1\r\n"
         "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
         "CSeq: 7 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     ).encode()
-    ((to, got),) = harness.receive(PBX, bye)
+    ((to, forwarded_request),) = harness.receive(PBX, bye)
     assert to == CALLER
-    assert isinstance(got, Request)
-    assert str(got.uri) == "sip:alice@192.168.1.5:5062"
-    ((to, answered),) = harness.receive(CALLER, respond(got, 200, contact=False))
+    assert isinstance(forwarded_request, Request)
+    assert str(forwarded_request.uri) == "sip:alice@192.168.1.5:5062"
+    ((to, answered),) = harness.receive(CALLER, respond(forwarded_request, 200, contact=False))
     assert to == PBX
     assert isinstance(answered, Response)
     assert answered.cseq == 7
@@ -107,10 +107,10 @@ def test_a_retransmitted_invite_gets_the_last_answer_again(harness: EdgeHarness)
     assert to == CALLER
     assert isinstance(trying, Response)
     assert trying.status == 100
-    ((to, again),) = harness.receive(CALLER, invite())
+    ((to, repeated),) = harness.receive(CALLER, invite())
     assert to == CALLER
-    assert isinstance(again, Response)
-    assert again.status == 100
+    assert isinstance(repeated, Response)
+    assert repeated.status == 100
 
 
 def test_a_quick_answer_needs_no_100(harness: EdgeHarness) -> None:

@@ -30,10 +30,10 @@ def end_calls(harness: EdgeHarness) -> list[tuple[Flow, str]]:
 
 @pytest.mark.parametrize("uri", ["sip:100@192.0.2.1", ELSEWHERE])
 def test_the_edge_ends_it_where_it_was_answered(harness: EdgeHarness, uri: str) -> None:
-    ((_, asked),) = harness.receive(CALLER, invite(uri=uri))
-    assert isinstance(asked, Request)
-    harness.receive(PBX, nameless(asked))
-    assert end_calls(harness) == [(CALLER, "sip:alice@192.168.1.5:5062"), (PBX, str(asked.uri))]
+    ((_, forwarded),) = harness.receive(CALLER, invite(uri=uri))
+    assert isinstance(forwarded, Request)
+    harness.receive(PBX, nameless(forwarded))
+    assert end_calls(harness) == [(CALLER, "sip:alice@192.168.1.5:5062"), (PBX, str(forwarded.uri))]
     harness.wait(60)
     assert harness.edge.idle
 
@@ -49,15 +49,15 @@ def test_a_call_without_contact_does_not_keep_the_edge_from_ending_others(harnes
 
 def test_a_late_answer_is_ended_where_it_came_from_whatever_uri_was_called(harness: EdgeHarness) -> None:
     """The caller chooses the Request-URI, so the edge must not send to the address in it."""
-    ((_, asked),) = harness.receive(CALLER, invite(uri=ELSEWHERE))
+    ((_, forwarded),) = harness.receive(CALLER, invite(uri=ELSEWHERE))
     harness.wait(2.5)
-    sent = harness.receive(PBX, nameless(asked))
+    sent = harness.receive(PBX, nameless(forwarded))
     assert hung_up(sent) == [(PBX, ELSEWHERE)]
     assert {flow for flow, _ in sent} == {PBX}
 
 
 def test_the_contact_of_the_first_fork_is_not_used_for_another_without_one(harness: EdgeHarness) -> None:
-    ((_, asked),) = harness.receive(CALLER, invite())
-    harness.receive(PBX, respond(asked, 180, "first").replace(b"10.0.0.11:5070", b"10.0.0.77:5070"))
-    harness.receive(PBX, nameless(asked, tag="second"))
+    ((_, forwarded),) = harness.receive(CALLER, invite())
+    harness.receive(PBX, respond(forwarded, 180, "first").replace(b"10.0.0.11:5070", b"10.0.0.77:5070"))
+    harness.receive(PBX, nameless(forwarded, tag="second"))
     assert end_calls(harness)[1] == (PBX, "sip:100@10.0.0.11:5060")

@@ -103,8 +103,8 @@ def test_silence_to_one_caller_takes_no_member_out_and_silence_to_a_trunk_does(t
     for number in range(2):
         harness.receive(CALLER, invite(branch=f"z9hG4bKv{number}", from_tag=f"v{number}"))
         sent = harness.wait(2.5)
-        asked = next(message for to, message in sent if to == SECOND and isinstance(message, Request))
-        harness.receive(SECOND, respond(asked, 486))
+        forwarded = next(message for to, message in sent if to == SECOND and isinstance(message, Request))
+        harness.receive(SECOND, respond(forwarded, 486))
     assert first.state is (MemberState.INACTIVE if trunk else MemberState.TRYING)
 
 

@@ -45,12 +45,12 @@ def test_a_given_name_precedes_the_known_one_and_that_precedes_the_address() -> 
 def test_inside_a_dialog_any_proven_connection_to_the_address_is_used() -> None:
     """The name that is known for the address may belong to another destination at that address."""
     opened = Opened({PEER: "known.example.com"})
-    given = opened.flows.to(TLS, PEER, "given.example.com")
-    assert opened.flows.to(TLS, PEER) == given
+    given_flow = opened.flows.to(TLS, PEER, "given.example.com")
+    assert opened.flows.to(TLS, PEER) == given_flow
     known = opened.flows.to(TLS, PEER, "known.example.com")
     assert opened.flows.to(TLS, PEER) == known
     opened.flows.closed(known)
-    opened.flows.closed(given)
+    opened.flows.closed(given_flow)
     opened.flows.to(TLS, PEER)
     assert opened.names == ["given.example.com", "known.example.com", "known.example.com"]
 

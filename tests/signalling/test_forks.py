@@ -53,16 +53,16 @@ def test_a_bye_of_a_fork_after_the_caller_is_gone_ends_only_its_own_dialog(open_
     browser = open_harness.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
     open_harness.edge.flow_opened(browser)
     forwarded = open_harness.receive(browser, invite())[-1][1]
-    shown = (forwarded.get("Contact") or "").strip("<>")
+    contact = (forwarded.get("Contact") or "").strip("<>")
     for tag in ("one", "two"):
         open_harness.receive(PBX, respond(forwarded, 200, tag=tag))
     open_harness.edge.flow_closed(browser, open_harness.now)
-    for tag, left in (("two", 1), ("one", 0)):
-        bye = invite("BYE", shown, 1, f"z9hG4bK{tag}", to_tag="alice", from_tag=tag)
+    for tag, calls in (("two", 1), ("one", 0)):
+        bye = invite("BYE", contact, 1, f"z9hG4bK{tag}", to_tag="alice", from_tag=tag)
         ((_, answer),) = open_harness.receive(PBX, bye)
         assert isinstance(answer, Response)
         assert answer.status == 480
-        assert open_harness.edge.calls == left
+        assert open_harness.edge.calls == calls
 
 
 def test_stored_forks_are_bounded(harness: EdgeHarness) -> None:

@@ -54,9 +54,9 @@ def test_of_a_request(harness: EdgeHarness, field: str) -> None:
 @pytest.mark.parametrize("field", ANSWER_FIELDS.values(), ids=ANSWER_FIELDS)
 def test_of_an_answer(harness: EdgeHarness, field: str, status: int) -> None:
     ((_, forwarded),) = harness.receive(CALLER, invite())
-    (shown,) = [m for to, m in harness.receive(PBX, respond(forwarded, status, extra=field)) if to == CALLER]
+    (passed_on,) = [m for to, m in harness.receive(PBX, respond(forwarded, status, extra=field)) if to == CALLER]
     name, _, value = field.partition(": ")
-    assert shown.get_all(name) == [value]
+    assert passed_on.get_all(name) == [value]
 
 
 @pytest.mark.parametrize("method", ["PRACK", "UPDATE", "INFO", "REFER", "NOTIFY", "MESSAGE", "OPTIONS", "SUBSCRIBE"])
@@ -65,22 +65,24 @@ def test_inside_a_dialog_of_invite(method: str, early: bool) -> None:
     """In both directions, with body and CSeq unchanged (RFC 3261 section 12.2)."""
     harness = EdgeHarness(methods=(*CALLS, "MESSAGE", "SUBSCRIBE"))
     forwarded = harness.receive(CALLER, invite())[-1][1]
-    ((_, shown),) = harness.receive(PBX, respond(forwarded, 183 if early else 200))
-    contact, behind = ((m.get("Contact") or "").strip("<>") for m in (shown, forwarded))
+    ((_, passed_on),) = harness.receive(PBX, respond(forwarded, 183 if early else 200))
+    contact, behind = ((m.get("Contact") or "").strip("<>") for m in (passed_on, forwarded))
     extra = "Content-Type: text/plain\r\nRAck: 1 1 INVITE\r\n"
-    asked = invite(method, contact, 2, f"z9hG4bK{method}", to_tag="bob", extra=extra)
-    ((to, got),) = harness.receive(CALLER, asked.replace(b"Content-Length: 0\r\n\r\n", b"Content-Length: 2\r\n\r\nhi"))
+    request = invite(method, contact, 2, f"z9hG4bK{method}", to_tag="bob", extra=extra)
+    with_body = request.replace(b"Content-Length: 0\r\n\r\n", b"Content-Length: 2\r\n\r\nhi")
+    ((to, received),) = harness.receive(CALLER, with_body)
     assert to == PBX
-    assert isinstance(got, Request)
-    assert (got.method, str(got.uri), got.cseq, got.body) == (method, "sip:bob@10.0.0.11:5070", 2, b"hi")
-    ((to, answer),) = harness.receive(PBX, respond(got, 200))
+    assert isinstance(received, Request)
+    assert (received.method, str(received.uri)) == (method, "sip:bob@10.0.0.11:5070")
+    assert (received.cseq, received.body) == (2, b"hi")
+    ((to, answer),) = harness.receive(PBX, respond(received, 200))
     assert to == CALLER
     assert isinstance(answer, Response)
     back = invite(method, behind, 9, f"z9hG4bKback{method}", to_tag="alice", from_tag="bob", extra=extra)
-    ((to, got),) = harness.receive(PBX, back)
+    ((to, received),) = harness.receive(PBX, back)
     assert to == CALLER
-    assert isinstance(got, Request)
-    assert (got.method, str(got.uri), got.cseq) == (method, "sip:alice@192.168.1.5:5062", 9)
+    assert isinstance(received, Request)
+    assert (received.method, str(received.uri), received.cseq) == (method, "sip:alice@192.168.1.5:5062", 9)
 
 
 def test_a_subscription_of_its_own_is_notified_by_its_tokens() -> None:
@@ -100,10 +102,10 @@ def test_a_subscription_of_its_own_is_notified_by_its_tokens() -> None:
     assert str(notify.uri) == "sip:alice@192.168.1.5:5062"
     assert notify.get("Subscription-State") == "active;expires=600"
     renewed = invite("SUBSCRIBE", (ok.get("Contact") or "").strip("<>"), 2, "z9hG4bKr", to_tag="bob")
-    ((to, again),) = harness.receive(CALLER, renewed)
+    ((to, refreshed),) = harness.receive(CALLER, renewed)
     assert to == PBX
-    assert isinstance(again, Request)
-    assert str(again.uri) == "sip:bob@10.0.0.11:5070"
+    assert isinstance(refreshed, Request)
+    assert str(refreshed.uri) == "sip:bob@10.0.0.11:5070"
     assert harness.edge.calls == 0
 
 
@@ -124,8 +126,8 @@ def test_a_re_invite_that_is_refused_leaves_the_call_as_it_was(harness: EdgeHarn
     """RFC 3261 section 14.1: after a 491 the sender of the offer waits and tries again."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
     ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
-    ((_, again),) = harness.receive(CALLER, invite(uri=contact_of(ok), cseq=2, branch="z9hG4bKre", to_tag="bob"))
-    sent = harness.receive(PBX, respond(again, 491))
+    ((_, re_invite),) = harness.receive(CALLER, invite(uri=contact_of(ok), cseq=2, branch="z9hG4bKre", to_tag="bob"))
+    sent = harness.receive(PBX, respond(re_invite, 491))
     assert [m.method if isinstance(m, Request) else m.status for _, m in sent] == ["ACK", 491]
     assert harness.edge.calls == 1
 
@@ -147,9 +149,9 @@ def test_an_update_is_offer_and_answer_of_the_call() -> None:
     update = invite("UPDATE", contact_of(ringing), 2, "z9hG4bKup", to_tag="bob", body=OFFER)
     assert harness.receive(CALLER, update) == []
     assert isinstance(harness.media_command, Offer)
-    ((_, got),) = harness.reply(b"v=0\r\n3\r\n")
-    assert got.body == b"v=0\r\n3\r\n"
-    assert harness.receive(PBX, respond(got, 200, body=ANSWER)) == []
+    ((_, passed_on),) = harness.reply(b"v=0\r\n3\r\n")
+    assert passed_on.body == b"v=0\r\n3\r\n"
+    assert harness.receive(PBX, respond(passed_on, 200, body=ANSWER)) == []
     assert isinstance(harness.media_command, Answer)
     ((_, ok),) = harness.reply(b"v=0\r\n4\r\n")
     assert ok.body == b"v=0\r\n4\r\n"
@@ -167,9 +169,9 @@ def test_a_prack_answers_the_offer_of_a_reliable_183() -> None:
     )
     assert harness.receive(CALLER, prack) == []
     assert harness.media_command == Answer("c1", "bob", "alice", ANSWER, "198.51.100.7")
-    ((to, got),) = harness.reply(b"v=0\r\n2\r\n")
+    ((to, passed_on),) = harness.reply(b"v=0\r\n2\r\n")
     assert to == PBX
-    assert (got.get("RAck"), got.body) == ("1 1 INVITE", b"v=0\r\n2\r\n")
+    assert (passed_on.get("RAck"), passed_on.body) == ("1 1 INVITE", b"v=0\r\n2\r\n")
 
 
 def test_a_prack_may_have_an_offer_of_its_own() -> None:
@@ -181,6 +183,6 @@ def test_a_prack_may_have_an_offer_of_its_own() -> None:
     prack = invite("PRACK", contact_of(ringing), 2, "z9hG4bKpr", to_tag="bob", body=OFFER, extra="RAck: 1 1 INVITE\r\n")
     harness.receive(CALLER, prack)
     assert isinstance(harness.media_command, Offer)
-    ((_, got),) = harness.reply(b"v=0\r\n3\r\n")
-    harness.receive(PBX, respond(got, 200, body=ANSWER))
+    ((_, passed_on),) = harness.reply(b"v=0\r\n3\r\n")
+    harness.receive(PBX, respond(passed_on, 200, body=ANSWER))
     assert isinstance(harness.media_command, Answer)

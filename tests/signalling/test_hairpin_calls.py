@@ -36,8 +36,8 @@ def proxied(request: Request, uri: str, branch: str) -> bytes:
 
 
 def ask(sent: list[tuple[Flow, Request | Response]]) -> Request:
-    (only,) = [message for _, message in sent if isinstance(message, Request)]
-    return only
+    (message,) = [message for _, message in sent if isinstance(message, Request)]
+    return message
 
 
 def test_it_is_two_calls_with_media_of_their_own_and_both_end() -> None:

@@ -32,13 +32,13 @@ def uri_of(message: Request | Response) -> str:
 
 
 def request(sent: list[tuple[Flow, Request | Response]]) -> Request:
-    (only,) = [message for _, message in sent if isinstance(message, Request)]
-    return only
+    (message,) = [message for _, message in sent if isinstance(message, Request)]
+    return message
 
 
 def response(sent: list[tuple[Flow, Request | Response]]) -> Response:
-    (only,) = [message for _, message in sent if isinstance(message, Response)]
-    return only
+    (message,) = [message for _, message in sent if isinstance(message, Response)]
+    return message
 
 
 def test_a_late_offer_is_anchored_in_the_200_and_answered_in_the_ack() -> None:
@@ -61,13 +61,13 @@ def test_a_re_invite_from_the_inside_is_anchored_towards_the_caller() -> None:
     forwarded = request(harness.reply(b"v=0\r\na\r\n"))
     harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
     harness.reply(b"v=0\r\nb\r\n")
-    again = (
+    re_invite = (
         f"INVITE {uri_of(forwarded)} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKr1\r\n"
         "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
         "CSeq: 3 INVITE\r\nContact: <sip:bob@10.0.0.11:5071>\r\nMax-Forwards: 70\r\n"
         f"Content-Type: application/sdp\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
     ).encode() + ANSWER
-    harness.receive(PBX, again)
+    harness.receive(PBX, re_invite)
     assert harness.media_command == Offer("c1", "bob", "alice", ANSWER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
     offered = request(harness.reply(b"v=0\r\nc\r\n"))
     assert offered.body == b"v=0\r\nc\r\n"
@@ -142,10 +142,12 @@ def registered(harness: EdgeHarness) -> tuple[Flow, str]:
     path = inward.get("Path")
     assert path is not None
     assert "path" in (inward.get("Supported") or "")
-    mine = "Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1;expires=600"
-    theirs = "Contact: <sip:bob@10.0.0.50:5060>;expires=600"
-    ok = response(harness.receive(PBX, respond(inward, 200, extra=f"{mine}\r\n{theirs}", contact=False)))
-    assert ok.get_all("Contact") == [mine.removeprefix("Contact: ")]  # the Contact of the phone inside does not cross
+    own_contact = "Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1;expires=600"
+    other_contact = "Contact: <sip:bob@10.0.0.50:5060>;expires=600"
+    ok = response(harness.receive(PBX, respond(inward, 200, extra=f"{own_contact}\r\n{other_contact}", contact=False)))
+    assert ok.get_all("Contact") == [
+        own_contact.removeprefix("Contact: ")
+    ]  # the Contact of the phone inside does not cross
     assert not ok.get("Path")
     assert harness.dispatcher.leases == 0
     return browser, path
@@ -221,9 +223,9 @@ def test_a_token_proves_only_the_address_to_which_it_was_sent(open_harness: Edge
 def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
     """A response to OPTIONS may describe the media of the inside, with its addresses."""
     harness = EdgeHarness(anchor=True)
-    asked = request(harness.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
-    assert asked.body == b""
-    answer = response(harness.receive(PBX, respond(asked, 200, body=ANSWER)))
+    options = request(harness.receive(CALLER, invite("OPTIONS", "sip:100@elsewhere.example", body=OFFER)))
+    assert options.body == b""
+    answer = response(harness.receive(PBX, respond(options, 200, body=ANSWER)))
     assert answer.body == b""
     assert harness.media == []
     # the same inside a call, where OPTIONS has no offer either
@@ -231,8 +233,8 @@ def test_sdp_outside_of_a_negotiation_stays_on_its_side() -> None:
     forwarded = request(harness.reply(b"v=0\r\na\r\n"))
     harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
     ok = response(harness.reply(b"v=0\r\nb\r\n"))
-    asked = request(harness.receive(CALLER, invite("OPTIONS", uri_of(ok), 5, "z9hG4bKo2", to_tag="bob")))
-    assert response(harness.receive(PBX, respond(asked, 200, body=ANSWER))).body == b""
+    options = request(harness.receive(CALLER, invite("OPTIONS", uri_of(ok), 5, "z9hG4bKo2", to_tag="bob")))
+    assert response(harness.receive(PBX, respond(options, 200, body=ANSWER))).body == b""
     assert harness.media == []
 
 

@@ -96,14 +96,14 @@ def test_a_non_invite_request_without_an_answer_gets_100(harness: EdgeHarness, m
         forwarded = harness.receive(CALLER, invite())[-1][1]
         ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
         to_tag, uri = "bob", (ok.get("Contact") or "").strip("<>")
-    asked = invite(method, uri, 2, "z9hG4bKslow", to_tag=to_tag)
-    ((_, forwarded),) = harness.receive(CALLER, asked)
+    request = invite(method, uri, 2, "z9hG4bKslow", to_tag=to_tag)
+    ((_, forwarded),) = harness.receive(CALLER, request)
     assert [flow for flow, _ in harness.wait(3.4)].count(CALLER) == 0
     back = [message for flow, message in harness.wait(0.2) if flow == CALLER]
     assert [message.status for message in back if isinstance(message, Response)] == [100]
-    ((_, again),) = harness.receive(CALLER, asked)
-    assert isinstance(again, Response)
-    assert again.status == 100
+    ((_, repeated),) = harness.receive(CALLER, request)
+    assert isinstance(repeated, Response)
+    assert repeated.status == 100
     ((_, answered),) = harness.receive(PBX, respond(forwarded, 200, contact=False))
     assert isinstance(answered, Response)
     assert answered.status == 200

@@ -74,8 +74,8 @@ class Driver:
         place = self.random.randrange(len(data))
         return data[:place] + self.random.randbytes(2) + data[place + self.random.randrange(3) :]
 
-    def give(self, given: Input) -> list[Effect]:
-        effects = given()
+    def give(self, event: Input) -> list[Effect]:
+        effects = event()
         self.returned.append(effects)
         for effect in effects:
             if isinstance(effect, Send) and effect.flow.listener is CORE:
@@ -95,9 +95,9 @@ class Driver:
 @pytest.mark.parametrize("seed", range(20))
 def test_each_input_returns_all_of_its_effects(seed: int) -> None:
     driver = Driver(seed)
-    for given in driver.inputs():
+    for event in driver.inputs():
         driver.expire()
-        driver.give(given)
+        driver.give(event)
         assert driver.edge.take_effects() == []
     assert any(driver.returned)
 
@@ -106,9 +106,9 @@ def test_each_input_returns_all_of_its_effects(seed: int) -> None:
 def test_before_the_deadline_expire_does_nothing_and_after_it_the_deadline_is_later(seed: int) -> None:
     driver = Driver(seed)
     checked = 0
-    for given in driver.inputs():
+    for event in driver.inputs():
         driver.expire()
-        driver.give(given)
+        driver.give(event)
         deadline = driver.edge.deadline()
         if deadline is not None and deadline > driver.now:
             assert driver.edge.expire((driver.now + deadline) / 2) == []
@@ -125,9 +125,9 @@ def test_the_same_arguments_entropy_and_input_have_the_same_effects(seed: int) -
     runs: list[list[object]] = []
     for _ in range(2):
         driver = Driver(seed)
-        for given in driver.inputs():
+        for event in driver.inputs():
             driver.expire()
-            driver.give(given)
+            driver.give(event)
         runs.append([_written(effect) for effects in driver.returned for effect in effects])
     assert runs[0] == runs[1]
 
@@ -168,9 +168,9 @@ def test_an_exception_is_cleaned_up_after() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_an_idle_edge_has_no_deadline_and_no_lease(seed: int) -> None:
     driver = Driver(seed)
-    for given in driver.inputs():
+    for event in driver.inputs():
         driver.expire()
-        driver.give(given)
+        driver.give(event)
     driver.give(lambda: driver.edge.end_calls(driver.now))
     while (deadline := driver.edge.deadline()) is not None:
         driver.now = max(driver.now, deadline)

@@ -29,8 +29,8 @@ def test_the_same_request_by_another_path_is_a_loop(harness: EdgeHarness) -> Non
 def test_a_request_with_another_destination_is_a_spiral_and_passes(harness: EdgeHarness) -> None:
     ((_, first),) = harness.receive(CALLER, invite("REGISTER"))
     assert isinstance(first, Request)
-    again = by_a_proxy(first, invite("REGISTER", "sip:200@192.0.2.1"))
-    ((_, forwarded),) = harness.receive(CALLER, again)
+    looped = by_a_proxy(first, invite("REGISTER", "sip:200@192.0.2.1"))
+    ((_, forwarded),) = harness.receive(CALLER, looped)
     assert isinstance(forwarded, Request)
     assert forwarded.uri.user == "200"
 

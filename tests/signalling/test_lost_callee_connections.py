@@ -51,9 +51,9 @@ def test_of_a_call_that_is_up() -> None:
     harness = EdgeHarness(anchor=True)
     browser, path = registered(harness)
     harness.receive(PBX, from_inside("sip:bob@a.invalid", f"Route: {path}\r\n", 1))
-    ((_, asked),) = harness.reply(SDP)
-    assert isinstance(asked, Request)
-    ((_, ok),) = harness.receive(browser, respond(asked, 200))
+    ((_, forwarded),) = harness.reply(SDP)
+    assert isinstance(forwarded, Request)
+    ((_, ok),) = harness.receive(browser, respond(forwarded, 200))
     contact = (ok.get("Contact") or "").strip("<>")
     harness.receive(PBX, from_inside(contact, "", 2, to_tag="bob"))
     harness.sort(harness.edge.flow_closed(browser, harness.now))
@@ -68,17 +68,17 @@ def test_a_bye_to_a_lost_connection_does_not_end_a_call_that_rings() -> None:
     harness = EdgeHarness()
     browser, path = registered(harness)
     harness.edge.flow_closed(browser, harness.now)
-    ((_, asked),) = harness.receive(CALLER, invite())
-    harness.receive(PBX, respond(asked, 180))
+    ((_, forwarded),) = harness.receive(CALLER, invite())
+    harness.receive(PBX, respond(forwarded, 180))
     where = path.strip("<>").removesuffix(";lr")
     bye = (
         f"BYE {where} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb1\r\n"
         "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
         "CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
     ).encode()
-    ((_, gone),) = harness.receive(PBX, bye)
-    assert isinstance(gone, Response)
-    assert gone.status == 480
+    ((_, refusal),) = harness.receive(PBX, bye)
+    assert isinstance(refusal, Response)
+    assert refusal.status == 480
     statuses = [message.status for to, message in harness.wait(300) if to == CALLER and isinstance(message, Response)]
     assert 408 in statuses
     assert harness.edge.idle

@@ -9,7 +9,7 @@ from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.signalling.effects import Close
 from edgesbc.sip.message import Request
 
-STREAM = Flow(Listener(0, "public", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060), Source("198.51.100.7", 5060), 7)
+STREAM = Flow(Listener(0, "public", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060), Source("203.0.113.7", 40007), 7)
 PBX = Flow(CORE, MEMBERS[0])
 
 
@@ -36,34 +36,34 @@ def nothing_stays(harness: EdgeHarness) -> None:
     assert harness.dispatcher.leases == 0
 
 
-def test_before_any_answer(harness: EdgeHarness) -> None:
-    begun(harness, invite())
-    assert close(harness) == []  # CANCEL waits for a provisional answer (RFC 3261 section 9.1)
-    nothing_stays(harness)
+def test_before_any_answer(open_harness: EdgeHarness) -> None:
+    begun(open_harness, invite())
+    assert close(open_harness) == []  # CANCEL waits for a provisional answer (RFC 3261 section 9.1)
+    nothing_stays(open_harness)
 
 
-def test_while_it_rings_the_destination_gets_cancel(harness: EdgeHarness) -> None:
-    forwarded = begun(harness, invite())
-    harness.receive(PBX, respond(forwarded, 180))
-    assert close(harness) == ["CANCEL"]
-    (ack,) = harness.receive(PBX, respond(forwarded, 487))
+def test_while_it_rings_the_destination_gets_cancel(open_harness: EdgeHarness) -> None:
+    forwarded = begun(open_harness, invite())
+    open_harness.receive(PBX, respond(forwarded, 180))
+    assert close(open_harness) == ["CANCEL"]
+    (ack,) = open_harness.receive(PBX, respond(forwarded, 487))
     assert isinstance(ack[1], Request)
     assert ack[1].method == "ACK"
-    nothing_stays(harness)
+    nothing_stays(open_harness)
 
 
-def test_a_late_provisional_is_cancelled_and_a_late_answer_hung_up(harness: EdgeHarness) -> None:
-    forwarded = begun(harness, invite())
-    close(harness)
-    sent = harness.receive(PBX, respond(forwarded, 180))
+def test_a_late_provisional_is_cancelled_and_a_late_answer_hung_up(open_harness: EdgeHarness) -> None:
+    forwarded = begun(open_harness, invite())
+    close(open_harness)
+    sent = open_harness.receive(PBX, respond(forwarded, 180))
     assert [m.method for _, m in sent if isinstance(m, Request)] == ["CANCEL"]
-    sent = harness.receive(PBX, respond(forwarded, 200))
+    sent = open_harness.receive(PBX, respond(forwarded, 200))
     assert [m.method for _, m in sent if isinstance(m, Request)] == ["ACK", "BYE"]
-    nothing_stays(harness)
+    nothing_stays(open_harness)
 
 
 def test_while_media_is_asked() -> None:
-    harness = EdgeHarness(anchor=True)
+    harness = EdgeHarness(anchor=True, open=("public",))
     harness.edge.flow_opened(STREAM)
     harness.receive(STREAM, invite(body=OFFER))
     assert close(harness) == []
@@ -72,33 +72,33 @@ def test_while_media_is_asked() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 200, 503])
-def test_a_registration_releases_its_lease(harness: EdgeHarness, status: int) -> None:
-    forwarded = begun(harness, invite("REGISTER"))
-    close(harness)
+def test_a_registration_releases_its_lease(open_harness: EdgeHarness, status: int) -> None:
+    forwarded = begun(open_harness, invite("REGISTER"))
+    close(open_harness)
     if status:
-        harness.receive(PBX, respond(forwarded, status))
-    harness.wait(64)
-    assert harness.dispatcher.leases == 0
+        open_harness.receive(PBX, respond(forwarded, status))
+    open_harness.wait(64)
+    assert open_harness.dispatcher.leases == 0
 
 
-def test_a_bye_whose_connection_closes_ends_its_call(harness: EdgeHarness) -> None:
-    harness.edge.flow_opened(STREAM)
-    sent = harness.receive(STREAM, invite())
+def test_a_bye_whose_connection_closes_ends_its_call(open_harness: EdgeHarness) -> None:
+    open_harness.edge.flow_opened(STREAM)
+    sent = open_harness.receive(STREAM, invite())
     forwarded = next(message for flow, message in sent if flow == PBX)
-    ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
+    ((_, ok),) = open_harness.receive(PBX, respond(forwarded, 200))
     contact = (ok.get("Contact") or "").strip("<>")
-    harness.receive(STREAM, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
-    harness.receive(STREAM, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
-    close(harness)
-    nothing_stays(harness)
+    open_harness.receive(STREAM, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
+    open_harness.receive(STREAM, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
+    close(open_harness)
+    nothing_stays(open_harness)
 
 
-def test_a_connection_that_is_banned_is_closed(harness: EdgeHarness) -> None:
+def test_a_connection_that_is_banned_is_closed(open_harness: EdgeHarness) -> None:
     unproven = Flow(STREAM.listener, Source("203.0.113.9", 40000), 9)
-    harness.edge.flow_opened(unproven)
+    open_harness.edge.flow_opened(unproven)
     for number in range(40):
-        harness.receive(unproven, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
-    assert [effect.flow for effect in harness.other if isinstance(effect, Close)][:1] == [unproven]
+        open_harness.receive(unproven, invite("OPTIONS", "sip:192.0.2.1", branch=f"z9hG4bK{number}"))
+    assert [effect.flow for effect in open_harness.other if isinstance(effect, Close)][:1] == [unproven]
 
 
 def test_unproven_sources_leave_half_of_the_transactions_to_others(

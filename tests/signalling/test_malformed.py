@@ -10,8 +10,13 @@ from edgesbc.routing.table import Route, RoutingTable
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
-MINE = b"Contact: <sip:alice@192.168.1.5:5062>"
-UNREADABLE = [b"Contact: <sip:>", b"Contact: <<sip:>", b"Contact: <sip:a@b:70000>", MINE + b"\r\nRecord-Route: <sip:>"]
+CONTACT = b"Contact: <sip:alice@192.168.1.5:5062>"
+UNREADABLE = [
+    b"Contact: <sip:>",
+    b"Contact: <<sip:>",
+    b"Contact: <sip:a@b:70000>",
+    CONTACT + b"\r\nRecord-Route: <sip:>",
+]
 
 
 def nothing_stays(harness: EdgeHarness) -> None:
@@ -23,7 +28,7 @@ def nothing_stays(harness: EdgeHarness) -> None:
 @pytest.mark.parametrize("method", ["INVITE", "REGISTER", "REFER", "NOTIFY", "OPTIONS"])
 @pytest.mark.parametrize("field", UNREADABLE)
 def test_in_a_request_that_begins_something(harness: EdgeHarness, method: str, field: bytes) -> None:
-    ((to, refused),) = harness.receive(CALLER, invite(method).replace(MINE, field))
+    ((to, refused),) = harness.receive(CALLER, invite(method).replace(CONTACT, field))
     assert to == CALLER
     assert isinstance(refused, Response)
     assert refused.status == 400
@@ -35,7 +40,7 @@ def test_in_a_request_that_begins_something(harness: EdgeHarness, method: str, f
 def test_in_from_if_it_replaces_a_contact(harness: EdgeHarness, sender: Flow, uri: bytes) -> None:
     """Clients of RFC 2543 need no Contact."""
     harness.edge.adopt(RoutingTable((Route("in", "pbx"), Route("out", "pbx", "core")), ["pbx"]), harness.edge.pipeline)
-    old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"<sip:alice@example.org>", uri)
+    old = invite(branch="1").replace(CONTACT + b"\r\n", b"").replace(b"<sip:alice@example.org>", uri)
     ((to, refused),) = harness.receive(sender, old)
     assert to == sender
     assert isinstance(refused, Response)
@@ -45,7 +50,7 @@ def test_in_from_if_it_replaces_a_contact(harness: EdgeHarness, sender: Flow, ur
 
 
 def test_a_from_that_replaces_a_contact_gives_no_request_uri_with_header_fields(harness: EdgeHarness) -> None:
-    old = invite(branch="1").replace(MINE + b"\r\n", b"").replace(b"alice@example.org", b"alice@example.org?a=b")
+    old = invite(branch="1").replace(CONTACT + b"\r\n", b"").replace(b"alice@example.org", b"alice@example.org?a=b")
     forwarded = harness.receive(CALLER, old)[-1][1]
     harness.receive(PBX, respond(forwarded, 200))
     harness.sort(harness.edge.end_calls(harness.now))
@@ -58,8 +63,8 @@ def test_in_a_request_inside_a_dialog(harness: EdgeHarness, method: str) -> None
     sent = harness.receive(CALLER, invite())
     ((_, ok),) = harness.receive(PBX, respond(sent[-1][1], 200))
     contact = (ok.get("Contact") or "").strip("<>")
-    again = invite(method, contact, 2, "z9hG4bKagain", to_tag="bob").replace(MINE, UNREADABLE[0])
-    ((_, refused),) = harness.receive(CALLER, again)
+    re_invite = invite(method, contact, 2, "z9hG4bKagain", to_tag="bob").replace(CONTACT, UNREADABLE[0])
+    ((_, refused),) = harness.receive(CALLER, re_invite)
     assert isinstance(refused, Response)
     assert refused.status == 400
     (bye,) = harness.receive(CALLER, invite("BYE", contact, 3, "z9hG4bKbye", to_tag="bob"))
@@ -79,8 +84,8 @@ def test_in_an_answer(harness: EdgeHarness, method: str) -> None:
 
 def test_a_contact_with_header_fields_makes_no_request_uri_that_has_them(harness: EdgeHarness) -> None:
     """A Request-URI has no header fields (RFC 3261 section 19.1.1, table 1)."""
-    shown = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:al?ce@192.168.1.5:5062;a=b?Subject=x&Route=y>")
-    ((to, forwarded),) = harness.receive(CALLER, shown)
+    request = invite().replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:al?ce@192.168.1.5:5062;a=b?Subject=x&Route=y>")
+    ((to, forwarded),) = harness.receive(CALLER, request)
     harness.receive(to, respond(forwarded, 200))
     target = (forwarded.get("Contact") or "").strip("<>")
     bye = invite("BYE", target, 1, "z9hG4bKbye", to_tag="alice", from_tag="bob")

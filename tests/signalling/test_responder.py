@@ -30,8 +30,8 @@ def answered(harness: EdgeHarness, data: bytes) -> Response:
 def test_unsupported_lists_what_is_not_supported_and_nothing_else(harness: EdgeHarness) -> None:
     """Sections 16.3 check 5 and 20.40."""
     screened(harness, ScreenSettings(sanity=SanitySettings(proxy_require=("Known",))))
-    asked = invite(extra="Proxy-Require: known, one\r\nProxy-Require: two\r\n")
-    answer = answered(harness, asked)
+    request = invite(extra="Proxy-Require: known, one\r\nProxy-Require: two\r\n")
+    answer = answered(harness, request)
     assert answer.status == 420
     assert answer.get_all("Unsupported") == ["one, two"]
 
@@ -49,18 +49,18 @@ def test_options_to_the_edge_that_require_an_extension_get_420(harness: EdgeHarn
 def test_the_edge_lists_its_capabilities(harness: EdgeHarness) -> None:
     """Sections 8.2.1 and 11.2."""
     refused = answered(harness, invite("MESSAGE"))
-    asked = answered(harness, invite("OPTIONS", "sip:192.0.2.1", branch="z9hG4bKo"))
-    assert (refused.status, asked.status) == (405, 200)
-    assert refused.get("Allow") == asked.get("Allow") == ", ".join(CALLS)
-    assert asked.get("Accept") == "application/sdp"
-    assert asked.to_tag
+    capabilities = answered(harness, invite("OPTIONS", "sip:192.0.2.1", branch="z9hG4bKo"))
+    assert (refused.status, capabilities.status) == (405, 200)
+    assert refused.get("Allow") == capabilities.get("Allow") == ", ".join(CALLS)
+    assert capabilities.get("Accept") == "application/sdp"
+    assert capabilities.to_tag
 
 
 def test_a_repeated_request_gets_the_same_answer_though_nothing_is_kept_of_it(harness: EdgeHarness) -> None:
     """Section 8.2.7: a stateless server makes the same tag again."""
-    one, again = (answered(harness, invite("MESSAGE")) for _ in range(2))
+    one, two = (answered(harness, invite("MESSAGE")) for _ in range(2))
     other = answered(harness, invite("MESSAGE", branch="z9hG4bKother"))
-    assert one.to_tag == again.to_tag != other.to_tag
+    assert one.to_tag == two.to_tag != other.to_tag
     assert len(one.to_tag) == 16
     assert harness.edge.idle
 

@@ -21,8 +21,8 @@ def recorded(answer: bytes, *routes: str) -> bytes:
 
 
 def target(answer: bytes, harness: EdgeHarness) -> str:
-    ((_, shown),) = harness.receive(PBX, answer)
-    return (shown.get("Contact") or "").strip("<>")
+    ((_, passed_on),) = harness.receive(PBX, answer)
+    return (passed_on.get("Contact") or "").strip("<>")
 
 
 def sent_by(harness: EdgeHarness, contact: str, method: str = "ACK", cseq: int = 1) -> tuple[Flow, Request]:
@@ -84,8 +84,8 @@ def test_nothing_inside_the_dialog_changes_it(harness: EdgeHarness) -> None:
     """Section 12.2: a target refresh changes the remote target alone."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
     contact = target(recorded(respond(forwarded, 200)), harness)
-    _, again = sent_by(harness, contact, "INVITE", 2)
-    moved = respond(again, 200).replace(b"bob@10.0.0.11:5070", b"bob@10.0.0.12:5080")
+    _, re_invite = sent_by(harness, contact, "INVITE", 2)
+    moved = respond(re_invite, 200).replace(b"bob@10.0.0.11:5070", b"bob@10.0.0.12:5080")
     contact = target(recorded(moved, NEAR), harness)
     to, bye = sent_by(harness, contact, "BYE", 3)
     assert str(bye.uri) == "sip:bob@10.0.0.12:5080"

@@ -139,11 +139,11 @@ steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 
 @given(steps)
 def test_the_same_policy_beside_itself_never_differs(traffic: Traffic) -> None:
     harness = harness_with(NARROW)
-    beside = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+    shadow = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
     traffic.play(harness)
-    assert beside.differences == {}
-    assert beside.routes == {}
-    assert beside.judged == traffic.received
+    assert shadow.differences == {}
+    assert shadow.routes == {}
+    assert shadow.judged == traffic.received
 
 
 def test_the_same_policy_never_differs_in_traffic_that_every_stage_refuses_in_part() -> None:
@@ -153,9 +153,9 @@ def test_the_same_policy_never_differs_in_traffic_that_every_stage_refuses_in_pa
         kinds = [random.randrange(10) for _ in range(4000)]
         traffic = Traffic([(kind, random.randrange(8), random.randrange(10**6 if kind else 5)) for kind in kinds])
         harness = harness_with(NARROW)
-        beside = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
+        shadow = harness.edge.start_shadow(pipeline(NARROW), RoutingTable((), ["pbx"]))
         traffic.play(harness)
-        assert beside.differences == {}
+        assert shadow.differences == {}
         reasons |= {f"{stage} {reason}" for stage, reason in harness.edge.pipeline.counts}
     assert reasons >= {
         "pike pike", "pike ban", "ratelimit ratelimit", "scanner scanner", "guess guess", "guess ban",
@@ -184,41 +184,41 @@ def test_fewer_allowed_methods_differ_by_exactly_the_refused_requests(sent: list
     allowed = tuple(method for method in OPEN if method not in taken)
     harness = harness_with(ScreenSettings(method=MethodSettings(public=OPEN)))
     screen = ScreenSettings(method=MethodSettings(public=(*allowed, "ACK")))
-    beside = harness.edge.start_shadow(pipeline(screen), RoutingTable((), ["pbx"]))
+    shadow = harness.edge.start_shadow(pipeline(screen), RoutingTable((), ["pbx"]))
     for n, method in enumerate(sent):
         harness.receive(CALLER, invite(method, branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     refused = [method for method in sent if method in taken - {"ACK", "CANCEL"}]
     no_dialog = refused.count("BYE")
     expected = {(PASSED, "method"): len(refused) - no_dialog, ("no-dialog", "method"): no_dialog}
-    assert beside.differences == {pair: count for pair, count in expected.items() if count}
+    assert shadow.differences == {pair: count for pair, count in expected.items() if count}
 
 
 def test_other_routes_and_other_trunks_are_seen() -> None:
     harness = harness_with(ScreenSettings())
     routing = RoutingTable((Route("r", "overflow", methods=("INVITE",)),), ["overflow"])
-    beside = harness.edge.start_shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
+    shadow = harness.edge.start_shadow(pipeline(ScreenSettings(pike=PIKE, admission=ANYBODY), "192.0.2.200"), routing)
     for n in range(8):
         harness.receive(CALLER, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
     # The caller is a trunk to the live policy and unproven to the other, which bans it after six messages.
-    assert beside.routes == {("pbx", "overflow"): 6}
-    assert beside.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 1}
+    assert shadow.routes == {("pbx", "overflow"): 6}
+    assert shadow.differences == {(PASSED, "pike"): 1, (PASSED, "banned"): 1}
     assert harness.edge.calls == 8
 
 
 def test_a_shadow_policy_stays_when_the_live_policy_is_replaced_and_can_be_stopped() -> None:
     harness = harness_with(ScreenSettings())
     none = ScreenSettings(method=MethodSettings(public=()))
-    beside = harness.edge.start_shadow(pipeline(none), RoutingTable((), ["pbx"]))
+    shadow = harness.edge.start_shadow(pipeline(none), RoutingTable((), ["pbx"]))
     harness.edge.adopt(RoutingTable((), ["pbx"]), pipeline(ScreenSettings()))
-    assert harness.edge.shadow_policy is beside
+    assert harness.edge.shadow_policy is shadow
     assert harness.edge.pipeline.standings.shadow is not None
     harness.receive(CALLER, invite())
-    assert beside.differences == {(PASSED, "method"): 1}
+    assert shadow.differences == {(PASSED, "method"): 1}
     harness.edge.observe_verdicts(None)
     assert harness.edge.shadow_policy is None
     assert harness.edge.pipeline.standings.shadow is None
     harness.receive(CALLER, invite(branch="z9hG4bKb", from_tag="b"))
-    assert beside.judged == 1
+    assert shadow.judged == 1
     assert harness.edge.counters.shadow_differences == {(PASSED, "method"): 1}  # a counter does not go back
 
 
@@ -243,12 +243,12 @@ def watched(other: ScreenSettings) -> tuple[EdgeHarness, ShadowPolicy]:
     return harness, harness.edge.start_shadow(pipeline(other), RoutingTable((), ["pbx"]))
 
 
-def other_policy(**given: Any) -> ScreenSettings:
-    return ScreenSettings(**{"method": MethodSettings(public=OPEN), "admission": ANYBODY, **given})
+def other_policy(**stages: Any) -> ScreenSettings:
+    return ScreenSettings(**{"method": MethodSettings(public=OPEN), "admission": ANYBODY, **stages})
 
 
 def test_fewer_attempts_differ_by_exactly_the_attempts_over_the_limit() -> None:
-    harness, beside = watched(other_policy(guess=GuessSettings(tries=3)))
+    harness, shadow = watched(other_policy(guess=GuessSettings(tries=3)))
 
     def guess(n: int, status: int = 401) -> None:
         extra = f"Authorization: Digest username=u{n}\r\n"
@@ -260,15 +260,15 @@ def test_fewer_attempts_differ_by_exactly_the_attempts_over_the_limit() -> None:
 
     for n in range(8):
         guess(n)
-    assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
+    assert shadow.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
     harness.wait(56)  # the other policy's ban and its three attempts have expired; refused attempts did not count
     guess(8)
-    assert beside.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
+    assert shadow.differences == {(PASSED, "guess"): 1, (PASSED, "banned"): 4}
     assert set(harness.reasons) == {"routed"}
 
 
 def test_the_other_policy_learns_of_stale_nonces_and_successes_too() -> None:
-    harness, beside = watched(other_policy(guess=GuessSettings(tries=2)))
+    harness, shadow = watched(other_policy(guess=GuessSettings(tries=2)))
     stale = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true'
     answers = [(401, ""), (401, stale), (200, BINDING), (401, ""), (401, stale), (200, BINDING), (401, "")]
     for n, (status, extra) in enumerate(answers):
@@ -278,44 +278,44 @@ def test_the_other_policy_learns_of_stale_nonces_and_successes_too() -> None:
         )
         harness.receive(Flow(CORE, MEMBERS[0]), respond(sent, status, contact=False, extra=extra))
         harness.wait(1)
-    assert beside.differences == {}
+    assert shadow.differences == {}
 
 
 def test_fewer_ringing_calls_differ_by_exactly_the_calls_over_the_limit() -> None:
-    harness, beside = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
+    harness, shadow = watched(other_policy(admission=AdmissionSettings(open=("public",), ringing=2)))
     sent = []
     for n in range(5):
         sent += harness.receive(UNLISTED, invite(branch=f"z9hG4bK{n}", from_tag=f"t{n}"))
-    assert beside.differences == {(PASSED, "ringing"): 3}
+    assert shadow.differences == {(PASSED, "ringing"): 3}
     for flow, request in sent:
         if flow.listener is CORE:
             harness.receive(flow, respond(request, 486))
     harness.receive(UNLISTED, invite(branch="z9hG4bKlast", from_tag="last"))
-    assert beside.differences == {(PASSED, "ringing"): 3}
+    assert shadow.differences == {(PASSED, "ringing"): 3}
     assert set(harness.reasons) == {"routed"}
 
 
 def test_fewer_points_differ_by_exactly_the_messages_under_the_ban() -> None:
-    harness, beside = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
+    harness, shadow = watched(other_policy(conduct=MisbehaviourSettings(points=3)))
     for _ in range(7):  # two points each: the second one causes the ban, and the later ones are banned
         harness.receive(UNLISTED, b"no SIP at all\r\n\r\n")
         harness.wait(1)
-    assert beside.differences == {("malformed", "banned"): 5}
+    assert shadow.differences == {("malformed", "banned"): 5}
     harness.wait(54.5)  # the ban began with the second message, and the banned messages did not renew it
     harness.receive(UNLISTED, invite("OPTIONS"))
-    assert beside.differences == {("malformed", "banned"): 5}
+    assert shadow.differences == {("malformed", "banned"): 5}
     assert harness.reasons == ["malformed"] * 7
 
 
 @pytest.mark.parametrize("limit", [{"transactions": 2}, {"lag": 0.1}])
 def test_a_lower_bound_on_the_load_differs_above_that_bound(limit: dict[str, Any]) -> None:
-    harness, beside = watched(other_policy(overload=OverloadSettings(**limit)))
+    harness, shadow = watched(other_policy(overload=OverloadSettings(**limit)))
     harness.receive(UNLISTED, invite(branch="z9hG4bKa", from_tag="a"))
-    assert beside.differences == {}
+    assert shadow.differences == {}
     for _ in range(3):
         harness.edge.note_lateness(0.2)  # the smaller of two values in a row counts, by a quarter each time
         harness.edge.note_lateness(0.2)
     harness.receive(UNLISTED, invite(branch="z9hG4bKb", from_tag="b"))
     harness.receive(CALLER, invite(branch="z9hG4bKc", from_tag="c"))  # this load does not affect a trunk
-    assert beside.differences == {(PASSED, "overload"): 1}
+    assert shadow.differences == {(PASSED, "overload"): 1}
     assert set(harness.reasons) == {"routed"}

@@ -37,9 +37,9 @@ def tried(harness: EdgeHarness, status: int = 503) -> list[str]:
     """The members that get the INVITE one after the other, if all refuse."""
     hosts = []
     sent = harness.receive(CALLER, invite())
-    while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
+    while isinstance(forwarded := sent[-1][1], Request) and forwarded.method == "INVITE":
         hosts.append(sent[-1][0].peer.host.rpartition(".")[2])
-        sent = harness.receive(sent[-1][0], respond(asked, status))
+        sent = harness.receive(sent[-1][0], respond(forwarded, status))
     assert harness.dispatcher.leases == harness.edge.calls == 0
     return hosts
 
@@ -105,9 +105,9 @@ def test_a_route_that_goes_nowhere_refuses_without_state() -> None:
 
 def asked_for(harness: EdgeHarness, uri: str) -> str:
     sent = harness.receive(CALLER, invite(uri=uri))
-    asked = sent[-1][1]
-    assert isinstance(asked, Request), asked
-    return str(asked.uri)
+    forwarded = sent[-1][1]
+    assert isinstance(forwarded, Request), forwarded
+    return str(forwarded.uri)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_call_uses_one_unit_of_each_resource_of_its_route() -> None:
     assert sent[-1][0] == Flow(CORE, Source("10.0.0.2", 5060))
     _, second = harness.dispatcher.members()
     assert second.used == {"pstn": 1, "transcoder": 1}
-    again = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))
-    assert answer_of(again).status == 503
+    refused = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))
+    assert answer_of(refused).status == 503
     harness.receive(sent[-1][0], respond(sent[-1][1], 486))
     assert second.used == {"pstn": 0, "transcoder": 0}
 
@@ -173,9 +173,9 @@ def test_a_number_that_becomes_empty(uri: str, becomes: str) -> None:
 def test_the_request_uri_of_a_registration_gets_no_number() -> None:
     """RFC 3261 section 10.2: the Request-URI of a REGISTER has no user and no @."""
     harness = routed(a_set("a", members=(MemberSettings("sip:10.0.0.1", prepend="9"),)), to="a")
-    _, asked = harness.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
-    assert isinstance(asked, Request)
-    assert str(asked.uri) == "sip:example.com"
+    _, forwarded = harness.receive(CALLER, invite("REGISTER", uri="sip:example.com"))[-1]
+    assert isinstance(forwarded, Request)
+    assert str(forwarded.uri) == "sip:example.com"
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -183,15 +183,15 @@ def test_a_call_with_a_malformed_from_fails_over_to_a_set_that_hashes_from(silen
     """A former mistake: an exception in a timer or a response, after which the caller got no answer for minutes."""
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2, algorithm="hash", hash_on="from-uri"), to="a")
     nobody = invite().replace(b"<sip:alice@example.org>", b"<sip:@@>")
-    flow, asked = harness.receive(CALLER, nobody)[-1]
-    sent = harness.wait(3) if silent else harness.receive(flow, respond(asked, 503))
+    flow, forwarded = harness.receive(CALLER, nobody)[-1]
+    sent = harness.wait(3) if silent else harness.receive(flow, respond(forwarded, 503))
     assert ("10.0.0.2", "INVITE") in [(to.peer.host, m.method) for to, m in sent if isinstance(m, Request)]
 
 
 def test_a_resting_member_gets_no_call_while_another_set_is_able() -> None:
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
-    flow, asked = harness.receive(CALLER, invite())[-1]
-    harness.receive(flow, respond(asked, 503, extra="Retry-After: 20"))
+    flow, forwarded = harness.receive(CALLER, invite())[-1]
+    harness.receive(flow, respond(forwarded, 503, extra="Retry-After: 20"))
     flow, _ = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
     assert flow.peer.host == "10.0.0.2"
 
@@ -199,16 +199,16 @@ def test_a_resting_member_gets_no_call_while_another_set_is_able() -> None:
 def test_when_all_sets_rest_they_are_tried_in_order() -> None:
     harness = routed(a_set("a", 1, fallback="b"), a_set("b", 2), to="a")
     sent = harness.receive(CALLER, invite())
-    while isinstance(asked := sent[-1][1], Request) and asked.method == "INVITE":
-        sent = harness.receive(sent[-1][0], respond(asked, 503, extra="Retry-After: 20"))
+    while isinstance(forwarded := sent[-1][1], Request) and forwarded.method == "INVITE":
+        sent = harness.receive(sent[-1][0], respond(forwarded, 503, extra="Retry-After: 20"))
     flow, _ = harness.receive(CALLER, invite(branch="z9hG4bKtwo", from_tag="two"))[-1]
     assert flow.peer.host == "10.0.0.1"
 
 
 def test_quick_refusals_do_not_count_as_response_times() -> None:
     harness = routed(a_set("a", 1, 2, algorithm="latency"), to="a")
-    flow, asked = harness.receive(CALLER, invite())[-1]
-    harness.receive(flow, respond(asked, 503))
+    flow, forwarded = harness.receive(CALLER, invite())[-1]
+    harness.receive(flow, respond(forwarded, 503))
     member = harness.dispatcher.member_at(flow.peer, flow.listener.transport)
     assert member is not None
     assert member.latency is None
@@ -218,8 +218,8 @@ def test_a_503_that_is_passed_on_is_no_sign_of_life() -> None:
     harness = routed(a_set("a", 1, failover_on=(408,)), to="a")
     (member,) = harness.dispatcher.members()
     harness.dispatcher.health_monitor.failed(member, harness.now, "silence")
-    flow, asked = harness.receive(CALLER, invite())[-1]
-    harness.receive(flow, respond(asked, 503))
+    flow, forwarded = harness.receive(CALLER, invite())[-1]
+    harness.receive(flow, respond(forwarded, 503))
     assert member.health.calls_failed == 1
 
 
@@ -229,9 +229,9 @@ def test_a_call_is_one_sign_of_life_however_often_it_rings() -> None:
     (member,) = harness.dispatcher.members()
     for _ in range(2):
         harness.dispatcher.health_monitor.failed(member, harness.now, "silence")
-    flow, asked = harness.receive(CALLER, invite())[-1]
+    flow, forwarded = harness.receive(CALLER, invite())[-1]
     for status in (180, 183, 180, 200):
-        harness.receive(flow, respond(asked, status))
+        harness.receive(flow, respond(forwarded, status))
     assert not member.health.up
     assert member.health.successes == 1
 

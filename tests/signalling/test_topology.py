@@ -21,16 +21,16 @@ def only(sent: list[tuple[Flow, Request | Response]]) -> Request | Response:
 
 
 def test_a_trunk_may_assert_the_caller() -> None:
-    got = only(EdgeHarness().receive(CALLER, invite(extra=FIELDS)))
-    assert [name for name, _ in got.fields if name in ASSERTED] == ASSERTED
-    assert got.get("P-Charging-Vector") is None
-    assert got.get("X-Account") is None
+    forwarded = only(EdgeHarness().receive(CALLER, invite(extra=FIELDS)))
+    assert [name for name, _ in forwarded.fields if name in ASSERTED] == ASSERTED
+    assert forwarded.get("P-Charging-Vector") is None
+    assert forwarded.get("X-Account") is None
 
 
 @pytest.mark.parametrize("name", ASSERTED)
 def test_an_unproven_source_may_not(name: str) -> None:
-    got = only(EdgeHarness(open=("public",)).receive(UNPROVEN, invite(extra=FIELDS)))
-    assert got.get(name) is None
+    forwarded = only(EdgeHarness(open=("public",)).receive(UNPROVEN, invite(extra=FIELDS)))
+    assert forwarded.get(name) is None
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,16 @@ def test_an_unproven_source_may_not(name: str) -> None:
 def test_an_answer_tells_nothing_of_the_inside(name: str) -> None:
     harness = EdgeHarness(open=("public",))
     forwarded = only(harness.receive(UNPROVEN, invite()))
-    shown = only(harness.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
-    assert shown.get(name) is None
+    passed_on = only(harness.receive(PBX, respond(forwarded, 200, extra=f"{name}: <sip:10.0.0.9>")))
+    assert passed_on.get(name) is None
 
 
 def test_a_public_set_gets_the_asserted_caller_whatever_privacy_says() -> None:
     """RFC 3325: a carrier that is a destination counts as trusted."""
     harness = EdgeHarness()
     harness.edge.adopt(RoutingTable((Route("out", "pbx", "core"),), ["pbx"]), harness.edge.pipeline)
-    got = only(harness.receive(PBX, invite(extra=f"{FIELDS}Privacy: id\r\n")))
-    assert isinstance(got, Request)
-    assert got.get("P-Asserted-Identity") == "<sip:boss@example.org>"
-    assert got.get("Privacy") == "id"
-    assert got.get("X-Account") is None
+    forwarded = only(harness.receive(PBX, invite(extra=f"{FIELDS}Privacy: id\r\n")))
+    assert isinstance(forwarded, Request)
+    assert forwarded.get("P-Asserted-Identity") == "<sip:boss@example.org>"
+    assert forwarded.get("Privacy") == "id"
+    assert forwarded.get("X-Account") is None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from support.parser_work import count_calls
 from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
-from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
@@ -47,9 +47,9 @@ def answered(
     for to, message in sent:
         if to == PBX:
             harness.receive(PBX, respond(message, status, tag="pbx", extra=extra, contact=False))
-            heard = list(harness.sent) + harness.wait(HOLD)
-            (only,) = [received for where, received in heard if where == flow and isinstance(received, Response)]
-            return only
+            outgoing = list(harness.sent) + harness.wait(HOLD)
+            (response,) = [received for where, received in outgoing if where == flow and isinstance(received, Response)]
+            return response
         assert isinstance(message, Response)
         return message
     return None
@@ -86,7 +86,7 @@ OTHERS = "Contact: <sip:alice@10.0.0.77>;expires=3000"
 
 @pytest.mark.parametrize("flow", ["udp", "wss"])
 @pytest.mark.parametrize(
-    ("contact", "left"),
+    ("contact", "remaining"),
     [
         ("<sip:alice@192.168.1.5:5062>", ""),
         ("<sip:alice@192.168.1.5:5062>", BINDING.format(0)),
@@ -95,11 +95,11 @@ OTHERS = "Contact: <sip:alice@10.0.0.77>;expires=3000"
         ("*", OTHERS),
     ],
 )
-def test_a_flow_that_deregisters_may_not_call(harness: EdgeHarness, flow: str, contact: str, left: str) -> None:
+def test_a_flow_that_deregisters_may_not_call(harness: EdgeHarness, flow: str, contact: str, remaining: str) -> None:
     peer = connected(harness) if flow == "wss" else UNLISTED
     answered(harness, peer, 1, 200, BINDING.format(3600), CREDENTIALS)
     assert harness.standings.of(peer, harness.now) is Standing.REGISTERED
-    answered(harness, peer, 2, 200, left, CREDENTIALS + "Expires: 0\r\n", contact=contact)
+    answered(harness, peer, 2, 200, remaining, CREDENTIALS + "Expires: 0\r\n", contact=contact)
     assert harness.standings.of(peer, harness.now) < Standing.REGISTERED
 
 
@@ -183,18 +183,18 @@ def test_attempts_without_a_password_always_get_the_same_response(
     browser = connected(harness)
     assert answered(harness, connected(harness, 40_001), 100, 401, CHALLENGE) is not None
     for number in range(1, 31):
-        heard = answered(harness, browser, number, *inside)
-        assert heard is not None
-        assert heard.status == 401
+        response = answered(harness, browser, number, *inside)
+        assert response is not None
+        assert response.status == 401
         harness.wait(1)
     assert "guess" not in harness.reasons
 
 
 def test_after_ten_wrong_passwords_the_connection_is_closed(harness: EdgeHarness) -> None:
     browser = connected(harness)
-    heard = [answered(harness, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
-    assert [response.status for response in heard if response is not None] == [401] * 10
-    assert heard[10:] == [None, None]
+    responses = [answered(harness, browser, n, 401, CHALLENGE, CREDENTIALS) for n in range(1, 13)]
+    assert [response.status for response in responses if response is not None] == [401] * 10
+    assert responses[10:] == [None, None]
     guess, ban = (d for d in harness.decisions if d.reason in (Reason.GUESS, Reason.BAN))
     assert (guess.reason, guess.limit, guess.stage) == (Reason.GUESS, 10, "guess")
     assert (ban.reason, ban.detail) == (Reason.BAN, "flow 203.0.113.5:40000, for guess")
@@ -212,9 +212,9 @@ def test_a_ban_of_a_connection_examines_only_connections_of_its_address() -> Non
                 harness.edge.new_flow(BROWSERS, Source(f"198.18.{number >> 8}.{number & 255}", 5060))
             )
         browser = connected(harness)
-        took = [work(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
+        counts = [count_calls(lambda flow: harness.receive(flow, b"\r\n\r\n"), browser) for _ in range(31)]
         assert [effect.flow for effect in harness.other if isinstance(effect, Close)] == [browser]
-        return took[-1]
+        return counts[-1]
 
     assert banned(1000) <= banned(1) + 10
 
@@ -237,13 +237,13 @@ def test_unknown_numbers_count_as_guesses_of_unproven_sources_and_not_of_users()
     for number in range(1, 13):
         assert answered(harness, user, number, 404, method="INVITE") is not None
         harness.receive(user, invite("ACK", branch=f"z9hG4bKn{number}", cseq=number, to_tag="pbx"))
-    heard = [answered(harness, UNLISTED, number, 404, method="INVITE") for number in range(21, 33)]
-    assert [response is None for response in heard] == [False] * 10 + [True] * 2
+    responses = [answered(harness, UNLISTED, number, 404, method="INVITE") for number in range(21, 33)]
+    assert [response is None for response in responses] == [False] * 10 + [True] * 2
 
 
 def test_stages_get_every_final_response_as_the_public_side_gets_it(harness: EdgeHarness) -> None:
     """The 404 becomes a 403, since no challenge is known yet that could replace it."""
-    heard: list[tuple[str, int]] = []
+    finals: list[tuple[str, int]] = []
 
     class Listener:
         name = "listener"
@@ -253,7 +253,7 @@ def test_stages_get_every_final_response_as_the_public_side_gets_it(harness: Edg
             raise AssertionError("it wants to be asked in no phase")
 
         def answered(self, subject, response, now) -> None:  # type: ignore[no-untyped-def]
-            heard.append((subject.request.method, response.status))
+            finals.append((subject.request.method, response.status))
 
     harness.edge.pipeline._response_listeners.append(Listener())
     forwarded = harness.receive(CALLER, invite())[-1][1]
@@ -261,7 +261,7 @@ def test_stages_get_every_final_response_as_the_public_side_gets_it(harness: Edg
     harness.receive(PBX, respond(forwarded, 200))
     assert answered(harness, UNLISTED, 3, 404) is not None
     harness.receive(PBX, invite("OPTIONS", "sip:100@198.51.100.7", branch="z9hG4bKcore"))
-    assert heard == [("INVITE", 200), ("REGISTER", 403)]
+    assert finals == [("INVITE", 200), ("REGISTER", 403)]
 
 
 # --- the same answer ---------------------------------------------------------------------------------------
@@ -353,37 +353,37 @@ def test_the_last_challenge_of_each_set_is_stored(harness: EdgeHarness) -> None:
 # --- the same time -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("took", [0.0, 0.01, 0.05, 0.09])
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.09])
 @pytest.mark.parametrize(("status", "extra"), [(401, CHALLENGE), (404, "")])
 def test_refusals_have_the_same_delay_however_long_the_inside_takes(
-    harness: EdgeHarness, took: float, status: int, extra: str
+    harness: EdgeHarness, delay: float, status: int, extra: str
 ) -> None:
-    came = harness.now
-    ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER"))
-    harness.wait(took)
-    assert harness.receive(PBX, respond(asked, status, extra=extra)) == []
-    (waits,) = [harness.edge.deadline()]
-    assert waits == pytest.approx(came + HOLD)
-    ((to, refusal),) = harness.wait(HOLD - took + 0.001)
+    arrival = harness.now
+    ((_, forwarded),) = harness.receive(UNLISTED, invite("REGISTER"))
+    harness.wait(delay)
+    assert harness.receive(PBX, respond(forwarded, status, extra=extra)) == []
+    (deadline,) = [harness.edge.deadline()]
+    assert deadline == pytest.approx(arrival + HOLD)
+    ((to, refusal),) = harness.wait(HOLD - delay + 0.001)
     assert (to, isinstance(refusal, Response)) == (UNLISTED, True)
-    ((_, again),) = harness.receive(UNLISTED, invite("REGISTER"))
-    assert again.fields == refusal.fields, "the transaction answers the retransmission"
+    ((_, repeated),) = harness.receive(UNLISTED, invite("REGISTER"))
+    assert repeated.fields == refusal.fields, "the transaction answers the retransmission"
     harness.wait(40)
     assert harness.edge.idle
 
 
 def test_a_refusal_after_a_longer_time_and_a_success_are_sent_at_once(harness: EdgeHarness) -> None:
-    ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER"))
+    ((_, forwarded),) = harness.receive(UNLISTED, invite("REGISTER"))
     harness.wait(HOLD)
-    assert len(harness.receive(PBX, respond(asked, 404))) == 1
-    ((_, asked),) = harness.receive(UNLISTED, invite("REGISTER", branch="z9hG4bK2", extra=CREDENTIALS))
-    assert len(harness.receive(PBX, respond(asked, 200))) == 1
+    assert len(harness.receive(PBX, respond(forwarded, 404))) == 1
+    ((_, forwarded),) = harness.receive(UNLISTED, invite("REGISTER", branch="z9hG4bK2", extra=CREDENTIALS))
+    assert len(harness.receive(PBX, respond(forwarded, 200))) == 1
 
 
 def test_a_connection_that_closes_meanwhile_gets_no_delayed_answer(harness: EdgeHarness) -> None:
     browser = connected(harness)
-    ((_, asked),) = harness.receive(browser, invite("REGISTER"))
-    harness.receive(PBX, respond(asked, 404))
+    ((_, forwarded),) = harness.receive(browser, invite("REGISTER"))
+    harness.receive(PBX, respond(forwarded, 404))
     harness.sort(harness.edge.flow_closed(browser, harness.now))
     assert harness.wait(40) == []
     assert harness.edge.idle

@@ -173,15 +173,15 @@ class Checks:
         parts = edge.parts
         if not edge.idle:
             raise Finding(f"{len(parts.calls)} calls, {len(parts.transactions)} transactions are left")
-        left = {
+        remaining = {
             "deadlines": len(parts.deadlines),
             "leases": edge.dispatcher.leases,
             "calls of trunks": len(parts.calls.by_trunk),
             "media sessions": len(self._sessions),
             "connections of transactions": parts.transactions.connections,
         }
-        if any(left.values()):
-            raise Finding(f"left over: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")
+        if any(remaining.values()):
+            raise Finding(f"left over: {', '.join(f'{count} {what}' for what, count in remaining.items() if count)}")
         for call in parts.calls:
             raise Finding(f"a call is {CallState(call.state).value}")
         for invite in self._invites.values():

@@ -21,10 +21,10 @@ class Watched:
         self.settings = settings
         self.edges: list[Edge] = []
 
-    def __call__(self, *given: Any) -> Edge:
-        edge = Edge(*given)
+    def __call__(self, *arguments: Any) -> Edge:
+        edge = Edge(*arguments)
         pipeline = Pipeline(self.settings, Standings([Trunk("carrier", (CARRIER,))]), lambda _: None, lambda *_: None)
-        edge.start_shadow(pipeline, given[2])
+        edge.start_shadow(pipeline, arguments[2])
         self.edges.append(edge)
         return edge
 
@@ -37,17 +37,17 @@ def test_the_same_policy_beside_itself_never_differs(first: int) -> None:
         outcome = simulate(seed, make_edge=same)
         assert outcome.finding == ""
         for edge in same.edges:
-            beside = edge.shadow_policy
-            assert beside is not None
-            assert (beside.differences, beside.routes) == ({}, {}), seed
-            judged += beside.judged
+            shadow = edge.shadow_policy
+            assert shadow is not None
+            assert (shadow.differences, shadow.routes) == ({}, {}), seed
+            judged += shadow.judged
     assert judged > 1000
 
 
 def test_a_run_is_the_same_with_any_shadow_policy() -> None:
-    differ = 0
+    differences = 0
     for seed in range(10):
         strict = Watched(ScreenSettings(method=MethodSettings(public=())))
         assert simulate(seed, make_edge=strict).digest == simulate(seed).digest
-        differ += sum(edge.counters.shadow_differences.get(("pass", "method"), 0) for edge in strict.edges)
-    assert differ > 100
+        differences += sum(edge.counters.shadow_differences.get(("pass", "method"), 0) for edge in strict.edges)
+    assert differences > 100

@@ -227,7 +227,7 @@ class Raises(_Broken):
 
 
 @pytest.mark.parametrize(
-    ("edge", "says"),
+    ("edge", "message"),
     [
         (SwallowsAnswers, "got no final answer"),
         (AnswersTwice, "got two final answers"),
@@ -248,9 +248,9 @@ class Raises(_Broken):
         (Raises, "KeyError"),
     ],
 )
-def test_a_fault_in_the_edge_is_found(edge: MakeEdge, says: str) -> None:
+def test_a_fault_in_the_edge_is_found(edge: MakeEdge, message: str) -> None:
     findings = (simulate(seed, make_edge=edge).finding for seed in range(60))
-    assert any(says in finding for finding in findings)
+    assert any(message in finding for finding in findings)
 
 
 # --- the command -----------------------------------------------------------------------------------------

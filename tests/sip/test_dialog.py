@@ -41,8 +41,8 @@ def test_requests_of_the_caller() -> None:
     ack = dialog.ack(via=VIA + "2")
     assert (ack.method, str(ack.uri), ack.cseq) == ("ACK", "sip:bob@10.0.0.2", 7)
     assert ack.get_all("Route") == ["<sip:p1;lr>", "<sip:p2;lr>"]
-    again = dialog.request("INVITE", via=VIA + "3", contact="<sip:alice@10.0.0.9>", body=b"v=0")
-    assert (again.cseq, again.get("Contact"), again.get("Content-Type")) == (
+    re_invite = dialog.request("INVITE", via=VIA + "3", contact="<sip:alice@10.0.0.9>", body=b"v=0")
+    assert (re_invite.cseq, re_invite.get("Contact"), re_invite.get("Content-Type")) == (
         8,
         "<sip:alice@10.0.0.9>",
         "application/sdp",

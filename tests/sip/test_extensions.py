@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.parser_work import count_calls
 from support.sip import hostile, name_addrs, params, tokens, uris
-from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -69,8 +69,8 @@ def test_a_malformed_rack() -> None:
 @given(tokens, params())
 def test_an_event_keeps_its_package_and_parameters(package: str, rest: str) -> None:
     event = parse_event(f"{package}{rest}")
-    again = parse_event(str(event))
-    assert (again.package, again.params) == (event.package, event.params) == (package, event.params)
+    reparsed = parse_event(str(event))
+    assert (reparsed.package, reparsed.params) == (event.package, event.params) == (package, event.params)
 
 
 def test_the_id_of_an_event() -> None:
@@ -199,5 +199,5 @@ def test_identity_with_a_passport_of_shaken() -> None:
 def test_twice_the_size_is_at_most_about_twice_the_work(
     parser: Callable[[str], object], before: str, piece: str, behind: str
 ) -> None:
-    half, whole = (work(parser, before + piece * count + behind) for count in (1000, 2000))
+    half, whole = (count_calls(parser, before + piece * count + behind) for count in (1000, 2000))
     assert whole <= 2.5 * half + 50

@@ -30,9 +30,9 @@ def test_any_text_is_a_value_or_a_wire_error(parser: Callable[[str], object], te
 @given(name_addrs())
 def test_writing_an_address_loses_nothing(text: str) -> None:
     address = parse_name_addr(text)
-    again = parse_name_addr(str(address))
-    assert (again.display, again.uri_text, again.params) == (address.display, address.uri_text, address.params)
-    assert str(again) == str(address)
+    reparsed = parse_name_addr(str(address))
+    assert (reparsed.display, reparsed.uri_text, reparsed.params) == (address.display, address.uri_text, address.params)
+    assert str(reparsed) == str(address)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_tag_and_none() -> None:
 @given(vias())
 def test_writing_a_via_loses_nothing(text: str) -> None:
     via = parse_via(text)
-    again = parse_via(str(via))
-    assert (again.transport, again.host, again.port, again.params, again.branch) == (
+    reparsed = parse_via(str(via))
+    assert (reparsed.transport, reparsed.host, reparsed.port, reparsed.params, reparsed.branch) == (
         via.transport, via.host, via.port, via.params, via.branch,
     )  # fmt: skip
-    assert str(again) == str(via)
+    assert str(reparsed) == str(via)
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,9 @@ def test_content_length_is_no_field_of_a_message(where: str) -> None:
 def test_a_constructed_message_is_the_parsed_one() -> None:
     parsed, answer = a_request(), a_response()
     assert Request(method=parsed.method, uri=parsed.uri, fields=parsed.fields, body=parsed.body) == parsed
-    again = Response(status=answer.status, phrase=answer.phrase, fields=answer.fields, body=answer.body)
-    assert again == answer
-    assert (again.to_tag, again.via, again.cseq) == (answer.to_tag, answer.via, answer.cseq)
+    rebuilt = Response(status=answer.status, phrase=answer.phrase, fields=answer.fields, body=answer.body)
+    assert rebuilt == answer
+    assert (rebuilt.to_tag, rebuilt.via, rebuilt.cseq) == (answer.to_tag, answer.via, answer.cseq)
 
 
 @given(messages())
@@ -111,8 +111,8 @@ def test_a_constructor_accepts_what_the_parser_reads_back_and_nothing_else(extra
         message = Request(method="INVITE", uri=URI, fields=[*FIELDS, *extra], body=body)
     except WireError:
         return
-    again = parse_message(bytes(message))
-    assert (again, again.fields, again.body) == (message, message.fields, body)
+    reparsed = parse_message(bytes(message))
+    assert (reparsed, reparsed.fields, reparsed.body) == (message, message.fields, body)
 
 
 def test_names_become_canonical_values_stripped_and_lists_split() -> None:

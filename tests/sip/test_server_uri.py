@@ -22,7 +22,7 @@ def test_a_literal_address(uri: str, source: Source, transport: Transport) -> No
 
 
 @pytest.mark.parametrize(
-    ("uri", "says"),
+    ("uri", "message"),
     [
         ("sip:pbx_.example..com", "host name"),
         ("10.0.0.11:5060", "expected a SIP URI"),
@@ -35,8 +35,8 @@ def test_a_literal_address(uri: str, source: Source, transport: Transport) -> No
         ("sip:[::]", "one host"),
     ],
 )
-def test_a_uri_that_is_no_destination(uri: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_uri_that_is_no_destination(uri: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_server_uri(uri)
 
 

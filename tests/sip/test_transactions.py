@@ -31,8 +31,8 @@ def layer() -> Layer:
 )
 def test_a_response_from_another_peer_is_ignored(layer: Layer, host: str, listener: object, taken: bool) -> None:
     layer.client()
-    came_by = Flow(UDP if listener is UDP else TCP, Source(host, 5060))
-    assert (layer.table.receive(a_response(200), came_by, 0) is not None) == taken
+    source_flow = Flow(UDP if listener is UDP else TCP, Source(host, 5060))
+    assert (layer.table.receive(a_response(200), source_flow, 0) is not None) == taken
     assert bool(layer.outcomes) == taken
 
 

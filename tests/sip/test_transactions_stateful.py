@@ -56,9 +56,9 @@ class Life(RuleBasedStateMachine):
     def receive(self, which: int, status: int, forged: bool) -> None:
         client = self.clients[which % len(self.clients)]
         alive = client.state is not TransactionState.TERMINATED
-        came_by = flow(client.flow.reliable, host="203.0.113.66") if forged else client.flow
+        source_flow = flow(client.flow.reliable, host="203.0.113.66") if forged else client.flow
         outcomes = list(self.ends[client])
-        taken = self.layer.table.receive(a_response(status, client.method, client.branch), came_by, self.layer.now)
+        taken = self.layer.table.receive(a_response(status, client.method, client.branch), source_flow, self.layer.now)
         assert taken is (client if alive and not forged else None)
         if taken is None:
             assert self.ends[client] == outcomes

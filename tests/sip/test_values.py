@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.parser_work import count_calls
 from support.sip import hostile, name_addrs, params, tokens, uris
-from support.work import work
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -110,8 +110,8 @@ _comments = st.recursive(
 def test_a_legal_retry_after_is_accepted(seconds: int, comment: str, rest: str) -> None:
     value = parse_retry_after(f"{seconds} ({comment}){rest}")
     assert (value.seconds, value.comment) == (seconds, comment)
-    again = parse_retry_after(str(value))
-    assert (again.seconds, again.comment, again.params) == (value.seconds, value.comment, value.params)
+    reparsed = parse_retry_after(str(value))
+    assert (reparsed.seconds, reparsed.comment, reparsed.params) == (value.seconds, value.comment, value.params)
 
 
 # --- addresses -------------------------------------------------------------------------------------------
@@ -120,9 +120,9 @@ def test_a_legal_retry_after_is_accepted(seconds: int, comment: str, rest: str) 
 @given(name_addrs())
 def test_a_contact_has_its_address(text: str) -> None:
     contact = parse_contact(text)
-    again = parse_contact(str(contact))
-    assert str(again) == str(contact)
-    assert (again.display, str(again.uri), again.params) == (contact.display, str(contact.uri), contact.params)
+    reparsed = parse_contact(str(contact))
+    assert str(reparsed) == str(contact)
+    assert (reparsed.display, str(reparsed.uri), reparsed.params) == (contact.display, str(contact.uri), contact.params)
 
 
 @given(st.lists(st.tuples(uris(headers=False), params()), min_size=1, max_size=3))
@@ -207,5 +207,5 @@ def test_the_values_of_a_list_are_bounded() -> None:
 def test_twice_the_size_is_at_most_about_twice_the_work(
     parser: Callable[[str], object], before: str, piece: str, behind: str
 ) -> None:
-    half, whole = (work(parser, before + piece * count + behind) for count in (2000, 4000))
+    half, whole = (count_calls(parser, before + piece * count + behind) for count in (2000, 4000))
     assert whole <= 2.5 * half + 50

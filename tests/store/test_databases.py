@@ -174,16 +174,16 @@ def test_a_table_with_other_columns(database: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_a_wrong_password_is_reported_and_not_shown(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    given = settings(request.getfixturevalue(kind), tmp_path)
+    database_settings = settings(request.getfixturevalue(kind), tmp_path)
     (tmp_path / "secret").write_text("open sesame\n")
     with pytest.raises(DatabaseError, match=r"127\.0\.0\.1") as caught:
-        read_table(given, tmp_path)
+        read_table(database_settings, tmp_path)
     assert "sesame" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (None, "No such file"),
         ("", "found none"),
@@ -191,15 +191,15 @@ def test_a_wrong_password_is_reported_and_not_shown(kind: str, request: pytest.F
         (b"x" * (limits.PASSWORD_BYTES + 1), r"secret: expected at most 16384 bytes, found 16385"),
     ],
 )
-def test_an_invalid_password_file(postgresql: Server, tmp_path: Path, text: Any, says: str) -> None:
-    given = settings(postgresql, tmp_path)
+def test_an_invalid_password_file(postgresql: Server, tmp_path: Path, text: Any, message: str) -> None:
+    database_settings = settings(postgresql, tmp_path)
     secret = tmp_path / "secret"
     if text is None:
         secret.unlink()
     else:
         secret.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(DatabaseError, match=says):
-        read_table(given, tmp_path)
+    with pytest.raises(DatabaseError, match=message):
+        read_table(database_settings, tmp_path)
 
 
 def test_a_port_without_a_server(postgresql: Server, tmp_path: Path) -> None:

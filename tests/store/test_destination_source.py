@@ -39,8 +39,8 @@ def text_for(folder: Path, url: str = "", more: str = "", group: str = "", **oth
     where = f'url = "{url}"\npassword_file = "{secret}"\n' if url else ""
     database = f'[[database]]\nname = "main"\nrefresh = 1\ntimeout = 1\n{where}{more}\n'
     text = policy_text(folder, [], trunks=["127.0.0.1"], more=database, edge="grace = 0", **others)
-    asked = f'database = "main", group = "{group}"' if group else 'database = "main"'
-    return text.replace("members = []", asked)
+    members = f'database = "main", group = "{group}"' if group else 'database = "main"'
+    return text.replace("members = []", members)
 
 
 def execute(folder: Path, *statements: str) -> None:

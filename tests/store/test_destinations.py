@@ -31,9 +31,11 @@ def test_saved_state_is_restored_on_another_clock(tmp_path: Path) -> None:
     orders.put(MEMBER, Override(AdminState.DRAINING, "root", "new kernel", 10.0))
     orders.put(ADDRESS, Override(AdminState.DISABLED, "root", "", 12.0, missing_since=15.0))
     write_file(tmp_path / destinations.FILE, destinations.as_json(orders, 20.0, WALL))
-    again = OperatorOverrides()
-    assert destinations.restore(again, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
-    restored = {key: (order.admin_state, order.by, order.why, order.since, order.missing_since) for key, order in again}
+    overrides = OperatorOverrides()
+    assert destinations.restore(overrides, read_state(tmp_path / destinations.FILE), 7_000.0, WALL + 50.0) == 2
+    restored = {
+        key: (order.admin_state, order.by, order.why, order.since, order.missing_since) for key, order in overrides
+    }
     assert restored == {
         MEMBER: (AdminState.DRAINING, "root", "new kernel", 6_940.0, None),
         ADDRESS: (AdminState.DISABLED, "root", "", 6_942.0, 6_945.0),

@@ -54,7 +54,7 @@ def test_a_copy_of_another_table_is_not_used(tmp_path: Path, other: DatabaseSett
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ('"version": 1', '"version": 2', "expected version 1, found '2'"),
         ('"uri"', '"url"', "expected a list of rows"),
@@ -63,11 +63,11 @@ def test_a_copy_of_another_table_is_not_used(tmp_path: Path, other: DatabaseSett
         ("{", "[" * 100_000, "without end"),
     ],
 )
-def test_the_mistake_in_a_broken_copy_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_the_mistake_in_a_broken_copy_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     write_copy(tmp_path, MAIN, ROWS)
     file = copy_path(tmp_path, MAIN)
     file.write_text(file.read_text().replace(old, new, 1))
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         read_copy(tmp_path, MAIN)
 
 

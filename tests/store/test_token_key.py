@@ -41,11 +41,11 @@ def test_an_invalid_key_is_neither_used_nor_replaced(content: bytes, tmp_path: P
 
 
 def test_of_two_first_starts_at_once_both_have_the_same_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = b"t" * KEY_BYTES
+    other_key = b"t" * KEY_BYTES
 
     def entropy(count: int) -> bytes:
-        (tmp_path / KEY_FILE).write_bytes(theirs)  # another process creates the key first
+        (tmp_path / KEY_FILE).write_bytes(other_key)  # another process creates the key first
         return b"o" * count
 
     monkeypatch.setattr(module.os, "urandom", entropy)
-    assert token_key(tmp_path) == theirs
+    assert token_key(tmp_path) == other_key

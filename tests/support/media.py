@@ -1,4 +1,4 @@
-"""Commands to the media plane, from descriptions as text."""
+"""Commands to the media plane, with session descriptions as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def offer(
     answerer: str = "",
     received_from: str = "",
 ) -> Offer:
-    """An offer that comes from ``zone``, for the other one."""
+    """An offer from ``zone`` for the other zone."""
     return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from)
 
 

@@ -27,7 +27,7 @@ class Registrar:
         self.requests: list[Request] = []
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Respond until cancelled."""
         while True:
             request = await self._ua.hear(patience=float("inf"))
             if isinstance(request, Request) and request.method != "ACK":

@@ -41,12 +41,12 @@ def policy(more: str = "", listeners: str = LISTENERS, file: str = "edge.toml", 
     return parse_policy(f'{listeners}\ndestinations = [{{ set = "pbx", members = [{members}] }}]\n{more}', file)
 
 
-def player(more: str = "", inside: str = "obliging", **options: object) -> Replayer:
+def make_replayer(more: str = "", inside: str = "obliging", **options: object) -> Replayer:
     return Replayer(policy(more), inside=inside, **options)  # type: ignore[arg-type]
 
 
-def replayed(frames: Iterable[Timed], one: Replayer | None = None, link: int = 1) -> ReplayResult:
-    return (one or player()).play(Capture(io.BytesIO(pcap(frames, link))), "test.pcap")
+def replay_frames(frames: Iterable[Timed], one: Replayer | None = None, link: int = 1) -> ReplayResult:
+    return (one or make_replayer()).play(Capture(io.BytesIO(pcap(frames, link))), "test.pcap")
 
 
 def message(

@@ -30,6 +30,7 @@ PATIENCE = 60.0
 
 
 def listen(zone: str, transport: str, bind: str, name: str, more: str = "") -> str:
+    """A listener as an inline table of TOML; ``more`` are further keys, with a comma before them."""
     return f'{{ zone = "{zone}", transport = "{transport}", bind = "{bind}", name = "{name}"{more} }}'
 
 
@@ -53,7 +54,12 @@ def policy_text(
     more_sets: str = "",
     trunk_keys: str = "",
 ) -> str:
-    """A policy. ``members`` are URIs, tried in this order; at the listeners in ``open`` unknown sources may call."""
+    """A policy as TOML. ``members`` are URIs, tried in this order.
+
+    At the listeners that ``open`` names, unknown sources may call. ``trunks`` are addresses, ``http`` is the address of
+    the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk. ``routes``,
+    ``more_sets`` and ``more`` are further tables.
+    """
     member_tables = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
     trunk_tables = ", ".join(
         f'{{ name = "t{n}", addresses = ["{host}"]{trunk_keys} }}' for n, host in enumerate(trunks)
@@ -90,19 +96,19 @@ async def running(folder: Path, text: str) -> AsyncIterator[App]:
 
 
 def at(app: App, name: str) -> Source:
-    """Where the listener of that name can be reached."""
+    """The address of the listener of that name."""
     for listener in app.edge.listeners:
         if listener.name == name:
             return Source(listener.host, listener.port)
     raise LookupError(name)
 
 
-async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return when ``true()``, which may be a coroutine function, returns True; fails after :data:`PATIENCE`."""
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until ``condition()`` is True, or is True when awaited. Fails after :data:`PATIENCE` seconds."""
     with trio.fail_after(PATIENCE):
         while True:
-            answer = true()
-            if answer if isinstance(answer, bool) else await answer:
+            result = condition()
+            if result if isinstance(result, bool) else await result:
                 return
             await trio.sleep(0.02)
 
@@ -115,7 +121,7 @@ async def nothing_left(app: App) -> None:
 
 
 class EdgeProcess:
-    """``edgesbc run`` in a process; ``http`` is its observation port."""
+    """``edgesbc run`` in a process; ``file`` is its policy, ``http`` the port of its HTTP server."""
 
     def __init__(self, file: Path, http: int, process: trio.Process) -> None:
         self.file = file
@@ -137,7 +143,7 @@ class EdgeProcess:
         return sum(map(float, values))
 
     async def comes_to(self, name: str, low: float, high: float = math.inf) -> None:
-        """Return once the metric is between ``low`` and ``high``."""
+        """Wait until the metric is between ``low`` and ``high``."""
 
         async def within() -> bool:
             return low <= await self.metric(name) <= high
@@ -152,6 +158,7 @@ class EdgeProcess:
         return not await self.ready()
 
     async def ended(self) -> int:
+        """Wait for its end. Returns the exit code."""
         with trio.fail_after(PATIENCE):
             return await self.process.wait()
 

@@ -71,7 +71,7 @@ class Side:
         """The methods and statuses of the received messages in order, without retransmissions."""
         return [message.kind for message in {message.text: message for message in self.received}.values()]
 
-    def got(self, kind: str | int) -> Message:
+    def first(self, kind: str | int) -> Message:
         """The first received message of this method or status."""
         return self.all(kind)[0]
 

@@ -118,7 +118,7 @@ def ack(cseq: int = 1, body: str = "") -> str:
 
 
 def wait(status: int, keep: bool = False) -> tuple[str, str]:
-    """An answer to INVITE, maybe after a 100. ``keep``: its To and Contact are the dialog's."""
+    """Receive an answer to INVITE, maybe after a 100. ``keep``: its To and Contact are those of the dialog."""
     return take(100, optional=True), take(status, keep="To" if keep else "")
 
 
@@ -128,17 +128,17 @@ def ack_refusal(cseq: int = 1) -> str:
 
 
 def refused(status: int, cseq: int = 1) -> tuple[str, ...]:
-    """A final refusal of the INVITE, and its ACK."""
+    """Receive a final refusal of the INVITE, and send its ACK."""
     return *wait(status, keep=True), ack_refusal(cseq)
 
 
 def cancel() -> tuple[str, str]:
-    """CANCEL the INVITE, and take the answer to that."""
+    """Cancel the INVITE, and receive the response to the CANCEL."""
     return send(sends("CANCEL", 1, *FIRST)), take(200)
 
 
 def bye(cseq: int = 2, lost: int = 0) -> tuple[str, ...]:
-    """End the call, and take the answer, maybe after a late 100 (RFC 4320 section 4.1)."""
+    """End the call, and receive the response, maybe after a late 100 (RFC 4320 section 4.1)."""
     return request("BYE", cseq, lost=lost), take(100, optional=True), take(200)
 
 
@@ -146,14 +146,14 @@ def bye(cseq: int = 2, lost: int = 0) -> tuple[str, ...]:
 
 
 def taken(lost: int = 0) -> str:
-    """The INVITE of a call, which is kept."""
+    """Receive the INVITE of a call, and keep what its answers need."""
     return take("INVITE", keep="Via From To CSeq", lost=lost)
 
 
 def answer(
     status: int, *fields: str, body: str = "", repeat: bool | None = None, lost: int = 0, contact: bool = True
 ) -> str:
-    """Answer the INVITE that was taken; a final answer is repeated until its ACK, unless ``repeat`` says otherwise."""
+    """Answer the INVITE that :func:`taken` has kept. By default a final answer is retransmitted until its ACK comes."""
     own = ["Via:[$via]", "From:[$from]", f"To:[$to];{_CALLED_TAG}", "Call-ID: [call_id]", "CSeq:[$cseq]"]
     if contact:
         own.append(f"Contact: {_CONTACT}")
@@ -162,7 +162,7 @@ def answer(
 
 
 def reply(status: int, *fields: str, body: str = "", tag: bool = False, reason: str = "") -> str:
-    """Answer the request that came last, on either side. ``tag``: it has none in To yet."""
+    """Answer the last request, on either side. ``tag``: add a tag to its To, which has none yet."""
     own = (
         "[last_Via:]", "[last_From:]", f"[last_To:];{_CALLED_TAG}" if tag else "[last_To:]", "[last_Call-ID:]",
         "[last_CSeq:]", f"Contact: {_CONTACT}",
@@ -180,10 +180,10 @@ def back(method: str, cseq: int, *fields: str, body: str = "", kind: str = _SDP)
 
 
 def cancelled() -> tuple[str, str]:
-    """The CANCEL of the INVITE, and its answer; the INVITE still waits for its own."""
+    """Receive the CANCEL of the INVITE, and answer it; the INVITE itself is not answered yet."""
     return take("CANCEL"), reply(200, tag=True)
 
 
 def hung_up(lost: int = 0) -> tuple[str, str]:
-    """The other side's BYE, and its answer."""
+    """Receive the BYE of the other side, and answer it."""
     return take("BYE", lost=lost), reply(200)

@@ -42,12 +42,12 @@ async def open_from(nursery: trio.Nursery, app: App, origin: str = "") -> WebSoc
     return await WebSocketWire.open(nursery, at(app, "ws"), origin=origin)
 
 
-async def answered(ua: Ua, app: App) -> None:
-    """The edge answers a request over its WebSocket."""
-    await served(ua, f"sip:{at(app, 'ws')}")
+async def assert_answered_over_websocket(ua: Ua, app: App) -> None:
+    """Send OPTIONS over a WebSocket of the edge; the response must be 200."""
+    await assert_answered(ua, f"sip:{at(app, 'ws')}")
 
 
-def secured(transport: str, certificates: Certificates) -> str:
+def secure_listener(transport: str, certificates: Certificates) -> str:
     return listen("public", transport, "127.0.0.1:0", transport, f', certificate = "{certificates.folder}"')
 
 
@@ -56,20 +56,21 @@ def open_connections(app: App) -> int:
     return app.plane.connection_limits.total
 
 
-def counted(app: App, listener: str, event: str) -> int:
+def event_count(app: App, listener: str, event: str) -> int:
+    """How often a listener has counted an event, such as a connection above a limit or a failed handshake."""
     return app.plane.counts.get((listener, event), 0)
 
 
-async def closed(stream: trio.abc.Stream) -> bytes:
+async def read_to_end(stream: trio.abc.Stream) -> bytes:
     """Everything that the peer sends until it closes the connection, which it must do within ten seconds."""
-    got = b""
+    received = b""
     with trio.fail_after(10):
         try:
             while data := await stream.receive_some():
-                got += bytes(data)
+                received += bytes(data)
         except trio.BrokenResourceError:
             pass
-    return got
+    return received
 
 
 async def handshake(
@@ -105,8 +106,8 @@ async def invite_and_reset(tcp: Source) -> None:
     await reset(wire.stream)
 
 
-async def served(ua: Ua, uri: str) -> None:
-    """The edge answers a request."""
+async def assert_answered(ua: Ua, uri: str) -> None:
+    """Send OPTIONS; the response must be 200."""
     await ua.dialog(uri).send("OPTIONS")
     await ua.response(200)
 

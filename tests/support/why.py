@@ -6,7 +6,7 @@ from edgesbc.app import App
 from edgesbc.base.reasons import Reason
 from edgesbc.observe.render import as_record
 
-__all__ = ["all_sentences", "left_for", "routed_after", "tried", "turns"]
+__all__ = ["all_sentences", "member_states", "members_left", "members_tried", "routed_after"]
 
 
 def all_sentences(app: App) -> list[str]:
@@ -21,17 +21,17 @@ def _details(app: App, subject: str, reason: Reason) -> list[str]:
     return [decision["detail"] for decision in app.why(subject).decisions if decision["reason"] == reason.code]
 
 
-def tried(app: App, call_id: str) -> list[str]:
+def members_tried(app: App, call_id: str) -> list[str]:
     """The members that a call was sent to, in order."""
     return [detail.split()[-1] for detail in _details(app, call_id, Reason.ROUTED)]
 
 
-def left_for(app: App, call_id: str) -> list[str]:
+def members_left(app: App, call_id: str) -> list[str]:
     """Which members a call left, and why."""
     return _details(app, call_id, Reason.FAILOVER)
 
 
-def turns(app: App, member: str) -> list[str]:
+def member_states(app: App, member: str) -> list[str]:
     """The states that a member changed to, in order."""
     address = member.removeprefix("sip:")
     return [detail.partition(" to ")[2].partition(":")[0] for detail in _details(app, address, Reason.HEALTH)]

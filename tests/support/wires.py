@@ -14,6 +14,8 @@ from edgesbc.sip.framing import PING, StreamFramer
 
 
 class Wire(Protocol):
+    """A transport; ``via`` is its name in Via header fields, ``host`` and ``port`` are its own address."""
+
     via: str
     host: str
     port: int
@@ -58,7 +60,7 @@ class UdpWire:
 
 
 class StreamWire:
-    """TCP or TLS."""
+    """A TCP or TLS connection to ``peer``."""
 
     def __init__(self, stream: trio.abc.Stream, via: str, host: str, port: int) -> None:
         self.stream = stream

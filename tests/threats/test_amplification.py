@@ -65,14 +65,14 @@ def heard(harness: EdgeHarness, data: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("data", SMALLEST.values(), ids=SMALLEST.keys())
-def test_23_the_smallest_request_draws_no_more_than_one_and_a_half_times_itself(data: bytes) -> None:
+def test_23_the_smallest_request_gets_at_most_one_and_a_half_times_its_size(data: bytes) -> None:
     octets, _ = heard(EdgeHarness(open=("public",)), data)
     assert octets <= limits.AMPLIFICATION * len(data), f"{octets} octets for {len(data)}"
 
 
 @pytest.mark.parametrize("kind", ["OPTIONS for the edge", "MESSAGE", "BYE", "INVITE", "REGISTER"])
 @pytest.mark.parametrize("size", [0, 40, 80, 120, 160, 200, 300, 600])
-def test_23_nor_does_a_request_of_any_size(kind: str, size: int) -> None:
+def test_23_a_request_of_any_size_gets_at_most_one_and_a_half_times_its_size(kind: str, size: int) -> None:
     """Requests of 300 octets and more are answered; those of every real client are so large."""
     data = SMALLEST[kind].replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * size + b"\r\n")
     octets, answers = heard(EdgeHarness(open=("public",)), data)
@@ -81,7 +81,7 @@ def test_23_nor_does_a_request_of_any_size(kind: str, size: int) -> None:
         assert answers
 
 
-def test_23_repeating_a_small_request_draws_nothing_either() -> None:
+def test_23_repetitions_of_a_small_request_get_no_more() -> None:
     harness, data = EdgeHarness(open=("public",)), SMALLEST["INVITE"]
     octets = 0
     for _ in range(20):
@@ -96,7 +96,7 @@ def test_23_repeating_a_small_request_draws_nothing_either() -> None:
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
-def test_23_small_packets_do_not_have_the_long_answer_to_a_long_request_sent_again(method: str) -> None:
+def test_23_a_short_repetition_of_a_long_request_gets_no_answer(method: str) -> None:
     harness, small = EdgeHarness(open=("public",)), smallest(method)
     long = small.replace(b"i:1\r\n", b"i:1\r\nUser-Agent: " + b"x" * 1200 + b"\r\n")
     ((_, forwarded),) = harness.receive(UNPROVEN, long)
@@ -121,7 +121,7 @@ def test_23_trunks_and_proven_sources_get_full_responses() -> None:
     assert answer.get("Allow")
 
 
-def test_23_what_a_destination_answers_is_passed_on_once() -> None:
+def test_23_an_answer_of_a_destination_is_forwarded_once() -> None:
     """The edge does not shorten answers of a destination; its timers retransmit none of them, and send one BYE."""
     harness = EdgeHarness(open=("public",))
     data = invite().replace(b"198.51.100.7", b"203.0.113.9")

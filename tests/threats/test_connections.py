@@ -16,13 +16,13 @@ from support.running import at, running, until
 from support.stream_listeners import (
     WS,
     Resources,
-    closed,
-    counted,
+    assert_answered,
+    event_count,
     invite_and_reset,
     open_connections,
+    read_to_end,
     reset,
-    secured,
-    served,
+    secure_listener,
     text,
 )  # fmt: skip
 from support.ua import StreamWire, Ua, UdpWire
@@ -73,7 +73,7 @@ async def test_15_a_reset_at_any_point_of_a_handshake_leaves_nothing(
 ) -> None:
     """The edge notices the reset at once, and does not wait for the deadline of handshakes."""
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
-    listener = WS if transport == "ws" else secured(transport, certificates)
+    listener = WS if transport == "ws" else secure_listener(transport, certificates)
     async with running(tmp_path, text(tmp_path, listener, more=UNTRACKED)) as app:
         before = Resources.now()
         for number in range(60):
@@ -97,7 +97,7 @@ async def test_15_repeated_connections_of_an_untrusted_peer_are_held_to_the_dens
         await until(lambda: not open_connections(app) and app.edge.pipeline.counts.get(("pike", "pike"), 0) > 0)
         assert app.edge.counters.requests["public-tcp", "INVITE"] < 100
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
-            await served(other, f"sip:{at(app, 'public-udp')}")
+            await assert_answered(other, f"sip:{at(app, 'public-udp')}")
 
 
 # --- 16 --------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def descriptors() -> Iterator[None]:
 
 
 @pytest.fixture
-def patient_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_first_message_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No silent connection is closed while the test opens the others, however long that takes; then the clock jumps."""
     monkeypatch.setattr(limits, "FIRST_MESSAGE_SECONDS", 3_600.0)
 
@@ -136,18 +136,18 @@ async def silent(tcp: Source, addresses: list[str], count: int = SILENT) -> Asyn
 async def can_connect(app: App, host: str) -> None:
     """A peer at ``host`` can connect, and gets a response."""
     async with Ua(await StreamWire.open(at(app, "public-tcp"), host=host)) as peer:
-        await served(peer, f"sip:{at(app, 'public-tcp')}")
+        await assert_answered(peer, f"sip:{at(app, 'public-tcp')}")
 
 
 @pytest.mark.usefixtures("descriptors")
 async def test_16_silent_connections_of_a_few_addresses_are_capped_and_another_peer_connects(
-    tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None
+    tmp_path: Path, hasty_clock: trio.testing.MockClock, no_first_message_deadline: None
 ) -> None:
     """2,000 connections from four addresses, with the default cap for an address. A deadline closes them in the end."""
     addresses = [f"127.0.1.{n}" for n in range(1, 5)]
     async with running(tmp_path, text(tmp_path, more=UNTRACKED)) as app, silent(at(app, "public-tcp"), addresses):
         most = len(addresses) * limits.CONNECTIONS_PER_ADDRESS
-        await until(lambda: counted(app, "public-tcp", "connections") == SILENT - most)
+        await until(lambda: event_count(app, "public-tcp", "connections") == SILENT - most)
         assert open_connections(app) == most
         await can_connect(app, "127.0.0.99")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
@@ -157,7 +157,10 @@ async def test_16_silent_connections_of_a_few_addresses_are_capped_and_another_p
 
 @pytest.mark.usefixtures("descriptors")
 async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
-    tmp_path: Path, hasty_clock: trio.testing.MockClock, patient_edge: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    hasty_clock: trio.testing.MockClock,
+    no_first_message_deadline: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The limits are patched down to 1,000 connections, 900 of them for untrusted peers: with the default of 8,192,
     both ends would need 16,500 descriptors in one process."""
@@ -166,15 +169,15 @@ async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
     addresses = [f"127.0.1.{n}" for n in range(1, 11)]
     policy = text(tmp_path, WS, more=UNTRACKED, trunks=[CARRIER])
     async with running(tmp_path, policy) as app, silent(at(app, "public-tcp"), addresses):
-        await until(lambda: counted(app, "public-tcp", "connections") == SILENT - 900)
+        await until(lambda: event_count(app, "public-tcp", "connections") == SILENT - 900)
         assert open_connections(app) == 900
         await can_connect(app, CARRIER)
         for listener in ("public-tcp", "ws"):  # the limit is shared by all listeners
             refused = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.99")
-            assert await closed(refused) == b""
+            assert await read_to_end(refused) == b""
             await trio.aclose_forcefully(refused)
         async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as other:
-            await served(other, f"sip:{at(app, 'public-udp')}")
+            await assert_answered(other, f"sip:{at(app, 'public-udp')}")
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
         await until(lambda: not open_connections(app))
         await can_connect(app, "127.0.0.99")
@@ -188,7 +191,7 @@ async def test_16_the_limit_of_an_address_is_shared_by_all_listeners(
         for number in range(6):
             stream = await trio.open_tcp_stream(*at(app, ("public-tcp", "ws")[number % 2]), local_address="127.0.0.9")
             stack.push_async_callback(trio.aclose_forcefully, stream)
-        await until(lambda: sum(counted(app, listener, "connections") for listener in ("public-tcp", "ws")) == 2)
+        await until(lambda: sum(event_count(app, listener, "connections") for listener in ("public-tcp", "ws")) == 2)
         assert open_connections(app) == 4
         await can_connect(app, "127.0.0.99")
 
@@ -197,7 +200,7 @@ async def test_16_with_the_tracker_an_untrusted_peer_stays_far_below_the_limits(
     """With the default policy, an address may open as many connections in a window as it may send messages."""
     count = 400
     async with running(tmp_path, text(tmp_path)) as app, silent(at(app, "public-tcp"), ["127.0.1.1"], count):
-        await until(lambda: counted(app, "public-tcp", "banned") + open_connections(app) == count)
+        await until(lambda: event_count(app, "public-tcp", "banned") + open_connections(app) == count)
         assert open_connections(app) < limits.CONNECTIONS_PER_ADDRESS
-        assert counted(app, "public-tcp", "connections") == 0
+        assert event_count(app, "public-tcp", "connections") == 0
         await can_connect(app, "127.0.0.99")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.parser_work import count_calls
 from support.running import at, running
 from support.signalling import CALLER, EdgeHarness
-from support.stream_listeners import served, text
+from support.stream_listeners import assert_answered, text
 from support.ua import StreamWire, Ua, UdpWire
-from support.work import work
 
 from edgesbc.base import limits
 
@@ -53,7 +53,7 @@ def message(shape: bytes, field: bytes, size: int) -> bytes:
 
 def effort(data: bytes) -> int:
     harness = EdgeHarness(anchor=True)
-    return work(lambda octets: harness.edge.receive(CALLER, octets, harness.now), data)
+    return count_calls(lambda octets: harness.edge.receive(CALLER, octets, harness.now), data)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -80,8 +80,8 @@ async def test_28_large_hostile_messages_do_not_hold_up_the_request_of_another(t
             large = message(shape, b"Contact", limits.MESSAGE_BYTES - 600)
             await hostile.wire.send(large)
             await stream.wire.send(message(shape, b"Subject", limits.MESSAGE_BYTES - 600))
-            await served(other, f"sip:{at(app, 'public-udp')}")
-            await served(another, f"sip:{at(app, 'public-tcp')}")
+            await assert_answered(other, f"sip:{at(app, 'public-udp')}")
+            await assert_answered(another, f"sip:{at(app, 'public-tcp')}")
         assert sum(app.edge.counters.malformed.values()) + app.edge.counters.requests["public-tcp", "INVITE"] >= 12, (
             "the edge has read the messages"
         )

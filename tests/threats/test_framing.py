@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.running import at, listen, nothing_left, running, until
-from support.stream_listeners import WS, closed, open_connections, text
+from support.stream_listeners import WS, open_connections, read_to_end, text
 from support.ua import ServedWire, StreamWire, Ua, UdpWire, WebSocketWire
 
 from edgesbc.app import App
@@ -45,9 +45,9 @@ async def test_12_a_doubtful_length_is_answered_and_the_connection_closed(tmp_pa
         running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", more=NO_BAN)) as app,
     ):
         for name, length in DOUBTFUL.items():
-            got = await answer_to(app, length, pieces)
-            assert got.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
-            assert got.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken message"
+            answer = await answer_to(app, length, pieces)
+            assert answer.startswith(b"SIP/2.0 413 " if name == "too large" else b"SIP/2.0 400 "), name
+            assert answer.count(b"SIP/2.0 4") == 1, f"{name}: one answer, to the broken message"
             await until(lambda: not open_connections(app))
             assert not app.edge.counters.requests, f"{name}: a request was accepted"
         assert not app.plane.connections
@@ -69,7 +69,7 @@ async def answer_to(app: App, length: str, pieces: str) -> bytes:
             with contextlib.suppress(trio.BrokenResourceError):
                 for byte in stream:
                     await alice.wire.send(bytes((byte,)))
-        return await closed(alice.wire.stream)
+        return await read_to_end(alice.wire.stream)
 
 
 async def test_12_a_body_stays_a_body_towards_a_destination_over_tcp(tmp_path: Path) -> None:

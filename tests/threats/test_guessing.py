@@ -1,4 +1,4 @@
-"""THREATS 31 and 32: users, numbers and passwords are guessed, through a running edge, at a real registrar."""
+"""THREATS 31 and 32: users, numbers and passwords are guessed, at a registrar behind a running edge."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_9_the_unspecified_address_is_hold_and_never_a_target(victims):
     assert victims.a.received() == []
 
 
-def test_9_the_relay_is_not_turned_on_itself(victims):
+def test_9_the_relay_does_not_send_to_itself(victims):
     before = victims.relay.ports_in_use
     for port in (victims.for_a, victims.for_a + 1, victims.for_b):
         looped = described("127.0.0.1", port)

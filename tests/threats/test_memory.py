@@ -49,7 +49,7 @@ async def held(app: App, data: bytes, websocket: bool) -> int:
     ],
     ids=["Content-Length", "a frame of a WebSocket", "a fragment of a WebSocket"],
 )
-async def test_13_nothing_is_allocated_ahead_of_what_has_come(
+async def test_13_no_memory_is_allocated_before_data_arrives(
     tmp_path: Path, websocket: bool, quiet: bytes, announcing: bytes
 ) -> None:
     """A connection that announces 60 kB takes no more memory than one that announces nothing."""
@@ -64,7 +64,7 @@ async def test_13_nothing_is_allocated_ahead_of_what_has_come(
         assert announced - without < CONNECTIONS * ANNOUNCED / 10, f"{announced} octets, {without} for nothing"
 
 
-async def test_13_what_is_announced_over_the_bound_is_refused_before_it_comes(tmp_path: Path) -> None:
+async def test_13_an_announcement_above_the_limit_is_refused_at_once(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, WS, more=OPEN)) as app:
         for size in (limits.MESSAGE_BYTES + 1, 2**31, 2**63):
             stream = await trio.open_tcp_stream(*at(app, "public-tcp"))

@@ -9,7 +9,16 @@ import pytest
 import trio
 from support.certificates import Certificates
 from support.running import at, running, until
-from support.stream_listeners import NOBODY, WS, closed, counted, open_connections, secured, served, text
+from support.stream_listeners import (
+    NOBODY,
+    WS,
+    assert_answered,
+    event_count,
+    open_connections,
+    read_to_end,
+    secure_listener,
+    text,
+)
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits
@@ -42,7 +51,7 @@ async def test_33_over_tcp_it_is_closed_without_an_answer(tmp_path: Path, data: 
     async with running(tmp_path, text(tmp_path)) as app:
         stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
         await stream.send_all(data)
-        assert await closed(stream) == b""
+        assert await read_to_end(stream) == b""
         assert sum(app.edge.counters.malformed.values()) == 1
         assert not app.edge.counters.requests, "no request was accepted"
         await until(lambda: not open_connections(app))
@@ -56,7 +65,7 @@ async def test_33_over_udp_it_is_not_answered(tmp_path: Path) -> None:
     ):
         for data in TEXTS.values():
             await client.wire.send(data)
-        await served(client, f"sip:{at(app, 'public-udp')}")
+        await assert_answered(client, f"sip:{at(app, 'public-udp')}")
         assert len(client.heard) == 1, "only the OPTIONS that came last was answered"
         assert not [method for _, method in app.edge.counters.requests if method != "OPTIONS"]
 
@@ -67,27 +76,27 @@ async def test_33_a_peer_without_tls_or_websocket_is_closed(
 ) -> None:
     """At once, with an error in the protocol of the listener, a TLS alert or an HTTP 400, and without SIP."""
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 3600.0)
-    listener = WS if transport == "ws" else secured(transport, certificates)
+    listener = WS if transport == "ws" else secure_listener(transport, certificates)
     async with running(tmp_path, text(tmp_path, listener)) as app:
         for refused, name in enumerate(("GET", "SSH", "NUL", "random"), 1):
             stream = await trio.open_tcp_stream(*at(app, transport))
             await stream.send_all(TEXTS[name] + b"\r\n\r\n")
-            got = await closed(stream)
-            assert got.startswith(b"HTTP/1.1 400") if transport == "ws" else len(got) <= 7, f"{name}: {got!r}"
-            assert b"SIP" not in got
+            answer = await read_to_end(stream)
+            assert answer.startswith(b"HTTP/1.1 400") if transport == "ws" else len(answer) <= 7, f"{name}: {answer!r}"
+            assert b"SIP" not in answer
             await until(lambda: not open_connections(app))
-            assert counted(app, transport, "handshake") == refused
+            assert event_count(app, transport, "handshake") == refused
             await trio.aclose_forcefully(stream)
 
 
-async def test_33_it_ends_no_other_connection_of_its_address(tmp_path: Path) -> None:
+async def test_33_other_connections_of_the_address_go_on(tmp_path: Path) -> None:
     async with running(tmp_path, text(tmp_path, member=NOBODY)) as app:
         tcp = at(app, "public-tcp")
         async with Ua(await StreamWire.open(tcp)) as phone:
-            await served(phone, f"sip:{tcp}")
+            await assert_answered(phone, f"sip:{tcp}")
             for name in ("GET", "TLS", "random"):
                 stream = await trio.open_tcp_stream(*tcp)
                 await stream.send_all(TEXTS[name])
-                assert await closed(stream) == b""
+                assert await read_to_end(stream) == b""
                 await trio.aclose_forcefully(stream)
-            await served(phone, f"sip:{tcp}")
+            await assert_answered(phone, f"sip:{tcp}")

@@ -12,7 +12,15 @@ import trio
 import trio.testing
 from support.certificates import Certificates
 from support.running import at, running, until
-from support.stream_listeners import WS, closed, counted, open_connections, secured, served, text
+from support.stream_listeners import (
+    WS,
+    assert_answered,
+    event_count,
+    open_connections,
+    read_to_end,
+    secure_listener,
+    text,
+)
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits
@@ -71,7 +79,7 @@ async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadli
 ) -> None:
     monkeypatch.setattr(limits, "MESSAGE_SECONDS", SHORT)
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", SHORT)
-    listeners = [WS, secured("tls", certificates), secured("wss", certificates)]
+    listeners = [WS, secure_listener("tls", certificates), secure_listener("wss", certificates)]
     async with running(tmp_path, text(tmp_path, *listeners)) as app:
         tcp = at(app, "public-tcp")
         async with Ua(await StreamWire.open(tcp, host="127.0.0.5")) as other:
@@ -82,12 +90,12 @@ async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadli
                     await stream.send_all(byte)
                     await trio.sleep(SHORT / 50)  # slow, and never silent for long
                     if number == 10:
-                        await served(other, f"sip:{tcp}")
-            assert await closed(stream) == b""
-            await served(other, f"sip:{tcp}")
+                        await assert_answered(other, f"sip:{tcp}")
+            assert await read_to_end(stream) == b""
+            await assert_answered(other, f"sip:{tcp}")
             await until(lambda: open_connections(app) == 1)
             if transport != "public-tcp":
-                assert counted(app, transport, "handshake") == 1
+                assert event_count(app, transport, "handshake") == 1
             assert ("public-tcp", "INVITE") not in app.edge.counters.requests
             await trio.aclose_forcefully(stream)
 
@@ -95,7 +103,7 @@ async def test_17_a_peer_that_sends_single_bytes_is_closed_by_an_absolute_deadli
 # --- 18 --------------------------------------------------------------------------------------------------
 
 
-async def deaf_to(peer: Source) -> trio.SocketStream:
+async def connect_without_reading(peer: Source) -> trio.SocketStream:
     """A connection with the smallest receive buffer, on which the test never reads."""
     sock = trio.socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -109,13 +117,13 @@ async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
 ) -> None:
     """A trunk sends requests and never reads the responses. Another connection of its address is served before,
     meanwhile and after."""
-    listeners = [WS, secured("tls", certificates)]
+    listeners = [WS, secure_listener("tls", certificates)]
     async with running(tmp_path, text(tmp_path, *listeners, trunks=["127.0.0.1"])) as app:
         tcp = at(app, "public-tcp")
-        plain = await deaf_to(at(app, transport))
+        plain = await connect_without_reading(at(app, transport))
         asking = await speaking(plain, transport, certificates)
         async with Ua(await StreamWire.open(tcp)) as neighbour, Ua(await UdpWire.open(), "deaf") as deaf:
-            await served(neighbour, f"sip:{tcp}")
+            await assert_answered(neighbour, f"sip:{tcp}")
             ask = deaf.dialog(f"sip:{at(app, transport)}")
             long = ("Call-Info: <sip:a>",)
             sent = 0
@@ -125,12 +133,12 @@ async def test_18_a_peer_that_does_not_read_loses_only_its_own_flow(
                     await asking(request)
                     sent += len(request)
                     if sent // len(request) == 50:
-                        await served(neighbour, f"sip:{tcp}")
+                        await assert_answered(neighbour, f"sip:{tcp}")
             assert sent > limits.OUTBOX_BYTES, "its requests were read until the queue was full"
             await until(lambda: len(app.plane.connections) == 1)
-            await served(neighbour, f"sip:{tcp}")
+            await assert_answered(neighbour, f"sip:{tcp}")
             async with Ua(await StreamWire.open(tcp)) as newcomer:
-                await served(newcomer, f"sip:{tcp}")
+                await assert_answered(newcomer, f"sip:{tcp}")
         await trio.aclose_forcefully(plain)
 
 

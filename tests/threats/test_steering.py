@@ -76,7 +76,7 @@ async def test_a_trunk_is_never_banned_for_forged_datagrams(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("sent_kind", ["OPTIONS", "MESSAGE", "NOTHING", "INVITE", "BYE", "broken"])
-async def test_an_unproven_source_gets_no_more_bytes_than_it_sent(
+async def test_an_unproven_source_gets_at_most_one_and_a_half_times_its_bytes(
     tmp_path: Path, mock_clock: trio.testing.MockClock, sent_kind: str
 ) -> None:
     """An unproven source gets at most one and a half times the bytes that it sent, retransmissions included."""
@@ -129,7 +129,7 @@ async def test_only_the_probed_member_can_answer_a_health_check(tmp_path: Path) 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_refusal_without_an_ack_is_not_repeated_to_an_unproven_source(
+async def test_a_refusal_without_an_ack_is_not_retransmitted_to_an_unproven_source(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     """Timer G would send the final response ten times more, to a source address that may be forged."""

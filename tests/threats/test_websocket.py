@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 from support.running import until
-from support.stream_listeners import answered, closed, handshake, open_from, websocket_edge
+from support.stream_listeners import assert_answered_over_websocket, handshake, open_from, read_to_end, websocket_edge
 from support.ua import Ua, WebSocketWire
 
 from edgesbc.app import App
@@ -61,14 +61,14 @@ async def test_19_too_large_and_broken_frames_close_the_websocket(tmp_path: Path
                 stream, _ = await handshake(app)
                 with contextlib.suppress(trio.BrokenResourceError):
                     await stream.send_all(data)
-                got = await closed(stream)
+                answer = await read_to_end(stream)
                 code = 1009 if name in TOO_LARGE else 1007 if "UTF-8" in name else 1002
-                assert got[:1] == b"\x88", f"{name}: {got!r}"
-                assert len(got) == got[1] + 2, f"{name}: one close frame, and nothing else"
-                assert int.from_bytes(got[2:4], "big") == code, name
+                assert answer[:1] == b"\x88", f"{name}: {answer!r}"
+                assert len(answer) == answer[1] + 2, f"{name}: one close frame, and nothing else"
+                assert int.from_bytes(answer[2:4], "big") == code, name
                 await until(lambda: len(app.plane.connections) == 1)
                 await trio.aclose_forcefully(stream)
-            await answered(other, app)
+            await assert_answered_over_websocket(other, app)
         assert not app.edge.counters.malformed
         assert sum(app.edge.counters.requests.values()) == 1
         nursery.cancel_scope.cancel()
@@ -103,7 +103,7 @@ async def test_19_a_message_that_is_too_large_is_closed_with_1009(tmp_path: Path
             assert isinstance(alice.wire, WebSocketWire)
             await alice.wire.send(data)
             assert await closing(alice.wire) == 1009
-            await answered(other, app)
+            await assert_answered_over_websocket(other, app)
         nursery.cancel_scope.cancel()
 
 
@@ -164,7 +164,7 @@ async def test_19_no_extension_is_accepted(tmp_path: Path, extensions: str) -> N
 async def refusal(app: App, **request: str) -> str:
     """The beginning of the status line that refuses an opening handshake."""
     stream, answer = await handshake(app, **request)
-    rest = await closed(stream)
+    rest = await read_to_end(stream)
     await trio.aclose_forcefully(stream)
     assert b" 101 " not in rest
     return answer[:12]
@@ -190,7 +190,7 @@ async def test_20_a_foreign_page_gets_403_before_the_upgrade(tmp_path: Path) -> 
             assert app.plane.counts["ws", "origin"] == number
         assert app.edge.connections == 0
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app, PAGE)) as alice:
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             nursery.cancel_scope.cancel()
 
 

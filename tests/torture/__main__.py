@@ -20,14 +20,14 @@ def main() -> int:
 
 def _row(case: Case) -> tuple[str, ...]:
     try:
-        got = case.run()
-        for message in got.forwarded:
+        result = case.run()
+        for message in result.forwarded:
             for check in case.checks:
                 check(message)
     except Exception as error:  # noqa: BLE001 - the row shows it
         return (case.title, case.over, case.layer, case.expected, type(error).__name__, "WRONG")
-    wrong = "" if got.outcome == case.expected else "WRONG"
-    return (case.title, case.over, case.layer, case.expected, got.outcome, wrong)
+    wrong = "" if result.outcome == case.expected else "WRONG"
+    return (case.title, case.over, case.layer, case.expected, result.outcome, wrong)
 
 
 if __name__ == "__main__":

@@ -108,9 +108,9 @@ def _as_answer(data: bytes) -> Got:
         (b"{to}", request.get("To") or ""),
     ):  # fmt: skip
         data = data.replace(name, value.encode())
-    got = _seen(harness, Flow(CORE, MEMBERS[0]), [data])
-    assert all(to.listener.zone is Zone.PUBLIC and to == CALLER for to in got.where)
-    return got
+    result = _seen(harness, Flow(CORE, MEMBERS[0]), [data])
+    assert all(to.listener.zone is Zone.PUBLIC and to == CALLER for to in result.where)
+    return result
 
 
 def case(

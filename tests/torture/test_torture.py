@@ -15,10 +15,10 @@ from torture.table import CASES
 
 @pytest.mark.parametrize("torture_case", [pytest.param(torture_case, id=torture_case.title) for torture_case in CASES])
 def test_each_case_has_its_expected_outcome(torture_case: case.Case) -> None:
-    got = torture_case.run()
-    assert got.outcome == torture_case.expected
-    assert not torture_case.checks or got.forwarded
-    for message in got.forwarded:
+    result = torture_case.run()
+    assert result.outcome == torture_case.expected
+    assert not torture_case.checks or result.forwarded
+    for message in result.forwarded:
         for check in torture_case.checks:
             check(message)
 

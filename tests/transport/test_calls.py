@@ -67,12 +67,12 @@ async def test_a_call_with_audio_that_either_side_ends(tmp_path: Path, certifica
         _, called = await set_up(alice, bob, uri, near, far)
         await talk(near, far)
         await hang_up(called, alice)
-        for shown in alice.heard:
-            assert b"127.0.0.11" not in shown
-            assert b"127.0.0.2" not in shown
-        for shown in bob.heard:
-            assert alice.address.encode() not in shown
-            assert b"IN IP4 127.0.0.1\r\n" not in shown
+        for message in alice.heard:
+            assert b"127.0.0.11" not in message
+            assert b"127.0.0.2" not in message
+        for message in bob.heard:
+            assert alice.address.encode() not in message
+            assert b"IN IP4 127.0.0.1\r\n" not in message
 
 
 async def test_hold_and_resume_by_either_side(tmp_path: Path) -> None:
@@ -301,9 +301,9 @@ route = [
             await hang_up(calling, carrier)
             _, called = await set_up(bob, carrier, uri, near, far)
             await hang_up(called, bob)
-            for shown in carrier.heard:
-                assert b"127.0.0.11" not in shown
-                assert str(at(app, "core-udp")).encode() not in shown.replace(uri.partition("@")[2].encode(), b"", 1)
+            for message in carrier.heard:
+                assert b"127.0.0.11" not in message
+                assert str(at(app, "core-udp")).encode() not in message.replace(uri.partition("@")[2].encode(), b"", 1)
             # no route matches
             await bob.dialog(f"sip:100@{at(app, 'core-udp')}").send("INVITE")
             await bob.response(404)

@@ -24,12 +24,12 @@ def ip_header(host: str, options: int, protocol: int, extension: bool) -> bytes:
     return start + address.packed + bytes(16) + (bytes([protocol]) + bytes(7) if extension else b"")
 
 
-def execute(program: Program, packet: bytes, seen: bytes) -> int:
+def execute(program: Program, packet: bytes, visible: bytes) -> int:
     """What ``program`` returns. Follows Documentation/networking/filter.rst, with only the needed operations;
     ``packet`` begins with the IP header, ``seen`` is what the program is shown as the packet."""
 
     def load(k: int, size: int) -> int:
-        data, at = (packet, k - NET) if k >= NET else (seen, k)
+        data, at = (packet, k - NET) if k >= NET else (visible, k)
         assert at + size <= len(data)
         return int.from_bytes(data[at : at + size], "big")
 
@@ -73,7 +73,7 @@ def lane(program: Program, host: str, port: int, options: int = 0, protocol: int
     """Where a group's program, which sees what follows the UDP or TCP header, sends the packet."""
     payload = b"\xff" * 8
     packet = ip_header(host, options, protocol, extension) + port.to_bytes(2, "big") + bytes(6) + payload
-    return {0: "trusted", 1: "strangers"}[execute(program, packet, payload)]
+    return {0: "trusted", 1: "untrusted"}[execute(program, packet, payload)]
 
 
 v4 = st.integers(0, 40).map(lambda n: str(ipaddress.IPv4Address(0x7F000000 + n * 65_537)))
@@ -121,39 +121,39 @@ def is_listed(listed: list[Listed], host: str, port: int) -> bool:
 def test_steers_exactly_the_listed(listed: list[Listed], others: list[Source], options: int, protocol: int) -> None:
     program, covered = steering_program(listed)
     assert covered == len(listed)
-    asked = [*others, *(entry for entry in listed if isinstance(entry, Source))]
+    sources = [*others, *(entry for entry in listed if isinstance(entry, Source))]
     for entry in listed:
         if not isinstance(entry, Source):
             first, last = int(entry.network_address), int(entry.broadcast_address)
             address = type(entry.network_address)
             edges = [first, last, max(first - 1, 0), min(last + 1, (1 << entry.max_prefixlen) - 1)]
-            asked += [Source(str(address(edge)), 9) for edge in edges]
-    for host, port in asked:
+            sources += [Source(str(address(edge)), 9) for edge in edges]
+    for host, port in sources:
         port = port or 7
-        expected = "trusted" if is_listed(listed, host, port) else "strangers"
+        expected = "trusted" if is_listed(listed, host, port) else "untrusted"
         assert lane(program, host, port, options, protocol) == expected, (host, port)
 
 
 def test_without_listed_sources_none_is_trusted() -> None:
     program, covered = steering_program([])
     assert covered == 0
-    assert lane(program, "192.0.2.1", 5060) == "strangers"
-    assert lane(program, "2001:db8::1", 5060) == "strangers"
+    assert lane(program, "192.0.2.1", 5060) == "untrusted"
+    assert lane(program, "2001:db8::1", 5060) == "untrusted"
 
 
 def test_ports_are_not_looked_for_behind_extension_headers() -> None:
     """Otherwise an attacker could put a trunk's port at the place of the port in packets without them."""
     program, _ = steering_program([Source("2001:db8::1", 5060), ipaddress.ip_network("2001:db8:1::/48")])
     assert lane(program, "2001:db8::1", 5060) == "trusted"
-    assert lane(program, "2001:db8::1", 5060, extension=True) == "strangers"
-    assert lane(program, "2001:db8:1::9", 5060, extension=True) == "strangers"
+    assert lane(program, "2001:db8::1", 5060, extension=True) == "untrusted"
+    assert lane(program, "2001:db8:1::9", 5060, extension=True) == "untrusted"
 
 
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
 def test_a_prefix_of_a_whole_address_family(network: str) -> None:
     program, _ = steering_program([Source("192.0.2.1", 7), ipaddress.ip_network(network)])
     four, six = lane(program, "198.51.100.1", 1), lane(program, "2001:db8::1", 1)
-    assert (four, six) == (("trusted", "strangers") if network == "0.0.0.0/0" else ("strangers", "trusted"))
+    assert (four, six) == (("trusted", "untrusted") if network == "0.0.0.0/0" else ("untrusted", "trusted"))
     assert lane(program, "192.0.2.1", 7) == "trusted"
 
 
@@ -188,8 +188,8 @@ def test_flows_that_do_not_fit_go_to_the_untrusted_socket(base: int, step: int, 
     assert len(program) <= limits.FILTER_INSTRUCTIONS
     assert lane(program, "198.51.100.77", 9) == "trusted"
     assert lane(program, *flows[covered - 2]) == "trusted"
-    assert lane(program, *flows[covered - 1]) == "strangers"
-    assert lane(program, flows[0].host, 1023) == "strangers"
+    assert lane(program, *flows[covered - 1]) == "untrusted"
+    assert lane(program, flows[0].host, 1023) == "untrusted"
 
 
 def test_a_kernel_with_a_lower_limit_gets_a_smaller_program() -> None:
@@ -198,7 +198,7 @@ def test_a_kernel_with_a_lower_limit_gets_a_smaller_program() -> None:
     assert len(program) <= 200
     assert 30 < covered < 200
     assert lane(program, *flows[covered - 1]) == "trusted"
-    assert lane(program, *flows[covered]) == "strangers"
+    assert lane(program, *flows[covered]) == "untrusted"
 
 
 def test_mapped_addresses_are_ipv4_and_names_are_left_out() -> None:

@@ -22,9 +22,9 @@ async def test_a_shadow_policy_is_counted_and_changes_nothing(tmp_path: Path) ->
         await calling.send("INVITE")
         await bob.answer(await bob.request("INVITE"), 486, tag="b")
         await alice.response(486)
-        beside = app.edge.shadow_policy
-        assert beside is not None
-        example = beside.examples("pass", "acl-denied")[0]
+        shadow = app.edge.shadow_policy
+        assert shadow is not None
+        example = shadow.examples("pass", "acl-denied")[0]
         assert (example.source, example.listener) == (str(alice.address), "public-udp")
         assert 'edgesbc_shadow_differences_total{live="pass",other="acl-denied"}' in app.metrics.render().decode()
         assert app.edge.pipeline.counts == {}

@@ -121,8 +121,8 @@ def test_earlier_connections_do_not_keep_a_restarted_edge_from_its_pair(host: st
         waiting.accept()[0].close()  # it stays in TIME-WAIT, since this side closes first (RFC 9293 section 3.6.1)
         assert peer.recv(1) == b""
         both = pair.untrusted is not None
-    with opened(settings(host, port, transport="tcp")) as again:
-        assert (again.untrusted is not None) == both
+    with opened(settings(host, port, transport="tcp")) as second:
+        assert (second.untrusted is not None) == both
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

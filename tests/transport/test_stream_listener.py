@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 from support.running import at, listen, running, until
-from support.stream_listeners import WS, closed, counted, open_connections, secured, text
+from support.stream_listeners import WS, event_count, open_connections, read_to_end, secure_listener, text
 from support.ua import StreamWire, Ua
 
 from edgesbc.app import App
@@ -29,15 +29,17 @@ def hasty_clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 async def test_a_handshake_that_does_not_end_is_cut_off(
     tmp_path: Path, certificates, hasty_clock: trio.testing.MockClock, transport: str, sent: bytes
 ) -> None:
-    async with running(tmp_path, text(tmp_path, secured(transport, certificates) if transport != "ws" else WS)) as app:
+    async with running(
+        tmp_path, text(tmp_path, secure_listener(transport, certificates) if transport != "ws" else WS)
+    ) as app:
         stream = await trio.open_tcp_stream(*at(app, transport))
         if sent:
             await stream.send_all(sent)
         await until(lambda: bool(open_connections(app)))
         hasty_clock.jump(limits.HANDSHAKE_SECONDS)
-        await closed(stream)
+        await read_to_end(stream)
         await until(lambda: not open_connections(app))
-        assert counted(app, transport, "handshake") == 1
+        assert event_count(app, transport, "handshake") == 1
         (sentence,) = app.why("127.0.0.1").sentences()
         assert f"on {transport} because {Reason.HANDSHAKE.meaning}" in sentence
         await trio.aclose_forcefully(stream)
@@ -48,7 +50,7 @@ async def test_a_silent_connection_is_closed(tmp_path: Path, hasty_clock: trio.t
         stream = await trio.open_tcp_stream(*at(app, "public-tcp"))
         await until(lambda: len(app.plane.connections) == 1)
         hasty_clock.jump(limits.FIRST_MESSAGE_SECONDS)
-        assert await closed(stream) == b""
+        assert await read_to_end(stream) == b""
         await until(lambda: not app.plane.connections)
         await trio.aclose_forcefully(stream)
 
@@ -62,16 +64,16 @@ async def test_connections_of_one_address_are_capped_and_others_come_in(
         held = [await trio.open_tcp_stream(*tcp) for _ in range(3)]
         await until(lambda: len(app.plane.connections) == 3)
         fourth = await trio.open_tcp_stream(*tcp)
-        assert await closed(fourth) == b""
-        assert counted(app, "public-tcp", "connections") == 1
+        assert await read_to_end(fourth) == b""
+        assert event_count(app, "public-tcp", "connections") == 1
         async with Ua(await StreamWire.open(tcp, host="127.0.0.5")) as other:
             await other.dialog(f"sip:{tcp}").send("OPTIONS")
             await other.response(200)
         await held.pop().aclose()
         await until(lambda: len(app.plane.connections) == 2)
-        async with Ua(await StreamWire.open(tcp)) as again:
-            await again.dialog(f"sip:{tcp}").send("OPTIONS")
-            await again.response(200)
+        async with Ua(await StreamWire.open(tcp)) as second:
+            await second.dialog(f"sip:{tcp}").send("OPTIONS")
+            await second.response(200)
         for stream in [*held, fourth]:
             await trio.aclose_forcefully(stream)
 
@@ -85,8 +87,8 @@ async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest
         held = [await trio.open_tcp_stream(*at(app, "public-tcp"), local_address=f"127.0.0.{n}") for n in (5, 6)]
         await until(lambda: len(app.plane.connections) == 2)
         third = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.7")
-        assert await closed(third) == b""
-        assert counted(app, listener, "connections") == 1
+        assert await read_to_end(third) == b""
+        assert event_count(app, listener, "connections") == 1
         for stream in [*held, third]:
             await trio.aclose_forcefully(stream)
 
@@ -102,7 +104,7 @@ async def test_untrusted_peers_leave_connections_for_trunks_and_the_private_side
         held = [await trio.open_tcp_stream(*tcp, local_address=f"127.0.0.{n}") for n in (66, 67)]
         await until(lambda: len(app.plane.connections) == 2)
         third = await trio.open_tcp_stream(*tcp, local_address="127.0.0.68")
-        assert await closed(third) == b""
+        assert await read_to_end(third) == b""
         async with (
             Ua(await StreamWire.open(tcp, host="127.0.0.5")) as trunk,
             Ua(await StreamWire.open(inside, host="127.0.0.11")) as pbx,
@@ -111,7 +113,7 @@ async def test_untrusted_peers_leave_connections_for_trunks_and_the_private_side
                 await peer.dialog(f"sip:{target}").send("OPTIONS")
                 await peer.response(200)
             one_more = await trio.open_tcp_stream(*tcp, local_address="127.0.0.5")
-            assert await closed(one_more) == b"", "the bound is that of descriptors"
+            assert await read_to_end(one_more) == b"", "the bound is that of descriptors"
         for stream in [*held, third, one_more]:
             await trio.aclose_forcefully(stream)
         await until(lambda: open_connections(app) == 0)

@@ -80,7 +80,7 @@ async def test_responses_from_unexpected_addresses_are_ignored(tmp_path: Path) -
             await liar.answer(invite, 603, tag="m")
         await bob.answer(invite, 486, tag="b")
         await alice.response(486)
-        assert [b" 603 " in heard for heard in alice.heard].count(True) == 0
+        assert [b" 603 " in message for message in alice.heard].count(True) == 0
 
 
 async def test_answers_go_to_the_source_whatever_the_via_says(tmp_path: Path) -> None:
@@ -115,13 +115,13 @@ async def test_a_flooder_is_dropped_by_the_kernel_and_a_trunk_is_not(tmp_path: P
         await until(lambda: listener.penalties is not None and listener.penalties.covered == 1)
         await carrier.dialog(uri).send("OPTIONS")
         await carrier.response(200)  # messages that were queued before the filter have been processed too
-        heard = app.edge.pipeline.counts.copy()
+        counts = app.edge.pipeline.counts.copy()
         for _ in range(200):
             await flooder.dialog(uri).send("OPTIONS")
         for _ in range(40):  # more than an unproven source may send
             await carrier.dialog(uri).send("OPTIONS")
             await carrier.response(200)
-        assert app.edge.pipeline.counts == heard, "no message of the flood reached the edge any more"
+        assert app.edge.pipeline.counts == counts, "no message of the flood reached the edge any more"
         assert app.edge.pipeline.penalties.lift("127.0.0.66") == 1
         await carrier.dialog(uri).send("OPTIONS")
         await carrier.response(200)
@@ -215,34 +215,32 @@ async def crowd() -> AsyncIterator[Crowd]:
 
 
 async def test_datagrams_of_trusted_sources_are_received_first() -> None:
-    async with crowd() as around:
-        around.say("untrusted", 100)
-        around.say("trunk", 100)
-        await until(lambda: len(around.heard) == 200)
+    async with crowd() as bench:
+        bench.say("untrusted", 100)
+        bench.say("trunk", 100)
+        await until(lambda: len(bench.heard) == 200)
         turn = limits.UDP_BATCH
-        assert around.heard[:turn] == ["trunk"] * turn
-        assert around.heard.index("untrusted") == turn, "untrusted sources are served even then"
+        assert bench.heard[:turn] == ["trunk"] * turn
+        assert bench.heard.index("untrusted") == turn, "untrusted sources are served even then"
 
 
 async def test_a_trusted_datagram_waits_for_a_bounded_number_of_untrusted_ones() -> None:
-    async with crowd() as around:
-        around.on_hearing = lambda sender: around.say("trunk") if len(around.heard) == 1 else None
-        around.say("untrusted", 200)
-        await until(lambda: len(around.heard) == 201)
-        assert around.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
+    async with crowd() as bench:
+        bench.on_hearing = lambda sender: bench.say("trunk") if len(bench.heard) == 1 else None
+        bench.say("untrusted", 200)
+        await until(lambda: len(bench.heard) == 201)
+        assert bench.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
 
 
 async def test_untrusted_sources_are_served_during_a_flood_with_a_trunks_address() -> None:
     """The trunk's address may be forged; such a flood uses up the trunk's queue only."""
-    async with crowd() as around:
-        around.on_hearing = lambda sender: (
-            around.say("trunk") if sender == "trunk" and len(around.heard) < 5000 else None
-        )
-        around.say("trunk", 200)  # at any time as many are waiting as at the start
-        around.say("untrusted", 3)
-        await until(lambda: len(around.heard) >= 5000)
-        assert around.heard.index("untrusted") <= limits.UDP_BATCH
-        assert around.heard.count("untrusted") == 3
+    async with crowd() as bench:
+        bench.on_hearing = lambda sender: bench.say("trunk") if sender == "trunk" and len(bench.heard) < 5000 else None
+        bench.say("trunk", 200)  # at any time as many are waiting as at the start
+        bench.say("untrusted", 3)
+        await until(lambda: len(bench.heard) >= 5000)
+        assert bench.heard.index("untrusted") <= limits.UDP_BATCH
+        assert bench.heard.count("untrusted") == 3
 
 
 def steered(app: App) -> int:

@@ -11,7 +11,13 @@ import pytest
 import trio
 import trio.testing
 from support.running import at, until
-from support.stream_listeners import answered, closed, handshake, open_from, websocket_edge
+from support.stream_listeners import (
+    assert_answered_over_websocket,
+    handshake,
+    open_from,
+    read_to_end,
+    websocket_edge,
+)
 from support.ua import Ua, WebSocketWire
 
 from edgesbc.base import limits
@@ -28,7 +34,7 @@ async def test_header_fields_that_are_not_ascii_end_the_handshake_without_an_int
         await until(lambda: not app.plane.connections)
         assert ("ws", "internal") not in app.plane.counts
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             nursery.cancel_scope.cancel()
 
 
@@ -37,8 +43,8 @@ async def test_a_message_may_be_text_or_binary(tmp_path: Path) -> None:
     async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
             assert isinstance(alice.wire, WebSocketWire)
-            asked = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
-            for data in (asked, asked.replace(b"From: ", b'From: "caf\xe9" ')):
+            request = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
+            for data in (request, request.replace(b"From: ", b'From: "caf\xe9" ')):
                 await alice.wire.socket.send_message(data)
                 with trio.fail_after(10):
                     answer = await alice.wire.socket.get_message()
@@ -52,7 +58,7 @@ async def test_a_keep_alive_and_a_broken_message_do_not_end_the_websocket(tmp_pa
         async with Ua(await open_from(nursery, app)) as alice:
             await alice.wire.send(b"\r\n\r\n")
             await alice.wire.send(b"OPTIONS sip:edge SIP/2.0\r\nnonsense\r\n\r\n")
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
         nursery.cancel_scope.cancel()
 
 
@@ -88,7 +94,7 @@ async def test_a_peer_that_closes_before_its_response_ends_only_its_connection(t
             stream.socket.close()
         await until(lambda: not app.plane.connections)
         async with trio.open_nursery() as nursery, Ua(await open_from(nursery, app)) as alice:
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             nursery.cancel_scope.cancel()
 
 
@@ -99,7 +105,7 @@ async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
     mock_clock.rate = 1
     async with websocket_edge(tmp_path, ", ping = 20") as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             stream, _ = await handshake(app)
             await until(lambda: len(app.plane.connections) == 2)
             by_hand = list(app.plane.connections.values())[-1]
@@ -114,10 +120,10 @@ async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
             mock_clock.jump(20)
             with trio.fail_after(10):
                 assert await stream.receive_some() == b"\x89\x00"
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             mock_clock.jump(limits.PONG_SECONDS)
-            assert (await closed(stream))[:1] == b"\x88"
+            assert (await read_to_end(stream))[:1] == b"\x88"
             await until(lambda: len(app.plane.connections) == 1)
-            await answered(alice, app)
+            await assert_answered_over_websocket(alice, app)
             await trio.aclose_forcefully(stream)
         nursery.cancel_scope.cancel()

@@ -25,7 +25,7 @@ class OverloadSettings:
     """``[screen.overload]``: from ``lag`` or ``transactions`` on, new dialogs of unproven sources are refused.
 
     At two, three and four times ``lag``, those of reachable sources, registered sources and trunks are refused too;
-    likewise at each further quarter of the room that is left above ``transactions`` in the tables.
+    the same happens at each further quarter of the space above ``transactions`` in the tables.
     """
 
     lag: float = attrs.field(default=0.25, validator=between(0.01, 1.0))

@@ -33,12 +33,12 @@ class PikeSettings:
     remove_latency: float = attrs.field(default=120.0, validator=positive)
     """Seconds of the ban on a source that tripped; at most 60 where its address may be forged."""
     flood_factor: int = attrs.field(default=32, validator=between(1, 10_000))
-    """An address that may be forged and that several flows use, like an office behind NAT, is held to the density, and
-    banned only when so many times the density was refused in a window. An address of a single flow is banned when it
-    trips. The datagrams of a registered UDP flow of which as many were refused go to the receive queue of untrusted
-    sources for a minute."""
+    """An address that may be forged and that several flows use, like an office behind NAT, is held to the density. It
+    is banned only when this many times the density was refused in a window. An address of a single flow is banned when
+    it trips. When as many datagrams of a registered UDP flow were refused, its datagrams go to the receive queue of
+    untrusted sources for a minute."""
     prefix_factor: int = attrs.field(default=16, validator=between(1, 1_000))
-    """Unproven sources of a /24 or a /64 may together send so many times the density, those of a /48 four times that;
+    """Unproven sources of a /24 or a /64 may together send this many times the density, those of a /48 four times that;
     more is refused message by message, without a ban."""
     strangers_per_second: int = attrs.field(default=2_000, validator=between(1, 1_000_000))
     """Datagrams of all unproven sources together that are parsed in a second, with a burst of as many. It bounds a

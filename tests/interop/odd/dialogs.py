@@ -32,9 +32,9 @@ def _relayed(message: Message, side: str) -> None:
 
 def _late_offer(result: CallResult) -> None:
     (called,) = result.called
-    assert not called.got("INVITE").body
-    _relayed(result.caller.got(200), "public")
-    _relayed(called.got("ACK"), "core")
+    assert not called.first("INVITE").body
+    _relayed(result.caller.first(200), "public")
+    _relayed(called.first("ACK"), "core")
 
 
 def _directions(messages: list[Message]) -> list[str]:
@@ -52,29 +52,29 @@ def _hold(result: CallResult) -> None:
 
 def _held(result: CallResult) -> None:
     assert _directions(result.caller.received) == ["sendrecv", "inactive"]
-    _relayed(result.caller.got("INVITE"), "public")
+    _relayed(result.caller.first("INVITE"), "public")
     assert _directions(result.called[0].received) == ["sendrecv", "inactive"]
 
 
 def _reliable(result: CallResult) -> None:
-    early, (called,) = result.caller.got(183), result.called
+    early, (called,) = result.caller.first(183), result.called
     assert (early["Require"], early["RSeq"]) == ("100rel", "7")
     _relayed(early, "public")
-    assert called.got("PRACK")["RAck"] == "7 1 INVITE"
+    assert called.first("PRACK")["RAck"] == "7 1 INVITE"
     assert result.caller.kinds.count("183") == 1
 
 
 def _updates(result: CallResult) -> None:
     (called,) = result.called
-    assert _directions([called.got("UPDATE")]) == ["sendonly"]
-    assert _directions([result.caller.got("UPDATE")]) == ["recvonly"]
-    _relayed(called.got("UPDATE"), "core")
-    _relayed(result.caller.got("UPDATE"), "public")
+    assert _directions([called.first("UPDATE")]) == ["sendonly"]
+    assert _directions([result.caller.first("UPDATE")]) == ["recvonly"]
+    _relayed(called.first("UPDATE"), "core")
+    _relayed(result.caller.first("UPDATE"), "public")
 
 
 def _digits(result: CallResult) -> None:
     for side in (result.caller, *result.called):
-        digit = side.got("INFO")
+        digit = side.first("INFO")
         assert digit.body.split() == _DIGIT.split()
         assert digit["Content-Type"] == "application/dtmf-relay"
         assert digit["Info-Package"] == "dtmf"
@@ -82,10 +82,10 @@ def _digits(result: CallResult) -> None:
 
 def _refreshed(result: CallResult) -> None:
     caller, (called,) = result.caller, result.called
-    assert caller.got(422)["Min-SE"] == "90"
-    assert caller.got(200)["Session-Expires"] == called.got("UPDATE")["Session-Expires"] == "90;refresher=uac"
-    assert caller.got(200)["Require"] == "timer"
-    assert not called.got("UPDATE").body
+    assert caller.first(422)["Min-SE"] == "90"
+    assert caller.first(200)["Session-Expires"] == called.first("UPDATE")["Session-Expires"] == "90;refresher=uac"
+    assert caller.first(200)["Require"] == "timer"
+    assert not called.first("UPDATE").body
 
 
 CASES = (

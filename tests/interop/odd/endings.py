@@ -29,7 +29,7 @@ _RINGS_UNTIL_CANCELLED = (taken(), answer(180), *cancelled(), answer(487), take(
 def _same_branch(result: CallResult) -> None:
     """CANCEL and the ACK of its refusal belong to the INVITE's transaction on that hop."""
     called = result.called[0]
-    assert called.got("CANCEL")["Via"] == called.got("INVITE")["Via"] == called.got("ACK")["Via"]
+    assert called.first("CANCEL")["Via"] == called.first("INVITE")["Via"] == called.first("ACK")["Via"]
     assert called.count("INVITE") == 1
     finals = [message for message in result.caller.received if message["CSeq"] == "1 INVITE" and message.kind >= "200"]
     assert {message.kind for message in finals} == {"487"}
@@ -44,7 +44,7 @@ def _not_before_100(result: CallResult) -> None:
 def _only_own_100(result: CallResult) -> None:
     _same_branch(result)
     assert result.caller.kinds.count("100") == 1
-    assert "tag=" not in result.caller.got(100)["To"]  # the edge's own 100; that of the called side has a tag
+    assert "tag=" not in result.caller.first(100)["To"]  # the edge's own 100; that of the called side has a tag
     assert not result.caller.count(180)
 
 
@@ -57,7 +57,7 @@ def _late_answer_ended(result: CallResult) -> None:
     slow, quick = result.called
     assert slow.kinds == ["INVITE", "ACK", "BYE"]
     to_of_200 = next(message["To"] for message in slow.sent if message.kind == "200")
-    assert slow.got("ACK")["To"] == slow.got("BYE")["To"] == to_of_200
+    assert slow.first("ACK")["To"] == slow.first("BYE")["To"] == to_of_200
     assert quick.kinds == ["INVITE", "ACK", "BYE"]
     assert [message["CSeq"] for message in result.caller.all(200)] == ["1 INVITE", "2 BYE"]
 

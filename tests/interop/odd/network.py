@@ -97,8 +97,8 @@ def _gone(result: CallResult) -> None:
 
 def _gone_and_answered(result: CallResult) -> None:
     assert result.called[0].kinds == ["INVITE", "CANCEL", "ACK", "BYE"]
-    assert result.called[0].got("BYE")["CSeq"] == "2 BYE"
-    assert result.called[0].got("ACK")["CSeq"] == "1 ACK"
+    assert result.called[0].first("BYE")["CSeq"] == "2 BYE"
+    assert result.called[0].first("ACK")["CSeq"] == "1 ACK"
 
 
 def _many(name: str, proves: str, transport: str, ports: int) -> CallCase:

@@ -40,20 +40,20 @@ def _passed(status: int) -> Callable[[CallResult], None]:
         assert [kind for kind in result.caller.kinds if kind != "100"] == [str(status)]
         called = result.called[0]
         assert called.kinds == ["INVITE", "ACK"]
-        assert called.got("ACK")["Via"] == called.got("INVITE")["Via"]
-        assert result.caller.got(status)["To"] == called.got("ACK")["To"]
+        assert called.first("ACK")["Via"] == called.first("INVITE")["Via"]
+        assert result.caller.first(status)["To"] == called.first("ACK")["To"]
 
     return check
 
 
 def _moved(result: CallResult) -> None:
     _passed(302)(result)
-    assert not result.caller.got(302).all("Contact")
+    assert not result.caller.first(302).all("Contact")
 
 
 def _asked(status: int, challenge: str, credentials: str) -> Callable[[CallResult], None]:
     def check(result: CallResult) -> None:
-        assert result.caller.got(status)[challenge] == _DIGEST
+        assert result.caller.first(status)[challenge] == _DIGEST
         first, second = result.called[0].all("INVITE")
         assert not first.all(credentials)
         assert second[credentials] == _CREDENTIALS
@@ -71,8 +71,8 @@ def _next_destination(result: CallResult) -> None:
 
 def _all_failed(result: CallResult) -> None:
     """The edge sends its own 503, not that of a member, which would make the caller avoid the whole edge."""
-    assert "Retry-After" in dict(result.caller.got(503).fields)
-    assert "X-Inside" not in result.caller.got(503).text
+    assert "Retry-After" in dict(result.caller.first(503).fields)
+    assert "X-Inside" not in result.caller.first(503).text
 
 
 def _own(status: int, **fields: str) -> Callable[[CallResult], None]:
@@ -81,7 +81,7 @@ def _own(status: int, **fields: str) -> Callable[[CallResult], None]:
     def check(result: CallResult) -> None:
         assert result.caller.kinds == [str(status)]
         for name, value in fields.items():
-            assert result.caller.got(status)[name] == value
+            assert result.caller.first(status)[name] == value
 
     return check
 
@@ -131,7 +131,7 @@ _AMBIGUOUS = sends("INVITE", 1, *FIRST, "l: 0").replace("[len]", "0") + _BEHIND
 """An INVITE with two equal Content-Lengths, and behind it another INVITE, which must not be read as a request."""
 
 CASES = (
-    _passes(302, "Contact: <sip:desk@[local_ip]:5070>", check=_moved),
+    _passes(302, "Contact: <sip:bob@[local_ip]:5070>", check=_moved),
     _passes(486),
     _passes(606, 'Warning: 399 [local_ip] "no"'),
     _challenge(401, "WWW-Authenticate", "Authorization"),

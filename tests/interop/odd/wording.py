@@ -57,7 +57,7 @@ f:[$from]
 t:[$to];tag=[pid]b
 i: [call_id]
 CSeq:[$cseq]
-m: <sip:desk@[local_ip]:[local_port]>
+m: <sip:bob@[local_ip]:[local_port]>
 k: timer
 s: shorter
 c: application/sdp
@@ -122,7 +122,7 @@ Content-Length: [len]
 
 def _normalised(result: CallResult) -> Message:
     """The INVITE that the called side got. Its header fields must have their long names, each once, and no fold."""
-    message = result.called[0].got("INVITE")
+    message = result.called[0].first("INVITE")
     names = [name for name, _ in message.fields]
     for name in ("Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Contact", "Content-Type", "Content-Length"):
         assert names.count(name) == 1, name
@@ -136,7 +136,7 @@ def _normalised(result: CallResult) -> Message:
 def _compact(result: CallResult) -> None:
     message = _normalised(result)
     assert (message["Supported"], message["Subject"]) == ("timer, replaces", "short")
-    ok = result.caller.got(200)
+    ok = result.caller.first(200)
     assert (ok["Supported"], ok["Subject"], ok["Content-Type"]) == ("timer", "shorter", "application/sdp")
 
 
@@ -154,32 +154,32 @@ def _spaced(result: CallResult) -> None:
 
 
 def _unknown(result: CallResult) -> None:
-    for message in (result.called[0].got("INVITE"), result.caller.got(200)):
+    for message in (result.called[0].first("INVITE"), result.caller.first(200)):
         names = [line.partition(":")[0] for line in _UNKNOWN]
         assert [f"{name}: {value}" for name, value in message.fields if name in names] == list(_UNKNOWN)
 
 
 def _method(result: CallResult) -> None:
-    message = result.called[0].got("FROBNICATE")
+    message = result.called[0].first("FROBNICATE")
     assert message["CSeq"] == "2 FROBNICATE"
     assert message["Zeta"] == "1"
     assert message.body.split() == ["any", "words"]
-    assert result.caller.got(299).start == "SIP/2.0 299 Frobnicated"
+    assert result.caller.first(299).start == "SIP/2.0 299 Frobnicated"
 
 
 def _refused_method(result: CallResult) -> None:
-    assert "INVITE" in result.caller.got(405)["Allow"]
-    assert "WIBBLE" not in result.caller.got(405)["Allow"]
+    assert "INVITE" in result.caller.first(405)["Allow"]
+    assert "WIBBLE" not in result.caller.first(405)["Allow"]
 
 
 def _parts(result: CallResult) -> None:
-    message = result.called[0].got("INFO")
+    message = result.called[0].first("INFO")
     assert message["Content-Type"] == _MIXED
     assert message.body.strip() == _PARTS.replace("\n", "\r\n")
 
 
 def _long(result: CallResult) -> None:
-    for message in (result.called[0].got("INVITE"), result.caller.got(200)):
+    for message in (result.called[0].first("INVITE"), result.caller.first(200)):
         assert len(message.text) > 21_000
         assert [f"{name}: {value}" for name, value in message.fields if name.startswith("Filling")] == list(_FILLING)
 
@@ -195,7 +195,7 @@ def _ipv6(result: CallResult) -> None:
     assert "[2001:DB8::1]" in message["From"]
     assert message["To"].endswith("@[2001:db8:0::2]:5070>")
     assert "::1" not in message["Via"] + message["Contact"] + message.body
-    assert "received=::1" in result.caller.got(200)["Via"]
+    assert "received=::1" in result.caller.first(200)["Via"]
 
 
 def _call(

@@ -1,4 +1,4 @@
-"""The amount of work of a parser, in a measure that is the same on every machine."""
+"""The work of a parser, measured in calls, whose number is the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesbc.base.errors import WireError
 _Input = TypeVar("_Input")
 
 
-def work(read: Callable[[_Input], object], data: _Input) -> int:
+def count_calls(read: Callable[[_Input], object], data: _Input) -> int:
     """The number of calls, of Python and C functions, that reading ``data`` takes.
 
     That no single call is slow is tested in tests/sip/test_grammar.py.
