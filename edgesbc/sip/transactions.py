@@ -55,11 +55,11 @@ __all__ = ["Transactions"]
 class Transactions(Generic[EndpointT]):
     """Every transaction alive, over endpoints of one type.
 
-    ``send`` takes an endpoint and bytes. ``reopen`` takes the endpoint that a request came by and the request, once that
-    connection has closed; it returns where the responses may go instead, or None. ``limits.transactions`` is the number
-    of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is a calendar that is shared with other
-    objects: its owner then calls ``expire`` of each item that is due, and :meth:`deadline` and :meth:`expire` here are
-    not used.
+    ``send`` takes an endpoint and bytes. ``reopen`` takes the endpoint that a request came by and the request, once
+    that connection has closed; it returns where the responses may go instead, or None. ``limits.transactions`` is the
+    number of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is a calendar that is shared with
+    other objects: its owner then calls ``expire`` of each item that is due, and :meth:`deadline` and :meth:`expire`
+    here are not used.
     """
 
     __slots__ = (
