@@ -1,8 +1,9 @@
-"""The one shape of all layers of a connection: bytes in, messages out; messages in, bytes out; no I/O.
+"""The interface of all layers of a connection: received bytes become messages, messages become bytes to write; no I/O.
 
-A connection is a stack of layers: SIP framing, or a WebSocket, alone or inside TLS. The owner passes each piece of
-received bytes to :meth:`StreamLayer.receive`, gets whole SIP messages, and then sends :meth:`StreamLayer.take_output`:
-what the layers themselves have to say (handshakes, pongs, alerts, close frames). Layers keep no time and no queue.
+A connection is a stack of layers: SIP framing or a WebSocket, alone or inside TLS. The owner passes each piece of
+received bytes to :meth:`StreamLayer.receive`, which returns whole SIP messages, and then writes
+:meth:`StreamLayer.take_output`: what the layers send on their own, as handshakes, pongs, alerts and Close frames. A
+layer reads no clock.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ __all__ = ["StreamCounts", "StreamEnd", "StreamLayer"]
 
 
 class StreamCounts:
-    """What one connection has carried from its peer, for screening and metrics. Bytes are those of the transport."""
+    """What has come from the peer of one connection, for screening and metrics. Bytes are those of the transport."""
 
     __slots__ = (
         "bytes_received", "close_frames", "empty_records", "fragments", "messages", "pings", "pongs", "records",
@@ -22,19 +23,19 @@ class StreamCounts:
     def __init__(self) -> None:
         self.bytes_received = 0
         self.messages = 0  # whole SIP messages and keep-alives
-        self.records = 0  # of TLS, after the handshake
-        self.empty_records = 0  # of these, the ones that gave no data: empty ones, KeyUpdate, alerts
-        self.fragments = 0  # WebSocket frames that were only a part of a message
+        self.records = 0  # TLS records after the handshake
+        self.empty_records = 0  # of these, the ones without data for the inner layer: empty ones, KeyUpdate, alerts
+        self.fragments = 0  # WebSocket frames that are a part of a message
         self.pings = 0  # WebSocket Ping frames
         self.pongs = 0
         self.close_frames = 0
 
 
 class StreamEnd:
-    """Why a connection ends: ``reason`` as a label for metrics ("" for an end as it should be), ``detail`` in words.
+    """Why a connection ends: ``reason`` as a label for metrics ("" for a regular end), ``detail`` in words.
 
-    ``error`` is set where bytes cannot be framed as SIP, with the begin of the message in ``broken``; ``cause`` is what
-    the TLS library has raised.
+    ``error`` is set if bytes cannot be framed as SIP, with the beginning of the message in ``broken``; ``cause`` is
+    the exception of the TLS library.
     """
 
     __slots__ = ("broken", "cause", "detail", "error", "reason")
@@ -55,10 +56,11 @@ class StreamEnd:
 
 
 class StreamLayer:
-    """One layer of a connection, or a stack of them seen from below.
+    """One layer of a connection, or a stack of them, of which it is the outermost.
 
-    The contract: ``receive`` until ``end`` is set; ``send`` only while ``is_open``; ``take_output`` after each call of
-    ``receive``, ``start`` and ``close``. After ``end`` is set nothing is received, and only ``take_output`` has more.
+    The contract: call ``receive`` until ``end`` is set, ``send`` while ``is_open``, and ``take_output`` after each call
+    of ``receive``, ``start`` and ``close``. Nothing is received after ``end`` is set: only ``close`` and a last
+    ``take_output`` follow. No method raises because of what the peer has sent.
     """
 
     __slots__ = ("counts", "end", "is_open")
@@ -72,7 +74,7 @@ class StreamLayer:
 
     @property
     def pending(self) -> bool:
-        """Whether a message has begun and not ended: the owner sets a deadline for the rest of it."""
+        """Whether only a part of a message has come: the owner sets a deadline for the rest of it."""
         return False
 
     @property
@@ -81,10 +83,10 @@ class StreamLayer:
         return ()
 
     def start(self) -> None:
-        """Begin, where it is this side that speaks first (a TLS client)."""
+        """Begin the handshake, if this side sends first: a TLS client does."""
 
     def receive(self, data: bytes) -> list[bytes]:
-        """The SIP messages and keep-alives that ``data`` completes. Raises nothing: see ``end``."""
+        """The SIP messages and keep-alives that ``data`` completes. Why there are no more is in ``end``."""
         raise NotImplementedError
 
     def receive_end(self) -> None:
@@ -97,12 +99,12 @@ class StreamLayer:
         raise NotImplementedError
 
     def ping(self) -> bytes:
-        """The bytes to write for asking the peer whether it is there; empty where the protocol has no such question."""
+        """The bytes to write for a question that the peer must answer; empty if the protocol has none."""
         return b""
 
     def close(self) -> None:
-        """End in order: what is to be said before the transport is closed goes to the output."""
+        """End the layer: what is sent before the end of the transport, as a Close frame, is in the next output."""
 
     def take_output(self) -> bytes:
-        """What this layer and those above it have to say themselves, since the last call."""
+        """What this layer and those inside it send on their own, and what has not been taken yet."""
         return b""

@@ -18,45 +18,36 @@ __all__ = ["StreamSession", "client_session", "server_session"]
 
 class StreamSession:
     """One connection: received bytes become SIP messages, messages become bytes to write. ``open_by`` is the deadline
-    of its opening handshakes.
+    of its opening handshakes. All times are in seconds, of the clock of ``now``.
 
-    After each call of :meth:`receive`, pass the messages on, write :meth:`take_output` and look at ``end``; where the
-    call has opened the session, write :meth:`take_output` before anything that is sent. Bytes are written in the order
-    in which they were got. At ``deadline`` (seconds, the clock of ``now``) call :meth:`expire`.
+    After each call of :meth:`receive`, pass the messages on, write :meth:`take_output` and look at ``end``. If the call
+    has opened the session, write :meth:`take_output` before anything else. Bytes must be written in the order in which
+    the methods return them. Call :meth:`expire` at ``deadline``.
 
     Three absolute deadlines follow one another: for all opening handshakes, for the first message, and then for each
     message from its first byte to its last. Between messages the peer may be silent for ``limits.IDLE_SECONDS``.
 
-    With ``ping``, the peer of a WebSocket is asked after so many seconds without a byte whether it is there, and has
-    ``limits.PONG_SECONDS`` to send anything.
+    ``ping`` is the silence after which the peer of a WebSocket is sent a Ping frame; if nothing comes from it within
+    ``limits.PONG_SECONDS``, the session ends. 0: no Ping is sent.
     """
 
     __slots__ = (
-        "_asks",
-        "_begun",
-        "_ends",
-        "_opening",
-        "_ping",
-        "_ping_at",
-        "_pinged",
-        "_pong",
-        "_silent_until",
-        "deadline",
-        "layer",
-    )
+        "_end_at", "_handshake_end", "_message_begun", "_ping", "_ping_at", "_ping_due", "_ping_sent", "_pong_due",
+        "_silent_until", "deadline", "layer",
+    )  # fmt: skip
 
     def __init__(self, layer: StreamLayer, now: float, open_by: float, ping: float = 0.0) -> None:
         self.layer = layer
-        self._opening = b""  # the end of the handshakes, which nothing may come before
-        self._pong = False  # whether a keep-alive is to be answered
-        self._begun = -1.0  # when the message that has begun and not ended began; negative: there is none
+        self._handshake_end = b""  # the last bytes of the opening handshakes: nothing is written before them
+        self._pong_due = False  # whether a keep-alive is not answered yet
+        self._message_begun = -1.0  # when the first bytes of an incomplete message came; negative: there is none
         self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
-        self._ends = self._silent_until if layer.is_open else open_by
+        self._end_at = self._silent_until if layer.is_open else open_by
         self._ping = ping
-        self._ping_at = math.inf  # when the peer is asked whether it is there; then, when it has not answered
-        self._pinged = False  # whether it has been asked, and has sent nothing since
-        self._asks = False  # whether the ping is to be sent
-        self.deadline = self._ends
+        self._ping_at = math.inf  # when a ping is due; after it was sent, when the peer must have answered
+        self._ping_sent = False  # whether nothing has come since the last ping
+        self._ping_due = False  # whether the ping is not in the output yet
+        self.deadline = self._end_at
         layer.start()
 
     @property
@@ -85,27 +76,27 @@ class StreamSession:
         counts.bytes_received += len(data)
         messages = layer.receive(data)
         if not was_open and layer.is_open:
-            self._opening = layer.take_output()
+            self._handshake_end = layer.take_output()
         if messages:
             counts.messages += len(messages)
             if PING in messages:
-                self._pong = True
+                self._pong_due = True
             self._silent_until = now + limits.IDLE_SECONDS
-            self._begun = -1.0
+            self._message_begun = -1.0
         elif not was_open:
             if not layer.is_open:
                 return messages
             self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
         if not layer.pending:
-            self._begun = -1.0
-            self._ends = self._silent_until
-        elif self._begun < 0.0:
-            self._begun = now
-            self._ends = now + limits.MESSAGE_SECONDS
+            self._message_begun = -1.0
+            self._end_at = self._silent_until
+        elif self._message_begun < 0.0:
+            self._message_begun = now
+            self._end_at = now + limits.MESSAGE_SECONDS
         if self._ping and layer.is_open:
-            self._pinged = False
+            self._ping_sent = False
             self._ping_at = now + self._ping
-        self.deadline = self._ends if self._ends < self._ping_at else self._ping_at
+        self.deadline = self._end_at if self._end_at < self._ping_at else self._ping_at
         return messages
 
     def receive_end(self) -> None:
@@ -117,28 +108,28 @@ class StreamSession:
         return self.layer.send(message)
 
     def close(self) -> None:
-        """End in order: a Close frame, a close_notify alert. Write :meth:`take_output` and then end the transport."""
+        """End the session by a Close frame and close_notify: write :meth:`take_output`, then end the transport."""
         self.layer.close()
 
     def expire(self, now: float) -> None:
-        """What is due at ``deadline``: a ping, or the end. Write :meth:`take_output` and look at ``end`` after it."""
+        """Do what is due at ``deadline``: a ping, or the end. Then write :meth:`take_output` and look at ``end``."""
         if now < self.deadline or self.layer.end is not None:
             return
-        if now >= self._ends or self._pinged:
+        if now >= self._end_at or self._ping_sent:
             self.layer.end = StreamEnd("timeout" if self.is_open else "handshake", "the peer took too long")
             return
-        self._pinged = self._asks = True
+        self._ping_sent = self._ping_due = True
         self._ping_at = now + limits.PONG_SECONDS
-        self.deadline = min(self._ends, self._ping_at)
+        self.deadline = min(self._end_at, self._ping_at)
 
     def take_output(self) -> bytes:
-        """What the session itself has to say, since the last call; the bytes of :meth:`send` are not in it."""
-        output, self._opening = self._opening, b""
-        if self._pong:
-            self._pong = False
+        """What the session sends on its own, and what has not been taken yet; without what :meth:`send` returned."""
+        output, self._handshake_end = self._handshake_end, b""
+        if self._pong_due:
+            self._pong_due = False
             output += self.layer.send(PONG)
-        if self._asks:
-            self._asks = False
+        if self._ping_due:
+            self._ping_due = False
             output += self.layer.ping()
         return output + self.layer.take_output() if output else self.layer.take_output()
 
@@ -150,18 +141,19 @@ def server_session(
     origins: Sequence[str] = (),
     ping: float = 0.0,
 ) -> StreamSession:
-    """The session of a connection that a listener of ``transport`` has accepted; ``context`` where it has TLS."""
+    """The session of a connection that a listener of ``transport`` has accepted; over TLS with ``context``."""
     counts = StreamCounts()
     websocket = transport is Transport.WS or transport is Transport.WSS
-    top: StreamLayer = WebSocketLayer(counts, origins) if websocket else SipLayer(counts)
-    layer = top if context is None else TlsLayer(counts, top, context)
+    inner: StreamLayer = WebSocketLayer(counts, origins) if websocket else SipLayer(counts)
+    layer = inner if context is None else TlsLayer(counts, inner, context)
     return StreamSession(layer, now, now + limits.HANDSHAKE_SECONDS, ping if websocket else 0.0)
 
 
 def client_session(
     now: float, open_by: float, context: TlsContext | None = None, server_name: str = ""
 ) -> StreamSession:
-    """The session of a connection to a destination; with ``context``, over TLS to a peer named ``server_name``."""
+    """The session of a connection to a destination; with ``context``, over TLS to a peer named ``server_name``.
+    Raises ``ValueError`` for a name that cannot be verified."""
     counts = StreamCounts()
-    top = SipLayer(counts)
-    return StreamSession(top if context is None else TlsLayer(counts, top, context, server_name), now, open_by)
+    inner = SipLayer(counts)
+    return StreamSession(inner if context is None else TlsLayer(counts, inner, context, server_name), now, open_by)

@@ -1,4 +1,4 @@
-"""SIP over a byte stream (RFC 3261 section 18.3), as the top layer of a TCP or TLS connection."""
+"""SIP over a byte stream (RFC 3261 section 18.3), as the innermost layer of a TCP or TLS connection."""
 
 from __future__ import annotations
 

@@ -17,15 +17,15 @@ _RECORD_HEADER: Final = 5  # bytes: type, version, length (RFC 8446 section 5.1)
 
 class TlsLayer(StreamLayer):
     """Protects ``inner``. With ``server_name`` it is a client, which verifies that the peer's certificate is for this
-    name, or address. Raises ``ValueError`` for a text that is neither, as the empty one.
+    name or address. Raises ``ValueError`` for a text that is neither, such as the empty one.
 
-    What a peer can have done without a whole SIP message is bounded: ``limits.TLS_HANDSHAKE_BYTES``, and then
-    ``limits.EMPTY_RECORDS`` and ``limits.MESSAGE_RECORDS``.
+    The work that a peer causes without a whole SIP message is bounded by ``limits.TLS_HANDSHAKE_BYTES`` and, after the
+    handshake, by ``limits.EMPTY_RECORDS`` and ``limits.MESSAGE_RECORDS``.
     """
 
     __slots__ = (
-        "_closing", "_empty_records", "_handshake_bytes", "_header", "_incoming", "_inner", "_left", "_message_records",
-        "_outgoing", "_said_close", "_shaken", "_tls",
+        "_close_written", "_closing", "_empty_records", "_handshake_bytes", "_handshake_done", "_header", "_incoming",
+        "_inner", "_left", "_message_records", "_outgoing", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -38,43 +38,43 @@ class TlsLayer(StreamLayer):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
         )
-        self._shaken = False  # whether the TLS handshake is complete
+        self._handshake_done = False
         self._handshake_bytes = 0
-        self._closing = False
-        self._said_close = False  # whether close_notify is written: nothing can follow it
+        self._closing = False  # whether close_notify follows the output of the inner layer
+        self._close_written = False  # whether close_notify is written: nothing can follow it
         self._message_records = 0  # since the last whole message
         self._empty_records = 0  # of these, the ones without data
         self._left = 0  # bytes of the current record that have not come
-        self._header = b""  # the begin of a record header that has not come whole
+        self._header = b""  # the beginning of an incomplete record header
 
     @property
     def pending(self) -> bool:
-        """Whether a message, or a record of TLS, has begun and not ended."""
+        """Whether only a part of a message, or of a TLS record, has come."""
         return self._inner.pending or self._left > 0 or self._header != b""
 
     @property
     def peer_names(self) -> tuple[str, ...]:
         try:
-            return peer_names(self._tls.getpeercert() if self._shaken else None)
-        except ValueError:  # Python cannot read a name of it that is not UTF-8
+            return peer_names(self._tls.getpeercert() if self._handshake_done else None)
+        except ValueError:  # Python cannot read a certificate with a name that is not UTF-8
             return ()
 
     def start(self) -> None:
-        self._shake_hands()
+        self._do_handshake()
 
     def receive(self, data: bytes) -> list[bytes]:
         if self.end is not None:
             return []
         self._incoming.write(data)
-        if self._shaken:
+        if self._handshake_done:
             records = self._records(data)
         else:
             self._handshake_bytes += len(data)
-            if not self._shake_hands():
+            if not self._do_handshake():
                 if self.end is None and self._handshake_bytes > limits.TLS_HANDSHAKE_BYTES:
                     self.end = StreamEnd("handshake", "a TLS handshake of too many bytes")
                 return []
-            # OpenSSL reads whole records: what it has left begins with one.
+            # OpenSSL reads whole records: what it has not read begins with one.
             records = self._records(data[len(data) - self._incoming.pending :])
         messages = self._read(records)
         inner = self._inner
@@ -100,21 +100,21 @@ class TlsLayer(StreamLayer):
         self._closing = True
 
     def take_output(self) -> bytes:
-        own = self._inner.take_output()
-        if own:
-            self._write(own)
-        if self._closing and self._shaken and not self._said_close:
-            self._said_close = True
+        inner_output = self._inner.take_output()
+        if inner_output:
+            self._write(inner_output)
+        if self._closing and self._handshake_done and not self._close_written:
+            self._close_written = True
             try:
                 self._tls.unwrap()
             except ssl.SSLError:
-                pass  # close_notify is written, if it can be; that of the peer is not waited for
+                pass  # close_notify is written, if TLS allows it; the peer's is not waited for
         return self._outgoing.read() if self._outgoing.pending else b""
 
     # --- OpenSSL -------------------------------------------------------------------------------------------
 
-    def _shake_hands(self) -> bool:
-        """Go on with the handshake; whether it is complete."""
+    def _do_handshake(self) -> bool:
+        """Continue the handshake. Returns whether it is complete."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -122,18 +122,18 @@ class TlsLayer(StreamLayer):
         except ssl.SSLError as error:
             self._fail(error, "handshake")
             return False
-        self._shaken = True
+        self._handshake_done = True
         self.is_open = self._inner.is_open
         return True
 
     def _read(self, records: int) -> list[bytes]:
-        """Decrypt what has come, ``records`` whole ones, and pass it on."""
+        """Decrypt what has come, which has ``records`` complete records, and pass it to the inner layer."""
         tls, incoming, inner = self._tls, self._incoming, self._inner
         messages: list[bytes] = []
         with_data = 0
         try:
             while incoming.pending or tls.pending():
-                data = tls.read(limits.STREAM_READ_BYTES)  # one record's, as OpenSSL reads
+                data = tls.read(limits.STREAM_READ_BYTES)  # OpenSSL returns the data of one record
                 if not data:
                     self.end = StreamEnd("" if inner.is_open else "handshake", "the peer closed TLS")
                     break
@@ -141,7 +141,7 @@ class TlsLayer(StreamLayer):
                 received = inner.receive(data)
                 messages = messages + received if messages else received
                 if inner.end is not None:
-                    records = with_data  # those after it are not decrypted
+                    records = with_data  # the records after this one are not decrypted
                     break
         except ssl.SSLWantReadError:
             pass
@@ -151,8 +151,8 @@ class TlsLayer(StreamLayer):
         return messages
 
     def _note(self, records: int, empty: int, messages: int) -> None:
-        """Count records. A peer that sends many of them and few whole messages is refused: only messages are screened,
-        and each record costs as much as a short one."""
+        """Count records. A peer that sends many of them without whole messages is refused: only messages are screened,
+        and a record costs as much as a short one."""
         counts = self.counts
         counts.records += records
         counts.empty_records += empty
@@ -167,8 +167,8 @@ class TlsLayer(StreamLayer):
             self._message_records = self._empty_records = 0
 
     def _write(self, data: bytes) -> None:
-        """Encrypt ``data``; OpenSSL takes one record's at a time. After a fatal error nothing can be encrypted."""
-        if self._said_close:
+        """Encrypt ``data``: OpenSSL takes the data of one record at a time, and none after a fatal error."""
+        if self._close_written:
             return
         try:
             written = self._tls.write(data) if data else 0

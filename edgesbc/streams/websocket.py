@@ -1,4 +1,4 @@
-"""SIP over WebSocket, the server's side: the opening handshake, frames, and the closing one (RFC 6455, RFC 7118)."""
+"""SIP over WebSocket, the server's side: opening handshake, messages, closing handshake (RFC 6455, RFC 7118)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")  # 16 bytes in base64 (R
 
 
 class WebSocketLayer(StreamLayer):
-    """SIP messages over a WebSocket, one in each WebSocket message (RFC 7118 section 5).
+    """SIP messages over a WebSocket, one in each WebSocket message (RFC 7118 section 5.1).
 
-    ``origins`` are the values of Origin that may open one; without any, every page and program may.
+    ``origins`` are the values of Origin with which a client may open it; if there are none, any client may.
     """
 
-    __slots__ = ("_closing", "_origins", "_output", "_reader", "_request", "_said_close")
+    __slots__ = ("_close_taken", "_closing", "_origins", "_output", "_reader", "_request")
 
     def __init__(self, counts: StreamCounts, origins: Sequence[str] = ()) -> None:
         super().__init__(counts)
@@ -48,8 +48,8 @@ class WebSocketLayer(StreamLayer):
         self._request = bytearray()  # of the opening handshake
         self._reader = FrameReader(counts)
         self._output = b""
-        self._closing = False  # whether there is a Close frame in the output, or was
-        self._said_close = False  # whether it has been taken: no message follows it (RFC 6455 section 5.5.1)
+        self._closing = False  # whether a Close frame is in the output, or has been taken
+        self._close_taken = False  # whether it has been taken: no message follows it (RFC 6455 section 5.5.1)
 
     @property
     def pending(self) -> bool:
@@ -57,14 +57,14 @@ class WebSocketLayer(StreamLayer):
 
     def take_output(self) -> bytes:
         output, self._output = self._output, b""
-        self._said_close = self._closing
+        self._close_taken = self._closing
         return output
 
     def send(self, message: bytes) -> bytes:
-        return b"" if self._said_close else message_frame(message)
+        return b"" if self._close_taken else message_frame(message)
 
     def ping(self) -> bytes:
-        return b"" if self._said_close else control_frame(PING, b"")
+        return b"" if self._close_taken else control_frame(PING, b"")
 
     def close(self, code: int = NORMAL) -> None:
         if self.is_open and not self._closing:
@@ -105,14 +105,14 @@ class WebSocketLayer(StreamLayer):
     # --- the opening handshake (RFC 6455 section 4.2) ------------------------------------------------------
 
     def _open(self, data: bytes) -> bytes:
-        """Receive the request that opens; returns what follows it, once the WebSocket is open."""
+        """Receive the opening request. Returns what follows it, once the WebSocket is open."""
         request = self._request
-        looked_at = max(0, len(request) - 3)
+        searched = max(0, len(request) - 3)
         request += data
-        end = request.find(b"\r\n\r\n", looked_at, limits.UPGRADE_BYTES)
+        end = request.find(b"\r\n\r\n", searched, limits.UPGRADE_BYTES)
         if end < 0:
             if len(request) >= limits.UPGRADE_BYTES:
-                self.end = StreamEnd("handshake", "the request that opens does not end")
+                self.end = StreamEnd("handshake", "the opening request is too long")
             return b""
         head, rest = bytes(request[: end + 4]), bytes(request[end + 4 :])
         request.clear()
@@ -131,7 +131,7 @@ class WebSocketLayer(StreamLayer):
             detail = str(error)
             if isinstance(error.event_hint, RejectConnection):
                 refusal = error.event_hint
-        except UnicodeError:  # raised by the library for header fields that are not ASCII
+        except UnicodeError:  # wsproto raises it for header fields that are not ASCII
             detail = "a header field that is not ASCII"
         if isinstance(request, Request):
             keys = [value for name, value in request.extra_headers if name == b"sec-websocket-key"]
@@ -153,4 +153,4 @@ class WebSocketLayer(StreamLayer):
         try:
             self._output += handshake.send(refusal)
         except LocalProtocolError:
-            pass  # what came was no HTTP that can be answered
+            pass  # it was no HTTP request, and is not answered

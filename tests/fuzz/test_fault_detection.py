@@ -172,7 +172,7 @@ def closed_twice(layer: WebSocketLayer, *_: object) -> None:
 
 
 def said_nothing(layer: WebSocketLayer, *_: object) -> None:
-    layer._said_close = False
+    layer._close_taken = False
 
 
 def fails(*_: object) -> Any:
