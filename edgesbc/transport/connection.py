@@ -144,6 +144,8 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError:  # the peer has reset the connection
+            if self._session is not None:
+                self._session.receive_end()
             self.abort()
             return
         self._queued -= sent
@@ -199,6 +201,7 @@ class Connection:
         except BlockingIOError:
             return
         except OSError:  # the peer has reset the connection
+            session.receive_end()
             self.abort()
             return
         self._reading = True  # until the answers are gathered, to be written at once

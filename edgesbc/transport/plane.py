@@ -6,7 +6,7 @@ import math
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -292,9 +292,10 @@ class SignallingPlane:
         """Connect and serve the connection. Over TLS the peer's certificate must be for ``name``, which is also sent as
         SNI, unless it is an address (RFC 6066 section 3)."""
         try:
-            with self.contain_faults(flow.listener), client_socket(flow.peer) as sock:
+            with self.contain_faults(flow.listener), ExitStack() as stack:
                 deadline = trio.current_time() + limits.CONNECT_SECONDS
                 try:
+                    sock = stack.enter_context(client_socket(flow.peer))
                     await connect(sock, flow.peer, deadline)
                 except OSError as error:
                     self._record_failed_connect(flow, name, error)
