@@ -16,20 +16,23 @@ from bench.calls import CallSettings, bench_calls
 from bench.dispatch import bench_dispatch
 from bench.failures import FailureSettings, bench_failures
 from bench.floods import FloodSettings, bench_floods
-from bench.machine import describe, installed
+from bench.machine import describe, installed, kamailio_has
 from bench.parse import bench_parse, tracker_bytes
 from bench.process import BenchError, say
 from bench.relay import RelaySettings, bench_relay
 from bench.report import render
+from bench.streams import StreamSettings, bench_streams
 
 __all__ = ["main"]
+
+PARTS = ("calls", "streams", "floods", "relay", "parse", "dispatch", "failures")
 
 
 def main() -> int:
     """Run the chosen parts and print tables on stdout; returns 1 if a measurement failed."""
     options = _arguments().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the started processes are ended
-    parts = ("calls", "floods", "relay", "parse", "dispatch", "failures") if options.part == "all" else (options.part,)
+    parts = PARTS if options.part == "all" else (options.part,)
     failed = False
     left_out: list[str] = []
     results: dict[str, Any] = {"machine": describe(), "left_out": left_out}
@@ -41,6 +44,8 @@ def main() -> int:
                 _measure_floods(options, results)
             elif part == "relay":
                 _measure_relay(options, results)
+            elif part == "streams":
+                _measure_streams(options, results)
             elif part == "failures":
                 _measure_failures(options, results)
             elif part == "dispatch":
@@ -64,6 +69,17 @@ def _measure_calls(options: argparse.Namespace, results: dict[str, Any]) -> None
         results["left_out"].append("calls: sipp is not installed")
         return
     results["calls"] = bench_calls(settings, _engines("kamailio", options, results))
+
+
+def _measure_streams(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    quick = StreamSettings(seconds=4, new_seconds=2, idle=500, rounds=1)
+    settings = quick if options.quick else StreamSettings()
+    settings = attrs.evolve(settings, **_given(options, rate="rate", seconds="seconds", rounds="rounds"))
+    engines = _engines("kamailio", options, results)
+    if "kamailio" in engines and not kamailio_has("tls", "websocket", "xhttp"):
+        results["left_out"].append("kamailio has no modules tls and websocket (as root, `make peers` installs them)")
+        engines.remove("kamailio")
+    results["streams"] = bench_streams(settings, engines)
 
 
 def _measure_floods(options: argparse.Namespace, results: dict[str, Any]) -> None:
@@ -108,13 +124,11 @@ def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "part", nargs="?", choices=("all", "calls", "floods", "relay", "parse", "dispatch", "failures"), default="all"
-    )
-    parser.add_argument("--quick", action="store_true", help="about three minutes: shorter, one round; coarse figures")
+    parser.add_argument("part", nargs="?", choices=("all", *PARTS), default="all")
+    parser.add_argument("--quick", action="store_true", help="about five minutes: shorter, one round; coarse figures")
     parser.add_argument("--alone", action="store_true", help="the edge only")
-    parser.add_argument("--rate", type=_count, help="calls a second (300; floods 200)")
-    parser.add_argument("--seconds", type=_count, help="of calls (20; floods 10)")
+    parser.add_argument("--rate", type=_count, help="calls or messages a second (300; streams 800; floods 200)")
+    parser.add_argument("--seconds", type=_count, help="of calls or messages (20; streams and floods 10)")
     parser.add_argument("--rounds", type=_count, help="of each engine (3; of floods 1)")
     parser.add_argument("--pps", type=_packets, nargs="+", help="packets a second of a flood (20000 60000 100000)")
     parser.add_argument("--flows", type=_count, help="calls with RTP (50)")

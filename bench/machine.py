@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgesbc import __version__
 
-__all__ = ["describe", "installed"]
+__all__ = ["describe", "installed", "kamailio_has"]
 
 _VERSION_OF = {"kamailio": ["-v"], "rtpengine": ["--version"], "sipp": ["-v"]}
 _NUMBER = re.compile(r"\d+(\.\d+)+[\w.+-]*\w")
@@ -20,6 +20,14 @@ _NUMBER = re.compile(r"\d+(\.\d+)+[\w.+-]*\w")
 
 def installed(program: str) -> bool:
     return shutil.which(program) is not None
+
+
+def kamailio_has(*modules: str) -> bool:
+    """Whether Kamailio's modules, which Debian packs one by one, are installed."""
+    output = subprocess.run(["kamailio", "-I"], capture_output=True, text=True, timeout=10, check=False).stdout
+    path = re.search(r"paths to modules: *(\S+)", output)
+    folders = path[1].split(":") if path else []
+    return all(any(Path(folder, f"{name}.so").exists() for folder in folders) for name in modules)
 
 
 def describe() -> dict[str, str]:

@@ -51,6 +51,16 @@ _FAILURES = [
     ("setup_late_p50_ms", "late p50", "{:.0f}"),
     ("setup_max_ms", "longest", "{:.0f}"),
 ]
+_STREAM_ROWS = {
+    "message tcp": "message, TCP",
+    "message tls": "message, TLS",
+    "message wss": "message, WSS",
+    "connection tcp": "new connection, TCP",
+    "connection tls": "new connection, TLS",
+    "connection tls resumed": "the same, resumed",
+    "connection wss": "new connection, WSS",
+    "connection wss resumed": "the same, resumed",
+}
 _CHOICES = [("median_us", "median", "{:.1f}"), ("p99_us", "p99", "{:.1f}"), ("mean_us", "mean", "{:.1f}")]
 _SWAPS = [("median_ms", "median", "{:.2f}"), ("max_ms", "longest", "{:.2f}"), ("first_ms", "first choice", "{:.2f}")]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
@@ -79,6 +89,8 @@ def render(results: Mapping[str, Any]) -> str:
             f"above that of loopback itself, p50 {relay['direct']['p50_us']:.0f} µs)\n"
             + _compared(relay, _RELAY, "rtpengine")
         )
+    if "streams" in results:
+        parts.append(_streams(results["streams"]))
     if "parse" in results:
         rows = [[name, *_cells(figures, _LOOPS)] for name, figures in results["parse"].items()]
         parts.append("In one process, µs\n" + _table([["", *(title for _, title, _ in _LOOPS)], *rows]))
@@ -91,6 +103,39 @@ def render(results: Mapping[str, Any]) -> str:
         parts.append(_dispatch(results["dispatch"]))
     parts += [f"not measured: {reason}" for reason in results["left_out"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _streams(streams: Mapping[str, Any]) -> str:
+    run, medians, compared = streams["settings"], streams["medians"], streams.get("ratios", {})
+    engines = list(next(iter(medians.values())))
+    rounds = "1 round" if run["rounds"] == 1 else f"{run['rounds']} rounds, medians"
+    text = (
+        f"Streams: OPTIONS, {run['rate']} a second over {run['connections']} connections for {run['seconds']} s; "
+        f"{run['new_rate']} new connections a second for {run['new_seconds']} s; {rounds}\n"
+        f"(Kamailio: {run['kamailio_tcp_children']} process reads from connections; "
+        f"{', '.join(f'{name}: {cipher}' for name, cipher in streams['ciphers'].items())};\n"
+        "new connection: with one message, closed by the client)\n"
+    )
+    costs = [["CPU, µs", *engines, *(["edge to Kamailio", "lowest", "highest"] if compared else [])]]
+    waits = [["answer after, µs", *(f"{share}: {name}" for name in engines for share in ("p50", "p99", "unanswered"))]]
+    opened = [
+        ["new connections", *(f"{name}: {what}" for name in engines for what in ("a second", "resumed", "failed"))]
+    ]
+    for row, title in _STREAM_ROWS.items():
+        figures = medians[row]
+        ratio = compared.get(row)
+        quotients = [f"{ratio[key]:.2f}" if ratio else "-" for key in ("median", "lowest", "highest")]
+        costs.append([title, *(f"{figures[name]['cpu_us']:.0f}" for name in engines), *(quotients if compared else [])])
+        if row.startswith("message"):
+            keys = ("p50_us", "p99_us", "unanswered")
+            waits.append([title, *(f"{figures[name][key]:.0f}" for name in engines for key in keys)])
+        else:
+            keys = ("rate", "resumed", "failed")
+            opened.append([title, *(f"{figures[name][key]:.0f}" for name in engines for key in keys)])
+    memory = [[f"KiB of each of {run['idle']} idle connections", *engines]]
+    for transport, sizes in streams["idle_kib"].items():
+        memory.append([transport.upper(), *(f"{sizes[name]:.1f}" for name in engines)])
+    return text + "\n\n".join(_table(rows) for rows in (costs, waits, opened, memory))
 
 
 def _failures(results: Mapping[str, Any]) -> str:
