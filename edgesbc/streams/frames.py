@@ -94,7 +94,7 @@ class FrameReader:
                 if frames and frames[-1][0] == CLOSE:
                     return frames  # a peer sends nothing after it (section 5.5.1), and nothing is read or counted
         except FrameError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # its frames refer to this reader
             return frames
         if at < size:
             buffer += data[at:]

@@ -48,6 +48,9 @@ class StreamEnd:
         broken: bytes = b"",
         cause: Exception | None = None,
     ) -> None:
+        for exception in (error, cause):
+            if exception is not None:
+                exception.__traceback__ = None  # its frames refer to the layers, which refer to this end
         self.reason = reason
         self.detail = detail
         self.error = error

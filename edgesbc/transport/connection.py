@@ -171,6 +171,7 @@ class Connection:
         finally:
             if not self._closing:  # the edge stops: say so, where it can be said without waiting
                 self.close()
+            self._opened = None  # it refers to this connection: what that holds is freed now, and not by the collector
 
     async def _serve(self, sock: socket.socket, session: StreamSession) -> None:
         """Read until the connection ends, its peer does not take an answer, or a deadline is over."""
