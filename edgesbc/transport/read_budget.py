@@ -12,9 +12,9 @@ __all__ = ["ReadBudget"]
 class ReadBudget:
     """Bytes that connections of peers without an account may have read before all others have had their turn.
 
-    The event loop gives every connection that is readable one read a turn. With thousands of them, a turn would take
-    seconds, and a trunk's message would wait for it. Once the budget is spent, their tasks wait in the order in which
-    they came, and a few go on in each turn.
+    The event loop gives every readable connection one read in each turn. With thousands of them a turn would take
+    seconds, and a trunk's message would wait for it. Once the budget is spent, the tasks of these connections wait in
+    their order, and a few go on in each turn.
     """
 
     __slots__ = ("_left", "_spent", "_waiting")
@@ -26,7 +26,7 @@ class ReadBudget:
 
     @property
     def spent(self) -> bool:
-        """Whether who has no precedence has to :meth:`wait` before it reads."""
+        """Whether a connection of a peer without an account must :meth:`wait` before it reads."""
         return self._left <= 0
 
     def charge(self, size: int) -> None:
@@ -40,7 +40,7 @@ class ReadBudget:
         await self._waiting.park()
 
     async def run(self) -> None:
-        """Begin new turns, until cancelled; without a spent budget, sleep."""
+        """Begin new turns until cancelled; sleep while the budget is not spent."""
         while True:
             await self._spent.wait()
             while self._left <= 0 or self._waiting:
