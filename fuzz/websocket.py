@@ -275,7 +275,7 @@ def compare(data: bytes, run: LayerRun) -> None:
 
     - it refuses what exceeds its bounds;
     - it refuses a frame when the first two bytes of its header are wrong, without waiting for the others;
-    - it looks at a text once the message is whole, and may meet pings, another fault or the end of the input before;
+    - it looks at a text once a frame of it is whole, and may meet another fault or the end of the input before;
     - it takes code 1014 in a Close frame, which IANA has registered since.
     """
     theirs = Reading(data)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final, NoReturn
 
 from edgesbc.base import limits
 from edgesbc.streams.layer import StreamCounts
 
 __all__ = [
-    "ABNORMAL", "BINARY", "CLOSE", "CONTINUATION", "GOING_AWAY", "INVALID_DATA", "NORMAL", "PING", "POLICY", "PONG",
-    "PROTOCOL", "TEXT", "TOO_LARGE", "Frame", "FrameError", "FrameReader", "close_frame", "control_frame",
-    "message_frame",
+    "BINARY", "CLOSE", "CONTINUATION", "INVALID_DATA", "NORMAL", "PING", "POLICY", "PONG", "PROTOCOL", "TEXT",
+    "TOO_LARGE", "Frame", "FrameError", "FrameReader", "close_code", "close_frame", "control_frame", "message_frame",
 ]  # fmt: skip
 
 # Opcodes: RFC 6455 section 11.8.
@@ -23,9 +23,7 @@ PONG: Final = 10
 
 # Status codes of a Close frame: RFC 6455 section 7.4.1.
 NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
 PROTOCOL: Final = 1002
-ABNORMAL: Final = 1006  # never sent: no Close frame has come
 INVALID_DATA: Final = 1007
 POLICY: Final = 1008
 TOO_LARGE: Final = 1009
@@ -33,10 +31,19 @@ TOO_LARGE: Final = 1009
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
 _MASKED: Final = 0x80
+_FINAL_CLOSE: Final = _FIN | CLOSE
 _CONTROL_BYTES: Final = 125
+
+# What the first byte of a frame may be (RFC 6455 sections 5.2 and 5.4): reserved bits and opcodes are not used, and
+# control frames are final.
+_CONTROL_FRAMES: Final = (_FIN | CLOSE, _FIN | PING, _FIN | PONG)
+_BETWEEN_MESSAGES: Final = frozenset((_FIN | TEXT, _FIN | BINARY, TEXT, BINARY, *_CONTROL_FRAMES))
+_WITHIN_MESSAGE: Final = frozenset((_FIN | CONTINUATION, CONTINUATION, *_CONTROL_FRAMES))
 
 Frame = tuple[int, bytes]
 """Opcode and content: of a whole message (TEXT or BINARY), or of a control frame."""
+
+_utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class FrameError(Exception):
@@ -52,18 +59,28 @@ class FrameReader:
     """Reads a client's frames: whole messages, and the control frames between their fragments.
 
     It buffers at most one frame that has not ended, and the fragments of one message; both together within
-    ``limits.MESSAGE_BYTES``. A length that is too large is refused when it is read, before its bytes have come.
+    ``limits.MESSAGE_BYTES``. A length that is too large is refused when it is read, before its bytes have come, and a
+    text that is not UTF-8 with the fragment that shows it.
+
+    The work is linear in the bytes, however they come. What has come of a frame is appended to the buffer and looked at
+    again only for its head, of at most 14 bytes, and when it is whole. Fragments are appended and decoded one by one;
+    their number is bounded by ``limits.WEBSOCKET_FRAMES``.
     """
 
-    __slots__ = ("_buffer", "_counts", "_fragments", "_idle_bytes", "_idle_frames", "_needed", "_opcode", "error")
+    __slots__ = (
+        "_buffer", "_counts", "_decoder", "_expected", "_fragments", "_idle_bytes", "_idle_frames", "_needed",
+        "_opcode", "error",
+    )  # fmt: skip
 
     def __init__(self, counts: StreamCounts) -> None:
         self._counts = counts
         self._buffer = bytearray()
         self._needed = 0  # bytes that the buffer must have before it is looked at again
+        self._expected = _BETWEEN_MESSAGES  # what the first byte of the next frame may be
         self._opcode = CONTINUATION  # of the message whose fragments are kept; CONTINUATION: there is none
         self._fragments = bytearray()
-        self._idle_bytes = 0  # since the last whole message
+        self._decoder: codecs.IncrementalDecoder | None = None  # of the fragments of a text
+        self._idle_bytes = 0  # of frames since the last whole message
         self._idle_frames = 0
         self.error: FrameError | None = None
         """How the peer has broken the protocol; nothing is read after it."""
@@ -79,7 +96,7 @@ class FrameReader:
         if buffer:
             buffer += data
             if len(buffer) < self._needed:
-                return []  # a frame that comes in small pieces is not read from its begin with each of them
+                return []
             data = bytes(buffer)
             buffer.clear()
         frames: list[Frame] = []
@@ -91,8 +108,6 @@ class FrameReader:
                 if end < 0:
                     break
                 at = end
-                if frames and frames[-1][0] == CLOSE:
-                    return frames  # a peer sends nothing after it (section 5.5.1), and nothing is read or counted
         except FrameError as error:
             self.error = error.with_traceback(None)  # its frames refer to this reader
             return frames
@@ -102,95 +117,88 @@ class FrameReader:
 
     def _frame(self, data: bytes, at: int, size: int, frames: list[Frame]) -> int:
         """Read the frame at ``at``; returns where it ends, or -1 where more bytes are needed."""
-        first, second = data[at], data[at + 1]
-        opcode = first & 15
-        start = at + 2
-        length = second & 127
-        self._check(first, second)
-        if length == 126:
-            if size < start + 2:
+        first, length = data[at], data[at + 1] - _MASKED
+        if first not in self._expected or length < 0 or (first >= _FINAL_CLOSE and length > _CONTROL_BYTES):
+            self._refuse_head(first, length)
+        start = at + 6  # of the content, after the mask
+        if length > 125:
+            wide = 2 if length == 126 else 8
+            start += wide
+            if size < start - 4:
                 return -1
-            length = data[start] << 8 | data[start + 1]
-            start += 2
-            if length < 126:
-                _refuse("a length in more bytes than it needs")
-        elif length == 127:
-            if size < start + 8:
-                return -1
-            length = int.from_bytes(data[start : start + 8], "big")
-            start += 8
-            if length < 65_536 or length >> 63:
+            length = int.from_bytes(data[at + 2 : start - 4], "big")
+            if length < 126 or (wide == 8 and (length < 65_536 or length >> 63)):
                 _refuse("a length in more bytes than it needs, or a negative one")
-        if opcode < CLOSE and length + len(self._fragments) > limits.MESSAGE_BYTES:
+        if length + len(self._fragments) > limits.MESSAGE_BYTES and first < _FINAL_CLOSE:
             _refuse("a message of more bytes than allowed", TOO_LARGE)
-        end = start + 4 + length
+        end = start + length
         if size < end:
             self._needed = end - at
             return -1
-        self._note(end - at, opcode, first)
-        content = _unmasked(data[start + 4 : end], data[start : start + 4]) if length else b""
-        if opcode >= CLOSE:
-            frames.append((opcode, content))
-        elif first & _FIN and opcode != CONTINUATION:
-            self._message(opcode, content, frames)
+        self._idle_bytes += end - at
+        self._idle_frames += 1
+        if self._idle_bytes > limits.WEBSOCKET_BYTES or self._idle_frames > limits.WEBSOCKET_FRAMES:
+            # Only messages are screened, and a frame costs as much as a short one.
+            _refuse("too much without a whole message", POLICY)
+        content = _unmasked(data[start:end], data[start - 4 : start]) if length else b""
+        if first >= _FINAL_CLOSE:
+            self._control(first & 15, content, frames)
+            if first == _FINAL_CLOSE:
+                return size  # a peer sends nothing after it (section 5.5.1), and nothing is read or counted
+        elif first > _FIN:  # a message in one frame
+            if first == _FIN | TEXT and not content.isascii():
+                _check_text(content)
+            self._idle_bytes = self._idle_frames = 0
+            frames.append((first & 15, content))
         else:
-            self._fragment(opcode, content, first & _FIN != 0, frames)
+            self._fragment(first, content, frames)
         return end
 
-    def _check(self, first: int, second: int) -> None:
-        """What the first two bytes of a frame may be, before anything else of it is read."""
+    def _refuse_head(self, first: int, length: int) -> NoReturn:
+        """Say what is wrong with the first two bytes of a frame."""
         opcode = first & 15
         if first & _RESERVED:
             _refuse("a reserved bit is set, and no extension was agreed")
-        if not second & _MASKED:
+        if length < 0:
             _refuse("a frame of a client without mask")
-        if opcode >= CLOSE:
-            if opcode > PONG:
-                _refuse(f"opcode {opcode} is reserved")
-            if not first & _FIN or second & 127 > _CONTROL_BYTES:
-                _refuse("a control frame in fragments or of more than 125 bytes")
-        elif opcode > BINARY:
+        if opcode > PONG or BINARY < opcode < CLOSE:
             _refuse(f"opcode {opcode} is reserved")
-        elif opcode == CONTINUATION and self._opcode == CONTINUATION:
+        if opcode >= CLOSE:
+            _refuse("a control frame in fragments or of more than 125 bytes")
+        if opcode == CONTINUATION:
             _refuse("a continuation without a message")
-        elif opcode != CONTINUATION and self._opcode != CONTINUATION:
-            _refuse("a new message before the last fragment of another")
+        _refuse("a new message before the last fragment of another")
 
-    def _note(self, size: int, opcode: int, first: int) -> None:
-        """Count a frame. A peer that sends many bytes, or frames, and never a whole message is refused: only messages
-        are screened, and a frame costs as much as a short one."""
-        self._idle_bytes += size
-        self._idle_frames += 1
-        if self._idle_bytes > limits.WEBSOCKET_BYTES or self._idle_frames > limits.WEBSOCKET_FRAMES:
-            _refuse("too much without a whole message", POLICY)
+    def _control(self, opcode: int, content: bytes, frames: list[Frame]) -> None:
         counts = self._counts
         if opcode == PING:
             counts.pings += 1
         elif opcode == PONG:
             counts.pongs += 1
-        elif opcode == CLOSE:
+        else:
             counts.close_frames += 1
-        elif opcode == CONTINUATION or not first & _FIN:
-            counts.fragments += 1
+        frames.append((opcode, content))
 
-    def _fragment(self, opcode: int, content: bytes, last: bool, frames: list[Frame]) -> None:
-        if opcode != CONTINUATION:
-            self._opcode = opcode
-        self._fragments += content
-        if last:
-            opcode, self._opcode = self._opcode, CONTINUATION
-            message = bytes(self._fragments)
-            self._fragments.clear()
-            self._message(opcode, message, frames)
-
-    def _message(self, opcode: int, content: bytes, frames: list[Frame]) -> None:
-        if opcode == TEXT and not content.isascii():
+    def _fragment(self, first: int, content: bytes, frames: list[Frame]) -> None:
+        self._counts.fragments += 1
+        last = first == _FIN
+        if not last and first != CONTINUATION:
+            self._opcode = first
+            self._expected = _WITHIN_MESSAGE
+            self._decoder = _utf8_decoder() if first == TEXT else None
+        if self._decoder is not None:
             try:
-                content.decode()
+                self._decoder.decode(content, last)
             except UnicodeDecodeError:
                 _refuse("a text that is not UTF-8", INVALID_DATA)
-        self._idle_bytes = self._idle_frames = 0
-        frames.append((opcode, content))
+        self._fragments += content
+        if last:
+            frames.append((self._opcode, bytes(self._fragments)))
+            self._fragments.clear()
+            self._decoder = None
+            self._opcode = CONTINUATION
+            self._expected = _BETWEEN_MESSAGES
+            self._idle_bytes = self._idle_frames = 0
 
 
 def message_frame(message: bytes) -> bytes:
@@ -234,6 +242,13 @@ def close_code(content: bytes) -> int:
     except UnicodeDecodeError:
         _refuse("the reason of a Close frame is not UTF-8", INVALID_DATA)
     return code
+
+
+def _check_text(content: bytes) -> None:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        _refuse("a text that is not UTF-8", INVALID_DATA)
 
 
 def _unmasked(content: bytes, mask: bytes) -> bytes:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
-
-from wsproto.connection import ConnectionType
-from wsproto.events import AcceptConnection, RejectConnection, Request
-from wsproto.handshake import H11Handshake
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from edgesbc.base import limits
 from edgesbc.streams.frames import (
@@ -25,13 +19,12 @@ from edgesbc.streams.frames import (
     control_frame,
     message_frame,
 )
+from edgesbc.streams.handshake import HandshakeError, accept_request
 from edgesbc.streams.layer import StreamCounts, StreamEnd, StreamLayer
 
 __all__ = ["WebSocketLayer"]
 
-SUBPROTOCOL: Final = "sip"
-
-_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")  # 16 bytes in base64 (RFC 6455 section 4.2.1)
+_METHOD: Final = b"GET "
 
 
 class WebSocketLayer(StreamLayer):
@@ -47,7 +40,7 @@ class WebSocketLayer(StreamLayer):
         self._origins = origins
         self._request = bytearray()  # of the opening handshake
         self._reader = FrameReader(counts)
-        self._output = b""
+        self._output = bytearray()
         self._closing = False  # whether a Close frame is in the output, or has been taken
         self._close_taken = False  # whether it has been taken: no message follows it (RFC 6455 section 5.5.1)
 
@@ -56,7 +49,10 @@ class WebSocketLayer(StreamLayer):
         return self._reader.pending
 
     def take_output(self) -> bytes:
-        output, self._output = self._output, b""
+        if not self._output:
+            return b""
+        output = bytes(self._output)
+        self._output.clear()
         self._close_taken = self._closing
         return output
 
@@ -82,7 +78,7 @@ class WebSocketLayer(StreamLayer):
         for opcode, content in self._reader.receive(data):
             if opcode <= BINARY:
                 messages.append(content)
-            elif opcode == PING:
+            elif opcode == PING and not self._closing:  # nothing follows a Close frame
                 self._output += control_frame(PONG, content)
             elif opcode == CLOSE:
                 self._closed_by_peer(content)
@@ -109,48 +105,20 @@ class WebSocketLayer(StreamLayer):
         request = self._request
         searched = max(0, len(request) - 3)
         request += data
-        end = request.find(b"\r\n\r\n", searched, limits.UPGRADE_BYTES)
-        if end < 0:
-            if len(request) >= limits.UPGRADE_BYTES:
-                self.end = StreamEnd("handshake", "the opening request is too long")
+        end = request.find(b"\r\n\r\n", searched) + 4
+        is_get = request[:4] == _METHOD[: len(request)]
+        if is_get and end < 4 and len(request) < limits.UPGRADE_BYTES:
             return b""
-        head, rest = bytes(request[: end + 4]), bytes(request[end + 4 :])
+        try:
+            if not is_get:
+                raise HandshakeError("no GET request of HTTP/1.1")
+            if not 4 <= end <= limits.UPGRADE_BYTES:
+                raise HandshakeError("the opening request is too long", status=431)
+            self._output += accept_request(bytes(request[:end]), self._origins)
+            self.is_open = True
+        except HandshakeError as error:
+            self._output += error.response
+            self.end = StreamEnd(error.reason, error.detail)
+        rest = bytes(request[end:]) if self.is_open else b""
         request.clear()
-        self._answer(head)
-        return rest if self.is_open else b""
-
-    def _answer(self, head: bytes) -> None:
-        handshake = H11Handshake(ConnectionType.SERVER)
-        refusal = RejectConnection(status_code=400)
-        reason, detail = "handshake", "no request that opens a WebSocket"
-        request: object = None
-        try:
-            handshake.receive_data(head)
-            request = next(handshake.events(), None)
-        except RemoteProtocolError as error:
-            detail = str(error)
-            if isinstance(error.event_hint, RejectConnection):
-                refusal = error.event_hint
-        except UnicodeError:  # wsproto raises it for header fields that are not ASCII
-            detail = "a header field that is not ASCII"
-        if isinstance(request, Request):
-            keys = [value for name, value in request.extra_headers if name == b"sec-websocket-key"]
-            versions = sum(name == b"sec-websocket-version" for name, _ in request.extra_headers)
-            origins = [value.decode("latin-1") for name, value in request.extra_headers if name == b"origin"]
-            if self._origins and (len(origins) != 1 or origins[0] not in self._origins):
-                reason, detail, refusal = "origin", "an Origin that is not listed", RejectConnection(status_code=403)
-            elif len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
-                detail = "Sec-WebSocket-Key is not the one of 16 bytes"
-            elif versions != 1 or not head.partition(b"\n")[0].rstrip().endswith(b" HTTP/1.1"):
-                detail = "another version of HTTP, or two of the WebSocket"
-            elif SUBPROTOCOL not in request.subprotocols:
-                reason, detail = "subprotocol", "the subprotocol sip is not offered"
-            else:
-                self._output += handshake.send(AcceptConnection(subprotocol=SUBPROTOCOL))
-                self.is_open = True
-                return
-        self.end = StreamEnd(reason, detail)
-        try:
-            self._output += handshake.send(refusal)
-        except LocalProtocolError:
-            pass  # it was no HTTP request, and is not answered
+        return rest

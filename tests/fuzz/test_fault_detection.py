@@ -23,7 +23,7 @@ from edgesbc.sdp.session import Attribute, SessionDescription
 from edgesbc.sip import extensions, headers, values
 from edgesbc.sip.extensions import EventValue
 from edgesbc.sip.uri import Uri, parse_uri
-from edgesbc.streams import frames, websocket
+from edgesbc.streams import frames, handshake, websocket
 from edgesbc.streams.frames import FrameReader
 from edgesbc.streams.websocket import WebSocketLayer
 from fuzz import headers as headers_target
@@ -226,20 +226,19 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("rtp", "sent to the former peer", lambda patch: patch.setattr(Channel, "_update_opposite", lambda it: None)),
     ("rtp", "the socket stays connected", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),
     ("websocket", "any origin", after(WebSocketLayer, "__init__", open_to_any_origin)),
-    ("websocket", "another subprotocol", lambda patch: patch.setattr(websocket, "SUBPROTOCOL", "chat")),
-    ("websocket", "a short key", lambda patch: patch.setattr(websocket, "_KEY", re.compile(b".*"))),
-    ("websocket", "another response",
-     lambda patch: patch.setattr("wsproto.handshake.generate_accept_token", lambda key: key)),
+    ("websocket", "another subprotocol", lambda patch: patch.setattr(handshake, "SUBPROTOCOL", "chat")),
+    ("websocket", "a short key", lambda patch: patch.setattr(handshake, "_KEY", re.compile(b".*"))),
+    ("websocket", "another response", lambda patch: patch.setattr(handshake, "_GUID", b"")),
     ("websocket", "a long request", with_limits(WebSocketLayer, "_open", UPGRADE_BYTES=10**6)),
     ("websocket", "another error", lambda patch: patch.setattr(websocket, "close_code", fails)),
     ("websocket", "received after the end", before(WebSocketLayer, "receive", received_again)),
     ("websocket", "too large a message", with_limits(FrameReader, "_frame", MESSAGE_BYTES=10**6)),
     ("websocket", "unparsed", lambda patch: patch.setattr("fuzz.websocket.parse_message", fails)),
     ("websocket", "pieces lost", after(FrameReader, "receive", forgotten)),
-    ("websocket", "no mask needed", lambda patch: patch.setattr(FrameReader, "_check", lambda *_: None)),
+    ("websocket", "any opcode", lambda patch: patch.setattr(frames, "_BETWEEN_MESSAGES", frozenset(range(256)))),
     ("websocket", "another pong",
      lambda patch: patch.setattr(websocket, "control_frame", lambda opcode, _: frames.control_frame(opcode, b""))),
-    ("websocket", "another code", lambda patch: patch.setattr(websocket, "close_code", lambda _: frames.GOING_AWAY)),
+    ("websocket", "another code", lambda patch: patch.setattr(websocket, "close_code", lambda _: frames.POLICY)),
     ("websocket", "all kept", after(WebSocketLayer, "receive", kept)),
     ("websocket", "no Close frame", lambda patch: patch.setattr(WebSocketLayer, "close", lambda *_: None)),
     ("websocket", "two Close frames", after(WebSocketLayer, "_closed_by_peer", closed_twice)),
