@@ -212,13 +212,12 @@ class SignallingPlane:
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """Carry out effects of the signalling core, in order."""
         for effect in effects:
-            kind = type(effect)
-            if kind is Send:
-                self._send(effect.flow, effect.data)  # type: ignore[union-attr]
-            elif kind is Record:
-                self._record(effect.decision)  # type: ignore[union-attr]
-            elif kind is Media:
-                self._ask_media(effect)  # type: ignore[arg-type]
+            if isinstance(effect, Send):
+                self._send(effect.flow, effect.data)
+            elif isinstance(effect, Record):
+                self._record(effect.decision)
+            elif isinstance(effect, Media):
+                self._ask_media(effect)
             else:
                 self._carry_out_rare(effect)
         if self.edge.standings_version != self._steered:
@@ -268,7 +267,7 @@ class SignallingPlane:
         reply = self._media(effect.command)
         return [] if reply is None else self.edge.media_replied(effect.cookie, reply, trio.current_time())
 
-    def _carry_out_rare(self, effect: Effect) -> None:
+    def _carry_out_rare(self, effect: Open | Close | Penalise) -> None:
         if isinstance(effect, Penalise):
             udp = self._udp.get(effect.listener.id)
             if udp is not None and udp.penalties is not None:
