@@ -48,7 +48,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MOST_PIECES = 25
 # Small, so that short inputs reach them.
 _MESSAGE_BYTES = 1_000
-_WEBSOCKET_BYTES = 3_000
+_WEBSOCKET_FRAMES = 50
 _UPGRADE_BYTES = 600
 _HEADER = 14
 """Longest header of a frame."""
@@ -129,7 +129,7 @@ class LayerRun:
 
 def check(data: bytes) -> None:
     with patch.multiple(
-        limits, MESSAGE_BYTES=_MESSAGE_BYTES, WEBSOCKET_BYTES=_WEBSOCKET_BYTES, UPGRADE_BYTES=_UPGRADE_BYTES
+        limits, MESSAGE_BYTES=_MESSAGE_BYTES, WEBSOCKET_FRAMES=_WEBSOCKET_FRAMES, UPGRADE_BYTES=_UPGRADE_BYTES
     ):
         options, data = data[0] if data else 0, data[1:]
         origins = (ORIGIN,) if options & 2 else ()

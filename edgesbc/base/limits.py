@@ -383,11 +383,9 @@ MESSAGE_RECORDS: Final = 2_048
 second for as long as a connection may be idle."""
 UPGRADE_BYTES: Final = 16_384
 """The request that opens a WebSocket: cookies of a page included."""
-WEBSOCKET_BYTES: Final = 10 * MESSAGE_BYTES
-"""Bytes of frames, control frames too, until a message is whole: many times the largest one."""
 WEBSOCKET_FRAMES: Final = 2_048
-"""Frames until a message is whole: the largest one in fragments of 32 bytes, or two pings a second for as long as a
-connection may be idle."""
+"""Frames, control frames too, until a message is whole: the largest one in fragments of 32 bytes, or two pings a second
+for as long as a connection may be idle."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 

@@ -68,8 +68,8 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_buffer", "_counts", "_decoder", "_expected", "_fragments", "_idle_bytes", "_idle_frames", "_needed",
-        "_opcode", "error",
+        "_buffer", "_counts", "_decoder", "_expected", "_fragments", "_idle_frames", "_needed", "_opcode",
+        "error",
     )  # fmt: skip
 
     def __init__(self, counts: StreamCounts) -> None:
@@ -80,8 +80,7 @@ class FrameReader:
         self._opcode = CONTINUATION  # of the message whose fragments are kept; CONTINUATION: there is none
         self._fragments = bytearray()
         self._decoder: codecs.IncrementalDecoder | None = None  # of the fragments of a text
-        self._idle_bytes = 0  # of frames since the last whole message
-        self._idle_frames = 0
+        self._idle_frames = 0  # since the last whole message
         self.error: FrameError | None = None
         """How the peer has broken the protocol; nothing is read after it."""
 
@@ -135,11 +134,10 @@ class FrameReader:
         if size < end:
             self._needed = end - at
             return -1
-        self._idle_bytes += end - at
         self._idle_frames += 1
-        if self._idle_bytes > limits.WEBSOCKET_BYTES or self._idle_frames > limits.WEBSOCKET_FRAMES:
+        if self._idle_frames > limits.WEBSOCKET_FRAMES:
             # Only messages are screened, and a frame costs as much as a short one.
-            _refuse("too much without a whole message", POLICY)
+            _refuse("too many frames without a whole message", POLICY)
         content = _unmasked(data[start:end], data[start - 4 : start]) if length else b""
         if first >= _FINAL_CLOSE:
             self._control(first & 15, content, frames)
@@ -148,7 +146,7 @@ class FrameReader:
         elif first > _FIN:  # a message in one frame
             if first == _FIN | TEXT and not content.isascii():
                 _check_text(content)
-            self._idle_bytes = self._idle_frames = 0
+            self._idle_frames = 0
             frames.append((first & 15, content))
         else:
             self._fragment(first, content, frames)
@@ -198,7 +196,7 @@ class FrameReader:
             self._decoder = None
             self._opcode = CONTINUATION
             self._expected = _BETWEEN_MESSAGES
-            self._idle_bytes = self._idle_frames = 0
+            self._idle_frames = 0
 
 
 def message_frame(message: bytes) -> bytes:

@@ -118,7 +118,7 @@ async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, filler
         await stream.send_all(b"\x01\x80\0\0\0\0")  # a text begins
         sent = 0
         with trio.fail_after(30), pytest.raises(trio.BrokenResourceError):
-            while sent < 4 * limits.WEBSOCKET_BYTES:
+            while sent < 40 * limits.LINGER_BYTES:
                 await stream.send_all(filler * 1000)
                 sent += 1000 * len(filler)
         await until(lambda: not app.plane.connections)
