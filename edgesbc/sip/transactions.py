@@ -160,14 +160,7 @@ class Transactions(Generic[EndpointT]):
             if server.repeated:
                 return
             server.repeated = True
-        event = (
-            TransactionEvent.PROVISIONAL
-            if status < 200
-            else TransactionEvent.SUCCESS
-            if status < 300
-            else TransactionEvent.FAILURE
-        )
-        self._fire(server, event, now, data=data)
+        self._fire(server, _event_of(status), now, data=data)
         if status >= 200 and server.method != "INVITE":
             server.user = None  # nothing can follow; the bytes are kept for retransmission
 
@@ -217,15 +210,7 @@ class Transactions(Generic[EndpointT]):
         client = self._clients.get((response.via.branch, response.cseq_method))
         if client is None or not flow.same_peer(client.flow):
             return None
-        status = response.status
-        event = (
-            TransactionEvent.PROVISIONAL
-            if status < 200
-            else TransactionEvent.SUCCESS
-            if status < 300
-            else TransactionEvent.FAILURE
-        )
-        self._fire(client, event, now, response=response)
+        self._fire(client, _event_of(response.status), now, response=response)
         return client
 
     def fail(self, client: ClientTransaction[EndpointT], now: float) -> None:
@@ -425,3 +410,9 @@ class Transactions(Generic[EndpointT]):
     def _index_connection(self, transaction: Transaction[EndpointT]) -> None:
         if transaction.flow.serial:
             self._of_connection.setdefault(transaction.flow.serial, {})[transaction] = None
+
+
+def _event_of(status: int) -> TransactionEvent:
+    if status < 200:
+        return TransactionEvent.PROVISIONAL
+    return TransactionEvent.SUCCESS if status < 300 else TransactionEvent.FAILURE

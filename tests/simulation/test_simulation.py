@@ -185,18 +185,23 @@ class SendsToThirdParty(_Broken):
 class KeepsVias(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         more = b"\r\nVia: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKx\r\nFrom: "
-        for effect in effects:
-            if isinstance(effect, Send) and effect.data.startswith(b"INVITE"):
-                effect.data = effect.data.replace(b"\r\nFrom: ", more, 1)
-        return effects
+        return [
+            effect._replace(data=effect.data.replace(b"\r\nFrom: ", more, 1))
+            if isinstance(effect, Send) and effect.data.startswith(b"INVITE")
+            else effect
+            for effect in effects
+        ]
 
 
 class ShowsTheInside(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
-        for effect in effects:
-            if isinstance(effect, Send) and effect.flow.listener.zone is Zone.PUBLIC:
-                effect.data = effect.data.replace(b"\r\nFrom: ", b"\r\nX-Seen-By: 10.0.0.11\r\nFrom: ", 1)
-        return effects
+        more = b"\r\nX-Seen-By: 10.0.0.11\r\nFrom: "
+        return [
+            effect._replace(data=effect.data.replace(b"\r\nFrom: ", more, 1))
+            if isinstance(effect, Send) and effect.flow.listener.zone is Zone.PUBLIC
+            else effect
+            for effect in effects
+        ]
 
 
 class ForgetsToCancel(_Broken):
