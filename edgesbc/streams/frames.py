@@ -58,13 +58,13 @@ class FrameError(Exception):
 class FrameReader:
     """Reads a client's frames: whole messages, and the control frames between their fragments.
 
-    It buffers at most one frame that has not ended, and the fragments of one message; both together within
-    ``limits.MESSAGE_BYTES``. A length that is too large is refused when it is read, before its bytes have come, and a
-    text that is not UTF-8 with the fragment that shows it.
+    It buffers at most one incomplete frame and the fragments of one message, together at most ``limits.MESSAGE_BYTES``.
+    A length that is too large is refused before the content comes, and a text that is not UTF-8 with the fragment that
+    shows it.
 
-    The work is linear in the bytes, however they come. What has come of a frame is appended to the buffer and looked at
-    again only for its head, of at most 14 bytes, and when it is whole. Fragments are appended and decoded one by one;
-    their number is bounded by ``limits.WEBSOCKET_FRAMES``.
+    The work is linear in the bytes, however they come. The parts of a frame are appended to the buffer, which is read
+    again only for the head of at most 14 bytes, and when the frame is complete. Fragments are appended and decoded one
+    by one; their number is bounded by ``limits.WEBSOCKET_FRAMES``.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class FrameReader:
     def __init__(self, counts: StreamCounts) -> None:
         self._counts = counts
         self._buffer = bytearray()
-        self._needed = 0  # bytes that the buffer must have before it is looked at again
+        self._needed = 0  # bytes that the buffer must have before it is read again
         self._expected = _BETWEEN_MESSAGES  # what the first byte of the next frame may be
         self._opcode = CONTINUATION  # of the message whose fragments are kept; CONTINUATION: there is none
         self._fragments = bytearray()
@@ -86,11 +86,11 @@ class FrameReader:
 
     @property
     def pending(self) -> bool:
-        """Whether a frame or a message has begun and not ended."""
+        """Whether only a part of a frame, or of a message, has come."""
         return self._opcode != CONTINUATION or bool(self._buffer)
 
     def receive(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes, in order, and before the ``error`` where the peer makes one."""
+        """The frames that ``data`` completes, in order; those before the ``error``, if there is one."""
         buffer = self._buffer
         if buffer:
             buffer += data
@@ -115,7 +115,7 @@ class FrameReader:
         return frames
 
     def _frame(self, data: bytes, at: int, size: int, frames: list[Frame]) -> int:
-        """Read the frame at ``at``; returns where it ends, or -1 where more bytes are needed."""
+        """Read the frame at ``at``. Returns where it ends, or -1 if it is incomplete."""
         first, length = data[at], data[at + 1] - _MASKED
         if first not in self._expected or length < 0 or (first >= _FINAL_CLOSE and length > _CONTROL_BYTES):
             self._refuse_head(first, length)
@@ -142,7 +142,7 @@ class FrameReader:
         if first >= _FINAL_CLOSE:
             self._control(first & 15, content, frames)
             if first == _FINAL_CLOSE:
-                return size  # a peer sends nothing after it (section 5.5.1), and nothing is read or counted
+                return size  # nothing follows it (section 5.5.1): what a peer sends all the same is not read or counted
         elif first > _FIN:  # a message in one frame
             if first == _FIN | TEXT and not content.isascii():
                 _check_text(content)
@@ -153,7 +153,7 @@ class FrameReader:
         return end
 
     def _refuse_head(self, first: int, length: int) -> NoReturn:
-        """Say what is wrong with the first two bytes of a frame."""
+        """Refuse the first two bytes of a frame, with what is wrong with them."""
         opcode = first & 15
         if first & _RESERVED:
             _refuse("a reserved bit is set, and no extension was agreed")

@@ -26,13 +26,13 @@ _Fields = dict[bytes, list[bytes]]
 
 
 class HandshakeError(Exception):
-    """The request opens no WebSocket. ``reason`` is a label for metrics, ``response`` what to answer."""
+    """The request cannot open a WebSocket. ``reason`` is a label for metrics, ``response`` is for the peer."""
 
     def __init__(self, detail: str, reason: str = "handshake", status: int = 400) -> None:
         super().__init__(detail)
         self.detail = detail
         self.reason = reason
-        # RFC 6455 section 4.4: the versions that the server knows; RFC 9110 section 15.5.22: what to upgrade to.
+        # RFC 6455 section 4.4: the versions that the server has; RFC 9110 section 15.5.22: the protocol to upgrade to.
         more = b"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" if status == 426 else b""
         options = b"Upgrade, close" if status == 426 else b"close"
         self.response = b"HTTP/1.1 %d %b\r\n%bConnection: %b\r\nContent-Length: 0\r\n\r\n" % (
@@ -43,7 +43,7 @@ class HandshakeError(Exception):
 def accept_request(head: bytes, origins: Sequence[str]) -> bytes:
     """The response that opens the WebSocket, to a request with its blank line (RFC 6455 section 4.2).
 
-    With ``origins``, the request has one Origin, and that is one of them. Raises :class:`HandshakeError`.
+    With ``origins``, the request must have one Origin, which is one of them. Raises :class:`HandshakeError`.
     """
     fields = _http_request(head)
     if "websocket" not in _elements(fields, b"upgrade", fold=True):
@@ -73,7 +73,7 @@ def accept_request(head: bytes, origins: Sequence[str]) -> bytes:
 def _http_request(head: bytes) -> _Fields:
     """The header fields of a GET request of HTTP/1.1 without a body, by their names in lower case."""
     if head.count(b"\n") != head.count(b"\r\n"):
-        raise HandshakeError("a line that ends without CR")  # the end of such a request may be seen elsewhere
+        raise HandshakeError("a line that ends without CR")  # h11 could see the end of the request at another place
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(head)
     try:
@@ -93,7 +93,7 @@ def _http_request(head: bytes) -> _Fields:
 
 
 def _only(fields: _Fields, name: bytes) -> bytes:
-    """The value of a field that must stand in the request, once."""
+    """The value of a field that the request must have exactly once."""
     values = fields.get(name, [])
     if len(values) != 1:
         raise HandshakeError(f"{len(values)} fields {name.decode()}, not one")
