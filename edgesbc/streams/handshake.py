@@ -79,6 +79,7 @@ def _http_request(head: bytes) -> _Fields:
     try:
         request = connection.next_event()
     except h11.RemoteProtocolError as error:
+        error.__traceback__ = None  # a cycle: a method of the error raises it, so that its frames refer to it
         raise HandshakeError(f"no request of HTTP: {error}") from None
     if not isinstance(request, h11.Request) or request.method != b"GET" or request.http_version != b"1.1":
         raise HandshakeError("no GET request of HTTP/1.1")

@@ -48,6 +48,12 @@ def garbage(sock: socket.socket) -> None:
         pass
 
 
+def no_http(sock: socket.socket) -> None:
+    sock.sendall(b"GET / HTTP/1.1\r\nno field\r\n\r\n")
+    while sock.recv(1_000):
+        pass
+
+
 def upgrade(sock: socket.socket) -> None:
     sock.sendall(UPGRADE)
     assert sock.recv(1_000).startswith(b"HTTP/1.1 101 ")
@@ -88,6 +94,8 @@ def alive() -> int:
         ("public-tcp", garbage),
         ("ws", silent),
         ("ws", upgrade),
+        ("ws", garbage),
+        ("ws", no_http),
         ("ws", break_frames),
         ("tls", silent),
         ("tls", keep_alive_over_tls),
