@@ -68,7 +68,7 @@ class StreamSession:
         """The messages, and :data:`PING` for keep-alives, that ``data`` completes.
 
         A keep-alive is answered here, once for all of one read, so that pings are not amplified (RFC 5626 section
-        3.5.1).
+        3.5.1). What comes after the deadline ends the session unless it completes a message or the handshakes.
         """
         layer = self.layer
         was_open = layer.is_open
@@ -85,6 +85,7 @@ class StreamSession:
             self._message_begun = -1.0
         elif not was_open:
             if not layer.is_open:
+                self.expire(now)
                 return messages
             self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
         if not layer.pending:
@@ -97,6 +98,8 @@ class StreamSession:
             self._ping_sent = False
             self._ping_at = now + self._ping
         self.deadline = self._end_at if self._end_at < self._ping_at else self._ping_at
+        if now >= self.deadline:
+            self.expire(now)  # what has come late, and is no message, extends nothing
         return messages
 
     def receive_end(self) -> None:

@@ -22,9 +22,14 @@ from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import Attribute, SessionDescription
 from edgesbc.sip import extensions, headers, values
 from edgesbc.sip.extensions import EventValue
+from edgesbc.sip.framing import PING, PONG, StreamFramer
 from edgesbc.sip.uri import Uri, parse_uri
 from edgesbc.streams import frames, handshake, websocket
 from edgesbc.streams.frames import FrameReader
+from edgesbc.streams.layer import StreamEnd, StreamLayer
+from edgesbc.streams.session import StreamSession
+from edgesbc.streams.sip_stream import SipLayer
+from edgesbc.streams.tls import TlsLayer
 from edgesbc.streams.websocket import WebSocketLayer
 from fuzz import headers as headers_target
 from fuzz import run
@@ -149,7 +154,7 @@ def open_to_any_origin(layer: WebSocketLayer, *_: object) -> None:
     layer._origins = ()
 
 
-def received_again(layer: WebSocketLayer, data: bytes) -> None:
+def received_again(layer: StreamLayer, data: bytes) -> None:
     layer.end = None
 
 
@@ -173,6 +178,53 @@ def closed_twice(layer: WebSocketLayer, *_: object) -> None:
 
 def said_nothing(layer: WebSocketLayer, *_: object) -> None:
     layer._close_taken = False
+
+
+def damage(owner: type, name: str, change: Callable[..., Any]) -> Callable[[Patch], None]:
+    """A method whose result is changed: ``change`` is called with the object and the result."""
+    method = getattr(owner, name)
+    return lambda patch: patch.setattr(owner, name, lambda it, *rest: change(it, method(it, *rest)))
+
+
+def nothing_after_a_failure(layer: TlsLayer, messages: list[bytes]) -> list[bytes]:
+    return messages if layer.end is None or layer.end.cause is None else []
+
+
+def other_end(layer: TlsLayer, data: bytes) -> None:
+    if layer.end is not None and layer.end.reason == "framing":
+        layer.end = StreamEnd("tls", layer.end.detail)
+
+
+def one_record(write: Callable[[TlsLayer, bytes], None]) -> Callable[[TlsLayer, bytes], None]:
+    return lambda layer, data: write(layer, data[:16_384])
+
+
+def pong_for_each(session: StreamSession, messages: list[bytes]) -> list[bytes]:
+    for _ in range(messages.count(PING) - 1):
+        session._handshake_end += session.layer.send(PONG)
+    return messages
+
+
+def with_overdue_deadline(session: StreamSession, data: bytes, now: float) -> None:
+    session.deadline = now
+
+
+def with_later_handshake(session: StreamSession, data: bytes, now: float) -> None:
+    if not session.is_open:
+        session.deadline = now + limits.HANDSHAKE_SECONDS
+
+
+def with_deadline_of_each_piece(session: StreamSession, data: bytes, now: float) -> None:
+    if session.layer.pending:
+        session.deadline = now + limits.MESSAGE_SECONDS
+
+
+def ended_early(session: StreamSession, now: float) -> None:
+    session.deadline = session._end_at = now
+
+
+def keep_framed(framer: StreamFramer, data: bytes) -> None:
+    framer.broken += data
 
 
 def fails(*_: object) -> Any:
@@ -248,6 +300,28 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
      lambda patch: patch.setattr(websocket, "control_frame", lambda *it: frames.control_frame(*it) * 4)),
     ("websocket", "text in a binary frame", lambda patch: patch.setattr(websocket, "message_frame", in_binary_frame)),
     ("websocket", "sent after a Close frame", before(WebSocketLayer, "send", said_nothing)),
+    ("session", "another error", lambda patch: patch.setattr(TlsLayer, "_fail", fails)),
+    ("session", "received after the end", before(SipLayer, "receive", received_again)),
+    ("session", "received after the end of TLS", before(TlsLayer, "receive", received_again)),
+    ("session", "a message lost", damage(TlsLayer, "_read", lambda _, messages: messages[:-1])),
+    ("session", "a message lost without TLS", damage(SipLayer, "receive", lambda _, messages: messages[:1])),
+    ("session", "a message twice", damage(TlsLayer, "_read", lambda _, messages: messages * 2)),
+    ("session", "messages before the damage lost", damage(TlsLayer, "_read", nothing_after_a_failure)),
+    ("session", "another end", after(TlsLayer, "receive", other_end)),
+    ("session", "a record not counted", damage(TlsLayer, "_records", lambda _, count: max(0, count - 1))),
+    ("session", "goes on after a flipped byte", lambda patch: patch.setattr(TlsLayer, "_fail", lambda *_: None)),
+    ("session", "one record of a message",
+     lambda patch: patch.setattr(TlsLayer, "_write", one_record(TlsLayer._write))),
+    ("session", "a ping not answered", lambda patch: patch.setattr("edgesbc.streams.session.PING", b"")),
+    ("session", "each ping answered", damage(StreamSession, "receive", pong_for_each)),
+    ("session", "no close_notify", lambda patch: patch.setattr(TlsLayer, "close", lambda *_: None)),
+    ("session", "no Close frame", lambda patch: patch.setattr(WebSocketLayer, "close", lambda *_: None)),
+    ("session", "an overdue deadline", after(StreamSession, "receive", with_overdue_deadline)),
+    ("session", "a handshake begun anew", after(StreamSession, "receive", with_later_handshake)),
+    ("session", "a deadline of each piece", after(StreamSession, "receive", with_deadline_of_each_piece)),
+    ("session", "an early end", before(StreamSession, "expire", ended_early)),
+    ("session", "no end at the deadline", lambda patch: patch.setattr(StreamSession, "expire", lambda *_: None)),
+    ("session", "all kept", after(StreamFramer, "receive", keep_framed)),
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+PING_FRAME = b"\x89\x80\0\0\0\0"
 BEGAN = 1_000.0
 STREAMS = (Transport.TCP, Transport.TLS, Transport.WS, Transport.WSS)
 
@@ -175,6 +176,27 @@ def test_control_frames_extend_nothing(peer: Peer) -> None:
     for second in range(13, 20):
         session.receive(peer.encrypted(b"\x89\x80\0\0\0\0\x00\x80\0\0\0\0"), BEGAN + second)
         assert session.deadline == BEGAN + 12 + limits.MESSAGE_SECONDS
+
+
+@pytest.mark.parametrize("seconds", [limits.FIRST_MESSAGE_SECONDS, limits.FIRST_MESSAGE_SECONDS + 1.0])
+def test_a_control_frame_that_ends_after_the_deadline_of_the_first_message(
+    seconds: float, certificates: Certificates
+) -> None:
+    peer = Peer(Transport.WS, certificates)
+    session = peer.open()
+    session.receive(PING_FRAME[:3], BEGAN + limits.FIRST_MESSAGE_SECONDS - 1.0)
+    assert session.deadline > BEGAN + limits.FIRST_MESSAGE_SECONDS
+    session.receive(PING_FRAME[3:], BEGAN + seconds)
+    assert session.end is not None
+    assert session.end.reason == "timeout"
+
+
+@handshaking
+def test_a_piece_of_a_handshake_after_its_deadline(peer: Peer) -> None:
+    opening = peer.opening()
+    peer.session.receive(opening[:-1], BEGAN + limits.HANDSHAKE_SECONDS)
+    assert peer.session.end is not None
+    assert peer.session.end.reason == "handshake"
 
 
 def test_records_without_data_extend_nothing(certificates: Certificates) -> None:
