@@ -37,6 +37,7 @@ class Answers:
         self._output = output
         self._received: dict[_Key, _ReceivedRequest] = {}
         self._by_server: dict[ServerTransaction, _ReceivedRequest] = {}
+        self._lost: dict[tuple[int, str], list[Flow]] = {}
         self._from_destinations: set[tuple[int, str | None, str, str | None]] = set()
 
     # --- what comes in -----------------------------------------------------------------------------------
@@ -60,11 +61,22 @@ class Answers:
         """Record a response of a destination that matched a request of the edge."""
         self._from_destinations.add(_response_key(response))
 
+    def lost(self, flow: Flow) -> None:
+        """Record a connection that has closed: answers to a trunk may go by another one to its address."""
+        self._lost.setdefault((flow.listener.id, flow.peer.host), []).append(flow)
+
+    def _request_of(self, flow: Flow, response: Response) -> _ReceivedRequest | None:
+        received = self._received.get(_request_key(flow, response))
+        if received is None and flow.serial:
+            earlier = self._lost.get((flow.listener.id, flow.peer.host), ())
+            received = next(filter(None, (self._received.get(_request_key(one, response)) for one in earlier)), None)
+        return received
+
     # --- what goes out -----------------------------------------------------------------------------------
 
     def check(self, flow: Flow, response: Response, data: bytes) -> None:
         """Check a response that the edge sends for the first time."""
-        received = self._received.get(_request_key(flow, response))
+        received = self._request_of(flow, response)
         assert received is not None, f"{response!r} to {flow!r}, which sent no such request"
         request = received.request
         self._check_destination(flow, received)
@@ -89,7 +101,7 @@ class Answers:
 
     def count_repeated(self, flow: Flow, response: Response, data: bytes) -> None:
         """Count a retransmission: the same bytes as before to the same flow."""
-        received = self._received.get(_request_key(flow, response))
+        received = self._request_of(flow, response)
         assert received is not None
         if response.status >= 200:
             self._count(received, response, data)
@@ -98,11 +110,12 @@ class Answers:
     def _check_destination(flow: Flow, received: _ReceivedRequest) -> None:
         """Check that a response goes to the source of its request, at the source's port or the port of Via.
 
-        RFC 3261 section 18.2.2, RFC 3581 section 4. The connection may be closed by then; the response is then lost.
+        RFC 3261 section 18.2.2, RFC 3581 section 4. The connection may be closed by then; the response is then lost, or
+        goes by another one to the port of Via.
         """
         via, source = received.request.via, received.flow
         ports = {source.peer.port}
-        if not source.serial and via.param("rport") is None:
+        if flow.serial != source.serial or (not source.serial and via.param("rport") is None):
             ports = {via.port or source.listener.transport.default_port}
         assert flow.peer.port in ports, f"a response to {flow!r} instead of {source!r}"
 

@@ -55,6 +55,7 @@ class Invariants:
     def lost(self, flow: Flow) -> None:
         """A connection is closed, or an address is unreachable."""
         self._reachability.close(flow)
+        self._answers.lost(flow)
         for sent in self._requests.values():
             if sent.flow == flow:
                 sent.ended_by_response = True

@@ -16,17 +16,24 @@ _MEMBERS = {
 }  # fmt: skip
 
 
+_TRUNK_HOSTS = {"198.51.100.7", "198.51.100.8"}
+
+
 class ReachabilityOracle:
     """The addresses that the edge may send to, so that it cannot be used against a third party.
 
     These are flows that sent something, open connections and members of the sets. In the core they are also
     the literal unicast addresses that messages of the core name in Contact and Record-Route
     (docs/reference/deviations.md, 12.2.1.1); addresses that messages of the public side name are not among them.
+
+    A connection is opened to members, and to the address of a trunk or of the core from which one had come (RFC 3261
+    section 18.2.2), at any port.
     """
 
     def __init__(self) -> None:
         self._sources: set[FlowKey] = set()
         self._named: set[Source] = set()
+        self._connected: set[tuple[int, str]] = set()  # listener and host of connections that came
         self.open: set[int] = set()
         self.closed: set[int] = set()
 
@@ -37,6 +44,8 @@ class ReachabilityOracle:
 
     def record_source(self, flow: Flow) -> None:
         self._sources.add(flow.key)
+        if flow.serial:
+            self._connected.add((flow.listener.id, flow.peer.host))
 
     def learn(self, flow: Flow, message: Message) -> None:
         """Record the addresses of its sender and of proxies that a message of the core names."""
@@ -60,8 +69,11 @@ class ReachabilityOracle:
 
     def check_open(self, flow: Flow) -> None:
         assert flow.listener.transport is not Transport.UDP, f"a connection by {flow!r}"
-        assert flow.listener.zone is Zone.CORE, f"a connection to the public side: {flow!r}"
-        assert self._is_known(flow), f"a connection to {flow!r}"
+        again = (flow.listener.id, flow.peer.host) in self._connected
+        if flow.listener.zone is Zone.PUBLIC:
+            assert again, f"a connection to the public side: {flow!r}"
+            assert flow.peer.host in _TRUNK_HOSTS, f"a connection to an unlisted source: {flow!r}"
+        assert again or self._is_known(flow), f"a connection to {flow!r}"
         assert flow.serial not in self.open, f"{flow!r} is opened twice"
         self.open.add(flow.serial)
 
