@@ -159,8 +159,8 @@ def test_deadlines_between_packets_are_met_on_time() -> None:
 
 
 def test_a_ban_runs_out_on_the_captures_clock() -> None:
-    again = message("OPTIONS", "again", branch="again", source=FLOODER)
-    frames = [*flood(40), (200.0, frame(udp(FLOODER, EDGE, again)))]
+    later = message("OPTIONS", "again", branch="again", source=FLOODER)
+    frames = [*flood(40), (200.0, frame(udp(FLOODER, EDGE, later)))]
     assert replay_frames(frames).verdicts == {"pass": 31, "banned": 9, "pike": 1}
 
 
@@ -539,8 +539,8 @@ def test_an_empty_capture_has_an_empty_result() -> None:
 
 def test_the_same_capture_and_seed_give_the_same_and_another_seed_the_same_verdicts() -> None:
     frames = sorted(flood(100) + call("c1") + call("c2", 0.03), key=lambda timed: timed[0])
-    first, again, other = (replay_frames(frames, make_replayer(seed=seed)) for seed in (1, 1, 2))
-    assert first == again
+    first, second, other = (replay_frames(frames, make_replayer(seed=seed)) for seed in (1, 1, 2))
+    assert first == second
     assert first.verdicts == other.verdicts
     assert Entropy(1)(16) == Entropy(1)(16) != Entropy(2)(16)
     assert 0.0 <= Entropy(3).random() < 1.0
@@ -565,9 +565,9 @@ def test_every_packet_is_used_or_counted_as_left_out(
     frames: list[tuple[float, bytes, int, bytes]], inside: str
 ) -> None:
     """For any frames: no exception is raised, and every packet is in a sum."""
-    made = [(at, data[:place] + noise + data[place + len(noise) :]) for at, data, place, noise in frames]
-    result = replay_frames(made, make_replayer(inside=inside))
-    assert result.packets == len(made)
+    spoiled = [(at, data[:place] + noise + data[place + len(noise) :]) for at, data, place, noise in frames]
+    result = replay_frames(spoiled, make_replayer(inside=inside))
+    assert result.packets == len(spoiled)
     parts = result.notes.get("IP fragments that were not the last of their packet", 0)
     assert result.went_in + sum(result.left_out.values()) + parts == result.packets
     assert sum(result.verdicts.values()) >= result.messages

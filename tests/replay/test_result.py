@@ -47,7 +47,7 @@ def test_counts_are_sorted_by_size_and_then_by_name() -> None:
 
 def test_a_result_is_json() -> None:
     result = replay_frames([(0.0, frame(udp(PHONE, EDGE, message())))], Replayer(policy(), policy()))
-    again = json.loads(json.dumps(result.as_dict()))
-    assert again["verdicts"] == {"pass": 1}
-    assert again["sources"] == [{"address": PHONE[0], "messages": 1, "verdicts": {"pass": 1}}]
-    assert again["otherwise"]["differences"] == []
+    reloaded = json.loads(json.dumps(result.as_dict()))
+    assert reloaded["verdicts"] == {"pass": 1}
+    assert reloaded["sources"] == [{"address": PHONE[0], "messages": 1, "verdicts": {"pass": 1}}]
+    assert reloaded["otherwise"]["differences"] == []

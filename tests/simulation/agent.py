@@ -11,7 +11,7 @@ from simulation import messages
 from simulation.clock import Clock, Timer
 from simulation.messages import SDP
 
-__all__ = ["T1", "Agent", "Asked", "Dialog", "Wire"]
+__all__ = ["T1", "Agent", "ClientTransaction", "Dialog", "Wire"]
 
 T1, T2 = 0.5, 4.0
 
@@ -27,7 +27,7 @@ class Wire(Protocol):
         """A new word, for a branch, tag or Call-ID."""
 
 
-class Asked:
+class ClientTransaction:
     """A client transaction: sent until it is answered."""
 
     def __init__(self, agent: Agent, data: bytes, method: str, branch: str, then: Callable[[Response | None], None]):
@@ -75,7 +75,7 @@ class Asked:
         self._then(response)
 
 
-class Answering:
+class ServerTransaction:
     """A server transaction: keeps its last answer, and repeats a final one of an INVITE until it is acknowledged."""
 
     def __init__(self, agent: Agent, request: Request) -> None:
@@ -142,7 +142,7 @@ class Dialog:
         self.ending = False
         agent.dialogs[call_id, tag] = self
 
-    def ask(self, method: str, then: Callable[[Response | None], None], body: str = "") -> Asked:
+    def ask(self, method: str, then: Callable[[Response | None], None], body: str = "") -> ClientTransaction:
         self.cseq += 1
         return self.agent.ask(
             method, self.target, self.local, self.remote, self.call_id, self.cseq, [self.agent.contact], body, then
@@ -176,10 +176,10 @@ class Agent:
         self.rate = rate  # how much slower than real time its clock runs
         self.alive = True
         self.excused = False  # crashed, cut off or silent on purpose: its remaining state is not checked
-        self.asked: dict[tuple[str, str], Asked] = {}
-        self.answering: dict[tuple[str, str], Answering] = {}
+        self.client_transactions: dict[tuple[str, str], ClientTransaction] = {}
+        self.server_transactions: dict[tuple[str, str], ServerTransaction] = {}
         self.dialogs: dict[tuple[str, str], Dialog] = {}
-        self.on_request: Callable[[Answering], None] = lambda answering: None
+        self.on_request: Callable[[ServerTransaction], None] = lambda server_transaction: None
         self.never_acknowledges = False
 
     @property
@@ -200,24 +200,26 @@ class Agent:
         """Lose all state."""
         self.alive = False
         self.excused = True
-        for asked in self.asked.values():
-            asked.stop()
-        for answering in self.answering.values():
-            answering.stop()
-        self.asked, self.answering, self.dialogs = {}, {}, {}
+        for transaction in self.client_transactions.values():
+            transaction.stop()
+        for server_transaction in self.server_transactions.values():
+            server_transaction.stop()
+        self.client_transactions, self.server_transactions, self.dialogs = {}, {}, {}
 
     def ask(
         self, method: str, uri: str, from_: str, to: str, call_id: str, cseq: int, lines: list[str], body: str,
         then: Callable[[Response | None], None],
-    ) -> Asked:  # fmt: skip
+    ) -> ClientTransaction:  # fmt: skip
         branch = f"z9hG4bK{self.wire.word()}"
         data = messages.request(method, uri, self.via(branch), from_, to, call_id, cseq, lines, body)
-        asked = self.asked[branch, method] = Asked(self, data, method, branch, then)
-        return asked
+        transaction = self.client_transactions[branch, method] = ClientTransaction(self, data, method, branch, then)
+        return transaction
 
-    def cancel(self, asked: Asked) -> None:
-        data = messages.cancel(asked.data)
-        self.asked[asked.branch, "CANCEL"] = Asked(self, data, "CANCEL", asked.branch, lambda response: None)
+    def cancel(self, transaction: ClientTransaction) -> None:
+        data = messages.cancel(transaction.data)
+        self.client_transactions[transaction.branch, "CANCEL"] = ClientTransaction(
+            self, data, "CANCEL", transaction.branch, lambda response: None
+        )
 
     # --- hearing -----------------------------------------------------------------------------------------
 
@@ -226,46 +228,48 @@ class Agent:
             return
         message = parse_message(data)
         if isinstance(message, Response):
-            asked = self.asked.get((message.via.branch, message.cseq_method))
-            if asked is not None:
-                asked.hear(message)
+            transaction = self.client_transactions.get((message.via.branch, message.cseq_method))
+            if transaction is not None:
+                transaction.hear(message)
             return
         key = (message.via.branch, "INVITE" if message.method == "ACK" else message.method)
-        known = self.answering.get(key)
+        known = self.server_transactions.get(key)
         if message.method == "ACK":
             self._hear_ack(message, known)
         elif known is not None:
             known.again()
         else:
-            known = self.answering[key] = Answering(self, message)
+            known = self.server_transactions[key] = ServerTransaction(self, message)
             self._answer(known)
 
-    def _hear_ack(self, ack: Request, known: Answering | None) -> None:
+    def _hear_ack(self, ack: Request, known: ServerTransaction | None) -> None:
         if known is not None:
             known.acknowledged = True
         dialog = self.dialogs.get((ack.call_id, ack.to_tag))
         if dialog is not None:
             dialog.acknowledged = True
 
-    def _answer(self, answering: Answering) -> None:
-        request = answering.request
+    def _answer(self, server_transaction: ServerTransaction) -> None:
+        request = server_transaction.request
         dialog = self.dialogs.get((request.call_id, request.to_tag))
         if request.method == "CANCEL":
-            invite = self.answering.get((request.via.branch, "INVITE"))
-            answering.say(200 if invite is not None else 481, "c", [])
+            invite = self.server_transactions.get((request.via.branch, "INVITE"))
+            server_transaction.say(200 if invite is not None else 481, "c", [])
             if invite is not None and not invite.final:
                 invite.say(487, f"x{request.call_id}", [])
         elif request.method == "BYE":
-            answering.say(200 if dialog is not None else 481, "b", [])
+            server_transaction.say(200 if dialog is not None else 481, "b", [])
             if dialog is not None:
                 dialog.end()
         elif request.method == "OPTIONS":
-            answering.say(200, "o", [])
+            server_transaction.say(200, "o", [])
         elif request.in_dialog:
             if dialog is None:
-                answering.say(481, "n", [])
+                server_transaction.say(481, "n", [])
             else:
                 dialog.acknowledged = request.method != "INVITE"
-                answering.say(200, request.to_tag, [self.contact], SDP.format(self.host) if request.body else "")
+                server_transaction.say(
+                    200, request.to_tag, [self.contact], SDP.format(self.host) if request.body else ""
+                )
         else:
-            self.on_request(answering)
+            self.on_request(server_transaction)

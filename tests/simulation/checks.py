@@ -198,6 +198,10 @@ class Checks:
             return
         if agent.dialogs:
             raise Finding(f"{agent.name} still talks: {list(agent.dialogs)}")
-        for answering in agent.answering.values():
-            if answering.request.method == "INVITE" and answering.has_spoken and not answering.final:
-                raise Finding(f"{agent.name} got no end of {answering.request!r}")
+        for server_transaction in agent.server_transactions.values():
+            if (
+                server_transaction.request.method == "INVITE"
+                and server_transaction.has_spoken
+                and not server_transaction.final
+            ):
+                raise Finding(f"{agent.name} got no end of {server_transaction.request!r}")

@@ -6,7 +6,7 @@ from random import Random
 
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Response
-from simulation.agent import Agent, Answering, Asked, Dialog
+from simulation.agent import Agent, ClientTransaction, Dialog, ServerTransaction
 from simulation.messages import SDP
 
 __all__ = ["Caller", "Destination", "Register"]
@@ -26,7 +26,7 @@ class Caller:
         self._late_offer = random.random() < 0.1
         self.finals: list[int] = []
         body = "" if self._late_offer else SDP.format(agent.host)
-        self._asked: Asked = agent.ask(
+        self._invite: ClientTransaction = agent.ask(
             "INVITE", uri, self._from, self._to, self.call_id, 1, [agent.contact, *(lines or [])], body, self._hear
         )
         mood = random.random()
@@ -36,17 +36,17 @@ class Caller:
             agent.after(60.0, self._cancel)  # no caller waits for ever
 
     def _cancel(self) -> None:
-        if not self._asked.final:
+        if not self._invite.final:
             self._cancelled = True
-            if self._asked.provisional:
-                self.agent.cancel(self._asked)
+            if self._invite.provisional:
+                self.agent.cancel(self._invite)
 
     def _hear(self, response: Response | None) -> None:
         if response is None:
             self.finals.append(0)
         elif response.status < 200:
-            if self._cancelled and (self._asked.branch, "CANCEL") not in self.agent.asked:
-                self.agent.cancel(self._asked)
+            if self._cancelled and (self._invite.branch, "CANCEL") not in self.agent.client_transactions:
+                self.agent.cancel(self._invite)
         elif response.status >= 300:
             self.finals.append(response.status)
         else:
@@ -98,99 +98,102 @@ class Destination:
         self._moods = moods
         self.answered: set[tuple[str, str]] = set()  # Call-ID and tag of each 2xx
         self.bindings: dict[str, tuple[str, str]] = {}  # user: Contact and Path
-        agent.on_request = self._asked
+        agent.on_request = self._respond
 
-    def _asked(self, answering: Answering) -> None:
-        request = answering.request
+    def _respond(self, server_transaction: ServerTransaction) -> None:
+        request = server_transaction.request
         if request.method == "REGISTER":
             contact = request.get("Contact") or ""
             self.bindings[request.to.uri.user or ""] = (contact, request.get("Path") or "")
-            answering.say(200, self.agent.wire.word(), [f"Contact: {contact};expires=600"])
+            server_transaction.say(200, self.agent.wire.word(), [f"Contact: {contact};expires=600"])
         elif request.method != "INVITE":
-            answering.say(501, "n", [])
+            server_transaction.say(501, "n", [])
         else:
             mood = self._random.choices(list(self._moods), list(self._moods.values()))[0]
-            getattr(self, f"_{mood}")(answering)
+            getattr(self, f"_{mood}")(server_transaction)
 
-    def _then(self, answering: Answering, seconds: float, status: int, tag: str) -> None:
+    def _then(self, server_transaction: ServerTransaction, seconds: float, status: int, tag: str) -> None:
         def say() -> None:
-            if answering.refused or (answering.final and not 200 <= status < 300):
+            if server_transaction.refused or (server_transaction.final and not 200 <= status < 300):
                 return
-            if answering.final and (answering.request.call_id, tag) not in self._forking:
+            if server_transaction.final and (server_transaction.request.call_id, tag) not in self._forking:
                 return
             if status == 100:
-                answering.say(100, "", [])
+                server_transaction.say(100, "", [])
             elif status < 200:
                 early = SDP.format(self.agent.host) if status == 183 else ""
-                answering.say(status, tag, [self.agent.contact], early)
+                server_transaction.say(status, tag, [self.agent.contact], early)
             elif status < 300:
-                self._take(answering, tag)
+                self._take(server_transaction, tag)
             else:
-                answering.say(status, tag, [])
+                server_transaction.say(status, tag, [])
 
         self.agent.after(seconds, say)
 
     _forking: frozenset[tuple[str, str]] | set[tuple[str, str]] = frozenset()
 
-    def _take(self, answering: Answering, tag: str) -> None:
-        request = answering.request
+    def _take(self, server_transaction: ServerTransaction, tag: str) -> None:
+        request = server_transaction.request
         self.answered.add((request.call_id, tag))
         target = str(parse_name_addr(request.get("Contact") or "<sip:nobody@invalid>").uri)
         local = f"{request.get('To')};tag={tag}"
         dialog = Dialog(self.agent, request.call_id, local, request.get("From") or "", target, 0, tag)
-        answering.say(200, tag, [self.agent.contact], SDP.format(self.agent.host))
+        server_transaction.say(200, tag, [self.agent.contact], SDP.format(self.agent.host))
         if self._random.random() < 0.3:
             self.agent.after(self._random.uniform(1.0, 60.0), dialog.hang_up)
 
     def _tag(self) -> str:
         return f"d{self.agent.wire.word()}"
 
-    def _answers(self, answering: Answering) -> None:
+    def _answers(self, server_transaction: ServerTransaction) -> None:
         tag, wait = self._tag(), self._random.choice((0.0, 0.05, 1.0))
         for seconds, status in ((wait, 180), (wait + self._random.uniform(0.0, 8.0), 200)):
-            self._then(answering, seconds, status, tag)
+            self._then(server_transaction, seconds, status, tag)
 
-    def _answers_at_once(self, answering: Answering) -> None:
-        self._then(answering, 0.0, 200, self._tag())
+    def _answers_at_once(self, server_transaction: ServerTransaction) -> None:
+        self._then(server_transaction, 0.0, 200, self._tag())
 
-    def _has_early_media(self, answering: Answering) -> None:
+    def _has_early_media(self, server_transaction: ServerTransaction) -> None:
         tag = self._tag()
         for seconds, status in ((0.02, 100), (0.1, 183), (2.0, 200)):
-            self._then(answering, seconds, status, tag)
+            self._then(server_transaction, seconds, status, tag)
 
-    def _refuses(self, answering: Answering) -> None:
+    def _refuses(self, server_transaction: ServerTransaction) -> None:
         self._then(
-            answering, self._random.choice((0.0, 3.0)), self._random.choice((302, 404, 486, 600, 603)), self._tag()
+            server_transaction,
+            self._random.choice((0.0, 3.0)),
+            self._random.choice((302, 404, 486, 600, 603)),
+            self._tag(),
         )
 
-    def _fails(self, answering: Answering) -> None:
-        self._then(answering, 0.01, self._random.choice((480, 500, 503)), self._tag())
+    def _fails(self, server_transaction: ServerTransaction) -> None:
+        self._then(server_transaction, 0.01, self._random.choice((480, 500, 503)), self._tag())
 
-    def _rests(self, answering: Answering) -> None:
+    def _rests(self, server_transaction: ServerTransaction) -> None:
         """A 503 with Retry-After."""
-        answering.say(503, self._tag(), [f"Retry-After: {self._random.choice((1, 20))}"])
+        server_transaction.say(503, self._tag(), [f"Retry-After: {self._random.choice((1, 20))}"])
 
-    def _is_silent(self, answering: Answering) -> None:
+    def _is_silent(self, server_transaction: ServerTransaction) -> None:
         pass
 
-    def _says_100_and_no_more(self, answering: Answering) -> None:
-        self._then(answering, 0.01, 100, "")
+    def _says_100_and_no_more(self, server_transaction: ServerTransaction) -> None:
+        self._then(server_transaction, 0.01, 100, "")
 
-    def _rings_for_ever(self, answering: Answering) -> None:
-        self._then(answering, 0.1, 180, self._tag())
+    def _rings_for_ever(self, server_transaction: ServerTransaction) -> None:
+        self._then(server_transaction, 0.1, 180, self._tag())
 
-    def _answers_late(self, answering: Answering) -> None:
+    def _answers_late(self, server_transaction: ServerTransaction) -> None:
         tag, wait = self._tag(), self._random.uniform(1.8, 12.0)
-        self._then(answering, wait, self._random.choice((180, 200)), tag)
-        self._then(answering, wait + self._random.uniform(0.0, 6.0), 200, tag)
+        self._then(server_transaction, wait, self._random.choice((180, 200)), tag)
+        self._then(server_transaction, wait + self._random.uniform(0.0, 6.0), 200, tag)
 
-    def _forks(self, answering: Answering) -> None:
+    def _forks(self, server_transaction: ServerTransaction) -> None:
         """A proxy behind which two phones ring and both answer."""
         tags = [self._tag(), self._tag()]
-        self._forking = {*self._forking, *((answering.request.call_id, tag) for tag in tags)}
+        self._forking = {*self._forking, *((server_transaction.request.call_id, tag) for tag in tags)}
         for number, tag in enumerate(tags):
-            self._then(answering, 0.1 + number / 10, 180, tag)
-            self._then(answering, 2.0 + number * self._random.uniform(0.0, 2.0), 200, tag)
+            self._then(server_transaction, 0.1 + number / 10, 180, tag)
+            self._then(server_transaction, 2.0 + number * self._random.uniform(0.0, 2.0), 200, tag)
 
 
 class Register:
