@@ -33,6 +33,9 @@ class StreamCore(Protocol):
     def has_account(self, flow: Flow) -> bool:
         """Whether the flow is of a trunk, of the private side, or has registered."""
 
+    def connection_ended(self, flow: Flow) -> None:
+        """Nothing more is sent or received by the flow."""
+
 
 class Connection:
     """A flow over a connected, non-blocking socket, which :meth:`run` serves.
@@ -161,13 +164,19 @@ class Connection:
         try:
             self._write(session.take_output())  # a TLS client speaks first
             self._look_whether_open(session)
+            while not self._closing:
+                if self._unsent:
+                    await self._wait_until_written(sock)
+                else:
+                    await self._serve(sock, session)
+            if self.flow is not None:
+                # Not after the last answers are written: what is sent meanwhile would be lost without a word.
+                self._core.connection_ended(self.flow)
             while not self._aborted:
                 if self._unsent:
                     await self._wait_until_written(sock)
-                elif self._closing:
-                    await self._wait_for_end(sock)
                 else:
-                    await self._serve(sock, session)
+                    await self._wait_for_end(sock)
         finally:
             if not self._closing:  # the edge stops: say so, where it can be said without waiting
                 self.close()

@@ -315,6 +315,7 @@ class SignallingPlane:
         self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 
     def connection_ended(self, flow: Flow) -> None:
-        """A connection has ended: what waits for it in the signalling core fails."""
+        """A connection has ended, or takes no more: what waits for it in the signalling core fails, or goes another
+        way. A second call has no effect."""
         self.connections.pop(flow.serial, None)
         self.carry_out(self._guarded("flow closed", lambda: self.edge.flow_closed(flow, trio.current_time())))

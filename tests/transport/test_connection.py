@@ -43,6 +43,7 @@ class Served:
         self.received: list[bytes] = []
         self.broken: list[str] = []
         self.on_message: Callable[[bytes], None] = lambda data: None
+        self.left: list[Flow] = []
         self.over = trio.Event()
         self.account = False
         self.connection = Connection(self, FLOW, budget=budget)
@@ -59,6 +60,9 @@ class Served:
 
     def has_account(self, flow: Flow) -> bool:
         return self.account
+
+    def connection_ended(self, flow: Flow) -> None:
+        self.left.append(flow)
 
     async def run(self) -> None:
         with self._sock:
@@ -324,6 +328,20 @@ async def test_a_peer_that_ends_its_direction_gets_what_was_sent_before() -> Non
         one.peer.shutdown(socket.SHUT_WR)
         assert await one.hear(1000) == b"answer"
         await one.ended()
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+async def test_a_connection_that_ends_is_of_no_use_to_the_core_before_its_last_bytes_are_written(blocked: bool) -> None:
+    """What the core sent to it meanwhile would be lost: it can go by another connection."""
+    async with served(small=True) as one:
+        one.connection.send(bytes(100_000 if blocked else 100))
+        one.connection.close()
+        await until(lambda: one.left == [FLOW])
+        assert not one.over.is_set()
+        await one.hear(100_000)
+        one.peer.close()
+        await one.ended()
+        assert one.left == [FLOW]
 
 
 async def test_abort_wakes_a_connection_that_waits() -> None:
