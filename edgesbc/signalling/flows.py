@@ -123,18 +123,20 @@ class Flows:
             self._emit(Open(flow, wanted))
         return flow
 
-    def instead(self, listener: Listener, host: str, port: int) -> Flow | None:
+    def instead(self, listener: Listener, closed: Source, port: int) -> Flow | None:
         """A connection to a trunk, or to a private server, in the place of one that has closed; None for all others.
 
-        ``host`` is the address that the closed one came from, ``port`` where its owner accepts connections. Both
-        together must be those of a trunk, so that no message steers the edge elsewhere (RFC 3261 section 18.2.2).
-        Nobody accepts a connection that is to be a WebSocket.
+        ``closed`` is the peer's address of the closed one, ``port`` where its owner accepts connections. Both must be
+        those of a trunk, so that no message steers the edge elsewhere (RFC 3261 section 18.2.2), and nobody else behind
+        the trunk's address has messages sent to it. Nobody accepts a connection that is to be a WebSocket.
         """
         transport = listener.transport
         if transport is not Transport.TCP and transport is not Transport.TLS:
             return None
-        peer = Source(host, port)
-        return self.to(listener, peer) if self._is_trunk(Flow(listener, peer)) else None
+        peer = Source(closed.host, port)
+        if self._is_trunk(Flow(listener, closed)) and self._is_trunk(Flow(listener, peer)):
+            return self.to(listener, peer)
+        return None
 
     def of(self, target: RemoteTarget) -> Flow | None:
         """The flow that a token names; None where its connection, or its listener, is no more.
@@ -154,7 +156,7 @@ class Flows:
             uri = parse_uri(target.uri)
         except WireError:
             return None
-        return self.instead(listener, target.peer.host, uri.port or listener.transport.default_port)
+        return self.instead(listener, target.peer, uri.port or listener.transport.default_port)
 
     def is_open(self, flow: Flow) -> bool:
         """Whether messages can be sent by ``flow``; over UDP they always can."""

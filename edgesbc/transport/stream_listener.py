@@ -50,6 +50,9 @@ class AcceptingPlane(StreamCore, Protocol):
     def contain_faults(self, listener: Listener) -> contextlib.AbstractContextManager[None]:
         """A context around a connection's task: an internal error in it ends that connection only."""
 
+    def connection_ended(self, flow: Flow) -> None:
+        """A connection has ended."""
+
 
 class StreamListener:
     """A TCP, TLS, WS or WSS listener. ``context`` is the TLS context of new connections."""

@@ -36,6 +36,16 @@ class TrunkCall:
         return methods, [effect.flow for effect in self.harness.other if isinstance(effect, Open)]
 
 
+def bye_to(call: TrunkCall) -> bytes:
+    """A BYE of the destination to the caller."""
+    target = (call.forwarded.get("Contact") or "").strip("<>")
+    return (
+        f"BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb1\r\n"
+        "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
+        "CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+
+
 @pytest.mark.parametrize("rings", [False, True])
 def test_the_answer_goes_by_a_new_connection_to_the_port_of_the_via(harness: EdgeHarness, rings: bool) -> None:
     call = TrunkCall(harness)
@@ -95,19 +105,41 @@ def test_only_the_received_address_with_the_port_of_a_trunk_is_connected_to(via:
         assert [flow.peer for flow in opened] == [("198.51.100.7", 5060)]
 
 
+def test_others_behind_the_address_of_a_trunk_have_nothing_sent_to_it() -> None:
+    """The trunk is listed with its port. Via and Contact of the caller, from another port, name that of the trunk."""
+    harness = EdgeHarness(trunks={"carrier": ("198.51.100.7:5060",)}, open=("carriers",))
+    call = TrunkCall(harness, invite().replace(b"198.51.100.7:5062", b"198.51.100.7:5060"))
+    call.respond(180)
+    assert call.close(call.flow) == (["CANCEL"], [])
+    call.respond(487)
+    harness.wait(64)
+    call = TrunkCall(harness, invite(branch="z9hG4bKsecond").replace(b":5062", b":5060"))
+    call.respond(200)
+    assert call.close(call.flow) == ([], [])
+    assert harness.receive(PBX, bye_to(call))[0][0] == PBX, "it is refused"
+    assert [effect for effect in harness.other if isinstance(effect, Open)] == []
+
+
+def test_many_transactions_of_one_connection_open_one_in_its_place(harness: EdgeHarness) -> None:
+    call = TrunkCall(harness)
+    for number in range(2, 10):
+        harness.receive(call.flow, invite(branch=f"z9hG4bK{number}").replace(b"c1", b"c%d" % number))
+    assert harness.edge.calls == 9
+    methods, (reopened,) = call.close(call.flow)
+    assert methods == []
+    assert call.close(reopened)[1] == []
+    harness.wait(64)
+    assert harness.edge.idle
+    assert harness.dispatcher.leases == 0
+
+
 def test_a_bye_to_the_trunk_goes_by_a_new_connection_to_the_port_of_its_contact(harness: EdgeHarness) -> None:
     call = TrunkCall(harness)
     call.respond(200)
     _, (reopened,) = call.close(call.flow)
     harness.edge.flow_closed(reopened, harness.now)
-    target = (call.forwarded.get("Contact") or "").strip("<>")
-    bye = (
-        f"BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb1\r\n"
-        "From: <sip:100@192.0.2.1>;tag=bob\r\nTo: <sip:alice@example.org>;tag=alice\r\nCall-ID: c1\r\n"
-        "CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
-    ).encode()
     harness.other.clear()
-    ((to, forwarded),) = harness.receive(PBX, bye)
+    ((to, forwarded),) = harness.receive(PBX, bye_to(call))
     (opened,) = [effect.flow for effect in harness.other if isinstance(effect, Open)]
     assert to == opened
     assert opened.peer == ("198.51.100.7", 5062)
