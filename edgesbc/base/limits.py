@@ -381,6 +381,8 @@ KeyUpdate and of refused renegotiations. A peer renews its keys after millions o
 MESSAGE_RECORDS: Final = 2_048
 """TLS records until a SIP message is whole: the largest one in records of 32 bytes, or two pings of a WebSocket a
 second for as long as a connection may be idle."""
+PROXY_HEADER_BYTES: Final = 2_048
+"""Addresses and extensions in the PROXY header of a balancer: those of the large clouds take a few hundred bytes."""
 UPGRADE_BYTES: Final = 16_384
 """The request that opens a WebSocket: cookies of a page included."""
 WEBSOCKET_FRAMES: Final = 2_048

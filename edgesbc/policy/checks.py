@@ -106,6 +106,11 @@ def _settings_of_transports(draft: Draft) -> _Mistakes:
                 yield f"{table}.client_ca", f"is for tls and wss, and the transport is {listener.transport}"
         if listener.origins and listener.transport not in (Transport.WS, Transport.WSS):
             yield f"{table}.origins", f"is for ws and wss, and the transport is {listener.transport}"
+        if listener.proxy_protocol and listener.transport is Transport.UDP:
+            yield f"{table}.proxy_protocol", "is for tcp, tls, ws and wss, and the transport is udp"
+        for number, prefix in enumerate(listener.proxy_protocol):
+            if prefix.endswith("/0"):
+                yield f"{table}.proxy_protocol[{number}]", f"expected the addresses of your balancers, found {prefix!r}"
         if listener.ping is not None and listener.transport not in (Transport.WS, Transport.WSS):
             yield f"{table}.ping", f"is for ws and wss, and the transport is {listener.transport}"
         for number, origin in enumerate(listener.origins):

@@ -12,7 +12,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
-from edgesbc.base.validation import at_most, between, described, matching, one_of
+from edgesbc.base.validation import at_most, between, described, matching, one_of, prefixes
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.structure import STRUCTURE
@@ -172,6 +172,8 @@ class ListenSettings:
     """PEM file of the authorities that client certificates are verified with (trunks by ``tls_names``)."""
     origins: tuple[str, ...] = ()
     """Web pages, as ``https://host``, that may open a WebSocket here; empty: any."""
+    proxy_protocol: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
+    """Addresses of balancers, which name the peer of each connection in a PROXY header, version 2."""
     ping: float | None = attrs.field(default=None, validator=_ping)
     """Seconds of silence after which a WebSocket's peer is asked whether it is there; 0: never; None: 25."""
 

@@ -27,6 +27,14 @@ class ConnectionLimits:
             return False
         return trusted or self._untrusted < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED
 
+    def add_unidentified(self) -> None:
+        """Count a connection of a balancer that has not named its peer yet."""
+        self.total += 1
+
+    def remove_unidentified(self) -> None:
+        """Count such a connection no longer."""
+        self.total -= 1
+
     def add(self, host: str, trusted: bool) -> None:
         """Count a connection."""
         self.total += 1

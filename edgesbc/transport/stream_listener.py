@@ -14,8 +14,10 @@ import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.reasons import Reason
 from edgesbc.signalling.edge import Edge
+from edgesbc.streams.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
 from edgesbc.streams.session import server_session
 from edgesbc.transport.connection import Connection, StreamCore
 from edgesbc.transport.connection_limits import ConnectionLimits
@@ -63,6 +65,7 @@ class StreamListener:
         self._folder = folder
         self.steering = Steering(opened.sock) if opened.untrusted is not None else None
         self._accepting = trio.CancelScope()
+        self._balancers = PrefixSet(opened.settings.proxy_protocol)
         self.context = self.load_context()
 
     @property
@@ -137,14 +140,28 @@ class StreamListener:
 
     def _accept(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> None:
         """Give a connection a task, unless it is refused."""
+        if peer.host in self._balancers:
+            if self._plane.connection_limits.total < limits.CONNECTIONS:
+                self._plane.connection_limits.add_unidentified()
+                nursery.start_soon(self._serve_for_balancer, sock, peer)
+                return
+            self._plane.connection_refused(self.listener, peer, Reason.CONNECTIONS.code)
+        else:
+            trusted = self._admit(peer)
+            if trusted is not None:
+                nursery.start_soon(self._serve, sock, peer, trusted)
+                return
+        sock.close()
+
+    def _admit(self, peer: Source) -> bool | None:
+        """Count a connection: whether its peer is trusted, or None where it is refused."""
         trusted = self._plane.is_trunk_address(self.listener, peer)
         refusal = self._refusal(peer, trusted)
         if refusal:
-            sock.close()
             self._plane.connection_refused(self.listener, peer, refusal)
-            return
+            return None
         self._plane.connection_limits.add(peer.host, trusted)
-        nursery.start_soon(self._serve, sock, peer, trusted)
+        return trusted
 
     def _refusal(self, peer: Source, trusted: bool) -> str:
         """Why the connection is refused, as a label for metrics; "" if it is not."""
@@ -152,6 +169,40 @@ class StreamListener:
         if not edge.accept(self.listener, peer, now):
             return Reason.BANNED.code
         return "" if self._plane.connection_limits.allows(peer.host, trusted) else Reason.CONNECTIONS.code
+
+    # --- balancers -----------------------------------------------------------------------------------------
+
+    async def _serve_for_balancer(self, sock: socket.socket, balancer: Source) -> None:
+        """Serve a connection whose peer a balancer names; then it is as if the peer had connected itself."""
+        peer: Source | None = None
+        with sock:
+            try:
+                peer = await self._named_peer(sock, balancer)
+            finally:
+                self._plane.connection_limits.remove_unidentified()
+            if peer is None:
+                self._plane.connection_refused(self.listener, balancer, "proxy-protocol")
+                return
+            trusted = self._admit(peer)
+            if trusted is not None:
+                await self._serve(sock, peer, trusted)
+
+    @staticmethod
+    async def _named_peer(sock: socket.socket, balancer: Source) -> Source | None:
+        """The peer that the PROXY header names, or the balancer where it speaks for itself; None without a header."""
+        reader = ProxyHeaderReader()
+        with trio.move_on_after(limits.HANDSHAKE_SECONDS):
+            try:
+                while reader.needed:
+                    await trio.lowlevel.wait_readable(sock)
+                    data = sock.recv(reader.needed)
+                    if not data:
+                        return None
+                    reader.receive(data)
+            except (OSError, ProxyHeaderError):
+                return None
+            return reader.source or balancer
+        return None
 
     # --- one connection ------------------------------------------------------------------------------------
 

@@ -60,6 +60,11 @@ def test_the_base_policy_has_no_mistakes() -> None:
         ("203.0.113.10:443", "[::]:443", "", ""),  # browsers find their way back over the connection
         ('"wss"', '"wss"\ncertificate = "x"\nclient_ca = "y"\norigins = ["https://a.example"]', "", ""),
         ('"wss"', '"wss"\norigins = ["a.example/x"]', "listen[1].origins[0]", "https://host"),
+        ('"wss"', '"wss"\nproxy_protocol = ["10.0.0.20", "10.1.0.0/24"]', "", ""),
+        ('"wss"', '"wss"\nproxy_protocol = ["0.0.0.0/0"]', "listen[1].proxy_protocol[0]", "your balancers"),
+        ('"wss"', '"wss"\nproxy_protocol = ["lb"]', "listen[1].proxy_protocol", "addresses or prefixes"),
+        ('"udp"\nbind = "10', '"udp"\nproxy_protocol = ["a"]\nbind = "10', "listen[2].proxy_protocol", "prefixes"),
+        ('"udp"\nbind = "10', '"udp"\nproxy_protocol = ["::1"]\nbind = "10', "listen[2].proxy_protocol", "is udp"),
         ('"wss"', '"tls"\nping = 30', "listen[1].ping", "ws and wss"),
         ('"wss"', '"wss"\nping = 2', "listen[1].ping", "5 to 600 seconds, or 0 for never, found 2"),
         ('"wss"', '"wss"\nping = 0', "", ""),
