@@ -125,6 +125,15 @@ class StreamSession:
         self._ping_at = now + limits.PONG_SECONDS
         self.deadline = min(self._end_at, self._ping_at)
 
+    def postpone(self, seconds: float) -> None:
+        """Let each deadline be so much later, since nothing was read meanwhile: the peer may have sent what is due. The
+        deadline of the opening handshakes stays."""
+        if self.is_open:
+            self._silent_until += seconds
+            self._end_at += seconds
+            self._ping_at += seconds
+            self.deadline += seconds
+
     def take_output(self) -> bytes:
         """What the session sends on its own, and what has not been taken yet; without what :meth:`send` returned."""
         output, self._handshake_end = self._handshake_end, b""

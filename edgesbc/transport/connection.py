@@ -166,7 +166,9 @@ class Connection:
             self._look_whether_open(session)
             while not self._closing:
                 if self._unsent:
+                    begun = trio.current_time()
                     await self._wait_until_written(sock)
+                    session.postpone(trio.current_time() - begun)
                 else:
                     await self._serve(sock, session)
             if self.flow is not None:
@@ -189,6 +191,8 @@ class Connection:
                 await trio.lowlevel.wait_readable(sock)
                 if self._budget is not None and self._budget.spent and not self._has_precedence():
                     await self._budget.wait()
+                if self._closing:
+                    break  # closed by another task in the turn in which this one was woken
                 self._read(sock, session)
                 if session.deadline < self._wait.deadline:  # a later one is looked at when the earlier is over
                     self._wait.deadline = session.deadline

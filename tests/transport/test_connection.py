@@ -199,6 +199,40 @@ async def test_a_connection_without_a_first_message_is_closed_sooner_than_an_idl
         assert await other.hear() == b""
 
 
+async def test_no_deadline_passes_while_the_edge_itself_does_not_read(clock: trio.testing.MockClock) -> None:
+    """The peer stalls in the middle of a message, with the edge's bytes unread, for longer than a message may take."""
+    async with served(small=True) as one:
+        one.say(MESSAGE + MESSAGE[:9])
+        await one.has_received(1)
+        one.connection.send(bytes(100_000))
+        one.say(MESSAGE[9:])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert one.connection._unsent, "the kernel took all: the test shows nothing"
+        clock.jump(limits.MESSAGE_SECONDS + 1)
+        await one.hear(100_000)
+        await one.has_received(2)
+        one.say(MESSAGE[:9])
+        await until(lambda: one.connection._session is not None and one.connection._session.layer.pending)
+        clock.jump(limits.MESSAGE_SECONDS)
+        assert await one.hear() == b""
+
+
+async def test_nothing_is_read_after_a_close_by_another_task() -> None:
+    """Its task may be about to read already, since both happened in one turn of the event loop."""
+    closed = 0
+    for _ in range(40):
+        async with served() as one:
+            await trio.testing.wait_all_tasks_blocked()
+            one.say(b"not SIP\r\n")
+            await trio.lowlevel.checkpoint()
+            if not one.broken:
+                closed += 1
+                one.connection.close()
+                await one.ended()
+                assert one.broken == []
+    assert closed
+
+
 # --- writing ---------------------------------------------------------------------------------------------
 
 
