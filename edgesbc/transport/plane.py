@@ -114,15 +114,18 @@ class SignallingPlane:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled. Started when every listener receives."""
         self.edge.set_wall_clock(time.time() - trio.current_time())  # before the first message is routed by it
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for udp in self._udp.values():
-                nursery.start_soon(udp.run)
-            for listener in self._stream_listeners:
-                await nursery.start(listener.run, nursery)
-            nursery.start_soon(self._run_timer)
-            nursery.start_soon(self.read_budget.run)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for udp in self._udp.values():
+                    nursery.start_soon(udp.run)
+                for listener in self._stream_listeners:
+                    await nursery.start(listener.run, nursery)
+                nursery.start_soon(self._run_timer)
+                nursery.start_soon(self.read_budget.run)
+                task_status.started()
+        finally:
+            self._nursery = None  # it takes no tasks any more, and the media plane may still report events
 
     def stop_accepting(self) -> None:
         """Accept no new connections; open ones stay."""
