@@ -199,7 +199,9 @@ async def test_a_fault_in_the_signalling_core_costs_the_message_and_not_the_edge
 
 
 @pytest.mark.parametrize(
-    "method", [Edge.flow_closed, Edge.expire, Edge.stream_broken], ids=lambda method: method.__name__
+    "method",
+    [Edge.flow_closed, Edge.expire, Edge.stream_broken, Edge.accept, Edge.new_flow],
+    ids=lambda method: method.__name__,
 )
 async def test_a_fault_in_any_call_of_the_signalling_core_does_not_end_the_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[..., object]

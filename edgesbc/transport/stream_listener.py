@@ -140,18 +140,24 @@ class StreamListener:
 
     def _accept(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> None:
         """Give a connection a task, unless it is refused."""
+        with self._plane.contain_faults(self.listener):
+            if self._has_task(sock, peer, nursery):
+                return
+        sock.close()
+
+    def _has_task(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> bool:
         if peer.host in self._balancers:
             if self._plane.connection_limits.total < limits.CONNECTIONS:
                 self._plane.connection_limits.add_unidentified()
                 nursery.start_soon(self._serve_for_balancer, sock, peer)
-                return
+                return True
             self._plane.connection_refused(self.listener, peer, Reason.CONNECTIONS.code)
-        else:
-            trusted = self._admit(peer)
-            if trusted is not None:
-                nursery.start_soon(self._serve, sock, peer, trusted)
-                return
-        sock.close()
+            return False
+        trusted = self._admit(peer)
+        if trusted is None:
+            return False
+        nursery.start_soon(self._serve, sock, peer, trusted)
+        return True
 
     def _admit(self, peer: Source) -> bool | None:
         """Count a connection: whether its peer is trusted, or None where it is refused."""
@@ -174,8 +180,7 @@ class StreamListener:
 
     async def _serve_for_balancer(self, sock: socket.socket, balancer: Source) -> None:
         """Serve a connection whose peer a balancer names; then it is as if the peer had connected itself."""
-        peer: Source | None = None
-        with sock:
+        with sock, self._plane.contain_faults(self.listener):
             try:
                 peer = await self._named_peer(sock, balancer)
             finally:
