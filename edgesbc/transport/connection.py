@@ -285,7 +285,10 @@ class Connection:
         Closing at once would make the kernel reset the connection where something unread has come, and the peer may
         lose the last answers by that (RFC 1122 section 4.2.2.13).
         """
-        left = 0 if self._peer_ended else limits.LINGER_BYTES
+        if self._peer_ended:  # nothing unread is left, and the caller closes the socket
+            self._aborted = True
+            return
+        left = limits.LINGER_BYTES
         try:
             sock.shutdown(socket.SHUT_WR)
             with trio.move_on_after(limits.LINGER_SECONDS) as self._wait:
