@@ -30,9 +30,9 @@ class Certificates:
         self.issue(folder, "localhost", "127.0.0.1", "::1")
         self.client = ssl.create_default_context(cafile=str(self.ca_file))
 
-    def issue(self, folder: Path, *names: str) -> Path:
+    def issue(self, folder: Path, *names: str, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> Path:
         folder.mkdir(exist_ok=True)
-        leaf = self.ca.issue_cert(*names)
+        leaf = self.ca.issue_cert(*names, key_type=key_type)
         leaf.private_key_pem.write_to_path(folder / "privkey.pem")
         (folder / "fullchain.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
         return folder

@@ -6,10 +6,12 @@ import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import trio
 from cryptography.hazmat.primitives import hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from support.running import PATIENCE
 
 from edgesbc.streams.layer import StreamCounts
 from edgesbc.streams.sip_stream import SipLayer
@@ -17,7 +19,8 @@ from edgesbc.streams.tls import TlsLayer
 
 __all__ = [
     "ALERT", "APPLICATION_DATA", "HANDSHAKE", "KEY_UPDATE", "VERSIONS", "RecordWriter", "TlsPeer", "client_to",
-    "connect", "only", "records", "server_layer", "shake_hands",
+    "connect", "only", "records", "resuming", "server_layer", "shake_hands",
+    "shake_hands_over",
 ]  # fmt: skip
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -34,15 +37,25 @@ KEY_UPDATE = b"\x18\x00\x00\x01"
 class TlsPeer:
     """OpenSSL's client or, without ``server_name``, its server. Nothing is caught: an alert raises ``ssl.SSLError``."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, server_name: str | None = None, session: ssl.SSLSession | None = None
+    ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+            self._incoming,
+            self._outgoing,
+            server_side=server_name is None,
+            server_hostname=server_name,
+            session=session,
         )
         self.is_open = False
         self.ended = False  # whether close_notify has come
         self.sent = b""  # all bytes written so far
+
+    @property
+    def pending_output(self) -> bool:
+        return self._outgoing.pending > 0
 
     def output(self) -> bytes:
         data = self._outgoing.read()
@@ -110,6 +123,11 @@ def client_to(
     return TlsPeer(context if version is None else only(context, version), name)
 
 
+def resuming(client: TlsPeer) -> TlsPeer:
+    """A client that resumes the session of an earlier one, in its context."""
+    return TlsPeer(client.tls.context, "localhost", client.tls.session)
+
+
 def server_layer(context: ssl.SSLContext) -> TlsLayer:
     """SIP over TLS as a server has it."""
     counts = StreamCounts()
@@ -142,6 +160,18 @@ def shake_hands(layer: TlsLayer, client: TlsPeer) -> tuple[bytes, bytes]:
     assert layer.is_open
     assert client.is_open
     return hello, answer
+
+
+async def shake_hands_over(stream: trio.SocketStream, client: TlsPeer) -> None:
+    """The handshake of a client with a running edge."""
+    with trio.fail_after(PATIENCE):
+        client.receive()
+        while not client.is_open:
+            await stream.send_all(client.output())
+            data = bytes(await stream.receive_some())
+            assert data, "closed"
+            client.receive(data)
+        await stream.send_all(client.output())
 
 
 def records(data: bytes) -> list[bytes]:
