@@ -1,4 +1,4 @@
-"""THREATS 44: records of TLS and frames of WebSocket that cost work and never become a message, which the screen would
+"""THREATS 47: records of TLS and frames of WebSocket that cost work and never become a message, which the screen would
 count."""
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ without_data = pytest.mark.parametrize(
 
 
 @without_data
-def test_44_records_without_data_are_bounded(
+def test_47_records_without_data_are_bounded(
     tmp_path: Path, certificates: Certificates, version: str, record: Callable[[TlsClient], bytes]
 ) -> None:
     """KeyUpdate and refused renegotiation by the edge, the others by OpenSSL too."""
@@ -117,7 +117,7 @@ def test_44_records_without_data_are_bounded(
 
 
 @without_data
-def test_44_data_that_is_no_message_does_not_count_anew(
+def test_47_data_that_is_no_message_does_not_count_anew(
     tmp_path: Path, certificates: Certificates, version: str, record: Callable[[TlsClient], bytes]
 ) -> None:
     """Which is what OpenSSL's own limits do."""
@@ -128,7 +128,7 @@ def test_44_data_that_is_no_message_does_not_count_anew(
 
 
 @without_data
-def test_44_a_message_counts_anew(
+def test_47_a_message_counts_anew(
     tmp_path: Path, certificates: Certificates, version: str, record: Callable[[TlsClient], bytes]
 ) -> None:
     """A connection that carries messages may live for ever: they are what is screened."""
@@ -142,7 +142,7 @@ def test_44_a_message_counts_anew(
 
 
 @without_data
-def test_44_all_in_one_read(
+def test_47_all_in_one_read(
     tmp_path: Path, certificates: Certificates, version: str, record: Callable[[TlsClient], bytes]
 ) -> None:
     """As many messages as came with them are passed on, and no more is read."""
@@ -154,7 +154,7 @@ def test_44_all_in_one_read(
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_44_records_of_one_byte_are_bounded(tmp_path: Path, certificates: Certificates, version: str) -> None:
+def test_47_records_of_one_byte_are_bounded(tmp_path: Path, certificates: Certificates, version: str) -> None:
     client = TlsClient(tmp_path, certificates, version)
     sent = client.send(lambda: client.data(b"O"), 10_000)
     assert sent == limits.MESSAGE_RECORDS + 1
@@ -163,7 +163,7 @@ def test_44_records_of_one_byte_are_bounded(tmp_path: Path, certificates: Certif
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_44_the_largest_message_in_small_records_passes(
+def test_47_the_largest_message_in_small_records_passes(
     tmp_path: Path, certificates: Certificates, version: str
 ) -> None:
     assert len(LARGEST) == limits.MESSAGE_BYTES
@@ -176,7 +176,7 @@ def test_44_the_largest_message_in_small_records_passes(
 
 
 @pytest.mark.parametrize("record_bytes", [1, 1_000, 16_000])
-def test_44_a_handshake_of_many_bytes_is_bounded(certificates: Certificates, record_bytes: int) -> None:
+def test_47_a_handshake_of_many_bytes_is_bounded(certificates: Certificates, record_bytes: int) -> None:
     """A ClientHello of 128 KiB, as much as OpenSSL buffers, in records of any length."""
     listener = ListenSettings(Zone.PUBLIC, Transport.TLS, Source("127.0.0.1", 0))
     layer = server_layer(server_context(listener, certificates.folder))
@@ -223,7 +223,7 @@ FRAMES = {
 
 @pytest.mark.parametrize("piece", [1, 2_700], ids=["one by one", "many in one read"])
 @pytest.mark.parametrize(("begin", "frame"), FRAMES.values(), ids=FRAMES.keys())
-def test_44_frames_without_a_message_are_bounded(begin: bytes, frame: bytes, piece: int) -> None:
+def test_47_frames_without_a_message_are_bounded(begin: bytes, frame: bytes, piece: int) -> None:
     session = websocket()
     sent = 0
     if begin:
@@ -241,7 +241,7 @@ def test_44_frames_without_a_message_are_bounded(begin: bytes, frame: bytes, pie
 
 
 @pytest.mark.parametrize("frame", [PING_FRAME, PONG_FRAME])
-def test_44_a_message_counts_frames_anew(frame: bytes) -> None:
+def test_47_a_message_counts_frames_anew(frame: bytes) -> None:
     session = websocket()
     for _ in range(3):
         session.receive(frame * (limits.WEBSOCKET_FRAMES - 1), 0.0)
@@ -250,7 +250,7 @@ def test_44_a_message_counts_frames_anew(frame: bytes) -> None:
     assert session.end is None
 
 
-def test_44_the_largest_message_in_small_fragments_passes() -> None:
+def test_47_the_largest_message_in_small_fragments_passes() -> None:
     session = websocket()
     parts = [LARGEST[at_byte : at_byte + 32] for at_byte in range(0, len(LARGEST), 32)]
     frames = [text_frame(parts[0], 0x02), *(text_frame(part, 0) for part in parts[1:-1]), text_frame(parts[-1], 0x80)]
@@ -261,7 +261,7 @@ def test_44_the_largest_message_in_small_fragments_passes() -> None:
 
 
 @pytest.mark.parametrize("request_one", [True, False], ids=["asking for one in return", "not asking"])
-async def test_44_key_updates_over_the_wire(tmp_path: Path, certificates: Certificates, request_one: bool) -> None:
+async def test_47_key_updates_over_the_wire(tmp_path: Path, certificates: Certificates, request_one: bool) -> None:
     """Only that connection ends."""
     async with running(tmp_path, text(tmp_path, secured("tls", certificates))) as app:
         tls = at(app, "tls")
@@ -282,7 +282,7 @@ async def test_44_key_updates_over_the_wire(tmp_path: Path, certificates: Certif
 
 
 @pytest.mark.parametrize("frame", [PING_FRAME, EMPTY_FRAGMENT], ids=["pings", "empty fragments"])
-async def test_44_frames_over_the_wire(tmp_path: Path, frame: bytes) -> None:
+async def test_47_frames_over_the_wire(tmp_path: Path, frame: bytes) -> None:
     async with running(tmp_path, text(tmp_path, WS)) as app:
         tcp = at(app, "public-tcp")
         async with Ua(await StreamWire.open(tcp)) as neighbour:
