@@ -1,4 +1,4 @@
-"""The rows of RFC 6455 over a running edge, each in a connection of its own."""
+"""Rows of RFC 6455 over a running edge, each in a connection of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.handshake_rows import ROWS as REQUESTS
 from support.running import CORE_UDP, PUBLIC_UDP, at, policy_text, running, until
-from support.stream_listeners import NOBODY, WS, read_to_end
+from support.stream_listeners import NOBODY, WS, event_count, open_connections, read_to_end
 from support.websocket_frames import (
     BINARY,
     CLOSE,
@@ -73,6 +74,24 @@ async def test_pongs_and_the_code_of_the_close_frame(tmp_path: Path, group: str)
             expected = [*((PONG, pong) for pong in row.pongs), (CLOSE, code.to_bytes(2, "big"))]
             assert await control_frames(app, row) == expected, row.name
         await until(lambda: not app.plane.connections)
+        assert ("ws", "internal") not in app.plane.counts
+
+
+async def test_the_status_of_each_request(tmp_path: Path) -> None:
+    """A refused one is counted with its reason."""
+    expected = {"handshake": 0, "subprotocol": 0}
+    async with edge_for_rows(tmp_path) as app:
+        for row in REQUESTS:
+            stream = await trio.open_tcp_stream(*at(app, "ws"))
+            async with stream:
+                await send(stream, row.request, row.status == 101)
+                output = await read_to_end(stream)
+            assert output.startswith(b"HTTP/1.1 %d " % row.status), row.name
+            if row.status != 101:
+                expected[row.reason] += 1
+                assert output.endswith(b"\r\n\r\n"), row.name
+        await until(lambda: not open_connections(app))
+        assert {reason: event_count(app, "ws", reason) for reason in expected} == expected
         assert ("ws", "internal") not in app.plane.counts
 
 
