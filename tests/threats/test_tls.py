@@ -14,7 +14,7 @@ import trustme
 from support.certificates import Certificates
 from support.running import PATIENCE, at, listen, running, until
 from support.s_client import s_client
-from support.stream_listeners import Resources, closed, counted, open_connections, reset, secured, text
+from support.stream_listeners import Resources, event_count, open_connections, read_to_end, reset, secure_listener, text
 from support.tls_peer import VERSIONS, TlsPeer, client_to, resuming, shake_hands_over
 
 from edgesbc.app import App
@@ -52,7 +52,7 @@ async def handshake(app: App, transport: str, *options: str) -> str:
 
 
 def edge(folder: Path, certificates: Certificates, transport: str) -> contextlib.AbstractAsyncContextManager[App]:
-    return running(folder, text(folder, secured(transport, certificates), more=UNTRACKED))
+    return running(folder, text(folder, secure_listener(transport, certificates), more=UNTRACKED))
 
 
 # --- versions, ciphers -----------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ async def test_34_old_versions_are_refused(tmp_path: Path, certificates: Certifi
             assert "alert protocol version" in output, version
             assert "Cipher is (NONE)" in output, version
             await until(lambda: not open_connections(app))
-            assert counted(app, transport, "handshake") == refused
+            assert event_count(app, transport, "handshake") == refused
 
 
 @secure
@@ -96,7 +96,7 @@ async def test_34_weak_ciphers_are_refused(
         output = await handshake(app, "tls", "-tls1_2", "-cipher", f"{ciphers}:{ENOUGH}", "-psk", "00112233")
         assert "alert handshake failure" in output
         await until(lambda: not open_connections(app))
-        assert counted(app, "tls", "handshake") == 1
+        assert event_count(app, "tls", "handshake") == 1
 
 
 async def test_34_weak_curves_and_signatures_are_refused(tmp_path: Path, certificates: Certificates) -> None:
@@ -162,7 +162,7 @@ async def test_34_resumption_does_not_bypass_client_certificates(
     """A resumed session has the names that its first handshake proved, and no others; a session of another listener is
     not resumed."""
     checked = f', certificate = "{certificates.folder}", client_ca = "{certificates.ca_file}"'
-    listeners = [secured("tls", certificates), listen("public", "tls", "127.0.0.1:0", "checked", checked)]
+    listeners = [secure_listener("tls", certificates), listen("public", "tls", "127.0.0.1:0", "checked", checked)]
     own = certificates.ca.issue_cert(CARRIER)
     async with running(tmp_path, text(tmp_path, *listeners, more=UNTRACKED)) as app:
         carrier = client_to(certificates.ca_file, version, prepare=own.configure_cert)
@@ -220,14 +220,14 @@ async def test_34_an_end_at_each_state_of_a_handshake_leaves_nothing(
                         await stream.send_eof()
                     else:
                         await stream.send_all(b"\xff" * 20_000 if how == "garbage" else b"GET / HTTP/1.1\r\n" * 2_000)
-                    await closed(stream)
+                    await read_to_end(stream)
                     await trio.aclose_forcefully(stream)
         await until(lambda: not open_connections(app))
         await until(lambda: Resources.now().within(before))
         assert (app.edge.connections, app.plane.connections) == (0, {})
         assert ("public-tcp", "internal") not in app.plane.counts
-        assert counted(app, transport, "internal") == 0
-        assert counted(app, transport, "") == 0
+        assert event_count(app, transport, "internal") == 0
+        assert event_count(app, transport, "") == 0
 
 
 async def partly(stream: trio.SocketStream, peer: TlsPeer, flight: int, part: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 from support.certificates import Certificates
 from support.running import at, running, until
-from support.stream_listeners import WS, closed, open_connections, secured, served, text
+from support.stream_listeners import WS, assert_answered, open_connections, read_to_end, secure_listener, text
 from support.stream_listeners import handshake as open_websocket
 from support.tls_peer import (
     ALERT,
@@ -263,10 +263,10 @@ def test_47_the_largest_message_in_small_fragments_passes() -> None:
 @pytest.mark.parametrize("request_one", [True, False], ids=["asking for one in return", "not asking"])
 async def test_47_key_updates_over_the_wire(tmp_path: Path, certificates: Certificates, request_one: bool) -> None:
     """Only that connection ends."""
-    async with running(tmp_path, text(tmp_path, secured("tls", certificates))) as app:
+    async with running(tmp_path, text(tmp_path, secure_listener("tls", certificates))) as app:
         tls = at(app, "tls")
         async with Ua(await StreamWire.open(tls, certificates.client)) as neighbour:
-            await served(neighbour, f"sip:{tls}")
+            await assert_answered(neighbour, f"sip:{tls}")
             stream = await trio.open_tcp_stream(*tls)
             peer = client_to(certificates.ca_file, VERSIONS[1], keys=tmp_path / "keys")
             await shake_hands_over(stream, peer)
@@ -274,10 +274,10 @@ async def test_47_key_updates_over_the_wire(tmp_path: Path, certificates: Certif
             with contextlib.suppress(trio.BrokenResourceError):
                 for _ in range(limits.EMPTY_RECORDS + 1):
                     await stream.send_all(writer.key_update(request_one))
-            peer.receive(await closed(stream))
+            peer.receive(await read_to_end(stream))
             assert peer.ended, "by close_notify"
             await until(lambda: open_connections(app) == 1)
-            await served(neighbour, f"sip:{tls}")
+            await assert_answered(neighbour, f"sip:{tls}")
             await trio.aclose_forcefully(stream)
 
 
@@ -290,9 +290,9 @@ async def test_47_frames_over_the_wire(tmp_path: Path, frame: bytes) -> None:
             if frame is EMPTY_FRAGMENT:
                 await stream.send_all(b"\x01\x80\0\0\0\0")
             await stream.send_all(frame * (limits.WEBSOCKET_FRAMES + 1))
-            answers = await closed(stream)
+            answers = await read_to_end(stream)
             assert answers.endswith(b"\x88\x02\x03\xf0")
             assert len(answers) <= 2 * limits.WEBSOCKET_FRAMES + 4
             await until(lambda: open_connections(app) == 1)
-            await served(neighbour, f"sip:{tcp}")
+            await assert_answered(neighbour, f"sip:{tcp}")
             await trio.aclose_forcefully(stream)
