@@ -146,7 +146,10 @@ class ServerTransaction(Transaction[EndpointT]):
     keep the Via fields of the responses.
     """
 
-    __slots__ = ("credit", "key", "moved", "proven", "repeated", "request", "size", "source", "trying", "user", "vias")
+    __slots__ = (
+        "credit", "disconnected", "key", "moved", "proven", "repeated", "request", "size", "source", "trying", "user",
+        "vias",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -173,6 +176,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.credit = math.inf
         self.size = 0
         self.trying: Callable[[], bytes] | None = None  # makes the 100
+        self.disconnected = False  # whether the connection of ``flow`` has closed
         self.moved = False  # whether its responses go to another connection than at first
         self.repeated = False  # whether a repeated 2xx was sent to a sender that is not proven
         self.vias: Fields = []

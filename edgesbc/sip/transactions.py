@@ -160,6 +160,8 @@ class Transactions(Generic[EndpointT]):
             if server.repeated:
                 return
             server.repeated = True
+        if server.disconnected and server.state is TransactionState.ACCEPTED and 200 <= status < 300:
+            self._move(server)  # the ACK has not come: the 2xx may have been lost with the connection
         self._fire(server, _event_of(status), now, data=data)
         if status >= 200 and server.method != "INVITE":
             server.user = None  # nothing can follow; the bytes are kept for retransmission
@@ -221,30 +223,32 @@ class Transactions(Generic[EndpointT]):
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
         Where ``reopen`` names another endpoint for the responses of a request, its transaction goes on with that (RFC
-        3261 section 18.2.2), once. For the others without a final response, ``on_connection_lost`` of the user is
-        called at the end.
+        3261 section 18.2.2), once; that of an INVITE with a 2xx only when the 2xx is repeated. For the others without a
+        final response, ``on_connection_lost`` of the user is called at the end.
         """
         users: list[ServerUser] = []
         for transaction in tuple(self._of_connection.get(serial, ())):
             if isinstance(transaction, ServerTransaction):
-                if self._move(transaction):
-                    continue
-                if not transaction.answered and transaction.user is not None:
-                    users.append(transaction.user)
+                transaction.disconnected = True
+                if not transaction.answered:
+                    if self._move(transaction):
+                        continue
+                    if transaction.user is not None:
+                        users.append(transaction.user)
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
         for user in users:
             user.on_connection_lost(now)
 
     def _move(self, server: ServerTransaction[EndpointT]) -> bool:
-        """Let the responses go to another endpoint, if they are still to come; False where there is none."""
-        to_come = not server.answered or server.state is TransactionState.ACCEPTED
-        if self._reopen is None or server.moved or not to_come:
+        """Let the responses go to another endpoint; False where there is none."""
+        if self._reopen is None or server.moved:
             return False
         endpoint = self._reopen(server.flow, server.request)
         if endpoint is None:
             return False
         self._leave_connection(server)
         server.moved = True
+        server.disconnected = False
         server.flow = endpoint
         self._index_connection(server)
         return True
