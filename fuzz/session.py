@@ -14,7 +14,8 @@ For any input:
 - what the edge sends comes to the peer whole and in order, keep-alives are answered once a read, and what ends the
   session in order says so;
 - after ``receive`` and ``expire``, the deadline of a session that goes on is in the future; the handshakes, the first
-  message and each later one have absolute deadlines; no session ends before its deadline, and each at it;
+  message and each later one have absolute deadlines; no session ends before its deadline, and each at it; time in
+  which the edge does not read counts only for the handshakes;
 - no more is buffered than a message and a record.
 """
 
@@ -102,7 +103,7 @@ class _Run:
         self._messages: list[bytes] = []
         self._open_by = self._session.deadline
         self._silent_until = self._now + limits.FIRST_MESSAGE_SECONDS
-        self._begun: float = _NEVER  # when the message that has begun and not ended began
+        self._whole_by: float = _NEVER  # the deadline of a message that has begun and not ended
         self._was_open = self._session.is_open
         self._said: list[bytes] = []  # what the edge has sent to its peer
         self._owes_pong = False
@@ -193,6 +194,19 @@ class _Run:
     def be_late(self) -> None:
         """Time passes, and what is due has to wait."""
         self._now += SECONDS[self._number() % len(SECONDS)]
+
+    def be_busy(self) -> None:
+        """Time passes in which nothing is read. It counts for no deadline, but for that of the handshakes."""
+        session, seconds = self._session, SECONDS[self._number() % len(SECONDS)]
+        due = session.deadline
+        session.postpone(seconds)
+        self._now += seconds
+        if not session.is_open:
+            assert session.deadline == due
+            return
+        assert session.deadline == due + seconds
+        self._silent_until += seconds
+        self._whole_by += seconds if self._whole_by != _NEVER else 0.0
 
     def flip(self) -> None:
         at, bits = self._position(), self._number() or 1
@@ -340,10 +354,10 @@ class _Run:
             assert session.deadline == self._open_by
             return
         if not session.layer.pending:
-            self._begun = _NEVER
-        elif completes or self._begun == _NEVER:
-            self._begun = now
-        end_by = self._silent_until if self._begun == _NEVER else self._begun + limits.MESSAGE_SECONDS
+            self._whole_by = _NEVER
+        elif completes or self._whole_by == _NEVER:
+            self._whole_by = now + limits.MESSAGE_SECONDS
+        end_by = self._silent_until if self._whole_by == _NEVER else self._whole_by
         assert session.deadline == min(end_by, now + (self._ping or _NEVER))
 
     def _wait_until(self, then: float) -> None:
@@ -535,6 +549,7 @@ _STEPS: dict[bytes, Callable[[_Run], None]] = {
     b"d": _Run.deliver,
     b"w": _Run.wait,
     b"l": _Run.be_late,
+    b"q": _Run.be_busy,
     b"f": _Run.flip,
     b"r": _Run.repeat,
     b"x": _Run.lose,

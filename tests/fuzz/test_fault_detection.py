@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import re
 from collections.abc import Callable
 from types import ModuleType
@@ -24,9 +25,10 @@ from edgesbc.sip import extensions, headers, values
 from edgesbc.sip.extensions import EventValue
 from edgesbc.sip.framing import PING, PONG, StreamFramer
 from edgesbc.sip.uri import Uri, parse_uri
-from edgesbc.streams import frames, handshake, websocket
+from edgesbc.streams import frames, handshake, proxy_protocol, websocket
 from edgesbc.streams.frames import FrameReader
 from edgesbc.streams.layer import StreamEnd, StreamLayer
+from edgesbc.streams.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
 from edgesbc.streams.session import StreamSession
 from edgesbc.streams.sip_stream import SipLayer
 from edgesbc.streams.tls import TlsLayer
@@ -227,6 +229,20 @@ def keep_framed(framer: StreamFramer, data: bytes) -> None:
     framer.broken += data
 
 
+def postponed(session: StreamSession, seconds: float) -> None:
+    if not session.is_open:
+        session.deadline += seconds
+
+
+def refused_by_byte(reader: ProxyHeaderReader, data: bytes) -> None:
+    if len(data) == 1:
+        raise ProxyHeaderError
+
+
+def one_more(reader: ProxyHeaderReader, data: bytes) -> None:
+    reader.needed += 1
+
+
 def fails(*_: object) -> Any:
     raise ValueError
 
@@ -321,7 +337,16 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("session", "a deadline of each piece", after(StreamSession, "receive", with_deadline_of_each_piece)),
     ("session", "an early end", before(StreamSession, "expire", ended_early)),
     ("session", "no end at the deadline", lambda patch: patch.setattr(StreamSession, "expire", lambda *_: None)),
+    ("session", "a handshake postponed", after(StreamSession, "postpone", postponed)),
     ("session", "all kept", after(StreamFramer, "receive", keep_framed)),
+    ("proxy_header", "another error", lambda patch: patch.setattr(proxy_protocol, "Source", fails)),
+    ("proxy_header", "another outcome in pieces", before(ProxyHeaderReader, "receive", refused_by_byte)),
+    ("proxy_header", "another byte", after(ProxyHeaderReader, "receive", one_more)),
+    ("proxy_header", "too many bytes", with_limits(ProxyHeaderReader, "receive", PROXY_HEADER_BYTES=10**6)),
+    ("proxy_header", "any signature", lambda patch: patch.setattr(proxy_protocol, "_SIGNATURE", b"")),
+    ("proxy_header", "another transport", lambda patch: patch.setitem(proxy_protocol._ADDRESS_BYTES, 0x12, 4)),
+    ("proxy_header", "the balancer's address", lambda patch: patch.setitem(proxy_protocol._ADDRESS_BYTES, 0x21, 8)),
+    ("proxy_header", "IPv4 in IPv6", lambda patch: patch.setattr(ipaddress.IPv6Address, "ipv4_mapped", None)),
 ]  # fmt: skip
 
 
