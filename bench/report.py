@@ -61,6 +61,13 @@ _STREAM_ROWS = {
     "connection wss": "new connection, WSS",
     "connection wss resumed": "the same, resumed",
 }
+_WAITS = [("p50_us", "p50", "{:.0f}"), ("p99_us", "p99", "{:.0f}"), ("unanswered", "unanswered", "{:.0f}")]
+_OPENED = [
+    ("rate", "a second", "{:.0f}"),
+    ("resumed", "resumed", "{:.0f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("growth_mib", "MiB more", "{:.1f}"),
+]
 _CHOICES = [("median_us", "median", "{:.1f}"), ("p99_us", "p99", "{:.1f}"), ("mean_us", "mean", "{:.1f}")]
 _SWAPS = [("median_ms", "median", "{:.2f}"), ("max_ms", "longest", "{:.2f}"), ("first_ms", "first choice", "{:.2f}")]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
@@ -117,21 +124,14 @@ def _streams(streams: Mapping[str, Any]) -> str:
         "new connection: with one message, closed by the client)\n"
     )
     costs = [["CPU, µs", *engines, *(["edge to Kamailio", "lowest", "highest"] if compared else [])]]
-    waits = [["answer after, µs", *(f"{share}: {name}" for name in engines for share in ("p50", "p99", "unanswered"))]]
-    opened = [
-        ["new connections", *(f"{name}: {what}" for name in engines for what in ("a second", "resumed", "failed"))]
-    ]
+    waits = [["answer after, µs", *(f"{name}: {title}" for name in engines for _, title, _ in _WAITS)]]
+    opened = [["new connections", *(f"{name}: {title}" for name in engines for _, title, _ in _OPENED)]]
     for row, title in _STREAM_ROWS.items():
-        figures = medians[row]
-        ratio = compared.get(row)
+        figures, ratio = medians[row], compared.get(row)
         quotients = [f"{ratio[key]:.2f}" if ratio else "-" for key in ("median", "lowest", "highest")]
         costs.append([title, *(f"{figures[name]['cpu_us']:.0f}" for name in engines), *(quotients if compared else [])])
-        if row.startswith("message"):
-            keys = ("p50_us", "p99_us", "unanswered")
-            waits.append([title, *(f"{figures[name][key]:.0f}" for name in engines for key in keys)])
-        else:
-            keys = ("rate", "resumed", "failed")
-            opened.append([title, *(f"{figures[name][key]:.0f}" for name in engines for key in keys)])
+        rows, columns = (waits, _WAITS) if row.startswith("message") else (opened, _OPENED)
+        rows.append([title, *(cell for name in engines for cell in _cells(figures[name], columns))])
     memory = [[f"KiB of each of {run['idle']} idle connections", *engines]]
     for transport, sizes in streams["idle_kib"].items():
         memory.append([transport.upper(), *(f"{sizes[name]:.1f}" for name in engines)])

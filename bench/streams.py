@@ -155,10 +155,12 @@ def _measure(engine: Engine, row: str, settings: StreamSettings) -> dict[str, An
             *("--rate", str(settings.new_rate)),
             *("--seconds", str(settings.new_seconds), "--warm-up", str(settings.warm_up)),
         ]
-    figures, before, after = _run_client(engine, options, engine.process.cpu_seconds)
+    process = engine.process
+    figures, before, after = _run_client(engine, options, lambda: (process.cpu_seconds(), process.memory().pss))
     if not figures["done"]:
-        raise BenchError(f"{engine.process.name} answered nothing: {engine.process.end_of_log()}")
-    figures["cpu_us"] = (after - before) / figures["done"] * 1e6
+        raise BenchError(f"{process.name} answered nothing: {process.end_of_log()}")
+    figures["cpu_us"] = (after[0] - before[0]) / figures["done"] * 1e6
+    figures["growth_mib"] = (after[1] - before[1]) / 2**20
     return figures
 
 
