@@ -43,8 +43,8 @@ class SignallingPlane:
     """Runs an edge. ``media`` passes a command to the media plane; ``record`` takes decisions; ``failed`` is called
     with (kind, exception) for an internal error of the signalling core.
 
-    ``certificates`` are the folders of TLS and WSS listeners, by listener name. The plane opens one nursery, and each
-    connection one inside it.
+    ``certificates`` are the folders of TLS and WSS listeners, by listener name. The plane opens one nursery, in which
+    each connection is a task.
     """
 
     def __init__(
