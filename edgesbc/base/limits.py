@@ -52,7 +52,7 @@ TARGET_BYTES: Final = 1280
 # --- Listeners and connections ---------------------------------------------------------------------------
 
 CONNECTIONS: Final = 8_192
-"""Connections in all: each costs a descriptor and about 40 KiB with TLS."""
+"""Connections in all: each costs a descriptor and about 25 KiB with TLS."""
 CONNECTIONS_TRUSTED: Final = 1_024
 """Of these, the ones that only trunks and the private side may use: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
