@@ -76,6 +76,12 @@ class StreamLayer:
         """Why nothing more is received; None while the stream goes on."""
 
     @property
+    def ended(self) -> bool:
+        """Whether ``end`` is set. A guard of ``receive`` asks this, and not ``end``: mypy would take that for None until
+        the end of the method, in machine code too."""
+        return self.end is not None
+
+    @property
     def pending(self) -> bool:
         """Whether only a part of a message has come: the owner sets a deadline for the rest of it."""
         return False

@@ -24,7 +24,7 @@ class SipLayer(StreamLayer):
         return self._framer.pending
 
     def receive(self, data: bytes) -> list[bytes]:
-        if self.end is not None:
+        if self.ended:
             return []
         try:
             return self._framer.receive(data)

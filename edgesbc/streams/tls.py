@@ -63,7 +63,7 @@ class TlsLayer(StreamLayer):
         self._do_handshake()
 
     def receive(self, data: bytes) -> list[bytes]:
-        if self.end is not None:
+        if self.ended:
             return []
         self._incoming.write(data)
         if self._handshake_done:

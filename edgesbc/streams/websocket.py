@@ -68,7 +68,7 @@ class WebSocketLayer(StreamLayer):
             self._output += close_frame(code)
 
     def receive(self, data: bytes) -> list[bytes]:
-        if self.end is not None:
+        if self.ended:
             return []
         if not self.is_open:
             data = self._open(data)
