@@ -102,7 +102,9 @@ class _Run:
         self._is_expired = False
         self._messages: list[bytes] = []
         self._open_by = self._session.deadline
-        self._silent_until = self._now + limits.FIRST_MESSAGE_SECONDS
+        is_client = self._stack == "tls client"
+        self._first_message = limits.IDLE_SECONDS if is_client else limits.FIRST_MESSAGE_SECONDS
+        self._silent_until = self._now + self._first_message
         self._whole_by: float = _NEVER  # the deadline of a message that has begun and not ended
         self._was_open = self._session.is_open
         self._said: list[bytes] = []  # what the edge has sent to its peer
@@ -304,7 +306,7 @@ class _Run:
         if opens:
             self._was_open = True
             if not messages:
-                self._silent_until = self._now + limits.FIRST_MESSAGE_SECONDS
+                self._silent_until = self._now + self._first_message
             self._take_output()
         self._check_deadline(due, bool(messages))
         for message in messages:

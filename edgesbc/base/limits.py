@@ -64,7 +64,7 @@ MESSAGE_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 900.0
 """A connection without any input for this long is closed; RFC 5626 clients ping every 120 s."""
 FIRST_MESSAGE_SECONDS: Final = 30.0
-"""A connection that has never sent a whole message is closed after this long."""
+"""A connection that the edge has accepted and that has never sent a whole message is closed after this long."""
 OUTBOX_BYTES: Final = 262_144
 """Bytes queued for a peer that does not read; beyond it, the connection is closed."""
 CONNECT_SECONDS: Final = 5.0

@@ -25,23 +25,25 @@ class StreamSession:
     the methods return them. Call :meth:`expire` at ``deadline``.
 
     Three absolute deadlines follow one another: for all opening handshakes, for the first message, and then for each
-    message from its first byte to its last. Between messages the peer may be silent for ``limits.IDLE_SECONDS``.
+    message from its first byte to its last. ``first_message`` is the time for the first one in seconds; after it the
+    peer may be silent for ``limits.IDLE_SECONDS`` between messages.
 
     ``ping`` is the silence after which the peer of a WebSocket is sent a Ping frame; if nothing comes from it within
     ``limits.PONG_SECONDS``, the session ends. 0: no Ping is sent.
     """
 
     __slots__ = (
-        "_end_at", "_handshake_end", "_message_begun", "_ping", "_ping_at", "_ping_due", "_ping_sent", "_pong_due",
-        "_silent_until", "deadline", "layer",
+        "_end_at", "_first_message", "_handshake_end", "_message_begun", "_ping", "_ping_at", "_ping_due", "_ping_sent",
+        "_pong_due", "_silent_until", "deadline", "layer",
     )  # fmt: skip
 
-    def __init__(self, layer: StreamLayer, now: float, open_by: float, ping: float = 0.0) -> None:
+    def __init__(self, layer: StreamLayer, now: float, open_by: float, ping: float, first_message: float) -> None:
         self.layer = layer
+        self._first_message = first_message
         self._handshake_end = b""  # the last bytes of the opening handshakes: nothing is written before them
         self._pong_due = False  # whether a keep-alive is not answered yet
         self._message_begun = -1.0  # when the first bytes of an incomplete message came; negative: there is none
-        self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
+        self._silent_until = now + first_message
         self._end_at = self._silent_until if layer.is_open else open_by
         self._ping = ping
         self._ping_at = math.inf  # when a ping is due; after it was sent, when the peer must have answered
@@ -87,7 +89,7 @@ class StreamSession:
             if not layer.is_open:
                 self.expire(now)
                 return messages
-            self._silent_until = now + limits.FIRST_MESSAGE_SECONDS
+            self._silent_until = now + self._first_message
         if not layer.pending:
             self._message_begun = -1.0
             self._end_at = self._silent_until
@@ -158,14 +160,21 @@ def server_session(
     websocket = transport is Transport.WS or transport is Transport.WSS
     inner: StreamLayer = WebSocketLayer(counts, origins) if websocket else SipLayer(counts)
     layer = inner if context is None else TlsLayer(counts, inner, context)
-    return StreamSession(layer, now, now + limits.HANDSHAKE_SECONDS, ping if websocket else 0.0)
+    return StreamSession(
+        layer, now, now + limits.HANDSHAKE_SECONDS, ping if websocket else 0.0, limits.FIRST_MESSAGE_SECONDS
+    )
 
 
 def client_session(
     now: float, open_by: float, context: TlsContext | None = None, server_name: str = ""
 ) -> StreamSession:
     """The session of a connection to a destination; with ``context``, over TLS to a peer named ``server_name``.
-    Raises ``ValueError`` for a name that cannot be verified."""
+    Raises ``ValueError`` for a name that cannot be verified.
+
+    The peer did not ask for it, and need not have anything to say: it may be silent from the start as long as later.
+    A call may ring for minutes, and its answer go to the peer by this connection.
+    """
     counts = StreamCounts()
     inner = SipLayer(counts)
-    return StreamSession(inner if context is None else TlsLayer(counts, inner, context, server_name), now, open_by)
+    layer = inner if context is None else TlsLayer(counts, inner, context, server_name)
+    return StreamSession(layer, now, open_by, 0.0, limits.IDLE_SECONDS)
