@@ -77,8 +77,8 @@ class StreamLayer:
 
     @property
     def ended(self) -> bool:
-        """Whether ``end`` is set. A guard of ``receive`` asks this, and not ``end``: mypy would take that for None until
-        the end of the method, in machine code too."""
+        """Whether ``end`` is set. A guard of ``receive`` asks this, and not ``end``: mypy would take that for None
+        until the end of the method, in machine code too."""
         return self.end is not None
 
     @property
