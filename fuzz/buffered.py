@@ -9,6 +9,8 @@ __all__ = ["buffered_bytes"]
 
 _FIELDS = types.MemberDescriptorType, types.GetSetDescriptorType
 _NAMES: dict[type, tuple[str, ...]] = {}
+_PLAIN: set[type] = set()
+"""Kinds of fields that hold none."""
 
 
 def buffered_bytes(part: object) -> int:
@@ -23,8 +25,11 @@ def buffered_bytes(part: object) -> int:
             total += sum(len(item) for item in value)
         elif kind is ssl.MemoryBIO:
             total += value.pending
-        elif kind.__module__.startswith("edgesbc.streams.") or kind.__module__ == "edgesbc.sip.framing":
-            total += buffered_bytes(value)
+        elif kind not in _PLAIN:
+            if kind.__module__.startswith("edgesbc.streams.") or kind.__module__ == "edgesbc.sip.framing":
+                total += buffered_bytes(value)
+            else:
+                _PLAIN.add(kind)
     return total
 
 

@@ -302,7 +302,8 @@ class _Run:
             self._silent_until = self._now + limits.IDLE_SECONDS
         opens = session.is_open and not self._was_open
         # The answer to an opening request may have a Close frame behind it: nothing follows that.
-        self._owes_pong = PING in messages and not (opens and self._has_websocket and session.end is not None)
+        has_close = session.end is not None and (session.counts.close_frames > 0 or session.end.reason == "websocket")
+        self._owes_pong = PING in messages and not (opens and has_close)
         if opens:
             self._was_open = True
             if not messages:
