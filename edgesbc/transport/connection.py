@@ -191,8 +191,6 @@ class Connection:
                 await trio.lowlevel.wait_readable(sock)
                 if self._budget is not None and self._budget.spent and not self._has_precedence():
                     await self._budget.wait()
-                if self._closing:
-                    break  # closed by another task in the turn in which this one was woken
                 self._read(sock, session)
                 if session.deadline < self._wait.deadline:  # a later one is looked at when the earlier is over
                     self._wait.deadline = session.deadline
@@ -210,6 +208,8 @@ class Connection:
 
     def _read(self, sock: socket.socket, session: StreamSession) -> None:
         """Receive once, and pass on what that completes."""
+        if self._closing:
+            return  # closed by another task, in the turn in which this one was woken
         try:
             size = sock.recv_into(_BUFFER)
         except BlockingIOError:
