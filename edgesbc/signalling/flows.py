@@ -8,6 +8,7 @@ from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.uri import parse_uri
 
 __all__ = ["Flows"]
@@ -141,19 +142,19 @@ class Flows:
     def of(self, target: RemoteTarget) -> Flow | None:
         """The flow that a token names; None where its connection, or its listener, is no more.
 
-        In the place of a trunk's connection, there is one to the port of its Contact.
+        In the place of a trunk's connection, there is one to the port of its first Route, or else of its Contact.
         """
         listener = self._by_name.get(target.listener)
         if listener is None:
             return None
         if target.serial:
             flow = self._open.get(target.serial) if target.epoch == self.epoch else None
-            return self._to_contact(listener, target) if flow is None and target.uri else flow
+            return self._to_next_hop(listener, target) if flow is None and target.uri else flow
         return self.to(listener, target.peer)
 
-    def _to_contact(self, listener: Listener, target: RemoteTarget) -> Flow | None:
+    def _to_next_hop(self, listener: Listener, target: RemoteTarget) -> Flow | None:
         try:
-            uri = parse_uri(target.uri)
+            uri = parse_name_addr(target.routes[0]).uri if target.routes else parse_uri(target.uri)
         except WireError:
             return None
         return self.instead(listener, target.peer, uri.port or listener.transport.default_port)

@@ -141,14 +141,19 @@ def test_many_transactions_of_one_connection_open_one_in_its_place(harness: Edge
     assert harness.dispatcher.leases == 0
 
 
-def test_a_bye_to_the_trunk_goes_by_a_new_connection_to_the_port_of_its_contact(harness: EdgeHarness) -> None:
-    call = TrunkCall(harness)
+@pytest.mark.parametrize(
+    ("route", "port"), [("", 5062), ("<sip:198.51.100.7:5064;lr>", 5064), ("<sip:proxy;lr>", 5060)]
+)
+def test_a_bye_to_the_trunk_goes_by_a_new_connection_to_the_port_of_its_route_or_contact(
+    harness: EdgeHarness, route: str, port: int
+) -> None:
+    call = TrunkCall(harness, invite(extra=f"Record-Route: {route}\r\n" if route else ""))
     call.respond(200)
     assert call.close(call.flow) == ([], [])
     harness.other.clear()
     ((to, forwarded),) = harness.receive(PBX, bye_to(call))
     (opened,) = [effect.flow for effect in harness.other if isinstance(effect, Open)]
     assert to == opened
-    assert opened.peer == ("198.51.100.7", 5062)
+    assert opened.peer == ("198.51.100.7", port)
     assert isinstance(forwarded, Request)
     assert str(forwarded.uri) == "sip:alice@192.168.1.5:5062"
