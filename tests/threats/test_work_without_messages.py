@@ -42,14 +42,16 @@ EMPTY_FRAGMENT = b"\x00\x80\0\0\0\0"
 
 
 class TlsClient:
-    """A server's layer after the handshake with a client that then writes records by hand."""
+    """A server's layer after the handshake with a client that then writes records by hand. If it is not ``complete``,
+    the client's last flight has not come."""
 
-    def __init__(self, folder: Path, certificates: Certificates, version: str) -> None:
+    def __init__(self, folder: Path, certificates: Certificates, version: str, complete: bool = True) -> None:
         listener = ListenSettings(Zone.PUBLIC, Transport.TLS, Source("127.0.0.1", 0))
         self.layer: TlsLayer = server_layer(server_context(listener, certificates.folder))
         keys = folder / "keys"
         peer = client_to(certificates.ca_file, VERSIONS[version == "1.3"], keys=keys)
-        opening = shake_hands(self.layer, peer)
+        opening = shake_hands(self.layer, peer, complete)
+        self.last_flight = b"" if complete else peer.output()
         self.hello = records(opening[0])[0][5:]
         self.records = RecordWriter(peer, keys, opening)
 
@@ -151,6 +153,30 @@ def test_47_all_in_one_read(
     assert client.layer.receive(data) == [MESSAGE]
     assert client.layer.end is not None
     assert client.layer.end.reason == "tls"
+
+
+@pytest.mark.parametrize("before", ["after the handshake", "with its end"])
+def test_47_a_read_of_many_records_is_not_decrypted_whole(
+    tmp_path: Path, certificates: Certificates, before: str
+) -> None:
+    """600 KeyUpdates would take 10 ms, in which no other connection is served."""
+    client = TlsClient(tmp_path, certificates, "1.3", complete=before == "after the handshake")
+    data = client.last_flight + b"".join(key_update_asking(client) for _ in range(limits.STREAM_READ_BYTES // 27))
+    assert client.layer.receive(data[: limits.STREAM_READ_BYTES]) == []
+    assert client.layer.end is not None
+    assert client.layer.end.reason == "tls"
+    assert client.layer.counts.records <= 2 * limits.EMPTY_RECORDS
+    assert len(records(client.layer.take_output())) <= 2 * limits.EMPTY_RECORDS
+
+
+def test_47_pings_in_many_records_of_one_read_pass(tmp_path: Path, certificates: Certificates) -> None:
+    """They are screened."""
+    client = TlsClient(tmp_path, certificates, "1.3")
+    data = b"".join(client.data(PING) for _ in range(limits.STREAM_READ_BYTES // 26))
+    assert client.layer.receive(data) == [PING] * 630
+    assert client.layer.counts.records == 630
+    assert client.layer.end is None
+    assert not client.layer.pending
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
