@@ -21,11 +21,13 @@ from bench.parse import bench_parse, tracker_bytes
 from bench.process import BenchError, say
 from bench.relay import RelaySettings, bench_relay
 from bench.report import render
+from bench.soak import SoakSettings, bench_soak
 from bench.streams import StreamSettings, bench_streams
 
 __all__ = ["main"]
 
 PARTS = ("calls", "streams", "floods", "relay", "parse", "dispatch", "failures")
+"""What ``all`` measures. ``soak`` is not in it: it is to run for ten minutes."""
 
 
 def main() -> int:
@@ -48,6 +50,8 @@ def main() -> int:
                 _measure_streams(options, results)
             elif part == "failures":
                 _measure_failures(options, results)
+            elif part == "soak":
+                failed = _soak(options, results)
             elif part == "dispatch":
                 results["dispatch"] = bench_dispatch(5_000, 5) if options.quick else bench_dispatch()
             else:
@@ -108,6 +112,14 @@ def _measure_relay(options: argparse.Namespace, results: dict[str, Any]) -> None
     results["relay"] = bench_relay(settings, _engines("rtpengine", options, results))
 
 
+def _soak(options: argparse.Namespace, results: dict[str, Any]) -> bool:
+    """Whether the edge has not let go of everything."""
+    settings = SoakSettings(connections=500, seconds=20, drain=45) if options.quick else SoakSettings()
+    settings = attrs.evolve(settings, **_given(options, seconds="seconds", connections="connections"))
+    results["soak"] = bench_soak(settings)
+    return bool(results["soak"]["left"])
+
+
 def _engines(peer: str, options: argparse.Namespace, results: dict[str, Any]) -> list[str]:
     if options.alone:
         return ["edge"]
@@ -124,14 +136,15 @@ def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("all", *PARTS), default="all")
+    parser.add_argument("part", nargs="?", choices=("all", *PARTS, "soak"), default="all")
     parser.add_argument("--quick", action="store_true", help="about five minutes: shorter, one round; coarse figures")
     parser.add_argument("--alone", action="store_true", help="the edge only")
     parser.add_argument("--rate", type=_count, help="calls or messages a second (300; streams 800; floods 200)")
-    parser.add_argument("--seconds", type=_count, help="of calls or messages (20; streams and floods 10)")
+    parser.add_argument("--seconds", type=_count, help="of calls or messages (20; streams and floods 10; soak 60)")
     parser.add_argument("--rounds", type=_count, help="of each engine (3; of floods 1)")
     parser.add_argument("--pps", type=_packets, nargs="+", help="packets a second of a flood (20000 60000 100000)")
     parser.add_argument("--flows", type=_count, help="calls with RTP (50)")
+    parser.add_argument("--connections", type=_count, help="of a soak, at once (2000)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write all figures to this file")
     return parser
 

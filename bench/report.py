@@ -68,6 +68,29 @@ _OPENED = [
     ("failed", "failed", "{:.0f}"),
     ("growth_mib", "MiB more", "{:.1f}"),
 ]
+_SOAK = [
+    ("seconds", "seconds", "{:.0f}"),
+    ("open", "peers", "{:.0f}"),
+    ("opened", "opened", "{:.0f}"),
+    ("asked", "requests", "{:.0f}"),
+    ("answered", "answers", "{:.0f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("refused", "refused", "{:.0f}"),
+    ("p99_ms", "p99 ms", "{:.0f}"),
+    ("connections", "connections", "{:.0f}"),
+    ("descriptors", "descriptors", "{:.0f}"),
+    ("tasks", "tasks", "{:.0f}"),
+    ("bans", "bans", "{:.0f}"),
+    ("rss_mib", "RSS MiB", "{:.1f}"),
+    ("core_share", "CPU", "{:.0%}"),
+]
+_HELD = [
+    ("connections", "connections", "{:.0f}"),
+    ("descriptors", "descriptors", "{:.0f}"),
+    ("tasks", "tasks", "{:.0f}"),
+    ("objects", "objects", "{:.0f}"),
+    ("rss_mib", "RSS MiB", "{:.1f}"),
+]
 _CHOICES = [("median_us", "median", "{:.1f}"), ("p99_us", "p99", "{:.1f}"), ("mean_us", "mean", "{:.1f}")]
 _SWAPS = [("median_ms", "median", "{:.2f}"), ("max_ms", "longest", "{:.2f}"), ("first_ms", "first choice", "{:.2f}")]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
@@ -106,6 +129,8 @@ def render(results: Mapping[str, Any]) -> str:
         parts.append("Memory for a tracked source, with a full table\n" + _table(rows))
     if "failures" in results:
         parts.append(_failures(results["failures"]))
+    if "soak" in results:
+        parts.append(_soak(results["soak"]))
     if "dispatch" in results:
         parts.append(_dispatch(results["dispatch"]))
     parts += [f"not measured: {reason}" for reason in results["left_out"]]
@@ -147,6 +172,26 @@ def _failures(results: Mapping[str, Any]) -> str:
         f"One of two destinations fails half-way: {run['rate']} calls a second for {run['seconds']} s, "
         "try_timeout 2 s, no probes\n"
         f"(late: set up after a second or more; times in ms, 100 of them the destination's)\n{_table(rows)}"
+    )
+
+
+def _soak(soak: Mapping[str, Any]) -> str:
+    run, begin, end = soak["settings"], soak["begin"], soak["end"]
+    rows = [[title for _, title, _ in _SOAK]]
+    rows += [_cells(row | {"failed": sum(row["failed"].values())}, _SOAK) for row in soak["rows"]]
+    held = [["held by the edge", "before", "after"]]
+    held += [[title, form.format(begin[key]), form.format(end[key])] for key, title, form in _HELD]
+    left = ", ".join(f"{count:.0f} {key}" for key, count in soak["left"].items())
+    return (
+        f"Soak: {run['connections']} connections at once over TCP, TLS and WSS for {run['seconds']} s, each for "
+        f"{run['least_life']:g} to {run['most_life']:g} s\n"
+        "(peers to p99 ms: counted by the peers; the rest: by the edge;\n"
+        "refused: over the limit of an address, or banned)\n"
+        f"{_table(rows)}\n\n{_table(held)}\n"
+        f"objects that only the garbage collector has freed: {end['in_cycles']:.0f}\n"
+        f"memory after the first third: {soak['mib_an_hour']:+.1f} MiB an hour\n"
+        f"left: {left or 'nothing'}"
+        + "".join(f"\nfailed: {count}: {what}" for what, count in sorted(soak["peers"]["failed"].items()))
     )
 
 

@@ -22,23 +22,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["Client", "main", "masked_frame"]
+__all__ = ["NO_PORT_AT_BIND", "OPTIONS", "UPGRADE", "Client", "main", "masked_frame", "tls_context"]
 
 TIMEOUT = 10.0
 """Seconds to wait for the peer in a handshake, and for the last answers."""
 THREADS = 4
 """Threads that open connections, so that a slow handshake does not delay the next one."""
-_NO_PORT_AT_BIND = 24  # IP_BIND_ADDRESS_NO_PORT of linux/in.h; the socket module has no name for it
+NO_PORT_AT_BIND = 24  # IP_BIND_ADDRESS_NO_PORT of linux/in.h; the socket module has no name for it
 _END = b"\r\n\r\n"
 _READ_BYTES = 16_384
 _BINARY_FRAME = 0x82  # FIN and the opcode (RFC 6455 section 5.2)
-_OPTIONS = (
+OPTIONS = (
     "OPTIONS sip:{server} SIP/2.0\r\nVia: SIP/2.0/{via};branch=z9hG4bK%012d;rport\r\nMax-Forwards: 70\r\n"
     "From: <sip:bench@{host}>;tag=%012d\r\nTo: <sip:{server}>\r\nCall-ID: %012d@{host}\r\n"
     "CSeq: 1 OPTIONS\r\nContact: <sip:bench@{host};transport={transport}>\r\nAccept: application/sdp\r\n"
     "User-Agent: bench\r\nContent-Length: 0\r\n\r\n"
 )
-_UPGRADE = (
+UPGRADE = (
     "GET / HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\nOrigin: https://{server}\r\n\r\n"
 )
@@ -61,7 +61,7 @@ class Client:
         host, _, port = server.partition(":")
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            sock.setsockopt(socket.IPPROTO_IP, _NO_PORT_AT_BIND, 1)
+            sock.setsockopt(socket.IPPROTO_IP, NO_PORT_AT_BIND, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(TIMEOUT)
             sock.bind((source, 0))
@@ -76,7 +76,7 @@ class Client:
         self.sock = sock
         self.reused = isinstance(sock, ssl.SSLSocket) and bool(sock.session_reused)
         via = f"{transport.upper()} {source}"
-        self._request = _OPTIONS.format(server=server, via=via, host=source, transport=transport.replace("wss", "ws"))
+        self._request = OPTIONS.format(server=server, via=via, host=source, transport=transport.replace("wss", "ws"))
         self._number = number * 1_000_000  # its requests have numbers that no other connection has
         self._mask = os.urandom(4) if transport == "wss" else b""
         self._begun = b""
@@ -122,7 +122,7 @@ class Client:
 def _open_websocket(sock: socket.socket, server: str) -> None:
     """The opening handshake (RFC 6455 section 4.1). Raises ``OSError`` if the server refuses it."""
     key = base64.b64encode(os.urandom(16)).decode()
-    sock.sendall(_UPGRADE.format(server=server, key=key).encode())
+    sock.sendall(UPGRADE.format(server=server, key=key).encode())
     response = b""
     while not response.endswith(_END):
         data = sock.recv(_READ_BYTES)
