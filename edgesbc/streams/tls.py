@@ -197,7 +197,8 @@ class TlsLayer(StreamLayer):
                 self._fail(error, "tls")
 
     def _fail(self, error: ssl.SSLError, reason: str) -> None:
-        self.end = StreamEnd(reason, error.reason or str(error), cause=error)
+        # Its type says that ``reason`` is a text; for an error within OpenSSL it is None.
+        self.end = StreamEnd(reason, getattr(error, "reason", None) or str(error), cause=error)
 
     def _records(self, data: bytes) -> int:
         """The number of TLS records that ``data`` completes, by their headers."""
