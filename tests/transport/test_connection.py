@@ -420,3 +420,26 @@ async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(accoun
         assert order.index(trusted) <= most // len(MESSAGE)
         assert {one for one in order if one is not trusted} == set(unproven), "none of them waits for ever"
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ends", ["close", "abort", "deadline", "send"])
+async def test_a_connection_that_waits_for_its_turn_can_still_end(clock: trio.testing.MockClock, ends: str) -> None:
+    """Its turn never comes here. What the core sends goes out all the same."""
+    budget = ReadBudget()
+    async with served(small=True, budget=budget) as one:
+        budget.charge(limits.UNPROVEN_TURN_BYTES)
+        one.say(MESSAGE)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        if ends == "close":
+            one.connection.close()
+        elif ends == "abort":
+            one.connection.abort()
+        elif ends == "deadline":
+            clock.jump(limits.FIRST_MESSAGE_SECONDS)
+        else:
+            one.connection.send(bytes(100_000))
+            assert await one.hear(100_000) == bytes(100_000)
+            one.connection.close()
+        assert await one.hear() == b""
+        await one.ended()
+        assert one.received == []
