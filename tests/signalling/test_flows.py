@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.signalling import Entropy
 
 from edgesbc.base.address import Listener, Source, Transport, Zone
@@ -13,7 +14,7 @@ from edgesbc.screen.standing import Standings
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.flows import Flows
-from edgesbc.signalling.tokens import Sealer
+from edgesbc.signalling.tokens import RemoteTarget, Sealer
 
 TLS = Listener(0, "tls", Zone.CORE, Transport.TLS, "10.0.0.1", 5061)
 TCP = Listener(1, "tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
@@ -98,3 +99,29 @@ def test_a_health_check_uses_the_name_of_its_own_member() -> None:
     )
     opened = {effect.name for effect in edge.expire(10.0) if isinstance(effect, Open)}
     assert opened == {"a.example.com", "b.example.com"}
+
+
+@pytest.mark.parametrize(("uri", "port"), [("sip:carrier@sbc.example.com", 5061), ("sip:carrier@192.0.2.9:5071", 5071)])
+@pytest.mark.parametrize("known", ["sbc.example.com", ""])
+def test_in_the_place_of_a_trunks_tls_connection_over_ipv6_there_is_one_to_it(uri: str, port: int, known: str) -> None:
+    """Without a port the default one of TLS; the certificate has the destination's name there, or the address."""
+    listener = Listener(0, "tls", Zone.PUBLIC, Transport.TLS, "2001:db8::1", 5061)
+    host = "2001:db8::7"
+    effects: list[Effect] = []
+    flows = Flows([listener], "now", effects.append, lambda *_: known, lambda flow: flow.peer.host == host)
+    target = RemoteTarget("tls", Source(host, 40000), 7, "before", uri)
+    flow = flows.of(target)
+    assert flow is not None
+    assert (flow.listener, flow.peer) == (listener, (host, port))
+    assert effects == [Open(flow, known or host)]
+    assert flows.of(target) is flow
+    assert flows.of(RemoteTarget("tls", Source("2001:db8::8", 40000), 7, "before", uri)) is None
+
+
+@pytest.mark.parametrize("transport", [Transport.WS, Transport.WSS])
+def test_in_the_place_of_a_websocket_there_is_no_other_connection(transport: Transport) -> None:
+    listener = Listener(0, "ws", Zone.PUBLIC, transport, "192.0.2.1", 443)
+    effects: list[Effect] = []
+    flows = Flows([listener], "now", effects.append, is_trunk=lambda flow: True)
+    assert flows.of(RemoteTarget("ws", PEER, 7, "now", "sip:a@10.0.0.11")) is None
+    assert effects == []
