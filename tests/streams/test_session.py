@@ -212,6 +212,22 @@ def test_records_without_data_extend_nothing(certificates: Certificates) -> None
     assert session.deadline == BEGAN + 13 + limits.IDLE_SECONDS
 
 
+@transports
+def test_time_in_which_nothing_is_read_counts_for_no_deadline_of_an_open_session(peer: Peer) -> None:
+    opening_deadline = peer.session.deadline
+    if not peer.session.is_open:
+        peer.session.postpone(5.0)
+        assert peer.session.deadline == opening_deadline
+    session = peer.open()
+    session.postpone(5.0)
+    assert session.deadline == BEGAN + limits.FIRST_MESSAGE_SECONDS + 5
+    session.receive(peer.written(MESSAGE)[:9], BEGAN + 6)
+    session.postpone(2.5)
+    assert session.deadline == BEGAN + 6 + limits.MESSAGE_SECONDS + 2.5
+    session.expire(BEGAN + 6 + limits.MESSAGE_SECONDS)
+    assert session.end is None
+
+
 def test_a_pong_on_tcp_is_no_message(certificates: Certificates) -> None:
     session = Peer(Transport.TCP, certificates).session
     assert session.receive(PONG, BEGAN + 3) == []
