@@ -21,9 +21,9 @@ from support.tls_peer import (
     TlsPeer,
     client_to,
     connect,
-    only,
     records,
     server_layer,
+    server_peer,
     shake_hands,
 )
 
@@ -56,12 +56,6 @@ def client_layer(context: ssl.SSLContext, name: str = "localhost") -> TlsLayer:
     return layer
 
 
-def openssl_server(certificates: Certificates, version: ssl.TLSVersion | None = None) -> TlsPeer:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.folder / "fullchain.pem", certificates.folder / "privkey.pem")
-    return TlsPeer(context if version is None else only(context, version))
-
-
 Pair = Callable[[ssl.TLSVersion], tuple[TlsLayer, TlsPeer]]
 
 
@@ -75,7 +69,7 @@ def pair(request: pytest.FixtureRequest, certificates: Certificates, server: ssl
         settings = ListenSettings(
             Zone.PUBLIC, Transport.TLS, Source("127.0.0.1", 0), client_ca=str(certificates.ca_file)
         )
-        return client_layer(client_context(settings, None)), openssl_server(certificates, version)
+        return client_layer(client_context(settings, None)), server_peer(certificates, version)
 
     return make
 
@@ -464,7 +458,7 @@ def test_a_server_with_another_name_is_refused(
     certificates: Certificates, version: ssl.TLSVersion, name: str, found: str
 ) -> None:
     layer = client_layer(client_context(settings(certificates), None), name)
-    peer = openssl_server(certificates, version)
+    peer = server_peer(certificates, version)
     with pytest.raises(ssl.SSLError, match="bad certificate"):
         connect(layer, peer)
     assert not layer.is_open
@@ -475,7 +469,7 @@ def test_a_server_with_another_name_is_refused(
 
 
 def test_a_server_of_an_unknown_authority_is_refused(certificates: Certificates) -> None:
-    layer, peer = client_layer(client_context(LISTENER, None)), openssl_server(certificates)
+    layer, peer = client_layer(client_context(LISTENER, None)), server_peer(certificates)
     with pytest.raises(ssl.SSLError, match="unknown ca"):
         connect(layer, peer)
     assert layer.end is not None
@@ -488,7 +482,7 @@ def test_a_server_of_an_unknown_authority_is_refused(certificates: Certificates)
 def test_a_name_is_sent_as_sni_and_an_address_is_not(certificates: Certificates, name: str, sni: str | None) -> None:
     """RFC 6066 section 3; both are verified."""
     asked: list[str | None] = []
-    peer = openssl_server(certificates)
+    peer = server_peer(certificates)
     peer.tls.context.sni_callback = lambda connection, server_name, context: asked.append(server_name)
     layer = client_layer(client_context(settings(certificates), None), name)
     connect(layer, peer)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from support.certificates import Certificates
 from support.running import PATIENCE
 
 from edgesbc.streams.layer import StreamCounts
@@ -19,8 +20,7 @@ from edgesbc.streams.tls import TlsLayer
 
 __all__ = [
     "ALERT", "APPLICATION_DATA", "HANDSHAKE", "KEY_UPDATE", "VERSIONS", "RecordWriter", "TlsPeer", "client_to",
-    "connect", "only", "records", "resuming", "server_layer", "shake_hands",
-    "shake_hands_over",
+    "connect", "only", "records", "resuming", "server_layer", "server_peer", "shake_hands", "shake_hands_over",
 ]  # fmt: skip
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -121,6 +121,13 @@ def client_to(
     if alpn:
         context.set_alpn_protocols(alpn)
     return TlsPeer(context if version is None else only(context, version), name)
+
+
+def server_peer(certificates: Certificates, version: ssl.TLSVersion | None = None) -> TlsPeer:
+    """OpenSSL's server, which speaks one version."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.folder / "fullchain.pem", certificates.folder / "privkey.pem")
+    return TlsPeer(context if version is None else only(context, version))
 
 
 def resuming(client: TlsPeer) -> TlsPeer:

@@ -12,10 +12,10 @@ import pytest
 import trio
 import trustme
 from support.certificates import Certificates
-from support.running import PATIENCE, at, listen, running, until
+from support.running import PATIENCE, PUBLIC_UDP, at, listen, policy_text, running, until
 from support.s_client import s_client
 from support.stream_listeners import Resources, event_count, open_connections, read_to_end, reset, secure_listener, text
-from support.tls_peer import VERSIONS, TlsPeer, client_to, resuming, shake_hands_over
+from support.tls_peer import VERSIONS, TlsPeer, client_to, resuming, server_peer, shake_hands_over
 
 from edgesbc.app import App
 from edgesbc.base import limits
@@ -135,6 +135,7 @@ async def test_34_a_session_is_resumed_until_certificates_are_loaded_anew(
 
 
 CARRIER = "sip.carrier.example"
+ENDS = ("FIN", "RST", "garbage", "HTTP")
 
 
 async def names_of(app: App, name: str, peer: TlsPeer) -> tuple[str, ...]:
@@ -209,25 +210,31 @@ async def test_34_an_end_at_each_state_of_a_handshake_leaves_nothing(
         before = Resources.now()
         for flight in range(3):
             for part in (0.0, 0.1, 0.5, 0.99, 1.0):
-                for how in ("FIN", "RST", "garbage", "HTTP"):
+                for how in ENDS:
                     stream = await trio.open_tcp_stream(*at(app, transport))
                     peer = client_to(certificates.ca_file, version)
                     await partly(stream, peer, flight, part)
-                    if how == "RST":
-                        await reset(stream)
-                        continue
-                    if how == "FIN":
-                        await stream.send_eof()
-                    else:
-                        await stream.send_all(b"\xff" * 20_000 if how == "garbage" else b"GET / HTTP/1.1\r\n" * 2_000)
-                    await read_to_end(stream)
-                    await trio.aclose_forcefully(stream)
+                    await end_by(how, stream)
         await until(lambda: not open_connections(app))
         await until(lambda: Resources.now().within(before))
         assert (app.edge.connections, app.plane.connections) == (0, {})
         assert ("public-tcp", "internal") not in app.plane.counts
         assert event_count(app, transport, "internal") == 0
         assert event_count(app, transport, "") == 0
+
+
+async def end_by(how: str, stream: trio.SocketStream) -> None:
+    """End a connection, or send what ends it, and wait for the other side's end."""
+    if how == "RST":
+        await reset(stream)
+        return
+    with contextlib.suppress(trio.BrokenResourceError):
+        if how == "FIN":
+            await stream.send_eof()
+        else:
+            await stream.send_all(b"\xff" * 20_000 if how == "garbage" else b"GET / HTTP/1.1\r\n" * 2_000)
+        await read_to_end(stream)
+    await trio.aclose_forcefully(stream)
 
 
 async def partly(stream: trio.SocketStream, peer: TlsPeer, flight: int, part: float) -> None:
@@ -244,3 +251,33 @@ async def partly(stream: trio.SocketStream, peer: TlsPeer, flight: int, part: fl
     data = data[: int(len(data) * part)]
     if data:
         await stream.send_all(data)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+async def test_34_a_destination_that_ends_at_each_state_of_a_handshake_leaves_nothing(
+    tmp_path: Path, certificates: Certificates, version: ssl.TLSVersion
+) -> None:
+    """Health checks open one connection after the other."""
+    files = f', certificate = "{certificates.folder}", client_ca = "{certificates.ca_file}"'
+    inside = listen("core", "tls", "127.0.0.1:0", "core-tls", files)
+    (server,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = server.socket.getsockname()[1]
+    member = f"sip:127.0.0.1:{port};transport=tls"
+    policy = policy_text(tmp_path, [member], [PUBLIC_UDP, inside], health="interval = 0.05")
+    async with running(tmp_path, policy) as app:
+        first = await server.accept()
+        await reset(first)
+        before = Resources.now()
+        for part in (0.0, 0.1, 0.5, 0.99, 1.0):
+            for how in ENDS:
+                with trio.fail_after(PATIENCE):
+                    stream = await server.accept()
+                    peer = server_peer(certificates, version)
+                    peer.receive(bytes(await stream.receive_some()))
+                    flight = peer.output()
+                    await stream.send_all(flight[: int(len(flight) * part)])
+                    await end_by(how, stream)
+        await server.aclose()
+        await until(lambda: Resources.now().within(before))
+        assert event_count(app, "core-tls", "connect-failed") >= len(ENDS) * 4
+        assert event_count(app, "core-tls", "internal") == 0
