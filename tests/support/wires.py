@@ -126,10 +126,15 @@ class ServedWire:
             self._wire = StreamWire(stream, self.via, self.host, self.port)
         return await self._wire.receive()
 
-    async def aclose(self) -> None:
-        self._sock.close()
+    async def disconnect(self) -> None:
+        """Close the connection; the next is accepted when the test receives again."""
         if self._wire is not None:
             await self._wire.aclose()
+            self._wire = None
+
+    async def aclose(self) -> None:
+        self._sock.close()
+        await self.disconnect()
 
 
 class WebSocketWire:

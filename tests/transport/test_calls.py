@@ -308,3 +308,30 @@ route = [
             await bob.dialog(f"sip:100@{at(app, 'core-udp')}").send("INVITE")
             await bob.response(404)
             await nothing_left(app)
+
+
+async def test_a_call_to_a_destination_outside_outlives_its_connection(tmp_path: Path) -> None:
+    """The BYE goes by a new connection, as the next call would."""
+    routes = """
+route = [
+  { name = "in", to = "pbx" },
+  { name = "out", from = "core", methods = ["INVITE"], request_user = '^\\+', to = "carrier" },
+]"""
+    async with (
+        Ua(await ServedWire.open("127.0.0.9"), "carrier") as carrier,
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        await Rtp.open("127.0.0.9") as far,
+        await Rtp.open("127.0.0.11") as near,
+    ):
+        place = f'uri = "sip:{carrier.address};transport=tcp", socket = "public-tcp"'
+        outward = f', {{ set = "carrier", members = [{{ {place} }}] }}'
+        text = policy_text(tmp_path, [f"sip:{bob.address}"], routes=routes, more_sets=outward)
+        async with running(tmp_path, text) as app:
+            assert isinstance(bob.wire, UdpWire)
+            bob.wire.peer = at(app, "core-udp")
+            calling, _ = await set_up(bob, carrier, f"sip:+4930123@{at(app, 'core-udp')}", near, far)
+            assert isinstance(carrier.wire, ServedWire)
+            await carrier.wire.disconnect()
+            await until(lambda: not app.plane.connections)
+            await hang_up(calling, carrier)
+            await nothing_left(app)
