@@ -136,11 +136,11 @@ class Connection:
         self.abort()
         return False
 
-    def _write_unsent(self) -> None:
-        """Write what the kernel takes."""
+    def _write_unsent(self) -> int:
+        """Write what the kernel takes; returns the number of bytes."""
         unsent = self._unsent
         if not unsent or self._sock is None:
-            return
+            return 0
         data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
         try:
             sent = self._sock.send(data)
@@ -150,9 +150,10 @@ class Connection:
             if self._session is not None:
                 self._session.receive_end()
             self.abort()
-            return
+            return 0
         self._queued -= sent
         unsent[:] = [data[sent:]] if sent < len(data) else ()
+        return sent
 
     # --- the task ------------------------------------------------------------------------------------------
 
@@ -270,13 +271,18 @@ class Connection:
             self._write(session.take_output())
 
     async def _wait_until_written(self, sock: socket.socket) -> None:
+        """Wait until the kernel has taken everything. What is queued now, and then what has been queued until that is
+        written, has a deadline each: a busy connection may always have something queued."""
         seconds = limits.LAST_ANSWERS_SECONDS if self._closing else limits.WRITE_SECONDS
-        deadline = trio.current_time() + seconds
-        with trio.CancelScope(deadline=deadline) as self._wait:
+        due = self._queued
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as self._wait:
             while self._unsent and not self._aborted:
                 await trio.lowlevel.wait_writable(sock)
-                self._write_unsent()
-        if self._unsent and trio.current_time() >= deadline:
+                due -= self._write_unsent()
+                if due <= 0:
+                    due = self._queued
+                    self._wait.deadline = trio.current_time() + seconds
+        if self._unsent and trio.current_time() >= self._wait.deadline:
             self.abort()  # the peer does not read
 
     async def _wait_for_end(self, sock: socket.socket) -> None:

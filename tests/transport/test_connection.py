@@ -294,6 +294,22 @@ async def test_a_peer_that_does_not_read_is_cut_off_by_time(clock: trio.testing.
         await deaf.ended()
 
 
+async def test_a_busy_peer_that_reads_all_the_time_is_not_cut_off(clock: trio.testing.MockClock) -> None:
+    """There is always something that the kernel cannot take, but nothing of it is old."""
+    async with served(small=True) as busy:
+        busy.connection.send(bytes(100_000))
+        for _ in range(5):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            clock.jump(limits.WRITE_SECONDS / 2)
+            busy.connection.send(bytes(100_000))
+            await busy.hear(100_000)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert busy.connection._unsent, "the kernel took all: the test shows nothing"
+        assert not busy.over.is_set()
+        clock.jump(limits.WRITE_SECONDS)
+        await busy.ended()
+
+
 async def test_what_is_sent_before_the_connection_is_open_is_kept_within_the_bound() -> None:
     one = Served(client_session(trio.current_time(), trio.current_time() + 5))
     one.connection.send(b"early ")
