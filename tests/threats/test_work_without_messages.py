@@ -4,13 +4,16 @@ count."""
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from support.certificates import Certificates
 from support.running import at, running, until
+from support.s_client import s_client
 from support.stream_listeners import WS, assert_answered, open_connections, read_to_end, secure_listener, text
 from support.stream_listeners import handshake as open_websocket
 from support.tls_peer import (
@@ -33,6 +36,7 @@ from edgesbc.policy.model import ListenSettings
 from edgesbc.sip.framing import PING
 from edgesbc.streams.session import StreamSession, server_session
 from edgesbc.streams.tls import TlsLayer
+from edgesbc.transport.connection import Connection
 from edgesbc.transport.tls import server_context
 
 MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 0\r\n\r\n"
@@ -305,6 +309,28 @@ async def test_47_key_updates_over_the_wire(tmp_path: Path, certificates: Certif
             await until(lambda: open_connections(app) == 1)
             await assert_answered(neighbour, f"sip:{tls}")
             await trio.aclose_forcefully(stream)
+
+
+def has_records(connection: Connection, number: int) -> bool:
+    return connection.counts.records == number
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
+@pytest.mark.parametrize("command", ["K", "k"], ids=["asking for one in return", "not asking"])
+async def test_47_key_updates_of_openssl_s_client(tmp_path: Path, certificates: Certificates, command: str) -> None:
+    async with (
+        running(tmp_path, text(tmp_path, secure_listener("tls", certificates))) as app,
+        s_client(app, "tls", "-tls1_3", "-msg") as client,
+    ):
+        await until(lambda: bool(app.plane.connections))
+        (connection,) = app.plane.connections.values()
+        for number in range(1, limits.EMPTY_RECORDS + 2):
+            await client.types(command)
+            await until(partial(has_records, connection, number))
+        output = await client.rest()
+        assert output.count("KEYUPDATE") == limits.EMPTY_RECORDS + 1
+        assert "close_notify" in output
+        await until(lambda: not open_connections(app))
 
 
 @pytest.mark.parametrize("frame", [PING_FRAME, EMPTY_FRAGMENT], ids=["pings", "empty fragments"])
