@@ -432,9 +432,12 @@ class Peer(asyncio.Protocol):
         part = request[: rng.randrange(1, len(request))]
         if self._tls is None:
             return part
-        self._tls.write(part if rng.random() < 0.5 else request)
+        if rng.random() < 0.5:
+            self._tls.write(part)
+            return self._outgoing.read()
+        self._tls.write(request)
         record = self._outgoing.read()
-        return record if rng.random() < 0.5 and part != request else record[: rng.randrange(1, len(record))]
+        return record[: rng.randrange(1, len(record))]
 
 
 class Soak:
