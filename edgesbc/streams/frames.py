@@ -6,7 +6,7 @@ import codecs
 from typing import Final, NoReturn
 
 from edgesbc.base import limits
-from edgesbc.streams.layer import StreamCounts
+from edgesbc.streams.layer import StreamCounts, drop_frames
 
 __all__ = [
     "BINARY", "CLOSE", "CONTINUATION", "INVALID_DATA", "NORMAL", "PING", "POLICY", "PONG", "PROTOCOL", "TEXT",
@@ -108,7 +108,8 @@ class FrameReader:
                     break
                 at = end
         except FrameError as error:
-            self.error = error.with_traceback(None)  # its frames refer to this reader
+            drop_frames(error)  # they refer to this reader
+            self.error = error
             return frames
         if at < size:
             buffer += data[at:]

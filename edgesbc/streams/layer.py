@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from edgesbc.base.errors import WireError
 
-__all__ = ["StreamCounts", "StreamEnd", "StreamLayer"]
+__all__ = ["StreamCounts", "StreamEnd", "StreamLayer", "drop_frames"]
 
 
 class StreamCounts:
@@ -50,12 +50,20 @@ class StreamEnd:
     ) -> None:
         for exception in (error, cause):
             if exception is not None:
-                exception.__traceback__ = None  # its frames refer to the layers, which refer to this end
+                drop_frames(exception)  # they refer to the layers, which refer to this end
         self.reason = reason
         self.detail = detail
         self.error = error
         self.broken = broken
         self.cause = cause
+
+
+def drop_frames(exception: Exception) -> None:
+    """Drop the frames to which an exception refers, itself or by the one that was handled when it was raised.
+
+    An exception that is kept by an object of one of its frames is a cycle, which only the garbage collector frees.
+    """
+    exception.__traceback__ = exception.__context__ = None
 
 
 class StreamLayer:

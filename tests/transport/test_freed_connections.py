@@ -59,9 +59,33 @@ def upgrade(sock: socket.socket) -> None:
     assert sock.recv(1_000).startswith(b"HTTP/1.1 101 ")
 
 
-def break_frames(sock: socket.socket) -> None:
+def bad_length(sock: socket.socket) -> None:
+    sock.sendall(b"OPTIONS sip:edge SIP/2.0\r\nContent-Length: -1\r\n\r\n")
+    while sock.recv(1_000):
+        pass
+
+
+def break_frames(sock: socket.socket, data: bytes = b"\xff\xff") -> None:
     upgrade(sock)
-    sock.sendall(b"\xff\xff")
+    sock.sendall(data)
+    while sock.recv(1_000):
+        pass
+
+
+def break_text(sock: socket.socket) -> None:
+    break_frames(sock, b"\x81\x82\0\0\0\0\xff\xff")
+
+
+def break_fragment(sock: socket.socket) -> None:
+    break_frames(sock, b"\x01\x82\0\0\0\0\xff\xff")
+
+
+def break_close_reason(sock: socket.socket) -> None:
+    break_frames(sock, b"\x88\x84\0\0\0\0\x03\xe8\xff\xff")
+
+
+def bad_field(sock: socket.socket) -> None:
+    sock.sendall(UPGRADE.replace(b": Upgrade", b": Upgr\xff"))
     while sock.recv(1_000):
         pass
 
@@ -92,11 +116,16 @@ def alive() -> int:
         ("public-tcp", silent),
         ("public-tcp", keep_alive),
         ("public-tcp", garbage),
+        ("public-tcp", bad_length),
         ("ws", silent),
         ("ws", upgrade),
         ("ws", garbage),
         ("ws", no_http),
+        ("ws", bad_field),
         ("ws", break_frames),
+        ("ws", break_text),
+        ("ws", break_fragment),
+        ("ws", break_close_reason),
         ("tls", silent),
         ("tls", keep_alive_over_tls),
         ("tls", garbage),
