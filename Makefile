@@ -71,11 +71,11 @@ peers:             ## the real SIP programs, databases and compiler of the tests
 	bash tests/interop/install-peers
 
 # What fails in the tests does not keep the fuzzing from running.
-test: lint peers   ## everything: lint, all tests, and half a minute of every fuzz target from a fixed seed
+test: lint peers   ## everything: lint, all tests, and twenty seconds of every fuzz target from a fixed seed
 	status=0; \
 	$(PYTEST) -m "not alone" || status=1; \
 	$(BIN)/pytest -m alone || status=1; \
-	$(BIN)/python -m fuzz.run --seconds 30 --seed 1 || status=1; \
+	$(BIN)/python -m fuzz.run --seconds 20 --seed 1 || status=1; \
 	exit $$status
 
 slow: $(STAMP) compiled ## what make test leaves out: the tests of the packages without I/O once more, as machine code
