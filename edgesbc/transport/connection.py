@@ -11,7 +11,7 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Flow
 from edgesbc.base.errors import WireError
-from edgesbc.streams.layer import StreamCounts
+from edgesbc.streams.layer import StreamCounts, StreamEnd
 from edgesbc.streams.session import StreamSession
 from edgesbc.transport.read_budget import ReadBudget
 
@@ -46,15 +46,15 @@ class Connection:
 
     ``flow`` is None until the opening handshakes of an accepted connection are complete; then ``opened`` is called with
     the names of the peer's certificate, and returns it. What is sent to a destination before its connection is open is
-    kept until then.
+    kept until then. ``failed`` is called with the reason if an opening handshake fails.
 
     With a ``budget``, it is the connection of a peer that may be anybody: it is read when the budget allows it, or once
     the peer has registered.
     """
 
     __slots__ = (
-        "_aborted", "_budget", "_closing", "_core", "_early", "_open", "_opened", "_peer_ended", "_queued", "_reading",
-        "_session", "_sock", "_unsent", "_wait", "flow",
+        "_aborted", "_budget", "_closing", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended", "_queued",
+        "_reading", "_session", "_sock", "_unsent", "_wait", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -63,10 +63,12 @@ class Connection:
         flow: Flow | None = None,
         opened: Callable[[tuple[str, ...]], Flow] | None = None,
         budget: ReadBudget | None = None,
+        failed: Callable[[StreamEnd], None] | None = None,
     ) -> None:
         self.flow = flow
         self._core = core
         self._opened = opened
+        self._failed = failed
         self._budget = budget
         self._sock: socket.socket | None = None
         self._session: StreamSession | None = None
@@ -172,6 +174,8 @@ class Connection:
                     session.postpone(trio.current_time() - begun)
                 else:
                     await self._serve(sock, session)
+            if self._failed is not None and not session.is_open and session.end is not None:
+                self._failed(session.end)
             if self.flow is not None:
                 # Not after the last answers are written: what is sent meanwhile would be lost without a word.
                 self._core.connection_ended(self.flow)

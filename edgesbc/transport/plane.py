@@ -22,6 +22,7 @@ from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTi
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
+from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.session import client_session
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
@@ -281,7 +282,8 @@ class SignallingPlane:
                     udp.penalties.remove(effect.source, now)
                 self._wake_at(udp.due)
         elif isinstance(effect, Open) and self._nursery is not None:
-            connection = self.connections[effect.flow.serial] = Connection(self, effect.flow)
+            failed = partial(self._handshake_failed, effect.flow, effect.name)
+            connection = self.connections[effect.flow.serial] = Connection(self, effect.flow, failed=failed)
             self._nursery.start_soon(self._connect, connection, effect.flow, effect.name)
         elif isinstance(effect, Close):
             open_connection = self.connections.get(effect.flow.serial)
@@ -304,10 +306,11 @@ class SignallingPlane:
                     return
                 session = client_session(trio.current_time(), deadline, self._clients.get(flow.listener.id), name)
                 await connection.run(sock, session)
-                if not session.is_open and session.end is not None:
-                    self._record_failed_connect(flow, name, session.end.cause or OSError(session.end.detail))
         finally:
             self.connection_ended(flow)
+
+    def _handshake_failed(self, flow: Flow, name: str, end: StreamEnd) -> None:
+        self._record_failed_connect(flow, name, end.cause or OSError(end.detail))
 
     def _record_failed_connect(self, flow: Flow, name: str, error: Exception) -> None:
         self.counts.add(flow.listener.name, "connect-failed")
