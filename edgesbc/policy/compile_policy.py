@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Zone
+from edgesbc.base.address import Source, Zone
+from edgesbc.base.prefixes import PrefixSet
+from edgesbc.base.validation import listed_address
 from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.policy.model import Policy
 from edgesbc.routing.table import RoutingTable
@@ -17,8 +19,14 @@ def routing_of(policy: Policy) -> RoutingTable:
 
 
 def trunks_of(policy: Policy) -> list[Trunk]:
-    """The trunks of the policy, and the destinations on the public side, which the operator named as well."""
+    """The trunks of the policy, and the destinations on the public side, which the operator named as well.
+
+    A destination whose address a trunk has is that trunk, with its limits. Where a trunk lists a prefix, the address
+    alone would be the longer match.
+    """
     listed = list(policy.trunk)
+    networks = [listed_address(text) for trunk in policy.trunk for text in trunk.addresses]
+    of_trunks = PrefixSet(str(network) for network in networks if not isinstance(network, Source))
     listeners = {listener.name: listener.zone for listener in policy.listen}
     sets = {settings.set: settings for settings in policy.destinations}
     outward_sets = {
@@ -32,6 +40,7 @@ def trunks_of(policy: Policy) -> list[Trunk]:
         if settings.set in outward_sets:
             targets = [member.target for member in settings.members]
             hosts = tuple(sorted({target.source.host for target in targets if target is not None}))
+            hosts = tuple(host for host in hosts if host not in of_trunks)
             if hosts:
                 listed.append(Trunk(f"destinations-{settings.set}", hosts))
     return listed

@@ -67,6 +67,11 @@ class Calls:
         return iter(tuple(self._calls.values()))
 
     @property
+    def half_full(self) -> bool:
+        """Whether half of the limit is reached, which is all that unproven sources have."""
+        return 2 * len(self._calls) >= self.limits.count
+
+    @property
     def full(self) -> bool:
         return len(self._calls) >= self.limits.count
 

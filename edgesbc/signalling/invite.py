@@ -56,7 +56,8 @@ class InviteRequests:
         """The reason to refuse a new call now; None if there is none."""
         if self.draining:
             return Reason.DRAINING
-        if self._calls.full:
+        unproven = incoming.subject.standing is Standing.UNPROVEN
+        if self._calls.half_full if unproven else self._calls.full:
             return Reason.OVERLOAD
         if self._calls.find(incoming.message, incoming.flow.listener.zone) is not None:
             return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)

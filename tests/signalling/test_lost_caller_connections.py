@@ -6,6 +6,7 @@ import pytest
 from support.signalling import CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.signalling.calls import CallLimits
 from edgesbc.signalling.effects import Close
 from edgesbc.sip.message import Request
 
@@ -105,6 +106,19 @@ def test_unproven_sources_leave_half_of_the_transactions_to_others(
     open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 8)
+    for number in range(10):
+        unproven = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
+        open_harness.receive(unproven, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+    assert open_harness.edge.calls == 4
+    open_harness.receive(CALLER, invite())
+    assert open_harness.edge.calls == 5
+
+
+def test_unproven_sources_leave_half_of_the_calls_to_others(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = open_harness.edge.parts.calls
+    monkeypatch.setattr(calls, "limits", CallLimits(8, calls.limits.set_up, calls.limits.duration))
     for number in range(10):
         unproven = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
         open_harness.receive(unproven, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
