@@ -190,6 +190,10 @@ class SignallingPlane:
             error = error.exceptions[0]  # the error itself, not the group that a nursery makes of it
         self._failed(kind, error)
 
+    def count(self, listener: Listener, event: str) -> None:
+        """Count an event of the metric ``edgesbc_transport_total``."""
+        self.counts.add(listener.name, event)
+
     def connection_refused(self, listener: Listener, peer: Source, why: str) -> None:
         """Count and record a refused connection; ``why`` is its label in the metrics."""
         self.counts.add(listener.name, why)

@@ -31,6 +31,9 @@ __all__ = ["StreamListener"]
 
 _NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
+_BROKEN = frozenset(("tls", "timeout", "websocket"))
+"""Ends of open connections that are counted: the peer broke a protocol or a deadline. Broken SIP is counted as such."""
+
 
 class AcceptingPlane(StreamCore, Protocol):
     """The interface of the signalling plane that a stream listener uses."""
@@ -51,6 +54,9 @@ class AcceptingPlane(StreamCore, Protocol):
 
     def contain_faults(self, listener: Listener) -> contextlib.AbstractContextManager[None]:
         """A context around a connection's task: an internal error in it ends that connection only."""
+
+    def count(self, listener: Listener, event: str) -> None:
+        """Count an event of the metric ``edgesbc_transport_total``."""
 
     def connection_ended(self, flow: Flow) -> None:
         """A connection has ended."""
@@ -237,3 +243,5 @@ class StreamListener:
                 plane.connection_ended(connection.flow)
         if connection.flow is None:
             plane.connection_refused(listener, peer, refusal)
+        elif refusal in _BROKEN:
+            plane.count(listener, refusal)

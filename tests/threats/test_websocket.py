@@ -10,7 +10,14 @@ import pytest
 import trio
 import trio.testing
 from support.running import until
-from support.stream_listeners import assert_answered_over_websocket, handshake, open_from, read_to_end, websocket_edge
+from support.stream_listeners import (
+    assert_answered_over_websocket,
+    event_count,
+    handshake,
+    open_from,
+    read_to_end,
+    websocket_edge,
+)
 from support.ua import Ua, WebSocketWire
 
 from edgesbc.app import App
@@ -69,6 +76,7 @@ async def test_19_too_large_and_broken_frames_close_the_websocket(tmp_path: Path
                 await until(lambda: len(app.plane.connections) == 1)
                 await trio.aclose_forcefully(stream)
             await assert_answered_over_websocket(other, app)
+        await until(lambda: event_count(app, "ws", "websocket") == len(TOO_LARGE) + len(BROKEN))
         assert not app.edge.counters.malformed
         assert sum(app.edge.counters.requests.values()) == 1
         nursery.cancel_scope.cancel()
