@@ -72,7 +72,6 @@ _SOAK = [
     ("seconds", "seconds", "{:.0f}"),
     ("open", "peers", "{:.0f}"),
     ("opened", "opened", "{:.0f}"),
-    ("asked", "requests", "{:.0f}"),
     ("answered", "answers", "{:.0f}"),
     ("failed", "failed", "{:.0f}"),
     ("refused", "refused", "{:.0f}"),
