@@ -36,6 +36,7 @@ SETTLE_SECONDS = 15.0
 """How long the edge may take to end the last connections: one lingers for a second, and is closed in a turn."""
 PUBLIC, CORE = loopback(1), loopback(2)
 
+# The table of tracked sources is full after the first third, so that memory grows no more by it.
 _POLICY = """
 [edge]
 name = "bench"
@@ -56,6 +57,9 @@ set = "pbx"
 members = [{{ uri = "sip:{core_host}:9" }}]
 [destinations.health]
 interval = 0
+
+[screen.pike]
+tracker_entries = 1024
 
 [media]
 engine = "none"
