@@ -27,13 +27,20 @@ class ConnectionLimits:
             return False
         return trusted or self._untrusted < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED
 
+    @property
+    def allows_unidentified(self) -> bool:
+        """Whether one more connection whose peer a balancer has not named yet is within the limits."""
+        return self._untrusted < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED and self.total < limits.CONNECTIONS
+
     def add_unidentified(self) -> None:
-        """Count a connection of a balancer that has not named its peer yet."""
+        """Count such a connection: as that of an untrusted peer, in total, and at no address."""
         self.total += 1
+        self._untrusted += 1
 
     def remove_unidentified(self) -> None:
         """Count such a connection no longer."""
         self.total -= 1
+        self._untrusted -= 1
 
     def add(self, host: str, trusted: bool) -> None:
         """Count a connection."""

@@ -153,7 +153,7 @@ class StreamListener:
 
     def _has_task(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> bool:
         if peer.host in self._balancers:
-            if self._plane.connection_limits.total < limits.CONNECTIONS:
+            if self._plane.connection_limits.allows_unidentified:
                 self._plane.connection_limits.add_unidentified()
                 nursery.start_soon(self._serve_for_balancer, sock, peer)
                 return True

@@ -104,7 +104,8 @@ async def test_limits_and_bans_are_those_of_the_named_peer(tmp_path: Path, monke
 
 
 async def test_connections_that_name_nobody_count_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS", 2)
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 1)
     async with running(tmp_path, text(tmp_path, TCP)) as app:
         streams = [await connect(app, b"\r\n") for _ in range(2)]
         await until(lambda: open_connections(app) == 2)
