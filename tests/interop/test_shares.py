@@ -20,7 +20,7 @@ pytestmark = needs("sipp")
 async def final_counts(members: list[Sipp]) -> tuple[int, ...]:
     """Stop the members. Returns how many calls each has answered and ended; none may have failed."""
     counts = [await member.stop() for member in members]
-    assert all(count.failed == 0 and count.begun == count.succeeded for count in counts)
+    assert all(count.failed == 0 and count.begun == count.succeeded for count in counts), counts
     return tuple(count.succeeded for count in counts)
 
 
@@ -174,7 +174,7 @@ async def test_latency_gives_slow_members_fewer_calls(tmp_path: Path) -> None:
 
 
 async def test_broadcast_calls_all_and_the_first_to_answer_has_the_call(tmp_path: Path) -> None:
-    answers: Steps = (taken(), pause(100), answer(200), *ENDED)
+    answers: Steps = (taken(), pause(400), answer(200), *ENDED)
     rings: Steps = (taken(), answer(180), *cancelled(), answer(487), take("ACK"))
     async with (
         fleet(tmp_path, rings, answers, rings) as members,
