@@ -9,8 +9,9 @@ from edgesbc.base import limits
 from edgesbc.streams.layer import StreamCounts, drop_frames
 
 __all__ = [
-    "BINARY", "CLOSE", "CONTINUATION", "INVALID_DATA", "NORMAL", "PING", "POLICY", "PONG", "PROTOCOL", "TEXT",
-    "TOO_LARGE", "Frame", "FrameError", "FrameReader", "close_code", "close_frame", "control_frame", "message_frame",
+    "BINARY", "CLOSE", "CONTINUATION", "GOING_AWAY", "INVALID_DATA", "NORMAL", "PING", "POLICY", "PONG", "PROTOCOL",
+    "TEXT", "TOO_LARGE", "Frame", "FrameError", "FrameReader", "close_code", "close_frame", "control_frame",
+    "message_frame",
 ]  # fmt: skip
 
 # Opcodes: RFC 6455 section 11.8.
@@ -23,6 +24,7 @@ PONG: Final = 10
 
 # Status codes of a Close frame: RFC 6455 section 7.4.1.
 NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
 PROTOCOL: Final = 1002
 INVALID_DATA: Final = 1007
 POLICY: Final = 1008

@@ -9,7 +9,7 @@ from edgesbc.base import limits
 from edgesbc.streams.frames import (
     BINARY,
     CLOSE,
-    NORMAL,
+    GOING_AWAY,
     PING,
     PONG,
     FrameError,
@@ -62,7 +62,8 @@ class WebSocketLayer(StreamLayer):
     def ping(self) -> bytes:
         return b"" if self._close_taken else control_frame(PING, b"")
 
-    def close(self, code: int = NORMAL) -> None:
+    def close(self, code: int = GOING_AWAY) -> None:
+        # Not 1000, by which clients take the WebSocket for done with: they would not connect again.
         if self.is_open and not self._closing:
             self._closing = True
             self._output += close_frame(code)

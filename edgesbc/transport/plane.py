@@ -190,9 +190,11 @@ class SignallingPlane:
             error = error.exceptions[0]  # the error itself, not the group that a nursery makes of it
         self._failed(kind, error)
 
-    def count(self, listener: Listener, event: str) -> None:
-        """Count an event of the metric ``edgesbc_transport_total``."""
-        self.counts.add(listener.name, event)
+    def connection_broken(self, listener: Listener, peer: Source, end: StreamEnd) -> None:
+        """Count and record an open connection that ended because its peer broke a protocol or a deadline."""
+        self.counts.add(listener.name, end.reason)
+        detail = f"{end.reason}: {end.detail}"
+        self._record(Decision(trio.current_time(), Reason.FLOW_GONE, str(peer), listener.name, detail=detail))
 
     def connection_refused(self, listener: Listener, peer: Source, why: str) -> None:
         """Count and record a refused connection; ``why`` is its label in the metrics."""

@@ -17,6 +17,7 @@ from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.reasons import Reason
 from edgesbc.signalling.edge import Edge
+from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
 from edgesbc.streams.session import server_session
 from edgesbc.transport.connection import Connection, StreamCore
@@ -55,8 +56,8 @@ class AcceptingPlane(StreamCore, Protocol):
     def contain_faults(self, listener: Listener) -> contextlib.AbstractContextManager[None]:
         """A context around a connection's task: an internal error in it ends that connection only."""
 
-    def count(self, listener: Listener, event: str) -> None:
-        """Count an event of the metric ``edgesbc_transport_total``."""
+    def connection_broken(self, listener: Listener, peer: Source, end: StreamEnd) -> None:
+        """Count and record an open connection that ended because its peer broke a protocol or a deadline."""
 
     def connection_ended(self, flow: Flow) -> None:
         """A connection has ended."""
@@ -227,7 +228,7 @@ class StreamListener:
             return flow
 
         connection = Connection(plane, opened=opened, budget=None if trusted else plane.read_budget)
-        refusal = Reason.HANDSHAKE.code
+        end: StreamEnd | None = None
         try:
             with sock, plane.contain_faults(listener):
                 settings = self._opened.settings
@@ -235,13 +236,12 @@ class StreamListener:
                     listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds
                 )
                 await connection.run(sock, session)
-                if session.end is not None:
-                    refusal = session.end.reason
+                end = session.end
         finally:
             plane.connection_limits.remove(peer.host, trusted)
             if connection.flow is not None:
                 plane.connection_ended(connection.flow)
         if connection.flow is None:
-            plane.connection_refused(listener, peer, refusal)
-        elif refusal in _BROKEN:
-            plane.count(listener, refusal)
+            plane.connection_refused(listener, peer, Reason.HANDSHAKE.code if end is None else end.reason)
+        elif end is not None and end.reason in _BROKEN:
+            plane.connection_broken(listener, peer, end)

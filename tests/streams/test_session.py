@@ -265,7 +265,7 @@ def test_a_pong_comes_before_the_end(peer: Peer) -> None:
     session.close()
     read = peer.read()
     assert read.startswith(framed(peer, PONG))
-    assert read[len(framed(peer, PONG)) :] == (b"\x88\x02\x03\xe8" if peer.websocket else b"")
+    assert read[len(framed(peer, PONG)) :] == (b"\x88\x02\x03\xe9" if peer.websocket else b"")
     assert peer.tls is None or peer.tls.ended
     assert session.send(MESSAGE) == b"" or peer.transport is Transport.TCP
 

@@ -176,7 +176,7 @@ def test_after_a_close_of_our_own_messages_are_read_and_nothing_is_answered() ->
     layer = opened()
     layer.close()
     layer.close()
-    assert frames_of_server(layer.take_output()) == [(CLOSE, (1000).to_bytes(2, "big"))]
+    assert frames_of_server(layer.take_output()) == [(CLOSE, (1001).to_bytes(2, "big"))]
     assert layer.receive(HELLO + frame(PING, b"1")) == [b"hello"]
     assert layer.end is None
     assert layer.receive(close(1000)) == []

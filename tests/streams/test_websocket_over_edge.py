@@ -70,7 +70,7 @@ async def control_frames(app: App, row: Row) -> list[tuple[int, bytes]]:
 async def test_pongs_and_the_code_of_the_close_frame(tmp_path: Path, group: str) -> None:
     async with edge_for_rows(tmp_path) as app:
         for row in ROWS[group]:
-            code = row.code or 1000  # a client that ends its direction is sent a Close frame too
+            code = row.code or 1001  # a client that ends its direction is sent a Close frame too
             expected = [*((PONG, pong) for pong in row.pongs), (CLOSE, code.to_bytes(2, "big"))]
             assert await control_frames(app, row) == expected, row.name
         await until(lambda: not app.plane.connections)

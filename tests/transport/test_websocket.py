@@ -13,6 +13,7 @@ import trio.testing
 from support.running import at, until
 from support.stream_listeners import (
     assert_answered_over_websocket,
+    event_count,
     handshake,
     open_from,
     read_to_end,
@@ -122,8 +123,10 @@ async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
                 assert await stream.receive_some() == b"\x89\x00"
             await assert_answered_over_websocket(alice, app)
             mock_clock.jump(limits.PONG_SECONDS)
-            assert (await read_to_end(stream))[:1] == b"\x88"
-            await until(lambda: len(app.plane.connections) == 1)
+            assert await read_to_end(stream) == b"\x88\x02\x03\xe9", "1001: a client connects again"
+            await until(lambda: event_count(app, "ws", "timeout") == 1)
+            assert "timeout: the peer took too long" in app.why("127.0.0.1").sentences()[-1]
+            assert len(app.plane.connections) == 1
             await assert_answered_over_websocket(alice, app)
             await trio.aclose_forcefully(stream)
         nursery.cancel_scope.cancel()
