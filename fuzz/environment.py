@@ -146,7 +146,7 @@ class FuzzEnvironment:
         self.ports = RecordedPorts()
         self.table = SessionTable(self.ports, INTERFACES)
         self.peers = build_peers()
-        self._offered_from: dict[str, Zone] = {}
+        self._offered_from: dict[tuple[str, str], Zone] = {}
         self.pending: list[tuple[int, MediaReply | MediaError, Zone]] = []
         """Replies of the media plane that the edge has not got yet."""
         self.replied: list[tuple[int, MediaReply | MediaError, Zone]] = []
@@ -234,10 +234,11 @@ class FuzzEnvironment:
         if reply is None or isinstance(command, Delete):
             return
         if isinstance(command, Offer):
-            self._offered_from[command.session_id] = command.offerer_zone
+            self._offered_from[command.session_id, command.offerer] = command.offerer_zone
             zone = command.answerer_zone
         else:
-            zone = self._offered_from.get(command.session_id, Zone.PUBLIC)  # an answer to no offer is refused
+            # Two calls may have one Call-ID, and share a session. An answer to no offer is refused.
+            zone = self._offered_from.get((command.session_id, command.offerer), Zone.PUBLIC)
         self.pending.append((effect.cookie, reply, zone))
         if self.policy.media_at_once:
             self.reply(0)

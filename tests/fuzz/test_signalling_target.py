@@ -76,6 +76,7 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("forks-of-one-member", "INVITE 180 183 200 ACK BYE", {"answered": 1}),
         ("forks-of-an-unproven-call", "INVITE 200 ACK BYE", {"answered": 1}),
         ("broadcast-refused", "INVITE 401 603 CANCEL ACK", {"refused": 2}),
+        ("one-call-id-of-two-callers", "INVITE 183 200 488", {"answered": 2}),
         ("second-fork-refused", "INVITE 200 ACK BYE", {"answered": 1}),
         ("cancel-races", "INVITE CANCEL 481 487 200 ACK", {"cancelled": 1, "answered": 1}),
         ("cancel-at-media", "INVITE 487 CANCEL ACK BYE", {"cancelled": 2, "answered": 1}),
