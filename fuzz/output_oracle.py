@@ -161,6 +161,11 @@ class OutputOracle:
             assert allowed, f"{name}: {value} in {response!r} to {flow!r}"
         self._check_body(flow, response, request.method, response.status >= 300)
 
+    def is_new_challenge(self, flow: Flow, response: Response) -> bool:
+        """Whether a challenge of the response is none that came from the other side."""
+        known = self._fields[flow.listener.zone.other]
+        return any(("WWW-Authenticate", value) not in known for value in response.get_all("WWW-Authenticate"))
+
     def check_disguised(self, flow: Flow, response: Response) -> None:
         """Check a response to REGISTER that replaces one of the inside, and equals another but for nonce and opaque."""
         inside = flow.listener.zone.other
