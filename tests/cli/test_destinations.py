@@ -267,11 +267,17 @@ async def test_a_timeout_ctrl_c_and_enable_each_end_the_wait_for_a_drain(tmp_pat
             await hang_up(calling, callee)
 
 
+def _takes_interrupts() -> None:
+    """A shell starts jobs in the background with SIGINT ignored, which their processes inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def _waiting(folder: Path, uri: str) -> trio.Process:
     """A process of ``destinations drain --wait`` that has printed the first number of calls."""
     process = await trio.lowlevel.open_process(
-        command(folder, "drain", uri, "--wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        command(folder, "drain", uri, "--wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=_takes_interrupts,
+    )  # fmt: skip
     assert process.stdout is not None
     output = b""
     with trio.fail_after(PATIENCE):
