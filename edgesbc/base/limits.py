@@ -71,7 +71,7 @@ CONNECT_SECONDS: Final = 5.0
 """How long opening a connection to a destination may take, TLS included."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
-UDP_STRANGERS_BATCH: Final = 16
+UDP_UNTRUSTED_BATCH: Final = 16
 """Datagrams of untrusted sources that are read before trusted sources are read again: about a millisecond of a
 flood."""
 UNPROVEN_TURN_BYTES: Final = 65_536

@@ -115,15 +115,15 @@ class UdpListener:
                 self._turn(trio.current_time())
 
     def _turn(self, now: float) -> None:
-        """Receive a batch: from trusted sources first, and again after each ``limits.UDP_STRANGERS_BATCH`` others."""
+        """Receive a batch: from trusted sources first, and again after each ``limits.UDP_UNTRUSTED_BATCH`` others."""
         if self._untrusted is None:
             self._drain(self._sock, limits.UDP_BATCH, now)
             return
         left = limits.UDP_BATCH
         while left > 0:
             left -= self._drain(self._sock, left, now)
-            received = self._drain(self._untrusted, limits.UDP_STRANGERS_BATCH, now)
-            if received < limits.UDP_STRANGERS_BATCH:
+            received = self._drain(self._untrusted, limits.UDP_UNTRUSTED_BATCH, now)
+            if received < limits.UDP_UNTRUSTED_BATCH:
                 return
             left -= received
 

@@ -4,7 +4,6 @@ program `openssl s_client` where it can."""
 from __future__ import annotations
 
 import contextlib
-import shutil
 import ssl
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import trio
 import trustme
 from support.certificates import Certificates
+from support.peers import needs
 from support.running import PATIENCE, PUBLIC_UDP, at, listen, policy_text, running, until
 from support.s_client import s_client
 from support.stream_listeners import Resources, event_count, open_connections, read_to_end, reset, secure_listener, text
@@ -20,7 +20,7 @@ from support.tls_peer import VERSIONS, TlsPeer, client_to, resuming, server_peer
 from edgesbc.app import App
 from edgesbc.base import limits
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
+pytestmark = needs("openssl")
 
 secure = pytest.mark.parametrize("transport", ["tls", "wss"])
 OLD = {"1.0": "-tls1", "1.1": "-tls1_1"}

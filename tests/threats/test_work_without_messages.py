@@ -4,7 +4,6 @@ count."""
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.certificates import Certificates
+from support.peers import needs
 from support.running import at, running, until
 from support.s_client import s_client
 from support.stream_listeners import WS, assert_answered, open_connections, read_to_end, secure_listener, text
@@ -315,7 +315,7 @@ def has_records(connection: Connection, number: int) -> bool:
     return connection.counts.records == number
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
+@needs("openssl")
 @pytest.mark.parametrize("command", ["K", "k"], ids=["asking for one in return", "not asking"])
 async def test_47_key_updates_of_openssl_s_client(tmp_path: Path, certificates: Certificates, command: str) -> None:
     async with (

@@ -229,7 +229,7 @@ async def test_a_trusted_datagram_waits_for_a_bounded_number_of_untrusted_ones()
         bench.on_hearing = lambda sender: bench.say("trunk") if len(bench.heard) == 1 else None
         bench.say("untrusted", 200)
         await until(lambda: len(bench.heard) == 201)
-        assert bench.heard.index("trunk") == limits.UDP_STRANGERS_BATCH
+        assert bench.heard.index("trunk") == limits.UDP_UNTRUSTED_BATCH
 
 
 async def test_untrusted_sources_are_served_during_a_flood_with_a_trunks_address() -> None:
