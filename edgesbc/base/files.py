@@ -15,12 +15,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["FileTooLarge", "create_file", "read_file", "replacement", "rewrite_file", "sync_folder", "write_file"]
+__all__ = [
+    "FileTooLarge",
+    "create_file",
+    "create_in",
+    "open_plain",
+    "read_file",
+    "replacement",
+    "rewrite_file",
+    "sync_folder",
+    "write_file",
+]
 
 PRIVATE = 0o600
 """The mode of a file that nobody but its owner may read."""
@@ -46,6 +57,16 @@ def read_file(path: Path, bound: int) -> bytes:
             # A pipe has no size; of it only the bytes that were read are known.
             raise FileTooLarge(path, bound, max(len(data), os.fstat(stream.fileno()).st_size))
         return data
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a plain file in a folder of another user, who could put a link or a pipe in its place. Raises ``OSError``
+    for both."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "expected a plain file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def write_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
@@ -156,8 +177,28 @@ def _is_named(descriptor: int, path: Path) -> bool:
         return False
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` outlive a power failure. Raises ``OSError``."""
+@contextmanager
+def create_in(folder: int, name: str, owner: tuple[int, int]) -> Iterator[IO[bytes]]:
+    """A stream into a private file that is not there yet, in an open folder; on disk at the end of the block.
+
+    No link is followed, so that the file is in ``folder`` whoever else may write there. ``owner`` is the user and group
+    that it gets if this process is root's. Raises ``FileExistsError`` and other ``OSError``.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, PRIVATE, dir_fd=folder), "wb") as stream:
+        if os.geteuid() == 0:
+            os.fchown(stream.fileno(), *owner)
+        os.fchmod(stream.fileno(), PRIVATE)
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path | int) -> None:
+    """Make renames in ``folder``, a path or a descriptor, outlive a power failure. Raises ``OSError``."""
+    if isinstance(folder, int):
+        os.fsync(folder)
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

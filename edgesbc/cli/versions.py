@@ -92,16 +92,18 @@ def backup(file: Path, with_secrets: bool, control: Path) -> None:
 @policy.command(short_help="Put what a backup has in its place.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--policy", "to", required=True, type=click.Path(path_type=Path), help="Where the policy file is put.")
-def restore(file: Path, to: Path) -> None:
+@click.option("--state-dir", type=click.Path(path_type=Path), help="The state_dir of the policy in FILE.")
+def restore(file: Path, to: Path, state_dir: Path | None) -> None:
     """Put the policy of a backup in the place that --policy names, and the rest into that policy's state_dir.
 
-    Everything in FILE is checked before anything is written. What was there is put aside, never removed. No edge
-    may run from that state_dir.
+    --state-dir names that folder; it may be left out where the policy that is there now has the same one, or where
+    it is the default. Everything in FILE is checked before anything is written. What was there is put aside, never
+    removed. No edge may run from that state_dir.
 
     Exit code 2: nothing was changed, and why.
     """
     try:
-        restored = restore_backup(file, to)
+        restored = restore_backup(file, to, state_dir)
     except PolicyErrors as errors:
         refuse(errors.errors, "nothing was restored")
     except (BackupError, OSError) as error:
@@ -111,6 +113,8 @@ def restore(file: Path, to: Path) -> None:
         click.echo(path)
     for path in restored.aside:
         click.echo(f"what was there is now {path}")
+    for name in restored.left_out:
+        click.echo(f"not restored, since an edge has no such file: {name}")
     if not restored.secrets:
         click.echo("the backup has no secrets: the key of the tokens is as it was, or made anew at the start")
 

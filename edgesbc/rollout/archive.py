@@ -18,7 +18,18 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.policy.model import CONTROL_SOCKET
 
-__all__ = ["MANIFEST", "POLICY", "STATE", "ArchivePart", "BackupError", "Manifest", "read_archive", "write_archive"]
+__all__ = [
+    "MANIFEST",
+    "POLICY",
+    "STATE",
+    "ArchivePart",
+    "BackupError",
+    "Manifest",
+    "is_secret",
+    "is_state_file",
+    "read_archive",
+    "write_archive",
+]
 
 MANIFEST = "manifest.json"
 POLICY = "policy.toml"
@@ -28,7 +39,13 @@ FORMAT = 1
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _CHUNK = 1024 * 1024
-_NAME = re.compile(r"policy\.toml|state/(?:self-signed/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}")
+_NAME = re.compile(r"policy\.toml|state/(?:self-signed/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,81}")
+_STATE_FILE = re.compile(
+    r"state/(?:edgesbc\.sqlite|bans\.json|destination-orders\.json|token\.key"
+    r"|destinations\.sqlite|destinations\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.json"
+    r"|self-signed/(?:fullchain|privkey)\.pem)"
+)
+"""The files that an edge keeps in its state directory; ``tests/rollout/test_archive.py`` compares them."""
 _OTHERS = (f"{STATE}self-signed", f"{STATE}{CONTROL_SOCKET}")
 """What a state directory has that is no plain file."""
 _SECRET = re.compile(r"state/(?:self-signed/.*|.*\.(?:key|pem))")
@@ -68,8 +85,15 @@ def is_secret(name: str) -> bool:
     return _SECRET.fullmatch(name) is not None
 
 
+def is_state_file(name: str) -> bool:
+    """Whether an edge keeps a file of this name in its state directory. No other file is put into a backup, or written
+    by a restore: a file with the name that another program looks for, as ``authorized_keys``, would be read by it."""
+    return _STATE_FILE.fullmatch(name) is not None
+
+
 def is_name(name: str) -> bool:
-    """Whether a file of a backup may have this name; none of these names leads out of the folder that it is put in."""
+    """Whether an archive may have a file of this name. Backups of earlier versions have other files than
+    :func:`is_state_file` knows; none of the names leads out of the folder."""
     return _NAME.fullmatch(name) is not None and name not in _OTHERS
 
 

@@ -89,7 +89,7 @@ def test_garbage_is_refused(data: bytes) -> None:
     "name",
     [
         "../policy.toml", "/etc/passwd", "state/../../x", "state/", "state/.hidden", "state/..", "state/a/b", "other",
-        "state/self-signed/../x", "state/a\n", "state/" + "x" * 61, "", "state/self-signed",
+        "state/self-signed/../x", "state/a\n", "state/" + "x" * 83, "", "state/self-signed",
         "state/control.sock", "policy.toml/", "state//x",
     ],
 )  # fmt: skip

@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.inventory.databases import DatabaseSettings
+from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
 from edgesbc.rollout import restore
 from edgesbc.rollout.archive import BackupError
 from edgesbc.rollout.backup import make_backup
 from edgesbc.rollout.restore import restore_backup
+from edgesbc.store import bans, databases, destinations, token_key
+from edgesbc.store.local_copies import copy_path
 from edgesbc.store.policy_log import Outcome, PolicyLog
 
 TEXT = """
@@ -66,7 +70,7 @@ def test_a_backup_is_restored_elsewhere(installed: Path, tmp_path: Path) -> None
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    restored = restore_backup(file, elsewhere / "policy.toml")
+    restored = restore_backup(file, elsewhere / "policy.toml", elsewhere / "state")
     assert (restored.aside, restored.secrets) == ([], False)
     assert sorted(tree(elsewhere)) == ["policy.toml", "state/bans.json", "state/edgesbc.sqlite"]
     assert (elsewhere / "policy.toml").read_text() == TEXT
@@ -76,7 +80,9 @@ def test_a_backup_is_restored_elsewhere(installed: Path, tmp_path: Path) -> None
 
 def test_secrets_are_in_it_only_on_request(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    restored = restore_backup(backup(installed, secrets=True), tmp_path / "elsewhere" / "policy.toml")
+    restored = restore_backup(
+        backup(installed, secrets=True), tmp_path / "elsewhere" / "policy.toml", tmp_path / "elsewhere" / "state"
+    )
     assert restored.secrets
     state = tmp_path / "elsewhere" / "state"
     assert (state / "token.key").read_bytes() == b"k" * 32
@@ -89,7 +95,7 @@ def test_older_files_are_moved_aside(installed: Path) -> None:
     (installed / "policy.toml").chmod(0o644)
     (installed / "state" / "bans.json").write_text("others")
     (installed / "state" / "edgesbc.sqlite-journal").write_text("of the other store")
-    restored = restore_backup(file, installed / "policy.toml")
+    restored = restore_backup(file, installed / "policy.toml", installed / "state")
     aside = {path.name: path.read_bytes() for path in restored.aside}
     assert aside["policy.toml"] == b"# another\n"
     assert aside["bans.json"] == b"others"
@@ -107,7 +113,7 @@ def test_the_store_is_copied_whole_while_it_is_written(installed: Path, tmp_path
         file = backup(installed)
         writer.rollback()
     (tmp_path / "elsewhere").mkdir()
-    restore_backup(file, tmp_path / "elsewhere" / "policy.toml")
+    restore_backup(file, tmp_path / "elsewhere" / "policy.toml", tmp_path / "elsewhere" / "state")
     assert len(PolicyLog(tmp_path / "elsewhere" / "state").entries()) == 1
 
 
@@ -178,8 +184,51 @@ def test_a_failed_backup_leaves_the_old_one(installed: Path) -> None:
     file = backup(installed)
     data = file.read_bytes()
     for number in range(40):
-        (installed / "state" / f"more-{number}").write_text("")
+        (installed / "state" / f"destinations.more-{number}.json").write_text("")
     with pytest.raises(BackupError, match="expected at most 32 files"):
         backup(installed)
     assert file.read_bytes() == data
     assert sorted(path.name for path in installed.parent.iterdir()) == ["edge.backup", "installed"]
+
+
+def test_a_state_directory_has_to_be_named_unless_it_is_known(installed: Path, tmp_path: Path) -> None:
+    file, there = backup(installed), tmp_path / "there" / "policy.toml"
+    there.parent.mkdir()
+    with pytest.raises(BackupError, match="repeat with --state-dir"):
+        restore_backup(file, there)
+    with pytest.raises(BackupError, match="and --state-dir names"):
+        restore_backup(file, there, tmp_path / "another")
+    assert tree(there.parent) == {}
+    assert not (tmp_path / "another").exists()
+    restore_backup(file, there, there.parent / "state")
+    restore_backup(file, there)
+
+
+def test_every_file_of_a_state_directory_is_kept(installed: Path) -> None:
+    state = installed / "state"
+    for name in (
+        bans.FILE, destinations.FILE, token_key.KEY_FILE, f"self-signed/{FULL_CHAIN}", f"self-signed/{PRIVATE_KEY}",
+        copy_path(Path(), DatabaseSettings("x" * 64)).name,
+    ):  # fmt: skip
+        (state / name).write_text("x")
+    with closing(sqlite3.connect(state / databases.FILE)) as writer, writer:
+        writer.execute("create table destinations (uri)")
+        writer.execute("create view dispatcher as select uri from destinations")
+    (state / "self-signed" / "other.pem").write_text("x")
+    kept = {part for part, _ in make_backup(installed.parent / "b", state, TEXT, secrets=True)}
+    files = {"policy.toml"} | {f"state/{name}" for name in tree(state)}
+    assert files - kept == {"state/bans.json.new", "state/link.json", "state/self-signed/other.pem"}
+    assert restore_backup(installed.parent / "b", installed / "policy.toml").left_out == []
+
+
+def test_a_database_of_destinations_is_copied_whole_while_it_is_written(installed: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(installed / "state" / databases.FILE)) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.execute("create table destinations (uri)")
+        writer.commit()
+        writer.execute("insert into destinations values ('x')")
+        file = backup(installed)
+        writer.rollback()
+    restore_backup(file, tmp_path / "p.toml", tmp_path / "state")
+    with closing(sqlite3.connect(tmp_path / "state" / databases.FILE)) as reader:
+        assert reader.execute("select * from destinations").fetchall() == []
