@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.patterns import check_pattern
+from edgesbc.base.patterns import check_pattern, compile_pattern
 
 __all__ = ["Numbers", "Rewrite", "check_user"]
 
@@ -44,7 +44,8 @@ class Rewrite:
 
     def __attrs_post_init__(self) -> None:
         try:
-            re.compile(f"(?:{self.match})|").sub(self.template, "")  # always matches, so that the template is checked
+            always = compile_pattern(f"(?:{self.match})|")  # it matches any text, so that the template is checked
+            always.sub(self.template, "")
         except (re.error, IndexError) as error:
             raise ValueError(
                 f"expected groups of {self.match!r} in replace, found {self.replace!r} ({error})"
@@ -73,5 +74,5 @@ class Numbers:
         """
         text = unquote(user, errors="surrogateescape")[self.strip :]
         if self.rewrite is not None and len(text) <= limits.ROUTE_TEXT:
-            text = re.sub(self.rewrite.match, self.rewrite.template, text, count=1)
+            text = compile_pattern(self.rewrite.match).sub(self.rewrite.template, text, count=1)
         return self.prepend + quote(text, _UNESCAPED, errors="surrogateescape")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC
 from typing import Any
@@ -15,7 +14,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow
-from edgesbc.base.patterns import check_pattern
+from edgesbc.base.patterns import check_pattern, compile_pattern, has_control
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.validation import between, optional, prefixes, sip_methods
 from edgesbc.routing.hours import Hours, zone_of
@@ -66,7 +65,8 @@ class Route:
     """A route of the policy. All given conditions must match; a condition that is not given always matches.
 
     Patterns are Python regular expressions that match anywhere in the text: ``^`` and ``$`` anchor them.
-    Users are compared without their password and with escapes decoded (RFC 3261 section 19.1.4).
+    Users are compared without their password and with escapes decoded (RFC 3261 section 19.1.4). One that has a
+    control character matches nothing.
     """
 
     name: str
@@ -138,7 +138,7 @@ class _Rule:
         patterns = dict(route.header)
         if route.user_agent is not None:
             patterns["User-Agent"] = route.user_agent
-        self.header = [(name, re.compile(pattern).search) for name, pattern in patterns.items()]
+        self.header = [(name, compile_pattern(pattern).search) for name, pattern in patterns.items()]
 
     def matches(self, flow: Flow, request: Request, trunk: str | None, wall: float) -> bool:
         listener = flow.listener
@@ -182,6 +182,9 @@ class RoutingTable:
         ``trunk`` is the name of the trunk that sent it, if any; ``wall`` is the time in seconds since 1970 (UTC).
         Raises :class:`WireError` when a route reads From and the URI in it is malformed.
         """
+        uri = request.uri
+        if "%" in (uri.user or uri.opaque) and has_control(_user(uri)):
+            return None  # an escaped line feed would end a number early for one reader, and not for another
         for rule in self._rules:
             if rule.matches(flow, request, trunk, wall):
                 return rule.route
@@ -189,7 +192,7 @@ class RoutingTable:
 
 
 def _compiled(pattern: str | None) -> _Search | None:
-    return None if pattern is None else re.compile(pattern).search
+    return None if pattern is None else compile_pattern(pattern).search
 
 
 def _user(uri: Uri) -> str:
@@ -198,4 +201,6 @@ def _user(uri: Uri) -> str:
 
 
 def _matches(search: _Search, text: str | None) -> bool:
-    return text is not None and len(text) <= limits.ROUTE_TEXT and search(text) is not None
+    if text is None or len(text) > limits.ROUTE_TEXT or search(text) is None:
+        return False
+    return has_control(text) is None

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from edgesbc.base.patterns import check_pattern
+from edgesbc.base.patterns import check_pattern, compile_pattern
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,24 @@ def test_an_accepted_pattern_ends_soon_on_the_worst_text() -> None:
     pattern = r"^(?>a+b)*$"
     check_pattern(pattern)
     assert re.search(pattern, "a" * 256) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("^[0-9]+$", "1001", True),
+        ("^[0-9]+$", "1001\n", False),
+        ("^(a|[0-9]+$)", "1001\n", False),
+        ("^(?:[0-9]+(?=$))", "1001\n", False),
+        ("(?m)^[0-9]+$", "1001\nx", False),
+        (r"^[0-9$]+\$", "100$\n", True),
+        ("[$]", "1$", True),
+        (r"^(\d+)(?P<rest>x?)$", "1x", True),
+    ],
+)
+def test_a_dollar_is_the_end_of_the_text_alone(pattern: str, text: str, matches: bool) -> None:
+    assert (compile_pattern(pattern).search(text) is not None) is matches
+
+
+def test_groups_are_those_of_the_pattern() -> None:
+    assert compile_pattern(r"^(?P<area>0\d)(\d+)$").sub(r"\2-\g<area>", "0712") == "12-07"

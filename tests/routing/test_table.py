@@ -168,3 +168,30 @@ def test_a_route_matches_in_its_hours_in_its_time_zone() -> None:
 def test_an_invalid_value_of_a_route(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Route(name="r", **{"to": "pbx", **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D%0A", "%00", "%7F", "%C2%85"])
+def test_a_number_with_a_control_character_has_no_route(end: str) -> None:
+    """Neither a pattern that ends in a dollar sign, nor the route behind one that refuses, takes it."""
+    for route in (
+        a_route(request_user="^[0-9]+$"),
+        a_route(request_user="^1"),
+        a_route(request_prefix=("1",)),
+        a_route(),
+    ):
+        assert takes(route, request("1001"))
+        assert not takes(route, request(f"1001{end}"))
+        assert not takes(route, request(f"10{end}01"))
+
+
+def test_a_caller_with_a_control_character_matches_no_pattern() -> None:
+    route = a_route(from_user="^[0-9]+")
+    assert takes(route, request(from_uri="sip:1001@example.com"))
+    assert not takes(route, request(from_uri="sip:1001%0A@example.com"))
+    assert takes(a_route(), request(from_uri="sip:null-%00-null@example.com"))
+
+
+def test_an_end_is_the_end_in_every_pattern_of_a_route() -> None:
+    for route in (a_route(user_agent="^phone$"), a_route(header={"Subject": "^phone$"})):
+        assert takes(route, request(extra="User-Agent: phone\r\nSubject: phone\r\n"))
+        assert not takes(route, request(extra="User-Agent: phone 2\r\nSubject: phone 2\r\n"))

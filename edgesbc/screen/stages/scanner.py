@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import attrs
 
 from edgesbc.base.address import Zone
 from edgesbc.base.limits import USER_AGENT_CHARACTERS
+from edgesbc.base.patterns import compile_pattern
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
@@ -59,7 +59,7 @@ class Scanner:
         names = (*known.user_agents, *settings.user_agents)
         self._names = tuple(dict.fromkeys(name.lower() for name in names if name))
         self._shapes = [
-            (shape.name, [(name, re.compile(pattern).search) for name, pattern in shape.header.items()])
+            (shape.name, [(name, compile_pattern(pattern).search) for name, pattern in shape.header.items()])
             for shape in known.shape
         ]
 
