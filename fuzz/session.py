@@ -473,7 +473,7 @@ class _Run:
     def _end_connection(self) -> None:
         session = self._session
         ending = self._options.ending
-        if session.end is not None:
+        if session.layer.ended:
             return
         if ending == "expire":
             for _ in range(4):

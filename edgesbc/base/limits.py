@@ -74,12 +74,15 @@ UDP_BATCH: Final = 64
 UDP_UNTRUSTED_BATCH: Final = 16
 """Datagrams of untrusted sources that are read before trusted sources are read again: about a millisecond of a
 flood."""
-UNPROVEN_TURN_BYTES: Final = 65_536
-"""Bytes read from connections of peers without an account before all others have their turn: about ten milliseconds."""
+UNPROVEN_TURN_SECONDS: Final = 0.01
+"""How long connections of peers without an account are read before all others have their turn: about 130 messages."""
 UNPROVEN_TURN_READS: Final = 8
-"""Such connections that go on in each turn once these bytes are spent."""
-HANDSHAKE_COST_BYTES: Final = 8_192
-"""What a read of an opening handshake counts as: a signature takes about as long as the messages in so many bytes."""
+"""Such connections that go on in each turn once this time is spent."""
+READ_COST_SECONDS: Final = 20e-6
+"""What a read costs beside the work on what has come: waiting for the socket, and the switch of tasks."""
+POSTPONED_SECONDS: Final = 30.0
+"""By how much the deadlines of a connection may be later, in all, because it waited for its turn to be read: several
+turns of all connections that there may be, each with a handshake."""
 UDP_SEND_TRIES: Final = 8
 """Times that a datagram is given to the kernel, which refuses it once for each pending ICMP error of an earlier one."""
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024

@@ -127,10 +127,12 @@ class StreamSession:
         self._ping_at = now + limits.PONG_SECONDS
         self.deadline = min(self._end_at, self._ping_at)
 
-    def postpone(self, seconds: float) -> None:
-        """Let each deadline be so much later, since nothing was read meanwhile: the peer may have sent what is due. The
-        deadline of the opening handshakes stays."""
-        if self.is_open:
+    def postpone(self, seconds: float, opening: bool = False) -> None:
+        """Let each deadline be so much later, since nothing was read meanwhile: the peer may have sent what is due.
+
+        That of the opening handshakes stays, unless ``opening``: a peer that does not read does not get more time.
+        """
+        if opening or self.is_open:
             self._silent_until += seconds
             self._end_at += seconds
             self._ping_at += seconds

@@ -62,7 +62,8 @@ class TlsLayer(StreamLayer):
             return ()
 
     def start(self) -> None:
-        self._do_handshake()
+        if not self._tls.server_side:
+            self._do_handshake()
 
     def receive(self, data: bytes) -> list[bytes]:
         if len(data) <= _STEP_BYTES or (self._handshake_done and not self._has_many_records(data)):

@@ -53,8 +53,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_aborted", "_budget", "_closing", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended", "_queued",
-        "_reading", "_session", "_sock", "_unsent", "_wait", "flow",
+        "_aborted", "_budget", "_closing", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended",
+        "_postponable", "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,12 @@ class Connection:
         self._peer_ended = False
         self._aborted = False
         self._wait: trio.CancelScope | None = None
+        self._postponable = limits.POSTPONED_SECONDS  # by which deadlines may still be later for want of a turn
+
+    @property
+    def closing(self) -> bool:
+        """Whether it has been closed: nothing more is taken from the core or the peer."""
+        return self._closing
 
     @property
     def counts(self) -> StreamCounts:
@@ -159,6 +165,13 @@ class Connection:
 
     # --- the task ------------------------------------------------------------------------------------------
 
+    def until_connected(self, deadline: float) -> trio.CancelScope:
+        """The scope in which the socket is connected, before :meth:`run`: :meth:`close` and ``deadline`` end it."""
+        self._wait = trio.CancelScope(deadline=deadline)
+        if self._aborted:
+            self._wait.cancel()
+        return self._wait
+
     async def run(self, sock: socket.socket, session: StreamSession) -> None:
         """Serve the connection until either side ends it. The caller closes ``sock``."""
         if self._aborted:
@@ -167,6 +180,8 @@ class Connection:
         try:
             self._write(session.take_output())  # a TLS client speaks first
             self._look_whether_open(session)
+            if session.end is not None:
+                self._finish(session)  # a TLS client that cannot begin
             while not self._closing:
                 if self._unsent:
                     begun = trio.current_time()
@@ -191,15 +206,16 @@ class Connection:
 
     async def _serve(self, sock: socket.socket, session: StreamSession) -> None:
         """Read until the connection ends, its peer does not take an answer, or a deadline is over."""
-        with trio.CancelScope(deadline=session.deadline) as self._wait:
+        with trio.CancelScope(deadline=session.deadline) as scope:
+            self._wait = scope
             while not self._unsent and not self._closing:
                 await trio.lowlevel.wait_readable(sock)
                 if self._budget is not None and self._budget.spent and not self._has_precedence():
-                    await self._budget.wait()
+                    await self._wait_for_turn(self._budget, session, scope)
                 self._read(sock, session)
-                if session.deadline < self._wait.deadline:  # a later one is looked at when the earlier is over
-                    self._wait.deadline = session.deadline
-        if self._wait.cancelled_caught and not self._closing:
+                if session.deadline < scope.deadline:  # a later one is looked at when the earlier is over
+                    scope.deadline = session.deadline
+        if scope.cancelled_caught and not self._closing:
             session.expire(trio.current_time())
             self._write(session.take_output())
             if session.end is not None:
@@ -207,6 +223,17 @@ class Connection:
                     self._finish(session)
                 else:
                     self.abort()
+
+    async def _wait_for_turn(self, budget: ReadBudget, session: StreamSession, scope: trio.CancelScope) -> None:
+        """Wait until the budget allows a read. Over the whole life of the connection, its deadlines are later by at
+        most ``limits.POSTPONED_SECONDS`` for that."""
+        deadline = scope.deadline
+        try:
+            await budget.wait(scope, self._postponable)
+        finally:
+            waited = scope.deadline - deadline
+            self._postponable -= waited
+            session.postpone(waited, opening=True)
 
     def _has_precedence(self) -> bool:
         return self.flow is not None and self._core.has_account(self.flow)
@@ -224,10 +251,8 @@ class Connection:
             self.abort()
             return
         self._reading = True  # until the answers are gathered, to be written at once
-        if self._budget is not None:
-            self._budget.charge(size if self._open else limits.HANDSHAKE_COST_BYTES)
+        now = trio.current_time()
         if size:
-            now = trio.current_time()
             messages = session.receive(bytes(_BUFFER[:size]), now)
             if not self._open:
                 self._write(session.take_output())  # the end of a handshake comes before answers
@@ -245,6 +270,8 @@ class Connection:
             self._write(session.take_output())
         self._reading = False
         self._write_unsent()
+        if self._budget is not None:
+            self._budget.charge(trio.current_time() - now)
 
     def _pass_on(self, messages: list[bytes], now: float) -> None:
         flow, receive = self.flow, self._core.receive

@@ -306,9 +306,10 @@ class SignallingPlane:
                 deadline = trio.current_time() + limits.CONNECT_SECONDS
                 try:
                     sock = stack.enter_context(client_socket(flow.peer))
-                    await connect(sock, flow.peer, deadline)
+                    await connect(sock, flow.peer, connection.until_connected(deadline))
                 except OSError as error:
-                    self._record_failed_connect(flow, name, error)
+                    if not connection.closing:
+                        self._record_failed_connect(flow, name, error)
                     return
                 session = client_session(trio.current_time(), deadline, self._clients.get(flow.listener.id), name)
                 await connection.run(sock, session)

@@ -1,4 +1,4 @@
-"""Fairness between connections: how much unproven peers may have read in one turn of the event loop."""
+"""Fairness between connections: how long unproven peers may be read in one turn of the event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ReadBudget"]
 
 
 class ReadBudget:
-    """Bytes that connections of peers without an account may have read before all others have had their turn.
+    """The time that reads of peers without an account may take before all others have had their turn.
 
     The event loop gives every readable connection one read in each turn. With thousands of them a turn would take
     seconds, and a trunk's message would wait for it. Once the budget is spent, the tasks of these connections wait in
@@ -20,7 +20,7 @@ class ReadBudget:
     __slots__ = ("_left", "_spent", "_waiting")
 
     def __init__(self) -> None:
-        self._left = limits.UNPROVEN_TURN_BYTES
+        self._left = limits.UNPROVEN_TURN_SECONDS
         self._spent = trio.Event()
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -29,15 +29,21 @@ class ReadBudget:
         """Whether a connection of a peer without an account must :meth:`wait` before it reads."""
         return self._left <= 0
 
-    def charge(self, size: int) -> None:
-        """Account for a read of ``size`` bytes."""
-        self._left -= size
+    def charge(self, seconds: float) -> None:
+        """Account for a read and for the work that it caused, which took ``seconds``."""
+        self._left -= seconds + limits.READ_COST_SECONDS
         if self._left <= 0:
             self._spent.set()
 
-    async def wait(self) -> None:
-        """Wait for a turn."""
-        await self._waiting.park()
+    async def wait(self, scope: trio.CancelScope, longest: float) -> None:
+        """Wait for a turn. The peer may have sent in time what is due: the deadline of ``scope`` is later by the time
+        that this takes, but by at most ``longest`` seconds."""
+        begun, deadline = trio.current_time(), scope.deadline
+        scope.deadline = deadline + longest
+        try:
+            await self._waiting.park()
+        finally:
+            scope.deadline = deadline + min(trio.current_time() - begun, longest)
 
     async def run(self) -> None:
         """Begin new turns until cancelled; sleep while the budget is not spent."""
@@ -46,6 +52,6 @@ class ReadBudget:
             while self._left <= 0 or self._waiting:
                 # All that is readable now is read first, by the tasks that need not wait.
                 await trio.lowlevel.checkpoint()
-                self._left = limits.UNPROVEN_TURN_BYTES
+                self._left = limits.UNPROVEN_TURN_SECONDS
                 self._waiting.unpark(count=limits.UNPROVEN_TURN_READS)
             self._spent = trio.Event()

@@ -122,12 +122,12 @@ def client_socket(peer: Source) -> socket.socket:
     return sock
 
 
-async def connect(sock: socket.socket, peer: Source, deadline: float) -> None:
-    """Connect ``sock``. Raises ``OSError``, also where ``deadline`` (trio's clock) comes first."""
+async def connect(sock: socket.socket, peer: Source, scope: trio.CancelScope) -> None:
+    """Connect ``sock``, waiting within ``scope``. Raises ``OSError``, also where the scope ends first."""
     await trio.lowlevel.checkpoint_if_cancelled()  # an edge that stops connects to nobody
     error = sock.connect_ex(peer)
     if error == errno.EINPROGRESS:
-        with trio.CancelScope(deadline=deadline):
+        with scope:
             await trio.lowlevel.wait_writable(sock)
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error == errno.EINPROGRESS:

@@ -199,14 +199,20 @@ class StreamListener:
             if trusted is not None:
                 await self._serve(sock, peer, trusted)
 
-    @staticmethod
-    async def _named_peer(sock: socket.socket, balancer: Source) -> Source | None:
-        """The peer that the PROXY header names, or the balancer where it speaks for itself; None without a header."""
-        reader = ProxyHeaderReader()
-        with trio.move_on_after(limits.HANDSHAKE_SECONDS):
+    async def _named_peer(self, sock: socket.socket, balancer: Source) -> Source | None:
+        """The peer that the PROXY header names, or the balancer where it speaks for itself; None without a header.
+
+        Who the peer is, and that it is no trunk, is not known before: its reads have to wait for their turn.
+        """
+        reader, budget = ProxyHeaderReader(), self._plane.read_budget
+        with trio.move_on_after(limits.HANDSHAKE_SECONDS) as scope:
+            latest = scope.deadline + limits.POSTPONED_SECONDS
             try:
                 while reader.needed:
                     await trio.lowlevel.wait_readable(sock)
+                    if budget.spent:
+                        await budget.wait(scope, latest - scope.deadline)
+                    budget.charge(0.0)
                     data = sock.recv(reader.needed)
                     if not data:
                         return None
@@ -228,7 +234,6 @@ class StreamListener:
             return flow
 
         connection = Connection(plane, opened=opened, budget=None if trusted else plane.read_budget)
-        end: StreamEnd | None = None
         try:
             with sock, plane.contain_faults(listener):
                 settings = self._opened.settings
@@ -237,11 +242,11 @@ class StreamListener:
                 )
                 await connection.run(sock, session)
                 end = session.end
+                if connection.flow is None:
+                    plane.connection_refused(listener, peer, Reason.HANDSHAKE.code if end is None else end.reason)
+                elif end is not None and end.reason in _BROKEN:
+                    plane.connection_broken(listener, peer, end)
         finally:
             plane.connection_limits.remove(peer.host, trusted)
             if connection.flow is not None:
                 plane.connection_ended(connection.flow)
-        if connection.flow is None:
-            plane.connection_refused(listener, peer, Reason.HANDSHAKE.code if end is None else end.reason)
-        elif end is not None and end.reason in _BROKEN:
-            plane.connection_broken(listener, peer, end)

@@ -25,6 +25,7 @@ def server_context(settings: ListenSettings, folder: Path) -> ssl.SSLContext:
     if settings.client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.load_verify_locations(settings.client_ca)
+    context.num_tickets = 1  # OpenSSL's default of 2 is for clients that open several connections at once
     if settings.transport is Transport.WSS:
         context.set_alpn_protocols(["http/1.1"])
     return context

@@ -218,6 +218,9 @@ def test_time_in_which_nothing_is_read_counts_for_no_deadline_of_an_open_session
     if not peer.session.is_open:
         peer.session.postpone(5.0)
         assert peer.session.deadline == opening_deadline
+        peer.session.postpone(2.0, opening=True)
+        assert peer.session.deadline == opening_deadline + 2.0
+        peer.session.expire(opening_deadline)
     session = peer.open()
     session.postpone(5.0)
     assert session.deadline == BEGAN + limits.FIRST_MESSAGE_SECONDS + 5

@@ -13,6 +13,7 @@ from support.ua import StreamWire, Ua
 
 from edgesbc.app import App
 from edgesbc.base import limits
+from edgesbc.transport.read_budget import ReadBudget
 
 BALANCER = "127.0.0.9"
 BEHIND = f', proxy_protocol = ["{BALANCER}"]'
@@ -101,6 +102,22 @@ async def test_limits_and_bans_are_those_of_the_named_peer(tmp_path: Path, monke
         for stream in [*streams, third, banned]:
             await trio.aclose_forcefully(stream)
         await until(lambda: open_connections(app) == 0)
+
+
+async def test_a_header_is_read_in_its_turn(tmp_path: Path) -> None:
+    """Connections of a balancer that name nobody yet are those of anybody, and each read costs."""
+    async with running(tmp_path, text(tmp_path, TCP)) as app:
+        budget = app.plane.read_budget = ReadBudget()  # whose turns come when they are begun here
+        begun = budget._left
+        stream = await connect(app, header("203.0.113.66")[:16])
+        await until(lambda: budget._left < begun)
+        budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        await stream.send_all(header("203.0.113.66")[16:])
+        await until(lambda: bool(budget._waiting))
+        async with trio.open_nursery() as turns:
+            turns.start_soon(budget.run)
+            assert "received=203.0.113.66" in await answer_by(stream, app)
+            turns.cancel_scope.cancel()
 
 
 async def test_connections_that_name_nobody_count_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,12 +16,17 @@ from support.running import until
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.session import StreamSession, client_session, server_session
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.read_budget import ReadBudget
 
 FLOW = Flow(Listener(0, "tcp", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060), Source("198.51.100.7", 40000), 1)
 MESSAGE = b"OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\n\r\nbody"
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 @pytest.fixture
@@ -401,6 +407,21 @@ async def test_abort_wakes_a_connection_that_waits() -> None:
         await one.ended()
 
 
+async def test_a_tls_client_that_cannot_begin_ends_at_once() -> None:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    now = trio.current_time()
+    one = Served(client_session(now, now + limits.CONNECT_SECONDS, context, "a.example"))
+    failures: list[StreamEnd] = []
+    one.connection = Connection(one, FLOW, failed=failures.append)
+    await one.run()
+    assert await one.hear(1000) == b"\x15\x03\x03\0\2\2\x46", "the alert protocol_version (RFC 8446 section 6)"
+    assert [end.detail for end in failures] == ["NO_PROTOCOLS_AVAILABLE"]
+    assert trio.current_time() < now + limits.CONNECT_SECONDS
+    one.peer.close()
+
+
 async def test_a_connection_that_was_closed_while_it_was_being_connected_does_not_begin() -> None:
     one = Served(client_session(trio.current_time(), trio.current_time() + 5))
     one.connection.send(b"never")
@@ -414,9 +435,16 @@ async def test_a_connection_that_was_closed_while_it_was_being_connected_does_no
 
 
 @pytest.mark.parametrize("account", [False, True])
-async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(account: bool) -> None:
-    """Of 40 unproven peers each has a whole read waiting. A message of a trunk, or of a registered peer, comes after a
-    few of them at the latest."""
+async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(
+    clock: trio.testing.MockClock, account: bool
+) -> None:
+    """Of 40 unproven peers each has a whole read waiting, which takes longer than a turn may. A message of a trunk, or
+    of a registered peer, comes after a few of them at the latest."""
+
+    def receive(one: Served) -> None:
+        order.append(one)
+        clock.jump(limits.UNPROVEN_TURN_SECONDS / 100)
+
     budget = ReadBudget()
     order: list[Served] = []
     reads = MESSAGE * (limits.STREAM_READ_BYTES // len(MESSAGE))
@@ -426,13 +454,13 @@ async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(accoun
         trusted.account = account
         unproven = [await stack.enter_async_context(served(budget=budget)) for _ in range(40)]
         for one in [*unproven, trusted]:
-            one.on_message = lambda data, one=one: order.append(one)  # type: ignore[misc]
+            one.on_message = lambda data, one=one: receive(one)  # type: ignore[misc]
         for one in unproven:
             one.say(reads)
         trusted.say(MESSAGE)
         total = 40 * limits.STREAM_READ_BYTES // len(MESSAGE)
         await until(lambda: len(order) >= total - 40)
-        most = limits.UNPROVEN_TURN_BYTES + limits.STREAM_READ_BYTES
+        most = (1 + limits.UNPROVEN_TURN_READS) * limits.STREAM_READ_BYTES
         assert order.index(trusted) <= most // len(MESSAGE)
         assert {one for one in order if one is not trusted} == set(unproven), "none of them waits for ever"
         nursery.cancel_scope.cancel()
@@ -443,7 +471,7 @@ async def test_a_connection_that_waits_for_its_turn_can_still_end(clock: trio.te
     """Its turn never comes here. What the core sends goes out all the same."""
     budget = ReadBudget()
     async with served(small=True, budget=budget) as one:
-        budget.charge(limits.UNPROVEN_TURN_BYTES)
+        budget.charge(limits.UNPROVEN_TURN_SECONDS)
         one.say(MESSAGE)
         await trio.testing.wait_all_tasks_blocked(0.01)
         if ends == "close":
@@ -452,6 +480,9 @@ async def test_a_connection_that_waits_for_its_turn_can_still_end(clock: trio.te
             one.connection.abort()
         elif ends == "deadline":
             clock.jump(limits.FIRST_MESSAGE_SECONDS)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not one.connection.closing, "the edge does not read: its peer is not late"
+            clock.jump(limits.POSTPONED_SECONDS)
         else:
             one.connection.send(bytes(100_000))
             assert await one.hear(100_000) == bytes(100_000)
@@ -459,3 +490,36 @@ async def test_a_connection_that_waits_for_its_turn_can_still_end(clock: trio.te
         assert await one.hear() == b""
         await one.ended()
         assert one.received == []
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_no_deadline_passes_while_a_connection_waits_for_its_turn(
+    clock: trio.testing.MockClock, is_open: bool
+) -> None:
+    """Neither that of the handshakes nor that of a message, but for a bounded time over the life of a connection."""
+    seconds = limits.MESSAGE_SECONDS if is_open else limits.HANDSHAKE_SECONDS
+    whole = MESSAGE if is_open else UPGRADE
+    budget = ReadBudget()
+    one = Served(server_session(Transport.TCP if is_open else Transport.WS, trio.current_time()), budget=budget)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        one.say(whole[:9])
+        await until(lambda: one.connection.counts.bytes_received == 9)
+        clock.jump(seconds - 1)
+        budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        one.say(whole[9:-1])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        clock.jump(limits.POSTPONED_SECONDS - 1)
+        async with trio.open_nursery() as turns:
+            turns.start_soon(budget.run)
+            await until(lambda: one.connection.counts.bytes_received == len(whole) - 1)
+            turns.cancel_scope.cancel()
+        assert not one.connection.closing
+        budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        one.say(whole[-1:])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        clock.jump(2)
+        assert await one.hear() == b""
+        await one.ended()
+        assert one.received == []
+        one.peer.close()

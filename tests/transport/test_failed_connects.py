@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.running import PUBLIC_UDP, at, listen, nothing_left, policy_text, running
+import trio.testing
+from support.running import PUBLIC_UDP, at, listen, nothing_left, policy_text, running, until
 from support.ua import Ua, UdpWire
 
 from edgesbc.app import App
 from edgesbc.base.reasons import Reason
+from edgesbc.signalling.effects import Close
 
 
 @asynccontextmanager
@@ -60,6 +62,30 @@ async def end_handshake(listening: socket.socket, reset: bool) -> None:
         accepted.recv(10_000)
         if reset:
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def test_a_connection_that_is_being_opened_can_be_closed_at_once(tmp_path: Path, certificates) -> None:
+    """Its destination does not accept. Before, the edge looked at the closing after ``limits.CONNECT_SECONDS`` only."""
+    async with edge_and_destination(tmp_path, certificates) as (app, listening), trio.open_nursery() as nursery:
+        listening.listen(0)
+        filled = [socket.socket() for _ in range(2)]
+        for sock in filled:
+            sock.setblocking(False)
+            sock.connect_ex(listening.getsockname())
+        async with Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice:
+            nursery.start_soon(alice.dialog(f"sip:100@{at(app, 'public-udp')}").send, "REGISTER")
+            await until(lambda: bool(app.plane.connections))
+            (connection,) = app.plane.connections.values()
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.flow is not None
+            app.plane.carry_out([Close(connection.flow)])
+            await trio.testing.wait_all_tasks_blocked()
+            assert not app.plane.connections
+            await alice.response(503)
+        assert ("core-tls", "connect-failed") not in app.plane.counts, "the edge did not want it any more"
+        await nothing_left(app)
+        for sock in filled:
+            sock.close()
 
 
 async def test_the_process_has_no_descriptor_left(tmp_path: Path, certificates) -> None:

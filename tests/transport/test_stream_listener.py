@@ -193,3 +193,20 @@ async def test_messages_in_pieces_and_a_ping_between_them(tmp_path: Path) -> Non
         await stream.send_all(two[100:])
         await alice.response(200)
         await trio.aclose_forcefully(stream)
+
+
+async def test_a_fault_before_a_connection_is_open_is_counted_as_a_fault_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing about the peer's handshake."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("edgesbc.transport.stream_listener.server_session", broken)
+    async with running(tmp_path, text(tmp_path, WS)) as app:
+        stream = await trio.open_tcp_stream(*at(app, "ws"))
+        await read_to_end(stream)
+        await until(lambda: not open_connections(app))
+        assert (event_count(app, "ws", "internal"), event_count(app, "ws", "handshake")) == (1, 0)
+        await trio.aclose_forcefully(stream)
