@@ -8,6 +8,9 @@ from typing import Final
 
 MESSAGE_BYTES: Final = 65_535
 """Largest SIP message, datagram or framed: the largest UDP payload; no legal signalling comes near it."""
+DATAGRAM_BYTES: Final = 65_507
+"""Largest request that is sent in a datagram: what an IPv4 packet of 65,535 bytes has room for. A request may have
+come with fewer bytes, since the edge adds Via, Path and Contact."""
 START_LINE_BYTES: Final = 2_048
 """Longest start line. A sealed token with a route set needs about 700."""
 HEADER_BLOCK_BYTES: Final = 32_768

@@ -133,6 +133,12 @@ class HealthMonitor:
         if probe.serial == probe.member.probe:
             self._finish(probe.member, now, "OPTIONS failed")
 
+    def probe_not_sent(self, probe: Probe, now: float) -> None:
+        """A probe was not sent, for a reason that shows nothing about its member: the next one tells."""
+        if probe.serial == probe.member.probe:
+            probe.member.probe = 0
+            self._schedule(probe.member, now)
+
     def _finish(self, member: Member, now: float, failure: str | None) -> None:
         member.probe = 0
         self._count(member, now, failure, Evidence.PROBE)

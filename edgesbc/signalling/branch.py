@@ -11,6 +11,7 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ClientTransaction
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import T1, TransactionState
 from edgesbc.sip.message import Request, Response
 
@@ -44,17 +45,20 @@ class Branch:
     begins to ring, and acknowledges a 2xx and ends its call with BYE. Otherwise a call that only the callee's side
     knows of would ring, or be billed, for ever.
 
-    ``id`` is the branch parameter, made here from random bytes. ``forwarded`` is whether an answer of this branch went
-    to the caller. ``due`` is when the hop has been silent for too long; after a 100 alone, it is when to check whether
-    the member is down.
+    ``id`` is the branch parameter, made here from random bytes. ``measured`` is whether the member's response time
+    counts. ``failure`` is why the request was never sent, None where it was. ``forwarded`` is whether an answer of this
+    branch went to the caller. ``due`` is when the hop has been silent for too long; after a 100 alone, it is when to
+    check whether the member is down.
     """
 
     __slots__ = (
         "_acknowledged", "_cancelling", "_client", "_context", "_only_trying", "_parts", "_reasons", "_request",
-        "_sent_at", "due", "forwarded", "hop", "id", "queued",
+        "_sent_at", "due", "failure", "forwarded", "hop", "id", "measured", "queued",
     )  # fmt: skip
 
-    def __init__(self, parts: BranchParts, context: BranchListener, request: Request, hop: NextHop) -> None:
+    def __init__(
+        self, parts: BranchParts, context: BranchListener, request: Request, hop: NextHop, measured: bool = True
+    ) -> None:
         self._parts = parts
         self._context: BranchListener | None = context
         self._request = request
@@ -66,15 +70,18 @@ class Branch:
         self._only_trying = request.method == "INVITE"  # no answer so far but 100
         self.hop = hop
         self.id = ""
+        self.measured = measured
+        self.failure: SendFailure | None = None
         self.forwarded = False
         self.due: float | None = None
         self.queued: float | None = None
 
     def send(self, data: bytes, now: float) -> None:
         parts, hop, request = self._parts, self.hop, self._request
-        if not parts.sender.is_open(hop.flow):
+        self.failure = parts.sender.failure(hop.flow, data)
+        if self.failure is not None:
             if self._context is not None:
-                self._context.on_failure(self, False, now)  # it closed while the media plane had the offer
+                self._context.on_failure(self, False, now)
             return
         method = request.method
         client = self._client = parts.sender.send(self.id, method, hop.flow, data, self, now, request.in_dialog)
@@ -99,7 +106,7 @@ class Branch:
             deadlines.schedule(self, None)
         if self._sent_at is not None and lease is not None:
             # A member that cannot take calls refuses them fast, which must not count as a short response time.
-            if response.status not in self.hop.failover_on:
+            if self.measured and response.status not in self.hop.failover_on:
                 lease.member.answered_after(now - self._sent_at)
             self._sent_at = None
         self._only_trying = self._only_trying and response.status == 100
@@ -113,6 +120,7 @@ class Branch:
             self.end_unwanted(response, now)
 
     def on_failure(self, client: ClientTransaction, timeout: bool, now: float) -> None:
+        self.failure = client.failure
         if self._context is not None:
             self._context.on_failure(self, timeout, now)
 
@@ -126,6 +134,7 @@ class Branch:
         if self._sent_at is None and not self._is_down():
             self._parts.deadlines.schedule(self, now + self.hop.timeout)
         else:
+            self.failure = None if self._client is None else self._client.failure
             self._context.on_failure(self, True, now)
 
     def _is_down(self) -> bool:

@@ -2,9 +2,9 @@
 
 The contract of the loop, which ``tests/signalling/test_loop_contract.py`` checks line by line:
 
-1. Input is ``receive`` (a message), ``stream_broken``, ``flow_opened`` and ``flow_closed``, ``peer_unreachable``,
-   ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``. Each takes ``now``, the seconds of a
-   monotonic clock, which never goes back between calls.
+1. Input is ``receive`` (a message), ``stream_broken``, ``flow_opened`` and ``flow_closed``, ``request_not_sent``,
+   ``peer_unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``. Each takes
+   ``now``, the seconds of a monotonic clock, which never goes back between calls.
 2. Output is the list of effects that the method returns, in the order in which the shell carries them out. A method
    returns all effects of its input; nothing is left for the next call.
 3. ``deadline`` says when ``expire`` is next to be called, or None: never. It changes with each input. ``expire`` may
@@ -38,6 +38,7 @@ from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wiring import CoreParts
+from edgesbc.sip.delivery import SendFailure, transaction_of
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
@@ -195,11 +196,20 @@ class Edge:
     def flow_opened(self, flow: Flow) -> None:
         self.parts.flows.opened(flow)
 
-    def flow_closed(self, flow: Flow, now: float) -> list[Effect]:
-        """A connection is closed, or could not be opened: requests that wait for it fail."""
+    def flow_closed(self, flow: Flow, now: float, failure: SendFailure | None = None) -> list[Effect]:
+        """A connection is closed, or could not be opened: requests that wait for it fail. ``failure`` is given where
+        it could not be opened for a reason of this machine, which shows nothing about the peer."""
         self.parts.flows.closed(flow)
         self._live.standings.withdraw(flow)
-        self._transactions.fail_connection(flow.serial, now)
+        self._transactions.fail_connection(flow.serial, now, failure)
+        return self._effects.take()
+
+    def request_not_sent(self, data: bytes, failure: SendFailure, now: float) -> list[Effect]:
+        """The kernel has not taken a datagram: if it was a request, this shows nothing about the peer that it was
+        for. Anything else, as a response, is lost."""
+        key = transaction_of(data)
+        if key is not None:
+            self._transactions.not_sent(*key, failure, now)
         return self._effects.take()
 
     def peer_unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:

@@ -18,6 +18,7 @@ from edgesbc.signalling.response_context import ContextParts, ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import NextHop, SingleTarget
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.message import Request
 
 __all__ = ["InDialogRequests"]
@@ -71,6 +72,9 @@ class InDialogRequests:
         body = b"" if isinstance(body, MediaError) else body
         branch = self._parts.branches.sender.new_branch()
         data = topology.forward_request(request, hop.flow.listener, branch, hop.uri, hop.routes, body)
+        if self._parts.branches.sender.failure(hop.flow, data) is SendFailure.TOO_LARGE:
+            self._parts.effects.record(now, Reason.TOO_LARGE, hop.flow, request.call_id, request.method)
+            return
         self._parts.effects.send(hop.flow, data)
 
     # --- where it goes -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base.address import SourceKey, Zone, host_port
 from edgesbc.base.errors import WireError
+from edgesbc.base.prefixes import source_key
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health_monitor import Probe
@@ -17,6 +18,7 @@ from edgesbc.signalling.request_sender import RequestSender
 from edgesbc.signalling.targets import NextHop, listener_for
 from edgesbc.signalling.transactions import ClientTransaction, ServerTransaction
 from edgesbc.sip.build import request_fields
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.message import Response, serialise
 from edgesbc.sip.values import parse_retry_after
 
@@ -25,28 +27,39 @@ __all__ = ["HealthFeedback", "HealthProbes"]
 
 class HealthFeedback:
     """Reports what the answers to one request show about members. A hop without a lease, found by a token or a
-    registration, is no member and is skipped."""
+    registration, is no member and is skipped.
 
-    __slots__ = ("_call", "_dispatcher", "_effects", "_server")
+    ``counts`` is whether the request is evidence at all. One of an unproven source is not, nor is a REGISTER of a
+    source that has not registered: anybody could send requests that a member ignores, from as many addresses as it
+    takes. Such a request fails over and is recorded, but moves no member's health.
+    """
+
+    __slots__ = ("_call", "_counts", "_dispatcher", "_effects", "_server")
 
     def __init__(
-        self, dispatcher: Dispatcher, effects: EffectQueue, server: ServerTransaction, call: Call | None
+        self,
+        dispatcher: Dispatcher,
+        effects: EffectQueue,
+        server: ServerTransaction,
+        call: Call | None,
+        counts: bool = True,
     ) -> None:
         self._dispatcher = dispatcher
         self._effects = effects
         self._server = server
         self._call = call
+        self._counts = counts
 
     def on_success(self, hop: NextHop, now: float) -> None:
         """The member answered, and its answer is the callee's own."""
-        if hop.lease is not None:
+        if hop.lease is not None and self._counts:
             self._dispatcher.health_monitor.succeeded(hop.lease.member, now)
 
     def on_refusal(self, hop: NextHop, response: Response, now: float) -> None:
         """The member's answer is one for which the next member is tried. Only a 503 counts against its health."""
         if hop.lease is not None:
             member, status = hop.lease.member, response.status
-            if status == 503 and not self._asks_for_rest(member, response, now):
+            if status == 503 and self._counts and not self._asks_for_rest(member, response, now):
                 self._count_failure(member, "answered 503", self._caller, now)
             self._record_failover(member, f"answered {status}", now)
 
@@ -57,6 +70,11 @@ class HealthFeedback:
             self._count_failure(hop.lease.member, why, self._caller if timeout else None, now)
             self._record_failover(hop.lease.member, why, now)
 
+    def on_unsent(self, hop: NextHop, failure: SendFailure, now: float) -> None:
+        """The request was never sent, so that it shows nothing about the member; the next one is tried."""
+        if hop.lease is not None:
+            self._record_failover(hop.lease.member, failure.value, now)
+
     def on_timeout(self, hop: NextHop, now: float) -> None:
         """The member gave no answer in time, and no other is tried."""
         if hop.lease is not None:
@@ -65,8 +83,11 @@ class HealthFeedback:
     @property
     def _caller(self) -> SourceKey | None:
         """The sender, to which a member's failures are attributed, because a member may ignore the requests of one
-        caller only. None for a trunk, which sends the requests of many people."""
-        return self._server.flow.peer.host if self._call is None else self._call.source
+        caller only: its address, or /64, however many flows it has. None for a trunk, which sends the requests of many
+        people."""
+        if self._call is not None and self._call.source is None:
+            return None
+        return source_key(self._server.flow.peer.host)
 
     def _asks_for_rest(self, member: Member, response: Response, now: float) -> bool:
         """Whether a 503 has a Retry-After that gives the member a rest (RFC 3261 section 21.5.4); it is then alive."""
@@ -80,7 +101,8 @@ class HealthFeedback:
         return seconds > 0 and self._dispatcher.rest(member, seconds, now)
 
     def _count_failure(self, member: Member, why: str, caller: SourceKey | None, now: float) -> None:
-        self._dispatcher.health_monitor.failed(member, now, why, caller)
+        if self._counts:
+            self._dispatcher.health_monitor.failed(member, now, why, caller)
 
     def _record_failover(self, member: Member, why: str, now: float) -> None:
         detail = f"{member.name} {why}"
@@ -153,4 +175,9 @@ class _ProbeTransaction:
             self._dispatcher.health_monitor.probe_answered(self._probe, response.status, now)
 
     def on_failure(self, transaction: ClientTransaction, timeout: bool, now: float) -> None:
-        self._dispatcher.health_monitor.probe_failed(self._probe, now)
+        # A probe that this machine had no descriptor or memory for has asked nothing. Where there is no route, it has
+        # found what it asks: that the member cannot be reached from here. No caller can provoke that.
+        if transaction.failure is None or transaction.failure is SendFailure.NO_ROUTE:
+            self._dispatcher.health_monitor.probe_failed(self._probe, now)
+        else:
+            self._dispatcher.health_monitor.probe_not_sent(self._probe, now)

@@ -113,6 +113,7 @@ class RegisterRequests:
             peers,
             trusted=incoming.may_assert_identity,
             mark=self._admission.loop_mark(incoming),
+            evidence=incoming.subject.standing >= Standing.REGISTERED,
         )
         context.start(now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.signalling import topology
@@ -13,6 +14,7 @@ from edgesbc.signalling.identifiers import Identifiers
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.transactions import ClientTransaction, Transactions, TransactionUser
 from edgesbc.sip.build import request_fields
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request, Response, serialise
 from edgesbc.sip.transaction import NOBODY
@@ -34,9 +36,11 @@ class RequestSender:
     def new_branch(self) -> str:
         return self._identifiers.new_branch()
 
-    def is_open(self, flow: Flow) -> bool:
-        """Whether messages can be sent by ``flow``; over UDP they always can."""
-        return self._flows.is_open(flow)
+    def failure(self, flow: Flow, data: bytes) -> SendFailure | None:
+        """Why ``data`` cannot be sent by ``flow``; None where it can."""
+        if not flow.serial:
+            return SendFailure.TOO_LARGE if len(data) > limits.DATAGRAM_BYTES else None
+        return None if self._flows.is_open(flow) else SendFailure.CLOSED
 
     def send(
         self,

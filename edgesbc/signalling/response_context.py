@@ -28,6 +28,7 @@ from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.responder import Responder
 from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
 
@@ -66,14 +67,15 @@ class ResponseContext:
     """Sends one request on, to one hop, to several at once, or to one after the other, and answers it once.
 
     ``call`` is the call that the request belongs to or sets up; ``setup`` is given where it sets one up. ``trusted``
-    is whether the sender may assert identities. ``mark`` ends the branches of a request outside a dialog
+    is whether the sender may assert identities. ``evidence`` is whether what becomes of the request may count for and
+    against members; that of an unproven source never does. ``mark`` ends the branches of a request outside a dialog
     (RFC 5393). ``on_completed`` is called with the status of the final answer, or 0 where the sender is gone.
     """
 
     __slots__ = (
-        "_answer_forwarded", "_began", "_best", "_body", "_branches", "_cancelled", "_failover_ended", "_health",
+        "_answer_forwarded", "_best", "_body", "_branches", "_cancelled", "_evidence", "_failover_ended", "_health",
         "_is_invite", "_mark", "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_targets",
-        "_timed_out", "_tried", "_trusted", "due", "queued", "request", "server",
+        "_timed_out", "_too_large", "_tried", "_trusted", "due", "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +89,7 @@ class ResponseContext:
         trusted: bool = False,
         mark: str = "",
         on_completed: Callable[[int], None] | None = None,
+        evidence: bool = True,
     ) -> None:
         self._parts = parts
         self.server = server
@@ -102,12 +105,14 @@ class ResponseContext:
         self._tried = 0
         self._body: bytes | None = None
         self._sdp = OfferAnswer(parts.media, server, call)
-        self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call)
+        self._evidence = evidence and server.proven
+        self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, self._evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
         self._cancelled = False
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
         self._timed_out = False
+        self._too_large = 0  # hops whose datagrams the request does not fit into
         self._best: BestResponse | None = None
         self.due: float | None = None
         self.queued: float | None = None
@@ -151,7 +156,7 @@ class ResponseContext:
             return
         self._tried += len(hops)
         # All branches are made before the first is sent, so that their leases are released whatever happens then.
-        branches = [Branch(self._parts.branches, self, self.request, hop) for hop in hops]
+        branches = [Branch(self._parts.branches, self, self.request, hop, self._evidence) for hop in hops]
         self._branches += branches
         for branch in branches:
             self._send(branch, len(branches), now)
@@ -247,6 +252,8 @@ class ResponseContext:
             self._forward(self._best.branch, response, None, now)
         elif self._cancelled:
             self._finish(487, "cancelled", now)
+        elif self._too_large and self._too_large == self._tried:
+            self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
         elif reason is not None:
             self._refuse(reason, now)
         else:
@@ -256,7 +263,7 @@ class ResponseContext:
         if branch.abandoned or self._is_refused:
             branch.end_unwanted(response, now)  # cancelled meanwhile
         elif isinstance(sdp, MediaError):
-            self._drop_answer(branch, response, sdp, now)
+            self._drop_answer(branch, response, Reason.NO_MEDIA, sdp.status, sdp.reason, now)
         else:
             self._forward(branch, response, sdp, now)
         while self._queue and not self._sdp.waiting:
@@ -267,8 +274,10 @@ class ResponseContext:
         """Whether the sender has had a final answer, and it was no 2xx to an INVITE."""
         return self.server.answered and self.server.state is not TransactionState.ACCEPTED
 
-    def _drop_answer(self, branch: Branch, response: Response, refusal: MediaError, now: float) -> None:
-        """An answer's SDP cannot be used: end its branch, and refuse the call if no other branch may answer."""
+    def _drop_answer(
+        self, branch: Branch, response: Response, reason: Reason, status: int, detail: str, now: float
+    ) -> None:
+        """An answer cannot be forwarded: end its branch, and refuse the request if no other branch may answer."""
         if self.server.answered:
             branch.end_unwanted(response, now)  # another fork has the call, maybe by this same branch
             return
@@ -276,7 +285,7 @@ class ResponseContext:
         branch.end_unwanted(response, now)
         self._remove(branch)
         if not self._branches:
-            self._refuse(Reason.NO_MEDIA, now, refusal.status, refusal.reason)
+            self._refuse(reason, now, status, detail)
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
         """Send an answer on to the sender; ``body`` takes the place of its SDP."""
@@ -290,6 +299,11 @@ class ResponseContext:
             body = self._sdp.body_without_sdp(response)
         vias = parts.responder.vias(server)
         data = topology.forward_response(response, request, vias, server.flow.listener.zone, contacts, body)
+        if not server.flow.serial and len(data) > limits.DATAGRAM_BYTES:
+            if final:
+                detail = f"the response is larger than a datagram: {len(data)} bytes"
+                self._drop_answer(branch, response, Reason.TOO_LARGE, Reason.INTERNAL.status, detail, now)
+            return
         parts.responder.send_at(server, response.status, data, due, now)
         if final:
             self._on_answered(branch, response.status, now)
@@ -320,11 +334,15 @@ class ResponseContext:
         self._remove(branch)
         lease = branch.hop.lease
         if not self.server.answered and not self._cancelled and not branch.forwarded and lease is not None:
-            if timeout and not self._is_invite:
+            if branch.failure is not None:
+                self._health.on_unsent(branch.hop, branch.failure, now)
+            elif timeout and not self._is_invite:
                 self._health.on_timeout(branch.hop, now)
-                self._failover_ended = True  # its sender has no time left for another
             else:
                 self._health.on_failover(branch.hop, timeout, now)
+            if timeout and not self._is_invite:
+                self._failover_ended = True  # its sender has no time left for another
+        self._too_large += branch.failure is SendFailure.TOO_LARGE
         self._failover_ended = self._failover_ended or lease is None
         self._timed_out = timeout
         branch.abandon(now)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from edgesbc.sip.build import COOKIE
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, T1, T4, Machine, TransactionState
 from edgesbc.sip.message import Fields, Request, Response
 
@@ -63,7 +64,10 @@ class TransactionUser(Protocol[EndpointT]):
         """A response that is no repetition; a 2xx to INVITE may come several times."""
 
     def on_failure(self, transaction: ClientTransaction[EndpointT], timeout: bool, now: float, /) -> None:
-        """No final response will come, because of a time-out or (``timeout`` False) of a transport error."""
+        """No final response will come, because of a time-out or (``timeout`` False) of a transport error.
+
+        ``transaction.failure`` says whether the request was sent at all.
+        """
 
 
 class ServerUser(Protocol):
@@ -191,10 +195,12 @@ class ServerTransaction(Transaction[EndpointT]):
 class ClientTransaction(Transaction[EndpointT]):
     """A request that was sent. ``branch`` is that of its Via, which only receivers of the request know.
 
-    ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``.
+    ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``. ``copies`` counts how often
+    the request was given to the transport, ``unsent`` how many of these the transport has not sent; ``failure`` is why
+    it has sent none, None where it has sent one.
     """
 
-    __slots__ = ("ack", "branch", "user")
+    __slots__ = ("ack", "branch", "copies", "failure", "unsent", "user")
 
     def __init__(
         self,
@@ -218,6 +224,9 @@ class ClientTransaction(Transaction[EndpointT]):
         self.data = data
         self.user = user
         self.ack: Callable[[Response], bytes] | None = None
+        self.copies = 1
+        self.unsent = 0
+        self.failure: SendFailure | None = None
 
 
 class _Nobody:

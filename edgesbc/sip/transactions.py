@@ -10,7 +10,8 @@
 - the caller sends a request by :meth:`Transactions.open_client`; its user gets responses and failures;
 - at :meth:`Transactions.deadline`, and not later, call :meth:`Transactions.expire`. Ask for the deadline again after
   each call of any method: every one may change it;
-- the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail_endpoint`.
+- the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail_endpoint`, or, where it has not
+  sent a request, :meth:`Transactions.not_sent`.
 
 ``now`` is in seconds of any clock that does not run backwards. Bytes leave by the ``send`` callable during these calls;
 it must not call back into the table. The user is called last in a step and may. Nothing here blocks, reads a clock,
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic
 
 from edgesbc.base.deadlines import Deadlines, Expiring
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
 from edgesbc.sip.machines import (
     LATE_TRYING_SECONDS,
@@ -219,8 +221,26 @@ class Transactions(Generic[EndpointT]):
         """The transport cannot carry the request (section 17.1.4)."""
         self._fire(client, TransactionEvent.TRANSPORT, now)
 
-    def fail_connection(self, serial: int, now: float) -> None:
+    def not_sent(self, branch: str, method: str, failure: SendFailure, now: float) -> None:
+        """The transport has not sent a copy of a request, or of its retransmission.
+
+        Where no other copy was sent, the request fails at once, except for a cause that may pass: the timer then sends
+        it again. Without effect where there is no such transaction.
+        """
+        client = self._clients.get((branch, method))
+        if client is None:
+            return
+        client.unsent += 1
+        if client.unsent < client.copies:
+            return  # a copy is on its way: the response or the time-out tells
+        client.failure = failure
+        if failure is not SendFailure.NO_RESOURCES or client.flow.reliable:
+            self._fire(client, TransactionEvent.TRANSPORT, now)
+
+    def fail_connection(self, serial: int, now: float, failure: SendFailure | None = None) -> None:
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
+
+        ``failure`` is given where it was never open, for a reason of this machine.
 
         Where ``reopen`` names another endpoint for the responses of a request, its transaction goes on with that (RFC
         3261 section 18.2.2), once; that of an INVITE with a 2xx only when the 2xx is repeated. For the others without a
@@ -235,6 +255,8 @@ class Transactions(Generic[EndpointT]):
                         continue
                     if transaction.user is not None:
                         users.append(transaction.user)
+            elif isinstance(transaction, ClientTransaction):
+                transaction.failure = failure
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
         for user in users:
             user.on_connection_lost(now)
@@ -318,9 +340,8 @@ class Transactions(Generic[EndpointT]):
             elif action is TransactionAction.PASS or action is TransactionAction.INFORM:
                 inform = transaction.user if isinstance(transaction, ClientTransaction) else None
             elif action is TransactionAction.RESEND:
-                if transaction.data:
-                    self.retransmissions += event is TransactionEvent.RETRANSMIT
-                    self._send(transaction.flow, transaction.data)
+                self.retransmissions += event is TransactionEvent.RETRANSMIT and bool(transaction.data)
+                self._send_again(transaction)
             elif action is TransactionAction.TRYING:
                 self._send_trying(transaction)
                 timed = True
@@ -345,6 +366,13 @@ class Transactions(Generic[EndpointT]):
 
     def _send_data(self, transaction: Transaction[EndpointT]) -> None:
         """Send a response; one that would be too large for an unproven sender is b"", and counts as sent."""
+        if transaction.data:
+            self._send(transaction.flow, transaction.data)
+
+    def _send_again(self, transaction: Transaction[EndpointT]) -> None:
+        if isinstance(transaction, ClientTransaction):
+            transaction.copies += 1
+            transaction.failure = None  # until the transport reports that this copy was not sent either
         if transaction.data:
             self._send(transaction.flow, transaction.data)
 

@@ -21,6 +21,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTimeout
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.session import client_session
@@ -28,7 +29,7 @@ from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.read_budget import ReadBudget
-from edgesbc.transport.sockets import OpenedListener, client_socket, connect
+from edgesbc.transport.sockets import OpenedListener, client_socket, connect, connect_failure
 from edgesbc.transport.stream_listener import StreamListener
 from edgesbc.transport.tls import client_context
 from edgesbc.transport.udp import UdpListener
@@ -75,6 +76,7 @@ class SignallingPlane:
         self._sleep = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._clients: dict[int, ssl.SSLContext] = {}
+        self._not_sent: list[tuple[bytes, SendFailure]] = []  # datagrams that the core is to be told of
         for opened_listener in self._opened:
             self._add_listener(opened_listener)
 
@@ -220,7 +222,17 @@ class SignallingPlane:
     # --- effects -----------------------------------------------------------------------------------------
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Carry out effects of the signalling core, in order."""
+        """Carry out effects of the signalling core, in order, and those of its answer to what could not be sent."""
+        self._carry_out_each(effects)
+        while self._not_sent:  # a request has a bounded number of hops, of which each comes here once
+            data, failure = self._not_sent.pop(0)
+            report = partial(self.edge.request_not_sent, data, failure, trio.current_time())
+            self._carry_out_each(self._guarded("not sent", report))
+        if self.edge.standings_version != self._steered:
+            self._schedule_steering()
+        self._wake_at(self.edge.deadline())
+
+    def _carry_out_each(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Send):
                 self._send(effect.flow, effect.data)
@@ -230,9 +242,6 @@ class SignallingPlane:
                 self._ask_media(effect)
             else:
                 self._carry_out_rare(effect)
-        if self.edge.standings_version != self._steered:
-            self._schedule_steering()
-        self._wake_at(self.edge.deadline())
 
     def _wake_at(self, deadline: float | None) -> None:
         """Let the timer task wake at ``deadline`` if that is earlier, but not within its grain."""
@@ -263,7 +272,9 @@ class SignallingPlane:
 
     def _send(self, flow: Flow, data: bytes) -> None:
         if not flow.serial:
-            self._udp[flow.listener.id].send(flow.peer, data)
+            failure = self._udp[flow.listener.id].send(flow.peer, data)
+            if failure is not None:
+                self._not_sent.append((data, failure))
         else:
             connection = self.connections.get(flow.serial)
             if connection is not None:
@@ -301,6 +312,7 @@ class SignallingPlane:
     async def _connect(self, connection: Connection, flow: Flow, name: str) -> None:
         """Connect and serve the connection. Over TLS the peer's certificate must be for ``name``, which is also sent as
         SNI, unless it is an address (RFC 6066 section 3)."""
+        failure: SendFailure | None = None
         try:
             with self.contain_faults(flow.listener), ExitStack() as stack:
                 deadline = trio.current_time() + limits.CONNECT_SECONDS
@@ -308,13 +320,14 @@ class SignallingPlane:
                     sock = stack.enter_context(client_socket(flow.peer))
                     await connect(sock, flow.peer, connection.until_connected(deadline))
                 except OSError as error:
+                    failure = SendFailure.CLOSED if connection.closing else connect_failure(error)
                     if not connection.closing:
                         self._record_failed_connect(flow, name, error)
                     return
                 session = client_session(trio.current_time(), deadline, self._clients.get(flow.listener.id), name)
                 await connection.run(sock, session)
         finally:
-            self.connection_ended(flow)
+            self.connection_ended(flow, failure)
 
     def _handshake_failed(self, flow: Flow, name: str, end: StreamEnd) -> None:
         self._record_failed_connect(flow, name, end.cause or OSError(end.detail))
@@ -327,8 +340,9 @@ class SignallingPlane:
         now = trio.current_time()
         self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
 
-    def connection_ended(self, flow: Flow) -> None:
+    def connection_ended(self, flow: Flow, failure: SendFailure | None = None) -> None:
         """A connection has ended, or takes no more: what waits for it in the signalling core fails, or goes another
-        way. A second call has no effect."""
+        way. A second call has no effect. ``failure`` is why this machine could not even try to open it."""
         self.connections.pop(flow.serial, None)
-        self.carry_out(self._guarded("flow closed", lambda: self.edge.flow_closed(flow, trio.current_time())))
+        now = trio.current_time()
+        self.carry_out(self._guarded("flow closed", lambda: self.edge.flow_closed(flow, now, failure)))

@@ -12,10 +12,19 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.transport.filter_programs import steering_program
 from edgesbc.transport.kernel_filters import KERNEL, steer
 
-__all__ = ["OpenedListener", "client_socket", "connect", "open_listeners", "visible_address"]
+__all__ = [
+    "OpenedListener", "client_socket", "connect", "connect_failure", "datagram_failure", "open_listeners",
+    "visible_address",
+]  # fmt: skip
+
+_NO_RESOURCES = frozenset({
+    errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL,
+})  # fmt: skip
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM, errno.EINVAL})
 
 # linux/in.h and linux/in6.h; Python's socket module names neither.
 IP_RECVERR = 11
@@ -134,6 +143,20 @@ async def connect(sock: socket.socket, peer: Source, scope: trio.CancelScope) ->
         error = errno.ETIMEDOUT
     if error:
         raise OSError(error, os.strerror(error))
+
+
+def datagram_failure(error: OSError) -> SendFailure:
+    """Why the kernel has not sent a datagram."""
+    if error.errno == errno.EMSGSIZE:
+        return SendFailure.TOO_LARGE
+    return SendFailure.NO_RESOURCES if error.errno in _NO_RESOURCES else SendFailure.NO_ROUTE
+
+
+def connect_failure(error: OSError) -> SendFailure | None:
+    """Why a connection was not even tried; None where the network or the peer has refused it, or been silent."""
+    if error.errno in _NO_RESOURCES:
+        return SendFailure.NO_RESOURCES
+    return SendFailure.NO_ROUTE if error.errno in _NO_ROUTE else None
 
 
 def _open_second(first: socket.socket, settings: ListenSettings) -> socket.socket | None:

@@ -12,8 +12,10 @@ import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, SourceDropFilter, Steering
+from edgesbc.transport.sockets import datagram_failure
 
 __all__ = ["UdpListener"]
 
@@ -52,21 +54,23 @@ class UdpListener:
         self.steering = Steering(sock) if untrusted is not None else None
         self.unsent = 0  # datagrams that the kernel did not accept
 
-    def send(self, peer: Source, data: bytes) -> None:
-        """Send one datagram; one that the kernel does not accept now is lost, as any datagram may be.
+    def send(self, peer: Source, data: bytes) -> SendFailure | None:
+        """Send one datagram. One that the kernel does not accept now is lost, as any datagram may be; returns why.
 
         The kernel may report the ICMP error of an earlier datagram to another peer here, once for each error.
         """
+        failure: SendFailure | None = None
         for _ in range(limits.UDP_SEND_TRIES):
             try:
                 self._sock.sendto(data, peer)
-            except BlockingIOError:
-                break
-            except OSError:
-                continue
+            except OSError as error:
+                failure = datagram_failure(error)
+                if failure is SendFailure.NO_RESOURCES:
+                    break
             else:
-                return
+                return None
         self.unsent += 1
+        return failure
 
     # --- kernel filters ------------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Source
 from edgesbc.dispatch.health import AdminState, MemberState
+from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
@@ -95,17 +96,32 @@ def test_every_step_is_recorded_with_the_source_of_the_call(harness: EdgeHarness
     assert {(decision.source, decision.listener) for decision in steps} == {(str(CALLER.peer), CALLER.listener.name)}
 
 
-@pytest.mark.parametrize("trunk", [True, False])
-def test_silence_to_one_caller_takes_no_member_out_and_silence_to_a_trunk_does(trunk: bool) -> None:
-    """A trunk's calls come from many people, so each counts."""
-    harness = EdgeHarness(open=("public",), trunks={"carrier": ("198.51.100.7",)} if trunk else {})
+@pytest.mark.parametrize(
+    ("standing", "state"),
+    [
+        (Standing.TRUNK, MemberState.INACTIVE),
+        (Standing.REGISTERED, MemberState.TRYING),
+        (Standing.REACHABLE, MemberState.TRYING),
+        (Standing.UNPROVEN, MemberState.ACTIVE),
+    ],
+)
+def test_silence_to_one_caller_takes_no_member_out_and_silence_to_a_trunk_does(
+    standing: Standing, state: MemberState
+) -> None:
+    """A trunk's calls come from many people, so each counts; those of one user count once, by whichever port they come,
+    and those of a source that may be forged not at all."""
+    harness = EdgeHarness(open=("public",), trunks={"carrier": ("198.51.100.7",)} if standing is Standing.TRUNK else {})
+    callers = [Flow(CALLER.listener, Source("198.51.100.7", port)) for port in (5060, 5062)]
+    if Standing.UNPROVEN < standing < Standing.TRUNK:
+        for caller in callers:
+            harness.standings.prove(caller, standing, harness.now)
     first, _ = harness.dispatcher.members()
-    for number in range(2):
-        harness.receive(CALLER, invite(branch=f"z9hG4bKv{number}", from_tag=f"v{number}"))
+    for number, caller in enumerate(callers):
+        harness.receive(caller, invite(branch=f"z9hG4bKv{number}", from_tag=f"v{number}"))
         sent = harness.wait(2.5)
         forwarded = next(message for to, message in sent if to == SECOND and isinstance(message, Request))
         harness.receive(SECOND, respond(forwarded, 486))
-    assert first.state is (MemberState.INACTIVE if trunk else MemberState.TRYING)
+    assert first.state is state
 
 
 def take_out(harness: EdgeHarness) -> None:

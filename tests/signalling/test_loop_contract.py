@@ -12,6 +12,7 @@ from edgesbc.base.address import Flow, Source
 from edgesbc.base.errors import WireError
 from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
 from edgesbc.signalling.effects import Effect, Media, Open, Send
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 
@@ -38,7 +39,7 @@ class Driver:
         random, edge = self.random, self.edge
         for _ in range(STEPS):
             self.now += random.choice((0.0, 0.01, 0.3, 5.0, 40.0))
-            kind = random.randrange(9)
+            kind = random.randrange(10)
             if kind < 3:
                 yield lambda: edge.receive(CALLER, self._damaged(self._request()), self.now)
             elif kind < 6 and self.sent:
@@ -52,7 +53,12 @@ class Driver:
                 yield lambda: edge.media_event(MediaTimeout("c1", ("alice",)), self.now)
             elif kind == 8 and self.flows:
                 flow = self.flows.pop()
-                yield lambda flow=flow: edge.flow_closed(flow, self.now)
+                failure = random.choice((None, *SendFailure))
+                yield lambda flow=flow, failure=failure: edge.flow_closed(flow, self.now, failure)
+            elif kind == 9 and self.sent:
+                _, data = random.choice(self.sent)
+                failure = random.choice(list(SendFailure))
+                yield lambda data=data, failure=failure: edge.request_not_sent(data, failure, self.now)
             else:
                 yield lambda: edge.peer_unreachable(CORE, MEMBERS[0], self.now)
 
@@ -117,7 +123,7 @@ def test_before_the_deadline_expire_does_nothing_and_after_it_the_deadline_is_la
         driver.give(lambda: driver.edge.expire(driver.now))
         deadline = driver.edge.deadline()
         assert deadline is None or deadline > driver.now
-    assert checked > STEPS / 4
+    assert checked > STEPS / 6
 
 
 @pytest.mark.parametrize("seed", range(5))

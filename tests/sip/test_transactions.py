@@ -9,6 +9,7 @@ from support.sip import VIA, response
 from support.transactions import BRANCH, TCP, UDP, Layer, a_request, a_response, flow
 
 from edgesbc.base.address import Flow, Source
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.limits import Limits
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Response
@@ -320,3 +321,31 @@ def test_the_table_is_full_at_its_limit() -> None:
         table.open_server(a_request(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}"), Peer("a"))
         states.append((table.half_full, table.full))
     assert states == [(False, False), (True, False), (True, True)]
+
+
+@pytest.mark.parametrize("failure", list(SendFailure))
+def test_a_request_of_which_no_copy_was_sent_has_failed_for_that_reason(layer: Layer, failure: SendFailure) -> None:
+    client = layer.client()
+    layer.table.not_sent(BRANCH, "INVITE", failure, 0)
+    assert client.failure is failure
+    if failure is SendFailure.NO_RESOURCES:
+        assert layer.outcomes == []  # its timer sends it again
+        layer.wait(0.6)
+        assert client.failure is None
+        layer.table.not_sent(BRANCH, "INVITE", SendFailure.NO_ROUTE, 0.6)
+    assert [outcome for _, outcome in layer.outcomes] == ["transport"]
+
+
+def test_a_retransmission_that_was_not_sent_fails_nothing(layer: Layer) -> None:
+    client = layer.client()
+    layer.wait(0.6)
+    layer.table.not_sent(BRANCH, "INVITE", SendFailure.NO_ROUTE, 0.6)
+    layer.table.not_sent(BRANCH, "BYE", SendFailure.NO_ROUTE, 0.6)
+    layer.table.not_sent("z9hG4bKother", "INVITE", SendFailure.NO_ROUTE, 0.6)
+    assert (client.failure, layer.outcomes) == (None, [])
+
+
+def test_a_connection_that_this_machine_could_not_open_fails_its_requests_for_that_reason(layer: Layer) -> None:
+    client = layer.client(reliable=True)
+    layer.table.fail_connection(client.flow.serial, 0, SendFailure.NO_RESOURCES)
+    assert (client.failure, [outcome for _, outcome in layer.outcomes]) == (SendFailure.NO_RESOURCES, ["transport"])
