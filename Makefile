@@ -67,7 +67,7 @@ lint: $(STAMP)     ## ruff, mypy --strict (the import and nursery rules are test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-peers:             ## the real SIP programs, databases and compiler of the tests and the bench (Debian packages; only as root)
+peers:             ## the real SIP programs, databases, browser and compiler of the tests and the bench (Debian packages, as root; npm)
 	bash tests/interop/install-peers
 
 # What fails in the tests does not keep the fuzzing from running.

@@ -1,7 +1,10 @@
-"""The lock files: every package has its hashes, no index is named, and the tests use the same versions as the edge."""
+"""The lock files: every package has its hashes, no index is named, and the tests use the same versions as the edge.
+
+So is the lock file of the npm packages that the tests run in a browser."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -39,3 +42,11 @@ def test_runtime_packages_have_the_same_versions_in_the_tests() -> None:
     names = {package for package, _ in runtime}
     assert {"trio", "cryptography", "psycopg-binary", "pymysql"} <= names
     assert not {"pytest", "mypy", "ruff", "hypothesis", "atheris", "trustme"} & names
+
+
+def test_npm_packages_have_their_hashes_and_no_registry_is_named() -> None:
+    text = (ROOT / "tests" / "browser" / "package-lock.json").read_text()
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
+    assert {"node_modules/jssip", "node_modules/sip.js", "node_modules/esbuild"} <= packages.keys()
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not re.search(r"://|resolved|file:", text)

@@ -4,6 +4,7 @@ users."""
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 
@@ -12,17 +13,20 @@ from support.ua import Ua
 from edgesbc.sip.digest import parse_digest
 from edgesbc.sip.message import Request
 
-__all__ = ["Registrar", "credentials"]
+__all__ = ["Registrar", "credentials", "expires"]
 
 REALM = "inside"
+_EXPIRES = re.compile(r";expires=(\d+)")
 
 
 class Registrar:
-    """Responds to the requests of ``ua``; ``passwords`` are those of its users, ``requests`` all it got, in order."""
+    """Responds to the requests of ``ua``; ``passwords`` are those of its users, ``requests`` all that :meth:`run` got,
+    in order. ``qop`` is that of its challenges, if any."""
 
-    def __init__(self, ua: Ua, passwords: Mapping[str, str]) -> None:
+    def __init__(self, ua: Ua, passwords: Mapping[str, str], qop: str = "") -> None:
         self._ua = ua
         self._passwords = passwords
+        self._qop = f', qop="{qop}"' if qop else ""
         self._nonces: set[str] = set()
         self.requests: list[Request] = []
 
@@ -32,30 +36,40 @@ class Registrar:
             request = await self._ua.hear(patience=float("inf"))
             if isinstance(request, Request) and request.method != "ACK":
                 self.requests.append(request)
-                await self._answer(request)
+                await self.answer(request)
 
-    async def _answer(self, request: Request) -> None:
+    async def answer(self, request: Request) -> int:
+        """Respond to one request. Returns the status."""
         if request.method != "REGISTER":
             await self._ua.answer(request, 486, tag="busy")
-            return
+            return 486
         user = request.to.uri.user or ""
         if user not in self._passwords:
-            await self._ua.answer(request, 404, tag=secrets.token_hex(4), extra=("Reason: SIP;cause=404",))
+            status, more = 404, ("Reason: SIP;cause=404",)
         elif self._authenticated(user, request):
-            binding = f"Contact: {request.get('Contact')};expires=600"
-            await self._ua.answer(request, 200, tag=secrets.token_hex(4), extra=(binding,))
+            contact = _EXPIRES.sub("", request.get("Contact") or "")
+            status, more = 200, (f"Contact: {contact};expires={expires(request)}",)
         else:
             nonce = secrets.token_hex(16)
             self._nonces.add(nonce)
-            challenge = f'WWW-Authenticate: Digest realm="{REALM}", nonce="{nonce}", algorithm=MD5'
-            await self._ua.answer(request, 401, tag=secrets.token_hex(4), extra=(challenge, "Allow: REGISTER, INVITE"))
+            challenge = f'WWW-Authenticate: Digest realm="{REALM}", nonce="{nonce}", algorithm=MD5{self._qop}'
+            status, more = 401, (challenge, "Allow: REGISTER, INVITE")
+        await self._ua.answer(request, status, tag=secrets.token_hex(4), extra=more)
+        return status
 
     def _authenticated(self, user: str, request: Request) -> bool:
         digest = parse_digest(request.get("Authorization") or "")
         nonce, uri = digest.text("nonce") or "", digest.text("uri") or ""
         if nonce not in self._nonces or digest.text("username") != user:
             return False
-        return digest.text("response") == _response(user, REALM, self._passwords[user], nonce, uri)
+        between = "".join(f"{digest.text(name)}:" for name in ("nc", "cnonce", "qop") if digest.text("qop"))
+        return digest.text("response") == _response(user, REALM, self._passwords[user], nonce, uri, between)
+
+
+def expires(request: Request) -> str:
+    """For how many seconds a REGISTER with one Contact asks (RFC 3261 section 10.2.1.1)."""
+    parameter = _EXPIRES.search(request.get("Contact") or "")
+    return parameter[1] if parameter else request.get("Expires") or "600"
 
 
 def credentials(user: str, password: str, challenge: str) -> str:
@@ -69,9 +83,9 @@ def credentials(user: str, password: str, challenge: str) -> str:
     )
 
 
-def _response(user: str, realm: str, password: str, nonce: str, uri: str) -> str:
-    """RFC 2617 section 3.2.2, without qop."""
-    return _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'REGISTER:{uri}')}")
+def _response(user: str, realm: str, password: str, nonce: str, uri: str, between: str = "") -> str:
+    """RFC 2617 section 3.2.2; ``between`` are nc, cnonce and qop, each with a colon, if there is a qop."""
+    return _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{between}{_md5(f'REGISTER:{uri}')}")
 
 
 def _md5(text: str) -> str:

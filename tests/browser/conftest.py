@@ -1,0 +1,20 @@
+"""Chromium and the pages that it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.browser import Web, chromium, pages
+from support.certificates import Certificates, certificates
+
+__all__ = ["certificates"]
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Web]:
+    with (
+        pages(tmp_path_factory.mktemp("pages")) as port,
+        chromium(tmp_path_factory.mktemp("chromium"), certificates.folder / "fullchain.pem") as program,
+    ):
+        yield Web(program, port)
