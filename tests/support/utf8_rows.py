@@ -8,6 +8,8 @@ __all__ = ["INVALID", "VALID"]
 
 # The first and the last code point of each length, and those beside the surrogates.
 BOUNDARIES = (0, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFD, 0xFFFF, 0x10000, 0x10FFFF)
+WORD = "\u03ba\u1f79\u03c3\u03bc\u03b5"
+"""Greek, of characters of two and three bytes."""
 NONCHARACTERS = (0xFDD0, 0xFDEF, *(plane << 16 | low for plane in range(17) for low in (0xFFFE, 0xFFFF)))
 
 
@@ -16,7 +18,6 @@ def _valid() -> Iterator[tuple[str, bytes]]:
     yield "ASCII", b"INVITE sip:alice@example.com SIP/2.0\r\n"
     yield "a byte order mark", b"\xef\xbb\xbftext"
     yield "letters with accents", "D\u00e9j\u00e0 vu, stra\u00dfe, \u0141\u00f3d\u017a".encode()
-    yield "Greek", "\u03ba\u1f79\u03c3\u03bc\u03b5".encode()
     yield "Chinese", "\u4f60\u597d\uff0c\u4e16\u754c".encode()
     yield "four bytes a character", "\U0001f600\U0001d11e\U00020000".encode()
     yield "a combining mark alone", "\u0301".encode()
@@ -24,6 +25,9 @@ def _valid() -> Iterator[tuple[str, bytes]]:
         yield f"U+{point:04X}", chr(point).encode()
         yield f"U+{point:04X} between letters", b"a" + chr(point).encode() + b"z"
     yield "all boundaries", "".join(map(chr, BOUNDARIES)).encode()
+    yield "the specials", "".join(map(chr, range(0xFFF9, 0x10000))).encode()
+    for end in range(1, len(WORD) + 1):
+        yield f"the first {end} characters of a word", WORD[:end].encode()
     for begin in range(0, len(NONCHARACTERS), 20):
         yield f"noncharacters from {begin}", "".join(map(chr, NONCHARACTERS[begin : begin + 20])).encode()
 
@@ -32,6 +36,11 @@ def encoded(point: int, size: int) -> bytes:
     """``point`` in ``size`` bytes by the scheme of RFC 2279, whether or not RFC 3629 allows it."""
     tail = bytes(0x80 | point >> 6 * at & 0x3F for at in range(size - 2, -1, -1))
     return bytes((0xFF00 >> size & 0xFF | point >> 6 * (size - 1),)) + tail
+
+
+def _is_whole(end: int) -> bool:
+    """Whether the word has a character that ends after so many bytes."""
+    return any(len(WORD[:count].encode()) == end for count in range(len(WORD) + 1))
 
 
 def _invalid() -> Iterator[tuple[str, bytes]]:
@@ -46,6 +55,15 @@ def _invalid() -> Iterator[tuple[str, bytes]]:
             yield f"{lead:02x} with {missing} bytes missing", whole.encode()[: size - missing]
             yield f"{lead:02x} with {missing} bytes missing, and a letter", whole.encode()[: size - missing] + b"a"
     yield "every sequence without its last byte", b"\xc2\xe0\xa0\xf0\x90\x80\xdf\xef\xbf\xf4\x8f\xbf"
+    for first, end in ((0xC0, 0xE0), (0xE0, 0xF0), (0xF0, 0xF8), (0xF8, 0xFC), (0xFC, 0xFE)):
+        lonely = b"".join(bytes((byte, 0x20)) for byte in range(first, end))
+        yield f"lead bytes from {first:02x} to {end - 1:02x}, each with a space", lonely
+        for byte in range(first, end):
+            yield f"a letter, the lead byte {byte:02x} and a letter", bytes((0x61, byte, 0x7A))
+    for end in range(1, len(WORD.encode())):
+        if not _is_whole(end):
+            yield f"the first {end} bytes of a word", WORD.encode()[:end]
+    yield "the bytes that are never used, one after the other", b"\xfe\xfe\xff\xff"
     for byte in (0xC0, 0xC1, *range(0xF5, 0x100)):
         yield f"the byte {byte:02x}, which is never used", bytes((byte,))
         yield f"the byte {byte:02x} with continuation bytes", bytes((byte, 0x80, 0x80, 0x80))

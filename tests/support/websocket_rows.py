@@ -130,6 +130,7 @@ def fragmentation() -> Iterator[Row]:
             yield Row(name, "5.4", fragments(opcode, *[b""] * (count + 1)), (b"",))
         yield Row(f"{kind} with an empty first fragment", "5.4", fragments(opcode, b"", b"x"), (b"x",))
         yield Row(f"{kind} with an empty last fragment", "5.4", fragments(opcode, b"x", b""), (b"x",))
+        yield Row(f"{kind} with empty fragments around one", "5.4", fragments(opcode, b"", b"x", b""), (b"x",))
         yield Row(f"{kind} with empty fragments inside", "5.4", fragments(opcode, b"x", b"", b"", b"y"), (b"xy",))
         yield Row(f"two {kind}s in fragments", "5.4", (begin + part + end) * 2, (b"be-end",) * 2)
         for other in KINDS.values():
@@ -139,6 +140,12 @@ def fragmentation() -> Iterator[Row]:
                 yield Row(name, "5.4", begin + PROBE + inner + end, (), (b"probe",), 1002)
         yield Row(f"{kind} with a close inside", "5.4", begin + close(1000) + end, code=1000)
         yield Row(f"{kind} that goes on after its end", "5.4", begin + end + end, (b"beend",), code=1002)
+        sent = begin + end + part + frame(opcode, b"more")
+        yield Row(f"{kind} that begins to go on after its end", "5.4", sent, (b"beend",), code=1002)
+        for last in (True, False):
+            sent = (frame(CONTINUATION, b"no", last=last) + begin + end) * 2
+            name = f"{kind} in fragments after a continuation of nothing, {'final' if last else 'not final'}"
+            yield Row(name, "5.4", sent, code=1002)
         yield Row(f"{kind} whose continuation has no mask", "5.1", begin + frame(0, b"x", mask=b""), code=1002)
         sent = fragments(opcode, *(b"%d" % (number % 10) for number in range(300)))
         yield Row(f"{kind} in three hundred fragments", "5.4", sent, (b"0123456789" * 30,))
@@ -154,6 +161,8 @@ def fragmentation() -> Iterator[Row]:
 def texts() -> Iterator[Row]:
     for name, content in VALID.items():
         yield Row(f"text: {name}", "8.1", frame(TEXT, content), (content,))
+        characters = [character.encode() for character in content.decode()] or [b""]
+        yield Row(f"text in fragments of a character: {name}", "8.1", fragments(TEXT, *characters), (content,))
         pieces = [content[at : at + 1] for at in range(len(content))] or [b""]
         yield Row(f"text in fragments of a byte: {name}", "8.1", fragments(TEXT, *pieces), (content,))
         sent = b"".join(frame(TEXT if not at else 0, piece, last=False) + PROBE for at, piece in enumerate(pieces))
@@ -178,6 +187,8 @@ def texts() -> Iterator[Row]:
         yield Row(f"first fragment that is never UTF-8: {content.hex()}", "8.1", sent, code=1007)
         sent = frame(TEXT, b"begin", last=False) + frame(CONTINUATION, content, last=False)
         yield Row(f"second fragment that is never UTF-8: {content.hex()}", "8.1", sent, code=1007)
+    # A frame is decoded once it is whole; section 8.1 does not say when.
+    yield Row("a frame that is not whole, and never UTF-8", "8.1", frame(TEXT, b"\xff\xff")[:-1])
     begun = frame(TEXT, b"\xe2", last=False)
     yield Row("a character that a fragment cuts, and a ping", "8.1", begun + PROBE, pongs=(b"probe",))
     yield Row("a character that does not end", "8.1", begun + frame(CONTINUATION, b"\x82"), code=1007)
@@ -194,6 +205,9 @@ def closing() -> Iterator[Row]:
     yield Row("close without a code", "5.5.1", frame(CLOSE) + GOOD, code=1000)
     yield Row("close of one byte", "5.5.1", frame(CLOSE, b"\x03"), code=1002)
     yield Row("text, ping, close", "5.5.1", GOOD + PROBE + close(1000), (b"good",), (b"probe",), 1000)
+    large = patterned(16_384)
+    sent = frame(BINARY, large) + GOOD + close(1000) + PROBE
+    yield Row("a large message, a text, close, and a ping", "5.5.1", sent, (large, b"good"), code=1000)
     yield Row("close, and a text", "5.5.1", close(1000) + GOOD, code=1000)
     yield Row("close, and a ping", "5.5.1", close(1000) + PROBE, code=1000)
     yield Row("close, and a close", "5.5.1", close(1000) + close(1001), code=1000)
@@ -218,7 +232,7 @@ def closing() -> Iterator[Row]:
 def sizes() -> Iterator[Row]:
     for kind, opcode in KINDS.items():
         whole = patterned(MOST)
-        for size in (64, 256, 1024, 4096, 16_384, 65_534):
+        for size in (64, 256, 1024, 1300, 4096, 16_384, 65_534):
             pieces = [whole[at : at + size] for at in range(0, MOST, size)]
             yield Row(f"{kind} of the most bytes, in fragments of {size}", "10.4", fragments(opcode, *pieces), (whole,))
         for size in (MOST + 1, 1 << 20, 1 << 32, (1 << 63) - 1):
@@ -232,6 +246,10 @@ def sizes() -> Iterator[Row]:
         sent = frame(opcode, b"x", last=False) + head(CONTINUATION, MOST)
         yield Row(f"{kind} whose second fragment announces too many bytes", "10.4", sent, code=1009)
         yield Row(f"three {kind}s of the most bytes", "10.4", frame(opcode, whole) * 3, (whole,) * 3)
+        for size, count in ((0, 1000), (16, 1000), (64, 1000), (256, 200), (1024, 50), (4096, 20)):
+            contents = tuple(patterned(size) for _ in range(count))
+            sent = b"".join(frame(opcode, content) for content in contents)
+            yield Row(f"{count} {kind}s of {size} bytes", "5.4", sent, contents)
         begin = frame(opcode, b"", last=False)
         empty = frame(CONTINUATION, last=False)
         allowed = begin + empty * (limits.WEBSOCKET_FRAMES - 2)
