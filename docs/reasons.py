@@ -68,6 +68,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     " longer than `[media] timeout`.",
     Reason.FLOW_GONE: "A client has to register again. For a destination: it does not listen, or its"
     " certificate is refused.",
+    Reason.FLOW_MOVED: "Nothing: this is normal. Many of them: the network, or a proxy in between, closes connections"
+    " of phones or browsers.",
     Reason.OVERLOAD: "A flood, or too small a machine: check `edgesbc_calls` and `edgesbc_transactions`.",
     Reason.DRAINING: "The edge was told to stop. Direct callers to another edge.",
     Reason.SET_UP_TIMEOUT: "No answer within three minutes. Let the destination end calls earlier.",

@@ -130,6 +130,7 @@ class App:
             os.urandom,
             anchor=policy.media.engine == "builtin",
             server=policy.edge.server,
+            reconnect_wait=policy.registrations.reconnect_wait,
         )
 
     def _build_plane(self, policy: Policy) -> SignallingPlane:

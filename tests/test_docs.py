@@ -26,6 +26,7 @@ from edgesbc.policy.model import (
     MediaSettings,
     ObserveSettings,
     PortRange,
+    RegistrationSettings,
 )
 from edgesbc.routing.numbers import Rewrite
 from edgesbc.routing.table import Route
@@ -69,6 +70,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[[destinations.members]]": MemberSettings,
     "[destinations.health]": HealthSettings,
     "[[route]]": Route,
+    "[registrations]": RegistrationSettings,
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,
     "[observe]": ObserveSettings,

@@ -245,6 +245,22 @@ ACCOUNTS_OF_FLOW: Final = 16
 trunk."""
 FLOWS_OF_ACCOUNT: Final = 64
 """UDP flows registered as one account at once: the phones of a large family, or a shared line."""
+DEVICES: Final = 65_536
+"""Devices of registered users that are known again on another flow, about 500 bytes each; those beyond it are not."""
+DEVICES_OF_ACCOUNT: Final = 64
+"""Of these, devices of one account, as `FLOWS_OF_ACCOUNT`: the oldest is forgotten."""
+DEVICES_OF_CONNECTION: Final = 16
+"""Devices that register by one connection, as `ACCOUNTS_OF_FLOW`; nothing waits for a connection with more."""
+FORMER_CONNECTIONS: Final = 4
+"""Lost connections of a device that requests inside a dialog may still name; a call seldom outlives more of them."""
+RECONNECT_SECONDS: Final = 30.0
+"""Longest wait for a device's new connection: after 64*T1 = 32 s its transactions have timed out anyway."""
+AWAITED_ACKS: Final = 16
+"""ACKs that wait for the new connection of a device: one for each call that it answered just before."""
+AWAITED_ACK_BYTES: Final = 65_536
+"""Bytes of these ACKs: sixteen with SDP."""
+AWAITED_ACK_BYTES_IN_ALL: Final = 8 * 1024 * 1024
+"""Bytes of ACKs that wait for all devices: ten thousand of the usual length."""
 REACHABLE_SECONDS: Final = 600.0
 """How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
 UNPROVEN_BAN_SECONDS: Final = 60.0

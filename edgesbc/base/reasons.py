@@ -45,6 +45,7 @@ class Reason(enum.Enum):
     NO_MEDIA = ("no-media", "the media plane could not anchor the call", 488)
     MEDIA_TIMEOUT = ("media-timeout", "no media packets came for too long", 0)
     FLOW_GONE = ("flow-gone", "the connection to the peer is closed", 480)
+    FLOW_MOVED = ("flow-moved", "the messages for a lost connection went by its device's new one", 0)
     OVERLOAD = ("overload", "the edge has too much to do, or a table of it is full", 503)
     DRAINING = ("draining", "the edge is being shut down", 503)
     SET_UP_TIMEOUT = ("set-up-timeout", "the call was not answered in the time it may ring", 408)

@@ -18,7 +18,15 @@ from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
-from edgesbc.policy.model import ChangeSettings, EdgeSettings, ListenSettings, MediaSettings, ObserveSettings, Policy
+from edgesbc.policy.model import (
+    ChangeSettings,
+    EdgeSettings,
+    ListenSettings,
+    MediaSettings,
+    ObserveSettings,
+    Policy,
+    RegistrationSettings,
+)
 from edgesbc.policy.scanners import read_scanners, shipped_scanners
 from edgesbc.policy.structure import converter, mistakes, unknown_key
 from edgesbc.routing.table import Route
@@ -34,6 +42,7 @@ TABLES: dict[str, type[Any]] = {
     "media": MediaSettings,
     "observe": ObserveSettings,
     "change": ChangeSettings,
+    "registrations": RegistrationSettings,
 }
 LISTS: dict[str, type[Any]] = {
     "listen": ListenSettings,
@@ -105,6 +114,7 @@ def parse_policy(text: str, file: str) -> Policy:
         media=attrs.evolve(draft.tables["media"], address=media_address(draft)),
         observe=draft.tables["observe"],
         change=draft.tables["change"],
+        registrations=draft.tables["registrations"],
         file=file,
         text=text,
     )

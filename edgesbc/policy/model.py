@@ -22,7 +22,7 @@ from edgesbc.screen.standing import Trunk
 
 __all__ = [
     "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "EdgeSettings", "ListenSettings", "MediaAddress",
-    "MediaSettings", "ObserveSettings", "Policy", "PortRange", "default_state_dir",
+    "MediaSettings", "ObserveSettings", "Policy", "PortRange", "RegistrationSettings", "default_state_dir",
 ]  # fmt: skip
 
 CONTROL_SOCKET = "control.sock"
@@ -209,6 +209,15 @@ class MediaAddress:
 
 
 @attrs.frozen
+class RegistrationSettings:
+    """``[registrations]``: registered phones and browsers."""
+
+    reconnect_wait: float = attrs.field(default=10.0, validator=between(0, limits.RECONNECT_SECONDS, "seconds"))
+    """Seconds for which calls being set up, and requests inside a dialog, wait for the next connection of a registered
+    device when its connection has closed; 0: they fail at once."""
+
+
+@attrs.frozen
 class MediaSettings:
     """``[media]``: the relay."""
 
@@ -262,6 +271,7 @@ class Policy:
     observe: ObserveSettings
     change: ChangeSettings = attrs.field(factory=ChangeSettings)
     database: tuple[DatabaseSettings, ...] = ()
+    registrations: RegistrationSettings = attrs.field(factory=RegistrationSettings)
     file: str = ""
     text: str = attrs.field(default="", eq=False, repr=False)
     """The text that was read."""

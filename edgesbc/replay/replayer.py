@@ -108,6 +108,7 @@ class Replayer:
             entropy,
             anchor=False,
             server=policy.edge.server,
+            reconnect_wait=policy.registrations.reconnect_wait,
         )
         if self._against is None:
             edge.observe_verdicts(VerdictObserver(self._add_verdict))

@@ -136,7 +136,7 @@ class ActivePolicy:
         filled = self._filled(policy)
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
-        self.edge.adopt(routing_of(filled), self.pipeline(filled))
+        self.edge.adopt(routing_of(filled), self.pipeline(filled), policy.registrations.reconnect_wait)
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return waiting

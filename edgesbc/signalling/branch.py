@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from edgesbc.base import limits
+from edgesbc.base.address import Flow
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.signalling import topology
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
@@ -141,6 +142,15 @@ class Branch:
         """Whether its member is down, and is not used in spite of that because nearly all are (``panic``)."""
         lease = self.hop.lease
         return lease is not None and not lease.member.health.up and not lease.member.usable
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID of its request."""
+        return self._request.call_id
+
+    def redirect(self, flow: Flow) -> None:
+        """Its transaction goes on by another flow of the same peer."""
+        self.hop.flow = flow
 
     # --- when its answer is not wanted -------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ request inside a dialog can be routed without the call.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.signalling import topology
 from edgesbc.signalling.call import Leg, learn_target, remote_target, route_set
@@ -19,12 +21,14 @@ __all__ = ["ContactTokens"]
 
 
 class ContactTokens:
-    """Makes and opens the tokens. ``sealer`` encrypts them; ``flows`` has the connections that they may name."""
+    """Makes and opens the tokens. ``sealer`` encrypts them; ``flows`` has the connections that they may name;
+    ``instead`` is :meth:`edgesbc.signalling.device_flows.DeviceFlows.instead`."""
 
-    __slots__ = ("_flows", "_sealer")
+    __slots__ = ("_flows", "_instead", "_sealer")
 
-    def __init__(self, flows: Flows, sealer: Sealer) -> None:
+    def __init__(self, flows: Flows, sealer: Sealer, instead: Callable[[int, float], Flow | None]) -> None:
         self._flows = flows
+        self._instead = instead
         self._sealer = sealer
 
     # --- tokens that are given out -----------------------------------------------------------------------
@@ -79,15 +83,32 @@ class ContactTokens:
                     return target
         return None
 
+    def is_open(self, flow: Flow) -> bool:
+        """Whether the connection of ``flow`` is open; over UDP nothing can close."""
+        return self._flows.is_open(flow)
+
+    def is_now(self, former: Flow, flow: Flow, now: float) -> bool:
+        """Whether the device that was reached by ``former`` has registered by ``flow`` since."""
+        return self._instead(former.serial, now) == flow
+
     def target_of(self, leg: Leg) -> RemoteTarget:
         """Where requests to ``leg``'s peer go."""
         return remote_target(leg, self._flows.epoch)
 
-    def flow_to(self, target: RemoteTarget) -> Flow | None:
-        """The flow to a target; None where its connection, or its listener, is gone."""
+    def flow_to(self, target: RemoteTarget, now: float) -> Flow | None:
+        """The flow to a target; None where its connection, or its listener, is gone.
+
+        A token of Path, which has no URI, never leads to another connection: the registrar has the token of the
+        device's last registration, and a request for one that is lost is refused at once, so that it can try another
+        binding (RFC 5626 section 5.3.1).
+        """
+        if target.serial and target.uri and target.epoch == self._flows.epoch:
+            flow = self._instead(target.serial, now)
+            if flow is not None:
+                return flow
         return self._flows.of(target)
 
-    def next_hop(self, target: RemoteTarget, request: Request) -> NextHop | None:
+    def next_hop(self, target: RemoteTarget, request: Request, now: float) -> NextHop | None:
         """The next hop of a request to a target; None where its connection, or its listener, is gone."""
-        flow = self._flows.of(target)
+        flow = self.flow_to(target, now)
         return NextHop(flow, target.uri or str(request.uri), target.routes) if flow is not None else None

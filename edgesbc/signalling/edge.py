@@ -55,12 +55,14 @@ class Edge:
     """All of signalling: receives messages, news of connections, media replies and the time; returns effects.
 
     ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
-    the edge calls itself in messages of its own, "" for nothing.
+    the edge calls itself in messages of its own, "" for nothing. ``reconnect_wait`` is for how many seconds messages
+    wait for a new connection of a registered device; 0: they do not.
     """
 
     __slots__ = (
-        "_admission", "_calls", "_deadlines", "_effects", "_in_dialog", "_invites", "_last_lateness", "_live",
-        "_others", "_probes", "_registrations", "_responder", "_screener", "_transactions", "counters", "parts",
+        "_admission", "_calls", "_deadlines", "_device_flows", "_effects", "_in_dialog", "_invites", "_last_lateness",
+        "_live", "_others", "_probes", "_registrations", "_responder", "_screener", "_transactions", "counters",
+        "parts",
     )  # fmt: skip
 
     def __init__(
@@ -73,12 +75,16 @@ class Edge:
         entropy: Callable[[int], bytes],
         anchor: bool = True,
         server: str = "",
+        reconnect_wait: float = 10.0,
     ) -> None:
-        parts = self.parts = CoreParts(listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server)
+        parts = self.parts = CoreParts(
+            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait
+        )
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission
         self._calls = parts.calls
         self._deadlines = parts.deadlines
+        self._device_flows = parts.device_flows
         self._effects = parts.effects
         self._in_dialog = parts.in_dialog
         self._invites = parts.invites
@@ -142,8 +148,8 @@ class Edge:
 
     @property
     def idle(self) -> bool:
-        """Whether no call, no transaction and no media command is left."""
-        return not (self._calls or self._transactions or self.parts.media)
+        """Whether no call, no transaction, no media command and no message for a lost connection is left."""
+        return not (self._calls or self._transactions or self.parts.media or self._device_flows.waiting)
 
     @property
     def awaits_responses(self) -> bool:
@@ -154,6 +160,11 @@ class Edge:
     def draining(self) -> bool:
         """Whether new calls are refused because the edge stops."""
         return self._invites.draining
+
+    @property
+    def reconnect_wait(self) -> float:
+        """For how many seconds messages wait for a new connection of a registered device."""
+        return self._device_flows.wait
 
     @property
     def lag(self) -> float:
@@ -197,11 +208,14 @@ class Edge:
         self.parts.flows.opened(flow)
 
     def flow_closed(self, flow: Flow, now: float, failure: SendFailure | None = None) -> list[Effect]:
-        """A connection is closed, or could not be opened: requests that wait for it fail. ``failure`` is given where
-        it could not be opened for a reason of this machine, which shows nothing about the peer."""
+        """A connection is closed, or could not be opened: requests that wait for it fail. Those of a registered device
+        wait for its next connection. ``failure`` is given where it could not be opened for a reason of this machine,
+        which shows nothing about the peer."""
         self.parts.flows.closed(flow)
+        awaited = self._device_flows.closed(flow, now)
         self._live.standings.withdraw(flow)
-        self._transactions.fail_connection(flow.serial, now, failure)
+        if not awaited:
+            self._transactions.fail_connection(flow.serial, now, failure)
         return self._effects.take()
 
     def request_not_sent(self, data: bytes, failure: SendFailure, now: float) -> list[Effect]:
@@ -384,8 +398,11 @@ class Edge:
         self._calls.end_all(Reason.DRAINING, now)
         return self._effects.take()
 
-    def adopt(self, routing: RoutingTable, pipeline: Pipeline) -> None:
-        """Judge and route by a new policy from the next message on."""
+    def adopt(self, routing: RoutingTable, pipeline: Pipeline, reconnect_wait: float | None = None) -> None:
+        """Judge and route by a new policy from the next message on, and wait so many seconds for new connections of
+        devices whose connection closes from now on; None: as many as before."""
+        if reconnect_wait is not None:
+            self._device_flows.wait = reconnect_wait
         self._screener.adopt(pipeline)
         self.parts.router.table = routing
 

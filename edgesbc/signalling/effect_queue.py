@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, Protocol
+
 from edgesbc.base.address import Flow
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
@@ -10,19 +12,31 @@ from edgesbc.signalling.effects import Effect, Record, Send
 __all__ = ["EffectQueue"]
 
 
+class HeldFlow(Protocol):
+    """A connection that has closed, and whose peer is expected to connect again."""
+
+    def keep(self, data: bytes) -> None:
+        """Take a message that would have been sent by it."""
+
+
 class EffectQueue:
     """Filled by the parts of the core, emptied by ``Edge`` at the end of each of its methods."""
 
-    __slots__ = ("_effects",)
+    __slots__ = ("_effects", "held")
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []
+        self.held: Final[dict[int, HeldFlow]] = {}
+        """Closed connections whose messages are kept, by serial: ``DeviceFlows`` fills it."""
 
     def emit(self, effect: Effect) -> None:
         self._effects.append(effect)
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send the bytes of one whole SIP message."""
+        if self.held and (held := self.held.get(flow.serial)) is not None:
+            held.keep(data)
+            return
         self._effects.append(Send(flow, data))
 
     def record(

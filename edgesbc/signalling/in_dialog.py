@@ -57,7 +57,7 @@ class InDialogRequests:
         request, flow, media = incoming.message, incoming.flow, self._parts.media
         call = self._calls.find(request, flow.listener.zone)
         target = self.find_target(request, flow, call, now)
-        hop = self._parts.tokens.next_hop(target, request) if target is not None else None
+        hop = self._parts.tokens.next_hop(target, request, now) if target is not None else None
         if hop is None:
             return
         if call is not None and media.enabled and has_sdp(request):
@@ -85,7 +85,7 @@ class InDialogRequests:
         if target is None or (call is None and request.method == "INVITE"):
             # Without the call there is no media session that could relay the media of a new offer.
             return Reason.NO_DIALOG
-        hop = self._parts.tokens.next_hop(target, request)
+        hop = self._parts.tokens.next_hop(target, request, now)
         if hop is not None:
             return hop
         if request.method == "BYE" and call is not None:
@@ -102,7 +102,9 @@ class InDialogRequests:
         target = self._parts.tokens.open(user, flow)
         if target is None and call is not None and len(user) < SHORTEST_TOKEN:
             legs = call.legs_of(request.from_tag)
-            if legs is None or legs[1] is None or request.to_tag != legs[1].tag or not _same_peer(legs[0], flow):
+            if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
+                return None
+            if not _same_peer(legs[0], flow) and not self._parts.tokens.is_now(legs[0].flow, flow, now):
                 return None
             target = self._parts.tokens.target_of(legs[1])
         if target is not None and not flow.serial and call is not None and _proves_address(call, request, flow):

@@ -56,7 +56,7 @@ class RequestRouter:
         request, flow, screener = incoming.message, incoming.flow, self._screener
         registered = self._tokens.registered_target(request, flow)
         if registered is not None:
-            hop = self._tokens.next_hop(registered, request)
+            hop = self._tokens.next_hop(registered, request, now)
             if hop is None:
                 screener.refuse(incoming, Reason.FLOW_GONE, now)
                 return None

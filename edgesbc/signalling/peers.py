@@ -68,8 +68,10 @@ class DialogPeers:
                     call.add_fork(fork)
                 return
             leg = call.callee
-            if leg is None or leg.first != hop.flow:
-                leg = call.callee = Leg(hop.flow)
+            if leg is None or leg.first != hop.first:
+                leg = call.callee = Leg(hop.first)
+            if hop.flow is not hop.first:
+                leg.flow = hop.flow
             if response.to_tag or not leg.address:  # servers of RFC 2543 put no tag into To
                 leg.learn_dialog(response, hop.uri)
         else:
@@ -90,7 +92,7 @@ class DialogPeers:
         if self._call is None:
             return tokens.contact_for_sender(response, sender, holder)
         leg = self._receiver(self._call)
-        if self._new_call and leg is not None and (leg.tag != response.to_tag or leg.first != sender):
+        if self._new_call and leg is not None and (leg.tag != response.to_tag or leg.first != hop.first):
             return tokens.contact_for_sender(response, sender, holder)  # another fork answered as well
         return tokens.contact_for(leg, holder) if leg is not None else ""
 

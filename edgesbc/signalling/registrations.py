@@ -14,6 +14,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
@@ -91,12 +92,19 @@ _LONGEST_BINDING = 7200
 class RegisterRequests:
     """The path of a REGISTER."""
 
-    __slots__ = ("_admission", "_challenges", "_parts")
+    __slots__ = ("_admission", "_challenges", "_device_flows", "_parts")
 
-    def __init__(self, parts: ContextParts, admission: OutOfDialogAdmission, challenges: ChallengeMemory) -> None:
+    def __init__(
+        self,
+        parts: ContextParts,
+        admission: OutOfDialogAdmission,
+        challenges: ChallengeMemory,
+        device_flows: DeviceFlows,
+    ) -> None:
         self._parts = parts
         self._admission = admission
         self._challenges = challenges
+        self._device_flows = device_flows
 
     def forward(self, incoming: Incoming, now: float) -> None:
         """Send the request to its registrar, unless it is refused."""
@@ -105,7 +113,7 @@ class RegisterRequests:
             return
         parts = self._parts
         server = parts.responder.open_transaction(incoming, now)
-        peers = RegisterPeers(parts.tokens, parts.live, self._challenges, server, now)
+        peers = RegisterPeers(parts.tokens, parts.live, self._challenges, self._device_flows, server, now)
         context = ResponseContext(
             parts,
             server,
@@ -114,6 +122,7 @@ class RegisterRequests:
             trusted=incoming.may_assert_identity,
             mark=self._admission.loop_mark(incoming),
             evidence=incoming.subject.standing >= Standing.REGISTERED,
+            on_completed=peers.on_completed,
         )
         context.start(now)
 
@@ -121,16 +130,24 @@ class RegisterRequests:
 class RegisterPeers:
     """The two sides of one REGISTER. ``began`` is when the request came (seconds, the plane's clock)."""
 
-    __slots__ = ("_began", "_challenges", "_live", "_request", "_server", "_tokens")
+    __slots__ = (
+        "_account", "_began", "_challenges", "_device_flows", "_live", "_proven_at", "_request", "_seconds", "_server",
+        "_tokens",
+    )  # fmt: skip
 
     def __init__(
         self,
         tokens: ContactTokens,
         live: LivePipeline,
         challenges: ChallengeMemory,
+        device_flows: DeviceFlows,
         server: ServerTransaction,
         began: float,
     ) -> None:
+        self._device_flows = device_flows
+        self._proven_at: float | None = None  # when the answer proved the flow, as this account, for so many seconds
+        self._account = 0
+        self._seconds = 0
         self._tokens = tokens
         self._live = live
         self._challenges = challenges
@@ -159,19 +176,28 @@ class RegisterPeers:
         """Update the standing of the request's sender by the answer.
 
         A 2xx to a request with credentials proves the flow; a registrar that asks for none proves nothing. A request
-        without a Contact, which asks for the bindings, changes nothing.
+        without a Contact, which asks for the bindings, changes nothing. Neither does an answer to a connection that has
+        closed, a trunk's: its entry would stay until it expires.
         """
         request, flow = self._request, self._server.source
-        if not 200 <= response.status < 300 or request.get("Authorization") is None:
+        if not 200 <= response.status < 300 or request.get("Authorization") is None or not self._tokens.is_open(flow):
             return
         uri = request.to.uri
         account = hash((uri.user, uri.host.lower(), uri.opaque))  # the peer chooses the length of the text
         seconds = registered_seconds(request, response)
         standings = self._live.standings
         if seconds:
-            standings.prove(flow, Standing.REGISTERED, now, seconds, account)
+            if standings.prove(flow, Standing.REGISTERED, now, seconds, account):
+                self._proven_at, self._account, self._seconds = now, account, seconds
         elif request.get("Contact") is not None:
             standings.deregister(flow, account, now)
+            self._device_flows.deregistered(flow, account, request, now)
+
+    def on_completed(self, status: int) -> None:
+        """The sender has its answer: what waits for its device follows it."""
+        if self._proven_at is not None:
+            flow, now = self._server.source, self._proven_at
+            self._device_flows.registered(flow, self._account, self._request, self._seconds, now)
 
     def _must_hide_users(self, now: float) -> bool:
         """Whether the sender is on the public side, is not registered, and may not learn which users exist."""

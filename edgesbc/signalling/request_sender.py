@@ -25,9 +25,17 @@ __all__ = ["ByeSender", "RequestSender"]
 class RequestSender:
     """Opens client transactions, with branches that cannot be guessed."""
 
-    __slots__ = ("_flows", "_identifiers", "_live", "_transactions")
+    __slots__ = ("_effects", "_flows", "_identifiers", "_live", "_transactions")
 
-    def __init__(self, transactions: Transactions, flows: Flows, live: LivePipeline, identifiers: Identifiers) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        flows: Flows,
+        live: LivePipeline,
+        identifiers: Identifiers,
+        effects: EffectQueue,
+    ) -> None:
+        self._effects = effects
         self._transactions = transactions
         self._flows = flows
         self._live = live
@@ -37,10 +45,10 @@ class RequestSender:
         return self._identifiers.new_branch()
 
     def failure(self, flow: Flow, data: bytes) -> SendFailure | None:
-        """Why ``data`` cannot be sent by ``flow``; None where it can."""
+        """Why ``data`` cannot be sent by ``flow``; None where it can, or is kept for its peer."""
         if not flow.serial:
             return SendFailure.TOO_LARGE if len(data) > limits.DATAGRAM_BYTES else None
-        return None if self._flows.is_open(flow) else SendFailure.CLOSED
+        return None if self._flows.is_open(flow) or flow.serial in self._effects.held else SendFailure.CLOSED
 
     def send(
         self,
@@ -82,7 +90,7 @@ class ByeSender:
 
     def bye(self, call_id: str, sender: Leg, receiver: Leg, reason: Reason, now: float) -> None:
         """A BYE to ``receiver`` in the name of ``sender``."""
-        flow = self._tokens.flow_to(self._tokens.target_of(receiver))
+        flow = self._tokens.flow_to(self._tokens.target_of(receiver), now)
         if flow is None:
             return
         branch = self._sender.new_branch()

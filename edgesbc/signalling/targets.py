@@ -28,11 +28,12 @@ __all__ = ["DispatchedTargets", "NextHop", "SingleTarget", "TargetSet", "listene
 class NextHop:
     """Where a request goes next: the flow, the Request-URI there, the route set, and the lease of a member.
 
+    ``first`` is the flow by which the request was sent, ``flow`` the one that its peer uses now (``DeviceFlows``).
     ``timeout`` is how many seconds an INVITE may go without any answer; after the statuses in ``failover_on`` the
     next member is tried.
     """
 
-    __slots__ = ("failover_on", "flow", "lease", "routes", "timeout", "uri")
+    __slots__ = ("failover_on", "first", "flow", "lease", "routes", "timeout", "uri")
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class NextHop:
         timeout: float = 64 * T1,
         failover_on: tuple[int, ...] = (),
     ) -> None:
-        self.flow = flow
+        self.flow = self.first = flow
         self.uri = uri
         self.routes = routes
         self.lease = lease

@@ -8,6 +8,7 @@ Each part takes in its constructor what it uses; none can reach all others. Arro
             all four -> ResponseContext -> Branch -> RequestSender -> Transactions
          -> Calls -> ByeSender, MediaClient
          -> HealthProbes
+    RegisterRequests, ContactTokens -> DeviceFlows -> Transactions, Branch
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.signalling.branch import BranchParts
 from edgesbc.signalling.calls import CallLimits, Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import Identifiers, LoopDetector
@@ -53,9 +55,9 @@ class CoreParts:
     """
 
     __slots__ = (
-        "admission", "calls", "challenges", "clock", "deadlines", "dispatcher", "effects", "flows", "identifiers",
-        "in_dialog", "invites", "live", "loops", "media", "others", "probes", "registrations", "responder", "router",
-        "screener", "sealer", "statistics", "transactions",
+        "admission", "calls", "challenges", "clock", "deadlines", "device_flows", "dispatcher", "effects", "flows",
+        "identifiers", "in_dialog", "invites", "live", "loops", "media", "others", "probes", "registrations",
+        "responder", "router", "screener", "sealer", "statistics", "transactions",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,7 @@ class CoreParts:
         entropy: Callable[[int], bytes],
         anchor: bool,
         server_name: str,
+        reconnect_wait: float,
     ) -> None:
         def name_at(source: Source, transport: Transport) -> str:
             member = dispatcher.member_at(source, transport)
@@ -92,8 +95,9 @@ class CoreParts:
         key = entropy(16)
         self.loops = LoopDetector(key)
         self.responder = Responder(effects, deadlines, transactions, live, server_name, key)
-        tokens = ContactTokens(flows, sealer)
-        sender = RequestSender(transactions, flows, live, identifiers)
+        device_flows = self.device_flows = DeviceFlows(flows, transactions, effects, deadlines, live, reconnect_wait)
+        tokens = ContactTokens(flows, sealer, device_flows.instead)
+        sender = RequestSender(transactions, flows, live, identifiers, effects)
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)
         media = self.media = MediaClient(effects, deadlines, anchor)
@@ -106,6 +110,6 @@ class CoreParts:
         context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches)
         self.challenges = ChallengeMemory(entropy)
         self.invites = InviteRequests(context, self.admission, calls, screener)
-        self.registrations = RegisterRequests(context, self.admission, self.challenges)
+        self.registrations = RegisterRequests(context, self.admission, self.challenges, device_flows)
         self.others = OtherRequests(context, self.admission, flows, screener)
         self.in_dialog = InDialogRequests(context, calls, screener)

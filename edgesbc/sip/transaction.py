@@ -12,7 +12,18 @@ from typing import Final, Generic, Protocol, Self, TypeVar
 
 from edgesbc.sip.build import COOKIE
 from edgesbc.sip.delivery import SendFailure
-from edgesbc.sip.machines import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, T1, T4, Machine, TransactionState
+from edgesbc.sip.machines import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    SERVER,
+    T1,
+    T2,
+    T4,
+    Machine,
+    TransactionAction,
+    TransactionState,
+)
 from edgesbc.sip.message import Fields, Request, Response
 
 __all__ = [
@@ -135,6 +146,39 @@ class Transaction(Generic[EndpointT]):
         """Fire the timer that is due; called by the owner of the calendar for each item that it takes out."""
         self._fire_due(self, now)
 
+    def set_timer(self, action: TransactionAction, now: float) -> None:
+        """Set or stop timers, as an action of the machine says."""
+        if action is TransactionAction.BACK_OFF:
+            # Timer A doubles without bound (section 17.1.1.2), the others up to T2; a non-INVITE request
+            # that has a provisional answer waits T2 at once (section 17.1.2.2).
+            doubled = 2 * self.interval
+            if self.state is TransactionState.PROCEEDING:
+                doubled = T2
+            self.interval = doubled if self.state is TransactionState.CALLING else min(doubled, T2)
+            self.resend_at = now + self.interval
+        elif action is TransactionAction.START_RETRANSMIT:
+            self.resend_at = now + T1 if self.repeats_responses else None  # Timer G
+        elif action is TransactionAction.START_TIMEOUT:
+            self.timeout_at = now + 64 * T1  # Timer H
+        elif action is TransactionAction.STOP_TIMERS:
+            self.resend_at = self.timeout_at = self.linger_at = None
+        elif action is TransactionAction.LINGER:
+            if self.state is TransactionState.ACCEPTED:
+                self.linger_at = now + 64 * T1  # Timers L and M
+            elif self.state is TransactionState.CONFIRMED:
+                self.linger_at = now + min(self.linger, T4)  # Timer I
+            else:
+                self.linger_at = now + self.linger  # Timers D, J and K
+
+    @property
+    def repeats_responses(self) -> bool:
+        """Whether timers repeat a response: that of a server, to a proven sender, over an unreliable transport."""
+        return False
+
+    def redirect(self, flow: EndpointT, now: float) -> bytes:
+        """Let messages go to ``flow``. Returns what is to be sent there at once."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.state.value} {self.flow!r}>"
 
@@ -191,6 +235,24 @@ class ServerTransaction(Transaction[EndpointT]):
         """Whether a final response was sent."""
         return self.state not in (TransactionState.TRYING, TransactionState.PROCEEDING)
 
+    @property
+    def repeats_responses(self) -> bool:
+        return self.proven and not self.flow.reliable
+
+    def redirect(self, flow: EndpointT, now: float) -> bytes:
+        self.flow = flow
+        self.disconnected = False
+        self.linger = 64 * T1 if not flow.reliable else 0.0
+        if self.state is TransactionState.CONFIRMED:
+            return b""
+        if self.state is TransactionState.COMPLETED:
+            if self.method != "INVITE":
+                self.linger_at = now + self.linger
+            elif self.repeats_responses:
+                self.interval = T1
+                self.resend_at = now + T1
+        return self.data
+
 
 class ClientTransaction(Transaction[EndpointT]):
     """A request that was sent. ``branch`` is that of its Via, which only receivers of the request know.
@@ -227,6 +289,20 @@ class ClientTransaction(Transaction[EndpointT]):
         self.copies = 1
         self.unsent = 0
         self.failure: SendFailure | None = None
+
+    def redirect(self, flow: EndpointT, now: float) -> bytes:
+        self.flow = flow
+        invite = self.method == "INVITE"
+        self.linger = (64 * T1 if invite else T4) if not flow.reliable else 0.0
+        waits = self.state is TransactionState.CALLING or self.state is TransactionState.TRYING
+        self.interval, self.resend_at = T1, None
+        self.copies += waits
+        self.failure = None
+        if not flow.reliable and waits:
+            self.resend_at = now + T1
+        elif not flow.reliable and not invite and self.state is TransactionState.PROCEEDING:
+            self.resend_at = now + T2
+        return self.data if waits else b""
 
 
 class _Nobody:

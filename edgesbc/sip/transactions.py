@@ -11,7 +11,8 @@
 - at :meth:`Transactions.deadline`, and not later, call :meth:`Transactions.expire`. Ask for the deadline again after
   each call of any method: every one may change it;
 - the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail_endpoint`, or, where it has not
-  sent a request, :meth:`Transactions.not_sent`.
+  sent a request, :meth:`Transactions.not_sent`. If the peer of a closed connection is expected to connect again:
+  :meth:`Transactions.suspend_connection` and :meth:`Transactions.move_connection`.
 
 ``now`` is in seconds of any clock that does not run backwards. Bytes leave by the ``send`` callable during these calls;
 it must not call back into the table. The user is called last in a step and may. Nothing here blocks, reads a clock,
@@ -31,8 +32,6 @@ from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
 from edgesbc.sip.machines import (
     LATE_TRYING_SECONDS,
     T1,
-    T2,
-    T4,
     TRYING_SECONDS,
     TransactionAction,
     TransactionEvent,
@@ -237,17 +236,20 @@ class Transactions(Generic[EndpointT]):
         if failure is not SendFailure.NO_RESOURCES or client.flow.reliable:
             self._fire(client, TransactionEvent.TRANSPORT, now)
 
-    def fail_connection(self, serial: int, now: float, failure: SendFailure | None = None) -> None:
+    def fail_connection(self, serial: int, now: float, failure: SendFailure | None = None, method: str = "") -> None:
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
         ``failure`` is given where it was never open, for a reason of this machine.
 
         Where ``reopen`` names another endpoint for the responses of a request, its transaction goes on with that (RFC
         3261 section 18.2.2), once; that of an INVITE with a 2xx only when the 2xx is repeated. For the others without a
-        final response, ``on_connection_lost`` of the user is called at the end.
+        final response, ``on_connection_lost`` of the user is called at the end. ``method`` is that of the only requests
+        to fail, if it is given.
         """
         users: list[ServerUser] = []
-        for transaction in tuple(self._of_connection.get(serial, ())):
+        for transaction in self.on_connection(serial):
+            if method and transaction.method != method:
+                continue
             if isinstance(transaction, ServerTransaction):
                 transaction.disconnected = True
                 if not transaction.answered:
@@ -260,6 +262,39 @@ class Transactions(Generic[EndpointT]):
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
         for user in users:
             user.on_connection_lost(now)
+
+    def on_connection(self, serial: int) -> tuple[Transaction[EndpointT], ...]:
+        """The transactions of a connection, in the order in which they were opened."""
+        return tuple(self._of_connection.get(serial, ()))
+
+    def suspend_connection(self, serial: int) -> None:
+        """A connection closed whose peer is expected to connect again: keep its transactions for
+        :meth:`move_connection`, also those that are answered meanwhile. Call :meth:`fail_connection` if it does not.
+
+        The program must send nothing to the endpoint meanwhile.
+        """
+        for transaction in self.on_connection(serial):
+            if isinstance(transaction, ServerTransaction) and transaction.method != "INVITE":
+                transaction.linger = 64 * T1
+
+    def move_connection(self, serial: int, flow: EndpointT, now: float) -> tuple[Transaction[EndpointT], ...]:
+        """The peer of a connection uses ``flow`` instead: its transactions go on there. Returns these.
+
+        The last response of each request that was received is sent again, and so are the requests without any
+        response: what was sent last may have been lost with the connection, and transactions absorb what comes twice.
+        """
+        moved = self.on_connection(serial)
+        for transaction in moved:
+            self._leave_connection(transaction)
+            data = transaction.redirect(flow, now)
+            self._index_connection(transaction)
+            if data:
+                self._send(flow, data)
+            if transaction.linger_at is not None and transaction.linger_at <= now:
+                self._terminate(transaction)
+            else:
+                self._deadlines.schedule(transaction, transaction.next_due)
+        return moved
 
     def _move(self, server: ServerTransaction[EndpointT]) -> bool:
         """Let the responses go to another endpoint; False where there is none."""
@@ -348,7 +383,7 @@ class Transactions(Generic[EndpointT]):
             elif action is TransactionAction.ACK:
                 self._acknowledge(transaction, response)
             else:
-                self._set_timer(transaction, action, now)
+                transaction.set_timer(action, now)
                 timed = True
         if transaction.state is TransactionState.TERMINATED:
             self._terminate(transaction)
@@ -385,33 +420,6 @@ class Transactions(Generic[EndpointT]):
         assert isinstance(transaction, ClientTransaction)  # noqa: S101 - the table has ACK in one machine only
         if transaction.ack is not None and response is not None:
             self._send(transaction.flow, transaction.ack(response))
-
-    @staticmethod
-    def _set_timer(transaction: Transaction[EndpointT], action: TransactionAction, now: float) -> None:
-        if action is TransactionAction.BACK_OFF:
-            # Timer A doubles without bound (section 17.1.1.2), the others up to T2; a non-INVITE request
-            # that has a provisional answer waits T2 at once (section 17.1.2.2).
-            doubled = 2 * transaction.interval
-            if transaction.state is TransactionState.PROCEEDING:
-                doubled = T2
-            transaction.interval = doubled if transaction.state is TransactionState.CALLING else min(doubled, T2)
-            transaction.resend_at = now + transaction.interval
-        elif action is TransactionAction.START_RETRANSMIT:
-            # Only a server has this action.
-            proven = isinstance(transaction, ServerTransaction) and transaction.proven
-            repeats = proven and not transaction.flow.reliable
-            transaction.resend_at = now + T1 if repeats else None  # Timer G
-        elif action is TransactionAction.START_TIMEOUT:
-            transaction.timeout_at = now + 64 * T1  # Timer H
-        elif action is TransactionAction.STOP_TIMERS:
-            transaction.resend_at = transaction.timeout_at = transaction.linger_at = None
-        elif action is TransactionAction.LINGER:
-            if transaction.state is TransactionState.ACCEPTED:
-                transaction.linger_at = now + 64 * T1  # Timers L and M
-            elif transaction.state is TransactionState.CONFIRMED:
-                transaction.linger_at = now + min(transaction.linger, T4)  # Timer I
-            else:
-                transaction.linger_at = now + transaction.linger  # Timers D, J and K
 
     def _terminate(self, transaction: Transaction[EndpointT]) -> None:
         transaction.state = TransactionState.TERMINATED

@@ -22,6 +22,7 @@ _MOODS = {
     "says_100_and_no_more": 1, "rings_for_ever": 1, "answers_late": 2, "forks": 2,
 }  # fmt: skip
 _BUSY_SECONDS = 60.0
+_RECONNECT_WAIT = 10.0  # of the edge, by default
 _LONGEST_CALL = 4 * 3600.0
 
 
@@ -149,6 +150,9 @@ def _add_phones(world: World) -> None:
         world.add(agent, BROWSERS if stream else PUBLIC)
         world.checks.destinations.append(Destination(agent, random, dict(_MOODS)))
         world.clock.after(random.uniform(0.0, 5.0), Register, agent)
+        while stream and random.random() < 0.6:
+            at, back = random.uniform(6.0, _BUSY_SECONDS), random.choice((0.0, 0.5, 5.0, 20.0))
+            world.clock.after(at, _lose_connection, world, agent, back)
         for _ in range(random.randint(0, 3)):
             world.clock.after(random.uniform(10.0, _BUSY_SECONDS), _call_user, world, inside, agent.name)
 
@@ -198,6 +202,21 @@ def _drop(world: World, agent: Agent) -> None:
     agent.excused = True
     world.disconnect(agent)
     world.connect(agent)
+
+
+def _lose_connection(world: World, agent: Agent, back: float) -> None:
+    """A phone loses its connection, not its calls. After ``back`` seconds it connects again, and registers."""
+    if not (agent.alive and world.is_connected(agent)):
+        return
+    agent.excused = agent.excused or back > _RECONNECT_WAIT / 2
+    world.disconnect(agent)
+    world.clock.after(back, _return, world, agent)
+
+
+def _return(world: World, agent: Agent) -> None:
+    if not world.is_connected(agent):
+        world.connect(agent)
+    Register(agent)
 
 
 def _babble(world: World, agent: Agent) -> None:

@@ -197,9 +197,10 @@ class Destination:
 
 
 class Register:
-    """A phone that registers through the edge."""
+    """A phone that registers through the edge. Without a registration it may lose calls that it had before."""
 
     def __init__(self, agent: Agent) -> None:
+        self._agent = agent
         aor = f"<sip:{agent.name}@phones.example>"
         self.registered = False
         lines = [agent.contact, "Authorization: Digest username=x", "Expires: 600"]
@@ -207,3 +208,4 @@ class Register:
 
     def _hear(self, response: Response | None) -> None:
         self.registered = response is not None and response.status == 200
+        self._agent.excused = self._agent.excused or not self.registered

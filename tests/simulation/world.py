@@ -128,6 +128,9 @@ class World:
         self._streams[flow.serial] = agent
         self._flow_of[agent] = flow
 
+    def is_connected(self, agent: Agent) -> bool:
+        return agent in self._flow_of
+
     def disconnect(self, agent: Agent) -> None:
         flow = self._flow_of.pop(agent, None)
         if flow is not None:

@@ -162,6 +162,113 @@ def test_a_lost_connection_is_reported_to_users_of_requests_without_an_answer(la
     assert layer.empty
 
 
+NEW = Flow(TCP, Source("203.0.113.9", 40000), 9)
+NEW_UDP = Flow(UDP, Source("203.0.113.9", 40000))
+
+
+def moved(layer: Layer, to: Flow = NEW) -> list[bytes]:
+    """Move what belongs to the connection 7; what is sent because of that."""
+    layer.sent.clear()
+    for transaction in layer.table.move_connection(7, to, layer.now):
+        assert transaction.flow is to
+    assert layer.table.on_connection(7) == ()
+    return [data for _, data in layer.sent]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+@pytest.mark.parametrize("status", [0, 100, 200, 486])
+def test_a_request_that_was_sent_moves_to_another_connection(layer: Layer, method: str, status: int) -> None:
+    """It is sent again if no response has come. After a final response on a stream only an INVITE with a 2xx is
+    left."""
+    layer.client(method, reliable=True)
+    if status:
+        layer.receive(status, method, reliable=True)
+    layer.table.suspend_connection(7)
+    assert moved(layer) == ([] if status else [b"request"])
+    assert len(layer.table) == (status < 200 or (method == "INVITE" and status == 200))
+    layer.table.fail_connection(7, 0)
+    if status < 200:
+        assert layer.table.receive(a_response(200, method), NEW, 0) is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "times"), [("INVITE", [1.5, 2.5, 4.5, 8.5, 16.5]), ("OPTIONS", [1.5, 2.5, 4.5, 8.5])]
+)
+def test_a_request_that_moves_to_datagrams_is_repeated(layer: Layer, method: str, times: list[float]) -> None:
+    layer.client(method, reliable=True)
+    layer.wait(1)
+    assert moved(layer, NEW_UDP) == [b"request"]
+    layer.wait(17 if method == "INVITE" else 10)
+    assert layer.times(b"request") == [1, *times]
+
+
+def test_a_request_with_a_provisional_response_goes_on_over_datagrams(layer: Layer) -> None:
+    layer.client("OPTIONS", reliable=True)
+    layer.receive(100, "OPTIONS", reliable=True)
+    assert moved(layer, NEW_UDP) == []
+    layer.wait(9)
+    assert layer.times(b"request") == [4, 8]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+@pytest.mark.parametrize("status", [0, 180, 200, 486])
+def test_a_response_moves_to_another_connection(layer: Layer, method: str, status: int) -> None:
+    """The last response is sent again, also one that was given while there was no connection."""
+    server = layer.server(method, reliable=True)
+    layer.table.suspend_connection(7)
+    if status:
+        layer.respond(server, status)
+    assert moved(layer) == ([b"answer %d" % status] if status else [])
+    assert len(layer.table) == (method == "INVITE" or status < 200)
+    layer.wait(100)
+    assert len(layer.table) == (status < 200)
+
+
+def test_a_refusal_that_moves_to_datagrams_is_repeated(layer: Layer) -> None:
+    layer.respond(layer.server(reliable=True), 486)
+    assert moved(layer, NEW_UDP) == [b"answer 486"]
+    layer.wait(4)
+    assert layer.times(b"answer 486") == [0, 0.5, 1.5, 3.5]
+
+
+def test_a_final_response_to_others_waits_for_repeated_requests_over_datagrams(layer: Layer) -> None:
+    server = layer.server("OPTIONS", reliable=True)
+    layer.table.suspend_connection(7)
+    layer.respond(server, 200)
+    layer.wait(5)
+    assert moved(layer, NEW_UDP) == [b"answer 200"]
+    layer.wait(36)
+    assert len(layer.table) == 1
+    layer.wait(38)
+    assert layer.empty
+
+
+def test_an_acknowledged_refusal_is_not_sent_again(layer: Layer) -> None:
+    server = layer.server(reliable=True)
+    layer.respond(server, 486)
+    server.linger = 5.0
+    layer.table.absorb(a_request("ACK"), 0)
+    assert moved(layer) == []
+    layer.wait(6)
+    assert layer.empty
+
+
+def test_what_is_answered_while_it_waits_ends_by_itself(layer: Layer) -> None:
+    server = layer.server("OPTIONS", reliable=True)
+    layer.table.suspend_connection(7)
+    layer.respond(server, 200)
+    layer.table.fail_connection(7, 0)
+    layer.wait(33)
+    assert layer.empty
+
+
+def test_requests_of_one_method_fail_alone(layer: Layer) -> None:
+    layer.server("REGISTER", reliable=True, via="SIP/2.0/TCP h;branch=z9hG4bKr")
+    layer.server("OPTIONS", reliable=True, via="SIP/2.0/TCP h;branch=z9hG4bKo")
+    layer.table.fail_connection(7, 0, method="REGISTER")
+    assert [transaction.method for transaction in layer.table.on_connection(7)] == ["OPTIONS"]
+
+
 def test_an_unreachable_peer_fails_what_was_sent_to_it(layer: Layer) -> None:
     layer.client()
     layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5061)), 0)

@@ -65,6 +65,10 @@ class Ua:
                     continue
                 return message
 
+    def forget(self) -> None:
+        """Take a message that has come before for a new one."""
+        self._seen.clear()
+
     async def request(self, method: str) -> Request:
         """The next request, which must be ``method``."""
         message = await self.hear()
