@@ -346,3 +346,25 @@ async def test_a_page_of_another_origin_does_not_connect(
         assert await tab.next("disconnected") in (0, 1006)
         assert event_count(it.app, "wss", "origin") >= 1
         assert not it.app.plane.connections
+
+
+async def test_two_tabs_of_one_user_have_a_path_each(
+    tmp_path: Path, web: Web, certificates: Certificates, library: str
+) -> None:
+    """One that is closed leaves the other."""
+    text = ("Content-Type: text/plain",)
+    async with line(tmp_path, web, certificates, library) as it:
+        tabs = [await it.tab(), await it.tab()]
+        dialogs = [it.pbx.dialog_with(await it.pbx.register(tab)) for tab in tabs]
+        assert dialogs[0].routes != dialogs[1].routes
+        for number, (tab, dialog) in enumerate(zip(tabs, dialogs, strict=True)):
+            await dialog.send("MESSAGE", b"%d" % number, text)
+            assert await tab.next("message") == str(number)
+            await it.pbx.response(200, "MESSAGE")
+        await tabs[0].close()
+        await until(lambda: len(it.app.plane.connections) == 1)
+        await dialogs[0].send("MESSAGE", b"late", text)
+        await it.pbx.response(480)
+        await dialogs[1].send("MESSAGE", b"in time", text)
+        assert await tabs[1].next("message") == "in time"
+        await it.pbx.response(200, "MESSAGE")

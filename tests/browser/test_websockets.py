@@ -33,10 +33,12 @@ const answer = (socket) => new Promise((done) => { socket.onmessage = ({ data })
 
 
 @asynccontextmanager
-async def edge_and_tab(folder: Path, web: Web, certificate: Path) -> AsyncIterator[tuple[App, str, Tab]]:
-    """A running edge, its URL, and a tab."""
+async def edge_and_tab(
+    folder: Path, web: Web, certificate: Path, address: str = "127.0.0.1"
+) -> AsyncIterator[tuple[App, str, Tab]]:
+    """A running edge that listens at the address, its URL, and a tab."""
     keys = f', certificate = "{certificate}", origins = ["{web.origin}"]'
-    wss = listen("public", "wss", "127.0.0.1:0", "wss", keys)
+    wss = listen("public", "wss", f"{address}:0", "wss", keys)
     async with running(folder, policy_text(folder, [NOBODY], [wss, CORE_UDP])) as app, web.chromium.opened() as browser:
         tab = await browser.tab(f"{web.origin}/jssip.html")
         await tab.run(HELPERS)
@@ -71,11 +73,13 @@ async def test_an_edge_with_a_certificate_of_another_authority_is_not_trusted(tm
         await until(lambda: event_count(app, "wss", "handshake") == 1)
 
 
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "localhost"), ("[::1]", "[::1]")])
 async def test_the_subprotocol_is_agreed_and_no_compression(
-    tmp_path: Path, web: Web, certificates: Certificates
+    tmp_path: Path, web: Web, certificates: Certificates, address: str, host: str
 ) -> None:
     """Chromium offers permessage-deflate."""
-    async with edge_and_tab(tmp_path, web, certificates.folder) as (_, url, tab):
+    async with edge_and_tab(tmp_path, web, certificates.folder, address) as (_, url, tab):
+        url = url.replace(address, host)
         agreed = await tab.run(
             f"opened('{url}', ['msrp', 'sip']).then(({{ protocol, extensions }}) => [protocol, extensions])"
         )
