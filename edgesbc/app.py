@@ -34,7 +34,7 @@ from edgesbc.observe.instruments import instrument_edge, instrument_kernel_filte
 from edgesbc.observe.ledger import Ledger, WhyAnswer
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
-from edgesbc.policy.compile_policy import routing_of
+from edgesbc.policy.compile_policy import header_rules_of, routing_of
 from edgesbc.policy.model import CONTROL_SOCKET, Policy
 from edgesbc.resolve.name_servers import NameServers
 from edgesbc.resolve.resolver import Resolver
@@ -131,6 +131,7 @@ class App:
             anchor=policy.media.engine == "builtin",
             server=policy.edge.server,
             reconnect_wait=policy.registrations.reconnect_wait,
+            headers=header_rules_of(policy),
         )
 
     def _build_plane(self, policy: Policy) -> SignallingPlane:

@@ -51,7 +51,8 @@ REQUEST_FIELDS: Final = {
     "W": f"Via: SIP/2.0/UDP {VICTIM}\r\n" * 70,
     "P": "Replaces: call2;to-tag=t1;from-tag=trunk2\r\n",
     "a": "P-Asserted-Identity: <sip:boss@example.org>\r\nRemote-Party-ID: <sip:boss@10.0.0.7>\r\n",
-    "h": "Diversion: <sip:10.0.0.7>\r\nHistory-Info: <sip:10.0.0.7>\r\nX-Inside: 10.0.0.7\r\n",
+    "h": "Diversion: <sip:10.0.0.7>\r\nHistory-Info: <sip:10.0.0.7>\r\nX-Inside: 10.0.0.7\r\n"
+    "Alert-Info: <http://10.0.0.7/a>\r\nP_Asserted_Identity: <sip:10.0.0.7>\r\nSession_Expires: 90\r\n",
     "b": "Max-Breadth: 1\r\n",
     "B": "Max-Breadth: 0\r\n",
     "u": "User-Agent: friendly-scanner\r\n",

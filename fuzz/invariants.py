@@ -103,8 +103,7 @@ class Invariants:
             self._note_answer(message, step.state)
         if step.passed:
             self._reachability.learn(flow, message)
-            trunk = flow.listener.zone is Zone.PUBLIC and self._environment.standings.of(flow, now) is Standing.TRUNK
-            self._output.learn(flow, message, trunk)
+            self._output.learn(flow, message, self._environment.standings.of(flow, now))
 
     def _note_answer(self, response: Response, state: TransactionState | None) -> None:
         sent = self._requests.get((response.via.branch, response.cseq_method))

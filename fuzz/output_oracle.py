@@ -6,7 +6,9 @@ import re
 
 from edgesbc.base.address import Flow, Listener, Transport, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
+from edgesbc.sip.grammar import CANONICAL
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Message, Request, Response
 from edgesbc.sip.uri import Uri
@@ -19,6 +21,7 @@ _MEMBER_HOSTS = ("10.0.0.11", "10.0.0.12", "10.0.0.13", "198.51.100.7")
 _NEVER_CROSS = {"Via", "Route", "Record-Route", "Contact", "Path", "Service-Route", "Max-Forwards", "Max-Breadth"}
 _REVEALING = {"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"}
 _ASSERTED = {"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"}
+_NOT_OF_STRANGERS = {"Alert-Info", "Call-Info", "Error-Info", "Answer-Mode", "Priv-Answer-Mode", "Geolocation"}
 _NUMBER = re.compile(r"[0-9]{1,3}").fullmatch
 _NONCE = re.compile(r'\b(?:nonce|opaque)="[^"]*"', re.IGNORECASE)
 _REASONS_OF_EDGE = {
@@ -58,11 +61,14 @@ class OutputOracle:
         self._numbers: set[int] = set()  # of CSeq
         self._uris: set[str] = set()
         self._relayed: dict[Zone, set[bytes]] = {zone: set() for zone in Zone}
+        self._of_accounts: set[tuple[str, str]] = set()  # from peers with an account
         self._asserted: set[tuple[str, str]] = set()  # by trunks
 
-    def learn(self, flow: Flow, message: Message, trunk: bool) -> None:
-        """Record a message that passed the screen."""
-        if trunk:
+    def learn(self, flow: Flow, message: Message, standing: Standing) -> None:
+        """Record a message that passed the screen, from a sender of that standing."""
+        if standing >= Standing.REGISTERED:
+            self._of_accounts.update(message.fields)
+        if flow.listener.zone is Zone.PUBLIC and standing is Standing.TRUNK:
             self._asserted.update(pair for pair in message.fields if pair[0] in _ASSERTED)
         self._fields[flow.listener.zone].update(message.fields)
         self._addresses.update((message.get("From") or "", message.get("To") or ""))
@@ -136,6 +142,10 @@ class OutputOracle:
         if name in _NEVER_CROSS or name in _ASSERTED or name[1:2] == "-":
             return False
         if name in _REVEALING and zone is Zone.PUBLIC:
+            return False
+        if "_" in name and name.replace("_", "-").lower() in CANONICAL:  # another spelling of a known field
+            return False
+        if name in _NOT_OF_STRANGERS and zone is Zone.CORE and (name, value) not in self._of_accounts:
             return False
         return (name, value) in self._fields[zone.other]
 

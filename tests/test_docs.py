@@ -21,6 +21,7 @@ from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
     ChangeSettings,
     EdgeSettings,
+    HeaderSettings,
     ListenSettings,
     MediaAddress,
     MediaSettings,
@@ -71,6 +72,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[destinations.health]": HealthSettings,
     "[[route]]": Route,
     "[registrations]": RegistrationSettings,
+    "[headers]": HeaderSettings,
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,
     "[observe]": ObserveSettings,

@@ -156,6 +156,8 @@ ATTEMPTS_SECONDS: Final = 2 * SETTLE_SECONDS
 """How long these counts are kept: the longest time before a change that is compared with the longest time after it."""
 ATTEMPTS_SLICES: Final = 2_048
 """Slices of these counts, about 100 bytes each: one a second, and one for each of many changes."""
+HEADER_NAMES: Final = 64
+"""Names in one list of header fields that a policy admits: a carrier's fields of its own are a handful."""
 BACKUP_FILES: Final = 32
 """Files in a backup: the policy, the files of the state directory, and secrets if asked for."""
 BACKUP_FILE_BYTES: Final = 512 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""Routing table and trunks for the signalling core, from a policy."""
+"""Routing table, header rules and trunks for the signalling core, from a policy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.policy.model import Policy
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.standing import Trunk
+from edgesbc.signalling.header_rules import HeaderRules
 
-__all__ = ["routing_of", "trunks_of"]
+__all__ = ["header_rules_of", "routing_of", "trunks_of"]
 
 
 def routing_of(policy: Policy) -> RoutingTable:
     """The routes of the policy, over its destination sets."""
     return RoutingTable(policy.route, [settings.set for settings in policy.destinations])
+
+
+def header_rules_of(policy: Policy) -> HeaderRules:
+    """The rules for header fields that go inward, with what the policy adds."""
+    headers = policy.headers
+    return HeaderRules(headers.unregistered, headers.registered, headers.trunk)
 
 
 def trunks_of(policy: Policy) -> list[Trunk]:

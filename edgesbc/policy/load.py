@@ -21,6 +21,7 @@ from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import (
     ChangeSettings,
     EdgeSettings,
+    HeaderSettings,
     ListenSettings,
     MediaSettings,
     ObserveSettings,
@@ -43,6 +44,7 @@ TABLES: dict[str, type[Any]] = {
     "observe": ObserveSettings,
     "change": ChangeSettings,
     "registrations": RegistrationSettings,
+    "headers": HeaderSettings,
 }
 LISTS: dict[str, type[Any]] = {
     "listen": ListenSettings,
@@ -115,6 +117,7 @@ def parse_policy(text: str, file: str) -> Policy:
         observe=draft.tables["observe"],
         change=draft.tables["change"],
         registrations=draft.tables["registrations"],
+        headers=draft.tables["headers"],
         file=file,
         text=text,
     )

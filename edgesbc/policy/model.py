@@ -19,10 +19,13 @@ from edgesbc.policy.structure import STRUCTURE
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
+from edgesbc.signalling.header_rules import ASSERTED, OWN
+from edgesbc.sip import grammar
 
 __all__ = [
-    "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "EdgeSettings", "ListenSettings", "MediaAddress",
-    "MediaSettings", "ObserveSettings", "Policy", "PortRange", "RegistrationSettings", "default_state_dir",
+    "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "EdgeSettings", "HeaderSettings", "ListenSettings",
+    "MediaAddress", "MediaSettings", "ObserveSettings", "Policy", "PortRange", "RegistrationSettings",
+    "default_state_dir",
 ]  # fmt: skip
 
 CONTROL_SOCKET = "control.sock"
@@ -240,6 +243,34 @@ class ObserveSettings:
     log: str = attrs.field(default="info", validator=one_of("debug", "info", "warning", "error"))
 
 
+def _field_names(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if not grammar.token(name):
+            raise ValueError(f"{attribute.name}: expected names of header fields, found {described(name)}")
+        known = grammar.CANONICAL.get(name.lower(), name)
+        if known in OWN:
+            raise ValueError(f"{attribute.name}: expected fields that can cross, found {name}: the edge writes its own")
+        if known in ASSERTED:
+            raise ValueError(
+                f"{attribute.name}: expected fields that assert no identity, found {name}: the edge takes it from"
+                " trunks, and from nobody else"
+            )
+
+
+_NAMES = [at_most(limits.HEADER_NAMES, "names"), _field_names]
+
+
+@attrs.frozen
+class HeaderSettings:
+    """``[headers]``: header fields that the edge accepts from the public side besides those that it does anyway. Names
+    are in any case."""
+
+    unregistered: tuple[str, ...] = attrs.field(default=(), validator=_NAMES)
+    """From peers that are neither registered nor a trunk."""
+    registered: tuple[str, ...] = attrs.field(default=(), validator=_NAMES)
+    trunk: tuple[str, ...] = attrs.field(default=(), validator=_NAMES)
+
+
 def _percent_points(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
     if not 0 < value <= 100:
         raise ValueError(f"expected more than 0 and at most 100 percent points, found {value!r}")
@@ -270,6 +301,7 @@ class Policy:
     media: MediaSettings
     observe: ObserveSettings
     change: ChangeSettings = attrs.field(factory=ChangeSettings)
+    headers: HeaderSettings = attrs.field(factory=HeaderSettings)
     database: tuple[DatabaseSettings, ...] = ()
     registrations: RegistrationSettings = attrs.field(factory=RegistrationSettings)
     file: str = ""

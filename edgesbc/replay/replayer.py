@@ -15,7 +15,7 @@ from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.policy.compile_policy import routing_of, trunks_of
+from edgesbc.policy.compile_policy import header_rules_of, routing_of, trunks_of
 from edgesbc.policy.model import Policy
 from edgesbc.replay.capture import Capture, CapturedFrame, CaptureError
 from edgesbc.replay.connections import Connections
@@ -109,6 +109,7 @@ class Replayer:
             anchor=False,
             server=policy.edge.server,
             reconnect_wait=policy.registrations.reconnect_wait,
+            headers=header_rules_of(policy),
         )
         if self._against is None:
             edge.observe_verdicts(VerdictObserver(self._add_verdict))

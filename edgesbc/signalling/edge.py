@@ -33,6 +33,7 @@ from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictO
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.signalling.call import CallState, check_addresses
 from edgesbc.signalling.effects import Effect
+from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
@@ -56,7 +57,8 @@ class Edge:
 
     ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
     the edge calls itself in messages of its own, "" for nothing. ``reconnect_wait`` is for how many seconds messages
-    wait for a new connection of a registered device; 0: they do not.
+    wait for a new connection of a registered device; 0: they do not. ``headers`` are the rules for header fields that
+    go inward; None: without additions of a policy.
     """
 
     __slots__ = (
@@ -76,9 +78,11 @@ class Edge:
         anchor: bool = True,
         server: str = "",
         reconnect_wait: float = 10.0,
+        headers: HeaderRules | None = None,
     ) -> None:
+        headers = HeaderRules() if headers is None else headers
         parts = self.parts = CoreParts(
-            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait
+            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, headers
         )
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission
@@ -398,11 +402,19 @@ class Edge:
         self._calls.end_all(Reason.DRAINING, now)
         return self._effects.take()
 
-    def adopt(self, routing: RoutingTable, pipeline: Pipeline, reconnect_wait: float | None = None) -> None:
+    def adopt(
+        self,
+        routing: RoutingTable,
+        pipeline: Pipeline,
+        reconnect_wait: float | None = None,
+        headers: HeaderRules | None = None,
+    ) -> None:
         """Judge and route by a new policy from the next message on, and wait so many seconds for new connections of
-        devices whose connection closes from now on; None: as many as before."""
+        devices whose connection closes from now on. None: the wait, or the header rules, are those from before."""
         if reconnect_wait is not None:
             self._device_flows.wait = reconnect_wait
+        if headers is not None:
+            self._live.headers = headers
         self._screener.adopt(pipeline)
         self.parts.router.table = routing
 

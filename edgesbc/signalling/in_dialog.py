@@ -50,28 +50,33 @@ class InDialogRequests:
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
                 on_completed = partial(self._on_bye_completed, call, request)
         peers = DialogPeers(parts.tokens, server, call)
-        ResponseContext(parts, server, SingleTarget(hop), peers, call, on_completed=on_completed).start(now)
+        standing = incoming.subject.standing
+        ResponseContext(parts, server, SingleTarget(hop), peers, standing, call, on_completed=on_completed).start(now)
 
     def forward_ack(self, incoming: Incoming, now: float) -> None:
         """Send the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
         request, flow, media = incoming.message, incoming.flow, self._parts.media
-        call = self._calls.find(request, flow.listener.zone)
+        call, standing = self._calls.find(request, flow.listener.zone), incoming.subject.standing
         target = self.find_target(request, flow, call, now)
         hop = self._parts.tokens.next_hop(target, request, now) if target is not None else None
         if hop is None:
             return
         if call is not None and media.enabled and has_sdp(request):
-            callback = partial(self._send_ack, request, hop)
+            callback = partial(self._send_ack, request, hop, standing)
             media.answer(call, request, request.to_tag, request.from_tag, flow, callback, now)
         else:
             without_sdp = media.enabled and (has_sdp(request) or hides_sdp(request))
-            self._send_ack(request, hop, b"" if without_sdp else request.body, now)
+            self._send_ack(request, hop, standing, b"" if without_sdp else request.body, now)
 
-    def _send_ack(self, request: Request, hop: NextHop, body: bytes | MediaError, now: float) -> None:
+    def _send_ack(
+        self, request: Request, hop: NextHop, standing: Standing, body: bytes | MediaError, now: float
+    ) -> None:
         """Send the ACK, without its SDP if that was refused: the receiver then ends the call, which has no media."""
         body = b"" if isinstance(body, MediaError) else body
         branch = self._parts.branches.sender.new_branch()
-        data = topology.forward_request(request, hop.flow.listener, branch, hop.uri, hop.routes, body)
+        listener = hop.flow.listener
+        crossing = self._parts.live.crossing(standing, listener.zone)
+        data = topology.forward_request(request, listener, branch, hop.uri, crossing, hop.routes, body)
         if self._parts.branches.sender.failure(hop.flow, data) is SendFailure.TOO_LARGE:
             self._parts.effects.record(now, Reason.TOO_LARGE, hop.flow, request.call_id, request.method)
             return

@@ -44,6 +44,7 @@ class InviteRequests:
             server,
             targets,
             DialogPeers(parts.tokens, server, call, new_call=True),
+            subject.standing,
             call,
             CallSetup(calls, call),
             incoming.may_assert_identity,

@@ -1,26 +1,33 @@
-"""LivePipeline: the screening in force, shared by the parts of the core, so that a new policy replaces it for all."""
+"""LivePipeline: screening and header rules in force, shared by the parts of the core, which a new policy replaces."""
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Zone
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.signalling.header_rules import OUTWARD, FieldFilter, HeaderRules
 
 __all__ = ["LivePipeline"]
 
 
 class LivePipeline:
-    """``pipeline`` is replaced by :meth:`edgesbc.signalling.screener.Screener.adopt` and by nothing else."""
+    """``pipeline`` is replaced by :meth:`edgesbc.signalling.screener.Screener.adopt` and by nothing else, ``headers``
+    by :meth:`edgesbc.signalling.edge.Edge.adopt`."""
 
-    __slots__ = ("pipeline",)
+    __slots__ = ("headers", "pipeline")
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, headers: HeaderRules) -> None:
         self.pipeline = pipeline
+        self.headers = headers
 
     @property
     def standings(self) -> Standings:
         """What each source has proven."""
         return self.pipeline.standings
+
+    def crossing(self, standing: Standing, to: Zone) -> FieldFilter:
+        """The filter for the header fields of a message to that side, from a sender of that standing."""
+        return OUTWARD if to is Zone.PUBLIC else self.headers.inward(standing)
 
     def is_unproven(self, flow: Flow, now: float) -> bool:
         """Whether the source address of ``flow`` may be forged: nothing has come from it that proves the opposite."""

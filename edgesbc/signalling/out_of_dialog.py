@@ -152,8 +152,16 @@ class OtherRequests:
         parts = self._parts
         server = parts.responder.open_transaction(incoming, now)
         peers = DialogPeers(parts.tokens, server)
-        mark = self._admission.loop_mark(incoming)
-        ResponseContext(parts, server, targets, peers, trusted=incoming.may_assert_identity, mark=mark).start(now)
+        context = ResponseContext(
+            parts,
+            server,
+            targets,
+            peers,
+            incoming.subject.standing,
+            trusted=incoming.may_assert_identity,
+            mark=self._admission.loop_mark(incoming),
+        )
+        context.start(now)
 
     def _answer_options(self, incoming: Incoming, now: float) -> None:
         """Answer with the edge's own capabilities (RFC 3261 section 11.2), also where the Request-URI has a user: an

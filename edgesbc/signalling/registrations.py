@@ -119,6 +119,7 @@ class RegisterRequests:
             server,
             targets,
             peers,
+            incoming.subject.standing,
             trusted=incoming.may_assert_identity,
             mark=self._admission.loop_mark(incoming),
             evidence=incoming.subject.standing >= Standing.REGISTERED,

@@ -13,6 +13,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.leases import Lease
 from edgesbc.media.commands import MediaError
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
 from edgesbc.signalling.best_response import BestResponse
 from edgesbc.signalling.branch import Branch, BranchParts
@@ -69,13 +70,14 @@ class ResponseContext:
     ``call`` is the call that the request belongs to or sets up; ``setup`` is given where it sets one up. ``trusted``
     is whether the sender may assert identities. ``evidence`` is whether what becomes of the request may count for and
     against members; that of an unproven source never does. ``mark`` ends the branches of a request outside a dialog
-    (RFC 5393). ``on_completed`` is called with the status of the final answer, or 0 where the sender is gone.
+    (RFC 5393). ``standing`` is that of the sender. ``on_completed`` is called with the status of the final answer, or 0
+    where the sender is gone.
     """
 
     __slots__ = (
         "_answer_forwarded", "_best", "_body", "_branches", "_cancelled", "_evidence", "_failover_ended", "_health",
-        "_is_invite", "_mark", "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_targets",
-        "_timed_out", "_too_large", "_tried", "_trusted", "due", "queued", "request", "server",
+        "_is_invite", "_mark", "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_standing",
+        "_targets", "_timed_out", "_too_large", "_tried", "_trusted", "due", "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +86,7 @@ class ResponseContext:
         server: ServerTransaction,
         targets: TargetSet,
         peers: Peers,
+        standing: Standing,
         call: Call | None = None,
         setup: CallSetup | None = None,
         trusted: bool = False,
@@ -99,6 +102,7 @@ class ResponseContext:
         self._peers = peers
         self._setup = setup
         self._trusted = trusted
+        self._standing = standing
         self._mark = mark
         self._on_completed = on_completed
         self._branches: list[Branch] = []  # without a final answer so far
@@ -172,7 +176,10 @@ class ResponseContext:
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
         trusted = self._trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC)
-        data = topology.forward_request(request, listener, branch.id, hop.uri, hop.routes, self._body, fields, trusted)
+        crossing = self._parts.live.crossing(self._standing, listener.zone)
+        data = topology.forward_request(
+            request, listener, branch.id, hop.uri, crossing, hop.routes, self._body, fields, trusted
+        )
         branch.send(data, now)
 
     # --- answers -----------------------------------------------------------------------------------------
@@ -298,7 +305,11 @@ class ResponseContext:
         if body is None:
             body = self._sdp.body_without_sdp(response)
         vias = parts.responder.vias(server)
-        data = topology.forward_response(response, request, vias, server.flow.listener.zone, contacts, body)
+        zone = server.flow.listener.zone
+        sender = Standing.TRUNK  # a private server, or a carrier that is a member
+        if zone is Zone.CORE and branch.hop.lease is None:
+            sender = parts.live.standings.of(branch.hop.flow, now)
+        data = topology.forward_response(response, request, vias, parts.live.crossing(sender, zone), contacts, body)
         if not server.flow.serial and len(data) > limits.DATAGRAM_BYTES:
             if final:
                 detail = f"the response is larger than a datagram: {len(data)} bytes"

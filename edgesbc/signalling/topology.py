@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgesbc.base.address import Listener, Transport, Zone, host_port
+from edgesbc.base.address import Listener, Transport, host_port
+from edgesbc.signalling.header_rules import ASSERTED, FieldFilter
 from edgesbc.sip.build import request_fields, response_fields
-from edgesbc.sip.message import Field, Fields, Request, Response, serialise
+from edgesbc.sip.message import Fields, Request, Response, serialise
 from edgesbc.sip.phrases import phrase
 
 __all__ = [
@@ -14,30 +15,9 @@ __all__ = [
     "via",
 ]  # fmt: skip
 
-# These are not forwarded: the edge has its own, or the message needs none.
-_OWN = frozenset({
-    "Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Max-Breadth", "Content-Length", "Path", "Service-Route",
-})  # fmt: skip
-# These say which software runs inside, and where.
-_REVEALING = frozenset({"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"})
-# These assert the caller, and the way of the call: accepted from trusted senders, and sent to trusted receivers only
-# (RFC 3325, RFC 5806, RFC 7044; Remote-Party-ID is from a draft that they replaced).
-_ASSERTED = frozenset({"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"})
-_STOPS_INWARD = _OWN | _ASSERTED
-_STOPS_OUTWARD = _OWN | _ASSERTED | _REVEALING
 _VIA_NAME = {
     Transport.UDP: "UDP", Transport.TCP: "TCP", Transport.TLS: "TLS", Transport.WS: "WS", Transport.WSS: "WSS",
 }  # fmt: skip
-
-
-def _crossing(fields: Iterable[Field], to: Zone) -> Fields:
-    """The header fields that cross the edge towards ``to`` as they are.
-
-    ``P-`` and ``X-`` fields belong to one network (RFC 3325 section 5) and are not forwarded; they are recognised by
-    the dash, which no other field has in that place.
-    """
-    stops = _STOPS_INWARD if to is Zone.CORE else _STOPS_OUTWARD
-    return [pair for pair in fields if pair[0] not in stops and pair[0][1:2] != "-"]
 
 
 def via(listener: Listener, branch: str) -> str:
@@ -67,12 +47,13 @@ def forward_request(
     listener: Listener,
     branch: str,
     uri: str,
+    crossing: FieldFilter,
     routes: Iterable[str] = (),
     body: bytes | None = None,
     extra: Iterable[tuple[str, str]] = (),
     trusted: bool = False,
 ) -> bytes:
-    """The request as it leaves through ``listener`` (RFC 3261 section 16.6).
+    """The request as it leaves through ``listener`` (RFC 3261 section 16.6), with the fields that ``crossing`` passes.
 
     ``body`` replaces the request's where it is not None; ``extra`` has the Contact there, if any.
     ``trusted`` is whether identities may be asserted to that side (RFC 3325).
@@ -80,9 +61,9 @@ def forward_request(
     hops = 70 if request.max_forwards is None else request.max_forwards - 1
     fields: Fields = [("Via", via(listener, branch)), ("Max-Forwards", str(hops))]
     fields += [("Route", route) for route in routes]
-    fields += _crossing(request.fields, listener.zone)
+    fields += crossing.crossing(request.fields)
     if trusted:
-        fields += [pair for pair in request.fields if pair[0] in _ASSERTED]
+        fields += [pair for pair in request.fields if pair[0] in ASSERTED]
     fields += extra
     return serialise(f"{request.method} {uri} SIP/2.0", fields, request.body if body is None else body)
 
@@ -91,7 +72,7 @@ def forward_response(
     response: Response,
     request: Request,
     vias: Fields,
-    to: Zone,
+    crossing: FieldFilter,
     contacts: Iterable[str] = (),
     body: bytes | None = None,
 ) -> bytes:
@@ -103,7 +84,7 @@ def forward_response(
     fields: Fields = list(vias)
     if request.cseq_method != "REGISTER":
         fields += [pair for pair in request.fields if pair[0] == "Record-Route"]
-    fields += _crossing(response.fields, to)
+    fields += crossing.crossing(response.fields)
     fields += [("Contact", value) for value in contacts]
     reason = response.phrase
     return serialise(f"SIP/2.0 {response.status} {reason}", fields, response.body if body is None else body)

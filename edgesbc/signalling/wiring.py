@@ -27,6 +27,7 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.identifiers import Identifiers, LoopDetector
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.invite import InviteRequests
@@ -71,6 +72,7 @@ class CoreParts:
         anchor: bool,
         server_name: str,
         reconnect_wait: float,
+        headers: HeaderRules,
     ) -> None:
         def name_at(source: Source, transport: Transport) -> str:
             member = dispatcher.member_at(source, transport)
@@ -88,7 +90,7 @@ class CoreParts:
         deadlines = self.deadlines = Deadlines[Expiring]()
         self.clock = WallClock()
         self.statistics = CallStatistics()
-        live = self.live = LivePipeline(pipeline)
+        live = self.live = LivePipeline(pipeline, headers)
         identifiers = self.identifiers = Identifiers(entropy)
         flows = self.flows = Flows(listeners, entropy(6).hex(), effects.emit, name_at, is_trunk)
         transactions = self.transactions = Transactions(effects.send, deadlines, reopen=reopen)

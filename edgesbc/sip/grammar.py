@@ -201,15 +201,16 @@ COMPACT: Final = {
 }  # fmt: skip
 
 _NAMES = """
-Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Authentication-Info
-Authorization Call-ID Call-Info Contact Content-Disposition Content-Encoding Content-Language Content-Length
-Content-Type CSeq Date Diversion Error-Info Event Expires From History-Info Identity Identity-Info In-Reply-To
-Join Max-Forwards MIME-Version Min-Expires Min-SE Organization P-Access-Network-Info P-Asserted-Identity
-P-Charging-Vector P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization
-Proxy-Require RAck Reason Record-Route Refer-Sub Refer-To Referred-By Reject-Contact Remote-Party-ID Replaces
-Reply-To Request-Disposition Require Retry-After Route RSeq Server Service-Route Session-Expires SIP-ETag
-SIP-If-Match Subject Subscription-State Supported Target-Dialog Timestamp To Unsupported User-Agent
-User-to-User Via Warning WWW-Authenticate
+Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Answer-Mode Authentication-Info
+Authorization Call-ID Call-Info Charge Contact Content-Disposition Content-Encoding Content-ID Content-Language
+Content-Length Content-Type CSeq Date Diversion Error-Info Event Expires Flow-Timer From Geolocation
+Geolocation-Error Geolocation-Routing History-Info Identity Identity-Info In-Reply-To Info-Package Join
+Max-Breadth Max-Forwards MIME-Version Min-Expires Min-SE Organization P-Access-Network-Info P-Asserted-Identity
+P-Charging-Vector P-Preferred-Identity Path Priority Priv-Answer-Mode Privacy Proxy-Authenticate
+Proxy-Authorization Proxy-Require RAck Reason Record-Route Recv-Info Refer-Sub Refer-To Referred-By
+Reject-Contact Remote-Party-ID Replaces Reply-To Request-Disposition Require Resource-Priority Retry-After Route
+RSeq Server Service-Route Session-Expires Session-ID SIP-ETag SIP-If-Match Subject Subscription-State Supported
+Suppress-If-Match Target-Dialog Timestamp To Unsupported User-Agent User-to-User Via Warning WWW-Authenticate
 """.split()
 
 # Header field names as they are usually written, in lower case, and compact, to their canonical form.

@@ -12,7 +12,8 @@ import pytest
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.screen.stages.sanity import Sanity
-from edgesbc.signalling import call, contact_tokens, responder, topology
+from edgesbc.screen.standing import Standing
+from edgesbc.signalling import call, contact_tokens, live_pipeline, responder, topology
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.call import Call, Leg
 from edgesbc.signalling.calls import Calls
@@ -20,6 +21,7 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.header_rules import FieldFilter, HeaderRules
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.offer_answer import OfferAnswer
@@ -325,16 +327,21 @@ def uses_public_contacts(patch: pytest.MonkeyPatch) -> None:
 
 def lets_all_fields_cross(patch: pytest.MonkeyPatch) -> None:
     own = {"Via", "Contact", "Record-Route", "Route", "Max-Forwards", "Content-Length"}
-    patch.setattr(topology, "_crossing", lambda fields, to: [pair for pair in fields if pair[0] not in own])
+    patch.setattr(FieldFilter, "crossing", lambda self, fields: [pair for pair in fields if pair[0] not in own])
 
 
 def lets_inside_fields_out(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(topology, "_STOPS_OUTWARD", topology._STOPS_INWARD)
+    patch.setattr(live_pipeline, "OUTWARD", HeaderRules().inward(Standing.TRUNK))
+
+
+def trusts_unregistered_sources_with_all_fields(patch: pytest.MonkeyPatch) -> None:
+    inward = HeaderRules.inward
+    patch.setattr(HeaderRules, "inward", lambda self, standing: inward(self, Standing.TRUNK))
 
 
 def trusts_identity_of_unproven_sources(patch: pytest.MonkeyPatch) -> None:
     forward = topology.forward_request
-    patch.setattr(topology, "forward_request", lambda *arguments: forward(*arguments[:7], trusted=True))
+    patch.setattr(topology, "forward_request", lambda *arguments: forward(*arguments[:8], trusted=True))
 
 
 def lets_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
@@ -357,7 +364,8 @@ def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
 
     def send_on(self: InDialogRequests, incoming: Incoming, now: float) -> None:
         parts, request = self._parts, incoming.message
-        data = topology.forward_request(request, CORE, parts.branches.sender.new_branch(), str(request.uri))
+        branch, crossing = parts.branches.sender.new_branch(), parts.live.crossing(Standing.TRUNK, Zone.CORE)
+        data = topology.forward_request(request, CORE, branch, str(request.uri), crossing)
         parts.effects.send(Flow(CORE, Source("10.0.0.11", 5060)), data)
 
     patch.setattr(InDialogRequests, "forward_ack", send_on)
@@ -463,6 +471,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (lets_all_fields_cross, "malformed-and-unusual", "Diversion: <sip:10.0.0.7> in"),
         (lets_inside_fields_out, "third-party-addresses", "Server: Inside/1.0"),
         (trusts_identity_of_unproven_sources, "malformed-and-unusual", "Diversion: <sip:10.0.0.7>"),
+        (trusts_unregistered_sources_with_all_fields, "malformed-and-unusual", "Alert-Info: <http://10.0.0.7/a>"),
         (lets_descriptions_pass, "call", "a description that the media plane did not give"),
         (lets_hidden_descriptions_pass, "hidden-offers", "a hidden description"),
         (sends_every_ack_on, "wrong-sources", "of a refusal is forwarded"),

@@ -7,12 +7,14 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.policy.compile_policy import header_rules_of
 from edgesbc.policy.load import load_policy, parse_policy, state_dir_of
 from edgesbc.policy.model import MediaAddress, Policy, PortRange, default_state_dir
 from edgesbc.policy.scanners import shipped_scanners
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.standing import Standing
 
 SMALL = """
 [[listen]]
@@ -364,3 +366,24 @@ def test_a_policy_whose_state_directory_is_unknown(text: str, mistake: str, tmp_
     with pytest.raises(PolicyErrors) as caught:
         state_dir_of(file)
     assert str(caught.value.errors[0]).startswith(f"{file}: {mistake}")
+
+
+def test_header_fields_that_the_policy_adds() -> None:
+    added = parse_policy(f'{SMALL}[headers]\ntrunk = ["P-Charge-Info", "x-account"]\n', "p.toml")
+    assert added.headers.trunk == ("P-Charge-Info", "x-account")
+    assert header_rules_of(added).inward(Standing.TRUNK).crossing([("X-Account", "1")]) == [("X-Account", "1")]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('["Via"]', "the edge writes its own"),
+        ('["m"]', "the edge writes its own"),
+        ('["p-asserted-identity"]', "from trunks, and from nobody else"),
+        ('["X Y"]', "expected names of header fields"),
+        (str([f"X-{number}" for number in range(65)]), "expected at most 64 names"),
+    ],
+)
+def test_header_fields_that_it_cannot_add(value: str, message: str) -> None:
+    with pytest.raises(PolicyErrors, match=message):
+        parse_policy(f"{SMALL}[headers]\nunregistered = {value}\n", "p.toml")
