@@ -22,7 +22,7 @@ from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.effects import Close, Effect, Media, Open
+from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.tokens import Sealer
 from fuzz.dsl import DslPolicy
 from fuzz.recorded import INTERFACES, RecordedPorts
@@ -150,6 +150,8 @@ class FuzzEnvironment:
         self.pending: list[tuple[int, MediaReply | MediaError, Zone]] = []
         """Replies of the media plane that the edge has not got yet."""
         self.replied: list[tuple[int, MediaReply | MediaError, Zone]] = []
+        self._last_sent: dict[Source, bytes] = {}
+        """The last datagram to each address of the private side."""
         self._oracle = make_oracle(self)
 
     # --- inputs ------------------------------------------------------------------------------------------
@@ -169,10 +171,11 @@ class FuzzEnvironment:
         self._carry_out(step())
 
     def unreachable(self, peer: Peer) -> None:
-        """Report that ICMP says that a peer is unreachable, which the edge uses on core listeners only."""
+        """Report an ICMP error that quotes the last datagram to a peer, which the edge uses on core listeners only."""
         if peer.listener is CORE:
             self._oracle.lost(Flow(CORE, peer.source))
-            self._run(lambda: self.edge.peer_unreachable(CORE, peer.source, self.now))
+            quote = self._last_sent.get(peer.source, b"")[:520]
+            self._run(lambda: self.edge.unreachable(peer.source, quote, self.now))
 
     def end_calls(self) -> None:
         self._run(lambda: self.edge.end_calls(self.now))
@@ -218,6 +221,8 @@ class FuzzEnvironment:
         for effect in effects:
             if isinstance(effect, Media):
                 self._ask_media(effect)
+            elif isinstance(effect, Send) and effect.flow.listener is CORE:
+                self._last_sent[effect.flow.peer] = effect.data
             elif isinstance(effect, Open):
                 self._open(effect.flow)
             elif isinstance(effect, Close):

@@ -270,7 +270,7 @@ class Program:
             self._environment.flow_of(peer)
 
     def _unreachable(self, line: _Line) -> None:
-        """u PEER: ICMP reports that the peer is unreachable."""
+        """u PEER: an ICMP error quotes the last datagram to the peer."""
         self._environment.unreachable(self._peer(line))
 
     def _end(self, line: _Line) -> None:

@@ -74,6 +74,9 @@ CONNECT_SECONDS: Final = 5.0
 """How long opening a connection to a destination may take, TLS included."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
+ICMP_QUOTE_BYTES: Final = 1_280
+"""Bytes that are read of the datagram that an ICMP error quotes: an error is no longer than that (RFC 4443 section 2.4;
+RFC 1812 section 4.3.2.3 says 576)."""
 UDP_UNTRUSTED_BATCH: Final = 16
 """Datagrams of untrusted sources that are read before trusted sources are read again: about a millisecond of a
 flood."""

@@ -113,6 +113,9 @@ def _settings_of_transports(draft: Draft) -> _Mistakes:
                 yield f"{table}.proxy_protocol[{number}]", f"expected the addresses of your balancers, found {prefix!r}"
         if listener.ping is not None and listener.transport not in (Transport.WS, Transport.WSS):
             yield f"{table}.ping", f"is for ws and wss, and the transport is {listener.transport}"
+        if listener.icmp_from_routers and (listener.zone, listener.transport) != (Zone.CORE, Transport.UDP):
+            found = f"and this is {listener.transport} of zone {listener.zone}"
+            yield f"{table}.icmp_from_routers", f"is for udp of zone core, {found}"
         for number, origin in enumerate(listener.origins):
             if not _ORIGIN.fullmatch(origin):
                 yield f"{table}.origins[{number}]", f"expected a page's origin as in https://host, found {origin!r}"

@@ -180,6 +180,9 @@ class ListenSettings:
     ping: float | None = attrs.field(default=None, validator=_ping)
     """Seconds of silence after which a WebSocket's peer is asked whether it is there; 0: never; None: 25."""
 
+    icmp_from_routers: bool = False
+    """Core side over UDP: whether an ICMP error that is not from the destination itself fails a request too."""
+
     @name.default
     def _default_name(self) -> str:
         return f"{self.zone}-{self.transport}-{self.bind.port}"

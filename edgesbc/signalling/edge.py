@@ -3,7 +3,7 @@
 The contract of the loop, which ``tests/signalling/test_loop_contract.py`` checks line by line:
 
 1. Input is ``receive`` (a message), ``stream_broken``, ``flow_opened`` and ``flow_closed``, ``request_not_sent``,
-   ``peer_unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``. Each takes
+   ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``. Each takes
    ``now``, the seconds of a monotonic clock, which never goes back between calls.
 2. Output is the list of effects that the method returns, in the order in which the shell carries them out. A method
    returns all effects of its input; nothing is left for the next call.
@@ -230,9 +230,17 @@ class Edge:
             self._transactions.not_sent(*key, failure, now)
         return self._effects.take()
 
-    def peer_unreachable(self, listener: Listener, peer: Source, now: float) -> list[Effect]:
-        """The network reports that no socket listens at a destination (ICMP, seen by a core listener)."""
-        self._transactions.fail_endpoint(Flow(listener, peer), now)
+    def unreachable(self, destination: Source, quote: bytes, now: float) -> list[Effect]:
+        """An ICMP error says that a datagram could not get to ``destination``; ``quote`` is its beginning (section
+        18.4).
+
+        It counts for the request that it quotes up to the branch, which only those on the path of that request have
+        seen, and only while that waits for its first answer: a peer that has answered is there.
+        """
+        key = transaction_of(quote)
+        client = self._transactions.unanswered(*key) if key is not None else None
+        if client is not None and not client.flow.serial and client.flow.peer == destination:
+            self._transactions.fail(client, now)
         return self._effects.take()
 
     def resolved(self, server_uri: ServerUri, targets: Sequence[ResolvedAddress], now: float) -> list[Effect]:

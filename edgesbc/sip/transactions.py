@@ -10,8 +10,8 @@
 - the caller sends a request by :meth:`Transactions.open_client`; its user gets responses and failures;
 - at :meth:`Transactions.deadline`, and not later, call :meth:`Transactions.expire`. Ask for the deadline again after
   each call of any method: every one may change it;
-- the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail_endpoint`, or, where it has not
-  sent a request, :meth:`Transactions.not_sent`. If the peer of a closed connection is expected to connect again:
+- the transport fails: :meth:`Transactions.fail_connection`, :meth:`Transactions.fail` or, where it has not sent a
+  request, :meth:`Transactions.not_sent`. If the peer of a closed connection is expected to connect again:
   :meth:`Transactions.suspend_connection` and :meth:`Transactions.move_connection`.
 
 ``now`` is in seconds of any clock that does not run backwards. Bytes leave by the ``send`` callable during these calls;
@@ -310,13 +310,14 @@ class Transactions(Generic[EndpointT]):
         self._index_connection(server)
         return True
 
-    def fail_endpoint(self, flow: EndpointT, now: float) -> None:
-        """Nothing listens at a datagram address (ICMP port unreachable): the requests sent to it fail.
+    def unanswered(self, branch: str, method: str) -> ClientTransaction[EndpointT] | None:
+        """The request with this branch and method, if it still waits for its first response; otherwise None.
 
-        Compares every client transaction: call it for destinations only, never for events that any peer can cause.
+        An ICMP error that quotes it may fail it (:meth:`fail`), where its endpoint is the one that the error is about.
         """
-        for client in [client for client in self._clients.values() if client.flow == flow]:
-            self._fire(client, TransactionEvent.TRANSPORT, now)
+        client = self._clients.get((branch, method))
+        waits = client is not None and client.state in (TransactionState.CALLING, TransactionState.TRYING)
+        return client if waits else None
 
     def limit_wait(self, client: ClientTransaction[EndpointT], timeout: float, now: float) -> None:
         """Fail the transaction if it has no final response ``timeout`` seconds from now (after CANCEL: section 9.1).

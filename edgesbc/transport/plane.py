@@ -84,7 +84,13 @@ class SignallingPlane:
         listener = opened.listener
         if listener.transport is Transport.UDP:
             self._udp[listener.id] = UdpListener(
-                listener, opened.sock, opened.untrusted, self.receive, self._unreachable, self.trusted_sources
+                listener,
+                opened.sock,
+                opened.untrusted,
+                self.receive,
+                self._unreachable,
+                self.trusted_sources,
+                opened.settings.icmp_from_routers,
             )
             return
         folder = self._certificates.get(listener.name)
@@ -209,8 +215,8 @@ class SignallingPlane:
         """A stream cannot be framed any more from ``data`` on."""
         self.carry_out(self._guarded("broken", lambda: self.edge.stream_broken(flow, data, error, now)))
 
-    def _unreachable(self, listener: Listener, peer: Source, now: float) -> None:
-        self.carry_out(self._guarded("unreachable", lambda: self.edge.peer_unreachable(listener, peer, now)))
+    def _unreachable(self, destination: Source, quote: bytes, now: float) -> None:
+        self.carry_out(self._guarded("unreachable", lambda: self.edge.unreachable(destination, quote, now)))
 
     def addresses_resolved(self, place: ServerUri, targets: Sequence[ResolvedAddress]) -> None:
         """The resolver has new addresses for the host name of destinations."""

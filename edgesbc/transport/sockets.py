@@ -13,6 +13,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
 from edgesbc.sip.delivery import SendFailure
+from edgesbc.transport.error_queue import request_errors
 from edgesbc.transport.filter_programs import steering_program
 from edgesbc.transport.kernel_filters import KERNEL, steer
 
@@ -25,10 +26,6 @@ _NO_RESOURCES = frozenset({
     errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL,
 })  # fmt: skip
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM, errno.EINVAL})
-
-# linux/in.h and linux/in6.h; Python's socket module names neither.
-IP_RECVERR = 11
-IPV6_RECVERR = 25
 
 
 class OpenedListener:
@@ -105,9 +102,7 @@ def _socket(settings: ListenSettings) -> socket.socket:
     if datagrams:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.UDP_RECEIVE_BUFFER)
         if settings.zone is Zone.CORE:
-            # ICMP errors then report a dead destination at once. On the public side they could be forged.
-            level, option = (socket.IPPROTO_IPV6, IPV6_RECVERR) if six else (socket.IPPROTO_IP, IP_RECVERR)
-            sock.setsockopt(level, option, 1)
+            request_errors(sock)  # they report a dead destination at once
     else:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _set_stream_options(sock)  # accepted connections inherit them

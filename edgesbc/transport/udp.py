@@ -13,6 +13,7 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.sip.delivery import SendFailure
+from edgesbc.transport.error_queue import read_error
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, SourceDropFilter, Steering
 from edgesbc.transport.sockets import datagram_failure
@@ -20,19 +21,21 @@ from edgesbc.transport.sockets import datagram_failure
 __all__ = ["UdpListener"]
 
 Receive = Callable[[Flow, bytes, float], None]
-Unreachable = Callable[[Listener, Source, float], None]
+Unreachable = Callable[[Source, bytes, float], None]
 Trusted = Callable[[Listener, float], tuple[Sequence[Listed], float | None]]
 
 
 class UdpListener:
     """One socket or, for a public listener, two at the same address: ``untrusted`` receives from untrusted sources.
 
-    ``receive`` is called with each datagram and ``unreachable`` for each ICMP error, in the listener's task;
+    ``receive`` is called with each datagram, and ``unreachable`` with the destination and the quote of each ICMP error
+    that the destination itself has sent, or, if ``believes_routers``, anybody; both in the listener's task.
     ``trusted`` returns the sources of the first socket, and when they change next.
     """
 
     __slots__ = (
-        "_receive", "_sock", "_trusted", "_unreachable", "_untrusted", "listener", "penalties", "steering", "unsent",
+        "_believes_routers", "_receive", "_sock", "_trusted", "_unreachable", "_untrusted", "listener", "penalties",
+        "steering", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +46,7 @@ class UdpListener:
         receive: Receive,
         unreachable: Unreachable,
         trusted: Trusted,
+        believes_routers: bool = False,
     ) -> None:
         self.listener = listener
         self._sock = sock
@@ -50,6 +54,7 @@ class UdpListener:
         self._receive = receive
         self._unreachable = unreachable
         self._trusted = trusted
+        self._believes_routers = believes_routers
         self.penalties = SourceDropFilter(untrusted or sock) if listener.zone is Zone.PUBLIC else None
         self.steering = Steering(sock) if untrusted is not None else None
         self.unsent = 0  # datagrams that the kernel did not accept
@@ -121,7 +126,9 @@ class UdpListener:
     def _turn(self, now: float) -> None:
         """Receive a batch: from trusted sources first, and again after each ``limits.UDP_UNTRUSTED_BATCH`` others."""
         if self._untrusted is None:
-            self._drain(self._sock, limits.UDP_BATCH, now)
+            if not self._drain(self._sock, limits.UDP_BATCH, now):
+                # An error whose first report went to a send call: until it is read, the socket counts as readable.
+                self._read_errors(self._sock, now)
             return
         left = limits.UDP_BATCH
         while left > 0:
@@ -140,21 +147,17 @@ class UdpListener:
             except BlockingIOError:
                 return taken
             except OSError:
-                # An ICMP error for an earlier datagram; the error queue has its peer.
-                self._read_errors(now)
+                self._read_errors(sock, now)  # the report of an ICMP error, which is in the queue
                 continue
             receive(Flow(listener, Source(address[0], address[1])), data, now)
         return limit
 
-    def _read_errors(self, now: float) -> None:
-        """Read the ICMP errors that the kernel has matched to datagrams of this socket."""
-        peers: set[Source] = set()
+    def _read_errors(self, sock: socket.socket, now: float) -> None:
+        """Pass on a batch of the ICMP errors that the kernel has queued."""
         for _ in range(limits.UDP_BATCH):
             try:
-                _, _, _, address = self._sock.recvmsg(1, 0, socket.MSG_ERRQUEUE)
+                error = read_error(sock)
             except OSError:
                 break
-            if address:
-                peers.add(Source(address[0], address[1]))
-        for peer in peers:
-            self._unreachable(self.listener, peer, now)
+            if error is not None and (self._believes_routers or error.offender == error.destination.host):
+                self._unreachable(error.destination, error.quote, now)

@@ -68,6 +68,7 @@ def test_the_base_policy_has_no_mistakes() -> None:
         ('"wss"', '"tls"\nping = 30', "listen[1].ping", "ws and wss"),
         ('"wss"', '"wss"\nping = 2', "listen[1].ping", "5 to 600 seconds, or 0 for never, found 2"),
         ('"wss"', '"wss"\nping = 0', "", ""),
+        ('"wss"', '"wss"\nicmp_from_routers = true', "listen[1].icmp_from_routers", "wss of zone public"),
         ('"wss"', '"tls"\norigins = ["https://a.example"]', "listen[1].origins", "ws and wss"),
         ('"wss"', '"ws"\ncertificate = "x"', "listen[1].certificate", "tls and wss"),
         ('"wss"', '"tcp"\nclient_ca = "x"', "listen[1].client_ca", "tls and wss"),

@@ -60,7 +60,8 @@ class Driver:
                 failure = random.choice(list(SendFailure))
                 yield lambda data=data, failure=failure: edge.request_not_sent(data, failure, self.now)
             else:
-                yield lambda: edge.peer_unreachable(CORE, MEMBERS[0], self.now)
+                quote = random.choice(self.sent)[1][: random.randrange(600)] if self.sent else b""
+                yield lambda quote=quote: edge.unreachable(MEMBERS[0], quote, self.now)
 
     def _request(self) -> bytes:
         self.count += 1

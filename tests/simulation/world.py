@@ -207,12 +207,12 @@ class World:
                 raise Finding(f"sent to {flow}, where nobody was ever heard of: {data!r}")
             self.checks.sent_to_unproven(flow, data)
         elif not agent.alive and flow.listener is CORE and self.random.random() < 0.5:
-            self.clock.after(0.001, self._unreachable, flow)
+            self.clock.after(0.001, self._unreachable, flow, data[: self.random.choice((0, 200, 520))])
         else:
             self._links[agent].datagram(lambda: agent.hear(data))
 
-    def _unreachable(self, flow: Flow) -> None:
-        self._carry_out(self.edge.peer_unreachable(flow.listener, flow.peer, self.now))
+    def _unreachable(self, flow: Flow, quote: bytes) -> None:
+        self._carry_out(self.edge.unreachable(flow.peer, quote, self.now))
 
     def _open(self, flow: Flow) -> None:
         agent = self._by_address.get((flow.listener.zone, flow.peer))

@@ -269,13 +269,14 @@ def test_requests_of_one_method_fail_alone(layer: Layer) -> None:
     assert [transaction.method for transaction in layer.table.on_connection(7)] == ["OPTIONS"]
 
 
-def test_an_unreachable_peer_fails_what_was_sent_to_it(layer: Layer) -> None:
-    layer.client()
-    layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5061)), 0)
-    assert layer.outcomes == []
-    layer.table.fail_endpoint(Flow(UDP, Source("198.51.100.7", 5060)), 0)
-    assert layer.outcomes == [(0, "transport")]
-    assert layer.empty
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_a_request_is_unanswered_until_its_first_response(layer: Layer, method: str) -> None:
+    client = layer.client(method)
+    assert layer.table.unanswered(BRANCH, method) is client
+    assert layer.table.unanswered(BRANCH, "BYE") is None
+    assert layer.table.unanswered(BRANCH[:-1], method) is None
+    layer.receive(100, method)
+    assert layer.table.unanswered(BRANCH, method) is None
 
 
 def test_a_transaction_can_be_failed_by_its_user(layer: Layer) -> None:
@@ -408,9 +409,8 @@ def test_any_endpoint_can_be_used() -> None:
     table.expire(5.6)
     assert len(table) == 0
     lost = table.open_client(BRANCH, "OPTIONS", Peer("a"), b"request", NOBODY, 6.0)
-    table.fail_endpoint(Peer("a", 5080), 6.0)
-    assert lost.state is TransactionState.TRYING
-    table.fail_endpoint(Peer("a"), 6.0)
+    assert table.unanswered(BRANCH, "OPTIONS") is lost
+    table.fail(lost, 6.0)
     assert (lost.state, table.deadline()) == (TransactionState.TERMINATED, None)
 
 

@@ -94,9 +94,14 @@ class Life(RuleBasedStateMachine):
     def lose(self, serial: int) -> None:
         self.layer.table.fail_connection(serial, self.layer.now)
 
-    @rule()
-    def unreachable(self) -> None:
-        self.layer.table.fail_endpoint(flow(), self.layer.now)
+    @precondition(lambda self: self.clients)
+    @rule(which=_WHICH)
+    def unreachable(self, which: int) -> None:
+        client = self.clients[which % len(self.clients)]
+        found = self.layer.table.unanswered(client.branch, client.method)
+        assert found is None or found.state in (TransactionState.CALLING, TransactionState.TRYING)
+        if found is not None:
+            self.layer.table.fail(found, self.layer.now)
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 4.0, 5.0, 31.0, 32.0]))
     def wait(self, seconds: float) -> None:
