@@ -149,12 +149,13 @@ class DeviceFlows:
             lost = self._lose(flow, keys, now)
         elif lost.closed:
             return True
+        else:
+            self._transactions.suspend_connection(flow.serial)
         lost.closed = True
         lost.until = now + self.wait
         self._transactions.fail_connection(flow.serial, now, method="REGISTER")
         if self._move(flow.serial, now):
             return True
-        self._transactions.suspend_connection(flow.serial)
         if self._transactions.on_connection(flow.serial):
             self._hold(lost)
         return True
@@ -176,6 +177,7 @@ class DeviceFlows:
         return lost.flow
 
     def _lose(self, flow: Flow, keys: tuple[DeviceKey, ...], now: float) -> _LostFlow:
+        self._transactions.suspend_connection(flow.serial)
         lost = self._lost[flow.serial] = _LostFlow(self, flow, keys)
         for key in keys:
             device = self._devices.find(key)
@@ -263,12 +265,11 @@ class DeviceFlows:
 
 
 def _call_ids(transactions: tuple[Transaction[Flow], ...]) -> list[str]:
-    """The Call-ID of each request of a device whose last response may be lost, and of each that it has not answered;
-    once."""
+    """The Call-ID of each request of a device that has a response to get, and of each that it has not answered."""
     call_ids: dict[str, None] = {}
     for transaction in transactions:
         if isinstance(transaction, ServerTransaction):
-            if transaction.state is not TransactionState.CONFIRMED:
+            if not transaction.answered or transaction.data:
                 call_ids[transaction.request.call_id] = None
         elif isinstance(transaction, ClientTransaction) and transaction.state in _UNANSWERED:
             user = transaction.user

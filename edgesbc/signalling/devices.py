@@ -1,9 +1,12 @@
 """Devices: which device registered by which connection, so that it is known again when it registers by another.
 
 A device is one user agent of one account: the account of its REGISTER with the instance and the reg-id of its Contact
-(RFC 5626 section 4), or, if it names no instance, with the Call-ID, which is the same in all registrations of a user
-agent (RFC 3261 section 10.2). Only a 2xx to a REGISTER with credentials makes an entry, so that nobody is taken for a
-device of an account whose password is not known to it.
+(RFC 5626 section 4). A web page that names no instance is known by the host of its Contact, a random name under
+``.invalid`` (RFC 7118 section 5), because SIP.js begins each registration with another Call-ID. All others are known by
+the Call-ID, which is the same in all registrations of a user agent (RFC 3261 section 10.2).
+
+Only a 2xx to a REGISTER with credentials makes an entry, so that nobody is taken for a device of an account whose
+password is not known to it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from edgesbc.sip.message import Request
 __all__ = ["Device", "DeviceKey", "DeviceName", "Devices"]
 
 DeviceKey = tuple[int, int]
-"""Hashes of the account, and of the instance or the Call-ID: the peer chooses the length of the texts."""
+"""Hashes of the account, and of what names the device within it: the peer chooses the length of the texts."""
 
 
 class DeviceName:
@@ -39,6 +42,9 @@ class DeviceName:
                 self.reg_id = contact.param("reg-id") or ""
                 identity = hash((instance, self.reg_id))
                 break
+            uri = contact.uri
+            if uri.host.lower().endswith(".invalid"):
+                identity = hash((uri.user, uri.host.lower()))
         self.key: DeviceKey = (account, identity)
 
 

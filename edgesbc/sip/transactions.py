@@ -271,11 +271,15 @@ class Transactions(Generic[EndpointT]):
         """A connection closed whose peer is expected to connect again: keep its transactions for
         :meth:`move_connection`, also those that are answered meanwhile. Call :meth:`fail_connection` if it does not.
 
-        The program must send nothing to the endpoint meanwhile.
+        The program must send nothing to the endpoint meanwhile. Of a 2xx to INVITE that was sent before, only a
+        repetition is sent when the peer has connected again: its ACK may have come.
         """
         for transaction in self.on_connection(serial):
-            if isinstance(transaction, ServerTransaction) and transaction.method != "INVITE":
-                transaction.linger = 64 * T1
+            if isinstance(transaction, ServerTransaction):
+                if transaction.state is TransactionState.ACCEPTED:
+                    transaction.data = b""
+                elif transaction.method != "INVITE":
+                    transaction.linger = 64 * T1
 
     def move_connection(self, serial: int, flow: EndpointT, now: float) -> tuple[Transaction[EndpointT], ...]:
         """The peer of a connection uses ``flow`` instead: its transactions go on there. Returns these.

@@ -328,6 +328,44 @@ async def test_a_page_connects_again_and_registers_after_the_edge_has_ended(
             await pbx.register(tab, is_first=False)
 
 
+async def lose_connection(it: Line, tab: Tab) -> None:
+    """The edge closes the connection of a registered page, which connects and registers again by itself."""
+    (connection,) = it.app.plane.connections.values()
+    connection.close()
+    assert await tab.next("disconnected") == 1001
+    await tab.next("connected")
+    await it.pbx.register(tab, is_first=False)
+
+
+@pytest.mark.parametrize("by_page", [True, False], ids=["ended by the page", "ended by the PBX"])
+async def test_a_call_of_a_page_outlives_its_connection(
+    tmp_path: Path, web: Web, certificates: Certificates, by_page: bool
+) -> None:
+    async with line(tmp_path, web, certificates, "jssip") as it:
+        tab = await it.tab()
+        invite, dialog = await called_pbx(it, tab)
+        await dialog.answer(invite, 200, description("active"), SDP)
+        await tab.next("answered")
+        await it.pbx.request("ACK")
+        await lose_connection(it, tab)
+        await end_call(dialog, tab, by_page)
+
+
+async def test_the_session_manager_of_sip_js_forgets_calls_without_a_connection(
+    tmp_path: Path, web: Web, certificates: Certificates
+) -> None:
+    """What is for the page still finds it, and it says so."""
+    async with line(tmp_path, web, certificates, "sipjs") as it:
+        tab = await it.tab()
+        invite, dialog = await called_pbx(it, tab)
+        await dialog.answer(invite, 200, description("active"), SDP)
+        await tab.next("answered")
+        await it.pbx.request("ACK")
+        await lose_connection(it, tab)
+        await dialog.send("BYE")
+        await it.pbx.response(481, "BYE")
+
+
 async def test_keep_alives_of_both_sides(tmp_path: Path, web: Web, certificates: Certificates, library: str) -> None:
     async with line(tmp_path, web, certificates, library) as it:
         busy, silent = await it.tab("alice", keepAlive=1), await it.tab("bob")

@@ -224,6 +224,24 @@ def test_a_response_moves_to_another_connection(layer: Layer, method: str, statu
     assert len(layer.table) == (status < 200)
 
 
+def test_of_a_2xx_that_was_sent_before_only_a_repetition_moves(layer: Layer) -> None:
+    server = layer.server(reliable=True)
+    layer.respond(server, 200)
+    layer.table.suspend_connection(7)
+    assert moved(layer) == []
+    layer.respond(server, 200)
+    assert server.flow == NEW
+    assert len(layer.sent) == 1
+
+
+def test_a_2xx_that_is_repeated_meanwhile_moves(layer: Layer) -> None:
+    server = layer.server(reliable=True)
+    layer.respond(server, 200)
+    layer.table.suspend_connection(7)
+    layer.respond(server, 200)
+    assert moved(layer) == [b"answer 200"]
+
+
 def test_a_refusal_that_moves_to_datagrams_is_repeated(layer: Layer) -> None:
     layer.respond(layer.server(reliable=True), 486)
     assert moved(layer, NEW_UDP) == [b"answer 486"]

@@ -23,6 +23,7 @@ class Device:
         user: str = "bob",
         contact_params: str = INSTANCE,
         call_id: str = "reg-bob",
+        contact_host: str = "192.168.1.5:5060",
         host: str = "203.0.113.7",
         listener: Listener = BROWSERS,
     ) -> None:
@@ -30,6 +31,7 @@ class Device:
         self.user = user
         self.contact_params = contact_params
         self.call_id = call_id
+        self.contact_host = contact_host
         self._count = 0
         self.path = ""
         self.flow = self.connect(host, listener)
@@ -55,7 +57,7 @@ class Device:
     def ask_to_register(self, expires: int = 600, flow: Flow | None = None, contact: str = "") -> Request:
         """Send REGISTER. Returns it as the registrar gets it."""
         self._count += 1
-        value = contact or f"<sip:{self.user}@df7jal23ls0d.invalid;transport=ws>{self.contact_params}"
+        value = contact or f"<sip:{self.user}@{self.contact_host};transport=ws>{self.contact_params}"
         sent = self.harness.receive(
             flow or self.flow,
             (
