@@ -60,6 +60,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.UNMATCHED: "A late or duplicate message: nothing.",
     Reason.INTERNAL: "A fault of the edge: report it, with the traceback in the log.",
     Reason.NO_ROUTE: "Check `[[route]]`: `from`, `methods` and the patterns are tried in the order of the file.",
+    Reason.DOMAIN: "Add the host to `[domains] names`, if private servers serve it; a call to any other host is an"
+    " attempt to use them as a relay.",
     Reason.BLOCKED: "A `[[route]]` without `to` refuses it with its `answer`, as the policy says.",
     Reason.NO_DESTINATION: "All members are down, drained or at `max_calls`, or all that were tried failed: see"
     " `edgesbc why` with the address of a member, and the metric `edgesbc_destination_up`.",

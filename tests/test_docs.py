@@ -29,6 +29,7 @@ from edgesbc.policy.model import (
     PortRange,
     RegistrationSettings,
 )
+from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.numbers import Rewrite
 from edgesbc.routing.table import Route
 from edgesbc.screen.misbehaviour import MisbehaviourSettings
@@ -72,6 +73,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[destinations.health]": HealthSettings,
     "[[route]]": Route,
     "[registrations]": RegistrationSettings,
+    "[domains]": DomainSettings,
     "[headers]": HeaderSettings,
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,

@@ -159,6 +159,8 @@ ATTEMPTS_SECONDS: Final = 2 * SETTLE_SECONDS
 """How long these counts are kept: the longest time before a change that is compared with the longest time after it."""
 ATTEMPTS_SLICES: Final = 2_048
 """Slices of these counts, about 100 bytes each: one a second, and one for each of many changes."""
+DOMAINS: Final = 1024
+"""Domains in a policy; a server that hosts more than that has its own list, and the edge needs none."""
 HEADER_NAMES: Final = 64
 """Names in one list of header fields that a policy admits: a carrier's fields of its own are a handful."""
 BACKUP_FILES: Final = 32

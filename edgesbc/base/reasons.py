@@ -40,6 +40,7 @@ class Reason(enum.Enum):
     INTERNAL = ("internal", "a part of the edge failed on this message", 500)
     # The signalling core
     NO_ROUTE = ("no-route", "no route takes this request", 404)
+    DOMAIN = ("domain", "the Request-URI names a host that is not one of the policy's domains", 404)
     BLOCKED = ("blocked", "a route refuses it", 403)
     NO_DESTINATION = ("no-destination", "no member of the set can take the call", 503)
     NO_MEDIA = ("no-media", "the media plane could not anchor the call", 488)

@@ -18,6 +18,7 @@ from edgesbc.cli.databases import check_databases
 from edgesbc.cli.group import main
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
 from edgesbc.observe import logs
+from edgesbc.policy.advice import advice
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
@@ -59,7 +60,7 @@ def check(policy: Path) -> None:
     state_dir, ports in use are taken for its own, and what it would take up only at a restart is named;
     all that would change says `edgesbc policy diff`. Names of destinations are not looked up: what they
     lead to now says little of later. Databases are read, and every row that is wrong is a mistake; what of
-    their rows has no counterpart here is said as well.
+    their rows has no counterpart here is said as well. Advice names what the policy leaves open; it is no mistake.
     """
     sound = _sound_policy(policy, beside=True)
     mistakes, notes, in_databases = check_databases(sound)
@@ -74,6 +75,8 @@ def check(policy: Path) -> None:
         f"screening {sound.screen.mode}: {', '.join(sound.screen.stages)}"
     )
     server_uris = {parse_server_uri(member.uri) for settings in sound.destinations for member in settings.members}
+    for sentence in advice(sound):
+        click.echo(f"advice: {sentence}")
     names = sorted(str(server_uri) for server_uri in server_uris if server_uri.target is None)
     if names:
         click.echo(f"not looked up: {', '.join(names)}")

@@ -15,8 +15,8 @@ __all__ = ["header_rules_of", "routing_of", "trunks_of"]
 
 
 def routing_of(policy: Policy) -> RoutingTable:
-    """The routes of the policy, over its destination sets."""
-    return RoutingTable(policy.route, [settings.set for settings in policy.destinations])
+    """The routes of the policy, over its destination sets, and its domains."""
+    return RoutingTable(policy.route, [settings.set for settings in policy.destinations], policy.domains)
 
 
 def header_rules_of(policy: Policy) -> HeaderRules:

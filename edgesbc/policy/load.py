@@ -30,6 +30,7 @@ from edgesbc.policy.model import (
 )
 from edgesbc.policy.scanners import read_scanners, shipped_scanners
 from edgesbc.policy.structure import converter, mistakes, unknown_key
+from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.stages.scanner import ScannerList
@@ -44,6 +45,7 @@ TABLES: dict[str, type[Any]] = {
     "observe": ObserveSettings,
     "change": ChangeSettings,
     "registrations": RegistrationSettings,
+    "domains": DomainSettings,
     "headers": HeaderSettings,
 }
 LISTS: dict[str, type[Any]] = {
@@ -117,6 +119,7 @@ def parse_policy(text: str, file: str) -> Policy:
         observe=draft.tables["observe"],
         change=draft.tables["change"],
         registrations=draft.tables["registrations"],
+        domains=draft.tables["domains"],
         headers=draft.tables["headers"],
         file=file,
         text=text,

@@ -16,6 +16,7 @@ from edgesbc.base.validation import at_most, between, described, matching, one_o
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.structure import STRUCTURE
+from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.standing import Trunk
@@ -304,6 +305,7 @@ class Policy:
     media: MediaSettings
     observe: ObserveSettings
     change: ChangeSettings = attrs.field(factory=ChangeSettings)
+    domains: DomainSettings = attrs.field(factory=DomainSettings)
     headers: HeaderSettings = attrs.field(factory=HeaderSettings)
     database: tuple[DatabaseSettings, ...] = ()
     registrations: RegistrationSettings = attrs.field(factory=RegistrationSettings)

@@ -17,6 +17,7 @@ from edgesbc.base.address import Flow
 from edgesbc.base.patterns import check_pattern, compile_pattern, has_control
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.validation import between, optional, prefixes, sip_methods
+from edgesbc.routing.domains import DomainSettings, plain_host
 from edgesbc.routing.hours import Hours, zone_of
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.field_lookup import field_value
@@ -156,15 +157,22 @@ class _Rule:
 
 
 class RoutingTable:
-    """The compiled routes of a policy; ``set_names`` are the names of its destination sets.
+    """The compiled routes of a policy; ``set_names`` are the names of its destination sets, ``domains`` what the
+    public side may ask for.
 
     Without routes, every request from ``public`` goes to the only set. Raises ``ValueError`` if there is
     no route and not exactly one set, or if a route names a set that does not exist.
     """
 
-    __slots__ = ("_rules",)
+    __slots__ = ("_domains", "_rules", "domain_answer")
 
-    def __init__(self, routes: Sequence[Route], set_names: Collection[str]) -> None:
+    def __init__(
+        self, routes: Sequence[Route], set_names: Collection[str], domains: DomainSettings | None = None
+    ) -> None:
+        domains = DomainSettings() if domains is None else domains
+        self._domains = frozenset(map(plain_host, domains.names))
+        self.domain_answer = domains.answer
+        """The status for a request to a host that is neither the edge nor one of the domains."""
         if not routes:
             if len(set_names) != 1:
                 raise ValueError(f"expected a route for each of the {len(set_names)} sets, found none")
@@ -175,6 +183,15 @@ class RoutingTable:
                 if name not in set_names:
                     raise ValueError(f"route {route.name} goes to {name!r}, which is not a destination set")
         self._rules = tuple(map(_Rule, routes))
+
+    @property
+    def has_domains(self) -> bool:
+        """Whether the policy says which hosts the public side may ask for."""
+        return bool(self._domains)
+
+    def serves(self, host: str) -> bool:
+        """Whether the host of a Request-URI is one of the domains."""
+        return host in self._domains or (bool(self._domains) and plain_host(host) in self._domains)
 
     def choose(self, flow: Flow, request: Request, trunk: str | None, wall: float) -> Route | None:
         """The first route that matches ``request``, or None.

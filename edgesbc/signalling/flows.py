@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.routing.domains import plain_host
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.uri import parse_uri
+from edgesbc.sip.uri import Uri, parse_uri
 
 __all__ = ["Flows"]
 
@@ -23,8 +24,8 @@ class Flows:
     """
 
     __slots__ = (
-        "_at", "_by_name", "_emit", "_is_trunk", "_name_at", "_names", "_open", "_outbound", "_own", "_serial", "epoch",
-        "listeners",
+        "_at", "_by_name", "_emit", "_hosts", "_is_trunk", "_name_at", "_names", "_open", "_outbound", "_own",
+        "_serial", "epoch", "listeners",
     )  # fmt: skip
 
     def __init__(
@@ -42,11 +43,12 @@ class Flows:
         self._by_name = {listener.name: listener for listener in self.listeners}
         self._emit = emit
         self._own: set[tuple[str, int | None]] = {
-            (host, port)
+            (plain_host(host), port)
             for listener in self.listeners
             for host in (listener.host, listener.advertise_host)
             for port in (None, listener.port, listener.advertise_port)
         }
+        self._hosts = frozenset(host for host, _ in self._own)
         self._open: dict[int, Flow] = {}
         self._at: dict[str, dict[int, Flow]] = {}
         """The same, by the address of the peer."""
@@ -165,4 +167,10 @@ class Flows:
 
     def is_ours(self, host: str, port: int | None) -> bool:
         """Whether a URI's host and port are those of the edge; without a port, the host alone decides."""
-        return (host, port) in self._own
+        return (host, port) in self._own or (plain_host(host), port) in self._own
+
+    def is_foreign(self, flow: Flow, uri: Uri) -> bool:
+        """Whether a request of the public side names another host than the edge, with any port, in its Request-URI."""
+        if flow.listener.zone is Zone.CORE or uri.opaque:
+            return False
+        return uri.host not in self._hosts and plain_host(uri.host) not in self._hosts

@@ -11,6 +11,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.stage import LoadSnapshot, Subject
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
@@ -66,7 +67,13 @@ class RequestRouter:
             # 21.4.12).
             screener.refuse(incoming, Reason.TOO_LARGE, now, 414)
             return None
-        route = self.table.choose(flow, request, incoming.subject.trunk, self._clock.at(now))
+        table = self.table
+        served = table.serves(request.uri.host)
+        if table.has_domains and not served and self._flows.is_foreign(flow, request.uri):
+            screener.on_route(None, now)
+            screener.refuse(incoming, Reason.DOMAIN, now, table.domain_answer)
+            return None
+        route = table.choose(flow, request, incoming.subject.trunk, self._clock.at(now))
         screener.on_route(None if route is None else route.where, now)
         if route is None:
             screener.refuse(incoming, Reason.NO_ROUTE, now)
@@ -74,7 +81,10 @@ class RequestRouter:
         if not route.to:
             screener.refuse(incoming, Reason.BLOCKED, now, route.answer, route.retry_after)
             return None
-        return DispatchedTargets(self._dispatcher, self._flows, self._effects, route, request, flow)
+        # Private servers may serve any domain that a peer with an account asks for; they know a phone that registers by
+        # its domain. For others they would be a relay to any host.
+        keeps_host = served or incoming.subject.standing >= Standing.REGISTERED or request.method == "REGISTER"
+        return DispatchedTargets(self._dispatcher, self._flows, self._effects, route, request, flow, keeps_host)
 
 
 class OutOfDialogAdmission:

@@ -26,6 +26,7 @@ from edgesbc.sip.message import Request
 __all__ = ["Screener"]
 
 _RETRY_SECONDS = 30
+_REFUSED_BY_ROUTING = (Reason.NO_ROUTE, Reason.DOMAIN, Reason.BLOCKED)
 
 
 class Screener:
@@ -137,7 +138,7 @@ class Screener:
         request, flow = incoming.message, incoming.flow
         status = status or reason.status
         self.on_refusal(reason)
-        if (reason is Reason.NO_ROUTE or reason is Reason.BLOCKED) and request.method == "INVITE":
+        if reason in _REFUSED_BY_ROUTING and request.method == "INVITE":
             self._attempts.count_refused(now)
         self._effects.record(now, reason, flow, request.call_id, request.method, answer=status)
         if retry_after is None:
@@ -220,6 +221,9 @@ class Screener:
         """
 
         def choose(flow: Flow, request: Request, now: float) -> str | None:
+            uri = request.uri
+            if routing.has_domains and self._flows.is_foreign(flow, uri) and not routing.serves(uri.host):
+                return None
             route = routing.choose(flow, request, pipeline.standings.trunk(flow), self._clock.at(now))
             return None if route is None else route.where
 

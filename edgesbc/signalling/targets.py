@@ -20,9 +20,12 @@ from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
 from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request
-from edgesbc.sip.uri import Uri
+from edgesbc.sip.uri import Param, Uri
 
 __all__ = ["DispatchedTargets", "NextHop", "SingleTarget", "TargetSet", "listener_for"]
+
+
+_TARGET_PARAMS = frozenset({"transport", "maddr", "ttl"})
 
 
 class NextHop:
@@ -89,16 +92,24 @@ class DispatchedTargets:
 
     When all members of a set were tried or are not able, its fallback is used, and then the route's next set. When no
     member of any set is able, a last round in the same order also uses members that asked for a rest, and sets whose
-    members are all down. ``flow`` is the one that the request came by.
+    members are all down. ``flow`` is the one that the request came by; ``keeps_host`` is whether the host of
+    the Request-URI may go on, if it is not the edge's.
     """
 
     __slots__ = (
-        "_began", "_dispatcher", "_effects", "_flow", "_flows", "_last_round", "_names", "_request", "_route",
-        "_selection", "_tried", "_visited",
+        "_began", "_dispatcher", "_effects", "_flow", "_flows", "_keeps_host", "_last_round", "_names", "_request",
+        "_route", "_selection", "_tried", "_visited",
     )  # fmt: skip
 
     def __init__(
-        self, dispatcher: Dispatcher, flows: Flows, effects: EffectQueue, route: Route, request: Request, flow: Flow
+        self,
+        dispatcher: Dispatcher,
+        flows: Flows,
+        effects: EffectQueue,
+        route: Route,
+        request: Request,
+        flow: Flow,
+        keeps_host: bool = True,
     ) -> None:
         self._dispatcher = dispatcher
         self._flows = flows
@@ -106,6 +117,7 @@ class DispatchedTargets:
         self._route = route
         self._request = request
         self._flow = flow
+        self._keeps_host = keeps_host
         self._names = list(reversed(route.to))  # the next set to use comes last
         self._visited: dict[str, None] = {}  # sets, in order
         self._last_round = False  # whether all sets were used once
@@ -202,19 +214,29 @@ class DispatchedTargets:
         """The Request-URI for ``member``: a URI of the edge's own address becomes one of the member's.
 
         A domain stays, because private servers may serve several. The route rewrites the number first, then the member.
+        What would lead a private server elsewhere (RFC 3261 section 16.5) does not go inward.
         """
         uri = self._request.uri
         rules = [rule for rule in (self._route.numbers, member.settings.numbers) if rule is not None]
         if rules:
             uri = _renumbered(uri, rules)
-        if uri.opaque or not self._flows.is_ours(uri.host, uri.port):
+        if uri.opaque:
             return str(uri)
-        params = [pair for pair in uri.params if pair[0] not in ("transport", "maddr")]
+        if self._keeps_host and not self._flows.is_ours(uri.host, uri.port):
+            if self._flow.listener.zone is Zone.CORE or not uri.params:
+                return str(uri)
+            return str(Uri(uri.scheme, uri.user, uri.host, uri.port, _without_target(uri), uri.headers))
+        params = _without_target(uri)
         base = member.settings.parsed
         transport = base.param("transport")
         if transport is not None:
             params.append(("transport", transport))
         return str(Uri(base.scheme, uri.user, base.host, base.port, params, uri.headers))
+
+
+def _without_target(uri: Uri) -> list[Param]:
+    """The parameters of ``uri`` but those that say where a request to it is sent."""
+    return [pair for pair in uri.params if pair[0] not in _TARGET_PARAMS]
 
 
 def _renumbered(uri: Uri, rules: list[Numbers]) -> Uri:

@@ -301,7 +301,7 @@ def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
 
 
 def uses_any_uri(patch: pytest.MonkeyPatch) -> None:
-    """A fault: the URI that an unproven source called is used as the address of the callee."""
+    """A fault: the URI that a caller has called is used as the address of the callee."""
     target = call.remote_target
 
     def replaced(leg: Leg, epoch: str) -> RemoteTarget:

@@ -7,7 +7,8 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.policy.compile_policy import header_rules_of
+from edgesbc.policy.advice import advice
+from edgesbc.policy.compile_policy import header_rules_of, routing_of
 from edgesbc.policy.load import load_policy, parse_policy, state_dir_of
 from edgesbc.policy.model import MediaAddress, Policy, PortRange, default_state_dir
 from edgesbc.policy.scanners import shipped_scanners
@@ -387,3 +388,30 @@ def test_header_fields_that_the_policy_adds() -> None:
 def test_header_fields_that_it_cannot_add(value: str, message: str) -> None:
     with pytest.raises(PolicyErrors, match=message):
         parse_policy(f"{SMALL}[headers]\nunregistered = {value}\n", "p.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('names = ["sip:example.com"]', "expected domains or addresses without a port"),
+        ('names = ["example.com:5060"]', "expected domains or addresses without a port"),
+        ('names = ["*.example.com"]', "expected domains or addresses without a port"),
+        ('names = ["a b"]', "expected domains or addresses without a port"),
+        ("answer = 200", "expected 403 or 404, found 200"),
+        (f"names = {[f'{number}.example' for number in range(1025)]}", "expected at most 1024 domains"),
+    ],
+)
+def test_domains_with_mistakes(text: str, message: str) -> None:
+    with pytest.raises(PolicyErrors, match=message):
+        parse_policy(f"{SMALL}[domains]\n{text}\n", "p.toml")
+
+
+def test_domains() -> None:
+    names = ["example.com", "_sip.example", "localhost", "192.0.2.1", "2001:db8::1", "[2001:db8::2]", "example.org."]
+    policy = parse_policy(f"{SMALL}[domains]\nnames = {names}\n", "p.toml")
+    table = routing_of(policy)
+    for host in ("example.com", "192.0.2.1", "2001:db8:0::2", "example.org", "LOCALHOST"):
+        assert table.serves(host)
+    assert not table.serves("example.net")
+    assert list(advice(policy)) == []
+    assert [line for line in advice(parse_policy(SMALL, "p.toml")) if line.startswith("[domains] names no domain")]

@@ -1,0 +1,56 @@
+"""The domains of a policy: the hosts that a Request-URI from the public side may name, besides the edge itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+import attrs
+
+from edgesbc.base import limits
+from edgesbc.base.validation import at_most
+
+__all__ = ["DomainSettings", "plain_host"]
+
+_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
+
+
+def _hosts(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if not _NAME.match(name) and not _is_address(name):
+            raise ValueError(f"{attribute.name}: expected domains or addresses without a port, found {name!r}")
+
+
+def _answer(_instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if value not in (403, 404):
+        raise ValueError(f"{attribute.name}: expected 403 or 404, found {value!r}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+@attrs.frozen
+class DomainSettings:
+    """``[domains]``."""
+
+    names: tuple[str, ...] = attrs.field(default=(), validator=[at_most(limits.DOMAINS, "domains"), _hosts])
+    """Domains and addresses, in any case; empty: any host."""
+    answer: int = attrs.field(default=404, validator=_answer)
+    """The status for a request to any other host."""
+
+
+def plain_host(host: str) -> str:
+    """The host of a URI in the form in which hosts are compared (RFC 3261 section 19.1.4): in lower case, without a
+    dot at its end; an IPv6 address in its usual form."""
+    if ":" in host:
+        try:
+            return str(ipaddress.ip_address(host.strip("[]")))
+        except ValueError:
+            return host.lower()
+    return host.lower().rstrip(".")
