@@ -32,6 +32,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     " `max_cps` of the trunk.",
     Reason.CONDUCT: "Correct the client: the decisions before this one say what was refused."
     " `[screen.conduct] points` is the limit.",
+    Reason.WORK: "The detail names most of it. A client with a fault, or an attack: nothing. Many clients behind one"
+    " address: raise `[screen.work] per_second` and `burst`.",
     Reason.CONNECTIONS: "Many from one address: a client that opens connections and never closes them, or a large"
     " office behind NAT. The limits are in SECURITY.md.",
     Reason.HANDSHAKE: "The peer does not support TLS 1.2, does not trust the certificate, sends plain SIP to a"

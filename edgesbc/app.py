@@ -147,6 +147,9 @@ class App:
         self.metrics.gauge("info", "Always 1.", {(self.policy.edge.name, VERSION): lambda: 1.0}, labels)
         instrument_edge(self.metrics, self.edge)
         self.metrics.counter("transport", "Transport events.", ("listener", "event"), self.plane.counts)
+        self.metrics.counter(
+            "stream_work", "What connections did without messages.", ("listener", "kind"), self.plane.stream_work
+        )
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
         instrument_kernel_filters(
             self.metrics, self.plane.kernel_filters.keys(), lambda key: self.plane.kernel_filters[key]

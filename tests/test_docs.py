@@ -44,6 +44,7 @@ from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
 from edgesbc.screen.stages.sanity import SanitySettings
 from edgesbc.screen.stages.scanner import ScannerList, ScannerSettings
 from edgesbc.screen.standing import Trunk
+from edgesbc.screen.work import WorkSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")})
@@ -57,6 +58,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[[trunk]]": Trunk,
     "[screen]": ScreenSettings,
     "[screen.conduct]": MisbehaviourSettings,
+    "[screen.work]": WorkSettings,
     "[screen.acl]": AclSettings,
     "[[screen.acl.listeners]]": ListenerAcl,
     "[screen.pike]": PikeSettings,

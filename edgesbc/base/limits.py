@@ -84,6 +84,8 @@ UNPROVEN_TURN_SECONDS: Final = 0.01
 """How long connections of peers without an account are read before all others have their turn: about 130 messages."""
 UNPROVEN_TURN_READS: Final = 8
 """Such connections that go on in each turn once this time is spent."""
+FAILED_HANDSHAKE_UNITS: Final = 20
+"""What a handshake that fails counts as, in units of `[screen.work]`: up to half a millisecond of a signature."""
 READ_COST_SECONDS: Final = 20e-6
 """What a read costs beside the work on what has come: waiting for the socket, and the switch of tasks."""
 POSTPONED_SECONDS: Final = 30.0

@@ -20,6 +20,7 @@ class Reason(enum.Enum):
     PIKE = ("pike", "the source sent more requests in a window than it may", 0)
     RATELIMIT = ("ratelimit", "a token bucket was empty", 503)
     CONDUCT = ("conduct", "too much of what the source sent was refused", 0)
+    WORK = ("work", "its connections made too much work without messages", 0)
     CONNECTIONS = ("connections", "too many connections, from this address or in all", 0)
     HANDSHAKE = ("handshake", "a TLS or WebSocket handshake failed or took too long", 0)
     ORIGIN = ("origin", "a WebSocket came from a page that is not in the list of origins", 403)

@@ -22,6 +22,7 @@ _PROVOKED = frozenset(
         Reason.PIKE,
         Reason.RATELIMIT,
         Reason.CONDUCT,
+        Reason.WORK,
         Reason.CONNECTIONS,
         Reason.HANDSHAKE,
     }

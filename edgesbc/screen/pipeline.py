@@ -27,6 +27,7 @@ from edgesbc.screen.stage import (
 )
 from edgesbc.screen.stages import STAGES
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.work import WorkMeter
 from edgesbc.sip.message import Request, Response
 
 __all__ = ["BANNED", "Pipeline", "ScreenSettings"]
@@ -48,8 +49,8 @@ class Pipeline:
 
     __slots__ = (
         "_banned", "_by_phase", "_failed", "_failures", "_misbehaviour", "_record", "_response_listeners", "_shadowed",
-        "_subject", "counts", "observer", "operator_bans", "penalties", "same_answer", "settings", "shadow_counts",
-        "standings",
+        "_subject", "_work", "counts", "observer", "operator_bans", "penalties", "same_answer", "settings",
+        "shadow_counts", "standings",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,7 @@ class Pipeline:
         )
         self.operator_bans = OperatorBans(settings.exempt)
         self._misbehaviour = MisbehaviourScore(settings.conduct)
+        self._work = WorkMeter(settings.work)
         self.observer: Observer | None = None
         """The shadow policy, which gets the same calls of :meth:`malformed` and :meth:`answered`."""
         self.counts = Counts()
@@ -141,6 +143,29 @@ class Pipeline:
             self.observer.malformed(flow, now)
         if not self.is_banned(flow, now):  # a connection that is being closed under a ban may end within a message
             self._score(Subject(flow, self.standings.of(flow, now)), Reason.MALFORMED, now)
+
+    def work(self, flow: Flow, units: int, kind: str, now: float) -> bool:
+        """Meter work of a connection that completed no message: ``units`` of :class:`WorkSettings`, most of them of
+        ``kind``. False if it is too much, and the connection is to be closed.
+
+        It is also banned, unless its address is exempt. A registered one first loses its registered standing.
+        """
+        if flow.listener.zone is Zone.CORE:
+            return True
+        standing = self.standings.of(flow, now)
+        if standing is Standing.TRUNK or not self._work.add(flow, standing, units, now):
+            return True
+        subject, settings = Subject(flow, standing), self._work.settings
+        shadow = self.settings.mode == "shadow"
+        (self.shadow_counts if shadow else self.counts).add("work", Reason.WORK.code)
+        self._write("work", Reason.WORK, subject, now, settings.burst, None, shadow, kind)
+        if shadow:
+            return True
+        if standing is Standing.REGISTERED:
+            self._withdraw(flow)
+            return True
+        self._ban("work", Drop(Reason.WORK, ban=settings.ban), subject, now)
+        return False
 
     def is_banned(self, flow: Flow, now: float) -> bool:
         """Whether an open connection is under a ban, the edge's or the operator's."""

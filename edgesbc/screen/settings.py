@@ -16,6 +16,7 @@ from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
 from edgesbc.screen.stages.sanity import SanitySettings
 from edgesbc.screen.stages.scanner import ScannerSettings
+from edgesbc.screen.work import WorkSettings
 
 __all__ = ["ScreenSettings"]
 
@@ -51,6 +52,7 @@ class ScreenSettings:
     exempt: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Prefixes that are never banned; messages over a threshold are refused there too, one by one."""
     conduct: MisbehaviourSettings = attrs.field(factory=MisbehaviourSettings)
+    work: WorkSettings = attrs.field(factory=WorkSettings)
     acl: AclSettings = attrs.field(factory=AclSettings)
     pike: PikeSettings = attrs.field(factory=PikeSettings)
     ratelimit: tuple[BucketSettings, ...] = attrs.field(default=DEFAULT_BUCKETS, validator=_distinct)

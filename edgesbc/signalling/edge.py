@@ -2,9 +2,9 @@
 
 The contract of the loop, which ``tests/signalling/test_loop_contract.py`` checks line by line:
 
-1. Input is ``receive`` (a message), ``stream_broken``, ``flow_opened`` and ``flow_closed``, ``request_not_sent``,
-   ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``. Each takes
-   ``now``, the seconds of a monotonic clock, which never goes back between calls.
+1. Input is ``receive`` (a message), ``stream_broken``, ``stream_worked``, ``flow_opened`` and ``flow_closed``,
+   ``request_not_sent``, ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``.
+   Each takes ``now``, the seconds of a monotonic clock, which never goes back between calls.
 2. Output is the list of effects that the method returns, in the order in which the shell carries them out. A method
    returns all effects of its input; nothing is left for the next call.
 3. ``deadline`` says when ``expire`` is next to be called, or None: never. It changes with each input. ``expire`` may
@@ -220,6 +220,12 @@ class Edge:
         self._live.standings.withdraw(flow)
         if not awaited:
             self._transactions.fail_connection(flow.serial, now, failure)
+        return self._effects.take()
+
+    def stream_worked(self, flow: Flow, units: int, kind: str, now: float) -> list[Effect]:
+        """A connection has caused work that completed no message: ``units``, as :class:`WorkSettings` counts them, most
+        of them of ``kind``. That of a failed handshake has a flow with the serial -1."""
+        self._screener.work(flow, units, kind, now)
         return self._effects.take()
 
     def request_not_sent(self, data: bytes, failure: SendFailure, now: float) -> list[Effect]:

@@ -95,6 +95,13 @@ class Screener:
             self._observer.call(verdict, now)
         return verdict is PASS or self._answer(verdict, incoming, now)
 
+    def work(self, flow: Flow, units: int, kind: str, now: float) -> None:
+        """Meter work of a connection that completed no message, and close it if that is too much. The observer does not
+        get it: no message is judged."""
+        if not self._live.pipeline.work(flow, units, kind, now):
+            self._effects.emit(Close(flow))
+            self._report_bans(now)
+
     def count_refused_call(self, flow: Flow, now: float) -> None:
         """Screening has refused what may have been a call from ``flow``: it counts as failed for a trunk or a
         registered user.
@@ -160,13 +167,16 @@ class Screener:
 
     def after_message(self, now: float) -> None:
         """Report new bans to the shell: what the kernel is to drop, and which connections are to be closed."""
+        self._report_bans(now)
+        if self._observer is not None:
+            self._observer.end(now)
+
+    def _report_bans(self, now: float) -> None:
         penalties = self._live.pipeline.penalties
         if penalties.has_changes:
             self._emit_penalties()
             if closing := penalties.take_stream_bans():
                 self._close_covered(closing, now)
-        if self._observer is not None:
-            self._observer.end(now)
 
     def _emit_penalties(self) -> None:
         for listener, source, ttl in self._live.pipeline.penalties.take_datagram_bans():

@@ -172,6 +172,7 @@ class FrameReader:
 
     def _control(self, opcode: int, content: bytes, frames: list[Frame]) -> None:
         counts = self._counts
+        counts.new_work += 1
         if opcode == PING:
             counts.pings += 1
         elif opcode == PONG:
@@ -182,6 +183,7 @@ class FrameReader:
 
     def _fragment(self, first: int, content: bytes, frames: list[Frame]) -> None:
         self._counts.fragments += 1
+        self._counts.new_work += 1
         last = first == _FIN
         if not last and first != CONTINUATION:
             self._opcode = first

@@ -8,27 +8,46 @@ layer reads no clock.
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgesbc.base.errors import WireError
 
-__all__ = ["StreamCounts", "StreamEnd", "StreamLayer", "drop_frames"]
+__all__ = ["WORK_KINDS", "StreamCounts", "StreamEnd", "StreamLayer", "drop_frames"]
+
+WORK_KINDS: Final = ("close-frames", "empty-records", "fragments", "partial-reads", "pings", "pongs")
+"""The kinds of work that completes no message, as labels for metrics."""
 
 
 class StreamCounts:
     """What has come from the peer of one connection, for screening and metrics. Bytes are those of the transport."""
 
     __slots__ = (
-        "bytes_received", "close_frames", "empty_records", "fragments", "messages", "pings", "pongs", "records",
+        "_taken", "bytes_received", "close_frames", "empty_records", "fragments", "messages", "new_work",
+        "partial_reads", "pings", "pongs", "records",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.bytes_received = 0
         self.messages = 0  # whole SIP messages and keep-alives
         self.records = 0  # TLS records after the handshake
-        self.empty_records = 0  # of these, the ones without data for the inner layer: empty ones, KeyUpdate, alerts
+        # What completed no message:
+        self.empty_records = 0  # TLS records without data for the inner layer: empty ones, KeyUpdate, alerts
         self.fragments = 0  # WebSocket frames that are a part of a message
+        self.partial_reads = 0  # reads that completed no message, and ended within one
         self.pings = 0  # WebSocket Ping frames
         self.pongs = 0
         self.close_frames = 0
+        self.new_work = 0  # the sum of these since they were last taken
+        self._taken: tuple[int, ...] = (0,) * len(WORK_KINDS)
+
+    def take_work(self) -> list[int]:
+        """What completed no message, since the last call: numbers in the order of :data:`WORK_KINDS`."""
+        before = self._taken
+        self.new_work = 0
+        self._taken = (
+            self.close_frames, self.empty_records, self.fragments, self.partial_reads, self.pings, self.pongs,
+        )  # fmt: skip
+        return [number - taken for number, taken in zip(self._taken, before, strict=True)]
 
 
 class StreamEnd:

@@ -93,9 +93,13 @@ class StreamSession:
         if not layer.pending:
             self._message_begun = -1.0
             self._end_at = self._silent_until
-        elif self._message_begun < 0.0:
-            self._message_begun = now
-            self._end_at = now + limits.MESSAGE_SECONDS
+        else:
+            if not messages:
+                counts.partial_reads += 1
+                counts.new_work += 1
+            if self._message_begun < 0.0:
+                self._message_begun = now
+                self._end_at = now + limits.MESSAGE_SECONDS
         if self._ping and layer.is_open:
             self._ping_sent = False
             self._ping_at = now + self._ping

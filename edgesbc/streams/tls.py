@@ -175,6 +175,7 @@ class TlsLayer(StreamLayer):
         counts = self.counts
         counts.records += records
         counts.empty_records += empty
+        counts.new_work += empty
         self._message_records += records
         self._empty_records += empty
         if self.end is None and (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -29,6 +29,9 @@ class StreamCore(Protocol):
 
     def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """A stream cannot be framed any more from ``data`` on."""
+
+    def stream_worked(self, flow: Flow, work: Sequence[int], now: float) -> None:
+        """A read has caused work that completed no message: numbers in the order of ``WORK_KINDS``."""
 
     def has_account(self, flow: Flow) -> bool:
         """Whether the flow is of a trunk, of the private side, or has registered."""
@@ -259,6 +262,8 @@ class Connection:
                 self._look_whether_open(session)
             if messages:
                 self._pass_on(messages, now)
+            if session.counts.new_work and self.flow is not None:
+                self._core.stream_worked(self.flow, session.counts.take_work(), now)
             if session.end is not None and session.end.error is not None and self.flow is not None:
                 self._core.stream_broken(self.flow, session.end.broken, session.end.error, now)
         else:

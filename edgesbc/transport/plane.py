@@ -23,8 +23,8 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
-from edgesbc.streams.layer import StreamEnd
-from edgesbc.streams.session import client_session
+from edgesbc.streams.layer import WORK_KINDS, StreamEnd
+from edgesbc.streams.session import StreamSession, client_session
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
@@ -70,6 +70,7 @@ class SignallingPlane:
         self.connections: dict[int, Connection] = {}
         self.read_budget = ReadBudget()
         self.counts = Counts()  # transport events by (listener, event)
+        self.stream_work = Counts()  # what completed no message, by (listener, kind)
         self._steered = edge.standings_version  # the version of standings that the kernel filters have, or will have
         self._sleeping_until = -math.inf
         self._awake_from = -math.inf
@@ -200,20 +201,38 @@ class SignallingPlane:
 
     def connection_broken(self, listener: Listener, peer: Source, end: StreamEnd) -> None:
         """Count and record an open connection that ended because its peer broke a protocol or a deadline."""
-        self.counts.add(listener.name, end.reason)
-        detail = f"{end.reason}: {end.detail}"
-        self._record(Decision(trio.current_time(), Reason.FLOW_GONE, str(peer), listener.name, detail=detail))
+        self._record_connection(listener, peer, end.reason, Reason.FLOW_GONE, f"{end.reason}: {end.detail}")
 
     def connection_refused(self, listener: Listener, peer: Source, why: str) -> None:
         """Count and record a refused connection; ``why`` is its label in the metrics."""
-        self.counts.add(listener.name, why)
         reason = _REFUSALS.get(why, Reason.HANDSHAKE)
-        detail = "" if why == reason.code else why
+        self._record_connection(listener, peer, why, reason, "" if why == reason.code else why)
+
+    def handshake_failed(self, listener: Listener, peer: Source, session: StreamSession) -> None:
+        """Count and record a connection whose opening handshakes failed, and meter the work if they had begun."""
+        self.connection_refused(listener, peer, Reason.HANDSHAKE.code if session.end is None else session.end.reason)
+        if session.counts.bytes_received:
+            flow = Flow(listener, peer, serial=-1)
+            self._meter(flow, limits.FAILED_HANDSHAKE_UNITS, "handshakes", trio.current_time())
+
+    def _record_connection(self, listener: Listener, peer: Source, event: str, reason: Reason, detail: str) -> None:
+        self.counts.add(listener.name, event)
         self._record(Decision(trio.current_time(), reason, str(peer), listener.name, detail=detail))
 
     def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """A stream cannot be framed any more from ``data`` on."""
         self.carry_out(self._guarded("broken", lambda: self.edge.stream_broken(flow, data, error, now)))
+
+    def stream_worked(self, flow: Flow, work: Sequence[int], now: float) -> None:
+        """Count and meter what a read has caused that completed no message, by the kinds of ``WORK_KINDS``."""
+        for kind, number in zip(WORK_KINDS, work, strict=True):
+            if number:
+                self.stream_work.add(flow.listener.name, kind, by=number)
+        most = WORK_KINDS[work.index(max(work))]
+        self._meter(flow, sum(work), most, now)
+
+    def _meter(self, flow: Flow, units: int, kind: str, now: float) -> None:
+        self.carry_out(self._guarded("work", lambda: self.edge.stream_worked(flow, units, kind, now)))
 
     def _unreachable(self, destination: Source, quote: bytes, now: float) -> None:
         self.carry_out(self._guarded("unreachable", lambda: self.edge.unreachable(destination, quote, now)))
@@ -339,12 +358,10 @@ class SignallingPlane:
         self._record_failed_connect(flow, name, end.cause or OSError(end.detail))
 
     def _record_failed_connect(self, flow: Flow, name: str, error: Exception) -> None:
-        self.counts.add(flow.listener.name, "connect-failed")
         detail = f"cannot connect: {error}"
         if isinstance(error, ssl.SSLCertVerificationError):
             detail = f"cannot connect: expected a certificate for {name}, found: {error.verify_message}"
-        now = trio.current_time()
-        self._record(Decision(now, Reason.FLOW_GONE, str(flow.peer), flow.listener.name, detail=detail))
+        self._record_connection(flow.listener, flow.peer, "connect-failed", Reason.FLOW_GONE, detail)
 
     def connection_ended(self, flow: Flow, failure: SendFailure | None = None) -> None:
         """A connection has ended, or takes no more: what waits for it in the signalling core fails, or goes another

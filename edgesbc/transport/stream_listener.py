@@ -14,12 +14,13 @@ import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.counts import Counts
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.reasons import Reason
 from edgesbc.signalling.edge import Edge
 from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
-from edgesbc.streams.session import server_session
+from edgesbc.streams.session import StreamSession, server_session
 from edgesbc.transport.connection import Connection, StreamCore
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
@@ -43,6 +44,7 @@ class AcceptingPlane(StreamCore, Protocol):
     connection_limits: ConnectionLimits
     connections: dict[int, Connection]
     read_budget: ReadBudget
+    stream_work: Counts
 
     def is_trunk_address(self, listener: Listener, peer: Source) -> bool:
         """Whether the address of a connection belongs to a trunk or to the core."""
@@ -55,6 +57,9 @@ class AcceptingPlane(StreamCore, Protocol):
 
     def contain_faults(self, listener: Listener) -> contextlib.AbstractContextManager[None]:
         """A context around a connection's task: an internal error in it ends that connection only."""
+
+    def handshake_failed(self, listener: Listener, peer: Source, session: StreamSession) -> None:
+        """Count and record a connection whose opening handshakes failed, and meter the work."""
 
     def connection_broken(self, listener: Listener, peer: Source, end: StreamEnd) -> None:
         """Count and record an open connection that ended because its peer broke a protocol or a deadline."""
@@ -240,12 +245,13 @@ class StreamListener:
                 session = server_session(
                     listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds
                 )
+                if not session.is_open:
+                    plane.stream_work.add(listener.name, "handshakes")
                 await connection.run(sock, session)
-                end = session.end
                 if connection.flow is None:
-                    plane.connection_refused(listener, peer, Reason.HANDSHAKE.code if end is None else end.reason)
-                elif end is not None and end.reason in _BROKEN:
-                    plane.connection_broken(listener, peer, end)
+                    plane.handshake_failed(listener, peer, session)
+                elif session.end is not None and session.end.reason in _BROKEN:
+                    plane.connection_broken(listener, peer, session.end)
         finally:
             plane.connection_limits.remove(peer.host, trusted)
             if connection.flow is not None:

@@ -17,6 +17,7 @@ from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.scanner import ScannerSettings
 from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.screen.work import WorkSettings
 from edgesbc.sip.message import Request
 
 SCANNER = ScannerSettings(user_agents=("friendly-scanner",))
@@ -325,6 +326,56 @@ def test_in_shadow_mode_bad_behaviour_is_only_recorded(flow) -> None:
     assert len(bench.pipeline.penalties) == 0
     assert bench.pipeline.shadow_counts["conduct", "conduct"] == 4
     assert all(decision.shadow for decision in bench.decisions)
+
+
+WORK = WorkSettings(per_second=1.0, burst=10)
+
+
+def test_too_much_work_without_messages_bans_the_connection_and_then_its_address(flow) -> None:
+    bench = Bench(ScreenSettings(work=WORK))
+    assert bench.pipeline.work(flow("tls"), 10, "pings", 10.0)
+    for serial in (1, 2, 3):
+        assert not bench.pipeline.work(flow("tls", port=serial, serial=serial), 11, "pings", 10.0)
+    assert bench.reasons() == [Reason.WORK, Reason.BAN] * 3
+    assert (bench.decisions[0].limit, bench.decisions[0].stage, bench.decisions[0].detail) == (10, "work", "pings")
+    assert [decision.detail for decision in bench.decisions[1::2]] == [
+        "flow 192.0.2.1:1, for work", "flow 192.0.2.1:2, for work", "address 192.0.2.1, for work",
+    ]  # fmt: skip
+    assert bench.pipeline.counts == {("work", "work"): 3, ("work", "ban"): 3}
+    assert bench.pipeline.is_banned(flow("tls", port=9, serial=9), 10.0)
+
+
+def test_work_of_trunks_and_of_the_private_side_is_not_metered(flow) -> None:
+    bench = Bench(ScreenSettings(work=WORK), trunks=[Trunk("carrier", ("192.0.2.7",))])
+    assert bench.pipeline.work(flow("tls", host="192.0.2.7"), 10_000, "pings", 10.0)
+    assert bench.pipeline.work(flow("core"), 10_000, "pings", 10.0)
+    assert bench.decisions == []
+
+
+def test_a_registered_connection_that_makes_too_much_work_is_no_longer_registered(flow) -> None:
+    bench = Bench(ScreenSettings(work=WORK))
+    stream = flow("tls")
+    bench.pipeline.standings.prove(stream, Standing.REGISTERED, 10.0)
+    assert bench.pipeline.work(stream, 11, "fragments", 10.0)
+    assert bench.pipeline.standings.of(stream, 10.0) is Standing.REACHABLE
+    assert bench.reasons() == [Reason.WORK]
+    assert not bench.pipeline.work(stream, 11, "fragments", 10.0)
+    assert bench.reasons() == [Reason.WORK, Reason.WORK, Reason.BAN]
+
+
+def test_an_exempt_connection_that_makes_too_much_work_is_closed_and_not_banned(flow) -> None:
+    bench = Bench(ScreenSettings(work=WORK, exempt=("192.0.2.0/24",)))
+    assert not bench.pipeline.work(flow("tls"), 11, "pings", 10.0)
+    assert bench.reasons() == [Reason.WORK]
+    assert not bench.pipeline.is_banned(flow("tls"), 10.0)
+
+
+def test_in_shadow_mode_work_is_only_recorded(flow) -> None:
+    bench = Bench(ScreenSettings(mode="shadow", work=WORK))
+    assert bench.pipeline.work(flow("tls"), 11, "pings", 10.0)
+    assert bench.pipeline.shadow_counts == {("work", "work"): 1}
+    assert bench.decisions[0].shadow
+    assert len(bench.pipeline.penalties) == 0
 
 
 def test_the_operators_ban_holds_for_all_but_trunks(flow) -> None:

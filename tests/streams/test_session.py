@@ -13,6 +13,7 @@ from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
 from edgesbc.sip.framing import PING, PONG
 from edgesbc.streams.frames import message_frame
+from edgesbc.streams.layer import WORK_KINDS
 from edgesbc.streams.session import StreamSession, client_session, server_session
 from edgesbc.transport.tls import client_context, server_context
 
@@ -431,3 +432,21 @@ def test_counts_of_frames(peer: Peer) -> None:
     assert (counts.pings, counts.pongs, counts.close_frames) == (2, 2, 1)
     assert counts.fragments == 3
     assert counts.records == (2 if peer.tls is not None else 0)
+    assert counts.new_work == 8
+    assert dict(zip(WORK_KINDS, counts.take_work(), strict=True)) == {
+        "close-frames": 1, "empty-records": 0, "fragments": 3, "partial-reads": 0, "pings": 2, "pongs": 2,
+    }  # fmt: skip
+    assert (counts.new_work, sum(counts.take_work())) == (0, 0)
+
+
+@transports
+def test_a_read_that_ends_within_a_message_is_work_unless_another_is_whole(peer: Peer) -> None:
+    session = peer.open()
+    session.counts.take_work()
+    data = peer.written(MESSAGE)
+    for number, part in enumerate((data[:9], data[9:20], data[20:30]), 1):
+        session.receive(part, BEGAN)
+        assert session.counts.new_work == session.counts.partial_reads == number
+    session.receive(data[30:] + peer.written(MESSAGE)[:9], BEGAN)
+    assert session.counts.messages == 1
+    assert session.counts.partial_reads == 3

@@ -74,10 +74,11 @@ async def read_to_end(stream: trio.abc.Stream) -> bytes:
 
 
 async def handshake(
-    app: App, subprotocol: str = "sip", origin: str = "", more: str = ""
+    app: App, subprotocol: str = "sip", origin: str = "", more: str = "", host: str | None = None
 ) -> tuple[trio.SocketStream, str]:
-    """Send the opening handshake of a WebSocket (RFC 6455 section 4.1). Returns the stream and the server's answer."""
-    stream = await trio.open_tcp_stream(*at(app, "ws"))
+    """Send the opening handshake of a WebSocket (RFC 6455 section 4.1), from the address ``host``. Returns the stream
+    and the server's answer."""
+    stream = await trio.open_tcp_stream(*at(app, "ws"), local_address=host)
     request = (
         "GET / HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}"

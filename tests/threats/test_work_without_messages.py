@@ -14,7 +14,15 @@ from support.certificates import Certificates
 from support.peers import needs
 from support.running import at, running, until
 from support.s_client import s_client
-from support.stream_listeners import WS, assert_answered, open_connections, read_to_end, secure_listener, text
+from support.stream_listeners import (
+    WS,
+    assert_answered,
+    event_count,
+    open_connections,
+    read_to_end,
+    secure_listener,
+    text,
+)
 from support.stream_listeners import handshake as open_websocket
 from support.tls_peer import (
     ALERT,
@@ -32,7 +40,9 @@ from support.ua import StreamWire, Ua
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.base.reasons import Reason
 from edgesbc.policy.model import ListenSettings
+from edgesbc.screen.work import WorkSettings
 from edgesbc.sip.framing import PING
 from edgesbc.streams.session import StreamSession, server_session
 from edgesbc.streams.tls import TlsLayer
@@ -348,3 +358,72 @@ async def test_47_frames_over_the_wire(tmp_path: Path, frame: bytes) -> None:
             await until(lambda: open_connections(app) == 1)
             await assert_answered(neighbour, f"sip:{tcp}")
             await trio.aclose_forcefully(stream)
+
+
+CARRIER = "127.0.0.66"
+ATTACKERS = ("127.0.0.71", "127.0.0.72")
+KEEP_ALIVE = text_frame(b"\r\n\r\n")
+ATTACKS = {
+    "pings": PING_FRAME * 500 + KEEP_ALIVE,
+    "pongs": PONG_FRAME * 500 + KEEP_ALIVE,
+    "empty fragments": b"\x01\x80\0\0\0\0" + EMPTY_FRAGMENT * 500 + text_frame(b"\r\n\r\n", 0x80),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+async def test_47_many_websockets_of_a_few_addresses_that_send_frames_only(tmp_path: Path, attack: bytes) -> None:
+    """64 WebSockets send as fast as they can, with a keep-alive now and then, so that no bound of a connection is
+    reached. All are closed, and their addresses banned, while a trunk is answered and another peer connects."""
+    arrivals = "[screen.pike]\nreqs_density_per_unit = 10000"  # this test is not about what it counts
+    async with running(tmp_path, text(tmp_path, WS, trunks=[CARRIER], more=arrivals)) as app:
+        tcp = at(app, "public-tcp")
+        async with Ua(await StreamWire.open(tcp, host=CARRIER)) as trunk, trio.open_nursery() as nursery:
+            streams = [(await open_websocket(app, host=ATTACKERS[number % 2]))[0] for number in range(64)]
+            assert app.plane.stream_work == {("ws", "handshakes"): 64}
+            for stream in streams:
+                nursery.start_soon(send_until_closed, stream, attack)
+            while open_connections(app) > 1:
+                await assert_answered(trunk, f"sip:{tcp}")
+            for host in ATTACKERS:
+                refused = await trio.open_tcp_stream(*at(app, "ws"), local_address=host)
+                assert await read_to_end(refused) == b""
+                await trio.aclose_forcefully(refused)
+                assert any(Reason.WORK.meaning in sentence for sentence in app.why(host).sentences())
+        assert event_count(app, "ws", "banned") == len(ATTACKERS)
+        assert not event_count(app, "ws", "websocket")
+        most = 2 * limits.OFFENCES_OF_ADDRESS * (WorkSettings().burst + limits.STREAM_READ_BYTES // 6)
+        assert sum(app.plane.stream_work.values()) - app.plane.stream_work["ws", "handshakes"] < 2 * most
+        stream, answer = await open_websocket(app, host="127.0.0.73")
+        assert answer.startswith("HTTP/1.1 101 ")
+        await trio.aclose_forcefully(stream)
+
+
+async def send_until_closed(stream: trio.SocketStream, data: bytes) -> None:
+    """Send ``data`` again and again, and read what comes, until the edge closes the connection."""
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            await read_to_end(stream)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(read)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(data)
+    await trio.aclose_forcefully(stream)
+
+
+async def test_47_failed_handshakes_are_work_of_their_address(tmp_path: Path, certificates: Certificates) -> None:
+    """The default allows 250 of them at once, and five a second."""
+    more = "[screen.work]\nburst = 100\n[screen.pike]\nreqs_density_per_unit = 10000"
+    async with running(tmp_path, text(tmp_path, secure_listener("tls", certificates), more=more)) as app:
+        tls = at(app, "tls")
+        while not event_count(app, "tls", "banned"):
+            stream = await trio.open_tcp_stream(*tls, local_address=ATTACKERS[0])
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(b"no TLS at all\r\n\r\n")
+            await read_to_end(stream)
+            await trio.aclose_forcefully(stream)
+        assert app.plane.stream_work["tls", "handshakes"] == 6 * limits.OFFENCES_OF_ADDRESS
+        async with Ua(await StreamWire.open(tls, certificates.client)) as neighbour:
+            await assert_answered(neighbour, f"sip:{tls}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,7 +16,7 @@ from support.running import until
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.streams.layer import StreamEnd
+from edgesbc.streams.layer import WORK_KINDS, StreamEnd
 from edgesbc.streams.session import StreamSession, client_session, server_session
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.read_budget import ReadBudget
@@ -48,6 +48,7 @@ class Served:
         self.peer = peer
         self.received: list[bytes] = []
         self.broken: list[str] = []
+        self.work: list[dict[str, int]] = []
         self.on_message: Callable[[bytes], None] = lambda data: None
         self.left: list[Flow] = []
         self.over = trio.Event()
@@ -63,6 +64,9 @@ class Served:
     def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         self.broken.append(error.reason)
         self.connection.send(b"refused")
+
+    def stream_worked(self, flow: Flow, work: Sequence[int], now: float) -> None:
+        self.work.append(dict(zip(WORK_KINDS, work, strict=True)))
 
     def has_account(self, flow: Flow) -> bool:
         return self.account
@@ -102,12 +106,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(*, small: bool = False, budget: ReadBudget | None = None) -> AsyncIterator[Served]:
-    one = Served(server_session(Transport.TCP, trio.current_time()), small=small, budget=budget)
+async def served(
+    transport: Transport = Transport.TCP, *, small: bool = False, budget: ReadBudget | None = None
+) -> AsyncIterator[Served]:
+    one = Served(server_session(transport, trio.current_time()), small=small, budget=budget)
     with one.peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.run)
-            await until(lambda: one.connection._open)
+            await until(lambda: one.connection._open or transport is not Transport.TCP)
             yield one
             nursery.cancel_scope.cancel()
 
@@ -145,6 +151,19 @@ async def test_answers_to_the_messages_of_one_read_are_written_at_once(monkeypat
         one.say(MESSAGE * 10)
         assert await one.hear(60) == b"answer" * 10
         assert writes == [10]
+
+
+async def test_work_without_messages_is_reported_once_a_read() -> None:
+    async with served(Transport.WS) as one:
+        one.say(UPGRADE + b"\x89\x80\0\0\0\0" * 5 + b"\x01\x80\0\0\0\0")
+        await until(lambda: bool(one.work))
+        one.say(b"\x00\x80\0\0\0\0" * 3)
+        await until(lambda: len(one.work) == 2)
+        one.say(b"\x80\x84\0\0\0\0\r\n\r\n")
+        await one.has_received(1)
+        assert [{kind: number for kind, number in work.items() if number} for work in one.work] == [
+            {"pings": 5, "fragments": 1, "partial-reads": 1}, {"fragments": 3, "partial-reads": 1}, {"fragments": 1},
+        ]  # fmt: skip
 
 
 async def test_messages_after_a_close_in_the_same_read_are_ignored() -> None:
