@@ -232,6 +232,7 @@ class FuzzEnvironment:
         for peer in self.peers.values():
             if peer.listener is flow.listener and peer.source == flow.peer:
                 peer.flow = flow
+        self._run(lambda: self.edge.flow_connected(flow, self.now))
 
     def _ask_media(self, effect: Media) -> None:
         command = effect.command

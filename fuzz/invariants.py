@@ -28,6 +28,8 @@ class _SentRequest:
         self.flow = flow
         self.request = request
         self.provisional = self.refused = self.ended_by_response = self.cancelled = False
+        self.has_response = self.sent_again = False
+        self.may_go_again = False  # whether its connection closed before a response, for the first time
         self.answered: dict[str, bool] = {}  # by To tag of a 2xx: whether it was forwarded or acknowledged
 
 
@@ -59,6 +61,7 @@ class Invariants:
         for sent in self._requests.values():
             if sent.flow == flow:
                 sent.ended_by_response = True
+                sent.may_go_again = not (sent.has_response or sent.sent_again)
                 sent.answered = dict.fromkeys(sent.answered, True)
 
     def relayed(self, zone: Zone, sdp: bytes) -> None:
@@ -109,6 +112,7 @@ class Invariants:
         sent = self._requests.get((response.via.branch, response.cseq_method))
         if sent is None or state is None:
             return
+        sent.has_response = True
         if response.status >= 200:
             sent.ended_by_response = True
             sent.refused = sent.refused or response.status >= 300
@@ -227,7 +231,19 @@ class Invariants:
             assert value in step.data or b"\r\n" in step.data, f"{line!r} is not in the request"
         assert lines[-1] == b"Content-Length: 0"
 
+    def _is_sent_again(self, flow: Flow, request: Request) -> bool:
+        """Whether a request whose connection closed before a response goes by the next one to the same address."""
+        sent = self._requests.get((request.via.branch, request.method))
+        if sent is None or not sent.may_go_again or not sent.flow.serial:
+            return False
+        assert (flow.listener, flow.peer) == (sent.flow.listener, sent.flow.peer), f"{request!r} goes elsewhere"
+        assert bytes(request) == bytes(sent.request), f"{request!r} is not what was sent before"
+        sent.flow, sent.sent_again, sent.may_go_again, sent.ended_by_response = flow, True, False, False
+        return True
+
     def _check_request(self, flow: Flow, request: Request) -> None:
+        if self._is_sent_again(flow, request):
+            return
         branch, method = request.via.branch, request.method
         invite = self._requests.get((branch, "INVITE"))
         if method == "CANCEL":

@@ -72,6 +72,15 @@ OUTBOX_BYTES: Final = 262_144
 """Bytes queued for a peer that does not read; beyond it, the connection is closed."""
 CONNECT_SECONDS: Final = 5.0
 """How long opening a connection to a destination may take, TLS included."""
+CONNECT_ATTEMPT_SECONDS: Final = 0.25
+"""How long a request waits for a connection before one to another address of the same host is asked for as well: the
+Connection Attempt Delay of RFC 8305 section 5."""
+CONNECT_BACKOFF_SECONDS: Final = 0.5
+"""How long calls leave an address alone after one failed connection; doubled with each that follows."""
+CONNECT_BACKOFF_MOST: Final = 30.0
+"""The longest such time: what calls may lose of a destination that returns, and has no probes that notice it."""
+CONNECTION_WAITING: Final = 128
+"""Requests that wait for one connection to a destination: of 1.5 KiB each, they fit into its outbox."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
 ICMP_QUOTE_BYTES: Final = 1_280

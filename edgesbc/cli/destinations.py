@@ -81,6 +81,9 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 def _remarks(row: dict[str, Any]) -> Iterator[str]:
     if row["order"] is not None:
         yield f"by {row['by']}{': ' if row['why'] else ''}{row['why']}"
+    if row["connect_failures"]:
+        wait = f", next call in {_duration(row['connect_after'])}" if row["connect_after"] else ""
+        yield f"{counted(row['connect_failures'], 'connection')} failed in a row{wait}"
     if row["failure"]:
         yield f"failed {_duration(row['failed'])} ago: {row['failure']}"
 

@@ -44,6 +44,10 @@ class DestinationRow(TypedDict):
     """Whether it takes new calls now."""
     resting: float | None
     """For how long it has asked for no calls (Retry-After)."""
+    connect_failures: int
+    """How many connections to it have failed in a row; 0 over UDP."""
+    connect_after: float | None
+    """For how long calls leave it alone because of that."""
     order: str | None
     """``enabled``, ``draining`` or ``disabled`` by an operator's order, with ``by`` and ``why``."""
     by: str
@@ -96,6 +100,8 @@ def display_name(member: Member) -> str:
 def destination_row(member: Member, override: Override | None, now: float) -> DestinationRow:
     """``member`` at ``now`` (seconds, the clock of the signalling plane), with the operator's order for it."""
     settings = member.settings
+    backoff = member.backoff
+    connect_after = 0.0 if backoff is None or not backoff.failures else max(backoff.until - now, 0.0)
     by_order = override is not None and member.state is override.admin_state.value
     began = override.since if override is not None and by_order else member.health.since
     return {
@@ -103,6 +109,7 @@ def destination_row(member: Member, override: Override | None, now: float) -> De
         "transport": member.transport.value, "state": member.state.value, "health": member.health.state.value,
         "since": None if began is None else max(now - began, 0.0), "usable": member.usable,
         "resting": member.resting_until - now if member.resting_until > now else None,
+        "connect_failures": 0 if backoff is None else backoff.failures, "connect_after": connect_after or None,
         "order": None if override is None else override.admin_state.name.lower(),
         "by": "" if override is None else shown(override.by, _MOST),
         "why": "" if override is None else shown(override.why, _MOST),

@@ -89,7 +89,8 @@ class DestinationSet:
     ) -> list[Member]:
         """The members for a request, without those of ``exclude``: one, or with ``broadcast`` up to ``limit``.
 
-        ``last`` is whether there is no other set to try: only then is a resting member (Retry-After) chosen.
+        ``last`` is whether there is no other set to try: only then is a resting member chosen, one that has sent
+        Retry-After or that connections to fail.
         """
         draw: float | None = None
         slow = resting = True  # whether members in slow start, and resting members, are skipped
@@ -102,7 +103,7 @@ class DestinationSet:
                 return False
             if selection.call and not member.has_room(now, selection.needs):
                 return False
-            if resting and member.resting_until > now:
+            if resting and member.rests(now):
                 skipped_resting = True
                 return False
             if slow and (share := member.health.share(now)) < 1.0:
@@ -128,6 +129,28 @@ class DestinationSet:
                 if chosen := algorithm.choose_all(able, selection, limit):
                     return chosen
         return []
+
+    def alternative(
+        self, member: Member, now: float, exclude: Collection[Member], selection: SelectionRequest
+    ) -> Member | None:
+        """Another address of the host of ``member`` that can take the request, at the same priority; None without one.
+
+        Addresses of the other family come first (RFC 8305 section 4). Those of ``exclude`` were tried.
+        """
+        tried = {other.key for other in exclude}
+        ipv6, uri = ":" in member.target.host, member.settings.uri
+        same_family: Member | None = None
+        for other in self.members:
+            if other.settings.uri != uri or other.host != member.host or other.transport is not member.transport:
+                continue
+            if other.priority != member.priority or other.key in tried or not other.usable or other.rests(now):
+                continue
+            if selection.call and not other.has_room(now, selection.needs):
+                continue
+            if (":" in other.target.host) is not ipv6:
+                return other
+            same_family = same_family or other
+        return same_family
 
     def _draw(self, selection: SelectionRequest) -> float:
         """A number in [0, 1) that decides whether a member in slow start gets the call; the same for a key each

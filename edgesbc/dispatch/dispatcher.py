@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from edgesbc.base.address import Source, Transport
 from edgesbc.base.decision import Decision
+from edgesbc.dispatch.connection_backoff import ConnectionBackoffs
 from edgesbc.dispatch.destination_set import DestinationSet
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.health_monitor import HealthMonitor
@@ -24,10 +25,13 @@ class Dispatcher:
 
     ``random`` returns numbers in [0, 1), for jitter and for algorithms that draw; ``record`` takes a decision for
     every change of a member's state. ``version`` grows when the host names of members may have changed.
-    ``on_members_changed`` is called with the time whenever members may have been added or removed.
+    ``on_members_changed`` is called with the time whenever members may have been added or removed. ``backoffs`` is
+    to be told what becomes of connections to members.
     """
 
-    __slots__ = ("_leases", "_random", "_registry", "_sets", "health_monitor", "on_members_changed", "version")
+    __slots__ = (
+        "_leases", "_random", "_registry", "_sets", "backoffs", "health_monitor", "on_members_changed", "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Dispatcher:
         self._registry = MemberRegistry()
         self._sets: dict[str, DestinationSet] = {}
         self.health_monitor = HealthMonitor(random, record, self._member_changed)
+        self.backoffs = ConnectionBackoffs(random, record)
         self.version = 0
         self.on_members_changed: Callable[[float], None] = lambda now: None
         self.reload(sets, now)
@@ -79,6 +84,17 @@ class Dispatcher:
             return []  # the call would wait for each dead member in turn, although there is another set
         chosen = destination_set.choose(now, exclude, selection, limit, last)
         return [Lease(member, self._leases, now, selection) for member in chosen]
+
+    def acquire_alternative(
+        self, member: Member, now: float, exclude: Collection[Member], selection: SelectionRequest
+    ) -> Lease | None:
+        """A lease at another address of the host of ``member``, for a request that waits for a connection to it; None
+        if there is none that can take it."""
+        destination_set = self._sets.get(member.set_name)
+        if destination_set is None:
+            return None  # a reload has removed it
+        other = destination_set.alternative(member, now, exclude, selection)
+        return None if other is None else Lease(other, self._leases, now, selection)
 
     def rest(self, member: Member, seconds: float, now: float) -> bool:
         """Give ``member`` no new calls for ``seconds`` (Retry-After, RFC 3261 section 20.33), at most the ``rest`` of
@@ -145,6 +161,10 @@ class Dispatcher:
 
     def _adopt(self, changes: MemberChanges, now: float) -> None:
         self.health_monitor.stop(changes.removed)
+        connected = [(member, key) for member in self._registry if (key := member.connection) is not None]
+        self.backoffs.replace([key for _, key in connected])
+        for member, key in connected:
+            member.backoff = self.backoffs.of(key)
         before, self._sets = self._sets, {}
         for settings in self._registry.settings:
             members, destination_set = changes.members[settings.set], before.get(settings.set)

@@ -65,5 +65,11 @@ class Lease:
         if self._leases.remove(self) and self.call:
             self.member.take(self.needs, -1)
 
+    def withdraw(self) -> None:
+        """End the lease of a request that was never sent: it does not count as a call begun either."""
+        if self.call and self.live and self.since in self.member.starts:
+            self.member.starts.remove(self.since)
+        self.release()
+
     def __repr__(self) -> str:
         return f"Lease({self.member.name!r}, {'live' if self.live else 'released'})"

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from edgesbc.base.address import Source, Transport
+from edgesbc.dispatch.connection_backoff import ConnectionBackoff, ConnectionKey
 from edgesbc.dispatch.health import AdminState, Evidence, Health, MemberState
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings
 from edgesbc.sip.server_uri import ResolvedAddress
@@ -39,13 +40,14 @@ class Member:
     health monitor; ``probe`` is the serial number of the pending probe, 0 for none, ``probed`` the time it was sent.
     ``latency`` is the smoothed time to respond in seconds, None before the first response. ``failures`` counts
     failures by their evidence; ``failure`` describes the last one, which was at ``failed``. ``algorithm`` is called
-    when load or usability change.
+    when load or usability change. ``host`` is the name that has the address, "" for the one in the URI. ``backoff``
+    says whether connections to it fail; None over UDP.
     """
 
     __slots__ = (
-        "admin_state", "algorithm", "due", "failed", "failure", "failures", "health", "key", "latency", "load", "name",
-        "priority", "probe", "probed", "queued", "removed", "resting_until", "seed", "set_name", "settings", "starts",
-        "target", "transport", "usable", "used", "weight",
+        "admin_state", "algorithm", "backoff", "due", "failed", "failure", "failures", "health", "host", "key",
+        "latency", "load", "name", "priority", "probe", "probed", "queued", "removed", "resting_until", "seed",
+        "set_name", "settings", "starts", "target", "transport", "usable", "used", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +83,8 @@ class Member:
         self.due: float | None = None
         self.queued: float | None = None
         self.algorithm: LoadObserver | None = None
+        self.backoff: ConnectionBackoff | None = None
+        self.host = target.host
         self.settings = settings
         self.starts: deque[float] = deque(maxlen=_length(settings))
         self.priority = (settings.priority, target.priority)
@@ -92,6 +96,7 @@ class Member:
             self.admin_state = AdminState.DISABLED if settings.disabled else AdminState.ENABLED
         self.settings = settings
         self.health.settings = health
+        self.host = target.host
         self.priority = (settings.priority, target.priority)
         self.weight = settings.weight * share
         if self.starts.maxlen != (length := _length(settings)):
@@ -105,6 +110,18 @@ class Member:
     def tls_name(self) -> str:
         """The name that its certificate must have: ``tls_name`` of the policy, or the host of its URI."""
         return self.settings.tls_name or self.settings.server_uri.host
+
+    @property
+    def connection(self) -> ConnectionKey | None:
+        """What a connection to it is to reach; None over UDP."""
+        if not self.transport.reliable:
+            return None
+        return self.target, self.transport, self.tls_name if self.transport.secure else ""
+
+    def rests(self, now: float) -> bool:
+        """Whether calls use other members, where there are any: it has asked for that, or connections to it fail."""
+        backoff = self.backoff
+        return self.resting_until > now or (backoff is not None and backoff.avoided(now))
 
     def has_room(self, now: float, needs: tuple[str, ...] = ()) -> bool:
         """Whether one more call at ``now`` keeps within ``max_calls``, ``max_cps`` and the resources that it needs."""

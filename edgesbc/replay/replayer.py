@@ -30,7 +30,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import VerdictObserver
 from edgesbc.screen.standing import Standings
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.effects import Close, Effect, Record, Send
+from edgesbc.signalling.effects import Close, Effect, Open, Record, Send
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.framing import PING, StreamFramer
 from edgesbc.sip.message import Response
@@ -219,6 +219,8 @@ class Replayer:
                 self._record(effect.decision)
             elif isinstance(effect, Close):
                 self._connections.closed_by_edge(effect.flow, now)
+            elif isinstance(effect, Open):
+                self._do(self._edge.flow_connected(effect.flow, now), waiting, now)
 
     # --- sums --------------------------------------------------------------------------------------------
 

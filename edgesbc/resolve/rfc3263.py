@@ -101,7 +101,7 @@ def locate(server_uri: ServerUri, listeners: Sequence[Listener]) -> Generator[Dn
         no_records = yield from lookup.services(server_uri, groups)
         if no_records:
             groups = [[itself]]
-    targets = yield from lookup.addresses(groups)
+    targets = yield from lookup.addresses(groups, server_uri.host)
     return Located(tuple(targets), lookup.ttl, tuple(lookup.failed), tuple(lookup.remarks))
 
 
@@ -212,8 +212,11 @@ class _Lookup:
 
     # --- addresses (section 4.2) -------------------------------------------------------------------------
 
-    def addresses(self, groups: Iterable[_HostGroup]) -> Generator[DnsQuestion, DnsAnswer, list[ResolvedAddress]]:
-        """The addresses of all hosts, each once, at its best priority; priorities from 0 on without a gap."""
+    def addresses(
+        self, groups: Iterable[_HostGroup], name: str
+    ) -> Generator[DnsQuestion, DnsAnswer, list[ResolvedAddress]]:
+        """The addresses of all hosts of ``name``, each once, at its best priority; priorities from 0 on without a
+        gap."""
         seen: set[tuple[Source, Transport]] = set()
         targets: list[ResolvedAddress] = []
         priority = 0
@@ -225,7 +228,7 @@ class _Lookup:
                 seen.update((source, host.transport) for source in fresh)
                 if fresh:
                     hosts.append((host, fresh))
-            targets += _weighted_targets(hosts, priority)
+            targets += _weighted_targets(hosts, priority, name)
             priority += bool(hosts)
             if len(targets) > limits.TARGETS:
                 self._remark(f"more than {limits.TARGETS} addresses, of which the first are used")
@@ -285,11 +288,13 @@ def _problem_of(
     return None
 
 
-def _weighted_targets(hosts: Sequence[tuple[_Host, Sequence[Source]]], priority: int) -> list[ResolvedAddress]:
-    """The targets of one priority. A host has the weight of its record, however many addresses it has."""
+def _weighted_targets(
+    hosts: Sequence[tuple[_Host, Sequence[Source]]], priority: int, name: str
+) -> list[ResolvedAddress]:
+    """The targets of one priority of ``name``. A host has the weight of its record, however many addresses it has."""
     whole = math.lcm(*[len(sources) for _, sources in hosts])
-    return [
-        ResolvedAddress(source, host.transport, priority, host.weight * whole // len(sources))
-        for host, sources in hosts
-        for source in sources
-    ]
+    targets: list[ResolvedAddress] = []
+    for host, sources in hosts:
+        weight, other_name = host.weight * whole // len(sources), "" if host.name == name else host.name
+        targets += [ResolvedAddress(source, host.transport, priority, weight, other_name) for source in sources]
+    return targets

@@ -26,6 +26,10 @@ class BranchListener(Protocol):
 
     def on_failure(self, branch: Branch, timeout: bool, now: float) -> None: ...
 
+    def on_slow_connection(self, branch: Branch, now: float) -> None: ...
+
+    def on_connected(self, branch: Branch, now: float) -> None: ...
+
 
 class BranchParts:
     """The parts of the core that every branch uses."""
@@ -50,11 +54,15 @@ class Branch:
     counts. ``failure`` is why the request was never sent, None where it was. ``forwarded`` is whether an answer of this
     branch went to the caller. ``due`` is when the hop has been silent for too long; after a 100 alone, it is when to
     check whether the member is down.
+
+    A request to a member whose connection is not open yet is sent when it is. Until then the branch is ``waiting``, and
+    may be left for another without a trace at the member. ``race`` is the same text for the branches of which only the
+    one whose connection is open first is sent.
     """
 
     __slots__ = (
-        "_acknowledged", "_cancelling", "_client", "_context", "_only_trying", "_parts", "_reasons", "_request",
-        "_sent_at", "due", "failure", "forwarded", "hop", "id", "measured", "queued",
+        "_acknowledged", "_cancelling", "_client", "_context", "_data", "_give_up_at", "_only_trying", "_parts",
+        "_reasons", "_request", "_sent_at", "due", "failure", "forwarded", "hop", "id", "measured", "queued", "race",
     )  # fmt: skip
 
     def __init__(
@@ -68,11 +76,14 @@ class Branch:
         self._acknowledged: set[str] | None = None  # the tags of the 2xx that were acknowledged from here
         self._reasons: Sequence[str] = ()
         self._sent_at: float | None = None  # until the first answer
+        self._data: bytes | None = None  # the request, while it waits for its connection
+        self._give_up_at = 0.0  # until when it waits
         self._only_trying = request.method == "INVITE"  # no answer so far but 100
         self.hop = hop
         self.id = ""
         self.measured = measured
         self.failure: SendFailure | None = None
+        self.race = ""
         self.forwarded = False
         self.due: float | None = None
         self.queued: float | None = None
@@ -84,13 +95,44 @@ class Branch:
             if self._context is not None:
                 self._context.on_failure(self, False, now)
             return
+        invite = request.method == "INVITE"
+        self._give_up_at = now + (hop.timeout if invite else 64 * T1)
+        if hop.lease is not None and parts.sender.wait_for_connection(hop.flow, self):
+            self._data = data
+            parts.deadlines.schedule(self, min(now + limits.CONNECT_ATTEMPT_SECONDS, self._give_up_at))
+        else:
+            self._transmit(data, now)
+
+    def _transmit(self, data: bytes, now: float) -> None:
+        parts, hop, request = self._parts, self.hop, self._request
         method = request.method
         client = self._client = parts.sender.send(self.id, method, hop.flow, data, self, now, request.in_dialog)
         self._sent_at = now
         if method == "INVITE":
             client.ack = self._refusal_ack
             if hop.timeout < 64 * T1:
-                parts.deadlines.schedule(self, now + hop.timeout)
+                parts.deadlines.schedule(self, self._give_up_at)
+
+    # --- while its connection is opened ------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the request waits for its connection."""
+        return self._data is not None
+
+    def on_connected(self, now: float) -> None:
+        data, self._data = self._data, None
+        if data is None or self._context is None:
+            return
+        self._parts.deadlines.schedule(self, None)
+        self._context.on_connected(self, now)
+        self._transmit(data, now)
+
+    def on_connect_failed(self, failure: SendFailure | None, now: float) -> None:
+        data, self._data = self._data, None
+        if data is not None and self._context is not None:
+            self.failure = failure
+            self._context.on_failure(self, False, now)
 
     def _refusal_ack(self, response: Response) -> bytes:
         hop = self.hop
@@ -103,6 +145,7 @@ class Branch:
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
         deadlines, lease = self._parts.deadlines, self.hop.lease
+        self.hop.flow = client.flow  # it was sent again if its connection closed
         if self.due is not None:
             deadlines.schedule(self, None)
         if self._sent_at is not None and lease is not None:
@@ -132,7 +175,10 @@ class Branch:
         """
         if self._context is None:
             return
-        if self._sent_at is None and not self._is_down():
+        if self._data is not None and now < self._give_up_at:
+            self._parts.deadlines.schedule(self, self._give_up_at)
+            self._context.on_slow_connection(self, now)
+        elif self._sent_at is None and self._data is None and not self._is_down():
             self._parts.deadlines.schedule(self, now + self.hop.timeout)
         else:
             self.failure = None if self._client is None else self._client.failure
@@ -167,6 +213,7 @@ class Branch:
         client = self._client
         if client is None or client.method != "INVITE":
             return
+        client.wanted = False
         self._cancelling = True
         self._reasons = self._reasons or reasons
         if client.state is TransactionState.PROCEEDING:
@@ -178,7 +225,14 @@ class Branch:
         self._context = None
         if self.due is not None:
             self._parts.deadlines.schedule(self, None)
+        if self._data is not None:
+            self._data = None
+            self._parts.sender.stop_waiting(self.hop.flow, self)
+            if self.hop.lease is not None:
+                self.hop.lease.withdraw()
         self.release()
+        if self._client is not None:
+            self._client.wanted = False
         self.cancel(now)
 
     def release(self) -> None:

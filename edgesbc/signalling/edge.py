@@ -2,9 +2,9 @@
 
 The contract of the loop, which ``tests/signalling/test_loop_contract.py`` checks line by line:
 
-1. Input is ``receive`` (a message), ``stream_broken``, ``stream_worked``, ``flow_opened`` and ``flow_closed``,
-   ``request_not_sent``, ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the time: ``expire``.
-   Each takes ``now``, the seconds of a monotonic clock, which never goes back between calls.
+1. Input is ``receive`` (a message), ``stream_broken``, ``stream_worked``, ``flow_opened``, ``flow_connected`` and
+   ``flow_closed``, ``request_not_sent``, ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the
+   time: ``expire``. Each takes ``now``, the seconds of a monotonic clock, which never goes back between calls.
 2. Output is the list of effects that the method returns, in the order in which the shell carries them out. A method
    returns all effects of its input; nothing is left for the next call.
 3. ``deadline`` says when ``expire`` is next to be called, or None: never. It changes with each input. ``expire`` may
@@ -211,15 +211,25 @@ class Edge:
     def flow_opened(self, flow: Flow) -> None:
         self.parts.flows.opened(flow)
 
+    def flow_connected(self, flow: Flow, now: float) -> list[Effect]:
+        """A connection that an ``Open`` asked for is open, its handshakes complete: what waits for it is sent."""
+        for waiter in self.parts.flows.connected(flow, now):
+            waiter.on_connected(now)
+        return self._effects.take()
+
     def flow_closed(self, flow: Flow, now: float, failure: SendFailure | None = None) -> list[Effect]:
         """A connection is closed, or could not be opened: requests that wait for it fail. Those of a registered device
         wait for its next connection. ``failure`` is given where it could not be opened for a reason of this machine,
         which shows nothing about the peer."""
-        self.parts.flows.closed(flow)
+        flows = self.parts.flows
+        waiters = flows.connect_failed(flow, failure, now)
+        flows.closed(flow)
         awaited = self._device_flows.closed(flow, now)
         self._live.standings.withdraw(flow)
         if not awaited:
-            self._transactions.fail_connection(flow.serial, now, failure)
+            self._transactions.fail_connection(flow.serial, now, failure, was_open=waiters is None)
+        for waiter in waiters or ():
+            waiter.on_connect_failed(failure, now)
         return self._effects.take()
 
     def stream_worked(self, flow: Flow, units: int, kind: str, now: float) -> list[Effect]:

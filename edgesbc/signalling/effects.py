@@ -21,6 +21,8 @@ class Send(NamedTuple):
 class Open(NamedTuple):
     """Open the connection that ``flow`` stands for; messages to it wait meanwhile in its outbox.
 
+    The shell reports ``Edge.flow_connected`` when all its handshakes are complete.
+
     ``name`` is what the peer's certificate has to carry, over TLS: a host name, or the literal address where
     the destination has no name (RFC 5922 section 4). The shell reports ``Edge.flow_closed`` where that fails.
     """

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.dispatch.connection_backoff import ConnectionBackoffs
 from edgesbc.routing.domains import plain_host
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.tokens import RemoteTarget
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.uri import Uri, parse_uri
 
-__all__ = ["Flows"]
+__all__ = ["ConnectionWaiter", "Flows"]
+
+
+class ConnectionWaiter(Protocol):
+    """A request that is sent when the connection to its destination is open."""
+
+    def on_connected(self, now: float) -> None: ...
+
+    def on_connect_failed(self, failure: SendFailure | None, now: float) -> None: ...
 
 
 class Flows:
@@ -20,12 +32,13 @@ class Flows:
 
     ``epoch`` is a text that no other run of the process has: connection numbers in tokens are valid within it.
     ``name_at`` gives the name that the certificate of the destination at an address must have, "" for no destination;
-    ``is_trunk`` whether an address is that of a trunk, or of a private server.
+    ``is_trunk`` whether an address is that of a trunk, or of a private server. ``backoffs`` learns what becomes of the
+    connections that are asked for.
     """
 
     __slots__ = (
-        "_at", "_by_name", "_emit", "_hosts", "_is_trunk", "_name_at", "_names", "_open", "_outbound", "_own",
-        "_serial", "epoch", "listeners",
+        "_at", "_backoffs", "_by_name", "_connecting", "_emit", "_hosts", "_is_trunk", "_last_closed", "_name_at",
+        "_names", "_open", "_outbound", "_own", "_serial", "epoch", "listeners",
     )  # fmt: skip
 
     def __init__(
@@ -35,7 +48,9 @@ class Flows:
         emit: Callable[[Effect], None],
         name_at: Callable[[Source, Transport], str] = lambda source, transport: "",
         is_trunk: Callable[[Flow], bool] = lambda flow: False,
+        backoffs: ConnectionBackoffs | None = None,
     ) -> None:
+        self._backoffs = backoffs
         self._name_at = name_at
         self._is_trunk = is_trunk
         self.listeners = tuple(listeners)
@@ -57,6 +72,10 @@ class Flows:
         connection."""
         self._names: dict[int, str] = {}
         """The name of each outbound connection, by its serial."""
+        self._connecting: dict[int, dict[ConnectionWaiter, None]] = {}
+        """Connections that were asked for and are not open yet, by serial, and what waits for each, in order."""
+        self._last_closed = (0, "")
+        """Serial and name of the outbound connection that has closed last."""
         self._serial = 0
 
     def __len__(self) -> int:
@@ -86,8 +105,10 @@ class Flows:
             del self._at[host][flow.serial]
             if not self._at[host]:
                 del self._at[host]
+        self._connecting.pop(flow.serial, None)
         name = self._names.pop(flow.serial, None)
         if name is not None:
+            self._last_closed = (flow.serial, name)
             by_name = self._outbound[flow.listener.id, flow.peer]
             del by_name[name]
             if not by_name:
@@ -123,8 +144,67 @@ class Flows:
             flow = by_name[wanted] = Flow(listener, peer, self.new_serial())
             self._names[flow.serial] = wanted
             self.opened(flow)
+            self._connecting[flow.serial] = {}
+            if self._backoffs is not None:
+                self._backoffs.began(peer, listener.transport, wanted)
             self._emit(Open(flow, wanted))
         return flow
+
+    # --- connections that are being opened -----------------------------------------------------------------
+
+    def is_connecting(self, flow: Flow) -> bool:
+        """Whether a connection was asked for and is not open yet."""
+        return flow.serial in self._connecting
+
+    def is_crowded(self, flow: Flow) -> bool:
+        """Whether as many requests wait for a connection as may."""
+        waiters = self._connecting.get(flow.serial)
+        return waiters is not None and len(waiters) >= limits.CONNECTION_WAITING
+
+    def wait_for(self, flow: Flow, waiter: ConnectionWaiter) -> bool:
+        """Let ``waiter`` learn what becomes of a connection; false if that is open, or none at all."""
+        waiters = self._connecting.get(flow.serial)
+        if waiters is None:
+            return False
+        waiters[waiter] = None
+        return True
+
+    def stop_waiting(self, flow: Flow, waiter: ConnectionWaiter) -> None:
+        self._connecting.get(flow.serial, {}).pop(waiter, None)
+
+    def connected(self, flow: Flow, now: float) -> tuple[ConnectionWaiter, ...]:
+        """A connection that was asked for is open; what has waited for it, in order."""
+        waiters = self._connecting.pop(flow.serial, None)
+        if waiters is None:
+            return ()  # closed meanwhile
+        if self._backoffs is not None:
+            self._backoffs.opened(flow.peer, flow.listener.transport, self._names[flow.serial], now)
+        return tuple(waiters)
+
+    def connect_failed(
+        self, flow: Flow, failure: SendFailure | None, now: float
+    ) -> tuple[ConnectionWaiter, ...] | None:
+        """A connection closes: what has waited for it, or None if it has been open. :meth:`closed` comes next.
+
+        ``failure`` is why this machine has not even tried to open it; only the lack of a route tells of the address.
+        """
+        waiters = self._connecting.pop(flow.serial, None)
+        if waiters is None:
+            return None
+        if self._backoffs is not None:
+            key = (flow.peer, flow.listener.transport, self._names[flow.serial])
+            if failure is None or failure is SendFailure.NO_ROUTE:
+                self._backoffs.failed(*key, now)
+            else:
+                self._backoffs.not_tried(*key)
+        return tuple(waiters)
+
+    def again(self, flow: Flow) -> Flow | None:
+        """Another connection to the peer of an outbound one, just after that has closed; None for any other."""
+        serial, name = self._last_closed
+        return self.to(flow.listener, flow.peer, name) if serial == flow.serial else None
+
+    # --- connections in the place of others ----------------------------------------------------------------
 
     def instead(self, listener: Listener, closed: Source, port: int) -> Flow | None:
         """A connection to a trunk, or to a private server, in the place of one that has closed; None for all others.

@@ -9,7 +9,7 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.call import Leg, learn_target, route_set
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
-from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.flows import ConnectionWaiter, Flows
 from edgesbc.signalling.identifiers import Identifiers
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.transactions import ClientTransaction, Transactions, TransactionUser
@@ -49,6 +49,13 @@ class RequestSender:
         if not flow.serial:
             return SendFailure.TOO_LARGE if len(data) > limits.DATAGRAM_BYTES else None
         return None if self._flows.is_open(flow) or flow.serial in self._effects.held else SendFailure.CLOSED
+
+    def wait_for_connection(self, flow: Flow, waiter: ConnectionWaiter) -> bool:
+        """See :meth:`edgesbc.signalling.flows.Flows.wait_for`."""
+        return self._flows.wait_for(flow, waiter)
+
+    def stop_waiting(self, flow: Flow, waiter: ConnectionWaiter) -> None:
+        self._flows.stop_waiting(flow, waiter)
 
     def send(
         self,

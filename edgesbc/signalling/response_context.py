@@ -182,6 +182,29 @@ class ResponseContext:
         )
         branch.send(data, now)
 
+    def on_slow_connection(self, branch: Branch, now: float) -> None:
+        """The connection of a branch is not open yet: ask for one to another address of the same host as well (RFC 8305
+        section 5)."""
+        other_hop = self._targets.alternative(branch.hop, now) if self._tried < limits.FORK_BRANCHES else None
+        if other_hop is None:
+            return
+        self._tried += 1
+        other = Branch(self._parts.branches, self, self.request, other_hop, self._evidence)
+        other.race = branch.race = branch.race or branch.id
+        forked = sum(pending.race != branch.race for pending in self._branches) + 1
+        self._branches.append(other)
+        self._send(other, forked, now)
+
+    def on_connected(self, branch: Branch, now: float) -> None:
+        """A branch is sent now: those that were to be sent if their connection were open first are not."""
+        lease = branch.hop.lease
+        if branch.race and lease is not None:
+            detail = f"{lease.member.set_name} {lease.member.name}: its connection is open first"
+            self._parts.effects.record(now, Reason.ROUTED, self.server.source, self.request.call_id, detail)
+            for other in [other for other in self._branches if other.race == branch.race and other is not branch]:
+                self._remove(other)
+                other.abandon(now)
+
     # --- answers -----------------------------------------------------------------------------------------
 
     def on_response(self, branch: Branch, response: Response, now: float) -> None:
@@ -234,8 +257,8 @@ class ResponseContext:
         branch.release()
         self._failover_ended = self._failover_ended or not fails_over
         if not fails_over and status >= 600:
-            for other in self._branches:
-                other.cancel(now, [f"SIP;cause={status}"])  # a 6xx holds for all places (step 5)
+            for other in tuple(self._branches):
+                self._cancel(other, now, [f"SIP;cause={status}"])  # a 6xx holds for all places (step 5)
         self._go_on(now)
 
     def _fails_over(self, status: int, hop: NextHop) -> bool:
@@ -327,10 +350,10 @@ class ResponseContext:
             branch.release()
             self._end_branches(now)
         elif status < 300:
-            for other in self._branches:
+            for other in tuple(self._branches):
                 # Step 10. The Reason says that no call was missed (RFC 3326 section 3.1). A 2xx that comes all the same
                 # is forwarded (step 5).
-                other.cancel(now, [_COMPLETED_ELSEWHERE])
+                self._cancel(other, now, [_COMPLETED_ELSEWHERE])
                 other.release()
             setup.on_answered(branch.hop.lease, now)
         else:
@@ -394,6 +417,14 @@ class ResponseContext:
         if self._on_completed is not None:
             self._on_completed(status)
 
+    def _cancel(self, branch: Branch, now: float, reasons: Sequence[str]) -> None:
+        """Cancel a branch; one that was not sent yet is left out."""
+        if branch.waiting:
+            self._remove(branch)
+            branch.abandon(now)
+        else:
+            branch.cancel(now, reasons)
+
     def _remove(self, branch: Branch) -> None:
         if branch in self._branches:
             self._branches.remove(branch)
@@ -425,10 +456,10 @@ class ResponseContext:
         if self.server.answered or self._cancelled:
             return
         self._cancelled = True
+        for branch in tuple(self._branches):
+            self._cancel(branch, now, reasons)
         if not self._branches:
             self._finish(487, "cancelled", now)  # nothing was sent yet
-        for branch in self._branches:
-            branch.cancel(now, reasons)
 
     def on_connection_lost(self, now: float) -> None:
         """The sender's connection is closed: no answer can reach it, so end what the request began."""

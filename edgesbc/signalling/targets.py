@@ -61,6 +61,9 @@ class TargetSet(Protocol):
     def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
         """At most ``limit`` hops, to be tried at the same time; none when there is none left."""
 
+    def alternative(self, hop: NextHop, now: float) -> NextHop | None:
+        """Another address of the same host, which is used if a connection to it is open before that of ``hop``."""
+
     def refusal(self) -> tuple[int, int]:
         """The answer when there was none: the status, and seconds for Retry-After, 0 for none."""
 
@@ -79,6 +82,9 @@ class SingleTarget:
     def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
         hop, self._hop = self._hop, None
         return () if hop is None else (hop,)
+
+    def alternative(self, hop: NextHop, now: float) -> NextHop | None:
+        return None
 
     def refusal(self) -> tuple[int, int]:
         return 503, 5
@@ -139,6 +145,24 @@ class DispatchedTargets:
             self._leave_set(settings)
         return ()
 
+    def alternative(self, hop: NextHop, now: float) -> NextHop | None:
+        selection = self._selection
+        if hop.lease is None or selection is None:
+            return None
+        settings = self._settings(hop.lease.member.set_name)
+        while settings is not None:
+            lease = self._dispatcher.acquire_alternative(hop.lease.member, now, self._tried, selection)
+            if lease is None:
+                return None
+            other = self._hop(lease, settings)
+            if other is not None:
+                names = f"{settings.set} {lease.member.name}"
+                detail = f"{names}: no connection to {hop.lease.member.target} so far, whichever is open first is used"
+                self._effects.record(now, Reason.ROUTED, self._flow, self._request.call_id, detail)
+                return other
+            lease.withdraw()
+        return None
+
     def refusal(self) -> tuple[int, int]:
         route = self._route
         status = route.answer or Reason.NO_DESTINATION.status
@@ -185,7 +209,7 @@ class DispatchedTargets:
             for lease in leases:
                 hop = self._hop(lease, settings)
                 if hop is None:
-                    lease.release()
+                    lease.withdraw()
                 else:
                     detail = f"{settings.set} {lease.member.name}"
                     self._effects.record(now, Reason.ROUTED, self._flow, request.call_id, detail)
@@ -201,13 +225,15 @@ class DispatchedTargets:
             return ""  # a malformed address gives no key
 
     def _hop(self, lease: Lease, settings: SetSettings) -> NextHop | None:
-        """The hop to a member; None where no listener can send to it."""
+        """The hop to a member; None where no listener can send to it, or too many requests wait for its connection."""
         member = lease.member
         self._tried.append(member)
         listener = listener_for(self._flows, member, self._flow.listener.zone.other)
         if listener is None:
             return None
         flow = self._flows.to(listener, member.target, member.tls_name)
+        if self._flows.is_crowded(flow):
+            return None
         return NextHop(flow, self._uri_at(member), (), lease, settings.try_timeout, settings.failover_on)
 
     def _uri_at(self, member: Member) -> str:

@@ -19,12 +19,13 @@ _TRANSPORTS = ("udp", "tcp", "tls")
 
 class ResolvedAddress(NamedTuple):
     """One address of a destination. Of several, those with the lowest ``priority`` come first, and share by ``weight``
-    (RFC 2782, where a weight may be 0)."""
+    (RFC 2782, where a weight may be 0). ``host`` is the name that has the address, "" for the name of the URI."""
 
     source: Source
     transport: Transport
     priority: int = 0
     weight: int = 1
+    host: str = ""
 
 
 class ServerUri(NamedTuple):

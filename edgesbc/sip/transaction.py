@@ -257,12 +257,13 @@ class ServerTransaction(Transaction[EndpointT]):
 class ClientTransaction(Transaction[EndpointT]):
     """A request that was sent. ``branch`` is that of its Via, which only receivers of the request know.
 
-    ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``. ``copies`` counts how often
-    the request was given to the transport, ``unsent`` how many of these the transport has not sent; ``failure`` is why
-    it has sent none, None where it has sent one.
+    ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``. ``wanted`` is whether the
+    request is sent again where its connection closes before a response: the user sets it to False when it has given up.
+    ``copies`` counts how often the request was given to the transport, ``unsent`` how many of these the transport has
+    not sent; ``failure`` is why it has sent none, None where it has sent one.
     """
 
-    __slots__ = ("ack", "branch", "copies", "failure", "unsent", "user")
+    __slots__ = ("ack", "branch", "copies", "failure", "sent_again", "unsent", "user", "wanted")
 
     def __init__(
         self,
@@ -286,6 +287,8 @@ class ClientTransaction(Transaction[EndpointT]):
         self.data = data
         self.user = user
         self.ack: Callable[[Response], bytes] | None = None
+        self.wanted = True
+        self.sent_again = False  # whether it was sent by a second connection
         self.copies = 1
         self.unsent = 0
         self.failure: SendFailure | None = None

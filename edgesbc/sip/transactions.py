@@ -57,14 +57,16 @@ class Transactions(Generic[EndpointT]):
     """Every transaction alive, over endpoints of one type.
 
     ``send`` takes an endpoint and bytes. ``reopen`` takes the endpoint that a request came by and the request, once
-    that connection has closed; it returns where the responses may go instead, or None. ``limits.transactions`` is the
-    number of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is a calendar that is shared with
-    other objects: its owner then calls ``expire`` of each item that is due, and :meth:`deadline` and :meth:`expire`
-    here are not used.
+    that connection has closed; it returns where the responses may go instead, or None. ``again`` takes the endpoint of
+    a connection that has closed; it returns a new connection to the same server, or None.
+
+    ``limits.transactions`` is the number of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is
+    a calendar that is shared with other objects: its owner then calls ``expire`` of each item that is due, and
+    :meth:`deadline` and :meth:`expire` here are not used.
     """
 
     __slots__ = (
-        "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_reopen", "_send", "_servers",
+        "_again", "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_reopen", "_send", "_servers",
         "retransmissions",
     )  # fmt: skip
 
@@ -74,7 +76,9 @@ class Transactions(Generic[EndpointT]):
         deadlines: Deadlines[Expiring] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         reopen: Callable[[EndpointT, Request], EndpointT | None] | None = None,
+        again: Callable[[EndpointT], EndpointT | None] | None = None,
     ) -> None:
+        self._again = again
         self._send = send
         self._reopen = reopen
         self._deadlines: Deadlines[Expiring] = Deadlines() if deadlines is None else deadlines
@@ -236,10 +240,15 @@ class Transactions(Generic[EndpointT]):
         if failure is not SendFailure.NO_RESOURCES or client.flow.reliable:
             self._fire(client, TransactionEvent.TRANSPORT, now)
 
-    def fail_connection(self, serial: int, now: float, failure: SendFailure | None = None, method: str = "") -> None:
+    def fail_connection(
+        self, serial: int, now: float, failure: SendFailure | None = None, method: str = "", was_open: bool = True
+    ) -> None:
         """A connection closed: the requests sent on it fail, and responses to those received on it cannot be sent.
 
-        ``failure`` is given where it was never open, for a reason of this machine.
+        ``was_open`` is False where it could not be opened, and ``failure`` is given where that has a reason of this
+        machine. On one that was open, a request without any response is sent again, once, by the endpoint that
+        ``again`` names: a server may close an idle connection while a request is on its way. If the server has got it
+        all the same, its branch shows that it comes for the second time (section 17.2.3).
 
         Where ``reopen`` names another endpoint for the responses of a request, its transaction goes on with that (RFC
         3261 section 18.2.2), once; that of an INVITE with a 2xx only when the 2xx is repeated. For the others without a
@@ -258,6 +267,8 @@ class Transactions(Generic[EndpointT]):
                     if transaction.user is not None:
                         users.append(transaction.user)
             elif isinstance(transaction, ClientTransaction):
+                if was_open and self._send_by_another(transaction, now):
+                    continue
                 transaction.failure = failure
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
         for user in users:
@@ -312,6 +323,21 @@ class Transactions(Generic[EndpointT]):
         server.disconnected = False
         server.flow = endpoint
         self._index_connection(server)
+        return True
+
+    def _send_by_another(self, client: ClientTransaction[EndpointT], now: float) -> bool:
+        """Send a request without a response by another connection; False where that is of no use, or has been done."""
+        silent = client.state is TransactionState.CALLING or client.state is TransactionState.TRYING
+        if self._again is None or not silent or not client.wanted or client.sent_again:
+            return False
+        endpoint = self._again(client.flow)
+        if endpoint is None:
+            return False
+        self._leave_connection(client)
+        client.sent_again = True
+        data = client.redirect(endpoint, now)
+        self._index_connection(client)
+        self._send(endpoint, data)
         return True
 
     def unanswered(self, branch: str, method: str) -> ClientTransaction[EndpointT] | None:

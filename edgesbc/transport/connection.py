@@ -36,6 +36,9 @@ class StreamCore(Protocol):
     def has_account(self, flow: Flow) -> bool:
         """Whether the flow is of a trunk, of the private side, or has registered."""
 
+    def connection_opened(self, flow: Flow) -> None:
+        """The opening handshakes of a connection to a destination are complete."""
+
     def connection_ended(self, flow: Flow) -> None:
         """Nothing more is sent or received by the flow."""
 
@@ -294,10 +297,13 @@ class Connection:
         self._open = True
         if self._opened is not None:
             self.flow = self._opened(session.layer.peer_names)
+        outbound = self._opened is None
         early, self._early = self._early, []
         for message in early:
             self._queued -= len(message)
             self._write(session.send(message))
+        if outbound and self.flow is not None:
+            self._core.connection_opened(self.flow)
 
     def _finish(self, session: StreamSession) -> None:
         """Nothing more is received: the last answers are written, and then the connection ends."""

@@ -363,6 +363,10 @@ class SignallingPlane:
             detail = f"cannot connect: expected a certificate for {name}, found: {error.verify_message}"
         self._record_connection(flow.listener, flow.peer, "connect-failed", Reason.FLOW_GONE, detail)
 
+    def connection_opened(self, flow: Flow) -> None:
+        """A connection to a destination is open: what waits for it in the signalling core is sent."""
+        self.carry_out(self._guarded("flow connected", lambda: self.edge.flow_connected(flow, trio.current_time())))
+
     def connection_ended(self, flow: Flow, failure: SendFailure | None = None) -> None:
         """A connection has ended, or takes no more: what waits for it in the signalling core fails, or goes another
         way. A second call has no effect. ``failure`` is why this machine could not even try to open it."""

@@ -17,7 +17,18 @@ import pytest
 import trio
 from click.testing import CliRunner
 from support.command_line import edgesbc
-from support.running import PATIENCE, at, edge_process, free_port, nothing_left, policy_text, running, until
+from support.running import (
+    PATIENCE,
+    PUBLIC_UDP,
+    at,
+    edge_process,
+    free_port,
+    listen,
+    nothing_left,
+    policy_text,
+    running,
+    until,
+)
 from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
 
 from edgesbc.app import App
@@ -99,6 +110,22 @@ async def test_the_list_has_state_and_load_of_every_member(tmp_path: Path) -> No
         (only,) = await listed(tmp_path, "gw")
         assert (only["uri"], only["calls"], only["max_calls"]) == ("sip:127.0.0.13:9", 0, 4)
         assert (only["resources"], only["usable"]) == ({"pstn": [0, 30]}, True)
+
+
+async def test_failed_connections_are_remarked(tmp_path: Path) -> None:
+    inside = listen("core", "tcp", "127.0.0.1:0", "core-tcp")
+    text = policy_text(tmp_path, ["sip:127.0.0.11:9;transport=tcp"], [PUBLIC_UDP, inside])
+    async with running(tmp_path, text) as app:
+        (member,) = app.edge.dispatcher.members()
+        assert member.connection is not None
+        app.edge.dispatcher.backoffs.failed(*member.connection, trio.current_time() + 599.5)
+        _, output, _ = await run(tmp_path, "list")
+        assert "1 connection failed in a row, next call in 10 m" in output
+        (row,) = await listed(tmp_path)
+        assert row["connect_failures"] == 1
+        app.edge.dispatcher.backoffs.failed(*member.connection, trio.current_time() - 60.0)
+        _, output, _ = await run(tmp_path, "list")
+        assert output.rstrip().endswith("2 connections failed in a row")
 
 
 async def test_of_many_members_some_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport
 from edgesbc.control.destination_rows import destination_row, display_name, select_members
 from edgesbc.control.protocol import CommandRefused
+from edgesbc.dispatch.connection_backoff import ConnectionBackoff
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.operator_overrides import Override
@@ -85,3 +86,15 @@ def test_since_is_the_time_of_the_order_or_of_the_change_of_health() -> None:
     assert (row["state"], row["health"], row["since"]) == ("draining", "trying", 5.0)
     member.resting_until = 60.0
     assert destination_row(member, ordered, 50.0)["resting"] == 10.0
+
+
+def test_failed_connections_are_shown_with_the_time_for_which_calls_leave_the_address_alone() -> None:
+    member = a_member("sip:10.0.0.1;transport=tcp")
+    member.backoff = ConnectionBackoff()
+    row = destination_row(member, None, 50.0)
+    assert (row["connect_failures"], row["connect_after"]) == (0, None)
+    member.backoff.failures, member.backoff.until = 3, 52.0
+    row = destination_row(member, None, 50.0)
+    assert (row["connect_failures"], row["connect_after"]) == (3, 2.0)
+    row = destination_row(member, None, 60.0)
+    assert (row["connect_failures"], row["connect_after"]) == (3, None)

@@ -257,7 +257,7 @@ def test_an_address_is_listed_once_with_its_best_priority() -> None:
         }
     )
     located = names.locate("sip:example.com;transport=udp", listening(UDP))
-    assert located.targets == (ResolvedAddress(Source("198.51.100.1", 5060), UDP, 0, 1),)
+    assert located.targets == (ResolvedAddress(Source("198.51.100.1", 5060), UDP, 0, 1, "a.example.com"),)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,12 @@ class World:
         self._flow_of[agent] = flow
         if not agent.alive:
             self.clock.after(0.01, self.disconnect, agent)
+        else:
+            self.clock.after(0.001, self._connected, flow)
+
+    def _connected(self, flow: Flow) -> None:
+        if flow.serial in self._streams:
+            self._carry_out(self.edge.flow_connected(flow, self.now))
 
     def _media(self, effect: Media) -> None:
         command = effect.command

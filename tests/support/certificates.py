@@ -61,3 +61,14 @@ class Certificates:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+class Served:
+    """A context for a server with a certificate for these names, and the SNI of its clients."""
+
+    def __init__(self, certificates, folder: Path, *names: str) -> None:
+        certificates.issue(folder, *names)
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+        self.context.sni_callback = lambda conn, name, context: self.asked.append(name)
+        self.asked: list[str | None] = []

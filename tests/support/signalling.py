@@ -18,7 +18,7 @@ from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.effects import Effect, Media, Record, Send
+from edgesbc.signalling.effects import Effect, Media, Open, Record, Send
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
@@ -27,6 +27,8 @@ PUBLIC = Listener(0, "public", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 CORE = Listener(1, "core", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
 BROWSERS = Listener(2, "browsers", Zone.PUBLIC, Transport.WSS, "192.0.2.1", 443)
 CARRIERS = Listener(3, "carriers", Zone.PUBLIC, Transport.TCP, "192.0.2.1", 5060)
+CORE_TCP = Listener(4, "core-tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
+CORE_TCP6 = Listener(5, "core-tcp6", Zone.CORE, Transport.TCP, "2001:db8:a::1", 5060)
 CALLER = Flow(PUBLIC, Source("198.51.100.7", 5060))
 MEMBERS = (Source("10.0.0.11", 5060), Source("10.0.0.12", 5060))
 
@@ -56,14 +58,17 @@ class EdgeHarness:
         methods: tuple[str, ...] = CALLS,
         trunks: Mapping[str, tuple[str, ...]] = MappingProxyType({"carrier": ("198.51.100.7",)}),
         open: tuple[str, ...] = (),
+        connects: bool = True,
         screen: Mapping[str, Any] = MappingProxyType({}),
         **set_settings: Any,
     ) -> None:
         """``one_priority``: both members have the same priority; otherwise the second is used when the first fails.
 
         ``methods`` may come from the public side; ``open`` are the listeners where unknown sources may call; ``trunks``
-        are addresses by name, and ``screen`` has the settings of other stages.
+        are addresses by name, and ``screen`` has the settings of other stages. ``connects``: connections that are asked
+        for are open at once; otherwise the test says what becomes of them.
         """
+        self.connects = connects
         self.now = 1000.0
         self.sent: list[tuple[Flow, Request | Response]] = []
         self.raw: list[bytes] = []
@@ -92,7 +97,7 @@ class EdgeHarness:
             lambda stage, error: None,
         )
         self.edge = Edge(
-            [PUBLIC, CORE, BROWSERS, CARRIERS],
+            [PUBLIC, CORE, BROWSERS, CARRIERS, CORE_TCP, CORE_TCP6],
             self.dispatcher,
             RoutingTable((), ["pbx"]),
             pipeline,
@@ -112,6 +117,16 @@ class EdgeHarness:
                 self.decisions.append(effect.decision)
             else:
                 self.other.append(effect)
+                if isinstance(effect, Open) and self.connects:
+                    self.connected(effect.flow)
+
+    def connected(self, flow: Flow) -> None:
+        """A connection that was asked for is open."""
+        self.sort(self.edge.flow_connected(flow, self.now))
+
+    def closed(self, flow: Flow) -> None:
+        """A connection has closed, or was not opened."""
+        self.sort(self.edge.flow_closed(flow, self.now))
 
     def receive(self, flow: Flow, data: bytes) -> list[tuple[Flow, Request | Response]]:
         """Pass a message to the signalling core. Returns the messages that it sends because of it."""

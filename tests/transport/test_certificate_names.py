@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from support.certificates import Served
 from support.nameserver import ZONE, name_server, needs_name_server
 from support.running import PUBLIC_UDP, at, listen, nothing_left, policy_text, running
 from support.ua import Rtp, ServedWire, Ua, UdpWire, hang_up, set_up, talk
@@ -16,17 +16,6 @@ from support.ua import Rtp, ServedWire, Ua, UdpWire, hang_up, set_up, talk
 from edgesbc.app import App
 from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
-
-
-class Served:
-    """A context for a server with a certificate for these names, and the SNI of its clients."""
-
-    def __init__(self, certificates, folder: Path, *names: str) -> None:
-        certificates.issue(folder, *names)
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
-        self.context.sni_callback = lambda conn, name, context: self.asked.append(name)
-        self.asked: list[str | None] = []
 
 
 def policy(folder: Path, certificates, uris: list[str], names: dict[str, str], **more: str) -> str:

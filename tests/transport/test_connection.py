@@ -71,6 +71,9 @@ class Served:
     def has_account(self, flow: Flow) -> bool:
         return self.account
 
+    def connection_opened(self, flow: Flow) -> None:
+        pass
+
     def connection_ended(self, flow: Flow) -> None:
         self.left.append(flow)
 
