@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.browser import Web, chromium, pages
+from support.browser import LIBRARIES, Web, chromium, pages
 from support.certificates import Certificates, certificates
 
 __all__ = ["certificates"]
@@ -18,3 +18,8 @@ def web(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) ->
         chromium(tmp_path_factory.mktemp("chromium"), certificates.folder / "fullchain.pem") as program,
     ):
         yield Web(program, port)
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

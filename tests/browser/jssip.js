@@ -21,10 +21,9 @@ function attend({ session: begun, originator, request }) {
 window.phone = {
   next,
 
-  start({ server, uri, password, keepAlive }) {
-    const socket = new JsSIP.WebSocketInterface(server);
+  start({ server, uri, password }) {
     ua = new JsSIP.UA({
-      sockets: [socket],
+      sockets: [new JsSIP.WebSocketInterface(server)],
       uri,
       password,
       register: false,
@@ -39,8 +38,6 @@ window.phone = {
     ua.on("newMessage", ({ originator, request }) => originator === "remote" && happen("message", request.body));
     ua.on("newRTCSession", attend);
     ua.start();
-    // JsSIP sends none itself, but applications do, by this method of its interface.
-    if (keepAlive) setInterval(() => socket.send("\r\n\r\n"), 1000 * keepAlive);
   },
 
   register: () => ua.register(),
@@ -55,5 +52,18 @@ window.phone = {
   answer: () => session.answer(MEDIA),
   decline: () => session.terminate({ status_code: 486 }),
   hangUp: () => session.terminate(),
+
+  hold: () => session.hold({}, () => happen("held")),
+  resume: () => session.unhold({}, () => happen("resumed")),
+  digit: (digit) => session.sendDTMF(digit),
+  transfer(target) {
+    session.refer(target, {
+      eventHandlers: {
+        requestSucceeded: ({ response }) => happen("transferring", response.status_code),
+        accepted: () => happen("transferred"),
+      },
+    });
+  },
+
   stop: () => ua.stop(),
 };

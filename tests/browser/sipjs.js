@@ -37,6 +37,7 @@ window.phone = {
         onMessageReceived: (message) => happen("message", message.request.body),
         onCallCreated: attend,
         onCallReceived: (begun) => happen("call", begun.remoteIdentity.uri.toString()),
+        onCallHold: (_, held) => happen(held ? "held" : "resumed"),
         onCallAnswered() {
           answered = true;
           happen("answered");
@@ -78,5 +79,19 @@ window.phone = {
   answer: () => manager.answer(session),
   decline: () => manager.decline(session),
   hangUp: () => manager.hangup(session),
+
+  hold: () => manager.hold(session),
+  resume: () => manager.unhold(session),
+  digit: (digit) => manager.sendDTMF(session, digit),
+  transfer(target) {
+    return manager.transfer(session, target, {
+      requestDelegate: { onAccept: (response) => happen("transferring", status(response)) },
+      onNotify(notification) {
+        notification.accept();
+        if (/^SIP\/2.0 200 /.test(notification.request.body)) happen("transferred");
+      },
+    });
+  },
+
   stop: () => manager.disconnect(),
 };
