@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgesbc.base.address import Zone
 from edgesbc.base.errors import WireError
 from edgesbc.media.commands import MediaError
 from edgesbc.media.plane import MediaPlane
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["main"]
 
@@ -59,7 +61,9 @@ def main() -> None:
     first, _, last = options.ports.partition("-")
     named = [interface.split("/", 1) for interface in options.interface]
     addresses = {Zone(name): address for name, address in named}
-    trio.run(run, MediaPlane(addresses, (int(first), int(last))), host, int(port))
+    containment = Containment(lambda kind, error: print(kind, repr(error), file=sys.stderr))
+    plane = MediaPlane(addresses, (int(first), int(last)), containment=containment)
+    trio.run(run, plane, host, int(port))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,12 @@ from edgesbc.media.plane import MediaPlane
 from edgesbc.observe import logs
 from edgesbc.observe.decision_feed import DecisionFeed
 from edgesbc.observe.http import HttpSources, serve_http
-from edgesbc.observe.instruments import instrument_edge, instrument_kernel_filters, instrument_media
+from edgesbc.observe.instruments import (
+    instrument_edge,
+    instrument_faults,
+    instrument_kernel_filters,
+    instrument_media,
+)
 from edgesbc.observe.ledger import Ledger, WhyAnswer
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
@@ -48,6 +53,7 @@ from edgesbc.store.bans import PersistedBans
 from edgesbc.store.destinations import PersistedOverrides
 from edgesbc.store.state_store import StateStore
 from edgesbc.store.token_key import token_key
+from edgesbc.tasks.containment import Containment
 from edgesbc.transport.plane import SignallingPlane
 from edgesbc.transport.sockets import OpenedListener, open_listeners, visible_address
 
@@ -82,8 +88,10 @@ class App:
         self._decisions = Counts()
         self._overrides = OperatorOverrides()
         self._log = logs.lifecycle("edge")
-        self._faults = logs.SampledLog(logs.logger("edge"))
-        self.active = ActivePolicy(policy, self._log, self.record, self._failed)
+        self._samples = logs.SampledLog(logs.logger("edge"))
+        self.containment = Containment(self._report)
+        """Counts and reports what is raised in the tasks of this edge."""
+        self.active = ActivePolicy(policy, self._log, self.record, self.containment)
         self.rollout = RolloutController(self.active, self.record, self._log)
         self.policies = PolicyCommands(self.rollout)
 
@@ -108,11 +116,12 @@ class App:
                 {zone: _media_address(policy, zone) for zone in Zone},
                 (ports.first, ports.last),
                 lambda event: self.plane.media_event(event),
+                containment=self.containment,
                 media_timeout=policy.media.timeout,
             )
         self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)
-        self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self._failed)
+        self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self.containment)
         self.active.attach(self.edge, self.resolver.reload)
         self.bans = BanCommands(self.edge, trio.current_time, self.record, self.plane.carry_out)
         self.destinations = DestinationCommands(self.edge, self._overrides, trio.current_time, self.record)
@@ -140,7 +149,9 @@ class App:
             for settings in policy.listen
             if settings.transport.secure
         }
-        return SignallingPlane(self.edge, self._opened, certificates, self._media_command, self.record, self._failed)
+        return SignallingPlane(
+            self.edge, self._opened, certificates, self._media_command, self.record, self.containment
+        )
 
     def _instrument(self) -> None:
         labels = ("name", "version")
@@ -150,6 +161,7 @@ class App:
         self.metrics.counter(
             "stream_work", "What connections did without messages.", ("listener", "kind"), self.plane.stream_work
         )
+        instrument_faults(self.metrics, self.containment.faults, logs.records_lost)
         self.metrics.counter("decisions", "Decisions in the ledger.", ("reason",), self._decisions)
         instrument_kernel_filters(
             self.metrics, self.plane.kernel_filters.keys(), lambda key: self.plane.kernel_filters[key]
@@ -175,7 +187,7 @@ class App:
         """Enter a decision in the ledger and its counter, pass it to subscriptions and, as a sample, to the log."""
         self.ledger.record(decision)
         self._decisions.add(decision.reason.code)
-        self._faults.decision(decision)
+        self._samples.decision(decision)
         self.feed.publish(decision)
 
     def why(self, key: str) -> WhyAnswer:
@@ -184,8 +196,8 @@ class App:
         self.ledger.wall_offset = time.time() - trio.current_time()
         return self.ledger.ask(key)
 
-    def _failed(self, kind: str, error: Exception) -> None:
-        self._faults.error(f"{kind}: {type(error).__name__}", trio.current_time(), error)
+    def _report(self, kind: str, error: Exception) -> None:
+        self._samples.error(f"{kind}: {type(error).__name__}", trio.current_time(), error)
 
     def not_ready(self) -> dict[str, str]:
         """Why the edge takes no new calls, by part; empty: it takes them."""
@@ -228,16 +240,17 @@ class App:
             PersistedBans(lambda: self.edge.pipeline),
             PersistedOverrides(self._overrides, lambda: self.edge.dispatcher),
         )
-        state = StateStore(self.policy.edge.state_dir, persisted, self._log)
+        state = StateStore(self.policy.edge.state_dir, persisted, self._log, self.containment)
         state.restore()
         await self.rollout.start()  # before the control socket, so that the start has the first entry in the log
         await self.active.read_databases()
         async with trio.open_nursery() as root:
             control = self.policy.edge.state_dir / CONTROL_SOCKET
-            await root.start(serve_control, control, self._commands(), self._failed, root)
+            await root.start(serve_control, control, self._commands(), self.containment, root)
             if self.policy.observe.http is not None:
                 sources = HttpSources(self.metrics.render, self.not_ready, self.why)
-                self.http_port = await root.start(serve_http, str(self.policy.observe.http), sources)
+                bind = str(self.policy.observe.http)
+                self.http_port = await root.start(serve_http, bind, sources, self.containment, root)
                 self._log.info("metrics", address=host_port(self.policy.observe.http.host, self.http_port))
             async with trio.open_nursery() as media_nursery:
                 if self.media is not None:
@@ -260,8 +273,8 @@ class App:
                 "listening", listener=listener.name, transport=listener.transport.value,
                 address=f"{listener.host}:{listener.port}",
             )  # fmt: skip
-        nursery.start_soon(state.run)
-        nursery.start_soon(self.rollout.run)
+        nursery.start_soon(self.containment.keep_running, "state files", state.run)
+        nursery.start_soon(self.containment.keep_running, "probation", self.rollout.run)
         self.active.run_in(nursery)
 
     def drain(self) -> DrainStarted:
@@ -279,7 +292,8 @@ class App:
         edge.drain()
         self._log.info("draining", calls=edge.calls, grace=self.policy.edge.grace)
         await self._until_quiet(self.policy.edge.grace, lambda: edge.calls == 0)
-        self.plane.carry_out(edge.end_calls(trio.current_time()))
+        with self.containment.contain("drain"):
+            self.plane.carry_out(edge.end_calls(trio.current_time()))
         self.plane.stop_accepting()
         await self._until_quiet(LAST_BYES, lambda: not edge.awaits_responses)
 

@@ -21,7 +21,7 @@ PACKAGE_ROOT = Path(edgesbc.__file__).parent
 # A key is a package, or a module that stands on another floor than its package.
 FLOORS: list[set[str]] = [
     {"base"},
-    {"sip"},
+    {"sip", "tasks"},
     {"dispatch", "inventory", "resolve", "routing", "screen", "media", "sdp", "streams", "transport.filter_programs"},
     {"signalling"},
     {"policy", "store", "observe"},
@@ -78,7 +78,10 @@ BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "com
 
 CATCH_ALL = {
     "screen/pipeline.py": "a stage that raises rejects that message with reason `internal`",
-    "transport/plane.py": "after a fault in the signalling core one message is lost, and the edge runs on",
+    "transport/plane.py": "after a fault in the signalling core one message or effect is lost, and the edge runs on",
+    "tasks/containment.py": "after a fault in a task it runs again; after one in a connection or command, that ends",
+    "media/relay.py": "after a fault one packet is lost, and the relay goes on",
+    "observe/logs.py": "a log record that cannot be made is lost, and its caller goes on",
     "resolve/resolver.py": "after a fault from the records of a name one look-up fails, and the edge runs on",
     "store/databases.py": "after a fault in a database driver one reading of a table fails, and the edge runs on",
     "control/server.py": "after a fault in a command its client gets an error, and the edge runs on",

@@ -23,6 +23,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.control.client import ask
 from edgesbc.control.protocol import ControlRequest
+from edgesbc.resolve.resolver import Resolver
 from edgesbc.rollout.controller import RolloutController
 
 ROOT = Path(__file__).parents[1]
@@ -180,13 +181,15 @@ async def test_when_the_block_is_cancelled_or_fails_the_edge_ends_at_once(tmp_pa
 
 @pytest.mark.parametrize("own", [True, False])
 async def test_a_fault_of_the_edge_ends_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    """A fault that is not contained, since no task of the edge is left then."""
     fails = trio.Event()
 
-    async def run(_: RolloutController) -> None:
+    async def run(_: Resolver, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
         await fails.wait()
         raise LookupError("a fault of the edge")
 
-    monkeypatch.setattr(RolloutController, "run", run)
+    monkeypatch.setattr(Resolver, "run", run)
     raised = False
     try:
         async with (
@@ -199,6 +202,24 @@ async def test_a_fault_of_the_edge_ends_the_block(tmp_path: Path, monkeypatch: p
         raised = True
     assert raised
     await edge.wait_ended()
+
+
+async def test_a_fault_of_a_task_is_contained_and_the_task_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+
+    async def run(_: RolloutController) -> None:
+        runs.append(1)
+        if len(runs) < 3:
+            raise MemoryError
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(RolloutController, "run", run)
+    async with edgesbc.serve(written(tmp_path)) as edge:
+        await until(lambda: len(runs) == 3)
+        assert 'edgesbc_faults_total{kind="probation"} 2.0' in edge.metrics()
+        await answers(edge)
 
 
 async def test_other_tasks_of_the_nursery_go_on(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ TARGET_BYTES: Final = 1280
 
 CONNECTIONS: Final = 8_192
 """Connections in all: each costs a descriptor and about 25 KiB with TLS."""
+CONNECTIONS_SHARE: Final = 0.5
+"""Part of the process's descriptors that accepted connections may have: the media of a call takes four to eight."""
 CONNECTIONS_TRUSTED: Final = 1_024
 """Of these, the ones that only trunks and the private side may use: some dozens of peers, with room."""
 CONNECTIONS_PER_ADDRESS: Final = 256
@@ -376,10 +378,18 @@ LOG_KIND_SECONDS: Final = 60.0
 """Shortest time between two records of one kind of error or decision; the metrics have the true number."""
 LOG_SAMPLES: Final = 200
 """Records of errors and decisions of all kinds in that time: room for every reason, with some left for errors."""
+LOG_LIBRARY_SECONDS: Final = 1.0
+"""Shortest time between two records of one place of a library, which may say the same at every connection."""
 METRIC_SERIES: Final = 1_000
 """Series of one metric; the others are added up in one series labelled `other`."""
 HTTP_READ_SECONDS: Final = 10
-"""How long a connection to the HTTP side may be silent before or inside a request."""
+"""From the acceptance of an HTTP connection to the end of its request; bytes that trickle in do not extend it."""
+HTTP_SECONDS: Final = 30.0
+"""From the acceptance of an HTTP connection to its end: metrics of many members over a slow tunnel take seconds."""
+HTTP_CONNECTIONS: Final = 32
+"""HTTP connections at once, of monitoring and of people; beyond it the oldest ends: any local user may connect."""
+HTTP_TIME_SHARE: Final = 0.2
+"""Part of the time in which HTTP answers are made, in the same thread as calls: a scrape takes some milliseconds."""
 HTTP_STALL_MILLISECONDS: Final = 5_000
 """How long the reader of an HTTP answer may take nothing before the kernel ends the connection."""
 
@@ -402,7 +412,7 @@ WRITE_SECONDS: Final = 30.0
 ACCEPT_BATCH: Final = 16
 """Connections accepted before other tasks get their turn."""
 ACCEPT_PAUSE_SECONDS: Final = 0.1
-"""How long accepting waits when the process has no descriptor left."""
+"""How long accepting waits when the process has no descriptor left, or the kernel no memory."""
 TCP_KEEPALIVE_SECONDS: Final = 60
 """Silence after which the kernel asks whether a peer is still there."""
 TCP_USER_TIMEOUT_SECONDS: Final = 30
@@ -428,6 +438,13 @@ UPGRADE_BYTES: Final = 16_384
 WEBSOCKET_FRAMES: Final = 2_048
 """Frames, control frames too, until a message is whole: the largest one in fragments of 32 bytes, or two pings a second
 for as long as a connection may be idle."""
+
+# --- Tasks -----------------------------------------------------------------------------------------------
+
+RESTART_SECONDS_LEAST: Final = 0.1
+"""Pause before a task that failed runs again: a call does not notice it, and a fault that stays costs no CPU."""
+RESTART_SECONDS_MOST: Final = 30.0
+"""Longest such pause, to which it doubles: what was short, as descriptors or memory, may be back."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import trio
@@ -44,9 +45,10 @@ def run(policy: Path, log_format: Any, log_level: str | None) -> None:
     `edgesbc why`, `reload` and `drain` ask it by a socket in its [edge] state_dir, as the same user or root.
     """
     loaded = _sound_policy(policy)
-    logs.configure(sys.stderr, log_format, log_level or loaded.observe.log)
-    from edgesbc.cli.serving import serve_until_signal
+    logs.configure(_standard_error(), log_format, log_level or loaded.observe.log)
+    from edgesbc.cli.serving import raise_descriptor_limit, serve_until_signal
 
+    raise_descriptor_limit()
     _run(partial(serve_until_signal, loaded))
 
 
@@ -205,6 +207,17 @@ def dev(folder: Path, names: tuple[str, ...], force: bool) -> None:
         raise click.ClickException(str(error)) from None
     for path in paths:
         click.echo(path)
+
+
+def _standard_error() -> TextIO:
+    """Standard error; where it was closed before the program began, the null device in its place.
+
+    Otherwise the next socket would get the number of standard error, to which libraries may write.
+    """
+    if sys.stderr is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is open until the program ends
+    return sys.stderr
 
 
 def _sound_policy(path: Path, beside: bool = False) -> Policy:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import resource
 import signal
 import sys
 
@@ -11,8 +13,9 @@ import trio
 from edgesbc.embedding import RunningEdge, serve
 from edgesbc.observe import logs
 from edgesbc.policy.model import Policy
+from edgesbc.tasks.containment import Containment
 
-__all__ = ["serve_until_signal"]
+__all__ = ["raise_descriptor_limit", "serve_until_signal"]
 
 
 class _Signals:
@@ -23,6 +26,10 @@ class _Signals:
         self.terminating = False
         self.ended_early = False
         self._log = logs.lifecycle("edge")
+        self._containment = Containment(self._report)
+
+    def _report(self, kind: str, error: Exception) -> None:
+        self._log.error(f"{kind} failed", error=repr(error))
 
     async def receive(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
@@ -31,7 +38,8 @@ class _Signals:
                 if number != signal.SIGHUP:
                     self._terminate(scope)
                 elif self.edge is not None:
-                    await self.edge.reload()
+                    with self._containment.contain("reload"):
+                        await self.edge.reload()
 
     def _terminate(self, scope: trio.CancelScope) -> None:
         if self.terminating or (self.edge is not None and self.edge.draining):
@@ -42,6 +50,18 @@ class _Signals:
             self.terminating = True
             if self.edge is not None:
                 self.edge.drain()
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the number of descriptors that this process may have to the highest one that it may choose itself.
+
+    The default of 1,024 is for programs that use select(2). The setting is one of the whole process, so that an edge
+    within another program does not change it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may refuse it; then the limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve_until_signal(policy: Policy) -> None:

@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -30,10 +30,10 @@ from edgesbc.control.protocol import (
     read_request,
     refusal_line,
 )
+from edgesbc.tasks.accepting import Acceptor
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["serve_control"]
-
-Failed = Callable[[str, Exception], None]
 
 _PATH_BYTES: Final = 107
 """Longest address of a Unix socket on Linux, its final NUL left out."""
@@ -43,21 +43,20 @@ _UCRED: Final = struct.Struct("iII")
 async def serve_control(
     path: Path,
     commands: Commands,
-    failed: Failed,
+    containment: Containment,
     nursery: trio.Nursery,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer at ``path`` until cancelled. A socket that a crash left is replaced; at the end the socket is removed.
 
-    Connections are tasks of ``nursery``. ``failed`` takes (kind, exception) of a command that failed by a fault of its
+    Connections are tasks of ``nursery``. ``containment`` counts and reports commands that failed by a fault of their
     own. Raises ``OSError`` when the socket cannot be made, as when another edge runs from the same folder.
     """
-    server = _ControlServer(commands, failed)
+    server = _ControlServer(commands, containment, nursery)
     with _listening(path) as sock:
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         task_status.started()
-        await trio.serve_listeners(server.serve, [listener], handler_nursery=nursery)
+        await containment.keep_running("control", Acceptor(sock, server.take, server.refused).run)
 
 
 # --- the socket ------------------------------------------------------------------------------------------
@@ -80,6 +79,7 @@ def _listening(path: Path) -> Iterator[socket.socket]:
             sock.bind(_address(path, folder))
         except OSError as error:
             raise OSError(f"{path}: the control socket cannot be made: {error.strerror or error}") from None
+        sock.setblocking(False)
         sock.listen(limits.CONTROL_CONNECTIONS)
         try:
             yield sock
@@ -120,26 +120,37 @@ def _address(path: Path, folder: int) -> str:
 
 
 class _ControlServer:
-    """Answers requests, at most ``limits.CONTROL_CONNECTIONS`` at a time."""
+    """Answers requests, at most ``limits.CONTROL_CONNECTIONS`` at a time, each in a task of ``nursery``."""
 
-    def __init__(self, commands: Commands, failed: Failed) -> None:
+    def __init__(self, commands: Commands, containment: Containment, nursery: trio.Nursery) -> None:
         self._commands = commands
-        self._failed = failed
+        self._containment = containment
+        self._nursery = nursery
         self._open = 0
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    def take(self, sock: socket.socket, address: object) -> None:
+        """Serve a connection that was accepted; beyond the bound it is told so and closed."""
+        with self._containment.contain("control connection"):
+            if self._open < limits.CONTROL_CONNECTIONS:
+                self._nursery.start_soon(self._serve, sock)
+                self._open += 1
+                return
+            with suppress(OSError):  # a client that has closed
+                sock.send(refusal_line("too many ask at once; ask again"))
+        sock.close()
+
+    def refused(self, address: object, error: OSError) -> None:
+        """A connection for which no descriptor is left."""
+        self._containment.fault("control connection", error)
+
+    async def _serve(self, sock: socket.socket) -> None:
         """One connection. Raises nothing but the cancellation of the edge."""
-        self._open += 1
         try:
-            async with stream:
-                if self._open > limits.CONTROL_CONNECTIONS:
-                    answer = refusal_line("too many ask at once; ask again")
-                else:
-                    answer = await self._answer(stream)
+            with self._containment.contain("control connection"), sock, suppress(trio.BrokenResourceError, OSError):
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+                answer = await self._answer(stream)
                 with trio.move_on_after(limits.CONTROL_SECONDS):
                     await stream.send_all(answer)
-        except (trio.BrokenResourceError, OSError):
-            pass  # the client has closed
         finally:
             self._open -= 1
 
@@ -160,7 +171,7 @@ class _ControlServer:
         except CommandRefused as refused:
             return refusal_line(str(refused))
         except Exception as error:  # noqa: BLE001 - a broken command costs its answer, never the edge
-            self._failed(f"control {request.command}", error)
+            self._containment.fault(f"control {request.command}", error)
             return refusal_line("the edge failed on this question; its log says how")
 
 

@@ -14,6 +14,7 @@ from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTi
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session_table import SessionTable
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["MediaPlane"]
 
@@ -26,7 +27,8 @@ class MediaPlane:
     ``addresses`` are the literal addresses to bind, one for each zone; ``ports`` the first and last port of the
     range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they differ;
     ``denied`` prefixes that descriptions from the public zone may not name. ``media_timeout`` is in seconds.
-    ``on_event`` is called in the plane's own task and must not block. ``clock`` gives seconds on a monotonic
+    ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports internal
+    errors. ``clock`` gives seconds on a monotonic
     clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
     """
 
@@ -36,6 +38,7 @@ class MediaPlane:
         ports: tuple[int, int],
         on_event: Callable[[MediaTimeout], None] | None = None,
         *,
+        containment: Containment,
         advertise: Mapping[Zone, str] | None = None,
         denied: Iterable[str] = (),
         media_timeout: float = 60.0,
@@ -43,7 +46,8 @@ class MediaPlane:
         random: Callable[[], float] = _UNGUESSABLE,
     ) -> None:
         interfaces = build_interfaces(addresses, ports, advertise, denied)
-        self._relay = Relay(interfaces, clock, random)
+        self._containment = containment
+        self._relay = Relay(interfaces, clock, random, containment.fault)
         self._table = SessionTable(self._relay, interfaces, media_timeout)
         self._clock = clock
         self._on_event = on_event
@@ -82,8 +86,8 @@ class MediaPlane:
         """Relay and end silent sessions until cancelled; then every session and port is closed."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._relay.run)
-                nursery.start_soon(self._expire)
+                nursery.start_soon(self._containment.keep_running, "media relay", self._relay.run)
+                nursery.start_soon(self._containment.keep_running, "media timer", self._expire)
                 task_status.started()
         finally:
             self._table.close()
@@ -98,4 +102,5 @@ class MediaPlane:
                 await self._wake_sooner.wait()
             for event in self._table.expire(self._clock()):
                 if self._on_event is not None:
-                    self._on_event(event)
+                    with self._containment.contain("media timer"):
+                        self._on_event(event)

@@ -67,13 +67,19 @@ class PortPair:
 class Relay:
     """Every media socket of the plane, and the loop that serves them.
 
-    ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for a
-    range without a pair of ports.
+    ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). ``failed`` is called with
+    ("media packet", exception) for an internal error, which costs the packet. Raises :class:`ValueError` for a range
+    without a pair of ports.
     """
 
     def __init__(
-        self, interfaces: Mapping[Zone, MediaInterface], clock: Callable[[], float], random: Callable[[], float]
+        self,
+        interfaces: Mapping[Zone, MediaInterface],
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        failed: Callable[[str, Exception], None],
     ) -> None:
+        self._failed = failed
         self._interfaces = dict(interfaces)
         self._clock = clock
         self._epoll = select.epoll()
@@ -83,7 +89,7 @@ class Relay:
         self._pools = {i.address: PortPool(*i.ports, random=random) for i in interfaces.values()}
         self._closed_packets = 0
         self.drops = Counts()
-        """Packets not relayed, by reason: invalid, source, no-destination, refused, full, unreachable."""
+        """Packets not relayed, by reason: invalid, source, no-destination, refused, full, unreachable, internal."""
 
     @property
     def ports_in_use(self) -> int:
@@ -154,24 +160,29 @@ class Relay:
                 break
             for fd, _ in events:
                 channel = channels[fd]
-                if not channel.kernel_filtered:
-                    taken += channel.drain_checked(limits.MEDIA_LEARN_PACKETS) or 1
-                    continue
-                taken += 1
-                # One packet an event: the next poll reports further ones, which is cheaper than a failing recv().
                 try:
-                    data = channel.receive(largest + 1)
-                except OSError:
-                    channel.drop("refused")
-                    continue
-                if not (12 <= len(data) <= largest and data[0] & 0xC0 == 0x80) and not is_media(data):
-                    channel.drop("invalid")
-                    continue
-                channel.packets += 1
-                try:
-                    channel.forward(data)
-                except OSError as error:
-                    channel.drop(drop_reason(error))
+                    if not channel.kernel_filtered:
+                        taken += channel.drain_checked(limits.MEDIA_LEARN_PACKETS) or 1
+                        continue
+                    taken += 1
+                    # One packet an event: the next poll reports further ones, which is cheaper than a failing recv().
+                    try:
+                        data = channel.receive(largest + 1)
+                    except OSError:
+                        channel.drop("refused")
+                        continue
+                    if not (12 <= len(data) <= largest and data[0] & 0xC0 == 0x80) and not is_media(data):
+                        channel.drop("invalid")
+                        continue
+                    channel.packets += 1
+                    try:
+                        channel.forward(data)
+                    except OSError as error:
+                        channel.drop(drop_reason(error))
+                except Exception as error:  # noqa: BLE001 - the boundary between one packet and all others
+                    taken += 1
+                    channel.drop("internal")
+                    self._failed("media packet", error)
         return taken
 
     async def run(self) -> None:

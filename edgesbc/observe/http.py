@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import attrs
-import hypercorn.config
-import hypercorn.trio
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,6 +25,8 @@ from edgesbc.base import limits
 from edgesbc.base.address import split_host_port
 from edgesbc.observe.ledger import WhyAnswer
 from edgesbc.observe.metrics import CONTENT_TYPE
+from edgesbc.tasks.accepting import Acceptor
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["DEFAULT_BIND", "HttpSources", "serve_http"]
 
@@ -54,29 +60,106 @@ class HttpSources:
 
 
 async def serve_http(
-    bind: str, sources: HttpSources, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    bind: str,
+    sources: HttpSources,
+    containment: Containment,
+    nursery: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``sources`` on ``bind`` (``ADDRESS:PORT``, port 0 for any) until cancelled; starts with the port.
 
-    Raises ``ValueError`` if ``bind`` is not a literal address and port, and ``OSError`` if it cannot be bound.
+    Connections are tasks of ``nursery``. ``containment`` counts and reports what is raised in them. Raises
+    ``ValueError`` if ``bind`` is not a literal address and port, and ``OSError`` if it cannot be bound.
     """
-    listening = _listen(bind)
-    host, port = listening.getsockname()[:2]
-    app = _RequestFilter(_routes(sources), only_local=ipaddress.ip_address(host).is_loopback)
-    config = _config()
-    config.bind = [f"fd://{listening.detach()}"]  # from here on the socket is the server's
-    await hypercorn.trio.serve(app, config, mode="asgi", task_status=_PortReporter(task_status, port))  # type: ignore[arg-type]
+    with _listen(bind) as listening:
+        host, port = listening.getsockname()[:2]
+        app = _RequestFilter(_routes(sources), only_local=ipaddress.ip_address(host).is_loopback)
+        server = _HttpServer(app, containment, nursery)
+        task_status.started(port)
+        await containment.keep_running("http", Acceptor(listening, server.take, server.refused).run)
 
 
-class _PortReporter:
-    """Reports the port to the starting task, where the server would report URLs."""
+class _HttpServer:
+    """Serves connections, each in a task of ``nursery`` and for one request.
 
-    def __init__(self, task_status: trio.TaskStatus[int], port: int) -> None:
-        self._task_status = task_status
-        self._port = port
+    Beyond ``limits.HTTP_CONNECTIONS``, the oldest connection ends: one that sends its request at once is answered,
+    however many others are silent.
+    """
 
-    def started(self, _: object = None) -> None:
-        self._task_status.started(self._port)
+    def __init__(self, app: AsgiApp, containment: Containment, nursery: trio.Nursery) -> None:
+        self._config = _config()
+        self._app: Any = ASGIWrapper(app)  # type: ignore[arg-type]
+        self._context = WorkerContext(None)
+        self._containment = containment
+        self._nursery = nursery
+        self._streams: dict[_HttpStream, None] = {}
+
+    def take(self, sock: socket.socket, address: object) -> None:
+        """Serve a connection that was accepted."""
+        with self._containment.contain("http connection"):
+            if len(self._streams) >= limits.HTTP_CONNECTIONS:
+                oldest = next(iter(self._streams))
+                del self._streams[oldest]
+                oldest.end()
+            stream = _HttpStream(sock)
+            self._nursery.start_soon(self._serve, sock, stream)
+            self._streams[stream] = None
+            return
+        sock.close()
+
+    def refused(self, address: object, error: OSError) -> None:
+        """A connection for which no descriptor is left."""
+        self._containment.fault("http connection", error)
+
+    async def _serve(self, sock: socket.socket, stream: _HttpStream) -> None:
+        try:
+            with self._containment.contain("http connection"), sock, stream.scope:
+                served: Any = stream
+                await TCPServer(self._app, self._config, self._context, ConnectionState({}), served).run()
+        finally:
+            self._streams.pop(stream, None)
+
+
+class _HttpStream:
+    """A connection, as the server of the library uses it, with a deadline for the request and one for all.
+
+    That server shields what it sends from cancellation, so that its reader, which may take a byte now and then, would
+    otherwise decide when a connection ends.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        self.socket = self._stream.socket
+        self.scope = trio.CancelScope(deadline=trio.current_time() + limits.HTTP_SECONDS)
+        """Of the task that serves the connection."""
+        self._read_until = trio.current_time() + limits.HTTP_READ_SECONDS
+        self._sending: trio.CancelScope | None = None
+
+    def end(self) -> None:
+        """End the connection at once."""
+        self.scope.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        with trio.move_on_at(self._read_until):
+            return await self._stream.receive_some(max_bytes)
+        raise trio.BrokenResourceError("no whole request came in time")
+
+    async def send_all(self, data: bytes) -> None:
+        with trio.move_on_at(self.scope.deadline) as self._sending:
+            if self.scope.cancel_called:
+                self._sending.cancel()
+            await self._stream.send_all(data)
+        if self._sending.cancelled_caught:
+            raise trio.BrokenResourceError("the answer was not read in time")
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _listen(bind: str) -> socket.socket:
@@ -92,41 +175,66 @@ def _listen(bind: str) -> socket.socket:
         if version == 6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind((host, port))
+        listening.setblocking(False)
+        listening.listen(limits.HTTP_CONNECTIONS)
     except OSError:
         listening.close()
         raise
     return listening
 
 
-def _config() -> hypercorn.config.Config:
-    config = hypercorn.config.Config()
+def _config() -> Config:
+    config = Config()
     config.accesslog = None
     config.errorlog = logging.getLogger("edgesbc.http")
     config.include_server_header = False
-    config.read_timeout = limits.HTTP_READ_SECONDS
-    config.keep_alive_timeout = limits.HTTP_READ_SECONDS
-    config.graceful_timeout = 1.0
+    config.keep_alive_max_requests = 0  # one request a connection: then its deadlines are those of the request
     config.h11_max_incomplete_size = 8192
+    config.h2_max_concurrent_streams = 1
     return config
 
 
+class _Pace:
+    """Makes one answer after the other, for at most ``limits.HTTP_TIME_SHARE`` of the time: calls have the rest."""
+
+    def __init__(self) -> None:
+        self._turn = trio.Lock()
+        self._free_at = -math.inf
+
+    async def make(self, answer: Callable[[], Response]) -> Response:
+        """The result of ``answer``, which does not wait."""
+        async with self._turn:
+            await trio.sleep_until(self._free_at)
+            began = trio.current_time()
+            try:
+                return answer()
+            finally:
+                now = trio.current_time()
+                self._free_at = now + (now - began) * (1 / limits.HTTP_TIME_SHARE - 1)
+
+
 def _routes(sources: HttpSources) -> AsgiApp:
-    # The endpoints are async and never wait: Starlette runs a sync one in a thread, where counters may change under it.
+    pace = _Pace()
+
+    # The endpoints are async: Starlette runs a sync one in a thread, where counters may change under it.
     async def metrics(_: Request) -> Response:
-        return Response(sources.render(), headers={"content-type": CONTENT_TYPE})
+        return await pace.make(lambda: Response(sources.render(), headers={"content-type": CONTENT_TYPE}))
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
-        reasons = dict(sources.not_ready())
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+        def answer() -> Response:
+            reasons = dict(sources.not_ready())
+            return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+        return await pace.make(answer)
 
     async def why(request: Request) -> Response:
         key = request.query_params.get("q", "").strip()
         if not key:
             return JSONResponse({"error": "expected ?q=CALL-ID or ?q=ADDRESS"}, status_code=400)
-        return JSONResponse(attrs.asdict(sources.why(key)))
+        return await pace.make(lambda: JSONResponse(attrs.asdict(sources.why(key))))
 
     endpoints = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/why": why}
     app = Starlette(routes=[Route(path, endpoint) for path, endpoint in endpoints.items()])
@@ -162,6 +270,8 @@ class _RequestFilter:
         headers = dict(scope["headers"])
         if self._only_local and not _is_local(headers.get(b"host", b"").decode("latin-1")):
             return PlainTextResponse("not a name of this service\n", 421)
+        if scope["http_version"].startswith("2"):
+            return PlainTextResponse("only HTTP/1.1\n", 505)
         if scope["method"] != "GET":
             return PlainTextResponse("only GET\n", 405, {"allow": "GET"})
         return None

@@ -11,7 +11,7 @@ from edgesbc.dispatch.member import Member
 from edgesbc.observe.metrics import Metrics, Read
 from edgesbc.signalling.edge import Edge
 
-__all__ = ["instrument_edge", "instrument_kernel_filters", "instrument_media"]
+__all__ = ["instrument_edge", "instrument_faults", "instrument_kernel_filters", "instrument_media"]
 
 
 class _MemberGauges(Mapping[tuple[str, ...], Read]):
@@ -163,6 +163,12 @@ def _in_kernel(state: Callable[[tuple[str, str]], tuple[str, int]], key: tuple[s
 
 def _left_out(state: Callable[[tuple[str, str]], tuple[str, int]], key: tuple[str, str]) -> float:
     return state(key)[1]
+
+
+def instrument_faults(metrics: Metrics, faults: Counts, records_lost: Callable[[], int]) -> None:
+    """The metrics of what went wrong within the edge, and of its log."""
+    metrics.counter("faults", "Internal errors that were contained.", ("kind",), faults)
+    metrics.counter("log_records_lost", "Log records that could not be written.", (), _SingleCounter(records_lost))
 
 
 def instrument_media(

@@ -17,7 +17,21 @@ def shown(text: str, limit: int) -> str:
         text = f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
     if text.isprintable() and "\\" not in text:
         return text
-    return "".join(
-        c if c.isprintable() and c != "\\" else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in text
-    )
+    return "".join(c if c.isprintable() and c != "\\" else _escaped(c) for c in text)
+
+
+_SHORT = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def _escaped(character: str) -> str:
+    """``character`` as Python writes it in a literal.
+
+    Not by its codec ``unicode_escape``: Python would import that when the first text needs it, and a process without a
+    free descriptor could not.
+    """
+    if short := _SHORT.get(character):
+        return short
+    number = ord(character)
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

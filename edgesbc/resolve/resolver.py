@@ -14,6 +14,7 @@ from edgesbc.resolve.name_servers import NameServers
 from edgesbc.resolve.rfc3263 import DnsAnswer, DnsQuestion, Located, locate
 from edgesbc.signalling.edge import Edge
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["Resolver"]
 
@@ -42,7 +43,7 @@ class Resolver:
     """Looks up the host names of the signalling core's destinations, again and again.
 
     ``update`` is called with the addresses of a name, between two messages; ``record`` takes decisions;
-    ``failed`` is called with (kind, exception) for an internal error. A few workers share the names: a name whose
+    ``containment`` counts and reports internal errors. A few workers share the names: a name whose
     servers do not respond delays one worker, for a bounded time.
     """
 
@@ -52,13 +53,13 @@ class Resolver:
         servers: NameServers,
         update: Callable[[ServerUri, Sequence[ResolvedAddress]], None],
         record: Callable[[Decision], None],
-        failed: Callable[[str, Exception], None],
+        containment: Containment,
     ) -> None:
         self._edge = edge
         self._servers = servers
         self._update = update
         self._record = record
-        self._failed = failed
+        self._containment = containment
         self._names: dict[ServerUri, _Name] = {}
         self._version: int | None = None
         self._wake = trio.Event()
@@ -69,7 +70,7 @@ class Resolver:
         self._read_names()
         async with trio.open_nursery() as nursery:
             for _ in range(limits.DNS_LOOKUPS):
-                nursery.start_soon(self._work)
+                nursery.start_soon(self._containment.keep_running, "resolver", self._work)
             with trio.move_on_after(limits.DNS_START_SECONDS):
                 await self._complete.wait()
             task_status.started()
@@ -122,7 +123,7 @@ class Resolver:
         try:
             located, missing = await self._locate(name)
         except Exception as error:  # noqa: BLE001 - the records of one name must not end the signalling plane
-            self._failed("names", error)
+            self._containment.fault("names", error)
             located, missing = Located((), math.inf, (), (f"internal error: {type(error).__name__}",)), []
         if self._names.get(name.server_uri) is name:
             self._conclude(name, located, missing)

@@ -20,6 +20,7 @@ from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.statistics import CallAttempts
 from edgesbc.store.destination_source import DestinationSource, FeedContext
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["ActivePolicy"]
 
@@ -27,7 +28,7 @@ __all__ = ["ActivePolicy"]
 class ActivePolicy:
     """The policy of one edge. :meth:`attach` gives it the edge, before any other method but :meth:`pipeline` is called.
 
-    ``log`` has ``info`` and ``error``; ``record`` takes decisions; ``failed`` takes faults of screening stages.
+    ``log`` has ``info`` and ``error``; ``record`` takes decisions; ``containment`` counts and reports internal errors.
     """
 
     edge: Edge
@@ -37,12 +38,12 @@ class ActivePolicy:
         policy: Policy,
         log: Log,
         record: Callable[[Decision], None],
-        failed: Callable[[str, Exception], None],
+        containment: Containment,
     ) -> None:
         self.policy = policy
         self._log = log
         self._record = record
-        self._failed = failed
+        self._containment = containment
         self._trunks: list[Trunk] = []
         self._names_changed: Callable[[], None] = lambda: None
         self._nursery: trio.Nursery | None = None
@@ -56,14 +57,16 @@ class ActivePolicy:
     def pipeline(self, policy: Policy) -> Pipeline:
         """The screening of ``policy``, which is about to be in force."""
         self._trunks = trunks_of(policy)
-        return Pipeline(policy.screen, Standings(self._trunks), self._record, self._failed)
+        return Pipeline(policy.screen, Standings(self._trunks), self._record, self._containment.fault)
 
     # --- destinations from databases ---------------------------------------------------------------------
 
     def _source_of(self, policy: Policy) -> DestinationSource:
         """Reads the databases of ``policy``. The listeners are those in force: only a restart changes them."""
         listen = self.policy.listen
-        context = FeedContext(self.policy.edge.state_dir, self._log, self._record, self._members_changed)
+        context = FeedContext(
+            self.policy.edge.state_dir, self._log, self._record, self._containment, self._members_changed
+        )
         return DestinationSource(policy.database, policy.destinations, sockets_of(listen), fit_for(listen), context)
 
     async def read_databases(self) -> None:
@@ -148,7 +151,7 @@ class ActivePolicy:
             self.edge.observe_verdicts(None)
         else:
             trunks = trunks_of(self._filled(policy))
-            pipeline = Pipeline(policy.screen, Standings(trunks), lambda decision: None, self._failed)
+            pipeline = Pipeline(policy.screen, Standings(trunks), lambda decision: None, self._containment.fault)
             self.edge.start_shadow(pipeline, routing_of(policy))
         self._log.info("shadow policy", file="" if policy is None else policy.file)
 

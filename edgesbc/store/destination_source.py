@@ -28,6 +28,7 @@ from edgesbc.store.databases import (
     read_database,
 )
 from edgesbc.store.local_copies import read_copy, write_copy
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["DatabaseFeed", "DestinationSource", "FeedContext", "FeedState"]
 
@@ -51,6 +52,7 @@ class FeedContext:
     state_dir: Path
     log: Log
     record: Callable[[Decision], None]
+    containment: Containment
     on_change: Callable[[], None] = lambda: None
 
 
@@ -64,6 +66,8 @@ class DatabaseFeed:
         self.members: Mapping[str, tuple[MemberSettings, ...]] = {}
         self._rows: tuple[Row, ...] = ()
         self._copy_is_old = False
+        self._copy_failed = False  # whether the last try to write it failed
+        self._is_announced = True  # whether the edge uses the members as they are now
         self._query = query
         self._context = context
         self._failures = 0
@@ -86,7 +90,10 @@ class DatabaseFeed:
             await self._write_copy()
             await trio.sleep(self.pause())
             if await self.read():
+                self._is_announced = False
+            if not self._is_announced:  # or a fault left it so
                 self._context.on_change()
+                self._is_announced = True
 
     def pause(self) -> float:
         """Seconds until the next reading; after failures it doubles, with jitter so that edges do not read at once."""
@@ -159,19 +166,24 @@ class DatabaseFeed:
         return changed
 
     async def _write_copy(self) -> None:
-        """Write the local copy if the rows have changed.
+        """Write the local copy if the rows have changed; where that fails, it is tried again at the next reading.
 
         A reading does not write it, because a policy that is then refused must not replace the copy.
         """
         if not self._copy_is_old:
             return
-        self._copy_is_old = False
+        rows = self._rows
         try:
             await trio.to_thread.run_sync(write_copy, self._context.state_dir, self.settings, self._used_rows())
         except OSError as error:
-            self._context.log.error(
-                "a database's copy cannot be written", database=self.settings.name, error=str(error)
-            )
+            if not self._copy_failed:
+                self._context.log.error(
+                    "a database's copy cannot be written", database=self.settings.name, error=str(error)
+                )
+            self._copy_failed = True
+        else:
+            self._copy_failed = False
+            self._copy_is_old = self._rows is not rows
 
     def _used_rows(self) -> tuple[Row, ...]:
         """The rows of the sets in the policy; the local copy does not hold the others."""
@@ -217,6 +229,7 @@ class DestinationSource:
         sets = list(sets)
         self.feeds: dict[str, DatabaseFeed] = {}
         self._scopes: list[trio.CancelScope] = []
+        self._containment = context.containment
         for database in databases:
             groups = frozenset(group_of(settings) for settings in sets if settings.database == database.name)
             if groups:
@@ -233,7 +246,7 @@ class DestinationSource:
         for feed in self.feeds.values():
             scope = trio.CancelScope()
             self._scopes.append(scope)
-            nursery.start_soon(_run_feed, scope, feed)
+            nursery.start_soon(_run_feed, scope, feed, self._containment)
 
     def stop(self) -> None:
         """End these tasks at once, even if a server does not answer."""
@@ -269,6 +282,6 @@ def group_of(settings: SetSettings) -> str:
     return settings.group or settings.set
 
 
-async def _run_feed(scope: trio.CancelScope, feed: DatabaseFeed) -> None:
+async def _run_feed(scope: trio.CancelScope, feed: DatabaseFeed, containment: Containment) -> None:
     with scope:
-        await feed.run()
+        await containment.keep_running(f"database {feed.settings.name}", feed.run)

@@ -13,6 +13,7 @@ from edgesbc.base import limits
 from edgesbc.base.files import write_file
 from edgesbc.base.log import Log
 from edgesbc.store.state_files import put_aside, read_state
+from edgesbc.tasks.containment import Containment
 
 __all__ = ["Persisted", "StateStore"]
 
@@ -44,18 +45,26 @@ class Persisted(Protocol):
 
 
 class StateStore:
-    """The state files of the folder ``state_dir``: one task writes those whose state has changed."""
+    """The state files of the folder ``state_dir``: one task writes those whose state has changed.
 
-    def __init__(self, state_dir: Path, items: Sequence[Persisted], log: Log) -> None:
+    What cannot be written, as on a full disk, is in force all the same, and its writing is tried again.
+    ``containment`` counts and reports internal errors.
+    """
+
+    def __init__(self, state_dir: Path, items: Sequence[Persisted], log: Log, containment: Containment) -> None:
         self._state_dir = state_dir
         self._items = tuple(items)
         self._log = log
+        self._containment = containment
         self._writing = trio.Lock()
+        self._written = [item.version for item in self._items]
+        self._failed: set[str] = set()  # names of items whose last writing failed
 
     def restore(self) -> None:
         """Put the state of the last run in force. A broken file is logged and put aside; the edge starts without it."""
-        for item in self._items:
+        for index, item in enumerate(self._items):
             self._restore(item)
+            self._written[index] = item.version
 
     def _restore(self, item: Persisted) -> None:
         path = self._state_dir / item.file
@@ -71,26 +80,33 @@ class StateStore:
 
     async def run(self) -> None:
         """Write changed state every ``limits.STATE_KEPT_SECONDS``, until cancelled."""
-        written = [item.version for item in self._items]
         while True:
             await trio.sleep(limits.STATE_KEPT_SECONDS)
             for index, item in enumerate(self._items):
-                if item.version != written[index]:
-                    written[index] = item.version
-                    await self._write(item)
+                if item.version != self._written[index]:
+                    await self._write(index, item)
 
     async def write(self) -> None:
         """Write all state now. An error of the disk is logged."""
-        for item in self._items:
-            await self._write(item)
+        for index, item in enumerate(self._items):
+            await self._write(index, item)
 
-    async def _write(self, item: Persisted) -> None:
-        try:
-            async with self._writing:  # at the end of the edge, run() may still be writing older state
-                data = item.as_json(trio.current_time(), time.time())
-                await trio.to_thread.run_sync(write_file, self._state_dir / item.file, data)
-        except OSError as error:
-            self._log.error(f"{item.name} cannot be written", error=str(error))
+    async def _write(self, index: int, item: Persisted) -> None:
+        """Write one file. Raises nothing; a failure is logged once, until it is written again."""
+        with self._containment.contain("state files"):
+            try:
+                async with self._writing:  # at the end of the edge, run() may still be writing older state
+                    version, data = item.version, item.as_json(trio.current_time(), time.time())
+                    await trio.to_thread.run_sync(write_file, self._state_dir / item.file, data)
+            except OSError as error:
+                if item.name not in self._failed:
+                    self._failed.add(item.name)
+                    self._log.error(f"{item.name} cannot be written", error=str(error))
+                return
+            self._written[index] = version
+            if item.name in self._failed:
+                self._failed.discard(item.name)
+                self._log.info(f"{item.name} are written again")
 
 
 def _put_aside(path: Path) -> str:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import resource
+
 from edgesbc.base import limits
 from edgesbc.base.prefixes import source_key
 
-__all__ = ["ConnectionLimits"]
+__all__ = ["ConnectionLimits", "most_connections", "reserved_connections"]
+
+
+def most_connections() -> int:
+    """Connections that this process accepts in all, by the descriptors that it may have now."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return limits.CONNECTIONS
+    return min(limits.CONNECTIONS, int(descriptors * limits.CONNECTIONS_SHARE))
+
+
+def reserved_connections(most: int) -> int:
+    """How many of ``most`` connections only trunks and the private side may use."""
+    return limits.CONNECTIONS_TRUSTED * most // limits.CONNECTIONS
 
 
 class ConnectionLimits:
     """Counts connections. A part of the total is reserved for trusted peers, and those of one address are counted apart
-    from untrusted ones of the same address. An IPv6 address counts as its /64."""
+    from untrusted ones of the same address. An IPv6 address counts as its /64. The total is smaller than
+    ``limits.CONNECTIONS`` where the process may have few descriptors, so that the media of calls has some."""
 
     __slots__ = ("_by_address", "_untrusted", "total")
 
@@ -23,14 +39,16 @@ class ConnectionLimits:
         """Whether one more connection from ``host`` is within the limits."""
         if self._by_address.get((source_key(host), trusted), 0) >= limits.CONNECTIONS_PER_ADDRESS:
             return False
-        if self.total >= limits.CONNECTIONS:
+        most = most_connections()
+        if self.total >= most:
             return False
-        return trusted or self._untrusted < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED
+        return trusted or self._untrusted < most - reserved_connections(most)
 
     @property
     def allows_unidentified(self) -> bool:
         """Whether one more connection whose peer a balancer has not named yet is within the limits."""
-        return self._untrusted < limits.CONNECTIONS - limits.CONNECTIONS_TRUSTED and self.total < limits.CONNECTIONS
+        most = most_connections()
+        return self._untrusted < most - reserved_connections(most) and self.total < most
 
     def add_unidentified(self) -> None:
         """Count such a connection: as that of an untrusted peer, in total, and at no address."""

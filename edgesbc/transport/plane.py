@@ -25,6 +25,7 @@ from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 from edgesbc.streams.layer import WORK_KINDS, StreamEnd
 from edgesbc.streams.session import StreamSession, client_session
+from edgesbc.tasks.containment import Containment
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
@@ -42,8 +43,8 @@ _REFUSALS = {reason.code: reason for reason in (Reason.BANNED, Reason.CONNECTION
 
 
 class SignallingPlane:
-    """Runs an edge. ``media`` passes a command to the media plane; ``record`` takes decisions; ``failed`` is called
-    with (kind, exception) for an internal error of the signalling core.
+    """Runs an edge. ``media`` passes a command to the media plane; ``record`` takes decisions; ``containment`` counts
+    and reports internal errors.
 
     ``certificates`` are the folders of TLS and WSS listeners, by listener name. The plane opens one nursery, in which
     each connection is a task.
@@ -56,9 +57,9 @@ class SignallingPlane:
         certificates: Mapping[str, Path],
         media: CarryOutMedia,
         record: Callable[[Decision], None],
-        failed: Callable[[str, Exception], None],
+        containment: Containment,
     ) -> None:
-        self._failed = failed
+        self.containment = containment
         self.edge = edge
         self._media = media
         self._record = record
@@ -91,6 +92,7 @@ class SignallingPlane:
                 self.receive,
                 self._unreachable,
                 self.trusted_sources,
+                self.containment,
                 opened.settings.icmp_from_routers,
             )
             return
@@ -131,8 +133,8 @@ class SignallingPlane:
                     nursery.start_soon(udp.run)
                 for listener in self._stream_listeners:
                     await nursery.start(listener.run, nursery)
-                nursery.start_soon(self._run_timer)
-                nursery.start_soon(self.read_budget.run)
+                nursery.start_soon(self.containment.keep_running, "timer", self._run_timer)
+                nursery.start_soon(self.containment.keep_running, "read budget", self.read_budget.run)
                 task_status.started()
         finally:
             self._nursery = None  # it takes no tasks any more, and the media plane may still report events
@@ -152,8 +154,9 @@ class SignallingPlane:
             self.edge.note_lateness(now - self._sleeping_until)
             self.edge.set_wall_clock(time.time() - now)
             self._awake_from = now + limits.TIMER_GRAIN_SECONDS
-            for listener in self._listeners:
-                listener.apply(now)
+            with self.containment.contain("kernel filters"):
+                for listener in self._listeners:
+                    listener.apply(now)
             self.carry_out(self._guarded("expire", partial(self.edge.expire, now)))
 
     def _next_lag_check(self) -> float:
@@ -182,7 +185,7 @@ class SignallingPlane:
         try:
             return call()
         except Exception as error:  # noqa: BLE001 - one call's fault must not end all others
-            self._failed(kind, error)
+            self.containment.fault(kind, error)
             return self.edge.take_effects()
 
     @contextmanager
@@ -195,9 +198,7 @@ class SignallingPlane:
 
     def _fault(self, listener: Listener, kind: str, error: Exception) -> None:
         self.counts.add(listener.name, Reason.INTERNAL.code)
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]  # the error itself, not the group that a nursery makes of it
-        self._failed(kind, error)
+        self.containment.fault(kind, error)
 
     def connection_broken(self, listener: Listener, peer: Source, end: StreamEnd) -> None:
         """Count and record an open connection that ended because its peer broke a protocol or a deadline."""
@@ -247,7 +248,10 @@ class SignallingPlane:
     # --- effects -----------------------------------------------------------------------------------------
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Carry out effects of the signalling core, in order, and those of its answer to what could not be sent."""
+        """Carry out effects of the signalling core, in order, and those of its answer to what could not be sent.
+
+        One that fails costs none of the others.
+        """
         self._carry_out_each(effects)
         while self._not_sent:  # a request has a bounded number of hops, of which each comes here once
             data, failure = self._not_sent.pop(0)
@@ -259,14 +263,17 @@ class SignallingPlane:
 
     def _carry_out_each(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Send):
-                self._send(effect.flow, effect.data)
-            elif isinstance(effect, Record):
-                self._record(effect.decision)
-            elif isinstance(effect, Media):
-                self._ask_media(effect)
-            else:
-                self._carry_out_rare(effect)
+            try:
+                if isinstance(effect, Send):
+                    self._send(effect.flow, effect.data)
+                elif isinstance(effect, Record):
+                    self._record(effect.decision)
+                elif isinstance(effect, Media):
+                    self._ask_media(effect)
+                else:
+                    self._carry_out_rare(effect)
+            except Exception as error:  # noqa: BLE001 - the boundary between one effect and all others
+                self.containment.fault("effect", error)
 
     def _wake_at(self, deadline: float | None) -> None:
         """Let the timer task wake at ``deadline`` if that is earlier, but not within its grain."""
@@ -303,7 +310,11 @@ class SignallingPlane:
         else:
             connection = self.connections.get(flow.serial)
             if connection is not None:
-                connection.send(data)
+                try:
+                    connection.send(data)
+                except Exception:
+                    connection.abort()  # what its layers hold now is not known
+                    raise
 
     def _ask_media(self, effect: Media) -> None:
         """Pass a command to the media plane, whose reply may be there at once."""
@@ -338,21 +349,22 @@ class SignallingPlane:
         """Connect and serve the connection. Over TLS the peer's certificate must be for ``name``, which is also sent as
         SNI, unless it is an address (RFC 6066 section 3)."""
         failure: SendFailure | None = None
-        try:
-            with self.contain_faults(flow.listener), ExitStack() as stack:
-                deadline = trio.current_time() + limits.CONNECT_SECONDS
-                try:
-                    sock = stack.enter_context(client_socket(flow.peer))
-                    await connect(sock, flow.peer, connection.until_connected(deadline))
-                except OSError as error:
-                    failure = SendFailure.CLOSED if connection.closing else connect_failure(error)
-                    if not connection.closing:
-                        self._record_failed_connect(flow, name, error)
-                    return
-                session = client_session(trio.current_time(), deadline, self._clients.get(flow.listener.id), name)
-                await connection.run(sock, session)
-        finally:
-            self.connection_ended(flow, failure)
+        with self.contain_faults(flow.listener):
+            try:
+                with ExitStack() as stack:
+                    deadline = trio.current_time() + limits.CONNECT_SECONDS
+                    try:
+                        sock = stack.enter_context(client_socket(flow.peer))
+                        await connect(sock, flow.peer, connection.until_connected(deadline))
+                    except OSError as error:
+                        failure = SendFailure.CLOSED if connection.closing else connect_failure(error)
+                        if not connection.closing:
+                            self._record_failed_connect(flow, name, error)
+                        return
+                    session = client_session(trio.current_time(), deadline, self._clients.get(flow.listener.id), name)
+                    await connection.run(sock, session)
+            finally:
+                self.connection_ended(flow, failure)
 
     def _handshake_failed(self, flow: Flow, name: str, end: StreamEnd) -> None:
         self._record_failed_connect(flow, name, end.cause or OSError(end.detail))

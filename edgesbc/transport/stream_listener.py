@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -21,6 +21,8 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
 from edgesbc.streams.session import StreamSession, server_session
+from edgesbc.tasks.accepting import Acceptor
+from edgesbc.tasks.containment import Containment
 from edgesbc.transport.connection import Connection, StreamCore
 from edgesbc.transport.connection_limits import ConnectionLimits
 from edgesbc.transport.filter_programs import Listed
@@ -30,8 +32,6 @@ from edgesbc.transport.sockets import OpenedListener
 from edgesbc.transport.tls import server_context
 
 __all__ = ["StreamListener"]
-
-_NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 _BROKEN = frozenset(("tls", "timeout", "websocket"))
 """Ends of open connections that are counted: the peer broke a protocol or a deadline. Broken SIP is counted as such."""
@@ -43,6 +43,7 @@ class AcceptingPlane(StreamCore, Protocol):
     edge: Edge
     connection_limits: ConnectionLimits
     connections: dict[int, Connection]
+    containment: Containment
     read_budget: ReadBudget
     stream_work: Counts
 
@@ -105,8 +106,12 @@ class StreamListener:
             with self._accepting:
                 async with trio.open_nursery() as accepting:
                     # One task for each socket: untrusted peers have an accept queue of their own.
+                    take = partial(self._accept, nursery)
                     for sock in self._opened.sockets:
-                        accepting.start_soon(self._accept_from, sock, nursery)
+                        accept = Acceptor(sock, take, self._refuse_without_descriptor).run
+                        accepting.start_soon(
+                            self._plane.containment.keep_running, f"accept {self.listener.name}", accept
+                        )
                     task_status.started()
 
     def stop_accepting(self) -> None:
@@ -134,28 +139,16 @@ class StreamListener:
 
     # --- accepting -----------------------------------------------------------------------------------------
 
-    async def _accept_from(self, listening: socket.socket, nursery: trio.Nursery) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(listening)
-            for _ in range(limits.ACCEPT_BATCH):
-                try:
-                    sock, address = listening.accept()
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    if error.errno in _NO_DESCRIPTORS:
-                        await trio.sleep(limits.ACCEPT_PAUSE_SECONDS)  # the connection stays in the kernel's queue
-                        break
-                    continue  # the peer has closed it meanwhile
-                sock.setblocking(False)
-                self._accept(sock, Source(address[0], address[1]), nursery)
-
-    def _accept(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> None:
+    def _accept(self, nursery: trio.Nursery, sock: socket.socket, address: Any) -> None:
         """Give a connection a task, unless it is refused."""
         with self._plane.contain_faults(self.listener):
-            if self._has_task(sock, peer, nursery):
+            if self._has_task(sock, Source(address[0], address[1]), nursery):
                 return
         sock.close()
+
+    def _refuse_without_descriptor(self, address: Any, error: OSError) -> None:
+        with self._plane.contain_faults(self.listener):
+            self._plane.connection_refused(self.listener, Source(address[0], address[1]), "descriptors")
 
     def _has_task(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> bool:
         if peer.host in self._balancers:
@@ -239,20 +232,21 @@ class StreamListener:
             return flow
 
         connection = Connection(plane, opened=opened, budget=None if trusted else plane.read_budget)
-        try:
-            with sock, plane.contain_faults(listener):
-                settings = self._opened.settings
-                session = server_session(
-                    listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds
-                )
-                if not session.is_open:
-                    plane.stream_work.add(listener.name, "handshakes")
-                await connection.run(sock, session)
-                if connection.flow is None:
-                    plane.handshake_failed(listener, peer, session)
-                elif session.end is not None and session.end.reason in _BROKEN:
-                    plane.connection_broken(listener, peer, session.end)
-        finally:
-            plane.connection_limits.remove(peer.host, trusted)
-            if connection.flow is not None:
-                plane.connection_ended(connection.flow)
+        with plane.contain_faults(listener):
+            try:
+                with sock:
+                    settings = self._opened.settings
+                    session = server_session(
+                        listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds
+                    )
+                    if not session.is_open:
+                        plane.stream_work.add(listener.name, "handshakes")
+                    await connection.run(sock, session)
+                    if connection.flow is None:
+                        plane.handshake_failed(listener, peer, session)
+                    elif session.end is not None and session.end.reason in _BROKEN:
+                        plane.connection_broken(listener, peer, session.end)
+            finally:
+                plane.connection_limits.remove(peer.host, trusted)
+                if connection.flow is not None:
+                    plane.connection_ended(connection.flow)

@@ -4,6 +4,7 @@ filters."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -13,12 +14,15 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.sip.delivery import SendFailure
+from edgesbc.tasks.containment import Containment
 from edgesbc.transport.error_queue import read_error
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, SourceDropFilter, Steering
 from edgesbc.transport.sockets import datagram_failure
 
 __all__ = ["UdpListener"]
+
+_NO_MEMORY = frozenset((errno.ENOMEM, errno.ENOBUFS))
 
 Receive = Callable[[Flow, bytes, float], None]
 Unreachable = Callable[[Source, bytes, float], None]
@@ -34,8 +38,8 @@ class UdpListener:
     """
 
     __slots__ = (
-        "_believes_routers", "_receive", "_sock", "_trusted", "_unreachable", "_untrusted", "listener", "penalties",
-        "steering", "unsent",
+        "_believes_routers", "_containment", "_receive", "_sock", "_trusted", "_unreachable", "_untrusted", "listener",
+        "penalties", "steering", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -46,8 +50,10 @@ class UdpListener:
         receive: Receive,
         unreachable: Unreachable,
         trusted: Trusted,
+        containment: Containment,
         believes_routers: bool = False,
     ) -> None:
+        self._containment = containment
         self.listener = listener
         self._sock = sock
         self._untrusted = untrusted
@@ -98,19 +104,24 @@ class UdpListener:
         """Load the programs that are due into the kernel."""
         penalties, steering = self.penalties, self.steering
         if penalties is not None and penalties.due is not None and penalties.due <= now:
-            penalties.apply(now)
+            with self._containment.contain("kernel filters"):
+                penalties.apply(now)
         if steering is not None and steering.due is not None and steering.due <= now:
-            steering.apply(*self._trusted(self.listener, now), now)
+            with self._containment.contain("kernel filters"):
+                steering.apply(*self._trusted(self.listener, now), now)
 
     # --- receiving -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Receive datagrams until cancelled, at most a batch between two checkpoints."""
+        """Receive datagrams until cancelled; then the sockets are closed."""
+        with self._sock, self._untrusted or contextlib.nullcontext():
+            await self._containment.keep_running(f"udp {self.listener.name}", self._receive_all)
+
+    async def _receive_all(self) -> None:
+        """Receive datagrams, at most a batch between two checkpoints."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._sock)
             readable: int | socket.socket = self._sock
             if self._untrusted is not None:
-                stack.enter_context(self._untrusted)
                 either = stack.enter_context(select.epoll(2))
                 for sock in (self._sock, self._untrusted):
                     either.register(sock, select.EPOLLIN)
@@ -118,8 +129,7 @@ class UdpListener:
             if self.steering is not None:
                 self.steering.schedule(trio.current_time())
             while True:
-                now = trio.current_time()
-                self.apply(now)
+                self.apply(trio.current_time())
                 await trio.lowlevel.wait_readable(readable)
                 self._turn(trio.current_time())
 
@@ -146,7 +156,9 @@ class UdpListener:
                 data, address = recvfrom(size)
             except BlockingIOError:
                 return taken
-            except OSError:
+            except OSError as error:
+                if error.errno in _NO_MEMORY:
+                    raise  # it would be the same at once: the task goes on after a pause
                 self._read_errors(sock, now)  # the report of an ICMP error, which is in the queue
                 continue
             receive(Flow(listener, Source(address[0], address[1])), data, now)

@@ -4,6 +4,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.containment import unfailing
 
 from bench import media_process, ng
 from edgesbc.base.address import Zone
@@ -96,7 +97,7 @@ def test_dictionaries_become_media_commands():
 
 
 async def test_the_media_process_replies_by_ng():
-    plane = MediaPlane(dict.fromkeys(Zone, "127.0.0.1"), (20500, 20599))
+    plane = MediaPlane(dict.fromkeys(Zone, "127.0.0.1"), (20500, 20599), containment=unfailing())
     sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.5\r\ns=-\r\nc=IN IP4 127.0.0.5\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
     assert media_process.carry_out(plane, ng.ping()) == {"result": "pong"}
     assert media_process.carry_out(plane, {"command": "explode"})["result"] == "error"

@@ -18,6 +18,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from support.containment import collecting, unfailing
 from support.running import until
 
 from edgesbc.base import limits
@@ -64,9 +65,7 @@ FAULTS: list[str] = []
 async def served(path: Path) -> AsyncIterator[Path]:
     FAULTS.clear()
     async with trio.open_nursery() as nursery:
-        await nursery.start(
-            serve_control, path, COMMANDS, lambda kind, error: FAULTS.append(f"{kind} {error}"), nursery
-        )
+        await nursery.start(serve_control, path, COMMANDS, collecting(FAULTS), nursery)
         yield path
         nursery.cancel_scope.cancel()
 
@@ -205,7 +204,7 @@ async def test_a_socket_that_a_crash_left_is_replaced(path: Path) -> None:
 async def test_a_second_edge_does_not_take_the_socket_of_one_that_lives(path: Path) -> None:
     async with served(path), trio.open_nursery() as nursery:
         with trio.fail_after(10), pytest.raises(OSError, match="another edge that runs has this folder"):
-            await serve_control(path, COMMANDS, lambda *_: None, nursery)
+            await serve_control(path, COMMANDS, unfailing(), nursery)
         assert await answer_of(path, "say", what="mine") == "mine"
 
 
@@ -213,7 +212,7 @@ async def test_a_file_that_is_no_socket_is_not_removed(path: Path) -> None:
     os.mkfifo(path)
     async with trio.open_nursery() as nursery:
         with pytest.raises(OSError, match="is not a socket"):
-            await serve_control(path, COMMANDS, lambda *_: None, nursery)
+            await serve_control(path, COMMANDS, unfailing(), nursery)
     assert stat.S_ISFIFO(os.stat(path).st_mode)
 
 

@@ -2,6 +2,7 @@ import random
 
 import pytest
 import trio
+from support.containment import unfailing
 from support.media import answer, offer
 
 from edgesbc.base.address import Zone
@@ -28,7 +29,7 @@ def set_up(plane, a=("127.0.0.5", 4000), b=("127.0.0.6", 4000)):
 
 
 async def test_relays_both_ways_and_closes_every_port(nursery):
-    plane = MediaPlane(LOOPBACK, (20500, 20599))
+    plane = MediaPlane(LOOPBACK, (20500, 20599), containment=unfailing())
     await nursery.start(plane.run)
     a, b = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
     with a, b, trio.fail_after(10):
@@ -48,7 +49,7 @@ async def test_relays_both_ways_and_closes_every_port(nursery):
 
 async def test_a_silent_session_is_reported_once(nursery, autojump_clock):
     events = []
-    plane = MediaPlane(LOOPBACK, (20500, 20599), events.append, media_timeout=60.0)
+    plane = MediaPlane(LOOPBACK, (20500, 20599), events.append, media_timeout=60.0, containment=unfailing())
     await nursery.start(plane.run)
     await trio.sleep(100.0)  # without a session there is no deadline
     set_up(plane)
@@ -60,7 +61,7 @@ async def test_a_silent_session_is_reported_once(nursery, autojump_clock):
 
 
 async def test_ending_the_plane_closes_every_port():
-    plane = MediaPlane(LOOPBACK, (20500, 20599), random=random.Random(3).random)
+    plane = MediaPlane(LOOPBACK, (20500, 20599), random=random.Random(3).random, containment=unfailing())
     async with trio.open_nursery() as nursery:
         await nursery.start(plane.run)
         set_up(plane)
@@ -85,11 +86,11 @@ async def test_ending_the_plane_closes_every_port():
 )
 def test_addresses_and_ports_that_cannot_be_used(addresses, ports):
     with pytest.raises(ValueError):
-        MediaPlane(addresses, ports)
+        MediaPlane(addresses, ports, containment=unfailing())
 
 
 async def test_a_busy_plane_relays_every_packet(nursery):
-    plane = MediaPlane(LOOPBACK, (20500, 20599))
+    plane = MediaPlane(LOOPBACK, (20500, 20599), containment=unfailing())
     await nursery.start(plane.run)
     a, b = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
     with a, b, trio.fail_after(20):

@@ -3,6 +3,7 @@ import random
 import socket
 
 import pytest
+from support.containment import unfailing
 from support.media import answer, offer
 
 from bench.ports import free_range
@@ -56,7 +57,7 @@ class RelayHarness:
     def __init__(self, address="127.0.0.1", ports=(20000, 20199)):
         self.now = 0.0
         interfaces = build_interfaces(dict.fromkeys(Zone, address), ports)
-        self.relay = Relay(interfaces, lambda: self.now, random.Random().random)
+        self.relay = Relay(interfaces, lambda: self.now, random.Random().random, unfailing().fault)
         self.table = SessionTable(self.relay, interfaces)
         self.peers = []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import itertools
 import json
 import logging
 import socket
@@ -14,13 +16,15 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from starlette.responses import Response
+from support.containment import unfailing
 
 from bench.ports import free_port
 from edgesbc.base import limits
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
-from edgesbc.observe.http import HttpSources, serve_http
+from edgesbc.observe.http import HttpSources, _Pace, serve_http
 from edgesbc.observe.ledger import Ledger
 from edgesbc.observe.metrics import CONTENT_TYPE, Metrics
 
@@ -51,7 +55,7 @@ def ledger() -> Ledger:
 async def served(bind: str = "127.0.0.1:0") -> AsyncIterator[int]:
     REASONS.clear()
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(serve_http, bind, parts())
+        port = await nursery.start(serve_http, bind, parts(), unfailing(), nursery)
         yield port
         nursery.cancel_scope.cancel()
 
@@ -185,15 +189,15 @@ async def test_ipv6() -> None:
 
 
 @pytest.mark.parametrize("bind", ["localhost:0", "127.0.0.1", "127.0.0.1:x", "0:0", ""])
-async def test_an_invalid_address_is_refused(bind: str) -> None:
+async def test_an_invalid_address_is_refused(bind: str, nursery: trio.Nursery) -> None:
     with pytest.raises(ValueError):
-        await serve_http(bind, parts())
+        await serve_http(bind, parts(), unfailing(), nursery)
 
 
-async def test_a_port_in_use_is_an_os_error() -> None:
+async def test_a_port_in_use_is_an_os_error(nursery: trio.Nursery) -> None:
     async with served() as port:
         with pytest.raises(OSError, match="in use"):
-            await serve_http(f"127.0.0.1:{port}", parts())
+            await serve_http(f"127.0.0.1:{port}", parts(), unfailing(), nursery)
 
 
 async def test_cancellation_closes_open_connections() -> None:
@@ -251,7 +255,9 @@ async def test_a_metric_that_fails_is_a_500_and_a_log_record(caplog: pytest.LogC
         raise RuntimeError("a room is on fire")
 
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(serve_http, "127.0.0.1:0", HttpSources(broken, dict, ledger().ask))
+        port = await nursery.start(
+            serve_http, "127.0.0.1:0", HttpSources(broken, dict, ledger().ask), unfailing(), nursery
+        )
         answer = await ask(port, "/metrics")
         assert (await ask(port, "/healthz")).status == 200
         nursery.cancel_scope.cancel()
@@ -271,10 +277,97 @@ async def test_a_reader_that_stalls_does_not_delay_the_end(monkeypatch: pytest.M
 
     with trio.fail_after(60):  # without the bound, this would not end
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve_http, "127.0.0.1:0", HttpSources(large, dict, ledger().ask))
+            port = await nursery.start(
+                serve_http, "127.0.0.1:0", HttpSources(large, dict, ledger().ask), unfailing(), nursery
+            )
             stalled = await trio.open_tcp_stream("127.0.0.1", port)
             await stalled.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await requested.wait()
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     await stalled.aclose()
+
+
+async def test_the_newest_connections_displace_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that wait for their reader: the end of the edge is not delayed by what the server shields."""
+    monkeypatch.setattr(limits, "HTTP_CONNECTIONS", 4)
+    async with trio.open_nursery() as nursery:
+        sources = HttpSources(lambda: bytes(50_000_000), dict, ledger().ask)
+        port = await nursery.start(serve_http, "127.0.0.1:0", sources, unfailing(), nursery)
+        streams = []
+        for number in range(20):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            if number % 2:
+                await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            streams.append(stream)
+        assert (await ask(port, "/healthz")).status == 200
+        for stream in streams[:16]:
+            with trio.fail_after(10), contextlib.suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(nursery.child_tasks) <= 1 + 4
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("request_part", [b"", b"GET /metrics HTTP/1.1\r\nHost: "])
+async def test_a_request_that_trickles_in_ends_at_its_deadline(
+    autojump_clock: trio.testing.MockClock, request_part: bytes
+) -> None:
+    """A byte a second does not extend it."""
+    async with served() as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(request_part)
+        begun = trio.current_time()
+        with contextlib.suppress(trio.BrokenResourceError):
+            for _ in range(60):
+                await stream.send_all(b"a" if request_part else b"\r\n")
+                with trio.move_on_after(1):
+                    await stream.receive_some()
+                    break
+        assert trio.current_time() - begun <= limits.HTTP_READ_SECONDS + 2
+        await stream.aclose()
+
+
+async def test_a_reader_that_takes_a_byte_now_and_then_ends_at_the_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        sources = HttpSources(lambda: bytes(50_000_000), dict, ledger().ask)
+        port = await nursery.start(serve_http, "127.0.0.1:0", sources, unfailing(), nursery)
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        begun, received = trio.current_time(), 0
+        with contextlib.suppress(trio.BrokenResourceError):
+            while data := await stream.receive_some(65_536 if trio.current_time() > begun + 60 else 1):
+                received += len(data)
+                if trio.current_time() < begun + 60:
+                    await trio.sleep(1)
+        assert received < 50_000_000
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_answers_are_made_one_after_the_other_in_a_part_of_the_time() -> None:
+    """``limits.HTTP_TIME_SHARE`` of it, on the clock of the edge."""
+    clock = trio.testing.MockClock()
+    pace, times = _Pace(), []
+
+    async def answers() -> None:
+        def make() -> Response:
+            times.append(trio.current_time())
+            clock.jump(1.0)  # it takes a second
+            return Response()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(pace.make, make)
+            for _ in range(200):
+                await trio.testing.wait_all_tasks_blocked()
+                clock.jump(0.1)
+
+    await trio.to_thread.run_sync(lambda: trio.run(answers, clock=clock))
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert pauses == pytest.approx([1 / limits.HTTP_TIME_SHARE] * 3, abs=0.11)

@@ -42,3 +42,9 @@ def test_a_long_text_keeps_both_ends() -> None:
 
 def test_different_texts_look_different() -> None:
     assert shown("\n", 10) != shown("\\n", 10)
+
+
+def test_escapes_are_those_of_python_literals() -> None:
+    unsafe = [c for c in map(chr, range(0x110000)) if not c.isprintable() or c == "\\"]
+    expected = "".join(c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in unsafe)
+    assert shown("".join(unsafe), len(unsafe)) == expected

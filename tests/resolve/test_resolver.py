@@ -19,6 +19,7 @@ from edgesbc.resolve.name_servers import NameServers
 from edgesbc.resolve.resolver import Resolver
 from edgesbc.resolve.rfc3263 import DnsAnswer, DnsQuestion, SrvRecord
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
+from edgesbc.tasks.containment import Containment
 
 
 class Answers(NameServers):
@@ -57,7 +58,11 @@ class Bench:
         self.faults: list[str] = []
         self.want(*names)
         self.resolver = Resolver(
-            self.harness.edge, answers, self.tell, self.decisions.append, lambda kind, error: self.faults.append(kind)
+            self.harness.edge,
+            answers,
+            self.tell,
+            self.decisions.append,
+            Containment(lambda kind, error: self.faults.append(kind)),
         )
 
     def want(self, *names: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from structlog.testing import capture_logs
+from support.containment import unfailing
 from support.databases import OURS, PASSWORD, SQLITE, PostgreSQL, Server, database_server
 from support.running import at, policy_text, running, until
 from support.ua import Ua, UdpWire
@@ -265,7 +266,7 @@ async def test_results_of_readings_are_in_the_ledger(tmp_path: Path) -> None:
 async def test_a_copy_is_written_of_the_rows_in_force(tmp_path: Path, nursery: trio.Nursery) -> None:
     with_rows(tmp_path, "sip:127.0.0.11:9")
     execute(tmp_path, "insert into destinations (set_name, uri) values ('other', 'sip:127.0.0.12:9')")
-    context = FeedContext(tmp_path / "state", logs.logger("test"), lambda decision: None)
+    context = FeedContext(tmp_path / "state", logs.logger("test"), lambda decision: None, unfailing())
     feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(["pbx"]), {}, lambda member: ()), context)
     copy = tmp_path / "state" / "destinations.main.json"
     assert await feed.read()
@@ -277,7 +278,7 @@ async def test_a_copy_is_written_of_the_rows_in_force(tmp_path: Path, nursery: t
 
 
 def test_pauses_grow_up_to_a_bound_and_differ(tmp_path: Path) -> None:
-    context = FeedContext(tmp_path, None, lambda decision: None)
+    context = FeedContext(tmp_path, None, lambda decision: None, unfailing())
     feed = DatabaseFeed(DatabaseSettings(name="main"), TableQuery(frozenset(), {}, lambda member: ()), context)
     pauses = []
     for failures in (1, 3, 5, 1000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from support.containment import collecting, unfailing
 from support.running import until
 
 from edgesbc.base import limits
@@ -54,7 +56,7 @@ class Words:
 async def test_changed_state_is_written_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STATE_KEPT_SECONDS", 0.01)
     one, other = Words("one"), Words("other")
-    store = StateStore(tmp_path, (one, other), Log())
+    store = StateStore(tmp_path, (one, other), Log(), unfailing())
     store.restore()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.run)
@@ -73,7 +75,7 @@ async def test_state_is_restored_and_a_broken_file_put_aside(tmp_path: Path) -> 
     (tmp_path / "one.txt").write_bytes(b"broken")
     (tmp_path / "other.txt").write_bytes(b"two words")
     one, other, log = Words("one"), Words("other"), Log()
-    StateStore(tmp_path, (one, other), log).restore()
+    StateStore(tmp_path, (one, other), log, unfailing()).restore()
     assert (one.held, other.held) == (b"", b"two words")
     assert sorted(os.listdir(tmp_path)) == ["one.txt.broken", "other.txt"]
     assert log.lines == [
@@ -89,7 +91,7 @@ async def test_an_error_of_the_disk_is_logged_and_stops_nothing(tmp_path: Path) 
     log = Log()
     words = Words("one")
     (tmp_path / "one.txt").mkdir()
-    store = StateStore(tmp_path, (words,), log)
+    store = StateStore(tmp_path, (words,), log, unfailing())
     store.restore()
     await store.write()
     assert [event for event, _ in log.lines] == ["the one of the last run cannot be read", "one cannot be written"]
@@ -100,7 +102,7 @@ async def test_the_last_write_waits_for_one_that_a_slow_disk_holds_up(
 ) -> None:
     """When the edge ends it writes everything once more, and an earlier slow write must not replace that."""
     words = Words("one")
-    store = StateStore(tmp_path, (words,), Log())
+    store = StateStore(tmp_path, (words,), Log(), unfailing())
     slow, syncing = threading.Event(), threading.Event()
     sync = os.fsync
 
@@ -120,3 +122,57 @@ async def test_the_last_write_waits_for_one_that_a_slow_disk_holds_up(
         slow.set()
     assert (tmp_path / "one.txt").read_bytes() == b"the last"
     assert os.listdir(tmp_path) == ["one.txt"]
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE], ids=errno.errorcode.get
+)
+async def test_what_cannot_be_written_is_tried_again_and_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(limits, "STATE_KEPT_SECONDS", 0.01)
+    log, one, other = Log(), Words("one"), Words("other")
+    store = StateStore(tmp_path, (one, other), log, unfailing())
+    store.restore()
+    tries = []
+
+    def fail(descriptor: int) -> None:
+        tries.append(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    async with trio.open_nursery() as nursery:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            nursery.start_soon(store.run)
+            one.say(b"banned")
+            other.say(b"drained")
+            await until(lambda: len(tries) >= 6)
+            assert os.listdir(tmp_path) == [] or all(name.startswith(".") for name in os.listdir(tmp_path))
+        await until(lambda: (tmp_path / "one.txt").exists() and (tmp_path / "other.txt").exists())
+        await until(lambda: len(log.lines) == 4)
+        nursery.cancel_scope.cancel()
+    assert [event for event, _ in log.lines] == [
+        "one cannot be written", "other cannot be written", "one are written again", "other are written again",
+    ]  # fmt: skip
+
+
+async def test_a_fault_in_one_state_keeps_no_other_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STATE_KEPT_SECONDS", 0.01)
+
+    class Broken(Words):
+        def as_json(self, now: float, wall: float) -> bytes:
+            raise MemoryError
+
+    faults: list[str] = []
+    broken, other = Broken("broken"), Words("other")
+    store = StateStore(tmp_path, (broken, other), Log(), collecting(faults))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        broken.say(b"lost")
+        other.say(b"kept")
+        await until(lambda: (tmp_path / "other.txt").exists() and len(faults) > 1)
+        nursery.cancel_scope.cancel()
+    await store.write()
+    assert set(faults) == {"state files "}

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -174,14 +174,24 @@ def _get(port: int, path: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def edge_process(folder: Path, text: str, http: int, *options: str) -> AsyncIterator[EdgeProcess]:
-    """Run ``text`` until the end of the block, its log in ``edge.log``; stopped by its own process id."""
+async def edge_process(
+    folder: Path,
+    text: str,
+    http: int,
+    *options: str,
+    program: Sequence[str] = (sys.executable, "-m", "edgesbc"),
+    stderr: int = subprocess.STDOUT,
+) -> AsyncIterator[EdgeProcess]:
+    """Run ``text`` until the end of the block, its log in ``edge.log``; stopped by its own process id.
+
+    ``program`` runs the command line. ``stderr`` is a descriptor to log to in the place of ``edge.log``.
+    """
     file = folder / "policy.toml"
     file.write_text(text)
     log = folder / "edge.log"
     with log.open("wb") as stream:
-        command = [sys.executable, "-m", "edgesbc", "run", str(file), *options]
-        process = await trio.lowlevel.open_process(command, stdout=stream, stderr=subprocess.STDOUT)
+        command = [*program, "run", str(file), *options]
+        process = await trio.lowlevel.open_process(command, stdout=stream, stderr=stderr)
     edge = EdgeProcess(file, http, process)
     try:
         with trio.fail_after(PATIENCE):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.containment import unfailing
 from support.running import at, free_port, policy_text, running, until
 from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 from support.ua import Ua, UdpWire
@@ -130,6 +131,7 @@ async def test_51_the_offender_is_the_destination_or_by_policy_a_router(routers:
         lambda *_: None,
         lambda destination, quote, now: seen.append((destination, quote)),
         lambda *_: ([], None),
+        unfailing(),
         routers,
     )
     here, there = Source("127.0.0.1", opened.listener.port), Source(HOST, 5060)
@@ -158,6 +160,7 @@ async def test_51_an_error_whose_report_went_to_a_send_call_is_read_all_the_same
         lambda *_: None,
         lambda destination, quote, now: seen.append(destination),
         lambda *_: ([], None),
+        unfailing(),
     )
     dead = Source("127.0.0.12", free_port("127.0.0.12"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alive:

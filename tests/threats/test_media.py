@@ -4,6 +4,7 @@ import random
 import socket
 
 import pytest
+from support.containment import unfailing
 from support.media import answer, offer
 
 from edgesbc.base.address import Zone
@@ -47,7 +48,7 @@ class Victims:
 
     def __init__(self):
         interfaces = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), (21000, 21199))
-        self.relay = Relay(interfaces, lambda: 0.0, random.Random().random)
+        self.relay = Relay(interfaces, lambda: 0.0, random.Random().random, unfailing().fault)
         self.table = SessionTable(self.relay, interfaces)
         self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
         self.for_b = self.port(offer("c", "a", described(self.a.host, self.a.port)))

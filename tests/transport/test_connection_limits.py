@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.transport.connection_limits import ConnectionLimits
+from edgesbc.transport.connection_limits import ConnectionLimits, most_connections, reserved_connections
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +71,19 @@ def test_a_64_of_ipv6_is_one_address() -> None:
     assert connections.allows("2001:db8:0:1::1", False)
     connections.remove(hosts[0], False)
     assert connections.allows(hosts[4], False)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most", "reserved"),
+    [(8, 4, 1), (19, 9, 2), (20, 10, 3), (1_000_000, 10, 3), (resource.RLIM_INFINITY, 10, 3)],
+)
+def test_few_descriptors_make_few_connections(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int, reserved: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (descriptors, resource.RLIM_INFINITY))
+    assert most_connections() == most
+    assert reserved_connections(most) == reserved
+    connections = ConnectionLimits()
+    assert len(fill(connections, False)) == most - reserved
+    assert len(fill(connections, True)) == reserved
+    assert not connections.allows_unidentified

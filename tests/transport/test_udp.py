@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from support.containment import unfailing
 from support.running import at, free_port, policy_text, running, until
 from support.ua import Ua, UdpWire
 
@@ -46,7 +47,9 @@ async def test_an_icmp_error_of_one_destination_loses_no_datagram_to_another() -
     (opened,) = open_listeners(
         [ListenSettings(zone=Zone.CORE, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="core")]
     )
-    core = UdpListener(opened.listener, opened.sock, None, lambda *_: None, lambda *_: None, lambda *_: ([], None))
+    core = UdpListener(
+        opened.listener, opened.sock, None, lambda *_: None, lambda *_: None, lambda *_: ([], None), unfailing()
+    )
     dead = Source("127.0.0.12", free_port("127.0.0.12"))
     with opened.sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alive:
         alive.bind(("127.0.0.11", 0))
@@ -186,8 +189,14 @@ class Crowd:
         self.trunk.bind(("127.0.0.5", 0))
         self.untrusted.bind(("127.0.0.66", 0))
         self.listener = UdpListener(
-            self.opened.listener, self.opened.sock, self.opened.untrusted, self.receive, lambda *_: None, self.trusted
-        )
+            self.opened.listener,
+            self.opened.sock,
+            self.opened.untrusted,
+            self.receive,
+            lambda *_: None,
+            self.trusted,
+            unfailing(),
+        )  # fmt: skip
 
     def trusted(self, listener: object, now: float) -> tuple[list[Source], None]:
         return [Source(*self.trunk.getsockname())], None

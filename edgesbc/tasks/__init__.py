@@ -1,0 +1,1 @@
+"""Long-lived tasks: what keeps one from ending, and the loop that accepts connections."""
