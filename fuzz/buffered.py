@@ -22,7 +22,7 @@ def buffered_bytes(part: object) -> int:
         if kind is bytes or kind is bytearray or kind is str:
             total += len(value)
         elif kind is list or kind is tuple:
-            total += sum(len(item) for item in value)
+            total += sum(len(item) for item in value if type(item) is not int)
         elif kind is ssl.MemoryBIO:
             total += value.pending
         elif kind not in _PLAIN:
