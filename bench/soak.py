@@ -26,6 +26,7 @@ from bench.ports import free_port
 from bench.process import BenchError, Process, loopback, say, wait_until
 from bench.soak_client import DEADLINE_WAYS, WAYS
 from bench.soak_edge import COLLECT, COUNT
+from bench.stream_policy import stream_policy
 from edgesbc.demo.children import die_with
 from edgesbc.demo.metrics_client import parse_metrics
 
@@ -34,46 +35,12 @@ __all__ = ["SoakSettings", "bench_soak", "memory_slope"]
 TRANSPORTS = ("tcp", "tls", "wss")
 SETTLE_SECONDS = 15.0
 """How long the edge may take to end the last connections: one lingers for a second, and is closed in a turn."""
-PUBLIC, CORE = loopback(1), loopback(2)
-
-# The table of tracked sources is full after the first third, so that memory grows no more by it.
-_POLICY = """
-[edge]
-name = "bench"
-state_dir = "{folder}/state"
-grace = 0
-
-[[listen]]
-zone = "core"
-transport = "udp"
-bind = "{core}"
-
-[[trunk]]
-name = "carrier"
-addresses = ["127.33.0.0/24"]
-
-[[destinations]]
-set = "pbx"
-members = [{{ uri = "sip:{core_host}:9" }}]
-[destinations.health]
-interval = 0
-
+PUBLIC = loopback(1)
+SMALL_TRACKER = """
 [screen.pike]
 tracker_entries = 1024
-
-[media]
-engine = "none"
-
-[observe]
-http = "{http}"
-log = "warning"
 """
-_LISTEN = """
-[[listen]]
-zone = "public"
-transport = "{transport}"
-bind = "{bind}"
-"""
+"""The table of tracked sources is full after the first third, so that memory grows no more by it."""
 
 
 @attrs.frozen
@@ -214,13 +181,11 @@ def started_edge(ping: float) -> Iterator[Edge]:
         servers = tuple(f"{PUBLIC}:{free_port(PUBLIC)}" for _ in TRANSPORTS)
         http = f"{PUBLIC}:{free_port(PUBLIC)}"
         questions = (PUBLIC, free_port(PUBLIC))
-        text = _POLICY.format(folder=folder, core=f"{CORE}:{free_port(CORE)}", core_host=CORE, http=http)
-        text += "".join(
-            _LISTEN.format(transport=transport, bind=bind) for transport, bind in zip(TRANSPORTS, servers, strict=True)
-        )
-        text += f"ping = {ping}\n"
+        keys = ("", "", f"ping = {ping}")
         policy = folder / "bench.toml"
-        policy.write_text(text)
+        policy.write_text(
+            stream_policy(folder, "127.33.0.0/24", zip(TRANSPORTS, servers, keys, strict=True), http) + SMALL_TRACKER
+        )
         argv = [sys.executable, "-m", "bench.soak_edge", str(policy), questions[0], str(questions[1])]
         with Process("edge", argv, folder) as process:
             edge = Edge(process, servers, http, questions)

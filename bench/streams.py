@@ -21,6 +21,7 @@ import attrs
 from bench.figures import ratios, summary
 from bench.ports import free_port
 from bench.process import BenchError, Process, loopback, say, wait_until
+from bench.stream_policy import stream_policy
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY, own_certificate
 
 __all__ = ["StreamSettings", "bench_streams"]
@@ -31,7 +32,7 @@ KAMAILIO_TCP_CHILDREN = 1
 lock: some handshakes then fail."""
 SOURCES = tuple(loopback(last) for last in range(10, 30))
 """The client's addresses: one has at most ``limits.CONNECTIONS_PER_ADDRESS`` connections."""
-PUBLIC, CORE = loopback(1), loopback(2)
+PUBLIC = loopback(1)
 NEW_CONNECTIONS = {
     "tcp": ("tcp", False),
     "tls": ("tls", False),
@@ -41,41 +42,6 @@ NEW_CONNECTIONS = {
 }
 """The rows of new connections: transport, and whether they resume a TLS session."""
 
-_POLICY = """
-[edge]
-name = "bench"
-state_dir = "{state}"
-grace = 0
-
-[[listen]]
-zone = "core"
-transport = "udp"
-bind = "{core}"
-
-[[trunk]]
-name = "carrier"
-addresses = ["{trunk}"]
-
-[[destinations]]
-set = "pbx"
-members = [{{ uri = "sip:{core_host}:9" }}]
-[destinations.health]
-interval = 0
-
-[media]
-engine = "none"
-
-[observe]
-http = ""
-log = "warning"
-"""
-_LISTEN = """
-[[listen]]
-zone = "public"
-transport = "{transport}"
-bind = "{bind}"
-"""
-_CERTIFICATE = 'certificate = "{certificate}"\n'
 
 _Value = TypeVar("_Value")
 
@@ -221,14 +187,9 @@ def _started(name: str) -> Iterator[Engine]:
 
 
 def _edge(folder: Path, certificate: Path, addresses: dict[str, str]) -> list[str]:
-    text = _POLICY.format(
-        state=folder / "state", core=f"{CORE}:{free_port(CORE)}", core_host=CORE, trunk=f"{_prefix()}0/24"
-    )
-    for transport, bind in addresses.items():
-        text += _LISTEN.format(transport=transport, bind=bind)
-        if transport != "tcp":
-            text += _CERTIFICATE.format(certificate=certificate)
-    (folder / "bench.toml").write_text(text)
+    secure = f'certificate = "{certificate}"'
+    listeners = [(transport, bind, "" if transport == "tcp" else secure) for transport, bind in addresses.items()]
+    (folder / "bench.toml").write_text(stream_policy(folder, f"{_prefix()}0/24", listeners))
     return [sys.executable, "-m", "edgesbc", "run", str(folder / "bench.toml")]
 
 
