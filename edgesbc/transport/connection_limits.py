@@ -26,7 +26,10 @@ def reserved_connections(most: int) -> int:
 class ConnectionLimits:
     """Counts connections. A part of the total is reserved for trusted peers, and those of one address are counted apart
     from untrusted ones of the same address. An IPv6 address counts as its /64. The total is smaller than
-    ``limits.CONNECTIONS`` where the process may have few descriptors, so that the media of calls has some."""
+    ``limits.CONNECTIONS`` where the process may have few descriptors, so that the media of calls has some.
+
+    The host is "" while a balancer has not named the peer yet: such a connection counts in total only.
+    """
 
     __slots__ = ("_by_address", "_untrusted", "total")
 
@@ -44,36 +47,22 @@ class ConnectionLimits:
             return False
         return trusted or self._untrusted < most - reserved_connections(most)
 
-    @property
-    def allows_unidentified(self) -> bool:
-        """Whether one more connection whose peer a balancer has not named yet is within the limits."""
-        most = most_connections()
-        return self._untrusted < most - reserved_connections(most) and self.total < most
-
-    def add_unidentified(self) -> None:
-        """Count such a connection: as that of an untrusted peer, in total, and at no address."""
-        self.total += 1
-        self._untrusted += 1
-
-    def remove_unidentified(self) -> None:
-        """Count such a connection no longer."""
-        self.total -= 1
-        self._untrusted -= 1
-
     def add(self, host: str, trusted: bool) -> None:
         """Count a connection."""
-        self.total += 1
-        self._untrusted += not trusted
-        key = (source_key(host), trusted)
-        self._by_address[key] = self._by_address.get(key, 0) + 1
+        self._count(host, trusted, 1)
 
     def remove(self, host: str, trusted: bool) -> None:
         """Count a connection no longer; ``trusted`` as in :meth:`add`, also if the peer's trust has changed since."""
-        self.total -= 1
-        self._untrusted -= not trusted
+        self._count(host, trusted, -1)
+
+    def _count(self, host: str, trusted: bool, change: int) -> None:
+        self.total += change
+        self._untrusted += 0 if trusted else change
+        if not host:
+            return
         key = (source_key(host), trusted)
-        left = self._by_address[key] - 1
-        if left:
-            self._by_address[key] = left
+        connections = self._by_address.get(key, 0) + change
+        if connections:
+            self._by_address[key] = connections
         else:
             del self._by_address[key]

@@ -28,7 +28,6 @@ from edgesbc.streams.session import StreamSession, client_session
 from edgesbc.tasks.containment import Containment
 from edgesbc.transport.connection import Connection
 from edgesbc.transport.connection_limits import ConnectionLimits
-from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.read_budget import ReadBudget
 from edgesbc.transport.sockets import OpenedListener, client_socket, connect, connect_failure
 from edgesbc.transport.stream_listener import StreamListener
@@ -91,7 +90,7 @@ class SignallingPlane:
                 opened.untrusted,
                 self.receive,
                 self._unreachable,
-                self.trusted_sources,
+                self.edge.trusted_sources,
                 self.containment,
                 opened.settings.icmp_from_routers,
             )
@@ -279,15 +278,6 @@ class SignallingPlane:
         """Let the timer task wake at ``deadline`` if that is earlier, but not within its grain."""
         if deadline is not None and deadline < self._sleeping_until > self._awake_from:
             self._sleeping_until = self._sleep.deadline = max(deadline, self._awake_from)
-
-    def trusted_sources(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
-        """The sources that the kernel steers to the trusted receive queue; see :meth:`Standings.trusted`."""
-        return self.edge.trusted_sources(listener, now)
-
-    def is_trunk_address(self, listener: Listener, peer: Source) -> bool:
-        """Whether the address of a connection is that of a trunk, or of the private side."""
-        flow = Flow(listener, peer, serial=-1)
-        return self.edge.is_trunk(flow, trio.current_time())
 
     def has_account(self, flow: Flow) -> bool:
         """Whether the flow is of a trunk, of the private side, or has registered."""

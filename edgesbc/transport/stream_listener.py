@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +24,6 @@ from edgesbc.tasks.accepting import Acceptor
 from edgesbc.tasks.containment import Containment
 from edgesbc.transport.connection import Connection, StreamCore
 from edgesbc.transport.connection_limits import ConnectionLimits
-from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, Steering
 from edgesbc.transport.read_budget import ReadBudget
 from edgesbc.transport.sockets import OpenedListener
@@ -47,12 +45,6 @@ class AcceptingPlane(StreamCore, Protocol):
     read_budget: ReadBudget
     stream_work: Counts
 
-    def is_trunk_address(self, listener: Listener, peer: Source) -> bool:
-        """Whether the address of a connection belongs to a trunk or to the core."""
-
-    def trusted_sources(self, listener: Listener, now: float) -> tuple[Sequence[Listed], float | None]:
-        """The sources that the kernel steers to the trusted accept queue, and when the list changes next."""
-
     def connection_refused(self, listener: Listener, peer: Source, why: str) -> None:
         """Count and record a connection that was refused."""
 
@@ -64,9 +56,6 @@ class AcceptingPlane(StreamCore, Protocol):
 
     def connection_broken(self, listener: Listener, peer: Source, end: StreamEnd) -> None:
         """Count and record an open connection that ended because its peer broke a protocol or a deadline."""
-
-    def connection_ended(self, flow: Flow) -> None:
-        """A connection has ended."""
 
 
 class StreamListener:
@@ -135,14 +124,20 @@ class StreamListener:
     def apply(self, now: float) -> None:
         """Load the program that is due into the kernel."""
         if self.steering is not None and self.steering.due is not None and self.steering.due <= now:
-            self.steering.apply(*self._plane.trusted_sources(self.listener, now), now)
+            self.steering.apply(*self._plane.edge.trusted_sources(self.listener, now), now)
 
     # --- accepting -----------------------------------------------------------------------------------------
 
     def _accept(self, nursery: trio.Nursery, sock: socket.socket, address: Any) -> None:
         """Give a connection a task, unless it is refused."""
         with self._plane.contain_faults(self.listener):
-            if self._has_task(sock, Source(address[0], address[1]), nursery):
+            peer = Source(address[0], address[1])
+            if peer.host in self._balancers:
+                if self._has_room(peer, "", False):
+                    nursery.start_soon(self._serve_for_balancer, sock, peer)
+                    return
+            elif (trusted := self._admit(peer)) is not None:
+                nursery.start_soon(self._serve, sock, peer, trusted)
                 return
         sock.close()
 
@@ -150,36 +145,22 @@ class StreamListener:
         with self._plane.contain_faults(self.listener):
             self._plane.connection_refused(self.listener, Source(address[0], address[1]), "descriptors")
 
-    def _has_task(self, sock: socket.socket, peer: Source, nursery: trio.Nursery) -> bool:
-        if peer.host in self._balancers:
-            if self._plane.connection_limits.allows_unidentified:
-                self._plane.connection_limits.add_unidentified()
-                nursery.start_soon(self._serve_for_balancer, sock, peer)
-                return True
-            self._plane.connection_refused(self.listener, peer, Reason.CONNECTIONS.code)
-            return False
-        trusted = self._admit(peer)
-        if trusted is None:
-            return False
-        nursery.start_soon(self._serve, sock, peer, trusted)
-        return True
-
     def _admit(self, peer: Source) -> bool | None:
-        """Count a connection: whether its peer is trusted, or None where it is refused."""
-        trusted = self._plane.is_trunk_address(self.listener, peer)
-        refusal = self._refusal(peer, trusted)
-        if refusal:
-            self._plane.connection_refused(self.listener, peer, refusal)
-            return None
-        self._plane.connection_limits.add(peer.host, trusted)
-        return trusted
-
-    def _refusal(self, peer: Source, trusted: bool) -> str:
-        """Why the connection is refused, as a label for metrics; "" if it is not."""
+        """Judge and count a connection: whether its peer is trusted, or None where it is refused."""
         edge, now = self._plane.edge, trio.current_time()
+        trusted = edge.is_trunk(Flow(self.listener, peer, serial=-1), now)
         if not edge.accept(self.listener, peer, now):
-            return Reason.BANNED.code
-        return "" if self._plane.connection_limits.allows(peer.host, trusted) else Reason.CONNECTIONS.code
+            self._plane.connection_refused(self.listener, peer, Reason.BANNED.code)
+            return None
+        return trusted if self._has_room(peer, peer.host, trusted) else None
+
+    def _has_room(self, peer: Source, host: str, trusted: bool) -> bool:
+        """Count a connection from ``host``, unless that would exceed the limits."""
+        if self._plane.connection_limits.allows(host, trusted):
+            self._plane.connection_limits.add(host, trusted)
+            return True
+        self._plane.connection_refused(self.listener, peer, Reason.CONNECTIONS.code)
+        return False
 
     # --- balancers -----------------------------------------------------------------------------------------
 
@@ -189,7 +170,7 @@ class StreamListener:
             try:
                 peer = await self._named_peer(sock, balancer)
             finally:
-                self._plane.connection_limits.remove_unidentified()
+                self._plane.connection_limits.remove("", False)
             if peer is None:
                 self._plane.connection_refused(self.listener, balancer, "proxy-protocol")
                 return

@@ -62,6 +62,18 @@ def test_one_address_has_its_own_bound(trusted: bool) -> None:
     assert connections.allows("192.0.2.2", trusted)
 
 
+def test_peers_that_a_balancer_has_not_named_yet_count_in_total_only() -> None:
+    connections = ConnectionLimits()
+    for _ in range(7):
+        assert connections.allows("", False)
+        connections.add("", False)
+    assert not connections.allows("", False)
+    assert connections.allows("198.51.100.1", True)
+    for _ in range(7):
+        connections.remove("", False)
+    assert (connections.total, connections._by_address) == (0, {})
+
+
 def test_a_64_of_ipv6_is_one_address() -> None:
     connections = ConnectionLimits()
     hosts = [f"2001:db8::{number:x}" for number in range(1, 6)]
@@ -86,4 +98,4 @@ def test_few_descriptors_make_few_connections(
     connections = ConnectionLimits()
     assert len(fill(connections, False)) == most - reserved
     assert len(fill(connections, True)) == reserved
-    assert not connections.allows_unidentified
+    assert not connections.allows("", False)
