@@ -17,7 +17,7 @@ from edgesbc.app import App
 from edgesbc.screen.stages.method import CALLS
 from edgesbc.sip.message import Request, Response
 
-__all__ = ["SDP", "Line", "Pbx", "called_pbx", "description", "end_call", "line", "policy"]
+__all__ = ["SDP", "Line", "Pbx", "called_pbx", "description", "end_call", "open_line", "policy"]
 
 PASSWORDS = {"alice": "of alice", "bob": "of bob"}
 
@@ -91,7 +91,7 @@ def policy(folder: Path, web: Web, certificates: Certificates, pbx: Pbx, port: i
 
 
 @asynccontextmanager
-async def line(
+async def open_line(
     folder: Path, web: Web, certificates: Certificates, library: str, engine: str = "none"
 ) -> AsyncIterator[Line]:
     async with Pbx(await UdpWire.open("127.0.0.11"), "pbx") as pbx:
@@ -118,13 +118,13 @@ def description(setup: str, direction: str = "sendrecv") -> bytes:
 SDP = ("Content-Type: application/sdp",)
 
 
-async def called_pbx(it: Line, tab: Tab) -> tuple[Request, Dialog]:
+async def called_pbx(line: Line, tab: Tab) -> tuple[Request, Dialog]:
     """The INVITE that a registered page sends to the PBX, and its dialog."""
-    await it.pbx.register(tab)
+    await line.pbx.register(tab)
     await tab.do("call", "sip:100@example.org")
-    invite = await it.pbx.request("INVITE")
+    invite = await line.pbx.request("INVITE")
     assert b"UDP/TLS/RTP/SAVPF" in invite.body
-    return invite, it.pbx.taken(invite)
+    return invite, line.pbx.taken(invite)
 
 
 async def end_call(dialog: Dialog, tab: Tab, by_page: bool) -> None:
