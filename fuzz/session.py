@@ -27,7 +27,7 @@ from typing import Final
 from edgesbc.base import limits
 from edgesbc.base.address import Transport
 from edgesbc.sip.framing import PING, PONG
-from edgesbc.streams.layer import StreamEnd
+from edgesbc.streams.layer import WORK_KINDS, StreamEnd
 from edgesbc.streams.session import StreamSession, client_session, server_session
 from fuzz.buffered import buffered_bytes
 from fuzz.stream_peer import NAME, Peer, TlsPeer, contexts
@@ -298,6 +298,7 @@ class _Run:
         self._messages += messages
         assert session.counts.messages == len(self._messages)
         assert session.counts.bytes_received == len(self._arrived)
+        assert session.counts.new_work == sum(getattr(session.counts, kind.replace("-", "_")) for kind in WORK_KINDS)
         if messages:
             self._silent_until = self._now + limits.IDLE_SECONDS
         opens = session.is_open and not self._was_open
