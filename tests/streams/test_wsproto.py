@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.handshake_rows import ROWS
-from support.utf8_rows import INVALID, VALID
 from support.websocket_frames import (
-    BINARY,
-    CLOSE,
     CONTINUATION,
     PING,
-    PONG,
     REQUEST,
     TEXT,
     close,
     frame,
-    frames_of_server,
 )
+from support.websocket_readings import Reading, any_frames, by_edge, contents
 from wsproto import WSConnection
 from wsproto.connection import CLIENT, SERVER, Connection, ConnectionState, ConnectionType
 from wsproto.events import (
@@ -40,15 +35,6 @@ from wsproto.utilities import RemoteProtocolError
 
 from edgesbc.streams.layer import StreamCounts
 from edgesbc.streams.websocket import WebSocketLayer
-
-
-class Reading(NamedTuple):
-    """What a server reads: ``code`` is that of the Close frame that it answers with, 0 where it sends none."""
-
-    messages: list[bytes]
-    pings: list[bytes]
-    code: int
-    is_refusal: bool
 
 
 def by_wsproto(data: bytes) -> Reading:
@@ -71,27 +57,8 @@ def by_wsproto(data: bytes) -> Reading:
     return Reading(messages, pings, 0, False)
 
 
-def by_edge(data: bytes, size: int = 0) -> Reading:
-    """What the layer reads, with ``size`` bytes at a time."""
-    layer = WebSocketLayer(StreamCounts())
-    layer.receive(REQUEST)
-    layer.take_output()
-    size = size or len(data) or 1
-    messages = [message for at in range(0, len(data), size) for message in layer.receive(data[at : at + size])]
-    frames = frames_of_server(layer.take_output())
-    codes = [int.from_bytes(content, "big") for opcode, content in frames if opcode == CLOSE]
-    pongs = [content for opcode, content in frames if opcode == PONG]
-    return Reading(messages, pongs, codes[0] if codes else 0, layer.end is not None and layer.end.reason != "")
-
-
 # --- frames --------------------------------------------------------------------------------------------------
 
-contents = st.one_of(
-    st.binary(max_size=12),
-    st.text(max_size=12).map(str.encode),
-    st.sampled_from([*VALID.values(), *INVALID.values()]),
-    st.sampled_from([b"x" * size for size in (125, 126, 127, 300)]),
-)
 pieces = st.lists(contents, min_size=1, max_size=4)
 
 
@@ -130,33 +97,6 @@ def test_what_a_client_sends_by_wsproto_is_read_as_it_was_sent(events: list[Even
             code = int(event.code)
     expected = Reading(messages, [event.payload for event in events if isinstance(event, Ping)], code, False)
     assert by_edge(data) == by_edge(data, size) == by_wsproto(data) == expected
-
-
-opcodes = st.one_of(st.sampled_from([CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG]), st.integers(0, 15))
-rarely = st.integers(0, 19).map(lambda number: number == 0)
-
-
-@st.composite
-def any_frames(draw: st.DrawFn) -> bytes:
-    """Whole frames: most of them right, some not."""
-    data = b""
-    is_open = False  # whether a message has begun
-    for _ in range(draw(st.integers(0, 10))):
-        opcode, content, last = draw(opcodes), draw(contents), draw(st.booleans())
-        if not draw(rarely):
-            if opcode >= CLOSE:
-                opcode, content, last = max(opcode, PING) if opcode != CLOSE else CLOSE, content[:125], True
-                opcode = min(opcode, PONG)
-                if opcode == CLOSE and not draw(rarely):
-                    content = draw(st.sampled_from([b"", b"\x03\xe8", b"\x0b\xb8why"]))
-            else:
-                opcode = CONTINUATION if is_open else draw(st.sampled_from([TEXT, BINARY]))
-            is_open = is_open if opcode >= CLOSE else not last
-        reserved = draw(st.integers(1, 7)) if draw(rarely) else 0
-        wide = draw(st.sampled_from([2, 8])) if draw(rarely) else 0
-        mask = b"" if draw(rarely) else draw(st.binary(min_size=4, max_size=4))
-        data += frame(opcode, content, last=last, reserved=reserved, wide=wide, mask=mask)
-    return data
 
 
 def known_difference(data: bytes) -> bool:
