@@ -281,6 +281,8 @@ AWAITED_ACK_BYTES: Final = 65_536
 """Bytes of these ACKs: sixteen with SDP."""
 AWAITED_ACK_BYTES_IN_ALL: Final = 8 * 1024 * 1024
 """Bytes of ACKs that wait for all devices: ten thousand of the usual length."""
+CLOSED_TRUNKS: Final = 1_024
+"""Closed connections of trunks whose names are remembered for calls that go on, as `CONNECTIONS_TRUSTED`."""
 REACHABLE_SECONDS: Final = 600.0
 """How long a UDP flow stays reachable after its last proof: a NAT binding rarely outlives ten minutes."""
 UNPROVEN_BAN_SECONDS: Final = 60.0

@@ -37,8 +37,8 @@ class Flows:
     """
 
     __slots__ = (
-        "_at", "_backoffs", "_by_name", "_connecting", "_emit", "_hosts", "_is_trunk", "_last_closed", "_name_at",
-        "_names", "_open", "_outbound", "_own", "_serial", "epoch", "listeners",
+        "_at", "_backoffs", "_by_name", "_closed_trunks", "_connecting", "_emit", "_hosts", "_is_trunk", "_last_closed",
+        "_name_at", "_names", "_open", "_outbound", "_own", "_serial", "epoch", "listeners",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,8 @@ class Flows:
         """Connections that were asked for and are not open yet, by serial, and what waits for each, in order."""
         self._last_closed = (0, "")
         """Serial and name of the outbound connection that has closed last."""
+        self._closed_trunks: dict[int, Flow] = {}
+        """Connections of trunks that have closed and had a certificate, by serial, the latest last."""
         self._serial = 0
 
     def __len__(self) -> int:
@@ -105,6 +107,10 @@ class Flows:
             del self._at[host][flow.serial]
             if not self._at[host]:
                 del self._at[host]
+            if flow.names and self._is_trunk(flow):
+                self._closed_trunks[flow.serial] = flow
+                if len(self._closed_trunks) > limits.CLOSED_TRUNKS:
+                    del self._closed_trunks[next(iter(self._closed_trunks))]
         self._connecting.pop(flow.serial, None)
         name = self._names.pop(flow.serial, None)
         if name is not None:
@@ -124,12 +130,13 @@ class Flows:
                 return listener
         return None
 
-    def to(self, listener: Listener, peer: Source, name: str = "") -> Flow:
+    def to(self, listener: Listener, peer: Source, name: str = "", names: tuple[str, ...] = ()) -> Flow:
         """The flow to an address: UDP, or a connection that is open or now asked for.
 
         Over TLS the peer's certificate must have ``name``. If ``name`` is empty, as for requests inside a dialog, it
         must have the name of the destination at that address, or the address itself. If then only a connection with
-        another name is open, that one is used: the peer proved its name when the dialog began.
+        another name is open, that one is used: the peer proved its name when the dialog began. ``names`` are those that
+        the new flow is known by.
         """
         if listener.transport is Transport.UDP:
             return Flow(listener, peer)
@@ -141,7 +148,7 @@ class Flows:
         if flow is None and not name:
             flow = next(iter(by_name.values()), None)
         if flow is None:
-            flow = by_name[wanted] = Flow(listener, peer, self.new_serial())
+            flow = by_name[wanted] = Flow(listener, peer, self.new_serial(), names)
             self._names[flow.serial] = wanted
             self.opened(flow)
             self._connecting[flow.serial] = {}
@@ -202,23 +209,29 @@ class Flows:
     def again(self, flow: Flow) -> Flow | None:
         """Another connection to the peer of an outbound one, just after that has closed; None for any other."""
         serial, name = self._last_closed
-        return self.to(flow.listener, flow.peer, name) if serial == flow.serial else None
+        return self.to(flow.listener, flow.peer, name, flow.names) if serial == flow.serial else None
 
     # --- connections in the place of others ----------------------------------------------------------------
 
-    def instead(self, listener: Listener, closed: Source, port: int) -> Flow | None:
+    def instead(self, closed: Flow, port: int) -> Flow | None:
         """A connection to a trunk, or to a private server, in the place of one that has closed; None for all others.
 
-        ``closed`` is the peer's address of the closed one, ``port`` where its owner accepts connections. Both must be
-        those of a trunk, so that no message steers the edge elsewhere (RFC 3261 section 18.2.2), and nobody else behind
-        the trunk's address has messages sent to it. Nobody accepts a connection that is to be a WebSocket.
+        ``port`` is where its owner accepts connections. Both must be those of a trunk, so that no message steers the
+        edge elsewhere (RFC 3261 section 18.2.2), and nobody else behind the trunk's address has messages sent to it.
+        Over TLS a trunk that had a certificate, and is no destination, has to prove a name of it again: one that makes
+        it a trunk. Nobody accepts a connection that is to be a WebSocket.
         """
-        transport = listener.transport
+        listener, transport = closed.listener, closed.listener.transport
         if transport is not Transport.TCP and transport is not Transport.TLS:
             return None
-        peer = Source(closed.host, port)
-        if self._is_trunk(Flow(listener, closed)) and self._is_trunk(Flow(listener, peer)):
-            return self.to(listener, peer)
+        peer = Source(closed.peer[0], port)
+        name = ""
+        if transport is Transport.TLS and not self._name_at(peer, transport):
+            listed = [proven for proven in closed.names if self._is_trunk(Flow(listener, peer, 0, (proven,)))]
+            name = next((proven for proven in listed if "*" not in proven), "")
+        names = (name,) if name else ()
+        if self._is_trunk(closed) and self._is_trunk(Flow(listener, peer, 0, names)):
+            return self.to(listener, peer, name, names)
         return None
 
     def of(self, target: RemoteTarget) -> Flow | None:
@@ -239,7 +252,9 @@ class Flows:
             uri = parse_name_addr(target.routes[0]).uri if target.routes else parse_uri(target.uri)
         except WireError:
             return None
-        return self.instead(listener, target.peer, uri.port or listener.transport.default_port)
+        closed = self._closed_trunks.get(target.serial) if target.epoch == self.epoch else None
+        closed = Flow(listener, target.peer) if closed is None else closed
+        return self.instead(closed, uri.port or listener.transport.default_port)
 
     def is_open(self, flow: Flow) -> bool:
         """Whether messages can be sent by ``flow``; over UDP they always can."""

@@ -82,7 +82,7 @@ class CoreParts:
             return flow.listener.zone is Zone.CORE or live.standings.trunk(flow) is not None
 
         def reopen(flow: Flow, request: Request) -> Flow | None:
-            return flows.instead(flow.listener, flow.peer, request.via.port or flow.listener.transport.default_port)
+            return flows.instead(flow, request.via.port or flow.listener.transport.default_port)
 
         self.dispatcher = dispatcher
         self.sealer = sealer

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from support.signalling import Entropy
 
-from edgesbc.base.address import Listener, Source, Transport, Zone
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.settings import MemberSettings, SetSettings
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
-from edgesbc.screen.standing import Standings
+from edgesbc.screen.standing import Standings, Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.flows import Flows
@@ -125,3 +126,52 @@ def test_in_the_place_of_a_websocket_there_is_no_other_connection(transport: Tra
     flows = Flows([listener], "now", effects.append, is_trunk=lambda flow: True)
     assert flows.of(RemoteTarget("ws", PEER, 7, "now", "sip:a@10.0.0.11")) is None
     assert effects == []
+
+
+CARRIERS = Listener(3, "carriers", Zone.PUBLIC, Transport.TLS, "192.0.2.1", 5061)
+
+
+def trunk_flows() -> tuple[Flows, list[Effect]]:
+    """Flows of an edge that knows a trunk by the names of its certificate."""
+    effects: list[Effect] = []
+    standings = Standings([Trunk("carrier", tls_names=("sip.carrier.example",))])
+    flows = Flows([CARRIERS], "epoch", effects.append, is_trunk=lambda flow: standings.trunk(flow) is not None)
+    return flows, effects
+
+
+def closed_trunk(flows: Flows, *names: str) -> RemoteTarget:
+    """A token of a connection with a certificate, which has closed."""
+    flow = Flow(CARRIERS, Source("198.51.100.7", 40000), flows.new_serial(), names)
+    flows.opened(flow)
+    flows.closed(flow)
+    return RemoteTarget("carriers", flow.peer, flow.serial, "epoch", "sip:198.51.100.7:5061")
+
+
+def test_a_trunk_that_is_known_by_its_certificate_is_connected_to_under_that_name() -> None:
+    flows, effects = trunk_flows()
+    target = closed_trunk(flows, "*.carrier.example", "other.example", "sip.carrier.example")
+    flow = flows.of(target)
+    assert flow is not None
+    assert (flow.peer, flow.names) == (("198.51.100.7", 5061), ("sip.carrier.example",))
+    assert effects == [Open(flow, "sip.carrier.example")]
+    assert flows.of(target) is flow
+
+
+def test_no_other_certificate_and_no_other_process_opens_a_connection_to_a_trunk() -> None:
+    flows, effects = trunk_flows()
+    assert flows.of(closed_trunk(flows, "other.example")) is None
+    assert flows.of(closed_trunk(flows)) is None
+    target = closed_trunk(flows, "sip.carrier.example")
+    target.epoch = "another"
+    assert flows.of(target) is None
+    assert effects == []
+
+
+def test_closed_connections_of_trunks_are_remembered_up_to_a_bound() -> None:
+    flows, _ = trunk_flows()
+    first = closed_trunk(flows, "sip.carrier.example")
+    second = closed_trunk(flows, "sip.carrier.example")
+    for _ in range(limits.CLOSED_TRUNKS - 1):
+        closed_trunk(flows, "sip.carrier.example")
+    assert flows.of(first) is None
+    assert flows.of(second) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 import trio
 from support.certificates import Served
 from support.nameserver import ZONE, name_server, needs_name_server
-from support.running import PUBLIC_UDP, at, listen, nothing_left, policy_text, running
-from support.ua import Rtp, ServedWire, Ua, UdpWire, hang_up, set_up, talk
+from support.running import CORE_UDP, PUBLIC_UDP, at, listen, nothing_left, policy_text, running, until
+from support.ua import Rtp, ServedWire, StreamWire, Ua, UdpWire, hang_up, set_up, talk
 
 from edgesbc.app import App
 from edgesbc.base import limits
@@ -74,6 +75,51 @@ async def test_a_literal_address_is_verified_by_address_and_sends_no_sni(tmp_pat
     ):
         await one_call(app, bob)
         assert served.asked == [None]
+
+
+@pytest.mark.parametrize("address", ["203.0.113.99", "127.0.0.1"], ids=["listed by name", "listed by address"])
+@pytest.mark.parametrize("is_impostor", [False, True])
+async def test_a_trunk_proves_its_name_again_when_the_edge_connects_to_it(
+    tmp_path: Path, certificates, address: str, is_impostor: bool
+) -> None:
+    """The carrier closes its connection while its call rings: the answer goes by one that the edge opens."""
+    own = certificates.issue(tmp_path / "carrier", "sip.carrier.example")
+    context = ssl.create_default_context(cafile=str(certificates.ca_file))
+    context.load_cert_chain(own / "fullchain.pem", own / "privkey.pem")
+    served = Served(certificates, tmp_path / "server", "127.0.0.1" if is_impostor else "sip.carrier.example")
+    files = f', certificate = "{certificates.folder}", client_ca = "{certificates.ca_file}"'
+    listeners = [listen("public", "tls", "127.0.0.1:0", "carriers", files), CORE_UDP]
+    async with Ua(await UdpWire.open("127.0.0.11"), "bob") as bob:
+        keys = ', tls_names = ["sip.carrier.example"]'
+        text = policy_text(tmp_path, [f"sip:{bob.address}"], listeners, trunks=[address], trunk_keys=keys)
+        server = await ServedWire.open(context=served.context)
+        async with running(tmp_path, text) as app, Ua(await StreamWire.open(at(app, "carriers"), context)) as carrier:
+            carrier.wire.port = server.port
+            calling = carrier.dialog(f"sip:100@{at(app, 'carriers')}")
+            await calling.send("INVITE")
+            invite = await bob.request("INVITE")
+            called = bob.taken(invite)
+            await called.answer(invite, 180)
+            await carrier.response(180)
+            await carrier.wire.aclose()
+            carrier.wire = server
+            if is_impostor:
+                await refuse(carrier)
+                await bob.request("CANCEL")
+                return
+            await called.answer(invite, 200)
+            ok = await carrier.response(200)
+            assert served.asked == ["sip.carrier.example"]
+            calling.learn(ok)
+            await calling.send("ACK")
+            await bob.request("ACK")
+            await server.disconnect()
+            await until(lambda: not app.plane.connections)
+            await called.send("BYE")
+            bye = await carrier.request("BYE")
+            await calling.answer(bye, 200)
+            await bob.response(200, "BYE")
+            assert served.asked == ["sip.carrier.example"] * 2
 
 
 @needs_name_server
