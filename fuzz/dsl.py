@@ -57,7 +57,7 @@ REQUEST_FIELDS: Final = {
     "B": "Max-Breadth: 0\r\n",
     "u": "User-Agent: friendly-scanner\r\n",
     "U": "User-Agent: Phone/1.0\r\nServer: Inside/1.0\r\nWarning: 399 10.0.0.7 x\r\nCall-Info: <sip:10.0.0.7>\r\n",
-    "A": 'Authorization: Digest username="bob"\r\n',
+    "A": 'Authorization: Digest username="bob", realm="r", nonce="n", uri="u", response="r"\r\n',
     "S": "Path: <sip:10.0.0.7;lr>\r\nService-Route: <sip:10.0.0.7;lr>\r\nSupported: path\r\n",
     "z": "Subject: one\r\n two\r\ns: again\r\nSubject : \xff\r\n",
     "E": "Expires: 0\r\n",

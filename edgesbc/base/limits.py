@@ -257,14 +257,23 @@ BUCKET_KEYS: Final = 16_384
 REACHABLE_FLOWS: Final = 32_768
 """UDP flows with reachable standing; beyond it the one proven longest ago loses it."""
 REGISTERED_FLOWS: Final = 65_536
-"""Registered flows; beyond it new ones get no standing, so that they cannot displace registered users."""
+"""Registered flows; beyond it the account with the most flows loses its oldest. Where none has more than one, a new
+flow gets no standing, so that it cannot displace a registered user."""
 SWEEP_SECONDS: Final = 10.0
 """How often a full table of registered flows is searched for expired ones: a search takes milliseconds."""
 ACCOUNTS_OF_FLOW: Final = 16
 """Accounts that one flow is registered as at once, at about 150 bytes each: a phone has some lines, and a gateway is a
 trunk."""
 FLOWS_OF_ACCOUNT: Final = 64
-"""UDP flows registered as one account at once: the phones of a large family, or a shared line."""
+"""Flows registered as one account at once: the phones of a large family, or a shared line."""
+ADDRESSES_OF_ACCOUNT: Final = 32
+"""Addresses, or /64 of IPv6, of these flows: a phone that moves between networks leaves some behind until they expire.
+"""
+FLOWS_OF_PROOF: Final = 16
+"""Flows that may register with one digest response, one after the other: a phone that keeps a nonce, and connects again
+and again while the nonce is valid."""
+PROOFS: Final = 16_384
+"""Digest responses whose flows are counted, at about 250 bytes each; the one used longest ago is forgotten."""
 DEVICES: Final = 65_536
 """Devices of registered users that are known again on another flow, about 500 bytes each; those beyond it are not."""
 DEVICES_OF_ACCOUNT: Final = 64

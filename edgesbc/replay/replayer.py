@@ -111,6 +111,7 @@ class Replayer:
             reconnect_wait=policy.registrations.reconnect_wait,
             headers=header_rules_of(policy),
         )
+        edge.assume_challenges(settings.set for settings in policy.destinations)
         if self._against is None:
             edge.observe_verdicts(VerdictObserver(self._add_verdict))
         else:

@@ -12,6 +12,8 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
 from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes
 from edgesbc.base.validation import at_most, listed_address, listed_addresses, optional, positive
+from edgesbc.screen.account_flows import AccountFlows
+from edgesbc.screen.proof_uses import ProofUses
 
 __all__ = ["Standing", "Standings", "Trunk"]
 
@@ -55,14 +57,14 @@ class Standings:
     """The standing of every flow: of trunks by the policy, of others by a proof that expires.
 
     Streams are reachable by their handshake. When the table of reachable UDP flows is full, the one proven
-    longest ago is dropped; when the table of registered flows is full, new ones are refused. Neither can be
-    filled by packets with forged sources, since each entry takes a proof.
+    longest ago is dropped; when the table of registered flows is full, the account with the most flows loses its
+    oldest. Neither can be filled by packets with forged sources, since each entry takes a proof.
     """
 
     __slots__ = (
-        "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_demoted", "_flows_of", "_listed",
-        "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts", "_trunk_listeners",
-        "shadow", "trunks", "version",
+        "_account_flows", "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_demoted", "_listed",
+        "_proof_uses", "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts",
+        "_trunk_listeners", "shadow", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
@@ -78,8 +80,8 @@ class Standings:
         self._registered: dict[FlowKey, float] = {}
         self._accounts: dict[FlowKey, tuple[tuple[int, float], ...]] = {}
         """The accounts of a registered flow, and until when: a phone with two lines may deregister one."""
-        self._flows_of: dict[int, dict[FlowKey, None]] = {}
-        """The registered UDP flows of an account, in the order of their last registration."""
+        self._account_flows = AccountFlows()
+        self._proof_uses = ProofUses()
         self._demoted: dict[FlowKey, float] = {}
         """Registered UDP flows that flood, or whose address is forged in a flood, and until when their datagrams go
         to the receive queue of untrusted sources."""
@@ -144,17 +146,25 @@ class Standings:
         return listeners is None or listener.name in listeners
 
     def prove(
-        self, flow: Flow, standing: Standing, now: float, ttl: float = limits.REACHABLE_SECONDS, account: int = 0
+        self,
+        flow: Flow,
+        standing: Standing,
+        now: float,
+        ttl: float = limits.REACHABLE_SECONDS,
+        account: int = 0,
+        proof: int = 0,
     ) -> bool:
         """Record that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
-        ``account`` identifies the registration; of several of a flow, the one that expires last counts.
-        False if the table of registered flows is full. Raises ``ValueError`` for any other standing.
+        ``account`` identifies the registration; of several of a flow, the one that expires last counts. ``proof`` is
+        that of its credentials (:class:`edgesbc.sip.digest.Credentials`), 0 for one that cannot be repeated.
+        False if too many flows have used the proof, or if the table of registered flows is full and every account has
+        one flow. Raises ``ValueError`` for any other standing.
         """
         if flow.listener.zone is Zone.CORE:
             return False
         if self.shadow is not None:
-            self.shadow.prove(flow, standing, now, ttl, account)
+            self.shadow.prove(flow, standing, now, ttl, account, proof)
         if standing is Standing.REACHABLE:
             if not flow.serial:
                 self._enter(self._reachable, flow, now + ttl)
@@ -163,44 +173,57 @@ class Standings:
             return True
         if standing is not Standing.REGISTERED:
             raise ValueError("expected REACHABLE or REGISTERED: a trunk is listed in the policy")
-        if flow.key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
-            self._remove_expired(now)
+        if proof and not self._proof_uses.add(proof, flow.key):
+            return False
+        return self._register(flow, now, ttl, account)
+
+    def is_worn(self, proof: int) -> bool:
+        """Whether too many flows have used these credentials: they are a recording."""
+        return self._proof_uses.is_worn(proof)
+
+    def _register(self, flow: Flow, now: float, ttl: float, account: int) -> bool:
+        key = flow.key
+        if key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
+            self._make_room(now)
             if len(self._registered) >= limits.REGISTERED_FLOWS:
                 return False
-        if not flow.serial and self._registered.get(flow.key, now) <= now:
+        if not flow.serial and self._registered.get(key, now) <= now:
             self.version += 1
-        if not flow.serial:
-            self._add_flow_of_account(flow.key, account)
-        before = self._accounts.get(flow.key, ())
+        before = self._accounts.get(key, ())
         others = [entry for entry in before if entry[0] != account and entry[1] > now][1 - limits.ACCOUNTS_OF_FLOW :]
-        accounts = self._accounts[flow.key] = (*others, (account, now + ttl))
+        accounts = self._accounts[key] = (*others, (account, now + ttl))
         for entry in before:
             if entry[0] != account and entry not in others:
-                self._remove_flow_of_account(flow.key, entry[0])
+                self._account_flows.remove(entry[0], key)
         self._enter(self._registered, flow, max(until for _, until in accounts))
+        for excess in self._account_flows.add(account, key):
+            self._end_account(excess, account)
         return True
 
-    def _add_flow_of_account(self, key: FlowKey, account: int) -> None:
-        """Add a UDP flow to its account, whose oldest is dropped beyond the bound: one account, with valid credentials
-        in datagrams from forged sources, could otherwise fill the table."""
-        flows = self._flows_of.setdefault(account, {})
-        flows.pop(key, None)
-        flows[key] = None
-        if len(flows) > limits.FLOWS_OF_ACCOUNT:
-            self._leave(self._registered, next(iter(flows)))
+    def _end_account(self, key: FlowKey, account: int) -> None:
+        """End the registration of a flow as ``account``. It stays registered while it has another account."""
+        if not key[3]:
             self.version += 1
+        self._account_flows.remove(account, key)
+        left = self._accounts[key] = tuple(entry for entry in self._accounts.get(key, ()) if entry[0] != account)
+        if left:
+            self._registered[key] = max(until for _, until in left)
+        else:
+            self._leave(self._registered, key)
 
-    def _remove_flow_of_account(self, key: FlowKey, account: int) -> None:
-        flows = self._flows_of.get(account)
-        if flows is not None and key in flows:
-            del flows[key]
-            if not flows:
-                del self._flows_of[account]
+    def _make_room(self, now: float) -> None:
+        """Make room in the full table: remove an expired entry, or else the oldest of the account with the most."""
+        self._remove_expired(now)
+        if len(self._registered) >= limits.REGISTERED_FLOWS:
+            oldest = self._account_flows.oldest_of_largest()
+            if oldest is not None:
+                if not oldest[3]:
+                    self.version += 1
+                self._leave(self._registered, oldest)
 
     def _remove_expired(self, now: float) -> None:
-        """Make room in the full table: remove the first entry if it has expired, or else, once in
-        ``limits.SWEEP_SECONDS``, all entries that have expired. A long registration may come before thousands of
-        expired ones."""
+        """Remove the first entry if it has expired, or else, once in ``limits.SWEEP_SECONDS``, all entries that have
+        expired. A long registration may come before thousands of expired ones."""
         oldest = next(iter(self._registered))
         if self._registered[oldest] <= now:
             self._leave(self._registered, oldest)
@@ -222,7 +245,7 @@ class Standings:
         if left:
             for entry in accounts:
                 if entry not in left:
-                    self._remove_flow_of_account(flow.key, entry[0])
+                    self._account_flows.remove(entry[0], flow.key)
             self._accounts[flow.key] = left
             self._registered[flow.key] = max(until for _, until in left)
         else:
@@ -252,7 +275,8 @@ class Standings:
         self._reachable = previous._reachable
         self._registered = previous._registered
         self._accounts = previous._accounts
-        self._flows_of = previous._flows_of
+        self._account_flows = previous._account_flows
+        self._proof_uses = previous._proof_uses
         self._demoted = previous._demoted
         self._proven_at = previous._proven_at
         self._streams_within = previous._streams_within
@@ -278,7 +302,8 @@ class Standings:
         self._reachable = dict(live._reachable)
         self._registered = dict(live._registered)
         self._accounts = dict(live._accounts)
-        self._flows_of = {account: dict(flows) for account, flows in live._flows_of.items()}
+        self._account_flows = live._account_flows.copy()
+        self._proof_uses = live._proof_uses.copy()
         self._proven_at = dict(live._proven_at)
         self._streams_within = dict(live._streams_within)
 
@@ -301,7 +326,7 @@ class Standings:
             self._count(table, key, -1)
             if table is self._registered:
                 for account, _ in self._accounts.pop(key, ()):
-                    self._remove_flow_of_account(key, account)
+                    self._account_flows.remove(account, key)
                 self._demoted.pop(key, None)
 
     def _count(self, table: dict[FlowKey, float], key: FlowKey, change: int) -> None:

@@ -20,7 +20,7 @@ The contract of the loop, which ``tests/signalling/test_loop_contract.py`` check
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
@@ -446,6 +446,11 @@ class Edge:
         """While a policy is on probation, count refused calls of ``trunks``, those of the previous policy, as
         failed."""
         self._screener.previous_standings = trunks
+
+    def assume_challenges(self, set_names: Iterable[str]) -> None:
+        """Take the registrars of these sets to ask for passwords, although no challenge was seen: a capture may begin
+        after it. Otherwise an accepted REGISTER proves its sender only after the first challenge of its registrar."""
+        self.parts.challenges.assume(set_names)
 
     def observe_verdicts(self, observer: VerdictObserver | None) -> None:
         """Report the verdicts on each message; see :meth:`edgesbc.signalling.screener.Screener.observe`."""

@@ -8,10 +8,11 @@ Wrong passwords are counted by the stage ``guess`` (``screen/stages/guess.py``);
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.device_flows import DeviceFlows
@@ -21,7 +22,7 @@ from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
 from edgesbc.signalling.response_context import ContextParts, ResponseContext
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ServerTransaction
-from edgesbc.sip.digest import renewed
+from edgesbc.sip.digest import credentials_of, parse_digest, renewed
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.phrases import phrase
@@ -37,17 +38,33 @@ _WORD = re.compile(r"[0-9A-Za-z]+")
 
 
 class ChallengeMemory:
-    """The last challenge (401) of each destination set.
+    """Which destination sets have challenged, and the last challenge (401) of each.
 
     A request for a user that does not exist gets one like it each time, as a user that exists does for a wrong
     password. ``entropy`` gives n random bytes.
     """
 
-    __slots__ = ("_entropy", "_last")
+    __slots__ = ("_challenging", "_entropy", "_last")
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
+        self._challenging: set[str] = set()
         self._last: dict[str, Response] = {}
+
+    def note(self, set_name: str, response: Response) -> None:
+        """Record an answer of ``set_name`` to a REGISTER."""
+        if response.status == 401 and set_name not in self._challenging:
+            for value in response.get_all("WWW-Authenticate"):
+                if _is_challenge(value):
+                    self._challenging.add(set_name)
+
+    def assume(self, set_names: Iterable[str]) -> None:
+        """Take these sets to challenge."""
+        self._challenging.update(set_names)
+
+    def challenges(self, set_name: str) -> bool:
+        """Whether ``set_name`` has asked for a password: otherwise its acceptance of one shows nothing."""
+        return set_name in self._challenging
 
     def disguise(self, set_name: str, response: Response) -> Response:
         """The answer of ``set_name`` to a REGISTER for a sender that is not registered. A 401 is remembered, and
@@ -76,6 +93,13 @@ class ChallengeMemory:
         replace digits and letters replace letters. The characters between words stay."""
         entropy = iter(self._entropy(len(sample)))
         return _WORD.sub(lambda match: _random_word(match[0], entropy), sample)
+
+
+def _is_challenge(value: str) -> bool:
+    try:
+        return bool(parse_digest(value).text("nonce"))
+    except WireError:
+        return False
 
 
 def _random_word(word: str, entropy: Iterator[int]) -> str:
@@ -165,7 +189,11 @@ class RegisterPeers:
         """Do nothing: a registrar is no side of a dialog."""
 
     def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
-        self._note_standing(response, now)
+        if hop.lease is not None:
+            set_name = hop.lease.member.set_name
+            self._challenges.note(set_name, response)
+            if self._challenges.challenges(set_name):
+                self._note_standing(response, now)
         if response.status < 300:
             return response, contacts_of_sender(self._request, response), now
         if hop.lease is None or not self._must_hide_users(now):
@@ -176,19 +204,20 @@ class RegisterPeers:
     def _note_standing(self, response: Response, now: float) -> None:
         """Update the standing of the request's sender by the answer.
 
-        A 2xx to a request with credentials proves the flow; a registrar that asks for none proves nothing. A request
-        without a Contact, which asks for the bindings, changes nothing. Neither does an answer to a connection that has
-        closed, a trunk's: its entry would stay until it expires.
+        A 2xx to a request with complete credentials proves the flow, where the registrar is one that asks for them. The
+        account is that of the credentials, which the registrar has checked, and not the user in To, which can be
+        written in many ways. A request without a Contact, which asks for the bindings, changes nothing. Neither does an
+        answer to a connection that has closed, a trunk's: its entry would stay until it expires.
         """
         request, flow = self._request, self._server.source
-        if not 200 <= response.status < 300 or request.get("Authorization") is None or not self._tokens.is_open(flow):
+        credentials = credentials_of(request.get_all("Authorization"))
+        if not 200 <= response.status < 300 or credentials is None or not self._tokens.is_open(flow):
             return
-        uri = request.to.uri
-        account = hash((uri.user, uri.host.lower(), uri.opaque))  # the peer chooses the length of the text
+        account = credentials.account
         seconds = registered_seconds(request, response)
         standings = self._live.standings
         if seconds:
-            if standings.prove(flow, Standing.REGISTERED, now, seconds, account):
+            if standings.prove(flow, Standing.REGISTERED, now, seconds, account, credentials.proof):
                 self._proven_at, self._account, self._seconds = now, account, seconds
         elif request.get("Contact") is not None:
             standings.deregister(flow, account, now)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
@@ -10,7 +13,9 @@ from edgesbc.sip import grammar
 from edgesbc.sip.headers import split_list
 from edgesbc.sip.uri import Param, Parameters
 
-__all__ = ["Digest", "is_stale", "parse_digest", "renewed"]
+__all__ = ["Credentials", "Digest", "account_of", "credentials_of", "is_stale", "parse_digest", "renewed"]
+
+_quoted_pair = re.compile(r"\\(.)", re.DOTALL)
 
 
 class Digest(Parameters):
@@ -51,6 +56,49 @@ def parse_digest(text: str) -> Digest:
             raise WireError("a header field has too many parameters", 513)
         params[name] = value
     return Digest(params.items())
+
+
+class Credentials(NamedTuple):
+    """Complete credentials. Both are hashes, so that their size does not depend on the peer's text."""
+
+    account: int
+    """Of username and realm."""
+    proof: int
+    """Of account, nonce and response: another one for each nonce, and with ``nc`` for each request."""
+
+
+def account_of(digest: Digest) -> int | None:
+    """A hash of username and realm (RFC 7616 section 3.4); None where one is missing or empty, or the name stands
+    twice.
+
+    Forms that some registrar may accept for the same account are the same here: quotes, escapes, the extended notation
+    of ``username*`` (RFC 8187), capitals, and spaces around it. Otherwise one account could count as many.
+    """
+    plain, extended, realm = digest.text("username"), digest.text("username*"), digest.text("realm")
+    if (plain is None) is (extended is None) or not realm:
+        return None
+    name = _plain(plain) if extended is None else _plain(unquote(extended.split("'", 2)[-1]))
+    return hash((name, _plain(realm))) if name else None
+
+
+def _plain(text: str | None) -> str:
+    return _quoted_pair.sub(r"\1", text or "").strip().casefold()
+
+
+def credentials_of(fields: Sequence[str]) -> Credentials | None:
+    """The credentials in the Authorization fields of a request; None unless there is one field, which has all that a
+    registrar needs to check it. With several fields one would not know which of them was accepted."""
+    if len(fields) != 1:
+        return None
+    try:
+        digest = parse_digest(fields[0])
+    except WireError:
+        return None
+    account = account_of(digest)
+    nonce, response = digest.text("nonce"), digest.text("response")
+    if account is None or not nonce or not response or not digest.text("uri"):
+        return None
+    return Credentials(account, hash((account, _plain(nonce), _plain(response))))
 
 
 def is_stale(challenge: str) -> bool:

@@ -184,7 +184,7 @@ REGISTERS = '[screen.method]\npublic = ["INVITE", "ACK", "CANCEL", "BYE", "OPTIO
 @pytest.mark.parametrize(("status", "verdict"), [(200, "pass"), (403, "banned")])
 def test_a_flow_is_registered_if_the_captured_response_says_so(status: int, verdict: str) -> None:
     """A flow whose REGISTER was refused in the capture is not registered in the replay and can be banned."""
-    credentials = "Authorization: Digest username=alice\r\n"
+    credentials = "Authorization: Digest username=alice, realm=r, nonce=n, uri=u, response=r\r\n"
     sent = register(2, credentials)
     contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
     frames = [*from_phone(sent), (0.2, frame(udp(EDGE, PHONE, answer(sent, status, extra=contact))))]
@@ -234,7 +234,7 @@ def test_without_a_dialog_of_this_replay_a_request_goes_in_as_it_is() -> None:
 
 def test_unproven_sources_call_at_open_listeners_and_registered_flows_at_any() -> None:
     """The captured response registers the flow: calls before it are refused, calls after it are not."""
-    sent = register(2, "Authorization: Digest username=alice\r\n")
+    sent = register(2, "Authorization: Digest username=alice, realm=r, nonce=n, uri=u, response=r\r\n")
     contact = f"Contact: <sip:alice@{PHONE[0]}:{PHONE[1]}>;expires=600\r\n"
     frames = [*from_phone(message(call_id="before", branch="before"), sent, step=0.1)]
     frames += [(0.2, frame(udp(EDGE, PHONE, answer(sent, 200, extra=contact))))]
@@ -256,7 +256,7 @@ def guesses(count: int, status: int, extra: str = "") -> list[Timed]:
     """REGISTERs of one phone with one password after the other, and the responses of the captured edge."""
     frames = []
     for n in range(count):
-        sent = register(n, f"Authorization: Digest username=u{n}\r\n")
+        sent = register(n, f"Authorization: Digest username=u{n}, realm=r, nonce=n, uri=u, response=r\r\n")
         frames += from_phone(sent, start=n * 1.0)
         frames += [(n + 0.5, frame(udp(EDGE, PHONE, answer(sent, status, extra=extra))))]
     return frames

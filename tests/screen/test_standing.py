@@ -93,17 +93,95 @@ def test_reachable_flows_are_bounded_and_displace_no_registered_one(flow, monkey
     assert standings.of(flow(host="192.0.2.9"), 2.0) is Standing.REGISTERED
 
 
-def test_registered_flows_are_bounded_and_new_ones_are_refused(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registered_flows_of_as_many_accounts_are_bounded_and_displaced_by_no_other(
+    flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "REGISTERED_FLOWS", 2)
     standings = Standings()
     first, second, third = (flow("tls", serial=n) for n in (1, 2, 3))
-    assert standings.prove(first, Standing.REGISTERED, 1.0, ttl=10.0)
-    assert standings.prove(second, Standing.REGISTERED, 1.0, ttl=99.0)
-    assert not standings.prove(third, Standing.REGISTERED, 2.0, ttl=10.0)
-    assert standings.prove(first, Standing.REGISTERED, 3.0, ttl=10.0)
+    assert standings.prove(first, Standing.REGISTERED, 1.0, 10.0, 1)
+    assert standings.prove(second, Standing.REGISTERED, 1.0, 99.0, 2)
+    assert not standings.prove(third, Standing.REGISTERED, 2.0, 10.0, 3)
+    assert standings.prove(first, Standing.REGISTERED, 3.0, 10.0, 1)
     assert standings.of(third, 4.0) is Standing.REACHABLE
     standings.withdraw(first)
-    assert standings.prove(third, Standing.REGISTERED, 4.0, ttl=10.0)
+    assert standings.prove(third, Standing.REGISTERED, 4.0, 10.0, 3)
+
+
+@pytest.mark.parametrize("listener", ["udp", "tls"])
+def test_a_full_table_takes_the_oldest_of_the_account_with_the_most(
+    flow, listener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REGISTERED_FLOWS", 6)
+    standings = Standings()
+
+    def of(number: int):
+        return flow(listener, port=1000 + number, serial=number if listener == "tls" else 0)
+
+    accounts = [1, 2, 2, 3, 3, 3]
+    for number, account in enumerate(accounts, 1):
+        assert standings.prove(of(number), Standing.REGISTERED, 1.0, 60.0, account)
+    lost = []
+    for number in range(7, 11):
+        version = standings.version
+        proven = standings.prove(of(number), Standing.REGISTERED, 2.0, 60.0, account=number)
+        assert proven is (number < 10), "then every account has one flow, and none is displaced"
+        lost += [n for n in range(1, 7) if standings.of(of(n), 2.0) is not Standing.REGISTERED and n not in lost]
+        assert (standings.version > version) is (listener == "udp" and proven)
+    assert sorted(lost[:1]) == [4]
+    assert sorted(lost) == [2, 4, 5]
+    assert len(standings._registered) == 6
+    for number in range(1, 11):
+        standings.withdraw(of(number))
+    assert len(standings._account_flows) == 0
+    assert standings._account_flows._by_size == standings._accounts == {}
+
+
+@pytest.mark.parametrize("family", ["192.0.2.{}", "2001:db8:0:{}::1"])
+def test_the_addresses_of_an_account_are_bounded(flow, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that registered longest ago is dropped, with all of its flows."""
+    monkeypatch.setattr(limits, "ADDRESSES_OF_ACCOUNT", 3)
+    standings = Standings()
+    for host in (1, 1, 2, 3, 2, 4, 5):
+        for port in (1, 2):
+            assert standings.prove(flow(host=family.format(host), port=port), Standing.REGISTERED, 1.0, 60.0, 9)
+    registered = [
+        (host, port)
+        for host in range(1, 6)
+        for port in (1, 2)
+        if standings.of(flow(host=family.format(host), port=port), 2.0) is Standing.REGISTERED
+    ]
+    assert registered == [(2, 1), (2, 2), (4, 1), (4, 2), (5, 1), (5, 2)]
+
+
+def test_a_flow_that_an_account_loses_keeps_its_other_account(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 1)
+    standings = Standings()
+    standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 60.0, account=1)
+    standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 30.0, account=2)
+    standings.prove(flow(port=2), Standing.REGISTERED, 1.0, 60.0, account=1)
+    assert standings.of(flow(port=1), 30.9) is Standing.REGISTERED
+    assert standings.of(flow(port=1), 31.0) is not Standing.REGISTERED
+    standings.prove(flow(port=3), Standing.REGISTERED, 2.0, 60.0, account=2)
+    assert standings.of(flow(port=1), 2.0) is not Standing.REGISTERED
+
+
+def test_a_proof_that_too_many_flows_have_used_is_worn(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PROOFS", 3)
+    standings = Standings()
+    for number in range(limits.FLOWS_OF_PROOF):
+        for _ in range(3):  # a phone that refreshes its registration with the nonce that it has
+            assert standings.prove(flow(port=1 + number), Standing.REGISTERED, 1.0, 60.0, 1, proof=5)
+    assert not standings.is_worn(5)
+    assert not standings.prove(flow(port=99), Standing.REGISTERED, 1.0, 60.0, 1, proof=5)
+    assert standings.is_worn(5)
+    after = Standings()
+    after.take_over(standings)
+    assert after.is_worn(5)
+    assert after.prove(flow(port=99), Standing.REGISTERED, 1.0, 60.0, 1, proof=6)
+    for proof in range(7, 10):
+        after.prove(flow(port=99), Standing.REGISTERED, 1.0, 60.0, 1, proof)
+    assert not after.is_worn(5), "the one used longest ago is forgotten"
 
 
 def test_cache_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,12 +280,12 @@ def test_the_accounts_of_a_flow_are_bounded_and_end_with_it(flow) -> None:
 def test_a_long_registration_does_not_keep_expired_ones_in_the_table(flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REGISTERED_FLOWS", 8)
     standings = Standings()
-    standings.prove(flow(port=1), Standing.REGISTERED, 0.0, 7200.0)
+    standings.prove(flow(port=1), Standing.REGISTERED, 0.0, 7200.0, 1)
     for port in range(2, 9):
-        standings.prove(flow(port=port), Standing.REGISTERED, 0.0, 60.0)
-    assert not standings.prove(flow(port=9), Standing.REGISTERED, 59.0, 60.0)
-    assert not standings.prove(flow(port=9), Standing.REGISTERED, 61.0, 60.0), "the table was swept a moment ago"
-    assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0)
+        standings.prove(flow(port=port), Standing.REGISTERED, 0.0, 60.0, port)
+    assert not standings.prove(flow(port=9), Standing.REGISTERED, 59.0, 60.0, 9)
+    assert not standings.prove(flow(port=9), Standing.REGISTERED, 61.0, 60.0, 9), "the table was swept a moment ago"
+    assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0, 9)
     assert standings.of(flow(port=1), 70.0) is Standing.REGISTERED
     assert len(standings._registered) == 2
 
@@ -219,10 +297,8 @@ def test_a_flow_registered_from_port_0_is_not_trusted(flow) -> None:
     assert standings.trusted(flow().listener, 1.0) == ([], None)
 
 
-def test_the_udp_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(
-    flow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An attacker may repeat accepted credentials in datagrams with forged sources."""
+def test_the_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attacker may repeat accepted credentials in datagrams with forged sources, and open connections."""
     monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 3)
     standings = Standings()
     other = flow(host="198.51.100.1")
@@ -238,8 +314,10 @@ def test_the_udp_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(
     assert standings.prove(flow(port=11), Standing.REGISTERED, 2.0, 60.0, account=5)
     assert standings.of(flow(port=8), 2.0) is Standing.REGISTERED
     assert standings.of(flow(port=9), 2.0) is not Standing.REGISTERED
-    for serial in range(1, 9):  # connections cannot be forged
+    for serial in range(1, 9):
         assert standings.prove(flow("tls", serial=serial), Standing.REGISTERED, 2.0, 60.0, account=5)
+    registered = [n for n in range(1, 9) if standings.of(flow("tls", serial=n), 2.0) is Standing.REGISTERED]
+    assert registered == [6, 7, 8]
 
 
 def test_an_account_without_flows_leaves_no_entry(flow) -> None:
@@ -247,12 +325,12 @@ def test_an_account_without_flows_leaves_no_entry(flow) -> None:
     for account in range(40):
         standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 60.0, account)
         standings.prove(flow(port=2 + account), Standing.REGISTERED, 1.0, 5.0, account)
-    assert len(standings._flows_of) == 40
+    assert len(standings._account_flows) == 40
     for account in range(40):
         standings.deregister(flow(port=2 + account), account, 2.0)
-    assert len(standings._flows_of) == limits.ACCOUNTS_OF_FLOW
+    assert len(standings._account_flows) == limits.ACCOUNTS_OF_FLOW
     standings.withdraw(flow(port=1))
-    assert standings._flows_of == {}
+    assert len(standings._account_flows) == 0
 
 
 def test_a_trunk_may_be_limited_to_some_listeners(flow) -> None:

@@ -130,7 +130,7 @@ REGISTER = (
     b"REGISTER sip:example.org SIP/2.0\r\nVia: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bKw1\r\n"
     b"From: <sip:bob@example.org>;tag=r1\r\nTo: <sip:bob@example.org>\r\nCall-ID: reg1\r\nCSeq: 1 REGISTER\r\n"
     b"Contact: <sip:bob@df7jal23ls0d.invalid;transport=ws>;reg-id=1\r\nMax-Forwards: 70\r\n"
-    b'Authorization: Digest username="bob"\r\nContent-Length: 0\r\n\r\n'
+    b'Authorization: Digest username="bob", realm="r", nonce="n", uri="u", response="r"\r\nContent-Length: 0\r\n\r\n'
 )
 
 

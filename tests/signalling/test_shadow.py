@@ -117,7 +117,11 @@ class Traffic:
                 flow = (CALLER, UNLISTED if peer < 4 else NEXT, *streams)[peer % 4]
                 method = METHODS[what % len(METHODS)]
                 extra = "User-Agent: sipvicious\r\n" if what % 11 == 0 else ""
-                extra += f"Authorization: Digest username=u{what % 2}\r\n" if method == "REGISTER" else ""
+                extra += (
+                    f"Authorization: Digest username=u{what % 2}, realm=r, nonce=n, uri=u, response=r\r\n"
+                    if method == "REGISTER"
+                    else ""
+                )
                 self._receive(harness, flow, invite(method, branch=f"z9hG4bK{what}", from_tag=f"t{what}", extra=extra))
             closed = [effect.flow for effect in harness.other if isinstance(effect, Close)]
             for n, stream in enumerate(streams):
@@ -228,7 +232,9 @@ def test_a_flow_proven_to_the_live_policy_is_proven_to_the_other() -> None:
     other = pipeline(ScreenSettings())
     harness.edge.start_shadow(other, RoutingTable((), ["pbx"]))
     contact = "<sip:alice@192.168.1.5:5062>"
-    ((_, request),) = harness.receive(user, invite("REGISTER", extra="Authorization: Digest username=alice\r\n"))
+    ((_, request),) = harness.receive(
+        user, invite("REGISTER", extra="Authorization: Digest username=alice, realm=r, nonce=n, uri=u, response=r\r\n")
+    )
     answer = respond(request, 200, contact=False, extra=f"Contact: {contact};expires=600")
     harness.receive(Flow(CORE, MEMBERS[0]), answer)
     assert other.standings.of(user, harness.now).name == "REGISTERED"
@@ -251,7 +257,7 @@ def test_fewer_attempts_differ_by_exactly_the_attempts_over_the_limit() -> None:
     harness, shadow = watched(other_policy(guess=GuessSettings(tries=3)))
 
     def guess(n: int, status: int = 401) -> None:
-        extra = f"Authorization: Digest username=u{n}\r\n"
+        extra = f"Authorization: Digest username=u{n}, realm=r, nonce=n, uri=u, response=r\r\n"
         ((_, sent),) = harness.receive(
             UNLISTED, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=extra)
         )
@@ -272,7 +278,7 @@ def test_the_other_policy_learns_of_stale_nonces_and_successes_too() -> None:
     stale = 'WWW-Authenticate: Digest realm="r", nonce="n", stale=true'
     answers = [(401, ""), (401, stale), (200, BINDING), (401, ""), (401, stale), (200, BINDING), (401, "")]
     for n, (status, extra) in enumerate(answers):
-        with_password = "Authorization: Digest username=alice\r\n"
+        with_password = "Authorization: Digest username=alice, realm=r, nonce=n, uri=u, response=r\r\n"
         ((_, sent),) = harness.receive(
             UNLISTED, invite("REGISTER", branch=f"z9hG4bK{n}", from_tag=f"t{n}", extra=with_password)
         )

@@ -116,10 +116,11 @@ def test_a_query_of_bindings_or_a_failed_deregistration_changes_nothing(harness:
 def test_a_phone_that_deregisters_one_of_its_accounts_keeps_the_other(harness: EdgeHarness) -> None:
     """Otherwise any account could deregister any phone, by a forged datagram with its own name and password."""
     answered(harness, UNLISTED, 1, 200, BINDING.format(3600), CREDENTIALS)
-    answered(harness, UNLISTED, 2, 200, BINDING.format(60), CREDENTIALS, to="sip:bob@192.0.2.1")
+    of_bob = CREDENTIALS.replace("alice", "bob")
+    answered(harness, UNLISTED, 2, 200, BINDING.format(60), of_bob, to="sip:bob@192.0.2.1")
     harness.wait(61)
     assert harness.standings.of(UNLISTED, harness.now) is Standing.REGISTERED
-    answered(harness, UNLISTED, 3, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
+    answered(harness, UNLISTED, 3, 200, "", of_bob + "Expires: 0\r\n", contact="*", to="sip:bob@192.0.2.1")
     assert harness.standings.of(UNLISTED, harness.now) is Standing.REGISTERED
     answered(harness, UNLISTED, 4, 200, "", CREDENTIALS + "Expires: 0\r\n", contact="*")
     assert harness.standings.of(UNLISTED, harness.now) < Standing.REGISTERED

@@ -203,7 +203,8 @@ class Register:
         self._agent = agent
         aor = f"<sip:{agent.name}@phones.example>"
         self.registered = False
-        lines = [agent.contact, "Authorization: Digest username=x", "Expires: 600"]
+        credentials = f'username="{agent.name}", realm="r", nonce="n", uri="u", response="r"'
+        lines = [agent.contact, f"Authorization: Digest {credentials}", "Expires: 600"]
         agent.ask("REGISTER", "sip:example.com", f"{aor};tag=r", aor, f"reg{agent.name}", 1, lines, "", self._hear)
 
     def _hear(self, response: Response | None) -> None:

@@ -60,6 +60,7 @@ class World:
             random.randbytes,
             anchor,
         )
+        self.edge.assume_challenges(settings.set for settings in environment.sets)
         self.environment = environment
         self.tries = Tries(self.edge, environment.sets)
         self.checks = Checks(self.edge, anchor, self.tries)

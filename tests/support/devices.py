@@ -66,7 +66,8 @@ class Device:
                 f"From: <sip:{self.user}@example.org>;tag=r{self._count}\r\nTo: <sip:{self.user}@example.org>\r\n"
                 f"Call-ID: {self.call_id}\r\nCSeq: {self._count} REGISTER\r\nMax-Forwards: 70\r\n"
                 f"Contact: {value}\r\nExpires: {expires}\r\n"
-                'Authorization: Digest username="x", realm="r", nonce="n", uri="u", response="r"\r\n'
+                f'Authorization: Digest username="{self.user}", realm="r", nonce="n", uri="u", '
+                f'response="{self.call_id}{self._count}"\r\n'
                 "Content-Length: 0\r\n\r\n"
             ).encode(),
         )

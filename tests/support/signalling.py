@@ -105,6 +105,7 @@ class EdgeHarness:
             entropy,
             anchor,
         )
+        self.edge.assume_challenges(["pbx"])
 
     def sort(self, effects: list[Effect]) -> None:
         for effect in effects:

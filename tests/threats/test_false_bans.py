@@ -86,7 +86,7 @@ class Office:
             else:
                 phone = self.phones[int(message.call_id.removeprefix("phone"))]
                 if message.cseq == phone.cseq and message.status == 401 and not phone.extra:
-                    self._begin(phone, CREDENTIALS)
+                    self._begin(phone, CREDENTIALS.replace('"u"', f'"u{phone.number}"'))
                 elif message.cseq == phone.cseq and message.status == 200:
                     phone.registered = True
 

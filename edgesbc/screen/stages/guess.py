@@ -17,7 +17,7 @@ from edgesbc.screen.attempt_counter import AttemptCounter
 from edgesbc.screen.rejection import reject_with_retry_after
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.sip.digest import is_stale, parse_digest
+from edgesbc.sip.digest import account_of, credentials_of, is_stale, parse_digest
 from edgesbc.sip.message import Request, Response
 
 __all__ = ["BruteForceGuard", "GuessSettings"]
@@ -39,7 +39,8 @@ class GuessSettings:
     response shows to be refused or unknown. A request that gets the same response as for a known user is no attempt,
     because the source learns nothing from it.
 
-    A success takes back the attempts of the same source on the same user. Trunks are not judged.
+    A success takes back the attempts of the same source on the same user. A REGISTER whose digest response has been
+    used by too many flows is an attempt, although the registrar accepts it: it is a recording. Trunks are not judged.
     """
 
     tries: int = attrs.field(default=10, validator=_number_of_attempts)
@@ -65,6 +66,7 @@ class BruteForceGuard:
     def __init__(self, settings: GuessSettings, standings: Standings) -> None:
         keys, window = limits.GUESS_KEYS, settings.window
         self._settings = settings
+        self._standings = standings
         self._unproven = AttemptCounter(settings.tries, window, keys)  # separate: its keys can be forged
         self._proven = AttemptCounter(settings.tries, window, keys)
         self._addresses = AttemptCounter(settings.address_tries, window, keys)
@@ -111,7 +113,7 @@ class BruteForceGuard:
             return
         status, with_password = response.status, _has_credentials(request)
         sources = self._unproven if standing is Standing.UNPROVEN else self._proven
-        if 200 <= status < 300:
+        if 200 <= status < 300 and not self._is_recording(request):
             if with_password:
                 user = _user(request)
                 sources.take_back(subject.source, user)
@@ -119,7 +121,9 @@ class BruteForceGuard:
                 self._users_of_proven.take_back(user, hash(subject.source))
                 self._addresses.take_back(source_key(subject.flow.peer[0]), user)
             return
-        if with_password and status in _WRONG_PASSWORD:
+        if 200 <= status < 300:
+            pass  # a recording
+        elif with_password and status in _WRONG_PASSWORD:
             if any(is_stale(value) for name in _CHALLENGES for value in response.get_all(name)):
                 return
         elif (
@@ -136,6 +140,12 @@ class BruteForceGuard:
             self._users_of_proven.add(user, hash(subject.source), now)
         if subject.flow.serial and standing is not Standing.REGISTERED:
             self._addresses.add(source_key(subject.flow.peer[0]), user, now)
+
+    def _is_recording(self, request: Request) -> bool:
+        if request.method != "REGISTER":
+            return False
+        credentials = credentials_of(request.get_all("Authorization"))
+        return credentials is not None and self._standings.is_worn(credentials.proof)
 
 
 def _has_credentials(request: Request) -> bool:
@@ -156,7 +166,7 @@ def _user(request: Request) -> int:
                 digest = parse_digest(value)
             except WireError:
                 continue
-            if (username := digest.text("username")) is not None:
-                return hash((username, digest.text("realm")))
+            if (account := account_of(digest)) is not None:
+                return account
     uri = request.to.uri
     return hash((uri.user, uri.host.lower(), uri.opaque))
