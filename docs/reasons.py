@@ -23,6 +23,8 @@ _NOT_GIVING: Final = ("base", "observe", "demo", "replay", "screen/shadow_policy
 """Packages and files that name reasons and give none."""
 
 ADVICE: Final[Mapping[Reason, str]] = {
+    Reason.CORE_SOURCE: "A server of yours that is no destination: add its address to `[core] allow`. Any other:"
+    " somebody outside reaches the private side; see `device` of `[[listen]]`.",
     Reason.ACL_DENIED: "Nothing, or remove the prefix from `[screen.acl] deny`.",
     Reason.BANNED: "Ask for the `ban` of the same address: it names the reason that led to it. It ends by"
     " itself; list a peer that should never be banned as a `[[trunk]]`.",

@@ -39,7 +39,7 @@ from edgesbc.observe.instruments import (
 from edgesbc.observe.ledger import Ledger, WhyAnswer
 from edgesbc.observe.metrics import Metrics
 from edgesbc.policy.certificates import own_certificate
-from edgesbc.policy.compile_policy import header_rules_of, routing_of
+from edgesbc.policy.compile_policy import core_rules_of, header_rules_of, routing_of
 from edgesbc.policy.model import CONTROL_SOCKET, Policy
 from edgesbc.resolve.name_servers import NameServers
 from edgesbc.resolve.resolver import Resolver
@@ -141,6 +141,7 @@ class App:
             server=policy.edge.server,
             reconnect_wait=policy.registrations.reconnect_wait,
             headers=header_rules_of(policy),
+            core=core_rules_of(policy),
         )
 
     def _build_plane(self, policy: Policy) -> SignallingPlane:

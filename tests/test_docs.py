@@ -20,6 +20,7 @@ from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
     ChangeSettings,
+    CoreSettings,
     EdgeSettings,
     HeaderSettings,
     ListenSettings,
@@ -75,6 +76,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[destinations.health]": HealthSettings,
     "[[route]]": Route,
     "[registrations]": RegistrationSettings,
+    "[core]": CoreSettings,
     "[domains]": DomainSettings,
     "[headers]": HeaderSettings,
     "[media]": MediaSettings,

@@ -172,6 +172,8 @@ ATTEMPTS_SECONDS: Final = 2 * SETTLE_SECONDS
 """How long these counts are kept: the longest time before a change that is compared with the longest time after it."""
 ATTEMPTS_SLICES: Final = 2_048
 """Slices of these counts, about 100 bytes each: one a second, and one for each of many changes."""
+CORE_PREFIXES: Final = 256
+"""Prefixes in the policy from which core listeners accept messages; private networks are aggregates of a few."""
 DOMAINS: Final = 1024
 """Domains in a policy; a server that hosts more than that has its own list, and the edge needs none."""
 HEADER_NAMES: Final = 64

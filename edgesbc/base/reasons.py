@@ -15,6 +15,7 @@ class Reason(enum.Enum):
     """
 
     # Screening: the source
+    CORE_SOURCE = ("core-source", "a core listener takes no messages from this address", 0)
     ACL_DENIED = ("acl-denied", "the source is in a denied prefix", 0)
     BANNED = ("banned", "the source is under a penalty", 0)
     PIKE = ("pike", "the source sent more requests in a window than it may", 0)

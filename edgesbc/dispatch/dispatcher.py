@@ -24,13 +24,15 @@ class Dispatcher:
     """All destination sets of a policy. Times are seconds on the plane's monotonic clock.
 
     ``random`` returns numbers in [0, 1), for jitter and for algorithms that draw; ``record`` takes a decision for
-    every change of a member's state. ``version`` grows when the host names of members may have changed.
+    every change of a member's state. ``version`` grows when the host names of members may have changed,
+    ``members_version`` when their addresses may have.
     ``on_members_changed`` is called with the time whenever members may have been added or removed. ``backoffs`` is
     to be told what becomes of connections to members.
     """
 
     __slots__ = (
-        "_leases", "_random", "_registry", "_sets", "backoffs", "health_monitor", "on_members_changed", "version",
+        "_leases", "_random", "_registry", "_sets", "backoffs", "health_monitor", "members_version",
+        "on_members_changed", "version",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +49,7 @@ class Dispatcher:
         self.health_monitor = HealthMonitor(random, record, self._member_changed)
         self.backoffs = ConnectionBackoffs(random, record)
         self.version = 0
+        self.members_version = 0
         self.on_members_changed: Callable[[float], None] = lambda now: None
         self.reload(sets, now)
 
@@ -128,6 +131,11 @@ class Dispatcher:
         """The member with the address ``source`` over ``transport``; the first, if several sets have it."""
         return self._registry.at(source, transport)
 
+    def hosts(self, sets: frozenset[str] | None = None) -> frozenset[str]:
+        """The addresses of the members of these sets, None for all, and of members that have gone from them with calls
+        alive."""
+        return self._registry.hosts(sets)
+
     def names(self) -> frozenset[ServerUri]:
         """The host names of members, which are to be resolved."""
         return self._registry.names
@@ -160,6 +168,7 @@ class Dispatcher:
             self._adopt(changes, now)
 
     def _adopt(self, changes: MemberChanges, now: float) -> None:
+        self.members_version += 1
         self.health_monitor.stop(changes.removed)
         connected = [(member, key) for member in self._registry if (key := member.connection) is not None]
         self.backoffs.replace([key for _, key in connected])

@@ -54,6 +54,15 @@ class MemberRegistry:
         """The member with the address ``source`` over ``transport``; the first, if several sets have it."""
         return self._by_address.get((source.host, source.port, transport))
 
+    def hosts(self, sets: frozenset[str] | None) -> frozenset[str]:
+        """The addresses of the members of these sets, None for all, and of removed members that still have calls."""
+        return frozenset(
+            member.target.host
+            for members in (self._members, self._leaving)
+            for member in members.values()
+            if sets is None or member.set_name in sets
+        )
+
     def prepare(self, settings: Iterable[SetSettings]) -> None:
         """Make the new members of these sets ahead of :meth:`replace`, which then takes less time.
 

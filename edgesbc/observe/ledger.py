@@ -17,6 +17,7 @@ __all__ = ["Ledger", "WhyAnswer"]
 
 _PROVOKED = frozenset(
     {
+        Reason.CORE_SOURCE,
         Reason.ACL_DENIED,
         Reason.BANNED,
         Reason.PIKE,

@@ -1,4 +1,4 @@
-"""Routing table, header rules and trunks for the signalling core, from a policy."""
+"""Routing table, header rules, core sources and trunks for the signalling core, from a policy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.policy.model import Policy
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.standing import Trunk
+from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.header_rules import HeaderRules
 
-__all__ = ["header_rules_of", "routing_of", "trunks_of"]
+__all__ = ["core_rules_of", "header_rules_of", "routing_of", "trunks_of"]
 
 
 def routing_of(policy: Policy) -> RoutingTable:
@@ -25,6 +26,26 @@ def header_rules_of(policy: Policy) -> HeaderRules:
     return HeaderRules(headers.unregistered, headers.registered, headers.trunk)
 
 
+def core_rules_of(policy: Policy) -> CoreRules:
+    """Who is on the private side: the prefixes of the policy, and all sets but those for requests from there only."""
+    outward = _sets_of(policy, Zone.CORE) - _sets_of(policy, Zone.PUBLIC)
+    names = [settings.set for settings in policy.destinations]
+    return CoreRules(policy.core.allow, [name for name in names if name not in outward])
+
+
+def _sets_of(policy: Policy, zone: Zone) -> set[str]:
+    """The sets that routes for requests from ``zone`` lead to, with their fallbacks."""
+    zones = {listener.name: listener.zone for listener in policy.listen}
+    sets = {settings.set: settings for settings in policy.destinations}
+    return {
+        name
+        for route in policy.route
+        if zones.get(route.from_, route.from_) == zone
+        for start in route.to
+        for name in with_fallbacks(start, sets)
+    }
+
+
 def trunks_of(policy: Policy) -> list[Trunk]:
     """The trunks of the policy, and the destinations on the public side, which the operator named as well.
 
@@ -34,15 +55,7 @@ def trunks_of(policy: Policy) -> list[Trunk]:
     listed = list(policy.trunk)
     networks = [listed_address(text) for trunk in policy.trunk for text in trunk.addresses]
     of_trunks = PrefixSet(str(network) for network in networks if not isinstance(network, Source))
-    listeners = {listener.name: listener.zone for listener in policy.listen}
-    sets = {settings.set: settings for settings in policy.destinations}
-    outward_sets = {
-        name
-        for route in policy.route
-        if listeners.get(route.from_, route.from_) == Zone.CORE
-        for start in route.to
-        for name in with_fallbacks(start, sets)
-    }
+    outward_sets = _sets_of(policy, Zone.CORE)
     for settings in policy.destinations:
         if settings.set in outward_sets:
             targets = [member.target for member in settings.members]

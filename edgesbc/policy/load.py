@@ -20,6 +20,7 @@ from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import (
     ChangeSettings,
+    CoreSettings,
     EdgeSettings,
     HeaderSettings,
     ListenSettings,
@@ -45,6 +46,7 @@ TABLES: dict[str, type[Any]] = {
     "observe": ObserveSettings,
     "change": ChangeSettings,
     "registrations": RegistrationSettings,
+    "core": CoreSettings,
     "domains": DomainSettings,
     "headers": HeaderSettings,
 }
@@ -119,6 +121,7 @@ def parse_policy(text: str, file: str) -> Policy:
         observe=draft.tables["observe"],
         change=draft.tables["change"],
         registrations=draft.tables["registrations"],
+        core=draft.tables["core"],
         domains=draft.tables["domains"],
         headers=draft.tables["headers"],
         file=file,

@@ -24,13 +24,16 @@ from edgesbc.signalling.header_rules import ASSERTED, OWN
 from edgesbc.sip import grammar
 
 __all__ = [
-    "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "EdgeSettings", "HeaderSettings", "ListenSettings",
-    "MediaAddress", "MediaSettings", "ObserveSettings", "Policy", "PortRange", "RegistrationSettings",
-    "default_state_dir",
+    "ANY_DEVICE", "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "CoreSettings", "EdgeSettings",
+    "HeaderSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy", "PortRange",
+    "RegistrationSettings", "default_state_dir",
 ]  # fmt: skip
 
 CONTROL_SOCKET = "control.sock"
 """Name of the control socket in the state directory."""
+
+ANY_DEVICE = "any"
+"""The ``device`` of a listener that takes packets from every device."""
 
 RESTART_SECTIONS = ("edge", "listen", "media", "observe")
 """Sections that a running edge does not change: a change there waits for a restart."""
@@ -178,6 +181,11 @@ class ListenSettings:
     """Web pages, as ``https://host``, that may open a WebSocket here; empty: any."""
     proxy_protocol: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Addresses of balancers, which name the peer of each connection in a PROXY header, version 2."""
+    device: str = attrs.field(
+        default="", validator=matching(r"[!-.0-~]{0,15}", "the name of a network device, as eth0, or any")
+    )
+    """The network device by which its packets come and go; ``any``: every one; empty: every one, and at a core
+    listener none that only public listeners have."""
     ping: float | None = attrs.field(default=None, validator=_ping)
     """Seconds of silence after which a WebSocket's peer is asked whether it is there; 0: never; None: 25."""
 
@@ -265,6 +273,15 @@ _NAMES = [at_most(limits.HEADER_NAMES, "names"), _field_names]
 
 
 @attrs.frozen
+class CoreSettings:
+    """``[core]``: the private side."""
+
+    allow: tuple[str, ...] = attrs.field(default=(), validator=[at_most(limits.CORE_PREFIXES, "prefixes"), prefixes])
+    """Addresses and prefixes of which core listeners accept messages, besides those of destinations; empty: private,
+    link-local and loopback addresses, and none at a listener with another address."""
+
+
+@attrs.frozen
 class HeaderSettings:
     """``[headers]``: header fields that the edge accepts from the public side besides those that it does anyway. Names
     are in any case."""
@@ -305,6 +322,7 @@ class Policy:
     media: MediaSettings
     observe: ObserveSettings
     change: ChangeSettings = attrs.field(factory=ChangeSettings)
+    core: CoreSettings = attrs.field(factory=CoreSettings)
     domains: DomainSettings = attrs.field(factory=DomainSettings)
     headers: HeaderSettings = attrs.field(factory=HeaderSettings)
     database: tuple[DatabaseSettings, ...] = ()

@@ -19,7 +19,7 @@ from edgesbc.base.errors import PolicyError
 from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.inventory.databases import DRIVERS
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
-from edgesbc.policy.model import CONTROL_SOCKET, ListenSettings, Policy
+from edgesbc.policy.model import ANY_DEVICE, CONTROL_SOCKET, ListenSettings, Policy
 
 __all__ = ["preflight", "served"]
 
@@ -71,7 +71,9 @@ def _state_dir(policy: Policy, beside: bool) -> _Mistakes:
 def _listeners(policy: Policy, beside: bool) -> _Mistakes:
     for index, listener in enumerate(policy.listen):
         table = f"listen[{index}]"
-        if refusal := _bindable(listener.bind, listener.transport is Transport.UDP, beside):
+        if refusal := _no_device(listener.device):
+            yield f"{table}.device", refusal
+        elif refusal := _bindable(listener.bind, listener.transport is Transport.UDP, beside):
             yield f"{table}.bind", refusal
         yield from _certificate(table, listener)
         yield from _client_ca(table, listener)
@@ -126,6 +128,19 @@ def _bindable(address: Source, udp: bool, beside: bool = False) -> str:
         if beside and error.errno == errno.EADDRINUSE:
             return ""
         return f"expected an address and port that can be bound, found {address}: {error.strerror}"
+    return ""
+
+
+def _no_device(name: str) -> str:
+    """Why no socket can be bound to a device, or ""."""
+    if name in ("", ANY_DEVICE):
+        return ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode())
+        except OSError as error:
+            devices = ", ".join(device for _, device in socket.if_nameindex())
+            return f"expected a network device ({devices}) or any, found {name!r}: {error.strerror}"
     return ""
 
 

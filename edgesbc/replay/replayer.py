@@ -15,7 +15,7 @@ from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.policy.compile_policy import header_rules_of, routing_of, trunks_of
+from edgesbc.policy.compile_policy import core_rules_of, header_rules_of, routing_of, trunks_of
 from edgesbc.policy.model import Policy
 from edgesbc.replay.capture import Capture, CapturedFrame, CaptureError
 from edgesbc.replay.connections import Connections
@@ -110,6 +110,7 @@ class Replayer:
             server=policy.edge.server,
             reconnect_wait=policy.registrations.reconnect_wait,
             headers=header_rules_of(policy),
+            core=core_rules_of(policy),
         )
         edge.assume_challenges(settings.set for settings in policy.destinations)
         if self._against is None:

@@ -12,7 +12,7 @@ from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyError, PolicyErrors
 from edgesbc.base.log import Log
-from edgesbc.policy.compile_policy import header_rules_of, routing_of, trunks_of
+from edgesbc.policy.compile_policy import core_rules_of, header_rules_of, routing_of, trunks_of
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
 from edgesbc.policy.reachability import fit_for, sockets_of
 from edgesbc.screen.pipeline import Pipeline
@@ -140,7 +140,7 @@ class ActivePolicy:
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
         rules, wait = header_rules_of(filled), policy.registrations.reconnect_wait
-        self.edge.adopt(routing_of(filled), self.pipeline(filled), wait, rules)
+        self.edge.adopt(routing_of(filled), self.pipeline(filled), wait, rules, core_rules_of(filled))
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return waiting

@@ -108,6 +108,11 @@ class Pipeline:
             return BANNED
         return self._judge(Subject(flow, standing), Phase.ACCEPT, now)
 
+    def core_refused(self, flow: Flow, now: float) -> None:
+        """A core listener takes nothing from this source, whatever the policy's stages are: count and record it."""
+        self.counts.add("core", Reason.CORE_SOURCE.code)
+        self._write("core", Reason.CORE_SOURCE, Subject(flow, Standing.UNPROVEN), now, None, None, False, "")
+
     def packet(self, flow: Flow, size: int, now: float) -> Verdict:
         """Judge a datagram or a framed message of ``size`` bytes by its source alone."""
         if flow.listener.zone is Zone.CORE:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 
-from edgesbc.base.address import Flow, Listener, Source
+from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
@@ -32,6 +32,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.signalling.call import CallState, check_addresses
+from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.incoming import Incoming
@@ -58,7 +59,7 @@ class Edge:
     ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
     the edge calls itself in messages of its own, "" for nothing. ``reconnect_wait`` is for how many seconds messages
     wait for a new connection of a registered device; 0: they do not. ``headers`` are the rules for header fields that
-    go inward; None: without additions of a policy.
+    go inward, ``core`` those for the sources of core listeners; None: those of a policy that says nothing of them.
     """
 
     __slots__ = (
@@ -79,10 +80,12 @@ class Edge:
         server: str = "",
         reconnect_wait: float = 10.0,
         headers: HeaderRules | None = None,
+        core: CoreRules | None = None,
     ) -> None:
         headers = HeaderRules() if headers is None else headers
+        core = CoreRules() if core is None else core
         parts = self.parts = CoreParts(
-            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, headers
+            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, headers, core
         )
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission
@@ -268,6 +271,8 @@ class Edge:
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
+        if flow.listener.zone is Zone.CORE and not self._screener.is_of_core(flow, now):
+            return self._effects.take()
         if self._screener.packet(flow, len(data), now):
             self._parse(flow, data, now)
         elif data.startswith(b"INVITE "):
@@ -432,13 +437,16 @@ class Edge:
         pipeline: Pipeline,
         reconnect_wait: float | None = None,
         headers: HeaderRules | None = None,
+        core: CoreRules | None = None,
     ) -> None:
         """Judge and route by a new policy from the next message on, and wait so many seconds for new connections of
-        devices whose connection closes from now on. None: the wait, or the header rules, are those from before."""
+        devices whose connection closes from now on. None: the wait, or the rules, are those from before."""
         if reconnect_wait is not None:
             self._device_flows.wait = reconnect_wait
         if headers is not None:
             self._live.headers = headers
+        if core is not None:
+            self.parts.core_sources.adopt(core)
         self._screener.adopt(pipeline)
         self.parts.router.table = routing
 

@@ -13,6 +13,7 @@ from edgesbc.screen.pipeline import BANNED, Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
 from edgesbc.screen.stage import PASS, Reject, Verdict
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.signalling.core_sources import CoreSources
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Close, Penalise
 from edgesbc.signalling.flows import Flows
@@ -34,8 +35,8 @@ class Screener:
     verdict."""
 
     __slots__ = (
-        "_attempts", "_clock", "_effects", "_flows", "_live", "_observer", "_responder", "previous_standings",
-        "shadow_differences",
+        "_attempts", "_clock", "_core", "_effects", "_flows", "_live", "_observer", "_responder",
+        "previous_standings", "shadow_differences",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,7 @@ class Screener:
         flows: Flows,
         attempts: CallAttempts,
         clock: WallClock,
+        core: CoreSources,
     ) -> None:
         self._live = live
         self._responder = responder
@@ -53,6 +55,7 @@ class Screener:
         self._flows = flows
         self._attempts = attempts
         self._clock = clock
+        self._core = core
         self._observer: VerdictObserver | None = None
         self.previous_standings: Standings | None = None
         """The trunks of the policy before a change on probation: refused calls of these count as failed as well."""
@@ -60,8 +63,21 @@ class Screener:
 
     # --- phase by phase ----------------------------------------------------------------------------------
 
+    def is_of_core(self, flow: Flow, now: float) -> bool:
+        """Whether a message on a core listener is of the private side; it is asked before anything is parsed.
+
+        Datagrams are judged by address. A connection was when it was accepted, or the edge has opened it.
+        """
+        if flow.serial or self._core.admits(flow.listener, flow.peer[0]):
+            return True
+        self._live.pipeline.core_refused(flow, now)
+        return False
+
     def accept(self, listener: Listener, peer: Source, now: float) -> bool:
         """Phase ACCEPT: whether a connection may go on to its handshakes."""
+        if listener.zone is Zone.CORE and not self._core.admits(listener, peer.host):
+            self._live.pipeline.core_refused(Flow(listener, peer, serial=-1), now)
+            return False
         verdict = self._live.pipeline.accept(listener, peer, now)
         if self._observer is not None:
             self._observer.accept(listener, peer, verdict, now)

@@ -24,6 +24,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.signalling.branch import BranchParts
 from edgesbc.signalling.calls import CallLimits, Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.core_sources import CoreRules, CoreSources
 from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
@@ -56,9 +57,9 @@ class CoreParts:
     """
 
     __slots__ = (
-        "admission", "calls", "challenges", "clock", "deadlines", "device_flows", "dispatcher", "effects", "flows",
-        "identifiers", "in_dialog", "invites", "live", "loops", "media", "others", "probes", "registrations",
-        "responder", "router", "screener", "sealer", "statistics", "transactions",
+        "admission", "calls", "challenges", "clock", "core_sources", "deadlines", "device_flows", "dispatcher",
+        "effects", "flows", "identifiers", "in_dialog", "invites", "live", "loops", "media", "others", "probes",
+        "registrations", "responder", "router", "screener", "sealer", "statistics", "transactions",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class CoreParts:
         server_name: str,
         reconnect_wait: float,
         headers: HeaderRules,
+        core: CoreRules,
     ) -> None:
         def name_at(source: Source, transport: Transport) -> str:
             member = dispatcher.member_at(source, transport)
@@ -105,7 +107,10 @@ class CoreParts:
         media = self.media = MediaClient(effects, deadlines, anchor)
         bounds = CallLimits(limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds)
-        screener = self.screener = Screener(live, self.responder, effects, flows, self.statistics.attempts, self.clock)
+        self.core_sources = CoreSources(listeners, dispatcher, core)
+        screener = self.screener = Screener(
+            live, self.responder, effects, flows, self.statistics.attempts, self.clock, self.core_sources
+        )
         self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener)
         self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions)
         branches = BranchParts(sender, byes, deadlines)

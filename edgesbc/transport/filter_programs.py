@@ -26,10 +26,22 @@ from edgesbc.transport.bpf import (
     Program,
 )
 
-__all__ = ["TRUSTED", "UNTRUSTED", "Instruction", "Listed", "Program", "drop_filter", "steering_program"]
+__all__ = [
+    "TRUSTED",
+    "UNTRUSTED",
+    "Instruction",
+    "Listed",
+    "Program",
+    "device_filter",
+    "drop_filter",
+    "steering_program",
+]
 
 SKF_NET_OFF = 0xFFF00000
 """-0x100000 as an unsigned word: offsets relative to it are relative to the IP header."""
+
+SKF_AD_IFINDEX = 0xFFFFF008
+"""-0x1000 + 8 as an unsigned word: what is loaded from there is the index of the device that the packet came by."""
 
 LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 LOAD_HALF = 0x28  # BPF_LD | BPF_H | BPF_ABS
@@ -48,6 +60,8 @@ SAMPLE = 256
 """Number of entries from which the number of instructions per entry is estimated."""
 
 KEEP = Instruction(RETURN, 0, 0, 0xFFFF)
+KEEP_ALL = Instruction(RETURN, 0, 0, 0xFFFFFFFF)
+"""Of TCP as well, whose segments the kernel may have merged to more than 64 KiB."""
 DROP = Instruction(RETURN, 0, 0, 0)
 TRUSTED = Instruction(RETURN, 0, 0, 0)
 UNTRUSTED = Instruction(RETURN, 0, 0, 1)
@@ -67,6 +81,13 @@ def drop_filter(listed: Iterable[Listed], limit: int = limits.FILTER_INSTRUCTION
     """
     program, covered = _largest(listed, _filter_of, limit)
     return (program, covered) if covered else ((), 0)
+
+
+def device_filter(indexes: Iterable[int]) -> Program:
+    """A program that drops packets that came by one of these devices and keeps the rest."""
+    refused = sorted(indexes)
+    tests = [Instruction(JUMP_EQUAL, len(refused) - number, 0, index) for number, index in enumerate(refused)]
+    return (Instruction(LOAD_WORD, 0, 0, SKF_AD_IFINDEX), *tests, KEEP_ALL, DROP)
 
 
 def steering_program(listed: Iterable[Listed], limit: int = limits.FILTER_INSTRUCTIONS) -> tuple[Program, int]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.transport.filter_programs import Listed, Program, drop_filter, steering_program
+from edgesbc.transport.filter_programs import Listed, Program, device_filter, drop_filter, steering_program
 
-__all__ = ["KERNEL", "USER", "SourceDropFilter", "Steering", "steer"]
+__all__ = ["KERNEL", "USER", "SourceDropFilter", "Steering", "refuse_devices", "steer"]
 
 KERNEL = "kernel"
 """Mode: the kernel runs the program."""
@@ -35,6 +35,14 @@ def steer(sock: socket.socket, program: Program) -> str:
     Returns KERNEL, or USER if the system has no such programs or refuses this one.
     """
     return USER if _refusal(sock, SO_ATTACH_REUSEPORT_CBPF, program) else KERNEL
+
+
+def refuse_devices(sock: socket.socket, indexes: Collection[int]) -> str:
+    """Drop what comes to ``sock``, and to the connections that it accepts, by the devices with these indexes.
+
+    Returns KERNEL, or USER if the system has no such programs.
+    """
+    return USER if _refusal(sock, SO_ATTACH_FILTER, device_filter(indexes)) else KERNEL
 
 
 def _refusal(sock: socket.socket, option: int, program: Program) -> int:

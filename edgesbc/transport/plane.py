@@ -77,6 +77,7 @@ class SignallingPlane:
         self._sleep = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._clients: dict[int, ssl.SSLContext] = {}
+        self._devices = {opened.listener.id: opened.settings.device for opened in self._opened}
         self._not_sent: list[tuple[bytes, SendFailure]] = []  # datagrams that the core is to be told of
         for opened_listener in self._opened:
             self._add_listener(opened_listener)
@@ -344,7 +345,7 @@ class SignallingPlane:
                 with ExitStack() as stack:
                     deadline = trio.current_time() + limits.CONNECT_SECONDS
                     try:
-                        sock = stack.enter_context(client_socket(flow.peer))
+                        sock = stack.enter_context(client_socket(flow.peer, self._devices.get(flow.listener.id, "")))
                         await connect(sock, flow.peer, connection.until_connected(deadline))
                     except OSError as error:
                         failure = SendFailure.CLOSED if connection.closing else connect_failure(error)

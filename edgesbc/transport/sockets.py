@@ -11,15 +11,16 @@ import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Listener, Source, Transport, Zone
-from edgesbc.policy.model import ListenSettings
+from edgesbc.policy.model import ANY_DEVICE, ListenSettings
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.transport.error_queue import request_errors
 from edgesbc.transport.filter_programs import steering_program
-from edgesbc.transport.kernel_filters import KERNEL, steer
+from edgesbc.transport.interfaces import device_indexes, refused_devices
+from edgesbc.transport.kernel_filters import KERNEL, refuse_devices, steer
 
 __all__ = [
-    "OpenedListener", "client_socket", "connect", "connect_failure", "datagram_failure", "open_listeners",
-    "visible_address",
+    "OpenedListener", "bind_to_device", "client_socket", "connect", "connect_failure", "datagram_failure",
+    "open_listeners", "visible_address",
 ]  # fmt: skip
 
 _NO_RESOURCES = frozenset({
@@ -59,8 +60,12 @@ def open_listeners(settings: Sequence[ListenSettings]) -> list[OpenedListener]:
     """Bind every listener. Raises ``OSError`` for the first that cannot be bound, after closing the others."""
     opened: list[OpenedListener] = []
     try:
+        refused = refused_devices(settings, device_indexes())
+    except OSError:
+        refused = {}  # there is no netlink here, and then no filter either
+    try:
         for number, listen_settings in enumerate(settings):
-            opened.append(_open(number, listen_settings))
+            opened.append(_open(number, listen_settings, refused.get(number, frozenset())))
     except OSError:
         for listener in opened:
             listener.close()
@@ -68,17 +73,22 @@ def open_listeners(settings: Sequence[ListenSettings]) -> list[OpenedListener]:
     return opened
 
 
-def _open(number: int, settings: ListenSettings) -> OpenedListener:
+def _open(number: int, settings: ListenSettings, refused: frozenset[int]) -> OpenedListener:
+    """``refused`` are the devices from which it takes nothing."""
     host, port = settings.bind
     datagrams = settings.transport is Transport.UDP
     sock = _socket(settings)
     try:
+        bind_to_device(sock, settings.device)
+        if refused:
+            refuse_devices(sock, refused)  # before it is bound, so that nothing comes earlier
         sock.bind((host, port))  # without SO_REUSEPORT: an address that another process has bound is an error
         if not datagrams:
             sock.listen(limits.BACKLOG)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"{settings.name} cannot listen on {settings.bind}: {error.strerror}") from error
+        place = f"{settings.bind} of {settings.device}" if settings.device else str(settings.bind)
+        raise OSError(error.errno, f"{settings.name} cannot listen on {place}: {error.strerror}") from error
     untrusted = _open_second(sock, settings) if settings.zone is Zone.PUBLIC else None
     bound_port = sock.getsockname()[1]
     if settings.advertise is not None:
@@ -118,12 +128,24 @@ def _set_stream_options(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.TCP_USER_TIMEOUT_SECONDS * 1000)
 
 
-def client_socket(peer: Source) -> socket.socket:
-    """A socket for a connection to ``peer``, not connected yet."""
+def client_socket(peer: Source, device: str = "") -> socket.socket:
+    """A socket for a connection to ``peer`` by ``device``, not connected yet; "" or ``any``: by the route. Raises
+    ``OSError``."""
     sock = socket.socket(socket.AF_INET6 if ":" in peer.host else socket.AF_INET, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    _set_stream_options(sock)
+    try:
+        sock.setblocking(False)
+        bind_to_device(sock, device)
+        _set_stream_options(sock)
+    except OSError:
+        sock.close()
+        raise
     return sock
+
+
+def bind_to_device(sock: socket.socket, device: str) -> None:
+    """Let ``sock`` receive and send by ``device`` alone; "" or ``any``: by all. Raises ``OSError``."""
+    if device and device != ANY_DEVICE:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
 
 
 async def connect(sock: socket.socket, peer: Source, scope: trio.CancelScope) -> None:
@@ -163,6 +185,7 @@ def _open_second(first: socket.socket, settings: ListenSettings) -> socket.socke
     """
     second = _socket(settings)
     try:
+        bind_to_device(second, settings.device)
         for sock in (first, second):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         second.bind(first.getsockname())

@@ -150,7 +150,8 @@ class StreamListener:
         edge, now = self._plane.edge, trio.current_time()
         trusted = edge.is_trunk(Flow(self.listener, peer, serial=-1), now)
         if not edge.accept(self.listener, peer, now):
-            self._plane.connection_refused(self.listener, peer, Reason.BANNED.code)
+            reason = Reason.CORE_SOURCE if self.listener.zone is Zone.CORE else Reason.BANNED
+            self._plane.connection_refused(self.listener, peer, reason.code)
             return None
         return trusted if self._has_room(peer, peer.host, trusted) else None
 

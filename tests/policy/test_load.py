@@ -415,3 +415,31 @@ def test_domains() -> None:
     assert not table.serves("example.net")
     assert list(advice(policy)) == []
     assert [line for line in advice(parse_policy(SMALL, "p.toml")) if line.startswith("[domains] names no domain")]
+
+
+def test_advice_about_the_private_side() -> None:
+    public = SMALL.replace("10.0.0.1:5060", "198.51.100.1:5060")
+    assert any("core listener core-udp-5060" in line for line in advice(parse_policy(public, "p.toml")))
+    wide = parse_policy(f'{public}[core]\nallow = ["0.0.0.0/0"]\n', "p.toml")
+    assert any("anybody who reaches" in line for line in advice(wide))
+    assert not any("core listener core-udp-5060" in line for line in advice(wide))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[core]\nallow = ["pbx.example"]', "expected addresses or prefixes"),
+        (f"[core]\nallow = {['10.0.0.1/32'] * 257}", "expected at most 256 prefixes"),
+        (
+            '[[listen]]\nzone = "core"\ntransport = "tcp"\nbind = "10.0.0.1:0"\ndevice = "a/b"',
+            "the name of a network device",
+        ),
+        (
+            '[[listen]]\nzone = "core"\ntransport = "tcp"\nbind = "10.0.0.1:0"\ndevice = "0123456789abcdef"',
+            "network device",
+        ),
+    ],
+)
+def test_the_private_side_with_mistakes(text: str, message: str) -> None:
+    with pytest.raises(PolicyErrors, match=message):
+        parse_policy(f"{SMALL}{text}\n", "p.toml")

@@ -191,3 +191,9 @@ def test_a_password_file_without_a_password(tmp_path: Path) -> None:
     assert "a password in the first line" in messages(policy(tmp_path, more=database))["database[0].password_file"]
     secret.write_text("sesame\nand more\n")
     assert messages(policy(tmp_path, more=database)) == {}
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    found = messages(policy(tmp_path, more='device = "nosuchdevice0"'))
+    assert found["listen[0].device"].startswith("expected a network device (lo")
+    assert messages(policy(tmp_path, more='device = "any"')) == {}

@@ -1,0 +1,78 @@
+"""CoreSources: the addresses from which core listeners accept messages. The private side is trusted with routing and
+asserted identities, so an address on it is no proof by itself: a packet from outside may reach it (RFC 1122 section
+3.3.4.2 calls a host that takes one *weak*)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from edgesbc.base import limits
+from edgesbc.base.address import Listener, Zone
+from edgesbc.base.prefixes import PrefixSet
+from edgesbc.dispatch.dispatcher import Dispatcher
+
+__all__ = ["PRIVATE", "CoreRules", "CoreSources", "is_private"]
+
+PRIVATE = (
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10",
+    "::1/128",
+)  # fmt: skip
+"""Prefixes of private networks, links and this machine (RFC 1918, RFC 3927, RFC 4193, RFC 4291)."""
+
+_PRIVATE_SET = PrefixSet(PRIVATE)
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def is_private(host: str) -> bool:
+    """Whether a listener bound to ``host`` is on a private network: its address is private, or a wildcard."""
+    return host in _WILDCARDS or host in _PRIVATE_SET
+
+
+class CoreRules:
+    """What a policy says about the private side. ``allow`` are prefixes; without any, a listener with a private address
+    accepts private addresses, and any other accepts members alone. ``sets`` are the destination sets whose members are
+    on the private side; None: all."""
+
+    __slots__ = ("allow", "sets")
+
+    def __init__(self, allow: Iterable[str] = (), sets: Iterable[str] | None = None) -> None:
+        self.allow = tuple(allow)
+        self.sets = None if sets is None else frozenset(sets)
+
+
+class CoreSources:
+    """Judges the sources of core listeners. Members count as soon as the dispatcher has their address."""
+
+    __slots__ = ("_dispatcher", "_listeners", "_members", "_prefixes", "_rules", "_version")
+
+    def __init__(self, listeners: Sequence[Listener], dispatcher: Dispatcher, rules: CoreRules) -> None:
+        self._listeners = tuple(listener for listener in listeners if listener.zone is Zone.CORE)
+        self._dispatcher = dispatcher
+        self._members: frozenset[str] = frozenset()
+        self._version = -1
+        self._prefixes: dict[int, PrefixSet] = {}
+        """By the id of the listener."""
+        self._rules = rules
+        self.adopt(rules)
+
+    def adopt(self, rules: CoreRules) -> None:
+        """Judge by other rules from the next message on."""
+        self._rules = rules
+        self._version = -1
+        self._prefixes = {
+            listener.id: PrefixSet(
+                rules.allow or (PRIVATE if is_private(listener.host) else ()), limits.REMEMBERED_ADDRESSES
+            )
+            for listener in self._listeners
+        }
+
+    def admits(self, listener: Listener, host: str) -> bool:
+        """Whether a core listener accepts messages from ``host``. It is asked for every datagram; of a member, it costs
+        one look-up."""
+        if self._version != self._dispatcher.members_version:
+            self._version = self._dispatcher.members_version
+            self._members = self._dispatcher.hosts(self._rules.sets)
+        if host in self._members:
+            return True
+        prefixes = self._prefixes.get(listener.id)
+        return prefixes is None or host in prefixes
