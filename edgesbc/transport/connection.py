@@ -59,8 +59,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_aborted", "_budget", "_closing", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended",
-        "_postponable", "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "flow",
+        "_aborted", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended", "_postponable",
+        "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "closing", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,8 @@ class Connection:
         failed: Callable[[StreamEnd], None] | None = None,
     ) -> None:
         self.flow = flow
+        self.closing = False
+        """Whether it ends: nothing more is taken from the core or the peer."""
         self._core = core
         self._opened = opened
         self._failed = failed
@@ -83,16 +85,10 @@ class Connection:
         self._unsent: list[bytes] = []
         self._queued = 0  # bytes in both
         self._reading = False  # whether the task is passing on what it has read: answers are gathered
-        self._closing = False  # nothing more is taken from the core or the peer
         self._peer_ended = False
         self._aborted = False
         self._wait: trio.CancelScope | None = None
         self._postponable = limits.POSTPONED_SECONDS  # by which deadlines may still be later for want of a turn
-
-    @property
-    def closing(self) -> bool:
-        """Whether it has been closed: nothing more is taken from the core or the peer."""
-        return self._closing
 
     @property
     def counts(self) -> StreamCounts:
@@ -103,7 +99,7 @@ class Connection:
 
     def send(self, message: bytes) -> None:
         """Write a message. With more than ``limits.OUTBOX_BYTES`` that the peer has not taken, abort."""
-        if self._closing:
+        if self.closing:
             return
         if self._open and self._session is not None:
             self._write(self._session.send(message))
@@ -112,19 +108,19 @@ class Connection:
 
     def close(self) -> None:
         """End the connection after what was sent before has been written."""
-        if self._closing:
+        if self.closing:
             return
         if self._session is None:
             self.abort()  # it is not connected yet
             return
-        self._closing = True
+        self.closing = True
         self._session.close()
         self._write(self._session.take_output())
         self._wake()
 
     def abort(self) -> None:
         """End the connection at once."""
-        self._closing = self._aborted = True
+        self.closing = self._aborted = True
         self._wake()
 
     def _wake(self) -> None:
@@ -187,8 +183,8 @@ class Connection:
             self._write(session.take_output())  # a TLS client speaks first
             self._look_whether_open(session)
             if session.end is not None:
-                self._finish(session)  # a TLS client that cannot begin
-            while not self._closing:
+                self.close()  # a TLS client that cannot begin
+            while not self.closing:
                 if self._unsent:
                     begun = trio.current_time()
                     await self._wait_until_written(sock)
@@ -206,7 +202,7 @@ class Connection:
                 else:
                     await self._wait_for_end(sock)
         finally:
-            if not self._closing:  # the edge stops: say so, where it can be said without waiting
+            if not self.closing:  # the edge stops: say so, where it can be said without waiting
                 self.close()
             self._opened = None  # it refers to this connection: what that holds is freed now, and not by the collector
 
@@ -214,19 +210,19 @@ class Connection:
         """Read until the connection ends, its peer does not take an answer, or a deadline is over."""
         with trio.CancelScope(deadline=session.deadline) as scope:
             self._wait = scope
-            while not self._unsent and not self._closing:
+            while not self._unsent and not self.closing:
                 await trio.lowlevel.wait_readable(sock)
                 if self._budget is not None and self._budget.spent and not self._has_precedence():
                     await self._wait_for_turn(self._budget, session, scope)
                 self._read(sock, session)
                 if session.deadline < scope.deadline:  # a later one is looked at when the earlier is over
                     scope.deadline = session.deadline
-        if scope.cancelled_caught and not self._closing:
+        if scope.cancelled_caught and not self.closing:
             session.expire(trio.current_time())
             self._write(session.take_output())
             if session.end is not None:
                 if session.is_open:
-                    self._finish(session)
+                    self.close()
                 else:
                     self.abort()
 
@@ -246,7 +242,7 @@ class Connection:
 
     def _read(self, sock: socket.socket, session: StreamSession) -> None:
         """Receive once, and pass on what that completes."""
-        if self._closing:
+        if self.closing:
             return  # closed by another task, in the turn in which this one was woken
         try:
             size = sock.recv_into(_BUFFER)
@@ -273,8 +269,8 @@ class Connection:
             self._peer_ended = True
             session.receive_end()
         if session.end is not None:
-            self._finish(session)
-        elif not self._closing:
+            self.close()
+        elif not self.closing:
             self._write(session.take_output())
         self._reading = False
         self._write_unsent()
@@ -286,7 +282,7 @@ class Connection:
         if flow is None:
             return
         for message in messages:
-            if self._closing:
+            if self.closing:
                 return
             receive(flow, message, now)
 
@@ -305,17 +301,10 @@ class Connection:
         if outbound and self.flow is not None:
             self._core.connection_opened(self.flow)
 
-    def _finish(self, session: StreamSession) -> None:
-        """Nothing more is received: the last answers are written, and then the connection ends."""
-        if not self._closing:
-            self._closing = True
-            session.close()
-            self._write(session.take_output())
-
     async def _wait_until_written(self, sock: socket.socket) -> None:
         """Wait until the kernel has taken everything. What is queued now, and then what has been queued until that is
         written, has a deadline each: a busy connection may always have something queued."""
-        seconds = limits.LAST_ANSWERS_SECONDS if self._closing else limits.WRITE_SECONDS
+        seconds = limits.LAST_ANSWERS_SECONDS if self.closing else limits.WRITE_SECONDS
         due = self._queued
         with trio.CancelScope(deadline=trio.current_time() + seconds) as self._wait:
             while self._unsent and not self._aborted:

@@ -204,7 +204,7 @@ async def test_a_message_that_arrives_too_slowly_ends_the_connection_at_its_dead
         clock.jump(limits.MESSAGE_SECONDS / 2)
         one.say(MESSAGE[5:9])
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert not one.connection._closing
+        assert not one.connection.closing
         clock.jump(limits.MESSAGE_SECONDS / 2)
         assert await one.hear() == b""
         assert one.received == [MESSAGE]
