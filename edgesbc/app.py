@@ -76,7 +76,7 @@ class App:
     def __init__(self, policy: Policy) -> None:
         self.ledger = Ledger(0.0)
         self.feed = DecisionFeed()
-        self.metrics = Metrics()
+        self.metrics = Metrics(policy.observe.max_series)
         self.media: MediaPlane | None = None
         self.http_port = 0
         self.stopping = trio.Event()
@@ -117,6 +117,7 @@ class App:
                 (ports.first, ports.last),
                 lambda event: self.plane.media_event(event),
                 containment=self.containment,
+                max_sessions=policy.edge.max_calls,
                 media_timeout=policy.media.timeout,
             )
         self.plane = self._build_plane(policy)
@@ -142,6 +143,7 @@ class App:
             reconnect_wait=policy.registrations.reconnect_wait,
             headers=header_rules_of(policy),
             core=core_rules_of(policy),
+            max_calls=policy.edge.max_calls,
         )
 
     def _build_plane(self, policy: Policy) -> SignallingPlane:
@@ -151,7 +153,13 @@ class App:
             if settings.transport.secure
         }
         return SignallingPlane(
-            self.edge, self._opened, certificates, self._media_command, self.record, self.containment
+            self.edge,
+            self._opened,
+            certificates,
+            self._media_command,
+            self.record,
+            self.containment,
+            policy.edge.max_connections,
         )
 
     def _instrument(self) -> None:

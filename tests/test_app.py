@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -291,3 +291,30 @@ async def test_the_edge_is_ready_while_the_fallback_of_a_set_is_up(tmp_path: Pat
         assert app.not_ready() == {}
         app.edge.dispatcher.health_monitor.failed(two, trio.current_time(), "silence")
         assert app.not_ready() == dict.fromkeys(("destinations pbx", "destinations backup"), "no member is up")
+
+
+async def test_the_policy_bounds_calls_connections_and_series(tmp_path: Path) -> None:
+    keys = "max_calls = 2\nmax_connections = 1"
+    async with AsyncExitStack() as stack:
+        bob = await stack.enter_async_context(Ua(await UdpWire.open("127.0.0.11"), "bob"))
+        text = policy_text(tmp_path, [f"sip:{bob.address}"], edge=keys, trunks=["127.0.0.5"]).replace(
+            "[observe]", "[observe]\nmax_series = 3"
+        )
+        app = await stack.enter_async_context(running(tmp_path, text))
+        udp, tcp = at(app, "public-udp"), at(app, "public-tcp")
+        for number in range(3):
+            caller = await stack.enter_async_context(Ua(await UdpWire.open("127.0.0.5", peer=udp)))
+            await caller.dialog(f"sip:100@{udp}").send("INVITE")
+            if number < 2:
+                await bob.answer(await bob.request("INVITE"), 180, tag="b")
+            await caller.response(180 if number < 2 else 503)
+        first = await trio.open_tcp_stream(*tcp)
+        second = await trio.open_tcp_stream(*tcp)
+        await until(lambda: app.plane.counts.get(("public-tcp", "connections")) == 1)
+        for stream in (first, second):
+            await trio.aclose_forcefully(stream)
+        for number in range(10):
+            app.containment.fault(f"kind {number}", ValueError())
+        shown = [line for line in app.metrics.render().decode().splitlines() if line.startswith("edgesbc_faults_total")]
+        assert len(shown) == 3
+        assert 'edgesbc_faults_total{kind="other"} 8.0' in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -111,12 +112,31 @@ def test_a_listener_accepts_development_certificates(tmp_path: Path) -> None:
     assert invoke("check", file).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("keys", "ports", "hard", "expected"),
+    [
+        ("max_calls = 100\nmax_connections = 300", "20000-29998", 1_000, "need 900, a process may have 1000"),
+        ("max_calls = 100\nmax_connections = 300", "20000-20099", 500, "need 700, a process may have 500: beyond"),
+        ("max_calls = 1\nmax_connections = 2000", "20000-29998", 3_000, "need 4000, a process may have 3000: beyond"),
+        ("", "20000-29998", resource.RLIM_INFINITY, "need 28388, a process may have any number"),
+    ],
+)
+def test_a_check_says_how_many_descriptors_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, ports: str, hard: int, expected: str
+) -> None:
+    """Four for the media of a call, as many calls as there are ports; connections have at most half of all."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (100, hard))
+    file = tmp_path / "policy.toml"
+    file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], edge=keys).replace("20000-29998", ports))
+    assert f"descriptors: all connections and calls {expected}" in invoke("check", file).output
+
+
 def test_a_check_names_the_hosts_that_it_does_not_look_up(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9", "sip:pbx.invalid;transport=udp", "sip:b.invalid:5070"]))
     result = invoke("check", file)
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[1:] == ["not looked up: b.invalid:5070, pbx.invalid over udp"]
+    assert "not looked up: b.invalid:5070, pbx.invalid over udp" in result.stdout.splitlines()
 
 
 # --- an edge that runs -------------------------------------------------------------------------------------

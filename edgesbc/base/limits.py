@@ -33,7 +33,9 @@ VIA_HOPS: Final = 70
 TRANSACTIONS: Final = 50_000
 """Transactions alive at once. 300 calls a second with 32 s of Timer B and J reach about 30,000."""
 CALLS: Final = 20_000
-"""Calls alive at once in one process, at about 10 KiB each in the signalling plane."""
+"""Calls alive at once, at about 10 KiB each in the signalling plane; `[edge] max_calls` may change it."""
+CALLS_MOST: Final = 100_000
+"""Largest number of calls that a policy may allow: about a gigabyte, and more than one process can set up."""
 AMPLIFICATION: Final = 1.5
 """Longest answer of the edge's own to a datagram of an unproven source, in bytes for each byte of the datagram. An
 answer repeats fields of its request; more would let an attacker with a forged source use the edge as an amplifier."""
@@ -55,7 +57,9 @@ TARGET_BYTES: Final = 1280
 # --- Listeners and connections ---------------------------------------------------------------------------
 
 CONNECTIONS: Final = 8_192
-"""Connections in all: each costs a descriptor and about 25 KiB with TLS."""
+"""Connections in all: each costs a descriptor and about 25 KiB with TLS; `[edge] max_connections` may change it."""
+CONNECTIONS_MOST: Final = 100_000
+"""Largest number of connections that a policy may allow: more than two gigabytes with TLS."""
 CONNECTIONS_SHARE: Final = 0.5
 """Part of the process's descriptors that accepted connections may have: the media of a call takes four to eight."""
 CONNECTIONS_TRUSTED: Final = 1_024
@@ -394,9 +398,13 @@ LOG_SAMPLES: Final = 200
 LOG_LIBRARY_SECONDS: Final = 1.0
 """Shortest time between two records of one place of a library, which may say the same at every connection."""
 METRIC_SERIES: Final = 1_000
-"""Series of one metric; the others are added up in one series labelled `other`."""
+"""Series of one metric; the others are added up in one labelled `other`; `[observe] max_series` may change it."""
+METRIC_SERIES_MOST: Final = 100_000
+"""Largest number of series that a policy may allow: a scrape of so many takes a second, of which calls are late."""
 HTTP_READ_SECONDS: Final = 10
 """From the acceptance of an HTTP connection to the end of its request; bytes that trickle in do not extend it."""
+DESCRIPTORS_OWN: Final = 200
+"""Descriptors of a process beside those of connections and media: listeners, HTTP, the control socket, databases."""
 HTTP_SECONDS: Final = 30.0
 """From the acceptance of an HTTP connection to its end: metrics of many members over a slow tunnel take seconds."""
 HTTP_CONNECTIONS: Final = 32

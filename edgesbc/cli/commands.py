@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ from edgesbc.policy.advice import advice
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
-from edgesbc.policy.preflight import preflight, served
+from edgesbc.policy.preflight import descriptors_needed, preflight, served
 from edgesbc.replay.simulated_destinations import MODES
 from edgesbc.sip.server_uri import parse_server_uri
 
@@ -82,6 +83,7 @@ def check(policy: Path) -> None:
     names = sorted(str(server_uri) for server_uri in server_uris if server_uri.target is None)
     if names:
         click.echo(f"not looked up: {', '.join(names)}")
+    click.echo(_descriptors(descriptors_needed(sound), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     if served(sound):
         click.echo(f"an edge runs from {sound.edge.state_dir}: ports in use are taken for its own")
         for line in waiting(sound):
@@ -207,6 +209,15 @@ def dev(folder: Path, names: tuple[str, ...], force: bool) -> None:
         raise click.ClickException(str(error)) from None
     for path in paths:
         click.echo(path)
+
+
+def _descriptors(needed: int, most: int) -> str:
+    """What a policy needs, and what a process of this user may have: the hard limit, to which `run` raises its own."""
+    line = f"descriptors: all connections and calls need {needed}, a process may have "
+    if most == resource.RLIM_INFINITY:
+        return f"{line}any number"
+    short = ": beyond that they are refused; raise RLIMIT_NOFILE"
+    return f"{line}{most}{short if most < needed else ''}"
 
 
 def _standard_error() -> TextIO:

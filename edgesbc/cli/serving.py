@@ -13,6 +13,7 @@ import trio
 from edgesbc.embedding import RunningEdge, serve
 from edgesbc.observe import logs
 from edgesbc.policy.model import Policy
+from edgesbc.policy.preflight import descriptors_needed
 from edgesbc.tasks.containment import Containment
 
 __all__ = ["raise_descriptor_limit", "serve_until_signal"]
@@ -69,6 +70,9 @@ async def serve_until_signal(policy: Policy) -> None:
 
     Raises ``OSError``, in an exception group, where the edge cannot start.
     """
+    needed, most = descriptors_needed(policy), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most != resource.RLIM_INFINITY and most < needed:
+        logs.lifecycle("edge").info("few descriptors: raise RLIMIT_NOFILE", needed=needed, found=most)
     signals = _Signals()
     async with trio.open_nursery() as nursery:
         await nursery.start(signals.receive, nursery.cancel_scope)

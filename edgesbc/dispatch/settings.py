@@ -43,8 +43,8 @@ def _resources(_instance: object, _attribute: _Attribute[Any], value: Mapping[st
     if len(value) > limits.MEMBER_RESOURCES:
         raise ValueError(f"expected at most {limits.MEMBER_RESOURCES} resources, found {len(value)}")
     for name, most in value.items():
-        if not name or not 0 <= most <= limits.CALLS:
-            raise ValueError(f"expected a name and 0 to {limits.CALLS} calls, found {name!r} = {most}")
+        if not name or not 0 <= most <= limits.CALLS_MOST:
+            raise ValueError(f"expected a name and 0 to {limits.CALLS_MOST} calls, found {name!r} = {most}")
 
 
 def _known_hash_on(_instance: object, _attribute: _Attribute[str], value: str) -> None:
@@ -79,7 +79,7 @@ class MemberSettings:
     """Its share of the calls, relative to the other members of its priority. For none at all, see ``disabled``."""
     priority: int = attrs.field(default=0, validator=between(0, 1000))
     """Lower numbers are used first; the next number only when none of them can take the call."""
-    max_calls: int | None = attrs.field(default=None, validator=optional(between(1, limits.CALLS)))
+    max_calls: int | None = attrs.field(default=None, validator=optional(between(1, limits.CALLS_MOST)))
     """Calls at once; None: no bound of its own."""
     max_cps: float | None = attrs.field(default=None, validator=optional(between(0.01, 10_000, "calls a second")))
     """New calls a second; None: no bound of its own."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
+from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.counts import Counts
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTimeout
@@ -26,7 +27,8 @@ class MediaPlane:
 
     ``addresses`` are the literal addresses to bind, one for each zone; ``ports`` the first and last port of the
     range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they differ;
-    ``denied`` prefixes that descriptions from the public zone may not name. ``media_timeout`` is in seconds.
+    ``denied`` prefixes that descriptions from the public zone may not name. ``media_timeout`` is in seconds. A session
+    beyond ``max_sessions`` is refused.
     ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports internal
     errors. ``clock`` gives seconds on a monotonic
     clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
@@ -42,13 +44,14 @@ class MediaPlane:
         advertise: Mapping[Zone, str] | None = None,
         denied: Iterable[str] = (),
         media_timeout: float = 60.0,
+        max_sessions: int = limits.MEDIA_SESSIONS,
         clock: Callable[[], float] = trio.current_time,
         random: Callable[[], float] = _UNGUESSABLE,
     ) -> None:
         interfaces = build_interfaces(addresses, ports, advertise, denied)
         self._containment = containment
         self._relay = Relay(interfaces, clock, random, containment.fault)
-        self._table = SessionTable(self._relay, interfaces, media_timeout)
+        self._table = SessionTable(self._relay, interfaces, media_timeout, max_sessions)
         self._clock = clock
         self._on_event = on_event
         self._wake_at = -math.inf

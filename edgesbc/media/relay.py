@@ -124,6 +124,14 @@ class Relay:
                 pool.give_back(port, self._clock())
                 _raise_unless_in_use(error)
                 continue
+            try:
+                for sock in (rtp, rtcp):
+                    self._epoll.register(sock.fileno(), select.EPOLLIN)
+            except OSError as error:  # the kernel has no memory, or no watch for this user any more
+                for sock in (rtp, rtcp):
+                    sock.close()  # which takes it out of the epoll as well
+                pool.give_back(port, self._clock())
+                raise NoPorts(f"a media port cannot be opened: {os.strerror(error.errno or 0)}") from error
             return PortPair(self, interface, port, self._serve(rtp, False), self._serve(rtcp, True))
         raise NoPorts(f"other programs hold the media ports of the {zone} side")
 
@@ -135,7 +143,6 @@ class Relay:
         channel = Channel(sock, is_rtcp, self.drops)
         self._channels[sock.fileno()] = channel
         self._open_addresses.add(_address_of(sock))
-        self._epoll.register(sock.fileno(), select.EPOLLIN)
         return channel
 
     def close_pair(self, pair: PortPair) -> None:

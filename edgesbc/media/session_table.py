@@ -29,10 +29,14 @@ class SessionTable:
     is in seconds on one monotonic clock.
     """
 
-    __slots__ = ("_count", "_deadlines", "_interfaces", "_ports", "_sessions", "_timeout", "total")
+    __slots__ = ("_count", "_deadlines", "_interfaces", "_most", "_ports", "_sessions", "_timeout", "total")
 
     def __init__(
-        self, ports: PortSource, interfaces: Mapping[Zone, MediaInterface], media_timeout: float = 60.0
+        self,
+        ports: PortSource,
+        interfaces: Mapping[Zone, MediaInterface],
+        media_timeout: float = 60.0,
+        max_sessions: int | None = None,
     ) -> None:
         missing = [zone.value for zone in Zone if zone not in interfaces]
         if missing:
@@ -40,6 +44,7 @@ class SessionTable:
         self._ports = ports
         self._interfaces = dict(interfaces)
         self._timeout = media_timeout
+        self._most = limits.MEDIA_SESSIONS if max_sessions is None else max_sessions
         self._sessions: dict[str, list[MediaSession]] = {}
         self._count = 0
         self._deadlines: Deadlines[MediaSession] = Deadlines()
@@ -164,7 +169,7 @@ class SessionTable:
             side = session.side_of(offer.answerer)
             if side is not None:  # another fork offers in its answer to an INVITE without a description
                 return session, 1 - side, True
-        if self._count >= limits.MEDIA_SESSIONS:
+        if self._count >= self._most:
             raise NoPorts("the table of media sessions is full")
         if len(sessions) >= limits.MEDIA_SESSIONS_PER_ID:
             raise WireError("too many media sessions with one Call-ID")

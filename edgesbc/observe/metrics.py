@@ -33,10 +33,11 @@ class Metrics:
     """The metrics of one process, registered once at start.
 
     Counters, gauges and histograms are objects of other packages and are read at each scrape. A metric has at most
-    ``limits.METRIC_SERIES`` series; the others are added up in one series whose labels are all ``other``.
+    ``max_series`` series; the others are added up in one series whose labels are all ``other``.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, max_series: int = limits.METRIC_SERIES, registry: CollectorRegistry | None = None) -> None:
+        self._most = max_series
         self.registry = registry if registry is not None else CollectorRegistry(auto_describe=False)
         self._collector = _MetricCollector()
         self.registry.register(self._collector)
@@ -45,14 +46,16 @@ class Metrics:
     def counter(self, name: str, help: str, labels: Sequence[str], counts: Counts) -> None:
         """``edgesbc_NAME_total``: a number of events by ``labels``. Raises ``ValueError`` for a bad name."""
         name = self._claim(name.removesuffix("_total"), labels)
-        self._collector.add(name, lambda: _counter(name, help, labels, counts))
+        self._collector.add(name, lambda: _counter(name, help, labels, counts, self._most))
 
     def gauge(self, name: str, help: str, read: Read | Labelled, labels: Sequence[str] = ()) -> None:
         """``edgesbc_NAME``: a present value, read by a callable, or by one callable for each set of labels."""
         name = self._claim(name, labels)
         if callable(read) == bool(labels):
             raise ValueError(f"{name}: labels go with a mapping from label values to callables")
-        self._collector.add(name, lambda: _gauge(name, help, labels, {(): read} if callable(read) else read))
+        self._collector.add(
+            name, lambda: _gauge(name, help, labels, {(): read} if callable(read) else read, self._most)
+        )
 
     def histogram(
         self,
@@ -69,7 +72,7 @@ class Metrics:
             raise ValueError(f"{name}: labels go with a mapping from label values to histograms")
         histograms: Mapping[tuple[str, ...], Histogram]
         histograms = {(): histogram} if isinstance(histogram, Histogram) else histogram
-        self._collector.add(name, lambda: _histogram(name, help, labels, histograms))
+        self._collector.add(name, lambda: _histogram(name, help, labels, histograms, self._most))
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format, of media type :data:`CONTENT_TYPE`."""
@@ -99,14 +102,14 @@ class _MetricCollector(Collector):
         return [read() for read in self._read.values()]
 
 
-def _labelled_series(number: int) -> int:
+def _labelled_series(number: int, most: int) -> int:
     """How many of ``number`` series keep their labels; if not all, one place is left for the series of the others."""
-    return number if number <= limits.METRIC_SERIES else limits.METRIC_SERIES - 1
+    return number if number <= most else most - 1
 
 
-def _counter(name: str, help: str, labels: Sequence[str], counts: Counts) -> Metric:
+def _counter(name: str, help: str, labels: Sequence[str], counts: Counts, most: int) -> Metric:
     family = CounterMetricFamily(name, help, labels=labels)
-    labelled, rest = _labelled_series(len(counts)), 0
+    labelled, rest = _labelled_series(len(counts), most), 0
     for number, (values, count) in enumerate(counts.items()):
         if number < labelled:
             family.add_metric(values, count)
@@ -119,9 +122,9 @@ def _counter(name: str, help: str, labels: Sequence[str], counts: Counts) -> Met
     return family
 
 
-def _gauge(name: str, help: str, labels: Sequence[str], reads: Labelled) -> Metric:
+def _gauge(name: str, help: str, labels: Sequence[str], reads: Labelled, most: int) -> Metric:
     family = GaugeMetricFamily(name, help, labels=labels)
-    labelled, rest = _labelled_series(len(reads)), 0.0
+    labelled, rest = _labelled_series(len(reads), most), 0.0
     for number, (values, read) in enumerate(reads.items()):
         if number < labelled:
             family.add_metric(values, read())
@@ -132,9 +135,11 @@ def _gauge(name: str, help: str, labels: Sequence[str], reads: Labelled) -> Metr
     return family
 
 
-def _histogram(name: str, help: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram]) -> Metric:
+def _histogram(
+    name: str, help: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram], most: int
+) -> Metric:
     family = HistogramMetricFamily(name, help, labels=labels)
-    labelled = _labelled_series(len(histograms))
+    labelled = _labelled_series(len(histograms), most)
     for values, histogram in list(histograms.items())[:labelled]:
         family.add_metric(values, list(_buckets(histogram)), histogram.total)
     return family

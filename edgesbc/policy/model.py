@@ -150,6 +150,10 @@ class EdgeSettings:
     """Seconds from a stop until live calls are ended with a BYE to both sides."""
     server: str = attrs.field(default="", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
     """Server and User-Agent in the edge's own messages; empty: none."""
+    max_calls: int = attrs.field(default=limits.CALLS, validator=between(1, limits.CALLS_MOST))
+    """Calls alive at once."""
+    max_connections: int = attrs.field(default=limits.CONNECTIONS, validator=between(1, limits.CONNECTIONS_MOST))
+    """Accepted connections at once; fewer where the process may have few descriptors."""
     resolvers: tuple[str, ...] = attrs.field(
         default=(), validator=[at_most(limits.NAME_SERVERS, "name servers"), _name_servers]
     )
@@ -253,6 +257,8 @@ class ObserveSettings:
     http: Source | None = attrs.field(default=Source("127.0.0.1", 8080), metadata={STRUCTURE: _http})
     """Loopback address of ``/metrics``, ``/healthz``, ``/readyz`` and ``/why``; "" in the file, None here: off."""
     log: str = attrs.field(default="info", validator=one_of("debug", "info", "warning", "error"))
+    max_series: int = attrs.field(default=limits.METRIC_SERIES, validator=between(2, limits.METRIC_SERIES_MOST))
+    """Series of one metric; the others are added up in one."""
 
 
 def _field_names(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:

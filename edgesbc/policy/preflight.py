@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from edgesbc.inventory.databases import DRIVERS
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
 from edgesbc.policy.model import ANY_DEVICE, CONTROL_SOCKET, ListenSettings, Policy
 
-__all__ = ["preflight", "served"]
+__all__ = ["descriptors_needed", "preflight", "served"]
 
 _Mistakes = Iterator[tuple[str, str]]
 
@@ -44,6 +45,22 @@ def preflight(policy: Policy, beside: bool = False) -> list[PolicyError]:
         )
         for key, message in mistakes
     ]
+
+
+def descriptors_needed(policy: Policy) -> int:
+    """Descriptors of an edge with as many connections and calls with media as ``policy`` allows.
+
+    Connections have a share of all that there are, whatever calls need.
+    """
+    calls = 0
+    if policy.media.engine == "builtin":
+        ports = policy.media.ports
+        calls = min(policy.edge.max_calls, (ports.last - ports.first + 1) // 2)
+    connections = policy.edge.max_connections
+    return max(
+        connections + 4 * calls + limits.DESCRIPTORS_OWN,  # RTP and RTCP on each side
+        math.ceil(connections / limits.CONNECTIONS_SHARE),
+    )
 
 
 def served(policy: Policy) -> bool:

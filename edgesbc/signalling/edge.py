@@ -22,6 +22,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
@@ -81,12 +82,14 @@ class Edge:
         reconnect_wait: float = 10.0,
         headers: HeaderRules | None = None,
         core: CoreRules | None = None,
+        max_calls: int = limits.CALLS,
     ) -> None:
         headers = HeaderRules() if headers is None else headers
         core = CoreRules() if core is None else core
         parts = self.parts = CoreParts(
-            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, headers, core
-        )
+            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, headers, core,
+            max_calls,
+        )  # fmt: skip
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission
         self._calls = parts.calls

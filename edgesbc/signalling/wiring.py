@@ -75,6 +75,7 @@ class CoreParts:
         reconnect_wait: float,
         headers: HeaderRules,
         core: CoreRules,
+        max_calls: int,
     ) -> None:
         def name_at(source: Source, transport: Transport) -> str:
             member = dispatcher.member_at(source, transport)
@@ -105,7 +106,7 @@ class CoreParts:
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)
         media = self.media = MediaClient(effects, deadlines, anchor)
-        bounds = CallLimits(limits.CALLS, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
+        bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds)
         self.core_sources = CoreSources(listeners, dispatcher, core)
         screener = self.screener = Screener(

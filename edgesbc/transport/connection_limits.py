@@ -10,12 +10,12 @@ from edgesbc.base.prefixes import source_key
 __all__ = ["ConnectionLimits", "most_connections", "reserved_connections"]
 
 
-def most_connections() -> int:
-    """Connections that this process accepts in all, by the descriptors that it may have now."""
+def most_connections(configured: int) -> int:
+    """Connections that this process accepts in all: as configured, or fewer where it may have few descriptors."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if descriptors == resource.RLIM_INFINITY:
-        return limits.CONNECTIONS
-    return min(limits.CONNECTIONS, int(descriptors * limits.CONNECTIONS_SHARE))
+        return configured
+    return min(configured, int(descriptors * limits.CONNECTIONS_SHARE))
 
 
 def reserved_connections(most: int) -> int:
@@ -26,14 +26,15 @@ def reserved_connections(most: int) -> int:
 class ConnectionLimits:
     """Counts connections. A part of the total is reserved for trusted peers, and those of one address are counted apart
     from untrusted ones of the same address. An IPv6 address counts as its /64. The total is smaller than
-    ``limits.CONNECTIONS`` where the process may have few descriptors, so that the media of calls has some.
+    ``configured`` where the process may have few descriptors, so that the media of calls has some.
 
     The host is "" while a balancer has not named the peer yet: such a connection counts in total only.
     """
 
-    __slots__ = ("_by_address", "_untrusted", "total")
+    __slots__ = ("_by_address", "_configured", "_untrusted", "total")
 
-    def __init__(self) -> None:
+    def __init__(self, configured: int) -> None:
+        self._configured = configured
         self._by_address: dict[tuple[str, bool], int] = {}
         self._untrusted = 0
         self.total = 0
@@ -42,7 +43,7 @@ class ConnectionLimits:
         """Whether one more connection from ``host`` is within the limits."""
         if self._by_address.get((source_key(host), trusted), 0) >= limits.CONNECTIONS_PER_ADDRESS:
             return False
-        most = most_connections()
+        most = most_connections(self._configured)
         if self.total >= most:
             return False
         return trusted or self._untrusted < most - reserved_connections(most)

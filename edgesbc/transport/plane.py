@@ -43,7 +43,7 @@ _REFUSALS = {reason.code: reason for reason in (Reason.BANNED, Reason.CONNECTION
 
 class SignallingPlane:
     """Runs an edge. ``media`` passes a command to the media plane; ``record`` takes decisions; ``containment`` counts
-    and reports internal errors.
+    and reports internal errors; ``max_connections`` is the number of connections that are accepted at once.
 
     ``certificates`` are the folders of TLS and WSS listeners, by listener name. The plane opens one nursery, in which
     each connection is a task.
@@ -57,6 +57,7 @@ class SignallingPlane:
         media: CarryOutMedia,
         record: Callable[[Decision], None],
         containment: Containment,
+        max_connections: int,
     ) -> None:
         self.containment = containment
         self.edge = edge
@@ -66,7 +67,7 @@ class SignallingPlane:
         self._certificates = certificates
         self._udp: dict[int, UdpListener] = {}
         self._stream_listeners: list[StreamListener] = []
-        self.connection_limits = ConnectionLimits()
+        self.connection_limits = ConnectionLimits(max_connections)
         self.connections: dict[int, Connection] = {}
         self.read_budget = ReadBudget()
         self.counts = Counts()  # transport events by (listener, event)

@@ -45,6 +45,6 @@ def test_the_resources_of_a_member_are_bounded() -> None:
     assert MemberSettings(uri="sip:10.0.0.11", resources=most).resources == most
     with pytest.raises(ValueError, match=f"at most {limits.MEMBER_RESOURCES} resources"):
         MemberSettings(uri="sip:10.0.0.11", resources={**most, "one more": 1})
-    for wrong in ({"": 1}, {"pstn": -1}, {"pstn": limits.CALLS + 1}):
+    for wrong in ({"": 1}, {"pstn": -1}, {"pstn": limits.CALLS_MOST + 1}):
         with pytest.raises(ValueError, match="expected a name and 0 to"):
             MemberSettings(uri="sip:10.0.0.11", resources=wrong)

@@ -162,12 +162,12 @@ async def test_16_untrusted_connections_leave_those_reserved_for_trunks(
     no_first_message_deadline: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The limits are patched down to 1,000 connections, 900 of them for untrusted peers: with the default of 8,192,
+    """Of 1,000 connections, 900 are for untrusted peers: with the default of 8,192,
     both ends would need 16,500 descriptors in one process."""
     monkeypatch.setattr(limits, "CONNECTIONS", 1_000)
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 100)
     addresses = [f"127.0.1.{n}" for n in range(1, 11)]
-    policy = text(tmp_path, WS, more=UNTRACKED, trunks=[CARRIER])
+    policy = text(tmp_path, WS, more=UNTRACKED, trunks=[CARRIER], edge="max_connections = 1000")
     async with running(tmp_path, policy) as app, silent(at(app, "public-tcp"), addresses):
         await until(lambda: event_count(app, "public-tcp", "connections") == SILENT - 900)
         assert open_connections(app) == 900

@@ -123,7 +123,7 @@ async def test_a_header_is_read_in_its_turn(tmp_path: Path) -> None:
 async def test_connections_that_name_nobody_count_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", 3)
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 1)
-    async with running(tmp_path, text(tmp_path, TCP)) as app:
+    async with running(tmp_path, text(tmp_path, TCP, edge="max_connections = 3")) as app:
         streams = [await connect(app, b"\r\n") for _ in range(2)]
         await until(lambda: open_connections(app) == 2)
         third = await connect(app, header("203.0.113.66"))

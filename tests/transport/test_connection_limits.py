@@ -12,7 +12,7 @@ from edgesbc.transport.connection_limits import ConnectionLimits, most_connectio
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS", 10)
+    monkeypatch.setattr(limits, "CONNECTIONS", 10)  # of which the reserve below is a part
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 3)
     monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS", 4)
 
@@ -28,20 +28,20 @@ def fill(connections: ConnectionLimits, trusted: bool) -> list[str]:
 
 
 def test_untrusted_peers_leave_connections_for_trusted_ones() -> None:
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     assert len(fill(connections, False)) == 7
     assert len(fill(connections, True)) == 3
     assert connections.total == 10
 
 
 def test_trusted_peers_may_take_all() -> None:
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     assert len(fill(connections, True)) == 10
     assert fill(connections, False) == []
 
 
 def test_ended_connections_leave_no_count() -> None:
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     for _ in range(3):
         for trusted in (False, True):
             taken = fill(connections, trusted)
@@ -54,7 +54,7 @@ def test_ended_connections_leave_no_count() -> None:
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_one_address_has_its_own_bound(trusted: bool) -> None:
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     for _ in range(4):
         connections.add("192.0.2.1", trusted)
     assert not connections.allows("192.0.2.1", trusted)
@@ -63,7 +63,7 @@ def test_one_address_has_its_own_bound(trusted: bool) -> None:
 
 
 def test_peers_that_a_balancer_has_not_named_yet_count_in_total_only() -> None:
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     for _ in range(7):
         assert connections.allows("", False)
         connections.add("", False)
@@ -75,7 +75,7 @@ def test_peers_that_a_balancer_has_not_named_yet_count_in_total_only() -> None:
 
 
 def test_a_64_of_ipv6_is_one_address() -> None:
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     hosts = [f"2001:db8::{number:x}" for number in range(1, 6)]
     assert [connections.allows(host, False) and connections.add(host, False) is None for host in hosts] == [
         True
@@ -93,9 +93,9 @@ def test_few_descriptors_make_few_connections(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int, reserved: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (descriptors, resource.RLIM_INFINITY))
-    assert most_connections() == most
+    assert most_connections(10) == most
     assert reserved_connections(most) == reserved
-    connections = ConnectionLimits()
+    connections = ConnectionLimits(10)
     assert len(fill(connections, False)) == most - reserved
     assert len(fill(connections, True)) == reserved
     assert not connections.allows("", False)

@@ -83,7 +83,7 @@ async def test_connections_in_all_are_capped(tmp_path: Path, monkeypatch: pytest
     """Over all listeners together: they share the descriptors."""
     monkeypatch.setattr(limits, "CONNECTIONS", 3)
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 1)
-    async with running(tmp_path, text(tmp_path, WS)) as app:
+    async with running(tmp_path, text(tmp_path, WS, edge="max_connections = 3")) as app:
         held = [await trio.open_tcp_stream(*at(app, "public-tcp"), local_address=f"127.0.0.{n}") for n in (5, 6)]
         await until(lambda: len(app.plane.connections) == 2)
         third = await trio.open_tcp_stream(*at(app, listener), local_address="127.0.0.7")
@@ -99,7 +99,7 @@ async def test_untrusted_peers_leave_connections_for_trunks_and_the_private_side
     monkeypatch.setattr(limits, "CONNECTIONS", 4)
     monkeypatch.setattr(limits, "CONNECTIONS_TRUSTED", 2)
     core = listen("core", "tcp", "127.0.0.2:0", "core-tcp")
-    async with running(tmp_path, text(tmp_path, core, trunks=["127.0.0.5"])) as app:
+    async with running(tmp_path, text(tmp_path, core, trunks=["127.0.0.5"], edge="max_connections = 4")) as app:
         tcp, inside = at(app, "public-tcp"), at(app, "core-tcp")
         held = [await trio.open_tcp_stream(*tcp, local_address=f"127.0.0.{n}") for n in (66, 67)]
         await until(lambda: len(app.plane.connections) == 2)
