@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
-from edgesbc.sip.parse import is_sip
+from edgesbc.sip.parse import check_version, is_sip
 from edgesbc.sip.values import parse_content_length
 
 __all__ = ["PING", "PONG", "StreamFramer"]
@@ -118,4 +118,5 @@ class StreamFramer:
 
     def _break(self, reason: str, status_hint: int = 400) -> NoReturn:
         self.broken = bytes(self._buffer[: self._limits.header_block_bytes])
+        check_version(self.broken, self._limits)  # the framing of another version is not known to be broken
         raise WireError(reason, status_hint)

@@ -31,6 +31,7 @@ def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Res
     """
     if data[:2] == b"\r\n":
         data = _skip_empty_lines(data)
+    check_version(data, limits)
     end = data.find(b"\r\n\r\n", 0, limits.header_block_bytes + 4)
     if end < 0:
         if len(data) > limits.header_block_bytes + 3:
@@ -46,6 +47,19 @@ def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Res
         status, phrase = _status_line(start)
         return Response(status, fields, body, phrase, True)
     return Request(start[0], _request_line(start), fields, body, True)
+
+
+def check_version(data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raise :class:`WireError` with 505 for a start line of another version of SIP, however malformed the rest is.
+
+    The rules for the rest are those of version 2.0 (RFC 3261 sections 7.1 and 21.5.6).
+    """
+    line = data[: max(0, data.find(b"\r\n", 0, limits.start_line_bytes + 2))]
+    if line[-8:] == b" SIP/2.0" or line[:8] == b"SIP/2.0 ":
+        return
+    for version in (line.partition(b" ")[0], line.rpartition(b" ")[2]):
+        if version[:4].upper() == b"SIP/" and version.upper() != b"SIP/2.0":
+            raise WireError("the version is not SIP/2.0", 505)
 
 
 def _skip_empty_lines(data: bytes) -> bytes:
@@ -150,7 +164,7 @@ def _take_content_length(fields: Fields) -> str | None:
 def _status_line(start: list[str]) -> tuple[int, str]:
     version, status, text = start
     if version != "SIP/2.0":
-        raise WireError("the version is not SIP/2.0", 505)
+        raise WireError("the status line is malformed")
     if not (len(status) == 3 and status.isascii() and status.isdigit() and "1" <= status[0] <= "6"):
         raise WireError("the status is not a number from 100 to 699")
     return int(status), text
@@ -158,11 +172,8 @@ def _status_line(start: list[str]) -> tuple[int, str]:
 
 def _request_line(start: list[str]) -> Uri:
     method, uri, version = start
-    if version != "SIP/2.0":
-        if version[:4].upper() != "SIP/" or " " in version or not version.isascii():
-            raise WireError("the request line is malformed")
-        if version.upper() != "SIP/2.0":
-            raise WireError("the version is not SIP/2.0", 505)
+    if version != "SIP/2.0" and (not version.isascii() or version.upper() != "SIP/2.0"):
+        raise WireError("the request line is malformed")
     if not grammar.token(method):
         raise WireError("the method is not a token")
     parsed = parse_uri(uri)

@@ -217,3 +217,15 @@ def test_no_memory_is_allocated_for_a_body_that_has_not_arrived() -> None:
         tracemalloc.stop()
     assert framer.pending
     assert peak < 60_000 / 10
+
+
+@pytest.mark.parametrize(
+    "length", ["", "Content-Length: x\r\n", "Content-Length: 1\r\n" * 2, "Content-Length: 9999999\r\n"]
+)
+def test_a_stream_that_breaks_in_another_version_says_so(length: str) -> None:
+    assert broken(request(length=length).replace(b" SIP/2.0\r\n", b" SIP/3.0\r\n", 1)).status_hint == 505
+
+
+def test_a_message_of_another_version_breaks_no_stream() -> None:
+    data = request().replace(b" SIP/2.0\r\n", b" SIP/3.0\r\n", 1)
+    assert StreamFramer().receive(data + request()) == [data, request()]

@@ -303,3 +303,27 @@ def test_the_fields_of_a_sound_request_are_salvaged_too(data: bytes) -> None:
     message = parse_message(data)
     rest = salvage(data)
     assert (rest is None) == isinstance(message, Response)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"", b""),
+        (b"Via: ", b"Via "),
+        (b"CSeq: 1 INVITE", b"CSeq: 1 BYE\r\nCSeq: 2 BYE"),
+        (b"Content-Length: 0", b"Content-Length: 9999999"),
+        (b"Content-Length: 0", b"Content-Length: 9"),
+        (b"Max-Forwards: 70", b"Max-Forwards: 70\0"),
+        (b"Max-Forwards: 70", b"Max-Forwards: 70\rX: y"),
+        (b"Max-Forwards: 70", b"X: " + b"y" * 20_000),
+        (b"Max-Forwards: 70", b"\r\n".join([b"X: y"] * 300)),
+        (b"\r\n\r\n", b"\r\n"),
+        (b"sip:100@192.0.2.1 ", b"sip:100@[ "),
+        (b"INVITE ", b"INV(ITE "),
+    ],
+)
+@pytest.mark.parametrize("version", [b"SIP/3.0", b"SIP/1.0", b"SIP/2.1", b"sip/12.34"])
+def test_another_version_is_505_whatever_the_rest_is(old: bytes, new: bytes, version: bytes) -> None:
+    """The rest is written by the rules of that version."""
+    data = request().replace(b" SIP/2.0\r\n", b" " + version + b"\r\n", 1).replace(old, new, 1)
+    assert refused(b"\r\n" + data).status_hint == 505
