@@ -8,6 +8,7 @@ from edgesbc.base.address import Flow
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Request, Response
 from fuzz.environment import EDGE_HOSTS
+from fuzz.known_devices import KnownDevices
 from fuzz.output_oracle import OutputOracle
 from fuzz.step import Step
 
@@ -33,8 +34,9 @@ class _ReceivedRequest:
 class Answers:
     """The requests that the edge received, by source, topmost Via and method, and the responses of destinations."""
 
-    def __init__(self, output: OutputOracle) -> None:
+    def __init__(self, output: OutputOracle, devices: KnownDevices) -> None:
         self._output = output
+        self._devices = devices
         self._received: dict[_Key, _ReceivedRequest] = {}
         self._by_server: dict[ServerTransaction, _ReceivedRequest] = {}
         self._lost: dict[tuple[int, str], list[Flow]] = {}
@@ -70,6 +72,9 @@ class Answers:
         if received is None and flow.serial:
             earlier = self._lost.get((flow.listener.id, flow.peer.host), ())
             received = next(filter(None, (self._received.get(_request_key(one, response)) for one in earlier)), None)
+        if received is None:
+            former = self._devices.former(flow)
+            received = next(filter(None, (self._received.get(_request_key(one, response)) for one in former)), None)
         return received
 
     # --- what goes out -----------------------------------------------------------------------------------
@@ -108,13 +113,14 @@ class Answers:
         if response.status >= 200:
             self._count(received, response, data)
 
-    @staticmethod
-    def _check_destination(flow: Flow, received: _ReceivedRequest) -> None:
+    def _check_destination(self, flow: Flow, received: _ReceivedRequest) -> None:
         """Check that a response goes to the source of its request, at the source's port or the port of Via.
 
         RFC 3261 section 18.2.2, RFC 3581 section 4. The connection may be closed by then; the response is then lost, or
-        goes by another one to the port of Via.
+        goes by another one to the port of Via, or by the one by which its sender has registered since.
         """
+        if self._devices.are_of_one(received.flow, flow):
+            return
         via, source = received.request.via, received.flow
         ports = {source.peer.port}
         if flow.serial != source.serial or (not source.serial and via.param("rport") is None):

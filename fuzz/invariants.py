@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, FlowKey, Zone
+from edgesbc.base.address import Flow, FlowKey, Zone, host_port
 from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
@@ -11,6 +11,7 @@ from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
 from fuzz.answers import Answers
 from fuzz.environment import FuzzEnvironment
+from fuzz.known_devices import KnownDevices
 from fuzz.output_oracle import OutputOracle
 from fuzz.reachability_oracle import ReachabilityOracle
 from fuzz.reading import read
@@ -41,7 +42,8 @@ class Invariants:
         self.edge = environment.edge
         self._reachability = ReachabilityOracle()
         self._output = OutputOracle(environment.policy.anchor)
-        self._answers = Answers(self._output)
+        self._devices = KnownDevices()
+        self._answers = Answers(self._output, self._devices)
         self._requests: dict[tuple[str, str], _SentRequest] = {}
         self.sent: dict[tuple[FlowKey, bytes], tuple[Request | Response | None, bool]] = {}
         self._by_tag: dict[tuple[str, str], list[_SentRequest]] = {}  # several if destinations chose the same tag
@@ -100,6 +102,7 @@ class Invariants:
         if flow is None or message is None:
             return
         if isinstance(message, Request):
+            self._devices.record(flow, message)
             self._answers.record_request(flow, message, step)
         elif step.passed and isinstance(message, Response):
             self._answers.record_response(message)
@@ -188,7 +191,7 @@ class Invariants:
         if isinstance(message, Request):
             self._reachability.check_request(flow, message.method)
             self._check_request(flow, message)
-            self._output.check_request(flow, message)
+            self._output.check_request(self._written_for(flow, message), message)
         else:
             self._answers.check(flow, message, data)
         start, _, rest = data.partition(b"\r\n")
@@ -232,8 +235,14 @@ class Invariants:
         assert lines[-1] == b"Content-Length: 0"
 
     def _is_sent_again(self, flow: Flow, request: Request) -> bool:
-        """Whether a request whose connection closed before a response goes by the next one to the same address."""
+        """Whether a request whose connection closed before a response goes by the next one to the same address, or to
+        the same device."""
         sent = self._requests.get((request.via.branch, request.method))
+        if sent is not None and self._devices.are_of_one(sent.flow, flow):
+            assert not sent.has_response, f"{request!r}, which has a response, is sent again"
+            assert bytes(request) == bytes(sent.request), f"{request!r} is not what was sent before"
+            sent.flow, sent.may_go_again, sent.ended_by_response = flow, False, False
+            return True
         if sent is None or not sent.may_go_again or not sent.flow.serial:
             return False
         assert (flow.listener, flow.peer) == (sent.flow.listener, sent.flow.peer), f"{request!r} goes elsewhere"
@@ -250,15 +259,29 @@ class Invariants:
             assert invite is not None, f"{request!r} cancels nothing"
             assert not invite.cancelled, f"{request!r} is a second CANCEL"
             assert invite.provisional, f"{request!r} before a provisional response (RFC 3261 section 9.1)"
-            assert invite.flow == flow
+            assert self._is_same_peer(invite.flow, flow)
             assert str(invite.request.uri) == str(request.uri)
             invite.cancelled = True
         elif method == "ACK":
-            assert invite is None or (invite.refused and invite.flow == flow), f"{request!r} of no refusal"
+            of_refusal = invite is None or (invite.refused and self._is_same_peer(invite.flow, flow))
+            assert of_refusal, f"{request!r} of no refusal"
             return
         else:
             assert (branch, method) not in self._requests, f"the branch of {request!r} was used before"
         self._requests[branch, method] = _SentRequest(flow, request)
+
+    def _written_for(self, flow: Flow, request: Request) -> Flow:
+        """The flow that a request was built for: the edge may send it by a later one of its device."""
+        via = request.via
+        for former in (flow, *self._devices.former(flow)):
+            listener = former.listener
+            where = host_port(listener.advertise_host, listener.advertise_port)
+            if (via.sent_by, via.transport.lower()) == (where, listener.transport):
+                return former
+        return flow
+
+    def _is_same_peer(self, former: Flow, flow: Flow) -> bool:
+        return former == flow or self._devices.are_of_one(former, flow)
 
     # --- tables ------------------------------------------------------------------------------------------
 

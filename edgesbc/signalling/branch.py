@@ -139,7 +139,8 @@ class Branch:
         return topology.refusal_ack(hop.uri, hop.routes, self._via(), self._request, response)
 
     def _via(self) -> str:
-        return topology.via(self.hop.flow.listener, self.id)
+        """The Via of the request, which its CANCEL and the ACK of a refusal share (RFC 3261 section 9.1)."""
+        return topology.via(self.hop.first.listener, self.id)
 
     # --- what becomes of it ------------------------------------------------------------------------------
 

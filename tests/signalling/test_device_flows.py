@@ -207,18 +207,22 @@ def test_a_ringing_callee_answers_by_its_new_flow(harness: EdgeHarness, host: st
     assert methods(ack, new) == ["ACK"]
 
 
-def test_the_pbx_cancels_while_the_device_is_away(harness: EdgeHarness) -> None:
+@pytest.mark.parametrize(("host", "listener"), PATHS)
+def test_the_pbx_cancels_while_the_device_is_away(harness: EdgeHarness, host: str, listener: Listener) -> None:
+    """CANCEL and ACK have the Via of their INVITE, also where they are sent by another listener."""
     device = Device(harness)
     invite = device.called()
     device.answer(invite, 180)
     device.lose()
     sent = harness.receive(PBX, from_pbx("CANCEL", device.path, branch="z9hG4bKpbxin1INVITE"))
     assert statuses(sent, PBX) == [200]
-    new = device.connect(OTHER_HOST)
+    new = device.connect(host, listener)
     ((to, cancel),) = device.register()
     assert (to, isinstance(cancel, Request) and cancel.method) == (new, "CANCEL")
+    assert cancel.get("Via") == invite.get("Via")
     device.answer(cancel, 200)
     sent = device.answer(invite, 487)
+    assert [message.get("Via") for to, message in sent if to == new] == [invite.get("Via")]
     assert methods(sent, new) == ["ACK"]
     assert statuses(sent, PBX) == [487]
     nothing_is_left(harness)
@@ -658,3 +662,20 @@ def test_a_registration_by_the_private_side_is_not_a_device(harness: EdgeHarness
     request = Device(harness).ask_to_register()
     flows.registered(Flow(CORE, Source("10.0.0.50", 5060), 77), 1, request, 600, harness.now)
     assert len(flows) == 1
+
+
+@pytest.mark.parametrize(("host", "listener"), PATHS)
+def test_a_cancel_after_the_move_has_the_via_of_its_invite(harness: EdgeHarness, host: str, listener: Listener) -> None:
+    device = Device(harness)
+    invite = device.called()
+    device.answer(invite, 180)
+    device.lose()
+    new = device.connect(host, listener)
+    device.register()
+    sent = harness.receive(PBX, from_pbx("CANCEL", device.path, branch="z9hG4bKpbxin1INVITE"))
+    (cancel,) = [message for to, message in sent if to == new]
+    assert cancel.get("Via") == invite.get("Via")
+    device.answer(cancel, 200)
+    (ack,) = [message for to, message in device.answer(invite, 487) if to == new]
+    assert ack.get("Via") == invite.get("Via")
+    nothing_is_left(harness)
