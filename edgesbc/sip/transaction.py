@@ -242,6 +242,7 @@ class ServerTransaction(Transaction[EndpointT]):
     def redirect(self, flow: EndpointT, now: float) -> bytes:
         self.flow = flow
         self.disconnected = False
+        self.moved = True  # its Via says nothing about the new peer's ports
         self.linger = 64 * T1 if not flow.reliable else 0.0
         if self.state is TransactionState.CONFIRMED:
             return b""

@@ -9,6 +9,7 @@ from support.signalling import BROWSERS, CARRIERS, CORE, PUBLIC, EdgeHarness, re
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.effects import Open
 from edgesbc.sip.message import Request, Response
 
 OTHER_HOST = "198.51.100.99"
@@ -562,6 +563,18 @@ def test_a_late_answer_to_a_trunk_does_not_prove_its_closed_connection() -> None
     device.accept(request)
     harness.edge.adopt(harness.edge.parts.router.table, harness.edge.pipeline)
     assert not harness.standings.registered_within(OTHER_HOST)
+
+
+def test_what_moved_to_a_trunk_is_not_sent_to_a_port_of_another_via() -> None:
+    """The Via of the request is that of the device's former address."""
+    harness = EdgeHarness(trunks={"carrier": (OTHER_HOST,)})
+    device = Device(harness)
+    harness.receive(PBX, respond(device.invite(), 180))
+    device.lose()
+    device.connect(OTHER_HOST, CARRIERS)
+    device.register()
+    assert methods(device.lose(), PBX) == ["CANCEL"]
+    assert [effect for effect in harness.other if isinstance(effect, Open)] == []
 
 
 def test_the_wait_does_not_hold_a_flapping_device(harness: EdgeHarness) -> None:
