@@ -91,7 +91,7 @@ class Answers:
         given = response.status > 100 and _response_key(response) in self._from_destinations
         # A request that comes again may get a challenge of the inside first and then one like it, by the same key.
         if given and not (self._is_disguised(response) and self._output.is_new_challenge(flow, response)):
-            self._output.check_given(flow, response, request)
+            self._check_given(flow, received, response)
         elif self._is_disguised(response):
             self._output.check_disguised(flow, response)
         else:
@@ -99,6 +99,19 @@ class Answers:
             self._output.check_own(flow, response, request)
         if response.status >= 200:
             self._count(received, response, data)
+
+    def _check_given(self, flow: Flow, received: _ReceivedRequest, response: Response) -> None:
+        """Check a response of a destination. One that waited for a device has the Contact of a former flow's
+        listener."""
+        former = self._devices.former(flow) if self._devices.are_of_one(received.flow, flow) else []
+        for built_for in [flow, *former]:
+            try:
+                self._output.check_given(built_for, response, received.request)
+            except AssertionError:
+                if built_for is [flow, *former][-1]:
+                    raise
+            else:
+                return
 
     def _is_disguised(self, response: Response) -> bool:
         """Whether it replaces a response of the inside that would show that a user is unknown or refused."""
