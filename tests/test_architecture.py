@@ -74,6 +74,17 @@ NURSERIES = {
     "resolve/resolver.py": "a few workers, so that one name's silent servers do not hold up the other names",
 }
 NURSERY_PACKAGES = {"demo"}  # the demo's callers, attackers and PBXs
+CONTAINED = {
+    "observe/http.py": {"_serve"},
+    "control/server.py": {"_serve"},
+    "transport/stream_listener.py": {"_serve", "_serve_for_balancer"},
+    "transport/plane.py": {"_connect", "run"},  # UdpListener.run
+    "store/destination_source.py": {"_run_feed"},
+    "rollout/active_policy.py": {"read"},  # before a policy is in force: what it raises refuses the change
+}
+"""Functions that are tasks and contain their own faults; any other task is run by ``keep_running``."""
+UNCONTAINED_PACKAGES = {"demo", "cli"}  # programs that end with what is raised in them
+
 BARRED_NAMES = {"utils", "util", "manager", "handler", "helper", "helpers", "common", "misc"}
 
 CATCH_ALL = {
@@ -198,6 +209,18 @@ def catch_all(path: str, tree: ast.AST) -> Iterator[str]:
             yield f"{node.lineno}: except {' '.join(sorted(caught & barred))}"
 
 
+def contained_tasks(path: str, tree: ast.AST) -> Iterator[str]:
+    """What is raised in a task ends no other: it is run by ``Containment.keep_running``, or contains its faults."""
+    if path.split("/")[0] in UNCONTAINED_PACKAGES:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and called(node) == "start_soon":
+            task = node.args[0]
+            name = task.attr if isinstance(task, ast.Attribute) else getattr(task, "id", "")
+            if name != "keep_running" and name not in CONTAINED.get(path, ()):
+                yield f"{node.lineno}: the task {name} is not contained"
+
+
 def names(path: str, tree: ast.AST) -> Iterator[str]:
     """A file's name says what is in it."""
     yield from (f"1: {part!r} says nothing" for part in module_of(path).split(".") if part in BARRED_NAMES)
@@ -227,7 +250,17 @@ def has_docstring(path: str, tree: ast.AST) -> Iterator[str]:
 
 
 Rule = Callable[[str, ast.AST], Iterator[str]]
-RULES: list[Rule] = [floors, no_io, no_import_by_name, nurseries, catch_all, names, files, has_docstring]
+RULES: list[Rule] = [
+    floors,
+    no_io,
+    no_import_by_name,
+    nurseries,
+    contained_tasks,
+    catch_all,
+    names,
+    files,
+    has_docstring,
+]
 FILES = sorted(path.relative_to(PACKAGE_ROOT).as_posix() for path in PACKAGE_ROOT.rglob("*.py"))
 
 
@@ -366,6 +399,13 @@ def test_every_permission_is_used() -> None:
         for path in permitted:
             assert path in FILES, f"{path} is permitted {uses} and does not exist"
             assert uses in (PACKAGE_ROOT / path).read_text(encoding="utf-8"), f"{path} no longer needs {uses}"
+    for path, tasks in CONTAINED.items():
+        started = {
+            getattr(node.args[0], "attr", getattr(node.args[0], "id", ""))
+            for node in ast.walk(ast.parse((PACKAGE_ROOT / path).read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and called(node) == "start_soon"
+        }
+        assert tasks <= started, f"{path} no longer starts {tasks - started}"
 
 
 BREACHES: list[tuple[Rule, str, str]] = [
@@ -408,6 +448,9 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (nurseries, "transport/udp.py", "async def f():\n    async with trio.open_nursery() as n: pass"),
     (nurseries, "media/relay.py", "from trio import open_nursery as o"),
     (nurseries, "observe/http.py", "trio.lowlevel.spawn_system_task(f)"),
+    (contained_tasks, "app.py", "nursery.start_soon(state.run)"),
+    (contained_tasks, "transport/plane.py", "nursery.start_soon(self._run_timer)"),
+    (contained_tasks, "media/plane.py", "nursery.start_soon(lambda: None)"),
     (catch_all, "sip/parse.py", "try: pass\nexcept Exception: pass"),
     (catch_all, "sip/parse.py", "try: pass\nexcept (ValueError, Exception): pass"),
     (catch_all, "app.py", "try: pass\nexcept: pass"),
@@ -439,6 +482,9 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (no_io, "media/relay.py", "import select"),
     (no_io, "transport/kernel_filters.py", "import socket"),
     (nurseries, "app.py", "trio.open_nursery()"),
+    (contained_tasks, "app.py", "nursery.start_soon(self.containment.keep_running, 'a', state.run)"),
+    (contained_tasks, "control/server.py", "nursery.start_soon(self._serve, sock)"),
+    (contained_tasks, "cli/serving.py", "nursery.start_soon(f)"),
     (catch_all, "screen/pipeline.py", "try: pass\nexcept Exception: pass"),
     (catch_all, "app.py", "try: pass\nexcept BaseException:\n    close()\n    raise"),
     (files, "store/bans.py", "from edgesbc.base.files import read_file\nread_file(path, 4)"),
