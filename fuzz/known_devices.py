@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgesbc.base.address import Flow, FlowKey
+from edgesbc.sip.digest import credentials_of
 from edgesbc.sip.message import Request
 
 __all__ = ["KnownDevices"]
@@ -12,13 +13,14 @@ class KnownDevices:
     """Devices by account and Call-ID: no Contact of a program has an instance, or a name that ends in ``.invalid``."""
 
     def __init__(self) -> None:
-        self._flows: dict[tuple[str, str], list[Flow]] = {}
-        self._of_flow: dict[FlowKey, set[tuple[str, str]]] = {}
+        self._flows: dict[tuple[object, str], list[Flow]] = {}
+        self._of_flow: dict[FlowKey, set[tuple[object, str]]] = {}
 
     def record(self, flow: Flow, request: Request) -> None:
         """Record a REGISTER with credentials, whatever its answer is."""
-        if request.method == "REGISTER" and request.get("Authorization") is not None:
-            device = (str(request.to.uri).lower(), request.call_id)
+        credentials = credentials_of(request.get_all("Authorization"))
+        if request.method == "REGISTER" and credentials is not None:
+            device = (credentials.account, request.call_id)
             self._flows.setdefault(device, []).append(flow)
             self._of_flow.setdefault(flow.key, set()).add(device)
 
