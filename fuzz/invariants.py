@@ -9,6 +9,7 @@ from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.tokens import SHORTEST_TOKEN
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
+from edgesbc.sip.transaction import ServerTransaction
 from fuzz.answers import Answers
 from fuzz.environment import FuzzEnvironment
 from fuzz.known_devices import KnownDevices
@@ -123,6 +124,8 @@ class Invariants:
                 others = self._by_tag.setdefault((response.call_id, response.to_tag), [])
                 sent.answered.setdefault(response.to_tag, any(other.answered[response.to_tag] for other in others))
                 others.append(sent)
+                if self._waits_for_device(response.call_id):
+                    sent.answered[response.to_tag] = True  # if the device does not return, its sender ends the call
         elif response.status > 100 or state in (TransactionState.CALLING, TransactionState.PROCEEDING):
             sent.provisional = True
 
@@ -279,6 +282,12 @@ class Invariants:
             if (via.sent_by, via.transport.lower()) == (where, listener.transport):
                 return former
         return flow
+
+    def _waits_for_device(self, call_id: str) -> bool:
+        """Whether a response in a call waits for the next connection of the device that began it."""
+        parts = self.edge.parts
+        waiting = [item for serial in parts.effects.held for item in parts.transactions.on_connection(serial)]
+        return any(isinstance(item, ServerTransaction) and item.request.call_id == call_id for item in waiting)
 
     def _is_same_peer(self, former: Flow, flow: Flow) -> bool:
         return former == flow or self._devices.are_of_one(former, flow)
