@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -118,6 +119,9 @@ def chromium(folder: Path, certificate: Path) -> Iterator[Chromium]:
         "about:blank",
     ]
     home = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    # For its sockets, whose paths must be short. It leaves them there.
+    sockets = tempfile.mkdtemp(prefix="chromium-")
+    home |= {"TMPDIR": sockets, "XDG_RUNTIME_DIR": sockets}
     with (folder / "chromium.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=home, cwd=folder
@@ -132,6 +136,7 @@ def chromium(folder: Path, certificate: Path) -> Iterator[Chromium]:
             process.kill()
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _key_hash(certificate: Path) -> str:
