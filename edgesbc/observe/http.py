@@ -176,7 +176,7 @@ def _listen(bind: str) -> socket.socket:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind((host, port))
         listening.setblocking(False)
-        listening.listen(limits.HTTP_CONNECTIONS)
+        listening.listen(limits.BACKLOG)
     except OSError:
         listening.close()
         raise

@@ -1,4 +1,5 @@
 import errno
+import os
 import random
 import socket
 
@@ -9,7 +10,7 @@ from support.media import answer, offer
 from bench.ports import free_range
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
-from edgesbc.media.commands import Delete, MediaReply
+from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session import NoPorts
@@ -328,3 +329,32 @@ def test_one_port_that_learns_takes_a_bounded_part_of_a_turn(harness, monkeypatc
     assert harness.relay.turn() == limits.MEDIA_LEARN_PACKETS
     assert harness.relay.turn() == 1
     assert harness.relay.drops == {("source",): limits.MEDIA_LEARN_PACKETS + 1}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOMEM], ids=errno.errorcode.get)
+@pytest.mark.parametrize("good", [0, 1, 2, 3])
+def test_a_port_that_the_kernel_will_not_watch_is_refused_and_leaves_no_socket(number, good):
+    """``good``: ports that it takes before, of the four of a call. Afterwards the same range has room for calls."""
+
+    class FullEpoll:
+        closed = False
+
+        def register(self, descriptor, events):
+            nonlocal good
+            if not good:
+                raise OSError(number, os.strerror(number))
+            good -= 1
+
+    first = free_range("127.0.0.1", 8)
+    harness = RelayHarness(ports=(first, first + 7))
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.11")
+    real, harness.relay._epoll = harness.relay._epoll, FullEpoll()
+    before = len(os.listdir("/proc/self/fd"))
+    reply = harness.table.receive(offer("c", "a", a.sdp()), 0.0)
+    assert isinstance(reply, MediaError)
+    assert os.strerror(number) in reply.reason
+    assert (harness.relay.ports_in_use, len(os.listdir("/proc/self/fd"))) == (0, before)
+    harness.relay._epoll = real
+    harness.now += limits.MEDIA_PORT_REST_SECONDS + 1
+    harness.call(a, b)
+    harness.close()

@@ -143,9 +143,9 @@ async def test_54_without_descriptors_the_edge_goes_on(tmp_path: Path) -> None:
         held = [await connect(stack, edge.public) for _ in range(4)]  # the descriptors that are too few for a call
         assert await closed(await connect(stack, edge.public))
         for port in (edge.process.http, edge.public.port):
-            for _ in range(40):
+            for _ in range(15):
                 assert await closed(await connect(stack, Source("127.0.0.1", port)))
-        for _ in range(20):
+        for _ in range(10):
             with pytest.raises((NoAnswer, OSError)):
                 await edge.command("bans list")
         edge.process.signal(signal.SIGHUP)
@@ -158,9 +158,9 @@ async def test_54_without_descriptors_the_edge_goes_on(tmp_path: Path) -> None:
             sock.close()
         await edge.answers_http()
         await edge.calls_succeed()
-        assert await edge.process.metric('edgesbc_transport_total{event="descriptors"}') >= 41
-        assert await edge.process.metric('edgesbc_faults_total{kind="http connection"}') >= 40
-        assert await edge.process.metric('edgesbc_faults_total{kind="control connection"}') >= 20
+        assert await edge.process.metric('edgesbc_transport_total{event="descriptors"}') >= 16
+        assert await edge.process.metric('edgesbc_faults_total{kind="http connection"}') >= 15
+        assert await edge.process.metric('edgesbc_faults_total{kind="control connection"}') >= 10
         assert (await edge.command("bans list"))["bans"] == []
         await talk(near, far)
         await talking.send("BYE")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from support.containment import unfailing
+from support.containment import collecting, unfailing
 from support.running import at, free_port, policy_text, running, until
 from support.ua import Ua, UdpWire
 
@@ -60,6 +63,50 @@ async def test_an_icmp_error_of_one_destination_loses_no_datagram_to_another() -
         alive.settimeout(5)
         assert [alive.recv(99) for _ in range(20)] == [b"%d" % number for number in range(20)]
     assert core.unsent == 0
+
+
+class FailingSocket(socket.socket):
+    """A UDP socket whose next calls of ``recvfrom`` fail with these errors."""
+
+    errors: list[int]
+
+    def recvfrom(self, *arguments: Any) -> Any:
+        if self.errors:
+            number = self.errors.pop()
+            raise OSError(number, os.strerror(number))
+        return super().recvfrom(*arguments)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(errno.ENOMEM, errno.ENOBUFS, errno.EINTR, errno.EIO, errno.EBADF),
+        *(errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM, errno.ENETDOWN),
+    ],
+    ids=errno.errorcode.get,
+)
+async def test_receiving_goes_on_after_an_error(number: int) -> None:
+    """Where the kernel has no memory, after a pause, and not in a busy loop."""
+    (opened,) = open_listeners(
+        [ListenSettings(zone=Zone.CORE, transport=Transport.UDP, bind=Source("127.0.0.1", 0), name="core")]
+    )
+    faults: list[str] = []
+    received: list[bytes] = []
+    sock = FailingSocket(fileno=opened.sock.detach())
+    sock.errors = [number] * 3
+    core = UdpListener(
+        opened.listener, sock, None, lambda flow, data, now: received.append(data), lambda *_: None,
+        lambda *_: ([], None), collecting(faults),
+    )  # fmt: skip
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(core.run)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"one", sock.getsockname())
+            await until(lambda: received == [b"one"])
+            peer.sendto(b"two", sock.getsockname())
+            await until(lambda: received == [b"one", b"two"])
+        nursery.cancel_scope.cancel()
+    assert len(faults) == (3 if number in (errno.ENOMEM, errno.ENOBUFS) else 0)
 
 
 def pending(sock: socket.socket) -> bool:
