@@ -64,14 +64,13 @@ def unchanged(session: SessionDescription, *_: object) -> SessionDescription:
 
 
 def without_session_bound(patch: Patch) -> None:
-    begin = SessionTable._session_for_offer
+    make = SessionTable.__init__
 
-    def broken(table: SessionTable, *args: Any) -> Any:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(limits, "MEDIA_SESSIONS", 10**6)
-            return begin(table, *args)
+    def broken(table: SessionTable, *args: Any) -> None:
+        make(table, *args)
+        table._most = 10**6
 
-    patch.setattr(SessionTable, "_session_for_offer", broken)
+    patch.setattr(SessionTable, "__init__", broken)
 
 
 def with_leaked_port(patch: Patch) -> None:
