@@ -140,10 +140,9 @@ only_tag = re.compile(rf";tag=({TOKEN})").fullmatch
 # sent-by          = host [ COLON port ]
 # SLASH            = SWS "/" SWS
 # COLON            = SWS ":" SWS
-# Of protocols, only SIP 2.0 is accepted. The groups are transport, host, port and parameters.
+# The part before the parameters. Of protocols, only SIP 2.0 is accepted. The groups are transport, host and port.
 via = re.compile(
-    rf"[Ss][Ii][Pp]{LWS}/{LWS}2\.0{LWS}/{LWS}({TOKEN})[ \t]++({HOST})(?:{LWS}:{LWS}([0-9]{{1,5}}))?{LWS}(;.*+)?",
-    re.DOTALL,
+    rf"[Ss][Ii][Pp]{LWS}/{LWS}2\.0{LWS}/{LWS}({TOKEN})[ \t]++({HOST})(?:{LWS}:{LWS}([0-9]{{1,5}}))?{LWS}"
 ).fullmatch
 
 # CSeq = "CSeq" HCOLON 1*DIGIT LWS Method

@@ -144,24 +144,29 @@ class Via(Parameters):
         return f"Via({str(self)!r})"
 
 
-@memoized
 def parse_via(text: str) -> Via:
     """Parse one Via value. Raises :class:`WireError`."""
+    end = text.find(";")  # the first one: none may stand before the parameters
+    if end < 0:
+        transport, host, port = _parse_sent_by(text)
+        return Via(transport, host, port)
+    transport, host, port = _parse_sent_by(text[:end])
+    return Via(transport, host, port, parse_params(text[end:]))
+
+
+@memoized  # and not the whole value: a peer's sent-by is always the same, its branches are always new
+def _parse_sent_by(text: str) -> tuple[str, str, int | None]:
+    """Transport, host and port of a Via value without its parameters. Raises :class:`WireError`."""
     match = grammar.via(text)
     if match is None:
         raise WireError("a Via header field is malformed")
-    transport, host, port, rest = match.groups()
+    transport, host, port = match.groups()
     number = None
     if port is not None:
         number = int(port)
         if not 0 < number < 65536:
             raise WireError("the port of a Via is not between 1 and 65535")
-    return Via(
-        transport.upper(),
-        (host[1:-1] if host[0] == "[" else host).lower(),
-        number,
-        parse_params(rest) if rest else (),
-    )
+    return transport.upper(), (host[1:-1] if host[0] == "[" else host).lower(), number
 
 
 class CSeq(NamedTuple):

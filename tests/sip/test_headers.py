@@ -114,10 +114,18 @@ def test_the_parts_of_a_via(text: str, transport: str, host: str, port: int | No
     assert (via.transport, via.host, via.port, via.branch) == (transport, host, port, branch)
 
 
+def test_vias_of_one_peer_keep_their_own_parameters() -> None:
+    """Its transport, host and port are cached, its parameters are not."""
+    first, second, bare = (parse_via(f"SIP/2.0/TCP h:5070{text}") for text in (";branch=a;rport", ";Branch=b", ""))
+    assert [via.params for via in (first, second, bare)] == [(("branch", "a"), ("rport", None)), (("branch", "b"),), ()]
+    assert {(via.transport, via.host, via.port) for via in (first, second, bare)} == {("TCP", "h", 5070)}
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "", "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/3.0/UDP h", "SIP/2.0 UDP h", "HTTP/1.1 h", "SIP/2.0/UDPh",
+        "", ";", ";branch=a", "SIP/2.0/UDP;branch=a", "SIP/2.0/UDP h:;branch=a",
+        "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/3.0/UDP h", "SIP/2.0 UDP h", "HTTP/1.1 h", "SIP/2.0/UDPh",
         "SIP/2.0/UDP h:0", "SIP/2.0/UDP h:65536", "SIP/2.0/UDP h:", "SIP/2.0/UDP h x", "SIP/2.0/UDP 2001:db8::1",
         "SIP/2.0/UDP [::1",
         "SIP/2.0/UDP [:::]", "SIP/2.0/UDP h;branch=a;branch=b", "SIP/2.0/UDP h;", "SIP/2.0/UDP h,SIP/2.0/UDP i",
