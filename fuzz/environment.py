@@ -20,7 +20,8 @@ from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
 from edgesbc.screen.stages.scanner import ScannerSettings
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.tokens import Sealer

@@ -504,11 +504,21 @@ def test_no_compiled_module_is_older_than_its_source() -> None:
     assert [str(path) for path, source in modules.items() if path.stat().st_mtime < source.stat().st_mtime] == []
 
 
-def test_no_module_with_fields_of_attrs_is_compiled() -> None:
-    """``attrs.field()`` returns no value of the field's type. Compiled code checks types: it could not be imported."""
+def compiled_sources() -> set[Path]:
+    """The modules of which ``make compiled`` makes machine code."""
     root = PACKAGE_ROOT.parent
     hook = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
     compiled = {path for pattern in hook["mypyc"]["include"] for path in root.glob(pattern)}
-    compiled -= {path for path in compiled for pattern in hook["mypyc"]["exclude"] if path.match(pattern)}
+    return compiled - {path for path in compiled for pattern in hook["mypyc"]["exclude"] if path.match(pattern)}
+
+
+def test_no_module_with_fields_of_attrs_is_compiled() -> None:
+    """``attrs.field()`` returns no value of the field's type. Compiled code checks types: it could not be imported."""
+    compiled = compiled_sources()
     assert compiled
     assert [str(path) for path in compiled if "= attrs.field(" in path.read_text()] == []
+
+
+def test_what_looks_up_the_source_of_each_message_is_compiled() -> None:
+    names = {path.stem for path in compiled_sources() if path.parent.name == "screen"}
+    assert names >= {"bans", "operator_bans", "penalties", "pipeline", "standing", "tracker"}

@@ -44,7 +44,7 @@ from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings
 from edgesbc.screen.stages.sanity import SanitySettings
 from edgesbc.screen.stages.scanner import ScannerList, ScannerSettings
-from edgesbc.screen.standing import Trunk
+from edgesbc.screen.trunk import Trunk
 from edgesbc.screen.work import WorkSettings
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from edgesbc.policy.model import ListenSettings, MediaAddress
 from edgesbc.policy.reachability import unreachable_members
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
-from edgesbc.screen.standing import Trunk
+from edgesbc.screen.trunk import Trunk
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["cross_check", "media_address"]

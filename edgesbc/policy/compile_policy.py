@@ -8,7 +8,7 @@ from edgesbc.base.validation import listed_address
 from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.policy.model import Policy
 from edgesbc.routing.table import RoutingTable
-from edgesbc.screen.standing import Trunk
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.header_rules import HeaderRules
 

@@ -35,7 +35,7 @@ from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.stages.scanner import ScannerList
-from edgesbc.screen.standing import Trunk
+from edgesbc.screen.trunk import Trunk
 
 __all__ = ["load_policy", "parse_policy", "state_dir_of"]
 

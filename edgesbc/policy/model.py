@@ -19,7 +19,7 @@ from edgesbc.policy.structure import STRUCTURE
 from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
-from edgesbc.screen.standing import Trunk
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.header_rules import ASSERTED, OWN
 from edgesbc.sip import grammar
 

@@ -16,7 +16,8 @@ from edgesbc.policy.compile_policy import core_rules_of, header_rules_of, routin
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
 from edgesbc.policy.reachability import fit_for, sockets_of
 from edgesbc.screen.pipeline import Pipeline
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.statistics import CallAttempts
 from edgesbc.store.destination_source import DestinationSource, FeedContext

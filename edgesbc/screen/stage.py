@@ -39,6 +39,8 @@ class Phase(enum.Enum):
     CALL = "call"
     """The request is outside a dialog and matches no transaction."""
 
+    __hash__ = object.__hash__  # members are singletons; stages are looked up by phase for each message
+
 
 class Pass:
     """The stage does not object. There is one instance, :data:`PASS`: compare with ``is``."""

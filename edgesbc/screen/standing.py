@@ -6,16 +6,15 @@ import enum
 import ipaddress
 from collections.abc import Iterable
 
-import attrs
-
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
 from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes
-from edgesbc.base.validation import at_most, listed_address, listed_addresses, optional, positive
+from edgesbc.base.validation import listed_address
 from edgesbc.screen.account_flows import AccountFlows
 from edgesbc.screen.proof_uses import ProofUses
+from edgesbc.screen.trunk import Trunk
 
-__all__ = ["Standing", "Standings", "Trunk"]
+__all__ = ["Standing", "Standings"]
 
 
 class Standing(enum.IntEnum):
@@ -29,28 +28,6 @@ class Standing(enum.IntEnum):
     """A private server accepted its credentials on this flow."""
     TRUNK = 3
     """The policy lists its address, or a name of its verified client certificate."""
-
-
-@attrs.frozen
-class Trunk:
-    """A carrier or another peer that the policy lists.
-
-    ``addresses`` are prefixes, addresses, or addresses with a port. The port is the *source* port: a
-    trunk that connects over TCP or TLS from changing ports is listed by its address or by ``tls_names``,
-    the DNS names of its verified client certificate.
-    """
-
-    name: str
-    addresses: tuple[str, ...] = attrs.field(
-        default=(), validator=[at_most(limits.TRUNK_ADDRESSES, "addresses"), listed_addresses]
-    )
-    tls_names: tuple[str, ...] = ()
-    listeners: tuple[str, ...] = ()
-    """Names of the listeners at which it is a trunk; elsewhere it is not. Empty: all public listeners."""
-    max_calls: int | None = attrs.field(default=None, validator=optional(positive))
-    """Calls from the trunk alive at once; None: no bound of its own."""
-    max_cps: float | None = attrs.field(default=None, validator=optional(positive))
-    """New calls a second from the trunk; None: no bound of its own."""
 
 
 class Standings:

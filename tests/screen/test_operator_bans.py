@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from edgesbc.base import limits
@@ -52,14 +54,19 @@ def test_a_text_that_is_no_prefix_is_refused(text: str) -> None:
         OperatorBans().put(ban(text))
 
 
-def test_operator_bans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "OPERATOR_BANS", 2)
-    orders = OperatorBans()
-    orders.put(ban("192.0.2.1"))
-    orders.put(ban("192.0.2.2"))
-    orders.put(exempt("192.0.2.1"))
-    with pytest.raises(ValueError, match="2 orders"):
-        orders.put(ban("192.0.2.3"))
+def filled(exemptions: Iterable[str] = ()) -> OperatorBans:
+    """As many bans as there may be, the first of them on 192.0.0.0."""
+    orders = OperatorBans(exemptions)
+    for number in range(limits.OPERATOR_BANS):
+        orders.put(ban(f"192.0.{number >> 8}.{number & 255}"))
+    return orders
+
+
+def test_operator_bans_are_bounded() -> None:
+    orders = filled()
+    orders.put(exempt("192.0.0.0"))
+    with pytest.raises(ValueError, match=f"{limits.OPERATOR_BANS} orders"):
+        orders.put(ban("198.51.100.1"))
 
 
 def test_operator_bans_are_copied_and_exemptions_of_the_new_policy_stay() -> None:
@@ -73,15 +80,12 @@ def test_operator_bans_are_copied_and_exemptions_of_the_new_policy_stay() -> Non
     assert copy is not live.of("192.0.2.2", 1.0)  # each copy has its own counter
 
 
-def test_a_policy_with_exemptions_takes_over_all_operator_bans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_with_exemptions_takes_over_all_operator_bans() -> None:
     """A reload neither loses a ban nor fails because of it, and the saved file can be read at the next start."""
-    monkeypatch.setattr(limits, "OPERATOR_BANS", 3)
-    previous = OperatorBans(["203.0.113.1"])
-    for number in range(3):
-        previous.put(ban(f"192.0.2.{number}"))
+    previous = filled(exemptions=["203.0.113.1"])
     orders = OperatorBans([f"198.51.100.{number}" for number in range(5)])
     orders.take_over(previous)
     assert orders.version > previous.version
-    assert len(list(orders)) == 5 + 3
-    with pytest.raises(ValueError, match="3 orders already"):
-        orders.put(ban("192.0.2.99"))
+    assert len(list(orders)) == 5 + limits.OPERATOR_BANS
+    with pytest.raises(ValueError, match=f"{limits.OPERATOR_BANS} orders already"):
+        orders.put(ban("198.51.101.1"))

@@ -10,7 +10,8 @@ from edgesbc.base.prefixes import enclosing_prefixes
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import Ban, BanScope
 from edgesbc.screen.penalties import Penalties
-from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.trunk import Trunk
 
 UNPROVEN, REACHABLE, REGISTERED, TRUNK = Standing
 

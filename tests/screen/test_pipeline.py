@@ -16,7 +16,8 @@ from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.scanner import ScannerSettings
-from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.screen.work import WorkSettings
 from edgesbc.sip.message import Request
 

@@ -6,7 +6,8 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.validation import listed_address
-from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.trunk import Trunk
 
 CARRIER = Trunk(
     "carrier", addresses=("198.51.100.0/28", "203.0.113.77:5060", "2001:db8:7::/48"), tls_names=("sip.carrier.example",)
@@ -82,43 +83,41 @@ def test_nothing_proves_a_trunk(flow) -> None:
         Standings().prove(flow(), Standing.TRUNK, 1.0)
 
 
-def test_reachable_flows_are_bounded_and_displace_no_registered_one(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REACHABLE_FLOWS", 50)
+def test_reachable_flows_are_bounded_and_displace_no_registered_one(flow) -> None:
     standings = Standings()
     standings.prove(flow(host="192.0.2.9"), Standing.REGISTERED, 1.0, ttl=3600.0)
-    for port in range(1, 200):
-        assert standings.prove(flow(port=port), Standing.REACHABLE, 1.0)
-    proven = [port for port in range(1, 200) if standings.of(flow(port=port), 2.0) is Standing.REACHABLE]
-    assert proven == list(range(150, 200))
+    flows = [flow(port=port) for port in range(1, limits.REACHABLE_FLOWS + 151)]
+    for reachable in flows:
+        assert standings.prove(reachable, Standing.REACHABLE, 1.0)
+    proven = [reachable for reachable in flows if standings.of(reachable, 2.0) is Standing.REACHABLE]
+    assert proven == flows[150:]
     assert standings.of(flow(host="192.0.2.9"), 2.0) is Standing.REGISTERED
 
 
-def test_registered_flows_of_as_many_accounts_are_bounded_and_displaced_by_no_other(
-    flow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "REGISTERED_FLOWS", 2)
+def test_registered_flows_of_as_many_accounts_are_bounded_and_displaced_by_no_other(flow) -> None:
     standings = Standings()
-    first, second, third = (flow("tls", serial=n) for n in (1, 2, 3))
+    first, another = (flow("tls", serial=n) for n in (1, limits.REGISTERED_FLOWS + 1))
     assert standings.prove(first, Standing.REGISTERED, 1.0, 10.0, 1)
-    assert standings.prove(second, Standing.REGISTERED, 1.0, 99.0, 2)
-    assert not standings.prove(third, Standing.REGISTERED, 2.0, 10.0, 3)
+    for n in range(2, limits.REGISTERED_FLOWS + 1):
+        assert standings.prove(flow("tls", serial=n), Standing.REGISTERED, 1.0, 99.0, n)
+    assert not standings.prove(another, Standing.REGISTERED, 2.0, 10.0, another.serial)
     assert standings.prove(first, Standing.REGISTERED, 3.0, 10.0, 1)
-    assert standings.of(third, 4.0) is Standing.REACHABLE
+    assert standings.of(another, 4.0) is Standing.REACHABLE
     standings.withdraw(first)
-    assert standings.prove(third, Standing.REGISTERED, 4.0, 10.0, 3)
+    assert standings.prove(another, Standing.REGISTERED, 4.0, 10.0, another.serial)
 
 
 @pytest.mark.parametrize("listener", ["udp", "tls"])
-def test_a_full_table_takes_the_oldest_of_the_account_with_the_most(
-    flow, listener: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "REGISTERED_FLOWS", 6)
+def test_a_full_table_takes_the_oldest_of_the_account_with_the_most(flow, listener: str) -> None:
     standings = Standings()
 
     def of(number: int):
         return flow(listener, port=1000 + number, serial=number if listener == "tls" else 0)
 
     accounts = [1, 2, 2, 3, 3, 3]
+    others = range(11, limits.REGISTERED_FLOWS + 11 - len(accounts))
+    for number in others:
+        assert standings.prove(of(number), Standing.REGISTERED, 1.0, 60.0, number)
     for number, account in enumerate(accounts, 1):
         assert standings.prove(of(number), Standing.REGISTERED, 1.0, 60.0, account)
     lost = []
@@ -130,20 +129,20 @@ def test_a_full_table_takes_the_oldest_of_the_account_with_the_most(
         assert (standings.version > version) is (listener == "udp" and proven)
     assert sorted(lost[:1]) == [4]
     assert sorted(lost) == [2, 4, 5]
-    assert len(standings._registered) == 6
-    for number in range(1, 11):
+    assert len(standings._registered) == limits.REGISTERED_FLOWS
+    for number in (*range(1, 11), *others):
         standings.withdraw(of(number))
     assert len(standings._account_flows) == 0
     assert standings._account_flows._by_size == standings._accounts == {}
 
 
 @pytest.mark.parametrize("family", ["192.0.2.{}", "2001:db8:0:{}::1"])
-def test_the_addresses_of_an_account_are_bounded(flow, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_addresses_of_an_account_are_bounded(flow, family: str) -> None:
     """The address that registered longest ago is dropped, with all of its flows."""
-    monkeypatch.setattr(limits, "ADDRESSES_OF_ACCOUNT", 3)
     standings = Standings()
-    for host in (1, 1, 2, 3, 2, 4, 5):
-        for port in (1, 2):
+    others = range(100, 100 + limits.ADDRESSES_OF_ACCOUNT - 3)
+    for host in (1, 1, 2, 3, 2, *others, 4, 5):
+        for port in (1,) if host in others else (1, 2):
             assert standings.prove(flow(host=family.format(host), port=port), Standing.REGISTERED, 1.0, 60.0, 9)
     registered = [
         (host, port)
@@ -154,20 +153,20 @@ def test_the_addresses_of_an_account_are_bounded(flow, family: str, monkeypatch:
     assert registered == [(2, 1), (2, 2), (4, 1), (4, 2), (5, 1), (5, 2)]
 
 
-def test_a_flow_that_an_account_loses_keeps_its_other_account(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 1)
+def test_a_flow_that_an_account_loses_keeps_its_other_account(flow) -> None:
     standings = Standings()
     standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 60.0, account=1)
     standings.prove(flow(port=1), Standing.REGISTERED, 1.0, 30.0, account=2)
-    standings.prove(flow(port=2), Standing.REGISTERED, 1.0, 60.0, account=1)
+    for number in range(limits.FLOWS_OF_ACCOUNT):
+        standings.prove(flow(port=1000 + number), Standing.REGISTERED, 1.0, 60.0, account=1)
     assert standings.of(flow(port=1), 30.9) is Standing.REGISTERED
     assert standings.of(flow(port=1), 31.0) is not Standing.REGISTERED
-    standings.prove(flow(port=3), Standing.REGISTERED, 2.0, 60.0, account=2)
+    for number in range(limits.FLOWS_OF_ACCOUNT):
+        standings.prove(flow(port=2000 + number), Standing.REGISTERED, 2.0, 60.0, account=2)
     assert standings.of(flow(port=1), 2.0) is not Standing.REGISTERED
 
 
-def test_a_proof_that_too_many_flows_have_used_is_worn(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PROOFS", 3)
+def test_a_proof_that_too_many_flows_have_used_is_worn(flow) -> None:
     standings = Standings()
     for number in range(limits.FLOWS_OF_PROOF):
         for _ in range(3):  # a phone that refreshes its registration with the nonce that it has
@@ -179,17 +178,16 @@ def test_a_proof_that_too_many_flows_have_used_is_worn(flow, monkeypatch: pytest
     after.take_over(standings)
     assert after.is_worn(5)
     assert after.prove(flow(port=99), Standing.REGISTERED, 1.0, 60.0, 1, proof=6)
-    for proof in range(7, 10):
+    for proof in range(7, 7 + limits.PROOFS):
         after.prove(flow(port=99), Standing.REGISTERED, 1.0, 60.0, 1, proof)
     assert not after.is_worn(5), "the one used longest ago is forgotten"
 
 
-def test_cache_look_ups_are_bounded(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REMEMBERED_ADDRESSES", 10)
+def test_cache_look_ups_are_bounded(flow) -> None:
     standings = Standings((Trunk("wide", ("198.51.100.0/24",)),))
-    for n in range(100):
-        assert standings.trunk(flow(host=f"192.0.2.{n}")) is None
-    assert len(standings._by_prefix._cache) <= 10
+    for n in range(limits.REMEMBERED_ADDRESSES + 10):
+        assert standings.trunk(flow(host=f"192.0.{n >> 8}.{n & 255}")) is None
+        assert 0 < len(standings._by_prefix._cache) <= limits.REMEMBERED_ADDRESSES
 
 
 def test_addresses_with_a_trunk_or_a_proven_flow(flow) -> None:
@@ -277,15 +275,15 @@ def test_the_accounts_of_a_flow_are_bounded_and_end_with_it(flow) -> None:
     assert standings._accounts == {}
 
 
-def test_a_long_registration_does_not_keep_expired_ones_in_the_table(flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REGISTERED_FLOWS", 8)
+def test_a_long_registration_does_not_keep_expired_ones_in_the_table(flow) -> None:
     standings = Standings()
+    last = limits.REGISTERED_FLOWS + 1
     standings.prove(flow(port=1), Standing.REGISTERED, 0.0, 7200.0, 1)
-    for port in range(2, 9):
+    for port in range(2, last):
         standings.prove(flow(port=port), Standing.REGISTERED, 0.0, 60.0, port)
-    assert not standings.prove(flow(port=9), Standing.REGISTERED, 59.0, 60.0, 9)
-    assert not standings.prove(flow(port=9), Standing.REGISTERED, 61.0, 60.0, 9), "the table was swept a moment ago"
-    assert standings.prove(flow(port=9), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0, 9)
+    assert not standings.prove(flow(port=last), Standing.REGISTERED, 59.0, 60.0, last)
+    assert not standings.prove(flow(port=last), Standing.REGISTERED, 61.0, 60.0, last), "the table was swept before"
+    assert standings.prove(flow(port=last), Standing.REGISTERED, 59.0 + limits.SWEEP_SECONDS, 60.0, last)
     assert standings.of(flow(port=1), 70.0) is Standing.REGISTERED
     assert len(standings._registered) == 2
 
@@ -297,27 +295,27 @@ def test_a_flow_registered_from_port_0_is_not_trusted(flow) -> None:
     assert standings.trusted(flow().listener, 1.0) == ([], None)
 
 
-def test_the_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flows_of_an_account_are_bounded_and_the_oldest_is_dropped(flow) -> None:
     """An attacker may repeat accepted credentials in datagrams with forged sources, and open connections."""
-    monkeypatch.setattr(limits, "FLOWS_OF_ACCOUNT", 3)
+    last = limits.FLOWS_OF_ACCOUNT + 7
     standings = Standings()
     other = flow(host="198.51.100.1")
     assert standings.prove(other, Standing.REGISTERED, 1.0, 60.0, account=7)
-    for port in range(1, 11):
+    for port in range(1, last + 1):
         assert standings.prove(flow(port=port), Standing.REGISTERED, 1.0, 60.0, account=5)
-    registered = [port for port in range(1, 11) if standings.of(flow(port=port), 2.0) is Standing.REGISTERED]
-    assert registered == [8, 9, 10]
+    registered = [port for port in range(1, last + 1) if standings.of(flow(port=port), 2.0) is Standing.REGISTERED]
+    assert registered == list(range(8, last + 1))
     assert standings.of(other, 2.0) is Standing.REGISTERED
     assert standings.prove(
         flow(port=8), Standing.REGISTERED, 2.0, 60.0, account=5
     )  # registered again, so it is the newest now
-    assert standings.prove(flow(port=11), Standing.REGISTERED, 2.0, 60.0, account=5)
+    assert standings.prove(flow(port=last + 1), Standing.REGISTERED, 2.0, 60.0, account=5)
     assert standings.of(flow(port=8), 2.0) is Standing.REGISTERED
     assert standings.of(flow(port=9), 2.0) is not Standing.REGISTERED
-    for serial in range(1, 9):
+    for serial in range(1, last + 1):
         assert standings.prove(flow("tls", serial=serial), Standing.REGISTERED, 2.0, 60.0, account=5)
-    registered = [n for n in range(1, 9) if standings.of(flow("tls", serial=n), 2.0) is Standing.REGISTERED]
-    assert registered == [6, 7, 8]
+    registered = [n for n in range(1, last + 1) if standings.of(flow("tls", serial=n), 2.0) is Standing.REGISTERED]
+    assert registered == list(range(8, last + 1))
 
 
 def test_an_account_without_flows_leaves_no_entry(flow) -> None:

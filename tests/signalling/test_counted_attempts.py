@@ -10,7 +10,8 @@ from support.signalling import CALLER, PUBLIC, EdgeHarness, invite, respond
 from edgesbc.base.address import Flow, Source
 from edgesbc.routing.table import Route, RoutingTable
 from edgesbc.screen.stages.acl import AclSettings
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.statistics import Tally
 from edgesbc.sip.message import Request
 

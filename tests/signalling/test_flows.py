@@ -11,7 +11,8 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.settings import MemberSettings, SetSettings
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Open
 from edgesbc.signalling.flows import Flows

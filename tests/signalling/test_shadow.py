@@ -25,7 +25,8 @@ from edgesbc.screen.stages.overload import OverloadSettings
 from edgesbc.screen.stages.pike import PikeSettings
 from edgesbc.screen.stages.ratelimit import BucketSettings
 from edgesbc.screen.stages.scanner import ScannerSettings
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.effects import Close
 from edgesbc.sip.message import Request
 

@@ -8,7 +8,8 @@ import pytest
 
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.method import MethodSettings
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
 from simulation.scenario import simulate
 from simulation.world import CARRIER, SCREEN

@@ -16,7 +16,8 @@ from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.stages.method import CALLS, MethodSettings
-from edgesbc.screen.standing import Standings, Trunk
+from edgesbc.screen.standing import Standings
+from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Media, Open, Record, Send
 from edgesbc.signalling.tokens import Sealer

@@ -8,7 +8,8 @@ from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, LoadSnapshot, Phase, Reject, Subject, Verdict
 from edgesbc.screen.stages.admission import Admission, AdmissionSettings
-from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.trunk import Trunk
 
 TRUNK = Trunk("carrier", ("192.0.2.1",), max_calls=3)
 

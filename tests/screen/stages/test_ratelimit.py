@@ -8,7 +8,8 @@ from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject
 from edgesbc.screen.stages.ratelimit import DEFAULT_BUCKETS, BucketSettings, RateLimit
-from edgesbc.screen.standing import Standing, Standings, Trunk
+from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.trunk import Trunk
 
 
 def passed(stage: RateLimit, subjects, phase: Phase = Phase.CALL, now: float = 1.0) -> int:
