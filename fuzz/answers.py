@@ -54,7 +54,7 @@ class Answers:
         if retransmitted is not None:
             retransmitted.repeats += 1
             return
-        server = step.edge.parts.transactions.find_server(request) if request.method != "CANCEL" else None
+        server = step.edge.parts.transactions.find_server(request, flow) if request.method != "CANCEL" else None
         received = self._received[_request_key(flow, request)] = _ReceivedRequest(flow, request, server, step.unproven)
         if server is not None:
             self._by_server[server] = received

@@ -47,7 +47,9 @@ class Step:
         transactions = self.edge.parts.transactions
         if isinstance(self.message, Request):
             method = self.message.method
-            self.server = transactions.find_server(self.message, "INVITE" if method in ("ACK", "CANCEL") else method)
+            self.server = transactions.find_server(
+                self.message, flow, "INVITE" if method in ("ACK", "CANCEL") else method
+            )
             self.state = self.server.state if self.server is not None else None
         elif self.message is not None:
             client = transactions._clients.get((self.message.via.branch, self.message.cseq_method))

@@ -135,6 +135,12 @@ class Flow:
     def reliable(self) -> bool:
         return self.serial != 0
 
+    @property
+    def sender(self) -> tuple[int, str, int, int] | tuple[Zone, str]:
+        """Whom requests by this flow come from: over UDP the address and port; of a connection, which may be replaced
+        by another one, the address."""
+        return self.key if not self.serial else (self.listener.zone, self.peer[0])
+
     def same_peer(self, other: Flow) -> bool:
         """Whether ``other`` has the same listener and IP address, by whatever port or connection."""
         return self.listener is other.listener and self.peer[0] == other.peer[0]

@@ -36,6 +36,9 @@ CALLS: Final = 20_000
 """Calls alive at once, at about 10 KiB each in the signalling plane; `[edge] max_calls` may change it."""
 CALLS_MOST: Final = 100_000
 """Largest number of calls that a policy may allow: about a gigabyte, and more than one process can set up."""
+SAME_BRANCH: Final = 8
+"""Requests with the branch, sent-by and method of a new one, from other addresses over streams, that it is compared
+with: only a sender that has changed its address, or one that predicts branches, makes more than one."""
 AMPLIFICATION: Final = 1.5
 """Longest answer of the edge's own to a datagram of an unproven source, in bytes for each byte of the datagram. An
 answer repeats fields of its request; more would let an attacker with a forged source use the edge as an amplifier."""

@@ -154,6 +154,14 @@ class Standings:
             return False
         return self._register(flow, now, ttl, account)
 
+    def related(self, flow: Flow, other: Flow) -> bool:
+        """Whether two flows belong to one trunk, or are registered as one account."""
+        trunk = self.trunk(flow)
+        if trunk is not None:
+            return self.trunk(other) == trunk
+        accounts = {account for account, _ in self._accounts.get(flow.key, ())}
+        return any(account in accounts for account, _ in self._accounts.get(other.key, ()))
+
     def is_worn(self, proof: int) -> bool:
         """Whether too many flows have used these credentials: they are a recording."""
         return self._proof_uses.is_worn(proof)

@@ -302,14 +302,14 @@ class Edge:
         self._screener.after_message(now)
         return self._effects.take()
 
-    def recover(self, data: bytes, now: float) -> list[Effect]:
+    def recover(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """Clean up after :meth:`receive` of ``data`` has raised: a request that was opened gets 500, and its call ends.
 
         Without it, its sender would wait for an answer, and its lease at a member would never be released.
         """
         message = parse_message(data)
         if isinstance(message, Request) and message.method != "ACK":
-            server = self._transactions.find_server(message)
+            server = self._transactions.find_server(message, flow)
             if server is not None and not server.answered:
                 self._effects.record(now, Reason.INTERNAL, server.source, message.call_id, message.method)
                 if server.user is not None:
@@ -339,7 +339,7 @@ class Edge:
     def _take_request(self, flow: Flow, request: Request, size: int, now: float) -> None:
         """Phase REQUEST, and then the path of its kind: ACK, in-dialog, INVITE, REGISTER or any other."""
         transactions, screener, method = self._transactions, self._screener, request.method
-        if transactions.absorb(request, now, size):
+        if transactions.absorb(request, flow, now, size):
             return  # before screening: it costs no state, and a bucket must not count the messages of a live call
         self.counters.requests.add(flow.listener.name, method if method in _COUNTED else "other")
         incoming = Incoming(request, flow, size, self._live.pipeline.subject(flow, request, now))
@@ -370,8 +370,8 @@ class Edge:
     def _cancel(self, incoming: Incoming, now: float) -> None:
         """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""
         request = incoming.message
-        server = self._transactions.find_server(request, "INVITE")
-        if server is None or server.flow.peer[0] != incoming.flow.peer[0]:
+        server = self._transactions.find_server(request, incoming.flow, "INVITE")
+        if server is None:
             self._screener.on_refusal(Reason.UNMATCHED)
             self._responder.answer_stateless(incoming, Reason.UNMATCHED.status, now)
             return

@@ -84,6 +84,9 @@ class CoreParts:
         def is_trunk(flow: Flow) -> bool:
             return flow.listener.zone is Zone.CORE or live.standings.trunk(flow) is not None
 
+        def related(flow: Flow, other: Flow) -> bool:
+            return flow.listener.zone is other.listener.zone and live.standings.related(flow, other)
+
         def reopen(flow: Flow, request: Request) -> Flow | None:
             return flows.instead(flow, request.via.port or flow.listener.transport.default_port)
 
@@ -96,7 +99,9 @@ class CoreParts:
         live = self.live = LivePipeline(pipeline, headers)
         identifiers = self.identifiers = Identifiers(entropy)
         flows = self.flows = Flows(listeners, entropy(6).hex(), effects.emit, name_at, is_trunk, dispatcher.backoffs)
-        transactions = self.transactions = Transactions(effects.send, deadlines, reopen=reopen, again=flows.again)
+        transactions = self.transactions = Transactions(
+            effects.send, deadlines, reopen=reopen, again=flows.again, related=related
+        )
         key = entropy(16)
         self.loops = LoopDetector(key)
         self.responder = Responder(effects, deadlines, transactions, live, server_name, key)

@@ -7,7 +7,7 @@ states and steps are in :mod:`edgesbc.sip.machines`; :mod:`edgesbc.sip.transacti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from edgesbc.sip.build import COOKIE
@@ -56,6 +56,13 @@ class Endpoint(Protocol):
     @property
     def serial(self) -> int:
         """The number of the connection, never used for another; 0 for datagrams, where nothing can close."""
+
+    @property
+    def sender(self) -> Hashable:
+        """Whom requests from here come from: requests from different senders are never of one transaction.
+
+        For datagrams the address and port. For a connection the address alone, because a peer may connect again.
+        """
 
     def same_peer(self, other: Self, /) -> bool:
         """Whether a response that came from ``other`` can be one to a request that was sent here.
@@ -195,8 +202,8 @@ class ServerTransaction(Transaction[EndpointT]):
     """
 
     __slots__ = (
-        "credit", "disconnected", "key", "moved", "proven", "repeated", "request", "size", "source", "trying", "user",
-        "vias",
+        "credit", "disconnected", "key", "moved", "proven", "repeated", "request", "sender", "size", "source", "trying",
+        "user", "vias",
     )  # fmt: skip
 
     def __init__(
@@ -218,6 +225,7 @@ class ServerTransaction(Transaction[EndpointT]):
             fire_due,
         )
         self.key = key
+        self.sender: Hashable = source.sender
         self.request = request
         self.source = source
         self.proven = True
@@ -324,7 +332,7 @@ NOBODY: Final = _Nobody()
 
 
 def server_key(request: Request, method: str) -> ServerKey:
-    """The key by which a request finds its server transaction (section 17.2.3).
+    """What a request and its server transaction have in common (section 17.2.3), besides their sender.
 
     With a branch of RFC 3261 that is branch, sent-by and method. Without, the fields that RFC 2543 compared, except
     the To tag, which the ACK of a refusal has and its INVITE has not.

@@ -5,8 +5,8 @@
 - a datagram or framed message comes in: parse it. Give a response to :meth:`Transactions.receive`. Give a request to
   :meth:`Transactions.absorb`, which deals with retransmissions and with the ACK of a refusal; if it returns False the
   request is new: :meth:`Transactions.open_server`, unless it is an ACK (which belongs to a dialog), and answer it with
-  :meth:`Transactions.respond` now or later. A CANCEL is a request of its own: ``find_server(request, "INVITE")`` finds
-  what it cancels;
+  :meth:`Transactions.respond` now or later. A CANCEL is a request of its own:
+  ``find_server(request, source, "INVITE")`` finds what it cancels;
 - the caller sends a request by :meth:`Transactions.open_client`; its user gets responses and failures;
 - at :meth:`Transactions.deadline`, and not later, call :meth:`Transactions.expire`. Ask for the deadline again after
   each call of any method: every one may change it;
@@ -38,11 +38,11 @@ from edgesbc.sip.machines import (
     TransactionState,
 )
 from edgesbc.sip.message import Request, Response
+from edgesbc.sip.server_table import ServerTable
 from edgesbc.sip.transaction import (
     NOBODY,
     ClientTransaction,
     EndpointT,
-    ServerKey,
     ServerTransaction,
     ServerUser,
     Transaction,
@@ -58,7 +58,8 @@ class Transactions(Generic[EndpointT]):
 
     ``send`` takes an endpoint and bytes. ``reopen`` takes the endpoint that a request came by and the request, once
     that connection has closed; it returns where the responses may go instead, or None. ``again`` takes the endpoint of
-    a connection that has closed; it returns a new connection to the same server, or None.
+    a connection that has closed; it returns a new connection to the same server, or None. ``related`` takes the
+    endpoints of two connections; it says whether they are of one sender although their addresses differ.
 
     ``limits.transactions`` is the number of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is
     a calendar that is shared with other objects: its owner then calls ``expire`` of each item that is due, and
@@ -77,13 +78,14 @@ class Transactions(Generic[EndpointT]):
         limits: Limits = DEFAULT_LIMITS,
         reopen: Callable[[EndpointT, Request], EndpointT | None] | None = None,
         again: Callable[[EndpointT], EndpointT | None] | None = None,
+        related: Callable[[EndpointT, EndpointT], bool] | None = None,
     ) -> None:
         self._again = again
         self._send = send
         self._reopen = reopen
         self._deadlines: Deadlines[Expiring] = Deadlines() if deadlines is None else deadlines
         self._limit = limits.transactions
-        self._servers: dict[ServerKey, ServerTransaction[EndpointT]] = {}
+        self._servers = ServerTable[EndpointT](related)
         self._clients: dict[tuple[str, str], ClientTransaction[EndpointT]] = {}  # by branch and method
         self._of_connection: dict[int, dict[Transaction[EndpointT], None]] = {}  # by serial, in order of opening
         self._expire_one: Callable[[Transaction[EndpointT], float], None] = self._fire_due
@@ -99,7 +101,7 @@ class Transactions(Generic[EndpointT]):
 
     def server_users(self) -> Iterator[ServerUser]:
         """The user of each server transaction that has one still."""
-        return (server.user for server in self._servers.values() if server.user is not None)
+        return (server.user for server in self._servers if server.user is not None)
 
     @property
     def connections(self) -> int:
@@ -118,23 +120,27 @@ class Transactions(Generic[EndpointT]):
 
     # --- server side -------------------------------------------------------------------------------------
 
-    def find_server(self, request: Request, method: str | None = None) -> ServerTransaction[EndpointT] | None:
-        """The transaction of the request (section 17.2.3); ``method`` replaces its own, for CANCEL and ACK."""
-        return self._servers.get(server_key(request, method or request.method))
+    def find_server(
+        self, request: Request, source: EndpointT, method: str | None = None
+    ) -> ServerTransaction[EndpointT] | None:
+        """The transaction of the request from ``source`` (section 17.2.3); ``method`` replaces its own, for CANCEL and
+        ACK."""
+        return self._servers.find(request, method or request.method, source)
 
-    def absorb(self, request: Request, now: float, size: float = math.inf) -> bool:
-        """Deal with a retransmission of ``size`` bytes, or with the ACK of a refusal; False where it is neither.
+    def absorb(self, request: Request, source: EndpointT, now: float, size: float = math.inf) -> bool:
+        """Deal with a retransmission of ``size`` bytes from ``source``, or with the ACK of a refusal; False where it is
+        neither.
 
         If the sender is not proven, a retransmission shorter than the request causes no response: otherwise small
         packets with a forged source would have a long response sent to the victim again and again.
         """
         if request.method == "ACK":
-            server = self._servers.get(server_key(request, "INVITE"))
+            server = self._servers.find(request, "INVITE", source)
             if server is None or server.state is TransactionState.ACCEPTED:
                 return False  # the ACK of a 2xx belongs to the dialog (section 13.3.1.4)
             self._fire(server, TransactionEvent.ACK, now)
             return True
-        server = self._servers.get(server_key(request, request.method))
+        server = self._servers.find(request, request.method, source)
         if server is None:
             return False
         if server.proven or size >= server.size:
@@ -149,9 +155,8 @@ class Transactions(Generic[EndpointT]):
         Where responses go is section 18.2.2: with *rport*, and on a stream, the source; else the port of the Via.
         """
         key = server_key(request, request.method)
-        server = self._servers[key] = ServerTransaction(
-            key, request, source, source if flow is None else flow, self._expire_one
-        )
+        server = ServerTransaction(key, request, source, source if flow is None else flow, self._expire_one)
+        self._servers.add(server)
         self._index_connection(server)
         return server
 
@@ -303,6 +308,8 @@ class Transactions(Generic[EndpointT]):
             self._leave_connection(transaction)
             data = transaction.redirect(flow, now)
             self._index_connection(transaction)
+            if isinstance(transaction, ServerTransaction):
+                self._servers.move(transaction)
             if data:
                 self._send(flow, data)
             if transaction.linger_at is not None and transaction.linger_at <= now:
@@ -457,8 +464,7 @@ class Transactions(Generic[EndpointT]):
         self._deadlines.schedule(transaction, None)
         # The key may meanwhile belong to another transaction, which goes on.
         if isinstance(transaction, ServerTransaction):
-            if self._servers.get(transaction.key) is transaction:
-                del self._servers[transaction.key]
+            self._servers.remove(transaction)
             # It and its user refer to each other: apart, both are freed without the garbage collector.
             transaction.user = transaction.trying = None
         elif isinstance(transaction, ClientTransaction):

@@ -178,7 +178,7 @@ class SignallingPlane:
             effects = self.edge.receive(flow, data, now)
         except Exception as error:  # noqa: BLE001 - the boundary between untrusted bytes and the process
             self._fault(flow.listener, "receive", error)
-            effects = self._guarded("faulted", lambda: self.edge.recover(data, now))
+            effects = self._guarded("faulted", lambda: self.edge.recover(flow, data, now))
         self.carry_out(effects)
 
     def _guarded(self, kind: str, call: Callable[[], list[Effect]]) -> list[Effect]:

@@ -360,7 +360,7 @@ def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Transactions,
         "absorb",
-        lambda self, request, now, size: request.method != "ACK" and absorb(self, request, now, size),
+        lambda self, request, flow, now, size: request.method != "ACK" and absorb(self, request, flow, now, size),
     )
 
     def send_on(self: InDialogRequests, incoming: Incoming, now: float) -> None:
@@ -475,7 +475,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (trusts_unregistered_sources_with_all_fields, "malformed-and-unusual", "Alert-Info: <http://10.0.0.7/a>"),
         (lets_descriptions_pass, "call", "a description that the media plane did not give"),
         (lets_hidden_descriptions_pass, "hidden-offers", "a hidden description"),
-        (sends_every_ack_on, "wrong-sources", "of a refusal is forwarded"),
+        (sends_every_ack_on, "repeated", "of a refusal is forwarded"),
         (repeats_to_unproven, "repeated", "which is unproven, gets"),
         (repeats_bye_to_unproven, "never-acknowledged", "which is unproven"),
         (sends_long_responses, "loops", "bytes for"),

@@ -19,7 +19,7 @@ def faulted(harness: EdgeHarness, data: bytes) -> list[int]:
         harness.receive(CALLER, data)
     harness.edge.parts.identifiers.entropy = entropy
     harness.sent.clear()
-    harness.sort(harness.edge.recover(data, harness.now))
+    harness.sort(harness.edge.recover(CALLER, data, harness.now))
     return [message.status for _, message in harness.sent if isinstance(message, Response)]
 
 
@@ -39,4 +39,4 @@ def test_the_next_call_is_not_harmed(harness: EdgeHarness) -> None:
 
 def test_a_request_that_was_answered_gets_no_second_response(harness: EdgeHarness) -> None:
     harness.receive(CALLER, invite("OPTIONS"))
-    assert harness.edge.recover(invite("OPTIONS"), harness.now) == []
+    assert harness.edge.recover(CALLER, invite("OPTIONS"), harness.now) == []

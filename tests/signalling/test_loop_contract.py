@@ -195,7 +195,7 @@ def test_an_exception_is_cleaned_up_after() -> None:
         harness.edge.receive(CALLER, invite(), harness.now)
     harness.edge.parts.identifiers.entropy = entropy
     harness.edge.take_effects()
-    sent = [effect for effect in harness.edge.recover(invite(), harness.now) if isinstance(effect, Send)]
+    sent = [effect for effect in harness.edge.recover(CALLER, invite(), harness.now) if isinstance(effect, Send)]
     assert sent[-1].data.startswith(b"SIP/2.0 500 ")
     assert (harness.edge.calls, harness.dispatcher.leases) == (0, 0)
 

@@ -69,7 +69,7 @@ class Checks:
             request = parse_message(data)
         except Exception:  # noqa: BLE001 - mutated on purpose
             return
-        if isinstance(request, Request) and self._edge.parts.transactions.find_server(request) is not None:
+        if isinstance(request, Request) and self._edge.parts.transactions.find_server(request, flow) is not None:
             key = (request.via.branch, request.via.sent_by, flow.listener.zone, request.call_id)
             if key not in self._invites:
                 self._invites[key] = _Invite(flow, request, now)

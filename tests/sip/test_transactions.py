@@ -66,10 +66,10 @@ def test_a_cancel_shares_the_branch_of_its_invite(layer: Layer) -> None:
 
 def test_ack_and_cancel_find_the_invite(layer: Layer) -> None:
     server = layer.server()
-    assert layer.table.find_server(a_request("CANCEL"), "INVITE") is server
-    assert layer.table.find_server(a_request("CANCEL")) is None
-    assert not layer.table.absorb(a_request("CANCEL"), 0)
-    assert layer.table.absorb(a_request("ACK"), 0)
+    assert layer.table.find_server(a_request("CANCEL"), flow(), "INVITE") is server
+    assert layer.table.find_server(a_request("CANCEL"), flow()) is None
+    assert not layer.table.absorb(a_request("CANCEL"), flow(), 0)
+    assert layer.table.absorb(a_request("ACK"), flow(), 0)
     assert server.state is TransactionState.PROCEEDING  # no refusal was sent that the ACK could acknowledge
 
 
@@ -94,18 +94,18 @@ _OLD = "SIP/2.0/UDP old.example.com;branch=z9hG4bK"  # nothing after the cookie:
 @pytest.mark.parametrize("via", ["SIP/2.0/UDP old.example.com", "SIP/2.0/UDP old.example.com;branch=1", _OLD])
 def test_a_request_of_rfc_2543_is_matched_by_its_fields(layer: Layer, via: str) -> None:
     server = layer.server(via=via)
-    assert layer.table.find_server(a_request(via=via)) is server
-    assert layer.table.absorb(a_request(via=via), 0)
+    assert layer.table.find_server(a_request(via=via), flow()) is server
+    assert layer.table.absorb(a_request(via=via), flow(), 0)
     layer.respond(server, 486)
-    assert layer.table.absorb(a_request("ACK", via=via, to="<sip:100@192.0.2.1>;tag=ours"), 0)
+    assert layer.table.absorb(a_request("ACK", via=via, to="<sip:100@192.0.2.1>;tag=ours"), flow(), 0)
     assert server.state is TransactionState.CONFIRMED
     others: list[dict[str, str]] = [
         {"uri": "sip:101@192.0.2.1"}, {"from_": "<sip:alice@example.org>;tag=b"}, {"call_id": "c2"},
         {"cseq": "2 INVITE"},
     ]  # fmt: skip
     for other in others:
-        assert layer.table.find_server(a_request(**{"via": via, **other})) is None
-    assert layer.table.find_server(a_request(via="SIP/2.0/UDP other.example.com")) is None
+        assert layer.table.find_server(a_request(**{"via": via, **other}), flow()) is None
+    assert layer.table.find_server(a_request(via="SIP/2.0/UDP other.example.com"), flow()) is None
 
 
 # --- transport errors ------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_an_acknowledged_refusal_is_not_sent_again(layer: Layer) -> None:
     server = layer.server(reliable=True)
     layer.respond(server, 486)
     server.linger = 5.0
-    layer.table.absorb(a_request("ACK"), 0)
+    layer.table.absorb(a_request("ACK"), flow(True), 0)
     assert moved(layer) == []
     layer.wait(6)
     assert layer.empty
@@ -320,7 +320,7 @@ def test_the_table_is_full_in_servers_or_in_clients() -> None:
 def test_the_end_of_an_older_transaction_does_not_take_the_newer_one_away(layer: Layer) -> None:
     older, newer = layer.server(), layer.server()
     layer.table.forget(older)
-    assert layer.table.find_server(a_request()) is newer
+    assert layer.table.find_server(a_request(), flow()) is newer
     first, second = layer.client(), layer.client()
     layer.table.fail(first, 0)
     assert layer.receive(180) is second
@@ -344,10 +344,10 @@ def test_a_non_invite_request_gets_100_when_the_timer_e_of_its_sender_reaches_t2
     slow = layer.server("OPTIONS", reliable)
     layer.table.schedule_trying(slow, lambda: b"SIP/2.0 100 Trying", 0)
     layer.wait(3.4)
-    assert layer.table.absorb(a_request("OPTIONS"), layer.now)
+    assert layer.table.absorb(a_request("OPTIONS"), flow(reliable), layer.now)
     assert layer.sent == []
     layer.wait(3.5)
-    assert layer.table.absorb(a_request("OPTIONS"), layer.now)  # the retransmission gets it again
+    assert layer.table.absorb(a_request("OPTIONS"), flow(reliable), layer.now)  # the retransmission gets it again
     assert layer.times(b"SIP/2.0 100 Trying") == [3.5, 3.5]
     layer.wait(20)
     layer.respond(slow, 200)
@@ -405,6 +405,10 @@ class Peer:
 
     def __init__(self, host: str, port: int = 5060) -> None:
         self.host, self.port = host, port
+
+    @property
+    def sender(self) -> tuple[str, int]:
+        return self.host, self.port
 
     def same_peer(self, other: Peer, /) -> bool:
         return self.host == other.host

@@ -46,7 +46,7 @@ class Life(RuleBasedStateMachine):
     def accept(self, method: str, reliable: bool) -> None:
         where = flow(reliable, serial=1 + len(self.servers) % 3)
         request = a_request(method, via=f"SIP/2.0/UDP h;branch=z9hG4bK{len(self.servers)}")
-        assert not self.layer.table.absorb(request, self.layer.now)
+        assert not self.layer.table.absorb(request, where, self.layer.now)
         server = self.layer.table.open_server(request, where, where)
         self.servers.append(server)
         self.finals[server] = []
@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
         request = a_request("ACK" if ack else server.method, via=str(server.request.via))
         alive = server.state is not TransactionState.TERMINATED
         before = len(self.layer.sent)
-        taken = self.layer.table.absorb(request, self.layer.now)
+        taken = self.layer.table.absorb(request, server.source, self.layer.now)
         assert taken == (
             alive and (not ack or (server.method == "INVITE" and server.state is not TransactionState.ACCEPTED))
         )

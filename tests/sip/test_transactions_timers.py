@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.transactions import Layer, a_request
+from support.transactions import Layer, a_request, flow
 
 from edgesbc.sip.machines import TransactionState
 
@@ -166,10 +166,10 @@ def test_timer_h_alone_on_a_reliable_transport(layer: Layer) -> None:
 def test_timer_i_absorbs_repeated_acks(layer: Layer, reliable: bool, linger: float) -> None:
     layer.respond(layer.server(reliable=reliable), 486)
     layer.wait(1.0)
-    assert layer.table.absorb(a_request("ACK"), 1.0)
+    assert layer.table.absorb(a_request("ACK"), flow(reliable), 1.0)
     assert len(layer.table) == (1 if linger else 0)
     layer.wait(5.9)
-    assert layer.table.absorb(a_request("ACK"), layer.now) == (linger > 0)
+    assert layer.table.absorb(a_request("ACK"), flow(reliable), layer.now) == (linger > 0)
     assert len(layer.sent) == (1 if reliable else 2)
     layer.wait(6.0)
     assert layer.empty
@@ -180,8 +180,8 @@ def test_timer_l_absorbs_repeated_invites_after_a_success(layer: Layer, reliable
     server = layer.server(reliable=reliable)
     layer.respond(server, 200)
     layer.wait(31.9)
-    assert layer.table.absorb(a_request(), layer.now)
-    assert not layer.table.absorb(a_request("ACK"), layer.now)  # the ACK belongs to the dialog
+    assert layer.table.absorb(a_request(), flow(reliable), layer.now)
+    assert not layer.table.absorb(a_request("ACK"), flow(reliable), layer.now)  # the ACK belongs to the dialog
     assert layer.times(b"answer 200") == [0]
     layer.respond(server, 200)  # a retransmission by the user
     assert layer.times(b"answer 200") == [0, 31.9]
@@ -191,11 +191,11 @@ def test_timer_l_absorbs_repeated_invites_after_a_success(layer: Layer, reliable
 
 def test_a_repeated_invite_gets_the_last_provisional_answer(layer: Layer) -> None:
     server = layer.server()
-    assert layer.table.absorb(a_request(), 0)
+    assert layer.table.absorb(a_request(), flow(), 0)
     assert layer.sent == []  # there is no response yet
     layer.respond(server, 100)
     layer.respond(server, 180)
-    assert layer.table.absorb(a_request(), 0)
+    assert layer.table.absorb(a_request(), flow(), 0)
     assert [data for _, data in layer.sent] == [b"answer 100", b"answer 180", b"answer 180"]
 
 
@@ -214,12 +214,12 @@ def test_after_a_final_answer_no_other_is_sent(layer: Layer) -> None:
 @pytest.mark.parametrize(("reliable", "linger"), [(False, 32.0), (True, 0.0)])
 def test_timer_j_repeats_the_answer_when_asked(layer: Layer, reliable: bool, linger: float) -> None:
     server = layer.server("BYE", reliable)
-    assert layer.table.absorb(a_request("BYE"), 0)
+    assert layer.table.absorb(a_request("BYE"), flow(reliable), 0)
     assert layer.sent == []  # Trying: discarded
     layer.respond(server, 200)
     layer.respond(server, 404)
     layer.wait(31.9)
-    assert layer.table.absorb(a_request("BYE"), layer.now) == (linger > 0)
+    assert layer.table.absorb(a_request("BYE"), flow(reliable), layer.now) == (linger > 0)
     assert layer.times(b"answer 200") == ([0, 31.9] if linger else [0])
     assert layer.times(b"answer 404") == []
     layer.wait(32)
