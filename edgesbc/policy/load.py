@@ -113,7 +113,7 @@ def parse_policy(text: str, file: str) -> Policy:
         edge=draft.tables["edge"],
         listen=draft.all("listen"),
         trunk=draft.all("trunk"),
-        screen=_with_scanners(draft.tables["screen"]),
+        screen=_with_scanners(draft.tables["screen"], file),
         database=draft.all("database"),
         destinations=draft.all("destinations"),
         route=draft.all("route"),
@@ -138,11 +138,15 @@ def _tables(text: str, file: str) -> dict[str, Any]:
         raise PolicyErrors([PolicyError(file, "", "expected TOML: it is nested too deeply")]) from None
 
 
-def _with_scanners(screen: ScreenSettings) -> ScreenSettings:
-    """``screen`` with the shipped list of scanners, if it names no other."""
+def _with_scanners(screen: ScreenSettings, file: str) -> ScreenSettings:
+    """``screen`` with the shipped list of scanners, if it names no other. Raises :class:`PolicyErrors`."""
     if screen.scanner.list is not None:
         return screen
-    return attrs.evolve(screen, scanner=attrs.evolve(screen.scanner, list=shipped_scanners()))
+    try:
+        scanners = shipped_scanners()
+    except ValueError as error:  # it is missing, or the process has no descriptor for it
+        raise PolicyErrors([PolicyError(file, "screen.scanner.list", str(error))]) from None
+    return attrs.evolve(screen, scanner=attrs.evolve(screen.scanner, list=scanners))
 
 
 def _structured(draft: Draft, data: dict[str, Any]) -> Iterator[PolicyError]:

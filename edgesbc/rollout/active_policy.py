@@ -57,8 +57,10 @@ class ActivePolicy:
 
     def pipeline(self, policy: Policy) -> Pipeline:
         """The screening of ``policy``, which is about to be in force."""
-        self._trunks = trunks_of(policy)
-        return Pipeline(policy.screen, Standings(self._trunks), self._record, self._containment.fault)
+        trunks = trunks_of(policy)
+        pipeline = Pipeline(policy.screen, Standings(trunks), self._record, self._containment.fault)
+        self._trunks = trunks
+        return pipeline
 
     # --- destinations from databases ---------------------------------------------------------------------
 
@@ -113,10 +115,11 @@ class ActivePolicy:
     def _members_changed(self) -> None:
         """Use the members that the databases have now, between two messages."""
         filled = self._filled(self.policy)
+        adopted = (routing_of(filled), self.pipeline(filled)) if trunks_of(filled) != self._trunks else None
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
-        if trunks_of(filled) != self._trunks:
-            self.edge.adopt(routing_of(filled), self.pipeline(filled))
+        if adopted is not None:
+            self.edge.adopt(*adopted)
 
     def unfilled_sets(self) -> dict[str, str]:
         """Sets that have no member from their database, each with the reason."""
@@ -133,15 +136,18 @@ class ActivePolicy:
         if source is None:
             source = self._source_of(policy)
             source.inherit(self.source)
+        # All parts are made before the first is in force: what is raised here must not leave half of a policy.
+        filled = attrs.evolve(policy, destinations=source.with_members(policy.destinations))
+        routing, rules, core, pipeline = (
+            routing_of(filled), header_rules_of(filled), core_rules_of(filled), self.pipeline(filled),
+        )  # fmt: skip
         self.source.stop()
         self.source = source
         if self._nursery is not None:
             source.run_in(self._nursery)
-        filled = self._filled(policy)
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
-        rules, wait = header_rules_of(filled), policy.registrations.reconnect_wait
-        self.edge.adopt(routing_of(filled), self.pipeline(filled), wait, rules, core_rules_of(filled))
+        self.edge.adopt(routing, pipeline, policy.registrations.reconnect_wait, rules, core)
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return waiting

@@ -8,6 +8,7 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.policy import scanners as scanners_module
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.scanners import read_scanners, shipped_scanners
 
@@ -86,3 +87,15 @@ def test_admission_names_existing_listeners(tmp_path: Path, name: str, right: bo
     (error,) = caught.value.errors
     assert error.key == "screen.admission.open[1]"
     assert error.message == f"expected public or a listener of that zone (carriers), found {name!r}"
+
+
+def test_a_shipped_list_that_cannot_be_read_is_a_mistake_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the process has no free descriptor for it: a reload is refused then, and does not fail."""
+    monkeypatch.setattr(scanners_module, "PACKAGE_FOLDER", tmp_path / "package")
+    with pytest.raises(PolicyErrors) as refused:
+        load_policy(written(tmp_path, ""))
+    (error,) = refused.value.errors
+    assert error.key == "screen.scanner.list"
+    assert "cannot be read: No such file" in error.message

@@ -14,6 +14,7 @@ from edgesbc.app import App
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import Policy
+from edgesbc.rollout import active_policy
 
 ONE, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
 
@@ -58,3 +59,28 @@ async def test_the_wait_for_new_connections_is_that_of_the_policy_in_force(tmp_p
         text = policy_text(tmp_path, [ONE], more="[registrations]\nreconnect_wait = 3\n")
         assert app.active.adopt(parse_policy(text, str(tmp_path / "policy.toml"))) == []
         assert app.edge.reconnect_wait == 3.0
+
+
+@pytest.mark.parametrize("part", ["Pipeline", "routing_of", "header_rules_of"])
+async def test_a_fault_while_a_policy_is_adopted_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The parts that can fail are made before the first is in force; then the same policy is adopted."""
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
+        before, source, pipeline = app.policy, app.active.source, app.edge.pipeline
+        policy = parse_policy(policy_text(tmp_path, [OTHER], trunks=["127.0.0.5"]), str(tmp_path / "policy.toml"))
+        with monkeypatch.context() as patch:
+            patch.setattr(active_policy, part, fail)
+            with pytest.raises(MemoryError):
+                app.active.adopt(policy)
+        assert uris(app) == [ONE]
+        assert app.policy is before
+        assert app.active.source is source
+        assert app.edge.pipeline is pipeline
+        app.active.adopt(policy)
+        assert uris(app) == [OTHER]
+        assert list(app.edge.pipeline.standings.trunks) == ["t0"]
