@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 
 from edgesbc.base import files
-from edgesbc.base.files import FileTooLarge, create_file, read_file, replacement, rewrite_file, write_file
+from edgesbc.base.files import (
+    FileTooLarge,
+    create_file,
+    create_in,
+    open_plain,
+    read_file,
+    replacement,
+    rewrite_file,
+    write_file,
+)
 
 OLD, NEW = b"the old content", b"the new content, which is longer"
 
@@ -310,3 +319,32 @@ def test_one_of_two_creators_makes_the_file(tmp_path: Path) -> None:
         path.write_bytes(b"quick")
     assert path.read_bytes() == b"quick"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_in_an_open_folder_is_new_private_and_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    owner = (os.getuid(), os.getgid())
+    try:
+        with create_in(folder, "new", owner) as stream:
+            stream.write(b"content")
+        for name in ("new", "link"):
+            with pytest.raises(FileExistsError), create_in(folder, name, owner):
+                pass
+    finally:
+        os.close(folder)
+    assert (tmp_path / "new").read_bytes() == b"content"
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    assert (tmp_path / "there").read_text() == "kept"
+
+
+def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "plain")
+    os.mkfifo(tmp_path / "pipe")
+    with open_plain(tmp_path / "plain") as stream:
+        assert stream.read() == b"x"
+    for name in ("link", "pipe", ".", "missing"):
+        with pytest.raises(OSError, match=r".+"):
+            open_plain(tmp_path / name)
