@@ -82,11 +82,14 @@ class FieldFilter:
         Some programs read ``_`` and other signs in a name as a dash, so that ``P_Asserted_Identity`` would be another
         spelling of a field that does not cross, or of one that stands there as well.
         """
-        folded = name.lower()
-        if folded in self._more:
+        if self._more and name.lower() in self._more:
             return True
-        plain = _SEPARATOR.sub("-", folded)
-        return self._others and plain not in CANONICAL and not _of_one_network(plain)
+        if not self._others or _of_one_network(name):
+            return False
+        if name.replace("-", "").isalnum():
+            return True  # the usual case: there is no other sign in it
+        plain = _SEPARATOR.sub("-", name.lower())
+        return plain not in CANONICAL and not _of_one_network(plain)
 
 
 def _of_one_network(name: str) -> bool:
