@@ -117,6 +117,7 @@ class App:
                 (ports.first, ports.last),
                 lambda event: self.plane.media_event(event),
                 containment=self.containment,
+                inside=self.edge.is_inside,
                 max_sessions=policy.edge.max_calls,
                 media_timeout=policy.media.timeout,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -34,8 +34,13 @@ _PRIVATE = PrefixSet(
 )
 _LOOPBACK = PrefixSet(["127.0.0.0/8", "::1/128"])
 # "This network", multicast, reserved with broadcast, and IPv6 prefixes that embed an IPv4 address.
-_NEVER = PrefixSet(["0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8", "64:ff9b::/96", "2002::/16"])
-_IPV4_EMBEDDED = PrefixSet(["::/96", "::ffff:0:0/96"])
+_NEVER = PrefixSet(
+    [
+        "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8",
+        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32",  # NAT64 (RFC 6052, RFC 8215), 6to4, Teredo
+    ]
+)  # fmt: skip
+_IPV4_EMBEDDED = PrefixSet(["::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"])
 
 
 class AddressScope(enum.Enum):
@@ -80,6 +85,8 @@ class MediaInterface:
     """Addresses of the other interfaces: media for them would loop inside the relay."""
     denied: PrefixSet = attrs.field(factory=PrefixSet, eq=False)
     """Prefixes that no description from this zone may name: the networks of the core."""
+    inside: Callable[[str], bool] | None = attrs.field(default=None, eq=False)
+    """Whether an address is of the private side, as it is now; None: ``denied`` says all."""
 
 
 @attrs.frozen
@@ -105,14 +112,20 @@ def judge_target(interface: MediaInterface, host: str, port: int, received_from:
     it stands for a NAT: the port then learns only from ``received_from``, and sends nothing before a packet came
     from there. Raises :class:`WireError` with ``status_hint`` 488 for an address that media must never be sent to.
     """
-    host = _check_address(interface, host, port)
+    host = _literal(host)
+    received_from = _literal(received_from) if received_from else host
+    if _is_beyond_nat(interface, host, received_from):
+        # No target, so it does not matter that the private side may have the same address.
+        _check_family_and_port(interface, host, port)
+        _check_address(interface, received_from, limits.MEDIA_PORT_LOWEST)
+        return MediaTarget(Source(host, port), None, frozenset({received_from}))
+    _check_address(interface, host, port)
     signalled = Source(host, port)
     send_to: Source | None = signalled
     if scope_of(host) is not AddressScope.PRIVATE:
         return MediaTarget(signalled, send_to, frozenset({host}))
-    if not interface.trusted and scope_of(interface.address) is AddressScope.GLOBAL:
+    if not interface.trusted and scope_of(interface.advertise) is AddressScope.GLOBAL:
         send_to = None  # a private address of a public peer would be one of our own networks here
-    received_from = _literal(received_from) if received_from else host
     if received_from == host:
         return MediaTarget(signalled, send_to, frozenset({host}))
     _check_address(interface, received_from, limits.MEDIA_PORT_LOWEST)
@@ -127,11 +140,13 @@ def build_interfaces(
     ports: tuple[int, int],
     advertise: Mapping[Zone, str] | None = None,
     denied: Iterable[str] = (),
+    inside: Callable[[str], bool] | None = None,
 ) -> dict[Zone, MediaInterface]:
     """The interfaces by zone; only that of the core is trusted, and the public one refuses the core's address.
 
     ``ports`` are the first and last port of the range on each. ``denied`` are prefixes that descriptions from the
-    public zone may not name. Raises :class:`ValueError` for an address that media cannot be bound to.
+    public zone may not name, and ``inside`` says of an address whether it is one. Raises :class:`ValueError` for an
+    address that media cannot be bound to.
     """
     interfaces: dict[Zone, MediaInterface] = {}
     prefixes = PrefixSet(denied)
@@ -149,6 +164,7 @@ def build_interfaces(
             trusted=trusted,
             refused=frozenset() if trusted else frozenset(others),
             denied=PrefixSet() if trusted else prefixes,
+            inside=None if trusted else inside,
         )
     return interfaces
 
@@ -160,27 +176,44 @@ def _literal(host: str) -> str:
         raise WireError("the media address is not a literal IP address", 488) from None
 
 
-def _check_address(interface: MediaInterface, host: str, port: int) -> str:
-    """The address in its normal form. Raises :class:`WireError` with 488 for one that media must never be sent to."""
-    host = _literal(host)
+def _is_beyond_nat(interface: MediaInterface, host: str, received_from: str) -> bool:
+    """Whether ``host`` is a private address that only the peer's own network has: its messages have another source."""
+    if interface.trusted or received_from == host or scope_of(host) is not AddressScope.PRIVATE:
+        return False
+    return AddressScope.GLOBAL in (scope_of(interface.advertise), scope_of(received_from))
+
+
+def _check_address(interface: MediaInterface, host: str, port: int) -> None:
+    """Raise :class:`WireError` with 488 for an address, in its normal form, that media must never be sent to."""
     scope = scope_of(host)
     if scope is AddressScope.NEVER:
         raise WireError("the media address is unspecified, multicast, broadcast or mapped", 488)
-    if (":" in host) != (":" in interface.address):
-        raise WireError("the media address is of a family that the interface does not have", 488)
-    own = scope_of(interface.address)
-    if scope is AddressScope.LOOPBACK and own is not AddressScope.LOOPBACK:
-        raise WireError("the media address is this machine's loopback", 488)
-    if host in interface.refused or host in interface.denied:
+    _check_family_and_port(interface, host, port)
+    if scope is AddressScope.LOOPBACK:
+        # On loopback, peers share our address and may have any port; open ports of the relay are refused in any case.
+        if scope_of(interface.advertise) is not AddressScope.LOOPBACK:
+            raise WireError("the media address is this machine's loopback", 488)
+        if host in interface.refused:
+            raise WireError("the media address belongs to the inside", 488)
+        return
+    if (
+        host in interface.refused
+        or host in interface.denied
+        or (interface.inside is not None and interface.inside(host))
+    ):
         raise WireError("the media address belongs to the inside", 488)
     low, high = interface.ports
-    # On loopback, peers share our address and may have any port; open ports of the relay are refused in any case.
-    ours = scope is not AddressScope.LOOPBACK and host in (interface.address, interface.advertise)
-    if ours and low <= port <= high:
+    ours = host in (interface.address, interface.advertise)
+    # A server of the private side may run on this machine; what a public peer names here is a service of the edge.
+    if ours and (low <= port <= high or not interface.trusted):
         raise WireError("the media address is the relay itself", 488)
+
+
+def _check_family_and_port(interface: MediaInterface, host: str, port: int) -> None:
+    if (":" in host) != (":" in interface.address):
+        raise WireError("the media address is of a family that the interface does not have", 488)
     if not interface.trusted and port < limits.MEDIA_PORT_LOWEST:
         raise WireError(f"a media port below {limits.MEDIA_PORT_LOWEST}", 488)
-    return host
 
 
 class Latch:

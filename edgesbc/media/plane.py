@@ -27,8 +27,9 @@ class MediaPlane:
 
     ``addresses`` are the literal addresses to bind, one for each zone; ``ports`` the first and last port of the
     range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they differ;
-    ``denied`` prefixes that descriptions from the public zone may not name. ``media_timeout`` is in seconds. A session
-    beyond ``max_sessions`` is refused.
+    ``denied`` prefixes that descriptions from the public zone may not name, and ``inside`` says of an address whether
+    it is of the private side, which they may not name either. ``media_timeout`` is in seconds. A session beyond
+    ``max_sessions`` is refused.
     ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports internal
     errors. ``clock`` gives seconds on a monotonic
     clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
@@ -43,12 +44,13 @@ class MediaPlane:
         containment: Containment,
         advertise: Mapping[Zone, str] | None = None,
         denied: Iterable[str] = (),
+        inside: Callable[[str], bool] | None = None,
         media_timeout: float = 60.0,
         max_sessions: int = limits.MEDIA_SESSIONS,
         clock: Callable[[], float] = trio.current_time,
         random: Callable[[], float] = _UNGUESSABLE,
     ) -> None:
-        interfaces = build_interfaces(addresses, ports, advertise, denied)
+        interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
         self._containment = containment
         self._relay = Relay(interfaces, clock, random, containment.fault)
         self._table = SessionTable(self._relay, interfaces, media_timeout, max_sessions)

@@ -296,6 +296,10 @@ class Standings:
         """Whether a trunk or a proven UDP flow is at ``host``: the kernel must then not drop the whole address."""
         return host in self._trunk_hosts or host in self._proven_at
 
+    def lists(self, host: str) -> bool:
+        """Whether the policy lists ``host`` as the address of a trunk, whatever the port is."""
+        return host in self._trunk_hosts or host in self._by_address or self._by_prefix.get(host) is not None
+
     def registered_within(self, prefix: str) -> bool:
         """Whether a registered connection comes from ``prefix``, an address or a prefix that can be banned."""
         return prefix in self._streams_within

@@ -43,7 +43,7 @@ class CoreRules:
 class CoreSources:
     """Judges the sources of core listeners. Members count as soon as the dispatcher has their address."""
 
-    __slots__ = ("_dispatcher", "_listeners", "_members", "_prefixes", "_rules", "_version")
+    __slots__ = ("_allowed", "_dispatcher", "_hosts", "_listeners", "_members", "_prefixes", "_rules", "_version")
 
     def __init__(self, listeners: Sequence[Listener], dispatcher: Dispatcher, rules: CoreRules) -> None:
         self._listeners = tuple(listener for listener in listeners if listener.zone is Zone.CORE)
@@ -52,6 +52,8 @@ class CoreSources:
         self._version = -1
         self._prefixes: dict[int, PrefixSet] = {}
         """By the id of the listener."""
+        self._hosts = frozenset(listener.host for listener in listeners if listener.host not in _WILDCARDS)
+        self._allowed = PrefixSet()
         self._rules = rules
         self.adopt(rules)
 
@@ -59,6 +61,7 @@ class CoreSources:
         """Judge by other rules from the next message on."""
         self._rules = rules
         self._version = -1
+        self._allowed = PrefixSet(rules.allow, limits.REMEMBERED_ADDRESSES)
         self._prefixes = {
             listener.id: PrefixSet(
                 rules.allow or (PRIVATE if is_private(listener.host) else ()), limits.REMEMBERED_ADDRESSES
@@ -69,10 +72,21 @@ class CoreSources:
     def admits(self, listener: Listener, host: str) -> bool:
         """Whether a core listener accepts messages from ``host``. It is asked for every datagram; of a member, it costs
         one look-up."""
-        if self._version != self._dispatcher.members_version:
-            self._version = self._dispatcher.members_version
-            self._members = self._dispatcher.hosts(self._rules.sets)
-        if host in self._members:
+        if host in self._current_members():
             return True
         prefixes = self._prefixes.get(listener.id)
         return prefixes is None or host in prefixes
+
+    def is_inside(self, host: str) -> bool:
+        """Whether ``host`` is a member of the private side, of a prefix that the policy allows there, or a listener.
+
+        It is asked for the addresses in session descriptions of public peers. Private addresses in general are not
+        inside: phones have them too.
+        """
+        return host in self._hosts or host in self._allowed or host in self._current_members()
+
+    def _current_members(self) -> frozenset[str]:
+        if self._version != self._dispatcher.members_version:
+            self._version = self._dispatcher.members_version
+            self._members = self._dispatcher.hosts(self._rules.sets)
+        return self._members

@@ -151,6 +151,13 @@ class Edge:
         """Requests and final answers that timers have sent again so far."""
         return self._transactions.retransmissions
 
+    def is_inside(self, host: str) -> bool:
+        """Whether media of a public peer must not go to ``host``: it is of the private side, or a listener's.
+
+        A server that the policy also lists as a trunk is a peer on the public side as well.
+        """
+        return self.parts.core_sources.is_inside(host) and not self._live.standings.lists(host)
+
     @property
     def connections(self) -> int:
         """Connections open, or asked for."""

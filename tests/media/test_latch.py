@@ -39,6 +39,10 @@ SIX = build_interfaces({Zone.PUBLIC: "2001:db8::1", Zone.CORE: "fd00::1"}, RANGE
         ("0:0:0:0:0:ffff:7f00:1", AddressScope.NEVER),
         ("::127.0.0.1", AddressScope.NEVER),
         ("64:ff9b::7f00:1", AddressScope.NEVER),
+        ("64:ff9b:1::7f00:1", AddressScope.NEVER),
+        ("::ffff:0:127.0.0.1", AddressScope.NEVER),
+        ("2002:7f00:1::1", AddressScope.NEVER),
+        ("2001:0:7f00:1::1", AddressScope.NEVER),
         ("fe80::1%eth0", AddressScope.NEVER),
         ("example.com", AddressScope.NEVER),
         ],
@@ -54,7 +58,8 @@ def test_scopes(host, scope):
         (EDGE, "0.0.0.0", 4000), (EDGE, "239.1.1.1", 4000), (EDGE, "255.255.255.255", 4000),
         (EDGE, "::ffff:127.0.0.1", 4000), (EDGE, "2001:db8::1", 4000), (EDGE, "localhost", 4000),
         (EDGE, "2130706433", 4000), (EDGE, "127.1", 4000), (EDGE, "203.0.113.10", 30000),
-        (EDGE, "203.0.113.10", 39999), (EDGE, "198.51.100.1", limits.MEDIA_PORT_LOWEST - 1),
+        (EDGE, "203.0.113.10", 39999), (EDGE, "203.0.113.10", 5060),
+        (EDGE, "198.51.100.1", limits.MEDIA_PORT_LOWEST - 1),
         (SIX, "::1", 4000), (SIX, "::ffff:198.51.100.1", 4000), (SIX, "fd00::1", 4000),
     ],
 )  # fmt: skip
@@ -79,6 +84,45 @@ def test_behind_a_nat_only_the_source_of_signalling_is_learned_and_nothing_sent_
 
 def test_a_private_address_in_the_public_zone_is_not_sent_to_before_a_packet_came():
     assert judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000).send_to is None
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "192.168.1.5", "100.64.0.9"])
+def test_behind_a_nat_the_private_address_of_the_peer_may_be_one_of_the_inside_and_is_no_target(host):
+    target = judge_target(EDGE[Zone.PUBLIC], host, 4000, "198.51.100.7")
+    assert (target.send_to, target.learn_from) == (None, {"198.51.100.7"})
+
+
+def test_behind_an_advertised_address_private_addresses_are_no_targets():
+    translated = build_interfaces(
+        {Zone.PUBLIC: "172.31.0.5", Zone.CORE: "10.0.0.1"}, RANGE, {Zone.PUBLIC: "203.0.113.10"}, ["10.0.0.0/8"]
+    )[Zone.PUBLIC]
+    for received in ("", "172.31.0.9", "198.51.100.7"):
+        assert judge_target(translated, "172.31.0.9", 4000, received).send_to is None
+    assert judge_target(translated, "172.31.0.9", 4000, "172.31.0.8").learn_from == {"172.31.0.8"}
+    for host in ("127.0.0.1", "172.31.0.5", "203.0.113.10", "10.0.0.11"):
+        with pytest.raises(WireError):
+            judge_target(translated, host, 4000)
+
+
+def test_loopback_is_no_target_where_another_address_is_advertised():
+    advertised = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), RANGE, {Zone.PUBLIC: "203.0.113.10"})
+    with pytest.raises(WireError):
+        judge_target(advertised[Zone.PUBLIC], "127.0.0.9", 4000)
+
+
+def test_what_is_inside_now_is_asked_for_each_description():
+    inside = set()
+    interfaces = build_interfaces(
+        {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}, RANGE, inside=inside.__contains__
+    )
+    for host in ("198.51.100.20", "10.0.0.11"):
+        judge_target(interfaces[Zone.PUBLIC], host, 4000)
+        inside.add(host)
+        with pytest.raises(WireError):
+            judge_target(interfaces[Zone.PUBLIC], host, 4000)
+        judge_target(interfaces[Zone.CORE], host, 4000)
+    with pytest.raises(WireError):  # the source of signalling, which would be learned from
+        judge_target(interfaces[Zone.PUBLIC], "192.168.1.5", 4000, "198.51.100.20")
 
 
 def test_two_private_addresses_may_be_one_site():

@@ -186,3 +186,16 @@ def test_carriers_are_not_of_the_private_side() -> None:
     first = only.index("[[destinations]]")
     one_set = only[: only.index("[[destinations]]", first + 1)]
     assert core_rules_of(parse_policy(one_set, "p.toml")).sets == {"pbx"}
+
+
+def test_what_is_inside_for_the_media_of_public_peers() -> None:
+    """Members, allowed prefixes and listeners are; private addresses as such are not, since phones have them too."""
+    edge = harness(CoreRules(["10.3.0.0/16"])).edge
+    assert all(edge.is_inside(host) for host in (MEMBERS[0].host, CORE.host, "10.3.4.5"))
+    assert not any(edge.is_inside(host) for host in (NEAR.host, "198.51.100.7"))
+
+
+def test_a_member_that_is_a_trunk_as_well_is_a_public_peer_too() -> None:
+    edge = EdgeHarness(trunks={"pbx": (f"{MEMBERS[0].host}:5060",), "other": (MEMBERS[1].host,)}).edge
+    assert not edge.is_inside(MEMBERS[0].host)
+    assert not edge.is_inside(MEMBERS[1].host)

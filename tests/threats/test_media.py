@@ -6,6 +6,7 @@ import socket
 import pytest
 from support.containment import unfailing
 from support.media import answer, offer
+from support.running import policy_text, running
 
 from edgesbc.base.address import Zone
 from edgesbc.media.commands import MediaError, MediaReply
@@ -214,6 +215,24 @@ def test_9_no_relay_to_private_addresses(host, position):
     assert ports.targets == []
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "192.168.1.5"])
+@pytest.mark.parametrize("position", ["c=", "a=rtcp"])
+def test_9_a_phone_behind_a_nat_may_have_any_private_address_and_nothing_is_sent_there(host, position):
+    """Its network may have the prefixes of the private side; the port learns from the source of signalling."""
+    addresses = {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}
+    interfaces = build_interfaces(addresses, (21000, 21199), denied=["10.0.0.0/8"])
+    ports = TargetRecorder()
+    named = described(host, 4000)
+    if position == "a=rtcp":
+        named = described("198.51.100.7", 4000, f"a=rtcp:4001 IN IP4 {host}\r\n")
+    reply = SessionTable(ports, interfaces).receive(offer("c", "a", named, received_from="198.51.100.7"), 0.0)
+    assert isinstance(reply, MediaReply)
+    ((rtp, rtcp),) = ports.targets
+    assert {target.send_to.host for target in (rtp, rtcp) if target.send_to} <= {"198.51.100.7"}
+    assert rtp.learn_from == rtcp.learn_from == {"198.51.100.7"}
+    assert rtcp.send_to is None
+
+
 class TargetRecorder:
     """A source of ports that records every target of a port of the public zone."""
 
@@ -245,6 +264,13 @@ class RecordedPair:
 
     def join(self, other):
         pass
+
+
+async def test_9_a_running_edge_judges_by_the_destinations_that_it_has(tmp_path):
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:5060"])) as app:
+        assert app.media._table._interfaces[Zone.PUBLIC].inside == app.edge.is_inside
+        assert app.media._table._interfaces[Zone.CORE].inside is None
+        assert app.edge.is_inside("127.0.0.11")
 
 
 def test_9_the_unspecified_address_is_hold_and_never_a_target(victims):
