@@ -211,6 +211,7 @@ def assert_allowed(zone: Zone, target: MediaTarget) -> None:
         assert scope_of(host) in (AddressScope.PRIVATE, AddressScope.GLOBAL)
         assert host != own or not PORTS[0] <= port <= PORTS[1]
         if zone is Zone.PUBLIC:
-            assert not host.startswith("10.")
+            # A signalled address that is no target is that of a network behind a NAT.
+            assert not host.startswith("10.") or (host not in target.learn_from and target.send_to is None)
             assert port >= limits.MEDIA_PORT_LOWEST
             assert scope_of(host) is AddressScope.GLOBAL or target.send_to is None
