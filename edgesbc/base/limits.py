@@ -412,6 +412,8 @@ HTTP_SECONDS: Final = 30.0
 """From the acceptance of an HTTP connection to its end: metrics of many members over a slow tunnel take seconds."""
 HTTP_CONNECTIONS: Final = 32
 """HTTP connections at once, of monitoring and of people; beyond it the oldest ends: any local user may connect."""
+LOCAL_ACCEPT_SECONDS: Final = 0.1
+"""Pause after `ACCEPT_BATCH` connections at once to HTTP or the control socket: any more come from a loop."""
 HTTP_TIME_SHARE: Final = 0.2
 """Part of the time in which HTTP answers are made, in the same thread as calls: a scrape takes some milliseconds."""
 HTTP_STALL_MILLISECONDS: Final = 5_000

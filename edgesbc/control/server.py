@@ -56,7 +56,8 @@ async def serve_control(
     server = _ControlServer(commands, containment, nursery)
     with _listening(path) as sock:
         task_status.started()
-        await containment.keep_running("control", Acceptor(sock, server.take, server.refused).run)
+        acceptor = Acceptor(sock, server.take, server.refused, limits.LOCAL_ACCEPT_SECONDS)
+        await containment.keep_running("control", acceptor.run)
 
 
 # --- the socket ------------------------------------------------------------------------------------------

@@ -77,7 +77,8 @@ async def serve_http(
         app = _RequestFilter(_routes(sources), only_local=ipaddress.ip_address(host).is_loopback)
         server = _HttpServer(app, containment, nursery)
         task_status.started(port)
-        await containment.keep_running("http", Acceptor(listening, server.take, server.refused).run)
+        acceptor = Acceptor(listening, server.take, server.refused, limits.LOCAL_ACCEPT_SECONDS)
+        await containment.keep_running("http", acceptor.run)
 
 
 class _HttpServer:

@@ -31,20 +31,22 @@ class Acceptor:
     ``take`` is called with each connection, which is not blocking and which it owns, and its address. It raises
     nothing. Where no descriptor is left, the connections that wait are accepted and closed at once, by a descriptor
     that is kept for this: otherwise their peers would wait in the backlog until they give up. ``refused`` is called
-    with the address and the error then.
+    with the address and the error then. After a whole batch of connections it waits for ``pause`` seconds.
     """
 
-    __slots__ = ("_listening", "_refused", "_spare", "_take")
+    __slots__ = ("_listening", "_pause", "_refused", "_spare", "_take")
 
     def __init__(
         self,
         listening: socket.socket,
         take: Callable[[socket.socket, Any], None],
         refused: Callable[[Any, OSError], None],
+        pause: float = 0.0,
     ) -> None:
         self._listening = listening
         self._take = take
         self._refused = refused
+        self._pause = pause
         self._spare = -1
 
     async def run(self) -> None:
@@ -53,24 +55,27 @@ class Acceptor:
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._listening)
-                if not self._accept_batch():
-                    await trio.sleep(limits.ACCEPT_PAUSE_SECONDS)
+                pause = self._accept_batch()
+                if pause:
+                    await trio.sleep(pause)
         finally:
             self._free_spare()
 
-    def _accept_batch(self) -> bool:
-        """Accept what waits, up to ``limits.ACCEPT_BATCH``; False where descriptors or memory are short."""
+    def _accept_batch(self) -> float:
+        """Accept what waits, up to ``limits.ACCEPT_BATCH``; the seconds to wait before the next batch."""
         short = False
+        pause = self._pause
         for _ in range(limits.ACCEPT_BATCH):
             try:
                 sock, address = self._listening.accept()
             except BlockingIOError:
+                pause = 0.0
                 break
             except OSError as error:
                 if error.errno in _OF_THE_CONNECTION:
                     continue
                 if error.errno in _NO_MEMORY:
-                    return False  # the connection stays in the backlog
+                    return limits.ACCEPT_PAUSE_SECONDS  # the connection stays in the backlog
                 if error.errno not in _NO_DESCRIPTORS:
                     raise
                 short = True
@@ -81,7 +86,7 @@ class Acceptor:
             self._take(sock, address)
         if self._spare < 0:
             self._keep_spare()
-        return not short
+        return limits.ACCEPT_PAUSE_SECONDS if short else pause
 
     def _refuse_one(self, shortage: OSError) -> bool:
         """Accept one connection by the spare descriptor and close it; whether that was possible."""

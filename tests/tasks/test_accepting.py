@@ -91,6 +91,25 @@ async def test_a_shortage_that_stays_is_no_busy_loop(
     assert taken.accepted == []
 
 
+@pytest.mark.parametrize(("pause", "seconds"), [(0.0, 0.0), (0.5, 1.0)])
+async def test_connections_in_a_loop_are_accepted_in_batches_with_a_pause(
+    listening: FailingSocket, pause: float, seconds: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Forty connections are two batches and a half; fewer than a batch never wait."""
+    taken = Taken()
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(40)]
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Acceptor(listening, taken.take, taken.refuse, pause).run)
+        await until(lambda: len(taken.accepted) == 40)
+        assert trio.current_time() - begun == pytest.approx(seconds, abs=0.1)
+        clients.append(socket.create_connection(listening.getsockname()))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    for sock in [*clients, *taken.accepted]:
+        sock.close()
+
+
 async def test_without_a_descriptor_those_that_wait_are_closed_and_later_ones_accepted(
     listening: FailingSocket,
 ) -> None:
