@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Answer, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
 from edgesbc.media.latch import NO_TARGET, AddressScope, MediaTarget, scope_of
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
@@ -49,6 +49,7 @@ DESCRIPTIONS: Final = (
     (CALLEE, AUDIO.replace("AVP", "SAVP") + "c=IN IP4 10.0.0.29\r\n"),
 )  # fmt: skip
 TAGS: Final = ("a", "b", "c", "")
+CONSENTS: Final = (Consent.ANY, Consent.NONE, Consent.SOURCE, Consent.ANY)
 RECEIVED: Final = ("", CALLER, CALLEE, "nonsense")
 
 
@@ -85,12 +86,14 @@ class _Plane:
         if kind < 3:
             zone = Zone.CORE if names >> 6 & 1 else Zone.PUBLIC
             received_from, sdp, lines = self._describe()
-            self.carry_out(Offer(session_id, offerer, answerer, sdp, zone, zone.other, received_from), not lines)
+            consent = CONSENTS[names >> 4 & 3]
+            offer = Offer(session_id, offerer, answerer, sdp, zone, zone.other, received_from, consent)
+            self.carry_out(offer, not lines)
         elif kind < 5:
             received_from, sdp, lines = self._describe()
             self.carry_out(Answer(session_id, offerer, answerer, sdp, received_from), not lines)
         elif kind == 5:
-            self.carry_out(Delete(session_id, offerer))
+            self.carry_out(Acknowledge(session_id, offerer) if names & 64 else Delete(session_id, offerer))
         else:
             self._pass_time(names)
         return True
@@ -107,9 +110,9 @@ class _Plane:
         if isinstance(reply, MediaError):
             assert 400 <= reply.status < 700
             assert self._state() == state_before
-        assert (reply is None) == isinstance(command, Delete)
+        assert (reply is None) == isinstance(command, Delete | Acknowledge)
         self._check_invariants()
-        if isinstance(reply, MediaReply) and not isinstance(command, Delete):
+        if isinstance(reply, MediaReply) and not isinstance(command, Delete | Acknowledge):
             self._check_reply(command, reply, as_written)
 
     def _check_reply(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:

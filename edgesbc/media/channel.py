@@ -33,7 +33,9 @@ def _disconnect(sock: socket.socket) -> None:
 class Channel:
     """One socket: the RTP or the RTCP port that faces one peer. ``drops`` counts packets not relayed, by reason."""
 
-    __slots__ = ("_drops", "forward", "is_rtcp", "kernel_filtered", "latch", "opposite", "packets", "receive", "sock")
+    __slots__ = (
+        "_credit", "_drops", "forward", "is_rtcp", "kernel_filtered", "latch", "opposite", "packets", "receive", "sock",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, is_rtcp: bool, drops: Counts) -> None:
         self.sock = sock
@@ -49,6 +51,8 @@ class Channel:
         self.packets = 0
         """Packets that came from the peer."""
         self._drops = drops
+        self._credit = 0
+        """Bytes that may be sent to the peer while the target is limited: those that came from it."""
 
     def join(self, opposite: Channel) -> None:
         """Relay what comes in here to the peer of ``opposite``."""
@@ -57,12 +61,18 @@ class Channel:
 
     def sender(self) -> Callable[[bytes], int]:
         """The function that sends a packet to this channel's peer, as the latch is now."""
+        if self.latch.target.limited:
+            return self._send_limited
         if self.latch.peer is not None:
             return self.sock.send
         return self._send_to_signalled if self.latch.target.send_to is not None else self._drop_without_destination
 
     def set_target(self, target: MediaTarget) -> None:
         """Take over what signalling says about the peer. Raises ``OSError`` where the kernel refuses."""
+        if target != self.latch.target:
+            self._credit = 0
+        if target.limited:
+            self.kernel_filtered = False  # so that :meth:`relay` sees each packet
         if self.latch.set_target(target):
             self.kernel_filtered = False
             _disconnect(self.sock)
@@ -75,6 +85,13 @@ class Channel:
     def _send_to_signalled(self, data: bytes) -> int:
         address = self.latch.target.send_to
         return self.sock.sendto(data, address) if address is not None else self._drop_without_destination(data)
+
+    def _send_limited(self, data: bytes) -> int:
+        if self.latch.peer is None or len(data) > self._credit:
+            self._drops.add("limited")
+            return 0
+        self._credit -= len(data)
+        return self.sock.send(data)
 
     def _drop_without_destination(self, data: bytes) -> int:
         self._drops.add("no-destination")
@@ -90,7 +107,8 @@ class Channel:
             try:
                 data, address = self.sock.recvfrom(limits.MEDIA_PACKET_BYTES + 1)
             except BlockingIOError:
-                self.kernel_filtered = self.latch.peer is not None and not self.is_rtcp
+                locked = self.latch.peer is not None
+                self.kernel_filtered = locked and not self.is_rtcp and not self.latch.target.limited
                 return taken
             except OSError:
                 self.drop("refused")
@@ -118,6 +136,8 @@ class Channel:
     def relay(self, data: bytes) -> None:
         """Count a packet of the peer and pass it on."""
         self.packets += 1
+        if self.latch.target.limited:
+            self._credit += len(data)
         try:
             self.forward(data)
         except OSError as error:

@@ -7,11 +7,35 @@ chosen by the caller; the tags tell them apart.
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 from edgesbc.base.address import Zone
 
-__all__ = ["Answer", "Delete", "MediaCommand", "MediaError", "MediaReply", "MediaTimeout", "Offer"]
+__all__ = [
+    "Acknowledge",
+    "Answer",
+    "Consent",
+    "Delete",
+    "MediaCommand",
+    "MediaError",
+    "MediaReply",
+    "MediaTimeout",
+    "Offer",
+]
+
+
+class Consent(enum.Enum):
+    """To which address the sender of a description may have media sent. ICE asks each address (RFC 8445, RFC 7675);
+    without it, signalling has to show that the address is the sender's."""
+
+    NONE = "none"
+    """The source of its message may be forged: no address gets more bytes than came from it."""
+    SOURCE = "source"
+    """It receives what is sent to the source of its message; any other address gets no more bytes than came from it."""
+    ANY = "any"
+    """A trunk, a registered user or the private side, or it has acknowledged an answer."""
 
 
 @attrs.frozen
@@ -32,6 +56,7 @@ class Offer:
     answerer_zone: Zone
     received_from: str = ""
     """The IP address that the SIP message came from, which counts where the offerer is behind a NAT; "" for none."""
+    consent: Consent = Consent.ANY
 
 
 @attrs.frozen
@@ -50,6 +75,7 @@ class Answer:
     sdp: bytes
     received_from: str = ""
     """The IP address that the SIP message came from; see :attr:`Offer.received_from`."""
+    consent: Consent = Consent.ANY
 
 
 @attrs.frozen
@@ -60,7 +86,16 @@ class Delete:
     tag: str
 
 
-MediaCommand = Offer | Answer | Delete
+@attrs.frozen
+class Acknowledge:
+    """The side with that tag has acknowledged an answer from the address that its description came from: what it
+    described has :attr:`Consent.ANY` from now on. There is no reply."""
+
+    session_id: str
+    tag: str
+
+
+MediaCommand = Offer | Answer | Acknowledge | Delete
 
 
 @attrs.frozen

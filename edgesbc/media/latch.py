@@ -99,6 +99,8 @@ class MediaTarget:
     """Where to send until the peer is learned; None: send nothing before that."""
     learn_from: frozenset[str]
     """The addresses whose first packet makes its source the peer."""
+    limited: bool = attrs.field(default=False, eq=False)
+    """Whether no more bytes are sent to the peer than came from it, because it has not shown that it wants them."""
 
 
 NO_TARGET: Final = MediaTarget(None, None, frozenset())
@@ -242,6 +244,7 @@ class Latch:
         lock the latch to an address that was just left.
         """
         if target == self.target:
+            self.target = target  # it may be limited no longer
             return False
         if self.peer is not None:  # a target that never locked has no packets under way
             self._last_locked = (self.target, self.peer)

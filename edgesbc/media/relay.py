@@ -89,7 +89,8 @@ class Relay:
         self._pools = {i.address: PortPool(*i.ports, random=random) for i in interfaces.values()}
         self._closed_packets = 0
         self.drops = Counts()
-        """Packets not relayed, by reason: invalid, source, no-destination, refused, full, unreachable, internal."""
+        """Packets not relayed, by reason: invalid, source, no-destination, limited, refused, full, unreachable,
+        internal."""
 
     @property
     def ports_in_use(self) -> int:

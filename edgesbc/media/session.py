@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import attrs
+
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaTarget
@@ -48,14 +50,16 @@ class PortSource(Protocol):
 
 
 class SessionSide:
-    """One side of a session: its dialog tag ("" until it answered), its zone and its latest description."""
+    """One side of a session: its dialog tag ("" until it answered), its zone, its latest description and the targets in
+    that."""
 
-    __slots__ = ("description", "tag", "zone")
+    __slots__ = ("description", "tag", "targets", "zone")
 
     def __init__(self, tag: str, zone: Zone) -> None:
         self.tag = tag
         self.zone = zone
         self.description: SessionDescription | None = None
+        self.targets: list[tuple[MediaTarget, MediaTarget] | None] = []
 
     @property
     def held(self) -> bool:
@@ -121,10 +125,16 @@ class MediaSession:
 
         A section without a target neither sends nor receives.
         """
+        self.sides[side].targets = targets
         for index, stream in enumerate(self.streams):
             if stream is not None:
                 pair = targets[index] if index < len(targets) else None
                 stream.pairs[side].set_targets(*(pair or (NO_TARGET, NO_TARGET)))
+
+    def acknowledge(self, side: int) -> None:
+        """Send to the peers of a side without a limit from now on."""
+        targets = self.sides[side].targets
+        self.set_targets(side, [pair and (_unlimited(pair[0]), _unlimited(pair[1])) for pair in targets])
 
     def count_packets(self) -> int:
         """Packets that both sides have sent on all streams so far."""
@@ -145,3 +155,7 @@ class MediaSession:
             if stream is not None:
                 stream.close()
         self.streams.clear()
+
+
+def _unlimited(target: MediaTarget) -> MediaTarget:
+    return attrs.evolve(target, limited=False) if target.limited else target

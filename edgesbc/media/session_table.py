@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import attrs
+
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.deadlines import Deadlines
 from edgesbc.base.errors import WireError
-from edgesbc.media.commands import Answer, MediaCommand, MediaError, MediaReply, MediaTimeout, Offer
+from edgesbc.media.commands import (
+    Acknowledge,
+    Answer,
+    Consent,
+    MediaCommand,
+    MediaError,
+    MediaReply,
+    MediaTimeout,
+    Offer,
+)
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.session import MediaPorts, MediaSession, MediaStream, NoPorts, PortSource, SessionSide
 from edgesbc.media.targets import is_relayed, media_targets
@@ -59,7 +70,8 @@ class SessionTable:
         return (session for sessions in self._sessions.values() for session in sessions)
 
     def receive(self, command: MediaCommand, now: float) -> MediaReply | MediaError | None:
-        """Carry out one command; None is the reply to a :class:`Delete`. Raises nothing for what is in it.
+        """Carry out one command; None is the reply to a :class:`Delete` and an
+        :class:`Acknowledge`. Raises nothing for what is in it.
 
         A refused command leaves ports and sessions as they were.
         """
@@ -73,7 +85,11 @@ class SessionTable:
         except NoPorts as error:
             return MediaError(503, str(error))
         for session in self._find_all(command.session_id, command.tag):
-            self._remove(session)
+            side = session.side_of(command.tag)
+            if not isinstance(command, Acknowledge):
+                self._remove(session)
+            elif side is not None:
+                session.acknowledge(side)
         return None
 
     def deadline(self) -> float | None:
@@ -114,7 +130,7 @@ class SessionTable:
         zones = (offer.offerer_zone, offer.answerer_zone)
         if offerer == 1:
             zones = (zones[1], zones[0])
-        targets = self._targets(description, offer.offerer_zone, offer.received_from)
+        targets = self._targets(description, offer.offerer_zone, offer)
         if not any(targets):
             raise WireError("the offer has no section that can be relayed", 488)
         self._open_streams(session, [pair is not None for pair in targets], zones)
@@ -144,7 +160,7 @@ class SessionTable:
         if offered is None or len(offered.media) != len(description.media):
             raise WireError("an answer has as many sections as its offer (RFC 3264 section 6)", 488)
         answerer = session.sides[1 - session.offerer]
-        targets = self._targets(description, answerer.zone, answer.received_from)
+        targets = self._targets(description, answerer.zone, answer)
         answerer.tag = answer.answerer
         answerer.description = description
         session.set_targets(1 - session.offerer, targets)
@@ -203,18 +219,21 @@ class SessionTable:
     # --- descriptions and ports -----------------------------------------------------------------------
 
     def _targets(
-        self, description: SessionDescription, zone: Zone, received_from: str
+        self, description: SessionDescription, zone: Zone, command: Offer | Answer
     ) -> list[tuple[MediaTarget, MediaTarget] | None]:
-        """Where a description from ``zone`` wants media. Raises :class:`WireError`."""
+        """Where the description of ``command``, from ``zone``, wants media. Raises :class:`WireError`."""
         interface = self._interfaces[zone]
-        targets = media_targets(description, interface, received_from)
+        targets = media_targets(description, interface, command.received_from)
         if interface.trusted:
             return targets  # a proxy inside sends the call out again: media goes from one relay port to another
         for pair in targets:
             for target in pair or ():
                 if target.signalled is not None and self._ports.holds(target.signalled):
                     raise WireError("the media address is the relay itself", 488)
-        return targets
+        if command.consent is Consent.ANY:
+            return targets
+        source = command.received_from if command.consent is Consent.SOURCE else ""
+        return [pair and (_limited(pair[0], source), _limited(pair[1], source)) for pair in targets]
 
     def _open_streams(self, session: MediaSession, wanted: list[bool], zones: tuple[Zone, Zone]) -> None:
         """Have a stream in the right zones for each wanted section, and no other; all or nothing."""
@@ -262,3 +281,8 @@ def _check_names(command: Offer | Answer) -> None:
             raise WireError(f"a Call-ID or tag of more than {limits.MEDIA_NAME_BYTES} bytes")
     if command.offerer == command.answerer:
         raise WireError("both sides have the same tag", 488)
+
+
+def _limited(target: MediaTarget, source: str) -> MediaTarget:
+    """``target`` with a limit, unless its peer can be at the address ``source`` only."""
+    return target if target.learn_from <= {source} else attrs.evolve(target, limited=True)

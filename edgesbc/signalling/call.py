@@ -190,6 +190,7 @@ class Call:
 
     __slots__ = (
         "_table",
+        "acknowledged",
         "anchored",
         "call_id",
         "callee",
@@ -199,6 +200,7 @@ class Call:
         "invite",
         "late_offer",
         "leases",
+        "limited",
         "queued",
         "source",
         "started",
@@ -216,6 +218,8 @@ class Call:
         self.leases: list[Lease] = []
         self.forks: list[Leg] = []  # others that answered the INVITE as well, until they are hung up
         self.anchored = False  # whether the media plane has a session for it
+        self.limited = ""  # the tag of the public side while the media plane limits what is sent to it
+        self.acknowledged = ""  # the tag of the public side once it has shown that it receives at its address
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
         self.source: SourceKey | None = None

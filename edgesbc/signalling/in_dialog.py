@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
@@ -63,7 +63,7 @@ class InDialogRequests:
             return
         if call is not None and media.enabled and has_sdp(request):
             callback = partial(self._send_ack, request, hop, standing)
-            media.answer(call, request, request.to_tag, request.from_tag, flow, callback, now)
+            media.answer(call, request, request.to_tag, request.from_tag, flow, standing, callback, now)
         else:
             without_sdp = media.enabled and (has_sdp(request) or hides_sdp(request))
             self._send_ack(request, hop, standing, b"" if without_sdp else request.body, now)
@@ -112,8 +112,11 @@ class InDialogRequests:
             if not _same_peer(legs[0], flow) and not self._parts.tokens.is_now(legs[0].flow, flow, now):
                 return None
             target = self._parts.tokens.target_of(legs[1])
-        if target is not None and not flow.serial and call is not None and _proves_address(call, request, flow):
-            self._parts.live.standings.prove(flow, Standing.REACHABLE, now)
+        if target is not None and call is not None and _proves_address(call, request, flow):
+            if not flow.serial:
+                self._parts.live.standings.prove(flow, Standing.REACHABLE, now)
+            if flow.listener.zone is Zone.PUBLIC:
+                self._parts.media.acknowledge(call, request.from_tag)
         return target
 
     # --- the end of a call -------------------------------------------------------------------------------

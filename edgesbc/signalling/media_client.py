@@ -7,7 +7,8 @@ from collections.abc import Callable
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
-from edgesbc.media.commands import Answer, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
@@ -63,16 +64,20 @@ class MediaClient:
         offerer: str,
         answerer: str,
         sender: Flow,
+        standing: Standing,
         zone: Zone,
         callback: MediaCallback,
         now: float,
     ) -> None:
         """Anchor an offer: the SDP of ``message`` on its way from ``sender`` to the side ``zone``.
 
-        ``offerer`` is the dialog tag of its sender, ``answerer`` that of the other side, "" before it has one.
+        ``offerer`` is the dialog tag of its sender, whose standing counts, ``answerer`` that of the other side, ""
+        before it has one.
         """
         sender_zone, host = sender.listener.zone, sender.peer[0]
-        self._ask(call, Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host), callback, now)
+        consent = _consent(call, offerer, standing)
+        offer = Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host, consent)
+        self._ask(call, offer, callback, now)
 
     def answer(
         self,
@@ -81,11 +86,25 @@ class MediaClient:
         offerer: str,
         answerer: str,
         sender: Flow,
+        standing: Standing,
         callback: MediaCallback,
         now: float,
     ) -> None:
-        """Anchor the answer of ``answerer`` to the last offer of ``offerer``; both are dialog tags."""
-        self._ask(call, Answer(call.media_id, offerer, answerer, message.body, sender.peer[0]), callback, now)
+        """Anchor the answer of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are dialog
+        tags."""
+        consent = _consent(call, answerer, standing)
+        answer = Answer(call.media_id, offerer, answerer, message.body, sender.peer[0], consent)
+        self._ask(call, answer, callback, now)
+
+    def acknowledge(self, call: Call, tag: str) -> None:
+        """The public side with that tag has shown, on the flow that it began on, that it received an answer."""
+        if call.acknowledged == tag:
+            return
+        call.acknowledged = tag
+        if call.limited == tag:
+            call.limited = ""
+            self._cookie += 1
+            self._effects.emit(Media(self._cookie, Acknowledge(call.media_id, tag)))
 
     def _ask(self, call: Call, command: MediaCommand, callback: MediaCallback, now: float) -> None:
         self._cookie += 1
@@ -110,6 +129,14 @@ class MediaClient:
         """End the media session of a call."""
         self._cookie += 1
         self._effects.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
+
+
+def _consent(call: Call, tag: str, standing: Standing) -> Consent:
+    """To where the sender with that tag may have media sent."""
+    if standing >= Standing.REGISTERED or call.acknowledged == tag:
+        return Consent.ANY
+    call.limited = tag
+    return Consent.SOURCE if standing is Standing.REACHABLE else Consent.NONE
 
 
 def has_sdp(message: Message) -> bool:

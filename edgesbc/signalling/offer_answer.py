@@ -7,6 +7,7 @@ from functools import partial
 
 from edgesbc.base.address import Flow
 from edgesbc.media.commands import MediaError
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.call import Call, CallState
 from edgesbc.signalling.media_client import MediaCallback, MediaClient, has_sdp, hides_sdp
 from edgesbc.signalling.transactions import ServerTransaction
@@ -14,6 +15,8 @@ from edgesbc.sip.message import Message, Response
 
 __all__ = ["OfferAnswer"]
 
+_CALLED = Standing.REGISTERED
+"""The standing of those that calls go to: destinations and registered flows."""
 # Requests whose SDP is an offer or an answer (RFC 3261, RFC 3311, RFC 3262); ACK has no transaction.
 _NEGOTIATING = frozenset({"INVITE", "UPDATE", "PRACK"})
 
@@ -27,9 +30,20 @@ class OfferAnswer:
     ``call`` is None outside of calls: then there is no media session, and SDP does not pass.
     """
 
-    __slots__ = ("_call", "_last_answer", "_media", "_negotiates", "_server", "offer_in_request", "waiting")
+    __slots__ = (
+        "_call",
+        "_last_answer",
+        "_media",
+        "_negotiates",
+        "_server",
+        "_standing",
+        "offer_in_request",
+        "waiting",
+    )
 
-    def __init__(self, media: MediaClient, server: ServerTransaction, call: Call | None) -> None:
+    def __init__(self, media: MediaClient, server: ServerTransaction, call: Call | None, standing: Standing) -> None:
+        """``standing`` is that of the sender of the request."""
+        self._standing = standing
         self._media = media
         self._server = server
         self._call = call
@@ -69,11 +83,12 @@ class OfferAnswer:
         reply = partial(self._offer_replied, callback)
         self.waiting = True
         if request.method == "PRACK" and call.late_offer:
-            self._media.answer(call, request, request.to_tag, request.from_tag, sender, reply, now)
+            self._media.answer(call, request, request.to_tag, request.from_tag, sender, self._standing, reply, now)
         else:
             self.offer_in_request = True
             zone = sender.listener.zone.other
-            self._media.offer(call, request, request.from_tag, request.to_tag, sender, zone, reply, now)
+            tags = request.from_tag, request.to_tag
+            self._media.offer(call, request, *tags, sender, self._standing, zone, reply, now)
         return True
 
     def answer(self, response: Response, sender: Flow, callback: AnswerCallback, now: float) -> None:
@@ -89,9 +104,9 @@ class OfferAnswer:
         reply = partial(self._answer_replied, response, callback)
         self.waiting = True
         if self.offer_in_request:
-            self._media.answer(call, response, caller, callee, sender, reply, now)
+            self._media.answer(call, response, caller, callee, sender, _CALLED, reply, now)
         else:
-            self._media.offer(call, response, callee, caller, sender, zone, reply, now)
+            self._media.offer(call, response, callee, caller, sender, _CALLED, zone, reply, now)
 
     def _offer_replied(self, callback: MediaCallback, sdp: bytes | MediaError, now: float) -> None:
         self.waiting = False

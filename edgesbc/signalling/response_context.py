@@ -108,7 +108,7 @@ class ResponseContext:
         self._branches: list[Branch] = []  # without a final answer so far
         self._tried = 0
         self._body: bytes | None = None
-        self._sdp = OfferAnswer(parts.media, server, call)
+        self._sdp = OfferAnswer(parts.media, server, call, standing)
         self._evidence = evidence and server.proven
         self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, self._evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
+from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow
-from edgesbc.media.commands import Delete, MediaError, MediaReply
+from edgesbc.base.address import Flow, Source
+from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaError, MediaReply, Offer
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -74,3 +74,91 @@ def test_responses_after_one_that_waits_for_media_keep_their_order_and_are_bound
     sent = [message for _, message in harness.reply(b"v=0\r\ns=answer\r\n")]
     statuses = [message.status for message in sent if isinstance(message, Response)]
     assert statuses == [183] + [180] * limits.PENDING_MEDIA
+
+
+# --- what the media plane may send on the word of a description -------------------------------------------------
+
+UNPROVEN = Flow(PUBLIC, Source("203.0.113.9", 5060))
+FORGED = Flow(PUBLIC, Source("203.0.113.10", 5060))
+
+
+def answered(harness: EdgeHarness, flow: Flow, body: bytes = OFFER) -> Response:
+    """A call of ``flow`` that a destination answers; the 2xx that the caller gets."""
+    sent = harness.receive(flow, invite(body=body))
+    if body:
+        sent = harness.reply(OFFER)
+    forwarded = next(message for _, message in sent if isinstance(message, Request))
+    harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
+    (response,) = [message for _, message in harness.reply(ANSWER) if isinstance(message, Response)]
+    assert response.status == 200
+    harness.media.clear()
+    return response
+
+
+def ack(response: Response, to_tag: str = "bob", body: bytes = b"") -> bytes:
+    contact = response.get("Contact") or ""
+    uri = contact.partition("<")[2].partition(">")[0]
+    return invite("ACK", uri=uri, branch="z9hG4bKack", to_tag=to_tag, body=body)
+
+
+def stream(harness: EdgeHarness) -> Flow:
+    flow = harness.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
+    harness.edge.flow_opened(flow)
+    return flow
+
+
+@pytest.mark.parametrize(
+    ("peer", "consent"), [("trunk", Consent.ANY), ("datagrams", Consent.NONE), ("connection", Consent.SOURCE)]
+)
+def test_an_offer_says_what_its_sender_has_proven(peer: str, consent: Consent) -> None:
+    harness = EdgeHarness(anchor=True, open=("public",))
+    flow = CALLER if peer == "trunk" else UNPROVEN if peer == "datagrams" else stream(harness)
+    harness.receive(flow, invite(body=OFFER))
+    assert isinstance(harness.media_command, Offer)
+    assert harness.media_command.consent is consent
+
+
+def test_an_ack_of_the_same_flow_lifts_the_limit_once() -> None:
+    harness = EdgeHarness(anchor=True, open=("public",))
+    response = answered(harness, UNPROVEN)
+    for flow, tag in ((FORGED, "bob"), (UNPROVEN, "guessed")):
+        harness.receive(flow, ack(response, tag))
+        assert harness.media == []
+    for _ in range(2):
+        harness.receive(UNPROVEN, ack(response))
+    assert [effect.command for effect in harness.media] == [Acknowledge("c1", "alice")]
+
+
+def test_an_ack_of_a_trunk_has_no_limit_to_lift() -> None:
+    harness = EdgeHarness(anchor=True)
+    harness.receive(CALLER, ack(answered(harness, CALLER)))
+    assert harness.media == []
+
+
+def test_after_the_ack_a_new_offer_has_no_limit() -> None:
+    harness = EdgeHarness(anchor=True, open=("public",))
+    response = answered(harness, UNPROVEN)
+    harness.receive(UNPROVEN, ack(response))
+    harness.media.clear()
+    uri = (response.get("Contact") or "").partition("<")[2].partition(">")[0]
+    harness.receive(UNPROVEN, invite(uri=uri, branch="z9hG4bKre", cseq=2, to_tag="bob", body=OFFER))
+    assert isinstance(harness.media_command, Offer)
+    assert harness.media_command.consent is Consent.ANY
+
+
+def test_an_answer_in_the_ack_is_acknowledged_by_it() -> None:
+    harness = EdgeHarness(anchor=True, open=("public",))
+    response = answered(harness, UNPROVEN, b"")
+    harness.receive(UNPROVEN, ack(response, body=OFFER))
+    (command,) = [effect.command for effect in harness.media]
+    assert isinstance(command, Answer)
+    assert command.consent is Consent.ANY
+
+
+def test_what_destinations_answer_has_no_limit() -> None:
+    harness = EdgeHarness(anchor=True, open=("public",))
+    harness.receive(UNPROVEN, invite(body=OFFER))
+    ((_, forwarded),) = [sent for sent in harness.reply(OFFER) if isinstance(sent[1], Request)]
+    harness.receive(PBX, respond(forwarded, 183, body=ANSWER))
+    assert isinstance(harness.media_command, Answer)
+    assert harness.media_command.consent is Consent.ANY

@@ -11,7 +11,7 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.settings import SetSettings
-from edgesbc.media.commands import Delete, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Acknowledge, Delete, MediaError, MediaReply, Offer
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -234,7 +234,7 @@ class World:
     def _media(self, effect: Media) -> None:
         command = effect.command
         self.checks.media(command)
-        if isinstance(command, Delete):
+        if isinstance(command, Delete | Acknowledge):
             return
         if isinstance(command, Offer):
             self._offered_from[command.session_id] = command.offerer_zone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgesbc.base.address import Zone
-from edgesbc.media.commands import Answer, Offer
+from edgesbc.media.commands import Answer, Consent, Offer
 
 __all__ = ["answer", "offer"]
 
@@ -15,9 +15,10 @@ def offer(
     zone: Zone = Zone.PUBLIC,
     answerer: str = "",
     received_from: str = "",
+    consent: Consent = Consent.ANY,
 ) -> Offer:
     """An offer from ``zone`` for the other zone."""
-    return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from)
+    return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from, consent)
 
 
 def answer(session_id: str, offerer: str, answerer: str, sdp: str, received_from: str = "") -> Answer:

@@ -1,4 +1,4 @@
-"""THREATS 2, 3, 6 and 9: attacks on the media plane with real sockets. Each 127.0.0.x is another source."""
+"""THREATS 2, 3, 6, 9 and 23: attacks on the media plane with real sockets. Each 127.0.0.x is another source."""
 
 import random
 import socket
@@ -9,7 +9,7 @@ from support.media import answer, offer
 from support.running import policy_text, running
 
 from edgesbc.base.address import Zone
-from edgesbc.media.commands import MediaError, MediaReply
+from edgesbc.media.commands import Acknowledge, Consent, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session_table import SessionTable
@@ -294,3 +294,83 @@ def test_9_the_relay_does_not_send_to_itself(victims):
     by_rtcp = described("127.0.0.5", 4000, f"a=rtcp:{victims.for_b} IN IP4 127.0.0.1\r\n")
     assert victims.refused(offer("d", "a", by_rtcp)) == 488
     assert victims.relay.ports_in_use == before
+
+
+def described_by(victims, consent, received_from=""):
+    """A second session of the caller, in which a description from ``consent`` names ``a``: its ports."""
+    named = described(victims.a.host, victims.a.port)
+    for_b = victims.port(offer("d", "x", named, received_from=received_from, consent=consent))
+    return victims.port(answer("d", "x", "y", described(victims.b.host, victims.b.port))), for_b
+
+
+@pytest.mark.parametrize(
+    ("consent", "received_from"),
+    [
+        (Consent.NONE, "127.0.0.5"),  # the source of the message is forged: it is that of the victim
+        (Consent.NONE, "127.0.0.66"),
+        (Consent.SOURCE, "127.0.0.66"),  # a peer that has proven another address than the one that it names
+    ],
+)
+def test_23_no_address_gets_more_media_than_it_sent_on_an_unproven_word(victims, consent, received_from):
+    for_a, for_b = described_by(victims, consent, received_from)
+    for _ in range(50):
+        victims.b.send(RTP, for_b)
+        victims.b.send(FORGED_RTCP, for_b + 1)
+    victims.turn()
+    assert victims.a.received() == []
+    for _ in range(3):
+        victims.a.send(RTP, for_a)
+    victims.turn()
+    for _ in range(50):
+        victims.b.send(RTP, for_b)
+    victims.turn()
+    assert victims.a.received() == [RTP] * 3
+    assert len(victims.b.received()) == 3
+    assert victims.relay.drops["limited",] == 100 + 47
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_23_after_an_acknowledgement_media_flows_without_a_limit(victims, locked):
+    for_a, for_b = described_by(victims, Consent.NONE, victims.a.host)
+    if locked:
+        victims.a.send(RTP, for_a)
+        victims.turn()
+    assert victims.table.receive(Acknowledge("d", "x"), 0.0) is None
+    for _ in range(2):
+        for _ in range(20):
+            victims.b.send(RTP, for_b)
+        victims.turn()
+        assert victims.a.received() == [RTP] * 20
+        victims.a.send(RTP, for_a)
+        victims.turn()
+
+
+def test_23_an_acknowledgement_of_another_tag_lifts_nothing(victims):
+    _, for_b = described_by(victims, Consent.NONE, victims.a.host)
+    for command in (Acknowledge("d", "y"), Acknowledge("d", "z"), Acknowledge("e", "x")):
+        victims.table.receive(command, 0.0)
+    victims.b.send(RTP, for_b)
+    victims.turn()
+    assert victims.a.received() == []
+
+
+@pytest.mark.parametrize("consent", [Consent.ANY, Consent.SOURCE])
+def test_23_a_proven_peer_gets_early_media(victims, consent):
+    _, for_b = described_by(victims, consent, victims.a.host)
+    victims.b.send(RTP, for_b)
+    victims.turn()
+    assert victims.a.received() == [RTP]
+
+
+def test_23_another_description_does_not_inherit_what_may_be_sent(victims):
+    for_a, for_b = described_by(victims, Consent.NONE, victims.a.host)
+    for _ in range(5):
+        victims.a.send(RTP, for_a)
+    victims.turn()
+    other = Peer("127.0.0.9")
+    moved = described(other.host, other.port)
+    assert victims.port(offer("d", "x", moved, answerer="y", consent=Consent.NONE)) == for_b
+    victims.b.send(RTP, for_b)
+    victims.turn()
+    assert victims.a.received() == other.received() == []
+    other.sock.close()
