@@ -283,6 +283,15 @@ FLOWS_OF_PROOF: Final = 16
 and again while the nonce is valid."""
 PROOFS: Final = 16_384
 """Digest responses whose flows are counted, at about 250 bytes each; the one used longest ago is forgotten."""
+CHALLENGES_OF_FLOW: Final = 32
+"""Nonces of the last challenges to a registered UDP flow that are remembered: those of two seconds at pike's density,
+in which a phone answers its own. With the accepted ones about 2 KiB for each flow that is challenged so often."""
+ACCEPTED_NONCES_OF_FLOW: Final = 16
+"""Nonces of its last credentials that were accepted: a phone uses that of its registration again at the next one, after
+some calls."""
+SECRET_BYTES: Final = 3_072
+"""Bytes of a datagram beyond the density in which a secret of its flow is looked for: a phone's header fields have
+about 1,500."""
 DEVICES: Final = 65_536
 """Devices of registered users that are known again on another flow, about 500 bytes each; those beyond it are not."""
 DEVICES_OF_ACCOUNT: Final = 64

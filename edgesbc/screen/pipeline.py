@@ -113,8 +113,9 @@ class Pipeline:
         self.counts.add("core", Reason.CORE_SOURCE.code)
         self._write("core", Reason.CORE_SOURCE, Subject(flow, Standing.UNPROVEN), now, None, None, False, "")
 
-    def packet(self, flow: Flow, size: int, now: float) -> Verdict:
-        """Judge a datagram or a framed message of ``size`` bytes by its source alone."""
+    def packet(self, flow: Flow, size: int, now: float, data: bytes = b"") -> Verdict:
+        """Judge a datagram or a framed message of ``size`` bytes by its source alone; ``data`` for whether it carries a
+        secret of its flow, which is looked at only where it would be refused."""
         if flow.listener.zone is Zone.CORE:
             return PASS
         standing = self.standings.of(flow, now)
@@ -126,13 +127,17 @@ class Pipeline:
         subject.flow = flow
         subject.standing = standing
         subject.size = size
+        subject.data = data
         return self._judge(subject, Phase.PACKET, now)
 
     def subject(self, flow: Flow, request: Request, now: float) -> Subject:
         """The subject of a parsed request, with the standing of its source. It is made once for all later phases."""
         standing = self.standings.of(flow, now)
         trunk = self.standings.trunk(flow) if standing is Standing.TRUNK else None
-        return Subject(flow, standing, trunk, request)
+        subject = Subject(flow, standing, trunk, request)
+        if standing is Standing.REGISTERED and not flow.serial:
+            subject.with_secret = self.standings.has_nonce(flow, request)
+        return subject
 
     def request(self, subject: Subject, now: float) -> Verdict:
         """Judge a parsed request. An ACK, which has no response, is dropped instead of rejected."""
@@ -188,6 +193,7 @@ class Pipeline:
         """Pass the private side's final response to a request of the public side to the stages that use it."""
         if self.observer is not None:
             self.observer.answered(flow, request, response, now)
+        self.standings.note_answer(flow, request, response)
         if response.status < 300:
             self._misbehaviour.clear(flow)
         if not self._response_listeners:

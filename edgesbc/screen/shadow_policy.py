@@ -49,7 +49,7 @@ class VerdictObserver:
         self._live = _code(verdict)
         self.end(now)
 
-    def begin(self, flow: Flow, size: int, verdict: Verdict, now: float) -> None:
+    def begin(self, flow: Flow, size: int, verdict: Verdict, now: float, data: bytes = b"") -> None:
         """A message of ``size`` bytes was judged in phase PACKET."""
         self._flow = flow
         self._request = None
@@ -155,11 +155,11 @@ class ShadowPolicy(VerdictObserver):
         self._set_verdict(self._pipeline.accept(listener, peer, now))
         super().accept(listener, peer, verdict, now)
 
-    def begin(self, flow: Flow, size: int, verdict: Verdict, now: float) -> None:
-        super().begin(flow, size, verdict, now)
+    def begin(self, flow: Flow, size: int, verdict: Verdict, now: float, data: bytes = b"") -> None:
+        super().begin(flow, size, verdict, now, data)
         if self._live_bans.version != self._live_bans_version:
             self._copy_operator_bans()
-        self._set_verdict(self._pipeline.packet(flow, size, now))
+        self._set_verdict(self._pipeline.packet(flow, size, now, data))
 
     def request(self, subject: Subject, verdict: Verdict, now: float) -> None:
         super().request(subject, verdict, now)

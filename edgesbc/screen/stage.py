@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Protocol, TypeGuard
 
-from edgesbc.base.address import Flow, SourceKey
+from edgesbc.base.address import Flow, FlowKey, SourceKey
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
@@ -23,6 +23,7 @@ __all__ = [
     "Stage",
     "Subject",
     "Verdict",
+    "key_with_secret",
     "wants_responses",
 ]  # fmt: skip
 
@@ -139,10 +140,12 @@ class Subject:
     the pipeline reuses it.
 
     ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
-    ACCEPT has no connection number yet: its serial is -1. ``load`` is set for phase CALL.
+    ACCEPT has no connection number yet: its serial is -1. ``load`` is set for phase CALL. ``data`` is the datagram in
+    phase PACKET, where it is known. ``with_secret`` is whether a request of a registered UDP flow has credentials with
+    a nonce that was sent to that flow: then it was not forged by somebody else.
     """
 
-    __slots__ = ("flow", "load", "request", "size", "standing", "trunk")
+    __slots__ = ("data", "flow", "load", "request", "size", "standing", "trunk", "with_secret")
 
     def __init__(
         self, flow: Flow, standing: Standing, trunk: str | None = None, request: Request | None = None, size: int = 0
@@ -153,11 +156,23 @@ class Subject:
         self.request = request
         self.size = size
         self.load = NO_LOAD
+        self.data = b""
+        self.with_secret = False
 
     @property
     def source(self) -> SourceKey:
-        """The key by which requests are counted: a proven flow, or the address, which may be forged."""
+        """The key by which requests are counted: a proven flow, or the address, which may be forged. Requests with a
+        secret of their flow are counted apart from those that may be forged."""
+        if self.with_secret:
+            return key_with_secret(self.flow)
         return self.flow.peer[0] if self.standing is Standing.UNPROVEN else self.flow.key
+
+
+def key_with_secret(flow: Flow) -> FlowKey:
+    """The key by which messages that carry a secret of ``flow``, a registered one over UDP, are counted. No connection
+    has the number -2."""
+    listener, host, port, _ = flow.key
+    return listener, host, port, -2
 
 
 class Stage(Protocol):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
+from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes
 from edgesbc.base.validation import listed_address
 from edgesbc.screen.account_flows import AccountFlows
+from edgesbc.screen.flow_nonces import FlowNonces
 from edgesbc.screen.proof_uses import ProofUses
 from edgesbc.screen.trunk import Trunk
+from edgesbc.sip.digest import parse_digest
+from edgesbc.sip.message import Message, Request, Response
 
 __all__ = ["Standing", "Standings"]
 
@@ -41,13 +45,17 @@ class Standings:
     __slots__ = (
         "_account_flows", "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_demoted", "_listed",
         "_proof_uses", "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts",
-        "_trunk_listeners", "shadow", "trunks", "version",
+        "_trunk_listeners", "look_for_secret", "nonces", "shadow", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
         self.trunks = {trunk.name: trunk for trunk in trunks}
         self.shadow: Standings | None = None
         """The standings of the shadow policy, which get the same proofs."""
+        self.nonces = FlowNonces()
+        """What registered UDP flows were given, and whoever forges their addresses was not."""
+        self.look_for_secret: Callable[[bytes, Flow, Standings], bool] | None = None
+        """:meth:`edgesbc.signalling.flow_secrets.FlowSecrets.are_in`, which the signalling core sets."""
         self._by_source: dict[tuple[str, int], str] = {}
         self._by_name: dict[str, str] = {}
         self._by_address: dict[str, str] = {}
@@ -243,6 +251,28 @@ class Standings:
             self.version += flow.key not in self._demoted
             self._demoted[flow.key] = until
 
+    def note_answer(self, flow: Flow, request: Request, response: Response) -> None:
+        """A private server has answered a request of ``flow``: remember the nonces of its challenges, or those of the
+        credentials that it has accepted."""
+        key = flow.key
+        if flow.serial or key not in self._registered:
+            return
+        if response.status in (401, 407):
+            self.nonces.challenged(key, _nonces(response, "WWW-Authenticate", "Proxy-Authenticate"))
+        elif 200 <= response.status < 300 and (nonces := _nonces(request, "Authorization", "Proxy-Authorization")):
+            self.nonces.accepted(key, nonces)
+
+    def has_nonce(self, flow: Flow, request: Request) -> bool:
+        """Whether ``request`` has credentials with a nonce that ``flow``, a registered one over UDP, was given."""
+        if flow.serial or flow.key not in self._registered:
+            return False
+        nonces = _nonces(request, "Authorization", "Proxy-Authorization")
+        return any(self.nonces.has(flow.key, nonce) for nonce in nonces)
+
+    def carries_secret(self, flow: Flow, data: bytes) -> bool:
+        """Whether the datagram ``data`` of a registered ``flow`` shows that its sender reads what is sent there."""
+        return bool(data) and self.look_for_secret is not None and self.look_for_secret(data, flow, self)
+
     def withdraw(self, flow: Flow) -> None:
         """Remove all proofs of ``flow``: its connection has closed, or it has lost its standing."""
         if not flow.serial and flow.key in self._registered:
@@ -262,6 +292,8 @@ class Standings:
         self._accounts = previous._accounts
         self._account_flows = previous._account_flows
         self._proof_uses = previous._proof_uses
+        self.nonces = previous.nonces
+        self.look_for_secret = previous.look_for_secret
         self._demoted = previous._demoted
         self._proven_at = previous._proven_at
         self._streams_within = previous._streams_within
@@ -289,6 +321,8 @@ class Standings:
         self._accounts = dict(live._accounts)
         self._account_flows = live._account_flows.copy()
         self._proof_uses = live._proof_uses.copy()
+        self.nonces = live.nonces.copy()
+        self.look_for_secret = live.look_for_secret
         self._proven_at = dict(live._proven_at)
         self._streams_within = dict(live._streams_within)
 
@@ -317,6 +351,7 @@ class Standings:
                 for account, _ in self._accounts.pop(key, ()):
                     self._account_flows.remove(account, key)
                 self._demoted.pop(key, None)
+                self.nonces.forget(key)
 
     def _count(self, table: dict[FlowKey, float], key: FlowKey, change: int) -> None:
         """Update the counts by address and prefix: an attacker can cause look-ups, which must not need a search."""
@@ -326,6 +361,20 @@ class Standings:
         elif table is self._registered:
             for prefix in (host, *enclosing_prefixes(host)):
                 _add(self._streams_within, prefix, change)
+
+
+def _nonces(message: Message, *names: str) -> list[str]:
+    """The nonces in the fields with these names; malformed ones are left out."""
+    nonces = []
+    for name in names:
+        for value in message.get_all(name):
+            try:
+                nonce = parse_digest(value).text("nonce")
+            except WireError:
+                continue
+            if nonce:
+                nonces.append(nonce)
+    return nonces
 
 
 def _add(counts: dict[str, int], key: str, change: int) -> None:

@@ -84,6 +84,11 @@ class Calls:
         calls, call_id = self._calls, message.call_id
         return calls.get((call_id, message.from_tag, zone)) or calls.get((call_id, message.to_tag, zone.other))
 
+    def of_tags(self, call_id: str, from_tag: str, to_tag: str, zone: Zone) -> Call | None:
+        """The same, for a message with these tags."""
+        calls = self._calls
+        return calls.get((call_id, from_tag, zone)) or calls.get((call_id, to_tag, zone.other))
+
     def open(self, request: Request, flow: Flow, trunk: str, source: SourceKey | None, now: float) -> Call:
         """Begin a call for an INVITE that came by ``flow``.
 

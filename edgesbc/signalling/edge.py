@@ -283,7 +283,7 @@ class Edge:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
         if flow.listener.zone is Zone.CORE and not self._screener.is_of_core(flow, now):
             return self._effects.take()
-        if self._screener.packet(flow, len(data), now):
+        if self._screener.packet(flow, data, now):
             self._parse(flow, data, now)
         elif data.startswith(b"INVITE "):
             self._screener.count_refused_call(flow, now)

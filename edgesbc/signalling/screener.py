@@ -86,11 +86,11 @@ class Screener:
         self.count_refused_call(Flow(listener, peer, serial=-1), now)
         return False
 
-    def packet(self, flow: Flow, size: int, now: float) -> bool:
+    def packet(self, flow: Flow, data: bytes, now: float) -> bool:
         """Phase PACKET: whether a message is parsed."""
-        verdict = self._live.pipeline.packet(flow, size, now)
+        verdict = self._live.pipeline.packet(flow, len(data), now, data)
         if self._observer is not None:
-            self._observer.begin(flow, size, verdict, now)
+            self._observer.begin(flow, len(data), verdict, now, data)
         if verdict is PASS:
             return True
         if verdict is BANNED and flow.serial:

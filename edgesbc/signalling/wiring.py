@@ -27,6 +27,7 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.core_sources import CoreRules, CoreSources
 from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.effect_queue import EffectQueue
+from edgesbc.signalling.flow_secrets import FlowSecrets
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.identifiers import Identifiers, LoopDetector
@@ -113,6 +114,7 @@ class CoreParts:
         media = self.media = MediaClient(effects, deadlines, anchor)
         bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds)
+        live.standings.look_for_secret = FlowSecrets(calls, transactions).are_in
         self.core_sources = CoreSources(listeners, dispatcher, core)
         screener = self.screener = Screener(
             live, self.responder, effects, flows, self.statistics.attempts, self.clock, self.core_sources

@@ -45,6 +45,10 @@ class ServerTable(Generic[EndpointT]):
                 return other
         return None
 
+    def at(self, key: ServerKey, source: EndpointT) -> ServerTransaction[EndpointT] | None:
+        """The transaction with that key from the very address of ``source``."""
+        return self._by_sender.get((key, source.sender))
+
     def add(self, server: ServerTransaction[EndpointT]) -> None:
         self._by_sender[server.key, server.sender] = server
         if server.source.reliable:

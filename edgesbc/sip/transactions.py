@@ -127,6 +127,13 @@ class Transactions(Generic[EndpointT]):
         ACK."""
         return self._servers.find(request, method or request.method, source)
 
+    def find_datagram_server(
+        self, branch: str, sent_by: str, method: str, source: EndpointT
+    ) -> ServerTransaction[EndpointT] | None:
+        """The transaction of a datagram from ``source`` whose first Via has this branch and sent-by, the latter as
+        :attr:`edgesbc.sip.headers.Via.sent_by` writes it."""
+        return self._servers.at((branch, sent_by, method), source)
+
     def absorb(self, request: Request, source: EndpointT, now: float, size: float = math.inf) -> bool:
         """Deal with a retransmission of ``size`` bytes from ``source``, or with the ACK of a refusal; False where it is
         neither.
@@ -346,6 +353,10 @@ class Transactions(Generic[EndpointT]):
         self._index_connection(client)
         self._send(endpoint, data)
         return True
+
+    def find_client(self, branch: str, method: str) -> ClientTransaction[EndpointT] | None:
+        """The request that was sent with this branch and method; the caller compares its endpoint."""
+        return self._clients.get((branch, method))
 
     def unanswered(self, branch: str, method: str) -> ClientTransaction[EndpointT] | None:
         """The request with this branch and method, if it still waits for its first response; otherwise None.

@@ -10,7 +10,7 @@ from edgesbc.base.prefixes import prefix_keys, source_key
 from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import between, positive
 from edgesbc.screen.buckets import SECOND, TokenBucket
-from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
+from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict, key_with_secret
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.screen.tracker import NEVER, TrackedSource, Tracker
 
@@ -24,6 +24,9 @@ class PikeSettings:
     Every datagram and every framed message counts. An unproven source is counted by its address, a
     reachable or registered one by its flow, so that phones behind one address are not added up. New connections of
     an address, or of a /64, are held to the same threshold, because each would otherwise begin with an empty window.
+
+    Datagrams of a registered flow beyond the threshold may be forged. Those that carry a secret of the flow, as the
+    nonce of a challenge or the tags of a dialog, are not: they have the same threshold once more.
     """
 
     sampling_time_unit: float = attrs.field(default=2.0, validator=positive)
@@ -79,6 +82,7 @@ class Pike:
         )
         self._all_unproven = TokenBucket("strangers", settings.strangers_per_second, settings.strangers_per_second, 1)
         self._all_unproven_recorded = NEVER
+        self._standings = standings
         self._window = window
         self._quiet = Drop(Reason.PIKE, limit=density, value=density + 1, quiet=True)
         self._density = density
@@ -97,11 +101,20 @@ class Pike:
         entry = tracker.admit(subject.flow.key, now)
         if entry is None:
             return PASS
+        if standing is Standing.REGISTERED and not subject.flow.serial and self._is_not_forged(subject, now):
+            return PASS
         if tracker.first_trip(entry, now):
             return Drop(Reason.PIKE, limit=self._density, value=self._density + 1, ban=self._ban)
         if entry.refused == self._flood:
             return Drop(Reason.PIKE, limit=self._flood, value=self._flood, ban=self._ban, wide=True)
         return self._quiet
+
+    def _is_not_forged(self, subject: Subject, now: float) -> bool:
+        """Whether a datagram beyond the density carries a secret of its flow, and those that do are within it."""
+        flow = subject.flow
+        if not self._standings.carries_secret(flow, subject.data):
+            return False
+        return self._proven.admit(key_with_secret(flow), now) is None
 
     def _judge_connection(self, key: str, now: float) -> Verdict:
         """Without a ban, because other clients may share the address."""
