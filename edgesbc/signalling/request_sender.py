@@ -74,14 +74,16 @@ class RequestSender:
         retransmitted: its INVITE may have been forged, and a BYE would go to a third party eleven times.
         """
         repeat = not in_dialog or flow.listener.zone is Zone.CORE or not self._live.is_unproven(flow, now)
-        return self._transactions.open_client(branch, method, flow, data, user, now, repeat, timeout)
+        client = self._transactions.open_client(branch, method, flow, data, user, now, repeat, timeout)
+        client.persists = in_dialog  # a route that is missing for a moment must not cost a BYE
+        return client
 
     def send_cancel(self, client: ClientTransaction, data: bytes, now: float) -> None:
         """Send ``data``, the CANCEL of ``client``'s request, which then has 64*T1 for its final answer.
 
         The CANCEL has the branch of its INVITE, and a transaction of its own (RFC 3261 section 9.1).
         """
-        self._transactions.open_client(client.branch, "CANCEL", client.flow, data, NOBODY, now)
+        self._transactions.open_client(client.branch, "CANCEL", client.flow, data, NOBODY, now).persists = True
         self._transactions.limit_wait(client, 64 * T1, now)
 
 

@@ -269,10 +269,11 @@ class ClientTransaction(Transaction[EndpointT]):
     ``ack`` builds the ACK of a refusal of INVITE; the user sets it after ``open_client``. ``wanted`` is whether the
     request is sent again where its connection closes before a response: the user sets it to False when it has given up.
     ``copies`` counts how often the request was given to the transport, ``unsent`` how many of these the transport has
-    not sent; ``failure`` is why it has sent none, None where it has sent one.
+    not sent; ``failure`` is why it has sent none, None where it has sent one. ``persists`` is whether a timer sends it
+    again although there was no route: the user sets it after ``open_client``, for a request that can go nowhere else.
     """
 
-    __slots__ = ("ack", "branch", "copies", "failure", "sent_again", "unsent", "user", "wanted")
+    __slots__ = ("ack", "branch", "copies", "failure", "persists", "sent_again", "unsent", "user", "wanted")
 
     def __init__(
         self,
@@ -300,6 +301,7 @@ class ClientTransaction(Transaction[EndpointT]):
         self.sent_again = False  # whether it was sent by a second connection
         self.copies = 1
         self.unsent = 0
+        self.persists = False
         self.failure: SendFailure | None = None
 
     def redirect(self, flow: EndpointT, now: float) -> bytes:

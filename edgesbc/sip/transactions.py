@@ -240,7 +240,8 @@ class Transactions(Generic[EndpointT]):
         """The transport has not sent a copy of a request, or of its retransmission.
 
         Where no other copy was sent, the request fails at once, except for a cause that may pass: the timer then sends
-        it again. Without effect where there is no such transaction.
+        it again. If it persists, that is so for the lack of a route too. Without effect where there is no such
+        transaction.
         """
         client = self._clients.get((branch, method))
         if client is None:
@@ -249,7 +250,8 @@ class Transactions(Generic[EndpointT]):
         if client.unsent < client.copies:
             return  # a copy is on its way: the response or the time-out tells
         client.failure = failure
-        if failure is not SendFailure.NO_RESOURCES or client.flow.reliable:
+        passes = failure is SendFailure.NO_RESOURCES or (client.persists and failure is SendFailure.NO_ROUTE)
+        if not passes or client.flow.reliable:
             self._fire(client, TransactionEvent.TRANSPORT, now)
 
     def fail_connection(

@@ -20,6 +20,7 @@ from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.tokens import Sealer
+from edgesbc.sip.delivery import SendFailure
 from simulation.agent import T1, Agent
 from simulation.checks import Checks
 from simulation.clock import Clock, Timer
@@ -37,6 +38,7 @@ CARRIER = "198.51.100.7"
 SCREEN = ScreenSettings(admission=AdmissionSettings(open=("public",)))
 
 MakeEdge = Callable[..., Edge]
+_KERNEL_FAILURES = (SendFailure.NO_ROUTE, SendFailure.NO_RESOURCES)
 
 
 class World:
@@ -75,6 +77,7 @@ class World:
         self._streams: dict[int, Agent] = {}
         self._flow_of: dict[Agent, Flow] = {}
         self._wake: Timer | None = None
+        self._not_sent: list[tuple[bytes, SendFailure]] = []
         self._wake_at = 0.0
         self._media_waits = random.choice((0.0, 0.001, 0.3))
         self._offered_from: dict[str, Zone] = {}
@@ -194,6 +197,8 @@ class World:
                     self.clock.after(0.0, self.disconnect, agent)
             elif isinstance(effect, Media):
                 self._media(effect)
+        while self._not_sent:
+            self._carry_out(self.edge.request_not_sent(*self._not_sent.pop(0), self.now))
         self._arm()
 
     def _send(self, flow: Flow, data: bytes) -> None:
@@ -210,6 +215,8 @@ class World:
             self.checks.sent_to_unproven(flow, data)
         elif not agent.alive and flow.listener is CORE and self.random.random() < 0.5:
             self.clock.after(0.001, self._unreachable, flow, data[: self.random.choice((0, 200, 520))])
+        elif self._rough and flow.listener is CORE and self.random.random() < 0.01:
+            self._not_sent.append((data, self.random.choice(_KERNEL_FAILURES)))
         else:
             self._links[agent].datagram(lambda: agent.hear(data))
 

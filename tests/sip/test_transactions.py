@@ -465,6 +465,17 @@ def test_a_request_of_which_no_copy_was_sent_has_failed_for_that_reason(layer: L
     assert [outcome for _, outcome in layer.outcomes] == ["transport"]
 
 
+def test_a_request_that_persists_is_sent_again_although_there_was_no_route(layer: Layer) -> None:
+    """A BYE has nowhere else to go, and a route may be missing for a moment."""
+    client = layer.client("BYE")
+    client.persists = True
+    layer.table.not_sent(BRANCH, "BYE", SendFailure.NO_ROUTE, 0)
+    layer.wait(0.6)
+    assert (layer.outcomes, layer.times(b"request")) == ([], [0, 0.5])
+    layer.table.not_sent(BRANCH, "BYE", SendFailure.TOO_LARGE, 0.6)
+    assert [outcome for _, outcome in layer.outcomes] == ["transport"]
+
+
 def test_a_retransmission_that_was_not_sent_fails_nothing(layer: Layer) -> None:
     client = layer.client()
     layer.wait(0.6)

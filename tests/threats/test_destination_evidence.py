@@ -147,6 +147,21 @@ def test_49_silence_counts_where_one_copy_was_sent(harness: EdgeHarness, failure
     assert (first.state, first.failure) == (MemberState.TRYING, "gave no answer in time")
 
 
+@pytest.mark.parametrize("method", ["CANCEL", "BYE"])
+def test_49_what_ends_a_call_is_sent_again_where_a_route_is_missing_for_a_moment(
+    harness: EdgeHarness, method: str
+) -> None:
+    """It can go nowhere else; without it the callee would ring, or talk to nobody, for ever."""
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    _, answer = harness.receive(FIRST, respond(forwarded, 180 if method == "CANCEL" else 200))[-1]
+    uri = {"uri": str(answer.get("Contact"))[1:-1], "to_tag": "bob", "branch": "z9hG4bKbye"} if method == "BYE" else {}
+    harness.receive(CALLER, invite(method, **uri))
+    (data,) = [raw for raw in harness.raw if raw.startswith(method.encode())]
+    harness.sort(harness.edge.request_not_sent(data, SendFailure.NO_ROUTE, harness.now))
+    again = [m.method for flow, m in harness.wait(0.6) if flow.listener is CORE and isinstance(m, Request)]
+    assert again == [method]
+
+
 def test_49_what_is_no_request_of_the_edge_changes_nothing(harness: EdgeHarness) -> None:
     """The kernel may refuse an answer too; and a transaction may have ended meanwhile."""
     forwarded = harness.receive(CALLER, invite())[-1][1]
