@@ -256,7 +256,7 @@ class Agent:
             invite = self.server_transactions.get((request.via.branch, "INVITE"))
             server_transaction.say(200 if invite is not None else 481, "c", [])
             if invite is not None and not invite.final:
-                invite.say(487, f"x{request.call_id}", [])
+                invite.say(487, f"x{request.call_id.encode(errors='surrogateescape').hex()}", [])
         elif request.method == "BYE":
             server_transaction.say(200 if dialog is not None else 481, "b", [])
             if dialog is not None:
