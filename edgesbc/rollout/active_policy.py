@@ -12,18 +12,37 @@ from edgesbc.base import limits
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import PolicyError, PolicyErrors
 from edgesbc.base.log import Log
+from edgesbc.dispatch.settings import SetSettings
 from edgesbc.policy.compile_policy import core_rules_of, header_rules_of, routing_of, trunks_of
 from edgesbc.policy.model import RESTART_SECTIONS, Policy
 from edgesbc.policy.reachability import fit_for, sockets_of
+from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standings
 from edgesbc.screen.trunk import Trunk
+from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.statistics import CallAttempts
 from edgesbc.store.destination_source import DestinationSource, FeedContext
 from edgesbc.tasks.containment import Containment
 
-__all__ = ["ActivePolicy"]
+__all__ = ["ActivePolicy", "AssembledPolicy"]
+
+
+@attrs.frozen
+class AssembledPolicy:
+    """A policy, and all that a running edge takes of it: made by :meth:`ActivePolicy.assemble`."""
+
+    policy: Policy
+    source: DestinationSource
+    destinations: tuple[SetSettings, ...]
+    """With the members that its databases have."""
+    trunks: list[Trunk]
+    routing: RoutingTable
+    pipeline: Pipeline
+    headers: HeaderRules
+    core: CoreRules
 
 
 class ActivePolicy:
@@ -57,10 +76,11 @@ class ActivePolicy:
 
     def pipeline(self, policy: Policy) -> Pipeline:
         """The screening of ``policy``, which is about to be in force."""
-        trunks = trunks_of(policy)
-        pipeline = Pipeline(policy.screen, Standings(trunks), self._record, self._containment.fault)
-        self._trunks = trunks
-        return pipeline
+        self._trunks = trunks_of(policy)
+        return self._pipeline(policy, self._trunks)
+
+    def _pipeline(self, policy: Policy, trunks: list[Trunk]) -> Pipeline:
+        return Pipeline(policy.screen, Standings(trunks), self._record, self._containment.fault)
 
     # --- destinations from databases ---------------------------------------------------------------------
 
@@ -115,10 +135,12 @@ class ActivePolicy:
     def _members_changed(self) -> None:
         """Use the members that the databases have now, between two messages."""
         filled = self._filled(self.policy)
-        adopted = (routing_of(filled), self.pipeline(filled)) if trunks_of(filled) != self._trunks else None
+        trunks = trunks_of(filled)
+        adopted = (routing_of(filled), self._pipeline(filled, trunks)) if trunks != self._trunks else None
         self.edge.dispatcher.reload(filled.destinations, trio.current_time())
         self._names_changed()
         if adopted is not None:
+            self._trunks = trunks
             self.edge.adopt(*adopted)
 
     def unfilled_sets(self) -> dict[str, str]:
@@ -127,27 +149,34 @@ class ActivePolicy:
 
     # --- another policy ----------------------------------------------------------------------------------
 
-    def adopt(self, policy: Policy, source: DestinationSource | None = None) -> list[str]:
-        """Put ``policy`` in force between two messages; returns the sections that only a restart can change.
+    def assemble(self, policy: Policy, source: DestinationSource | None = None) -> AssembledPolicy:
+        """Make all parts of ``policy``; nothing changes on the edge.
 
-        ``source`` is what :meth:`prepare` returned for it; without it, the databases are read soon.
+        A change does this before it is stored: what is raised here then leaves no half of it, on the edge or on disk.
+        ``source`` is what :meth:`prepare` returned for the policy; without it, the databases are read soon.
         """
-        old = self.policy
         if source is None:
             source = self._source_of(policy)
             source.inherit(self.source)
-        # All parts are made before the first is in force: what is raised here must not leave half of a policy.
         filled = attrs.evolve(policy, destinations=source.with_members(policy.destinations))
-        routing, rules, core, pipeline = (
-            routing_of(filled), header_rules_of(filled), core_rules_of(filled), self.pipeline(filled),
+        trunks = trunks_of(filled)
+        return AssembledPolicy(
+            policy, source, filled.destinations, trunks, routing_of(filled), self._pipeline(filled, trunks),
+            header_rules_of(filled), core_rules_of(filled),
         )  # fmt: skip
+
+    def adopt(self, parts: AssembledPolicy) -> list[str]:
+        """Put a policy in force between two messages; returns the sections that only a restart can change."""
+        old, policy = self.policy, parts.policy
         self.source.stop()
-        self.source = source
+        self.source = parts.source
         if self._nursery is not None:
-            source.run_in(self._nursery)
-        self.edge.dispatcher.reload(filled.destinations, trio.current_time())
+            parts.source.run_in(self._nursery)
+        self.edge.dispatcher.reload(parts.destinations, trio.current_time())
         self._names_changed()
-        self.edge.adopt(routing, pipeline, policy.registrations.reconnect_wait, rules, core)
+        self._trunks = parts.trunks
+        reconnect_wait = policy.registrations.reconnect_wait
+        self.edge.adopt(parts.routing, parts.pipeline, reconnect_wait, parts.headers, parts.core)
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return waiting

@@ -22,7 +22,7 @@ from edgesbc.control.protocol import CommandRefused
 from edgesbc.policy.diff import PolicyChange, differences, needs_restart, summary
 from edgesbc.policy.load import load_policy, parse_policy
 from edgesbc.policy.model import Policy
-from edgesbc.rollout.active_policy import ActivePolicy
+from edgesbc.rollout.active_policy import ActivePolicy, AssembledPolicy
 from edgesbc.rollout.policy_history import PolicyHistory, StoredVersion, new_entry
 from edgesbc.rollout.probation import Probation, ProbationVerdict
 from edgesbc.rollout.results import Applied, ReloadResult, RestartNeeded, RolledBack, Unchanged
@@ -101,8 +101,9 @@ class RolloutController:
                 settings = attrs.evolve(settings, settle=0.0)
             rollout = Rollout(policy, author, reason, self.active.policy, self.version, settings, reverts)
             message = "it settles" if settings.settle else "not watched"
+            parts = self.active.assemble(policy, source)
             stored = await self._store(rollout, Outcome.APPLIED, message, summary(changes))
-            self._put_in_force(rollout, source, f"version {stored.version} by {author} is in force: {reason}")
+            self._put_in_force(rollout, parts, f"version {stored.version} by {author} is in force: {reason}")
             waiting = needs_restart(changes)
             self._log.info("policy applied", version=stored.version, who=author, why=reason, needs_restart=waiting)
             return Applied(stored.version, stored.set_aside, settings.settle, waiting, changes)
@@ -149,10 +150,10 @@ class RolloutController:
         rollout.version = stored.version
         return stored
 
-    def _put_in_force(self, rollout: Rollout, source: DestinationSource, detail: str) -> None:
+    def _put_in_force(self, rollout: Rollout, parts: AssembledPolicy, detail: str) -> None:
         """Swap a prepared change in, and begin its probation where it has one. No other task runs meanwhile."""
         swapped_before = self._swapped_at
-        self._swap(rollout.policy, rollout.version, detail, source)
+        self._swap(parts, rollout.version, detail)
         self.current = rollout
         if not rollout.settings.settle:
             rollout.advance(RolloutEvent.UNWATCHED)
@@ -163,11 +164,11 @@ class RolloutController:
         self.watched = rollout
         self._probation_begins.set()
 
-    def _swap(self, policy: Policy, version: int, detail: str, source: DestinationSource | None = None) -> None:
-        """Put ``policy`` in force between two messages."""
+    def _swap(self, parts: AssembledPolicy, version: int, detail: str) -> None:
+        """Put a policy in force between two messages."""
         now = trio.current_time()
         self.active.attempts.start_slice(now)
-        self.active.adopt(policy, source)
+        self.active.adopt(parts)
         self.version = version
         self._swapped_at = now
         self._record(Decision(now, Reason.POLICY, stage="change", detail=detail))
@@ -204,11 +205,12 @@ class RolloutController:
             unwatched = attrs.evolve(policy.change, settle=0.0)
             rollout = Rollout(policy, author, reason, self.active.policy, left, unwatched)
             message = f"the text of version {target.version}, in the place of version {left}"
+            parts = self.active.assemble(policy, source)
             stored = await self._store(rollout, Outcome.RESTORED, message, summary(changes), target.version)
             taken_back = f"taken back by {author}: {reason}"
             self._leave(RolloutEvent.ROLLED_BACK, taken_back)
             detail = f"version {target.version} is in force again, by {author}: {reason}"
-            self._put_in_force(rollout, source, detail)
+            self._put_in_force(rollout, parts, detail)
             await self.history.mark(left, Outcome.ROLLED_BACK, taken_back)
             self._log.info("policy rolled back", version=stored.version, of=target.version, who=author, why=reason)
             waiting = needs_restart(changes)
@@ -234,7 +236,7 @@ class RolloutController:
                 await self.history.note_refused_file(str(error))
                 return ReloadResult(mistakes)
             another = policy.text != active.policy.text
-            waiting = active.adopt(policy, source)
+            waiting = active.adopt(active.assemble(policy, source))
             message = f"needs a restart: {', '.join(waiting)}" if waiting else ""
             version = await self.history.note_in_force(active.policy, Outcome.RELOADED, message)
             if another:  # the same text, read again for its certificates, stays on probation
@@ -297,7 +299,7 @@ class RolloutController:
                 value=round(rise, 1), detail=f"version {rollout.version} is taken back: {counts}",
             )
         )  # fmt: skip
-        self._swap(before, number, f"version {number} is in force again")
+        self._swap(self.active.assemble(before), number, f"version {number} is in force again")
         self._leave(RolloutEvent.CALLS_FAIL, message)
         self._log.error("policy taken back", version=rollout.version, calls=counts, rise=round(rise, 1))
         await self.history.mark(rollout.version, Outcome.ROLLED_BACK, message)

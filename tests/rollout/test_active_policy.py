@@ -39,7 +39,7 @@ async def test_the_members_of_a_new_database_are_in_force_with_its_policy(tmp_pa
         policy = from_a_database(tmp_path, OTHER)
         source = await app.active.prepare(policy)
         assert uris(app) == [ONE], "nothing has changed yet"
-        app.active.adopt(policy, source)
+        app.active.adopt(app.active.assemble(policy, source))
         assert uris(app) == [OTHER]
         assert app.not_ready() == {}
 
@@ -57,7 +57,8 @@ async def test_the_wait_for_new_connections_is_that_of_the_policy_in_force(tmp_p
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
         assert app.edge.reconnect_wait == 10.0
         text = policy_text(tmp_path, [ONE], more="[registrations]\nreconnect_wait = 3\n")
-        assert app.active.adopt(parse_policy(text, str(tmp_path / "policy.toml"))) == []
+        policy = parse_policy(text, str(tmp_path / "policy.toml"))
+        assert app.active.adopt(app.active.assemble(policy)) == []
         assert app.edge.reconnect_wait == 3.0
 
 
@@ -76,11 +77,33 @@ async def test_a_fault_while_a_policy_is_adopted_leaves_no_half_of_it(
         with monkeypatch.context() as patch:
             patch.setattr(active_policy, part, fail)
             with pytest.raises(MemoryError):
-                app.active.adopt(policy)
+                app.active.adopt(app.active.assemble(policy))
         assert uris(app) == [ONE]
         assert app.policy is before
         assert app.active.source is source
         assert app.edge.pipeline is pipeline
-        app.active.adopt(policy)
+        app.active.adopt(app.active.assemble(policy))
         assert uris(app) == [OTHER]
         assert list(app.edge.pipeline.standings.trunks) == ["t0"]
+
+
+async def test_a_change_that_cannot_be_put_together_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the policy file nor the log of policies has it: after a restart the old one would be in force too."""
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    before = policy_text(tmp_path, [ONE])
+    async with running(tmp_path, before) as app:
+        version = app.rollout.version
+        with monkeypatch.context() as patch:
+            patch.setattr(active_policy, "routing_of", fail)
+            with pytest.raises(MemoryError):
+                await app.policies.apply(policy_text(tmp_path, [OTHER]), by="test", why="another destination")
+        assert (tmp_path / "policy.toml").read_text() == before
+        assert [entry.version for entry in await app.policies.log()] == [version]
+        assert uris(app) == [ONE]
+        await app.policies.apply(policy_text(tmp_path, [OTHER]), by="test", why="another destination")
+        assert uris(app) == [OTHER]
