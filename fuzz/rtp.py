@@ -6,7 +6,8 @@ For any input:
 
 - only packets that look like RTP or RTCP are relayed, and on the port for RTCP only RTCP (RFC 3550, RFC 5761);
 - a port receives from and sends to the peer that a simple model of the latch expects: a new target unlocks it, the
-  first packet from an address of the target locks it, and then only a new target changes it;
+  first packet from the signalled port of an address of the target locks it, and then only a new target changes it;
+  another port of the address locks it after a time, until the signalled one speaks;
 - where the kernel alone filters sources, it filters as the model does.
 """
 
@@ -86,6 +87,7 @@ class Model:
         self.past: list[tuple[MediaTarget, Source]] = []
         self.target = NO_TARGET
         self.locked: Source | None = None
+        self.since: float | None = None
         self.late = 0
 
     def set_target(self, target: MediaTarget) -> None:
@@ -93,7 +95,7 @@ class Model:
             return
         if self.locked is not None:
             self.past.append((self.target, self.locked))
-        self.target, self.locked, self.late = target, None, 0
+        self.target, self.locked, self.since, self.late = target, None, None, 0
 
     def destination(self) -> Source | None:
         return self.locked or self.target.send_to
@@ -104,14 +106,26 @@ class Model:
             return None
         return self.past[-1][1]
 
-    def admits(self, source: Source) -> bool:
-        if self.locked is not None:
-            return source == self.locked
-        if source.host not in self.target.learn_from:
+    def is_signalled(self, source: Source | None) -> bool:
+        """Whether ``source`` has the port that signalling named."""
+        signalled = self.target.signalled
+        return source is not None and signalled is not None and source.port == signalled.port
+
+    def admits(self, source: Source, now: float) -> bool:
+        if source == self.locked:
+            return True
+        if source.host not in self.target.learn_from or self.is_signalled(self.locked):
+            return False
+        if self.locked is not None and not self.is_signalled(source):
             return False
         if source == self.stale_source() and self.late < limits.MEDIA_STALE_PACKETS:
             self.late += 1
             return False
+        if not self.is_signalled(source):
+            self.since = now if self.since is None else self.since
+            known = bool(self.past) and self.past[-1] == (self.target, source)
+            if not known and now - self.since < limits.MEDIA_SIGNALLED_SECONDS:
+                return False
         self.locked = source
         return True
 
@@ -140,18 +154,20 @@ class _Steps:
 
     def __init__(self, data: bytes) -> None:
         self._data = data[1:]
+        self._now = 0.0
         is_rtcp = data[:1] == b"\x01"
-        self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
+        self._channels = [Channel(port, is_rtcp, Counts(), lambda: self._now) for port in _PORTS]
         for port, channel in zip(_PORTS, self._channels, strict=True):
             port.queue.clear()
             port.sent.clear()
             port.refuses = False
             if port.peer() is not None:
                 channel.latch.peer = port.peer()
+                channel.latch.firm = True
                 channel.latch.target = TARGETS[1]
                 channel.set_target(NO_TARGET)  # disconnects a socket that the last input left connected
             assert port.peer() is None
-        one, opposite = self._channels = [Channel(port, is_rtcp, Counts()) for port in _PORTS]
+        one, opposite = self._channels = [Channel(port, is_rtcp, Counts(), lambda: self._now) for port in _PORTS]
         one.join(opposite)
         opposite.join(one)
         self._models = [Model(), Model()]
@@ -199,6 +215,7 @@ class _Steps:
         """Have the relay and the model process the same packets."""
         port, opposite = _PORTS[side], _PORTS[1 - side]
         channel, model, other = self._channels[side], self._models[side], self._models[1 - side]
+        self._now += amount / 100
         port.refuses = amount == 31
         queued = list(port.queue)
         before = channel.packets
@@ -208,10 +225,10 @@ class _Steps:
             if not looks_like_media(packet, self._is_rtcp):
                 continue
             locked = model.locked
-            if model.admits(source):
+            if model.admits(source, self._now):
                 relayed.append(packet)
-                if port.refuses:
-                    model.locked = locked
+                if port.refuses and model.locked != locked and model.is_signalled(model.locked):
+                    model.locked = model.since = None
         destination = other.destination()
         assert channel.packets - before == len(relayed)
         assert opposite.sent == ([] if destination is None else [(packet, destination) for packet in relayed])
@@ -223,6 +240,6 @@ class _Steps:
         for port, channel, model in zip(_PORTS, self._channels, self._models, strict=True):
             assert channel.latch.peer == model.locked
             assert channel.latch.destination == model.destination()
-            assert port.peer() == model.locked
+            assert port.peer() == (model.locked if model.is_signalled(model.locked) else None)
             if channel.kernel_filtered:
                 assert all(source == model.locked for _, source in port.queue)

@@ -248,6 +248,9 @@ MEDIA_LEARN_PACKETS: Final = 64
 """Datagrams taken in one go at a port that has not learned its peer yet."""
 MEDIA_STALE_PACKETS: Final = 100
 """Packets of the previous peer that a port ignores after its target changed: 2 s of audio."""
+MEDIA_SIGNALLED_SECONDS: Final = 0.2
+"""How long the signalled port has to be silent, while packets come from another port of its address, until that one is
+taken: ten packets of audio, and no more, because a phone behind a NAT that changes ports is not heard meanwhile."""
 MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0

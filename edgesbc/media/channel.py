@@ -31,13 +31,16 @@ def _disconnect(sock: socket.socket) -> None:
 
 
 class Channel:
-    """One socket: the RTP or the RTCP port that faces one peer. ``drops`` counts packets not relayed, by reason."""
+    """One socket: the RTP or the RTCP port that faces one peer. ``drops`` counts packets not relayed, by reason;
+    ``clock`` gives seconds."""
 
     __slots__ = (
-        "_credit", "_drops", "forward", "is_rtcp", "kernel_filtered", "latch", "opposite", "packets", "receive", "sock",
+        "_clock", "_credit", "_drops", "forward", "is_rtcp", "kernel_filtered", "latch", "opposite", "packets",
+        "receive", "sock",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, is_rtcp: bool, drops: Counts) -> None:
+    def __init__(self, sock: socket.socket, is_rtcp: bool, drops: Counts, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.sock = sock
         self.is_rtcp = is_rtcp
         self.latch = Latch()
@@ -63,9 +66,9 @@ class Channel:
         """The function that sends a packet to this channel's peer, as the latch is now."""
         if self.latch.target.limited:
             return self._send_limited
-        if self.latch.peer is not None:
+        if self.latch.firm:
             return self.sock.send
-        return self._send_to_signalled if self.latch.target.send_to is not None else self._drop_without_destination
+        return self._send_to if self.latch.destination is not None else self._drop_without_destination
 
     def set_target(self, target: MediaTarget) -> None:
         """Take over what signalling says about the peer. Raises ``OSError`` where the kernel refuses."""
@@ -82,16 +85,18 @@ class Channel:
         if self.opposite is not None:
             self.opposite.forward = self.sender()
 
-    def _send_to_signalled(self, data: bytes) -> int:
-        address = self.latch.target.send_to
+    def _send_to(self, data: bytes) -> int:
+        """Send to a peer that the socket is not connected to."""
+        address = self.latch.destination
         return self.sock.sendto(data, address) if address is not None else self._drop_without_destination(data)
 
     def _send_limited(self, data: bytes) -> int:
-        if self.latch.peer is None or len(data) > self._credit:
+        peer = self.latch.peer
+        if peer is None or len(data) > self._credit:
             self._drops.add("limited")
             return 0
         self._credit -= len(data)
-        return self.sock.send(data)
+        return self.sock.sendto(data, peer)
 
     def _drop_without_destination(self, data: bytes) -> int:
         self._drops.add("no-destination")
@@ -101,14 +106,18 @@ class Channel:
         """Take up to ``budget`` packets and check the source of each; returns how many were taken.
 
         This goes on after the lock until the queue was once empty, because connect() does not remove packets of
-        other sources that were queued before it.
+        other sources that were queued before it. It goes on for good while the peer is at another port than the
+        signalled one, which may take its place.
         """
+        latch = self.latch
+        if latch.peer is not None and not latch.firm:
+            budget = min(budget, 1)  # the next poll reports further ones, which is cheaper than a failing recvfrom()
+        now = self._clock() if latch.peer is None else 0.0  # without a use once the latch is locked
         for taken in range(budget):
             try:
                 data, address = self.sock.recvfrom(limits.MEDIA_PACKET_BYTES + 1)
             except BlockingIOError:
-                locked = self.latch.peer is not None
-                self.kernel_filtered = locked and not self.is_rtcp and not self.latch.target.limited
+                self.kernel_filtered = latch.firm and not self.is_rtcp and not latch.target.limited
                 return taken
             except OSError:
                 self.drop("refused")
@@ -116,21 +125,23 @@ class Channel:
             if not (_is_rtcp(data) if self.is_rtcp else is_media(data)):
                 self.drop("invalid")
                 continue
-            locked = self.latch.peer is not None
-            if not self.latch.admit(Source(address[0], address[1])):
-                self.drop("source")
-                continue
-            if not locked:
-                self._lock(address)
+            peer = latch.peer
+            if address != peer:
+                if not latch.admit(Source(address[0], address[1]), now):
+                    self.drop("source")
+                    continue
+                if latch.peer is not peer:
+                    self._lock(address)
             self.relay(data)
         return budget
 
     def _lock(self, address: tuple[str, int]) -> None:
-        try:
-            self.sock.connect(address)
-        except OSError:
-            self.latch.peer = None
-            self.drop("refused")
+        if self.latch.firm:
+            try:
+                self.sock.connect(address)
+            except OSError:
+                self.latch.unlock()
+                self.drop("refused")
         self._update_opposite()
 
     def relay(self, data: bytes) -> None:

@@ -1,7 +1,9 @@
 """Which source may send to a port and where the port sends: address rules and the strict latch. Without I/O.
 
-The rule (CVE-2017-14099, "RTP bleed"): a port learns its peer only from an address that signalling named, the
-first packet from there fixes the peer's port, and from then on the port receives from that peer and sends to it only.
+The rule (CVE-2017-14099, "RTP bleed"): a port learns its peer only from an address that signalling named. The first
+packet from there and from the signalled port fixes the peer, and from then on the port receives from that peer and
+sends to it only. Behind an address there may be many hosts (NAT). Another port of it is taken only where the signalled
+one is silent, because a NAT has given the peer another one, and only until a packet from the signalled port comes.
 """
 
 from __future__ import annotations
@@ -221,12 +223,15 @@ def _check_family_and_port(interface: MediaInterface, host: str, port: int) -> N
 class Latch:
     """The strict latch of one port: from which source it receives, and where packets for the peer go."""
 
-    __slots__ = ("_last_locked", "_stale_budget", "_stale_source", "peer", "target")
+    __slots__ = ("_last_locked", "_other_since", "_stale_budget", "_stale_source", "firm", "peer", "target")
 
     def __init__(self) -> None:
         self.target = NO_TARGET
         self.peer: Source | None = None
         """The source that the latch is locked to."""
+        self.firm = False
+        """Whether the peer is at the signalled port, so that no other source can take its place."""
+        self._other_since: float | None = None  # when the first packet from another port of an expected address came
         self._last_locked: tuple[MediaTarget, Source | None] = (NO_TARGET, None)
         self._stale_source: Source | None = None
         self._stale_budget = 0
@@ -252,17 +257,44 @@ class Latch:
         self._stale_budget = limits.MEDIA_STALE_PACKETS
         self.target = target
         unlocked = self.peer is not None
-        self.peer = None
+        self.unlock()
         return unlocked
 
-    def admit(self, source: Source) -> bool:
-        """Whether a packet from ``source`` may be relayed; the first one from an expected address locks the latch."""
-        if self.peer is not None:
-            return source == self.peer
-        if source.host not in self.target.learn_from:
+    def unlock(self) -> None:
+        """Forget the peer; the next packet from an expected address may lock the latch again."""
+        self.peer = None
+        self.firm = False
+        self._other_since = None
+
+    def admit(self, source: Source, now: float) -> bool:
+        """Whether a packet from ``source`` may be relayed, at ``now`` (seconds). It may lock the latch, or move it.
+
+        The signalled port locks it at once and for good. Any other port of an expected address locks it after
+        ``MEDIA_SIGNALLED_SECONDS`` in which packets came from such ports only, and the signalled port takes it back.
+        """
+        if source == self.peer:
+            return True
+        target = self.target
+        if self.firm or source.host not in target.learn_from:
             return False
-        if source == self._stale_source and source != self.target.send_to and self._stale_budget > 0:
-            self._stale_budget -= 1
+        if target.signalled is not None and source.port == target.signalled.port:
+            if self._is_stale(source):
+                return False
+            self.peer = source
+            self.firm = True
+            return True
+        if self.peer is not None or self._is_stale(source):
+            return False
+        if self._other_since is None:
+            self._other_since = now
+        if (target, source) != self._last_locked and now - self._other_since < limits.MEDIA_SIGNALLED_SECONDS:
             return False
         self.peer = source
+        return True
+
+    def _is_stale(self, source: Source) -> bool:
+        """Whether a packet is one of the former peer that may have been under way when the target changed."""
+        if source != self._stale_source or source == self.target.send_to or self._stale_budget <= 0:
+            return False
+        self._stale_budget -= 1
         return True

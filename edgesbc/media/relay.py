@@ -141,7 +141,7 @@ class Relay:
         return address in self._open_addresses
 
     def _serve(self, sock: socket.socket, is_rtcp: bool) -> Channel:
-        channel = Channel(sock, is_rtcp, self.drops)
+        channel = Channel(sock, is_rtcp, self.drops, self._clock)
         self._channels[sock.fileno()] = channel
         self._open_addresses.add(_address_of(sock))
         return channel

@@ -110,7 +110,7 @@ def without_stale_source(patch: Patch) -> None:
     patch.setattr(Latch, "set_target", broken)
 
 
-def movable_lock(latch: Latch, source: Source) -> bool:
+def movable_lock(latch: Latch, source: Source, now: float) -> bool:
     latch.peer = source
     return source.host in latch.target.learn_from
 
@@ -287,8 +287,9 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("rtp", "not media", lambda patch: patch.setattr(channel, "is_media", lambda data: True)),
     ("rtp", "media dropped", lambda patch: patch.setattr(channel, "is_media", channel._is_rtcp)),
     ("rtp", "RTP on the port for RTCP", lambda patch: patch.setattr(channel, "_is_rtcp", lambda data: True)),
-    ("rtp", "any source admitted", lambda patch: patch.setattr(Latch, "admit", lambda it, source: True)),
+    ("rtp", "any source admitted", lambda patch: patch.setattr(Latch, "admit", lambda it, source, now: True)),
     ("rtp", "a lock that moves", lambda patch: patch.setattr(Latch, "admit", movable_lock)),
+    ("rtp", "another port at once", with_limits(Latch, "admit", MEDIA_SIGNALLED_SECONDS=-1)),
     ("rtp", "late packets admitted", without_stale_source),
     ("rtp", "sent to the former peer", lambda patch: patch.setattr(Channel, "_update_opposite", lambda it: None)),
     ("rtp", "the socket stays connected", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),

@@ -154,23 +154,73 @@ def test_the_first_packet_from_the_right_address_locks():
     latch = Latch()
     latch.set_target(TARGET_A)
     assert latch.destination == A
-    assert not latch.admit(B)
-    assert latch.admit(A2)  # any port of that address
+    assert not latch.admit(B, 0.0)
+    assert latch.admit(A, 0.0)
+    assert latch.destination == A
+    assert latch.firm
+    assert not latch.admit(A2, 0.0)
+    assert not latch.admit(B, 0.0)
+    assert not latch.admit(A2, 1e6)
+
+
+LATER = limits.MEDIA_SIGNALLED_SECONDS
+
+
+def test_another_port_is_taken_after_the_signalled_one_was_silent_and_given_back_when_it_speaks():
+    latch = Latch()
+    latch.set_target(TARGET_A)
+    assert not latch.admit(A2, 5.0)
+    assert not latch.admit(A2, 5.0 + LATER * 0.9)
+    assert latch.admit(A2, 5.0 + LATER)
     assert latch.destination == A2
-    assert not latch.admit(A)
-    assert not latch.admit(B)
+    assert not latch.firm
+    assert not latch.admit(B, 6.0)
+    assert not latch.admit(A3, 6.0)
+    assert latch.admit(A2, 7.0)
+    assert latch.admit(A, 8.0)
+    assert (latch.destination, latch.firm) == (A, True)
+    assert not latch.admit(A2, 9.0)
+
+
+def test_the_signalled_port_is_taken_while_another_one_waits():
+    latch = Latch()
+    latch.set_target(TARGET_A)
+    assert not latch.admit(A2, 5.0)
+    assert latch.admit(A, 5.0 + LATER * 0.5)
+    assert not latch.admit(A2, 99.0)
+
+
+def test_behind_a_nat_the_signalled_port_of_the_translated_address_comes_first():
+    latch = Latch()
+    latch.set_target(judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000, "192.0.2.1"))
+    assert not latch.admit(A2, 0.0)
+    assert latch.admit(A2, LATER)
+    assert latch.admit(A, LATER)
+    assert latch.firm
+
+
+def test_after_a_hold_a_peer_at_another_port_is_admitted_at_once():
+    latch = Latch()
+    latch.set_target(TARGET_A)
+    latch.admit(A2, 0.0)
+    latch.admit(A2, LATER)
+    latch.set_target(NO_TARGET)
+    latch.set_target(TARGET_A)
+    assert not latch.admit(A3, 10.0)
+    assert latch.admit(A2, 10.0)
+    assert not latch.firm
 
 
 def test_no_source_is_admitted_without_a_target():
     latch = Latch()
-    assert not latch.admit(A)
+    assert not latch.admit(A, 0.0)
     assert latch.destination is None
 
 
 def test_the_same_description_again_changes_nothing():
     latch = Latch()
     latch.set_target(TARGET_A)
-    latch.admit(A)
+    latch.admit(A, 0.0)
     assert not latch.set_target(TARGET_A)
     assert latch.peer == A
 
@@ -178,51 +228,52 @@ def test_the_same_description_again_changes_nothing():
 def test_a_new_target_unlocks_and_late_packets_of_the_previous_peer_do_not_lock():
     latch = Latch()
     latch.set_target(TARGET_A)
-    latch.admit(A)
+    latch.admit(A, 0.0)
     assert latch.set_target(TARGET_A2)
     assert latch.peer is None
-    assert not latch.admit(A)
-    assert latch.admit(A2)
+    assert not latch.admit(A, 0.0)
+    assert latch.admit(A2, 0.0)
 
 
 def test_a_peer_that_stays_at_its_old_port_is_admitted_after_the_stale_packets():
     latch = Latch()
     latch.set_target(TARGET_A)
-    latch.admit(A)
+    latch.admit(A, 0.0)
     latch.set_target(TARGET_A2)
-    admitted = [latch.admit(A) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
-    assert admitted == [False] * limits.MEDIA_STALE_PACKETS + [True]
+    admitted = [latch.admit(A, 0.0) for _ in range(limits.MEDIA_STALE_PACKETS + 1)]
+    assert not any(admitted)  # after the former packets, it waits for the signalled port
+    assert latch.admit(A, LATER)
 
 
 @pytest.mark.parametrize("between", [TARGET_B, NO_TARGET])
 def test_late_packets_do_not_lock_after_several_targets_without_packets(between):
     latch = Latch()
     latch.set_target(TARGET_A)
-    latch.admit(A)
+    latch.admit(A, 0.0)
     latch.set_target(TARGET_A3)  # no packet comes from this target
     latch.set_target(between)
     latch.set_target(TARGET_A2)
-    assert not latch.admit(A)
-    assert latch.admit(A2)
+    assert not latch.admit(A, 0.0)
+    assert latch.admit(A2, 0.0)
 
 
 def test_a_target_that_is_restored_before_any_packet_admits_the_same_peer():
     latch = Latch()
     latch.set_target(TARGET_A)
-    latch.admit(A)
+    latch.admit(A, 0.0)
     latch.set_target(TARGET_A2)
     latch.set_target(TARGET_A)
-    assert latch.admit(A)
+    assert latch.admit(A, 0.0)
 
 
 def test_after_a_hold_the_same_peer_is_admitted_at_once():
     latch = Latch()
     latch.set_target(TARGET_A)
-    latch.admit(A)
+    latch.admit(A, 0.0)
     assert latch.set_target(NO_TARGET)
-    assert not latch.admit(A)
+    assert not latch.admit(A, 0.0)
     latch.set_target(TARGET_A)
-    assert latch.admit(A)
+    assert latch.admit(A, 0.0)
 
 
 def test_on_loopback_peers_share_the_address_and_the_range():

@@ -118,14 +118,14 @@ def test_rtp_goes_both_ways_and_is_counted(harness):
 
 def test_rtcp_goes_from_odd_port_to_odd_port(harness):
     a, b, b_rtcp = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.6")
-    for_b = harness.port(offer("c", "a", a.sdp()))
+    for_b = harness.port(offer("c", "a", a.sdp(lines=f"a=rtcp:{a.port}\r\n")))
     for_a = harness.port(answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
     a.send(RTCP, for_a + 1)
     harness.turn()
     assert b_rtcp.received() == [RTCP]
     b_rtcp.send(RTCP, for_b + 1)
     harness.turn()
-    assert a.received() == [RTCP]  # to the source of a's RTCP, not to its RTP port plus one
+    assert a.received() == [RTCP]  # to where a's RTCP is, not to its RTP port plus one
 
 
 def test_rtcp_on_the_rtp_port_passes(harness):
@@ -142,12 +142,40 @@ def test_media_goes_back_to_where_it_came_from(harness):
     a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
     translated = harness.peer("127.0.0.5")  # the same address, another port: a NAT in front of it
     for_a, for_b = harness.call(a, b)
-    translated.send(RTP, for_a)
-    harness.turn()
+    for _ in range(2):
+        translated.send(RTP, for_a)
+        harness.turn()
+        harness.now += limits.MEDIA_SIGNALLED_SECONDS
+    for _ in range(3):
+        translated.send(NEXT, for_a)
+        b.send(RTP, for_b)
+        harness.turn()
+    assert translated.received() == [RTP] * 3
+    assert a.received() == []
+    assert b.received() == [RTP, *[NEXT] * 3]
+
+
+def test_the_signalled_port_takes_back_what_another_port_of_its_address_was_given(harness):
+    a, b, other = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.5")
+    for_a, for_b = harness.call(a, b)
+    for _ in range(2):
+        other.send(NEXT, for_a)
+        harness.turn()
+        harness.now += limits.MEDIA_SIGNALLED_SECONDS
     b.send(RTP, for_b)
     harness.turn()
-    assert translated.received() == [RTP]
-    assert a.received() == []
+    assert (other.received(), b.received()) == ([RTP], [NEXT])
+    other.send(NEXT, for_a)
+    a.send(RTP, for_a)
+    for _ in range(3):
+        other.send(NEXT, for_a)
+    harness.turn()
+    assert b.received() == [NEXT, RTP]
+    b.send(RTP, for_b)
+    harness.turn()
+    other.send(NEXT, for_a)
+    harness.turn()
+    assert (a.received(), other.received(), b.received()) == ([RTP], [], [])
 
 
 def test_behind_a_nat_nothing_is_sent_before_a_packet_came_from_the_peer(harness):

@@ -8,6 +8,7 @@ from support.containment import unfailing
 from support.media import answer, offer
 from support.running import policy_text, running
 
+from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.media.commands import Acknowledge, Consent, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
@@ -49,7 +50,8 @@ class Victims:
 
     def __init__(self):
         interfaces = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), (21000, 21199))
-        self.relay = Relay(interfaces, lambda: 0.0, random.Random().random, unfailing().fault)
+        self.now = 0.0
+        self.relay = Relay(interfaces, lambda: self.now, random.Random().random, unfailing().fault)
         self.table = SessionTable(self.relay, interfaces)
         self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
         self.for_b = self.port(offer("c", "a", described(self.a.host, self.a.port)))
@@ -107,6 +109,30 @@ def test_2_rtp_bleed(victims):
         victims.attack()
     assert victims.attacker.received() == []
     assert victims.talk() == ([RTP], [RTP])
+
+
+def test_2_another_host_behind_the_address_of_the_victim(victims):
+    """Behind a NAT many hosts have one address. The one that sends first, from another port, gets nothing in the time
+    in which the victim begins, and keeps nothing when the victim speaks later."""
+    neighbour = Peer(victims.a.host)
+    for _ in range(20):
+        neighbour.send(FORGED, victims.for_a)
+    victims.turn()
+    victims.b.send(RTP, victims.for_b)
+    victims.turn()
+    assert (victims.a.received(), neighbour.received(), victims.b.received()) == ([RTP], [], [])
+    victims.now += limits.MEDIA_SIGNALLED_SECONDS
+    neighbour.send(FORGED, victims.for_a)  # the victim is still silent, as if its NAT had given it this port
+    victims.turn()
+    assert victims.b.received() == [FORGED]
+    assert victims.talk()[1] == [RTP]
+    for _ in range(20):
+        neighbour.send(FORGED, victims.for_a)
+    assert victims.talk() == ([RTP], [RTP])
+    neighbour.received()
+    assert victims.talk() == ([RTP], [RTP])
+    assert neighbour.received() == []
+    neighbour.sock.close()
 
 
 def test_3_rtp_injection_before_the_lock(victims):
@@ -300,7 +326,8 @@ def described_by(victims, consent, received_from=""):
     """A second session of the caller, in which a description from ``consent`` names ``a``: its ports."""
     named = described(victims.a.host, victims.a.port)
     for_b = victims.port(offer("d", "x", named, received_from=received_from, consent=consent))
-    return victims.port(answer("d", "x", "y", described(victims.b.host, victims.b.port))), for_b
+    one_port = f"a=rtcp:{victims.b.port}\r\n"
+    return victims.port(answer("d", "x", "y", described(victims.b.host, victims.b.port, one_port))), for_b
 
 
 @pytest.mark.parametrize(
