@@ -89,7 +89,8 @@ CONNECT_BACKOFF_SECONDS: Final = 0.5
 CONNECT_BACKOFF_MOST: Final = 30.0
 """The longest such time: what calls may lose of a destination that returns, and has no probes that notice it."""
 CONNECTION_WAITING: Final = 128
-"""Requests that wait for one connection to a destination: of 1.5 KiB each, they fit into its outbox."""
+"""Requests that wait for one connection to a destination: of 1.5 KiB each, they fit into its outbox. Those of senders
+without an account have half of it."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
 ICMP_QUOTE_BYTES: Final = 1_280

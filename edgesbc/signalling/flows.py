@@ -163,10 +163,12 @@ class Flows:
         """Whether a connection was asked for and is not open yet."""
         return flow.serial in self._connecting
 
-    def is_crowded(self, flow: Flow) -> bool:
-        """Whether as many requests wait for a connection as may."""
+    def is_crowded(self, flow: Flow, has_account: bool) -> bool:
+        """Whether as many requests wait for a connection as may. Those of senders without an account have half of it,
+        so that others have room whatever anybody sends."""
         waiters = self._connecting.get(flow.serial)
-        return waiters is not None and len(waiters) >= limits.CONNECTION_WAITING
+        most = limits.CONNECTION_WAITING if has_account else limits.CONNECTION_WAITING // 2
+        return waiters is not None and len(waiters) >= most
 
     def wait_for(self, flow: Flow, waiter: ConnectionWaiter) -> bool:
         """Let ``waiter`` learn what becomes of a connection; false if that is open, or none at all."""

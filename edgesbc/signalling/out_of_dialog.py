@@ -83,8 +83,11 @@ class RequestRouter:
             return None
         # Private servers may serve any domain that a peer with an account asks for; they know a phone that registers by
         # its domain. For others they would be a relay to any host.
-        keeps_host = served or incoming.subject.standing >= Standing.REGISTERED or request.method == "REGISTER"
-        return DispatchedTargets(self._dispatcher, self._flows, self._effects, route, request, flow, keeps_host)
+        has_account = incoming.subject.standing >= Standing.REGISTERED
+        keeps_host = served or has_account or request.method == "REGISTER"
+        return DispatchedTargets(
+            self._dispatcher, self._flows, self._effects, route, request, flow, keeps_host, has_account
+        )
 
 
 class OutOfDialogAdmission:

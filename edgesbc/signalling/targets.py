@@ -99,12 +99,13 @@ class DispatchedTargets:
     When all members of a set were tried or are not able, its fallback is used, and then the route's next set. When no
     member of any set is able, a last round in the same order also uses members that asked for a rest, and sets whose
     members are all down. ``flow`` is the one that the request came by; ``keeps_host`` is whether the host of
-    the Request-URI may go on, if it is not the edge's.
+    the Request-URI may go on, if it is not the edge's; ``has_account`` is whether the sender has registered, or is a
+    trunk or of the private side.
     """
 
     __slots__ = (
-        "_began", "_dispatcher", "_effects", "_flow", "_flows", "_keeps_host", "_last_round", "_names", "_request",
-        "_route", "_selection", "_tried", "_visited",
+        "_began", "_dispatcher", "_effects", "_flow", "_flows", "_has_account", "_keeps_host", "_last_round", "_names",
+        "_request", "_route", "_selection", "_tried", "_visited",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +117,7 @@ class DispatchedTargets:
         request: Request,
         flow: Flow,
         keeps_host: bool = True,
+        has_account: bool = True,
     ) -> None:
         self._dispatcher = dispatcher
         self._flows = flows
@@ -124,6 +126,7 @@ class DispatchedTargets:
         self._request = request
         self._flow = flow
         self._keeps_host = keeps_host
+        self._has_account = has_account
         self._names = list(reversed(route.to))  # the next set to use comes last
         self._visited: dict[str, None] = {}  # sets, in order
         self._last_round = False  # whether all sets were used once
@@ -232,7 +235,7 @@ class DispatchedTargets:
         if listener is None:
             return None
         flow = self._flows.to(listener, member.target, member.tls_name)
-        if self._flows.is_crowded(flow):
+        if self._flows.is_crowded(flow, self._has_account):
             return None
         return NextHop(flow, self._uri_at(member), (), lease, settings.try_timeout, settings.failover_on)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, EdgeHarness, invite, respond
+from support.signalling import CALLER, CARRIERS, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Transport
@@ -24,8 +24,11 @@ Messages = list[tuple[Flow, Request | Response]]
 class Destinations:
     """An edge with a set over TCP, whose connections the test opens and closes."""
 
-    def __init__(self, *uris: str, addresses: tuple[Source, ...] = (), **settings: object) -> None:
-        harness = self.harness = EdgeHarness(connects=False)
+    def __init__(
+        self, *uris: str, addresses: tuple[Source, ...] = (), open: tuple[str, ...] = (), **settings: object
+    ) -> None:
+        """``open`` are the listeners where anybody may call."""
+        harness = self.harness = EdgeHarness(connects=False, open=open)
         members = tuple(MemberSettings(uri, priority=number) for number, uri in enumerate(uris))
         health = HealthSettings(interval=0)
         arguments = {"algorithm": "priority", "health": health, **settings}
@@ -48,9 +51,9 @@ class Destinations:
         assert member is not None
         return member
 
-    def call(self, number: int = 1, method: str = "INVITE") -> Messages:
+    def call(self, number: int = 1, method: str = "INVITE", flow: Flow = CALLER) -> Messages:
         data = invite(method, branch=f"z9hG4bK{number}", from_tag=f"tag{number}")
-        return self.harness.receive(CALLER, data.replace(b"Call-ID: c1", b"Call-ID: c%d" % number))
+        return self.harness.receive(flow, data.replace(b"Call-ID: c1", b"Call-ID: c%d" % number))
 
     def connect(self, peer: Source) -> Messages:
         self.harness.sent.clear()
@@ -236,6 +239,22 @@ def test_more_calls_than_may_wait_for_a_connection_go_to_the_next_member() -> No
     assert requests(destinations.connect(OTHER)) == [("INVITE", OTHER)] * 3
     assert requests(destinations.connect(V4)) == [("INVITE", V4)] * limits.CONNECTION_WAITING
     assert destinations.member(V4).failure == ""
+
+
+@pytest.mark.parametrize("method", ["INVITE", "REGISTER"])
+def test_senders_without_an_account_leave_half_of_the_places_to_others(method: str) -> None:
+    destinations = Destinations("sip:10.0.0.11;transport=tcp", "sip:10.0.0.12;transport=tcp", open=("carriers",))
+    for number in range(limits.CONNECTION_WAITING // 2 + 3):
+        stranger = Flow(CARRIERS, Source(f"203.0.113.{number}", 5060), 1000 + number)
+        destinations.harness.edge.flow_opened(stranger)
+        destinations.call(1000 + number, method, stranger)
+    for number in range(limits.CONNECTION_WAITING // 2 + 3):
+        destinations.call(number)
+    waiting = requests(destinations.connect(V4))
+    assert waiting == [(method, V4)] * (limits.CONNECTION_WAITING // 2) + [("INVITE", V4)] * (
+        limits.CONNECTION_WAITING // 2
+    )
+    assert requests(destinations.connect(OTHER)) == [(method, OTHER)] * 3 + [("INVITE", OTHER)] * 3
 
 
 def test_the_sender_is_gone_before_the_connection_is_open() -> None:
