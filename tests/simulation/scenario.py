@@ -6,6 +6,7 @@ from random import Random
 
 import attrs
 
+from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.dispatch.health import AdminState
 from edgesbc.signalling.edge import Edge
@@ -150,9 +151,14 @@ def _add_phones(world: World) -> None:
         world.add(agent, BROWSERS if stream else PUBLIC)
         world.checks.destinations.append(Destination(agent, random, dict(_MOODS)))
         world.clock.after(random.uniform(0.0, 5.0), Register, agent)
+        returns = False
         while stream and random.random() < 0.6:
             at, back = random.uniform(6.0, _BUSY_SECONDS), random.choice((0.0, 0.5, 5.0, 20.0))
             world.clock.after(at, _lose_connection, world, agent, back)
+            returns = True
+        if returns:  # its calls are ended by way of its registration, the last by their longest duration
+            for at in range(500, int(limits.CALL_SECONDS), 500):
+                world.clock.after(at, _refresh, world, agent)
         for _ in range(random.randint(0, 3)):
             world.clock.after(random.uniform(10.0, _BUSY_SECONDS), _call_user, world, inside, agent.name)
 
@@ -217,6 +223,11 @@ def _return(world: World, agent: Agent) -> None:
     if not world.is_connected(agent):
         world.connect(agent)
     Register(agent)
+
+
+def _refresh(world: World, agent: Agent) -> None:
+    if agent.alive and world.is_connected(agent):
+        Register(agent)
 
 
 def _babble(world: World, agent: Agent) -> None:

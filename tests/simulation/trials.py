@@ -62,6 +62,11 @@ class Tries:
 
     # --- during the run ----------------------------------------------------------------------------------
 
+    def forget(self) -> None:
+        """All requests of before have ended; the next INVITE of a call begins another."""
+        self._by_call.clear()
+        self._settled.clear()
+
     def sent(self, flow: Flow, request: Request, now: float) -> None:
         """An INVITE goes to a member."""
         call, branch, at = request.call_id, request.via.branch, flow.peer

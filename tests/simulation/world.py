@@ -11,7 +11,7 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.settings import SetSettings
-from edgesbc.media.commands import Acknowledge, Delete, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Acknowledge, Answer, Delete, MediaError, MediaReply, Offer
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -80,7 +80,7 @@ class World:
         self._not_sent: list[tuple[bytes, SendFailure]] = []
         self._wake_at = 0.0
         self._media_waits = random.choice((0.0, 0.001, 0.3))
-        self._offered_from: dict[str, Zone] = {}
+        self._offers: dict[str, Offer] = {}  # the latest of each media session
         self._media_fails = random.choice((0.0, 0.0, 0.1))
 
     @staticmethod
@@ -100,10 +100,12 @@ class World:
     def jump(self, seconds: float) -> None:
         """The machine of the edge was suspended for ``seconds``.
 
-        After more than 64*T1 its transactions have ended, so no agent is blamed for calls that still ring.
+        After more than 64*T1 its transactions have ended, so no agent is blamed for calls that still ring, and an
+        INVITE that comes again begins a new call.
         """
         self._skew += seconds
         if seconds > 64 * T1:
+            self.tries.forget()
             for agent in self.agents:
                 agent.excused = True
         self._arm()
@@ -244,16 +246,18 @@ class World:
         if isinstance(command, Delete | Acknowledge):
             return
         if isinstance(command, Offer):
-            self._offered_from[command.session_id] = command.offerer_zone
+            self._offers[command.session_id] = command
             receiver = command.answerer_zone
         else:
-            receiver = self._offered_from[command.session_id]
+            receiver = self._offers[command.session_id].offerer_zone
+        # The answer to an offer may come after the next offer, of the other side.
+        refused = isinstance(command, Answer) and command.offerer != self._offers[command.session_id].offerer
         side = "10.0.0.1" if receiver is Zone.CORE else "192.0.2.1"
         sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
         drawn = self.random.random()
         if drawn < self._media_fails / 2:
             return  # the media plane never replies
-        reply = MediaReply(sdp) if drawn >= self._media_fails else MediaError(488, "x")
+        reply = MediaError(488, "x") if refused or drawn < self._media_fails else MediaReply(sdp)
         self.clock.after(
             self._media_waits, lambda: self._carry_out(self.edge.media_replied(effect.cookie, reply, self.now))
         )
