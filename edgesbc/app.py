@@ -54,6 +54,7 @@ from edgesbc.store.destinations import PersistedOverrides
 from edgesbc.store.state_store import StateStore
 from edgesbc.store.token_key import token_key
 from edgesbc.tasks.containment import Containment
+from edgesbc.transport.connection_limits import most_media_sections
 from edgesbc.transport.plane import SignallingPlane
 from edgesbc.transport.sockets import OpenedListener, open_listeners, visible_address
 
@@ -120,6 +121,8 @@ class App:
                 inside=self.edge.is_inside,
                 max_sessions=policy.edge.max_calls,
                 media_timeout=policy.media.timeout,
+                hold_timeout=policy.media.hold_timeout,
+                max_streams=most_media_sections(policy.edge.max_connections),
             )
         self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)

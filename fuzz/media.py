@@ -19,7 +19,17 @@ from unittest.mock import patch
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.commands import (
+    Acknowledge,
+    Answer,
+    Consent,
+    Delete,
+    MediaCommand,
+    MediaError,
+    MediaReply,
+    Offer,
+    Refresh,
+)
 from edgesbc.media.latch import NO_TARGET, AddressScope, MediaTarget, scope_of
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
@@ -110,9 +120,9 @@ class _Plane:
         if isinstance(reply, MediaError):
             assert 400 <= reply.status < 700
             assert self._state() == state_before
-        assert (reply is None) == isinstance(command, Delete | Acknowledge)
+        assert (reply is None) == isinstance(command, Delete | Acknowledge | Refresh)
         self._check_invariants()
-        if isinstance(reply, MediaReply) and not isinstance(command, Delete | Acknowledge):
+        if isinstance(reply, MediaReply) and not isinstance(command, Delete | Acknowledge | Refresh):
             self._check_reply(command, reply, as_written)
 
     def _check_reply(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:

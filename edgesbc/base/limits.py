@@ -223,6 +223,14 @@ SDP_BYTES: Final = 32_768
 """Largest session description: a browser's with video and 40 candidates is about 8 KiB."""
 SDP_MEDIA: Final = 16
 """Media sections of one description; each active one takes four sockets."""
+MEDIA_SECTIONS: Final = 4
+"""Media sections that one call of a public peer may have relayed: audio, video, a presentation and real-time text; each
+takes four sockets. Further ones are rejected."""
+MEDIA_RESERVED_SHARE: Final = 0.1
+"""Part of the media ports that only trunks and the private side may open."""
+MEDIA_HOLD_SECONDS: Final = 1_800
+"""Default for how long a call on hold may go without a packet and without a refresh: the session interval that RFC 4028
+recommends."""
 SDP_ATTRIBUTES: Final = 512
 """Attributes of one section: a browser's video section has about 120."""
 SDP_FORMATS: Final = 64

@@ -23,6 +23,7 @@ __all__ = [
     "MediaReply",
     "MediaTimeout",
     "Offer",
+    "Refresh",
 ]
 
 
@@ -57,6 +58,8 @@ class Offer:
     received_from: str = ""
     """The IP address that the SIP message came from, which counts where the offerer is behind a NAT; "" for none."""
     consent: Consent = Consent.ANY
+    reserved: bool = True
+    """Whether it may open the ports that are kept for trunks and the private side."""
 
 
 @attrs.frozen
@@ -95,7 +98,15 @@ class Acknowledge:
     tag: str
 
 
-MediaCommand = Offer | Answer | Acknowledge | Delete
+@attrs.frozen
+class Refresh:
+    """A side has refreshed the call without a description (RFC 4028). There is no reply."""
+
+    session_id: str
+    tag: str
+
+
+MediaCommand = Offer | Answer | Acknowledge | Refresh | Delete
 
 
 @attrs.frozen

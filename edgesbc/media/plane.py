@@ -28,8 +28,8 @@ class MediaPlane:
     ``addresses`` are the literal addresses to bind, one for each zone; ``ports`` the first and last port of the
     range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they differ;
     ``denied`` prefixes that descriptions from the public zone may not name, and ``inside`` says of an address whether
-    it is of the private side, which they may not name either. ``media_timeout`` is in seconds. A session beyond
-    ``max_sessions`` is refused.
+    it is of the private side, which they may not name either. ``media_timeout`` and ``hold_timeout`` are in
+    seconds. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media sections.
     ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports internal
     errors. ``clock`` gives seconds on a monotonic
     clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
@@ -46,6 +46,8 @@ class MediaPlane:
         denied: Iterable[str] = (),
         inside: Callable[[str], bool] | None = None,
         media_timeout: float = 60.0,
+        hold_timeout: float = limits.MEDIA_HOLD_SECONDS,
+        max_streams: int | None = None,
         max_sessions: int = limits.MEDIA_SESSIONS,
         clock: Callable[[], float] = trio.current_time,
         random: Callable[[], float] = _UNGUESSABLE,
@@ -53,7 +55,7 @@ class MediaPlane:
         interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
         self._containment = containment
         self._relay = Relay(interfaces, clock, random, containment.fault)
-        self._table = SessionTable(self._relay, interfaces, media_timeout, max_sessions)
+        self._table = SessionTable(self._relay, interfaces, media_timeout, max_sessions, hold_timeout, max_streams)
         self._clock = clock
         self._on_event = on_event
         self._wake_at = -math.inf

@@ -111,7 +111,7 @@ class MediaSession:
         self.answered = False
         self.created = now
         self.active = now
-        """When the last description came, or an expiry last found new packets (seconds)."""
+        """When the last description or refresh came, or an expiry last found new packets (seconds)."""
         self.packets = 0
         self.due: float | None = None
         self.queued: float | None = None
@@ -136,17 +136,21 @@ class MediaSession:
         targets = self.sides[side].targets
         self.set_targets(side, [pair and (_unlimited(pair[0]), _unlimited(pair[1])) for pair in targets])
 
+    def count_streams(self) -> int:
+        """Media sections that have ports."""
+        return sum(stream is not None for stream in self.streams)
+
     def count_packets(self) -> int:
         """Packets that both sides have sent on all streams so far."""
         return sum(pair.packets for stream in self.streams if stream for pair in stream.pairs)
 
-    def lifetime(self, media_timeout: float) -> float:
-        """When the session ends if no more packets come (seconds, the plane's clock)."""
+    def lifetime(self, media_timeout: float, hold_timeout: float) -> float:
+        """When the session ends if no more packets come and no side refreshes it (seconds, the plane's clock)."""
         end = self.created + limits.CALL_SECONDS + limits.SET_UP_SECONDS
         if not self.answered:
             return min(end, self.active + limits.SET_UP_SECONDS + media_timeout)
         if any(side.held for side in self.sides):
-            return end
+            return min(end, self.active + max(media_timeout, hold_timeout))
         return min(end, self.active + media_timeout)
 
     def close(self) -> None:

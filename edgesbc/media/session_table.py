@@ -11,14 +11,15 @@ from edgesbc.base.address import Zone
 from edgesbc.base.deadlines import Deadlines
 from edgesbc.base.errors import WireError
 from edgesbc.media.commands import (
-    Acknowledge,
     Answer,
     Consent,
+    Delete,
     MediaCommand,
     MediaError,
     MediaReply,
     MediaTimeout,
     Offer,
+    Refresh,
 )
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.session import MediaPorts, MediaSession, MediaStream, NoPorts, PortSource, SessionSide
@@ -33,14 +34,18 @@ class SessionTable:
     """Media sessions by identifier and dialog tags.
 
     ``ports`` opens pairs of ports, ``interfaces`` has one for each zone, and ``media_timeout`` is how many
-    seconds an answered session that is not on hold may go without a packet. Raises :class:`ValueError` where
-    a zone has no interface.
+    seconds an answered session that is not on hold may go without a packet, ``hold_timeout`` the same for one on hold.
+    There are descriptors for ``max_streams`` media sections; a part of these, and of the ports, is kept for trunks and
+    the private side. Raises :class:`ValueError` where a zone has no interface.
 
     Drive it by :meth:`receive` for each command and by :meth:`expire` when :meth:`deadline` is reached. ``now``
     is in seconds on one monotonic clock.
     """
 
-    __slots__ = ("_count", "_deadlines", "_interfaces", "_most", "_ports", "_sessions", "_timeout", "total")
+    __slots__ = (
+        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_ports", "_sessions", "_streams", "_timeout",
+        "_unreserved", "total",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +53,8 @@ class SessionTable:
         interfaces: Mapping[Zone, MediaInterface],
         media_timeout: float = 60.0,
         max_sessions: int | None = None,
+        hold_timeout: float = limits.MEDIA_HOLD_SECONDS,
+        max_streams: int | None = None,
     ) -> None:
         missing = [zone.value for zone in Zone if zone not in interfaces]
         if missing:
@@ -55,6 +62,11 @@ class SessionTable:
         self._ports = ports
         self._interfaces = dict(interfaces)
         self._timeout = media_timeout
+        self._hold_timeout = hold_timeout
+        most = _pairs_for_streams(interfaces)
+        most = most if max_streams is None else min(most, max_streams)
+        self._unreserved = most - int(most * limits.MEDIA_RESERVED_SHARE)
+        self._streams = 0
         self._most = limits.MEDIA_SESSIONS if max_sessions is None else max_sessions
         self._sessions: dict[str, list[MediaSession]] = {}
         self._count = 0
@@ -71,7 +83,7 @@ class SessionTable:
 
     def receive(self, command: MediaCommand, now: float) -> MediaReply | MediaError | None:
         """Carry out one command; None is the reply to a :class:`Delete` and an
-        :class:`Acknowledge`. Raises nothing for what is in it.
+        :class:`Acknowledge` or :class:`Refresh`. Raises nothing for what is in it.
 
         A refused command leaves ports and sessions as they were.
         """
@@ -86,8 +98,10 @@ class SessionTable:
             return MediaError(503, str(error))
         for session in self._find_all(command.session_id, command.tag):
             side = session.side_of(command.tag)
-            if not isinstance(command, Acknowledge):
+            if isinstance(command, Delete):
                 self._remove(session)
+            elif isinstance(command, Refresh):
+                self._touch(session, now)
             elif side is not None:
                 session.acknowledge(side)
         return None
@@ -108,7 +122,7 @@ class SessionTable:
             if packets != session.packets:
                 session.packets = packets
                 session.active = now
-            if now >= session.lifetime(self._timeout):
+            if now >= session.lifetime(self._timeout, self._hold_timeout):
                 self._remove(session)
                 tags = tuple(side.tag for side in session.sides if side.tag)
                 events.append(MediaTimeout(session.session_id, tags))
@@ -133,7 +147,7 @@ class SessionTable:
         targets = self._targets(description, offer.offerer_zone, offer)
         if not any(targets):
             raise WireError("the offer has no section that can be relayed", 488)
-        self._open_streams(session, [pair is not None for pair in targets], zones)
+        self._open_streams(session, [pair is not None for pair in targets], zones, offer.reserved)
         for side, zone in zip(session.sides, zones, strict=True):
             side.zone = zone
         session.sides[offerer].tag = offer.offerer
@@ -201,6 +215,7 @@ class SessionTable:
         self.total += 1
 
     def _remove(self, session: MediaSession) -> None:
+        self._streams -= session.count_streams()
         session.close()
         self._deadlines.schedule(session, None)
         sessions = self._sessions[session.session_id]
@@ -224,6 +239,8 @@ class SessionTable:
         """Where the description of ``command``, from ``zone``, wants media. Raises :class:`WireError`."""
         interface = self._interfaces[zone]
         targets = media_targets(description, interface, command.received_from)
+        if not interface.trusted:
+            targets = _first_sections(targets)
         if interface.trusted:
             return targets  # a proxy inside sends the call out again: media goes from one relay port to another
         for pair in targets:
@@ -235,8 +252,18 @@ class SessionTable:
         source = command.received_from if command.consent is Consent.SOURCE else ""
         return [pair and (_limited(pair[0], source), _limited(pair[1], source)) for pair in targets]
 
-    def _open_streams(self, session: MediaSession, wanted: list[bool], zones: tuple[Zone, Zone]) -> None:
-        """Have a stream in the right zones for each wanted section, and no other; all or nothing."""
+    def _open_streams(
+        self, session: MediaSession, wanted: list[bool], zones: tuple[Zone, Zone], reserved: bool
+    ) -> None:
+        """Have a stream in the right zones for each wanted section, and no other; all or nothing.
+
+        Raises :class:`NoPorts` where there would be more than before, ``reserved`` is False and those that are left
+        are kept for trunks.
+        """
+        others = self._streams - session.count_streams()
+        count = sum(wanted)
+        if not reserved and others + count > max(self._unreserved, self._streams):
+            raise NoPorts("the media ports that are left are kept for trunks")
         streams: list[MediaStream | None] = []
         opened: list[MediaPorts] = []
         try:
@@ -256,6 +283,7 @@ class SessionTable:
             if stream is not None and stream not in streams:
                 stream.close()
         session.streams = streams
+        self._streams = others + count
 
     def _reply(self, session: MediaSession, description: SessionDescription, receiver: int) -> MediaReply:
         """The reply with the description that the side ``receiver`` is to get."""
@@ -286,3 +314,22 @@ def _check_names(command: Offer | Answer) -> None:
 def _limited(target: MediaTarget, source: str) -> MediaTarget:
     """``target`` with a limit, unless its peer can be at the address ``source`` only."""
     return target if target.learn_from <= {source} else attrs.evolve(target, limited=True)
+
+
+def _first_sections(
+    targets: list[tuple[MediaTarget, MediaTarget] | None],
+) -> list[tuple[MediaTarget, MediaTarget] | None]:
+    """The targets of as many sections as a call may have; the others are rejected (RFC 3264 section 6)."""
+    left = limits.MEDIA_SECTIONS
+    kept: list[tuple[MediaTarget, MediaTarget] | None] = []
+    for pair in targets:
+        kept.append(pair if left > 0 else None)
+        left -= pair is not None
+    return kept
+
+
+def _pairs_for_streams(interfaces: Mapping[Zone, MediaInterface]) -> int:
+    """How many media sections the port ranges have room for: each takes a pair of ports in every zone."""
+    pairs = min((interface.ports[1] - interface.ports[0] + 1) // 2 for interface in interfaces.values())
+    addresses = {interface.address for interface in interfaces.values()}
+    return pairs * len(addresses) // len(interfaces)

@@ -248,6 +248,10 @@ class MediaSettings:
     this machine sends from."""
     timeout: float = attrs.field(default=60.0, validator=between(5, 3600, "seconds"))
     """Seconds without media packets after which a call is ended."""
+    hold_timeout: float = attrs.field(
+        default=float(limits.MEDIA_HOLD_SECONDS), validator=between(60, limits.CALL_SECONDS, "seconds")
+    )
+    """The same for a call on hold, which a refresh of the session (RFC 4028) keeps as well."""
 
 
 @attrs.frozen

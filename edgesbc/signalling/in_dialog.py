@@ -47,6 +47,8 @@ class InDialogRequests:
         on_completed = None
         if call is not None:
             _learn_sender(call, request, flow)
+            if request.method == "UPDATE" and not request.body:
+                parts.media.refresh(call, request.from_tag)
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
                 on_completed = partial(self._on_bye_completed, call, request)
         peers = DialogPeers(parts.tokens, server, call)

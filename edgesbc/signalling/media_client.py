@@ -7,7 +7,17 @@ from collections.abc import Callable
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
-from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.commands import (
+    Acknowledge,
+    Answer,
+    Consent,
+    Delete,
+    MediaCommand,
+    MediaError,
+    MediaReply,
+    Offer,
+    Refresh,
+)
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.effect_queue import EffectQueue
@@ -76,7 +86,8 @@ class MediaClient:
         """
         sender_zone, host = sender.listener.zone, sender.peer[0]
         consent = _consent(call, offerer, standing)
-        offer = Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host, consent)
+        reserved = bool(call.trunk) or call.caller.first.listener.zone is Zone.CORE
+        offer = Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host, consent, reserved)
         self._ask(call, offer, callback, now)
 
     def answer(
@@ -105,6 +116,12 @@ class MediaClient:
             call.limited = ""
             self._cookie += 1
             self._effects.emit(Media(self._cookie, Acknowledge(call.media_id, tag)))
+
+    def refresh(self, call: Call, tag: str) -> None:
+        """A side has refreshed the call without SDP (RFC 4028)."""
+        if call.anchored:
+            self._cookie += 1
+            self._effects.emit(Media(self._cookie, Refresh(call.media_id, tag)))
 
     def _ask(self, call: Call, command: MediaCommand, callback: MediaCallback, now: float) -> None:
         self._cookie += 1

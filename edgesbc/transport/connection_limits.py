@@ -7,7 +7,7 @@ import resource
 from edgesbc.base import limits
 from edgesbc.base.prefixes import source_key
 
-__all__ = ["ConnectionLimits", "most_connections", "reserved_connections"]
+__all__ = ["ConnectionLimits", "most_connections", "most_media_sections", "reserved_connections"]
 
 
 def most_connections(configured: int) -> int:
@@ -16,6 +16,14 @@ def most_connections(configured: int) -> int:
     if descriptors == resource.RLIM_INFINITY:
         return configured
     return min(configured, int(descriptors * limits.CONNECTIONS_SHARE))
+
+
+def most_media_sections(connections: int) -> int | None:
+    """Media sections that this process has descriptors for beside as many connections as configured; None: any."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return None
+    return max(0, descriptors - most_connections(connections) - limits.DESCRIPTORS_OWN) // 4
 
 
 def reserved_connections(most: int) -> int:

@@ -5,7 +5,7 @@ from support.media import answer, offer
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Delete, MediaError, MediaReply, MediaTimeout
+from edgesbc.media.commands import Delete, MediaError, MediaReply, MediaTimeout, Refresh
 from edgesbc.media.latch import NO_TARGET, build_interfaces
 from edgesbc.media.ports import PortPool
 from edgesbc.media.session import NoPorts
@@ -367,14 +367,75 @@ def test_packets_keep_a_session_alive():
 
 
 @pytest.mark.parametrize("direction", ["sendonly", "recvonly", "inactive"])
-def test_a_session_on_hold_lives_as_long_as_the_longest_call(direction):
-    harness = TableHarness(media_timeout=60.0)
+def test_a_session_on_hold_ends_without_packets_and_refreshes(direction):
+    harness = on_hold(direction)
+    assert run_until(harness, 0.0, 599.0) == []
+    ((ended, _),) = run_until(harness, 0.0, 2000.0)
+    assert 600.0 <= ended <= 600.0 + 15.0
+
+
+@pytest.mark.parametrize("keeps", ["a packet", "a refresh", "a description"])
+def test_what_keeps_a_session_on_hold(keeps):
+    harness = on_hold("inactive")
+    for now in range(500, 4000, 500):
+        if keeps == "a packet":
+            next(iter(harness.ports.open_pairs.values())).packets += 1
+        elif keeps == "a refresh":
+            assert harness.table.receive(Refresh("c", "b"), float(now)) is None
+        else:
+            harness.ok(first_offer(sdp=sdp(CALLER, audio="a=inactive\r\n"), answerer="b"), float(now))
+        assert run_until(harness, float(now), now + 499.0) == []
+
+
+def test_a_session_on_hold_with_refreshes_lives_as_long_as_the_longest_call():
+    harness = on_hold("inactive", limits.CALL_SECONDS)
+    assert run_until(harness, 0.0, limits.CALL_SECONDS - 1.0) == []
+    harness.table.receive(Refresh("c", "a"), limits.CALL_SECONDS - 1.0)
+    assert len(run_until(harness, limits.CALL_SECONDS - 1.0, limits.CALL_SECONDS + 2.0 * limits.SET_UP_SECONDS)) == 1
+
+
+def on_hold(direction, hold_timeout=600.0):
+    harness = TableHarness(media_timeout=60.0, hold_timeout=hold_timeout)
     harness.ok(first_offer())
     harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     harness.ok(first_offer(sdp=sdp(CALLER, audio=f"a={direction}\r\n"), answerer="b"))
     harness.ok(answer("c", "a", "b", sdp(CALLEE)))
-    assert run_until(harness, 0.0, float(limits.CALL_SECONDS)) == []
-    assert len(run_until(harness, 0.0, limits.CALL_SECONDS + 2.0 * limits.SET_UP_SECONDS)) == 1
+    return harness
+
+
+def test_a_public_call_has_a_bound_of_sections():
+    many = "m=audio 4100 RTP/AVP 0\r\n" * (limits.SDP_MEDIA - 1)
+    harness = TableHarness()
+    offered = harness.ok(first_offer(sdp=sdp(CALLER, more=many)))
+    assert sum(media.port != 0 for media in offered.media) == limits.MEDIA_SECTIONS
+    assert len(offered.media) == limits.SDP_MEDIA
+    assert len(harness.ports.open_pairs) == 2 * limits.MEDIA_SECTIONS
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE, more=many)))
+    assert sum(media.port != 0 for media in answered.media) == limits.MEDIA_SECTIONS
+
+
+@pytest.mark.parametrize("bound", ["ports", "descriptors"])
+def test_a_part_of_the_ports_is_kept_for_trunks_and_the_private_side(bound):
+    harness = TableHarness(max_streams=20 if bound == "descriptors" else None)
+    harness.table._unreserved = 18 if bound == "ports" else harness.table._unreserved
+    for n in range(18):
+        harness.ok(first_offer(session_id=str(n), reserved=False))
+    harness.refused(first_offer(session_id="x", reserved=False), 503)
+    for n in range(2):
+        harness.ok(first_offer(session_id=f"trunk-{n}"))
+    harness.ok(first_offer(session_id="3", reserved=False))  # what a call has, it keeps
+    more = sdp(CALLER, more=VIDEO)
+    harness.refused(first_offer(session_id="3", sdp=more, reserved=False), 503)
+    for n in range(3):
+        harness.delete(str(n), "a")
+    harness.ok(first_offer(session_id="x", reserved=False))
+
+
+def test_the_reserve_is_a_part_of_the_range():
+    table = TableHarness().table
+    assert table._unreserved == 5_000 - int(5_000 * limits.MEDIA_RESERVED_SHARE)
+    same = SessionTable(RecordedPorts(), build_interfaces(dict.fromkeys(Zone, PUBLIC), (30000, 39999)))
+    assert same._unreserved == 2_500 - int(2_500 * limits.MEDIA_RESERVED_SHARE)
 
 
 def test_a_session_without_an_answer_lives_as_long_as_a_call_may_ring():

@@ -7,7 +7,8 @@ from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, P
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
-from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaError, MediaReply, Offer, Refresh
+from edgesbc.routing.table import Route, RoutingTable
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -162,3 +163,21 @@ def test_what_destinations_answer_has_no_limit() -> None:
     harness.receive(PBX, respond(forwarded, 183, body=ANSWER))
     assert isinstance(harness.media_command, Answer)
     assert harness.media_command.consent is Consent.ANY
+
+
+@pytest.mark.parametrize(("flow", "reserved"), [(CALLER, True), (UNPROVEN, False), (PBX, True)])
+def test_trunks_and_the_private_side_may_open_the_reserved_ports(flow: Flow, reserved: bool) -> None:
+    harness = EdgeHarness(anchor=True, open=("public",))
+    harness.edge.adopt(RoutingTable([Route("in", "pbx"), Route("out", "pbx", "core")], ["pbx"]), harness.edge.pipeline)
+    harness.receive(flow, invite(body=OFFER))
+    assert isinstance(harness.media_command, Offer)
+    assert harness.media_command.reserved is reserved
+
+
+def test_an_update_without_a_description_refreshes_the_session() -> None:
+    harness = EdgeHarness(anchor=True)
+    response = answered(harness, CALLER)
+    harness.receive(CALLER, ack(response))
+    uri = (response.get("Contact") or "").partition("<")[2].partition(">")[0]
+    harness.receive(CALLER, invite("UPDATE", uri=uri, branch="z9hG4bKup", cseq=2, to_tag="bob"))
+    assert [effect.command for effect in harness.media] == [Refresh("c1", "alice")]

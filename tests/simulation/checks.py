@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.media.commands import Acknowledge, Delete, MediaCommand
+from edgesbc.media.commands import Acknowledge, Delete, MediaCommand, Refresh
 from edgesbc.screen.bans import BanScope
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import CallState
@@ -142,7 +142,7 @@ class Checks:
     def media(self, command: MediaCommand) -> None:
         if isinstance(command, Delete):
             self._sessions.discard(command.session_id)
-        elif not isinstance(command, Acknowledge):
+        elif not isinstance(command, Acknowledge | Refresh):
             self._sessions.add(command.session_id)
 
     def add_unproven(self, flow: Flow) -> None:

@@ -11,7 +11,7 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.settings import SetSettings
-from edgesbc.media.commands import Acknowledge, Answer, Delete, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Acknowledge, Answer, Delete, MediaError, MediaReply, Offer, Refresh
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -243,7 +243,7 @@ class World:
     def _media(self, effect: Media) -> None:
         command = effect.command
         self.checks.media(command)
-        if isinstance(command, Delete | Acknowledge):
+        if isinstance(command, Delete | Acknowledge | Refresh):
             return
         if isinstance(command, Offer):
             self._offers[command.session_id] = command

@@ -16,9 +16,10 @@ def offer(
     answerer: str = "",
     received_from: str = "",
     consent: Consent = Consent.ANY,
+    reserved: bool = True,
 ) -> Offer:
     """An offer from ``zone`` for the other zone."""
-    return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from, consent)
+    return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from, consent, reserved)
 
 
 def answer(session_id: str, offerer: str, answerer: str, sdp: str, received_from: str = "") -> Answer:

@@ -7,7 +7,12 @@ import resource
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.transport.connection_limits import ConnectionLimits, most_connections, reserved_connections
+from edgesbc.transport.connection_limits import (
+    ConnectionLimits,
+    most_connections,
+    most_media_sections,
+    reserved_connections,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +104,14 @@ def test_few_descriptors_make_few_connections(
     assert len(fill(connections, False)) == most - reserved
     assert len(fill(connections, True)) == reserved
     assert not connections.allows("", False)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "sections"),
+    [(1024, (1024 - 512 - limits.DESCRIPTORS_OWN) // 4), (50, 0), (resource.RLIM_INFINITY, None)],
+)
+def test_media_has_the_descriptors_that_connections_leave(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, sections: int | None
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (descriptors, descriptors))
+    assert most_media_sections(8192) == sections
