@@ -13,6 +13,7 @@ __all__ = ["TlsContext", "TlsLayer", "peer_names"]
 TlsContext = ssl.SSLContext
 
 _RECORD_HEADER: Final = 5  # bytes: type, version, length (RFC 8446 section 5.1)
+_RECORD_DATA: Final = 16_384  # bytes of data in a record at most (RFC 8446 section 5.1)
 _STEP_BYTES: Final = limits.EMPTY_RECORDS * 22
 """Bytes that are decrypted at once where records are short: as many as ``limits.EMPTY_RECORDS`` of the shortest."""
 
@@ -107,12 +108,10 @@ class TlsLayer(StreamLayer):
         self._inner.receive_end()
 
     def send(self, message: bytes) -> bytes:
-        self._write(self._inner.send(message))
-        return self._outgoing.read()
+        return self._write(self._inner.send(message))
 
     def ping(self) -> bytes:
-        self._write(self._inner.ping())
-        return self._outgoing.read()
+        return self._write(self._inner.ping())
 
     def close(self) -> None:
         self._inner.close()
@@ -120,15 +119,14 @@ class TlsLayer(StreamLayer):
 
     def take_output(self) -> bytes:
         inner_output = self._inner.take_output()
-        if inner_output:
-            self._write(inner_output)
+        output = self._write(inner_output) if inner_output else b""
         if self._closing and self._handshake_done and not self._close_written:
             self._close_written = True
             try:
                 self._tls.unwrap()
             except ssl.SSLError:
                 pass  # close_notify is written, if TLS allows it; the peer's is not waited for
-        return self._outgoing.read() if self._outgoing.pending else b""
+        return output + self._outgoing.read() if self._outgoing.pending else output
 
     # --- OpenSSL -------------------------------------------------------------------------------------------
 
@@ -186,17 +184,23 @@ class TlsLayer(StreamLayer):
         if messages:
             self._message_records = self._empty_records = 0
 
-    def _write(self, data: bytes) -> None:
-        """Encrypt ``data``: OpenSSL takes the data of one record at a time, and none after a fatal error."""
-        if self._close_written:
-            return
+    def _write(self, data: bytes) -> bytes:
+        """Encrypt ``data``, and return all that is to be written; OpenSSL takes none after a fatal error. The buffer
+        between never shrinks, so it gets the data of one record at a time: the largest message would leave 87 KiB in
+        each connection."""
+        tls, outgoing = self._tls, self._outgoing
+        records: list[bytes] = []
+        written, size = 0, len(data) if not self._close_written else 0
         try:
-            written = self._tls.write(data) if data else 0
-            while written < len(data):
-                written += self._tls.write(data[written:])
+            while written < size:
+                written += tls.write(data[written : written + _RECORD_DATA])
+                records.append(outgoing.read())
         except ssl.SSLError as error:
             if self.end is None:
                 self._fail(error, "tls")
+        if written < size or not records:
+            records.append(outgoing.read())  # what OpenSSL sends on its own, as an alert
+        return records[0] if len(records) == 1 else b"".join(records)
 
     def _fail(self, error: ssl.SSLError, reason: str) -> None:
         # Its type says that ``reason`` is a text; for an error within OpenSSL it is None.
