@@ -101,6 +101,12 @@ UDP_UNTRUSTED_BATCH: Final = 16
 flood."""
 UNPROVEN_TURN_SECONDS: Final = 0.01
 """How long connections of peers without an account are read before all others have their turn: about 130 messages."""
+UNPROVEN_READS_SHARE: Final = 0.5
+"""Part of the time of the event loop in which these connections are read, over any longer time. All that there may be
+can still shake hands within `POSTPONED_SECONDS`: at a millisecond each, that is a quarter of a minute."""
+UNPROVEN_GROUP_SECONDS: Final = 0.002
+"""How long the reads of one turn may take once the time is spent: fewer go on where each is costly, as with messages of
+40 KiB. A call that is set up takes three turns."""
 UNPROVEN_TURN_READS: Final = 8
 """Such connections that go on in each turn once this time is spent."""
 FAILED_HANDSHAKE_UNITS: Final = 20

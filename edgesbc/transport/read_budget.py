@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from edgesbc.base import limits
@@ -14,13 +16,17 @@ class ReadBudget:
 
     The event loop gives every readable connection one read in each turn. With thousands of them a turn would take
     seconds, and a trunk's message would wait for it. Once the budget is spent, the tasks of these connections wait in
-    their order, and a few go on in each turn.
+    their order, and a few go on in each turn: as many as take ``limits.UNPROVEN_GROUP_SECONDS`` together, by what reads
+    have cost lately. Over any longer time they have ``limits.UNPROVEN_READS_SHARE`` of it, also where nobody else has
+    anything to do: the rest is for what has not come yet.
     """
 
-    __slots__ = ("_left", "_spent", "_waiting")
+    __slots__ = ("_cost", "_left", "_refilled_at", "_spent", "_waiting")
 
     def __init__(self) -> None:
         self._left = limits.UNPROVEN_TURN_SECONDS
+        self._refilled_at = -math.inf
+        self._cost = limits.READ_COST_SECONDS  # of a read, smoothed
         self._spent = trio.Event()
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -31,7 +37,9 @@ class ReadBudget:
 
     def charge(self, seconds: float) -> None:
         """Account for a read and for the work that it caused, which took ``seconds``."""
-        self._left -= seconds + limits.READ_COST_SECONDS
+        cost = seconds + limits.READ_COST_SECONDS
+        self._cost += (cost - self._cost) / 8
+        self._left -= cost
         if self._left <= 0:
             self._spent.set()
 
@@ -52,6 +60,16 @@ class ReadBudget:
             while self._left <= 0 or self._waiting:
                 # All that is readable now is read first, by the tasks that need not wait.
                 await trio.lowlevel.checkpoint()
-                self._left = limits.UNPROVEN_TURN_SECONDS
-                self._waiting.unpark(count=limits.UNPROVEN_TURN_READS)
+                self._refill(trio.current_time())
+                if self._left <= 0:
+                    await trio.sleep(-self._left / limits.UNPROVEN_READS_SHARE)
+                    continue
+                reads = int(limits.UNPROVEN_GROUP_SECONDS / self._cost)
+                self._waiting.unpark(count=min(max(1, reads), limits.UNPROVEN_TURN_READS))
             self._spent = trio.Event()
+
+    def _refill(self, now: float) -> None:
+        """Add the share of the time that has passed; at most ``limits.UNPROVEN_TURN_SECONDS`` are kept."""
+        earned = (now - self._refilled_at) * limits.UNPROVEN_READS_SHARE
+        self._left = min(limits.UNPROVEN_TURN_SECONDS, self._left + earned)
+        self._refilled_at = now

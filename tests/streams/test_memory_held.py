@@ -7,7 +7,6 @@ import ctypes.util
 import gc
 import platform
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from support.certificates import Certificates
@@ -41,8 +40,8 @@ class MallInfo(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keep")
-    ]  # fmt: skip
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
 
 
 def allocated() -> int:
