@@ -94,6 +94,7 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("browsers-and-streams", "INVITE ACK 180 200 400 BYE", {"answered": 1}),
         ("bye-to-closed-connection", "INVITE REGISTER CANCEL 480 408", {"timeout": 1}),
         ("device-connects-again", "REGISTER INVITE 180 200 ACK", {"answered": 2}),
+        ("device-moves-to-a-trunk", "REGISTER INVITE 180 CANCEL", {"cancelled": 1}),
         ("never-acknowledged", "INVITE 200 BYE", {"answered": 1}),
         ("drain", "INVITE 503 CANCEL ACK BYE", {"answered": 1, "draining": 1}),
         ("answered-without-contact", "INVITE ACK BYE", {"answered": 1}),
