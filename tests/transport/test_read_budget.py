@@ -64,4 +64,5 @@ async def test_costly_reads_are_few_in_a_turn(mock_clock: trio.testing.MockClock
     _, _, turns = await reading_seconds(mock_clock, 0.005, 1.0)
     assert max(turns[len(turns) // 2 :]) <= 2
     _, _, turns = await reading_seconds(mock_clock, 0.0001, 1.0)
-    assert max(turns[len(turns) // 2 :]) <= 2 * limits.UNPROVEN_TURN_READS
+    # What is released in one turn may be counted with the next, and a few need not wait.
+    assert max(turns[len(turns) // 2 :]) <= 3 * limits.UNPROVEN_TURN_READS < CONNECTIONS
