@@ -53,6 +53,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     " `[[trunk]]`, or open its listener in `[screen.admission] open`.",
     Reason.RINGING: "A dialler, or a call centre behind one address: list it as a `[[trunk]]`, or raise"
     " `[screen.admission] ringing`.",
+    Reason.SOURCE_CALLS: "A server that registers as one account, or many callers behind one address of an open"
+    " listener: list it as a `[[trunk]]`, or raise `[screen.admission] calls`.",
     Reason.GUESS: "The detail says what has no attempts left: the source, its address, or the user that"
     " many sources guess. If a device of your user has a wrong password, correct it.",
     Reason.EXTENSION: "The sender requires, by Require or Proxy-Require, an extension that the edge does not"

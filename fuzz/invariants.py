@@ -317,6 +317,7 @@ class Invariants:
             "leases": edge.dispatcher.leases,
             "load": sum(member.load for member in edge.dispatcher.members()),
             "calls of trunks": len(parts.calls.by_trunk),
+            "calls of accounts and addresses": len(parts.calls.by_holder),
             "connections of transactions": parts.transactions.connections,
             "media sessions": len(self._environment.table),
             "media ports": len(self._environment.ports.open_pairs),

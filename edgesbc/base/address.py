@@ -7,6 +7,7 @@ import ipaddress
 from typing import NamedTuple, TypeAlias
 
 __all__ = [
+    "CallHolder",
     "Flow",
     "FlowKey",
     "Listener",
@@ -25,6 +26,9 @@ UDP). Two flows are equal where their keys are."""
 SourceKey: TypeAlias = FlowKey | str
 """What requests are counted by: the key of a flow that has proven its address, or the host alone where it may be
 forged."""
+
+CallHolder: TypeAlias = int | str
+"""What calls are counted by: an account as a number, or an address."""
 
 
 class Transport(enum.StrEnum):

@@ -33,6 +33,7 @@ class Reason(enum.Enum):
     METHOD = ("method", "the method is not allowed on this side", 405)
     ADMISSION = ("admission", "the source may not call: it has not registered, and is no trunk", 403)
     RINGING = ("ringing", "too many calls of the source ring at once", 503)
+    SOURCE_CALLS = ("source-calls", "too many calls of the account or address at once", 503)
     GUESS = ("guess", "too many passwords or names were tried", 503)
     EXTENSION = ("extension", "an extension is required that the edge does not have", 420)
     LOOP = ("loop", "the request came round again", 482)

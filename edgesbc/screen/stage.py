@@ -120,12 +120,16 @@ class LoadSnapshot:
     """The load of the signalling core when a call is judged.
 
     ``ringing`` is the number of unanswered calls of the subject's source, ``trunk_calls`` that of its trunk's calls,
-    ``transactions`` that of all transactions; ``lag`` is by how many seconds the event loop is late.
+    ``transactions`` that of all transactions, ``calls`` that of all calls of the subject's account or address, answered
+    or not; ``lag`` is by how many seconds the event loop is late.
     """
 
-    __slots__ = ("lag", "ringing", "transactions", "trunk_calls")
+    __slots__ = ("calls", "lag", "ringing", "transactions", "trunk_calls")
 
-    def __init__(self, ringing: int = 0, trunk_calls: int = 0, transactions: int = 0, lag: float = 0.0) -> None:
+    def __init__(
+        self, ringing: int = 0, trunk_calls: int = 0, transactions: int = 0, lag: float = 0.0, calls: int = 0
+    ) -> None:
+        self.calls = calls
         self.ringing = ringing
         self.trunk_calls = trunk_calls
         self.transactions = transactions

@@ -7,9 +7,9 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, FlowKey, Listener, Source, Zone
+from edgesbc.base.address import CallHolder, Flow, FlowKey, Listener, Source, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes
+from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes, source_key
 from edgesbc.base.validation import listed_address
 from edgesbc.screen.account_flows import AccountFlows
 from edgesbc.screen.flow_nonces import FlowNonces
@@ -169,6 +169,15 @@ class Standings:
             return self.trunk(other) == trunk
         accounts = {account for account, _ in self._accounts.get(flow.key, ())}
         return any(account in accounts for account, _ in self._accounts.get(other.key, ()))
+
+    def call_holder(self, flow: Flow, now: float) -> CallHolder | None:
+        """By what the calls of ``flow`` are counted: the account that it is registered as last, or else its address,
+        where an IPv6 address counts as its /64. None for trunks and the private side."""
+        standing = self.of(flow, now)
+        if standing is Standing.TRUNK:
+            return None
+        accounts = self._accounts.get(flow.key) if standing is Standing.REGISTERED else None
+        return accounts[-1][0] if accounts else source_key(flow.peer[0])
 
     def is_worn(self, proof: int) -> bool:
         """Whether too many flows have used these credentials: they are a recording."""

@@ -9,7 +9,7 @@ import enum
 from typing import Protocol
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Source, SourceKey, Transport, Zone
+from edgesbc.base.address import CallHolder, Flow, Source, SourceKey, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
@@ -197,6 +197,7 @@ class Call:
         "caller",
         "due",
         "forks",
+        "holder",
         "invite",
         "late_offer",
         "leases",
@@ -223,6 +224,7 @@ class Call:
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
         self.source: SourceKey | None = None
+        self.holder: CallHolder | None = None
         self.invite: PendingInvite | None = None  # until the INVITE has its final answer
         self.due: float | None = None
         self.queued: float | None = None

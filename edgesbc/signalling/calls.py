@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import TypeVar
 
-from edgesbc.base.address import Flow, SourceKey, Zone
+from edgesbc.base.address import CallHolder, Flow, SourceKey, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
@@ -37,7 +37,18 @@ class CallLimits:
 class Calls:
     """The calls alive, by Call-ID, caller's tag and caller's side."""
 
-    __slots__ = ("_byes", "_calls", "_deadlines", "_effects", "_media", "_statistics", "by_trunk", "limits", "ringing")
+    __slots__ = (
+        "_byes",
+        "_calls",
+        "_deadlines",
+        "_effects",
+        "_media",
+        "_statistics",
+        "by_holder",
+        "by_trunk",
+        "limits",
+        "ringing",
+    )
 
     def __init__(
         self,
@@ -57,6 +68,8 @@ class Calls:
         self.limits = limits
         self.by_trunk: dict[str, int] = {}
         """Calls alive of each trunk."""
+        self.by_holder: dict[CallHolder, int] = {}
+        """Calls alive of each account, and of each address without one, that is no trunk."""
         self.ringing: dict[SourceKey, int] = {}
         """Calls that were not answered yet, of each source that is no trunk."""
 
@@ -89,11 +102,13 @@ class Calls:
         calls = self._calls
         return calls.get((call_id, from_tag, zone)) or calls.get((call_id, to_tag, zone.other))
 
-    def open(self, request: Request, flow: Flow, trunk: str, source: SourceKey | None, now: float) -> Call:
+    def open(
+        self, request: Request, flow: Flow, trunk: str, source: SourceKey | None, holder: CallHolder | None, now: float
+    ) -> Call:
         """Begin a call for an INVITE that came by ``flow``.
 
-        It is counted for ``trunk``, unless that is "", and for ``source``, unless that is None, as screening asks
-        for the numbers.
+        It is counted for ``trunk``, unless that is "", and for ``source`` and ``holder``, unless these are None, as
+        screening asks for the numbers.
         """
         caller = leg_of_caller(request, flow)
         call = self._calls[request.call_id, caller.tag, flow.listener.zone] = Call(self, request.call_id, caller, now)
@@ -103,6 +118,9 @@ class Calls:
             _increment(self.by_trunk, trunk)
         if source is not None:
             _increment(self.ringing, source)
+        call.holder = holder
+        if holder is not None:
+            _increment(self.by_holder, holder)
         self._statistics.attempts.count_begun(now)
         self._deadlines.schedule(call, now + self.limits.set_up)
         return call
@@ -143,6 +161,8 @@ class Calls:
             lease.release()
         if call.trunk:
             _decrement(self.by_trunk, call.trunk)
+        if call.holder is not None:
+            _decrement(self.by_holder, call.holder)
         if call.anchored:
             self._media.delete(call)
 

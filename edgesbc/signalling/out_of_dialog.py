@@ -18,6 +18,7 @@ from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import LoopDetector
 from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.peers import DialogPeers
 from edgesbc.signalling.response_context import ContextParts, ResponseContext
 from edgesbc.signalling.screener import Screener
@@ -93,7 +94,7 @@ class RequestRouter:
 class OutOfDialogAdmission:
     """Admits and routes requests. ``lag`` is by how many seconds the event loop is late, for the stage ``overload``."""
 
-    __slots__ = ("_calls", "_loops", "_router", "_screener", "_transactions", "lag")
+    __slots__ = ("_calls", "_live", "_loops", "_router", "_screener", "_transactions", "lag")
 
     def __init__(
         self,
@@ -102,7 +103,9 @@ class OutOfDialogAdmission:
         screener: Screener,
         calls: Calls,
         transactions: Transactions,
+        live: LivePipeline,
     ) -> None:
+        self._live = live
         self._router = router
         self._loops = loops
         self._screener = screener
@@ -115,7 +118,7 @@ class OutOfDialogAdmission:
         if self._loops.is_loop(incoming.message, incoming.flow.listener):
             self._screener.refuse(incoming, Reason.LOOP, now)
             return None
-        incoming.subject.load = self._load(incoming.subject)
+        incoming.subject.load = self._load(incoming.subject, now)
         if not self._screener.call(incoming, now):
             return None
         return self._router.targets(incoming, now)
@@ -124,13 +127,15 @@ class OutOfDialogAdmission:
         """The mark at the end of the request's branches (RFC 5393)."""
         return self._loops.mark(incoming.message, incoming.flow.listener)
 
-    def _load(self, subject: Subject) -> LoadSnapshot:
+    def _load(self, subject: Subject, now: float) -> LoadSnapshot:
         calls = self._calls
+        holder = self._live.standings.call_holder(subject.flow, now)
         return LoadSnapshot(
             calls.ringing.get(subject.source, 0),
             calls.by_trunk.get(subject.trunk or "", 0),
             len(self._transactions),
             self.lag,
+            0 if holder is None else calls.by_holder.get(holder, 0),
         )
 
 

@@ -120,7 +120,7 @@ class CoreParts:
             live, self.responder, effects, flows, self.statistics.attempts, self.clock, self.core_sources
         )
         self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener)
-        self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions)
+        self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions, live)
         branches = BranchParts(sender, byes, deadlines)
         context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches)
         self.challenges = ChallengeMemory(entropy)

@@ -162,6 +162,7 @@ def test_ringing_calls_are_bounded_and_every_end_of_ringing_frees_one(how: str) 
     harness.wait(limits.SET_UP_SECONDS + 40)
     harness.wait(4 * 3600)
     assert harness.edge.parts.calls.ringing == harness.edge.parts.calls.by_trunk == {}
+    assert harness.edge.parts.calls.by_holder == {}
 
 
 def test_ringing_calls_of_unproven_sources_are_counted_by_address() -> None:

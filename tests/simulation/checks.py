@@ -177,6 +177,7 @@ class Checks:
             "deadlines": len(parts.deadlines),
             "leases": edge.dispatcher.leases,
             "calls of trunks": len(parts.calls.by_trunk),
+            "calls of accounts and addresses": len(parts.calls.by_holder),
             "media sessions": len(self._sessions),
             "connections of transactions": parts.transactions.connections,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import between
@@ -30,6 +31,8 @@ class AdmissionSettings:
     """Names of listeners, or ``public`` for all public ones, that accept calls from any source."""
     ringing: int = attrs.field(default=20, validator=between(1, 20_000))
     """Ringing calls of one source at once. For trunks, ``max_calls`` counts instead."""
+    calls: int = attrs.field(default=200, validator=between(1, limits.CALLS_MOST))
+    """Calls of one account, or of one address without an account, at once: also answered ones, and those on hold."""
 
 
 class Admission:
@@ -40,6 +43,7 @@ class Admission:
         self._open = frozenset(settings.open)
         self._everywhere = Zone.PUBLIC.value in self._open
         self._ringing = settings.ringing
+        self._calls = settings.calls
         self._max_calls = {
             trunk.name: trunk.max_calls for trunk in standings.trunks.values() if trunk.max_calls is not None
         }
@@ -60,6 +64,9 @@ class Admission:
         ringing = subject.load.ringing
         if request.method == "INVITE" and ringing >= self._ringing:
             return reject_with_retry_after(subject, Reason.RINGING, _RETRY_SECONDS, self._ringing, ringing)
+        calls = subject.load.calls
+        if request.method == "INVITE" and calls >= self._calls:
+            return reject_with_retry_after(subject, Reason.SOURCE_CALLS, _RETRY_SECONDS, self._calls, calls)
         return PASS
 
     def _judge_trunk(self, subject: Subject) -> Verdict:

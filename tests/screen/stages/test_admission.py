@@ -104,3 +104,16 @@ def test_a_trunk_is_bounded_by_max_calls_and_not_by_ringing(subject, request_of)
     assert verdict.retry_after is not None
     assert judged(subject(request_of("OPTIONS"), Standing.TRUNK, "carrier"), LoadSnapshot(trunk_calls=3)) is PASS
     assert judged(subject(request_of(), Standing.TRUNK, "other"), LoadSnapshot(trunk_calls=3000)) is PASS
+
+
+def test_calls_of_an_account_or_address_are_bounded_answered_or_not(flow, subject, request_of) -> None:
+    for standing in (Standing.REACHABLE, Standing.REGISTERED):
+        asking = subject(request_of(), standing, of=flow("tls"))
+        assert judged(asking, LoadSnapshot(calls=199), open=("public",)) is PASS
+        verdict = judged(asking, LoadSnapshot(calls=200), open=("public",))
+        assert isinstance(verdict, Reject)
+        assert (verdict.status, verdict.reason, verdict.limit, verdict.value) == (503, Reason.SOURCE_CALLS, 200, 200)
+        assert judged(asking, LoadSnapshot(calls=200), open=("public",), calls=201) is PASS
+    assert isinstance(judged(subject(request_of()), LoadSnapshot(calls=200), open=("public",)), Drop)
+    assert judged(subject(request_of("OPTIONS"), Standing.REGISTERED), LoadSnapshot(calls=200)) is PASS
+    assert judged(subject(request_of(), Standing.TRUNK, "carrier"), LoadSnapshot(calls=200)) is PASS
