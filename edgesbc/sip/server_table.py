@@ -38,10 +38,11 @@ class ServerTable(Generic[EndpointT]):
         """The transaction of a request that came from ``source``; ``method`` replaces its own, for CANCEL and ACK."""
         key = server_key(request, method)
         server = self._by_sender.get((key, source.sender))
-        if server is not None or not source.reliable or self._related is None:
+        if server is not None or not source.reliable:
             return server
         for other in self._of_streams.get(key, ())[: limits.SAME_BRANCH]:
-            if self._related(other.flow, source):
+            # By the first connection it is the same sender, wherever the responses go meanwhile.
+            if other.source == source or (self._related is not None and self._related(other.flow, source)):
                 return other
         return None
 

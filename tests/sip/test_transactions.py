@@ -224,6 +224,17 @@ def test_a_response_moves_to_another_connection(layer: Layer, method: str, statu
     assert len(layer.table) == (status < 200)
 
 
+@pytest.mark.parametrize("to", [NEW, NEW_UDP])
+def test_by_its_first_connection_a_sender_still_finds_its_request_that_has_moved(layer: Layer, to: Flow) -> None:
+    """Also where nothing relates the new address to it, as of a trunk."""
+    server = layer.server(reliable=True)
+    moved(layer, to)
+    assert layer.table.find_server(a_request("CANCEL"), server.source, "INVITE") is server
+    assert layer.table.absorb(a_request(), server.source, layer.now)
+    stranger = Flow(server.source.listener, server.source.peer._replace(host="203.0.113.66"), 99)
+    assert layer.table.find_server(a_request("CANCEL"), stranger, "INVITE") is None
+
+
 def test_of_a_2xx_that_was_sent_before_only_a_repetition_moves(layer: Layer) -> None:
     server = layer.server(reliable=True)
     layer.respond(server, 200)
