@@ -118,5 +118,6 @@ class StreamFramer:
 
     def _break(self, reason: str, status_hint: int = 400) -> NoReturn:
         self.broken = bytes(self._buffer[: self._limits.header_block_bytes])
-        check_version(self.broken, self._limits)  # the framing of another version is not known to be broken
+        if self._begun and 32 <= self.broken[0] < 127:  # not before the whole start line is there, however it arrives
+            check_version(self.broken, self._limits)  # the framing of another version is not known to be broken
         raise WireError(reason, status_hint)

@@ -229,3 +229,13 @@ def test_a_stream_that_breaks_in_another_version_says_so(length: str) -> None:
 def test_a_message_of_another_version_breaks_no_stream() -> None:
     data = request().replace(b" SIP/2.0\r\n", b" SIP/3.0\r\n", 1)
     assert StreamFramer().receive(data + request()) == [data, request()]
+
+
+@pytest.mark.parametrize("first", [b"\r", b"\n", b"\xff", b""])
+def test_the_reason_does_not_depend_on_how_the_start_line_arrives(first: bytes) -> None:
+    """A stream that breaks at its first byte breaks so, also where the line behind it names another version."""
+    stream = first + b"OPTIONS sip:a SIP/3.0\r\n\r\n"
+    errors = [framed(pieces)[1] for pieces in ([stream], [bytes([byte]) for byte in stream])]
+    assert len({(error.reason, error.status_hint) for error in errors if error is not None}) == 1
+    assert errors[0] is not None
+    assert errors[0].status_hint == (400 if first else 505)
