@@ -36,7 +36,7 @@ class Consent(enum.Enum):
     SOURCE = "source"
     """It receives what is sent to the source of its message; any other address gets no more bytes than came from it."""
     ANY = "any"
-    """A trunk, a registered user or the private side, or it has acknowledged an answer."""
+    """A trunk, a registered connection or the private side, or it has acknowledged an answer."""
 
 
 @attrs.frozen

@@ -85,7 +85,7 @@ class MediaClient:
         before it has one.
         """
         sender_zone, host = sender.listener.zone, sender.peer[0]
-        consent = _consent(call, offerer, standing)
+        consent = _consent(call, offerer, sender, standing)
         reserved = bool(call.trunk) or call.caller.first.listener.zone is Zone.CORE
         offer = Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host, consent, reserved)
         self._ask(call, offer, callback, now)
@@ -103,7 +103,7 @@ class MediaClient:
     ) -> None:
         """Anchor the answer of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are dialog
         tags."""
-        consent = _consent(call, answerer, standing)
+        consent = _consent(call, answerer, sender, standing)
         answer = Answer(call.media_id, offerer, answerer, message.body, sender.peer[0], consent)
         self._ask(call, answer, callback, now)
 
@@ -148,12 +148,16 @@ class MediaClient:
         self._effects.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
 
 
-def _consent(call: Call, tag: str, standing: Standing) -> Consent:
-    """To where the sender with that tag may have media sent."""
-    if standing >= Standing.REGISTERED or call.acknowledged == tag:
+def _consent(call: Call, tag: str, sender: Flow, standing: Standing) -> Consent:
+    """To where the sender with that tag may have media sent.
+
+    A datagram with the source of a registered flow may be forged: then what it causes goes to the address of the user,
+    and to no other.
+    """
+    if standing is Standing.TRUNK or (standing is Standing.REGISTERED and sender.serial) or call.acknowledged == tag:
         return Consent.ANY
     call.limited = tag
-    return Consent.SOURCE if standing is Standing.REACHABLE else Consent.NONE
+    return Consent.NONE if standing is Standing.UNPROVEN else Consent.SOURCE
 
 
 def has_sdp(message: Message) -> bool:

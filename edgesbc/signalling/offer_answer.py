@@ -15,8 +15,8 @@ from edgesbc.sip.message import Message, Response
 
 __all__ = ["OfferAnswer"]
 
-_CALLED = Standing.REGISTERED
-"""The standing of those that calls go to: destinations and registered flows."""
+_CALLED = Standing.TRUNK
+"""The standing of those that calls go to: their answers repeat the branch of the request, so they are not forged."""
 # Requests whose SDP is an offer or an answer (RFC 3261, RFC 3311, RFC 3262); ACK has no transaction.
 _NEGOTIATING = frozenset({"INVITE", "UPDATE", "PRACK"})
 

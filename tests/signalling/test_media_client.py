@@ -9,6 +9,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
 from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaError, MediaReply, Offer, Refresh
 from edgesbc.routing.table import Route, RoutingTable
+from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -109,11 +110,20 @@ def stream(harness: EdgeHarness) -> Flow:
 
 
 @pytest.mark.parametrize(
-    ("peer", "consent"), [("trunk", Consent.ANY), ("datagrams", Consent.NONE), ("connection", Consent.SOURCE)]
+    ("peer", "consent"),
+    [
+        ("trunk", Consent.ANY),
+        ("datagrams", Consent.NONE),
+        ("connection", Consent.SOURCE),
+        ("registered datagrams", Consent.SOURCE),
+        ("registered connection", Consent.ANY),
+    ],
 )
 def test_an_offer_says_what_its_sender_has_proven(peer: str, consent: Consent) -> None:
     harness = EdgeHarness(anchor=True, open=("public",))
-    flow = CALLER if peer == "trunk" else UNPROVEN if peer == "datagrams" else stream(harness)
+    flow = CALLER if peer == "trunk" else UNPROVEN if peer.endswith("datagrams") else stream(harness)
+    if peer.startswith("registered"):
+        harness.standings.prove(flow, Standing.REGISTERED, harness.now, 60, 1)
     harness.receive(flow, invite(body=OFFER))
     assert isinstance(harness.media_command, Offer)
     assert harness.media_command.consent is consent
