@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -13,7 +13,15 @@ from bench.ports import free_port
 from bench.process import Process, loopback, wait_until
 from edgesbc.base import limits
 
-__all__ = ["ENGINES", "KAMAILIO_CHILDREN", "Addresses", "await_answer", "choose_addresses", "start_flooded"]
+__all__ = [
+    "ENGINES",
+    "KAMAILIO_CHILDREN",
+    "Addresses",
+    "await_answer",
+    "choose_addresses",
+    "start_edge",
+    "start_flooded",
+]
 
 MAX_CPS = 5_000
 """New calls a second that both engines allow the trunk: checked, but never reached."""
@@ -99,14 +107,17 @@ def _host(address: str) -> str:
     return address.partition(":")[0]
 
 
-def _start_edge(addresses: Addresses, folder: Path, http: str = "", options: str = "") -> Process:
+def start_edge(
+    addresses: Addresses, folder: Path, http: str = "", options: str = "", prefix: Sequence[str] = ()
+) -> Process:
+    """Start the edge; ``options`` are further tables of its policy, ``prefix`` is a command that starts the command."""
     text = _POLICY.format(
         state=folder / "state", public=addresses.public, core=addresses.core, trunk=_host(addresses.caller),
         one=addresses.one, two=addresses.two, max_calls=MAX_CALLS, max_cps=MAX_CPS, http=http,
     )  # fmt: skip
     policy = folder / "bench.toml"
     policy.write_text(text + options)
-    return Process("edge", [sys.executable, "-m", "edgesbc", "run", str(policy)], folder)
+    return Process("edge", [*prefix, sys.executable, "-m", "edgesbc", "run", str(policy)], folder)
 
 
 def _start_kamailio(addresses: Addresses, folder: Path, *options: str) -> Process:
@@ -127,7 +138,7 @@ def _start_kamailio(addresses: Addresses, folder: Path, *options: str) -> Proces
     return Process("kamailio", [*argv, "-Y", str(folder), "-f", str(folder / "kamailio.cfg")], folder)
 
 
-ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": _start_edge, "kamailio": _start_kamailio}
+ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": start_edge, "kamailio": _start_kamailio}
 """Starts each engine."""
 
 
@@ -138,7 +149,7 @@ def start_flooded(name: str, addresses: Addresses, folder: Path, http: str) -> P
     calls that pass both are not forwarded. The edge serves its metrics at ``http``.
     """
     if name == "edge":
-        return _start_edge(addresses, folder, http, _ROUTE.format(trunk=_host(addresses.caller)))
+        return start_edge(addresses, folder, http, _ROUTE.format(trunk=_host(addresses.caller)))
     return _start_kamailio(addresses, folder, "-A", "FLOODS")
 
 
