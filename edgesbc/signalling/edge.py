@@ -361,9 +361,11 @@ class Edge:
         if method == "ACK":
             self._in_dialog.forward_ack(incoming, now)
             return
-        # Unproven sources share half of the tables; the rest is kept for the others.
-        unproven = incoming.subject.standing is Standing.UNPROVEN
-        if transactions.half_full if unproven else transactions.full:
+        # Sources without an account share half of the tables, also by connections; the rest is kept for the others, and
+        # for the calls of those with a proven address.
+        standing = incoming.subject.standing
+        strangers = standing is Standing.UNPROVEN or (standing is Standing.REACHABLE and not request.in_dialog)
+        if transactions.half_full if strangers else transactions.full:
             screener.refuse(incoming, Reason.OVERLOAD, now)
         elif request.in_dialog:
             self._in_dialog.forward(incoming, now)

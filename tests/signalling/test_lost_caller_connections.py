@@ -102,16 +102,32 @@ def test_a_connection_that_is_banned_is_closed(open_harness: EdgeHarness) -> Non
     assert [effect.flow for effect in open_harness.other if isinstance(effect, Close)][:1] == [unproven]
 
 
-def test_unproven_sources_leave_half_of_the_transactions_to_others(
-    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("connected", [False, True])
+def test_sources_without_an_account_leave_half_of_the_transactions_to_others(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch, connected: bool
 ) -> None:
     monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 8)
+    listener = STREAM.listener if connected else CALLER.listener
     for number in range(10):
-        unproven = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
-        open_harness.receive(unproven, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+        stranger = Flow(listener, Source(f"203.0.113.{number}", 5060), (100 + number) * connected)
+        if connected:
+            open_harness.edge.flow_opened(stranger)
+        open_harness.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
     assert open_harness.edge.calls == 4
     open_harness.receive(CALLER, invite())
     assert open_harness.edge.calls == 5
+
+
+def test_the_calls_of_a_connection_without_an_account_go_on_when_strangers_have_their_half(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwarded = begun(open_harness, invite())
+    ((_, ok),) = open_harness.receive(PBX, respond(forwarded, 200))
+    contact = (ok.get("Contact") or "").strip("<>")
+    open_harness.receive(STREAM, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
+    monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 2)
+    ((_, bye),) = open_harness.receive(STREAM, invite("BYE", contact, 2, "z9hG4bKbye", to_tag="bob"))
+    assert isinstance(bye, Request)
 
 
 def test_unproven_sources_leave_half_of_the_calls_to_others(
