@@ -63,6 +63,9 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.TOO_MANY_HOPS: "As for `loop`; or the sender starts with too low a Max-Forwards.",
     Reason.NO_DIALOG: "A late message of a call that has ended, or of an edge with another key. Many of them: a"
     " peer with wrong state, or an attacker that guesses.",
+    Reason.TOKEN: "The detail says which. A peer without an account whose address has changed during a call has to call"
+    " again. List a carrier that sends from several addresses as one `[[trunk]]`. Anything else is an attempt to act"
+    " in a call of others.",
     Reason.UNMATCHED: "A late or duplicate message: nothing.",
     Reason.INTERNAL: "A fault of the edge: report it, with the traceback in the log.",
     Reason.NO_ROUTE: "Check `[[route]]`: `from`, `methods` and the patterns are tried in the order of the file.",

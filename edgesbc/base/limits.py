@@ -48,6 +48,14 @@ SET_UP_SECONDS: Final = 180
 """How long a call may ring: Timer C is over three minutes (RFC 3261 section 16.6)."""
 CALL_SECONDS: Final = 4 * 3600
 """Longest call: a call whose BYE was lost on both sides ends here."""
+ENDED_CALLS: Final = 40_000
+"""Ended calls whose tokens still open, at about 150 bytes each: 1,000 calls a second. The oldest is dropped."""
+ENDED_CALL_SECONDS: Final = 32
+"""For how long: 64*T1, the longest that a request may be on its way (RFC 3261 section 17.1.2.2)."""
+ENDED_SUBSCRIPTIONS: Final = 10_000
+"""The same for ended calls within which a REFER or SUBSCRIBE was sent, for its NOTIFY. The oldest is dropped."""
+ENDED_SUBSCRIPTION_SECONDS: Final = 600
+"""A transfer rings for three minutes at most; its NOTIFY comes after the call that asked for it has ended."""
 PENDING_MEDIA: Final = 16
 """Messages of one call that may wait for the media plane."""
 MEDIA_REPLY_SECONDS: Final = 2.0

@@ -39,6 +39,7 @@ class Reason(enum.Enum):
     LOOP = ("loop", "the request came round again", 482)
     TOO_MANY_HOPS = ("too-many-hops", "Max-Forwards is used up", 483)
     NO_DIALOG = ("no-dialog", "a request inside a dialog names no dialog that goes through here", 481)
+    TOKEN = ("token", "a token of the edge was used by another peer, or in another dialog, than it was made for", 403)
     UNMATCHED = ("unmatched", "a response or CANCEL belongs to no transaction", 481)
     INTERNAL = ("internal", "a part of the edge failed on this message", 500)
     # The signalling core

@@ -28,7 +28,7 @@ _PROVOKED = frozenset(
         Reason.HANDSHAKE,
     }
     | {Reason.ORIGIN, Reason.MALFORMED, Reason.SANITY, Reason.TOO_LARGE, Reason.SCANNER, Reason.METHOD}
-    | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.NO_DIALOG, Reason.UNMATCHED}
+    | {Reason.EXTENSION, Reason.LOOP, Reason.TOO_MANY_HOPS, Reason.NO_DIALOG, Reason.TOKEN, Reason.UNMATCHED}
     | {Reason.INTERNAL, Reason.NO_ROUTE, Reason.DOMAIN, Reason.BLOCKED, Reason.OVERLOAD}
     | {Reason.ADMISSION, Reason.RINGING, Reason.SOURCE_CALLS, Reason.GUESS, Reason.TRUNK_CALLS}
 )

@@ -26,6 +26,7 @@ from edgesbc.screen.stage import (
     wants_responses,
 )
 from edgesbc.screen.stages import STAGES
+from edgesbc.screen.stages.guess import BruteForceGuard
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.screen.work import WorkMeter
 from edgesbc.sip.message import Request, Response
@@ -153,6 +154,15 @@ class Pipeline:
             self.observer.malformed(flow, now)
         if not self.is_banned(flow, now):  # a connection that is being closed under a ban may end within a message
             self._score(Subject(flow, self.standings.of(flow, now)), Reason.MALFORMED, now)
+
+    def token_misused(self, subject: Subject, now: float) -> None:
+        """The sender of a request has used a token that was not made for it, and was refused: stage ``guess`` counts
+        that as an attempt, and may ask for a ban."""
+        if self.observer is not None:
+            self.observer.token_misused(subject, now)
+        guard = self.stage(BruteForceGuard.name)
+        if isinstance(guard, BruteForceGuard) and (verdict := guard.token_misused(subject, now)) is not PASS:
+            self._refused(guard.name, verdict, subject, now)
 
     def work(self, flow: Flow, units: int, kind: str, now: float) -> bool:
         """Meter work of a connection that completed no message: ``units`` of :class:`WorkSettings`, most of them of

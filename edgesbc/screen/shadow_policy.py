@@ -167,6 +167,7 @@ class ShadowPolicy(VerdictObserver):
         if self._other == PASSED and request is not None:
             self._live_subject = subject
             self._subject = self._pipeline.subject(subject.flow, request, now)
+            self._subject.in_call = subject.in_call
             self._set_verdict(self._pipeline.request(self._subject, now))
 
     def call(self, verdict: Verdict, now: float) -> None:
@@ -204,6 +205,12 @@ class ShadowPolicy(VerdictObserver):
         """The message that is judged now, or the bytes of a stream outside a message, could not be parsed."""
         if self._flow is None or self._passed:
             self._pipeline.malformed(flow, now)
+            self._discard_bans()
+
+    def token_misused(self, subject: Subject, now: float) -> None:
+        """The signalling core refuses the request that is judged now, under any policy."""
+        if self._passed and self._subject is not None:
+            self._pipeline.token_misused(self._subject, now)
             self._discard_bans()
 
     def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:

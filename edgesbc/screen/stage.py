@@ -146,10 +146,12 @@ class Subject:
     ``size`` is in bytes, 0 in phase ACCEPT; ``request`` is None before phase REQUEST. A flow of phase
     ACCEPT has no connection number yet: its serial is -1. ``load`` is set for phase CALL. ``data`` is the datagram in
     phase PACKET, where it is known. ``with_secret`` is whether a request of a registered UDP flow has credentials with
-    a nonce that was sent to that flow: then it was not forged by somebody else.
+    a nonce that was sent to that flow: then it was not forged by somebody else. ``in_call`` is whether the request
+    belongs to a call that is alive, and comes from where its peer is; it is set from phase REQUEST on. A tag in To
+    alone shows nothing.
     """
 
-    __slots__ = ("data", "flow", "load", "request", "size", "standing", "trunk", "with_secret")
+    __slots__ = ("data", "flow", "in_call", "load", "request", "size", "standing", "trunk", "with_secret")
 
     def __init__(
         self, flow: Flow, standing: Standing, trunk: str | None = None, request: Request | None = None, size: int = 0
@@ -162,6 +164,7 @@ class Subject:
         self.load = NO_LOAD
         self.data = b""
         self.with_secret = False
+        self.in_call = False
 
     @property
     def source(self) -> SourceKey:
@@ -215,6 +218,9 @@ class Observer(Protocol):
 
     def malformed(self, flow: Flow, now: float) -> None:
         """A message that arrived by ``flow`` could not be parsed."""
+
+    def token_misused(self, subject: Subject, now: float) -> None:
+        """A request was refused, since its token was made for another peer or dialog; the subject is the live one."""
 
     def answered(self, flow: Flow, request: Request, response: Response, now: float) -> None:
         """The private side sent this final response to a request of the public side."""

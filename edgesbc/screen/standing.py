@@ -170,6 +170,10 @@ class Standings:
         accounts = {account for account, _ in self._accounts.get(flow.key, ())}
         return any(account in accounts for account, _ in self._accounts.get(other.key, ()))
 
+    def accounts(self, flow: Flow, now: float) -> tuple[int, ...]:
+        """The accounts that have registered by ``flow``, the latest last."""
+        return tuple(account for account, until in self._accounts.get(flow.key, ()) if until > now)
+
     def call_holder(self, flow: Flow, now: float) -> CallHolder | None:
         """By what the calls of ``flow`` are counted: the account that it is registered as last, or else its address,
         where an IPv6 address counts as its /64. None for trunks and the private side."""

@@ -197,6 +197,7 @@ class Call:
         "caller",
         "due",
         "forks",
+        "has_subscription",
         "holder",
         "invite",
         "late_offer",
@@ -221,6 +222,7 @@ class Call:
         self.anchored = False  # whether the media plane has a session for it
         self.limited = ""  # the tag of the public side while the media plane limits what is sent to it
         self.acknowledged = ""  # the tag of the public side once it has shown that it receives at its address
+        self.has_subscription = False  # whether a REFER or SUBSCRIBE was sent within it
         self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
         self.trunk = ""
         self.source: SourceKey | None = None

@@ -11,6 +11,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
 from edgesbc.signalling.call import Call, CallState, Leg, leg_of_caller
 from edgesbc.signalling.effect_queue import EffectQueue
+from edgesbc.signalling.ended_calls import EndedCalls
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.request_sender import ByeSender
 from edgesbc.signalling.statistics import CallStatistics
@@ -42,6 +43,7 @@ class Calls:
         "_calls",
         "_deadlines",
         "_effects",
+        "_ended",
         "_media",
         "_statistics",
         "by_holder",
@@ -65,6 +67,7 @@ class Calls:
         self._byes = byes
         self._statistics = statistics
         self._calls: dict[tuple[str, str, Zone], Call] = {}
+        self._ended = EndedCalls()
         self.limits = limits
         self.by_trunk: dict[str, int] = {}
         """Calls alive of each trunk."""
@@ -101,6 +104,13 @@ class Calls:
         """The same, for a message with these tags."""
         calls = self._calls
         return calls.get((call_id, from_tag, zone)) or calls.get((call_id, to_tag, zone.other))
+
+    def has_just_ended(self, request: Request, zone: Zone, now: float) -> bool:
+        """Whether a request from ``zone`` belongs to a call that has ended, and may still be sent on."""
+        ended, call_id, method = self._ended, request.call_id, request.method
+        return ended.admit(hash((call_id, request.from_tag, zone)), method, now) or ended.admit(
+            hash((call_id, request.to_tag, zone.other)), method, now
+        )
 
     def open(
         self, request: Request, flow: Flow, trunk: str, source: SourceKey | None, holder: CallHolder | None, now: float
@@ -140,7 +150,7 @@ class Calls:
             self._statistics.outcomes.add("answered")
             self._deadlines.schedule(call, now + self.limits.duration)
 
-    def end(self, call: Call, outcome: str = "") -> None:
+    def end(self, call: Call, now: float, outcome: str = "") -> None:
         """Release all that the call holds. Further calls of this method do nothing.
 
         ``outcome`` is the label, in the statistics, of the end of a call that was never answered.
@@ -153,9 +163,12 @@ class Calls:
                 self._statistics.attempts.count_failed(call.started)
             if call.source is not None:
                 _decrement(self.ringing, call.source)
+        key = (call.call_id, call.caller.tag, call.caller.first.listener.zone)
+        if call.state is CallState.ESTABLISHED:
+            self._ended.add(hash(key), call.has_subscription, now)
         call.state = CallState.ENDED
         call.invite = None
-        self._calls.pop((call.call_id, call.caller.tag, call.caller.first.listener.zone), None)
+        self._calls.pop(key, None)
         self._deadlines.schedule(call, None)
         for lease in call.leases:
             lease.release()
@@ -173,7 +186,7 @@ class Calls:
         if call.state is CallState.ESTABLISHED and callee is not None:
             self._byes.bye(call.call_id, callee, call.caller, reason, now)
             self._byes.bye(call.call_id, call.caller, callee, reason, now)
-        self.end(call, reason.code)
+        self.end(call, now, reason.code)
 
     def end_all(self, reason: Reason, now: float) -> None:
         """End every call: BYE to both sides, or a refusal where it is being set up."""
@@ -227,6 +240,6 @@ class CallSetup:
         """The caller got a 2xx from the member of ``lease``."""
         self._calls.establish(self.call, lease, now)
 
-    def on_failed(self, outcome: str) -> None:
+    def on_failed(self, outcome: str, now: float) -> None:
         """The caller got a refusal, or its connection has closed."""
-        self._calls.end(self.call, outcome)
+        self._calls.end(self.call, now, outcome)

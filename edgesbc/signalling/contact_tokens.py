@@ -1,7 +1,10 @@
 """ContactTokens: the sealed tokens in our Contact and Path fields: makes them, and finds where they lead.
 
 A token holds all that a request needs to find its way (:class:`edgesbc.signalling.tokens.RemoteTarget`), so that a
-request inside a dialog can be routed without the call.
+request inside a dialog can be routed without the call. It also says which requests may have it: those of its dialog,
+from the peer that it was given to. That is the address of the peer (the /64 of IPv6), or its trunk, account or
+destination set: a trunk has several addresses, and a phone may change its own. Servers on the private side continue
+each other's dialogs, so that a token given to one is good for all.
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgesbc.base.address import Flow, Listener, Zone
+from edgesbc.base.prefixes import source_key
 from edgesbc.signalling import topology
 from edgesbc.signalling.call import Leg, learn_target, remote_target, route_set
 from edgesbc.signalling.flows import Flows
+from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.targets import NextHop
-from edgesbc.signalling.tokens import RemoteTarget, Sealer
+from edgesbc.signalling.tokens import RemoteTarget, Sealer, TokenKind, dialog_digest, holder_digest
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Fields, Message, Request
 
@@ -22,37 +27,72 @@ __all__ = ["ContactTokens"]
 
 class ContactTokens:
     """Makes and opens the tokens. ``sealer`` encrypts them; ``flows`` has the connections that they may name;
-    ``instead`` is :meth:`edgesbc.signalling.device_flows.DeviceFlows.instead`."""
+    ``instead`` is :meth:`edgesbc.signalling.device_flows.DeviceFlows.instead`. ``live`` knows trunks and accounts;
+    ``set_at`` gives the name of the destination set that has a flow's peer, "" for none."""
 
-    __slots__ = ("_flows", "_instead", "_sealer")
+    __slots__ = ("_flows", "_instead", "_live", "_sealer", "_set_at")
 
-    def __init__(self, flows: Flows, sealer: Sealer, instead: Callable[[int, float], Flow | None]) -> None:
+    def __init__(
+        self,
+        flows: Flows,
+        sealer: Sealer,
+        instead: Callable[[int, float], Flow | None],
+        live: LivePipeline,
+        set_at: Callable[[Flow], str],
+    ) -> None:
         self._flows = flows
         self._instead = instead
+        self._live = live
         self._sealer = sealer
+        self._set_at = set_at
 
     # --- tokens that are given out -----------------------------------------------------------------------
 
-    def contact_for(self, leg: Leg, holder: Flow) -> str:
+    def contact_for(self, leg: Leg, call_id: str, holder: Flow, now: float, kind: TokenKind = TokenKind.CALL) -> str:
         """The Contact value that stands for ``leg``'s peer in messages to the peer at ``holder``; "" while it has none.
 
         It is sealed again only when its content changes, so that a call has the same Contact in each answer.
         """
         if not leg.contact:
             return ""
-        content = (leg.contact, leg.routes, leg.flow, holder.listener.id)
+        names = self._holder_names(holder, now)
+        content = (leg.contact, leg.routes, leg.flow, leg.tag, holder.listener.id, names)
         if leg.token_for != content:
-            token = self._sealer.seal(remote_target(leg, self._flows.epoch), holder.listener.zone)
+            target = remote_target(leg, self._flows.epoch)
+            target.kind = kind
+            target.dialog = dialog_digest(call_id, leg.tag)
+            target.holders = tuple([holder_digest(word, name) for word, name in names])
+            token = self._sealer.seal(target, holder.listener.zone)
             leg.token = topology.contact(holder.listener, token)
             leg.token_for = content
         return leg.token
 
-    def contact_for_sender(self, message: Message, sender: Flow, holder: Flow) -> str:
-        """The Contact value for the sender of a message that belongs to no call, such as SUBSCRIBE."""
+    def contact_for_sender(
+        self, message: Message, sender: Flow, holder: Flow, now: float, kind: TokenKind = TokenKind.EVENT
+    ) -> str:
+        """The Contact value for the sender of a message that belongs to no call, such as SUBSCRIBE, or to another fork
+        of one."""
         leg = Leg(sender)
+        leg.tag = message.from_tag if isinstance(message, Request) else message.to_tag
         leg.routes = route_set(message)
         learn_target(leg, message)
-        return self.contact_for(leg, holder)
+        return self.contact_for(leg, message.call_id, holder, now, kind)
+
+    def _holder_names(self, holder: Flow, now: float) -> tuple[tuple[str, str], ...]:
+        """What the peer at ``holder`` is known by: its address, and its trunk, account or destination set if it has
+        one. Empty on the private side. A flow of several accounts has none here: it may be that of a proxy."""
+        if holder.listener.zone is Zone.CORE:
+            return ()
+        address = ("address", source_key(holder.peer[0]))
+        standings = self._live.standings
+        trunk = standings.trunk(holder)
+        if trunk is not None:
+            return address, ("trunk", trunk)
+        accounts = standings.accounts(holder, now)
+        if len(accounts) == 1:
+            return address, ("account", str(accounts[0]))
+        set_name = self._set_at(holder)
+        return (address, ("set", set_name)) if set_name else (address,)
 
     def path(self, request: Request, sender: Flow, listener: Listener) -> Fields:
         """The Path field that leads back to the flow of a REGISTER's sender (RFC 3327, RFC 5626), as ``listener``
@@ -67,8 +107,33 @@ class ContactTokens:
     # --- tokens that come back ---------------------------------------------------------------------------
 
     def open(self, token: str, holder: Flow) -> RemoteTarget | None:
-        """The target of a token that a peer at ``holder`` presents; None for a token that the edge has not made."""
+        """The target of a token that a peer at ``holder`` presents; None for a token that the edge has not made.
+
+        Who may use it, and in which dialog, is another question: see :meth:`is_holder`.
+        """
         return self._sealer.open(token, holder.listener.zone)
+
+    def is_holder(self, target: RemoteTarget, flow: Flow, now: float) -> bool:
+        """Whether a token was given to the peer at ``flow``, or to none in particular."""
+        holders = target.holders
+        if not holders or holder_digest("address", source_key(flow.peer[0])) in holders:
+            return True
+        if len(holders) == 1:
+            return False
+        standings = self._live.standings
+        trunk, set_name = standings.trunk(flow), self._set_at(flow)
+        names = [("account", str(account)) for account in standings.accounts(flow, now)]
+        names += [("trunk", trunk)] if trunk is not None else []
+        names += [("set", set_name)] if set_name else []
+        return any(holder_digest(word, name) in holders for word, name in names)
+
+    def is_of_this_run(self, target: RemoteTarget) -> bool:
+        """Whether a token was made since the edge started."""
+        return target.epoch == self._flows.epoch
+
+    def is_related(self, former: Flow, flow: Flow) -> bool:
+        """Whether both flows are of one trunk, or of one account."""
+        return self._live.standings.related(former, flow)
 
     def registered_target(self, request: Request, sender: Flow) -> RemoteTarget | None:
         """The registered flow that a request from the core names: in the Path value that it has as Route, or as

@@ -31,6 +31,7 @@ from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
+from edgesbc.screen.stages.ratelimit import NEVER_CHARGED
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.signalling.call import CallState, check_addresses
 from edgesbc.signalling.core_sources import CoreRules
@@ -353,6 +354,8 @@ class Edge:
         if method == "CANCEL":
             self._cancel(incoming, now)
             return
+        if request.in_dialog and method not in NEVER_CHARGED:
+            incoming.subject.in_call = self._in_dialog.is_of_call(request, flow)
         if not screener.request(incoming, now):
             return
         if request.max_forwards == 0:  # also where screening refuses nothing: there is no number below it

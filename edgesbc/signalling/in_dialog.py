@@ -1,4 +1,8 @@
-"""Requests inside a dialog: the token in their Request-URI says where they go (RFC 3261 section 12.2)."""
+"""Requests inside a dialog: the token in their Request-URI says where they go (RFC 3261 section 12.2).
+
+A token is no right of whoever has it: it opens in the dialog that it was made for, for the peer that got it, and while
+that dialog lives.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,17 @@ from edgesbc.signalling.peers import DialogPeers
 from edgesbc.signalling.response_context import ContextParts, ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import NextHop, SingleTarget
-from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget
+from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget, TokenKind, dialog_digest
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.message import Request
 
 __all__ = ["InDialogRequests"]
+
+_AFTER_RESTART = frozenset({"ACK", "BYE", "NOTIFY", "OPTIONS", "UPDATE"})
+"""Requests of calls from before a restart: what ends a call, refreshes it (RFC 4028), or reports a transfer. UPDATE
+without an offer: there is no media session."""
+_AFTER_FIRST_FORM = frozenset({"ACK", "BYE"})
+"""Requests with a token of the first form, which says neither dialog nor peer; from the private side NOTIFY too."""
 
 
 class InDialogRequests:
@@ -38,15 +48,16 @@ class InDialogRequests:
         """Send the request to the other side; one that belongs to no dialog of the edge costs no state."""
         request, flow = incoming.message, incoming.flow
         call = self._calls.find(request, flow.listener.zone)
-        hop = self._route(request, flow, call, now)
-        if isinstance(hop, Reason):
-            self._screener.refuse(incoming, hop, now)
+        hop = self._route(incoming, call, now)
+        if hop is None:
             return
         parts = self._parts
         server = parts.responder.open_transaction(incoming, now)
         on_completed = None
         if call is not None:
             _learn_sender(call, request, flow)
+            if request.method == "REFER" or request.method == "SUBSCRIBE":
+                call.has_subscription = True
             if request.method == "UPDATE" and not request.body:
                 parts.media.refresh(call, request.from_tag)
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
@@ -59,7 +70,7 @@ class InDialogRequests:
         """Send the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
         request, flow, media = incoming.message, incoming.flow, self._parts.media
         call, standing = self._calls.find(request, flow.listener.zone), incoming.subject.standing
-        target = self.find_target(request, flow, call, now)
+        target = self._find_target(incoming, call, now)
         hop = self._parts.tokens.next_hop(target, request, now) if target is not None else None
         if hop is None:
             return
@@ -86,57 +97,126 @@ class InDialogRequests:
 
     # --- where it goes -----------------------------------------------------------------------------------
 
-    def _route(self, request: Request, flow: Flow, call: Call | None, now: float) -> NextHop | Reason:
-        """Where a request inside a dialog goes, or why it is refused."""
-        target = self.find_target(request, flow, call, now)
-        if target is None or (call is None and request.method == "INVITE"):
-            # Without the call there is no media session that could relay the media of a new offer.
-            return Reason.NO_DIALOG
-        hop = self._parts.tokens.next_hop(target, request, now)
-        if hop is not None:
-            return hop
-        if request.method == "BYE" and call is not None:
-            self._end_call(call, request)  # its receiver's connection is gone
-        return Reason.FLOW_GONE
+    def is_of_call(self, request: Request, flow: Flow) -> bool:
+        """Whether a request belongs to a call that is alive, and comes from where its peer is. Screening asks that
+        before its token is opened."""
+        call = self._calls.find(request, flow.listener.zone)
+        legs = call.legs_of(request.from_tag) if call is not None else None
+        return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and _same_peer(legs[0], flow)
 
-    def find_target(self, request: Request, flow: Flow, call: Call | None, now: float) -> RemoteTarget | None:
-        """The target of a request inside a dialog: that of its token, or without a token that of its call.
+    def _route(self, incoming: Incoming, call: Call | None, now: float) -> NextHop | None:
+        """Where a request inside a dialog goes; None if it was refused."""
+        request = incoming.message
+        target = self._find_target(incoming, call, now)
+        if target is None:
+            return None
+        if call is None and request.method == "INVITE":
+            # Without the call there is no media session that could relay the media of a new offer.
+            self._screener.refuse(incoming, Reason.NO_DIALOG, now)
+            return None
+        hop = self._parts.tokens.next_hop(target, request, now)
+        if hop is None:
+            if request.method == "BYE" and call is not None:
+                self._end_call(call, request, now)  # its receiver's connection is gone
+            self._screener.refuse(incoming, Reason.FLOW_GONE, now)
+        return hop
+
+    def _find_target(self, incoming: Incoming, call: Call | None, now: float) -> RemoteTarget | None:
+        """The target of a request inside a dialog: that of its token, or without a token that of its call; None if it
+        was refused.
 
         Simple clients send to the URI that they called first and not to the Contact. Their call is found by the tags of
         the dialog and by the source address instead. A request with a token that cannot be opened has no target.
         """
+        request, flow, tokens = incoming.message, incoming.flow, self._parts.tokens
         user = request.uri.user or ""
-        target = self._parts.tokens.open(user, flow)
-        if target is None and call is not None and len(user) < SHORTEST_TOKEN:
-            legs = call.legs_of(request.from_tag)
-            if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
+        target = tokens.open(user, flow)
+        if target is not None:
+            if not self._may_use(target, incoming, call, now):
                 return None
-            if not _same_peer(legs[0], flow) and not self._parts.tokens.is_now(legs[0].flow, flow, now):
-                return None
-            target = self._parts.tokens.target_of(legs[1])
-        if target is not None and call is not None and _proves_address(call, request, flow):
+        elif call is not None and len(user) < SHORTEST_TOKEN:
+            target = self._target_without_token(request, flow, call, now)
+        if target is None:
+            self._refuse_unknown(incoming, now)
+        elif call is not None and _proves_address(call, request, flow):
             if not flow.serial:
                 self._parts.live.standings.prove(flow, Standing.REACHABLE, now)
             if flow.listener.zone is Zone.PUBLIC:
                 self._parts.media.acknowledge(call, request.from_tag)
         return target
 
+    def _target_without_token(self, request: Request, flow: Flow, call: Call, now: float) -> RemoteTarget | None:
+        legs, tokens = call.legs_of(request.from_tag), self._parts.tokens
+        if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
+            return None
+        if not _same_peer(legs[0], flow) and not tokens.is_now(legs[0].flow, flow, now):
+            return None
+        return tokens.target_of(legs[1])
+
+    def _refuse_unknown(self, incoming: Incoming, now: float) -> None:
+        """Refuse a request of an unknown dialog. An ACK may be that of a refusal that has left no transaction."""
+        if incoming.message.method != "ACK":
+            self._screener.refuse(incoming, Reason.NO_DIALOG, now)
+
+    # --- who may use a token -----------------------------------------------------------------------------
+
+    def _may_use(self, target: RemoteTarget, incoming: Incoming, call: Call | None, now: float) -> bool:
+        """Whether a token was made for the dialog and the peer of a request, and its dialog lives; refuses it
+        otherwise."""
+        request = incoming.message
+        if target.kind is TokenKind.FIRST_FORM:
+            inside = incoming.flow.listener.zone is Zone.CORE
+            if request.method in _AFTER_FIRST_FORM or (inside and request.method == "NOTIFY"):
+                return True
+            self._refuse_unknown(incoming, now)
+            return False
+        if target.dialog != dialog_digest(request.call_id, request.to_tag):
+            self._screener.refuse_token(incoming, "another dialog", now, Reason.NO_DIALOG.status)
+            return False
+        if not self._is_peer(target, request, incoming.flow, call, now):
+            self._screener.refuse_token(incoming, "another peer", now)
+            return False
+        if call is None and target.kind is TokenKind.CALL and not self._outlives_call(target, incoming, now):
+            self._refuse_unknown(incoming, now)
+            return False
+        return True
+
+    def _is_peer(self, target: RemoteTarget, request: Request, flow: Flow, call: Call | None, now: float) -> bool:
+        """Whether the sender is the peer that a token was given to, or the same one at another address: the call knows
+        by which flow it was there last."""
+        tokens = self._parts.tokens
+        if tokens.is_holder(target, flow, now):
+            return True
+        legs = call.legs_of(request.from_tag) if call is not None else None
+        if legs is None:
+            return False
+        former = legs[0].flow
+        return _same_peer(legs[0], flow) or tokens.is_now(former, flow, now) or tokens.is_related(former, flow)
+
+    def _outlives_call(self, target: RemoteTarget, incoming: Incoming, now: float) -> bool:
+        """Whether a request of a call that is not known may still be sent on: the call has just ended, or it was there
+        before the edge started."""
+        request = incoming.message
+        if self._parts.tokens.is_of_this_run(target):
+            return self._calls.has_just_ended(request, incoming.flow.listener.zone, now)
+        return request.method in _AFTER_RESTART and not has_sdp(request)
+
     # --- the end of a call -------------------------------------------------------------------------------
 
-    def _on_bye_completed(self, call: Call, bye: Request, status: int) -> None:
+    def _on_bye_completed(self, call: Call, bye: Request, status: int, now: float) -> None:
         """End the call when its BYE was answered, whatever the status is (RFC 3261 section 15.1.1), except for a
         challenge, after which the BYE is repeated."""
         if status not in (401, 407):
-            self._end_call(call, bye)
+            self._end_call(call, bye, now)
 
-    def _end_call(self, call: Call, bye: Request) -> None:
+    def _end_call(self, call: Call, bye: Request, now: float) -> None:
         """End the call that ``bye`` hangs up, unless another fork goes on.
 
         A BYE before the final answer to the INVITE ends an early dialog only, because another fork may still be
         ringing. The call then ends with that final answer (RFC 3261 section 15.1.2), or at the limit of set-up.
         """
         if call.invite is None and not call.survives_bye((bye.from_tag, bye.to_tag)):
-            self._calls.end(call)
+            self._calls.end(call, now)
 
 
 def _proves_address(call: Call, request: Request, flow: Flow) -> bool:

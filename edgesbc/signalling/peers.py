@@ -9,6 +9,7 @@ from edgesbc.base.address import Flow
 from edgesbc.signalling.call import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.targets import NextHop
+from edgesbc.signalling.tokens import TokenKind
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Fields, Response
 
@@ -18,7 +19,7 @@ __all__ = ["DialogPeers", "Peers"]
 class Peers(Protocol):
     """The two sides of one request: of a REGISTER, or of any other request (:class:`DialogPeers`)."""
 
-    def request_fields(self, receiver: Flow) -> Fields:
+    def request_fields(self, receiver: Flow, now: float) -> Fields:
         """The fields that represent the sender of the request to ``receiver``: Contact, or Path."""
 
     def learn(self, hop: NextHop, response: Response) -> None:
@@ -43,15 +44,15 @@ class DialogPeers:
         self._call = call
         self._new_call = new_call
 
-    def request_fields(self, receiver: Flow) -> Fields:
+    def request_fields(self, receiver: Flow, now: float) -> Fields:
         request, call = self._request, self._call
         if request.method not in TARGETED or not (request.get("Contact") or self._new_call):
             return []
         legs = call.legs_of(request.from_tag) if call is not None else None
         if legs is not None:
-            contact = self._tokens.contact_for(legs[0], receiver)
+            contact = self._tokens.contact_for(legs[0], request.call_id, receiver, now)
         else:
-            contact = self._tokens.contact_for_sender(request, self._server.source, receiver)
+            contact = self._tokens.contact_for_sender(request, self._server.source, receiver, now, self._kind)
         return [("Contact", contact)] if contact else []
 
     def learn(self, hop: NextHop, response: Response) -> None:
@@ -81,21 +82,27 @@ class DialogPeers:
 
     def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
         if response.status < 300 and response.get("Contact"):
-            contact = self._answer_contact(hop, response)
+            contact = self._answer_contact(hop, response, now)
             if contact:
                 return response, (contact,), now
         return response, (), now
 
-    def _answer_contact(self, hop: NextHop, response: Response) -> str:
+    @property
+    def _kind(self) -> TokenKind:
+        return TokenKind.EVENT if self._call is None else TokenKind.CALL
+
+    def _answer_contact(self, hop: NextHop, response: Response, now: float) -> str:
         """The Contact that stands for the sender of an answer."""
         tokens, sender, holder = self._tokens, hop.flow, self._server.flow
-        if self._call is None:
-            return tokens.contact_for_sender(response, sender, holder)
-        leg = self._receiver(self._call)
-        if self._new_call and leg is not None and (leg.tag != response.to_tag or leg.first != hop.first):
-            return tokens.contact_for_sender(response, sender, holder)  # another fork answered as well
-        return tokens.contact_for(leg, holder) if leg is not None else ""
+        leg = self._receiver(self._call) if self._call is not None else None
+        if leg is not None and self._new_call and (leg.tag != response.to_tag or leg.first != hop.first):
+            leg = None  # another fork answered as well
+        if leg is None:
+            return tokens.contact_for_sender(response, sender, holder, now, self._kind)
+        return tokens.contact_for(leg, response.call_id, holder, now)
 
     def _receiver(self, call: Call) -> Leg | None:
+        """The leg that a request inside the call goes to, or that of the callee; None for another fork."""
         legs = call.legs_of(self._request.from_tag)
-        return legs[1] if legs is not None else None
+        leg = legs[1] if legs is not None else None
+        return leg if leg is None or self._new_call or leg.tag == self._request.to_tag else None

@@ -180,7 +180,7 @@ class RegisterPeers:
         self._request = server.request
         self._began = began
 
-    def request_fields(self, receiver: Flow) -> Fields:
+    def request_fields(self, receiver: Flow, now: float) -> Fields:
         """The Contacts as they came, which the registrar binds, and the Path that leads to their flow."""
         fields = [pair for pair in self._request.fields if pair[0] == "Contact"]
         return fields + self._tokens.path(self._request, self._server.source, receiver.listener)
@@ -223,11 +223,11 @@ class RegisterPeers:
             standings.deregister(flow, account, now)
             self._device_flows.deregistered(flow, account, request, now)
 
-    def on_completed(self, status: int) -> None:
+    def on_completed(self, status: int, now: float) -> None:
         """The sender has its answer: what waits for its device follows it."""
         if self._proven_at is not None:
-            flow, now = self._server.source, self._proven_at
-            self._device_flows.registered(flow, self._account, self._request, self._seconds, now)
+            flow, proven_at = self._server.source, self._proven_at
+            self._device_flows.registered(flow, self._account, self._request, self._seconds, proven_at)
 
     def _must_hide_users(self, now: float) -> bool:
         """Whether the sender is on the public side, is not registered, and may not learn which users exist."""

@@ -71,7 +71,7 @@ class ResponseContext:
     is whether the sender may assert identities. ``evidence`` is whether what becomes of the request may count for and
     against members; that of an unproven source never does. ``mark`` ends the branches of a request outside a dialog
     (RFC 5393). ``standing`` is that of the sender. ``on_completed`` is called with the status of the final answer, or 0
-    where the sender is gone.
+    where the sender is gone, and the time.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class ResponseContext:
         setup: CallSetup | None = None,
         trusted: bool = False,
         mark: str = "",
-        on_completed: Callable[[int], None] | None = None,
+        on_completed: Callable[[int, float], None] | None = None,
         evidence: bool = True,
     ) -> None:
         self._parts = parts
@@ -172,7 +172,7 @@ class ResponseContext:
         branch.id = self._parts.branches.sender.new_branch() + self._mark
         if self._setup is not None:
             self._setup.on_sent(hop)
-        fields = self._peers.request_fields(hop.flow)
+        fields = self._peers.request_fields(hop.flow, now)
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
         trusted = self._trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC)
@@ -357,9 +357,9 @@ class ResponseContext:
                 other.release()
             setup.on_answered(branch.hop.lease, now)
         else:
-            setup.on_failed("cancelled" if self._cancelled else "refused")
+            setup.on_failed("cancelled" if self._cancelled else "refused", now)
         if self._on_completed is not None:
-            self._on_completed(status)
+            self._on_completed(status, now)
 
     # --- failure -----------------------------------------------------------------------------------------
 
@@ -411,11 +411,11 @@ class ResponseContext:
 
     def _end(self, status: int, outcome: str, now: float) -> None:
         if self._setup is not None:
-            self._setup.on_failed(outcome)
+            self._setup.on_failed(outcome, now)
         else:
             self._end_branches(now)
         if self._on_completed is not None:
-            self._on_completed(status)
+            self._on_completed(status, now)
 
     def _cancel(self, branch: Branch, now: float, reasons: Sequence[str]) -> None:
         """Cancel a branch; one that was not sent yet is left out."""

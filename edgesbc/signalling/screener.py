@@ -156,18 +156,30 @@ class Screener:
         now: float,
         status: int | None = None,
         retry_after: int | None = None,
+        detail: str = "",
     ) -> None:
-        """Answer with the status of ``reason``, or with another, without state, and record it."""
+        """Answer with the status of ``reason``, or with another, without state, and record it. ``detail`` follows the
+        method. An ACK has no answer (RFC 3261 section 17.1.1.3)."""
         request, flow = incoming.message, incoming.flow
         status = status or reason.status
         self.on_refusal(reason)
         if reason in _REFUSED_BY_ROUTING and request.method == "INVITE":
             self._attempts.count_refused(now)
-        self._effects.record(now, reason, flow, request.call_id, request.method, answer=status)
+        detail = f"{request.method}: {detail}" if detail else request.method
+        if request.method == "ACK":
+            self._effects.record(now, reason, flow, request.call_id, detail)
+            return
+        self._effects.record(now, reason, flow, request.call_id, detail, answer=status)
         if retry_after is None:
             retry_after = _RETRY_SECONDS if status == 503 else 0
         extra = [("Retry-After", str(retry_after))] if retry_after else []
         self._responder.answer_stateless(incoming, status, now, extra)
+
+    def refuse_token(self, incoming: Incoming, misuse: str, now: float, status: int | None = None) -> None:
+        """Refuse a request whose token was made for another peer or dialog, and count that as stage ``guess`` does;
+        ``misuse`` says which."""
+        self.refuse(incoming, Reason.TOKEN, now, status, detail=misuse)
+        self._live.pipeline.token_misused(incoming.subject, now)
 
     def on_refusal(self, reason: Reason) -> None:
         """The core refuses the message under any policy."""

@@ -82,6 +82,10 @@ class CoreParts:
             member = dispatcher.member_at(source, transport)
             return member.tls_name if member is not None else ""
 
+        def set_at(flow: Flow) -> str:
+            member = dispatcher.member_at(flow.peer, flow.listener.transport)
+            return member.set_name if member is not None else ""
+
         def is_trunk(flow: Flow) -> bool:
             return flow.listener.zone is Zone.CORE or live.standings.trunk(flow) is not None
 
@@ -107,7 +111,7 @@ class CoreParts:
         self.loops = LoopDetector(key)
         self.responder = Responder(effects, deadlines, transactions, live, server_name, key)
         device_flows = self.device_flows = DeviceFlows(flows, transactions, effects, deadlines, live, reconnect_wait)
-        tokens = ContactTokens(flows, sealer, device_flows.instead)
+        tokens = ContactTokens(flows, sealer, device_flows.instead, live, set_at)
         sender = RequestSender(transactions, flows, live, identifiers, effects)
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -68,8 +69,8 @@ class Credentials(NamedTuple):
 
 
 def account_of(digest: Digest) -> int | None:
-    """A hash of username and realm (RFC 7616 section 3.4); None where one is missing or empty, or the name stands
-    twice.
+    """A number for username and realm (RFC 7616 section 3.4), the same in every process; None where one is missing or
+    empty, or the name stands twice.
 
     Forms that some registrar may accept for the same account are the same here: quotes, escapes, the extended notation
     of ``username*`` (RFC 8187), capitals, and spaces around it. Otherwise one account could count as many.
@@ -78,7 +79,11 @@ def account_of(digest: Digest) -> int | None:
     if (plain is None) is (extended is None) or not realm:
         return None
     name = _plain(plain) if extended is None else _plain(unquote(extended.split("'", 2)[-1]))
-    return hash((name, _plain(realm))) if name else None
+    if not name:
+        return None
+    text = f"{len(name)}:{name}{_plain(realm)}"
+    digest_of_both = hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest_of_both, "big", signed=True)
 
 
 def _plain(text: str | None) -> str:

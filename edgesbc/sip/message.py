@@ -83,6 +83,9 @@ class Message:
         return hash((self.call_id, self.cseq, self.fields))
 
 
+_OUTSIDE_DIALOGS: Final = frozenset({"REGISTER", "PUBLISH"})
+
+
 class Request(Message):
     """A request (RFC 3261 section 7.1); ``max_forwards`` is None where the field is missing.
 
@@ -110,8 +113,9 @@ class Request(Message):
 
     @property
     def in_dialog(self) -> bool:
-        """Whether the request belongs to a dialog: its To has a tag (RFC 3261 section 12.2)."""
-        return self.to_tag != ""
+        """Whether the request claims to belong to a dialog: its To has a tag (RFC 3261 section 12.2), and its method is
+        not one that never does, whatever tags it has (RFC 3261 section 10.2, RFC 3903 section 4)."""
+        return self.to_tag != "" and self.method not in _OUTSIDE_DIALOGS
 
     @property
     def start_line(self) -> str:

@@ -92,7 +92,8 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("hidden-offers", "INVITE INFO BYE OPTIONS ACK 488", {"answered": 1, "no-media": 5}),
         ("without-media", "INVITE UPDATE ACK BYE 200", {"answered": 1}),
         ("browsers-and-streams", "INVITE ACK 180 200 400 BYE", {"answered": 1}),
-        ("bye-to-closed-connection", "INVITE REGISTER CANCEL 480 408", {"timeout": 1}),
+        ("bye-to-closed-connection", "INVITE REGISTER CANCEL 481 408", {"timeout": 1}),
+        ("bye-while-ringing", "INVITE 180 BYE CANCEL 200 408", {"timeout": 1}),
         ("device-connects-again", "REGISTER INVITE 180 200 ACK", {"answered": 2}),
         ("device-moves-to-a-trunk", "REGISTER INVITE 180 CANCEL", {"cancelled": 1}),
         ("never-acknowledged", "INVITE 200 BYE", {"answered": 1}),
@@ -292,6 +293,7 @@ def opens_tokens_of_the_other_side(patch: pytest.MonkeyPatch) -> None:
         return self._sealer.open(token, zone) or self._sealer.open(token, zone.other)
 
     patch.setattr(ContactTokens, "open", either)
+    patch.setattr(InDialogRequests, "_may_use", lambda *arguments: True)
 
 
 def answers_where_via_says(patch: pytest.MonkeyPatch) -> None:
@@ -433,11 +435,11 @@ def sends_to_closed_connections(patch: pytest.MonkeyPatch) -> None:
 
 
 def ends_calls_that_ring(patch: pytest.MonkeyPatch) -> None:
-    """A BYE whose token cannot be resolved ends its call, and its pending INVITE is forgotten."""
+    """A BYE within an early dialog ends its call, and its pending INVITE is forgotten."""
 
-    def replaced(self: InDialogRequests, call: Call, bye: Request) -> None:
+    def replaced(self: InDialogRequests, call: Call, bye: Request, now: float) -> None:
         if not call.survives_bye((bye.from_tag, bye.to_tag)):
-            self._calls.end(call)
+            self._calls.end(call, now)
 
     patch.setattr(InDialogRequests, "_end_call", replaced)
 
@@ -485,7 +487,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (counts_trunks_wrong, "call", "is said to have"),
         (lets_a_stage_fail, "call", "stage sanity failed"),
         (sends_to_closed_connections, "closed-at-media", "which is closed"),
-        (ends_calls_that_ring, "bye-to-closed-connection", "left over"),
+        (ends_calls_that_ring, "bye-while-ringing", "left over"),
         (keeps_accepted_transactions, "call", "left over"),
         (releases_no_lease, "register", "nothing that lives holds it"),
         (ignores_media_errors, "media-refuses", "that the media plane did not give"),

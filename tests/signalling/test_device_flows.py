@@ -321,17 +321,23 @@ def test_an_ack_waits_too(harness: EdgeHarness) -> None:
     assert methods(device.register(), new) == ["ACK", "BYE"]
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_requests_of_the_device_by_its_new_flow(harness: EdgeHarness, before: bool) -> None:
-    """Their token is enough, before the registration and after it."""
+@pytest.mark.parametrize(
+    ("host", "registers", "accepted"),
+    [("203.0.113.7", False, True), (OTHER_HOST, False, False), (OTHER_HOST, True, True)],
+)
+def test_requests_of_the_device_by_its_new_flow(
+    harness: EdgeHarness, host: str, registers: bool, accepted: bool
+) -> None:
+    """Before its registration it is known by its address only."""
     device = Device(harness)
     _, target = established(harness, device)
     device.lose()
-    new = device.connect(OTHER_HOST)
-    if not before:
+    new = device.connect(host)
+    if registers:
         device.register()
     sent = harness.receive(new, device.request("BYE", "in", "pbx", target, "z9hG4bKbye", 2))
-    assert methods(sent, PBX) == ["BYE"]
+    assert methods(sent, PBX) == (["BYE"] if accepted else [])
+    assert statuses(sent, new) == ([] if accepted else [403])
 
 
 def test_a_simple_device_without_a_token_is_known_after_its_registration(harness: EdgeHarness) -> None:

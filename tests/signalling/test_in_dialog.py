@@ -210,7 +210,7 @@ def test_a_token_proves_only_the_address_to_which_it_was_sent(open_harness: Edge
     ok = response(open_harness.receive(PBX, respond(request(open_harness.receive(caller, invite())), 200)))
     for number, tag in enumerate(("alice", "guessed")):
         ack = invite("ACK", uri_of(ok), branch=f"z9hG4bKf{number}", to_tag="bob", from_tag=tag)
-        assert request(open_harness.receive(forged, ack)).method == "ACK"
+        assert open_harness.receive(forged, ack) == []
         info = invite("INFO", uri_of(ok), 2, f"z9hG4bKg{number}", to_tag="wrong", from_tag=tag)
         open_harness.receive(forged, info)
         assert open_harness.standings.of(forged, open_harness.now) is Standing.UNPROVEN

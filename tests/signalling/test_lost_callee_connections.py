@@ -64,7 +64,7 @@ def test_of_a_call_that_is_up() -> None:
     assert harness.edge.calls == 1
 
 
-def test_a_bye_to_a_lost_connection_does_not_end_a_call_that_rings() -> None:
+def test_a_bye_with_the_path_of_a_lost_connection_does_not_end_a_call_that_rings() -> None:
     harness = EdgeHarness()
     browser, path = registered(harness)
     harness.edge.flow_closed(browser, harness.now)
@@ -78,7 +78,7 @@ def test_a_bye_to_a_lost_connection_does_not_end_a_call_that_rings() -> None:
     ).encode()
     ((_, refusal),) = harness.receive(PBX, bye)
     assert isinstance(refusal, Response)
-    assert refusal.status == 480
+    assert refusal.status == 481
     statuses = [message.status for to, message in harness.wait(300) if to == CALLER and isinstance(message, Response)]
     assert 408 in statuses
     assert harness.edge.idle

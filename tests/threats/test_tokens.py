@@ -1,4 +1,4 @@
-"""THREATS 30: tokens of the edge that are modified, used on the other side, or invented."""
+"""THREATS 30: tokens of the edge that are modified, invented, or used by others than those they were made for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.running import at, nothing_left, running
 from support.stream_listeners import text
 from support.ua import Dialog, Rtp, Ua, UdpWire, hang_up, set_up
 
-from edgesbc.sip.message import Response
+from edgesbc.sip.message import Request, Response
 from edgesbc.sip.uri import parse_uri
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -26,6 +26,13 @@ def flipped(token: str, at_letter: int, bit: int) -> str:
     """The token with one bit of a letter inverted. Not for the last letter, which has unused bits."""
     letter = ALPHABET[ALPHABET.index(token[at_letter]) ^ (1 << bit)]
     return token[:at_letter] + letter + token[at_letter + 1 :]
+
+
+def stolen(dialog: Dialog, ua: Ua) -> Dialog:
+    """The same dialog, in the hands of another user agent."""
+    copy = Dialog(ua, dialog.local, dialog.remote, dialog.call_id, dialog.target)
+    copy.tag = dialog.tag
+    return copy
 
 
 async def refused(asking: Dialog, ua: Ua, method: str, uri: str) -> None:
@@ -112,3 +119,68 @@ async def test_30_a_forged_token_is_not_routed(tmp_path: Path) -> None:
         assert await victim.silent(0.05)
         assert await bob.silent(0.05)
         assert app.edge.idle
+
+
+async def test_30_a_token_of_another_peer_is_refused(tmp_path: Path) -> None:
+    """Somebody who has seen all messages of a call, from an address of their own: nothing is forwarded."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as mallory,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, _ = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        messages_before = len(bob.heard)
+        theirs = stolen(calling, mallory)
+        for method in ("BYE", "INFO", "UPDATE", "REFER", "INVITE", "OPTIONS"):
+            await refused(theirs, mallory, method, theirs.target)
+        await theirs.send("ACK", uri=theirs.target)
+        assert await bob.silent()
+        assert await alice.silent(0.05)
+        assert len(bob.heard) == messages_before
+        assert app.edge.calls == 1
+        await hang_up(calling, bob)
+        await nothing_left(app)
+
+
+async def test_30_a_token_is_refused_in_another_dialog_and_after_the_end_of_its_own(tmp_path: Path) -> None:
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, _ = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        for other in (alice.dialog(calling.target), stolen(calling, alice)):
+            other.remote = f"{other.remote.partition(';tag=')[0]};tag=other"
+            for method in ("BYE", "INFO", "REFER"):
+                await refused(other, alice, method, calling.target)
+        assert await bob.silent(0.05)
+        assert app.edge.calls == 1
+        await hang_up(calling, bob)
+        await nothing_left(app)
+        await refused(calling, alice, "INVITE", calling.target)
+        assert await bob.silent(0.05)
+
+
+async def test_30_a_register_with_the_token_and_the_tags_of_a_call_is_no_request_of_the_call(tmp_path: Path) -> None:
+    """It goes to the registrar, by the checks of any REGISTER, and not to the peer of the call."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, _ = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        await calling.send("REGISTER", uri=calling.target)
+        inward = await bob.hear()
+        assert isinstance(inward, Request)
+        assert inward.method == "REGISTER"
+        assert inward.get("Path")
+        await bob.answer(inward, 403)
+        await alice.response(403, "REGISTER")
+        await hang_up(calling, bob)

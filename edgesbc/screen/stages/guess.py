@@ -39,6 +39,8 @@ class GuessSettings:
     response shows to be refused or unknown. A request that gets the same response as for a known user is no attempt,
     because the source learns nothing from it.
 
+    The use of a token that was made for another peer or dialog is an attempt as well.
+
     A success takes back the attempts of the same source on the same user. A REGISTER whose digest response has been
     used by too many flows is an attempt, although the registrar accepts it: it is a recording. Trunks are not judged.
     """
@@ -83,7 +85,7 @@ class BruteForceGuard:
         known = source in sources
         if not (known or request.method == "REGISTER" or _has_credentials(request)):
             return PASS  # the usual case
-        if request.in_dialog or request.method in _NEVER_REFUSED:
+        if request.method in _NEVER_REFUSED or (subject.in_call and not _has_credentials(request)):
             return PASS
         if known and sources.over(source, now):
             return self._refuse(subject, request, sources.first_report(source))
@@ -106,6 +108,17 @@ class BruteForceGuard:
                 return PASS
             return reject_with_retry_after(subject, Reason.GUESS, _RETRY_SECONDS, limit, detail="source")
         return Drop(Reason.GUESS, limit, limit, ban=ban, quiet=not first, detail="source")
+
+    def token_misused(self, subject: Subject, now: float) -> Verdict:
+        """The source has used a token that was made for another peer or dialog, and was refused: it is an attempt on
+        the call that the request names."""
+        request, standing = subject.request, subject.standing
+        if standing is Standing.TRUNK or request is None:
+            return PASS
+        source = subject.source
+        sources = self._unproven if standing is Standing.UNPROVEN else self._proven
+        sources.add(source, hash(request.call_id), now)
+        return self._refuse(subject, request, sources.first_report(source)) if sources.over(source, now) else PASS
 
     def answered(self, subject: Subject, response: Response, now: float) -> None:
         request, standing = subject.request, subject.standing

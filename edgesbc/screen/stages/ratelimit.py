@@ -1,4 +1,4 @@
-"""Stage ``ratelimit``: named token buckets for requests outside dialogs. ACK, BYE and CANCEL are never charged."""
+"""Stage ``ratelimit``: named token buckets for requests outside calls. ACK, BYE and CANCEL are never charged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgesbc.screen.stage import PASS, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request
 
-__all__ = ["DEFAULT_BUCKETS", "BucketSettings", "RateLimit"]
+__all__ = ["DEFAULT_BUCKETS", "NEVER_CHARGED", "BucketSettings", "RateLimit"]
 
 NEVER_CHARGED = frozenset({"ACK", "BYE", "CANCEL"})
 NOT_FOR_TRUNKS = frozenset({"source", "prefix"})
@@ -71,16 +71,17 @@ class RateLimit:
         }
 
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
-        """INVITE is charged in phase CALL, where it is known not to be a retransmission; other methods in
-        phase REQUEST. Requests inside a dialog are not charged."""
+        """INVITE is charged in phase CALL, where it is known not to be a retransmission; other methods, and an INVITE
+        with a tag in To, in phase REQUEST. Requests inside a live call are not charged."""
         request = subject.request
         assert request is not None  # noqa: S101 - both phases come with one
         method = request.method
-        if (method == "INVITE") is not (phase is Phase.CALL) or method in NEVER_CHARGED or request.in_dialog:
+        begins_call = method == "INVITE" and not request.in_dialog
+        if begins_call is not (phase is Phase.CALL) or method in NEVER_CHARGED or subject.in_call:
             return PASS
         at = int(now * SECOND)
         charged: list[tuple[TokenBucket, Hashable]] = []
-        if method == "INVITE" and subject.trunk in self._trunks:
+        if begins_call and subject.trunk in self._trunks:
             bucket = self._trunks[subject.trunk]
             if wait := bucket.wait(subject.trunk, at):
                 return self._refuse(subject, bucket, wait)

@@ -145,12 +145,32 @@ def test_unproven_sources_are_one_address_and_proven_ones_a_flow(flow, bench: Gu
         assert bench.tries(asking, 50) == 10
 
 
-def test_requests_in_a_dialog_pass_without_attempts_left(bench: GuessBench) -> None:
+def test_requests_in_a_call_pass_without_attempts_left(bench: GuessBench) -> None:
+    """A tag in To alone shows no call, and a password may be guessed inside a call too."""
     bench.tries(bench.asking(credentials()), 10)
     for method in ("ACK", "BYE", "CANCEL"):
         assert bench.judge(bench.asking(method=method)) is PASS
-    assert bench.judge(bench.asking(method="INVITE", to="<sip:a@b>;tag=9")) is PASS
+    inside = bench.asking(method="INVITE", to="<sip:a@b>;tag=9")
+    assert bench.judge(inside) is not PASS
+    inside.in_call = True
+    assert bench.judge(inside) is PASS
+    guess = bench.asking(credentials(), method="INVITE", to="<sip:a@b>;tag=9")
+    guess.in_call = True
+    assert bench.judge(guess) is not PASS
     assert bench.judge(bench.asking(method="OPTIONS")) is not PASS
+
+
+def test_a_token_that_was_made_for_another_is_an_attempt(flow, bench: GuessBench) -> None:
+    asking = bench.asking(method="BYE")
+    for _ in range(9):
+        assert bench.stage.token_misused(asking, bench.now) is PASS
+    tenth, next_one = bench.stage.token_misused(asking, bench.now), bench.stage.token_misused(asking, bench.now)
+    assert isinstance(tenth, Drop)
+    assert isinstance(next_one, Drop)
+    assert (tenth.ban, next_one.ban, next_one.quiet) == (60.0, 0.0, True)
+    for standing in (Standing.REGISTERED, Standing.TRUNK):  # the calls of a user, and of a carrier, must still work
+        asking = bench.asking(method="BYE", of=flow("tls"), standing=standing)
+        assert all(bench.stage.token_misused(asking, bench.now) is PASS for _ in range(30))
 
 
 def test_a_registered_source_that_guesses_is_rejected_and_can_still_call(flow, bench: GuessBench) -> None:

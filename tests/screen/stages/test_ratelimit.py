@@ -42,9 +42,18 @@ def test_what_ends_or_confirms_a_call_is_never_charged(subject, request_of, meth
         assert passed(stage, [subject(request_of(method))] * 10, phase) == 10
 
 
-def test_requests_inside_a_dialog_are_not_charged(subject, request_of) -> None:
-    reinvite = request_of("INVITE", to="<sip:100@edge.example>;tag=9")
-    assert passed(one("global"), [subject(reinvite)] * 10) == 10
+@pytest.mark.parametrize("method", ["INVITE", "INFO"])
+def test_requests_inside_a_call_are_not_charged_and_those_with_a_tag_are(subject, request_of, method: str) -> None:
+    tagged = subject(request_of(method, to="<sip:100@edge.example>;tag=9"))
+    assert passed(one("global"), [tagged] * 10, Phase.REQUEST) == 3
+    tagged.in_call = True
+    assert passed(one("global"), [tagged] * 10, Phase.REQUEST) == 10
+
+
+def test_an_invite_with_a_tag_is_no_new_call_of_its_trunk(subject, request_of) -> None:
+    stage = RateLimit((), Standings([Trunk("carrier", ("192.0.2.1",), max_cps=1.0)]))
+    tagged = subject(request_of("INVITE", to="<sip:100@edge.example>;tag=9"), Standing.TRUNK, "carrier")
+    assert passed(stage, [tagged] * 10, Phase.REQUEST) == 10
 
 
 def test_unproven_sources_get_no_response(subject, request_of) -> None:
