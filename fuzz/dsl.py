@@ -179,7 +179,7 @@ def build_response(
     lines = [f"SIP/2.0 {status} Reason"]
     lines += [f"{name}: {value}" for name, value in to_request.fields if name in ("Via", "From", "Call-ID", "CSeq")]
     to = to_request.get("To") or ""
-    lines.append(f"To: {to}" if to_request.in_dialog or not tag else f"To: {to};tag={tag}")
+    lines.append(f"To: {to}" if to_request.to_tag or not tag else f"To: {to};tag={tag}")
     lines += [f"Contact: {contact}" for contact in contacts]
     if content_type:
         lines.append(f"Content-Type: {content_type}")

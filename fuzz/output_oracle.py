@@ -198,7 +198,7 @@ class OutputOracle:
                 allowed = request.get(name) == value
             elif name == "To":
                 tagged = re.fullmatch(re.escape(to) + ";tag=[0-9a-f]{16}", value)
-                allowed = value == to if request.in_dialog or response.status == 100 else tagged is not None
+                allowed = value == to if request.to_tag or response.status == 100 else tagged is not None
             elif name == "Unsupported":
                 allowed = value in ", ".join(request.get_all("Proxy-Require") + request.get_all("Require")).lower()
             else:

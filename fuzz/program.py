@@ -161,7 +161,7 @@ class Program:
         tag = "" if tag in ("", "-") else f"t{tag}" if tag.isalnum() else "t0"
         data = dsl.build_response(request, status, tag, self._contacts(request, contact, flow), extra, body, host)
         if 100 < status < 300 and request.get("Contact") and request.method != "REGISTER":
-            self.history.record_dialog(received_on, request, "To", "From", 100, "" if request.in_dialog else tag)
+            self.history.record_dialog(received_on, request, "To", "From", 100, "" if request.to_tag else tag)
         self._send(flow, data)
 
     @staticmethod
