@@ -149,9 +149,9 @@ class FuzzEnvironment:
         self.table = SessionTable(self.ports, INTERFACES)
         self.peers = build_peers()
         self._offered_from: dict[tuple[str, str], Zone] = {}
-        self.pending: list[tuple[int, MediaReply | MediaError, Zone]] = []
+        self.pending: list[tuple[int, MediaReply | MediaError, Zone | None]] = []
         """Replies of the media plane that the edge has not got yet."""
-        self.replied: list[tuple[int, MediaReply | MediaError, Zone]] = []
+        self.replied: list[tuple[int, MediaReply | MediaError, Zone | None]] = []
         self._last_sent: dict[Source, bytes] = {}
         """The last datagram to each address of the private side."""
         self._oracle = make_oracle(self)
@@ -243,10 +243,11 @@ class FuzzEnvironment:
             return
         if isinstance(command, Offer):
             self._offered_from[command.session_id, command.offerer] = command.offerer_zone
-            zone = command.answerer_zone
+            zone: Zone | None = command.answerer_zone
         else:
-            # Two calls may have one Call-ID, and share a session. An answer to no offer is refused.
-            zone = self._offered_from.get((command.session_id, command.offerer), Zone.PUBLIC)
+            # Two calls may have one Call-ID, and share a session. An answer to no offer is refused, and if a test gives
+            # it a description instead, that may be for either side.
+            zone = self._offered_from.get((command.session_id, command.offerer))
         self.pending.append((effect.cookie, reply, zone))
         if self.policy.media_at_once:
             self.reply(0)
@@ -263,9 +264,10 @@ class FuzzEnvironment:
         if self.replied:
             self._reply(*self.replied[len(self.replied) - 1 - index % len(self.replied)])
 
-    def _reply(self, cookie: int, reply: MediaReply | MediaError, zone: Zone) -> None:
+    def _reply(self, cookie: int, reply: MediaReply | MediaError, zone: Zone | None) -> None:
         if isinstance(reply, MediaReply):
-            self._oracle.relayed(zone, reply.sdp)
+            for side in Zone if zone is None else (zone,):
+                self._oracle.relayed(side, reply.sdp)
         self._run(lambda: self.edge.media_replied(cookie, reply, self.now))
 
     def media_timeout(self, index: int) -> None:

@@ -83,6 +83,7 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("cancel-races", "INVITE CANCEL 481 487 200 ACK", {"cancelled": 1, "answered": 1}),
         ("cancel-at-media", "INVITE 487 CANCEL ACK BYE", {"cancelled": 2, "answered": 1}),
         ("closed-at-media", "REGISTER INVITE 480", {"failed": 1, "answered": 1}),
+        ("media-answers-no-offer", "INVITE 200 ACK", {"answered": 1}),
         ("media-errors", "INVITE 488 503 500 ACK BYE", {"answered": 1, "no-media": 3}),
         ("media-refuses", "INVITE 488 503", {"no-media": 3}),
         ("register", "REGISTER 401 200 INVITE ACK BYE 480", {"answered": 1, "failed": 1}),
