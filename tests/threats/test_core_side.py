@@ -1,4 +1,4 @@
-"""Row 58: packets from outside at a listener of the private side, by a route that nobody has thought of."""
+"""THREATS 58: packets from outside at a listener of the private side, by the public device or from other sources."""
 
 from __future__ import annotations
 
@@ -112,19 +112,19 @@ def arrivals(namespaces: tuple[str, str, str], device: str) -> dict[str, list[st
 
 
 @pytest.mark.parametrize("device", ["", "int0"])
-def test_a_packet_by_the_public_device_does_not_reach_the_private_address(
+def test_58_a_packet_by_the_public_device_does_not_reach_the_private_address(
     namespaces: tuple[str, str, str], device: str
 ) -> None:
     assert arrivals(namespaces, device) == {"datagrams": ["10.0.0.9"], "streams": ["10.0.0.9"]}
 
 
-def test_without_the_check_it_would(namespaces: tuple[str, str, str]) -> None:
+def test_58_without_the_check_it_would(namespaces: tuple[str, str, str]) -> None:
     """A listener of ``any`` device shows that the packets of these tests arrive."""
     found = arrivals(namespaces, "any")
     assert found == {"datagrams": ["203.0.113.9", "10.0.0.77", "10.0.0.9"], "streams": ["203.0.113.9", "10.0.0.9"]}
 
 
-async def test_a_source_that_is_not_of_the_private_side_gets_no_answer(tmp_path: Path) -> None:
+async def test_58_a_source_that_is_not_of_the_private_side_gets_no_answer(tmp_path: Path) -> None:
     policy = policy_text(tmp_path, ["sip:127.0.0.11:9"], more='[core]\nallow = ["127.0.0.12/32"]')
     async with (
         running(tmp_path, policy) as app,

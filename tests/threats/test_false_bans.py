@@ -1,5 +1,5 @@
-"""Sources that must never be banned: an office whose phones all register again, a trunk whose address is forged, a user
-who mistypes a password, a carrier's burst.
+"""THREATS 21 and 61: sources that must never be banned: an office whose phones all register again, a trunk whose address
+is forged, a user who mistypes a password, a carrier's burst.
 
 The signalling core is complete, and its clock is the test's, so that minutes take no time.
 """
@@ -112,7 +112,7 @@ def assert_no_ban(harness: EdgeHarness) -> None:
     assert not any(isinstance(effect, Close | Penalise) for effect in harness.other)
 
 
-def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
+def test_61_an_office_of_200_phones_behind_one_address_that_register_anew_over_udp() -> None:
     harness = EdgeHarness()
     office = Office(harness, [Phone(n, Flow(PUBLIC, Source(OFFICE, 10_000 + n))) for n in range(200)])
     office.play(120.0)
@@ -124,7 +124,7 @@ def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_udp(
     assert {standings.of(phone.flow, harness.now) for phone in office.phones} == {Standing.REGISTERED}
 
 
-def test_an_office_of_200_phones_behind_one_address_that_register_anew_over_tcp() -> None:
+def test_61_an_office_of_200_phones_behind_one_address_that_register_anew_over_tcp() -> None:
     harness = EdgeHarness()
     phones = []
     for n in range(200):
@@ -178,7 +178,7 @@ def call_of(number: int, host: str) -> bytes:
     ).encode()
 
 
-def test_a_carrier_that_sends_100_calls_in_one_burst() -> None:
+def test_61_a_carrier_that_sends_100_calls_in_one_burst() -> None:
     harness = forged_trunk()
     trunk = Flow(PUBLIC, Source("203.0.113.77", 5060))
     for number in range(100):
@@ -188,7 +188,7 @@ def test_a_carrier_that_sends_100_calls_in_one_burst() -> None:
     assert harness.edge.calls == 100
 
 
-def test_three_mistyped_passwords_cause_no_ban() -> None:
+def test_61_three_mistyped_passwords_cause_no_ban() -> None:
     harness = EdgeHarness()
     flow = harness.edge.new_flow(CARRIERS, Source(OFFICE, 10_000))
     harness.edge.flow_opened(flow)

@@ -1,4 +1,4 @@
-"""Row 48: an archive, or a state directory, that makes a restore write elsewhere."""
+"""THREATS 48: an archive, or a state directory, that makes a restore write elsewhere."""
 
 from __future__ import annotations
 
