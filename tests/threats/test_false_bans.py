@@ -1,5 +1,5 @@
-"""THREATS 21 and 61: sources that must never be banned: an office whose phones all register again, a trunk whose address
-is forged, a user who mistypes a password, a carrier's burst.
+"""THREATS 21 and 61: sources that must never be banned: an office whose phones all register again, a trunk whose
+address is forged, a user who mistypes a password, a carrier's burst.
 
 The signalling core is complete, and its clock is the test's, so that minutes take no time.
 """
