@@ -28,7 +28,7 @@ SourceKey: TypeAlias = FlowKey | str
 forged."""
 
 CallHolder: TypeAlias = int | str
-"""What calls are counted by: an account as a number, or an address."""
+"""What calls are counted by: an account as a number, or as text where they may be forged, or an address."""
 
 
 class Transport(enum.StrEnum):

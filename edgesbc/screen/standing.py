@@ -174,14 +174,21 @@ class Standings:
         """The accounts that have registered by ``flow``, the latest last."""
         return tuple(account for account, until in self._accounts.get(flow.key, ()) if until > now)
 
-    def call_holder(self, flow: Flow, now: float) -> CallHolder | None:
+    def call_holder(self, flow: Flow, with_secret: bool, now: float) -> CallHolder | None:
         """By what the calls of ``flow`` are counted: the account that it is registered as last, or else its address,
-        where an IPv6 address counts as its /64. None for trunks and the private side."""
+        where an IPv6 address counts as its /64. None for trunks and the private side.
+
+        Calls of a registered UDP flow may be forged, unless their INVITE is ``with_secret``: they have a count of their
+        own, so that they take no place of the account's other calls.
+        """
         standing = self.of(flow, now)
         if standing is Standing.TRUNK:
             return None
         accounts = self._accounts.get(flow.key) if standing is Standing.REGISTERED else None
-        return accounts[-1][0] if accounts else source_key(flow.peer[0])
+        if not accounts:
+            return source_key(flow.peer[0])
+        account = accounts[-1][0]
+        return account if flow.serial or with_secret else str(account)
 
     def is_worn(self, proof: int) -> bool:
         """Whether too many flows have used these credentials: they are a recording."""

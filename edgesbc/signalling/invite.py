@@ -38,7 +38,7 @@ class InviteRequests:
         parts, calls, subject = self._parts, self._calls, incoming.subject
         server = parts.responder.open_transaction(incoming, now)
         source = None if subject.standing is Standing.TRUNK else subject.source
-        holder = parts.live.standings.call_holder(incoming.flow, now)
+        holder = parts.live.standings.call_holder(incoming.flow, subject.with_secret, now)
         call = calls.open(incoming.message, incoming.flow, subject.trunk or "", source, holder, now)
         context = ResponseContext(
             parts,

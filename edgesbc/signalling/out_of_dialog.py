@@ -129,7 +129,7 @@ class OutOfDialogAdmission:
 
     def _load(self, subject: Subject, now: float) -> LoadSnapshot:
         calls = self._calls
-        holder = self._live.standings.call_holder(subject.flow, now)
+        holder = self._live.standings.call_holder(subject.flow, subject.with_secret, now)
         return LoadSnapshot(
             calls.ringing.get(subject.source, 0),
             calls.by_trunk.get(subject.trunk or "", 0),

@@ -63,6 +63,14 @@ def test_calls_of_an_account_count_over_all_its_flows_and_not_for_the_address(ha
     assert held(harness) == {ACCOUNT: 2, "203.0.113.5": 2}
 
 
+def test_datagrams_that_may_be_forged_take_no_place_of_the_connections_of_their_account(harness: EdgeHarness) -> None:
+    datagrams, connection = Flow(PUBLIC, Source("203.0.113.9", 5060)), connected(harness, "203.0.113.5", 40000)
+    for flow in (datagrams, connection):
+        harness.standings.prove(flow, Standing.REGISTERED, harness.now, 60, ACCOUNT)
+    assert [call(harness, datagrams, n) for n in range(3)] == [200, 200, 503]
+    assert [call(harness, connection, n) for n in range(3, 6)] == [200, 200, 503]
+
+
 def test_trunks_and_the_private_side_are_not_counted(harness: EdgeHarness) -> None:
     assert [call(harness, CALLER, n) for n in range(4)] == [200] * 4
     assert held(harness) == {}
@@ -73,7 +81,7 @@ def test_a_call_that_ends_is_counted_no_longer_and_for_whom_it_began(harness: Ed
     harness.standings.prove(flow, Standing.REGISTERED, harness.now, 60, ACCOUNT)
     assert call(harness, flow, 1) == 200
     harness.standings.deregister(flow, ACCOUNT, harness.now)  # its calls still are those of the account
-    assert held(harness) == {ACCOUNT: 1}
+    assert held(harness) == {f"{ACCOUNT}": 1}
     harness.wait(5 * 3600)
     assert held(harness) == {}
     assert harness.edge.calls == 0

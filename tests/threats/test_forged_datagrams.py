@@ -171,6 +171,18 @@ def test_60_forged_requests_use_up_no_attempt_and_no_call_of_the_phone() -> None
     assert len(phone.inward(phone.request(extra=DIGEST.format("registered", 1)))) == 1
 
 
+def test_60_forged_calls_that_are_answered_do_not_count_for_the_account() -> None:
+    """A server that asks calls of registered users for no credentials answers them."""
+    phone = Phone()
+    for _ in range(12):
+        for _ in range(20):
+            for request in phone.inward(phone.request()):
+                phone.outward(respond(request, 200, tag=f"b{phone.count}"))
+        phone.harness.wait(2.5)
+    assert phone.harness.reasons[-1] == "source-calls"
+    assert len(phone.inward(phone.request(extra=DIGEST.format("registered", 1)))) == 1
+
+
 def test_60_the_phone_itself_is_held_to_the_density() -> None:
     phone = Phone()
     got = phone.flood(500, lambda number: phone.request(extra=DIGEST.format("registered", number)))

@@ -32,7 +32,8 @@ class AdmissionSettings:
     ringing: int = attrs.field(default=20, validator=between(1, 20_000))
     """Ringing calls of one source at once. For trunks, ``max_calls`` counts instead."""
     calls: int = attrs.field(default=200, validator=between(1, limits.CALLS_MOST))
-    """Calls of one account, or of one address without an account, at once: also answered ones, and those on hold."""
+    """Calls of one account, or of one address without an account, at once: also answered ones, and those on hold.
+    Calls by datagrams that may be forged are counted apart."""
 
 
 class Admission:
