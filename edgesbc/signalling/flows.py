@@ -159,10 +159,6 @@ class Flows:
 
     # --- connections that are being opened -----------------------------------------------------------------
 
-    def is_connecting(self, flow: Flow) -> bool:
-        """Whether a connection was asked for and is not open yet."""
-        return flow.serial in self._connecting
-
     def is_crowded(self, flow: Flow, has_account: bool) -> bool:
         """Whether as many requests wait for a connection as may. Those of senders without an account have half of it,
         so that others have room whatever anybody sends."""
