@@ -23,7 +23,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow, Listener, Source, Zone
+from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
@@ -31,28 +31,22 @@ from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
-from edgesbc.screen.stages.ratelimit import NEVER_CHARGED
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.signalling.call import CallState, check_addresses
+from edgesbc.signalling.call import CallState
 from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
-from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
+from edgesbc.signalling.received_messages import ReceivedMessages
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wiring import CoreParts
 from edgesbc.sip.delivery import SendFailure, transaction_of
-from edgesbc.sip.message import Request, Response
+from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["Edge"]
-
-# Any other method counts as "other": a peer must not be able to choose a label.
-_COUNTED = frozenset(
-    "INVITE ACK CANCEL BYE OPTIONS REGISTER PRACK UPDATE INFO REFER NOTIFY MESSAGE SUBSCRIBE PUBLISH".split()
-)
 
 
 class Edge:
@@ -65,9 +59,8 @@ class Edge:
     """
 
     __slots__ = (
-        "_admission", "_calls", "_deadlines", "_device_flows", "_effects", "_in_dialog", "_invites", "_last_lateness",
-        "_live", "_others", "_probes", "_registrations", "_responder", "_screener", "_transactions", "counters",
-        "parts",
+        "_admission", "_calls", "_deadlines", "_device_flows", "_effects", "_invites", "_last_lateness", "_live",
+        "_probes", "_received", "_responder", "_screener", "_transactions", "counters", "parts",
     )  # fmt: skip
 
     def __init__(
@@ -97,12 +90,9 @@ class Edge:
         self._deadlines = parts.deadlines
         self._device_flows = parts.device_flows
         self._effects = parts.effects
-        self._in_dialog = parts.in_dialog
         self._invites = parts.invites
         self._live = parts.live
-        self._others = parts.others
         self._probes = parts.probes
-        self._registrations = parts.registrations
         self._responder = parts.responder
         self._screener = parts.screener
         self._transactions = parts.transactions
@@ -115,6 +105,7 @@ class Edge:
             pipeline.shadow_counts,
             parts.screener.shadow_differences,
         )
+        self._received = ReceivedMessages(parts, self.counters)
 
     # --- the state of the edge -----------------------------------------------------------------------------
 
@@ -282,32 +273,12 @@ class Edge:
 
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """One datagram, or one message that framing has cut from a stream. Raises nothing that bytes can cause."""
-        if flow.listener.zone is Zone.CORE and not self._screener.is_of_core(flow, now):
-            return self._effects.take()
-        if self._screener.packet(flow, data, now):
-            self._parse(flow, data, now)
-        elif data.startswith(b"INVITE "):
-            self._screener.count_refused_call(flow, now)
-        self._screener.after_message(now)
+        self._received.receive(flow, data, now)
         return self._effects.take()
-
-    def _parse(self, flow: Flow, data: bytes, now: float) -> None:
-        if not data.strip(b"\r\n\0"):
-            return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
-        try:
-            message = parse_message(data)
-            check_addresses(message)
-            if isinstance(message, Request):
-                self._take_request(flow, message, len(data), now)
-            else:
-                self._take_response(flow, message, now)
-        except WireError as error:
-            self._refuse_malformed(flow, data, error, now)
 
     def stream_broken(self, flow: Flow, data: bytes, error: WireError, now: float) -> list[Effect]:
         """A stream cannot be framed from ``data`` on. The shell closes it after the answer."""
-        self._refuse_malformed(flow, data, error, now)
-        self._screener.after_message(now)
+        self._received.refuse_stream(flow, data, error, now)
         return self._effects.take()
 
     def recover(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
@@ -329,67 +300,6 @@ class Edge:
     def take_effects(self) -> list[Effect]:
         """The effects of a method that has raised."""
         return self._effects.take()
-
-    def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        """Answer a message that cannot be parsed, if the fields that an answer needs can be read (RFC 3261 section
-        16.3)."""
-        self.counters.malformed.add()
-        self._screener.on_refusal(Reason.MALFORMED)
-        self._effects.record(now, Reason.MALFORMED, flow, detail=error.reason)
-        self._live.pipeline.malformed(flow, now)
-        self._responder.answer_malformed(flow, data, error.status_hint, now)
-
-    def _take_response(self, flow: Flow, response: Response, now: float) -> None:
-        client = self._transactions.receive(response, flow, now)
-        if client is not None and not flow.serial:
-            self._live.standings.prove(flow, Standing.REACHABLE, now)
-
-    def _take_request(self, flow: Flow, request: Request, size: int, now: float) -> None:
-        """Phase REQUEST, and then the path of its kind: ACK, in-dialog, INVITE, REGISTER or any other."""
-        transactions, screener, method = self._transactions, self._screener, request.method
-        if transactions.absorb(request, flow, now, size):
-            return  # before screening: it costs no state, and a bucket must not count the messages of a live call
-        self.counters.requests.add(flow.listener.name, method if method in _COUNTED else "other")
-        incoming = Incoming(request, flow, size, self._live.pipeline.subject(flow, request, now))
-        if method == "CANCEL":
-            self._cancel(incoming, now)
-            return
-        if request.in_dialog and method not in NEVER_CHARGED:
-            incoming.subject.in_call = self._in_dialog.is_of_call(request, flow)
-        if not screener.request(incoming, now):
-            return
-        if request.max_forwards == 0:  # also where screening refuses nothing: there is no number below it
-            screener.refuse(incoming, Reason.TOO_MANY_HOPS, now)
-            return
-        if method == "ACK":
-            self._in_dialog.forward_ack(incoming, now)
-            return
-        # Sources without an account share half of the tables, also by connections; the rest is kept for the others, and
-        # for the calls of those with a proven address.
-        standing = incoming.subject.standing
-        strangers = standing is Standing.UNPROVEN or (standing is Standing.REACHABLE and not request.in_dialog)
-        if transactions.half_full if strangers else transactions.full:
-            screener.refuse(incoming, Reason.OVERLOAD, now)
-        elif request.in_dialog:
-            self._in_dialog.forward(incoming, now)
-        elif method == "INVITE":
-            self._invites.forward(incoming, now)
-        elif method == "REGISTER":
-            self._registrations.forward(incoming, now)
-        else:
-            self._others.forward(incoming, now)
-
-    def _cancel(self, incoming: Incoming, now: float) -> None:
-        """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""
-        request = incoming.message
-        server = self._transactions.find_server(request, incoming.flow, "INVITE")
-        if server is None:
-            self._screener.on_refusal(Reason.UNMATCHED)
-            self._responder.answer_stateless(incoming, Reason.UNMATCHED.status, now)
-            return
-        self._responder.answer_stateless(incoming, 200, now)
-        if server.user is not None:
-            server.user.on_cancel(request.get_all("Reason"), now)
 
     # --- media -------------------------------------------------------------------------------------------
 
