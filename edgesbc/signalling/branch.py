@@ -16,7 +16,7 @@ from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import T1, TransactionState
 from edgesbc.sip.message import Request, Response
 
-__all__ = ["Branch", "BranchParts"]
+__all__ = ["Branch", "BranchListener", "BranchParts"]
 
 
 class BranchListener(Protocol):

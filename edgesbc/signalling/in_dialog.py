@@ -15,10 +15,11 @@ from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
 from edgesbc.signalling.call import Call, Leg, learn_target
 from edgesbc.signalling.calls import Calls
+from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
 from edgesbc.signalling.peers import DialogPeers
-from edgesbc.signalling.response_context import ContextParts, ResponseContext
+from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import NextHop, SingleTarget
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget, TokenKind, dialog_digest

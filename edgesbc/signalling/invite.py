@@ -5,10 +5,11 @@ from __future__ import annotations
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import Calls, CallSetup
+from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
 from edgesbc.signalling.peers import DialogPeers
-from edgesbc.signalling.response_context import ContextParts, ResponseContext
+from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 
 __all__ = ["InviteRequests"]

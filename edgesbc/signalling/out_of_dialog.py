@@ -14,13 +14,14 @@ from edgesbc.screen.stage import LoadSnapshot, Subject
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import LoopDetector
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.peers import DialogPeers
-from edgesbc.signalling.response_context import ContextParts, ResponseContext
+from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import DispatchedTargets, SingleTarget, TargetSet
 from edgesbc.signalling.transactions import Transactions

@@ -15,11 +15,12 @@ from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
-from edgesbc.signalling.response_context import ContextParts, ResponseContext
+from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.digest import credentials_of, parse_digest, renewed

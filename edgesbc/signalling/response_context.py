@@ -4,68 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
-from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
-from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.leases import Lease
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
 from edgesbc.signalling.best_response import BestResponse
-from edgesbc.signalling.branch import Branch, BranchParts
+from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.calls import CallSetup
-from edgesbc.signalling.contact_tokens import ContactTokens
-from edgesbc.signalling.effect_queue import EffectQueue
-from edgesbc.signalling.live_pipeline import LivePipeline
-from edgesbc.signalling.media_client import MediaClient
+from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.member_health import HealthFeedback
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.peers import Peers
-from edgesbc.signalling.responder import Responder
+from edgesbc.signalling.request_branches import RequestBranches
 from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
 
-__all__ = ["ContextParts", "ResponseContext"]
+__all__ = ["ResponseContext"]
 
 _COMPLETED_ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 
 
-class ContextParts:
-    """The parts of the core that every response context uses."""
-
-    __slots__ = ("branches", "deadlines", "dispatcher", "effects", "live", "media", "responder", "tokens")
-
-    def __init__(
-        self,
-        effects: EffectQueue,
-        deadlines: Deadlines[Expiring],
-        dispatcher: Dispatcher,
-        live: LivePipeline,
-        media: MediaClient,
-        responder: Responder,
-        tokens: ContactTokens,
-        branches: BranchParts,
-    ) -> None:
-        self.effects: Final = effects
-        self.deadlines: Final = deadlines
-        self.dispatcher: Final = dispatcher
-        self.live: Final = live
-        self.media: Final = media
-        self.responder: Final = responder
-        self.tokens: Final = tokens
-        self.branches: Final = branches
-
-
 class ResponseContext:
-    """Sends one request on, to one hop, to several at once, or to one after the other, and answers it once.
+    """Has one request sent on, to one hop, to several at once, or to one after the other, and answers it once.
 
     ``call`` is the call that the request belongs to or sets up; ``setup`` is given where it sets one up. ``trusted``
     is whether the sender may assert identities. ``evidence`` is whether what becomes of the request may count for and
@@ -75,9 +43,9 @@ class ResponseContext:
     """
 
     __slots__ = (
-        "_answer_forwarded", "_best", "_body", "_branches", "_cancelled", "_evidence", "_failover_ended", "_health",
-        "_is_invite", "_mark", "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_standing",
-        "_targets", "_timed_out", "_too_large", "_tried", "_trusted", "due", "queued", "request", "server",
+        "_answer_forwarded", "_best", "_branches", "_cancelled", "_failover_ended", "_health", "_is_invite",
+        "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_timed_out", "_too_large", "due", "queued",
+        "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -98,19 +66,14 @@ class ResponseContext:
         self.server = server
         self.request: Request = server.request
         self._is_invite = self.request.method == "INVITE"
-        self._targets = targets
         self._peers = peers
         self._setup = setup
-        self._trusted = trusted
-        self._standing = standing
-        self._mark = mark
         self._on_completed = on_completed
-        self._branches: list[Branch] = []  # without a final answer so far
-        self._tried = 0
-        self._body: bytes | None = None
         self._sdp = OfferAnswer(parts.media, server, call, standing)
-        self._evidence = evidence and server.proven
-        self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, self._evidence)
+        evidence = evidence and server.proven
+        self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, evidence)
+        on_hop = setup.on_sent if setup is not None else None
+        self._branches = RequestBranches(parts, self, server, targets, peers, standing, on_hop, trusted, mark, evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
         self._cancelled = False
@@ -132,7 +95,7 @@ class ResponseContext:
         if self._sdp.hides_sdp_from_media():
             self._refuse(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
         elif not self._sdp.send(self._on_anchored, now):
-            self._body = self._sdp.body_without_sdp(self.request)
+            self._branches.body = self._sdp.body_without_sdp(self.request)
             if self._setup is not None:
                 self._setup.call.late_offer = not self._sdp.offer_in_request
             self._try_next(now)
@@ -143,67 +106,20 @@ class ResponseContext:
         if isinstance(sdp, MediaError):
             self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason)
         else:
-            self._body = sdp
+            self._branches.body = sdp
             self._try_next(now)
 
     def _try_next(self, now: float) -> None:
-        """Send to the next target group (RFC 3261 section 16.6): one hop, or several at once."""
-        limit = limits.FORK_BRANCHES - self._tried
-        if self.request.get("Max-Breadth") is not None:
-            limit = min(limit, topology.breadth(self.request))
-            if not limit:
-                self._refuse(Reason.LOOP, now, 440, "Max-Breadth is used up")
-                return
-        hops = self._targets.next_group(now, limit) if limit else ()
-        if not hops:
+        if self._branches.breadth_used_up:
+            self._refuse(Reason.LOOP, now, 440, "Max-Breadth is used up")
+        elif not self._branches.send_next(now):
             self._answer_best(Reason.NO_DESTINATION, now)
-            return
-        self._tried += len(hops)
-        # All branches are made before the first is sent, so that their leases are released whatever happens then.
-        branches = [Branch(self._parts.branches, self, self.request, hop, self._evidence) for hop in hops]
-        self._branches += branches
-        for branch in branches:
-            self._send(branch, len(branches), now)
-
-    def _send(self, branch: Branch, count: int, now: float) -> None:
-        """Send one of ``count`` branches that are tried at once."""
-        request, hop = self.request, branch.hop
-        listener = hop.flow.listener
-        branch.id = self._parts.branches.sender.new_branch() + self._mark
-        if self._setup is not None:
-            self._setup.on_sent(hop)
-        fields = self._peers.request_fields(hop.flow, now)
-        if count > 1 or request.get("Max-Breadth") is not None:
-            fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
-        trusted = self._trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC)
-        crossing = self._parts.live.crossing(self._standing, listener.zone)
-        data = topology.forward_request(
-            request, listener, branch.id, hop.uri, crossing, hop.routes, self._body, fields, trusted
-        )
-        branch.send(data, now)
 
     def on_slow_connection(self, branch: Branch, now: float) -> None:
-        """The connection of a branch is not open yet: ask for one to another address of the same host as well (RFC 8305
-        section 5)."""
-        other_hop = self._targets.alternative(branch.hop, now) if self._tried < limits.FORK_BRANCHES else None
-        if other_hop is None:
-            return
-        self._tried += 1
-        other = Branch(self._parts.branches, self, self.request, other_hop, self._evidence)
-        other.race = branch.race = branch.race or branch.id
-        forked = sum(pending.race != branch.race for pending in self._branches) + 1
-        self._branches.append(other)
-        self._send(other, forked, now)
+        self._branches.race(branch, now)
 
     def on_connected(self, branch: Branch, now: float) -> None:
-        """A branch is sent now: those that were to be sent if their connection were open first are not."""
-        lease = branch.hop.lease
-        if branch.race and lease is not None:
-            detail = f"{lease.member.set_name} {lease.member.name}: its connection is open first"
-            self._parts.effects.record(now, Reason.ROUTED, self.server.source, self.request.call_id, detail)
-            for other in [other for other in self._branches if other.race == branch.race and other is not branch]:
-                self._remove(other)
-                other.abandon(now)
+        self._branches.end_race(branch, now)
 
     # --- answers -----------------------------------------------------------------------------------------
 
@@ -236,10 +152,10 @@ class ResponseContext:
     def _process_refusal(self, branch: Branch, response: Response, now: float) -> None:
         """A branch is refused: which answer the sender gets is decided when all are (RFC 3261 section 16.7 step 5)."""
         status, hop = response.status, branch.hop
-        self._remove(branch)
+        self._branches.remove(branch)
         if self.server.answered:
             return  # another branch has the call
-        if status == 408 and not self._is_invite and not self._branches:
+        if status == 408 and not self._is_invite and not self._branches.pending:
             branch.release()
             self._finish(408, "timeout", now)  # RFC 4320 section 4.2: it comes too late to be of use
             return
@@ -248,7 +164,7 @@ class ResponseContext:
             self._health.on_refusal(hop, response, now)
         elif status != 503:  # a 503 is no sign of life, and no failure where no other member is tried
             self._health.on_success(hop, now)
-        if not fails_over and not self._branches and self._best is None:
+        if not fails_over and not self._branches.pending and self._best is None:
             self._forward(branch, response, None, now)  # the usual case: one branch, one answer
             return
         if self._best is None:
@@ -257,8 +173,7 @@ class ResponseContext:
         branch.release()
         self._failover_ended = self._failover_ended or not fails_over
         if not fails_over and status >= 600:
-            for other in tuple(self._branches):
-                self._cancel(other, now, [f"SIP;cause={status}"])  # a 6xx holds for all places (step 5)
+            self._branches.cancel_all(now, [f"SIP;cause={status}"])  # a 6xx holds for all places (step 5)
         self._go_on(now)
 
     def _fails_over(self, status: int, hop: NextHop) -> bool:
@@ -268,7 +183,7 @@ class ResponseContext:
 
     def _go_on(self, now: float) -> None:
         """A branch has ended: wait for the others, or try the next, or answer."""
-        if self._branches:
+        if self._branches.pending:
             return
         if not (self._answer_forwarded or self._cancelled or self._failover_ended):
             self._try_next(now)
@@ -282,7 +197,7 @@ class ResponseContext:
             self._forward(self._best.branch, response, None, now)
         elif self._cancelled:
             self._finish(487, "cancelled", now)
-        elif self._too_large and self._too_large == self._tried:
+        elif self._too_large and self._too_large == self._branches.tried:
             self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
         elif reason is not None:
             self._refuse(reason, now)
@@ -313,8 +228,8 @@ class ResponseContext:
             return
         branch.abandon(now)
         branch.end_unwanted(response, now)
-        self._remove(branch)
-        if not self._branches:
+        self._branches.remove(branch)
+        if not self._branches.pending:
             self._refuse(reason, now, status, detail)
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
@@ -345,15 +260,15 @@ class ResponseContext:
     def _on_answered(self, branch: Branch, status: int, now: float) -> None:
         """The sender has its final answer, which ``branch`` gave."""
         setup = self._setup
-        self._remove(branch)
+        self._branches.remove(branch)
         if setup is None:
             branch.release()
             self._end_branches(now)
         elif status < 300:
-            for other in tuple(self._branches):
+            for other in tuple(self._branches.pending):
                 # Step 10. The Reason says that no call was missed (RFC 3326 section 3.1). A 2xx that comes all the same
                 # is forwarded (step 5).
-                self._cancel(other, now, [_COMPLETED_ELSEWHERE])
+                self._branches.cancel(other, now, [_COMPLETED_ELSEWHERE])
                 other.release()
             setup.on_answered(branch.hop.lease, now)
         else:
@@ -365,7 +280,7 @@ class ResponseContext:
 
     def on_failure(self, branch: Branch, timeout: bool, now: float) -> None:
         """A branch will get no answer, because of a time-out or (``timeout`` False) of a transport error."""
-        self._remove(branch)
+        self._branches.remove(branch)
         lease = branch.hop.lease
         if not self.server.answered and not self._cancelled and not branch.forwarded and lease is not None:
             if branch.failure is not None:
@@ -390,11 +305,10 @@ class ResponseContext:
         request, outcome, wait = self.request, reason.code, 0
         if reason is Reason.NO_DESTINATION:
             outcome = "failed"
-            status, wait = self._targets.refusal()
+            status, wait = self._branches.refusal()
         status = status or reason.status
         if not detail:
-            names = self._targets.set_names()
-            detail = f"{names}{': ' if names else ''}{self._tried} tried"
+            detail = self._branches.describe()
         self._parts.effects.record(now, reason, self.server.source, request.call_id, detail, answer=status)
         self._finish(status, outcome, now, wait)
 
@@ -417,22 +331,8 @@ class ResponseContext:
         if self._on_completed is not None:
             self._on_completed(status, now)
 
-    def _cancel(self, branch: Branch, now: float, reasons: Sequence[str]) -> None:
-        """Cancel a branch; one that was not sent yet is left out."""
-        if branch.waiting:
-            self._remove(branch)
-            branch.abandon(now)
-        else:
-            branch.cancel(now, reasons)
-
-    def _remove(self, branch: Branch) -> None:
-        if branch in self._branches:
-            self._branches.remove(branch)
-
     def _abandon_branches(self, now: float) -> None:
-        branches, self._branches = self._branches, []
-        for branch in branches:
-            branch.abandon(now)
+        self._branches.abandon_all(now)
         queue, self._queue = self._queue, []
         for branch, response in queue:
             branch.end_unwanted(response, now)
@@ -444,9 +344,7 @@ class ResponseContext:
 
     def leases(self) -> list[Lease]:
         """The leases that the request itself holds; those of a call's INVITE are the call's."""
-        if self._setup is not None:
-            return []
-        return [branch.hop.lease for branch in self._branches if branch.hop.lease is not None and branch.hop.lease.live]
+        return [] if self._setup is not None else self._branches.leases()
 
     # --- ended by its sender, or from here ---------------------------------------------------------------
 
@@ -456,9 +354,8 @@ class ResponseContext:
         if self.server.answered or self._cancelled:
             return
         self._cancelled = True
-        for branch in tuple(self._branches):
-            self._cancel(branch, now, reasons)
-        if not self._branches:
+        self._branches.cancel_all(now, reasons)
+        if not self._branches.pending:
             self._finish(487, "cancelled", now)  # nothing was sent yet
 
     def on_connection_lost(self, now: float) -> None:

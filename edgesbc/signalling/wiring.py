@@ -24,6 +24,7 @@ from edgesbc.screen.pipeline import Pipeline
 from edgesbc.signalling.branch import BranchParts
 from edgesbc.signalling.calls import CallLimits, Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.core_sources import CoreRules, CoreSources
 from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.effect_queue import EffectQueue
@@ -40,7 +41,6 @@ from edgesbc.signalling.out_of_dialog import OtherRequests, OutOfDialogAdmission
 from edgesbc.signalling.registrations import ChallengeMemory, RegisterRequests
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
 from edgesbc.signalling.responder import Responder
-from edgesbc.signalling.response_context import ContextParts
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.statistics import CallStatistics
 from edgesbc.signalling.tokens import Sealer

@@ -19,7 +19,7 @@ def a_branch() -> Branch:
     harness.receive(CALLER, invite())
     (context,) = harness.edge.parts.transactions.server_users()
     assert isinstance(context, ResponseContext)
-    return context._branches[0]
+    return context._branches.pending[0]
 
 
 BRANCH = a_branch()
