@@ -6,6 +6,7 @@ from edgesbc.base.address import Source
 from edgesbc.sip.field_lookup import field_value
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Uri
+from edgesbc.sip.user_part import plain_user
 
 __all__ = ["hash_key"]
 
@@ -26,7 +27,7 @@ def hash_key(hash_on: str, request: Request, source: Source) -> str:
         case "to-uri":
             return _address_of_record(request.to.uri)
         case "request-user":
-            return request.uri.user or ""
+            return plain_user(request.uri)
         case "source":
             return source.host  # without the port, which changes behind NAT and with each connection
         case _:
@@ -34,5 +35,5 @@ def hash_key(hash_on: str, request: Request, source: Source) -> str:
 
 
 def _address_of_record(uri: Uri) -> str:
-    """User and host, without password, port and parameters, which a caller may write differently each time."""
-    return f"{(uri.user or '').partition(':')[0]}@{uri.host or uri.opaque}"
+    """User and host, without what a caller may write differently each time: password, port, parameters, separators."""
+    return f"{plain_user(uri)}@{uri.host}"

@@ -22,7 +22,7 @@ from edgesbc.routing.hours import Hours, zone_of
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.field_lookup import field_value
 from edgesbc.sip.message import Request
-from edgesbc.sip.uri import Uri
+from edgesbc.sip.user_part import plain_user
 
 __all__ = ["Route", "RoutingTable"]
 
@@ -66,8 +66,8 @@ class Route:
     """A route of the policy. All given conditions must match; a condition that is not given always matches.
 
     Patterns are Python regular expressions that match anywhere in the text: ``^`` and ``$`` anchor them.
-    Users are compared without their password and with escapes decoded (RFC 3261 section 19.1.4). One that has a
-    control character matches nothing.
+    Users are compared as :func:`edgesbc.sip.user_part.plain_user` writes them: without password, with escapes decoded,
+    numbers without separators and parameters. One that has a control character matches nothing.
     """
 
     name: str
@@ -148,9 +148,9 @@ class _Rule:
             and (not self.methods or request.method in self.methods)
             and (not self.trunks or trunk in self.trunks)
             and (not self.source or flow.peer.host in self.source)
-            and (not self.prefixes or _user(request.uri).startswith(self.prefixes))
-            and (self.request_user is None or _matches(self.request_user, _user(request.uri)))
-            and (self.from_user is None or _matches(self.from_user, _user(request.from_.uri)))
+            and (not self.prefixes or plain_user(request.uri).startswith(self.prefixes))
+            and (self.request_user is None or _matches(self.request_user, plain_user(request.uri)))
+            and (self.from_user is None or _matches(self.from_user, plain_user(request.from_.uri)))
             and all(_matches(search, field_value(request, name)) for name, search in self.header)
             and (self.hours is None or self.hours.contains(wall))
         )
@@ -200,7 +200,8 @@ class RoutingTable:
         Raises :class:`WireError` when a route reads From and the URI in it is malformed.
         """
         uri = request.uri
-        if "%" in (uri.user or uri.opaque) and has_control(_user(uri)):
+        text = uri.user or uri.opaque
+        if "%" in text and has_control(unquote(text, errors="replace")):
             return None  # an escaped line feed would end a number early for one reader, and not for another
         for rule in self._rules:
             if rule.matches(flow, request, trunk, wall):
@@ -210,11 +211,6 @@ class RoutingTable:
 
 def _compiled(pattern: str | None) -> _Search | None:
     return None if pattern is None else compile_pattern(pattern).search
-
-
-def _user(uri: Uri) -> str:
-    user = uri.opaque if uri.user is None else uri.user.partition(":")[0]
-    return unquote(user, errors="replace") if "%" in user else user
 
 
 def _matches(search: _Search, text: str | None) -> bool:

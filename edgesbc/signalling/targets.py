@@ -21,6 +21,7 @@ from edgesbc.signalling.flows import Flows
 from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Param, Uri
+from edgesbc.sip.user_part import WrittenUser
 
 __all__ = ["DispatchedTargets", "NextHop", "SingleTarget", "TargetSet", "listener_for"]
 
@@ -273,16 +274,15 @@ def _renumbered(uri: Uri, rules: list[Numbers]) -> Uri:
 
     A URI that names no user stays: that of a REGISTER (RFC 3261 section 10.2), and a service (RFC 5031).
     """
-    is_tel = uri.scheme == "tel"
-    text, mark = (uri.opaque, ";") if is_tel else (uri.user or "", ":")
-    if not text:
+    written = WrittenUser(uri)
+    number = written.number
+    if not number:
         return uri
-    number, mark, rest = text.partition(mark)
     for rule in rules:
         number = rule.apply(number)
-    if is_tel:  # which cannot be without a number
-        return Uri(uri.scheme, None, "", opaque=number + mark + rest) if number else uri
-    user = number + mark + rest if number else None  # a password has no place without a user
+    if uri.scheme == "tel":  # which cannot be without a number
+        return Uri("tel", None, "", opaque=written.with_number(number)) if number else uri
+    user = written.with_number(number) if number else None  # parameters and password have no place without a user
     return Uri(uri.scheme, user, uri.host, uri.port, uri.params, uri.headers)
 
 

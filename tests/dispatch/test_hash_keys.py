@@ -43,3 +43,18 @@ def test_names_of_fields_in_any_case() -> None:
     assert field_value(request(), "call-ID") == "abc@192.0.2.9"
     assert field_value(request(), "X-tenant") == "blue"
     assert field_value(request(), "Subject") is None
+
+
+@pytest.mark.parametrize("hash_on", ["request-user", "to-uri", "from-uri"])
+def test_a_number_has_one_key_whatever_its_spelling(hash_on: str) -> None:
+    def key(number: str) -> str:
+        data = INVITE.replace(b"sip:+4930123@edge.example", number.encode()).replace(
+            b"sip:alice:secret@Example.COM:5071;x=y", number.encode()
+        )
+        message = parse_message(data)
+        assert isinstance(message, Request)
+        return hash_key(hash_on, message, Source("192.0.2.9", 5071))
+
+    spellings = ["sip:+49-30-123@edge.example", "sip:+4930123;npdi;rn=49@edge.example", "sip:%2B4930123:x@edge.example"]
+    assert {key(spelling) for spelling in spellings} == {key("sip:+4930123@edge.example")}
+    assert key("tel:+49-30-123") == key("tel:+4930123;ext=1") != key("tel:+4930124")

@@ -15,10 +15,14 @@ PEER = Source("192.0.2.9", 5071)
 
 
 def request(
-    user: str = "+4930123", method: str = "INVITE", from_uri: str = "sip:alice@example.com", extra: str = ""
+    user: str = "+4930123",
+    method: str = "INVITE",
+    from_uri: str = "sip:alice@example.com",
+    extra: str = "",
+    uri: str = "",
 ) -> Request:
     message = parse_message(
-        f"{method} sip:{user}@edge.example SIP/2.0\r\n"
+        f"{method} {uri or f'sip:{user}@edge.example'} SIP/2.0\r\n"
         "Via: SIP/2.0/UDP 192.0.2.9:5071;branch=z9hG4bKa\r\n"
         f"From: <{from_uri}>;tag=1\r\nTo: <sip:bob@edge.example>\r\n"
         f"Call-ID: abc\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{extra}Content-Length: 0\r\n\r\n".encode()
@@ -92,6 +96,22 @@ def test_users() -> None:
 
 def test_an_escape_does_not_hide_a_user() -> None:
     assert takes(a_route(request_user=r"^\+4930$"), request("%2b%34930"))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "tel:+49-30-123",
+        "tel:+4930123;ext=7",
+        "sip:+49(30)123@example.com;user=phone",
+        "sip:+4930123;npdi;rn=+4989;phone-context=+49@example.com",
+        "sip:+49%2030%20123:secret@example.com",
+    ],
+)
+def test_a_number_matches_whatever_its_spelling(uri: str) -> None:
+    assert takes(a_route(request_user=r"^\+?[0-9]{3,15}$"), request(uri=uri))
+    assert takes(a_route(request_prefix=("+4930",)), request(uri=uri))
+    assert takes(a_route(from_user=r"^\+4930123$"), request(from_uri=uri))
 
 
 def test_headers_in_any_case() -> None:

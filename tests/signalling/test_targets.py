@@ -118,6 +118,8 @@ def asked_for(harness: EdgeHarness, uri: str) -> str:
         ("sip:+4930123@example.com;user=phone", "sip:9030123@example.com;user=phone"),
         ("tel:+4930123;phone-context=x", "tel:9030123;phone-context=x"),
         ("sip:%2B4930123@example.com", "sip:9030123@example.com"),
+        ("tel:+49-30-123;ext=7", "tel:9030123;ext=7"),
+        ("sip:+49.30.123;npdi;rn=+4989:secret@192.0.2.1", "sip:9030123;npdi;rn=+4989:secret@10.0.0.1"),
         ("sip:30%40evil@example.com", "sip:930%40evil@example.com"),
         ("sip:example.com", "sip:example.com"),
     ],
@@ -126,6 +128,11 @@ def test_the_route_and_then_the_member_change_the_number(uri: str, becomes: str)
     member = MemberSettings("sip:10.0.0.1", prepend="9")
     harness = routed(a_set("a", members=(member,)), to="a", rewrite=Rewrite(r"^\+49", "0"))
     assert asked_for(harness, uri) == becomes
+
+
+@pytest.mark.parametrize("uri", ["tel:+49-30-123;ext=7", "sip:+49(30)123;npdi@example.com"])
+def test_without_rules_a_number_goes_on_as_it_was_written(uri: str) -> None:
+    assert asked_for(routed(a_set("a", 1), to="a", request_prefix=("+4930",)), uri) == uri
 
 
 def test_each_member_changes_the_original_number_and_not_that_of_the_previous_member() -> None:

@@ -19,6 +19,7 @@ from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.digest import account_of, credentials_of, is_stale, parse_digest
 from edgesbc.sip.message import Request, Response
+from edgesbc.sip.user_part import plain_user
 
 __all__ = ["BruteForceGuard", "GuessSettings"]
 
@@ -182,4 +183,4 @@ def _user(request: Request) -> int:
             if (account := account_of(digest)) is not None:
                 return account
     uri = request.to.uri
-    return hash((uri.user, uri.host.lower(), uri.opaque))
+    return hash((plain_user(uri), uri.host))

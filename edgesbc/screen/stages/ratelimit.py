@@ -15,6 +15,7 @@ from edgesbc.screen.rejection import reject_with_retry_after
 from edgesbc.screen.stage import PASS, Phase, Subject, Verdict
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.message import Request
+from edgesbc.sip.user_part import plain_user
 
 __all__ = ["DEFAULT_BUCKETS", "NEVER_CHARGED", "BucketSettings", "RateLimit"]
 
@@ -119,7 +120,7 @@ def _key(kind: str, subject: Subject, request: Request) -> Hashable | None:
         return hash(request.method)
     if kind == "aor":
         uri = request.to.uri
-        return hash((uri.user, uri.host.lower()))
+        return hash((plain_user(uri), uri.host))
     if kind == "destination":
-        return hash((request.uri.user, request.uri.host.lower()))
+        return hash((plain_user(request.uri), request.uri.host))
     return True

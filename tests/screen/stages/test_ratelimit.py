@@ -104,6 +104,9 @@ def test_keys_from_the_message(subject, request_of) -> None:
     at_users = [subject(request_of(uri=f"sip:{n}@edge.example")) for n in range(5)]
     assert passed(one("aor"), at_users) == 3
     assert passed(one("destination"), at_users) == 5
+    spellings = ("+4930123", "+49-30-123", "%2B4930123", "+4930123;npdi", "+49.30.123:secret")
+    assert passed(one("aor"), [subject(request_of(to=f"<sip:{n}@edge.example>")) for n in spellings]) == 3
+    assert passed(one("destination"), [subject(request_of(uri=f"sip:{n}@edge.example")) for n in spellings]) == 3
     mixed = [subject(request_of(m)) for m in ("OPTIONS", "REGISTER", "INFO") for _ in range(4)]
     assert passed(one("method"), mixed, Phase.REQUEST) == 9
 
