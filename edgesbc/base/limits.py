@@ -147,6 +147,10 @@ DAMPING: Final = 32
 minutes."""
 SLOW_START_SHARE: Final = 0.05
 """Part of its share that a returning member gets at once: with none, an idle set would never try it."""
+REFUSAL_CALLS: Final = 100
+"""Last calls of a member whose outcomes are kept, to see which part of them it refuses."""
+REFUSAL_SECONDS: Final = 300.0
+"""For how long such an outcome counts: older ones say nothing about the member's state."""
 TARGETS: Final = 32
 """Addresses of one name: a carrier has some, and an answer of DNS could hold thousands."""
 NAME_SERVERS: Final = 8

@@ -109,6 +109,11 @@ class Dispatcher:
         member.resting_until = now + min(seconds, destination_set.settings.rest)
         return True
 
+    def rest_on(self, member: Member) -> tuple[int, ...]:
+        """The statuses of answers of ``member`` whose Retry-After gives it a rest."""
+        destination_set = self._sets.get(member.set_name)
+        return () if destination_set is None else destination_set.settings.rest_on
+
     def usable(self, set_name: str) -> bool:
         """Whether any member of a set is enabled and up. Raises ``KeyError`` if there is no such set."""
         return self._sets[set_name].usable

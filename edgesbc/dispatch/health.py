@@ -6,6 +6,7 @@ import enum
 from collections.abc import Hashable
 
 from edgesbc.base import limits
+from edgesbc.dispatch.refusals import Refusals
 from edgesbc.dispatch.settings import HealthSettings
 
 __all__ = ["AdminState", "Evidence", "Health", "MemberState"]
@@ -38,6 +39,7 @@ class Evidence(enum.Enum):
 
     PROBE = "probe"
     TRAFFIC = "traffic"
+    REFUSAL = "refusal"
 
 
 class Health:
@@ -55,6 +57,9 @@ class Health:
     good probe, and INACTIVE after ``fall`` calls all the same. An answered call resets both counts. All failures that
     one caller may have provoked count once, until a call is answered again.
 
+    A refused call is neither good nor bad: it shows that the member is there, and maybe only that its number is out of
+    order. A large share of refusals makes the member INACTIVE at once (:class:`Refusals`).
+
     A member that becomes INACTIVE soon after its return is flapping: each time, it needs twice as many good responses
     to return, up to ``limits.DAMPING`` times ``rise``. ``since`` is when it entered its state, ``why`` the reason.
     """
@@ -65,6 +70,7 @@ class Health:
         "calls_failed",
         "needed",
         "probes_failed",
+        "refusals",
         "settings",
         "since",
         "state",
@@ -84,6 +90,7 @@ class Health:
         """Good responses in a row that make an INACTIVE member ACTIVE."""
         self._back: float | None = None  # when it last returned from INACTIVE
         self._callers: set[Hashable] = set()  # the callers of counted failures, at most ``fall``
+        self.refusals = Refusals()
 
     @property
     def up(self) -> bool:
@@ -122,8 +129,27 @@ class Health:
             self.probes_failed += 1
         if max(self.calls_failed, self.probes_failed) < self.settings.fall:
             self._become(MemberState.TRYING, now)
-            return
+        else:
+            self._fall(now)
+
+    def refused(self, now: float, caller: Hashable, number: Hashable) -> str:
+        """A call of ``caller`` to ``number`` was refused.
+
+        Returns why that makes the member INACTIVE, "" if it does not.
+        """
+        if self.state is MemberState.INACTIVE:
+            self.successes = 0
+            return ""
+        self.refusals.refused(now, caller, number)
+        why = self.refusals.verdict(now, self.settings)
+        if why:
+            self._fall(now)
+        return why
+
+    def _fall(self, now: float) -> None:
         settings = self.settings
+        self.successes = 0
+        self.refusals.clear()
         flaps = self._back is not None and now - self._back < settings.damping
         limit = settings.rise * limits.DAMPING
         self.needed = min(self.needed * 2, limit) if flaps and self.needed else settings.rise

@@ -80,18 +80,36 @@ class HealthMonitor:
 
     # --- evidence from live traffic -------------------------------------------------------------------
 
-    def succeeded(self, member: Member, now: float) -> None:
-        """``member`` responded to live traffic."""
+    def succeeded(self, member: Member, now: float, repeated: bool = False) -> None:
+        """``member`` responded to live traffic; ``repeated``: it had responded to the same request before."""
+        if not repeated:
+            member.health.refusals.accepted(now)
         self._count(member, now, None, Evidence.TRAFFIC)
 
-    def failed(self, member: Member, now: float, why: str, caller: Hashable = None) -> None:
-        """Live traffic failed at ``member``: no response, a transport error, a 503 of its own.
+    def refused(self, member: Member, status: int, now: float, caller: Hashable, number: Hashable) -> None:
+        """``member`` refused a call of ``caller`` to ``number`` with a status of ``refused_on``."""
+        health = member.health
+        member.failures[Evidence.REFUSAL] += 1
+        if "refusals" not in health.settings.counts:
+            return
+        was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, health.up
+        why = health.refused(now, caller, number)
+        if why:
+            why += f", the last with {status}"
+            member.failure, member.failed = why, now
+            self._report(member, was, enabled, up, now, why)
+            if not member.probe:
+                self._schedule(member, now, soon=True)
 
-        Do not call it for responses that a caller can provoke. A server may also ignore malformed requests: ``caller``
-        is the sender that may have provoked that, and all failures of one caller count once.
+    def failed(self, member: Member, now: float, why: str, caller: Hashable = None, kind: str = "silence") -> None:
+        """Live traffic failed at ``member``: no response, or a transport error.
+
+        A server may also ignore malformed requests, or all to one number: ``caller`` is the sender, or the number, that
+        may be the reason, and all failures of one caller count once. ``kind`` is the word in ``counts`` that says
+        whether it counts.
         """
         was = member.health.state
-        self._count(member, now, why, Evidence.TRAFFIC, caller)
+        self._count(member, now, why, Evidence.TRAFFIC, caller, kind)
         if member.health.state is not was and not member.probe:
             self._schedule(member, now, soon=True)  # confirm the new state by an early probe
 
@@ -114,10 +132,15 @@ class HealthMonitor:
                 self._deadlines.schedule(member, now + member.health.settings.timeout)
                 probes.append(Probe(member, self._serial))
             else:
-                was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, member.health.up
-                member.health.try_again(now)
-                self._report(member, was, enabled, up, now, f"{member.health.settings.retry:g} s of rest")
+                self._try_again(member, now)
         return probes
+
+    def _try_again(self, member: Member, now: float) -> None:
+        """Use a member again that has been inactive for ``retry`` seconds."""
+        health = member.health
+        was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, health.up
+        health.try_again(now)
+        self._report(member, was, enabled, up, now, f"{health.settings.retry:g} s of rest")
 
     def probe_answered(self, probe: Probe, status: int, now: float) -> None:
         """The final response to a probe. A late or repeated one is ignored."""
@@ -145,7 +168,13 @@ class HealthMonitor:
         self._schedule(member, now)
 
     def _count(
-        self, member: Member, now: float, failure: str | None, evidence: Evidence, caller: Hashable = None
+        self,
+        member: Member,
+        now: float,
+        failure: str | None,
+        evidence: Evidence,
+        caller: Hashable = None,
+        kind: str = "probes",
     ) -> None:
         was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, member.health.up
         if failure is None:
@@ -153,6 +182,11 @@ class HealthMonitor:
         else:
             member.failures[evidence] += 1
             member.failure, member.failed = failure, now
+            if kind not in member.health.settings.counts:
+                since, retry = member.health.since, member.health.settings.retry
+                if evidence is Evidence.PROBE and since is not None and now - since >= retry:
+                    self._try_again(member, now)  # otherwise a member that never answers OPTIONS would stay out
+                return
             member.health.bad(now, evidence, caller)
         self._report(member, was, enabled, up, now, failure or "it answers")
 

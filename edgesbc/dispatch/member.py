@@ -72,7 +72,7 @@ class Member:
         self.load = 0
         self.used: dict[str, int] = {}
         self.latency: float | None = None
-        self.failures = {Evidence.PROBE: 0, Evidence.TRAFFIC: 0}
+        self.failures = dict.fromkeys(Evidence, 0)
         self.failure = ""
         self.failed: float | None = None
         self.resting_until = 0.0

@@ -19,6 +19,8 @@ __all__ = ["HealthSettings", "MemberSettings", "SetSettings", "with_fallbacks"]
 
 _Attribute = attrs.Attribute  # short for the signatures below
 
+COUNTED = ("probes", "silence", "transport", "refusals")
+"""What may count against a member, as words of ``counts``."""
 HASH_ON = ("call-id", "from-uri", "to-uri", "request-user", "source")
 _HEADER_KEY = re.compile(r"header:[A-Za-z0-9!%*_+`'~.-]+\Z")
 
@@ -56,6 +58,12 @@ def _final_failures(_instance: object, _attribute: _Attribute[Any], value: tuple
     for status in value:
         if not 400 <= status <= 699:
             raise ValueError(f"expected final failure statuses from 400 to 699, found {status}")
+
+
+def _counted(_instance: object, attribute: _Attribute[Any], value: tuple[str, ...]) -> None:
+    for word in value:
+        if word not in COUNTED:
+            raise ValueError(f"{attribute.name}: expected words of {', '.join(COUNTED)}; found {word!r}")
 
 
 def _bound_of_load(_instance: object, _attribute: _Attribute[Any], value: float) -> None:
@@ -132,6 +140,17 @@ class HealthSettings:
     failed_on: tuple[int, ...] = attrs.field(default=(408, 502, 503, 504), validator=_final_failures)
     """Statuses of responses to OPTIONS that are failures: of a server in overload, or of a proxy in front of a dead
     server. Any other final response, also 404, 405 or 500, shows that the member is alive."""
+    counts: tuple[str, ...] = attrs.field(default=COUNTED, validator=_counted)
+    """What counts against a member: failed ``probes``, the ``silence`` of a call that gets no response, a failed
+    ``transport``, and a large share of ``refusals``."""
+    refused_on: tuple[int, ...] = attrs.field(default=(500, 502, 503, 504), validator=_final_failures)
+    """Statuses of responses to calls that are refusals. One refusal is the failure of its call only."""
+    refused_share: int = attrs.field(default=90, validator=between(1, 100, "percent"))
+    """A member becomes inactive when it has refused this share of its last calls."""
+    refused_calls: int = attrs.field(default=10, validator=between(2, limits.REFUSAL_CALLS))
+    """How many last calls are looked at, no older than ``limits.REFUSAL_SECONDS``; with fewer, none count."""
+    refused_spread: int = attrs.field(default=3, validator=between(1, 20))
+    """How many callers, and how many numbers, the refused calls must have."""
     retry: float = attrs.field(default=30.0, validator=between(1, 3600, "seconds"))
     """Without probes: seconds after which an inactive member is tried with live traffic again."""
     panic: int = attrs.field(default=0, validator=between(0, 100, "percent"))
@@ -170,8 +189,10 @@ class SetSettings:
     total_timeout: float = attrs.field(default=10.0, validator=between(0.1, 180, "seconds"))
     """Seconds after the first attempt from which on no further member is tried, so that a caller does not wait long."""
     rest: float = attrs.field(default=30.0, validator=between(0, 3600, "seconds"))
-    """Longest time in seconds for which a member that responds 503 with Retry-After is skipped; 0: Retry-After is
-    ignored."""
+    """Longest time in seconds for which a member that responds with a status of :attr:`rest_on` and Retry-After is
+    skipped; 0: Retry-After is ignored."""
+    rest_on: tuple[int, ...] = attrs.field(default=(503,), validator=_final_failures)
+    """Statuses whose Retry-After asks for a rest (RFC 3261 section 21.5.4); none: Retry-After is ignored."""
     fallback: str | None = None
     """The set that gets the calls which no member of this one can take."""
 

@@ -55,20 +55,25 @@ class HealthFeedback:
         if hop.lease is not None and self._counts:
             self._dispatcher.health_monitor.succeeded(hop.lease.member, now)
 
-    def on_refusal(self, hop: NextHop, response: Response, now: float) -> None:
-        """The member's answer is one for which the next member is tried. Only a 503 counts against its health."""
-        if hop.lease is not None:
-            member, status = hop.lease.member, response.status
-            if status == 503 and self._counts and not self._asks_for_rest(member, response, now):
-                self._count_failure(member, "answered 503", self._caller, now)
+    def on_refusal(self, hop: NextHop, response: Response, rang: bool, fails_over: bool, now: float) -> None:
+        """The member has refused the request, after it ``rang`` or not; ``fails_over``: the next member is tried."""
+        if hop.lease is None:
+            return
+        member, status, monitor = hop.lease.member, response.status, self._dispatcher.health_monitor
+        if self._counts:
+            if status in member.health.settings.refused_on:
+                if not (self._asks_for_rest(member, response, now) or rang):
+                    monitor.refused(member, status, now, self._caller or self._calling_user(), self._called())
+            elif not (self._asks_for_rest(member, response, now) or fails_over or status == 503):
+                monitor.succeeded(member, now, repeated=rang)
+        if fails_over:
             self._record_failover(member, f"answered {status}", now)
 
     def on_failover(self, hop: NextHop, timeout: bool, now: float) -> None:
         """The member gave no answer in time or (``timeout`` False) could not be reached, and the next one is tried."""
         if hop.lease is not None:
-            why = _words(timeout)
-            self._count_failure(hop.lease.member, why, self._caller if timeout else None, now)
-            self._record_failover(hop.lease.member, why, now)
+            self._count_failure(hop.lease.member, timeout, now)
+            self._record_failover(hop.lease.member, _words(timeout), now)
 
     def on_unsent(self, hop: NextHop, failure: SendFailure, now: float) -> None:
         """The request was never sent, so that it shows nothing about the member; the next one is tried."""
@@ -78,7 +83,7 @@ class HealthFeedback:
     def on_timeout(self, hop: NextHop, now: float) -> None:
         """The member gave no answer in time, and no other is tried."""
         if hop.lease is not None:
-            self._count_failure(hop.lease.member, _words(timeout=True), self._caller, now)
+            self._count_failure(hop.lease.member, True, now)
 
     @property
     def _caller(self) -> SourceKey | None:
@@ -89,10 +94,24 @@ class HealthFeedback:
             return None
         return source_key(self._server.flow.peer.host)
 
+    def _called(self) -> str:
+        """What the request asks for: the number, or the user that registers."""
+        request = self._server.request
+        return (request.get("To") or "") if request.method == "REGISTER" else str(request.uri)
+
+    def _calling_user(self) -> str:
+        """The user that a trunk sends the request for."""
+        try:
+            uri = self._server.request.from_.uri
+        except WireError:
+            return ""
+        return f"{uri.user}@{uri.host}"
+
     def _asks_for_rest(self, member: Member, response: Response, now: float) -> bool:
-        """Whether a 503 has a Retry-After that gives the member a rest (RFC 3261 section 21.5.4); it is then alive."""
+        """Whether the answer has a Retry-After that gives the member a rest (RFC 3261 section 21.5.4); it is then
+        alive."""
         written = response.get("Retry-After")
-        if written is None:
+        if written is None or response.status not in self._dispatcher.rest_on(member):
             return False
         try:
             seconds = parse_retry_after(written).seconds
@@ -100,9 +119,16 @@ class HealthFeedback:
             return False
         return seconds > 0 and self._dispatcher.rest(member, seconds, now)
 
-    def _count_failure(self, member: Member, why: str, caller: SourceKey | None, now: float) -> None:
-        if self._counts:
-            self._dispatcher.health_monitor.failed(member, now, why, caller)
+    def _count_failure(self, member: Member, timeout: bool, now: float) -> None:
+        if not self._counts:
+            return
+        reason: SourceKey | int | None = self._caller if timeout else None
+        if timeout and reason is None and member.health.settings.interval:
+            # A server may give no answer for one number only. Probes find a server that is down, so one call of a trunk
+            # to each number is enough; without probes only calls can show it.
+            reason = hash(self._called())
+        kind = "silence" if timeout else "transport"
+        self._dispatcher.health_monitor.failed(member, now, _words(timeout), reason, kind)
 
     def _record_failover(self, member: Member, why: str, now: float) -> None:
         detail = f"{member.name} {why}"

@@ -160,10 +160,7 @@ class ResponseContext:
             self._finish(408, "timeout", now)  # RFC 4320 section 4.2: it comes too late to be of use
             return
         fails_over = self._fails_over(status, hop)
-        if fails_over:
-            self._health.on_refusal(hop, response, now)
-        elif status != 503:  # a 503 is no sign of life, and no failure where no other member is tried
-            self._health.on_success(hop, now)
+        self._health.on_refusal(hop, response, branch.forwarded, fails_over, now)
         if not fails_over and not self._branches.pending and self._best is None:
             self._forward(branch, response, None, now)  # the usual case: one branch, one answer
             return

@@ -61,9 +61,25 @@ def test_evidence_against_a_member_is_counted_by_its_origin() -> None:
     probe, now = next_probe(d)
     d.health_monitor.probe_failed(probe, now)
     d.health_monitor.failed(member, now, "gave no answer in time")
-    assert member.failures == {Evidence.PROBE: 1, Evidence.TRAFFIC: 1}
+    assert member.failures == {Evidence.PROBE: 1, Evidence.TRAFFIC: 1, Evidence.REFUSAL: 0}
     d.health_monitor.succeeded(member, now)
     assert (member.failure, member.failed) == ("gave no answer in time", now)
+
+
+def test_probes_that_do_not_count_take_no_member_out_and_keep_none_out() -> None:
+    health = HealthSettings(interval=5.0, counts=("silence",), retry=20.0)
+    d = dispatcher(a_set(at(1), health=health))
+    (member,) = d.members()
+    for _ in range(5):
+        d.health_monitor.probe_failed(*next_probe(d))
+    assert (member.state, member.failures[Evidence.PROBE]) == (MemberState.ACTIVE, 5)
+    probe, out = next_probe(d)
+    take_down(d, member, out)
+    now = out
+    while member.state is MemberState.INACTIVE:
+        d.health_monitor.probe_failed(probe, now)
+        before, (probe, now) = now, next_probe(d)
+    assert before >= out + 20.0
 
 
 def test_weights_share_the_calls() -> None:

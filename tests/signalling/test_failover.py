@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
-from edgesbc.dispatch.health import AdminState, MemberState
+from edgesbc.dispatch.health import AdminState, Evidence, MemberState
+from edgesbc.dispatch.settings import HealthSettings
 from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
@@ -60,11 +63,125 @@ def test_a_member_with_retry_after_gets_no_calls_until_then(harness: EdgeHarness
 
 
 @pytest.mark.parametrize("retry_after", ["", "0", "soon", "-5", "Mon"])
-def test_a_503_without_retry_after_counts_against_its_sender(harness: EdgeHarness, retry_after: str) -> None:
+def test_a_503_without_retry_after_gives_no_rest(harness: EdgeHarness, retry_after: str) -> None:
     sent = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(sent[-1][1], 503, extra=f"Retry-After: {retry_after}"))
     first, _ = harness.dispatcher.members()
-    assert (first.state, first.resting_until) == (MemberState.TRYING, 0.0)
+    assert (first.state, first.resting_until, first.failures[Evidence.REFUSAL]) == (MemberState.ACTIVE, 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("rest_on", "status", "rests"), [((503,), 480, False), ((480, 503), 480, True), ((), 503, False)]
+)
+def test_the_policy_says_which_answers_with_retry_after_give_a_rest(
+    rest_on: tuple[int, ...], status: int, rests: bool
+) -> None:
+    harness = EdgeHarness(rest_on=rest_on)
+    sent = harness.receive(CALLER, invite())
+    harness.receive(FIRST, respond(sent[-1][1], status, extra="Retry-After: 20"))
+    first, _ = harness.dispatcher.members()
+    assert first.rests(harness.now) is rests
+
+
+def refuse(harness: EdgeHarness, count: int, status: int = 503, users: int = 20, numbers: int = 20) -> None:
+    """Calls by a trunk: the first member refuses them, and the second is busy."""
+    for number in range(count):
+        call = invite(uri=f"sip:{number % numbers}@192.0.2.1", branch=f"z9hG4bKrf{number}", from_tag=f"rf{number}")
+        call = call.replace(b"sip:alice@example.org", f"sip:{number % users}@example.org".encode())
+        to, forwarded = harness.receive(CALLER, call)[-1]
+        if to == FIRST:
+            to, forwarded = harness.receive(FIRST, respond(forwarded, status))[-1]
+        harness.receive(SECOND, respond(forwarded, 486))
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize(("users", "numbers"), [(20, 2), (2, 20), (1, 1)])
+def test_refused_calls_of_few_users_or_to_few_numbers_take_no_member_out(
+    harness: EdgeHarness, status: int, users: int, numbers: int
+) -> None:
+    """An extension without a phone is the trouble of its calls, and not of the PBX."""
+    refuse(harness, 30, status, users, numbers)
+    first, _ = harness.dispatcher.members()
+    assert (first.state, first.failures[Evidence.REFUSAL]) == (MemberState.ACTIVE, 30)
+
+
+def test_a_member_that_refuses_nearly_all_calls_of_many_users_to_many_numbers_goes_out(harness: EdgeHarness) -> None:
+    first, _ = harness.dispatcher.members()
+    refuse(harness, 9)
+    assert first.state is MemberState.ACTIVE
+    refuse(harness, 30)
+    assert (first.state, first.failures[Evidence.REFUSAL]) == (MemberState.INACTIVE, 10)
+    assert first.health.why == "refused 10 of the last 10 calls, of 10 callers to 10 numbers, the last with 503"
+    harness.wait(31)
+    assert first.state is MemberState.TRYING, "no probes: it is tried again after 30 s"
+    refuse(harness, 2)
+    assert first.state is MemberState.TRYING, "what was before its return is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("settings", "state"),
+    [
+        ({"counts": ("probes", "silence", "transport")}, MemberState.ACTIVE),
+        ({"refused_on": (500,)}, MemberState.ACTIVE),
+        ({"refused_calls": 20}, MemberState.ACTIVE),
+        ({"refused_spread": 12}, MemberState.ACTIVE),
+        ({"refused_spread": 1, "refused_calls": 2}, MemberState.INACTIVE),
+    ],
+)
+def test_the_policy_says_when_refusals_count(settings: dict[str, Any], state: MemberState) -> None:
+    harness = EdgeHarness(health=HealthSettings(interval=0, **settings))
+    refuse(harness, 11)
+    first, _ = harness.dispatcher.members()
+    assert first.state is state
+
+
+def test_calls_that_rang_before_their_refusal_were_not_refused_by_the_member(harness: EdgeHarness) -> None:
+    first, _ = harness.dispatcher.members()
+    for number in range(20):
+        call = invite(uri=f"sip:{number}@192.0.2.1", branch=f"z9hG4bKrr{number}", from_tag=f"rr{number}")
+        call = call.replace(b"sip:alice@example.org", f"sip:{number}@example.org".encode())
+        forwarded = harness.receive(CALLER, call)[-1][1]
+        harness.receive(FIRST, respond(forwarded, 180))
+        harness.receive(FIRST, respond(forwarded, 503))
+    assert (first.state, first.failures[Evidence.REFUSAL]) == (MemberState.ACTIVE, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "interval", "numbers", "state"),
+    [
+        (("silence",), 0.0, 1, MemberState.INACTIVE),
+        (("silence",), 3600.0, 1, MemberState.TRYING),
+        (("silence",), 3600.0, 2, MemberState.INACTIVE),
+        (("probes", "transport", "refusals"), 0.0, 2, MemberState.ACTIVE),
+    ],
+)
+def test_silence_to_calls_of_a_trunk(
+    counts: tuple[str, ...], interval: float, numbers: int, state: MemberState
+) -> None:
+    """With probes, silence to calls to one number counts once: a proxy may wait for one phone. Without, each counts."""
+    harness = EdgeHarness(health=HealthSettings(interval=interval, counts=counts))
+    first, _ = harness.dispatcher.members()
+    for number in range(4):
+        uri = f"sip:{number % numbers}@192.0.2.1"
+        harness.receive(CALLER, invite(uri=uri, branch=f"z9hG4bKsi{number}", from_tag=f"si{number}"))
+        forwarded = [
+            m for to, m in harness.wait(2.5) if to == SECOND and isinstance(m, Request) and m.method == "INVITE"
+        ]
+        for message in forwarded[:1]:
+            harness.receive(SECOND, respond(message, 486))
+    assert first.state is state
+
+
+@pytest.mark.parametrize(
+    ("counts", "state"), [(("transport",), MemberState.INACTIVE), (("silence",), MemberState.ACTIVE)]
+)
+def test_transport_errors_count_where_the_policy_says_so(counts: tuple[str, ...], state: MemberState) -> None:
+    harness = EdgeHarness(health=HealthSettings(interval=0, counts=counts))
+    first, _ = harness.dispatcher.members()
+    for number in range(2):
+        harness.receive(CALLER, invite(branch=f"z9hG4bKte{number}", from_tag=f"te{number}"))
+        harness.sort(harness.edge.unreachable(FIRST.peer, harness.raw[-1], harness.now))
+    assert (first.state, first.failures[Evidence.TRAFFIC]) == (state, 2)
 
 
 def test_no_member_is_tried_after_the_total_timeout() -> None:

@@ -61,13 +61,15 @@ class EdgeHarness:
         open: tuple[str, ...] = (),
         connects: bool = True,
         screen: Mapping[str, Any] = MappingProxyType({}),
+        health: HealthSettings | None = None,
         **set_settings: Any,
     ) -> None:
         """``one_priority``: both members have the same priority; otherwise the second is used when the first fails.
 
         ``methods`` may come from the public side; ``open`` are the listeners where unknown sources may call; ``trunks``
         are addresses by name, and ``screen`` has the settings of other stages. ``connects``: connections that are asked
-        for are open at once; otherwise the test says what becomes of them.
+        for are open at once; otherwise the test says what becomes of them. ``health`` is that of the set; None: without
+        probes.
         """
         self.connects = connects
         self.now = 1000.0
@@ -80,7 +82,7 @@ class EdgeHarness:
             MemberSettings(f"sip:{host}:{port}", priority=0 if one_priority else i)
             for i, (host, port) in enumerate(MEMBERS)
         )
-        health = HealthSettings(interval=0)
+        health = health or HealthSettings(interval=0)
         self.dispatcher = Dispatcher(
             [SetSettings("pbx", members=members, health=health, algorithm=algorithm, **set_settings)],
             lambda: 0.5,
