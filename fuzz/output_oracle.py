@@ -18,6 +18,7 @@ __all__ = ["OutputOracle"]
 
 _NEGOTIATING = ("INVITE", "ACK", "UPDATE", "PRACK")
 _MEMBER_HOSTS = ("10.0.0.11", "10.0.0.12", "10.0.0.13", "198.51.100.7")
+_TRUNK_HOSTS = ("198.51.100.7", "198.51.100.8")
 _NEVER_CROSS = {"Via", "Route", "Record-Route", "Contact", "Path", "Service-Route", "Max-Forwards", "Max-Breadth"}
 _REVEALING = {"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"}
 _ASSERTED = {"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"}
@@ -130,16 +131,16 @@ class OutputOracle:
             return True
         if (name, value) == ("Accept", "application/sdp") and _is_health_check(request):
             return True
-        if name in _ASSERTED:  # from a trunk, or to a destination outside
-            outward = zone is Zone.PUBLIC and flow.peer.host in _MEMBER_HOSTS
-            return (outward and (name, value) in self._fields[Zone.CORE]) or (
-                zone is Zone.CORE and (name, value) in self._asserted
-            )
-        return self._crosses(zone, name, value)
+        return self._crosses(flow, name, value)
 
-    def _crosses(self, zone: Zone, name: str, value: str) -> bool:
-        """Whether a field may cross from the other side to ``zone``, see docs/reference/deviations.md."""
-        if name in _NEVER_CROSS or name in _ASSERTED or name[1:2] == "-":
+    def _crosses(self, flow: Flow, name: str, value: str) -> bool:
+        """Whether a field may cross from the other side to ``flow``, see docs/reference/deviations.md."""
+        zone = flow.listener.zone
+        if name in _ASSERTED:  # from a trunk, or to one
+            if zone is Zone.CORE:
+                return (name, value) in self._asserted
+            return flow.peer.host in _TRUNK_HOSTS and (name, value) in self._fields[Zone.CORE]
+        if name in _NEVER_CROSS or name[1:2] == "-":
             return False
         if name in _REVEALING and zone is Zone.PUBLIC:
             return False
@@ -167,7 +168,7 @@ class OutputOracle:
             elif name in ("From", "To", "Call-ID", "CSeq"):
                 allowed = (name, value) in self._fields[flow.listener.zone.other]
             else:
-                allowed = self._crosses(flow.listener.zone, name, value)
+                allowed = self._crosses(flow, name, value)
             assert allowed, f"{name}: {value} in {response!r} to {flow!r}"
         self._check_body(flow, response, request.method, response.status >= 300)
 
@@ -186,7 +187,7 @@ class OutputOracle:
             elif name in ("Via", "From", "To", "Call-ID", "CSeq"):
                 allowed = name == "Via" or (name, value) in self._fields[inside]
             else:
-                allowed = self._crosses(flow.listener.zone, name, value)
+                allowed = self._crosses(flow, name, value)
             assert allowed, f"{name}: {value} in {response!r} to {flow!r}"
         assert not response.body
 

@@ -14,15 +14,15 @@ from edgesbc.screen.standing import Standing
 from edgesbc.sip.grammar import CANONICAL
 from edgesbc.sip.message import Field, Fields
 
-__all__ = ["ASSERTED", "OUTWARD", "OWN", "UNREGISTERED", "FieldFilter", "HeaderRules"]
+__all__ = ["ASSERTED", "OUTWARD", "OUTWARD_TO_TRUNKS", "OWN", "UNREGISTERED", "FieldFilter", "HeaderRules"]
 
 OWN: Final = frozenset({
     "Via", "Route", "Record-Route", "Contact", "Max-Forwards", "Max-Breadth", "Content-Length", "Path", "Service-Route",
 })  # fmt: skip
 """These are not forwarded: the edge has its own, or the message needs none."""
 ASSERTED: Final = frozenset({"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"})
-"""These assert the caller, and the way of the call: accepted from trusted senders, and sent to trusted receivers only
-(RFC 3325, RFC 5806, RFC 7044; Remote-Party-ID is from a draft that they replaced)."""
+"""These assert a user, and the way of the call: accepted from trunks, and sent to trunks only, in requests and in
+responses (RFC 3325, RFC 5806, RFC 7044; Remote-Party-ID is from a draft that they replaced)."""
 _REVEALING: Final = frozenset({"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"})
 """These say which software runs inside, and where."""
 _PRIVILEGED: Final = frozenset({"Priv-Answer-Mode", "Charge"})
@@ -100,6 +100,8 @@ def _of_one_network(name: str) -> bool:
 
 OUTWARD: Final = FieldFilter(OWN | ASSERTED | _REVEALING)
 """Towards the public side."""
+OUTWARD_TO_TRUNKS: Final = FieldFilter(OWN | _REVEALING, None, ASSERTED)
+"""Towards a trunk, and a destination on the public side."""
 
 
 class HeaderRules:
@@ -117,7 +119,7 @@ class HeaderRules:
             Standing.UNPROVEN: strangers,
             Standing.REACHABLE: strangers,
             Standing.REGISTERED: FieldFilter(stops | _PRIVILEGED, None, registered),
-            Standing.TRUNK: FieldFilter(stops, None, trunk),
+            Standing.TRUNK: FieldFilter(OWN, None, [*ASSERTED, *trunk]),
         }
 
     def inward(self, standing: Standing) -> FieldFilter:

@@ -89,7 +89,7 @@ class InDialogRequests:
         body = b"" if isinstance(body, MediaError) else body
         branch = self._parts.branches.sender.new_branch()
         listener = hop.flow.listener
-        crossing = self._parts.live.crossing(standing, listener.zone)
+        crossing = self._parts.live.crossing(standing, hop.flow, now)
         data = topology.forward_request(request, listener, branch, hop.uri, crossing, hop.routes, body)
         if self._parts.branches.sender.failure(hop.flow, data) is SendFailure.TOO_LARGE:
             self._parts.effects.record(now, Reason.TOO_LARGE, hop.flow, request.call_id, request.method)

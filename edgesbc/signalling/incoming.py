@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, Zone
+from edgesbc.base.address import Flow
 from edgesbc.screen.stage import Subject
-from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request
 
 __all__ = ["Incoming"]
@@ -20,8 +19,3 @@ class Incoming:
         self.flow = flow
         self.size = size
         self.subject = subject
-
-    @property
-    def may_assert_identity(self) -> bool:
-        """Whether the sender belongs to the trust domain of RFC 3325: only trunks on the public side do."""
-        return self.subject.standing is Standing.TRUNK and self.flow.listener.zone is Zone.PUBLIC

@@ -49,7 +49,6 @@ class InviteRequests:
             subject.standing,
             call,
             CallSetup(calls, call),
-            incoming.may_assert_identity,
             self._admission.loop_mark(incoming),
         )
         call.invite = context

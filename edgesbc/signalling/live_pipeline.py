@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgesbc.base.address import Flow, Zone
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.standing import Standing, Standings
-from edgesbc.signalling.header_rules import OUTWARD, FieldFilter, HeaderRules
+from edgesbc.signalling.header_rules import OUTWARD, OUTWARD_TO_TRUNKS, FieldFilter, HeaderRules
 
 __all__ = ["LivePipeline"]
 
@@ -25,9 +25,13 @@ class LivePipeline:
         """What each source has proven."""
         return self.pipeline.standings
 
-    def crossing(self, standing: Standing, to: Zone) -> FieldFilter:
-        """The filter for the header fields of a message to that side, from a sender of that standing."""
-        return OUTWARD if to is Zone.PUBLIC else self.headers.inward(standing)
+    def crossing(self, standing: Standing, receiver: Flow, now: float, to_member: bool = False) -> FieldFilter:
+        """The filter for the header fields of a message from a sender of that standing to ``receiver``; ``to_member``:
+        that is a destination."""
+        if receiver.listener.zone is Zone.CORE:
+            return self.headers.inward(standing)
+        to_trunk = to_member or self.pipeline.standings.of(receiver, now) is Standing.TRUNK
+        return OUTWARD_TO_TRUNKS if to_trunk else OUTWARD
 
     def is_unproven(self, flow: Flow, now: float) -> bool:
         """Whether the source address of ``flow`` may be forged: nothing has come from it that proves the opposite."""

@@ -177,7 +177,6 @@ class OtherRequests:
             targets,
             peers,
             incoming.subject.standing,
-            trusted=incoming.may_assert_identity,
             mark=self._admission.loop_mark(incoming),
         )
         context.start(now)

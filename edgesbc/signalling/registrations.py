@@ -145,7 +145,6 @@ class RegisterRequests:
             targets,
             peers,
             incoming.subject.standing,
-            trusted=incoming.may_assert_identity,
             mark=self._admission.loop_mark(incoming),
             evidence=incoming.subject.standing >= Standing.REGISTERED,
             on_completed=peers.on_completed,

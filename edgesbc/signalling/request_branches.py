@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgesbc.base import limits
-from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
 from edgesbc.screen.standing import Standing
@@ -34,7 +33,7 @@ class RequestBranches:
 
     __slots__ = (
         "_evidence", "_listener", "_mark", "_on_hop", "_parts", "_peers", "_request", "_server", "_standing",
-        "_targets", "_trusted", "body", "pending", "tried",
+        "_targets", "body", "pending", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +45,6 @@ class RequestBranches:
         peers: Peers,
         standing: Standing,
         on_hop: Callable[[NextHop], None] | None,
-        trusted: bool,
         mark: str,
         evidence: bool,
     ) -> None:
@@ -58,7 +56,6 @@ class RequestBranches:
         self._peers = peers
         self._standing = standing
         self._on_hop = on_hop
-        self._trusted = trusted
         self._mark = mark
         self._evidence = evidence
         self.body: bytes | None = None
@@ -104,11 +101,8 @@ class RequestBranches:
         fields = self._peers.request_fields(hop.flow, now)
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
-        trusted = self._trusted or (hop.lease is not None and listener.zone is Zone.PUBLIC)
-        crossing = self._parts.live.crossing(self._standing, listener.zone)
-        data = topology.forward_request(
-            request, listener, branch.id, hop.uri, crossing, hop.routes, self.body, fields, trusted
-        )
+        crossing = self._parts.live.crossing(self._standing, hop.flow, now, hop.lease is not None)
+        data = topology.forward_request(request, listener, branch.id, hop.uri, crossing, hop.routes, self.body, fields)
         branch.send(data, now)
 
     # --- races of connections (RFC 8305) -----------------------------------------------------------------

@@ -35,11 +35,10 @@ _COMPLETED_ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 class ResponseContext:
     """Has one request sent on, to one hop, to several at once, or to one after the other, and answers it once.
 
-    ``call`` is the call that the request belongs to or sets up; ``setup`` is given where it sets one up. ``trusted``
-    is whether the sender may assert identities. ``evidence`` is whether what becomes of the request may count for and
-    against members; that of an unproven source never does. ``mark`` ends the branches of a request outside a dialog
-    (RFC 5393). ``standing`` is that of the sender. ``on_completed`` is called with the status of the final answer, or 0
-    where the sender is gone, and the time.
+    ``call`` is the call that the request belongs to or sets up; ``setup`` is given where it sets one up.
+    ``evidence`` is whether what becomes of the request may count for and against members; that of an unproven source
+    never does. ``mark`` ends the branches of a request outside a dialog (RFC 5393). ``standing`` is that of the sender.
+    ``on_completed`` is called with the status of the final answer, or 0 where the sender is gone, and the time.
     """
 
     __slots__ = (
@@ -57,7 +56,6 @@ class ResponseContext:
         standing: Standing,
         call: Call | None = None,
         setup: CallSetup | None = None,
-        trusted: bool = False,
         mark: str = "",
         on_completed: Callable[[int, float], None] | None = None,
         evidence: bool = True,
@@ -73,7 +71,7 @@ class ResponseContext:
         evidence = evidence and server.proven
         self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, evidence)
         on_hop = setup.on_sent if setup is not None else None
-        self._branches = RequestBranches(parts, self, server, targets, peers, standing, on_hop, trusted, mark, evidence)
+        self._branches = RequestBranches(parts, self, server, targets, peers, standing, on_hop, mark, evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
         self._cancelled = False
@@ -240,11 +238,11 @@ class ResponseContext:
         if body is None:
             body = self._sdp.body_without_sdp(response)
         vias = parts.responder.vias(server)
-        zone = server.flow.listener.zone
         sender = Standing.TRUNK  # a private server, or a carrier that is a member
-        if zone is Zone.CORE and branch.hop.lease is None:
+        if server.flow.listener.zone is Zone.CORE and branch.hop.lease is None:
             sender = parts.live.standings.of(branch.hop.flow, now)
-        data = topology.forward_response(response, request, vias, parts.live.crossing(sender, zone), contacts, body)
+        crossing = parts.live.crossing(sender, server.flow, now)
+        data = topology.forward_response(response, request, vias, crossing, contacts, body)
         if not server.flow.serial and len(data) > limits.DATAGRAM_BYTES:
             if final:
                 detail = f"the response is larger than a datagram: {len(data)} bytes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgesbc.base.address import Listener, Transport, host_port
-from edgesbc.signalling.header_rules import ASSERTED, FieldFilter
+from edgesbc.signalling.header_rules import FieldFilter
 from edgesbc.sip.build import request_fields, response_fields
 from edgesbc.sip.message import Fields, Request, Response, serialise
 from edgesbc.sip.phrases import phrase
@@ -51,19 +51,15 @@ def forward_request(
     routes: Iterable[str] = (),
     body: bytes | None = None,
     extra: Iterable[tuple[str, str]] = (),
-    trusted: bool = False,
 ) -> bytes:
     """The request as it leaves through ``listener`` (RFC 3261 section 16.6), with the fields that ``crossing`` passes.
 
     ``body`` replaces the request's where it is not None; ``extra`` has the Contact there, if any.
-    ``trusted`` is whether identities may be asserted to that side (RFC 3325).
     """
     hops = 70 if request.max_forwards is None else request.max_forwards - 1
     fields: Fields = [("Via", via(listener, branch)), ("Max-Forwards", str(hops))]
     fields += [("Route", route) for route in routes]
     fields += crossing.crossing(request.fields)
-    if trusted:
-        fields += [pair for pair in request.fields if pair[0] in ASSERTED]
     fields += extra
     return serialise(f"{request.method} {uri} SIP/2.0", fields, request.body if body is None else body)
 

@@ -21,7 +21,7 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
 from edgesbc.signalling.flows import Flows
-from edgesbc.signalling.header_rules import FieldFilter, HeaderRules
+from edgesbc.signalling.header_rules import ASSERTED, OUTWARD_TO_TRUNKS, OWN, UNREGISTERED, FieldFilter, HeaderRules
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.offer_answer import OfferAnswer
@@ -36,6 +36,8 @@ from fuzz import run
 from fuzz.dsl import VICTIM
 from fuzz.environment import BROWSERS, CORE, PUBLIC
 from fuzz.signalling import check, play
+
+PBX = Flow(CORE, Source("10.0.0.11", 5060))
 
 SEEDS = run.ROOT / "corpus" / "signalling"
 
@@ -110,6 +112,7 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("time", "408 CANCEL INVITE BYE 503", {"answered": 1, "timeout": 1}),
         ("health", "OPTIONS INVITE", {"answered": 1}),
         ("third-party-addresses", "INVITE ACK 200 486 BYE", {"answered": 2}),
+        ("asserted-identity", "INVITE 183 200 ACK BYE 486", {"answered": 2, "refused": 1}),
         ("malformed-and-unusual", "400 404 405 416 INVITE NOTIFY SUBSCRIBE MESSAGE", {"answered": 1}),
     ],
 )
@@ -231,7 +234,7 @@ class ProcessesBanned(Edge):
     def receive(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         effects = super().receive(flow, data, now)
         if not effects and self.pipeline.penalties:
-            self._parse(flow, data, now)
+            self._received._parse(flow, data, now)
         return effects + self.take_effects()
 
 
@@ -341,12 +344,20 @@ def lets_inside_fields_out(patch: pytest.MonkeyPatch) -> None:
 
 def trusts_unregistered_sources_with_all_fields(patch: pytest.MonkeyPatch) -> None:
     inward = HeaderRules.inward
-    patch.setattr(HeaderRules, "inward", lambda self, standing: inward(self, Standing.TRUNK))
+    patch.setattr(HeaderRules, "inward", lambda self, standing: inward(self, max(standing, Standing.REGISTERED)))
 
 
 def trusts_identity_of_unproven_sources(patch: pytest.MonkeyPatch) -> None:
-    forward = topology.forward_request
-    patch.setattr(topology, "forward_request", lambda *arguments: forward(*arguments[:8], trusted=True))
+    inward, believed = HeaderRules.inward, FieldFilter(OWN, UNREGISTERED, ASSERTED)
+    patch.setattr(
+        HeaderRules,
+        "inward",
+        lambda self, standing: believed if standing < Standing.REGISTERED else inward(self, standing),
+    )
+
+
+def asserts_identity_to_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(live_pipeline, "OUTWARD", OUTWARD_TO_TRUNKS)
 
 
 def lets_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
@@ -369,9 +380,9 @@ def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
 
     def send_on(self: InDialogRequests, incoming: Incoming, now: float) -> None:
         parts, request = self._parts, incoming.message
-        branch, crossing = parts.branches.sender.new_branch(), parts.live.crossing(Standing.TRUNK, Zone.CORE)
+        branch, crossing = parts.branches.sender.new_branch(), parts.live.crossing(Standing.TRUNK, PBX, now)
         data = topology.forward_request(request, CORE, branch, str(request.uri), crossing)
-        parts.effects.send(Flow(CORE, Source("10.0.0.11", 5060)), data)
+        parts.effects.send(PBX, data)
 
     patch.setattr(InDialogRequests, "forward_ack", send_on)
 
@@ -476,6 +487,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (lets_all_fields_cross, "malformed-and-unusual", "Diversion: <sip:10.0.0.7> in"),
         (lets_inside_fields_out, "third-party-addresses", "Server: Inside/1.0"),
         (trusts_identity_of_unproven_sources, "malformed-and-unusual", "Diversion: <sip:10.0.0.7>"),
+        (asserts_identity_to_all, "asserted-identity", "P-Asserted-Identity: <sip:10.0.0.7>"),
         (trusts_unregistered_sources_with_all_fields, "malformed-and-unusual", "Alert-Info: <http://10.0.0.7/a>"),
         (lets_descriptions_pass, "call", "a description that the media plane did not give"),
         (lets_hidden_descriptions_pass, "hidden-offers", "a hidden description"),
