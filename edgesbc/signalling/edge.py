@@ -283,18 +283,26 @@ class Edge:
 
     def recover(self, flow: Flow, data: bytes, now: float) -> list[Effect]:
         """Clean up after :meth:`receive` of ``data`` has raised: a request that was opened gets 500, and its call ends.
+        The same for the request that a response belongs to.
 
-        Without it, its sender would wait for an answer, and its lease at a member would never be released.
+        Without it, its sender would wait for an answer, its lease at a member would never be released, and its
+        transaction would keep its place in the table for ever.
         """
         message = parse_message(data)
-        if isinstance(message, Request) and message.method != "ACK":
+        if isinstance(message, Response):
+            # The transaction that it belongs to may have ended. Call-ID, tag and CSeq are the same on both sides.
+            servers = self._transactions.unanswered_servers(message)
+            server = next((one for one in servers if one.source.listener.zone is not flow.listener.zone), None)
+        elif message.method != "ACK":
             server = self._transactions.find_server(message, flow)
-            if server is not None and not server.answered:
-                self._effects.record(now, Reason.INTERNAL, server.source, message.call_id, message.method)
-                if server.user is not None:
-                    server.user.on_internal_error(now)
-                else:
-                    self._responder.answer(server, Reason.INTERNAL.status, now)
+        else:
+            server = None
+        if server is not None and not server.answered:
+            self._effects.record(now, Reason.INTERNAL, server.source, message.call_id, message.cseq_method)
+            if server.user is not None:
+                server.user.on_internal_error(now)
+            else:
+                self._responder.answer(server, Reason.INTERNAL.status, now)
         return self._effects.take()
 
     def take_effects(self) -> list[Effect]:

@@ -252,10 +252,13 @@ def _uri_text(value: str) -> str:
 
 
 def registered_seconds(request: Request, response: Response) -> int:
-    """For how many seconds the answer to a REGISTER binds the sender; 0 where it removed a binding."""
+    """For how many seconds the answer to a REGISTER binds the sender; 0 where it removed a binding, or says it in no
+    number."""
     longest = 0
     for value in contacts_of_sender(request, response):
         expires = parse_name_addr(value).param("expires") or response.get("Expires") or request.get("Expires") or "3600"
         if expires.isascii() and expires.isdigit():
-            longest = max(longest, min(int(expires), _LONGEST_BINDING))
+            # A phone or registrar may write thousands of digits, which Python does not convert.
+            digits = expires.lstrip("0") or "0"
+            longest = max(longest, min(int(digits), _LONGEST_BINDING) if len(digits) <= 10 else _LONGEST_BINDING)
     return longest

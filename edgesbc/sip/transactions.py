@@ -134,6 +134,19 @@ class Transactions(Generic[EndpointT]):
         :attr:`edgesbc.sip.headers.Via.sent_by` writes it."""
         return self._servers.at((branch, sent_by, method), source)
 
+    def unanswered_servers(self, response: Response) -> list[ServerTransaction[EndpointT]]:
+        """The transactions without a final response whose request has the Call-ID, the tag in From and the CSeq of
+        ``response``. It searches the whole table: for a fault of the program, and not for every message."""
+        return [
+            server
+            for server in self._servers
+            if not server.answered
+            and server.request.call_id == response.call_id
+            and server.request.cseq == response.cseq
+            and server.method == response.cseq_method
+            and server.request.from_tag == response.from_tag
+        ]
+
     def absorb(self, request: Request, source: EndpointT, now: float, size: float = math.inf) -> bool:
         """Deal with a retransmission of ``size`` bytes from ``source``, or with the ACK of a refusal; False where it is
         neither.
