@@ -319,6 +319,9 @@ in which a phone answers its own. With the accepted ones about 2 KiB for each fl
 ACCEPTED_NONCES_OF_FLOW: Final = 16
 """Nonces of its last credentials that were accepted: a phone uses that of its registration again at the next one, after
 some calls."""
+GIVEN_NONCES: Final = 16_384
+"""Nonces of the last challenges to all flows, with the flow that got each, at about 250 bytes: those of many times the
+seconds that a phone takes to answer one. The oldest is forgotten."""
 SECRET_BYTES: Final = 3_072
 """Bytes of a datagram beyond the density in which a secret of its flow is looked for: a phone's header fields have
 about 1,500."""

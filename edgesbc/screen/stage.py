@@ -7,7 +7,7 @@ from typing import Protocol, TypeGuard
 
 from edgesbc.base.address import Flow, FlowKey, SourceKey
 from edgesbc.base.reasons import Reason
-from edgesbc.screen.standing import Standing
+from edgesbc.screen.standing import FLOW_SECRET, Standing
 from edgesbc.sip.message import Request, Response
 
 __all__ = [
@@ -175,11 +175,11 @@ class Subject:
         return self.flow.peer[0] if self.standing is Standing.UNPROVEN else self.flow.key
 
 
-def key_with_secret(flow: Flow) -> FlowKey:
-    """The key by which messages that carry a secret of ``flow``, a registered one over UDP, are counted. No connection
-    has the number -2."""
+def key_with_secret(flow: Flow, secret: int = FLOW_SECRET) -> FlowKey:
+    """The key by which messages that carry a secret of ``flow``, a registered one over UDP, are counted: those with
+    ``FLOW_SECRET`` together, and those of each call."""
     listener, host, port, _ = flow.key
-    return listener, host, port, -2
+    return listener, host, port, secret
 
 
 class Stage(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 from edgesbc.base import limits
 from edgesbc.base.address import CallHolder, Flow, FlowKey, Listener, Source, Zone
@@ -18,7 +19,12 @@ from edgesbc.screen.trunk import Trunk
 from edgesbc.sip.digest import parse_digest
 from edgesbc.sip.message import Message, Request, Response
 
-__all__ = ["Standing", "Standings"]
+__all__ = ["FLOW_SECRET", "NO_SECRET", "Standing", "Standings"]
+
+NO_SECRET: Final = 0
+FLOW_SECRET: Final = -2
+"""What a datagram of a registered UDP flow may carry: a secret that the flow alone was sent; numbers below it stand for
+calls of the flow, whose tags the other party knows too. No connection has such a number."""
 
 
 class Standing(enum.IntEnum):
@@ -32,6 +38,15 @@ class Standing(enum.IntEnum):
     """A private server accepted its credentials on this flow."""
     TRUNK = 3
     """The policy lists its address, or a name of its verified client certificate."""
+
+
+class _Line(NamedTuple):
+    """A registration of a flow: its account, until when it lives (seconds, the plane's clock), and whether its
+    credentials had a nonce that the flow was given, so that nobody else has sent them from its address."""
+
+    account: int
+    until: float
+    shown: bool
 
 
 class Standings:
@@ -54,8 +69,8 @@ class Standings:
         """The standings of the shadow policy, which get the same proofs."""
         self.nonces = FlowNonces()
         """What registered UDP flows were given, and whoever forges their addresses was not."""
-        self.look_for_secret: Callable[[bytes, Flow, Standings], bool] | None = None
-        """:meth:`edgesbc.signalling.flow_secrets.FlowSecrets.are_in`, which the signalling core sets."""
+        self.look_for_secret: Callable[[bytes, Flow, Standings], int] | None = None
+        """:meth:`edgesbc.signalling.flow_secrets.FlowSecrets.find`, which the signalling core sets."""
         self._by_source: dict[tuple[str, int], str] = {}
         self._by_name: dict[str, str] = {}
         self._by_address: dict[str, str] = {}
@@ -63,8 +78,8 @@ class Standings:
         self._by_prefix: PrefixMap[str] = PrefixMap(limits.REMEMBERED_ADDRESSES)
         self._reachable: dict[FlowKey, float] = {}
         self._registered: dict[FlowKey, float] = {}
-        self._accounts: dict[FlowKey, tuple[tuple[int, float], ...]] = {}
-        """The accounts of a registered flow, and until when: a phone with two lines may deregister one."""
+        self._accounts: dict[FlowKey, tuple[_Line, ...]] = {}
+        """The accounts of a registered flow: a phone with two lines may deregister one."""
         self._account_flows = AccountFlows()
         self._proof_uses = ProofUses()
         self._demoted: dict[FlowKey, float] = {}
@@ -138,18 +153,22 @@ class Standings:
         ttl: float = limits.REACHABLE_SECONDS,
         account: int = 0,
         proof: int = 0,
+        shown: bool = True,
     ) -> bool:
         """Record that ``flow`` has proven to be REACHABLE or REGISTERED, for ``ttl`` seconds from now.
 
         ``account`` identifies the registration; of several of a flow, the one that expires last counts. ``proof`` is
-        that of its credentials (:class:`edgesbc.sip.digest.Credentials`), 0 for one that cannot be repeated.
-        False if too many flows have used the proof, or if the table of registered flows is full and every account has
-        one flow. Raises ``ValueError`` for any other standing.
+        that of its credentials (:class:`edgesbc.sip.digest.Credentials`), 0 for one that cannot be repeated. ``shown``
+        is whether the credentials show that they come from the flow (:meth:`has_shown`).
+
+        False if too many flows have used the proof, if the table of registered flows is full and every account has one
+        flow, or if the flow has shown that it is of another account, and not that it is of this one too. Raises
+        ``ValueError`` for any other standing.
         """
         if flow.listener.zone is Zone.CORE:
             return False
         if self.shadow is not None:
-            self.shadow.prove(flow, standing, now, ttl, account, proof)
+            self.shadow.prove(flow, standing, now, ttl, account, proof, shown)
         if standing is Standing.REACHABLE:
             if not flow.serial:
                 self._enter(self._reachable, flow, now + ttl)
@@ -160,19 +179,19 @@ class Standings:
             raise ValueError("expected REACHABLE or REGISTERED: a trunk is listed in the policy")
         if proof and not self._proof_uses.add(proof, flow.key):
             return False
-        return self._register(flow, now, ttl, account)
+        return self._register(flow, now, ttl, account, shown)
 
     def related(self, flow: Flow, other: Flow) -> bool:
         """Whether two flows belong to one trunk, or are registered as one account."""
         trunk = self.trunk(flow)
         if trunk is not None:
             return self.trunk(other) == trunk
-        accounts = {account for account, _ in self._accounts.get(flow.key, ())}
-        return any(account in accounts for account, _ in self._accounts.get(other.key, ()))
+        accounts = {line.account for line in self._accounts.get(flow.key, ())}
+        return any(line.account in accounts for line in self._accounts.get(other.key, ()))
 
     def accounts(self, flow: Flow, now: float) -> tuple[int, ...]:
         """The accounts that have registered by ``flow``, the latest last."""
-        return tuple(account for account, until in self._accounts.get(flow.key, ()) if until > now)
+        return tuple(line.account for line in self._accounts.get(flow.key, ()) if line.until > now)
 
     def call_holder(self, flow: Flow, with_secret: bool, now: float) -> CallHolder | None:
         """By what the calls of ``flow`` are counted: the account that it is registered as last, or else its address,
@@ -187,28 +206,33 @@ class Standings:
         accounts = self._accounts.get(flow.key) if standing is Standing.REGISTERED else None
         if not accounts:
             return source_key(flow.peer[0])
-        account = accounts[-1][0]
+        account = accounts[-1].account
         return account if flow.serial or with_secret else str(account)
 
     def is_worn(self, proof: int) -> bool:
         """Whether too many flows have used these credentials: they are a recording."""
         return self._proof_uses.is_worn(proof)
 
-    def _register(self, flow: Flow, now: float, ttl: float, account: int) -> bool:
+    def _register(self, flow: Flow, now: float, ttl: float, account: int, shown: bool) -> bool:
         key = flow.key
+        before = self._accounts.get(key, ())
+        lines = [line for line in before if line.account != account and line.until > now]
+        if not shown and any(line.shown for line in lines):
+            # Who has an account registers it from a forged address: the flow's calls would then count as its own.
+            return False
         if key not in self._registered and len(self._registered) >= limits.REGISTERED_FLOWS:
             self._make_room(now)
             if len(self._registered) >= limits.REGISTERED_FLOWS:
                 return False
         if not flow.serial and self._registered.get(key, now) <= now:
             self.version += 1
-        before = self._accounts.get(key, ())
-        others = [entry for entry in before if entry[0] != account and entry[1] > now][1 - limits.ACCOUNTS_OF_FLOW :]
-        accounts = self._accounts[key] = (*others, (account, now + ttl))
-        for entry in before:
-            if entry[0] != account and entry not in others:
-                self._account_flows.remove(entry[0], key)
-        self._enter(self._registered, flow, max(until for _, until in accounts))
+        others = lines[1 - limits.ACCOUNTS_OF_FLOW :]
+        shown = shown or any(line.shown for line in before if line.account == account and line.until > now)
+        accounts = self._accounts[key] = (*others, _Line(account, now + ttl, shown))
+        for line in before:
+            if line.account != account and line not in others:
+                self._account_flows.remove(line.account, key)
+        self._enter(self._registered, flow, max(line.until for line in accounts))
         for excess in self._account_flows.add(account, key):
             self._end_account(excess, account)
         return True
@@ -218,9 +242,9 @@ class Standings:
         if not key[3]:
             self.version += 1
         self._account_flows.remove(account, key)
-        left = self._accounts[key] = tuple(entry for entry in self._accounts.get(key, ()) if entry[0] != account)
+        left = self._accounts[key] = tuple(line for line in self._accounts.get(key, ()) if line.account != account)
         if left:
-            self._registered[key] = max(until for _, until in left)
+            self._registered[key] = max(line.until for line in left)
         else:
             self._leave(self._registered, key)
 
@@ -250,17 +274,17 @@ class Standings:
         if self.shadow is not None:
             self.shadow.deregister(flow, account, now)
         accounts = self._accounts.get(flow.key, ())
-        left = tuple(entry for entry in accounts if entry[0] != account and entry[1] > now)
+        left = tuple(line for line in accounts if line.account != account and line.until > now)
         if len(left) == len(accounts):
             return
         if not flow.serial:
             self.version += 1
         if left:
-            for entry in accounts:
-                if entry not in left:
-                    self._account_flows.remove(entry[0], flow.key)
+            for line in accounts:
+                if line not in left:
+                    self._account_flows.remove(line.account, flow.key)
             self._accounts[flow.key] = left
-            self._registered[flow.key] = max(until for _, until in left)
+            self._registered[flow.key] = max(line.until for line in left)
         else:
             self._leave(self._registered, flow.key)
 
@@ -272,26 +296,35 @@ class Standings:
             self._demoted[flow.key] = until
 
     def note_answer(self, flow: Flow, request: Request, response: Response) -> None:
-        """A private server has answered a request of ``flow``: remember the nonces of its challenges, or those of the
-        credentials that it has accepted."""
+        """A private server has answered a request of ``flow``: remember the nonces that it gives to the flow, and those
+        of the credentials that it has accepted."""
         key = flow.key
-        if flow.serial or key not in self._registered:
-            return
-        if response.status in (401, 407):
-            self.nonces.challenged(key, _nonces(response, "WWW-Authenticate", "Proxy-Authenticate"))
-        elif 200 <= response.status < 300 and (nonces := _nonces(request, "Authorization", "Proxy-Authorization")):
-            self.nonces.accepted(key, nonces)
+        remembers = not flow.serial and key in self._registered
+        given = _given_nonces(response)
+        if given and remembers:
+            self.nonces.challenged(key, given)
+        elif given:
+            self.nonces.given(key, given)
+        if remembers and 200 <= response.status < 300:
+            self.nonces.accepted(key, _nonces(request, "Authorization", "Proxy-Authorization"))
 
     def has_nonce(self, flow: Flow, request: Request) -> bool:
         """Whether ``request`` has credentials with a nonce that ``flow``, a registered one over UDP, was given."""
-        if flow.serial or flow.key not in self._registered:
-            return False
+        return not flow.serial and flow.key in self._registered and self._has_nonce(flow, request)
+
+    def has_shown(self, flow: Flow, request: Request) -> bool:
+        """Whether ``request``, which has credentials, shows that it comes from ``flow``: by a nonce that the flow was
+        given, or because it came by a connection."""
+        return flow.serial != 0 or self._has_nonce(flow, request)
+
+    def _has_nonce(self, flow: Flow, request: Request) -> bool:
         nonces = _nonces(request, "Authorization", "Proxy-Authorization")
         return any(self.nonces.has(flow.key, nonce) for nonce in nonces)
 
-    def carries_secret(self, flow: Flow, data: bytes) -> bool:
-        """Whether the datagram ``data`` of a registered ``flow`` shows that its sender reads what is sent there."""
-        return bool(data) and self.look_for_secret is not None and self.look_for_secret(data, flow, self)
+    def secret_in(self, flow: Flow, data: bytes) -> int:
+        """What shows that the sender of the datagram ``data`` of a registered ``flow`` reads what is sent there:
+        ``FLOW_SECRET``, the number of a call, or ``NO_SECRET``."""
+        return self.look_for_secret(data, flow, self) if data and self.look_for_secret is not None else NO_SECRET
 
     def withdraw(self, flow: Flow) -> None:
         """Remove all proofs of ``flow``: its connection has closed, or it has lost its standing."""
@@ -368,8 +401,8 @@ class Standings:
         if table.pop(key, None) is not None:
             self._count(table, key, -1)
             if table is self._registered:
-                for account, _ in self._accounts.pop(key, ()):
-                    self._account_flows.remove(account, key)
+                for line in self._accounts.pop(key, ()):
+                    self._account_flows.remove(line.account, key)
                 self._demoted.pop(key, None)
                 self.nonces.forget(key)
 
@@ -381,6 +414,24 @@ class Standings:
         elif table is self._registered:
             for prefix in (host, *enclosing_prefixes(host)):
                 _add(self._streams_within, prefix, change)
+
+
+def _given_nonces(response: Response) -> list[str]:
+    """The nonces that a response gives to its receiver: those of challenges, and the next one after a success (RFC 7616
+    section 3.5)."""
+    if response.status in (401, 407):
+        return _nonces(response, "WWW-Authenticate", "Proxy-Authenticate")
+    if response.status >= 300:
+        return []
+    nonces = []
+    for value in response.get_all("Authentication-Info"):
+        try:
+            nonce = parse_digest(f"Digest {value}").text("nextnonce")
+        except WireError:
+            continue
+        if nonce:
+            nonces.append(nonce)
+    return nonces
 
 
 def _nonces(message: Message, *names: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
-from edgesbc.screen.standing import Standings
+from edgesbc.screen.standing import FLOW_SECRET, NO_SECRET, Standings
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.transactions import Transactions
 
@@ -38,46 +38,52 @@ class FlowSecrets:
         self._calls = calls
         self._transactions = transactions
 
-    def are_in(self, data: bytes, flow: Flow, standings: Standings) -> bool:
-        """Whether the datagram ``data`` carries a secret of ``flow`` in its first ``limits.SECRET_BYTES``:
+    def find(self, data: bytes, flow: Flow, standings: Standings) -> int:
+        """The secret of ``flow`` that the datagram ``data`` carries in its first ``limits.SECRET_BYTES``:
 
         - a response: the branch of a request that waits for it there;
-        - a request inside a dialog: Call-ID and both tags of a call of this flow;
+        - a request inside a dialog: Call-ID and both tags of a call of this flow. The other party of the call may know
+          them as well, so that each call has a number of its own;
         - any other: credentials with a nonce that the flow was given, or, as CANCEL and ACK, the branch of an INVITE of
           this flow that had them.
+
+        ``FLOW_SECRET``, the number of a call, which is below it, or ``NO_SECRET``.
         """
         head = data[: limits.SECRET_BYTES]
         if head.startswith(b"SIP/2.0 "):
             branch, method = _branch.search(head), _method.search(head)
-            return branch is not None and method is not None and self._awaits(_text(branch), _text(method), flow)
+            awaited = branch is not None and method is not None and self._awaits(_text(branch), _text(method), flow)
+            return FLOW_SECRET if awaited else NO_SECRET
         nonce = _nonce.search(head)
         if nonce is not None and standings.nonces.has(flow.key, _text(nonce)):
-            return True
-        if _to_tag.search(head) is not None and self._has_dialog(head, flow):
-            return True
+            return FLOW_SECRET
+        if _to_tag.search(head) is not None and (number := self._call_number(head, flow)) != NO_SECRET:
+            return number
         branch, sent_by = _branch.search(head), _sent_by.search(head)
         if branch is None or sent_by is None:
-            return False
+            return NO_SECRET
         place = _host_and_port(_text(sent_by))
         server = self._transactions.find_datagram_server(_text(branch), place, "INVITE", flow)
-        return server is not None and standings.has_nonce(flow, server.request)
+        return FLOW_SECRET if server is not None and standings.has_nonce(flow, server.request) else NO_SECRET
 
     def _awaits(self, branch: str, method: str, flow: Flow) -> bool:
         client = self._transactions.find_client(branch, method)
         return client is not None and client.flow == flow
 
-    def _has_dialog(self, head: bytes, flow: Flow) -> bool:
+    def _call_number(self, head: bytes, flow: Flow) -> int:
         call_id, from_tag, to_tag = _call_id.search(head), _from_tag.search(head), _to_tag.search(head)
         if call_id is None or from_tag is None or to_tag is None:
-            return False
+            return NO_SECRET
         own, other = _text(from_tag), _text(to_tag)
         call = self._calls.of_tags(_text(call_id), own, other, Zone.PUBLIC)
         if call is None:
-            return False
+            return NO_SECRET
         # A forged INVITE begins a call too, whose caller's tag the forger knows, but not the callee's.
         if call.caller.tag == own:
-            return call.caller.flow == flow and call.has_fork(other)
-        return call.callee is not None and call.callee.flow == flow and call.caller.tag == other
+            known = call.caller.flow == flow and call.has_fork(other)
+        else:
+            known = call.callee is not None and call.callee.flow == flow and call.caller.tag == other
+        return FLOW_SECRET - 1 - (hash(call.call_id) & 0xFFFFFFFF) if known else NO_SECRET
 
 
 def _text(match: re.Match[bytes]) -> str:

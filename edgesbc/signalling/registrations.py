@@ -217,7 +217,8 @@ class RegisterPeers:
         seconds = registered_seconds(request, response)
         standings = self._live.standings
         if seconds:
-            if standings.prove(flow, Standing.REGISTERED, now, seconds, account, credentials.proof):
+            shown = standings.has_shown(flow, request)
+            if standings.prove(flow, Standing.REGISTERED, now, seconds, account, credentials.proof, shown):
                 self._proven_at, self._account, self._seconds = now, account, seconds
         elif request.get("Contact") is not None:
             standings.deregister(flow, account, now)

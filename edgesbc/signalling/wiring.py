@@ -118,7 +118,7 @@ class CoreParts:
         media = self.media = MediaClient(effects, deadlines, anchor)
         bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds)
-        live.standings.look_for_secret = FlowSecrets(calls, transactions).are_in
+        live.standings.look_for_secret = FlowSecrets(calls, transactions).find
         self.core_sources = CoreSources(listeners, dispatcher, core)
         screener = self.screener = Screener(
             live, self.responder, effects, flows, self.statistics.attempts, self.clock, self.core_sources

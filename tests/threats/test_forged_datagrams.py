@@ -18,7 +18,7 @@ from support.ua import Ua, UdpWire
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
-from edgesbc.screen.standing import Standing
+from edgesbc.screen.standing import NO_SECRET, Standing
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -34,11 +34,22 @@ class Phone:
     def __init__(self) -> None:
         self.harness = EdgeHarness(trunks={})
         self.count = 0
-        (request,) = self.inward(self.request("REGISTER", extra=DIGEST.format("registered", 0)))
-        contact = f"Contact: {request.get('Contact')};expires=3600"
-        self.harness.receive(PBX, respond(request, 200, tag="pbx", extra=contact, contact=False))
+        self.challenge("registered")
+        self.register(DIGEST.format("registered", 0))
         assert self.harness.standings.of(PHONE, self.harness.now) is Standing.REGISTERED
         self.harness.wait(10.0)
+
+    def challenge(self, nonce: str, flow: Flow = PHONE) -> None:
+        """A REGISTER without credentials from ``flow``, and the registrar's challenge with this nonce."""
+        request = self.harness.receive(flow, self.request("REGISTER"))[-1][1]
+        self.harness.receive(PBX, respond(request, 401, extra=CHALLENGE.format(nonce), contact=False))
+        self.harness.wait(1.0)
+
+    def register(self, digest: str, flow: Flow = PHONE, granted: str = "") -> None:
+        """A REGISTER from ``flow`` that the registrar accepts; ``granted`` are more fields of its answer."""
+        request = self.harness.receive(flow, self.request("REGISTER", extra=digest))[-1][1]
+        extra = f"Contact: {request.get('Contact')};expires=3600{granted}"
+        self.harness.receive(PBX, respond(request, 200, tag="pbx", extra=extra, contact=False))
 
     def request(self, method: str = "INVITE", extra: str = "", call: str = "", **fields: str) -> bytes:
         self.count += 1
@@ -85,9 +96,72 @@ def test_60_of_another_flow_they_do_not() -> None:
     phone = Phone()
     other = Flow(PUBLIC, Source("203.0.113.10", 5060))
     phone.harness.standings.prove(other, Standing.REGISTERED, phone.harness.now, 3600.0, 1)
+    phone.harness.standings.nonces.challenged(other.key, ["theirs"])
     phone.harness.standings.nonces.accepted(other.key, ["theirs"])
     phone.flood()
     assert phone.inward(phone.request(extra=DIGEST.format("theirs", 1))) == []
+
+
+MALLORY = Flow(PUBLIC, Source("203.0.113.66", 5060))
+THEIRS = DIGEST.replace("alice", "mallory")
+
+
+def test_60_somebody_with_an_account_plants_no_nonce() -> None:
+    """The registrar accepts the credentials, whatever address the datagram with them came from."""
+    phone = Phone()
+    phone.challenge("mine", MALLORY)
+    phone.register(THEIRS.format("mine", 1), MALLORY)
+    for _ in range(3):
+        phone.register(THEIRS.format("mine", 2), PHONE)
+    phone.harness.wait(10.0)
+    phone.flood()
+    assert phone.inward(phone.request(extra=THEIRS.format("mine", 3))) == []
+    assert len(phone.inward(phone.request(extra=DIGEST.format("registered", 1)))) == 1
+
+
+def test_60_nor_is_the_phone_taken_for_their_account() -> None:
+    """Its calls would count as theirs, of which there may be as many as are allowed."""
+    phone = Phone()
+    standings = phone.harness.standings
+    before = standings.call_holder(PHONE, True, phone.harness.now)
+    for number in range(limits.ACCOUNTS_OF_FLOW + 1):
+        phone.challenge(f"n{number}", MALLORY)
+        phone.register(THEIRS.replace("mallory", f"m{number}").format(f"n{number}", 1), PHONE)
+        phone.harness.wait(2.0)
+    assert standings.call_holder(PHONE, True, phone.harness.now) == before
+    assert len(standings.accounts(PHONE, phone.harness.now)) == 1
+
+
+def test_60_a_phone_with_two_lines_has_both() -> None:
+    phone = Phone()
+    phone.challenge("second")
+    phone.register(THEIRS.format("second", 1), PHONE)
+    assert len(phone.harness.standings.accounts(PHONE, phone.harness.now)) == 2
+
+
+def test_60_a_nonce_that_another_flow_got_too_is_no_secret() -> None:
+    """Some registrars give the same to all that ask within a second."""
+    phone = Phone()
+    phone.challenge("registered", MALLORY)
+    phone.flood()
+    assert phone.inward(phone.request(extra=DIGEST.format("registered", 1))) == []
+
+
+def test_60_the_next_nonce_of_a_success_passes() -> None:
+    phone = Phone()
+    phone.register(DIGEST.format("registered", 1), granted='\r\nAuthentication-Info: nextnonce="next", qop=auth')
+    phone.harness.wait(10.0)
+    phone.flood()
+    assert len(phone.inward(phone.request(extra=DIGEST.format("next", 1)))) == 1
+
+
+def test_60_nonces_that_were_given_are_bounded() -> None:
+    phone = Phone()
+    nonces = phone.harness.standings.nonces
+    for number in range(limits.GIVEN_NONCES + 100):
+        nonces.given(MALLORY.key, [f"g{number}"])
+    assert len(nonces._given) == limits.GIVEN_NONCES
+    assert nonces.has(PHONE.key, "registered"), "an attacker's challenges displace no accepted nonce of a phone"
 
 
 def set_up(phone: Phone) -> tuple[bytes, Response]:
@@ -111,6 +185,16 @@ def test_60_requests_inside_its_calls_pass() -> None:
         forged = phone.request(method, uri=target(answer), call="own", cseq=number + 1, to_tag="guess")  # type: ignore[arg-type]
         assert phone.inward(forged) == []
         assert len(phone.inward(inside)) == 1, method
+
+
+def test_60_the_other_party_of_a_call_uses_up_the_density_of_that_call_alone() -> None:
+    """It may know Call-ID and tags, and forges requests of the phone with them."""
+    phone = Phone()
+    set_up(phone)
+    other = invite(branch="z9hG4bKother", to_tag="callee").replace(b"Call-ID: c1", b"Call-ID: own")
+    phone.flood()
+    phone.flood(make=lambda number: other.replace(b"z9hG4bKother", f"z9hG4bKo{number}".encode()))
+    assert len(phone.inward(phone.request(extra=DIGEST.format("registered", 2)))) == 1
 
 
 def test_60_its_cancel_passes() -> None:
@@ -193,11 +277,13 @@ def test_60_remembered_nonces_are_bounded() -> None:
     phone = Phone()
     nonces = phone.harness.standings.nonces
     for number in range(10 * limits.CHALLENGES_OF_FLOW):
-        nonces.challenged(PHONE.key, [f"n{number}"])
+        nonces.challenged(PHONE.key, [f"a{number}"])
         nonces.accepted(PHONE.key, [f"a{number}"])
-    last = 10 * limits.CHALLENGES_OF_FLOW - 1
-    assert sum(nonces.has(PHONE.key, f"n{number}") for number in range(last + 1)) == limits.CHALLENGES_OF_FLOW
-    assert sum(nonces.has(PHONE.key, f"a{number}") for number in range(last + 1)) == limits.ACCEPTED_NONCES_OF_FLOW
+        nonces.challenged(PHONE.key, [f"n{number}"])
+    for number in range(limits.GIVEN_NONCES):
+        nonces.given(MALLORY.key, [f"g{number}"])
+    assert len(nonces._challenges[PHONE.key]) == limits.CHALLENGES_OF_FLOW
+    assert len(nonces._accepted[PHONE.key]) == limits.ACCEPTED_NONCES_OF_FLOW
     phone.harness.standings.withdraw(PHONE)
     assert len(nonces) == 0
 
@@ -209,7 +295,7 @@ def test_60_a_look_is_linear(part: str) -> None:
     """Each part repeated fills what is searched; a look finds nothing, and ends."""
     phone = Phone()
     data = b"OPTIONS sip:x SIP/2.0\r\nAuthorization: Digest " + part.encode() * limits.SECRET_BYTES
-    assert not phone.harness.standings.carries_secret(PHONE, data)
+    assert phone.harness.standings.secret_in(PHONE, data) == NO_SECRET
 
 
 # --- real traffic ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import between, positive
 from edgesbc.screen.buckets import SECOND, TokenBucket
 from edgesbc.screen.stage import PASS, Drop, Phase, Subject, Verdict, key_with_secret
-from edgesbc.screen.standing import Standing, Standings
+from edgesbc.screen.standing import NO_SECRET, Standing, Standings
 from edgesbc.screen.tracker import NEVER, TrackedSource, Tracker
 
 __all__ = ["Pike", "PikeSettings"]
@@ -26,7 +26,8 @@ class PikeSettings:
     an address, or of a /64, are held to the same threshold, because each would otherwise begin with an empty window.
 
     Datagrams of a registered flow beyond the threshold may be forged. Those that carry a secret of the flow, as the
-    nonce of a challenge or the tags of a dialog, are not: they have the same threshold once more.
+    nonce of a challenge, are not: they have the same threshold once more, and so has each of its calls for requests
+    with its tags, which the other party of the call knows as well.
     """
 
     sampling_time_unit: float = attrs.field(default=2.0, validator=positive)
@@ -112,9 +113,8 @@ class Pike:
     def _is_not_forged(self, subject: Subject, now: float) -> bool:
         """Whether a datagram beyond the density carries a secret of its flow, and those that do are within it."""
         flow = subject.flow
-        if not self._standings.carries_secret(flow, subject.data):
-            return False
-        return self._proven.admit(key_with_secret(flow), now) is None
+        secret = self._standings.secret_in(flow, subject.data)
+        return secret != NO_SECRET and self._proven.admit(key_with_secret(flow, secret), now) is None
 
     def _judge_connection(self, key: str, now: float) -> Verdict:
         """Without a ban, because other clients may share the address."""

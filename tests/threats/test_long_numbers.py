@@ -1,4 +1,4 @@
-"""THREATS 40: numbers of thousands of digits, which Python does not convert, in fields that the edge reads late."""
+"""THREATS 53: numbers of thousands of digits, which Python does not convert, in fields that the edge reads late."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIGITS = "9" * 5_000
         ("", f"Contact: {{}}\r\nExpires: {DIGITS}"),
     ],
 )
-def test_40_an_expiry_of_thousands_of_digits_costs_nothing(asked: str, granted: str) -> None:
+def test_53_an_expiry_of_thousands_of_digits_costs_nothing(asked: str, granted: str) -> None:
     """Written by the phone, where a registrar does not repeat it, or by the registrar."""
     harness = EdgeHarness(trunks={})
     ((_, request),) = harness.receive(PHONE, invite("REGISTER", extra=DIGEST + asked))
