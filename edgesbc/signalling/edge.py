@@ -42,7 +42,7 @@ from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wiring import CoreParts
 from edgesbc.sip.delivery import SendFailure, transaction_of
-from edgesbc.sip.message import Request
+from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
