@@ -59,7 +59,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     " many sources guess. If a device of your user has a wrong password, correct it.",
     Reason.EXTENSION: "The sender requires, by Require or Proxy-Require, an extension that the edge does not"
     " have; let it use Supported instead.",
-    Reason.LOOP: "A destination sends calls back, or a route leads to their origin: check both.",
+    Reason.LOOP: "A destination sends calls back, or a route leads to their origin: check both."
+    " Or a proxy forks one call to more than 32 branches.",
     Reason.TOO_MANY_HOPS: "As for `loop`; or the sender starts with too low a Max-Forwards.",
     Reason.NO_DIALOG: "A late message of a call that has ended, or of an edge with another key. Many of them: a"
     " peer with wrong state, or an attacker that guesses.",

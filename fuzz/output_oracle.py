@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Transport, Zone
 from edgesbc.base.errors import WireError
 from edgesbc.screen.standing import Standing
@@ -42,7 +43,7 @@ _PATHS = {listener.id: _own_uri(listener, ";lr").fullmatch for listener in LISTE
 _VIAS = {
     listener.id: re.compile(
         rf"SIP/2\.0/{listener.transport.upper()} {re.escape(listener.host)}:{listener.port}"
-        r";branch=z9hG4bK[0-9a-f]{24,36};rport"
+        rf";branch=z9hG4bK[0-9a-f]{{24}}([0-9a-f]{{12}}){{0,{limits.LOOP_MARKS}}};rport"
     ).fullmatch
     for listener in LISTENERS
 }

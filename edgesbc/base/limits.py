@@ -36,6 +36,12 @@ CALLS: Final = 20_000
 """Calls alive at once, at about 10 KiB each in the signalling plane; `[edge] max_calls` may change it."""
 CALLS_MOST: Final = 100_000
 """Largest number of calls that a policy may allow: about a gigabyte, and more than one process can set up."""
+CALLS_PER_CALL_ID: Final = 32
+"""Calls with one Call-ID, caller's tag and side: a proxy that forks sends one for each phone of a user, Kamailio at
+most 31. It also ends a loop of servers that remove all by which a loop is seen."""
+LOOP_MARKS: Final = 4
+"""Marks of 12 characters in a branch, by which a loop is found: one for each time that a request passes an edge. A loop
+over more edges ends by Max-Forwards."""
 SAME_BRANCH: Final = 8
 """Requests with the branch, sent-by and method of a new one, from other addresses over streams, that it is compared
 with: only a sender that has changed its address, or one that predicts branches, makes more than one."""

@@ -1,8 +1,7 @@
 """Commands that signalling gives to the media plane, its replies and its events: frozen values.
 
 The planes share these types and nothing else. An offer and an answer (RFC 3264) name the media session by its
-identifier and by the dialog tags of its two sides. Several sessions may have one identifier, because a Call-ID is
-chosen by the caller; the tags tell them apart.
+identifier, which is that of the call, and by the dialog tags of its two sides.
 """
 
 from __future__ import annotations

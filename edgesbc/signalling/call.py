@@ -183,9 +183,13 @@ class PendingInvite(Protocol):
 
 
 class Call:
-    """A call: during set-up it has a lease at each member that was tried, afterwards only at the member that answered.
+    """A call: one INVITE server transaction outside a dialog, and what it set up.
 
-    ``due`` is the limit of its set-up, and once it is answered, that of its duration (seconds, the plane's clock).
+    During set-up it has a lease at each member that was tried, afterwards only at the member that answered. ``number``
+    identifies it while the edge runs, ``media_id`` also over several runs and edges: it is the identifier of its media
+    session. Call-ID and tags do not identify it: a proxy forks, and sends a call out again by the same edge (RFC 3261
+    section 16.6). ``due`` is the limit of its set-up, and once it is answered, that of its duration (seconds, the
+    plane's clock).
     """
 
     __slots__ = (
@@ -203,6 +207,8 @@ class Call:
         "late_offer",
         "leases",
         "limited",
+        "media_id",
+        "number",
         "queued",
         "source",
         "started",
@@ -210,8 +216,10 @@ class Call:
         "trunk",
     )  # fmt: skip
 
-    def __init__(self, table: CallTable, call_id: str, caller: Leg, now: float) -> None:
+    def __init__(self, table: CallTable, number: int, media_id: str, call_id: str, caller: Leg, now: float) -> None:
         self._table = table
+        self.number = number
+        self.media_id = media_id
         self.call_id = call_id
         self.caller = caller
         self.callee: Leg | None = None
@@ -230,11 +238,6 @@ class Call:
         self.invite: PendingInvite | None = None  # until the INVITE has its final answer
         self.due: float | None = None
         self.queued: float | None = None
-
-    @property
-    def media_id(self) -> str:
-        """The call-id of its media session: not the Call-ID alone, which two calls may share (``Calls.find``)."""
-        return self.call_id if self.caller.first.listener.zone is Zone.PUBLIC else f"{self.call_id};outward"
 
     def expire(self, now: float) -> None:
         """It has rung for too long (Timer C, RFC 3261 section 16.8), or lasted too long."""
@@ -259,6 +262,11 @@ class Call:
     def has_fork(self, tag: str) -> bool:
         """Whether ``tag`` is the callee's, or that of another fork that the caller may keep."""
         return (self.callee is not None and self.callee.tag == tag) or any(leg.tag == tag for leg in self.forks)
+
+    def is_dialog(self, from_tag: str, to_tag: str) -> bool:
+        """Whether these are the tags of its caller and of a callee that has answered, one way or the other."""
+        caller = self.caller.tag
+        return (caller == from_tag and self.has_fork(to_tag)) or (caller == to_tag and self.has_fork(from_tag))
 
     def survives_bye(self, tags: tuple[str, str]) -> bool:
         """Whether the call goes on, with another fork, when the dialog with these two tags is hung up."""

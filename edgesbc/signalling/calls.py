@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import TypeVar
 
+from edgesbc.base import limits
 from edgesbc.base.address import CallHolder, Flow, SourceKey, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
@@ -36,14 +37,21 @@ class CallLimits:
 
 
 class Calls:
-    """The calls alive, by Call-ID, caller's tag and caller's side."""
+    """The calls alive, by the identifier of each, and by Call-ID, caller's tag and caller's side.
+
+    The latter several calls may share, ``limits.CALLS_PER_CALL_ID`` at most: a proxy that forks or hunts sends an
+    INVITE for each phone of a user. ``epoch`` is that of :class:`edgesbc.signalling.flows.Flows`.
+    """
 
     __slots__ = (
+        "_begun",
+        "_by_dialog",
         "_byes",
         "_calls",
         "_deadlines",
         "_effects",
         "_ended",
+        "_epoch",
         "_media",
         "_statistics",
         "by_holder",
@@ -59,16 +67,20 @@ class Calls:
         media: MediaClient,
         byes: ByeSender,
         statistics: CallStatistics,
-        limits: CallLimits,
+        bounds: CallLimits,
+        epoch: str,
     ) -> None:
         self._effects = effects
+        self._epoch = epoch
         self._deadlines = deadlines
         self._media = media
         self._byes = byes
         self._statistics = statistics
-        self._calls: dict[tuple[str, str, Zone], Call] = {}
+        self._begun = 0
+        self._calls: dict[str, Call] = {}  # by media_id
+        self._by_dialog: dict[tuple[str, str, Zone], list[Call]] = {}
         self._ended = EndedCalls()
-        self.limits = limits
+        self.limits = bounds
         self.by_trunk: dict[str, int] = {}
         """Calls alive of each trunk."""
         self.by_holder: dict[CallHolder, int] = {}
@@ -91,26 +103,45 @@ class Calls:
     def full(self) -> bool:
         return len(self._calls) >= self.limits.count
 
-    def find(self, message: Message, zone: Zone) -> Call | None:
-        """The call that a message from ``zone`` belongs to: its caller is in that zone, or its callee is.
+    def has_room(self, invite: Request, zone: Zone) -> bool:
+        """Whether one more call may have the Call-ID, From tag and side of ``invite``."""
+        same = self._by_dialog.get((invite.call_id, invite.from_tag, zone))
+        return same is None or len(same) < limits.CALLS_PER_CALL_ID
 
-        A proxy inside may send a call out again with the Call-ID and tags that it came in with; the two
-        are calls of their own, told apart by the side that they began on.
+    def find(self, message: Message, zone: Zone, number: int = 0) -> Call | None:
+        """The call that a message inside a dialog, from ``zone``, belongs to; None where there is none, or several.
+
+        ``number`` is that of the call which the token in its Request-URI names, 0 if it names none. Without one, it is
+        the call with both tags, or the only one that the tag of its caller leads to: a callee may have a tag that the
+        edge has not seen yet.
         """
-        calls, call_id = self._calls, message.call_id
-        return calls.get((call_id, message.from_tag, zone)) or calls.get((call_id, message.to_tag, zone.other))
+        calls = self.of_tags(message.call_id, message.from_tag, message.to_tag, zone)
+        if number:
+            return next((call for call in calls if call.number == number), None)
+        if len(calls) > 1:
+            calls = [call for call in calls if call.is_dialog(message.from_tag, message.to_tag)]
+        return calls[0] if len(calls) == 1 else None
 
-    def of_tags(self, call_id: str, from_tag: str, to_tag: str, zone: Zone) -> Call | None:
-        """The same, for a message with these tags."""
-        calls = self._calls
-        return calls.get((call_id, from_tag, zone)) or calls.get((call_id, to_tag, zone.other))
+    def of_tags(self, call_id: str, from_tag: str, to_tag: str, zone: Zone) -> list[Call]:
+        """The calls that a message from ``zone`` with these tags may belong to: their caller is in that zone, or their
+        callee is.
 
-    def has_just_ended(self, request: Request, zone: Zone, now: float) -> bool:
-        """Whether a request from ``zone`` belongs to a call that has ended, and may still be sent on."""
-        ended, call_id, method = self._ended, request.call_id, request.method
-        return ended.admit(hash((call_id, request.from_tag, zone)), method, now) or ended.admit(
-            hash((call_id, request.to_tag, zone.other)), method, now
-        )
+        A proxy inside may send a call out again with the Call-ID and tags that it came in with; the two are told apart
+        by the side that they began on.
+        """
+        outgoing = self._by_dialog.get((call_id, from_tag, zone))
+        incoming = self._by_dialog.get((call_id, to_tag, zone.other))
+        if outgoing is None or incoming is None:
+            return outgoing or incoming or []
+        return outgoing + incoming
+
+    def of_media(self, media_id: str) -> Call | None:
+        """The call whose media session has that identifier."""
+        return self._calls.get(media_id)
+
+    def has_just_ended(self, number: int, method: str, now: float) -> bool:
+        """Whether the call with that number has ended, and a request of that method may still be sent on."""
+        return self._ended.admit(number, method, now)
 
     def open(
         self, request: Request, flow: Flow, trunk: str, source: SourceKey | None, holder: CallHolder | None, now: float
@@ -121,7 +152,10 @@ class Calls:
         screening asks for the numbers.
         """
         caller = leg_of_caller(request, flow)
-        call = self._calls[request.call_id, caller.tag, flow.listener.zone] = Call(self, request.call_id, caller, now)
+        self._begun += 1
+        media_id = f"{self._epoch}-{self._begun}"
+        call = self._calls[media_id] = Call(self, self._begun, media_id, request.call_id, caller, now)
+        self._by_dialog.setdefault(_dialog_key(call), []).append(call)
         call.trunk = trunk
         call.source = source
         if trunk:
@@ -163,12 +197,11 @@ class Calls:
                 self._statistics.attempts.count_failed(call.started)
             if call.source is not None:
                 _decrement(self.ringing, call.source)
-        key = (call.call_id, call.caller.tag, call.caller.first.listener.zone)
         if call.state is CallState.ESTABLISHED:
-            self._ended.add(hash(key), call.has_subscription, now)
+            self._ended.add(call.number, call.has_subscription, now)
         call.state = CallState.ENDED
         call.invite = None
-        self._calls.pop(key, None)
+        self._forget(call)
         self._deadlines.schedule(call, None)
         for lease in call.leases:
             lease.release()
@@ -178,6 +211,15 @@ class Calls:
             _decrement(self.by_holder, call.holder)
         if call.anchored:
             self._media.delete(call)
+
+    def _forget(self, call: Call) -> None:
+        del self._calls[call.media_id]
+        key = _dialog_key(call)
+        same = self._by_dialog[key]
+        if len(same) > 1:
+            same.remove(call)
+        else:
+            del self._by_dialog[key]
 
     def hang_up(self, call: Call, reason: Reason, now: float) -> None:
         """BYE to both sides (RFC 3261 section 15.1.1), and end the call."""
@@ -195,6 +237,12 @@ class Calls:
                 call.invite.stop(reason, reason.code, now)
             else:
                 self.hang_up(call, reason, now)
+
+
+def _dialog_key(call: Call) -> tuple[str, str, Zone]:
+    """What several calls may share: Call-ID, caller's tag, and the side that they began on."""
+    caller = call.caller
+    return call.call_id, caller.tag, caller.first.listener.zone
 
 
 def _increment(counts: dict[_Key, int], key: _Key) -> None:

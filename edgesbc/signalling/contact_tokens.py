@@ -48,10 +48,11 @@ class ContactTokens:
 
     # --- tokens that are given out -----------------------------------------------------------------------
 
-    def contact_for(self, leg: Leg, call_id: str, holder: Flow, now: float, kind: TokenKind = TokenKind.CALL) -> str:
+    def contact_for(self, leg: Leg, call_id: str, holder: Flow, now: float, call: int = 0) -> str:
         """The Contact value that stands for ``leg``'s peer in messages to the peer at ``holder``; "" while it has none.
 
-        It is sealed again only when its content changes, so that a call has the same Contact in each answer.
+        ``call`` is the number of the call, 0 for a dialog that belongs to none, such as that of SUBSCRIBE. The token is
+        sealed again only when its content changes, so that a call has the same Contact in each answer.
         """
         if not leg.contact:
             return ""
@@ -59,7 +60,8 @@ class ContactTokens:
         content = (leg.contact, leg.routes, leg.flow, leg.tag, holder.listener.id, names)
         if leg.token_for != content:
             target = remote_target(leg, self._flows.epoch)
-            target.kind = kind
+            target.kind = TokenKind.CALL if call else TokenKind.EVENT
+            target.call = call
             target.dialog = dialog_digest(call_id, leg.tag)
             target.holders = tuple([holder_digest(word, name) for word, name in names])
             token = self._sealer.seal(target, holder.listener.zone)
@@ -67,16 +69,13 @@ class ContactTokens:
             leg.token_for = content
         return leg.token
 
-    def contact_for_sender(
-        self, message: Message, sender: Flow, holder: Flow, now: float, kind: TokenKind = TokenKind.EVENT
-    ) -> str:
-        """The Contact value for the sender of a message that belongs to no call, such as SUBSCRIBE, or to another fork
-        of one."""
+    def contact_for_sender(self, message: Message, sender: Flow, holder: Flow, now: float, call: int = 0) -> str:
+        """The Contact value for the sender of a message that belongs to no call, or to another fork of one."""
         leg = Leg(sender)
         leg.tag = message.from_tag if isinstance(message, Request) else message.to_tag
         leg.routes = route_set(message)
         learn_target(leg, message)
-        return self.contact_for(leg, message.call_id, holder, now, kind)
+        return self.contact_for(leg, message.call_id, holder, now, call)
 
     def _holder_names(self, holder: Flow, now: float) -> tuple[tuple[str, str], ...]:
         """What the peer at ``holder`` is known by: its address, and its trunk, account or destination set if it has
@@ -126,6 +125,10 @@ class ContactTokens:
         names += [("trunk", trunk)] if trunk is not None else []
         names += [("set", set_name)] if set_name else []
         return any(holder_digest(word, name) in holders for word, name in names)
+
+    def call_named_by(self, target: RemoteTarget | None) -> int:
+        """The number of the call that a token names; 0 for none, and for a call of another run."""
+        return target.call if target is not None and target.epoch == self._flows.epoch else 0
 
     def is_of_this_run(self, target: RemoteTarget) -> bool:
         """Whether a token was made since the edge started."""

@@ -318,10 +318,9 @@ class Edge:
 
     def media_event(self, event: MediaTimeout, now: float) -> list[Effect]:
         """A media session ended because no packet came for too long: so does its call."""
-        for call in self._calls:
-            same = call.media_id == event.session_id and call.caller.tag in event.tags
-            if same and call.state is CallState.ESTABLISHED:
-                self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
+        call = self._calls.of_media(event.session_id)
+        if call is not None and call.state is CallState.ESTABLISHED:
+            self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
         return self._effects.take()
 
     # --- time --------------------------------------------------------------------------------------------

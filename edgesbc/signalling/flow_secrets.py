@@ -12,6 +12,7 @@ from typing import Final
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.screen.standing import FLOW_SECRET, NO_SECRET, Standings
+from edgesbc.signalling.call import Call
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.transactions import Transactions
 
@@ -75,15 +76,19 @@ class FlowSecrets:
         if call_id is None or from_tag is None or to_tag is None:
             return NO_SECRET
         own, other = _text(from_tag), _text(to_tag)
-        call = self._calls.of_tags(_text(call_id), own, other, Zone.PUBLIC)
-        if call is None:
-            return NO_SECRET
-        # A forged INVITE begins a call too, whose caller's tag the forger knows, but not the callee's.
-        if call.caller.tag == own:
-            known = call.caller.flow == flow and call.has_fork(other)
-        else:
-            known = call.callee is not None and call.callee.flow == flow and call.caller.tag == other
-        return FLOW_SECRET - 1 - (hash(call.call_id) & 0xFFFFFFFF) if known else NO_SECRET
+        calls = self._calls.of_tags(_text(call_id), own, other, Zone.PUBLIC)
+        call = next((call for call in calls if _is_between(call, own, other, flow)), None)
+        return FLOW_SECRET - 1 - (hash(call.call_id) & 0xFFFFFFFF) if call is not None else NO_SECRET
+
+
+def _is_between(call: Call, own: str, other: str, flow: Flow) -> bool:
+    """Whether the side with the tag ``own`` is at ``flow``, and ``other`` is the tag of the other side.
+
+    A forged INVITE begins a call too, whose caller's tag the forger knows, but not the callee's.
+    """
+    if call.caller.tag == own:
+        return call.caller.flow == flow and call.has_fork(other)
+    return call.callee is not None and call.callee.flow == flow and call.caller.tag == other
 
 
 def _text(match: re.Match[bytes]) -> str:

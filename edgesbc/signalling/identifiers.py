@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
+from typing import Final
 
+from edgesbc.base import limits
 from edgesbc.base.address import Listener
 from edgesbc.sip.build import new_branch, new_tag
 from edgesbc.sip.message import Request
 
 __all__ = ["Identifiers", "LoopDetector"]
+
+_MARK_DIGITS: Final = 12
+_marked_branch: Final = re.compile(r";branch=z9hG4bK[0-9a-f]{24}((?:[0-9a-f]{12})+)(?![^;,\s])")
+"""A branch as ``Identifiers.new_branch`` makes it, with marks behind."""
 
 
 class Identifiers:
@@ -32,6 +39,11 @@ class Identifiers:
 class LoopDetector:
     """Marks forwarded requests, and finds those that come back (RFC 5393).
 
+    A mark is a keyed hash of everything that the routing of the request depends on. A request in a loop has the same
+    mark again; a *spiral*, which is routed differently the next time, has another one, and so has each branch of a
+    proxy that forks. The edge removes the Via fields, and with them the marks, of the side that a request came from.
+    So its branch also carries the marks from before, those of other edges included.
+
     ``key`` is 16 random bytes: with a known key, a sender could compute marks and have others' requests refused as
     loops.
     """
@@ -41,22 +53,27 @@ class LoopDetector:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def mark(self, request: Request, listener: Listener) -> str:
-        """The mark at the end of the branch of a forwarded request outside a dialog.
+    def marks(self, request: Request, listener: Listener) -> str:
+        """The end of the branch of a forwarded request outside a dialog: its own mark, and after it those of the Via
+        fields that it came with, ``limits.LOOP_MARKS`` in all."""
+        earlier = next(filter(None, map(_marks_in, request.get_all("Via"))), "")
+        return self._mark(request, listener) + earlier[: (limits.LOOP_MARKS - 1) * _MARK_DIGITS]
 
-        It is a keyed hash of everything that the routing of the request depends on. A request in a loop has the same
-        mark again; a *spiral*, which is routed differently the next time, has another one.
-        """
+    def is_loop(self, request: Request, listener: Listener) -> bool:
+        """Whether the edge has forwarded the request before and would forward it the same way again."""
+        marks = "".join(map(_marks_in, request.get_all("Via")))
+        return marks != "" and self._mark(request, listener) in marks  # usually no edge has marked it
+
+    def _mark(self, request: Request, listener: Listener) -> str:
         text = "\n".join((
             listener.name, request.method, str(request.uri), request.call_id, request.from_tag, str(request.cseq),
             *request.get_all("Route"),
         ))  # fmt: skip
-        return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), key=self._key, digest_size=6).hexdigest()
+        key = text.encode("utf-8", "surrogateescape")
+        return hashlib.blake2s(key, key=self._key, digest_size=_MARK_DIGITS // 2).hexdigest()
 
-    def is_loop(self, request: Request, listener: Listener) -> bool:
-        """Whether the edge has forwarded the request before and would forward it the same way again."""
-        vias = request.get_all("Via")
-        if len(vias) < 2:
-            return False  # the usual case: it comes from a user agent, not from a proxy
-        mark = self.mark(request, listener)
-        return any(mark in value for value in vias)
+
+def _marks_in(via: str) -> str:
+    """The marks at the end of the branch in a Via value, if it is of an edge."""
+    match = _marked_branch.search(via)
+    return match[1] if match is not None else ""

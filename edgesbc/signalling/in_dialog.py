@@ -48,8 +48,8 @@ class InDialogRequests:
     def forward(self, incoming: Incoming, now: float) -> None:
         """Send the request to the other side; one that belongs to no dialog of the edge costs no state."""
         request, flow = incoming.message, incoming.flow
-        call = self._calls.find(request, flow.listener.zone)
-        hop = self._route(incoming, call, now)
+        token, call = self._find_call(incoming)
+        hop = self._route(incoming, token, call, now)
         if hop is None:
             return
         parts = self._parts
@@ -70,8 +70,9 @@ class InDialogRequests:
     def forward_ack(self, incoming: Incoming, now: float) -> None:
         """Send the ACK of a 2xx on; it has no transaction and no answer (RFC 3261 section 13.2.2.4)."""
         request, flow, media = incoming.message, incoming.flow, self._parts.media
-        call, standing = self._calls.find(request, flow.listener.zone), incoming.subject.standing
-        target = self._find_target(incoming, call, now)
+        token, call = self._find_call(incoming)
+        standing = incoming.subject.standing
+        target = self._find_target(incoming, token, call, now)
         hop = self._parts.tokens.next_hop(target, request, now) if target is not None else None
         if hop is None:
             return
@@ -101,14 +102,19 @@ class InDialogRequests:
     def is_of_call(self, request: Request, flow: Flow) -> bool:
         """Whether a request belongs to a call that is alive, and comes from where its peer is. Screening asks that
         before its token is opened."""
-        call = self._calls.find(request, flow.listener.zone)
-        legs = call.legs_of(request.from_tag) if call is not None else None
-        return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and _same_peer(legs[0], flow)
+        calls = self._calls.of_tags(request.call_id, request.from_tag, request.to_tag, flow.listener.zone)
+        return any(_is_between(call, request, flow) for call in calls)
 
-    def _route(self, incoming: Incoming, call: Call | None, now: float) -> NextHop | None:
+    def _find_call(self, incoming: Incoming) -> tuple[RemoteTarget | None, Call | None]:
+        """What the token in the Request-URI leads to, None without one of the edge, and the call of the request."""
+        request, flow, tokens = incoming.message, incoming.flow, self._parts.tokens
+        token = tokens.open(request.uri.user or "", flow)
+        return token, self._calls.find(request, flow.listener.zone, tokens.call_named_by(token))
+
+    def _route(self, incoming: Incoming, token: RemoteTarget | None, call: Call | None, now: float) -> NextHop | None:
         """Where a request inside a dialog goes; None if it was refused."""
         request = incoming.message
-        target = self._find_target(incoming, call, now)
+        target = self._find_target(incoming, token, call, now)
         if target is None:
             return None
         if call is None and request.method == "INVITE":
@@ -122,20 +128,20 @@ class InDialogRequests:
             self._screener.refuse(incoming, Reason.FLOW_GONE, now)
         return hop
 
-    def _find_target(self, incoming: Incoming, call: Call | None, now: float) -> RemoteTarget | None:
-        """The target of a request inside a dialog: that of its token, or without a token that of its call; None if it
-        was refused.
+    def _find_target(
+        self, incoming: Incoming, token: RemoteTarget | None, call: Call | None, now: float
+    ) -> RemoteTarget | None:
+        """The target of a request inside a dialog: that of its ``token``, or without a token that of its call; None if
+        it was refused.
 
         Simple clients send to the URI that they called first and not to the Contact. Their call is found by the tags of
         the dialog and by the source address instead. A request with a token that cannot be opened has no target.
         """
-        request, flow, tokens = incoming.message, incoming.flow, self._parts.tokens
-        user = request.uri.user or ""
-        target = tokens.open(user, flow)
+        request, flow, target = incoming.message, incoming.flow, token
         if target is not None:
             if not self._may_use(target, incoming, call, now):
                 return None
-        elif call is not None and len(user) < SHORTEST_TOKEN:
+        elif call is not None and len(request.uri.user or "") < SHORTEST_TOKEN:
             target = self._target_without_token(request, flow, call, now)
         if target is None:
             self._refuse_unknown(incoming, now)
@@ -199,7 +205,7 @@ class InDialogRequests:
         before the edge started."""
         request = incoming.message
         if self._parts.tokens.is_of_this_run(target):
-            return self._calls.has_just_ended(request, incoming.flow.listener.zone, now)
+            return self._calls.has_just_ended(target.call, request.method, now)
         return request.method in _AFTER_RESTART and not has_sdp(request)
 
     # --- the end of a call -------------------------------------------------------------------------------
@@ -227,6 +233,12 @@ def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
     """
     legs = call.legs_of(request.from_tag)
     return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and flow == legs[0].first
+
+
+def _is_between(call: Call, request: Request, flow: Flow) -> bool:
+    """Whether the request has both tags of the call, and its sender is where that side was last."""
+    legs = call.legs_of(request.from_tag)
+    return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and _same_peer(legs[0], flow)
 
 
 def _same_peer(leg: Leg, flow: Flow) -> bool:

@@ -49,7 +49,7 @@ class InviteRequests:
             subject.standing,
             call,
             CallSetup(calls, call),
-            self._admission.loop_mark(incoming),
+            self._admission.loop_marks(incoming),
         )
         call.invite = context
         context.start(now)
@@ -61,6 +61,6 @@ class InviteRequests:
         unproven = incoming.subject.standing is Standing.UNPROVEN
         if self._calls.half_full if unproven else self._calls.full:
             return Reason.OVERLOAD
-        if self._calls.find(incoming.message, incoming.flow.listener.zone) is not None:
-            return Reason.LOOP  # the same request by another way (RFC 3261 section 8.2.2.2)
+        if not self._calls.has_room(incoming.message, incoming.flow.listener.zone):
+            return Reason.LOOP  # servers that lead to each other, and remove the marks and Max-Forwards
         return None

@@ -124,9 +124,9 @@ class OutOfDialogAdmission:
             return None
         return self._router.targets(incoming, now)
 
-    def loop_mark(self, incoming: Incoming) -> str:
-        """The mark at the end of the request's branches (RFC 5393)."""
-        return self._loops.mark(incoming.message, incoming.flow.listener)
+    def loop_marks(self, incoming: Incoming) -> str:
+        """The marks at the end of the request's branches (RFC 5393)."""
+        return self._loops.marks(incoming.message, incoming.flow.listener)
 
     def _load(self, subject: Subject, now: float) -> LoadSnapshot:
         calls = self._calls
@@ -177,7 +177,7 @@ class OtherRequests:
             targets,
             peers,
             incoming.subject.standing,
-            mark=self._admission.loop_mark(incoming),
+            mark=self._admission.loop_marks(incoming),
         )
         context.start(now)
 

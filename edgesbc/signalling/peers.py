@@ -9,7 +9,6 @@ from edgesbc.base.address import Flow
 from edgesbc.signalling.call import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.targets import NextHop
-from edgesbc.signalling.tokens import TokenKind
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Fields, Response
 
@@ -50,9 +49,9 @@ class DialogPeers:
             return []
         legs = call.legs_of(request.from_tag) if call is not None else None
         if legs is not None:
-            contact = self._tokens.contact_for(legs[0], request.call_id, receiver, now)
+            contact = self._tokens.contact_for(legs[0], request.call_id, receiver, now, self._number)
         else:
-            contact = self._tokens.contact_for_sender(request, self._server.source, receiver, now, self._kind)
+            contact = self._tokens.contact_for_sender(request, self._server.source, receiver, now, self._number)
         return [("Contact", contact)] if contact else []
 
     def learn(self, hop: NextHop, response: Response) -> None:
@@ -88,8 +87,8 @@ class DialogPeers:
         return response, (), now
 
     @property
-    def _kind(self) -> TokenKind:
-        return TokenKind.EVENT if self._call is None else TokenKind.CALL
+    def _number(self) -> int:
+        return 0 if self._call is None else self._call.number
 
     def _answer_contact(self, hop: NextHop, response: Response, now: float) -> str:
         """The Contact that stands for the sender of an answer."""
@@ -98,8 +97,8 @@ class DialogPeers:
         if leg is not None and self._new_call and (leg.tag != response.to_tag or leg.first != hop.first):
             leg = None  # another fork answered as well
         if leg is None:
-            return tokens.contact_for_sender(response, sender, holder, now, self._kind)
-        return tokens.contact_for(leg, response.call_id, holder, now)
+            return tokens.contact_for_sender(response, sender, holder, now, self._number)
+        return tokens.contact_for(leg, response.call_id, holder, now, self._number)
 
     def _receiver(self, call: Call) -> Leg | None:
         """The leg that a request inside the call goes to, or that of the callee; None for another fork."""

@@ -145,7 +145,7 @@ class RegisterRequests:
             targets,
             peers,
             incoming.subject.standing,
-            mark=self._admission.loop_mark(incoming),
+            mark=self._admission.loop_marks(incoming),
             evidence=incoming.subject.standing >= Standing.REGISTERED,
             on_completed=peers.on_completed,
         )

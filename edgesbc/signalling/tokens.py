@@ -24,6 +24,7 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/   ")
 _SEPARATOR = "\x1f"  # a control byte: the parser lets none into a URI
 _DIALOG_BYTES: Final = 8
 _HOLDER_BYTES: Final = 6
+_CALL_BYTES: Final = 4
 _FORM: Final = b"2"
 """Authenticated with a token, before the zone: tokens of the first form, without kind, dialog and holders, have no such
 byte."""
@@ -54,11 +55,12 @@ class RemoteTarget:
     UDP. ``uri`` is the Request-URI there (RFC 3261 section 12.1 *remote target*), "" to keep the
     request's own; ``routes`` the route set.
 
+    ``call`` is the number of the call that a token of the kind CALL belongs to, in the process of that ``epoch``.
     ``dialog`` is the :func:`dialog_digest` of the requests that may have the token, empty for a Path. ``holders`` are
     the :func:`holder_digest` of the peers that may send them, one of which suffices; empty for any peer of the zone.
     """
 
-    __slots__ = ("dialog", "epoch", "holders", "kind", "listener", "peer", "routes", "serial", "uri")
+    __slots__ = ("call", "dialog", "epoch", "holders", "kind", "listener", "peer", "routes", "serial", "uri")
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class RemoteTarget:
         kind: TokenKind = TokenKind.PATH,
         dialog: bytes = b"",
         holders: Sequence[bytes] = (),
+        call: int = 0,
     ) -> None:
         self.listener = listener
         self.peer = peer
@@ -81,6 +84,7 @@ class RemoteTarget:
         self.kind = kind
         self.dialog = dialog
         self.holders = tuple(holders)
+        self.call = call
 
 
 def dialog_digest(call_id: str, tag: str) -> bytes:
@@ -154,9 +158,10 @@ class Sealer:
 
 
 def _binding(target: RemoteTarget) -> bytes:
-    """What a token was made for, as its first bytes: the kind, the number of holders, and the digests."""
+    """What a token was made for, as its first bytes: the kind, the number of holders, the digests, and the call."""
     head = target.kind.value.encode() + bytes((len(target.holders),))
-    return head + target.dialog + b"".join(target.holders)
+    call = (target.call % 2 ** (8 * _CALL_BYTES)).to_bytes(_CALL_BYTES, "big") if target.kind is TokenKind.CALL else b""
+    return head + target.dialog + b"".join(target.holders) + call
 
 
 def _bound_target(plain: bytes) -> RemoteTarget:
@@ -164,9 +169,10 @@ def _bound_target(plain: bytes) -> RemoteTarget:
     at = 2 if kind is TokenKind.PATH else 2 + _DIALOG_BYTES
     end = at + count * _HOLDER_BYTES
     holders = tuple(plain[start : start + _HOLDER_BYTES] for start in range(at, end, _HOLDER_BYTES))
-    return _target(plain[end:], kind, plain[2:at], holders)
+    text = end + _CALL_BYTES if kind is TokenKind.CALL else end
+    return _target(plain[text:], kind, plain[2:at], holders, int.from_bytes(plain[end:text], "big"))
 
 
-def _target(plain: bytes, kind: TokenKind, dialog: bytes, holders: tuple[bytes, ...]) -> RemoteTarget:
+def _target(plain: bytes, kind: TokenKind, dialog: bytes, holders: tuple[bytes, ...], call: int = 0) -> RemoteTarget:
     listener, host, port, serial, epoch, uri, *routes = plain.decode("utf-8", "surrogateescape").split(_SEPARATOR)
-    return RemoteTarget(listener, Source(host, int(port)), int(serial), epoch, uri, routes, kind, dialog, holders)
+    return RemoteTarget(listener, Source(host, int(port)), int(serial), epoch, uri, routes, kind, dialog, holders, call)

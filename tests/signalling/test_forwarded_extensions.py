@@ -162,13 +162,15 @@ def test_a_prack_answers_the_offer_of_a_reliable_183() -> None:
     harness = EdgeHarness(anchor=True)
     ((_, forwarded),) = harness.receive(CALLER, invite(extra="Supported: 100rel\r\n"))
     assert harness.receive(PBX, respond(forwarded, 183, body=OFFER, extra="Require: 100rel\r\nRSeq: 1")) == []
-    assert harness.media_command == Offer("c1", "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
+    assert harness.media_command == Offer(
+        harness.media_id(), "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11"
+    )
     ((_, ringing),) = harness.reply(b"v=0\r\n1\r\n")
     prack = invite(
         "PRACK", contact_of(ringing), 2, "z9hG4bKpr", to_tag="bob", body=ANSWER, extra="RAck: 1 1 INVITE\r\n"
     )
     assert harness.receive(CALLER, prack) == []
-    assert harness.media_command == Answer("c1", "bob", "alice", ANSWER, "198.51.100.7")
+    assert harness.media_command == Answer(harness.media_id(), "bob", "alice", ANSWER, "198.51.100.7")
     ((to, passed_on),) = harness.reply(b"v=0\r\n2\r\n")
     assert to == PBX
     assert (passed_on.get("RAck"), passed_on.body) == ("1 1 INVITE", b"v=0\r\n2\r\n")

@@ -77,3 +77,32 @@ def test_a_call_that_comes_in_again_is_a_loop() -> None:
     back = proxied(outward, "sip:100@192.0.2.1", "z9hG4bKc1").replace(b"10.0.0.11:5060;branch", b"198.51.100.99;branch")
     answers = [m.status for _, m in harness.receive(CARRIER, back) if isinstance(m, Response)]
     assert answers == [482]
+
+
+def test_a_call_that_comes_in_again_with_another_number_is_a_spiral_and_ends_by_its_tokens() -> None:
+    """The carrier sends the call in again for another number: three calls, two of them with all the same tags."""
+    harness = with_a_carrier()
+    harness.receive(CALLER, invite())
+    inward = ask(harness.sent)
+    outward = ask(harness.receive(PROXY, proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1")))
+    back = proxied(outward, "sip:200@192.0.2.1", "z9hG4bKc1").replace(b"10.0.0.11:5060;branch", b"198.51.100.99;branch")
+    again = ask(harness.receive(CARRIER, back))
+    assert again.uri.user == "200"
+    assert harness.edge.calls == 3
+    ((to, ok),) = harness.receive(PROXY, respond(again, 200))
+    assert to == CARRIER
+    for request, receiver in ((outward, CARRIER), (inward, PROXY)):
+        contact = (ok.get("Contact") or "").encode()
+        data = respond(request, 200).replace(b"<sip:bob@10.0.0.11:5070>", contact)
+        ((_, ok),) = harness.receive(receiver, data)
+    # BYE goes the way of the calls: each token leads to the next one.
+    bye = ask(harness.receive(CALLER, invite("BYE", (ok.get("Contact") or "").strip("<>"), 2, "z9hG4bKbye", "bob")))
+    bye_out = ask(harness.receive(PROXY, proxied(bye, str(bye.uri), "z9hG4bKp2")))
+    by_carrier = proxied(bye_out, str(bye_out.uri), "z9hG4bKc2").replace(
+        b"10.0.0.11:5060;branch", b"198.51.100.99;branch"
+    )
+    bye_in = ask(harness.receive(CARRIER, by_carrier))
+    assert str(bye_in.uri) == "sip:bob@10.0.0.11:5070"
+    for request, receiver in ((bye_in, PROXY), (bye_out, CARRIER), (bye, PROXY)):
+        harness.receive(receiver, respond(request, 200, contact=False))
+    assert harness.edge.calls == harness.dispatcher.leases == 0

@@ -46,11 +46,13 @@ def test_a_late_offer_is_anchored_in_the_200_and_answered_in_the_ack() -> None:
     forwarded = request(harness.receive(CALLER, invite()))
     assert harness.receive(PBX, respond(forwarded, 200, body=OFFER)) == []
     # with the caller's tag, since before the answer the media plane has no other key of the session
-    assert harness.media_command == Offer("c1", "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
+    assert harness.media_command == Offer(
+        harness.media_id(), "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11"
+    )
     ok = response(harness.reply(b"v=0\r\nrelayed offer\r\n"))
     assert ok.body == b"v=0\r\nrelayed offer\r\n"
     assert harness.receive(CALLER, invite("ACK", uri_of(ok), branch="z9hG4bKl1", to_tag="bob", body=ANSWER)) == []
-    assert harness.media_command == Answer("c1", "bob", "alice", ANSWER, "198.51.100.7")
+    assert harness.media_command == Answer(harness.media_id(), "bob", "alice", ANSWER, "198.51.100.7")
     ack = request(harness.reply(b"v=0\r\nrelayed answer\r\n"))
     assert (ack.method, ack.body) == ("ACK", b"v=0\r\nrelayed answer\r\n")
 
@@ -68,11 +70,13 @@ def test_a_re_invite_from_the_inside_is_anchored_towards_the_caller() -> None:
         f"Content-Type: application/sdp\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
     ).encode() + ANSWER
     harness.receive(PBX, re_invite)
-    assert harness.media_command == Offer("c1", "bob", "alice", ANSWER, Zone.CORE, Zone.PUBLIC, "10.0.0.11")
+    assert harness.media_command == Offer(
+        harness.media_id(), "bob", "alice", ANSWER, Zone.CORE, Zone.PUBLIC, "10.0.0.11"
+    )
     offered = request(harness.reply(b"v=0\r\nc\r\n"))
     assert offered.body == b"v=0\r\nc\r\n"
     assert harness.receive(CALLER, respond(offered, 200, body=OFFER)) == []
-    assert harness.media_command == Answer("c1", "bob", "alice", OFFER, "198.51.100.7")
+    assert harness.media_command == Answer(harness.media_id(), "bob", "alice", OFFER, "198.51.100.7")
     assert response(harness.reply(b"v=0\r\nd\r\n")).body == b"v=0\r\nd\r\n"
     # the target was refreshed: the caller's next request goes to the new Contact
     bye = request(harness.receive(CALLER, invite("BYE", cseq=9, branch="z9hG4bKr2", to_tag="bob")))

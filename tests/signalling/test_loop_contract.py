@@ -75,7 +75,7 @@ class Driver:
                 cookie = random.choice(self.cookies)
                 yield lambda cookie=cookie, reply=reply: edge.media_replied(cookie, reply, self.now)
             elif kind == 7:
-                yield lambda: edge.media_event(MediaTimeout("c1", ("alice",)), self.now)
+                yield lambda: edge.media_event(MediaTimeout(f"{edge.parts.flows.epoch}-1", ("alice",)), self.now)
             elif kind == 8 and self.flows:
                 flow = self.flows.pop()
                 failure = random.choice((None, *SendFailure))

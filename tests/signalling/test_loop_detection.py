@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.signalling import CALLER, EdgeHarness, invite, respond
 
+from edgesbc.base import limits
 from edgesbc.sip.message import Request
 
 
@@ -33,6 +34,33 @@ def test_a_request_with_another_destination_is_a_spiral_and_passes(harness: Edge
     ((_, forwarded),) = harness.receive(CALLER, looped)
     assert isinstance(forwarded, Request)
     assert forwarded.uri.user == "200"
+
+
+def directly_from(first: Request, sent: bytes) -> bytes:
+    """The request ``first`` as another edge forwards it: with one Via, whose branch carries the marks of ``first``."""
+    start, rest = sent.split(b"\r\n", 1)
+    _, rest = rest.split(b"\r\n", 1)
+    branch = f"z9hG4bK{'f' * 24}{'e' * 12}{first.via.branch[31:]}"
+    return start + f"\r\nVia: SIP/2.0/UDP 198.51.100.7;branch={branch};rport\r\n".encode() + rest
+
+
+def test_an_edge_in_between_that_removes_the_via_hides_no_loop(harness: EdgeHarness) -> None:
+    message = invite("REGISTER")
+    ((_, first),) = harness.receive(CALLER, message)
+    assert isinstance(first, Request)
+    ((_, answer),) = harness.receive(CALLER, directly_from(first, message))
+    assert answer.status == 482  # type: ignore[union-attr]
+
+
+def test_marks_in_a_branch_are_bounded(harness: EdgeHarness) -> None:
+    """A request that is routed in another way each time gets no longer for it than by the last few marks."""
+    ((_, sent),) = harness.receive(CALLER, invite("REGISTER"))
+    for number in range(10):
+        assert isinstance(sent, Request)
+        message = invite("REGISTER", f"sip:{number}@192.0.2.1")
+        ((_, sent),) = harness.receive(CALLER, directly_from(sent, message))
+    assert isinstance(sent, Request)
+    assert len(sent.via.branch) == 31 + 12 * limits.LOOP_MARKS
 
 
 def test_the_mark_of_another_edge_is_no_loop(harness: EdgeHarness) -> None:

@@ -30,7 +30,7 @@ def test_a_refused_offer_gets_the_status_of_the_media_plane(status: int) -> None
     assert refusal.status == status
     assert harness.decisions[-1].detail == "why it was refused"
     assert harness.edge.calls == harness.dispatcher.leases == 0
-    assert harness.media[1].command == Delete("c1", "alice")
+    assert harness.media[1].command == Delete(harness.media_id(), "alice")
 
 
 @pytest.mark.parametrize("status", [488, 503])
@@ -137,7 +137,7 @@ def test_an_ack_of_the_same_flow_lifts_the_limit_once() -> None:
         assert harness.media == []
     for _ in range(2):
         harness.receive(UNPROVEN, ack(response))
-    assert [effect.command for effect in harness.media] == [Acknowledge("c1", "alice")]
+    assert [effect.command for effect in harness.media] == [Acknowledge(harness.media_id(), "alice")]
 
 
 def test_an_ack_of_a_trunk_has_no_limit_to_lift() -> None:
@@ -190,4 +190,4 @@ def test_an_update_without_a_description_refreshes_the_session() -> None:
     harness.receive(CALLER, ack(response))
     uri = (response.get("Contact") or "").partition("<")[2].partition(">")[0]
     harness.receive(CALLER, invite("UPDATE", uri=uri, branch="z9hG4bKup", cseq=2, to_tag="bob"))
-    assert [effect.command for effect in harness.media] == [Refresh("c1", "alice")]
+    assert [effect.command for effect in harness.media] == [Refresh(harness.media_id(), "alice")]

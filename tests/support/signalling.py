@@ -161,6 +161,10 @@ class EdgeHarness:
         """The oldest media command that has no reply yet."""
         return self.media[0].command
 
+    def media_id(self, number: int = 1) -> str:
+        """The identifier of the media session of the call that began as the first, second and so on."""
+        return f"{self.edge.parts.flows.epoch}-{number}"
+
     @property
     def reasons(self) -> list[str]:
         return [decision.reason.code for decision in self.decisions]
