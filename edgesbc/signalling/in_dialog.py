@@ -138,6 +138,7 @@ class InDialogRequests:
         the dialog and by the source address instead. A request with a token that cannot be opened has no target.
         """
         request, flow, target = incoming.message, incoming.flow, token
+        shows_receipt = token is not None or flow.serial != 0
         if target is not None:
             if not self._may_use(target, incoming, call, now):
                 return None
@@ -145,7 +146,7 @@ class InDialogRequests:
             target = self._target_without_token(request, flow, call, now)
         if target is None:
             self._refuse_unknown(incoming, now)
-        elif call is not None and _proves_address(call, request, flow):
+        elif shows_receipt and call is not None and _proves_address(call, request, flow):
             if not flow.serial:
                 self._parts.live.standings.prove(flow, Standing.REACHABLE, now)
             if flow.listener.zone is Zone.PUBLIC:
@@ -227,9 +228,11 @@ class InDialogRequests:
 
 
 def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
-    """Whether the sender has received what the edge sent to its address: the request has the tag of the other side.
+    """Whether a request with a token shows that its sender has received what the edge sent to its address: it has the
+    tag of the other side.
 
-    A token alone is no proof, because its holder may send it from a forged address.
+    A token alone is no proof, because its holder may send it from a forged address. A tag alone is none over UDP,
+    because the other side knows it, and may have had this side's INVITE forged.
     """
     legs = call.legs_of(request.from_tag)
     return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and flow == legs[0].first

@@ -14,6 +14,7 @@ from support.ua import Ua, UdpWire
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
+from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request, Response
 
 UNPROVEN = Flow(PUBLIC, Source("203.0.113.9", 5060))
@@ -137,6 +138,23 @@ def test_23_an_answer_of_a_destination_is_forwarded_once() -> None:
     assert [kind for kind, _ in messages] == [180, 200, 200, "BYE"], (
         "the 2xx a second time, since the first may be lost"
     )
+
+
+def test_23_a_callee_that_knows_the_tags_proves_no_address_of_a_caller() -> None:
+    """Who has the INVITE forged answers it, and then forges the ACK too. It does not know the Contact that the edge sent
+    to the caller alone."""
+    harness = EdgeHarness(open=("public",), trunks={})
+    ((_, forwarded),) = harness.receive(UNPROVEN, invite())
+    harness.receive(PBX, respond(forwarded, 200))
+    for method in ("ACK", "INFO", "BYE"):
+        forged = invite(method, cseq=2, branch=f"z9hG4bK{method}", to_tag="bob")
+        assert [to for to, message in harness.receive(UNPROVEN, forged) if isinstance(message, Request)] == [PBX]
+        assert harness.standings.of(UNPROVEN, harness.now) is Standing.UNPROVEN
+    ((_, forwarded),) = harness.receive(UNPROVEN, invite(from_tag="again", branch="z9hG4bKagain"))
+    answer = next(m for to, m in harness.receive(PBX, respond(forwarded, 200)) if to == UNPROVEN)
+    contact = (answer.get("Contact") or "").strip("<>")
+    harness.receive(UNPROVEN, invite("ACK", uri=contact, branch="z9hG4bKack", from_tag="again", to_tag="bob"))
+    assert harness.standings.of(UNPROVEN, harness.now) is Standing.REACHABLE
 
 
 def _named(message: Request | Response) -> tuple[str | int, int]:
