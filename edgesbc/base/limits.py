@@ -395,6 +395,8 @@ GUESS_TRIES: Final = 1_000
 REGISTER_ANSWER_SECONDS: Final = 0.1
 """Shortest time from a REGISTER to its refusal: a database that does not know a name answers faster or slower than one
 that does, by less than that."""
+CHALLENGED_DOMAINS: Final = 32
+"""Challenges of one destination set that are remembered, by the domains that the request named: the latest of them."""
 SCANNER_TEXTS: Final = 256
 """User-Agents in the list of scanners, and shapes: each is compared with each message of a public peer that is no
 trunk."""

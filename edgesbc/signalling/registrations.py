@@ -23,8 +23,8 @@ from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ServerTransaction
-from edgesbc.sip.digest import credentials_of, parse_digest, renewed
-from edgesbc.sip.headers import parse_name_addr
+from edgesbc.sip.digest import credentials_of, is_stale, parse_digest, renewed
+from edgesbc.sip.headers import NameAddr, parse_name_addr
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.phrases import phrase
 
@@ -39,10 +39,11 @@ _WORD = re.compile(r"[0-9A-Za-z]+")
 
 
 class ChallengeMemory:
-    """Which destination sets have challenged, and the last challenge (401) of each.
+    """Which destination sets have challenged, and the last challenges (401) of each.
 
     A request for a user that does not exist gets one like it each time, as a user that exists does for a wrong
-    password. ``entropy`` gives n random bytes.
+    password. Where the realm of a registrar is the domain that it is asked for, so is that of the disguise: otherwise a
+    sender that had itself challenged for another domain could tell the two apart. ``entropy`` gives n random bytes.
     """
 
     __slots__ = ("_challenging", "_entropy", "_last")
@@ -50,7 +51,8 @@ class ChallengeMemory:
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
         self._challenging: set[str] = set()
-        self._last: dict[str, Response] = {}
+        self._last: dict[str, dict[_Domains, Response]] = {}
+        """By set and by what the request named, the latest last."""
 
     def note(self, set_name: str, response: Response) -> None:
         """Record an answer of ``set_name`` to a REGISTER."""
@@ -67,33 +69,87 @@ class ChallengeMemory:
         """Whether ``set_name`` has asked for a password: otherwise its acceptance of one shows nothing."""
         return set_name in self._challenging
 
-    def disguise(self, set_name: str, response: Response) -> Response:
-        """The answer of ``set_name`` to a REGISTER for a sender that is not registered. A 401 is remembered, and
-        replaces 403, 404, 410 and 604; before the first 401, these become 403."""
-        if response.status == 401 and response.get("WWW-Authenticate") is not None:
-            self._last[set_name] = response
+    def disguise(self, set_name: str, request: Request, response: Response) -> Response:
+        """The answer of ``set_name`` to a REGISTER of a sender that is not registered. A 401 is remembered, and
+        replaces 403, 404, 410 and 604; before the first 401, these become 403. One that calls a nonce stale is not
+        remembered: a user that exists gets none in answer to a first request."""
+        challenge = response.get("WWW-Authenticate")
+        if response.status == 401 and challenge is not None:
+            if not is_stale(challenge):
+                self._remember(set_name, _domains(request), response)
             return response
         if response.status not in _SHOWS_WHETHER_USER_EXISTS:
             return response
-        last = self._last.get(set_name)
-        if last is None:
+        known = self._last.get(set_name)
+        if not known:
             fields = [pair for pair in response.fields if pair[0] in _OF_EACH]
             return response.replace(status=403, phrase=phrase(403), fields=fields, body=b"")
+        domains = _domains(request)
+        last, realm = known.get(domains), ""
+        if last is None:
+            last, realm = next(reversed(known.values())), _realm_for(domains, known)
         fields = [pair for pair in response.fields if pair[0] == "Via"]
         for name, value in last.fields:
             if name == "WWW-Authenticate":
-                fields.append((name, renewed(value, self._random_like)))
+                fields.append((name, renewed(value, self._random_like, realm)))
             elif name not in _OF_EACH and name != "Contact":
                 fields.append((name, value))
             elif name != "Via" and (own := response.get(name)) is not None:
                 fields.append((name, own))
         return response.replace(status=last.status, phrase=last.phrase, fields=fields, body=b"")
 
+    def _remember(self, set_name: str, domains: _Domains, response: Response) -> None:
+        known = self._last.setdefault(set_name, {})
+        known.pop(domains, None)
+        known[domains] = response
+        if len(known) > limits.CHALLENGED_DOMAINS:
+            del known[next(iter(known))]
+
     def _random_like(self, sample: str) -> str:
         """A random text of the same length and form. A word of hex digits becomes another one; in other words digits
         replace digits and letters replace letters. The characters between words stay."""
         entropy = iter(self._entropy(len(sample)))
         return _WORD.sub(lambda match: _random_word(match[0], entropy), sample)
+
+
+_Domains = tuple[str, str, str]
+"""The domains that a REGISTER names, as the registrar sees them: those of its Request-URI, To and From."""
+
+
+def _domains(request: Request) -> _Domains:
+    return request.uri.host, _written_host(request.to), _written_host(request.from_)
+
+
+def _written_host(address: NameAddr) -> str:
+    """The host as it is written, since some registrars repeat it so."""
+    try:
+        host = address.uri.host
+    except WireError:
+        return ""  # the registrar has answered all the same
+    rest = address.uri_text.rpartition("@" if "@" in address.uri_text else ":")[2]
+    written = rest[: len(host)]
+    return written if written.lower() == host else host
+
+
+def _realm_for(domains: _Domains, known: dict[_Domains, Response]) -> str:
+    """The realm that the registrar gives to these domains, if its challenges so far show that this is one of them as it
+    is written, or in lower case; otherwise "": it is that of all challenges."""
+    realms = [(named, _realm(response)) for named, response in known.items()]
+    for place in range(3):
+        if len({named[place].lower() for named, _ in realms}) < 2:
+            continue
+        if all(realm == named[place] for named, realm in realms):
+            return domains[place]
+        if all(realm == named[place].lower() for named, realm in realms):
+            return domains[place].lower()
+    return ""
+
+
+def _realm(response: Response) -> str:
+    try:
+        return parse_digest(response.get("WWW-Authenticate") or "").text("realm") or ""
+    except WireError:
+        return ""
 
 
 def _is_challenge(value: str) -> bool:
@@ -198,7 +254,7 @@ class RegisterPeers:
             return response, contacts_of_sender(self._request, response), now
         if hop.lease is None or not self._must_hide_users(now):
             return response, (), now
-        disguised = self._challenges.disguise(hop.lease.member.set_name, response)
+        disguised = self._challenges.disguise(hop.lease.member.set_name, self._request, response)
         return disguised, (), self._began + limits.REGISTER_ANSWER_SECONDS
 
     def _note_standing(self, response: Response, now: float) -> None:

@@ -114,6 +114,9 @@ def is_stale(challenge: str) -> bool:
         return False
 
 
-def renewed(challenge: str, fresh: Callable[[str], str]) -> str:
-    """The challenge with nonce and opaque replaced by ``fresh(value)``, and the rest as it was written."""
+def renewed(challenge: str, fresh: Callable[[str], str], realm: str = "") -> str:
+    """The challenge with nonce and opaque replaced by ``fresh(value)``, the realm by ``realm`` unless that is "", and
+    the rest as it was written."""
+    if realm:
+        challenge = grammar.realm.sub(lambda match: f"{match[1]}{realm}{match[3]}", challenge)
     return grammar.nonce_or_opaque.sub(lambda match: f"{match[1]}{fresh(match[2])}{match[3]}", challenge)

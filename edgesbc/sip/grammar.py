@@ -166,6 +166,11 @@ identity = re.compile(
 # In a Digest challenge; the text between the quotes is group 2.
 nonce_or_opaque = re.compile(r"(\b(?:nonce|opaque)[ \t]*+=[ \t]*+\")([^\"\\]*+)(\")", re.IGNORECASE)
 
+# realm       = "realm" EQUAL realm-value
+# realm-value = quoted-string
+# In a Digest challenge, in the same way.
+realm = re.compile(r"(\brealm[ \t]*+=[ \t]*+\")([^\"\\]*+)(\")", re.IGNORECASE)
+
 # comment = LPAREN *(ctext / quoted-pair / comment) RPAREN
 # ctext   = %x21-27 / %x2A-5B / %x5D-7E / UTF8-NONASCII / LWS
 # A piece of a comment; group 1 where a comment begins or ends.

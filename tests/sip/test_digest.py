@@ -48,3 +48,7 @@ def test_nonce_and_opaque_are_renewed_and_all_else_stays() -> None:
     assert renewed(text, lambda old: f"<{len(old)}>") == (
         'Digest  realm="x",NONCE = "<3>" ,opaque="<2>", cnonce="abc", qop="auth,auth-int", algorithm=MD5'
     )
+
+
+def test_the_realm_is_replaced_if_asked_for() -> None:
+    assert renewed('Digest realm="x", nonce="n"', str, "a.example") == 'Digest realm="a.example", nonce="n"'

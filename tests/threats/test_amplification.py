@@ -141,8 +141,8 @@ def test_23_an_answer_of_a_destination_is_forwarded_once() -> None:
 
 
 def test_23_a_callee_that_knows_the_tags_proves_no_address_of_a_caller() -> None:
-    """Who has the INVITE forged answers it, and then forges the ACK too. It does not know the Contact that the edge sent
-    to the caller alone."""
+    """Who has the INVITE forged answers it, and then forges the ACK too. It does not know the Contact that the edge
+    sent to the caller alone."""
     harness = EdgeHarness(open=("public",), trunks={})
     ((_, forwarded),) = harness.receive(UNPROVEN, invite())
     harness.receive(PBX, respond(forwarded, 200))

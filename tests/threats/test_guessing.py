@@ -10,10 +10,14 @@ import pytest
 import trio
 from support.registrar import Registrar, credentials
 from support.running import at, policy_text, running, until
+from support.signalling import CORE, MEMBERS, PUBLIC, EdgeHarness, invite, respond
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.app import App
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source
 from edgesbc.screen.bans import BanScope
+from edgesbc.sip.digest import is_stale, parse_digest
 from edgesbc.sip.message import Response
 
 PASSWORDS = {"100": "secret", "101": "other"}
@@ -90,6 +94,61 @@ async def test_32_known_and_unknown_users_get_the_same_response(tmp_path: Path) 
             nonces |= {first.get("WWW-Authenticate"), second.get("WWW-Authenticate")}
         assert len(nonces) == 7
         assert [request.to.uri.user for request in registrar.requests][1::2] == ["555", "admin", "100"]
+
+
+class Domains:
+    """A registrar whose realm depends on the domains that a REGISTER names, in Request-URI, To and From."""
+
+    def __init__(self, realm: str) -> None:
+        self.harness = EdgeHarness(trunks={})
+        self.realm = realm
+        self.count = 0
+
+    def ask(self, status: int, uri: str, to: str, from_: str) -> str:
+        """The realm of the answer that a stranger gets if the registrar's is ``status``."""
+        self.count += 1
+        data = invite("REGISTER", uri=f"sip:{uri}", branch=f"z9hG4bK{self.count}", cseq=self.count)
+        data = data.replace(b"sip:100@192.0.2.1>", f"sip:100@{to}>".encode())
+        data = data.replace(b"sip:alice@example.org", f"sip:alice@{from_}".encode())
+        ((_, request),) = self.harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), data)
+        realm = self.realm.format(uri=uri, to=to, from_=from_, lower=to.lower())
+        extra = f'WWW-Authenticate: Digest realm="{realm}", nonce="00ff"' if status == 401 else ""
+        self.harness.receive(Flow(CORE, MEMBERS[0]), respond(request, status, extra=extra, contact=False))
+        (answer,) = [message for _, message in self.harness.wait(2.5) if isinstance(message, Response)]
+        assert answer.status == 401
+        return parse_digest(answer.get("WWW-Authenticate") or "").text("realm") or ""
+
+
+@pytest.mark.parametrize("realm", ["{to}", "{lower}", "{from_}", "{uri}", "inside", "one.example"])
+def test_32_the_domain_of_an_earlier_challenge_shows_no_user(realm: str) -> None:
+    """The sender had challenges for other domains, maybe of its own, before it asks for users of one."""
+    domains = Domains(realm)
+    for number in range(40):
+        mine = f"d{number}.example"
+        domains.ask(401, *(("one.example",) * 3 if number == 3 else (mine, f"To.{mine}", f"from.{mine}")))
+    for uri, to, from_ in (("two.example",) * 3, ("three.example", "Four.example", "Five.example")):
+        unknown = domains.ask(404, uri, to, from_)
+        assert unknown == domains.ask(401, uri, to, from_)
+        assert unknown == domains.ask(404, uri, to, from_)
+
+
+def test_32_a_stale_nonce_of_a_phone_shows_no_user() -> None:
+    """Every phone gets such a challenge now and then; a user that exists gets none for a first request."""
+    domains = Domains('inside", stale=TRUE, opaque="0')
+    domains.ask(401, *("one.example",) * 3)
+    domains.realm = "inside"
+    domains.ask(401, *("one.example",) * 3)
+    domains.realm = 'inside", stale=TRUE, opaque="0'
+    domains.ask(401, *("one.example",) * 3)
+    (response,) = domains.harness.edge.parts.challenges._last["pbx"].values()
+    assert not is_stale(response.get("WWW-Authenticate") or "")
+
+
+def test_32_remembered_challenges_are_bounded() -> None:
+    domains = Domains("{to}")
+    for number in range(3 * limits.CHALLENGED_DOMAINS):
+        domains.ask(401, "one.example", f"d{number}.example", "one.example")
+    assert len(domains.harness.edge.parts.challenges._last["pbx"]) == limits.CHALLENGED_DOMAINS
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REFER", "NOTIFY"])
