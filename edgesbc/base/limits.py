@@ -91,6 +91,12 @@ IDLE_SECONDS: Final = 900.0
 """A connection without any input for this long is closed; RFC 5626 clients ping every 120 s."""
 FIRST_MESSAGE_SECONDS: Final = 30.0
 """A connection that the edge has accepted and that has never sent a whole message is closed after this long."""
+IDLE_UNREGISTERED_SECONDS: Final = 60.0
+"""The same where the peer has sent messages, but is neither registered, a trunk, of the private side nor in a call: no
+transaction but INVITE takes longer than 32 s. `[[listen]] idle_unregistered` may change it."""
+CONNECTIONS_OF_CALL: Final = 16
+"""Connections that a call being set up keeps open, besides those of its legs: hops that it was sent to, and where the
+devices there moved to."""
 OUTBOX_BYTES: Final = 262_144
 """Bytes queued for a peer that does not read; beyond it, the connection is closed."""
 CONNECT_SECONDS: Final = 5.0

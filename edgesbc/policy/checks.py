@@ -113,6 +113,10 @@ def _settings_of_transports(draft: Draft) -> _Mistakes:
                 yield f"{table}.proxy_protocol[{number}]", f"expected the addresses of your balancers, found {prefix!r}"
         if listener.ping is not None and listener.transport not in (Transport.WS, Transport.WSS):
             yield f"{table}.ping", f"is for ws and wss, and the transport is {listener.transport}"
+        is_public_stream = listener.zone is Zone.PUBLIC and listener.transport is not Transport.UDP
+        if listener.idle_unregistered is not None and not is_public_stream:
+            found = f"and this is {listener.transport} of zone {listener.zone}"
+            yield f"{table}.idle_unregistered", f"is for tcp, tls, ws and wss of zone public, {found}"
         if listener.icmp_from_routers and (listener.zone, listener.transport) != (Zone.CORE, Transport.UDP):
             found = f"and this is {listener.transport} of zone {listener.zone}"
             yield f"{table}.icmp_from_routers", f"is for udp of zone core, {found}"

@@ -192,13 +192,22 @@ class ListenSettings:
     listener none that only public listeners have."""
     ping: float | None = attrs.field(default=None, validator=_ping)
     """Seconds of silence after which a WebSocket's peer is asked whether it is there; 0: never; None: 25."""
-
+    idle_unregistered: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(between(1, limits.IDLE_SECONDS, "seconds"))
+    )
+    """Public side, connections: seconds of silence, keep-alives included, after which one ends whose peer is neither
+    registered, a trunk nor in a call; None: 60."""
     icmp_from_routers: bool = False
     """Core side over UDP: whether an ICMP error that is not from the destination itself fails a request too."""
 
     @name.default
     def _default_name(self) -> str:
         return f"{self.zone}-{self.transport}-{self.bind.port}"
+
+    @property
+    def idle_unregistered_seconds(self) -> float:
+        """``idle_unregistered`` with its default."""
+        return limits.IDLE_UNREGISTERED_SECONDS if self.idle_unregistered is None else self.idle_unregistered
 
     @property
     def ping_seconds(self) -> float:

@@ -174,6 +174,8 @@ class CallTable(Protocol):
 
     def hang_up(self, call: Call, reason: Reason, now: float) -> None: ...
 
+    def note_connections(self, call: Call) -> None: ...
+
 
 class PendingInvite(Protocol):
     """The response context of the INVITE that sets a call up."""
@@ -199,6 +201,7 @@ class Call:
         "call_id",
         "callee",
         "caller",
+        "connections",
         "due",
         "forks",
         "has_subscription",
@@ -227,6 +230,7 @@ class Call:
         self.started = now
         self.leases: list[Lease] = []
         self.forks: list[Leg] = []  # others that answered the INVITE as well, until they are hung up
+        self.connections: frozenset[int] = frozenset()  # the serials that CallsOfConnections has for it
         self.anchored = False  # whether the media plane has a session for it
         self.limited = ""  # the tag of the public side while the media plane limits what is sent to it
         self.acknowledged = ""  # the tag of the public side once it has shown that it receives at its address
@@ -246,6 +250,10 @@ class Call:
         else:
             self._table.hang_up(self, Reason.DURATION, now)
 
+    def flows_changed(self) -> None:
+        """A leg has another flow than before, or there is another leg."""
+        self._table.note_connections(self)
+
     def legs_of(self, from_tag: str) -> tuple[Leg, Leg | None] | None:
         """(sender's leg, receiver's leg) of a request inside the dialog; None where the tag is neither's."""
         if from_tag == self.caller.tag:
@@ -258,6 +266,7 @@ class Call:
         """Another callee has answered too: the caller may keep either dialog (RFC 3261 section 13.2.2.4)."""
         if len(self.forks) < limits.FORK_BRANCHES and all(leg.tag != fork.tag for fork in self.forks):
             self.forks.append(leg)
+            self.flows_changed()
 
     def has_fork(self, tag: str) -> bool:
         """Whether ``tag`` is the callee's, or that of another fork that the caller may keep."""
@@ -273,4 +282,5 @@ class Call:
         self.forks = [leg for leg in self.forks if leg.tag not in tags]
         if self.callee is not None and self.callee.tag in tags and self.forks:
             self.callee = self.forks.pop(0)
+        self.flows_changed()
         return self.callee is not None and self.callee.tag not in tags

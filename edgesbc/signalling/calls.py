@@ -11,6 +11,7 @@ from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
 from edgesbc.signalling.call import Call, CallState, Leg, leg_of_caller
+from edgesbc.signalling.calls_of_connections import CallsOfConnections
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.ended_calls import EndedCalls
 from edgesbc.signalling.media_client import MediaClient
@@ -57,6 +58,7 @@ class Calls:
         "by_holder",
         "by_trunk",
         "limits",
+        "of_connections",
         "ringing",
     )
 
@@ -80,6 +82,7 @@ class Calls:
         self._calls: dict[str, Call] = {}  # by media_id
         self._by_dialog: dict[tuple[str, str, Zone], list[Call]] = {}
         self._ended = EndedCalls()
+        self.of_connections = CallsOfConnections()
         self.limits = bounds
         self.by_trunk: dict[str, int] = {}
         """Calls alive of each trunk."""
@@ -166,6 +169,7 @@ class Calls:
         if holder is not None:
             _increment(self.by_holder, holder)
         self._statistics.attempts.count_begun(now)
+        call.flows_changed()
         self._deadlines.schedule(call, now + self.limits.set_up)
         return call
 
@@ -176,6 +180,7 @@ class Calls:
                 if other is not lease:
                     other.release()
             call.state = CallState.ESTABLISHED
+            call.flows_changed()
             call.invite = None
             if call.source is not None:
                 _decrement(self.ringing, call.source)
@@ -200,6 +205,7 @@ class Calls:
         if call.state is CallState.ESTABLISHED:
             self._ended.add(call.number, call.has_subscription, now)
         call.state = CallState.ENDED
+        call.flows_changed()
         call.invite = None
         self._forget(call)
         self._deadlines.schedule(call, None)
@@ -220,6 +226,10 @@ class Calls:
             same.remove(call)
         else:
             del self._by_dialog[key]
+
+    def note_connections(self, call: Call) -> None:
+        """The legs of a call have changed, or its state."""
+        self.of_connections.update(call)
 
     def hang_up(self, call: Call, reason: Reason, now: float) -> None:
         """BYE to both sides (RFC 3261 section 15.1.1), and end the call."""
@@ -272,6 +282,7 @@ class CallSetup:
         if hop.lease is not None:
             self.call.leases.append(hop.lease)
         self.call.callee = Leg(hop.flow)
+        self.call.flows_changed()
 
     def may_forward(self, response: Response, server: ServerTransaction) -> bool:
         """Whether an answer may still go to the caller.

@@ -199,6 +199,11 @@ class Edge:
         """Whether the flow is of a trunk, of the private side, or has registered."""
         return self._live.standings.of(flow, now) >= Standing.REGISTERED
 
+    def may_be_silent(self, flow: Flow, now: float) -> bool:
+        """Whether a connection may be idle for long: it is of a trunk, of the private side, has registered, or a call
+        lives on it, whose peer has nothing to say for as long as both sides talk."""
+        return self._calls.of_connections.has_call(flow.serial) or self.has_account(flow, now)
+
     def audit_leases(self) -> LeaseAudit:
         """See :func:`edgesbc.signalling.lease_audit.audit_leases`."""
         return audit_leases(self._calls, self._transactions, self.parts.dispatcher)

@@ -256,5 +256,7 @@ def _learn_sender(call: Call, request: Request, flow: Flow) -> None:
     sender = legs[0]
     sender.cseq = max(sender.cseq, request.cseq)
     if flow.listener.zone is sender.flow.listener.zone:
-        sender.flow = flow
+        if flow is not sender.flow:
+            sender.flow = flow
+            call.flows_changed()
         learn_target(sender, request)

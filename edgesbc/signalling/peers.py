@@ -72,6 +72,7 @@ class DialogPeers:
                 leg = call.callee = Leg(hop.first)
             if hop.flow is not hop.first:
                 leg.flow = hop.flow
+            call.flows_changed()
             if response.to_tag or not leg.address:  # servers of RFC 2543 put no tag into To
                 leg.learn_dialog(response, hop.uri)
         else:

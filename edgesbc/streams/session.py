@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Transport
@@ -14,6 +15,9 @@ from edgesbc.streams.tls import TlsContext, TlsLayer
 from edgesbc.streams.websocket import WebSocketLayer
 
 __all__ = ["StreamSession", "client_session", "server_session"]
+
+_BLANK: Final = b"\r\n\0"
+"""What a keep-alive consists of, that of older clients too. A WebSocket may bring one of any length."""
 
 
 class StreamSession:
@@ -28,18 +32,33 @@ class StreamSession:
     message from its first byte to its last. ``first_message`` is the time for the first one in seconds; after it the
     peer may be silent for ``limits.IDLE_SECONDS`` between messages.
 
+    ``unregistered_idle`` is the shorter silence, in seconds, that a peer is allowed which :meth:`expire` is not told to
+    spare; keep-alives, Ping and Pong frames are silence here. It holds for the first message too. The session does not
+    know what its peer has proven, so it asks when this time is over, and again after the same time: a peer that has
+    lost its registration or call is found out no later than that. ``math.inf``: all peers may be silent alike.
+
     ``ping`` is the silence after which the peer of a WebSocket is sent a Ping frame; if nothing comes from it within
     ``limits.PONG_SECONDS``, the session ends. 0: no Ping is sent.
     """
 
     __slots__ = (
-        "_end_at", "_first_message", "_handshake_end", "_message_begun", "_ping", "_ping_at", "_ping_due", "_ping_sent",
-        "_pong_due", "_silent_until", "deadline", "layer",
+        "_control_frames", "_end_at", "_first_message", "_handshake_end", "_look_at", "_message_begun", "_message_by",
+        "_ping", "_ping_at", "_ping_due", "_ping_sent", "_pong_due", "_silent_until", "_spared", "_unregistered_idle",
+        "deadline", "layer",
     )  # fmt: skip
 
-    def __init__(self, layer: StreamLayer, now: float, open_by: float, ping: float, first_message: float) -> None:
+    def __init__(
+        self,
+        layer: StreamLayer,
+        now: float,
+        open_by: float,
+        ping: float,
+        first_message: float,
+        unregistered_idle: float = math.inf,
+    ) -> None:
         self.layer = layer
         self._first_message = first_message
+        self._unregistered_idle = unregistered_idle
         self._handshake_end = b""  # the last bytes of the opening handshakes: nothing is written before them
         self._pong_due = False  # whether a keep-alive is not answered yet
         self._message_begun = -1.0  # when the first bytes of an incomplete message came; negative: there is none
@@ -49,8 +68,20 @@ class StreamSession:
         self._ping_at = math.inf  # when a ping is due; after it was sent, when the peer must have answered
         self._ping_sent = False  # whether nothing has come since the last ping
         self._ping_due = False  # whether the ping is not in the output yet
-        self.deadline = self._end_at
+        self._message_by = math.inf  # when the next message is due of a peer that is not spared
+        self._look_at = math.inf  # when the owner is next asked whether it is
+        self._spared = False  # whether it was when the owner was asked last
+        self._control_frames = 0  # Ping and Pong frames so far
+        if layer.is_open:
+            self._expect_message(now, first_message)
+        self.deadline = min(self._end_at, self._look_at)
         layer.start()
+
+    def _expect_message(self, now: float, seconds: float) -> None:
+        """A peer that is not spared has so many seconds for its next message, and ``unregistered_idle`` at most."""
+        idle = self._unregistered_idle
+        if idle < math.inf:
+            self._message_by = self._look_at = now + min(seconds, idle)
 
     @property
     def is_open(self) -> bool:
@@ -79,17 +110,19 @@ class StreamSession:
         messages = layer.receive(data)
         if not was_open and layer.is_open:
             self._handshake_end = layer.take_output()
-        if messages:
-            counts.messages += len(messages)
-            if PING in messages:
-                self._pong_due = True
-            self._silent_until = now + limits.IDLE_SECONDS
-            self._message_begun = -1.0
-        elif not was_open:
-            if not layer.is_open:
-                self.expire(now)
+        if not was_open:
+            if layer.is_open:
+                self._silent_until = now + self._first_message
+                self._expect_message(now, self._first_message)
+            elif not messages:
+                self._expire(now)
                 return messages
-            self._silent_until = now + self._first_message
+        if messages:
+            self._note_messages(messages, now)
+        elif counts.pings + counts.pongs != self._control_frames:
+            self._control_frames = counts.pings + counts.pongs
+            if self._spared:
+                self._silent_until = now + limits.IDLE_SECONDS
         if not layer.pending:
             self._message_begun = -1.0
             self._end_at = self._silent_until
@@ -105,8 +138,21 @@ class StreamSession:
             self._ping_at = now + self._ping
         self.deadline = self._end_at if self._end_at < self._ping_at else self._ping_at
         if now >= self.deadline:
-            self.expire(now)  # what has come late, and is no message, extends nothing
+            self._expire(now)  # what has come late, and is no message, extends nothing
+        if self._look_at < self.deadline:
+            self.deadline = self._look_at
         return messages
+
+    def _note_messages(self, messages: list[bytes], now: float) -> None:
+        self.layer.counts.messages += len(messages)
+        if PING in messages:
+            self._pong_due = True
+        self._silent_until = now + limits.IDLE_SECONDS
+        self._message_begun = -1.0
+        for message in messages:
+            if message.strip(_BLANK):
+                self._expect_message(now, self._unregistered_idle)
+                return
 
     def receive_end(self) -> None:
         """The transport has ended: the peer sends no more."""
@@ -120,9 +166,30 @@ class StreamSession:
         """End the session by a Close frame and close_notify: write :meth:`take_output`, then end the transport."""
         self.layer.close()
 
-    def expire(self, now: float) -> None:
-        """Do what is due at ``deadline``: a ping, or the end. Then write :meth:`take_output` and look at ``end``."""
+    def expire(self, now: float, spared: bool = False) -> None:
+        """Do what is due at ``deadline``: a ping, or the end. Then write :meth:`take_output` and look at ``end``.
+
+        ``spared`` is whether the peer may be silent for longer than ``unregistered_idle``.
+        """
         if now < self.deadline or self.layer.end is not None:
+            return
+        if now >= self._look_at:
+            self._spared = spared
+            late_message_by = self._message_by + limits.MESSAGE_SECONDS
+            if spared:
+                self._look_at = now + self._unregistered_idle
+            elif self.layer.pending and now < late_message_by:
+                self._look_at = late_message_by  # absolute: keep-alives between parts of messages extend nothing
+            else:
+                self.layer.end = StreamEnd("timeout", "the peer is neither registered nor in a call, and silent")
+                return
+        if now >= min(self._end_at, self._ping_at):
+            self._expire(now)
+        self.deadline = min(self._end_at, self._ping_at, self._look_at)
+
+    def _expire(self, now: float) -> None:
+        """Do what is due by the deadlines that hold for every peer."""
+        if now < min(self._end_at, self._ping_at) or self.layer.end is not None:
             return
         if now >= self._end_at or self._ping_sent:
             self.layer.end = StreamEnd("timeout" if self.is_open else "handshake", "the peer took too long")
@@ -140,6 +207,8 @@ class StreamSession:
             self._silent_until += seconds
             self._end_at += seconds
             self._ping_at += seconds
+            self._message_by += seconds
+            self._look_at += seconds
             self.deadline += seconds
 
     def take_output(self) -> bytes:
@@ -160,6 +229,7 @@ def server_session(
     context: TlsContext | None = None,
     origins: Sequence[str] = (),
     ping: float = 0.0,
+    unregistered_idle: float = math.inf,
 ) -> StreamSession:
     """The session of a connection that a listener of ``transport`` has accepted; over TLS with ``context``."""
     counts = StreamCounts()
@@ -167,8 +237,9 @@ def server_session(
     inner: StreamLayer = WebSocketLayer(counts, origins) if websocket else SipLayer(counts)
     layer = inner if context is None else TlsLayer(counts, inner, context)
     return StreamSession(
-        layer, now, now + limits.HANDSHAKE_SECONDS, ping if websocket else 0.0, limits.FIRST_MESSAGE_SECONDS
-    )
+        layer, now, now + limits.HANDSHAKE_SECONDS, ping if websocket else 0.0, limits.FIRST_MESSAGE_SECONDS,
+        unregistered_idle,
+    )  # fmt: skip
 
 
 def client_session(

@@ -36,6 +36,9 @@ class StreamCore(Protocol):
     def has_account(self, flow: Flow) -> bool:
         """Whether the flow is of a trunk, of the private side, or has registered."""
 
+    def may_be_silent(self, flow: Flow) -> bool:
+        """The same, or a call lives on the flow."""
+
     def connection_opened(self, flow: Flow) -> None:
         """The opening handshakes of a connection to a destination are complete."""
 
@@ -218,7 +221,7 @@ class Connection:
                 if session.deadline < scope.deadline:  # a later one is looked at when the earlier is over
                     scope.deadline = session.deadline
         if scope.cancelled_caught and not self.closing:
-            session.expire(trio.current_time())
+            session.expire(trio.current_time(), self.flow is not None and self._core.may_be_silent(self.flow))
             self._write(session.take_output())
             if session.end is not None:
                 if session.is_open:

@@ -285,6 +285,10 @@ class SignallingPlane:
         """Whether the flow is of a trunk, of the private side, or has registered."""
         return self.edge.has_account(flow, trio.current_time())
 
+    def may_be_silent(self, flow: Flow) -> bool:
+        """Whether a connection may be idle for long: it has an account, or a call lives on it."""
+        return self.edge.may_be_silent(flow, trio.current_time())
+
     def _schedule_steering(self) -> None:
         """The trusted sources have changed: update the steering programs soon."""
         self._steered = self.edge.standings_version

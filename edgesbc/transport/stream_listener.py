@@ -219,8 +219,9 @@ class StreamListener:
                 with sock:
                     settings = self._opened.settings
                     session = server_session(
-                        listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds
-                    )
+                        listener.transport, trio.current_time(), self.context, settings.origins, settings.ping_seconds,
+                        settings.idle_unregistered_seconds,
+                    )  # fmt: skip
                     if not session.is_open:
                         plane.stream_work.add(listener.name, "handshakes")
                     await connection.run(sock, session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 
 import pytest
@@ -34,13 +35,20 @@ handshaking = pytest.mark.parametrize("transport", STREAMS[1:])
 class Peer:
     """A session of a server, and its client: what the client writes is masked and encrypted as the transport wants."""
 
-    def __init__(self, transport: Transport, certificates: Certificates, now: float = BEGAN, ping: float = 0.0) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        certificates: Certificates,
+        now: float = BEGAN,
+        ping: float = 0.0,
+        idle: float = math.inf,
+    ) -> None:
         self.transport = transport
         context: ssl.SSLContext | None = None
         if transport.secure:
             listener = ListenSettings(Zone.PUBLIC, transport, Source("127.0.0.1", 0))
             context = server_context(listener, certificates.folder)
-        self.session = server_session(transport, now, context, ping=ping)
+        self.session = server_session(transport, now, context, ping=ping, unregistered_idle=idle)
         self.websocket = transport in (Transport.WS, Transport.WSS)
         self.tls: TlsPeer | None = client_to(certificates.ca_file) if context is not None else None
 
@@ -236,6 +244,148 @@ def test_a_pong_on_tcp_is_no_message(certificates: Certificates) -> None:
     session = Peer(Transport.TCP, certificates).session
     assert session.receive(PONG, BEGAN + 3) == []
     assert session.deadline == BEGAN + limits.FIRST_MESSAGE_SECONDS
+
+
+# --- peers that have proven nothing ----------------------------------------------------------------------
+
+IDLE = 60.0
+
+
+@transports
+@pytest.mark.parametrize("keep_alive", [PING, PING * 3, b""])
+def test_a_peer_that_is_not_spared_has_less_time_for_its_first_message(
+    transport: Transport, certificates: Certificates, keep_alive: bytes
+) -> None:
+    """Keep-alives are none, of whichever form."""
+    peer = Peer(transport, certificates, idle=IDLE)
+    session = peer.open()
+    for second in range(1, 30):
+        assert session.deadline == BEGAN + limits.FIRST_MESSAGE_SECONDS
+        if keep_alive:
+            session.receive(peer.written(keep_alive), BEGAN + second)
+        elif peer.websocket:
+            session.receive(peer.encrypted(PING_FRAME), BEGAN + second)
+    session.expire(BEGAN + limits.FIRST_MESSAGE_SECONDS - 0.001)
+    assert session.end is None
+    session.expire(BEGAN + limits.FIRST_MESSAGE_SECONDS)
+    assert session.end is not None
+    assert (session.end.reason, "neither registered" in session.end.detail) == ("timeout", True)
+
+
+@transports
+def test_each_message_gives_a_peer_that_is_not_spared_the_same_time_and_a_keep_alive_none(
+    transport: Transport, certificates: Certificates
+) -> None:
+    peer = Peer(transport, certificates, idle=IDLE)
+    session = peer.open()
+    for minute in range(1, 20):
+        now = BEGAN + 50 * minute - 25
+        session.receive(peer.written(MESSAGE), now)
+        assert session.deadline == now + IDLE
+        session.receive(peer.written(PING), now + 49)
+        assert session.deadline == now + IDLE
+    session.receive(peer.written(PING), now + IDLE)
+    session.expire(now + IDLE)
+    assert session.end is not None
+
+
+@pytest.mark.parametrize("blank", [b"", b"\r\n", b"\r\n\r\n\r\n", b"\0\0\0\0"])
+def test_a_blank_message_of_a_websocket_is_a_keep_alive(certificates: Certificates, blank: bytes) -> None:
+    peer = Peer(Transport.WS, certificates, idle=IDLE)
+    session = peer.open()
+    assert session.receive(peer.written(blank), BEGAN + 20) == [blank]
+    assert session.deadline == BEGAN + limits.FIRST_MESSAGE_SECONDS
+
+
+def test_a_shorter_silence_holds_for_the_first_message_too(certificates: Certificates) -> None:
+    assert Peer(Transport.TCP, certificates, idle=7.0).session.deadline == BEGAN + 7.0
+    assert Peer(Transport.WS, certificates, idle=7.0).open().deadline == BEGAN + 7.0
+
+
+@transports
+def test_a_peer_that_is_spared_may_be_silent_and_is_looked_at_again(
+    transport: Transport, certificates: Certificates
+) -> None:
+    """What it has proven may end, and then it has no more time than others."""
+    peer = Peer(transport, certificates, idle=IDLE)
+    session = peer.open()
+    session.receive(peer.written(MESSAGE), BEGAN)
+    for look in range(1, 5):
+        assert session.deadline == BEGAN + look * IDLE
+        session.expire(session.deadline, spared=True)
+        assert session.end is None
+    session.receive(peer.written(PING), BEGAN + 299)
+    session.expire(BEGAN + 5 * IDLE, spared=False)
+    assert session.end is not None, "keep-alives do not help a peer that has lost what it had proven"
+
+
+@transports
+def test_a_peer_that_is_spared_has_the_idle_time_of_all_and_its_keep_alives_extend_it(
+    transport: Transport, certificates: Certificates
+) -> None:
+    peer = Peer(transport, certificates, idle=IDLE)
+    session = peer.open()
+    session.receive(peer.written(MESSAGE), BEGAN)
+    while session.end is None and session.deadline < BEGAN + 1_800:
+        now = session.deadline
+        session.expire(now, spared=True)
+        if now < BEGAN + 900:
+            session.receive(peer.encrypted(PING_FRAME) if peer.websocket else peer.written(PING), now)
+            last = now
+    assert session.end is not None
+    assert now == last + limits.IDLE_SECONDS
+
+
+@transports
+def test_a_message_that_has_begun_may_end_after_the_silence(transport: Transport, certificates: Certificates) -> None:
+    peer = Peer(transport, certificates, idle=IDLE)
+    session = peer.open()
+    session.receive(peer.written(MESSAGE), BEGAN)
+    data = peer.written(MESSAGE)
+    session.receive(data[:9], BEGAN + IDLE - 1)
+    session.expire(BEGAN + IDLE)
+    assert session.end is None
+    assert session.receive(data[9:], BEGAN + IDLE + 5) == [MESSAGE]
+    assert session.deadline == BEGAN + IDLE + 5 + IDLE
+
+
+def test_keep_alives_between_parts_of_messages_extend_nothing(certificates: Certificates) -> None:
+    """A fragment of a WebSocket that never ends is a part of a message; a message of TCP that never ends has its own
+    deadline."""
+    peer = Peer(Transport.WS, certificates, idle=IDLE)
+    session = peer.open()
+    session.receive(peer.written(MESSAGE), BEGAN)
+    last = BEGAN + IDLE + limits.MESSAGE_SECONDS
+    now = BEGAN
+    while session.end is None:
+        now = min(now + 3, session.deadline)
+        session.expire(now)
+        if session.end is None:  # a blank message, and the beginning of another
+            session.receive(b"\0\x80\0\0\0\0" if session.layer.pending else b"", now)
+            session.receive(b"\x01\x80\0\0\0\0", now)
+    assert now <= last
+
+
+@transports
+def test_time_in_which_nothing_is_read_does_not_count(transport: Transport, certificates: Certificates) -> None:
+    peer = Peer(transport, certificates, idle=IDLE)
+    session = peer.open()
+    session.receive(peer.written(MESSAGE), BEGAN)
+    session.postpone(7.0)
+    assert session.deadline == BEGAN + IDLE + 7.0
+    session.expire(BEGAN + IDLE + 7.0)
+    assert session.end is not None
+
+
+def test_the_edge_asks_a_silent_websocket_all_the_same(certificates: Certificates) -> None:
+    peer = Peer(Transport.WS, certificates, ping=20.0, idle=IDLE)
+    session = peer.open()
+    session.receive(peer.written(MESSAGE), BEGAN)
+    for second in (20, 40, 60):
+        assert session.deadline == BEGAN + second
+        session.expire(BEGAN + second, spared=True)
+        assert peer.read() == b"\x89\x00"
+        session.receive(b"\x8a\x80\0\0\0\0", BEGAN + second)
 
 
 # --- keep-alive ------------------------------------------------------------------------------------------

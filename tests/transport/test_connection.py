@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -53,6 +54,7 @@ class Served:
         self.left: list[Flow] = []
         self.over = trio.Event()
         self.account = False
+        self.in_call = False
         self.connection = Connection(self, FLOW, budget=budget)
         self._sock = ours
         self._session = session
@@ -70,6 +72,9 @@ class Served:
 
     def has_account(self, flow: Flow) -> bool:
         return self.account
+
+    def may_be_silent(self, flow: Flow) -> bool:
+        return self.account or self.in_call
 
     def connection_opened(self, flow: Flow) -> None:
         pass
@@ -110,9 +115,14 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    transport: Transport = Transport.TCP, *, small: bool = False, budget: ReadBudget | None = None
+    transport: Transport = Transport.TCP,
+    *,
+    small: bool = False,
+    budget: ReadBudget | None = None,
+    idle: float = math.inf,
 ) -> AsyncIterator[Served]:
-    one = Served(server_session(transport, trio.current_time()), small=small, budget=budget)
+    session = server_session(transport, trio.current_time(), unregistered_idle=idle)
+    one = Served(session, small=small, budget=budget)
     with one.peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.run)
@@ -225,6 +235,23 @@ async def test_a_connection_without_a_first_message_is_closed_sooner_than_an_idl
         await other.has_received(3)
         clock.jump(limits.IDLE_SECONDS)
         assert await other.hear() == b""
+
+
+async def test_a_connection_without_an_account_is_silent_as_long_as_its_call_lasts(
+    clock: trio.testing.MockClock,
+) -> None:
+    async with served(idle=60.0) as one, served(idle=60.0) as other:
+        one.account = other.in_call = True
+        for peer in (one, other):
+            peer.say(MESSAGE)
+            await peer.has_received(1)
+        for _ in range(5):
+            clock.jump(60.0)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        other.in_call = False
+        clock.jump(60.0)
+        assert await other.hear() == b""
+        assert not one.connection.closing
 
 
 async def test_no_deadline_passes_while_the_edge_itself_does_not_read(clock: trio.testing.MockClock) -> None:

@@ -104,14 +104,15 @@ async def test_a_silent_peer_is_asked_and_one_that_answers_stays(
 ) -> None:
     """trio-websocket answers pings by itself; a peer by hand does not."""
     mock_clock.rate = 1
-    async with websocket_edge(tmp_path, ", ping = 20") as app, trio.open_nursery() as nursery:
+    async with websocket_edge(tmp_path, ", ping = 20, idle_unregistered = 900") as app, trio.open_nursery() as nursery:
         async with Ua(await open_from(nursery, app)) as alice:
             await assert_answered_over_websocket(alice, app)
             stream, _ = await handshake(app)
             await until(lambda: len(app.plane.connections) == 2)
             by_hand = list(app.plane.connections.values())[-1]
-            await stream.send_all(b"\x81\x84\0\0\0\0\r\n\r\n")
-            assert await stream.receive_some() == b"\x81\x02\r\n"
+            options = alice.dialog(f"sip:{at(app, 'ws')}").build("OPTIONS")
+            await stream.send_all(b"\x81\xfe" + struct.pack("!H", len(options)) + bytes(4) + options)
+            assert b"SIP/2.0 200 " in await stream.receive_some()
             for pongs in (1, 2):
                 mock_clock.jump(20)
                 with trio.fail_after(10):
