@@ -12,6 +12,8 @@ from typing import Any
 import attrs
 
 from bench.attacker import MAX_PPS
+from bench.attacks import ROWS, TrunkAttackSettings, bench_attacks
+from bench.attacks_report import render_attacks
 from bench.calls import CallSettings, bench_calls
 from bench.dispatch import bench_dispatch
 from bench.failures import FailureSettings, bench_failures
@@ -27,7 +29,7 @@ from bench.streams import StreamSettings, bench_streams
 __all__ = ["main"]
 
 PARTS = ("calls", "streams", "floods", "relay", "parse", "dispatch", "failures")
-"""What ``all`` measures. ``soak`` is not in it: it is to run for ten minutes."""
+"""What ``all`` measures. ``soak`` and ``attacks`` are not in it: each is to run for ten minutes or more."""
 
 
 def main() -> int:
@@ -52,6 +54,8 @@ def main() -> int:
                 _measure_failures(options, results)
             elif part == "soak":
                 failed = _soak(options, results)
+            elif part == "attacks":
+                failed = _measure_attacks(options, results)
             elif part == "dispatch":
                 results["dispatch"] = bench_dispatch(5_000, 5) if options.quick else bench_dispatch()
             else:
@@ -60,7 +64,7 @@ def main() -> int:
         except BenchError as error:
             failed = True
             left_out.append(f"{part}: {error}")
-    print(render(results), end="", flush=True)
+    print(render_attacks(results) if "attacks" in results else render(results), end="", flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if failed else 0
@@ -112,6 +116,20 @@ def _measure_relay(options: argparse.Namespace, results: dict[str, Any]) -> None
     results["relay"] = bench_relay(settings, _engines("rtpengine", options, results))
 
 
+def _measure_attacks(options: argparse.Namespace, results: dict[str, Any]) -> bool:
+    """Whether something could not be measured."""
+    settings = TrunkAttackSettings(seconds=5, connections=200, idle=2) if options.quick else TrunkAttackSettings()
+    names = {name: name for name in ("rate", "seconds", "rounds", "connections", "minutes")}
+    settings = attrs.evolve(settings, **_given(options, **names))
+    if options.rows is not None:
+        settings = attrs.evolve(settings, rows=tuple(options.rows))
+    engines = _engines("kamailio", options, results)
+    if "kamailio" in engines and not kamailio_has("tls", "websocket", "xhttp"):
+        engines.remove("kamailio")
+    results["attacks"] = bench_attacks(settings, engines)
+    return bool(results["attacks"]["left_out"])
+
+
 def _soak(options: argparse.Namespace, results: dict[str, Any]) -> bool:
     """Whether the edge has not let go of everything."""
     settings = SoakSettings(connections=500, seconds=20, drain=45) if options.quick else SoakSettings()
@@ -136,15 +154,23 @@ def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("all", *PARTS, "soak"), default="all")
+    parser.add_argument("part", nargs="?", choices=("all", *PARTS, "soak", "attacks"), default="all")
     parser.add_argument("--quick", action="store_true", help="about five minutes: shorter, one round; coarse figures")
     parser.add_argument("--alone", action="store_true", help="the edge only")
-    parser.add_argument("--rate", type=_count, help="calls or messages a second (300; streams 800; floods 200)")
-    parser.add_argument("--seconds", type=_count, help="of calls or messages (20; streams and floods 10; soak 60)")
-    parser.add_argument("--rounds", type=_count, help="of each engine (3; of floods 1)")
+    parser.add_argument(
+        "--rate", type=_count, help="calls or messages a second (300; streams 800; floods, attacks 200)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_count,
+        help="of calls or messages (20; streams and floods 10; soak 60; forged registrations 90, at the same rate)",
+    )
+    parser.add_argument("--rounds", type=_count, help="of each engine (3; of floods and attacks 1)")
+    parser.add_argument("--rows", choices=ROWS, nargs="+", metavar="ROW", help=f"of attacks: {', '.join(ROWS)}")
+    parser.add_argument("--minutes", type=_count, help="after which no measurement of attacks begins (60)")
     parser.add_argument("--pps", type=_packets, nargs="+", help="packets a second of a flood (20000 60000 100000)")
     parser.add_argument("--flows", type=_count, help="calls with RTP (50)")
-    parser.add_argument("--connections", type=_count, help="of a soak, at once (2000)")
+    parser.add_argument("--connections", type=_count, help="of a soak, at once (2000); WebSockets of attacks (1000)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write all figures to this file")
     return parser
 

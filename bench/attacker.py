@@ -47,20 +47,31 @@ def build_attacker(folder: Path) -> Path:
 class Attacker:
     """Sends INVITEs to ``to`` (host:port), ``pps`` a second, in turn from ``sources`` addresses.
 
-    ``first`` is the number of the first address.
+    ``first`` is the number of the first address. ``message`` is sent instead of INVITEs, with another number
+    wherever it has ``@@@@@@@@``.
 
     A context manager; the attack ends with the context, or after ``seconds``.
     """
 
-    def __init__(self, program: Path, to: str, pps: int, seconds: int, sources: int, first: int, folder: Path) -> None:
+    def __init__(
+        self,
+        program: Path,
+        to: str,
+        pps: int,
+        seconds: int,
+        sources: int,
+        first: int,
+        folder: Path,
+        message: str = "",
+    ) -> None:
         host, _, port = to.partition(":")
-        message, counts = folder / "attack", folder / "counts"
-        message.write_text(_INVITE.format(to=to), newline="")
+        template, counts = folder / "attack", folder / "counts"
+        template.write_text(message or _INVITE.format(to=to), newline="")
         counts.write_bytes(bytes(_COUNTS.size))
         numbers = [str(number) for number in (pps, seconds, sources, first, core_of_attacker())]
         with counts.open("rb") as file:
             self._counts = mmap.mmap(file.fileno(), _COUNTS.size, access=mmap.ACCESS_READ)
-        self.process = Process("flood", [str(program), host, port, *numbers, str(message), str(counts)], folder)
+        self.process = Process("flood", [str(program), host, port, *numbers, str(template), str(counts)], folder)
 
     def __enter__(self) -> Attacker:
         self.process.__enter__()

@@ -6,11 +6,13 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import subprocess
 import timeit
 from pathlib import Path
 
 from edgesbc import __version__
+from edgesbc.cli.group import build
 
 __all__ = ["describe", "installed", "kamailio_has"]
 
@@ -37,9 +39,10 @@ def describe() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "kernel": f"{platform.system()} {platform.release()}",
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-        "edgesbc": __version__,
+        "edgesbc": f"{__version__} ({build()})",
         "python": f"{platform.python_implementation()} {platform.python_version()}, a small loop in {_loop():.0f} ns",
     }
+    rows["openssl"] = ssl.OPENSSL_VERSION.removeprefix("OpenSSL ")
     for program in _VERSION_OF:
         rows[program] = _version(program)
     return rows

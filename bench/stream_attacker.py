@@ -12,13 +12,13 @@ import json
 import resource
 import selectors
 import socket
-import subprocess
+import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+from bench.key_updates import KeyUpdateAttack
 from bench.stream_client import UPGRADE
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY, own_certificate
 
@@ -116,68 +116,73 @@ def attack(name: str, target: tuple[str, int], seconds: float) -> dict[str, floa
 
 
 def _key_updates(target: tuple[str, int], seconds: float) -> dict[str, float]:
-    until = time.monotonic() + seconds
-    started, next_start = 0, 0.0
-    running: list[subprocess.Popen[bytes]] = []
-    command = ["openssl", "s_client", "-connect", f"{target[0]}:{target[1]}", "-tls1_3", "-no_ign_eof"]
-    while time.monotonic() < until:
-        running = [process for process in running if process.poll() is None]
-        # To start a program is dear, and SIPp is on the same core.
-        while len(running) < 16 and time.monotonic() >= next_start:
-            next_start = time.monotonic() + 0.05
-            started += 1
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            running.append(process)
-        for process in running:
-            if process.stdin is not None:
-                with contextlib.suppress(OSError):
-                    process.stdin.write(b"K\n")
-                    process.stdin.flush()
-        time.sleep(0.005)
-    for process in running:
-        process.kill()
-        process.wait()
-    return {"connects": started}
-
-
-@contextlib.contextmanager
-def _tls_sink(host: str, port: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
-        own = own_certificate(Path(folder), [host])
-        command = ["openssl", "s_server", "-accept", f"{host}:{port}", "-quiet"]
-        command += ["-cert", str(own / FULL_CHAIN), "-key", str(own / PRIVATE_KEY)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
-            try:
-                yield
-            finally:
-                server.kill()
+        keys = Path(folder) / "keys"
+        keys.touch()
+        clients = KeyUpdateAttack(target, SOURCES[:2], 16, keys)
+        clients.run(seconds)
+    return {
+        "bytes_a_second": clients.bytes / seconds,
+        "connects": clients.connects,
+        "handshakes": clients.handshakes,
+        "closed": clients.closed,
+    }
 
 
 def sink(host: str, port: str, seconds: float, transport: str) -> None:
-    """Accept connections and read; a WebSocket gets no answer to its handshake, and needs none."""
-    if transport == "tls":
-        with _tls_sink(host, port):
-            time.sleep(seconds)
+    """Accept connections and read. TLS handshakes are completed, and nothing after them is decrypted; a WebSocket gets
+    no answer to its handshake, and needs none."""
+    if transport == "udp":
+        _read_datagrams(host, int(port), seconds)
         return
+    context = _server_context(host) if transport == "tls" else None
     until = time.monotonic() + seconds
     with socket.create_server((host, int(port)), backlog=4_096) as server, selectors.DefaultSelector() as ready:
         server.setblocking(False)
         ready.register(server, selectors.EVENT_READ)
+        print("ready", flush=True)
         while time.monotonic() < until:
             for key, _ in ready.select(0.1):
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)
                 try:
                     if sock is server:
-                        ready.register(server.accept()[0], selectors.EVENT_READ)
+                        accepted = server.accept()[0]
+                        ready.register(
+                            accepted if context is None else _after_handshake(accepted, context), selectors.EVENT_READ
+                        )
                     elif not sock.recv(65_536):
                         raise ConnectionResetError
                 except OSError:
                     if sock is not server:
                         ready.unregister(sock)
                         sock.close()
+
+
+def _server_context(host: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        own = own_certificate(Path(folder), [host])
+        context.load_cert_chain(own / FULL_CHAIN, own / PRIVATE_KEY)
+    return context
+
+
+def _after_handshake(sock: socket.socket, context: ssl.SSLContext) -> socket.socket:
+    """The socket of a connection whose handshake is complete. Raises ``OSError`` where it fails."""
+    sock.settimeout(5)
+    with context.wrap_socket(sock, server_side=True) as secure:
+        return socket.socket(fileno=secure.detach())
+
+
+def _read_datagrams(host: str, port: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, port))
+        sock.settimeout(0.1)
+        print("ready", flush=True)
+        while time.monotonic() < until:
+            with contextlib.suppress(TimeoutError):
+                sock.recv(65_536)
 
 
 def main() -> int:

@@ -45,7 +45,8 @@ UPGRADE = (
 
 
 class Client:
-    """One connection. Every request is of the same size; a WebSocket's mask is the same for all of them."""
+    """One connection. Every request is of the same size, ``size`` bytes if that is more than it has without a body; a
+    WebSocket's mask is the same for all of them."""
 
     __slots__ = ("_begun", "_mask", "_number", "_request", "answers", "latencies", "reused", "sent_at", "sock")
 
@@ -57,6 +58,7 @@ class Client:
         number: int,
         context: ssl.SSLContext | None,
         session: ssl.SSLSession | None = None,
+        size: int = 0,
     ) -> None:
         host, _, port = server.partition(":")
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -68,7 +70,7 @@ class Client:
             sock.connect((host, int(port)))
             if context is not None:
                 sock = context.wrap_socket(sock, session=session)
-            if transport == "wss":
+            if transport in ("ws", "wss"):
                 _open_websocket(sock, server)
         except BaseException:
             sock.close()
@@ -77,8 +79,10 @@ class Client:
         self.reused = isinstance(sock, ssl.SSLSocket) and bool(sock.session_reused)
         via = f"{transport.upper()} {source}"
         self._request = OPTIONS.format(server=server, via=via, host=source, transport=transport.replace("wss", "ws"))
+        if size:
+            self._request = with_body(self._request, size)
         self._number = number * 1_000_000  # its requests have numbers that no other connection has
-        self._mask = os.urandom(4) if transport == "wss" else b""
+        self._mask = os.urandom(4) if transport in ("ws", "wss") else b""
         self._begun = b""
         self.answers = 0
         self.sent_at: deque[float] = deque()
@@ -119,6 +123,15 @@ class Client:
             self.receive(time.perf_counter())
 
 
+def with_body(request: str, size: int) -> str:
+    """``request``, a template whose numbers get 12 digits, with a body that makes it ``size`` bytes, of which the body
+    has 10,000 to 99,999."""
+    head = request.removesuffix("Content-Length: 0\r\n\r\n") + "Content-Type: text/plain\r\nContent-Length: "
+    digits = request.count("%012d") * (12 - len("%012d"))
+    length = size - len(head) - digits - len("12345\r\n\r\n")
+    return f"{head}{length}\r\n\r\n" + "x" * length
+
+
 def _open_websocket(sock: socket.socket, server: str) -> None:
     """The opening handshake (RFC 6455 section 4.1). Raises ``OSError`` if the server refuses it."""
     key = base64.b64encode(os.urandom(16)).decode()
@@ -142,8 +155,8 @@ def masked_frame(content: bytes, mask: bytes) -> bytes:
 
 
 def tls_context(transport: str) -> ssl.SSLContext | None:
-    """A context that accepts any certificate; None for TCP."""
-    if transport == "tcp":
+    """A context that accepts any certificate; None without TLS."""
+    if transport in ("tcp", "ws"):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -211,11 +224,13 @@ def _send_for(clients: Sequence[Client], rate: int, seconds: float) -> int:
 
 
 def hold_connections(options: argparse.Namespace, sources: Sequence[str]) -> dict[str, Any]:
-    """``--count`` connections that have sent one request each, and then nothing."""
+    """``--count`` connections that have sent one request each, of ``--message-bytes``, and then nothing for ``--idle``
+    seconds."""
     context = tls_context(options.transport)
 
     def connect(number: int) -> Client:
-        client = Client(options.transport, options.server, sources[number % len(sources)], number, context)
+        source, size = sources[number % len(sources)], options.message_bytes
+        client = Client(options.transport, options.server, source, number, context, size=size)
         client.ask()
         return client
 
@@ -225,7 +240,7 @@ def hold_connections(options: argparse.Namespace, sources: Sequence[str]) -> dic
         time.sleep(0.5)
         mark("start")
         clients = list(threads.map(connect, range(options.count)))
-        time.sleep(0.5)
+        time.sleep(options.idle)
         mark("stop")
     return {"done": sum(client.answers for client in clients)}
 
@@ -288,13 +303,17 @@ def main() -> int:
     """Do the job; returns 1, with the reason on stderr, if the server ends or refuses a connection."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job", choices=JOBS)
-    parser.add_argument("--transport", choices=("tcp", "tls", "wss"), required=True)
+    parser.add_argument("--transport", choices=("tcp", "tls", "ws", "wss"), required=True)
     parser.add_argument("--server", required=True, metavar="HOST:PORT")
     parser.add_argument("--sources", required=True, metavar="HOST,HOST", help="the client's addresses, used in turn")
     parser.add_argument("--count", type=int, default=1, help="connections")
     parser.add_argument("--rate", type=int, default=1, help="requests or new connections a second")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS")
+    parser.add_argument(
+        "--message-bytes", type=int, default=0, help="of a held connection's request; 0: without a body"
+    )
+    parser.add_argument("--idle", type=float, default=0.5, metavar="SECONDS", help="of held connections")
     parser.add_argument("--resumed", action="store_true", help="new connections resume a TLS session")
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

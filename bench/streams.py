@@ -24,7 +24,7 @@ from bench.process import BenchError, Process, loopback, say, wait_until
 from bench.stream_policy import stream_policy
 from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY, own_certificate
 
-__all__ = ["StreamSettings", "bench_streams"]
+__all__ = ["Engine", "StreamSettings", "bench_streams", "run_client", "started"]
 
 TRANSPORTS = ("tcp", "tls", "wss")
 KAMAILIO_TCP_CHILDREN = 1
@@ -82,7 +82,7 @@ def bench_streams(settings: StreamSettings, engines: list[str]) -> dict[str, Any
     ciphers: dict[str, str] = {}
     for number in range(settings.rounds):
         for name in engines:
-            with _started(name) as engine:
+            with started(name) as engine:
                 for row in rows:
                     figures = _measure(engine, row, settings)
                     if cipher := figures.pop("cipher", ""):
@@ -122,7 +122,7 @@ def _measure(engine: Engine, row: str, settings: StreamSettings) -> dict[str, An
             *("--seconds", str(settings.new_seconds), "--warm-up", str(settings.warm_up)),
         ]
     process = engine.process
-    figures, before, after = _run_client(engine, options, lambda: (process.cpu_seconds(), process.memory().pss))
+    figures, before, after = run_client(engine, options, lambda: (process.cpu_seconds(), process.memory().pss))
     if not figures["done"]:
         raise BenchError(f"{process.name} answered nothing: {process.end_of_log()}")
     figures["cpu_us"] = (after[0] - before[0]) / figures["done"] * 1e6
@@ -132,15 +132,15 @@ def _measure(engine: Engine, row: str, settings: StreamSettings) -> dict[str, An
 
 def _idle_kib(name: str, transport: str, settings: StreamSettings) -> float:
     """KiB that an idle connection adds to the memory of a fresh engine, pages that its processes share counted once."""
-    with _started(name) as engine:
+    with started(name) as engine:
         options = ["hold", "--transport", transport, "--count", str(settings.idle)]
-        _, before, after = _run_client(engine, options, lambda: engine.process.memory().pss)
+        _, before, after = run_client(engine, options, lambda: engine.process.memory().pss)
     kib = (after - before) / 1024 / settings.idle
     say(f"streams: {name}: {kib:.1f} KiB an idle {transport} connection")
     return kib
 
 
-def _run_client(
+def run_client(
     engine: Engine, options: Sequence[str], read: Callable[[], _Value]
 ) -> tuple[dict[str, Any], _Value, _Value]:
     """The client's figures, and what ``read`` gives before and after the measured time."""
@@ -169,17 +169,21 @@ def _run_client(
 
 
 @contextmanager
-def _started(name: str) -> Iterator[Engine]:
-    """A freshly started engine that accepts connections."""
+def started(
+    name: str, transports: Sequence[str] = TRANSPORTS, kamailio_options: Sequence[str] = ()
+) -> Iterator[Engine]:
+    """A freshly started engine that accepts connections over these transports."""
     with tempfile.TemporaryDirectory(prefix="bench-streams-") as temporary:
         folder = Path(temporary)
         certificate = own_certificate(folder / "certificate", ["localhost"])
-        addresses = {transport: f"{PUBLIC}:{free_port(PUBLIC)}" for transport in TRANSPORTS}
+        addresses = {transport: f"{PUBLIC}:{free_port(PUBLIC)}" for transport in transports}
         if name == "edge":
             argv = _edge(folder, certificate, addresses)
         else:
-            addresses["wss"] = addresses["tls"]  # Kamailio takes both from one listener
-            argv = _kamailio(folder, certificate, addresses)
+            plain, secure = (f"{PUBLIC}:{free_port(PUBLIC)}" for _ in range(2))  # each takes WebSockets too
+            listeners = {"tcp": plain, "ws": plain, "tls": secure, "wss": secure}
+            addresses = {transport: listeners[transport] for transport in transports}
+            argv = [*_kamailio(folder, certificate, plain, secure), *kamailio_options]
         with Process(name, argv, folder) as process:
             engine = Engine(process, addresses)
             wait_until(lambda: _answers(engine), 15, f"an answer of {name}")
@@ -188,15 +192,17 @@ def _started(name: str) -> Iterator[Engine]:
 
 def _edge(folder: Path, certificate: Path, addresses: dict[str, str]) -> list[str]:
     secure = f'certificate = "{certificate}"'
-    listeners = [(transport, bind, "" if transport == "tcp" else secure) for transport, bind in addresses.items()]
+    listeners = [
+        (transport, bind, "" if transport in ("tcp", "ws") else secure) for transport, bind in addresses.items()
+    ]
     (folder / "bench.toml").write_text(stream_policy(folder, f"{_prefix()}0/24", listeners))
     return [sys.executable, "-m", "edgesbc", "run", str(folder / "bench.toml")]
 
 
-def _kamailio(folder: Path, certificate: Path, addresses: dict[str, str]) -> list[str]:
+def _kamailio(folder: Path, certificate: Path, plain: str, secure: str) -> list[str]:
     text = (Path(__file__).parent / "kamailio_streams.cfg").read_text()
     for word, value in {
-        "TCP": addresses["tcp"], "TLS": addresses["tls"], "TRUNK": _prefix().replace(".", r"\."),
+        "TCP": plain, "TLS": secure, "TRUNK": _prefix().replace(".", r"\."),
         "CERTIFICATE": certificate / FULL_CHAIN, "KEY": certificate / PRIVATE_KEY, "CHILDREN": KAMAILIO_TCP_CHILDREN,
     }.items():  # fmt: skip
         text = text.replace(f"@{word}@", str(value))
@@ -213,8 +219,9 @@ def _prefix() -> str:
 def _answers(engine: Engine) -> bool:
     """Whether the engine answers over the transport that it opens last."""
     engine.process.require()
-    argv = [sys.executable, "-m", "bench.stream_client", "open", "--transport", "wss", "--seconds", "0"]
-    argv += ["--warm-up", "0", "--server", engine.addresses["wss"], "--sources", SOURCES[0]]
+    transport, address = list(engine.addresses.items())[-1]
+    argv = [sys.executable, "-m", "bench.stream_client", "open", "--transport", transport, "--seconds", "0"]
+    argv += ["--warm-up", "0", "--server", address, "--sources", SOURCES[0]]
     root = Path(__file__).parents[1]
     client = subprocess.run(argv, cwd=root, input="\n\n", capture_output=True, text=True, timeout=30, check=False)
     return client.returncode == 0

@@ -7,7 +7,7 @@ import click
 from edgesbc.base.version import VERSION
 from edgesbc.sip import parse
 
-__all__ = ["main"]
+__all__ = ["build", "main"]
 
 
 def build() -> str:
