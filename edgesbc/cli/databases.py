@@ -8,8 +8,8 @@ from edgesbc.base.errors import PolicyError
 from edgesbc.inventory.rows import TableErrors
 from edgesbc.policy.model import Policy
 from edgesbc.policy.reachability import fit_for, sockets_of
-from edgesbc.store.databases import DatabaseError, TableQuery, read_database
-from edgesbc.store.destination_source import group_of
+from edgesbc.store.databases import DatabaseError, read_database
+from edgesbc.store.destination_source import group_of, query_for
 
 __all__ = ["DatabaseCheck", "check_databases"]
 
@@ -29,10 +29,9 @@ def check_databases(policy: Policy) -> DatabaseCheck:
     notes: list[str] = []
     members = 0
     for index, database in enumerate(policy.database):
-        groups = frozenset(group_of(settings) for settings in policy.destinations if settings.database == database.name)
-        if not groups:
+        query = query_for(database, policy.destinations, sockets_of(policy.listen), fit_for(policy.listen))
+        if not query.groups:
             continue
-        query = TableQuery(groups, sockets_of(policy.listen), fit_for(policy.listen))
         key = f"database[{index}]"
         try:
             reading = read_database(database, policy.edge.state_dir, query)
@@ -41,6 +40,7 @@ def check_databases(policy: Policy) -> DatabaseCheck:
         except TableErrors as errors:
             mistakes += [PolicyError(policy.file, key, str(error)) for error in errors.errors]
         else:
+            notes += [f"{error}; the row is left out" for error in reading.groups.skipped]
             notes += map(str, reading.groups.notes)
             used_groups = (group_of(settings) for settings in policy.destinations if settings.database == database.name)
             members += sum(len(reading.groups.members[group]) for group in used_groups)

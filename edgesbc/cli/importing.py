@@ -34,8 +34,8 @@ def import_(file: Path, sets: tuple[str, ...], algorithm: int | None) -> None:
     named, nothing is printed, and the exit code is 2.
 
     \b
-    Algorithms: 0 to 3 hash, 4 round-robin, 6 random, 8 priority, 9 and 11 weighted, 10 least-loaded,
-    12 broadcast, 13 latency; for 5 the nearest is taken and said, and 7 has none.
+    Algorithms: 0 to 3 hash, 4 round-robin, 6 random, 8 priority, 9 and 11 weighted, 10 fewest-calls,
+    12 broadcast; for 5 and 13 the nearest is taken and said, and 7 has none.
 
     \b
     Examples:

@@ -5,5 +5,6 @@ from __future__ import annotations
 __all__ = ["ALGORITHM_NAMES"]
 
 ALGORITHM_NAMES = (
-    "broadcast", "hash", "latency", "least-loaded", "priority", "random", "round-robin", "weighted",
+    "broadcast", "fewest-calls", "hash", "latency", "least-loaded", "most-free", "priority", "random", "round-robin",
+    "weighted",
 )  # fmt: skip

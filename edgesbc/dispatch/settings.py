@@ -174,6 +174,9 @@ class SetSettings:
     """Name of the ``[[database]]`` with the members; None: they are in the policy."""
     group: str = ""
     """The set's number or name in that database; empty: its name here."""
+    peer_algorithm: int | None = attrs.field(default=None, validator=optional(between(0, 99)))
+    """The number that ``ds_select_dst`` of Kamailio or OpenSIPS was given for the rows of that set: it decides what
+    their weights and priorities mean. None: weights hold within a priority."""
     algorithm: str = attrs.field(default="weighted", validator=one_of(*ALGORITHM_NAMES))
     """How a member is selected: a name of :data:`~edgesbc.dispatch.algorithm_names.ALGORITHM_NAMES`."""
     hash_on: str = attrs.field(default="call-id", validator=_known_hash_on)

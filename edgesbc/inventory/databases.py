@@ -74,6 +74,8 @@ class DatabaseSettings:
     """Seconds between two readings."""
     timeout: float = attrs.field(default=5.0, validator=between(1, 30, "seconds"))
     """Seconds that connecting may take, and then reading."""
+    on_error: str = attrs.field(default="refuse", validator=one_of("refuse", "skip"))
+    """What becomes of a row that cannot be used: nothing of the reading is used, or all but that row."""
     password_file: Path | None = None
     """A file whose first line is the password; it is read for each connection, so that a change needs no reload."""
 

@@ -65,7 +65,9 @@ class Note(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.table} row {self.key} {self.column}: {self.message}"
+        row = f" row {self.key}" if self.key else ""
+        column = f" {self.column}" if self.column else ""
+        return f"{self.table}{row}{column}: {self.message}"
 
 
 class Cells:

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from edgesbc.base.address import Transport, split_host_port
-from edgesbc.inventory.rows import Cells, pairs, plain, resources, table_of_texts
+from edgesbc.inventory.kamailio_attributes import leading_number, parse_attributes
+from edgesbc.inventory.peer_algorithms import Weights
+from edgesbc.inventory.rows import Cells, plain, resources, table_of_texts
 
 __all__ = ["SCHEMAS", "Fields", "Schema", "Sockets"]
 
-Sockets = Mapping[str, str]
-"""Names of listeners by their socket, written as ``udp:10.0.0.1:5060``."""
+Sockets = Mapping[str, str] | None
+"""Names of listeners by their socket, written as ``udp:10.0.0.1:5060``; None: they are not known, so that sockets of
+rows are left out, with a note."""
 
 
 class Fields(NamedTuple):
     """The settings of a member in a row, before validation.
 
     ``rank`` orders members within a set, lower first (see :class:`Schema`). ``columns`` has the column of each field of
-    ``values`` whose column has another name.
+    ``values`` whose column has another name. ``weights`` are those of another program, which become a weight and a
+    rank together with those of the other rows; None: ``values`` has the weight.
     """
 
     values: dict[str, Any]
     rank: int
     columns: Mapping[str, str]
+    weights: Weights | None = None
 
 
 class Schema(NamedTuple):
     """A table: its default name, its columns, the required ones, and the function that reads a row.
 
     ``ranked``: priorities only define an order, and become 0, 1, 2 and so on; otherwise they are used unchanged.
+    ``repeats``: the program whose table it is takes a destination that is listed twice.
     """
 
     table: str
@@ -39,6 +47,7 @@ class Schema(NamedTuple):
     required: tuple[str, ...]
     read: Callable[[Cells, Sockets], Fields]
     ranked: bool
+    repeats: bool
 
 
 _INACTIVE, _TRYING, _DISABLED, _PROBING, _NO_DNS = 1, 2, 4, 8, 16
@@ -70,22 +79,22 @@ def _edgesbc(cells: Cells, sockets: Sockets) -> Fields:
 
 def _kamailio_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
     """A row of Kamailio's ``dispatcher``, where a higher priority is tried first."""
-    attributes = _parse(cells, "attrs", pairs)
+    attributes = _parse(cells, "attrs", lambda text: parse_attributes(text, partial(cells.note, "attrs")))
     disabled = _flags(cells)
-    values: dict[str, Any] = {"uri": cells.text("destination", required=True)}
-    weight = attributes.pop("rweight", None), attributes.pop("weight", None)
-    if None not in weight and weight[0] != weight[1]:
-        cells.note("attrs", f"{plain(f'weight={weight[1]}')} has no counterpart beside rweight, which is taken")
-    chosen, name = (weight[0], "rweight") if weight[0] is not None else (weight[1], "weight")
-    if chosen is not None:
-        values["weight"] = _number_in_attrs(cells, name, chosen, 1)
-        if values["weight"] == 0:
-            disabled |= _note_no_weight(cells, "attrs")
-            values["weight"] = 1
-    if maxload := _number_in_attrs(cells, "maxload", attributes.pop("maxload", "0"), 0):
+    values: dict[str, Any] = {"uri": _kamailio_uri(cells)}
+    weight = _number_in_attrs(cells, "weight", attributes.pop("weight", None))
+    rweight = _number_in_attrs(cells, "rweight", attributes.pop("rweight", None))
+    maxload = _number_in_attrs(cells, "maxload", attributes.pop("maxload", None))
+    if maxload:
         values["max_calls"] = maxload
     sockname, socket = attributes.pop("sockname", ""), attributes.pop("socket", "")
-    values["socket"] = sockname or _listener(cells, "attrs", socket, sockets)
+    if sockets is None and (sockname or socket):
+        text = f"sockname={sockname}" if sockname else f"socket={socket}"
+        cells.note("attrs", f"{plain(text)} is left out: write socket = NAME of the listener that has that address")
+    elif sockname:
+        values["socket"] = sockname
+    else:
+        values["socket"] = _listener(cells, "attrs", socket, sockets)
     for key in attributes.keys() & _NO_COUNTERPART.keys():
         cells.note("attrs", f"{key} ({_NO_COUNTERPART[key]}) has no counterpart")
     values["attributes"] = _with_description(cells, attributes)
@@ -93,7 +102,20 @@ def _kamailio_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
     columns = {
         "uri": "destination", "weight": "attrs", "max_calls": "attrs", "socket": "attrs", "attributes": "attrs",
     }  # fmt: skip
-    return Fields(values, -cells.whole("priority"), columns)
+    weights = Weights(weight, rweight, "attrs", disabled, kamailio=True)
+    return Fields(values, -cells.whole("priority"), columns, weights)
+
+
+_WITHOUT_SCHEME = re.compile(r"(?!(?:sips?|tel|urn|https?):)([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(;.*)?\Z")
+
+
+def _kamailio_uri(cells: Cells) -> str:
+    """The destination, with the scheme that Kamailio adds if it is missing."""
+    text = cells.text("destination", required=True)
+    if _WITHOUT_SCHEME.match(text):
+        cells.note("destination", f"{plain(text)} is taken for sip:{plain(text)}")
+        return f"sip:{text}"
+    return text
 
 
 def _flags(cells: Cells) -> bool:
@@ -127,18 +149,15 @@ def _opensips_dispatcher(cells: Cells, sockets: Sockets) -> Fields:
         weight = 1
     else:
         weight = cells.whole("weight", 1)
-    if weight == 0:
-        disabled |= _note_no_weight(cells, "weight")
-        weight = 1
     _probe_mode(cells)
     values = {
         "uri": cells.text("destination", required=True),
-        "weight": weight,
-        "socket": _listener(cells, "socket", cells.text("socket"), sockets),
+        "socket": _listener(cells, "socket", cells.text("socket"), sockets, required=False),
         "disabled": disabled,
         "attributes": _with_description(cells, _opaque(cells)),
     }
-    return Fields(values, -cells.whole("priority"), {"uri": "destination"})
+    weights = Weights(weight, None, "weight", disabled, kamailio=False)
+    return Fields(values, -cells.whole("priority"), {"uri": "destination"}, weights)
 
 
 def _opensips_load_balancer(cells: Cells, sockets: Sockets) -> Fields:
@@ -189,23 +208,24 @@ def _with_description(cells: Cells, attributes: dict[str, str]) -> dict[str, str
     return {**({"description": description} if description else {}), **attributes}
 
 
-def _number_in_attrs(cells: Cells, name: str, text: str, default: int) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return int(text)
-    cells.wrong("attrs", f"expected a whole number for {name}, found {text[:60]!r}")
-    return default
+def _number_in_attrs(cells: Cells, name: str, text: str | None) -> int | None:
+    """The number of an attribute, None where it is not written. Of ``50ms`` Kamailio reads 50."""
+    if text is None:
+        return None
+    number = leading_number(text)
+    if number is None:
+        cells.wrong("attrs", f"expected a whole number for {name}, found {text[:60]!r}")
+    elif str(number) != text:
+        cells.note("attrs", f"{plain(f'{name}={text}')} is taken for {number}")
+    return number
 
 
-def _note_no_weight(cells: Cells, column: str) -> bool:
-    """Note a weight of 0, which means no calls; the counterpart is a disabled member. Always true."""
-    cells.note(column, "a weight of 0 is taken for disabled")
-    return True
+def _listener(cells: Cells, column: str, text: str, sockets: Sockets, required: bool = True) -> str | None:
+    """The listener at ``[proto:]host[:port]``, or None if the text is empty or an error, which is added to the row's.
 
-
-def _listener(cells: Cells, column: str, text: str, sockets: Sockets) -> str | None:
-    """The listener at ``[proto:]host[:port]``, or None if the text is empty or an error, which is added to the
-    row's."""
-    if not text:
+    ``required``: Kamailio leaves out a row whose socket it does not have; OpenSIPS ignores the socket.
+    """
+    if not text or sockets is None:
         return None
     proto, _, rest = text.partition(":")
     transport = Transport.UDP
@@ -216,13 +236,20 @@ def _listener(cells: Cells, column: str, text: str, sockets: Sockets) -> str | N
     try:
         address = split_host_port(rest, transport.default_port)
     except ValueError:
-        cells.wrong(column, f"expected a socket as in udp:10.0.0.1:5060, found {text[:60]!r}")
+        if required:
+            cells.wrong(column, f"expected a socket as in udp:10.0.0.1:5060, found {text[:60]!r}")
+        else:
+            cells.note(column, f"{plain(text)} is no socket as in udp:10.0.0.1:5060, and is ignored")
         return None
     for host in (address.host, "0.0.0.0", "::"):  # noqa: S104 - a listener on all addresses includes this one
         if name := sockets.get(f"{transport}:{host}:{address.port}"):
             return name
     known = ", ".join(f"{address} ({name})" for address, name in sockets.items()) or "none"
-    cells.wrong(column, f"expected the address of a listener, found {text[:60]!r}; there are: {known}", "no-listener")
+    if required:
+        message = f"expected the address of a listener, found {text[:60]!r}; there are: {known}"
+        cells.wrong(column, message, "no-listener")
+    else:
+        cells.note(column, f"{plain(text)} is the address of no listener and is ignored; there are: {known}")
     return None
 
 
@@ -237,7 +264,8 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
         ("set_name", "uri"),
         _edgesbc,
-        False,
+        ranked=False,
+        repeats=False,
     ),
     "kamailio-dispatcher": Schema(
         "dispatcher",
@@ -246,7 +274,8 @@ SCHEMAS: Mapping[str, Schema] = {
         ("id", "setid", "destination", "flags", "priority", "attrs", "description"),
         ("id", "setid", "destination"),
         _kamailio_dispatcher,
-        True,
+        ranked=True,
+        repeats=True,
     ),
     "opensips-dispatcher": Schema(
         "dispatcher",
@@ -258,7 +287,8 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
         ("id", "setid", "destination"),
         _opensips_dispatcher,
-        True,
+        ranked=True,
+        repeats=True,
     ),
     "opensips-load-balancer": Schema(
         "load_balancer",
@@ -267,7 +297,8 @@ SCHEMAS: Mapping[str, Schema] = {
         ("id", "group_id", "dst_uri", "resources", "probe_mode", "attrs", "description"),
         ("id", "group_id", "dst_uri", "resources"),
         _opensips_load_balancer,
-        True,
+        ranked=True,
+        repeats=True,
     ),
 }  # fmt: skip
 """Schemas by their names in a policy."""

@@ -13,6 +13,7 @@ from edgesbc.base.address import Transport, Zone
 from edgesbc.base.errors import PolicyError
 from edgesbc.dispatch.settings import SetSettings, with_fallbacks
 from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passwords
+from edgesbc.inventory.peer_algorithms import PEER_ALGORITHMS
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
 from edgesbc.policy.reachability import unreachable_members
@@ -192,6 +193,7 @@ def _sets(draft: Draft) -> _Mistakes:
         if settings.database is not None and settings.database not in databases | draft.names["database"]:
             names = ", ".join(sorted(databases)) or "none"
             yield f"destinations[{index}].database", f"expected a [[database]] ({names}), found {settings.database!r}"
+    yield from _peer_algorithms(draft)
     yield from _repeated((f"destinations[{index}].set", settings.set) for index, settings in sets)
     if not sets and "destinations" not in draft.broken:
         yield "destinations", "expected at least one [[destinations]], found none"
@@ -203,6 +205,33 @@ def _sets(draft: Draft) -> _Mistakes:
         chain = with_fallbacks(settings.set, by_name)
         if by_name.get(chain[-1], settings).fallback == settings.set:
             yield key, f"expected sets that end somewhere, found a circle: {' to '.join([*chain, settings.set])}"
+
+
+def _peer_algorithms(draft: Draft) -> _Mistakes:
+    """Whether the rows that a ``peer_algorithm`` is for exist, and the set selects as that algorithm does."""
+    schemas = {database.name: database.schema for _, database in draft.lists["database"]}
+    by_group: dict[tuple[str, str], tuple[int, int | None]] = {}
+    for index, settings in _destinations(draft):
+        key, number = f"destinations[{index}].peer_algorithm", settings.peer_algorithm
+        if settings.database is not None:
+            group = settings.database, settings.group or settings.set
+            first, other = by_group.setdefault(group, (index, number))
+            if other != number:
+                yield key, f"expected that of destinations[{first}], which has the same rows ({other}), found {number}"
+        if number is None or (settings.database is not None and settings.database not in schemas):
+            continue
+        schema = schemas.get(settings.database or "", "")
+        algorithms = PEER_ALGORITHMS.get(schema)
+        if algorithms is None:
+            yield key, f"is for rows of {' and '.join(PEER_ALGORITHMS)}, and the set has none"
+        elif number not in algorithms:
+            numbers = ", ".join(map(str, algorithms))
+            yield key, f"expected a number with a counterpart ({numbers}), found {number}"
+        elif settings.algorithm not in (peer := algorithms[number]).algorithms:
+            words = " or ".join(f'"{name}"' for name in peer.algorithms)
+            yield f"destinations[{index}].algorithm", f'expected {words} for {key}, found "{settings.algorithm}"'
+        elif settings.algorithm == "hash" and settings.hash_on != peer.hash_on:
+            yield f"destinations[{index}].hash_on", f'expected "{peer.hash_on}" for {key}, found "{settings.hash_on}"'
 
 
 def _members(draft: Draft) -> _Mistakes:

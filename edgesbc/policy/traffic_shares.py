@@ -67,6 +67,7 @@ _SHARES_BY_ALGORITHM: dict[str, Callable[[_Group], list[float]]] = {
     "weighted": _by_weight,
     "hash": _by_weight,
     "least-loaded": _by_capacity,
+    "fewest-calls": _equal,
     "round-robin": _equal,
     "random": _equal,
     "priority": _first_only,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -47,6 +48,8 @@ class TableQuery:
     groups: frozenset[str]
     sockets: Sockets
     fit: Fit
+    algorithms: Mapping[str, int] = MappingProxyType({})
+    """The ``peer_algorithm`` of the sets of each group, where they have one."""
 
 
 @attrs.frozen
@@ -79,8 +82,9 @@ def read_database(settings: DatabaseSettings, state_dir: Path, query: TableQuery
 
 def evaluate(rows: tuple[Row, ...], settings: DatabaseSettings, query: TableQuery) -> TableReading:
     """The members that ``rows`` define for the groups of ``query``. Raises ``TableErrors``."""
-    table_name = f"{settings.name} {settings.table_name}"
-    return TableReading(rows, read_rows(rows, settings.schema, table_name, query.groups, query.sockets, query.fit))
+    name, skip = f"{settings.name} {settings.table_name}", settings.on_error == "skip"
+    groups = read_rows(rows, settings.schema, name, query.groups, query.sockets, query.fit, query.algorithms, skip=skip)
+    return TableReading(rows, groups)
 
 
 def read_table(settings: DatabaseSettings, state_dir: Path) -> tuple[Row, ...]:

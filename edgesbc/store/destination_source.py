@@ -30,7 +30,7 @@ from edgesbc.store.databases import (
 from edgesbc.store.local_copies import read_copy, write_copy
 from edgesbc.tasks.containment import Containment
 
-__all__ = ["DatabaseFeed", "DestinationSource", "FeedContext", "FeedState"]
+__all__ = ["DatabaseFeed", "DestinationSource", "FeedContext", "FeedState", "group_of", "query_for"]
 
 _DETAIL = 200
 """Characters of an error in the ledger; the log has the whole error."""
@@ -81,7 +81,8 @@ class DatabaseFeed:
             database_location(old, state_dir), old.schema, old.table_name,
         ):  # fmt: skip
             self.state, self.why, self._rows = other.state, other.why, other._rows
-            self.members = {name: members for name, members in other.members.items() if name in self._query.groups}
+            if (new.on_error, self._query.algorithms) == (old.on_error, other._query.algorithms):
+                self.members = {name: members for name, members in other.members.items() if name in self._query.groups}
             self._copy_is_old = bool(self._rows) and self._query.groups != other._query.groups
 
     async def run(self) -> None:
@@ -154,6 +155,14 @@ class DatabaseFeed:
             self._context.log.info("a database is back", database=name, was=str(previous))
         if reading.rows != self._rows:
             self._rows = reading.rows
+            for error in reading.groups.skipped[: limits.DATABASE_ERRORS_LOGGED]:
+                self._context.log.error(
+                    "a row is left out",
+                    database=name, error=str(error), mistakes=len(reading.groups.skipped),
+                )  # fmt: skip
+            if reading.groups.skipped:
+                first, number = str(reading.groups.skipped[0]), len(reading.groups.skipped)
+                self._record("left out", f"{number} mistakes, the first: {first}")
             for note in reading.groups.notes[: limits.DATABASE_ERRORS_LOGGED]:
                 self._context.log.info("a row has what has no counterpart", database=name, note=str(note))
             self._copy_is_old = True
@@ -231,9 +240,9 @@ class DestinationSource:
         self._scopes: list[trio.CancelScope] = []
         self._containment = context.containment
         for database in databases:
-            groups = frozenset(group_of(settings) for settings in sets if settings.database == database.name)
-            if groups:
-                self.feeds[database.name] = DatabaseFeed(database, TableQuery(groups, sockets, fit), context)
+            query = query_for(database, sets, sockets, fit)
+            if query.groups:
+                self.feeds[database.name] = DatabaseFeed(database, query, context)
 
     def inherit(self, other: DestinationSource) -> None:
         """Take over the rows of the previous policy's source for the same databases."""
@@ -275,6 +284,15 @@ class DestinationSource:
     def problems(self) -> list[str]:
         """The reason for each database whose last reading failed."""
         return [f"database {name}: {feed.why}" for name, feed in self.feeds.items() if feed.state is not FeedState.GOOD]
+
+
+def query_for(database: DatabaseSettings, sets: Iterable[SetSettings], sockets: Sockets, fit: Fit) -> TableQuery:
+    """What to read from ``database`` for those of ``sets`` whose members it has."""
+    users = [settings for settings in sets if settings.database == database.name]
+    algorithms = {
+        group_of(settings): settings.peer_algorithm for settings in users if settings.peer_algorithm is not None
+    }
+    return TableQuery(frozenset(map(group_of, users)), sockets, fit, algorithms)
 
 
 def group_of(settings: SetSettings) -> str:

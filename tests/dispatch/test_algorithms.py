@@ -143,6 +143,40 @@ def test_least_loaded_spreads_over_an_idle_set() -> None:
     assert set(picks(build("least-loaded", pool), 3)) == set(pool)
 
 
+def test_fewest_calls_counts_calls_whatever_the_capacity_is() -> None:
+    pool = [*members([1], max_calls=10), *members([7], max_calls=30)]
+    algorithm = build("fewest-calls", pool)
+    for _ in range(20):
+        picks(algorithm, 1)[0].take((), 1)
+    assert [member.load for member in pool] == [10, 10]
+
+
+def test_most_free_goes_by_the_number_of_calls_that_fit() -> None:
+    """As lb_start of OpenSIPS without the flag r: 100 and 300 places, so that the first 200 calls all go to one."""
+    small, large = pool = [*members([1], max_calls=100), *members([1], max_calls=300)]
+    algorithm = build("most-free", pool)
+    for _ in range(200):
+        picks(algorithm, 1)[0].take((), 1)
+    assert (small.load, large.load) == (0, 200)
+    for _ in range(100):
+        picks(algorithm, 1)[0].take((), 1)
+    assert (small.load, large.load) == (50, 250)
+
+
+def test_most_free_goes_by_the_scarcest_of_what_a_call_needs() -> None:
+    pool = [
+        a_member("sip:10.0.0.1", resources={"pstn": 10, "transcoder": 5}),
+        a_member("sip:10.0.0.2", resources={"pstn": 30, "transcoder": 2}),
+        a_member("sip:10.0.0.3", resources={"pstn": 500}),
+    ]
+    algorithm = build("most-free", pool)
+    assert pick(algorithm, needs=("pstn",)) is pool[2]
+    assert pick(algorithm, needs=("pstn", "transcoder")) is pool[0]
+    for _ in range(4):
+        pool[0].take(("pstn", "transcoder"), 1)
+    assert pick(algorithm, needs=("pstn", "transcoder")) is pool[1]
+
+
 KEYS = [f"call-{n}@example".encode() for n in range(4000)]
 
 

@@ -151,8 +151,9 @@ def test_flags_of_kamailio(flags: int, disabled: bool, noted: int) -> None:
 @pytest.mark.parametrize(
     ("attrs", "weight", "disabled"),
     [
-        ("", 1, False), ("weight=30", 30, False), ("rweight=40", 40, False), ("weight=30;rweight=40", 40, False),
-        ("rweight=0", 1, True), ("weight=0", 1, True),
+        ("", 1, False), ("weight=30", 30, False), ("rweight=40", 40, False), ("weight=30;rweight=40", 30, False),
+        ("rweight=0", 1, False), ("weight=0", 1, False), ('Weight="30"', 30, False), ("weight=30x", 30, False),
+        ("weight=+30", 30, False), ("weight='30'", 30, False), ("weight=150", 150, False),
     ],
 )  # fmt: skip
 def test_weights_of_kamailio(attrs: str, weight: int, disabled: bool) -> None:
@@ -197,7 +198,7 @@ def test_a_socket_that_is_no_listener(socket: str) -> None:
     [
         ({"destination": ""}, "destination"), ({"flags": 32}, "flags"), ({"priority": "x"}, "priority"),
         ({"attrs": "weight=a"}, "attrs"), ({"attrs": "weight=99999"}, "attrs"), ({"attrs": "maxload=-1"}, "attrs"),
-        ({"attrs": "maxload=999999"}, "attrs"), ({"attrs": "a=1;a=2"}, "attrs"), ({"attrs": "socket=x:y:z"}, "attrs"),
+        ({"attrs": "maxload=999999"}, "attrs"), ({"attrs": 'a="1'}, "attrs"), ({"attrs": "socket=x:y:z"}, "attrs"),
     ],
 )  # fmt: skip
 def test_bad_rows_of_kamailio(row: dict[str, Any], column: str) -> None:
@@ -213,7 +214,7 @@ def test_opensips_dispatcher() -> None:
     )
     gateways = members("opensips-dispatcher", rows)
     assert [(gateway.priority, gateway.weight, gateway.disabled) for gateway in gateways] == [
-        (1, 70, False), (0, 1, True), (2, 1, False), (2, 1, True),
+        (1, 70, False), (0, 1, True), (2, 1, False), (3, 1, False),
     ]  # fmt: skip
     assert [note.partition(" has")[0].partition(" is")[0] for note in notes("opensips-dispatcher", rows)] == [
         "id=3 state 2 (probing)", "id=3 probe_mode 1", "id=4 weight a weight of 0",
@@ -226,6 +227,109 @@ def test_opensips_dispatcher() -> None:
 )
 def test_bad_rows_of_opensips(row: dict[str, Any], column: str) -> None:
     assert mistakes("opensips-dispatcher", opensips(row)) == [("id=1", column, "bad-value")]
+
+
+def test_a_foreign_socket_of_opensips_is_ignored_as_there() -> None:
+    rows = opensips({"socket": "udp:10.0.0.1:5060"}, {"socket": "udp:10.9.9.9:5060"}, {"socket": "x:y:z"})
+    assert [member.socket for member in members("opensips-dispatcher", rows)] == ["inside", None, None]
+    assert [note[:30] for note in notes("opensips-dispatcher", rows)] == [
+        "id=2 socket udp:10.9.9.9:5060 ", "id=3 socket x:y:z is no socket",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", ["kamailio-dispatcher", "opensips-dispatcher"])
+def test_a_weight_of_0_is_used_after_the_others_of_its_priority_or_evenly(schema: str) -> None:
+    """Before, such a row was disabled, so that with 0 in all rows every call got 503."""
+    weights = [(0, 0), (0, 0), (5, 0), (5, 7), (5, 0), (9, 3)]
+    rows = (
+        kamailio(*({"priority": priority, "attrs": f"weight={weight}"} for priority, weight in weights))
+        if schema == "kamailio-dispatcher"
+        else opensips(*({"priority": priority, "weight": weight} for priority, weight in weights))
+    )
+    assert [(one.priority, one.weight, one.disabled) for one in members(schema, rows)] == [
+        (3, 1, False), (3, 1, False), (2, 1, False), (1, 7, False), (2, 1, False), (0, 3, False),
+    ]  # fmt: skip
+    assert len(notes(schema, rows)) == 4
+
+
+def test_weights_of_kamailio_that_need_an_algorithm_are_noted() -> None:
+    rows = kamailio({"attrs": "weight=80;rweight=20"}, {"attrs": "weight=150"})
+    assert [note.partition("attrs ")[2] for note in notes("kamailio-dispatcher", rows)] == [
+        "weight=80 is taken; with peer_algorithm = 11 of its set rweight=20 would be",
+        "a weight of 150 is ignored in Kamailio, where 100 is the largest",
+    ]
+
+
+@pytest.mark.parametrize("schema", ["kamailio-dispatcher", "opensips-dispatcher", "opensips-load-balancer"])
+def test_an_address_that_another_program_lists_twice_is_one_member_with_both_shares(schema: str) -> None:
+    uri = "dst_uri" if schema == "opensips-load-balancer" else "destination"
+    make = {"kamailio-dispatcher": kamailio, "opensips-dispatcher": opensips, "opensips-load-balancer": balancer}[
+        schema
+    ]
+    rows = make({uri: "sip:10.0.0.9"}, {}, {uri: "sip:10.0.0.9:5060"})
+    nine, two = members(schema, rows)
+    assert (nine.uri, nine.weight, two.weight) == ("sip:10.0.0.9", 2, 1)
+    assert notes(schema, rows) == [f"id=3 {uri} is the address of row id=1 again: that member gets the shares of both"]
+
+
+def test_an_address_by_two_sockets_goes_by_the_first() -> None:
+    attrs = ["socket=udp:10.0.0.1:5060;maxload=5", "weight=3", "sockname=outside;maxload=7"]
+    rows = kamailio(*({"destination": "sip:10.0.0.9", "attrs": text} for text in attrs))
+    (member,) = members("kamailio-dispatcher", rows)
+    assert (member.socket, member.weight, member.max_calls) == ("inside", 5, None)
+    assert "by the socket of that row" in notes("kamailio-dispatcher", rows)[0]
+
+
+def test_a_disabled_row_of_an_address_takes_nothing_from_another() -> None:
+    rows = kamailio(
+        {"destination": "sip:10.0.0.9", "flags": 4}, {"destination": "sip:10.0.0.9", "attrs": "weight=3"},
+        {"destination": "sip:10.0.0.9", "flags": 4},
+    )  # fmt: skip
+    (member,) = members("kamailio-dispatcher", rows)
+    assert (member.disabled, member.weight) == (False, 3)
+
+
+# --- rows that are left out ---------------------------------------------------------------------------------
+
+
+def skip(schema: str, rows: list[dict[str, Any]], *wanted: str, algorithm: int | None = None) -> Groups:
+    names = wanted or ({"edgesbc": "pbx"}.get(schema, "1"),)
+    algorithms = {} if algorithm is None else dict.fromkeys(names, algorithm)
+    return read_rows(rows, schema, "t", names, SOCKETS, algorithms=algorithms, skip=True)
+
+
+def test_a_bad_row_is_left_out_with_its_error() -> None:
+    rows = kamailio(
+        {}, {"attrs": "socket=udp:9.9.9.9"}, {"destination": "tel:1"}, {"setid": None}, {"attrs": 'a="1'}, {"flags": 99}
+    )
+    groups = skip("kamailio-dispatcher", rows)
+    assert [member.uri for member in groups.members["1"]] == ["sip:10.0.0.1"]
+    assert [(error.key, error.name) for error in groups.skipped] == [
+        ("id=2", "no-listener"), ("id=4", "bad-value"), ("id=5", "bad-value"), ("id=6", "bad-value"),
+        ("id=3", "bad-value"),
+    ]  # fmt: skip
+
+
+def test_an_address_that_is_repeated_in_our_own_table_is_left_out() -> None:
+    groups = skip("edgesbc", ours({}, {"uri": "sip:10.0.0.1"}, {"weight": 0}))
+    assert [member.uri for member in groups.members["pbx"]] == ["sip:10.0.0.1"]
+    assert [(error.key, error.name) for error in groups.skipped] == [
+        ("id=3", "bad-value"),
+        ("id=2", "duplicate-member"),
+    ]
+
+
+def test_the_others_have_the_shares_that_they_have_without_it() -> None:
+    """Kamailio fills a hundred places with the rows that it takes."""
+    rows = kamailio({"attrs": "weight=30"}, {"attrs": "weight=30"}, {"attrs": "weight=30;socket=udp:9.9.9.9"})
+    groups = skip("kamailio-dispatcher", rows, algorithm=9)
+    assert [member.weight for member in groups.members["1"]] == [70, 30]
+
+
+def test_what_concerns_the_whole_table_or_a_whole_set_is_refused_all_the_same() -> None:
+    for rows, wanted in (([], ("1",)), (kamailio({}), ("1", "2")), (kamailio({"flags": 99}), ("1",))):
+        with pytest.raises(TableErrors):
+            skip("kamailio-dispatcher", rows, *wanted)
 
 
 def test_opensips_load_balancer() -> None:

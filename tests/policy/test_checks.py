@@ -205,6 +205,49 @@ def test_a_mistake_in_a_database_is_found(old: str, new: str, key: str, message:
     assert "sesame" not in repr(messages).replace("127.0.0.1:sesame", "")
 
 
+@pytest.mark.parametrize(
+    ("schema", "keys"),
+    [
+        ("kamailio-dispatcher", "peer_algorithm = 9"),
+        ("kamailio-dispatcher", 'peer_algorithm = 11\nalgorithm = "weighted"'),
+        ("kamailio-dispatcher", 'peer_algorithm = 4\nalgorithm = "round-robin"'),
+        ("kamailio-dispatcher", "peer_algorithm = 4"),
+        ("kamailio-dispatcher", 'peer_algorithm = 2\nalgorithm = "hash"\nhash_on = "to-uri"'),
+        ("opensips-dispatcher", "peer_algorithm = 6"),
+    ],
+)
+def test_a_set_may_select_as_another_program_does(schema: str, keys: str) -> None:
+    text = FED.replace('name = "main"', f'name = "main"\nschema = "{schema}"', 1)
+    assert mistakes(text.replace('group = "1"', f'group = "1"\n{keys}')) == {}
+
+
+@pytest.mark.parametrize(
+    ("schema", "keys", "key", "message"),
+    [
+        ("edgesbc", "peer_algorithm = 9", "peer_algorithm", "is for rows of kamailio-dispatcher and opensips-disp"),
+        ("opensips-load-balancer", "peer_algorithm = 9", "peer_algorithm", "is for rows of"),
+        ("kamailio-dispatcher", "peer_algorithm = 7", "peer_algorithm", "expected a number with a counterpart (0, 1"),
+        ("opensips-dispatcher", "peer_algorithm = 9", "peer_algorithm", "expected a number with a counterpart"),
+        ("kamailio-dispatcher", "peer_algorithm = 0", "algorithm", 'expected "hash" for destinations[0].peer_alg'),
+        ("kamailio-dispatcher", 'peer_algorithm = 9\nalgorithm = "random"', "algorithm", 'expected "weighted" for'),
+        ("kamailio-dispatcher", 'peer_algorithm = 6\nalgorithm = "hash"', "algorithm", '"random" or "weighted"'),
+        ("kamailio-dispatcher", 'peer_algorithm = 1\nalgorithm = "hash"', "hash_on", 'expected "from-uri" for'),
+    ],
+)
+def test_a_mistake_in_how_another_program_selects_is_found(schema: str, keys: str, key: str, message: str) -> None:
+    text = FED.replace('name = "main"', f'name = "main"\nschema = "{schema}"', 1)
+    messages = mistakes(text.replace('group = "1"', f'group = "1"\n{keys}'))
+    assert message in messages[f"destinations[0].{key}"]
+
+
+def test_sets_of_the_same_rows_have_the_same_peer_algorithm() -> None:
+    text = FED.replace('name = "main"', 'name = "main"\nschema = "kamailio-dispatcher"', 1)
+    text = text.replace('group = "1"', 'group = "1"\npeer_algorithm = 9')
+    again = '[[destinations]]\nset = "second"\ndatabase = "main"\ngroup = "1"\n'
+    messages = mistakes(text.replace("[[route]]", f"{again}[[route]]", 1))
+    assert "expected that of destinations[0], which has the same rows (9), found None" in str(messages)
+
+
 def test_a_resource_that_no_member_has_is_a_mistake() -> None:
     """No member could take a call by that route."""
     good = GOOD.replace('to = "pbx"', 'to = "pbx"\nresources = ["pstn"]')

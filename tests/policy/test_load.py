@@ -206,7 +206,7 @@ log = "loud"
         "screen.pike.densty": "expected one of sampling_time_unit",
         "screen.ratelimit[0].name": "is missing",
         "screen.ratelimit[0].rate": "expected a number, found true",
-        "destinations[0].algorithm": "expected one of broadcast, hash, latency",
+        "destinations[0].algorithm": "expected one of broadcast, fewest-calls, hash, latency",
         "destinations[0].members[0].uri": "host name",
         "destinations[0].members[0].weight": "expected a number from 1 to",
         "destinations[0].members[1].wieght": "did you mean 'weight'?",

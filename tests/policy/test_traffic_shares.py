@@ -22,6 +22,7 @@ MEMBERS = (
         ("weighted", 70.0, 30.0),
         ("hash", 70.0, 30.0),
         ("least-loaded", 25.0, 75.0),
+        ("fewest-calls", 50.0, 50.0),
         ("round-robin", 50.0, 50.0),
         ("random", 50.0, 50.0),
         ("priority", 100.0, 0.0),

@@ -126,6 +126,20 @@ async def test_bad_rows_keep_the_last_members(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+async def test_bad_rows_are_left_out_if_the_database_says_so(tmp_path: Path) -> None:
+    with_rows(tmp_path, "sip:127.0.0.11:9", "sip:127.0.0.12:9")
+    with capture_logs() as log:
+        async with running(tmp_path, text_for(tmp_path, more='on_error = "skip"')) as app:
+            execute(tmp_path, "update destinations set uri = 'tel:110' where id = 2")
+            await until(lambda: uris(app) == ["sip:127.0.0.11:9"])
+            assert app.active.source.feeds["main"].state is FeedState.GOOD
+            execute(tmp_path, "update destinations set weight = 'heavy' where id = 1")
+            await until(lambda: app.active.source.feeds["main"].state is FeedState.REFUSED)
+            assert uris(app) == ["sip:127.0.0.11:9"], "with no row left, the last good ones hold"
+    left_out = [entry["error"] for entry in log if entry["event"] == "a row is left out"]
+    assert [error.partition(":")[0] for error in left_out] == ["main destinations row id=2 uri"]
+
+
 async def test_logged_bad_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DATABASE_ERRORS_LOGGED", 3)
     with_rows(tmp_path, *(f"tel:{number}" for number in range(5)))

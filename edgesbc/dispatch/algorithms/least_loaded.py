@@ -1,4 +1,5 @@
-"""Least loaded: the member with the lowest share of its capacity in use, by live leases."""
+"""Least loaded: the member with the lowest share of its capacity in use, by live leases; and two that go by numbers of
+calls, as programs that others come from do."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
 from edgesbc.dispatch.settings import SetSettings
 
-__all__ = ["LeastLoaded"]
+__all__ = ["FewestCalls", "LeastLoaded", "MostFree"]
 
 _Entry = tuple[float, int, int, int]
 """Share in use, turn of the last choice, stamp, index of the member."""
@@ -82,13 +83,39 @@ class LeastLoaded(Algorithm):
         return [self._entry(self._indexes[member], needs) for member in self._usable if _has(member, needs)]
 
     def _entry(self, index: int, needs: tuple[str, ...]) -> _Entry:
+        return self._load(index, needs), self._turns[index], self._stamps[index], index
+
+    def _load(self, index: int, needs: tuple[str, ...]) -> float:
+        """What orders the members: the lowest is chosen."""
         member = self._all[index]
         if needs:
             most = member.settings.resources
-            share = max(member.used.get(name, 0) / most[name] for name in needs)
-        else:
-            share = member.load / self._capacities[index]
-        return share, self._turns[index], self._stamps[index], index
+            return max(member.used.get(name, 0) / most[name] for name in needs)
+        return member.load / self._capacities[index]
+
+
+class FewestCalls(LeastLoaded):
+    """The lowest number of live calls, whatever a member's capacity or weight; algorithm 10 of Kamailio."""
+
+    __slots__ = ()
+
+    def _load(self, index: int, needs: tuple[str, ...]) -> float:
+        return float(self._all[index].load)
+
+
+class MostFree(LeastLoaded):
+    """The highest number of calls that a member can still take, and not the highest share of them: as OpenSIPS's
+    ``lb_start`` without the flag ``r``. A call that needs several resources goes by the one with the fewest units free.
+    """
+
+    __slots__ = ()
+
+    def _load(self, index: int, needs: tuple[str, ...]) -> float:
+        member = self._all[index]
+        if needs:
+            most = member.settings.resources
+            return float(max(member.used.get(name, 0) - most[name] for name in needs))
+        return member.load - self._capacities[index]
 
 
 def _has(member: Member, needs: tuple[str, ...]) -> bool:
