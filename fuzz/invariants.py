@@ -319,6 +319,7 @@ class Invariants:
             "calls of trunks": len(parts.calls.by_trunk),
             "calls of accounts and addresses": len(parts.calls.by_holder),
             "connections of transactions": parts.transactions.connections,
+            "bytes of transactions": parts.transactions.stored_bytes,
             "media sessions": len(self._environment.table),
             "media ports": len(self._environment.ports.open_pairs),
         }

@@ -32,6 +32,9 @@ VIA_HOPS: Final = 70
 
 TRANSACTIONS: Final = 50_000
 """Transactions alive at once. 300 calls a second with 32 s of Timer B and J reach about 30,000."""
+TRANSACTION_BYTES: Final = 512 * 1024 * 1024
+"""Bytes of the messages that all transactions keep: five times those of as many as 300 calls a second have, and a
+thirteenth of what the largest messages would take in each of them."""
 CALLS: Final = 20_000
 """Calls alive at once, at about 10 KiB each in the signalling plane; `[edge] max_calls` may change it."""
 CALLS_MOST: Final = 100_000

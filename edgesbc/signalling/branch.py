@@ -257,5 +257,6 @@ class Branch:
             return
         tags = self._acknowledged = self._acknowledged or set()
         bye = not self._request.in_dialog and response.to_tag not in tags and len(tags) < limits.FORK_BRANCHES
-        tags.add(response.to_tag)
+        if bye:
+            tags.add(response.to_tag)  # a callee may answer with other tags without end
         self._parts.byes.acknowledge(self._request, self.hop.flow, self.hop.uri, response, bye, now)

@@ -23,7 +23,7 @@ __all__ = [
     "Call",
     "CallState",
     "Leg",
-    "check_addresses",
+    "check_dialog_fields",
     "learn_target",
     "leg_of_caller",
     "remote_target",
@@ -32,6 +32,9 @@ __all__ = [
 
 TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK"})
 """Requests whose Contact is the remote target of a dialog (RFC 3261 table 2, RFC 3311, RFC 6665, RFC 3515)."""
+
+
+_LAST_CSEQ = 2**31 - 1
 
 
 class Leg:
@@ -84,13 +87,17 @@ def leg_of_caller(request: Request, flow: Flow) -> Leg:
     return leg
 
 
-def check_addresses(message: Message) -> None:
-    """Parse the addresses that the core reads later, before any state is made for the message.
+def check_dialog_fields(message: Message) -> None:
+    """Check the addresses and the CSeq that the core reads later, before any state is made for the message.
 
     Raises ``WireError``.
     """
-    if isinstance(message, Request) and message.method == "INVITE" and message.get("Contact") is None:
-        _ = message.from_.uri  # which takes the place of the Contact
+    if isinstance(message, Request):
+        if message.cseq == _LAST_CSEQ and (message.method == "INVITE" or message.in_dialog) and message.method != "BYE":
+            # The edge could not end the call: its BYE needs a higher number (RFC 3261 sections 8.1.1.5 and 12.2.1.1).
+            raise WireError("CSeq leaves no number for a BYE")
+        if message.method == "INVITE" and message.get("Contact") is None:
+            _ = message.from_.uri  # which takes the place of the Contact
     for value in message.get_all("Contact"):
         if value != "*":
             _ = parse_name_addr(value).uri

@@ -7,7 +7,7 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.screen.stages.ratelimit import NEVER_CHARGED
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling.call import check_addresses
+from edgesbc.signalling.call import check_dialog_fields
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.statistics import EdgeCounters
 from edgesbc.signalling.wiring import CoreParts
@@ -65,7 +65,7 @@ class ReceivedMessages:
             return  # a keep-alive (RFC 5626 section 3.5.1, and what older clients send)
         try:
             message = parse_message(data)
-            check_addresses(message)
+            check_dialog_fields(message)
             if isinstance(message, Request):
                 self._take_request(flow, message, len(data), now)
             else:

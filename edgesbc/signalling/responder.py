@@ -88,9 +88,8 @@ class Responder:
     def open_transaction(self, incoming: Incoming, now: float) -> ServerTransaction:
         """The server transaction of a new request; it sends 100 if no other answer comes soon."""
         request, flow, size = incoming.message, incoming.flow, incoming.size
-        server = self._transactions.open_server(request, flow, reply_flow(request, flow))
+        server = self._transactions.open_server(request, flow, reply_flow(request, flow), size)
         server.proven = incoming.subject.standing is not Standing.UNPROVEN
-        server.size = size
         server.credit = self.credit(flow, size, now)
         self._transactions.schedule_trying(server, partial(self._make_trying, server), now)
         return server

@@ -31,6 +31,8 @@ class Limits:
     """Number of header fields, each value of Via, Route, Record-Route, Contact and Path counted; beyond it, 513."""
     transactions: int = limits.TRANSACTIONS
     """Server transactions, and client transactions, at which ``Transactions.full`` becomes true."""
+    transaction_bytes: int = limits.TRANSACTION_BYTES
+    """Bytes of the messages that all of them keep, at which it becomes true as well."""
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -109,12 +109,13 @@ class Transaction(Generic[EndpointT]):
     """What the four machines have in common. Opened by ``Transactions``, never directly.
 
     ``flow`` is the endpoint that messages go to; ``data`` is what a retransmission sends. ``due`` and ``queued``
-    belong to the calendar of deadlines, which calls :meth:`expire`.
+    belong to the calendar of deadlines, which calls :meth:`expire`. ``stored`` is the number of
+    bytes by which the table counts it.
     """
 
     __slots__ = (
         "_fire_due", "data", "due", "flow", "interval", "linger", "linger_at", "machine", "method", "queued",
-        "resend_at", "state", "timeout_at",
+        "resend_at", "state", "stored", "timeout_at",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +133,7 @@ class Transaction(Generic[EndpointT]):
         self.flow = flow
         self.linger = linger
         self.data = b""
+        self.stored = 0
         self.interval = T1
         self.resend_at: float | None = None
         self.timeout_at: float | None = None
@@ -197,7 +199,7 @@ class ServerTransaction(Transaction[EndpointT]):
     The table reports a lost connection to ``user``; the program reports a CANCEL and its own faults to it. ``proven``
     is whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
     with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the request
-    in bytes, ``credit`` how many bytes the responses may still have; the program sets and charges them. ``vias`` may
+    in bytes. ``credit`` is how many bytes the responses may still have; the program sets and charges it. ``vias`` may
     keep the Via fields of the responses.
     """
 
@@ -213,6 +215,7 @@ class ServerTransaction(Transaction[EndpointT]):
         source: EndpointT,
         flow: EndpointT,
         fire_due: Callable[[Transaction[EndpointT], float], None],
+        size: int = 0,
     ) -> None:
         invite = request.method == "INVITE"
         # Timer I and Timer J are zero on a reliable transport; Timer L never is (RFC 6026 section 8.7).
@@ -230,7 +233,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.source = source
         self.proven = True
         self.credit = math.inf
-        self.size = 0
+        self.size = size
         self.trying: Callable[[], bytes] | None = None  # makes the 100
         self.disconnected = False  # whether the connection of ``flow`` has closed
         self.moved = False  # whether its responses go to another connection than at first

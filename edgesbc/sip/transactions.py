@@ -61,14 +61,15 @@ class Transactions(Generic[EndpointT]):
     a connection that has closed; it returns a new connection to the same server, or None. ``related`` takes the
     endpoints of two connections; it says whether they are of one sender although their addresses differ.
 
-    ``limits.transactions`` is the number of servers, and of clients, from which :attr:`full` is true. ``deadlines`` is
+    ``limits.transactions`` is the number of servers, and of clients, from which :attr:`full` is true, and
+    ``limits.transaction_bytes`` that of the bytes of their messages. ``deadlines`` is
     a calendar that is shared with other objects: its owner then calls ``expire`` of each item that is due, and
     :meth:`deadline` and :meth:`expire` here are not used.
     """
 
     __slots__ = (
         "_again", "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_reopen", "_send", "_servers",
-        "retransmissions",
+        "_stored", "_stored_limit", "retransmissions",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,8 @@ class Transactions(Generic[EndpointT]):
         self._reopen = reopen
         self._deadlines: Deadlines[Expiring] = Deadlines() if deadlines is None else deadlines
         self._limit = limits.transactions
+        self._stored_limit = limits.transaction_bytes
+        self._stored = 0
         self._servers = ServerTable[EndpointT](related)
         self._clients: dict[tuple[str, str], ClientTransaction[EndpointT]] = {}  # by branch and method
         self._of_connection: dict[int, dict[Transaction[EndpointT], None]] = {}  # by serial, in order of opening
@@ -110,13 +113,21 @@ class Transactions(Generic[EndpointT]):
 
     @property
     def half_full(self) -> bool:
-        """Whether servers or clients have reached half of the limit."""
-        return 2 * max(len(self._servers), len(self._clients)) >= self._limit
+        """Whether servers or clients, or the bytes of their messages, have reached half of the limit."""
+        count = max(len(self._servers), len(self._clients))
+        return 2 * count >= self._limit or 2 * self._stored >= self._stored_limit
 
     @property
     def full(self) -> bool:
-        """Whether servers or clients have reached the limit: a new request is to be refused, without a transaction."""
-        return len(self._servers) >= self._limit or len(self._clients) >= self._limit
+        """Whether servers or clients, or the bytes of their messages, have reached the limit: a new request is to be
+        refused, without a transaction."""
+        count = max(len(self._servers), len(self._clients))
+        return count >= self._limit or self._stored >= self._stored_limit
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the messages that transactions keep: requests, and what a retransmission sends."""
+        return self._stored
 
     # --- server side -------------------------------------------------------------------------------------
 
@@ -168,14 +179,16 @@ class Transactions(Generic[EndpointT]):
         return True
 
     def open_server(
-        self, request: Request, source: EndpointT, flow: EndpointT | None = None
+        self, request: Request, source: EndpointT, flow: EndpointT | None = None, size: int = 0
     ) -> ServerTransaction[EndpointT]:
-        """Begin a transaction for a new request from ``source``; its responses go to ``flow``, by default the source.
+        """Begin a transaction for a new request of ``size`` bytes from ``source``; its responses go to ``flow``, by
+        default the source.
 
         Where responses go is section 18.2.2: with *rport*, and on a stream, the source; else the port of the Via.
         """
         key = server_key(request, request.method)
-        server = ServerTransaction(key, request, source, source if flow is None else flow, self._expire_one)
+        server = ServerTransaction(key, request, source, source if flow is None else flow, self._expire_one, size)
+        self._count(server)
         self._servers.add(server)
         self._index_connection(server)
         return server
@@ -225,6 +238,7 @@ class Transactions(Generic[EndpointT]):
         ``ack`` of the result.
         """
         client = self._clients[branch, method] = ClientTransaction(branch, method, flow, data, user, self._expire_one)
+        self._count(client)
         self._index_connection(client)
         client.timeout_at = now + timeout
         if repeat and not flow.reliable:
@@ -316,6 +330,7 @@ class Transactions(Generic[EndpointT]):
             if isinstance(transaction, ServerTransaction):
                 if transaction.state is TransactionState.ACCEPTED:
                     transaction.data = b""
+                    self._count(transaction)
                 elif transaction.method != "INVITE":
                     transaction.linger = 64 * T1
 
@@ -435,6 +450,7 @@ class Transactions(Generic[EndpointT]):
         for action in actions:
             if action is TransactionAction.SEND:
                 transaction.data = data
+                self._count(transaction)
                 self._send_data(transaction)
             elif action is TransactionAction.PASS or action is TransactionAction.INFORM:
                 inform = transaction.user if isinstance(transaction, ClientTransaction) else None
@@ -478,6 +494,7 @@ class Transactions(Generic[EndpointT]):
     def _send_trying(self, transaction: Transaction[EndpointT]) -> None:
         if isinstance(transaction, ServerTransaction) and transaction.trying is not None and not transaction.data:
             transaction.data = transaction.trying()
+            self._count(transaction)
             self._send_data(transaction)
 
     def _acknowledge(self, transaction: Transaction[EndpointT], response: Response | None) -> None:
@@ -485,8 +502,18 @@ class Transactions(Generic[EndpointT]):
         if transaction.ack is not None and response is not None:
             self._send(transaction.flow, transaction.ack(response))
 
+    def _count(self, transaction: Transaction[EndpointT]) -> None:
+        """Count the bytes that a transaction keeps now. Responses are few; a peer chooses how long they are."""
+        stored = len(transaction.data)
+        if isinstance(transaction, ServerTransaction):
+            stored += transaction.size
+        self._stored += stored - transaction.stored
+        transaction.stored = stored
+
     def _terminate(self, transaction: Transaction[EndpointT]) -> None:
         transaction.state = TransactionState.TERMINATED
+        self._stored -= transaction.stored
+        transaction.stored = 0
         self._deadlines.schedule(transaction, None)
         # The key may meanwhile belong to another transaction, which goes on.
         if isinstance(transaction, ServerTransaction):

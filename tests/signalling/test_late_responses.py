@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow
+from edgesbc.signalling.branch import Branch
 from edgesbc.sip.message import Request, Response
 
 FIRST, SECOND = (Flow(CORE, member) for member in MEMBERS)
@@ -61,7 +63,13 @@ def test_the_number_of_late_forks_that_are_hung_up_is_bounded(harness: EdgeHarne
     first, _ = left(harness)
     for number in range(8):
         assert len(harness.receive(FIRST, respond(first, 200, tag=f"t{number}"))) == 2
-    assert summary(harness.receive(FIRST, respond(first, 200, tag="t8"))) == [(FIRST, "ACK")]
+    for number in range(8, 100):
+        assert summary(harness.receive(FIRST, respond(first, 200, tag=f"t{number}"))) == [(FIRST, "ACK")]
+    client = harness.edge.parts.transactions.find_client(first.via.branch, "INVITE")
+    assert client is not None
+    assert isinstance(client.user, Branch)
+    assert client.user._acknowledged is not None
+    assert len(client.user._acknowledged) == limits.FORK_BRANCHES
 
 
 def test_a_late_refusal_is_acknowledged_and_changes_nothing(harness: EdgeHarness) -> None:

@@ -118,6 +118,22 @@ def test_sources_without_an_account_leave_half_of_the_transactions_to_others(
     assert open_harness.edge.calls == 5
 
 
+def test_sources_without_an_account_leave_half_of_the_bytes_of_transactions_to_others(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few thousand of the largest requests would otherwise take gigabytes."""
+    monkeypatch.setattr(open_harness.edge.parts.transactions, "_stored_limit", 1_000_000)
+    body = b"x" * 50_000
+    for number in range(20):
+        stranger = Flow(STREAM.listener, Source(f"203.0.113.{number}", 5060), 100 + number)
+        open_harness.edge.flow_opened(stranger)
+        open_harness.receive(stranger, invite("REGISTER", branch=f"z9hG4bKs{number}", from_tag=f"s{number}", body=body))
+    assert 500_000 <= open_harness.edge.parts.transactions.stored_bytes < 700_000
+    assert open_harness.reasons[-1] == "overload"
+    open_harness.receive(CALLER, invite())
+    assert open_harness.edge.calls == 1
+
+
 def test_the_calls_of_a_connection_without_an_account_go_on_when_strangers_have_their_half(
     open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,3 +92,32 @@ def test_a_contact_with_header_fields_makes_no_request_uri_that_has_them(harness
     ((_, sent),) = harness.receive(to, bye)
     assert isinstance(sent, Request)
     assert str(sent.uri) == "sip:al?ce@192.168.1.5:5062;a=b"
+
+
+@pytest.mark.parametrize("sender", [CALLER, PBX], ids=["public", "core"])
+def test_an_invite_whose_cseq_leaves_no_number_for_a_bye(harness: EdgeHarness, sender: Flow) -> None:
+    """The edge could not end such a call at its callee: there is no CSeq for its BYE."""
+    ((to, refused),) = harness.receive(sender, invite(cseq=2**31 - 1))
+    assert isinstance(refused, Response)
+    assert (to, refused.status) == (sender, 400)
+    nothing_stays(harness)
+
+
+@pytest.mark.parametrize("method", ["INFO", "UPDATE", "INVITE"])
+def test_nor_does_a_request_inside_a_call_take_the_last_number(harness: EdgeHarness, method: str) -> None:
+    ((_, forwarded),) = harness.receive(CALLER, invite(cseq=2**31 - 3))
+    harness.receive(PBX, respond(forwarded, 200))
+    ((_, refused),) = harness.receive(CALLER, invite(method, cseq=2**31 - 1, branch="z9hG4bKlast", to_tag="bob"))
+    assert isinstance(refused, Response)
+    assert refused.status == 400
+    harness.receive(CALLER, invite("INFO", cseq=2**31 - 2, branch="z9hG4bKinfo", to_tag="bob"))
+    harness.sent.clear()
+    harness.sort(harness.edge.end_calls(harness.now))
+    assert [message.cseq for to, message in harness.sent if to == PBX and isinstance(message, Request)] == [2**31 - 1]
+
+
+def test_a_bye_may_have_the_last_number(harness: EdgeHarness) -> None:
+    ((_, forwarded),) = harness.receive(CALLER, invite())
+    harness.receive(PBX, respond(forwarded, 200))
+    ((to, bye),) = harness.receive(CALLER, invite("BYE", cseq=2**31 - 1, branch="z9hG4bKlast", to_tag="bob"))
+    assert (to, bye.cseq) == (PBX, 2**31 - 1)

@@ -180,6 +180,7 @@ class Checks:
             "calls of accounts and addresses": len(parts.calls.by_holder),
             "media sessions": len(self._sessions),
             "connections of transactions": parts.transactions.connections,
+            "bytes of transactions": parts.transactions.stored_bytes,
         }
         if any(remaining.values()):
             raise Finding(f"left over: {', '.join(f'{count} {what}' for what, count in remaining.items() if count)}")

@@ -463,6 +463,26 @@ def test_the_table_is_full_at_its_limit() -> None:
     assert states == [(False, False), (True, False), (True, True)]
 
 
+def test_the_table_is_full_at_its_limit_of_bytes() -> None:
+    """Of requests, of the requests that were sent for them, and of responses that are kept for a repetition."""
+    table = Transactions[Peer](lambda peer, data: None, limits=Limits(transaction_bytes=100))
+    states = [(table.stored_bytes, table.half_full, table.full)]
+    server = table.open_server(a_request(), Peer("a"), size=40)
+    states.append((table.stored_bytes, table.half_full, table.full))
+    client = table.open_client(BRANCH, "INVITE", Peer("b"), b"x" * 50, NOBODY, 0.0)
+    states.append((table.stored_bytes, table.half_full, table.full))
+    table.respond(server, 180, b"y" * 20, 0.0)
+    table.respond(server, 486, b"y" * 10, 0.0)
+    states.append((table.stored_bytes, table.half_full, table.full))
+    table.fail(client, 0.0)
+    states.append((table.stored_bytes, table.half_full, table.full))
+    table.expire(64 * 0.5)
+    assert states == [
+        (0, False, False), (40, False, False), (90, True, False), (100, True, True), (50, True, False),
+    ]  # fmt: skip
+    assert (len(table), table.stored_bytes) == (0, 0)
+
+
 @pytest.mark.parametrize("failure", list(SendFailure))
 def test_a_request_of_which_no_copy_was_sent_has_failed_for_that_reason(layer: Layer, failure: SendFailure) -> None:
     client = layer.client()

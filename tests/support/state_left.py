@@ -52,6 +52,7 @@ async def state_left(app: App) -> StateLeft:
         "calls": edge.calls,
         "leases": edge.dispatcher.leases,
         "transactions": edge.transactions,
+        "bytes of transactions": edge.parts.transactions.stored_bytes,
         "waiting for media": len(edge.parts.media),
         "media sessions": app.media.sessions if app.media is not None else 0,
         "media ports": app.media.ports_in_use if app.media is not None else 0,
