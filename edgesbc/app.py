@@ -51,6 +51,7 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.store.bans import PersistedBans
 from edgesbc.store.destinations import PersistedOverrides
+from edgesbc.store.proven_flows import ProvenFlows
 from edgesbc.store.state_store import StateStore
 from edgesbc.store.token_key import token_key
 from edgesbc.tasks.containment import Containment
@@ -255,6 +256,8 @@ class App:
         )
         state = StateStore(self.policy.edge.state_dir, persisted, self._log, self.containment)
         state.restore()
+        flows = self._proven_flows()
+        flows.restore(trio.current_time(), time.time())
         await self.rollout.start()  # before the control socket, so that the start has the first entry in the log
         await self.active.read_databases()
         async with trio.open_nursery() as root:
@@ -269,16 +272,24 @@ class App:
                 if self.media is not None:
                     await media_nursery.start(self.media.run)
                 async with trio.open_nursery() as signalling_nursery:
-                    await self._start_signalling(signalling_nursery, state)
+                    await self._start_signalling(signalling_nursery, state, flows)
                     task_status.started()
                     await self.stopping.wait()
                     await self._end_calls()
                     await state.write()
+                    await flows.write()
                     signalling_nursery.cancel_scope.cancel()
                 media_nursery.cancel_scope.cancel()
             root.cancel_scope.cancel()
 
-    async def _start_signalling(self, nursery: trio.Nursery, state: StateStore) -> None:
+    def _proven_flows(self) -> ProvenFlows:
+        edge, folder = self.edge, self.policy.edge.state_dir
+        standings, registrars = (lambda: edge.pipeline.standings), (lambda: edge.challenging_sets)
+        return ProvenFlows(
+            folder, self.listeners, standings, registrars, edge.assume_challenges, self._log, self.containment
+        )
+
+    async def _start_signalling(self, nursery: trio.Nursery, state: StateStore, flows: ProvenFlows) -> None:
         await nursery.start(self.resolver.run)  # messages that come meanwhile wait in the kernel
         await nursery.start(self.plane.run)
         for listener in self.listeners:
@@ -287,6 +298,7 @@ class App:
                 address=f"{listener.host}:{listener.port}",
             )  # fmt: skip
         nursery.start_soon(self.containment.keep_running, "state files", state.run)
+        nursery.start_soon(self.containment.keep_running, "registered flows", flows.run)
         nursery.start_soon(self.containment.keep_running, "probation", self.rollout.run)
         self.active.run_in(nursery)
 

@@ -378,6 +378,14 @@ OPERATOR_BANS: Final = 4_096
 STATE_BYTES: Final = 16 * 1024 * 1024
 """Largest file of bans or of operator overrides that is read at the start: the largest possible tables need a quarter
 of it."""
+CHANGED_FLOWS: Final = 131_072
+"""UDP flows whose proofs have changed and are not stored yet, as on a full disk; beyond it all are stored again."""
+FLOWS_STORED_AT_ONCE: Final = 2048
+"""UDP flows whose proofs are stored in one step: what delays signalling by a few milliseconds."""
+REACHABLE_STORED_SECONDS: Final = 60.0
+"""By how much a proof of reachability has to last longer than the stored one to be stored again."""
+RESTORED_FLOW_SECONDS: Final = 86_400.0
+"""For how long a stored registration is valid at most after a restart, because the wall clock may have been wrong."""
 STATE_KEPT_SECONDS: Final = 5.0
 """How often changed bans and operator overrides are written to disk: what a crash may lose."""
 BANS_LISTED: Final = 200

@@ -13,6 +13,7 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import PrefixMap, enclosing_prefixes, source_key
 from edgesbc.base.validation import listed_address
 from edgesbc.screen.account_flows import AccountFlows
+from edgesbc.screen.changed_flows import ChangedFlows
 from edgesbc.screen.flow_nonces import FlowNonces
 from edgesbc.screen.proof_uses import ProofUses
 from edgesbc.screen.trunk import Trunk
@@ -60,13 +61,15 @@ class Standings:
     __slots__ = (
         "_account_flows", "_accounts", "_by_address", "_by_name", "_by_prefix", "_by_source", "_demoted", "_listed",
         "_proof_uses", "_proven_at", "_reachable", "_registered", "_streams_within", "_swept", "_trunk_hosts",
-        "_trunk_listeners", "look_for_secret", "nonces", "shadow", "trunks", "version",
+        "_trunk_listeners", "changed", "look_for_secret", "nonces", "shadow", "trunks", "version",
     )  # fmt: skip
 
     def __init__(self, trunks: Iterable[Trunk] = ()) -> None:
         self.trunks = {trunk.name: trunk for trunk in trunks}
         self.shadow: Standings | None = None
         """The standings of the shadow policy, which get the same proofs."""
+        self.changed = ChangedFlows()
+        """The UDP flows whose proofs are to be stored."""
         self.nonces = FlowNonces()
         """What registered UDP flows were given, and whoever forges their addresses was not."""
         self.look_for_secret: Callable[[bytes, Flow, Standings], int] | None = None
@@ -181,6 +184,15 @@ class Standings:
             return False
         return self._register(flow, now, ttl, account, shown)
 
+    def proofs(self, key: FlowKey) -> tuple[float | None, tuple[tuple[int, float, bool], ...]]:
+        """Until when a flow is reachable, or None, and its registrations: account, end, and whether its credentials
+        showed that they came from the flow."""
+        return self._reachable.get(key), self._accounts.get(key, ())
+
+    def proven_flows(self) -> list[FlowKey]:
+        """The UDP flows that are reachable or registered."""
+        return [key for key in {**self._reachable, **self._registered} if not key[3]]
+
     def related(self, flow: Flow, other: Flow) -> bool:
         """Whether two flows belong to one trunk, or are registered as one account."""
         trunk = self.trunk(flow)
@@ -244,6 +256,7 @@ class Standings:
         self._account_flows.remove(account, key)
         left = self._accounts[key] = tuple(line for line in self._accounts.get(key, ()) if line.account != account)
         if left:
+            self.changed.note(key)
             self._registered[key] = max(line.until for line in left)
         else:
             self._leave(self._registered, key)
@@ -285,6 +298,7 @@ class Standings:
                     self._account_flows.remove(line.account, flow.key)
             self._accounts[flow.key] = left
             self._registered[flow.key] = max(line.until for line in left)
+            self.changed.note(flow.key)
         else:
             self._leave(self._registered, flow.key)
 
@@ -345,6 +359,7 @@ class Standings:
         self._accounts = previous._accounts
         self._account_flows = previous._account_flows
         self._proof_uses = previous._proof_uses
+        self.changed = previous.changed
         self.nonces = previous.nonces
         self.look_for_secret = previous.look_for_secret
         self._demoted = previous._demoted
@@ -393,13 +408,17 @@ class Standings:
 
     def _enter(self, table: dict[FlowKey, float], flow: Flow, until: float) -> None:
         key = flow.key
-        if table.pop(key, None) is None:
+        before = table.pop(key, None)
+        if before is None:
             self._count(table, key, 1)
         table[key] = until
+        if before is None or table is self._registered or until - before > limits.REACHABLE_STORED_SECONDS:
+            self.changed.note(key)
 
     def _leave(self, table: dict[FlowKey, float], key: FlowKey) -> None:
         if table.pop(key, None) is not None:
             self._count(table, key, -1)
+            self.changed.note(key)
             if table is self._registered:
                 for line in self._accounts.pop(key, ()):
                     self._account_flows.remove(line.account, key)

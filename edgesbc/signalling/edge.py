@@ -392,9 +392,15 @@ class Edge:
         failed."""
         self._screener.previous_standings = trunks
 
+    @property
+    def challenging_sets(self) -> frozenset[str]:
+        """The sets whose registrars have asked for passwords."""
+        return self.parts.challenges.sets
+
     def assume_challenges(self, set_names: Iterable[str]) -> None:
         """Take the registrars of these sets to ask for passwords, although no challenge was seen: a capture may begin
-        after it. Otherwise an accepted REGISTER proves its sender only after the first challenge of its registrar."""
+        after it, and a restart forgets it. Otherwise an accepted REGISTER proves its sender only after the first
+        challenge of its registrar."""
         self.parts.challenges.assume(set_names)
 
     def observe_verdicts(self, observer: VerdictObserver | None) -> None:

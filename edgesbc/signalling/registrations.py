@@ -65,6 +65,11 @@ class ChallengeMemory:
         """Take these sets to challenge."""
         self._challenging.update(set_names)
 
+    @property
+    def sets(self) -> frozenset[str]:
+        """The sets that have challenged."""
+        return frozenset(self._challenging)
+
     def challenges(self, set_name: str) -> bool:
         """Whether ``set_name`` has asked for a password: otherwise its acceptance of one shows nothing."""
         return set_name in self._challenging

@@ -28,6 +28,7 @@ from edgesbc.resolve.resolver import Resolver
 from edgesbc.rollout.controller import RolloutController
 from edgesbc.signalling.effects import Penalise
 from edgesbc.store.destination_source import DatabaseFeed
+from edgesbc.store.proven_flows import ProvenFlows
 from edgesbc.store.state_store import StateStore
 from edgesbc.tasks.accepting import Acceptor
 from edgesbc.tasks.containment import Containment
@@ -54,6 +55,7 @@ TASKS: list[tuple[type[Any], str, set[str]]] = [
     (Resolver, "_work", {"resolver"}),
     (DatabaseFeed, "run", {"database main"}),
     (StateStore, "run", {"state files"}),
+    (ProvenFlows, "run", {"registered flows"}),
     (RolloutController, "run", {"probation"}),
 ]
 """Every task of ``Containment.keep_running``: its class and method, and the kinds by which its faults are counted."""
