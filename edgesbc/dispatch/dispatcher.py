@@ -14,7 +14,7 @@ from edgesbc.dispatch.leases import Lease, Leases
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.member_registry import MemberChanges, MemberRegistry
 from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
-from edgesbc.dispatch.settings import SetSettings
+from edgesbc.dispatch.settings import ProbeSettings, SetSettings
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["Dispatcher"]
@@ -113,6 +113,11 @@ class Dispatcher:
         """The statuses of answers of ``member`` whose Retry-After gives it a rest."""
         destination_set = self._sets.get(member.set_name)
         return () if destination_set is None else destination_set.settings.rest_on
+
+    def probe_settings(self, member: Member) -> ProbeSettings:
+        """The header fields of the OPTIONS to ``member``."""
+        destination_set = self._sets.get(member.set_name)
+        return ProbeSettings() if destination_set is None else destination_set.settings.probe
 
     def usable(self, set_name: str) -> bool:
         """Whether any member of a set is enabled and up. Raises ``KeyError`` if there is no such set."""
