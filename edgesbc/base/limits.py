@@ -12,7 +12,7 @@ DATAGRAM_BYTES: Final = 65_507
 """Largest request that is sent in a datagram: what an IPv4 packet of 65,535 bytes has room for. A request may have
 come with fewer bytes, since the edge adds Via, Path and Contact."""
 START_LINE_BYTES: Final = 2_048
-"""Longest start line. A sealed token with a route set needs about 700."""
+"""Longest start line. The longest token needs a third of it."""
 HEADER_BLOCK_BYTES: Final = 32_768
 """Start line and header fields together, before the blank line."""
 HEADER_FIELD_BYTES: Final = 8_192
@@ -65,6 +65,8 @@ ENDED_SUBSCRIPTIONS: Final = 10_000
 """The same for ended calls within which a REFER or SUBSCRIBE was sent, for its NOTIFY. The oldest is dropped."""
 ENDED_SUBSCRIPTION_SECONDS: Final = 600
 """A transfer rings for three minutes at most; its NOTIFY comes after the call that asked for it has ended."""
+REFERRED_SECONDS: Final = 600
+"""For how long a peer that got a REFER of the private side may call whom it names: a user may be asked first."""
 PENDING_MEDIA: Final = 16
 """Messages of one call that may wait for the media plane."""
 MEDIA_REPLY_SECONDS: Final = 2.0
@@ -72,7 +74,12 @@ MEDIA_REPLY_SECONDS: Final = 2.0
 ROUTE_SET: Final = 8
 """Record-Route values of one side that a token carries."""
 TARGET_BYTES: Final = 1280
-"""Contact and Record-Route of one side together: sealed into a token, they still fit into a Request-URI."""
+"""Contact and Record-Route of one side together, which a call keeps; no phone and no row of proxies needs as much."""
+SEALED_TARGET_CHARS: Final = 320
+"""Of these, what is sealed into a token: so a token has at most about 650 characters, whatever a peer's Contact is.
+Longer texts are kept in memory, and the token names them. A Contact of another edge, and two proxies, need 300."""
+LONG_TARGETS: Final = 4_096
+"""Contacts with route sets that are kept so, of peers with an account, and of all others; 6 MiB each."""
 
 # --- Listeners and connections ---------------------------------------------------------------------------
 

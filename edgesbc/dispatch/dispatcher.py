@@ -99,6 +99,12 @@ class Dispatcher:
         other = destination_set.alternative(member, now, exclude, selection)
         return None if other is None else Lease(other, self._leases, now, selection)
 
+    def acquire_at(self, source: Source, transport: Transport, now: float, selection: SelectionRequest) -> Lease | None:
+        """A lease at the member with that address, for a request that can go to no other; None if there is no such
+        member. It is counted in any state of the member, and beyond its limits too."""
+        member = self.member_at(source, transport)
+        return None if member is None else Lease(member, self._leases, now, selection)
+
     def rest(self, member: Member, seconds: float, now: float) -> bool:
         """Give ``member`` no new calls for ``seconds`` (Retry-After, RFC 3261 section 20.33), at most the ``rest`` of
         its set; false if its set ignores Retry-After. It is used all the same when no other member can take a call.

@@ -138,6 +138,10 @@ class Calls:
             return outgoing or incoming or []
         return outgoing + incoming
 
+    def numbered(self, number: int) -> Call | None:
+        """The call with that number, if it is alive."""
+        return self._calls.get(f"{self._epoch}-{number}")
+
     def of_media(self, media_id: str) -> Call | None:
         """The call whose media session has that identifier."""
         return self._calls.get(media_id)

@@ -45,7 +45,7 @@ class InviteRequests:
             parts,
             server,
             targets,
-            DialogPeers(parts.tokens, server, call, new_call=True),
+            DialogPeers(parts.tokens, parts.named_peers, server, call, new_call=True),
             subject.standing,
             call,
             CallSetup(calls, call),
