@@ -99,7 +99,7 @@ class Calls:
 
     @property
     def half_full(self) -> bool:
-        """Whether half of the limit is reached, which is all that unproven sources have."""
+        """Whether half of the limit is reached, which is all that sources without an account have."""
         return 2 * len(self._calls) >= self.limits.count
 
     @property

@@ -58,8 +58,8 @@ class InviteRequests:
         """The reason to refuse a new call now; None if there is none."""
         if self.draining:
             return Reason.DRAINING
-        unproven = incoming.subject.standing is Standing.UNPROVEN
-        if self._calls.half_full if unproven else self._calls.full:
+        has_account = incoming.subject.standing >= Standing.REGISTERED
+        if self._calls.full if has_account else self._calls.half_full:
             return Reason.OVERLOAD
         if not self._calls.has_room(incoming.message, incoming.flow.listener.zone):
             return Reason.LOOP  # servers that lead to each other, and remove the marks and Max-Forwards
