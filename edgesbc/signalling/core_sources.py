@@ -94,7 +94,7 @@ class CoreSources:
         """Whether ``host`` is a member of the private side, of a prefix that the policy allows there, or a listener.
 
         It is asked for the addresses in session descriptions of public peers. Private addresses in general are not
-        inside: phones have them too.
+        inside: phones behind a NAT have them too.
         """
         return host in self._hosts or host in self._allowed or host in self._current_members()
 
