@@ -481,7 +481,7 @@ METRIC_SERIES_MOST: Final = 100_000
 HTTP_READ_SECONDS: Final = 10
 """From the acceptance of an HTTP connection to the end of its request; bytes that trickle in do not extend it."""
 HTTP_HEAD_BYTES: Final = 8_192
-"""Request line and header fields of an HTTP request: a scraper sends some hundred bytes, a browser with cookies more."""
+"""Request line and header fields of an HTTP request: scrapers send some hundred bytes, browsers with cookies more."""
 HTTP_HEAD_LINES: Final = 64
 """Lines of these: browsers send about twenty. Thousands of short ones would take longer to parse than an answer."""
 DESCRIPTORS_OWN: Final = 200
