@@ -303,7 +303,7 @@ taken: ten packets of audio, and no more, because a phone behind a NAT that chan
 MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
-"""How long a closed port rests, so that late packets of one call never reach the next."""
+"""How long a closed port rests while others are free, so that late packets of one call do not reach the next."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
 
