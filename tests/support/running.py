@@ -58,8 +58,8 @@ def policy_text(
     """A policy as TOML. ``members`` are URIs, tried in this order.
 
     At the listeners that ``open`` names, unknown sources may call. ``trunks`` are addresses, ``http`` is the address of
-    the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk; ``ports`` are those of media.
-    ``routes``, ``more_sets`` and ``more`` are further tables.
+    the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk; ``ports``
+    are those of media. ``routes``, ``more_sets`` and ``more`` are further tables.
     """
     member_tables = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
     trunk_tables = ", ".join(
