@@ -40,8 +40,8 @@ CALLS: Final = 20_000
 CALLS_MOST: Final = 100_000
 """Largest number of calls that a policy may allow: about a gigabyte, and more than one process can set up."""
 CALLS_PER_CALL_ID: Final = 32
-"""Calls with one Call-ID, caller's tag and side: a proxy that forks sends one for each phone of a user, Kamailio at
-most 31. It also ends a loop of servers that remove all by which a loop is seen."""
+"""Calls of one address with one Call-ID, caller's tag and side: a proxy that forks sends one for each phone of a user,
+Kamailio at most 31. It also ends a loop of servers that remove all by which a loop is seen."""
 LOOP_MARKS: Final = 4
 """Marks of 12 characters in a branch, by which a loop is found: one for each time that a request passes an edge. A loop
 over more edges ends by Max-Forwards."""
@@ -414,6 +414,9 @@ RETRY_AFTER_SECONDS: Final = 30
 GUESS_KEYS: Final = 8_192
 """Sources, addresses and users each whose refused passwords are counted; the longest idle one is dropped. About 400
 bytes each."""
+CREDENTIALS: Final = 8
+"""Credentials of one request of a peer that is no trunk: one for each realm on its way, of which there are two or
+three. Each is counted as an attempt on its user."""
 GUESS_TRIES: Final = 1_000
 """Largest number of attempts that a policy may allow: the time of each is kept, in 16 bytes."""
 REGISTER_ANSWER_SECONDS: Final = 0.1

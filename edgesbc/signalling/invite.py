@@ -61,6 +61,6 @@ class InviteRequests:
         has_account = incoming.subject.standing >= Standing.REGISTERED
         if self._calls.full if has_account else self._calls.half_full:
             return Reason.OVERLOAD
-        if not self._calls.has_room(incoming.message, incoming.flow.listener.zone):
+        if not self._calls.has_room(incoming.message, incoming.flow):
             return Reason.LOOP  # servers that lead to each other, and remove the marks and Max-Forwards
         return None
