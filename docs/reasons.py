@@ -76,6 +76,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.NO_DESTINATION: "All members are down, drained or at `max_calls`, or all that were tried failed: see"
     " `edgesbc why` with the address of a member, and the metric `edgesbc_destination_up`.",
     Reason.NO_MEDIA: "The detail says why: no free port (`[media] ports`, RLIMIT_NOFILE), or SDP that is refused.",
+    Reason.OPEN_OFFER: "Both sides changed the call at once: the phones try again by themselves.",
     Reason.MEDIA_TIMEOUT: "A phone that disappeared, or a firewall between it and `[media] address`; or silence for"
     " longer than `[media] timeout`.",
     Reason.FLOW_GONE: "A client has to register again. For a destination: it does not listen, or its"

@@ -5,7 +5,7 @@ can be inserted into a description as lines (:func:`build_description`).
 
 For any input:
 
-- no command raises, and a refused one changes nothing;
+- no command raises, and a refused one changes nothing; nor does an offer that is taken back;
 - sessions stay below both bounds, and exactly their ports are open; each is closed once, however a session ends;
 - a description in a reply has the ports of its session on one interface of the relay and no other address;
 - no port has a target to which media must not be sent.
@@ -29,6 +29,7 @@ from edgesbc.media.commands import (
     MediaReply,
     Offer,
     Refresh,
+    Rollback,
 )
 from edgesbc.media.latch import NO_TARGET, AddressScope, MediaTarget, scope_of
 from edgesbc.media.session_table import SessionTable
@@ -98,12 +99,18 @@ class _Plane:
             received_from, sdp, lines = self._describe()
             consent = CONSENTS[names >> 4 & 3]
             offer = Offer(session_id, offerer, answerer, sdp, zone, zone.other, received_from, consent)
+            agreed = self._agreed()
             self.carry_out(offer, not lines)
+            if names & 128 and not agreed.pop(None, False):
+                self.carry_out(Rollback(session_id, offerer))
+                assert self._agreed().items() >= agreed.items()
         elif kind < 5:
             received_from, sdp, lines = self._describe()
-            self.carry_out(Answer(session_id, offerer, answerer, sdp, received_from), not lines)
+            final = not names & 128
+            self.carry_out(Answer(session_id, offerer, answerer, sdp, received_from, final=final), not lines)
         elif kind == 5:
-            self.carry_out(Acknowledge(session_id, offerer) if names & 64 else Delete(session_id, offerer))
+            command = (Delete, Acknowledge, Rollback, Refresh)[names >> 6]
+            self.carry_out(command(session_id, offerer))
         else:
             self._pass_time(names)
         return True
@@ -120,9 +127,9 @@ class _Plane:
         if isinstance(reply, MediaError):
             assert 400 <= reply.status < 700
             assert self._state() == state_before
-        assert (reply is None) == isinstance(command, Delete | Acknowledge | Refresh)
+        assert (reply is None) == isinstance(command, Delete | Acknowledge | Refresh | Rollback)
         self._check_invariants()
-        if isinstance(reply, MediaReply) and not isinstance(command, Delete | Acknowledge | Refresh):
+        if isinstance(reply, MediaReply) and not isinstance(command, Delete | Acknowledge | Refresh | Rollback):
             self._check_reply(command, reply, as_written)
 
     def _check_reply(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:
@@ -132,9 +139,8 @@ class _Plane:
         pairs = [
             pair
             for session in self.table.sessions()
-            if session.session_id == command.session_id and session.side_of(command.offerer) == session.offerer
+            if session.session_id == command.session_id and session.side_of(command.offerer) is not None
             for stream in session.streams
-            if stream is not None
             for pair in stream.pairs
         ]
         ports = [pair.port for pair in self.ports.open_pairs if pair in pairs and advertised(pair) == address]
@@ -158,8 +164,9 @@ class _Plane:
         sessions = [
             (
                 session,
-                session.offerer,
-                session.answered,
+                session.current,
+                session.pending,
+                session.previous,
                 list(session.streams),
                 [(side.tag, side.zone, side.description) for side in session.sides],
             )
@@ -167,12 +174,22 @@ class _Plane:
         ]
         return sessions, [(pair, pair.rtp, pair.rtcp) for pair in self.ports.open_pairs], self.table.total
 
+    def _agreed(self) -> dict[object, object]:
+        """What each session has agreed on, and the targets of its ports; under None whether an offer is pending."""
+        agreed: dict[object, object] = {}
+        for session in self.table.sessions():
+            agreed[session] = session.current
+            agreed[None] = agreed.get(None) or session.pending is not None
+            for stream in session.streams:
+                agreed |= {pair: (pair.rtp, pair.rtcp) for pair in stream.pairs if isinstance(pair, RecordedPair)}
+        return agreed
+
     def _check_invariants(self) -> None:
         sessions = list(self.table.sessions())
         assert len(sessions) == len(self.table) <= SESSIONS
         names = [session.session_id for session in sessions]
         assert all(names.count(name) <= SESSIONS_PER_ID for name in names)
-        streams = [stream for session in sessions for stream in session.streams if stream is not None]
+        streams = [stream for session in sessions for stream in session.streams]
         owned = [pair for stream in streams for pair in stream.pairs]
         assert len(owned) == len(set(owned))
         assert set(owned) == set(self.ports.open_pairs)

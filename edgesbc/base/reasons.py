@@ -48,6 +48,7 @@ class Reason(enum.Enum):
     BLOCKED = ("blocked", "a route refuses it", 403)
     NO_DESTINATION = ("no-destination", "no member of the set can take the call", 503)
     NO_MEDIA = ("no-media", "the media plane could not anchor the call", 488)
+    OPEN_OFFER = ("open-offer", "an earlier offer in the call has no answer yet", 491)
     MEDIA_TIMEOUT = ("media-timeout", "no media packets came for too long", 0)
     FLOW_GONE = ("flow-gone", "the connection to the peer is closed", 480)
     FLOW_MOVED = ("flow-moved", "the messages for a lost connection went by its device's new one", 0)

@@ -23,6 +23,7 @@ __all__ = [
     "MediaTimeout",
     "Offer",
     "Refresh",
+    "Rollback",
 ]
 
 
@@ -42,8 +43,8 @@ class Consent(enum.Enum):
 class Offer:
     """A description that offers (RFC 3264 section 5), whichever SIP message carries it.
 
-    The first offer opens the session, a later one changes it. The reply is a :class:`MediaReply` or a
-    :class:`MediaError`.
+    The first offer opens the session, a later one changes it once it is answered; until then, a :class:`Rollback` takes
+    it back, and another offer takes its place. The reply is a :class:`MediaReply` or a :class:`MediaError`.
     """
 
     session_id: str
@@ -78,6 +79,18 @@ class Answer:
     received_from: str = ""
     """The IP address that the SIP message came from; see :attr:`Offer.received_from`."""
     consent: Consent = Consent.ANY
+    final: bool = True
+    """Whether the answer stays. One that does not is carried out too, and a :class:`Rollback` takes it back with its
+    offer: the answer in a provisional response that is not reliable (RFC 3262 section 5)."""
+
+
+@attrs.frozen
+class Rollback:
+    """The pending offer of the side with the tag ``offerer`` will have no final answer: what was agreed on before it
+    stays (RFC 3261 section 14.1; the term is that of RFC 8829 section 4.1.10.2). There is no reply."""
+
+    session_id: str
+    offerer: str
 
 
 @attrs.frozen
@@ -105,7 +118,7 @@ class Refresh:
     tag: str
 
 
-MediaCommand = Offer | Answer | Acknowledge | Refresh | Delete
+MediaCommand = Offer | Answer | Rollback | Acknowledge | Refresh | Delete
 
 
 @attrs.frozen

@@ -1,4 +1,5 @@
-"""A media session: two sides, and for each media section a pair of ports that faces each side."""
+"""A media session: two sides, for each media section a pair of ports that faces each side, and an offer without an
+answer."""
 
 from __future__ import annotations
 
@@ -11,7 +12,20 @@ from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaTarget
 from edgesbc.sdp.session import SessionDescription
 
-__all__ = ["MediaPorts", "MediaSession", "MediaStream", "NoPorts", "PortSource", "SessionSide"]
+__all__ = [
+    "MediaPorts",
+    "MediaSession",
+    "MediaState",
+    "MediaStream",
+    "NoPorts",
+    "PendingOffer",
+    "PortSource",
+    "SectionTargets",
+    "SessionSide",
+]
+
+SectionTargets = list[tuple[MediaTarget, MediaTarget] | None]
+"""The targets of RTP and RTCP of each media section; None for one that is rejected or not relayed."""
 
 
 class NoPorts(Exception):
@@ -50,16 +64,21 @@ class PortSource(Protocol):
 
 
 class SessionSide:
-    """One side of a session: its dialog tag ("" until it answered), its zone, its latest description and the targets in
-    that."""
+    """One side of a session: its dialog tag ("" until it answered), its zone, its description and the targets in that.
+
+    ``targets`` are those of RTP and RTCP, by the index of the media section; a section without one neither sends nor
+    receives.
+    """
 
     __slots__ = ("description", "tag", "targets", "zone")
 
-    def __init__(self, tag: str, zone: Zone) -> None:
+    def __init__(
+        self, tag: str, zone: Zone, description: SessionDescription | None = None, targets: SectionTargets | None = None
+    ) -> None:
         self.tag = tag
         self.zone = zone
-        self.description: SessionDescription | None = None
-        self.targets: list[tuple[MediaTarget, MediaTarget] | None] = []
+        self.description = description
+        self.targets: SectionTargets = [] if targets is None else targets
 
     @property
     def held(self) -> bool:
@@ -77,17 +96,24 @@ class SessionSide:
                 return False
         return True
 
+    def target(self, index: int) -> tuple[MediaTarget, MediaTarget]:
+        """The targets of RTP and RTCP of one media section."""
+        pair = self.targets[index] if index < len(self.targets) else None
+        return (NO_TARGET, NO_TARGET) if pair is None else pair
+
+    def lift_limits(self) -> None:
+        """Send to its peers without a limit from now on."""
+        self.targets = [pair and (_unlimited(pair[0]), _unlimited(pair[1])) for pair in self.targets]
+
 
 class MediaStream:
     """The ports of one media section: ``pairs[n]`` faces side n, in ``zones[n]``."""
 
-    __slots__ = ("mux", "pairs", "zones")
+    __slots__ = ("pairs", "zones")
 
     def __init__(self, pairs: tuple[MediaPorts, MediaPorts], zones: tuple[Zone, Zone]) -> None:
         self.pairs = pairs
         self.zones = zones
-        self.mux = False
-        """Whether the latest offer asked for RTCP on the RTP port (RFC 5761)."""
         pairs[0].join(pairs[1])
 
     def close(self) -> None:
@@ -95,20 +121,71 @@ class MediaStream:
             pair.close()
 
 
+class PendingOffer:
+    """An offer that has no final answer so far: the side that offers, as it will be, and the streams that it needs.
+
+    ``offerer`` is the index of that side, ``answerer_zone`` the zone of the other one. ``mux`` says, by the index of
+    the media section, whether RTCP is to share the RTP port (RFC 5761).
+    """
+
+    __slots__ = ("answerer_zone", "mux", "offerer", "side", "streams")
+
+    def __init__(
+        self, offerer: int, side: SessionSide, answerer_zone: Zone, streams: list[MediaStream | None], mux: list[bool]
+    ) -> None:
+        self.offerer = offerer
+        self.side = side
+        self.answerer_zone = answerer_zone
+        self.streams = streams
+        self.mux = mux
+
+
+class MediaState:
+    """What the last answered offer agreed on; before that, ``answered`` is False and there are no streams.
+
+    ``offerer`` is the index of the side that offered, ``streams`` and ``mux`` are as in :class:`PendingOffer`.
+    """
+
+    __slots__ = ("answered", "mux", "offerer", "sides", "streams")
+
+    def __init__(self, sides: tuple[SessionSide, SessionSide]) -> None:
+        self.sides = sides
+        self.offerer = 0
+        self.streams: list[MediaStream | None] = []
+        self.mux: list[bool] = []
+        self.answered = False
+
+    def answer(self, offer: PendingOffer, side: SessionSide) -> MediaState:
+        """The state after ``side`` has answered ``offer``."""
+        state = MediaState((offer.side, side) if offer.offerer == 0 else (side, offer.side))
+        state.offerer = offer.offerer
+        state.streams = offer.streams
+        state.mux = offer.mux
+        state.answered = True
+        return state
+
+
 class MediaSession:
-    """Two sides, their streams by the index of the media section, and the time of the last packet or description."""
+    """Two sides, their streams by the index of the media section, and the time of the last packet or description.
+
+    An offer changes nothing that is agreed until it is answered (RFC 3264 section 8, RFC 3261 section 14.1):
+    ``current`` is the state that media is relayed by, ``pending`` the offer without a final answer. ``previous`` is the
+    state to return to while there is only a provisional answer to it.
+    """
 
     __slots__ = (
-        "active", "answered", "created", "due", "offerer", "packets", "queued", "session_id", "sides", "streams",
+        "_open", "active", "counted", "created", "current", "due", "packets", "pending", "previous", "queued",
+        "session_id",
     )  # fmt: skip
 
     def __init__(self, session_id: str, sides: tuple[SessionSide, SessionSide], now: float) -> None:
         self.session_id = session_id
-        self.sides = sides
-        self.streams: list[MediaStream | None] = []
-        self.offerer = 0
-        """Index of the side whose offer is the latest."""
-        self.answered = False
+        self.current = MediaState(sides)
+        self.previous: MediaState | None = None
+        self.pending: PendingOffer | None = None
+        self._open: list[MediaStream] = []
+        self.counted = 0
+        """Streams that the table has counted."""
         self.created = now
         self.active = now
         """When the last description or refresh came, or an expiry last found new packets (seconds)."""
@@ -116,49 +193,119 @@ class MediaSession:
         self.due: float | None = None
         self.queued: float | None = None
 
+    @property
+    def sides(self) -> tuple[SessionSide, SessionSide]:
+        """The sides as they are agreed on."""
+        return self.current.sides
+
+    @property
+    def answered(self) -> bool:
+        """Whether an offer has been answered."""
+        return self.current.answered
+
     def side_of(self, tag: str) -> int | None:
         """Index of the side with that tag, or None; "" is the tag of no side."""
-        return next((n for n, side in enumerate(self.sides) if tag and side.tag == tag), None)
+        if not tag:
+            return None
+        for index, side in enumerate(self.current.sides):
+            if side.tag == tag:
+                return index
+        # Another fork that offers has its tag only once it is answered.
+        return self.pending.offerer if self.pending is not None and self.pending.side.tag == tag else None
 
-    def set_targets(self, side: int, targets: list[tuple[MediaTarget, MediaTarget] | None]) -> None:
-        """Set the targets, of RTP and RTCP, of the ports that face ``side``, by the index of the media section.
+    def reusable(self, index: int, zones: tuple[Zone, Zone]) -> MediaStream | None:
+        """The stream of a media section that a new offer goes on with: that of the state, or of an offer before."""
+        lists = [self.current.streams] if self.pending is None else [self.current.streams, self.pending.streams]
+        for streams in lists:
+            stream = streams[index] if index < len(streams) else None
+            if stream is not None and stream.zones == zones:
+                return stream
+        return None
 
-        A section without a target neither sends nor receives.
-        """
-        self.sides[side].targets = targets
-        for index, stream in enumerate(self.streams):
-            if stream is not None:
-                pair = targets[index] if index < len(targets) else None
-                stream.pairs[side].set_targets(*(pair or (NO_TARGET, NO_TARGET)))
+    # --- offer and answer -----------------------------------------------------------------------------
+
+    def offer(self, pending: PendingOffer) -> None:
+        """``pending`` is the offer from now on. What it adds can be sent to its offerer at once (section 5.1)."""
+        self.previous = None
+        self.pending = pending
+        self._open += [stream for stream in pending.streams if stream is not None and stream not in self._open]
+        self._apply()
+
+    def answer(self, side: SessionSide, final: bool) -> None:
+        """``side`` has answered the pending offer, or, where there is none, answers the last one again."""
+        offer, current = self.pending, self.current
+        if offer is None:
+            offerer = current.offerer
+            offer = PendingOffer(offerer, current.sides[offerer], side.zone, current.streams, current.mux)
+        elif final:
+            self.pending = self.previous = None
+        elif self.previous is None:
+            self.previous = current
+        self.current = current.answer(offer, side)
+        self._apply()
+
+    def roll_back(self) -> None:
+        """Return to what is agreed: the pending offer will have no answer (RFC 8829 section 4.1.10.2)."""
+        if self.previous is not None:
+            self.current = self.previous
+        self.pending = self.previous = None
+        self._apply()
 
     def acknowledge(self, side: int) -> None:
         """Send to the peers of a side without a limit from now on."""
-        targets = self.sides[side].targets
-        self.set_targets(side, [pair and (_unlimited(pair[0]), _unlimited(pair[1])) for pair in targets])
+        for state in (self.current, self.previous):
+            if state is not None:
+                state.sides[side].lift_limits()
+        if self.pending is not None and self.pending.offerer == side:
+            self.pending.side.lift_limits()
+        self._apply()
 
-    def count_streams(self) -> int:
-        """Media sections that have ports."""
-        return sum(stream is not None for stream in self.streams)
+    def _apply(self) -> None:
+        """Close the streams that nothing needs any more, and set the targets of the others."""
+        current, pending = self.current, self.pending
+        for index, stream in enumerate(current.streams):
+            if stream is not None:
+                for n, side in enumerate(current.sides):
+                    stream.pairs[n].set_targets(*side.target(index))
+        if pending is not None:
+            for index, stream in enumerate(pending.streams):
+                if stream is not None and stream not in current.streams:
+                    stream.pairs[pending.offerer].set_targets(*pending.side.target(index))
+        for stream in tuple(self._open):
+            if not self._needs(stream):
+                self._open.remove(stream)
+                stream.close()
+
+    def _needs(self, stream: MediaStream) -> bool:
+        if stream in self.current.streams or (self.pending is not None and stream in self.pending.streams):
+            return True
+        return self.previous is not None and stream in self.previous.streams
+
+    # --- its life -------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> list[MediaStream]:
+        """The streams that are open."""
+        return self._open
 
     def count_packets(self) -> int:
         """Packets that both sides have sent on all streams so far."""
-        return sum(pair.packets for stream in self.streams if stream for pair in stream.pairs)
+        return sum(pair.packets for stream in self._open for pair in stream.pairs)
 
     def lifetime(self, media_timeout: float, hold_timeout: float) -> float:
         """When the session ends if no more packets come and no side refreshes it (seconds, the plane's clock)."""
         end = self.created + limits.CALL_SECONDS + limits.SET_UP_SECONDS
-        if not self.answered:
+        if not self.current.answered:
             return min(end, self.active + limits.SET_UP_SECONDS + media_timeout)
-        if any(side.held for side in self.sides):
+        if any(side.held for side in self.current.sides):
             return min(end, self.active + max(media_timeout, hold_timeout))
         return min(end, self.active + media_timeout)
 
     def close(self) -> None:
         """Close every port of the session."""
-        for stream in self.streams:
-            if stream is not None:
-                stream.close()
-        self.streams.clear()
+        for stream in self._open:
+            stream.close()
+        self._open = []
 
 
 def _unlimited(target: MediaTarget) -> MediaTarget:

@@ -20,9 +20,19 @@ from edgesbc.media.commands import (
     MediaTimeout,
     Offer,
     Refresh,
+    Rollback,
 )
 from edgesbc.media.latch import MediaInterface, MediaTarget
-from edgesbc.media.session import MediaPorts, MediaSession, MediaStream, NoPorts, PortSource, SessionSide
+from edgesbc.media.session import (
+    MediaPorts,
+    MediaSession,
+    MediaStream,
+    NoPorts,
+    PendingOffer,
+    PortSource,
+    SectionTargets,
+    SessionSide,
+)
 from edgesbc.media.targets import is_relayed, media_targets
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import SessionDescription, parse_session
@@ -82,8 +92,8 @@ class SessionTable:
         return (session for sessions in self._sessions.values() for session in sessions)
 
     def receive(self, command: MediaCommand, now: float) -> MediaReply | MediaError | None:
-        """Carry out one command; None is the reply to a :class:`Delete` and an
-        :class:`Acknowledge` or :class:`Refresh`. Raises nothing for what is in it.
+        """Carry out one command; None is the reply to any but an :class:`Offer` and an :class:`Answer`. Raises nothing
+        for what is in it.
 
         A refused command leaves ports and sessions as they were.
         """
@@ -96,6 +106,9 @@ class SessionTable:
             return MediaError(error.status_hint, error.reason)
         except NoPorts as error:
             return MediaError(503, str(error))
+        if isinstance(command, Rollback):
+            self._roll_back(command)
+            return None
         for session in self._find_all(command.session_id, command.tag):
             side = session.side_of(command.tag)
             if isinstance(command, Delete):
@@ -147,40 +160,48 @@ class SessionTable:
         targets = self._targets(description, offer.offerer_zone, offer)
         if not any(targets):
             raise WireError("the offer has no section that can be relayed", 488)
-        self._open_streams(session, [pair is not None for pair in targets], zones, offer.reserved)
-        for side, zone in zip(session.sides, zones, strict=True):
-            side.zone = zone
-        session.sides[offerer].tag = offer.offerer
-        session.sides[offerer].description = description
-        session.offerer = offerer
-        session.set_targets(offerer, targets)
-        for stream, media in zip(session.streams, description.media, strict=False):
-            if stream is not None:
-                stream.mux = media.attribute("rtcp-mux") is not None
+        streams = self._open_streams(session, [pair is not None for pair in targets], zones, offer.reserved)
+        side = SessionSide(offer.offerer, offer.offerer_zone, description, targets)
+        mux = [media.attribute("rtcp-mux") is not None for media in description.media]
+        session.offer(PendingOffer(offerer, side, offer.answerer_zone, streams, mux))
+        self._count_streams(session)
         if not known:
             self._add(session)
         self._touch(session, now)
-        return self._reply(session, description, 1 - offerer)
+        return self._reply(description, offer.answerer_zone, 1 - offerer, streams, mux)
 
     def _answer(self, answer: Answer, now: float) -> MediaReply:
         _check_names(answer)
         session = next(iter(self._find_all(answer.session_id, answer.offerer)), None)
-        if session is None or session.side_of(answer.offerer) != session.offerer:
+        if session is None or session.side_of(answer.offerer) != _offerer_of(session):
             raise WireError("an answer to an offer that was not made", 481)
         if not answer.answerer:
             raise WireError("an answer whose sender has no tag")
-        offered = session.sides[session.offerer].description
+        pending, current = session.pending, session.current
+        if pending is not None:
+            offered, zone = pending.side, pending.answerer_zone
+        else:
+            offered, zone = current.sides[current.offerer], current.sides[1 - current.offerer].zone
         description = parse_session(answer.sdp)
-        if offered is None or len(offered.media) != len(description.media):
+        if offered.description is None or len(offered.description.media) != len(description.media):
             raise WireError("an answer has as many sections as its offer (RFC 3264 section 6)", 488)
-        answerer = session.sides[1 - session.offerer]
-        targets = self._targets(description, answerer.zone, answer)
-        answerer.tag = answer.answerer
-        answerer.description = description
-        session.set_targets(1 - session.offerer, targets)
-        session.answered = True
+        targets = self._targets(description, zone, answer)
+        streams = pending.streams if pending is not None else current.streams
+        relayed = any(target and stream for target, stream in zip(targets, streams, strict=True))
+        if not relayed and any(media.port for media in description.media):
+            raise WireError("the answer has no section that can be relayed", 488)
+        session.answer(SessionSide(answer.answerer, zone, description, targets), answer.final)
+        self._count_streams(session)
         self._touch(session, now)
-        return self._reply(session, description, session.offerer)
+        state = session.current
+        return self._reply(description, offered.zone, state.offerer, state.streams, state.mux)
+
+    def _roll_back(self, command: Rollback) -> None:
+        for session in self._sessions.get(command.session_id, ()):
+            pending = session.pending
+            if pending is not None and pending.side.tag == command.offerer:
+                session.roll_back()
+                self._count_streams(session)
 
     # --- the sessions ---------------------------------------------------------------------------------
 
@@ -215,14 +236,19 @@ class SessionTable:
         self.total += 1
 
     def _remove(self, session: MediaSession) -> None:
-        self._streams -= session.count_streams()
         session.close()
+        self._count_streams(session)
         self._deadlines.schedule(session, None)
         sessions = self._sessions[session.session_id]
         sessions.remove(session)
         if not sessions:
             del self._sessions[session.session_id]
         self._count -= 1
+
+    def _count_streams(self, session: MediaSession) -> None:
+        count = len(session.streams)
+        self._streams += count - session.counted
+        session.counted = count
 
     def _touch(self, session: MediaSession, now: float) -> None:
         session.active = now
@@ -233,9 +259,7 @@ class SessionTable:
 
     # --- descriptions and ports -----------------------------------------------------------------------
 
-    def _targets(
-        self, description: SessionDescription, zone: Zone, command: Offer | Answer
-    ) -> list[tuple[MediaTarget, MediaTarget] | None]:
+    def _targets(self, description: SessionDescription, zone: Zone, command: Offer | Answer) -> SectionTargets:
         """Where the description of ``command``, from ``zone``, wants media. Raises :class:`WireError`."""
         interface = self._interfaces[zone]
         targets = media_targets(description, interface, command.received_from)
@@ -254,47 +278,56 @@ class SessionTable:
 
     def _open_streams(
         self, session: MediaSession, wanted: list[bool], zones: tuple[Zone, Zone], reserved: bool
-    ) -> None:
-        """Have a stream in the right zones for each wanted section, and no other; all or nothing.
+    ) -> list[MediaStream | None]:
+        """A stream in the right zones for each wanted section; all or nothing. Those that the session has are used
+        again, and none of them is closed.
 
         Raises :class:`NoPorts` where there would be more than before, ``reserved`` is False and those that are left
         are kept for trunks.
         """
-        others = self._streams - session.count_streams()
-        count = sum(wanted)
+        streams = [session.reusable(index, zones) if want else None for index, want in enumerate(wanted)]
+        kept = [stream for stream in session.current.streams if stream is not None]
+        count = len(kept) + sum(want and stream not in kept for want, stream in zip(wanted, streams, strict=True))
+        others = self._streams - session.counted
         if not reserved and others + count > max(self._unreserved, self._streams):
             raise NoPorts("the media ports that are left are kept for trunks")
-        streams: list[MediaStream | None] = []
         opened: list[MediaPorts] = []
         try:
             for index, want in enumerate(wanted):
-                old = session.streams[index] if index < len(session.streams) else None
-                if not want or (old is not None and old.zones == zones):
-                    streams.append(old if want else None)
-                    continue
-                opened.append(self._ports.open(zones[0]))
-                opened.append(self._ports.open(zones[1]))
-                streams.append(MediaStream((opened[-2], opened[-1]), zones))
+                if want and streams[index] is None:
+                    opened.append(self._ports.open(zones[0]))
+                    opened.append(self._ports.open(zones[1]))
+                    streams[index] = MediaStream((opened[-2], opened[-1]), zones)
         except NoPorts:
             for pair in opened:
                 pair.close()
             raise
-        for stream in session.streams:
-            if stream is not None and stream not in streams:
-                stream.close()
-        session.streams = streams
-        self._streams = others + count
+        return streams
 
-    def _reply(self, session: MediaSession, description: SessionDescription, receiver: int) -> MediaReply:
-        """The reply with the description that the side ``receiver`` is to get."""
-        interface = self._interfaces[session.sides[receiver].zone]
+    def _reply(
+        self,
+        description: SessionDescription,
+        zone: Zone,
+        receiver: int,
+        streams: list[MediaStream | None],
+        mux: list[bool],
+    ) -> MediaReply:
+        """The reply with the description that the side ``receiver``, in ``zone``, is to get."""
         addresses = [
-            RelayAddress(stream.pairs[receiver].port, stream.mux)
+            RelayAddress(stream.pairs[receiver].port, shared)
             if stream is not None and is_relayed(media)
             else RelayAddress(0)
-            for stream, media in zip(session.streams, description.media, strict=True)
+            for stream, shared, media in zip(streams, mux, description.media, strict=True)
         ]
-        return MediaReply(rewrite_session(description, interface.advertise, addresses).serialise())
+        return MediaReply(rewrite_session(description, self._interfaces[zone].advertise, addresses).serialise())
+
+
+def _offerer_of(session: MediaSession) -> int | None:
+    """Index of the side whose offer an answer is for: the pending one, or the last that was answered; None if there is
+    none."""
+    if session.pending is not None:
+        return session.pending.offerer
+    return session.current.offerer if session.current.answered else None
 
 
 def _check_names(command: Offer | Answer) -> None:
@@ -317,11 +350,11 @@ def _limited(target: MediaTarget, source: str) -> MediaTarget:
 
 
 def _first_sections(
-    targets: list[tuple[MediaTarget, MediaTarget] | None],
-) -> list[tuple[MediaTarget, MediaTarget] | None]:
+    targets: SectionTargets,
+) -> SectionTargets:
     """The targets of as many sections as a call may have; the others are rejected (RFC 3264 section 6)."""
     left = limits.MEDIA_SECTIONS
-    kept: list[tuple[MediaTarget, MediaTarget] | None] = []
+    kept: SectionTargets = []
     for pair in targets:
         kept.append(pair if left > 0 else None)
         left -= pair is not None

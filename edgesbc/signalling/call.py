@@ -13,6 +13,7 @@ from edgesbc.base.address import CallHolder, Flow, Source, SourceKey, Transport,
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
+from edgesbc.signalling.open_offer import OpenOffer
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.headers import NameAddr, parse_name_addr
 from edgesbc.sip.message import Message, Request, Response
@@ -219,6 +220,7 @@ class Call:
         "limited",
         "media_id",
         "number",
+        "open_offer",
         "queued",
         "source",
         "started",
@@ -242,7 +244,8 @@ class Call:
         self.limited = ""  # the tag of the public side while the media plane limits what is sent to it
         self.acknowledged = ""  # the tag of the public side once it has shown that it receives at its address
         self.has_subscription = False  # whether a REFER or SUBSCRIBE was sent within it
-        self.late_offer = False  # the INVITE had none, so the callee's answer has it, and a PRACK answers it
+        self.open_offer: OpenOffer | None = None  # the one without a final answer
+        self.late_offer: OpenOffer | None = None  # the last one that a response carried, while an ACK may answer it
         self.trunk = ""
         self.source: SourceKey | None = None
         self.holder: CallHolder | None = None
@@ -274,6 +277,11 @@ class Call:
         if len(self.forks) < limits.FORK_BRANCHES and all(leg.tag != fork.tag for fork in self.forks):
             self.forks.append(leg)
             self.flows_changed()
+
+    def close_offer(self, offer: OpenOffer) -> None:
+        """``offer`` is answered, or will not be."""
+        if self.open_offer is offer:
+            self.open_offer = None
 
     def has_fork(self, tag: str) -> bool:
         """Whether ``tag`` is the callee's, or that of another fork that the caller may keep."""

@@ -11,7 +11,6 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
-from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.responder import Responder
 
 __all__ = ["ContextParts"]
@@ -20,17 +19,7 @@ __all__ = ["ContextParts"]
 class ContextParts:
     """The parts of the core that every response context uses."""
 
-    __slots__ = (
-        "branches",
-        "deadlines",
-        "dispatcher",
-        "effects",
-        "live",
-        "media",
-        "named_peers",
-        "responder",
-        "tokens",
-    )
+    __slots__ = ("branches", "deadlines", "dispatcher", "effects", "live", "media", "responder", "tokens")
 
     def __init__(
         self,
@@ -42,7 +31,6 @@ class ContextParts:
         responder: Responder,
         tokens: ContactTokens,
         branches: BranchParts,
-        named_peers: NamedPeers,
     ) -> None:
         self.effects: Final = effects
         self.deadlines: Final = deadlines
@@ -52,4 +40,3 @@ class ContextParts:
         self.responder: Final = responder
         self.tokens: Final = tokens
         self.branches: Final = branches
-        self.named_peers: Final = named_peers

@@ -18,6 +18,7 @@ from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
+from edgesbc.signalling.offer_answer import answer_in_ack
 from edgesbc.signalling.peers import DialogPeers
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
@@ -63,7 +64,7 @@ class InDialogRequests:
                 parts.media.refresh(call, request.from_tag)
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
                 on_completed = partial(self._on_bye_completed, call, request)
-        peers = DialogPeers(parts.tokens, parts.named_peers, server, call)
+        peers = DialogPeers(parts.tokens, server, call)
         standing = incoming.subject.standing
         ResponseContext(parts, server, SingleTarget(hop), peers, standing, call, on_completed=on_completed).start(now)
 
@@ -76,10 +77,9 @@ class InDialogRequests:
         hop = self._parts.tokens.next_hop(target, request, now) if target is not None else None
         if hop is None:
             return
-        if call is not None and media.enabled and has_sdp(request):
-            callback = partial(self._send_ack, request, hop, standing)
-            media.answer(call, request, request.to_tag, request.from_tag, flow, standing, callback, now)
-        else:
+        answers = call is not None and media.enabled and has_sdp(request)
+        callback = partial(self._send_ack, request, hop, standing)
+        if call is None or not answers or not answer_in_ack(media, call, request, flow, standing, callback, now):
             without_sdp = media.enabled and (has_sdp(request) or hides_sdp(request))
             self._send_ack(request, hop, standing, b"" if without_sdp else request.body, now)
 

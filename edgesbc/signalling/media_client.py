@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
@@ -17,11 +18,14 @@ from edgesbc.media.commands import (
     MediaReply,
     Offer,
     Refresh,
+    Rollback,
 )
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
+from edgesbc.signalling.open_offer import OpenOffer
+from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Message
 
 __all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp"]
@@ -100,12 +104,36 @@ class MediaClient:
         standing: Standing,
         callback: MediaCallback,
         now: float,
+        final: bool = True,
     ) -> None:
         """Anchor the answer of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are dialog
-        tags."""
+        tags. ``final`` is False where a refusal of the request takes it back."""
         consent = _consent(call, answerer, sender, standing)
-        answer = Answer(call.media_id, offerer, answerer, message.body, sender.peer[0], consent)
+        answer = Answer(call.media_id, offerer, answerer, message.body, sender.peer[0], consent, final)
         self._ask(call, answer, callback, now)
+
+    def roll_back(self, call: Call, offer: OpenOffer) -> None:
+        """An offer will have no answer: if it is still the open one, what was agreed on before stays."""
+        if call.open_offer is offer:
+            call.open_offer = None
+            self._cookie += 1
+            self._effects.emit(Media(self._cookie, Rollback(call.media_id, offer.offerer)))
+
+    def expect_answer(self, call: Call, offer: OpenOffer) -> None:
+        """A response carries ``offer``: a PRACK or an ACK may answer it."""
+        if call.late_offer is not None:
+            self._deadlines.schedule(call.late_offer, None)
+        call.late_offer = offer
+
+    def await_ack(self, call: Call, offer: OpenOffer, now: float) -> None:
+        """The ACK of a 2xx answers ``offer``: it comes while the 2xx is repeated (RFC 3261 section 13.3.1.4)."""
+        offer.on_expired = partial(self._on_no_ack, call)
+        self._deadlines.schedule(offer, now + 64 * T1)
+
+    def _on_no_ack(self, call: Call, offer: OpenOffer) -> None:
+        self.roll_back(call, offer)
+        if call.late_offer is offer:
+            call.late_offer = None
 
     def acknowledge(self, call: Call, tag: str) -> None:
         """The public side with that tag has shown, on the flow that it began on, that it received an answer."""
@@ -144,6 +172,9 @@ class MediaClient:
 
     def delete(self, call: Call) -> None:
         """End the media session of a call."""
+        if call.late_offer is not None:
+            self._deadlines.schedule(call.late_offer, None)
+        call.open_offer = call.late_offer = None
         self._cookie += 1
         self._effects.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
 

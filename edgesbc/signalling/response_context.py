@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import attrs
+
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
@@ -25,10 +27,13 @@ from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import TransactionState
-from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.message import Request, Response
 
 __all__ = ["ResponseContext"]
 
+_UNREADABLE = frozenset({400, 481})
+"""What the media plane says of an answer that its sender got wrong: a 502 for the caller, whose request was right."""
+_RETRY_AFTER = 5  # seconds
 _COMPLETED_ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 
 
@@ -43,8 +48,8 @@ class ResponseContext:
 
     __slots__ = (
         "_answer_forwarded", "_best", "_branches", "_cancelled", "_failover_ended", "_health", "_is_invite",
-        "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_timed_out", "_too_large", "due", "queued",
-        "request", "server",
+        "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_timed_out", "_too_large", "_unusable", "due",
+        "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +83,7 @@ class ResponseContext:
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
         self._timed_out = False
         self._too_large = 0  # hops whose datagrams the request does not fit into
+        self._unusable: MediaError | None = None  # why the last answer could not be used
         self._best: BestResponse | None = None
         self.due: float | None = None
         self.queued: float | None = None
@@ -90,19 +96,22 @@ class ResponseContext:
         if self._is_invite and self._setup is None:
             # A re-INVITE. That of a call is bounded by the call's own set-up.
             self._parts.deadlines.schedule(self, now + limits.SET_UP_SECONDS)
-        if self._sdp.hides_sdp_from_media():
-            self._on_anchored(MediaError(Reason.NO_MEDIA.status, "SDP inside a multipart body"), now)
+        conflict = self._sdp.conflict()
+        if conflict is not None:
+            # RFC 3261 section 14.2: one offer at a time in a dialog, and a 500 says when to try again.
+            wait = _RETRY_AFTER if conflict.status == 500 else 0
+            self._refuse(Reason.OPEN_OFFER, now, conflict.status, conflict.reason, wait)
+        elif self._sdp.hides_sdp_from_media():
+            self._refuse(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
         elif not self._sdp.send(self._on_anchored, now):
             self._branches.body = self._sdp.body_without_sdp(self.request)
-            if self._setup is not None:
-                self._setup.call.late_offer = not self._sdp.offer_in_request
             self._try_next(now)
 
     def _on_anchored(self, sdp: bytes | MediaError, now: float) -> None:
         if self.server.answered:
             return  # cancelled meanwhile
         if isinstance(sdp, MediaError):
-            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, self._warning(sdp))
+            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason)
         else:
             self._branches.body = sdp
             self._try_next(now)
@@ -140,12 +149,13 @@ class ResponseContext:
             return
         if not branch.forwarded:  # one success for the member, however often it rings
             self._health.on_success(branch.hop, now)
-        branch.forwarded = self._answer_forwarded = True
         self._peers.learn(branch.hop, response)
-        if self._sdp.should_anchor(response):
+        if self._sdp.should_anchor_response(response):
             self._sdp.answer(response, branch.hop.flow, partial(self._on_answer_anchored, branch), now)
-            return
-        self._forward(branch, response, None, now)
+        elif self._sdp.hides_answer(response):
+            self._fail_over(branch, response, MediaError(488, "SDP inside a multipart body"), now)
+        else:
+            self._forward(branch, response, None, now)
 
     def _process_refusal(self, branch: Branch, response: Response, now: float) -> None:
         """A branch is refused: which answer the sender gets is decided when all are (RFC 3261 section 16.7 step 5)."""
@@ -192,6 +202,8 @@ class ResponseContext:
             self._forward(self._best.branch, response, None, now)
         elif self._cancelled:
             self._finish(487, "cancelled", now)
+        elif self._unusable is not None:
+            self._refuse(Reason.NO_MEDIA, now, self._unusable.status, self._unusable.reason)
         elif self._too_large and self._too_large == self._branches.tried:
             self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
         elif reason is not None:
@@ -203,7 +215,7 @@ class ResponseContext:
         if branch.abandoned or self._is_refused:
             branch.end_unwanted(response, now)  # cancelled meanwhile
         elif isinstance(sdp, MediaError):
-            self._drop_answer(branch, response, Reason.NO_MEDIA, sdp.status, sdp.reason, now)
+            self._fail_over(branch, response, sdp, now)
         else:
             self._forward(branch, response, sdp, now)
         while self._queue and not self._sdp.waiting:
@@ -214,18 +226,25 @@ class ResponseContext:
         """Whether the sender has had a final answer, and it was no 2xx to an INVITE."""
         return self.server.answered and self.server.state is not TransactionState.ACCEPTED
 
-    def _drop_answer(
-        self, branch: Branch, response: Response, reason: Reason, status: int, detail: str, now: float
-    ) -> None:
-        """An answer cannot be forwarded: end its branch, and refuse the request if no other branch may answer."""
-        if self.server.answered:
-            branch.end_unwanted(response, now)  # another fork has the call, maybe by this same branch
-            return
-        branch.abandon(now)
+    def _fail_over(self, branch: Branch, response: Response, error: MediaError, now: float) -> None:
+        """The description of an answer cannot be used: end its branch, and try the next hop."""
+        if self._drop_answer(branch, response, now):
+            self._unusable = error if error.status not in _UNREADABLE else attrs.evolve(error, status=502)
+            self._health.on_unusable(branch.hop, response, error.reason, now)
+            # Another hop has no more ports, and a trunk or device has no other hop.
+            self._failover_ended = (
+                self._failover_ended or branch.hop.lease is None or self._unusable.status in (500, 503)
+            )
+            self._go_on(now)
+
+    def _drop_answer(self, branch: Branch, response: Response, now: float) -> bool:
+        """An answer cannot be forwarded: end its branch. False if another one has the call, maybe by this same
+        branch."""
+        if not self.server.answered:
+            branch.abandon(now)
+            self._branches.remove(branch)
         branch.end_unwanted(response, now)
-        self._branches.remove(branch)
-        if not self._branches.pending:
-            self._refuse(reason, now, status, detail)
+        return not self.server.answered
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
         """Send an answer on to the sender; ``body`` takes the place of its SDP."""
@@ -246,8 +265,11 @@ class ResponseContext:
         if not server.flow.serial and len(data) > limits.DATAGRAM_BYTES:
             if final:
                 detail = f"the response is larger than a datagram: {len(data)} bytes"
-                self._drop_answer(branch, response, Reason.TOO_LARGE, Reason.INTERNAL.status, detail, now)
+                if self._drop_answer(branch, response, now) and not self._branches.pending:
+                    self._refuse(Reason.TOO_LARGE, now, Reason.INTERNAL.status, detail)
             return
+        if response.status < 300:
+            branch.forwarded = self._answer_forwarded = True
         parts.responder.send_at(server, response.status, data, due, now)
         if final:
             self._on_answered(branch, response.status, now)
@@ -268,6 +290,7 @@ class ResponseContext:
             setup.on_answered(branch.hop.lease, now)
         else:
             setup.on_failed("cancelled" if self._cancelled else "refused", now)
+        self._sdp.on_final(status, now)
         if self._on_completed is not None:
             self._on_completed(status, now)
 
@@ -295,31 +318,19 @@ class ResponseContext:
         elif self._setup is None:
             self._end_branches(now)
 
-    def _warning(self, error: MediaError) -> Fields:
-        """The field that says in a 488 why the offer of its receiver is refused (RFC 3261 section 21.4.26)."""
-        if error.status != 488:
-            return []
-        host = self.server.flow.listener.advertise_host
-        agent = f"[{host}]" if ":" in host else host
-        return [("Warning", f'399 {agent} "{error.reason}"')]
-
-    def _refuse(
-        self, reason: Reason, now: float, status: int = 0, detail: str = "", extra: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def _refuse(self, reason: Reason, now: float, status: int = 0, detail: str = "", retry_after: int = 0) -> None:
         """No hop is left to try: refuse the request, for a reason that an operator can look up."""
-        request, outcome, wait = self.request, reason.code, 0
+        request, outcome = self.request, reason.code
         if reason is Reason.NO_DESTINATION:
             outcome = "failed"
-            status, wait = self._branches.refusal()
+            status, retry_after = self._branches.refusal()
         status = status or reason.status
         if not detail:
             detail = self._branches.describe()
         self._parts.effects.record(now, reason, self.server.source, request.call_id, detail, answer=status)
-        self._finish(status, outcome, now, wait, extra)
+        self._finish(status, outcome, now, retry_after)
 
-    def _finish(
-        self, status: int, outcome: str, now: float, retry_after: int = 0, more: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
         """Send the edge's own final answer, and end the call that the request was to set up."""
         responder = self._parts.responder
         self._abandon_branches(now)
@@ -327,7 +338,7 @@ class ResponseContext:
             responder.drop(self.server)  # RFC 4320: its sender has timed out as well
         else:
             extra = [("Retry-After", str(retry_after))] if retry_after else []
-            responder.answer(self.server, status, now, [*extra, *more])
+            responder.answer(self.server, status, now, extra)
         self._end(status, outcome, now)
 
     def _end(self, status: int, outcome: str, now: float) -> None:
@@ -335,6 +346,7 @@ class ResponseContext:
             self._setup.on_failed(outcome, now)
         else:
             self._end_branches(now)
+        self._sdp.on_final(status, now)
         if self._on_completed is not None:
             self._on_completed(status, now)
 

@@ -17,7 +17,7 @@ from edgesbc.base.address import Source, Zone
 from edgesbc.media import channel, session_table
 from edgesbc.media.channel import Channel
 from edgesbc.media.latch import Latch, MediaTarget
-from edgesbc.media.session import MediaStream
+from edgesbc.media.session import MediaSession, MediaStream, PendingOffer
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import Attribute, SessionDescription
@@ -89,10 +89,22 @@ def with_early_change(patch: Patch) -> None:
 
     def broken(table: SessionTable, *args: Any) -> Any:
         for session in table.sessions():
-            session.offerer = 1 - session.offerer
+            session.pending = None
         return targets(table, *args)
 
     patch.setattr(SessionTable, "_targets", broken)
+
+
+def with_early_targets(patch: Patch) -> None:
+    """An offer applies before it is answered."""
+    offer = MediaSession.offer
+
+    def broken(session: MediaSession, pending: PendingOffer) -> None:
+        offer(session, pending)
+        session.current.sides[pending.offerer].targets = pending.side.targets
+        session._apply()
+
+    patch.setattr(MediaSession, "offer", broken)
 
 
 def any_target(interface: object, host: str, port: int, received: str = "") -> MediaTarget:
@@ -268,6 +280,7 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("media", "an additional port", with_leaked_port),
     ("media", "a port left open", lambda patch: patch.setattr(MediaStream, "close", lambda it: it.pairs[0].close())),
     ("media", "a refusal changes something", with_early_change),
+    ("media", "an offer changes something", with_early_targets),
     ("media", "the sender's address", lambda patch: patch.setattr(session_table, "rewrite_session", unchanged)),
     ("media", "a target in the core", lambda patch: patch.setattr("edgesbc.media.targets.judge_target", any_target)),
     ("media", "an endless session",

@@ -1,90 +1,11 @@
-import random
-
 import pytest
-from support.media import answer, offer
+from support.media import CORE, PUBLIC, RecordedPorts, TableHarness, answer, offer, sdp
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Delete, MediaError, MediaReply, MediaTimeout, Refresh
+from edgesbc.media.commands import MediaTimeout, Refresh
 from edgesbc.media.latch import NO_TARGET, build_interfaces
-from edgesbc.media.ports import PortPool
-from edgesbc.media.session import NoPorts
 from edgesbc.media.session_table import SessionTable
-from edgesbc.sdp.session import parse_session
-
-PUBLIC, CORE = "203.0.113.10", "10.0.0.1"
-ADDRESSES = {Zone.PUBLIC: PUBLIC, Zone.CORE: CORE}
-
-
-class RecordedPair:
-    """A pair of ports without sockets, which records its targets."""
-
-    def __init__(self, source, zone, port):
-        self.source = source
-        self.zone = zone
-        self.port = port
-        self.rtp = self.rtcp = NO_TARGET
-        self.other = None
-        self.packets = 0
-
-    def set_targets(self, rtp, rtcp):
-        self.rtp, self.rtcp = rtp, rtcp
-
-    def join(self, other):
-        self.other, other.other = other, self
-
-    def close(self):
-        del self.source.open_pairs[self.zone, self.port]
-
-
-class RecordedPorts:
-    def __init__(self, last=30999):
-        self.pools = {zone: PortPool(30000, last, random.Random(7).random) for zone in Zone}
-        self.open_pairs = {}
-
-    def open(self, zone):
-        port = self.pools[zone].take(0.0)
-        if port is None:
-            raise NoPorts("no port is free")
-        pair = self.open_pairs[zone, port] = RecordedPair(self, zone, port)
-        return pair
-
-    def holds(self, address):
-        return any((ADDRESSES[zone], port) == address for zone, port in self.open_pairs)
-
-
-class TableHarness:
-    def __init__(self, last=30999, **options):
-        self.ports = RecordedPorts(last)
-        self.table = SessionTable(self.ports, build_interfaces(ADDRESSES, (30000, 39999)), **options)
-
-    def ok(self, command, now=0.0):
-        """Carry the command out; return the description for the other side."""
-        reply = self.table.receive(command, now)
-        assert isinstance(reply, MediaReply), reply
-        return parse_session(reply.sdp)
-
-    def refused(self, command, status):
-        before = (len(self.table), sorted(self.ports.open_pairs))
-        reply = self.table.receive(command, 0.0)
-        assert isinstance(reply, MediaError), reply
-        assert reply.status == status, reply
-        assert (len(self.table), sorted(self.ports.open_pairs)) == before
-
-    def delete(self, session_id, tag):
-        assert self.table.receive(Delete(session_id, tag), 0.0) is None
-
-    def facing(self, zone, description):
-        """The pair that the receiver of a description sends to."""
-        return self.ports.open_pairs[zone, description.media[0].port]
-
-
-def sdp(host, port=4000, lines="", audio="", more=""):
-    return (
-        f"v=0\r\no=- 5 6 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{lines}"
-        f"m=audio {port} RTP/AVP 0 8\r\n{audio}{more}"
-    )
-
 
 VIDEO = "m=video 4002 RTP/AVP 99\r\n"
 CALLER, CALLEE = "198.51.100.1", "10.0.0.11"
@@ -133,6 +54,8 @@ def test_an_offer_in_the_200_to_an_invite_without_a_description():
     # the offer of another fork replaces that of the first, on the same ports
     second = harness.ok(offer("c", "b2", sdp("10.0.0.12", 6000), Zone.CORE, answerer="a"))
     assert second.media[0].port == offered.media[0].port
+    assert harness.facing(Zone.CORE, answered).rtp.send_to == Source(CALLEE, 5000)
+    harness.ok(answer("c", "b2", "a", sdp(CALLER)))
     assert harness.facing(Zone.CORE, answered).rtp.send_to == Source("10.0.0.12", 6000)
     assert len(harness.table) == 1
 
@@ -157,13 +80,16 @@ def test_reinvites_from_either_side_keep_the_ports_and_move_the_target():
     answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     moved = harness.ok(first_offer(sdp=sdp("198.51.100.2"), answerer="b"))
     assert moved.media[0].port == offered.media[0].port
+    assert harness.facing(Zone.PUBLIC, answered).rtp.send_to == Source(CALLER, 4000)
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     assert harness.facing(Zone.PUBLIC, answered).rtp.send_to == Source("198.51.100.2", 4000)
     back = harness.ok(offer("c", "b", sdp(CALLEE, 7000), Zone.CORE, answerer="a"))
     assert back.media[0].port == answered.media[0].port
     assert str(back.connection) == f"IN IP4 {PUBLIC}"
-    assert harness.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 7000)
+    assert harness.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 4000)
     reply = harness.ok(answer("c", "b", "a", sdp("198.51.100.3")))
     assert reply.media[0].port == offered.media[0].port
+    assert harness.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 7000)
     assert harness.facing(Zone.PUBLIC, answered).rtp.send_to == Source("198.51.100.3", 4000)
     assert len(harness.ports.open_pairs) == 2
 
@@ -200,6 +126,8 @@ def test_sections_come_go_and_are_rejected():
     other = harness.ok(answer("c", "a", "b2", sdp(CALLEE, more=VIDEO + "m=image 4004 udptl t38\r\n")))
     assert [bool(m.port) for m in other.media] == [True, True, False]
     harness.ok(first_offer(answerer="b2", sdp=sdp(CALLER, more=VIDEO.replace("4002", "0"))))
+    assert len(harness.ports.open_pairs) == 4  # the offer may be refused
+    harness.ok(answer("c", "a", "b2", sdp(CALLEE, more=VIDEO.replace("4002", "0"))))
     assert len(harness.ports.open_pairs) == 2
 
 
@@ -262,6 +190,7 @@ def test_a_port_on_hold_by_an_unspecified_address_has_no_target(body):
     harness.ok(first_offer())
     answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     description = harness.ok(first_offer(sdp=body, answerer="b"))
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     assert description.connection_of(description.media[0]).unspecified
     assert harness.facing(Zone.PUBLIC, answered).rtp == NO_TARGET
     assert harness.facing(Zone.PUBLIC, answered).rtcp == NO_TARGET

@@ -90,18 +90,6 @@ def test_sdp_hidden_in_a_multipart_body_does_not_pass_the_relay_by() -> None:
     assert harness.edge.calls == 0
 
 
-def test_an_answer_that_media_refuses_ends_the_call_on_both_sides() -> None:
-    harness = EdgeHarness(anchor=True)
-    harness.receive(CALLER, invite(body=OFFER))
-    forwarded = request(harness.reply(b"v=0\r\na\r\n"))
-    harness.receive(PBX, respond(forwarded, 200, body=ANSWER))
-    sent = harness.reply(None)
-    to_pbx = [m.method for to, m in sent if isinstance(m, Request) and to == PBX]
-    to_caller = [m.status for to, m in sent if isinstance(m, Response) and to == CALLER]
-    assert (to_pbx, to_caller) == (["ACK", "BYE"], [488])
-    assert harness.edge.calls == harness.dispatcher.leases == 0
-
-
 def test_without_a_reply_of_the_media_plane_the_call_is_refused_and_a_late_reply_ignored() -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER))

@@ -33,8 +33,8 @@ def test_a_refused_offer_gets_the_status_of_the_media_plane(status: int) -> None
     assert harness.media[1].command == Delete(harness.media_id(), "alice")
 
 
-@pytest.mark.parametrize("status", [488, 503])
-def test_a_refused_answer_ends_the_call(status: int) -> None:
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_answer_that_the_media_plane_has_no_room_for_ends_the_call(status: int) -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER))
     ((_, forwarded),) = harness.reply(b"v=0\r\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
-from edgesbc.media.commands import Acknowledge, Delete, MediaCommand, Refresh
 from edgesbc.screen.bans import BanScope
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import CallState
@@ -13,6 +12,7 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation.agent import T1, Agent
+from simulation.media_plane import MediaPlane
 from simulation.scripts import Destination
 from simulation.trials import Finding, Tries
 
@@ -34,7 +34,7 @@ class _Invite:
 class Checks:
     """Checks the messages to and from the edge. With ``hidden`` no address of the core may be sent out."""
 
-    def __init__(self, edge: Edge, hidden: bool, tries: Tries) -> None:
+    def __init__(self, edge: Edge, hidden: bool, tries: Tries, plane: MediaPlane) -> None:
         self._edge = edge
         self._tries = tries
         self._hidden = hidden
@@ -42,7 +42,8 @@ class Checks:
         self._invites: dict[tuple[str, str, Zone, str], _Invite] = {}
         self._closed: set[int] = set()
         self._bans_seen = 0
-        self._sessions: set[str] = set()
+        self._plane = plane
+        self._refused: list[Request] = []  # INVITEs in a dialog, refused by the effects that are carried out now
         self._unproven: set[str] = set()
         self._times_sent: dict[tuple[Flow, bytes], int] = {}
         self.destinations: list[Destination] = []
@@ -126,6 +127,8 @@ class Checks:
             return  # refused without state: at once, or when it is repeated after its transaction has ended
         invite.finals.add((response.status, response.to_tag if response.status < 300 else ""))
         self._judge(invite)
+        if response.status >= 300 and invite.request.in_dialog:
+            self._refused.append(invite.request)
 
     def _judge(self, invite: _Invite) -> None:
         statuses = {status for status, _ in invite.finals}
@@ -139,11 +142,18 @@ class Checks:
     def _was_given(self, call_id: str, tag: str) -> bool:
         return any((call_id, tag) in destination.answered for destination in self.destinations)
 
-    def media(self, command: MediaCommand) -> None:
-        if isinstance(command, Delete):
-            self._sessions.discard(command.session_id)
-        elif not isinstance(command, Acknowledge | Refresh):
-            self._sessions.add(command.session_id)
+    def offers(self) -> None:
+        """Media goes as negotiated: an offer whose INVITE was refused is no longer pending (RFC 3261 section 14.1)."""
+        refused, self._refused = self._refused, []
+        for call in self._edge.parts.calls if refused else ():
+            offer, pending = call.open_offer, self._plane.pending.get(call.media_id)
+            for request in refused:
+                if request.call_id != call.call_id:
+                    continue
+                if offer is not None and (offer.offerer, offer.cseq) == (request.from_tag, request.cseq):
+                    raise Finding(f"{request!r} was refused, and its offer blocks others")
+                if offer is None and pending is not None and pending.offerer == request.from_tag:
+                    raise Finding(f"{request!r} was refused, and its offer is pending at the media plane")
 
     def add_unproven(self, flow: Flow) -> None:
         """A source that may be forged has sent something; no such source sends the same twice."""
@@ -178,7 +188,7 @@ class Checks:
             "leases": edge.dispatcher.leases,
             "calls of trunks": len(parts.calls.by_trunk),
             "calls of accounts and addresses": len(parts.calls.by_holder),
-            "media sessions": len(self._sessions),
+            "media sessions": len(self._plane),
             "connections of transactions": parts.transactions.connections,
             "bytes of transactions": parts.transactions.stored_bytes,
         }

@@ -17,8 +17,9 @@ from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
+from edgesbc.media.commands import Rollback
 from edgesbc.signalling.edge import Edge
-from edgesbc.signalling.effects import Effect, Send
+from edgesbc.signalling.effects import Effect, Media, Send
 from simulation import __main__
 from simulation.scenario import simulate
 from simulation.world import PUBLIC, MakeEdge
@@ -209,6 +210,13 @@ class ForgetsToCancel(_Broken):
         return [e for e in effects if not (isinstance(e, Send) and e.data.startswith(b"CANCEL"))]
 
 
+class KeepsRefusedOffers(_Broken):
+    """Takes no offer back."""
+
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [e for e in effects if not (isinstance(e, Media) and isinstance(e.command, Rollback))]
+
+
 class BansLong(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         penalties = self.pipeline.penalties
@@ -248,6 +256,7 @@ class Raises(_Broken):
         (KeepsVias, "Via of somebody else's"),
         (ShowsTheInside, "an address of the core goes out"),
         (ForgetsToCancel, "got no end of"),
+        (KeepsRefusedOffers, "pending at the media plane"),
         (BansLong, "stands on the word of packets"),
         (BansWithoutProof, "says that it is proven"),
         (Raises, "KeyError"),

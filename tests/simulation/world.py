@@ -11,7 +11,7 @@ from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.settings import SetSettings
-from edgesbc.media.commands import Acknowledge, Answer, Delete, MediaError, MediaReply, Offer, Refresh
+from edgesbc.media.commands import Answer, MediaError, MediaReply, Offer
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -25,6 +25,7 @@ from simulation.agent import T1, Agent
 from simulation.checks import Checks
 from simulation.clock import Clock, Timer
 from simulation.environment import Environment
+from simulation.media_plane import MediaPlane
 from simulation.network import Link
 from simulation.trials import Finding, Tries
 
@@ -66,7 +67,8 @@ class World:
         self.edge.assume_challenges(settings.set for settings in environment.sets)
         self.environment = environment
         self.tries = Tries(self.edge, environment.sets)
-        self.checks = Checks(self.edge, anchor, self.tries)
+        self.plane = MediaPlane()
+        self.checks = Checks(self.edge, anchor, self.tries, self.plane)
         self.agents: list[Agent] = []
         self.messages = 0
         self.trace: list[str] | None = None
@@ -80,7 +82,6 @@ class World:
         self._not_sent: list[tuple[bytes, SendFailure]] = []
         self._wake_at = 0.0
         self._media_waits = random.choice((0.0, 0.001, 0.3))
-        self._offers: dict[str, Offer] = {}  # the latest of each media session
         self._media_fails = random.choice((0.0, 0.0, 0.1))
 
     @staticmethod
@@ -199,6 +200,7 @@ class World:
                     self.clock.after(0.0, self.disconnect, agent)
             elif isinstance(effect, Media):
                 self._media(effect)
+        self.checks.offers()
         while self._not_sent:
             self._carry_out(self.edge.request_not_sent(*self._not_sent.pop(0), self.now))
         self._arm()
@@ -242,22 +244,15 @@ class World:
 
     def _media(self, effect: Media) -> None:
         command = effect.command
-        self.checks.media(command)
-        if isinstance(command, Delete | Acknowledge | Refresh):
-            return
-        if isinstance(command, Offer):
-            self._offers[command.session_id] = command
-            receiver = command.answerer_zone
-        else:
-            receiver = self._offers[command.session_id].offerer_zone
-        # The answer to an offer may come after the next offer, of the other side.
-        refused = isinstance(command, Answer) and command.offerer != self._offers[command.session_id].offerer
-        side = "10.0.0.1" if receiver is Zone.CORE else "192.0.2.1"
-        sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
-        drawn = self.random.random()
+        drawn = self.random.random() if isinstance(command, Offer | Answer) else 1.0
         if drawn < self._media_fails / 2:
             return  # the media plane never replies
-        reply = MediaError(488, "x") if refused or drawn < self._media_fails else MediaReply(sdp)
+        receiver = self.plane.carry_out(command) if drawn >= self._media_fails else None
+        if not isinstance(command, Offer | Answer):
+            return
+        side = "10.0.0.1" if receiver is Zone.CORE else "192.0.2.1"
+        sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
+        reply = MediaError(488, "x") if receiver is None else MediaReply(sdp)
         self.clock.after(
             self._media_waits, lambda: self._carry_out(self.edge.media_replied(effect.cookie, reply, self.now))
         )

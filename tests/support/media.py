@@ -1,11 +1,22 @@
-"""Commands to the media plane, with session descriptions as text."""
+"""Commands to the media plane with session descriptions as text, and a table of media sessions without sockets."""
 
 from __future__ import annotations
 
-from edgesbc.base.address import Zone
-from edgesbc.media.commands import Answer, Consent, Offer
+import random
+from typing import Any
 
-__all__ = ["answer", "offer"]
+from edgesbc.base.address import Source, Zone
+from edgesbc.media.commands import Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.latch import NO_TARGET, MediaTarget, build_interfaces
+from edgesbc.media.ports import PortPool
+from edgesbc.media.session import MediaPorts, NoPorts
+from edgesbc.media.session_table import SessionTable
+from edgesbc.sdp.session import SessionDescription, parse_session
+
+__all__ = ["CORE", "PUBLIC", "RecordedPair", "RecordedPorts", "TableHarness", "answer", "offer", "sdp"]
+
+PUBLIC, CORE = "203.0.113.10", "10.0.0.1"
+_ADDRESSES = {Zone.PUBLIC: PUBLIC, Zone.CORE: CORE}
 
 
 def offer(
@@ -22,5 +33,88 @@ def offer(
     return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from, consent, reserved)
 
 
-def answer(session_id: str, offerer: str, answerer: str, sdp: str, received_from: str = "") -> Answer:
-    return Answer(session_id, offerer, answerer, sdp.encode(), received_from)
+def answer(
+    session_id: str, offerer: str, answerer: str, sdp: str, received_from: str = "", final: bool = True
+) -> Answer:
+    return Answer(session_id, offerer, answerer, sdp.encode(), received_from, final=final)
+
+
+def sdp(host: str, port: int = 4000, lines: str = "", audio: str = "", more: str = "") -> str:
+    """A description with one audio section; ``lines`` are of the session level, ``audio`` of the section, ``more``
+    further sections."""
+    return (
+        f"v=0\r\no=- 5 6 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{lines}"
+        f"m=audio {port} RTP/AVP 0 8\r\n{audio}{more}"
+    )
+
+
+class RecordedPair:
+    """A pair of ports without sockets, which records its targets."""
+
+    def __init__(self, source: RecordedPorts, zone: Zone, port: int) -> None:
+        self.source = source
+        self.zone = zone
+        self.port = port
+        self.rtp = self.rtcp = NO_TARGET
+        self.other: MediaPorts | None = None
+        self.packets = 0
+
+    def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
+        self.rtp, self.rtcp = rtp, rtcp
+
+    def join(self, other: MediaPorts) -> None:
+        assert isinstance(other, RecordedPair)
+        self.other, other.other = other, self
+
+    def close(self) -> None:
+        del self.source.open_pairs[self.zone, self.port]
+
+
+class RecordedPorts:
+    """Opens recorded pairs; the ranges end at the port ``last``."""
+
+    def __init__(self, last: int = 30999) -> None:
+        self.pools = {zone: PortPool(30000, last, random.Random(7).random) for zone in Zone}
+        self.open_pairs: dict[tuple[Zone, int], RecordedPair] = {}
+
+    def open(self, zone: Zone) -> RecordedPair:
+        port = self.pools[zone].take(0.0)
+        if port is None:
+            raise NoPorts("no port is free")
+        pair = self.open_pairs[zone, port] = RecordedPair(self, zone, port)
+        return pair
+
+    def holds(self, address: Source) -> bool:
+        return any((_ADDRESSES[zone], port) == address for zone, port in self.open_pairs)
+
+
+class TableHarness:
+    """A table of media sessions over recorded ports."""
+
+    def __init__(self, last: int = 30999, **options: Any) -> None:
+        self.ports = RecordedPorts(last)
+        self.table = SessionTable(self.ports, build_interfaces(_ADDRESSES, (30000, 39999)), **options)
+
+    def ok(self, command: Offer | Answer, now: float = 0.0) -> SessionDescription:
+        """Carry the command out; return the description for the other side."""
+        reply = self.table.receive(command, now)
+        assert isinstance(reply, MediaReply), reply
+        return parse_session(reply.sdp)
+
+    def refused(self, command: MediaCommand, status: int) -> None:
+        before = (len(self.table), sorted(self.ports.open_pairs.items(), key=str))
+        reply = self.table.receive(command, 0.0)
+        assert isinstance(reply, MediaError), reply
+        assert reply.status == status, reply
+        assert (len(self.table), sorted(self.ports.open_pairs.items(), key=str)) == before
+
+    def delete(self, session_id: str, tag: str) -> None:
+        assert self.table.receive(Delete(session_id, tag), 0.0) is None
+
+    def facing(self, zone: Zone, description: SessionDescription, section: int = 0) -> RecordedPair:
+        """The pair that the receiver of a description sends a section's media to."""
+        return self.ports.open_pairs[zone, description.media[section].port]
+
+    def targets(self) -> dict[tuple[Zone, int], tuple[MediaTarget, MediaTarget]]:
+        """The targets of RTP and RTCP of each open pair."""
+        return {where: (pair.rtp, pair.rtcp) for where, pair in self.ports.open_pairs.items()}

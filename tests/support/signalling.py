@@ -11,7 +11,7 @@ from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.decision import Decision
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
-from edgesbc.media.commands import MediaCommand, MediaError, MediaReply
+from edgesbc.media.commands import Answer, MediaCommand, MediaError, MediaReply, Offer
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -151,7 +151,8 @@ class EdgeHarness:
     def reply(self, sdp: bytes | None) -> list[tuple[Flow, Request | Response]]:
         """Reply to the oldest open media command; None refuses it. Returns the messages that the core then sends."""
         self.sent.clear()
-        media = self.media.pop(0)
+        media = next(effect for effect in self.media if isinstance(effect.command, Offer | Answer))
+        self.media.remove(media)
         reply = MediaReply(sdp) if sdp is not None else MediaError(488, "no")
         self.sort(self.edge.media_replied(media.cookie, reply, self.now))
         return list(self.sent)
