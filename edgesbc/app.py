@@ -146,6 +146,7 @@ class App:
             anchor=policy.media.engine == "builtin",
             server=policy.edge.server,
             reconnect_wait=policy.registrations.reconnect_wait,
+            keep_alive=policy.registrations.keep_alive_settings,
             headers=header_rules_of(policy),
             core=core_rules_of(policy),
             max_calls=policy.edge.max_calls,
@@ -258,6 +259,7 @@ class App:
         state.restore()
         flows = self._proven_flows()
         flows.restore(trio.current_time(), time.time())
+        self.edge.keep_restored_flows_open(trio.current_time())
         await self.rollout.start()  # before the control socket, so that the start has the first entry in the log
         await self.active.read_databases()
         async with trio.open_nursery() as root:

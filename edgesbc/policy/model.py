@@ -21,6 +21,7 @@ from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.header_rules import ASSERTED, OWN
+from edgesbc.signalling.keep_alives import KeepAliveMethod, KeepAliveSettings
 from edgesbc.sip import grammar
 
 __all__ = [
@@ -243,6 +244,14 @@ class RegistrationSettings:
     reconnect_wait: float = attrs.field(default=10.0, validator=between(0, limits.RECONNECT_SECONDS, "seconds"))
     """Seconds for which calls being set up, and requests inside a dialog, wait for the next connection of a registered
     device when its connection has closed; 0: they fail at once."""
+    keep_alive: KeepAliveMethod = KeepAliveMethod.CRLF
+    """What the edge sends to phones behind NAT that have registered over UDP, to keep the binding of the NAT."""
+    keep_alive_interval: float = attrs.field(default=25.0, validator=between(10, 300, "seconds"))
+    """Seconds between two of them."""
+
+    @property
+    def keep_alive_settings(self) -> KeepAliveSettings:
+        return KeepAliveSettings(self.keep_alive, self.keep_alive_interval)
 
 
 @attrs.frozen

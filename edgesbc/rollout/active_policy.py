@@ -175,8 +175,10 @@ class ActivePolicy:
         self.edge.dispatcher.reload(parts.destinations, trio.current_time())
         self._names_changed()
         self._trunks = parts.trunks
-        reconnect_wait = policy.registrations.reconnect_wait
-        self.edge.adopt(parts.routing, parts.pipeline, reconnect_wait, parts.headers, parts.core)
+        rules = policy.registrations
+        self.edge.adopt(
+            parts.routing, parts.pipeline, rules.reconnect_wait, parts.headers, parts.core, rules.keep_alive_settings
+        )
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return waiting

@@ -193,6 +193,15 @@ class Standings:
         """The UDP flows that are reachable or registered."""
         return [key for key in {**self._reachable, **self._registered} if not key[3]]
 
+    def registered_flows(self, listeners: Iterable[Listener], now: float) -> list[Flow]:
+        """The registered UDP flows of these listeners."""
+        by_id = {listener.id: listener for listener in listeners}
+        return [
+            Flow(by_id[key[0]], Source(key[1], key[2]))
+            for key, until in self._registered.items()
+            if not key[3] and until > now and key[0] in by_id
+        ]
+
     def related(self, flow: Flow, other: Flow) -> bool:
         """Whether two flows belong to one trunk, or are registered as one account."""
         trunk = self.trunk(flow)

@@ -14,7 +14,8 @@ The contract of the loop, which ``tests/signalling/test_loop_contract.py`` check
 5. ``receive``, ``stream_broken``, ``media_replied`` and ``expire`` raise nothing that bytes from the network or replies
    of the media plane can cause. After an exception, which is a fault of the edge, the shell calls ``recover`` if
    it was ``receive`` that raised, and ``take_effects`` otherwise; both return the effects from before it as well.
-6. An edge without calls and transactions (``idle``) has no deadline but those of health probes, and holds no lease.
+6. An edge without calls and transactions (``idle``) has no deadline but those of health probes and of keep-alives, and
+   holds no lease.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from edgesbc.signalling.call import CallState
 from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
+from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES, KeepAliveSettings
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
 from edgesbc.signalling.received_messages import ReceivedMessages
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
@@ -54,7 +56,8 @@ class Edge:
 
     ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
     the edge calls itself in messages of its own, "" for nothing. ``reconnect_wait`` is for how many seconds messages
-    wait for a new connection of a registered device; 0: they do not. ``headers`` are the rules for header fields that
+    wait for a new connection of a registered device; 0: they do not. ``keep_alive`` says what is sent to registered
+    phones behind NAT. ``headers`` are the rules for header fields that
     go inward, ``core`` those for the sources of core listeners; None: those of a policy that says nothing of them.
     """
 
@@ -74,6 +77,7 @@ class Edge:
         anchor: bool = True,
         server: str = "",
         reconnect_wait: float = 10.0,
+        keep_alive: KeepAliveSettings = NO_KEEP_ALIVES,
         headers: HeaderRules | None = None,
         core: CoreRules | None = None,
         max_calls: int = limits.CALLS,
@@ -81,8 +85,8 @@ class Edge:
         headers = HeaderRules() if headers is None else headers
         core = CoreRules() if core is None else core
         parts = self.parts = CoreParts(
-            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, headers, core,
-            max_calls,
+            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, keep_alive,
+            headers, core, max_calls,
         )  # fmt: skip
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission
@@ -375,11 +379,14 @@ class Edge:
         reconnect_wait: float | None = None,
         headers: HeaderRules | None = None,
         core: CoreRules | None = None,
+        keep_alive: KeepAliveSettings | None = None,
     ) -> None:
         """Judge and route by a new policy from the next message on, and wait so many seconds for new connections of
-        devices whose connection closes from now on. None: the wait, or the rules, are those from before."""
+        devices whose connection closes from now on. None: it is as before."""
         if reconnect_wait is not None:
             self._device_flows.wait = reconnect_wait
+        if keep_alive is not None:
+            self.parts.keep_alives.settings = keep_alive
         if headers is not None:
             self._live.headers = headers
         if core is not None:
@@ -391,6 +398,11 @@ class Edge:
         """While a policy is on probation, count refused calls of ``trunks``, those of the previous policy, as
         failed."""
         self._screener.previous_standings = trunks
+
+    def keep_restored_flows_open(self, now: float) -> None:
+        """The registered UDP flows of the last run may be behind NAT: keep them open until they register again."""
+        for flow in self._live.standings.registered_flows(self.listeners, now):
+            self.parts.keep_alives.add(flow, now)
 
     @property
     def challenging_sets(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.device_flows import DeviceFlows
 from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.keep_alives import KeepAlives
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
 from edgesbc.signalling.response_context import ResponseContext
@@ -178,7 +179,7 @@ _LONGEST_BINDING = 7200
 class RegisterRequests:
     """The path of a REGISTER."""
 
-    __slots__ = ("_admission", "_challenges", "_device_flows", "_parts")
+    __slots__ = ("_admission", "_challenges", "_device_flows", "_keep_alives", "_parts")
 
     def __init__(
         self,
@@ -186,7 +187,9 @@ class RegisterRequests:
         admission: OutOfDialogAdmission,
         challenges: ChallengeMemory,
         device_flows: DeviceFlows,
+        keep_alives: KeepAlives,
     ) -> None:
+        self._keep_alives = keep_alives
         self._parts = parts
         self._admission = admission
         self._challenges = challenges
@@ -199,7 +202,9 @@ class RegisterRequests:
             return
         parts = self._parts
         server = parts.responder.open_transaction(incoming, now)
-        peers = RegisterPeers(parts.tokens, parts.live, self._challenges, self._device_flows, server, now)
+        peers = RegisterPeers(
+            parts.tokens, parts.live, self._challenges, self._device_flows, self._keep_alives, server, now
+        )
         context = ResponseContext(
             parts,
             server,
@@ -217,8 +222,8 @@ class RegisterPeers:
     """The two sides of one REGISTER. ``began`` is when the request came (seconds, the plane's clock)."""
 
     __slots__ = (
-        "_account", "_began", "_challenges", "_device_flows", "_live", "_proven_at", "_request", "_seconds", "_server",
-        "_tokens",
+        "_account", "_began", "_challenges", "_device_flows", "_keep_alives", "_live", "_proven_at", "_request",
+        "_seconds", "_server", "_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -227,10 +232,12 @@ class RegisterPeers:
         live: LivePipeline,
         challenges: ChallengeMemory,
         device_flows: DeviceFlows,
+        keep_alives: KeepAlives,
         server: ServerTransaction,
         began: float,
     ) -> None:
         self._device_flows = device_flows
+        self._keep_alives = keep_alives
         self._proven_at: float | None = None  # when the answer proved the flow, as this account, for so many seconds
         self._account = 0
         self._seconds = 0
@@ -290,6 +297,7 @@ class RegisterPeers:
         if self._proven_at is not None:
             flow, proven_at = self._server.source, self._proven_at
             self._device_flows.registered(flow, self._account, self._request, self._seconds, proven_at)
+            self._keep_alives.registered(flow, self._request, now)
 
     def _must_hide_users(self, now: float) -> bool:
         """Whether the sender is on the public side, is not registered, and may not learn which users exist."""

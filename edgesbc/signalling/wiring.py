@@ -34,6 +34,7 @@ from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.identifiers import Identifiers, LoopDetector
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.invite import InviteRequests
+from edgesbc.signalling.keep_alives import KeepAlives, KeepAliveSettings
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.member_health import HealthProbes
@@ -59,8 +60,8 @@ class CoreParts:
 
     __slots__ = (
         "admission", "calls", "challenges", "clock", "core_sources", "deadlines", "device_flows", "dispatcher",
-        "effects", "flows", "identifiers", "in_dialog", "invites", "live", "loops", "media", "others", "probes",
-        "registrations", "responder", "router", "screener", "sealer", "statistics", "transactions",
+        "effects", "flows", "identifiers", "in_dialog", "invites", "keep_alives", "live", "loops", "media", "others",
+        "probes", "registrations", "responder", "router", "screener", "sealer", "statistics", "transactions",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class CoreParts:
         anchor: bool,
         server_name: str,
         reconnect_wait: float,
+        keep_alive: KeepAliveSettings,
         headers: HeaderRules,
         core: CoreRules,
         max_calls: int,
@@ -113,6 +115,7 @@ class CoreParts:
         device_flows = self.device_flows = DeviceFlows(flows, transactions, effects, deadlines, live, reconnect_wait)
         tokens = ContactTokens(flows, sealer, device_flows.instead, live, set_at)
         sender = RequestSender(transactions, flows, live, identifiers, effects)
+        keep_alives = self.keep_alives = KeepAlives(keep_alive, deadlines, effects, live, sender, identifiers)
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)
         media = self.media = MediaClient(effects, deadlines, anchor)
@@ -129,6 +132,6 @@ class CoreParts:
         context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches)
         self.challenges = ChallengeMemory(entropy)
         self.invites = InviteRequests(context, self.admission, calls, screener)
-        self.registrations = RegisterRequests(context, self.admission, self.challenges, device_flows)
+        self.registrations = RegisterRequests(context, self.admission, self.challenges, device_flows, keep_alives)
         self.others = OtherRequests(context, self.admission, flows, screener)
         self.in_dialog = InDialogRequests(context, calls, screener)
