@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from support.running import policy_text, running
 
 from edgesbc.cli import main
-from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, ProbeSettings, SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
@@ -74,6 +74,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[[destinations]]": SetSettings,
     "[[destinations.members]]": MemberSettings,
     "[destinations.health]": HealthSettings,
+    "[destinations.probe]": ProbeSettings,
     "[[route]]": Route,
     "[registrations]": RegistrationSettings,
     "[core]": CoreSettings,

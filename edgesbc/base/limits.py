@@ -12,7 +12,7 @@ DATAGRAM_BYTES: Final = 65_507
 """Largest request that is sent in a datagram: what an IPv4 packet of 65,535 bytes has room for. A request may have
 come with fewer bytes, since the edge adds Via, Path and Contact."""
 START_LINE_BYTES: Final = 2_048
-"""Longest start line. A sealed token with a route set needs about 700."""
+"""Longest start line. The longest token needs a third of it."""
 HEADER_BLOCK_BYTES: Final = 32_768
 """Start line and header fields together, before the blank line."""
 HEADER_FIELD_BYTES: Final = 8_192
@@ -40,8 +40,8 @@ CALLS: Final = 20_000
 CALLS_MOST: Final = 100_000
 """Largest number of calls that a policy may allow: about a gigabyte, and more than one process can set up."""
 CALLS_PER_CALL_ID: Final = 32
-"""Calls with one Call-ID, caller's tag and side: a proxy that forks sends one for each phone of a user, Kamailio at
-most 31. It also ends a loop of servers that remove all by which a loop is seen."""
+"""Calls of one address with one Call-ID, caller's tag and side: a proxy that forks sends one for each phone of a user,
+Kamailio at most 31. It also ends a loop of servers that remove all by which a loop is seen."""
 LOOP_MARKS: Final = 4
 """Marks of 12 characters in a branch, by which a loop is found: one for each time that a request passes an edge. A loop
 over more edges ends by Max-Forwards."""
@@ -65,6 +65,8 @@ ENDED_SUBSCRIPTIONS: Final = 10_000
 """The same for ended calls within which a REFER or SUBSCRIBE was sent, for its NOTIFY. The oldest is dropped."""
 ENDED_SUBSCRIPTION_SECONDS: Final = 600
 """A transfer rings for three minutes at most; its NOTIFY comes after the call that asked for it has ended."""
+REFERRED_SECONDS: Final = 600
+"""For how long a peer that got a REFER of the private side may call whom it names: a user may be asked first."""
 PENDING_MEDIA: Final = 16
 """Messages of one call that may wait for the media plane."""
 MEDIA_REPLY_SECONDS: Final = 2.0
@@ -72,7 +74,12 @@ MEDIA_REPLY_SECONDS: Final = 2.0
 ROUTE_SET: Final = 8
 """Record-Route values of one side that a token carries."""
 TARGET_BYTES: Final = 1280
-"""Contact and Record-Route of one side together: sealed into a token, they still fit into a Request-URI."""
+"""Contact and Record-Route of one side together, which a call keeps; no phone and no row of proxies needs as much."""
+SEALED_TARGET_CHARS: Final = 320
+"""Of these, what is sealed into a token: so a token has at most about 650 characters, whatever a peer's Contact is.
+Longer texts are kept in memory, and the token names them. A Contact of another edge, and two proxies, need 300."""
+LONG_TARGETS: Final = 4_096
+"""Contacts with route sets that are kept so, of peers with an account, and of all others; 6 MiB each."""
 
 # --- Listeners and connections ---------------------------------------------------------------------------
 
@@ -296,7 +303,7 @@ taken: ten packets of audio, and no more, because a phone behind a NAT that chan
 MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
-"""How long a closed port rests, so that late packets of one call never reach the next."""
+"""How long a closed port rests while others are free, so that late packets of one call do not reach the next."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
 
@@ -407,6 +414,9 @@ RETRY_AFTER_SECONDS: Final = 30
 GUESS_KEYS: Final = 8_192
 """Sources, addresses and users each whose refused passwords are counted; the longest idle one is dropped. About 400
 bytes each."""
+CREDENTIALS: Final = 8
+"""Credentials of one request of a peer that is no trunk: one for each realm on its way, of which there are two or
+three. Each is counted as an attempt on its user."""
 GUESS_TRIES: Final = 1_000
 """Largest number of attempts that a policy may allow: the time of each is kept, in 16 bytes."""
 REGISTER_ANSWER_SECONDS: Final = 0.1
@@ -473,6 +483,10 @@ METRIC_SERIES_MOST: Final = 100_000
 """Largest number of series that a policy may allow: a scrape of so many takes a second, of which calls are late."""
 HTTP_READ_SECONDS: Final = 10
 """From the acceptance of an HTTP connection to the end of its request; bytes that trickle in do not extend it."""
+HTTP_HEAD_BYTES: Final = 8_192
+"""Request line and header fields of an HTTP request: scrapers send some hundred bytes, browsers with cookies more."""
+HTTP_HEAD_LINES: Final = 64
+"""Lines of these: browsers send about twenty. Thousands of short ones would take longer to parse than an answer."""
 DESCRIPTORS_OWN: Final = 200
 """Descriptors of a process beside those of connections and media: listeners, HTTP, the control socket, databases."""
 HTTP_SECONDS: Final = 30.0

@@ -14,7 +14,7 @@ from edgesbc.dispatch.leases import Lease, Leases
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.member_registry import MemberChanges, MemberRegistry
 from edgesbc.dispatch.selection_request import NO_REQUIREMENTS, SelectionRequest
-from edgesbc.dispatch.settings import SetSettings
+from edgesbc.dispatch.settings import ProbeSettings, SetSettings
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri
 
 __all__ = ["Dispatcher"]
@@ -99,6 +99,12 @@ class Dispatcher:
         other = destination_set.alternative(member, now, exclude, selection)
         return None if other is None else Lease(other, self._leases, now, selection)
 
+    def acquire_at(self, source: Source, transport: Transport, now: float, selection: SelectionRequest) -> Lease | None:
+        """A lease at the member with that address, for a request that can go to no other; None if there is no such
+        member. It is counted in any state of the member, and beyond its limits too."""
+        member = self.member_at(source, transport)
+        return None if member is None else Lease(member, self._leases, now, selection)
+
     def rest(self, member: Member, seconds: float, now: float) -> bool:
         """Give ``member`` no new calls for ``seconds`` (Retry-After, RFC 3261 section 20.33), at most the ``rest`` of
         its set; false if its set ignores Retry-After. It is used all the same when no other member can take a call.
@@ -113,6 +119,11 @@ class Dispatcher:
         """The statuses of answers of ``member`` whose Retry-After gives it a rest."""
         destination_set = self._sets.get(member.set_name)
         return () if destination_set is None else destination_set.settings.rest_on
+
+    def probe_settings(self, member: Member) -> ProbeSettings:
+        """The header fields of the OPTIONS to ``member``."""
+        destination_set = self._sets.get(member.set_name)
+        return ProbeSettings() if destination_set is None else destination_set.settings.probe
 
     def usable(self, set_name: str) -> bool:
         """Whether any member of a set is enabled and up. Raises ``KeyError`` if there is no such set."""

@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.validation import at_most, between, one_of, optional
+from edgesbc.base.address import split_host_port
+from edgesbc.base.validation import at_most, between, matching, one_of, optional, sip_methods
 from edgesbc.dispatch.algorithm_names import ALGORITHM_NAMES
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.server_uri import ResolvedAddress, ServerUri, parse_server_uri
 from edgesbc.sip.uri import Uri, parse_uri
 
-__all__ = ["HealthSettings", "MemberSettings", "SetSettings", "with_fallbacks"]
+__all__ = ["HealthSettings", "MemberSettings", "ProbeSettings", "SetSettings", "with_fallbacks"]
 
 _Attribute = attrs.Attribute  # short for the signatures below
 
@@ -162,6 +163,52 @@ class HealthSettings:
     last time to return; 0: it never needs more than :attr:`rise`."""
 
 
+def _advertised(_instance: object, attribute: _Attribute[str], value: str) -> None:
+    if not value:
+        return
+    try:
+        host = split_host_port(value, 0).host
+    except ValueError:
+        host = ""
+    if ":" not in host and not _HOST.fullmatch(host):
+        raise ValueError(f"{attribute.name}: expected a host name or address with an optional port, found {value!r}")
+
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!%*_+`'~.-]{1,64}/[A-Za-z0-9!%*_+`'~.-]{1,64}")
+
+
+def _media_types(_instance: object, attribute: _Attribute[Any], value: tuple[str, ...]) -> None:
+    for text in value:
+        if not _MEDIA_TYPE.fullmatch(text):
+            raise ValueError(f"{attribute.name}: expected media types as in application/sdp, found {text!r}")
+
+
+@attrs.frozen
+class ProbeSettings:
+    """The header fields of the OPTIONS to the members of a set (RFC 3261 section 11.1)."""
+
+    host: str = attrs.field(default="", validator=_advertised)
+    """Host in From and Contact, with a port if it is not that of the listener; empty: what the listener advertises."""
+    user: str = attrs.field(default="edge", validator=check_user)
+    """User in From and Contact; empty: none."""
+    contact: bool = True
+    """Whether there is a Contact."""
+    allow: tuple[str, ...] = attrs.field(
+        default=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE", "INFO", "REFER", "NOTIFY"),
+        validator=[at_most(limits.HEADER_NAMES, "methods"), sip_methods],
+    )
+    """Methods in Allow; none: no such field."""
+    accept: tuple[str, ...] = attrs.field(
+        default=("application/sdp",), validator=[at_most(limits.HEADER_NAMES, "media types"), _media_types]
+    )
+    """Media types in Accept; none: no such field."""
+    user_agent: str | None = attrs.field(
+        default=None, validator=optional(matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))
+    )
+    """User-Agent; empty: no such field, None: ``[edge] server``."""
+
+
 @attrs.frozen
 class SetSettings:
     """A destination set: the members that can take the same calls."""
@@ -185,6 +232,7 @@ class SetSettings:
     """For ``hash``: a member with this many times its fair share of the live calls is skipped until it has fewer,
     so that one busy key does not overload it; 0: never."""
     health: HealthSettings = attrs.field(factory=HealthSettings)
+    probe: ProbeSettings = attrs.field(factory=ProbeSettings)
     failover_on: tuple[int, ...] = attrs.field(default=(408, 480, 500, 502, 503, 504), validator=_final_failures)
     """Statuses of final responses after which a new INVITE is sent to the next member."""
     try_timeout: float = attrs.field(default=2.0, validator=between(0.1, 32, "seconds"))

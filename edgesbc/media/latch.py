@@ -114,12 +114,13 @@ def judge_target(interface: MediaInterface, host: str, port: int, received_from:
 
     ``received_from`` is the IP address that its SIP message came from, or "". A private address that differs from
     it stands for a NAT: the port then learns only from ``received_from``, and sends nothing before a packet came
-    from there. Raises :class:`WireError` with ``status_hint`` 488 for an address that media must never be sent to.
+    from there. An address of the private side stands for none, although the peer's network may have the same. Raises
+    :class:`WireError` with ``status_hint`` 488 for an address that media must never be sent to.
     """
     host = _literal(host)
     received_from = _literal(received_from) if received_from else host
     if _is_beyond_nat(interface, host, received_from):
-        # No target, so it does not matter that the private side may have the same address.
+        # It is no target: nothing is sent to it, whoever has it here.
         _check_family_and_port(interface, host, port)
         _check_address(interface, received_from, limits.MEDIA_PORT_LOWEST)
         return MediaTarget(Source(host, port), None, frozenset({received_from}))
@@ -184,7 +185,15 @@ def _is_beyond_nat(interface: MediaInterface, host: str, received_from: str) -> 
     """Whether ``host`` is a private address that only the peer's own network has: its messages have another source."""
     if interface.trusted or received_from == host or scope_of(host) is not AddressScope.PRIVATE:
         return False
+    if _is_inside(interface, host):
+        return False
     return AddressScope.GLOBAL in (scope_of(interface.advertise), scope_of(received_from))
+
+
+def _is_inside(interface: MediaInterface, host: str) -> bool:
+    if host in interface.refused or host in interface.denied:
+        return True
+    return interface.inside is not None and interface.inside(host)
 
 
 def _check_address(interface: MediaInterface, host: str, port: int) -> None:
@@ -200,11 +209,7 @@ def _check_address(interface: MediaInterface, host: str, port: int) -> None:
         if host in interface.refused:
             raise WireError("the media address belongs to the inside", 488)
         return
-    if (
-        host in interface.refused
-        or host in interface.denied
-        or (interface.inside is not None and interface.inside(host))
-    ):
+    if _is_inside(interface, host):
         raise WireError("the media address belongs to the inside", 488)
     low, high = interface.ports
     ours = host in (interface.address, interface.advertise)

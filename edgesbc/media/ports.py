@@ -1,4 +1,4 @@
-"""Pool of free port numbers, given out in random order and used again only after a rest. Without I/O."""
+"""Pool of free port numbers, given out in random order and used again after a rest. Without I/O."""
 
 from __future__ import annotations
 
@@ -34,16 +34,20 @@ class PortPool:
         self._resting: deque[tuple[float, int]] = deque()
 
     def take(self, now: float) -> int | None:
-        """A free even port, or None when all are in use or at rest."""
+        """A free even port, or None when all are in use.
+
+        Where none has rested long enough, the one that has rested longest: calls that end at once, as refused ones do,
+        would otherwise use up all ports, and more of them than are in use at any time.
+        """
         resting, free = self._resting, self._free
         while resting and resting[0][0] <= now:
             free.append(resting.popleft()[1])
         if not free:
-            return None
+            return resting.popleft()[1] if resting else None
         index = int(self._random() * len(free))
         free[index], free[-1] = free[-1], free[index]
         return free.pop()
 
     def give_back(self, port: int, now: float) -> None:
-        """Return a port that was taken; it rests before it is taken again."""
+        """Return a port that was taken; it rests before it is taken again, if others are free."""
         self._resting.append((now + self._rest, port))

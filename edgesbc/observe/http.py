@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
@@ -36,6 +37,10 @@ AsgiMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_UPGRADE: Final = re.compile(rb"\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+_HTTP_2: Final = b"PRI"  # a client that takes HTTP/2 for granted begins with a request of this method (RFC 9113, 3.4)
 
 _HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -127,6 +132,9 @@ class _HttpStream:
 
     That server shields what it sends from cancellation, so that its reader, which may take a byte now and then, would
     otherwise decide when a connection ends.
+
+    Of what the peer sends, that server gets the head of one request of HTTP/1.1, and nothing else. It would also speak
+    HTTP/2 and WebSocket, whose frames make it work as long as they come: no request, so :class:`_Pace` does not see it.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -136,6 +144,8 @@ class _HttpStream:
         """Of the task that serves the connection."""
         self._read_until = trio.current_time() + limits.HTTP_READ_SECONDS
         self._sending: trio.CancelScope | None = None
+        self._has_head = False
+        self._bytes_left = 2 * limits.HTTP_HEAD_BYTES  # for a body, which is discarded, as much as for the head
 
     def end(self) -> None:
         """End the connection at once."""
@@ -144,9 +154,35 @@ class _HttpStream:
             self._sending.cancel()
 
     async def receive_some(self, max_bytes: int) -> bytes:
+        """The head of the request; after it, b"" when the peer has ended its side. Raises
+        ``trio.BrokenResourceError``."""
+        received = bytearray()
         with trio.move_on_at(self._read_until):
-            return await self._stream.receive_some(max_bytes)
+            while True:
+                data = await self._stream.receive_some(max_bytes)
+                self._bytes_left -= len(data)
+                if self._bytes_left < 0:
+                    raise self._broken("more came than a request may have")
+                if self._has_head:
+                    if not data:
+                        return b""
+                    continue
+                received += data
+                end = _END_OF_HEAD.search(received)
+                if end is not None or not data or len(received) > limits.HTTP_HEAD_BYTES:
+                    self._has_head = True
+                    if received.startswith(_HTTP_2):
+                        raise self._broken("HTTP/2")
+                    if received.count(b"\n") > limits.HTTP_HEAD_LINES:
+                        raise self._broken("a request of too many lines")
+                    # A server may ignore Upgrade (RFC 9110 section 7.8).
+                    return _UPGRADE.sub(b"\nx-ignored", bytes(received[: None if end is None else end.end()]))
         raise trio.BrokenResourceError("no whole request came in time")
+
+    def _broken(self, reason: str) -> trio.BrokenResourceError:
+        """End the connection. The server would only do so when it has been idle for some seconds."""
+        self.scope.cancel()
+        return trio.BrokenResourceError(reason)
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_at(self.scope.deadline) as self._sending:
@@ -190,8 +226,7 @@ def _config() -> Config:
     config.errorlog = logging.getLogger("edgesbc.http")
     config.include_server_header = False
     config.keep_alive_max_requests = 0  # one request a connection: then its deadlines are those of the request
-    config.h11_max_incomplete_size = 8192
-    config.h2_max_concurrent_streams = 1
+    config.h11_max_incomplete_size = limits.HTTP_HEAD_BYTES
     return config
 
 
@@ -255,10 +290,6 @@ class _RequestFilter:
         self._only_local = only_local
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
         async def send_with_headers(message: AsgiMessage) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
@@ -271,8 +302,6 @@ class _RequestFilter:
         headers = dict(scope["headers"])
         if self._only_local and not _is_local(headers.get(b"host", b"").decode("latin-1")):
             return PlainTextResponse("not a name of this service\n", 421)
-        if scope["http_version"].startswith("2"):
-            return PlainTextResponse("only HTTP/1.1\n", 505)
         if scope["method"] != "GET":
             return PlainTextResponse("only GET\n", 405, {"allow": "GET"})
         return None

@@ -67,11 +67,28 @@ class LogStream:
         try:
             # A reader that does not read would otherwise stop every call.
             while start < len(data) and poll.poll(0):
-                start += os.write(descriptor, data[start : start + _PIECE])
+                start += _write_now(descriptor, data[start : start + _PIECE])
         finally:
             if start:
                 self._in_part = start < len(data)
         return start == len(data)
+
+
+def _write_now(descriptor: int, data: bytes) -> int:
+    """Write to what is writable, and return the number of bytes. Raises ``BlockingIOError`` instead of waiting.
+
+    A terminal counts as writable when it has room for a byte, and a pipe may have other writers, so that poll(2) alone
+    does not keep the write from waiting. O_NONBLOCK is a setting of all processes that have inherited the descriptor,
+    which do not expect it: it is set for the time of this call.
+    """
+    blocking = os.get_blocking(descriptor)
+    if blocking:
+        os.set_blocking(descriptor, False)
+    try:
+        return os.write(descriptor, data)
+    finally:
+        if blocking:
+            os.set_blocking(descriptor, True)
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from edgesbc.base.address import Zone
-from edgesbc.policy.model import Policy
+from edgesbc.policy.model import ListenSettings, Policy
 from edgesbc.signalling.core_sources import is_private
 
 __all__ = ["advice"]
@@ -19,6 +20,7 @@ def advice(policy: Policy) -> Iterator[str]:
                 f"the core listener {listener.name} has no private address, and accepts destinations alone;"
                 " name your other servers in [core] allow"
             )
+    yield from _open_devices(policy)
     for prefix in policy.core.allow:
         if prefix.endswith("/0"):
             yield f"[core] allow has {prefix}: anybody who reaches a core listener may assert any identity"
@@ -27,3 +29,27 @@ def advice(policy: Policy) -> Iterator[str]:
             "[domains] names no domain: trunks and registered users may ask private servers for any host;"
             " name those that the servers serve"
         )
+
+
+def _open_devices(policy: Policy) -> Iterator[str]:
+    """Core listeners that packets may reach by the public device, because the edge does not know which that is: see
+    :mod:`edgesbc.transport.interfaces`. Loopback is not reached from outside."""
+    wildcards = [listener.name for listener in policy.listen if listener.zone is Zone.PUBLIC and _is_wildcard(listener)]
+    for listener in policy.listen:
+        if listener.zone is not Zone.CORE or listener.device:
+            continue
+        if _is_wildcard(listener):
+            yield (
+                f"the core listener {listener.name} is bound to a wildcard, and takes packets by the public device too;"
+                ' bind it to an address, or to a device: device = "eth1"'
+            )
+        elif wildcards and not ip_address(listener.bind.host).is_loopback:
+            yield (
+                f"packets by the public device may reach the core listener {listener.name}, because the public listener"
+                f" {wildcards[0]} is bound to a wildcard; bind that to an address, or {listener.name} to a device:"
+                ' device = "eth1"'
+            )
+
+
+def _is_wildcard(listener: ListenSettings) -> bool:
+    return ip_address(listener.bind.host).is_unspecified

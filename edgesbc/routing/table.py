@@ -16,8 +16,8 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow
 from edgesbc.base.patterns import check_pattern, compile_pattern, has_control
 from edgesbc.base.prefixes import PrefixSet
-from edgesbc.base.validation import between, optional, prefixes, sip_methods
-from edgesbc.routing.domains import DomainSettings, plain_host
+from edgesbc.base.validation import at_most, between, optional, prefixes, sip_methods
+from edgesbc.routing.domains import DomainSettings, HostSet, host_names, plain_host
 from edgesbc.routing.hours import Hours, zone_of
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.field_lookup import field_value
@@ -27,6 +27,7 @@ from edgesbc.sip.user_part import plain_user
 __all__ = ["Route", "RoutingTable"]
 
 _Search = Callable[[str], object]
+_HOSTS = [at_most(limits.DOMAINS, "domains"), host_names]
 
 
 def _pattern(_instance: object, _attribute: attrs.Attribute[Any], value: str | None) -> None:
@@ -83,6 +84,12 @@ class Route:
     """Prefixes: that user must begin with one of them. A long list costs no more than a short one."""
     from_user: str | None = attrs.field(default=None, validator=_pattern)
     """Pattern for the user in From, which a caller may forge."""
+    request_host: tuple[str, ...] = attrs.field(default=(), validator=_HOSTS)
+    """Hosts of the Request-URI: domains, addresses, or ``*.example.com`` for the names below one."""
+    from_host: tuple[str, ...] = attrs.field(default=(), validator=_HOSTS)
+    """The same for the URI in From, which a caller may forge."""
+    to_host: tuple[str, ...] = attrs.field(default=(), validator=_HOSTS)
+    """The same for the URI in To, which a caller may forge."""
     source: tuple[str, ...] = attrs.field(default=(), validator=prefixes)
     """Addresses and prefixes of the request's source."""
     user_agent: str | None = attrs.field(default=None, validator=_pattern)
@@ -123,7 +130,8 @@ class _Rule:
     """A compiled route: patterns as search functions, prefixes as a set."""
 
     __slots__ = (
-        "from_", "from_user", "header", "hours", "methods", "prefixes", "request_user", "route", "source", "trunks",
+        "from_", "from_hosts", "from_user", "header", "hours", "methods", "prefixes", "request_hosts", "request_user",
+        "route", "source", "to_hosts", "trunks",
     )  # fmt: skip
 
     def __init__(self, route: Route) -> None:
@@ -134,6 +142,9 @@ class _Rule:
         self.prefixes = route.request_prefix
         self.request_user = _compiled(route.request_user)
         self.from_user = _compiled(route.from_user)
+        self.request_hosts = HostSet(route.request_host)
+        self.from_hosts = HostSet(route.from_host)
+        self.to_hosts = HostSet(route.to_host)
         self.trunks = frozenset(route.trunk)
         self.hours = Hours(route.hours, zone_of(route.timezone)) if route.hours else None
         patterns = dict(route.header)
@@ -148,6 +159,9 @@ class _Rule:
             and (not self.methods or request.method in self.methods)
             and (not self.trunks or trunk in self.trunks)
             and (not self.source or flow.peer.host in self.source)
+            and (not self.request_hosts or request.uri.host in self.request_hosts)
+            and (not self.from_hosts or request.from_.uri.host in self.from_hosts)
+            and (not self.to_hosts or request.to.uri.host in self.to_hosts)
             and (not self.prefixes or plain_user(request.uri).startswith(self.prefixes))
             and (self.request_user is None or _matches(self.request_user, plain_user(request.uri)))
             and (self.from_user is None or _matches(self.from_user, plain_user(request.from_.uri)))
@@ -197,7 +211,7 @@ class RoutingTable:
         """The first route that matches ``request``, or None.
 
         ``trunk`` is the name of the trunk that sent it, if any; ``wall`` is the time in seconds since 1970 (UTC).
-        Raises :class:`WireError` when a route reads From and the URI in it is malformed.
+        Raises :class:`WireError` when a route reads From or To and the URI in it is malformed.
         """
         uri = request.uri
         text = uri.user or uri.opaque

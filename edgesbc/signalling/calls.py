@@ -99,17 +99,24 @@ class Calls:
 
     @property
     def half_full(self) -> bool:
-        """Whether half of the limit is reached, which is all that unproven sources have."""
+        """Whether half of the limit is reached, which is all that sources without an account have."""
         return 2 * len(self._calls) >= self.limits.count
 
     @property
     def full(self) -> bool:
         return len(self._calls) >= self.limits.count
 
-    def has_room(self, invite: Request, zone: Zone) -> bool:
-        """Whether one more call may have the Call-ID, From tag and side of ``invite``."""
-        same = self._by_dialog.get((invite.call_id, invite.from_tag, zone))
-        return same is None or len(same) < limits.CALLS_PER_CALL_ID
+    def has_room(self, invite: Request, flow: Flow) -> bool:
+        """Whether one more call from the address of ``flow`` may have the Call-ID, From tag and side of ``invite``.
+
+        Calls from other addresses do not count: who predicts the Call-ID and tag of somebody else keeps none of those
+        calls out.
+        """
+        same = self._by_dialog.get((invite.call_id, invite.from_tag, flow.listener.zone))
+        if same is None or len(same) < limits.CALLS_PER_CALL_ID:
+            return True
+        host = flow.peer[0]
+        return sum(call.caller.first.peer[0] == host for call in same) < limits.CALLS_PER_CALL_ID
 
     def find(self, message: Message, zone: Zone, number: int = 0) -> Call | None:
         """The call that a message inside a dialog, from ``zone``, belongs to; None where there is none, or several.
@@ -137,6 +144,10 @@ class Calls:
         if outgoing is None or incoming is None:
             return outgoing or incoming or []
         return outgoing + incoming
+
+    def numbered(self, number: int) -> Call | None:
+        """The call with that number, if it is alive."""
+        return self._calls.get(f"{self._epoch}-{number}")
 
     def of_media(self, media_id: str) -> Call | None:
         """The call whose media session has that identifier."""

@@ -9,18 +9,21 @@ each other's dialogs, so that a token given to one is good for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.prefixes import source_key
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
 from edgesbc.signalling.call import Leg, learn_target, remote_target, route_set
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.long_targets import LongTargets
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.tokens import RemoteTarget, Sealer, TokenKind, dialog_digest, holder_digest
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Fields, Message, Request
+from edgesbc.sip.uri import Param, Uri
 
 __all__ = ["ContactTokens"]
 
@@ -30,7 +33,7 @@ class ContactTokens:
     ``instead`` is :meth:`edgesbc.signalling.device_flows.DeviceFlows.instead`. ``live`` knows trunks and accounts;
     ``set_at`` gives the name of the destination set that has a flow's peer, "" for none."""
 
-    __slots__ = ("_flows", "_instead", "_live", "_sealer", "_set_at")
+    __slots__ = ("_flows", "_instead", "_live", "_long", "_sealer", "_set_at")
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class ContactTokens:
         self._flows = flows
         self._instead = instead
         self._live = live
+        self._long = LongTargets()
         self._sealer = sealer
         self._set_at = set_at
 
@@ -64,7 +68,7 @@ class ContactTokens:
             target.call = call
             target.dialog = dialog_digest(call_id, leg.tag)
             target.holders = tuple([holder_digest(word, name) for word, name in names])
-            token = self._sealer.seal(target, holder.listener.zone)
+            token = self._seal(target, leg, holder, now)
             leg.token = topology.contact(holder.listener, token)
             leg.token_for = content
         return leg.token
@@ -76,6 +80,28 @@ class ContactTokens:
         leg.routes = route_set(message)
         learn_target(leg, message)
         return self.contact_for(leg, message.call_id, holder, now, call)
+
+    def referral(self, leg: Leg, uri: str, holder: Flow, call: int, until: int, now: float) -> str:
+        """A token by which the peer at ``holder`` reaches ``uri`` through ``leg``'s peer, which has referred it there
+        within the call with that number; ``until`` is its end (seconds, the plane's clock)."""
+        target = remote_target(leg, self._flows.epoch)
+        target.uri, target.routes = uri, ()
+        target.kind, target.call, target.until = TokenKind.REFERRED, call, until
+        target.holders = tuple([holder_digest(word, name) for word, name in self._holder_names(holder, now)])
+        return self._seal(target, leg, holder, now)
+
+    def _seal(self, target: RemoteTarget, leg: Leg, holder: Flow, now: float) -> str:
+        """A token for the peer at ``holder``; texts of ``leg``'s peer that are too long for it are kept here."""
+        if self._long.are_long(target.uri, target.routes):
+            has_account = self._live.standings.of(leg.flow, now) >= Standing.REGISTERED
+            target.uri, target.routes = self._long.keep(target.uri, target.routes, has_account), ()
+        return self._sealer.seal(target, holder.listener.zone)
+
+    @staticmethod
+    def uri_at(listener: Listener, user: str, params: Iterable[Param] = (), headers: str = "") -> Uri:
+        """A URI of the edge for the peers of a listener."""
+        own = parse_name_addr(topology.contact(listener, user)).uri
+        return Uri(own.scheme, own.user, own.host, own.port, [*own.params, *params], headers)
 
     def _holder_names(self, holder: Flow, now: float) -> tuple[tuple[str, str], ...]:
         """What the peer at ``holder`` is known by: its address, and its trunk, account or destination set if it has
@@ -110,7 +136,17 @@ class ContactTokens:
 
         Who may use it, and in which dialog, is another question: see :meth:`is_holder`.
         """
-        return self._sealer.open(token, holder.listener.zone)
+        return self._open(token, holder.listener.zone)
+
+    def _open(self, token: str, zone: Zone) -> RemoteTarget | None:
+        target = self._sealer.open(token, zone)
+        if target is None or not self._long.is_name(target.uri):
+            return target
+        texts = self._long.find(target.uri)
+        if texts is None:
+            return None
+        target.uri, target.routes = texts[0], texts[1:]
+        return target
 
     def is_holder(self, target: RemoteTarget, flow: Flow, now: float) -> bool:
         """Whether a token was given to the peer at ``flow``, or to none in particular."""
@@ -146,7 +182,7 @@ class ContactTokens:
         route = request.get("Route")
         for uri in ([parse_name_addr(route).uri] if route else []) + [request.uri]:
             if uri.user and self._flows.is_ours(uri.host, uri.port):
-                target = self._sealer.open(uri.user, Zone.CORE)
+                target = self._open(uri.user, Zone.CORE)
                 if target is not None:
                     return target
         return None

@@ -11,6 +11,7 @@ from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
+from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.responder import Responder
 
 __all__ = ["ContextParts"]
@@ -19,7 +20,17 @@ __all__ = ["ContextParts"]
 class ContextParts:
     """The parts of the core that every response context uses."""
 
-    __slots__ = ("branches", "deadlines", "dispatcher", "effects", "live", "media", "responder", "tokens")
+    __slots__ = (
+        "branches",
+        "deadlines",
+        "dispatcher",
+        "effects",
+        "live",
+        "media",
+        "named_peers",
+        "responder",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -31,6 +42,7 @@ class ContextParts:
         responder: Responder,
         tokens: ContactTokens,
         branches: BranchParts,
+        named_peers: NamedPeers,
     ) -> None:
         self.effects: Final = effects
         self.deadlines: Final = deadlines
@@ -40,3 +52,4 @@ class ContextParts:
         self.responder: Final = responder
         self.tokens: Final = tokens
         self.branches: Final = branches
+        self.named_peers: Final = named_peers

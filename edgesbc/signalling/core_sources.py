@@ -43,7 +43,18 @@ class CoreRules:
 class CoreSources:
     """Judges the sources of core listeners. Members count as soon as the dispatcher has their address."""
 
-    __slots__ = ("_allowed", "_dispatcher", "_hosts", "_listeners", "_members", "_prefixes", "_rules", "_version")
+    __slots__ = (
+        "_advertised",
+        "_allowed",
+        "_dispatcher",
+        "_hosts",
+        "_listeners",
+        "_members",
+        "_own",
+        "_prefixes",
+        "_rules",
+        "_version",
+    )
 
     def __init__(self, listeners: Sequence[Listener], dispatcher: Dispatcher, rules: CoreRules) -> None:
         self._listeners = tuple(listener for listener in listeners if listener.zone is Zone.CORE)
@@ -53,6 +64,8 @@ class CoreSources:
         self._prefixes: dict[int, PrefixSet] = {}
         """By the id of the listener."""
         self._hosts = frozenset(listener.host for listener in listeners if listener.host not in _WILDCARDS)
+        self._advertised = frozenset(listener.advertise_host for listener in listeners if listener.zone is Zone.PUBLIC)
+        self._own = frozenset(listener.advertise_host for listener in self._listeners)
         self._allowed = PrefixSet()
         self._rules = rules
         self.adopt(rules)
@@ -81,9 +94,18 @@ class CoreSources:
         """Whether ``host`` is a member of the private side, of a prefix that the policy allows there, or a listener.
 
         It is asked for the addresses in session descriptions of public peers. Private addresses in general are not
-        inside: phones have them too.
+        inside: phones behind a NAT have them too.
         """
         return host in self._hosts or host in self._allowed or host in self._current_members()
+
+    def hides(self, host: str) -> bool:
+        """Whether ``host`` is of no use outside: an address of the private side, any private address, or the name of a
+        destination. It is asked for URIs that the private side names to public peers."""
+        if host in self._advertised:
+            return False
+        if host in _PRIVATE_SET or host in self._own or self.is_inside(host):
+            return True
+        return any(host == name.host for name in self._dispatcher.names())
 
     def _current_members(self) -> frozenset[str]:
         if self._version != self._dispatcher.members_version:

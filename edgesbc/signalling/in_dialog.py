@@ -64,7 +64,7 @@ class InDialogRequests:
                 parts.media.refresh(call, request.from_tag)
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
                 on_completed = partial(self._on_bye_completed, call, request)
-        peers = DialogPeers(parts.tokens, server, call)
+        peers = DialogPeers(parts.tokens, parts.named_peers, server, call)
         standing = incoming.subject.standing
         ResponseContext(parts, server, SingleTarget(hop), peers, standing, call, on_completed=on_completed).start(now)
 

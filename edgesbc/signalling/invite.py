@@ -45,7 +45,7 @@ class InviteRequests:
             parts,
             server,
             targets,
-            DialogPeers(parts.tokens, server, call, new_call=True),
+            DialogPeers(parts.tokens, parts.named_peers, server, call, new_call=True),
             subject.standing,
             call,
             CallSetup(calls, call),
@@ -58,9 +58,9 @@ class InviteRequests:
         """The reason to refuse a new call now; None if there is none."""
         if self.draining:
             return Reason.DRAINING
-        unproven = incoming.subject.standing is Standing.UNPROVEN
-        if self._calls.half_full if unproven else self._calls.full:
+        has_account = incoming.subject.standing >= Standing.REGISTERED
+        if self._calls.full if has_account else self._calls.half_full:
             return Reason.OVERLOAD
-        if not self._calls.has_room(incoming.message, incoming.flow.listener.zone):
+        if not self._calls.has_room(incoming.message, incoming.flow):
             return Reason.LOOP  # servers that lead to each other, and remove the marks and Max-Forwards
         return None

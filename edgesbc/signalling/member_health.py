@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import SourceKey, Zone, host_port
+from edgesbc.base.address import Listener, SourceKey, Zone, host_port, split_host_port
 from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import source_key
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health_monitor import Probe
 from edgesbc.dispatch.member import Member
+from edgesbc.dispatch.settings import ProbeSettings
 from edgesbc.signalling import topology
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.effect_queue import EffectQueue
@@ -180,17 +181,33 @@ class HealthProbes:
         if listener is None:
             self._dispatcher.health_monitor.probe_failed(probe, now)
             return
-        where = host_port(listener.advertise_host, listener.advertise_port)
         branch, uri = self._sender.new_branch(), member.settings.uri
-        from_, call_id = f"<sip:edge@{where}>;tag={self._identifiers.new_tag()}", self._identifiers.new_tag()
+        settings = self._dispatcher.probe_settings(member)
+        where = _advertised(settings, listener)
+        user = f"{settings.user}@" if settings.user else ""
+        from_, call_id = f"<sip:{user}{where}>;tag={self._identifiers.new_tag()}", self._identifiers.new_tag()
         fields = request_fields("OPTIONS", topology.via(listener, branch), from_, f"<{uri}>", call_id, 1)
-        fields.append(("Accept", "application/sdp"))
-        if self._server_name:
-            fields.append(("User-Agent", self._server_name))
+        if settings.contact:
+            fields.append(("Contact", topology.contact(listener, settings.user, where)))
+        if settings.allow:
+            fields.append(("Allow", ", ".join(settings.allow)))
+        if settings.accept:
+            fields.append(("Accept", ", ".join(settings.accept)))
+        agent = self._server_name if settings.user_agent is None else settings.user_agent
+        if agent:
+            fields.append(("User-Agent", agent))
         data = serialise(f"OPTIONS {uri} SIP/2.0", fields, b"")
         flow = self._flows.to(listener, member.target, member.tls_name)
-        user = _ProbeTransaction(self._dispatcher, probe)
-        self._sender.send(branch, "OPTIONS", flow, data, user, now, timeout=member.health.settings.timeout)
+        transaction_user = _ProbeTransaction(self._dispatcher, probe)
+        self._sender.send(branch, "OPTIONS", flow, data, transaction_user, now, timeout=member.health.settings.timeout)
+
+
+def _advertised(settings: ProbeSettings, listener: Listener) -> str:
+    """Host and port in From and Contact of a probe by ``listener``."""
+    if not settings.host:
+        return host_port(listener.advertise_host, listener.advertise_port)
+    host, port = split_host_port(settings.host, 0)
+    return host_port(host, port or listener.advertise_port)
 
 
 class _ProbeTransaction:

@@ -20,10 +20,12 @@ from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import LoopDetector
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.peers import DialogPeers
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import DispatchedTargets, SingleTarget, TargetSet
+from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.signalling.transactions import Transactions
 from edgesbc.signalling.wall_clock import WallClock
 from edgesbc.sip.values import unsupported
@@ -32,9 +34,10 @@ __all__ = ["OtherRequests", "OutOfDialogAdmission", "RequestRouter"]
 
 
 class RequestRouter:
-    """Finds where a request outside a dialog goes: a registered flow that a token names, or a route of the policy."""
+    """Finds where a request outside a dialog goes: a registered flow or another peer that a token names, or a route of
+    the policy."""
 
-    __slots__ = ("_clock", "_dispatcher", "_effects", "_flows", "_screener", "_tokens", "table")
+    __slots__ = ("_clock", "_dispatcher", "_effects", "_flows", "_named", "_screener", "_tokens", "table")
 
     def __init__(
         self,
@@ -45,8 +48,10 @@ class RequestRouter:
         flows: Flows,
         effects: EffectQueue,
         screener: Screener,
+        named: NamedPeers,
     ) -> None:
         self.table = table
+        self._named = named
         self._clock = clock
         self._tokens = tokens
         self._dispatcher = dispatcher
@@ -64,6 +69,9 @@ class RequestRouter:
                 screener.refuse(incoming, Reason.FLOW_GONE, now)
                 return None
             return SingleTarget(hop)
+        named = self._named.target_of(request, flow)
+        if named is not None:
+            return self._named_targets(named, incoming, now)
         if len(request.uri.user or request.uri.opaque) > limits.ROUTE_TEXT:
             # Patterns do not match so long a text, so a route that refuses would let it pass (RFC 3261 section
             # 21.4.12).
@@ -90,6 +98,16 @@ class RequestRouter:
         return DispatchedTargets(
             self._dispatcher, self._flows, self._effects, route, request, flow, keeps_host, has_account
         )
+
+    def _named_targets(self, named: RemoteTarget, incoming: Incoming, now: float) -> TargetSet | None:
+        """The hop to the server that leads to a named peer; None where the request was refused."""
+        if not self._named.may_reach(named, incoming.flow, incoming.subject.standing, now):
+            self._screener.refuse_token(incoming, "a new request of another peer", now)
+            return None
+        target = self._named.hop_to(named, incoming.message, now)
+        if target is None:
+            self._screener.refuse(incoming, Reason.FLOW_GONE, now)
+        return target
 
 
 class OutOfDialogAdmission:
@@ -162,7 +180,8 @@ class OtherRequests:
             self._screener.on_refusal(Reason.NO_DIALOG)
             self._parts.responder.answer_stateless(incoming, Reason.NO_DIALOG.status, now)
             return
-        if method == "OPTIONS" and self._flows.is_ours(request.uri.host, request.uri.port):
+        for_edge = method == "OPTIONS" and self._flows.is_ours(request.uri.host, request.uri.port)
+        if for_edge and not self._parts.named_peers.is_named(request, incoming.flow):
             self._answer_options(incoming, now)
             return
         targets = self._admission.admit(incoming, now)
@@ -170,7 +189,7 @@ class OtherRequests:
             return
         parts = self._parts
         server = parts.responder.open_transaction(incoming, now)
-        peers = DialogPeers(parts.tokens, server)
+        peers = DialogPeers(parts.tokens, parts.named_peers, server)
         context = ResponseContext(
             parts,
             server,

@@ -8,15 +8,19 @@ from typing import Protocol
 from edgesbc.base.address import Flow
 from edgesbc.signalling.call import TARGETED, Call, CallState, Leg, learn_target
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.transactions import ServerTransaction
-from edgesbc.sip.message import Fields, Response
+from edgesbc.sip.message import Fields, Request, Response
 
 __all__ = ["DialogPeers", "Peers"]
 
 
 class Peers(Protocol):
     """The two sides of one request: of a REGISTER, or of any other request (:class:`DialogPeers`)."""
+
+    def request_for(self, receiver: Flow, now: float) -> Request:
+        """The request with the fields that cross to ``receiver``."""
 
     def request_fields(self, receiver: Flow, now: float) -> Fields:
         """The fields that represent the sender of the request to ``receiver``: Contact, or Path."""
@@ -32,16 +36,25 @@ class Peers(Protocol):
 class DialogPeers:
     """``call`` is the call that the request belongs to or sets up, if any; ``new_call``: it sets it up."""
 
-    __slots__ = ("_call", "_new_call", "_request", "_server", "_tokens")
+    __slots__ = ("_call", "_named", "_new_call", "_request", "_server", "_tokens")
 
     def __init__(
-        self, tokens: ContactTokens, server: ServerTransaction, call: Call | None = None, new_call: bool = False
+        self,
+        tokens: ContactTokens,
+        named: NamedPeers,
+        server: ServerTransaction,
+        call: Call | None = None,
+        new_call: bool = False,
     ) -> None:
         self._tokens = tokens
+        self._named = named
         self._server = server
         self._request = server.request
         self._call = call
         self._new_call = new_call
+
+    def request_for(self, receiver: Flow, now: float) -> Request:
+        return self._named.translated(self._request, self._server.source, receiver, self._call, now)
 
     def request_fields(self, receiver: Flow, now: float) -> Fields:
         request, call = self._request, self._call

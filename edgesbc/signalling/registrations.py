@@ -248,6 +248,9 @@ class RegisterPeers:
         self._request = server.request
         self._began = began
 
+    def request_for(self, receiver: Flow, now: float) -> Request:
+        return self._request
+
     def request_fields(self, receiver: Flow, now: float) -> Fields:
         """The Contacts as they came, which the registrar binds, and the Path that leads to their flow."""
         fields = [pair for pair in self._request.fields if pair[0] == "Contact"]

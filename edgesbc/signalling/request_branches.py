@@ -102,6 +102,7 @@ class RequestBranches:
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
         crossing = self._parts.live.crossing(self._standing, hop.flow, now, hop.lease is not None)
+        request = self._peers.request_for(hop.flow, now)
         data = topology.forward_request(request, listener, branch.id, hop.uri, crossing, hop.routes, self.body, fields)
         branch.send(data, now)
 

@@ -27,7 +27,7 @@ from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import TransactionState
-from edgesbc.sip.message import Request, Response
+from edgesbc.sip.message import Fields, Request, Response
 
 __all__ = ["ResponseContext"]
 
@@ -102,7 +102,7 @@ class ResponseContext:
             wait = _RETRY_AFTER if conflict.status == 500 else 0
             self._refuse(Reason.OPEN_OFFER, now, conflict.status, conflict.reason, wait)
         elif self._sdp.hides_sdp_from_media():
-            self._refuse(Reason.NO_MEDIA, now, detail="SDP inside a multipart body")
+            self._on_anchored(MediaError(Reason.NO_MEDIA.status, "SDP inside a multipart body"), now)
         elif not self._sdp.send(self._on_anchored, now):
             self._branches.body = self._sdp.body_without_sdp(self.request)
             self._try_next(now)
@@ -111,7 +111,7 @@ class ResponseContext:
         if self.server.answered:
             return  # cancelled meanwhile
         if isinstance(sdp, MediaError):
-            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason)
+            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=self._warning(sdp))
         else:
             self._branches.body = sdp
             self._try_next(now)
@@ -318,7 +318,23 @@ class ResponseContext:
         elif self._setup is None:
             self._end_branches(now)
 
-    def _refuse(self, reason: Reason, now: float, status: int = 0, detail: str = "", retry_after: int = 0) -> None:
+    def _warning(self, error: MediaError) -> Fields:
+        """The field that says in a 488 why the offer of its receiver is refused (RFC 3261 section 21.4.26)."""
+        if error.status != 488:
+            return []
+        host = self.server.flow.listener.advertise_host
+        agent = f"[{host}]" if ":" in host else host
+        return [("Warning", f'399 {agent} "{error.reason}"')]
+
+    def _refuse(
+        self,
+        reason: Reason,
+        now: float,
+        status: int = 0,
+        detail: str = "",
+        retry_after: int = 0,
+        extra: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """No hop is left to try: refuse the request, for a reason that an operator can look up."""
         request, outcome = self.request, reason.code
         if reason is Reason.NO_DESTINATION:
@@ -328,9 +344,11 @@ class ResponseContext:
         if not detail:
             detail = self._branches.describe()
         self._parts.effects.record(now, reason, self.server.source, request.call_id, detail, answer=status)
-        self._finish(status, outcome, now, retry_after)
+        self._finish(status, outcome, now, retry_after, extra)
 
-    def _finish(self, status: int, outcome: str, now: float, retry_after: int = 0) -> None:
+    def _finish(
+        self, status: int, outcome: str, now: float, retry_after: int = 0, more: Sequence[tuple[str, str]] = ()
+    ) -> None:
         """Send the edge's own final answer, and end the call that the request was to set up."""
         responder = self._parts.responder
         self._abandon_branches(now)
@@ -338,7 +356,7 @@ class ResponseContext:
             responder.drop(self.server)  # RFC 4320: its sender has timed out as well
         else:
             extra = [("Retry-After", str(retry_after))] if retry_after else []
-            responder.answer(self.server, status, now, extra)
+            responder.answer(self.server, status, now, [*extra, *more])
         self._end(status, outcome, now)
 
     def _end(self, status: int, outcome: str, now: float) -> None:

@@ -23,7 +23,7 @@ from edgesbc.sip.message import Request
 from edgesbc.sip.uri import Param, Uri
 from edgesbc.sip.user_part import WrittenUser
 
-__all__ = ["DispatchedTargets", "NextHop", "SingleTarget", "TargetSet", "listener_for"]
+__all__ = ["DispatchedTargets", "NamedTarget", "NextHop", "SingleTarget", "TargetSet", "listener_for"]
 
 
 _TARGET_PARAMS = frozenset({"transport", "maddr", "ttl"})
@@ -92,6 +92,23 @@ class SingleTarget:
 
     def set_names(self) -> str:
         return ""
+
+
+class NamedTarget(SingleTarget):
+    """The one hop to a server that a token names; if that is a destination, the request holds a lease there."""
+
+    __slots__ = ("_dispatcher", "_selection")
+
+    def __init__(self, hop: NextHop, dispatcher: Dispatcher, selection: SelectionRequest) -> None:
+        super().__init__(hop)
+        self._dispatcher = dispatcher
+        self._selection = selection
+
+    def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
+        hops = super().next_group(now, limit)
+        for hop in hops:
+            hop.lease = self._dispatcher.acquire_at(hop.flow.peer, hop.flow.listener.transport, now, self._selection)
+        return hops
 
 
 class DispatchedTargets:

@@ -24,7 +24,6 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/   ")
 _SEPARATOR = "\x1f"  # a control byte: the parser lets none into a URI
 _DIALOG_BYTES: Final = 8
 _HOLDER_BYTES: Final = 6
-_CALL_BYTES: Final = 4
 _FORM: Final = b"2"
 """Authenticated with a token, before the zone: tokens of the first form, without kind, dialog and holders, have no such
 byte."""
@@ -38,12 +37,16 @@ class TokenKind(enum.Enum):
     """The Contact of one side of a dialog that an INVITE sets up."""
     EVENT = "e"
     """That of any other dialog, such as a subscription: the edge keeps nothing of it."""
+    REFERRED = "r"
+    """A peer that a REFER names: new requests of the peer that was referred to it."""
     PATH = "p"
     """The Path of a registration: requests outside a dialog, from the private side."""
     FIRST_FORM = ""
     """The token was made before tokens had a kind: it may be any of them."""
 
 
+_NUMBERS: Final = {TokenKind.CALL: 1, TokenKind.REFERRED: 2, TokenKind.EVENT: 0, TokenKind.PATH: 0}
+"""How many of ``call`` and ``until`` a token of that kind has, 4 bytes each."""
 _KINDS: Final = {kind.value.encode(): kind for kind in TokenKind if kind.value}
 
 
@@ -55,12 +58,13 @@ class RemoteTarget:
     UDP. ``uri`` is the Request-URI there (RFC 3261 section 12.1 *remote target*), "" to keep the
     request's own; ``routes`` the route set.
 
-    ``call`` is the number of the call that a token of the kind CALL belongs to, in the process of that ``epoch``.
+    ``call`` is the number of the call that a token of the kind CALL or REFERRED belongs to, in the process of that
+    ``epoch``; the latter ends at ``until`` (seconds, the plane's clock).
     ``dialog`` is the :func:`dialog_digest` of the requests that may have the token, empty for a Path. ``holders`` are
     the :func:`holder_digest` of the peers that may send them, one of which suffices; empty for any peer of the zone.
     """
 
-    __slots__ = ("call", "dialog", "epoch", "holders", "kind", "listener", "peer", "routes", "serial", "uri")
+    __slots__ = ("call", "dialog", "epoch", "holders", "kind", "listener", "peer", "routes", "serial", "until", "uri")
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class RemoteTarget:
         dialog: bytes = b"",
         holders: Sequence[bytes] = (),
         call: int = 0,
+        until: int = 0,
     ) -> None:
         self.listener = listener
         self.peer = peer
@@ -85,6 +90,7 @@ class RemoteTarget:
         self.dialog = dialog
         self.holders = tuple(holders)
         self.call = call
+        self.until = until
 
 
 def dialog_digest(call_id: str, tag: str) -> bytes:
@@ -158,21 +164,26 @@ class Sealer:
 
 
 def _binding(target: RemoteTarget) -> bytes:
-    """What a token was made for, as its first bytes: the kind, the number of holders, the digests, and the call."""
+    """What a token was made for, as its first bytes: the kind, the number of holders, the digests, and the numbers."""
     head = target.kind.value.encode() + bytes((len(target.holders),))
-    call = (target.call % 2 ** (8 * _CALL_BYTES)).to_bytes(_CALL_BYTES, "big") if target.kind is TokenKind.CALL else b""
-    return head + target.dialog + b"".join(target.holders) + call
+    numbers = (target.call, target.until)[: _NUMBERS[target.kind]]
+    tail = b"".join([(number % 2**32).to_bytes(4, "big") for number in numbers])
+    return head + target.dialog + b"".join(target.holders) + tail
 
 
 def _bound_target(plain: bytes) -> RemoteTarget:
     kind, count = _KINDS[plain[:1]], plain[1]
-    at = 2 if kind is TokenKind.PATH else 2 + _DIALOG_BYTES
+    at = 2 + _DIALOG_BYTES if kind is TokenKind.CALL or kind is TokenKind.EVENT else 2
     end = at + count * _HOLDER_BYTES
     holders = tuple(plain[start : start + _HOLDER_BYTES] for start in range(at, end, _HOLDER_BYTES))
-    text = end + _CALL_BYTES if kind is TokenKind.CALL else end
-    return _target(plain[text:], kind, plain[2:at], holders, int.from_bytes(plain[end:text], "big"))
+    text = end + 4 * _NUMBERS[kind]
+    target = _target(plain[text:], kind, plain[2:at], holders)
+    if text > end:
+        target.call = int.from_bytes(plain[end : end + 4], "big")
+        target.until = int.from_bytes(plain[end + 4 : text], "big")
+    return target
 
 
-def _target(plain: bytes, kind: TokenKind, dialog: bytes, holders: tuple[bytes, ...], call: int = 0) -> RemoteTarget:
+def _target(plain: bytes, kind: TokenKind, dialog: bytes, holders: tuple[bytes, ...]) -> RemoteTarget:
     listener, host, port, serial, epoch, uri, *routes = plain.decode("utf-8", "surrogateescape").split(_SEPARATOR)
-    return RemoteTarget(listener, Source(host, int(port)), int(serial), epoch, uri, routes, kind, dialog, holders, call)
+    return RemoteTarget(listener, Source(host, int(port)), int(serial), epoch, uri, routes, kind, dialog, holders)

@@ -26,14 +26,18 @@ def via(listener: Listener, branch: str) -> str:
     return f"SIP/2.0/{_VIA_NAME[listener.transport]} {where};branch={branch};rport"
 
 
-def contact(listener: Listener, token: str) -> str:
-    """A Contact value that leads back to the edge and holds a token (RFC 3261 section 20.10)."""
-    where = host_port(listener.advertise_host, listener.advertise_port)
+def contact(listener: Listener, user: str, where: str = "") -> str:
+    """A Contact value that leads back to the edge (RFC 3261 section 20.10); ``user`` is a token, or "" for none.
+
+    ``where`` is host and port, "" for what ``listener`` advertises.
+    """
+    where = where or host_port(listener.advertise_host, listener.advertise_port)
+    token = f"{user}@" if user else ""
     if listener.transport is Transport.UDP:
-        return f"<sip:{token}@{where}>"
+        return f"<sip:{token}{where}>"
     # RFC 7118 section 5.2: "ws" stands for both; TLS follows from the port and from the connection in use.
     name = "ws" if listener.transport in (Transport.WS, Transport.WSS) else listener.transport.value
-    return f"<sip:{token}@{where};transport={name}>"
+    return f"<sip:{token}{where};transport={name}>"
 
 
 def breadth(request: Request) -> int:

@@ -38,6 +38,7 @@ from edgesbc.signalling.keep_alives import KeepAlives, KeepAliveSettings
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.member_health import HealthProbes
+from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.out_of_dialog import OtherRequests, OutOfDialogAdmission, RequestRouter
 from edgesbc.signalling.registrations import ChallengeMemory, RegisterRequests
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
@@ -94,6 +95,9 @@ class CoreParts:
         def related(flow: Flow, other: Flow) -> bool:
             return flow.listener.zone is other.listener.zone and live.standings.related(flow, other)
 
+        def is_inside(host: str) -> bool:
+            return not self.router.table.serves(host) and self.core_sources.hides(host)
+
         def reopen(flow: Flow, request: Request) -> Flow | None:
             return flows.instead(flow, request.via.port or flow.listener.transport.default_port)
 
@@ -126,10 +130,11 @@ class CoreParts:
         screener = self.screener = Screener(
             live, self.responder, effects, flows, self.statistics.attempts, self.clock, self.core_sources
         )
-        self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener)
+        named = NamedPeers(tokens, calls, live, dispatcher, is_inside)
+        self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener, named)
         self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions, live)
         branches = BranchParts(sender, byes, deadlines)
-        context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches)
+        context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches, named)
         self.challenges = ChallengeMemory(entropy)
         self.invites = InviteRequests(context, self.admission, calls, screener)
         self.registrations = RegisterRequests(context, self.admission, self.challenges, device_flows, keep_alives)

@@ -86,8 +86,21 @@ def test_a_private_address_in_the_public_zone_is_not_sent_to_before_a_packet_cam
     assert judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000).send_to is None
 
 
-@pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "192.168.1.5", "100.64.0.9"])
-def test_behind_a_nat_the_private_address_of_the_peer_may_be_one_of_the_inside_and_is_no_target(host):
+@pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "10.255.255.255"])
+@pytest.mark.parametrize("received", ["198.51.100.7", "192.168.1.5"])
+def test_an_address_of_the_inside_is_refused_although_the_network_of_a_peer_behind_a_nat_may_have_it(host, received):
+    """Also where the edge itself is behind a one-to-one NAT."""
+    translated = build_interfaces(
+        {Zone.PUBLIC: "172.31.0.5", Zone.CORE: "10.0.0.1"}, RANGE, {Zone.PUBLIC: "203.0.113.10"}, ["10.0.0.0/8"]
+    )
+    for interfaces in (EDGE, translated):
+        with pytest.raises(WireError) as error:
+            judge_target(interfaces[Zone.PUBLIC], host, 4000, received)
+        assert error.value.status_hint == 488
+
+
+@pytest.mark.parametrize("host", ["172.16.0.1", "192.168.1.5", "100.64.0.9"])
+def test_behind_a_nat_any_other_private_address_of_the_peer_is_accepted_and_no_target(host):
     target = judge_target(EDGE[Zone.PUBLIC], host, 4000, "198.51.100.7")
     assert (target.send_to, target.learn_from) == (None, {"198.51.100.7"})
 

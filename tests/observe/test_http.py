@@ -242,6 +242,77 @@ async def test_garbage_is_answered_or_closed_without_harm(caplog: pytest.LogCapt
     assert caplog.records == []
 
 
+HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+HTTP_2_PING = bytes((0, 0, 8, 6, 0, 0, 0, 0, 0)) + b"12345678"
+
+
+@pytest.mark.parametrize("begin", [HTTP_2, b"\r\n" + HTTP_2, HTTP_2.replace(b"\r", b"")])
+async def test_no_http_2_is_spoken(begin: bytes) -> None:
+    """Its frames would be work without requests: nothing of it is answered."""
+    async with served() as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(begin + HTTP_2_PING * 100)
+        assert HTTP_2_PING[9:] not in await to_end(stream)
+        await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        "Connection: Upgrade\r\nUPGRADE: h2c",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ],
+)
+async def test_an_upgrade_is_ignored(upgrade: str) -> None:
+    """The answer is that to the same request without it (RFC 9110 section 7.8)."""
+    async with served() as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(f"GET /healthz HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n\r\n".encode())
+        answer = await to_end(stream)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"alive\n")
+        await stream.aclose()
+
+
+async def test_nothing_is_read_of_a_body_or_a_second_request() -> None:
+    """What follows the head is discarded, and beyond a bound the connection ends."""
+    async with served() as port:
+        for more in (b"1\r\na\r\n" * 100, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            await stream.send_all(head + more)
+            answer = await to_end(stream)
+            assert answer.count(b"HTTP/1.1 ") <= 1  # none where the end with unread bytes resets the connection
+            assert b"edgesbc_calls" not in answer
+            await stream.aclose()
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        with pytest.raises(trio.BrokenResourceError), trio.fail_after(60):
+            await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
+            while True:
+                await stream.send_all(bytes(limits.HTTP_HEAD_BYTES))
+        await stream.aclose()
+
+
+async def test_a_request_has_a_bound_of_lines() -> None:
+    async with served() as port:
+        for more, status in ((limits.HTTP_HEAD_LINES - 3, b"HTTP/1.1 200 "), (limits.HTTP_HEAD_LINES - 2, b"")):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * more + b"\r\n")
+            assert (await to_end(stream))[:13] == status
+            await stream.aclose()
+
+
+async def to_end(stream: trio.SocketStream) -> bytes:
+    """What comes until the server ends the connection."""
+    answer = b""
+    with trio.fail_after(60), contextlib.suppress(trio.BrokenResourceError):
+        while data := await stream.receive_some():
+            answer += data
+    return answer
+
+
 async def test_it_prints_nothing_in_normal_operation(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         async with served() as port:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,24 @@ def say(count: int) -> None:
         logger("edge").warning("odd", number=number)
         lifecycle("edge").info("listening", number=number)
         logging.getLogger(f"library{number}").error("failed")
+
+
+@pytest.mark.parametrize("size", [10, 1_000, limits.LOG_VALUE_CHARS])
+def test_a_terminal_that_shows_nothing_never_makes_the_edge_wait(size: int) -> None:
+    """As behind a connection that stalls: it counts as writable while it has room for less than a line."""
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        configure(terminal, "json")
+        for _ in range(3_000):
+            logger("edge").warning("odd", text="x" * size)
+        lost = records_lost()
+        assert 0 < lost < 3_000
+        while select.select([master], [], [], 0)[0]:
+            os.read(master, 65_536)
+        logger("edge").warning("again")
+        assert records_lost() == lost
+        assert os.get_blocking(slave), "other programs of the terminal expect that"
+    os.close(master)
 
 
 def test_a_full_disk_loses_records() -> None:

@@ -426,6 +426,25 @@ def test_advice_about_the_private_side() -> None:
 
 
 @pytest.mark.parametrize(
+    ("public", "core", "advised"),
+    [
+        ("203.0.113.10", "10.0.0.1", ""),
+        ("0.0.0.0", "10.0.0.1", "because the public listener public-udp-5060 is bound to a wildcard"),
+        ("[::]", "10.0.0.1", "because the public listener public-udp-5060 is bound to a wildcard"),
+        ("203.0.113.10", "0.0.0.0", "the core listener core-udp-5060 is bound to a wildcard"),
+        ("0.0.0.0", "127.0.0.2", ""),
+    ],
+)
+@pytest.mark.parametrize("device", ["", "eth1", "any"])
+def test_advice_where_packets_may_come_by_the_public_device(public: str, core: str, advised: str, device: str) -> None:
+    text = SMALL.replace('"203.0.113.10:5060"', f'"{public}:5060"\nadvertise = "203.0.113.10"')
+    text = text.replace('"10.0.0.1:5060"', f'"{core}:5070"\nadvertise = "10.0.0.1"\nname = "core-udp-5060"')
+    text = text.replace('advertise = "10.0.0.1"', f'advertise = "10.0.0.1"\ndevice = "{device}"')
+    lines = [line for line in advice(parse_policy(text, "p.toml")) if "wildcard" in line]
+    assert [advised in line for line in lines] == ([True] if advised and not device else [])
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('[core]\nallow = ["pbx.example"]', "expected addresses or prefixes"),

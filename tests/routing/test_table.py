@@ -20,11 +20,12 @@ def request(
     from_uri: str = "sip:alice@example.com",
     extra: str = "",
     uri: str = "",
+    to_uri: str = "sip:bob@edge.example",
 ) -> Request:
     message = parse_message(
         f"{method} {uri or f'sip:{user}@edge.example'} SIP/2.0\r\n"
         "Via: SIP/2.0/UDP 192.0.2.9:5071;branch=z9hG4bKa\r\n"
-        f"From: <{from_uri}>;tag=1\r\nTo: <sip:bob@edge.example>\r\n"
+        f"From: <{from_uri}>;tag=1\r\nTo: <{to_uri}>\r\n"
         f"Call-ID: abc\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{extra}Content-Length: 0\r\n\r\n".encode()
     )
     assert isinstance(message, Request)
@@ -114,6 +115,46 @@ def test_a_number_matches_whatever_its_spelling(uri: str) -> None:
     assert takes(a_route(from_user=r"^\+4930123$"), request(from_uri=uri))
 
 
+@pytest.mark.parametrize(
+    ("names", "host", "matches"),
+    [
+        (("a.example",), "a.example", True),
+        (("A.Example.",), "a.EXAMPLE", True),
+        (("a.example",), "a.example.", True),
+        (("a.example",), "b.a.example", False),
+        (("a.example",), "xa.example", False),
+        (("*.a.example",), "b.a.example", True),
+        (("*.a.example",), "c.b.A.example.", True),
+        (("*.a.example",), "a.example", False),
+        (("*.a.example",), "ba.example", False),
+        (("192.0.2.7",), "192.0.2.7", True),
+        (("2001:db8::7",), "[2001:db8:0:0::7]", True),
+        (("x.example", "a.example"), "a.example", True),
+        (("a.example",), "192.0.2.7", False),
+    ],
+)
+def test_hosts(names: tuple[str, ...], host: str, matches: bool) -> None:
+    uri = f"sip:alice@{host}"
+    assert takes(a_route(request_host=names), request(uri=uri)) is matches
+    assert takes(a_route(request_host=names), request(uri=f"{uri}:5080;transport=tcp")) is matches
+    assert takes(a_route(from_host=names), request(from_uri=uri)) is matches
+    assert takes(a_route(to_host=names), request(to_uri=uri)) is matches
+
+
+def test_a_number_without_a_host_is_of_no_domain() -> None:
+    assert not takes(a_route(request_host=("a.example", "*.example")), request(uri="tel:+4930123"))
+    assert not takes(a_route(from_host=("a.example",)), request(from_uri="tel:+4930123"))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "*", "*.", "a.example:5060", "sip:a.example", "a.*.example", "^a"])
+def test_texts_that_are_no_hosts(name: str) -> None:
+    for key in ("request_host", "from_host", "to_host"):
+        with pytest.raises(ValueError, match="expected domains or addresses"):
+            a_route(**{key: (name,)})
+    with pytest.raises(ValueError, match="at most"):
+        a_route(from_host=("a.example",) * (limits.DOMAINS + 1))
+
+
 def test_headers_in_any_case() -> None:
     agent = request(extra="User-Agent: baresip v1\r\nx-tenant: blue\r\n")
     assert takes(a_route(user_agent="^baresip"), agent)
@@ -132,6 +173,10 @@ def test_a_text_over_the_bound_matches_nothing() -> None:
 def test_a_malformed_from_is_a_wire_error() -> None:
     with pytest.raises(WireError):
         takes(a_route(from_user="a"), request(from_uri="sip:a b@@"))
+    with pytest.raises(WireError):
+        takes(a_route(from_host=("a.example",)), request(from_uri="sip:a b@@"))
+    with pytest.raises(WireError):
+        takes(a_route(to_host=("a.example",)), request(to_uri="sip:a b@@"))
 
 
 @pytest.mark.parametrize(

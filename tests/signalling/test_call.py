@@ -189,6 +189,7 @@ def test_an_offer_that_media_refuses_is_488_and_leaves_nothing() -> None:
     assert to == CALLER
     assert isinstance(refused, Response)
     assert refused.status == 488
+    assert refused.get("Warning") == '399 192.0.2.1 "no"'
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.signalling import CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
+from support.signalling import BROWSERS, CALLER, CARRIERS, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import CallLimits
 from edgesbc.signalling.effects import Close
 from edgesbc.sip.message import Request
@@ -146,14 +147,27 @@ def test_the_calls_of_a_connection_without_an_account_go_on_when_strangers_have_
     assert isinstance(bye, Request)
 
 
-def test_unproven_sources_leave_half_of_the_calls_to_others(
-    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["datagrams", "proven addresses", "tcp", "wss"])
+def test_sources_without_an_account_leave_half_of_the_calls_to_others(
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    calls = open_harness.edge.parts.calls
+    """Answered calls count as well. An address is cheap to prove."""
+    harness = EdgeHarness(open=("public", "carriers", "browsers"))
+    calls = harness.edge.parts.calls
     monkeypatch.setattr(calls, "limits", CallLimits(8, calls.limits.set_up, calls.limits.duration))
+    listener = {"tcp": CARRIERS, "wss": BROWSERS}.get(kind, PUBLIC)
     for number in range(10):
-        unproven = Flow(CALLER.listener, Source(f"203.0.113.{number}", 5060))
-        open_harness.receive(unproven, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
-    assert open_harness.edge.calls == 4
-    open_harness.receive(CALLER, invite())
-    assert open_harness.edge.calls == 5
+        serial = 0 if listener is PUBLIC else 100 + number
+        stranger = Flow(listener, Source(f"203.0.113.{number}", 5060), serial)
+        if serial:
+            harness.edge.flow_opened(stranger)
+        elif kind == "proven addresses":
+            harness.standings.prove(stranger, Standing.REACHABLE, harness.now)
+        sent = harness.receive(stranger, invite(branch=f"z9hG4bKs{number}", from_tag=f"s{number}"))
+        forwarded = [message for flow, message in sent if flow == PBX]
+        if number % 2 and forwarded:
+            harness.receive(PBX, respond(forwarded[0], 200))
+    assert harness.edge.calls == 4
+    assert "overload" in harness.reasons
+    harness.receive(CALLER, invite())
+    assert harness.edge.calls == 5

@@ -44,6 +44,26 @@ def tried(harness: EdgeHarness, status: int = 503) -> list[str]:
     return hosts
 
 
+@pytest.mark.parametrize(("domain", "member"), [("a.example", "1"), ("B.example", "2"), ("c.example", "3")])
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
+def test_the_domain_of_a_phone_chooses_the_set(method: str, domain: str, member: str) -> None:
+    """Registration and calls of a tenant's phone go to the tenant's server, without a pattern over From."""
+    harness = EdgeHarness(open=("public",), methods=("INVITE", "REGISTER"))
+    sets = [a_set("a", 1), a_set("b", 2), a_set("rest", 3)]
+    harness.dispatcher.reload(sets, harness.now)
+    routes = [
+        Route("a", "a", from_host=("a.example",)),
+        Route("b", "b", request_host=("b.example",), to_host=("b.example",)),
+        Route("rest", "rest"),
+    ]
+    harness.edge.adopt(RoutingTable(routes, ["a", "b", "rest"]), harness.edge.pipeline)
+    message = invite(method, uri=f"sip:{domain}" if method == "REGISTER" else f"sip:100@{domain}")
+    message = message.replace(b"<sip:alice@example.org>", f"<sip:alice@{domain}>".encode())
+    message = message.replace(b"To: <sip:100@192.0.2.1>", f"To: <sip:alice@{domain}>".encode())
+    (to, _) = harness.receive(CALLER, message)[-1]
+    assert to.peer.host == f"10.0.0.{member}"
+
+
 def test_several_sets_in_order() -> None:
     assert tried(routed(a_set("a", 1, 2), a_set("b", 3), to=("b", "a"))) == ["3", "1", "2"]
 

@@ -53,12 +53,13 @@ def policy_text(
     open: Iterable[str] = (),
     more_sets: str = "",
     trunk_keys: str = "",
+    ports: str = "20000-29998",
 ) -> str:
     """A policy as TOML. ``members`` are URIs, tried in this order.
 
     At the listeners that ``open`` names, unknown sources may call. ``trunks`` are addresses, ``http`` is the address of
-    the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk. ``routes``,
-    ``more_sets`` and ``more`` are further tables.
+    the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk; ``ports``
+    are those of media. ``routes``, ``more_sets`` and ``more`` are further tables.
     """
     member_tables = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
     trunk_tables = ", ".join(
@@ -78,7 +79,7 @@ state_dir = "{folder / "state"}"
 http = "{http}"
 log = "warning"
 [media]
-ports = "20000-29998"  # below the ephemeral ports, where the tests' own sockets are
+ports = "{ports}"  # below the ephemeral ports, where the tests' own sockets are
 {more}
 """
 

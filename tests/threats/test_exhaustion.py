@@ -33,6 +33,8 @@ from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.sip.message import Response
 
 TRUNK = "127.0.0.5"
+FEW_PORTS = "29900-29939"
+"""Twenty pairs on each side."""
 DESCRIPTORS = 200
 """Of the edge: it uses about 30 itself, and accepts half as many connections."""
 
@@ -71,6 +73,7 @@ async def edge_for(
     members: Sequence[Ua],
     program: Sequence[str] = (sys.executable, "-m", "edgesbc"),
     options: Sequence[str] = (),
+    ports: str = "20000-29998",
     **more: Any,
 ) -> AsyncIterator[Edge]:
     """UDP and TCP on one port; who is not a trunk may call too."""
@@ -80,7 +83,7 @@ async def edge_for(
         listen("core", "udp", "127.0.0.2:0", "core-udp"),
     ]  # fmt: skip
     uris = [f"sip:{member.address}" for member in members]
-    text = policy_text(folder, uris, listeners, trunks=[TRUNK], http=f"127.0.0.1:{http}", open=["public"])
+    text = policy_text(folder, uris, listeners, trunks=[TRUNK], http=f"127.0.0.1:{http}", open=["public"], ports=ports)
     async with edge_process(folder, text, http, *options, program=program, **more) as process:
         yield Edge(process, public, folder)
 
@@ -168,6 +171,24 @@ async def test_54_without_descriptors_the_edge_goes_on(tmp_path: Path) -> None:
         assert imported.read_text().splitlines() == before
         lines = (tmp_path / "edge.log").read_text().splitlines()
         assert len(lines) < 40, "a record of a kind a minute, of a place of a library a second"
+        nursery.cancel_scope.cancel()
+
+
+async def test_54_ports_of_refused_calls_are_no_shortage(tmp_path: Path) -> None:
+    """A closed port rests before it is used again, but not where all others are in use or rest too: whoever may call
+    would take all ports by calls that end at once, those kept for trunks included."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_for(tmp_path, [bob], ports=FEW_PORTS) as edge,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(take_calls, bob)
+        for number in range(24):
+            host = f"127.0.8.{1 + number // 4}"
+            async with Ua(await UdpWire.open(host, peer=edge.public)) as stranger:
+                refused = await ask_for(stranger, stranger.dialog(f"sip:200@{edge.public}"), "INVITE", sdp(host))
+            assert refused.status in (403, 503)
+        await edge.calls_succeed()
         nursery.cancel_scope.cancel()
 
 

@@ -241,10 +241,28 @@ def test_9_no_relay_to_private_addresses(host, position):
     assert ports.targets == []
 
 
-@pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "192.168.1.5"])
+@pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "127.0.0.1", "224.0.0.1", "255.255.255.255"])
+@pytest.mark.parametrize("position", ["c=", "m=", "a=rtcp"])
+def test_9_behind_a_nat_addresses_of_the_private_side_are_refused_as_well(host, position):
+    """In the c= of the session, in that of a section, and for RTCP alone."""
+    addresses = {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}
+    interfaces = build_interfaces(addresses, (21000, 21199), denied=["10.0.0.0/8"])
+    ports = TargetRecorder()
+    bad = described(host, 4000)
+    if position == "m=":
+        bad = described("192.168.1.5", 4000, f"c=IN IP4 {host}\r\n")
+    elif position == "a=rtcp":
+        bad = described("192.168.1.5", 4000, f"a=rtcp:4001 IN IP4 {host}\r\n")
+    reply = SessionTable(ports, interfaces).receive(offer("c", "a", bad, received_from="198.51.100.7"), 0.0)
+    assert isinstance(reply, MediaError)
+    assert reply.status == 488
+    assert ports.targets == []
+
+
+@pytest.mark.parametrize("host", ["172.16.0.1", "192.168.1.5"])
 @pytest.mark.parametrize("position", ["c=", "a=rtcp"])
-def test_9_a_phone_behind_a_nat_may_have_any_private_address_and_nothing_is_sent_there(host, position):
-    """Its network may have the prefixes of the private side; the port learns from the source of signalling."""
+def test_9_a_phone_behind_a_nat_may_have_any_other_private_address_and_nothing_is_sent_there(host, position):
+    """The port learns from the source of signalling."""
     addresses = {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}
     interfaces = build_interfaces(addresses, (21000, 21199), denied=["10.0.0.0/8"])
     ports = TargetRecorder()

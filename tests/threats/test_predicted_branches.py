@@ -124,3 +124,16 @@ def test_59_the_requests_of_one_branch_that_are_compared_are_bounded(harness: Ed
     harness.wait(400)
     assert harness.edge.idle
     assert not harness.edge.parts.transactions._servers._of_streams
+
+
+def test_59_calls_with_the_predicted_call_id_of_another_keep_none_of_its_calls_out() -> None:
+    """From two addresses, so that no other bound is reached."""
+    harness = EdgeHarness(open=("public",), trunks={})
+    for number in range(limits.CALLS_PER_CALL_ID + 2):
+        forged = Flow(PUBLIC, Source(f"203.0.113.{number % 2}", 5060))
+        harness.receive(forged, invite(branch=f"z9hG4bKf{number}"))
+    assert harness.edge.calls == limits.CALLS_PER_CALL_ID + 2
+    own = Flow(PUBLIC, Source("198.51.100.20", 5060))
+    assert [message.method for _, message in harness.receive(own, invite()) if isinstance(message, Request)] == [
+        "INVITE"
+    ]

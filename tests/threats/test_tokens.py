@@ -145,6 +145,24 @@ async def test_30_a_token_of_another_peer_is_refused(tmp_path: Path) -> None:
         await nothing_left(app)
 
 
+async def test_30_a_token_in_a_new_call_of_a_stranger_reaches_nobody(tmp_path: Path) -> None:
+    """Where anybody may call, the private servers are reached by the routes of the policy alone."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, text(tmp_path, member=f"sip:{bob.address}", trunks=["127.0.0.1"], open=["public"])) as app,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+        Ua(await UdpWire.open("127.0.0.66", peer=at(app, "public-udp"))) as mallory,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+    ):
+        calling, _ = await set_up(alice, bob, f"sip:100@{at(app, 'public-udp')}", near, far)
+        await refused(mallory.dialog(calling.target), mallory, "INVITE", calling.target)
+        assert await bob.silent(0.05)
+        assert app.edge.calls == 1
+        await hang_up(calling, bob)
+        await nothing_left(app)
+
+
 async def test_30_a_token_is_refused_in_another_dialog_and_after_the_end_of_its_own(tmp_path: Path) -> None:
     async with (
         Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,

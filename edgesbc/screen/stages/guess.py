@@ -42,7 +42,8 @@ class GuessSettings:
 
     The use of a token that was made for another peer or dialog is an attempt as well.
 
-    A success takes back the attempts of the same source on the same user. A REGISTER whose digest response has been
+    A success for which the password was checked takes back the attempts of the same source on the same user: that of a
+    REGISTER, or of a request of a flow that is registered as this user. A REGISTER whose digest response has been
     used by too many flows is an attempt, although the registrar accepts it: it is a recording. Trunks are not judged.
     """
 
@@ -53,8 +54,8 @@ class GuessSettings:
     address_tries: int = attrs.field(default=100, validator=_number_of_attempts)
     """Attempts of one address, or of one /64, over all of its connections that are not registered."""
     user_tries: int = attrs.field(default=30, validator=_number_of_attempts)
-    """Attempts on one user, from all sources; over it, sources that are not registered are rejected for a while.
-    Datagrams of unproven sources count for such sources only."""
+    """Attempts on one user, from all sources: on the user of any of its credentials, and of its To. Over it, sources
+    that are not registered are rejected for a while. Datagrams of unproven sources count for such sources only."""
     ban: float = attrs.field(default=60.0, validator=positive)
     """Seconds of the ban on a source that has no attempt left; at most 60 where its address may be forged."""
     same_answer: bool = True
@@ -98,7 +99,7 @@ class BruteForceGuard:
                 subject, Reason.GUESS, _RETRY_SECONDS, settings.address_tries, detail="address"
             )
         users = self._users if standing is Standing.UNPROVEN else self._users_of_proven
-        if len(users) and users.over(_user(request), now):
+        if len(users) and any(users.over(user, now) for user in _users(request)):
             return reject_with_retry_after(subject, Reason.GUESS, _RETRY_SECONDS, settings.user_tries, detail="user")
         return PASS
 
@@ -128,12 +129,8 @@ class BruteForceGuard:
         status, with_password = response.status, _has_credentials(request)
         sources = self._unproven if standing is Standing.UNPROVEN else self._proven
         if 200 <= status < 300 and not self._is_recording(request):
-            if with_password:
-                user = _user(request)
-                sources.take_back(subject.source, user)
-                self._users.take_back(user, hash(subject.source))
-                self._users_of_proven.take_back(user, hash(subject.source))
-                self._addresses.take_back(source_key(subject.flow.peer[0]), user)
+            if with_password and self._has_checked(subject, request, now):
+                self._take_back(subject, request)
             return
         if 200 <= status < 300:
             pass  # a recording
@@ -147,13 +144,33 @@ class BruteForceGuard:
             or request.in_dialog
         ):
             return
-        user = _user(request)
-        sources.add(subject.source, user, now)
-        self._users.add(user, hash(subject.source), now)
-        if standing is not Standing.UNPROVEN:
-            self._users_of_proven.add(user, hash(subject.source), now)
+        users = _users(request)
+        sources.add(subject.source, users[0], now)
+        for user in users:
+            self._users.add(user, hash(subject.source), now)
+            if standing is not Standing.UNPROVEN:
+                self._users_of_proven.add(user, hash(subject.source), now)
         if subject.flow.serial and standing is not Standing.REGISTERED:
-            self._addresses.add(source_key(subject.flow.peer[0]), user, now)
+            self._addresses.add(source_key(subject.flow.peer[0]), users[0], now)
+
+    def _has_checked(self, subject: Subject, request: Request, now: float) -> bool:
+        """Whether a success shows that the password was right: the registrar has looked at it, or the flow is
+        registered as its user. Servers accept other requests without a look at what stands in them."""
+        fields = _credentials(request)
+        if len(fields) != 1:
+            return False  # one would not know which of them was accepted
+        if request.method == "REGISTER":
+            return True
+        return _account(fields[0]) in self._standings.accounts(subject.flow, now)
+
+    def _take_back(self, subject: Subject, request: Request) -> None:
+        users, source = _users(request), subject.source
+        sources = self._unproven if subject.standing is Standing.UNPROVEN else self._proven
+        sources.take_back(source, users[0])
+        self._addresses.take_back(source_key(subject.flow.peer[0]), users[0])
+        for user in users:
+            self._users.take_back(user, hash(source))
+            self._users_of_proven.take_back(user, hash(source))
 
     def _is_recording(self, request: Request) -> bool:
         if request.method != "REGISTER":
@@ -170,17 +187,21 @@ def _is_attempt(request: Request) -> bool:
     return request.method == "REGISTER" or _has_credentials(request)
 
 
-def _user(request: Request) -> int:
-    """The user that the request claims to be: the name and realm of its credentials, which cannot be varied without
-    being wrong, otherwise the address in To. A hash, so that its size does not depend on the peer's text."""
-    for name in _CREDENTIALS:
-        value = request.get(name)
-        if value is not None:
-            try:
-                digest = parse_digest(value)
-            except WireError:
-                continue
-            if (account := account_of(digest)) is not None:
-                return account
+def _credentials(request: Request) -> list[str]:
+    return [value for name in _CREDENTIALS for value in request.get_all(name)]
+
+
+def _account(credentials: str) -> int | None:
+    try:
+        return account_of(parse_digest(credentials))
+    except WireError:
+        return None
+
+
+def _users(request: Request) -> list[int]:
+    """The users that the request may claim to be: the name and realm of each of its credentials, of which the server
+    chooses one, and the address in To, since a server may leave out a part of the name. Hashes, so that their size does
+    not depend on the peer's text."""
+    accounts = [_account(value) for value in _credentials(request)]
     uri = request.to.uri
-    return hash((plain_user(uri), uri.host))
+    return list(dict.fromkeys([*[one for one in accounts if one is not None], hash((plain_user(uri), uri.host))]))

@@ -8,7 +8,7 @@ from edgesbc.base import limits
 from edgesbc.base.reasons import Reason
 from edgesbc.base.validation import between
 from edgesbc.screen.stage import PASS, Phase, Reject, Subject, Verdict
-from edgesbc.screen.standing import Standings
+from edgesbc.screen.standing import Standing, Standings
 from edgesbc.sip.build import COOKIE
 from edgesbc.sip.message import Request
 from edgesbc.sip.values import unsupported
@@ -53,6 +53,10 @@ class Sanity:
             return Reject(400, Reason.SANITY, detail="an INVITE without Contact")
         if request.get("Proxy-Require") is not None and self._settings.unsupported(request):  # check 5
             return Reject(420, Reason.EXTENSION)
+        if subject.standing is not Standing.TRUNK:
+            credentials = len(request.get_all("Authorization")) + len(request.get_all("Proxy-Authorization"))
+            if credentials > limits.CREDENTIALS:
+                return Reject(400, Reason.SANITY, limit=limits.CREDENTIALS, value=credentials, detail="credentials")
         hops = len(request.get_all("Via"))
         if hops > self._via_hops:
             return Reject(483, Reason.TOO_MANY_HOPS, limit=self._via_hops, value=hops)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from edgesbc.base import limits
@@ -10,6 +12,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
 from edgesbc.screen.stages.guess import BruteForceGuard, GuessSettings
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.sip.digest import account_of, parse_digest
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
 
@@ -42,6 +45,10 @@ class GuessBench:
     def asking(
         self, *fields: str, method: str = "REGISTER", of: Flow | None = None, standing=Standing.UNPROVEN, **more
     ) -> Subject:
+        """A request of the user of its credentials."""
+        user = re.search('username="([^"]+)"', fields[0] if fields else "")
+        if user is not None:
+            more = {"to": f"<sip:{user[1]}@b>"} | more
         return self._subject(self._request_of(method, *fields, **more), standing, of=of)
 
     def judge(self, asking: Subject) -> Verdict:
@@ -194,6 +201,65 @@ def test_a_success_on_one_account_takes_back_no_attempts_on_others(flow, bench: 
     assert passed == 10
 
 
+@pytest.mark.parametrize("standing", [Standing.UNPROVEN, Standing.REACHABLE, Standing.REGISTERED])
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "MESSAGE"])
+def test_a_success_without_a_look_at_the_password_takes_back_no_attempt(
+    flow, bench: GuessBench, method: str, standing: Standing
+) -> None:
+    """A server that answers calls of a source without credentials does so too where these are wrong."""
+    of = flow("tls" if standing else "udp")
+    guess = bench.asking(credentials("boss"), of=of, standing=standing)
+    passed = 0
+    for _ in range(50):
+        bench.tries(bench.asking(credentials("boss"), method=method, of=of, standing=standing), 1, 200, "")
+        passed += bench.tries(guess)
+    assert passed == 10
+
+
+def test_a_success_as_the_user_of_the_flow_does(flow, bench: GuessBench) -> None:
+    of = flow("tls")
+    (account,) = [account_of(parse_digest(credentials("own").partition(": ")[2]))]
+    assert account is not None
+    bench.stage._standings.prove(of, Standing.REGISTERED, bench.now, 60.0, account)
+    own = bench.asking(credentials("own"), method="INVITE", of=of, standing=Standing.REGISTERED)
+    for _ in range(20):
+        assert bench.tries(own, 3, 407) == 3
+        assert bench.tries(own, 1, 200, "") == 1
+
+
+def test_a_success_with_several_credentials_takes_back_no_attempt(flow, bench: GuessBench) -> None:
+    """One would not know which of them was accepted."""
+    of = flow("tls")
+    guess = bench.asking(credentials("boss"), of=of, standing=Standing.REACHABLE)
+    both = bench.asking(credentials("boss"), credentials("own"), of=of, standing=Standing.REACHABLE)
+    passed = 0
+    for _ in range(50):
+        bench.tries(both, 1, 200, "")
+        passed += bench.tries(guess)
+    assert passed == 10
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda n: (credentials(f"u{n}", "elsewhere"), credentials("boss")),
+        lambda n: (credentials("boss"), credentials(f"u{n}", "elsewhere")),
+        lambda n: (credentials(f"u{n}"), credentials("boss").replace("Authorization", "Proxy-Authorization")),
+        lambda n: (credentials(f"boss@x{n}"),),
+    ],
+)
+def test_guesses_on_one_user_are_counted_for_it_whatever_else_they_name(flow, bench: GuessBench, disguise) -> None:
+    passed = sum(
+        bench.tries(
+            bench.asking(
+                *disguise(n), of=flow("tls", f"198.51.100.{n}"), standing=Standing.REACHABLE, to="<sip:boss@b>"
+            )
+        )
+        for n in range(200)
+    )
+    assert passed == 30
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::{:x}"])
 def test_attempts_over_many_connections_count_for_the_address_or_64(flow, bench: GuessBench, host: str) -> None:
     passed = 0
@@ -226,7 +292,7 @@ def test_one_user_guessed_from_everywhere(flow, bench: GuessBench) -> None:
         bench.asking(credentials("boss"), of=flow(host="203.0.113.1"), standing=Standing.REGISTERED),
         bench.asking(credentials("boss"), of=flow(host="203.0.113.1"), standing=Standing.TRUNK),
         bench.asking(credentials("other"), of=flow(host="203.0.113.1")),
-        bench.asking(credentials("boss", "elsewhere"), of=flow(host="203.0.113.1")),
+        bench.asking(credentials("boss", "elsewhere"), of=flow(host="203.0.113.1"), to="<sip:boss@elsewhere>"),
     ):
         assert bench.judge(asking) is PASS
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from edgesbc.base import limits
+from edgesbc.base.reasons import Reason
 from edgesbc.screen.stage import PASS, Phase, Reject
 from edgesbc.screen.stages.sanity import Sanity, SanitySettings
-from edgesbc.screen.standing import Standings
+from edgesbc.screen.standing import Standing, Standings
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,17 @@ def test_proxy_require_lists_in_any_case(subject, request_of) -> None:
 def test_only_an_invite_must_have_a_contact(subject, request_of) -> None:
     sanity = Sanity(SanitySettings(), Standings())
     assert sanity.judge(subject(request_of("OPTIONS", contact="")), Phase.REQUEST, 1.0) is PASS
+
+
+@pytest.mark.parametrize(
+    "names", [("Authorization",), ("Proxy-Authorization",), ("Authorization", "Proxy-Authorization")]
+)
+def test_credentials_are_bounded(subject, request_of, names: tuple[str, ...]) -> None:
+    """Each of them is an attempt on its user; trunks and the private side are not counted."""
+    stage = Sanity(SanitySettings(), Standings())
+    fields = [f"{names[n % len(names)]}: Digest username=u{n}" for n in range(limits.CREDENTIALS + 1)]
+    assert stage.judge(subject(request_of("REGISTER", *fields[1:])), Phase.REQUEST, 1.0) is PASS
+    verdict = stage.judge(subject(request_of("REGISTER", *fields)), Phase.REQUEST, 1.0)
+    assert isinstance(verdict, Reject)
+    assert (verdict.status, verdict.reason, verdict.detail) == (400, Reason.SANITY, "credentials")
+    assert stage.judge(subject(request_of("REGISTER", *fields), Standing.TRUNK), Phase.REQUEST, 1.0) is PASS

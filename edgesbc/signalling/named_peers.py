@@ -1,0 +1,183 @@
+"""NamedPeers: peers that a request names by a Contact of the edge outside the dialog of that Contact.
+
+A Contact is good outside its dialog (RFC 3261 section 8.1.1.8): in a transfer, a REFER has it in Refer-To (RFC 3515),
+and a new INVITE in its Request-URI, with Replaces (RFC 3891, RFC 5589). Each peer knows its own Contacts of the edge
+only, so Refer-To and Referred-By are translated where they cross. Call-ID and tags in Replaces, Join and Target-Dialog
+are the same on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from edgesbc.base import limits
+from edgesbc.base.address import Flow, Zone
+from edgesbc.base.errors import WireError
+from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.selection_request import SelectionRequest
+from edgesbc.screen.standing import Standing
+from edgesbc.signalling.call import Call, Leg, learn_target, route_set
+from edgesbc.signalling.calls import Calls
+from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.targets import NamedTarget, NextHop
+from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget, TokenKind
+from edgesbc.sip.headers import NameAddr, parse_name_addr
+from edgesbc.sip.message import Request
+from edgesbc.sip.uri import Param, Uri
+
+__all__ = ["NamedPeers"]
+
+_NAMING: Final = ("Refer-To", "Referred-By")
+_OF_A_REQUEST: Final = frozenset({"method"})
+"""A parameter that has no place in a Request-URI (RFC 3261 section 19.1.1, table 1): it stays outside the token."""
+_OF_A_PLACE: Final = frozenset({"transport", "maddr", "ttl", "lr"})
+
+
+class NamedPeers:
+    """Finds the peers that requests name, and names them on the other side.
+
+    ``is_inside`` is whether a host is of the private side: an address of it, or the name of a destination that no
+    public peer knows as a domain.
+    """
+
+    __slots__ = ("_calls", "_dispatcher", "_is_inside", "_live", "_tokens")
+
+    def __init__(
+        self,
+        tokens: ContactTokens,
+        calls: Calls,
+        live: LivePipeline,
+        dispatcher: Dispatcher,
+        is_inside: Callable[[str], bool],
+    ) -> None:
+        self._tokens = tokens
+        self._calls = calls
+        self._live = live
+        self._dispatcher = dispatcher
+        self._is_inside = is_inside
+
+    # --- new requests ------------------------------------------------------------------------------------
+
+    def target_of(self, request: Request, sender: Flow) -> RemoteTarget | None:
+        """What the token leads to that a new request of the public side has in its Request-URI; None without one.
+
+        Whether the sender may use it is another question: :meth:`may_reach`. REGISTER and PUBLISH name no peer.
+        """
+        user = request.uri.user or ""
+        if len(user) < SHORTEST_TOKEN or request.method == "REGISTER" or request.method == "PUBLISH":
+            return None
+        return self._tokens.open(user, sender) if sender.listener.zone is Zone.PUBLIC else None
+
+    def is_named(self, request: Request, sender: Flow) -> bool:
+        """Whether the Request-URI has a token of the edge, which names another peer than the edge itself."""
+        user = request.uri.user or ""
+        return len(user) >= SHORTEST_TOKEN and self._tokens.open(user, sender) is not None
+
+    def may_reach(self, target: RemoteTarget, sender: Flow, standing: Standing, now: float) -> bool:
+        """Whether ``sender`` may send a new request to the peer that a token names.
+
+        Trunks and registered users may call anybody whose Contact they have; others only those with whom they have a
+        call. What a REFER named is for the peer that was referred to it alone, and for a while.
+        """
+        tokens = self._tokens
+        if target.kind is TokenKind.FIRST_FORM:
+            return False
+        if target.kind is TokenKind.REFERRED:
+            if not tokens.is_of_this_run(target) or now >= target.until or not tokens.is_holder(target, sender, now):
+                return False
+            return standing >= Standing.REGISTERED or self._calls.numbered(target.call) is not None
+        if standing >= Standing.REGISTERED:
+            return True
+        return self._calls.numbered(tokens.call_named_by(target)) is not None and tokens.is_holder(target, sender, now)
+
+    def hop_to(self, target: RemoteTarget, request: Request, now: float) -> NamedTarget | None:
+        """The hop of a new request to a server of the private side; None where its connection is gone.
+
+        It takes a place there, as any other, if the server is a destination. The route set is that of the dialog: a
+        proxy on it gets the request, and no Route, which it would refuse outside that dialog.
+        """
+        flow = self._tokens.flow_to(target, now)
+        if flow is None:
+            return None
+        selection = SelectionRequest(call=request.method == "INVITE")
+        return NamedTarget(NextHop(flow, target.uri), self._dispatcher, selection)
+
+    # --- Refer-To and Referred-By ------------------------------------------------------------------------
+
+    def translated(self, request: Request, sender: Flow, receiver: Flow, call: Call | None, now: float) -> Request:
+        """``request`` as ``receiver`` gets it: it names peers as they are known on that side.
+
+        Towards the private side, a token becomes the Contact that it stands for, if the sender may reach that. Towards
+        the public side, what is inside becomes a token for the receiver, or an address of the edge if the URI names a
+        user and no dialog there.
+        """
+        if request.get("Refer-To") is None and request.get("Referred-By") is None:
+            return request
+        fields = []
+        for name, value in request.fields:
+            translated = self._translate(request, value, sender, receiver, call, now) if name in _NAMING else value
+            if translated:
+                fields.append((name, translated))
+        return request.replace(fields=fields)
+
+    def _translate(
+        self, request: Request, value: str, sender: Flow, receiver: Flow, call: Call | None, now: float
+    ) -> str:
+        """A value for the side of ``receiver``; "" for one that cannot be read and could show what is inside."""
+        outward = receiver.listener.zone is Zone.PUBLIC
+        try:
+            address = parse_name_addr(value)
+            uri = address.uri
+        except WireError:
+            return "" if outward else value
+        other = self._outward(request, uri, sender, receiver, call, now) if outward else self._inward(uri, sender, now)
+        if other is None:
+            return value
+        return str(NameAddr(address.display, str(other), address.params))
+
+    def _inward(self, uri: Uri, sender: Flow, now: float) -> Uri | None:
+        """The Contact that a URI of the public side stands for; None to leave it."""
+        target = self._tokens.open(uri.user, sender) if uri.user and len(uri.user) >= SHORTEST_TOKEN else None
+        if target is None or not self.may_reach(target, sender, self._live.standings.of(sender, now), now):
+            return None
+        known = parse_name_addr(f"<{target.uri}>").uri
+        return Uri(
+            known.scheme, known.user, known.host, known.port, [*known.params, *_kept(uri)], uri.headers, known.opaque
+        )
+
+    def _outward(
+        self, request: Request, uri: Uri, sender: Flow, receiver: Flow, call: Call | None, now: float
+    ) -> Uri | None:
+        """What stands for a URI of the private side on the public one; None to leave it."""
+        if uri.opaque or not self._is_inside(uri.host):
+            return None
+        user = uri.user
+        if user is not None and not uri.headers and self._tokens.open(user, sender) is None:
+            params = [pair for pair in uri.params if pair[0] not in _OF_A_PLACE]
+            return self._tokens.uri_at(receiver.listener, user, params)
+        leg = _sender_leg(request, sender, call)
+        named = str(Uri(uri.scheme, user, uri.host, uri.port, _without_method(uri)))
+        until = int(now + limits.REFERRED_SECONDS)
+        token = self._tokens.referral(leg, named, receiver, 0 if call is None else call.number, until, now)
+        return self._tokens.uri_at(receiver.listener, token, _kept(uri), uri.headers)
+
+
+def _kept(uri: Uri) -> list[Param]:
+    return [pair for pair in uri.params if pair[0] in _OF_A_REQUEST]
+
+
+def _without_method(uri: Uri) -> list[Param]:
+    return [pair for pair in uri.params if pair[0] not in _OF_A_REQUEST]
+
+
+def _sender_leg(request: Request, sender: Flow, call: Call | None) -> Leg:
+    """The sender of a request: its leg in the call, or what the request says of it."""
+    legs = call.legs_of(request.from_tag) if call is not None else None
+    if legs is not None:
+        return legs[0]
+    leg = Leg(sender)
+    leg.routes = route_set(request)
+    learn_target(leg, request)
+    return leg
