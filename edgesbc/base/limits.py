@@ -21,6 +21,10 @@ HEADER_FIELDS: Final = 192
 """Number of header fields. Twenty hops with Via and Record-Route each stay under 60."""
 PARAMETERS: Final = 64
 """Parameters of one header value or URI: a Contact with all feature tags of RFC 3840 has about 20."""
+DIGEST_PARAMETERS: Final = 24
+"""Parameters of a challenge or of credentials: RFC 7616 has twelve."""
+HEADER_LINES: Final = 1_024
+"""Lines before the blank one, those by which fields are folded counted: five for each field that there may be."""
 REMEMBERED_VALUES: Final = 2_048
 """Parsed header values of one kind that are cached: those of about five hundred live calls."""
 REMEMBERED_LENGTH: Final = 256

@@ -463,10 +463,10 @@ def _given_nonces(response: Response) -> list[str]:
 
 
 def _nonces(message: Message, *names: str) -> list[str]:
-    """The nonces in the fields with these names; malformed ones are left out."""
+    """The nonces in the first ``limits.CREDENTIALS`` fields of each of these names; malformed ones are left out."""
     nonces = []
     for name in names:
-        for value in message.get_all(name):
+        for value in message.get_all(name)[: limits.CREDENTIALS]:
             try:
                 nonce = parse_digest(value).text("nonce")
             except WireError:

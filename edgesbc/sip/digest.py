@@ -53,7 +53,7 @@ def parse_digest(text: str) -> Digest:
             raise WireError("a Digest parameter is malformed or stands twice")
         if '"' in value and not grammar.quoted(value):
             raise WireError("a Digest parameter has quotes that are not closed")
-        if len(params) == limits.PARAMETERS:
+        if len(params) == limits.DIGEST_PARAMETERS:
             raise WireError("a header field has too many parameters", 513)
         params[name] = value
     return Digest(params.items())

@@ -29,6 +29,8 @@ class Limits:
     """Longest header field, unfolded, with its name; beyond it, 513."""
     header_fields: int = limits.HEADER_FIELDS
     """Number of header fields, each value of Via, Route, Record-Route, Contact and Path counted; beyond it, 513."""
+    header_lines: int = limits.HEADER_LINES
+    """Number of lines before the blank one, those by which fields are folded counted; beyond it, 513."""
     transactions: int = limits.TRANSACTIONS
     """Server transactions, and client transactions, at which ``Transactions.full`` becomes true."""
     transaction_bytes: int = limits.TRANSACTION_BYTES

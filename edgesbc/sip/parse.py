@@ -78,6 +78,8 @@ def _split_lines(head: bytes, limits: Limits) -> list[str]:
     # What is left after taking out all text must be the line ends that the lines were split at.
     if len(head.translate(None, _TEXT)) != 2 * (len(lines) - 1):
         raise WireError("the header fields have a control byte, or a CR or LF by itself")
+    if len(lines) > limits.header_lines:
+        raise WireError("the header fields have too many lines", 513)
     if grammar.fold.search(head):
         lines = _unfold(lines)
     if len(lines) > limits.header_fields + 1:

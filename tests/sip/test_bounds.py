@@ -97,6 +97,13 @@ def parameters_of_uri(count: int) -> bytes:
     return request(uri="sip:100@192.0.2.1" + params(count))
 
 
+def header_lines(count: int) -> bytes:
+    """A message of ``count`` lines before the blank one, most of which continue a header field."""
+    head, blank, rest = request().partition(b"\r\n\r\n")
+    lines = head.count(b"\r\n") + 2
+    return head + b"\r\nZ: a" + b"\r\n a" * (count - lines) + blank + rest
+
+
 BOUNDS: list[tuple[Callable[[int], bytes], int, int]] = [
     (message, limits.MESSAGE_BYTES, 413),
     (start_line, limits.START_LINE_BYTES, 414),
@@ -107,6 +114,7 @@ BOUNDS: list[tuple[Callable[[int], bytes], int, int]] = [
     (folded_header_field, limits.HEADER_FIELD_BYTES, 513),
     (header_fields, limits.HEADER_FIELDS, 513),
     (values, limits.HEADER_FIELDS, 513),
+    (header_lines, limits.HEADER_LINES, 513),
     (parameters_of_via, limits.PARAMETERS, 513),
     (parameters_with_space, limits.PARAMETERS, 513),
     (parameters_of_from, limits.PARAMETERS, 513),
@@ -164,6 +172,7 @@ def test_a_datagram_without_content_length_has_the_same_bound() -> None:
         (header_field, "header_field_bytes", 100, 513), (header_field, "header_field_bytes", 9_000, 513),
         (header_fields, "header_fields", 20, 513), (header_fields, "header_fields", 300, 513),
         (values, "header_fields", 20, 513), (values, "header_fields", 300, 513),
+        (header_lines, "header_lines", 20, 513), (header_lines, "header_lines", 2_000, 513),
     ],
 )  # fmt: skip
 def test_a_program_can_set_bounds(

@@ -13,11 +13,13 @@ import pytest
 import trio
 from support.parser_work import count_calls
 from support.running import at, running
-from support.signalling import CALLER, EdgeHarness
+from support.signalling import CALLER, PUBLIC, EdgeHarness
 from support.stream_listeners import assert_answered, text
 from support.ua import StreamWire, Ua, UdpWire
 
 from edgesbc.base import limits
+from edgesbc.base.address import Flow, Source
+from edgesbc.screen.standing import Standing
 
 SHAPES = {
     "commas": b",", "quotes": b'"', "escaped quotes": b'\\"', "semicolons": b";", "equals signs": b"=", "angles": b"<",
@@ -62,6 +64,36 @@ def test_28_twice_the_message_is_at_most_about_twice_the_work_of_the_signalling_
         half, whole = (effort(message(shape, field, size)) for size in (32_000, 64_000))
         assert whole <= 2.5 * half + 200, f"{field.decode()}: {half} and {whole} calls"
         assert whole < 60_000, f"{field.decode()}: {whole} calls"
+
+
+def request(fields: bytes = b"") -> bytes:
+    lines = b"INVITE sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\n"
+    return lines + b"To: <sip:c@d>\r\nCall-ID: a\r\nCSeq: 1 INVITE\r\nContact: <sip:a@b>\r\n" + fields + b"\r\n"
+
+
+PARAMETERS = b",".join(b"p%d=1" % number for number in range(limits.DIGEST_PARAMETERS))
+COSTLY = {
+    "many credentials": b'Authorization: Digest username="u",realm="r",nonce="n",uri="u",response="1"\r\n' * 180,
+    "long credentials": b"".join(b"Authorization: Digest %s\r\n" % PARAMETERS for _ in range(100)),
+    "as many as are allowed": b"".join(b"Authorization: Digest %s\r\n" % PARAMETERS for _ in range(limits.CREDENTIALS)),
+    "lines": b"Subject: " + b"\r\n x" * 8_000 + b"\r\n",
+    "fields": b"".join(b"Z_z.%d: y\r\n" % number for number in range(180)),
+    "routes": b"".join(b"Route: <sip:h%d;lr>\r\n" % number for number in range(180)),
+    "options": b"Proxy-Require: " + b",".join(b"o%d" % number for number in range(180)) + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("fields", COSTLY.values(), ids=COSTLY.keys())
+def test_28_no_message_of_a_registered_phone_costs_much_more_than_another(fields: bytes) -> None:
+    """Its datagrams may be forged."""
+    phone = Flow(PUBLIC, Source("203.0.113.9", 5060))
+
+    def cost(data: bytes) -> int:
+        harness = EdgeHarness(trunks={})
+        harness.standings.prove(phone, Standing.REGISTERED, harness.now, 60.0, 1)
+        return count_calls(lambda octets: harness.edge.receive(phone, octets, harness.now), data)
+
+    assert cost(request(fields)) <= 10 * cost(request())
 
 
 async def test_28_large_hostile_messages_do_not_hold_up_the_request_of_another(tmp_path: Path) -> None:
