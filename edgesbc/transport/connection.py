@@ -58,11 +58,12 @@ class Connection:
     kept until then. ``failed`` is called with the reason if an opening handshake fails.
 
     With a ``budget``, it is the connection of a peer that may be anybody: it is read when the budget allows it, or once
-    the peer has registered.
+    the peer has registered. The messages of one read are passed on ``limits.TURN_MESSAGES`` at a time, and all other
+    tasks run in between: a read may have thousands. The rest of them has to wait for the budget in any case.
     """
 
     __slots__ = (
-        "_aborted", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended", "_postponable",
+        "_aborted", "_backlog", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended", "_postponable",
         "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "closing", "flow",
     )  # fmt: skip
 
@@ -87,6 +88,7 @@ class Connection:
         self._early: list[bytes] = []  # messages that were sent before the session was open
         self._unsent: list[bytes] = []
         self._queued = 0  # bytes in both
+        self._backlog: list[bytes] = []  # messages of the last read that are not passed on yet, the last one first
         self._reading = False  # whether the task is passing on what it has read: answers are gathered
         self._peer_ended = False
         self._aborted = False
@@ -192,6 +194,8 @@ class Connection:
                     begun = trio.current_time()
                     await self._wait_until_written(sock)
                     session.postpone(trio.current_time() - begun)
+                elif self._backlog:
+                    await self._serve_backlog(session)
                 else:
                     await self._serve(sock, session)
             if self._failed is not None and not session.is_open and session.end is not None:
@@ -213,14 +217,14 @@ class Connection:
         """Read until the connection ends, its peer does not take an answer, or a deadline is over."""
         with trio.CancelScope(deadline=session.deadline) as scope:
             self._wait = scope
-            while not self._unsent and not self.closing:
+            while not self._unsent and not self._backlog and not self.closing:
                 await trio.lowlevel.wait_readable(sock)
                 if self._budget is not None and self._budget.spent and not self._has_precedence():
                     await self._wait_for_turn(self._budget, session, scope)
                 self._read(sock, session)
                 if session.deadline < scope.deadline:  # a later one is looked at when the earlier is over
                     scope.deadline = session.deadline
-        if scope.cancelled_caught and not self.closing:
+        if scope.cancelled_caught and not self._backlog and not self.closing:
             session.expire(trio.current_time(), self.flow is not None and self._core.may_be_silent(self.flow))
             self._write(session.take_output())
             if session.end is not None:
@@ -236,9 +240,30 @@ class Connection:
         try:
             await budget.wait(scope, self._postponable)
         finally:
-            waited = scope.deadline - deadline
-            self._postponable -= waited
-            session.postpone(waited, opening=True)
+            self._postpone(session, scope.deadline - deadline)
+
+    def _postpone(self, session: StreamSession, waited: float) -> None:
+        waited = min(waited, self._postponable)
+        self._postponable -= waited
+        session.postpone(waited, opening=True)
+
+    async def _serve_backlog(self, session: StreamSession) -> None:
+        """Pass on a few more messages of the last read, after all other tasks have had their turn.
+
+        A peer with an account waits for the budget as well: one that sends so many messages at once is not ahead of
+        others with them.
+        """
+        begun = trio.current_time()
+        with trio.CancelScope() as scope:
+            self._wait = scope
+            await trio.lowlevel.checkpoint()
+            if self._budget is not None and self._budget.spent:
+                await self._budget.wait(scope, 0.0)
+        now = trio.current_time()
+        self._postpone(session, now - begun)
+        if not scope.cancelled_caught and not self.closing:
+            self._reading = True
+            self._pass_on(session, now)
 
     def _has_precedence(self) -> bool:
         return self.flow is not None and self._core.has_account(self.flow)
@@ -262,32 +287,41 @@ class Connection:
             if not self._open:
                 self._write(session.take_output())  # the end of a handshake comes before answers
                 self._look_whether_open(session)
-            if messages:
-                self._pass_on(messages, now)
-            if session.counts.new_work and self.flow is not None:
-                self._core.stream_worked(self.flow, session.counts.take_work(), now)
-            if session.end is not None and session.end.error is not None and self.flow is not None:
-                self._core.stream_broken(self.flow, session.end.broken, session.end.error, now)
+            if messages and self.flow is not None:
+                messages.reverse()
+                self._backlog = messages
         else:
             self._peer_ended = True
             session.receive_end()
-        if session.end is not None:
-            self.close()
-        elif not self.closing:
-            self._write(session.take_output())
+        self._pass_on(session, now)
+
+    def _pass_on(self, session: StreamSession, now: float) -> None:
+        """Pass on the next messages of the last read and, after all of them, what else the read has caused. ``now`` is
+        when this began."""
+        flow, backlog, left = self.flow, self._backlog, limits.TURN_MESSAGES
+        while backlog and left and not self.closing and flow is not None:
+            left -= 1
+            self._core.receive(flow, backlog.pop(), now)
+        if self.closing:
+            backlog.clear()
+        if not backlog:
+            self._finish_read(session, now)
         self._reading = False
         self._write_unsent()
         if self._budget is not None:
             self._budget.charge(trio.current_time() - now)
 
-    def _pass_on(self, messages: list[bytes], now: float) -> None:
-        flow, receive = self.flow, self._core.receive
-        if flow is None:
-            return
-        for message in messages:
-            if self.closing:
-                return
-            receive(flow, message, now)
+    def _finish_read(self, session: StreamSession, now: float) -> None:
+        """Report work and the end of the stream, and answer what its layers answer themselves."""
+        flow, end = self.flow, session.end
+        if session.counts.new_work and flow is not None:
+            self._core.stream_worked(flow, session.counts.take_work(), now)
+        if end is not None and end.error is not None and flow is not None:
+            self._core.stream_broken(flow, end.broken, end.error, now)
+        if end is not None:
+            self.close()
+        elif not self.closing:
+            self._write(session.take_output())
 
     def _look_whether_open(self, session: StreamSession) -> None:
         """Once the session is open, ask for the flow and send what has waited."""

@@ -155,15 +155,15 @@ async def test_pings_of_a_read_are_answered_by_one_pong_and_are_screened_as_well
         assert one.received == [b"\r\n\r\n"] * 1000 + [MESSAGE]
 
 
-async def test_answers_to_the_messages_of_one_read_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answers_to_the_messages_of_one_turn_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async with served() as one:
         writes: list[int] = []
         write = one.connection._write_unsent
         monkeypatch.setattr(Connection, "_write_unsent", lambda self: (writes.append(len(self._unsent)), write())[1])
         one.on_message = lambda data: one.connection.send(b"answer")
-        one.say(MESSAGE * 10)
-        assert await one.hear(60) == b"answer" * 10
-        assert writes == [10]
+        one.say(MESSAGE * (2 * limits.TURN_MESSAGES + 1))
+        assert await one.hear(len(b"answer") * (2 * limits.TURN_MESSAGES + 1))
+        assert writes == [limits.TURN_MESSAGES, limits.TURN_MESSAGES, 1]
 
 
 async def test_work_without_messages_is_reported_once_a_read() -> None:
@@ -513,6 +513,60 @@ async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(
         assert order.index(trusted) <= most // len(MESSAGE)
         assert {one for one in order if one is not trusted} == set(unproven), "none of them waits for ever"
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("account", [False, True])
+async def test_a_read_of_many_messages_does_not_hold_up_those_of_others(account: bool) -> None:
+    """Of 40 trunks, or registered peers, each has a whole read waiting: of each a few messages are first at most."""
+    order: list[Served] = []
+    ping_reads = b"\r\n\r\n" * (limits.STREAM_READ_BYTES // 4)
+    async with trio.open_nursery() as nursery, contextlib.AsyncExitStack() as stack:
+        budget = ReadBudget()
+        nursery.start_soon(budget.run)
+        several = [await stack.enter_async_context(served(budget=budget if account else None)) for _ in range(41)]
+        for one in several:
+            one.account = account
+            one.on_message = lambda data, one=one: order.append(one)  # type: ignore[misc]
+        *busy, other = several
+        for one in busy:
+            one.say(ping_reads)
+        other.say(MESSAGE)
+        await other.has_received(1)
+        assert order.index(other) <= len(busy) * limits.TURN_MESSAGES
+        nursery.cancel_scope.cancel()
+
+
+async def test_of_a_read_of_many_messages_the_rest_waits_for_the_budget() -> None:
+    """That of a peer with an account too: its next messages are not ahead of those of unproven peers."""
+    budget = ReadBudget()  # which nobody runs: no turn comes
+    async with served(budget=budget) as one:
+        one.account = True
+        one.on_message = lambda data: budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        one.say(MESSAGE * (limits.TURN_MESSAGES + 1))
+        await one.has_received(limits.TURN_MESSAGES)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(one.received) == limits.TURN_MESSAGES
+        one.connection.abort()
+
+
+@pytest.mark.parametrize("last", [b"", b"garbage\r\n\r\n", None])
+async def test_all_messages_of_a_read_are_passed_on_in_their_order_before_it_ends(last: bytes | None) -> None:
+    """Whether the peer goes on, breaks the protocol by what follows, or ends the connection at once."""
+    numbered = [b"%s %d" % (MESSAGE, number) for number in range(3 * limits.TURN_MESSAGES + 1)]
+    async with served(Transport.WS) as one:
+        one.say(UPGRADE)
+        await one.hear()
+        data = b"".join(frame(message) for message in numbered)
+        one.say(data + (frame(b"", opcode=8) if last is None else last and b"\xff" + last))
+        await one.has_received(len(numbered))
+        assert one.received == numbered
+        if last != b"":
+            await one.ended()
+
+
+def frame(content: bytes, opcode: int = 2) -> bytes:
+    """A frame of a client with a mask of zeros."""
+    return bytes((0x80 | opcode, 0x80 | len(content))) + bytes(4) + content
 
 
 @pytest.mark.parametrize("ends", ["close", "abort", "deadline", "send"])
