@@ -63,8 +63,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_aborted", "_backlog", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended", "_postponable",
-        "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "closing", "flow",
+        "_aborted", "_backlog", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended",
+        "_postponable", "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "closing", "flow",
     )  # fmt: skip
 
     def __init__(
