@@ -259,4 +259,5 @@ class Branch:
         bye = not self._request.in_dialog and response.to_tag not in tags and len(tags) < limits.FORK_BRANCHES
         if bye:
             tags.add(response.to_tag)  # a callee may answer with other tags without end
-        self._parts.byes.acknowledge(self._request, self.hop.flow, self.hop.uri, response, bye, now)
+        hop = self.hop
+        self._parts.byes.acknowledge(self._request, hop.flow, hop.uri, hop.routes, response, bye, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
@@ -109,18 +111,23 @@ class ByeSender:
         data = serialise(f"BYE {receiver.contact} SIP/2.0", fields, b"")
         self._sender.send(branch, "BYE", flow, data, NOBODY, now, in_dialog=True)
 
-    def acknowledge(self, request: Request, flow: Flow, uri: str, response: Response, bye: bool, now: float) -> None:
+    def acknowledge(
+        self, request: Request, flow: Flow, uri: str, routes: Sequence[str], response: Response, bye: bool, now: float
+    ) -> None:
         """Acknowledge a 2xx that no caller waits for, and if ``bye``, end its dialog (RFC 3261 section 13.2.2.4).
 
-        ``request`` is the INVITE as it came in; it was forwarded to ``flow`` with the Request-URI ``uri``.
+        ``request`` is the INVITE as it came in; it was forwarded to ``flow`` with the Request-URI ``uri`` and the Route
+        set ``routes``. Both go where requests in the dialog go: by the route set of the 2xx to its Contact (section
+        12.2.1.1). A 2xx inside a dialog changes the target alone (section 12.2.1.2).
         """
         callee, caller = Leg(flow), Leg(flow)
         callee.address = response.get("To") or ""
         callee.contact = uri
-        callee.routes = route_set(response)
+        callee.routes = tuple(routes) if request.in_dialog else route_set(response)
         learn_target(callee, response)
-        via = topology.via(flow.listener, self._sender.new_branch())
-        self._effects.send(flow, topology.refusal_ack(callee.contact, callee.routes, via, request, response))
+        where = self._tokens.flow_to(self._tokens.target_of(callee), now) or flow
+        via = topology.via(where.listener, self._sender.new_branch())
+        self._effects.send(where, topology.refusal_ack(callee.contact, callee.routes, via, request, response))
         if bye:
             caller.address = request.get("From") or ""
             caller.cseq = request.cseq

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from support.media_calls import MediaCall
 from support.signalling import CALLER, CORE, MEMBERS, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Source
 from edgesbc.signalling.branch import Branch
 from edgesbc.sip.message import Request, Response
 
@@ -50,6 +52,50 @@ def test_a_late_answer_is_acknowledged_and_ended_and_the_caller_hears_nothing(ha
     assert ack.get_all("Route") == bye.get_all("Route") == ["<sip:10.0.0.11;lr>"]
     assert (ack.cseq, bye.cseq) == (1, 2)
     assert (bye.from_tag, bye.to_tag) == ("alice", "bob")
+
+
+@pytest.mark.parametrize(
+    ("routes", "where"),
+    [
+        (["<sip:10.0.0.20;lr>"], Source("10.0.0.20", 5060)),
+        (["<sip:10.0.0.21;lr>", "<sip:10.0.0.20:5070;lr>"], Source("10.0.0.20", 5070)),
+        ([], Source("10.0.0.11", 5070)),
+    ],
+    ids=["one proxy", "two proxies", "none"],
+)
+def test_its_ack_and_bye_take_its_own_route_set(harness: EdgeHarness, routes: list[str], where: Source) -> None:
+    """Not the address of the member, which may be a proxy that does not stay in the dialog (RFC 3261 section
+    12.2.1.1)."""
+    first, _ = left(harness)
+    recorded = "".join(f"Record-Route: {route}\r\n" for route in routes).encode()
+    data = respond(first, 200).replace(b"Record-Route: <sip:10.0.0.11;lr>\r\n", recorded)
+    sent = harness.receive(FIRST, data)
+    assert summary(sent) == [(Flow(CORE, where), "ACK"), (Flow(CORE, where), "BYE")]
+    for _, message in sent:
+        assert isinstance(message, Request)
+        assert message.get_all("Route") == routes[::-1]
+        assert str(message.uri) == "sip:bob@10.0.0.11:5070"
+
+
+def test_the_ack_of_an_unwanted_2xx_inside_a_dialog_takes_the_route_set_of_the_dialog() -> None:
+    """A 2xx to a re-INVITE changes the remote target alone (RFC 3261 section 12.2.1.2)."""
+    call = MediaCall()
+    sent = call.request("a", "INVITE", call.sdp("a", 7000))
+    data = respond(sent, 200, body=b"v=0\r\nnonsense").replace(b"<sip:10.0.0.11;lr>", b"<sip:10.0.0.66;lr>")
+    answered = call.harness.receive(FIRST, data.replace(b"10.0.0.11:5070", b"10.0.0.11:5099"))
+    assert summary(answered) == [(FIRST, "ACK"), (CALLER, "502")]
+    ack = answered[0][1]
+    assert isinstance(ack, Request)
+    assert ack.get_all("Route") == ["<sip:10.0.0.11;lr>"]
+    assert str(ack.uri) == "sip:bob@10.0.0.11:5099"
+
+
+def test_towards_a_phone_both_go_by_its_own_flow() -> None:
+    """No Contact of a public peer leads the edge to another address."""
+    call = MediaCall(outward=True, answered=False)
+    phone = call.flows["b"]
+    sent = call.harness.receive(phone, respond(call.invited, 200, body=b"v=0\r\nnonsense"))
+    assert summary(sent) == [(phone, "ACK"), (phone, "BYE"), (FIRST, "502")]
 
 
 def test_a_late_answer_that_is_repeated_is_acknowledged_again_and_ended_once(harness: EdgeHarness) -> None:
