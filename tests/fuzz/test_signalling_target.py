@@ -482,7 +482,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (accepts_any_source, "wrong-sources", "matches no request, and has effects"),
         (opens_tokens_of_the_other_side, "tokens", "with a forged token is forwarded"),
         (answers_where_via_says, "third-party-addresses", "which sent no such request"),
-        (uses_any_uri, "answered-without-contact", f"BYE to Flow(core {VICTIM}"),
+        (uses_any_uri, "answered-without-contact", f"ACK to Flow(core {VICTIM}"),
         (uses_public_contacts, "third-party-addresses", VICTIM),
         (lets_all_fields_cross, "malformed-and-unusual", "Diversion: <sip:10.0.0.7> in"),
         (lets_inside_fields_out, "third-party-addresses", "Server: Inside/1.0"),
