@@ -128,7 +128,7 @@ class App:
         self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self.containment)
-        self.active.attach(self.edge, self.resolver.reload)
+        self.active.attach(self.edge, self.resolver.reload, self.plane.carry_out)
         self.bans = BanCommands(self.edge, trio.current_time, self.record, self.plane.carry_out)
         self.destinations = DestinationCommands(self.edge, self._overrides, trio.current_time, self.record)
         self._instrument()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -22,6 +22,7 @@ from edgesbc.screen.standing import Standings
 from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.statistics import CallAttempts
 from edgesbc.store.destination_source import DestinationSource, FeedContext
@@ -66,13 +67,18 @@ class ActivePolicy:
         self._containment = containment
         self._trunks: list[Trunk] = []
         self._names_changed: Callable[[], None] = lambda: None
+        self._carry_out: Callable[[Sequence[Effect]], None] = lambda effects: None
         self._nursery: trio.Nursery | None = None
         self.source = self._source_of(policy)
 
-    def attach(self, edge: Edge, names_changed: Callable[[], None]) -> None:
-        """``names_changed`` is called when destinations may have other host names than before."""
+    def attach(
+        self, edge: Edge, names_changed: Callable[[], None], carry_out: Callable[[Sequence[Effect]], None]
+    ) -> None:
+        """``names_changed`` is called when destinations may have other host names than before; ``carry_out`` takes
+        effects of the edge."""
         self.edge = edge
         self._names_changed = names_changed
+        self._carry_out = carry_out
 
     def pipeline(self, policy: Policy) -> Pipeline:
         """The screening of ``policy``, which is about to be in force."""
@@ -142,6 +148,13 @@ class ActivePolicy:
         if adopted is not None:
             self._trunks = trunks
             self.edge.adopt(*adopted)
+        self._judge_connections()
+
+    def _judge_connections(self) -> None:
+        """Close the connections of sources that have been removed."""
+        with self._containment.contain("connections"):
+            if effects := self.edge.judge_connections(trio.current_time()):
+                self._carry_out(effects)
 
     def unfilled_sets(self) -> dict[str, str]:
         """Sets that have no member from their database, each with the reason."""
@@ -179,6 +192,7 @@ class ActivePolicy:
         self.edge.adopt(
             parts.routing, parts.pipeline, rules.reconnect_wait, parts.headers, parts.core, rules.keep_alive_settings
         )
+        self._judge_connections()
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
         return waiting

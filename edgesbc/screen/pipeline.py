@@ -26,6 +26,7 @@ from edgesbc.screen.stage import (
     wants_responses,
 )
 from edgesbc.screen.stages import STAGES
+from edgesbc.screen.stages.acl import Acl
 from edgesbc.screen.stages.guess import BruteForceGuard
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.screen.work import WorkMeter
@@ -108,6 +109,14 @@ class Pipeline:
             self.counts.add(*self._banned)
             return BANNED
         return self._judge(Subject(flow, standing), Phase.ACCEPT, now)
+
+    def admits_address(self, flow: Flow, now: float) -> bool:
+        """Whether stage ``acl`` accepts an open connection by its address, as it does when one is accepted."""
+        acl = self.stage(Acl.name)
+        if acl is None or Phase.ACCEPT not in acl.phases:
+            return True
+        subject = Subject(flow, self.standings.of(flow, now))
+        return self._refused(acl.name, acl.judge(subject, Phase.ACCEPT, now), subject, now) is PASS
 
     def core_refused(self, flow: Flow, now: float) -> None:
         """A core listener takes nothing from this source, whatever the policy's stages are: count and record it."""

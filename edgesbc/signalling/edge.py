@@ -383,6 +383,7 @@ class Edge:
     ) -> None:
         """Judge and route by a new policy from the next message on, and wait so many seconds for new connections of
         devices whose connection closes from now on. None: it is as before."""
+        self.parts.open_connections.note_trunks()
         if reconnect_wait is not None:
             self._device_flows.wait = reconnect_wait
         if keep_alive is not None:
@@ -393,6 +394,12 @@ class Edge:
             self.parts.core_sources.adopt(core)
         self._screener.adopt(pipeline)
         self.parts.router.table = routing
+
+    def judge_connections(self, now: float) -> list[Effect]:
+        """Close the connections that the policy in force would not accept, after :meth:`adopt` or a change of the
+        destinations."""
+        self.parts.open_connections.judge(now)
+        return self._effects.take()
 
     def count_refusals_of(self, trunks: Standings | None) -> None:
         """While a policy is on probation, count refused calls of ``trunks``, those of the previous policy, as

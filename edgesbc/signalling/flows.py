@@ -254,6 +254,10 @@ class Flows:
         closed = Flow(listener, target.peer) if closed is None else closed
         return self.instead(closed, uri.port or listener.transport.default_port)
 
+    def is_outbound(self, flow: Flow) -> bool:
+        """Whether the edge has opened the connection, or is opening it."""
+        return flow.serial in self._names
+
     def is_open(self, flow: Flow) -> bool:
         """Whether messages can be sent by ``flow``; over UDP they always can."""
         return not flow.serial or flow.serial in self._open

@@ -39,6 +39,7 @@ from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.member_health import HealthProbes
 from edgesbc.signalling.named_peers import NamedPeers
+from edgesbc.signalling.open_connections import OpenConnections
 from edgesbc.signalling.out_of_dialog import OtherRequests, OutOfDialogAdmission, RequestRouter
 from edgesbc.signalling.registrations import ChallengeMemory, RegisterRequests
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
@@ -61,8 +62,9 @@ class CoreParts:
 
     __slots__ = (
         "admission", "calls", "challenges", "clock", "core_sources", "deadlines", "device_flows", "dispatcher",
-        "effects", "flows", "identifiers", "in_dialog", "invites", "keep_alives", "live", "loops", "media", "others",
-        "probes", "registrations", "responder", "router", "screener", "sealer", "statistics", "transactions",
+        "effects", "flows", "identifiers", "in_dialog", "invites", "keep_alives", "live", "loops", "media",
+        "open_connections", "others", "probes", "registrations", "responder", "router", "screener", "sealer",
+        "statistics", "transactions",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +133,7 @@ class CoreParts:
             live, self.responder, effects, flows, self.statistics.attempts, self.clock, self.core_sources
         )
         named = NamedPeers(tokens, calls, live, dispatcher, is_inside)
+        self.open_connections = OpenConnections(live, effects, flows, self.core_sources, calls.of_connections)
         self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener, named)
         self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions, live)
         branches = BranchParts(sender, byes, deadlines)
