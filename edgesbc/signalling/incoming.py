@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgesbc.base.address import Flow
 from edgesbc.screen.stage import Subject
+from edgesbc.screen.standing import Standing
 from edgesbc.sip.message import Request
 
 __all__ = ["Incoming"]
@@ -19,3 +20,10 @@ class Incoming:
         self.flow = flow
         self.size = size
         self.subject = subject
+
+    @property
+    def of_stranger(self) -> bool:
+        """Whether its sender shares half of the transactions with all others without an account. One that has proven
+        its address does not in its dialogs."""
+        standing = self.subject.standing
+        return standing is Standing.UNPROVEN or (standing is Standing.REACHABLE and not self.message.in_dialog)

@@ -109,9 +109,7 @@ class ReceivedMessages:
             return
         # Sources without an account share half of the tables, also by connections; the rest is kept for the others, and
         # for the calls of those with a proven address.
-        standing = incoming.subject.standing
-        strangers = standing is Standing.UNPROVEN or (standing is Standing.REACHABLE and not request.in_dialog)
-        if transactions.half_full if strangers else transactions.full:
+        if not transactions.has_place_in_half() if incoming.of_stranger else transactions.full:
             screener.refuse(incoming, Reason.OVERLOAD, now)
         elif request.in_dialog:
             self._in_dialog.forward(incoming, now)

@@ -90,6 +90,7 @@ class Responder:
         request, flow, size = incoming.message, incoming.flow, incoming.size
         server = self._transactions.open_server(request, flow, reply_flow(request, flow), size)
         server.proven = incoming.subject.standing is not Standing.UNPROVEN
+        server.replaceable = incoming.of_stranger
         server.credit = self.credit(flow, size, now)
         self._transactions.schedule_trying(server, partial(self._make_trying, server), now)
         return server

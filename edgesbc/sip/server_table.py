@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic
 
@@ -21,12 +22,14 @@ class ServerTable(Generic[EndpointT]):
     one sender although their addresses differ.
     """
 
-    __slots__ = ("_by_sender", "_of_streams", "_related")
+    __slots__ = ("_by_sender", "_of_streams", "_related", "_replaceable")
 
     def __init__(self, related: Callable[[EndpointT, EndpointT], bool] | None) -> None:
         self._by_sender: dict[tuple[ServerKey, Hashable], ServerTransaction[EndpointT]] = {}
         self._of_streams: dict[ServerKey, list[ServerTransaction[EndpointT]]] = {}
         self._related = related
+        # Its first item is found at once, also after many removals at its begin.
+        self._replaceable: OrderedDict[ServerTransaction[EndpointT], None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_sender)
@@ -55,8 +58,17 @@ class ServerTable(Generic[EndpointT]):
         if server.source.reliable:
             self._of_streams.setdefault(server.key, []).append(server)
 
+    def make_replaceable(self, server: ServerTransaction[EndpointT]) -> None:
+        """The transaction may end early, where another one needs its place."""
+        self._replaceable[server] = None
+
+    def oldest_replaceable(self) -> ServerTransaction[EndpointT] | None:
+        """The one of those transactions that became so first; None without any."""
+        return next(iter(self._replaceable), None)
+
     def remove(self, server: ServerTransaction[EndpointT]) -> None:
         """Remove a transaction; without effect where it is in the table no more."""
+        self._replaceable.pop(server, None)
         place = (server.key, server.sender)
         if self._by_sender.get(place) is server:  # the place may meanwhile be that of another, which goes on
             del self._by_sender[place]

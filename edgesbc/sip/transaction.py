@@ -200,12 +200,13 @@ class ServerTransaction(Transaction[EndpointT]):
     is whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
     with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the request
     in bytes. ``credit`` is how many bytes the responses may still have; the program sets and charges it. ``vias`` may
-    keep the Via fields of the responses.
+    keep the Via fields of the responses. ``replaceable`` is whether its place may be given to another request once it
+    is answered: :meth:`Transactions.has_place_in_half`.
     """
 
     __slots__ = (
-        "credit", "disconnected", "key", "moved", "proven", "repeated", "request", "sender", "size", "source", "trying",
-        "user", "vias",
+        "credit", "disconnected", "key", "moved", "proven", "repeated", "replaceable", "request", "sender", "size",
+        "source", "trying", "user", "vias",
     )  # fmt: skip
 
     def __init__(
@@ -232,6 +233,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.request = request
         self.source = source
         self.proven = True
+        self.replaceable = False
         self.credit = math.inf
         self.size = size
         self.trying: Callable[[], bytes] | None = None  # makes the 100

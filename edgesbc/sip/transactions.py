@@ -17,14 +17,14 @@
 ``now`` is in seconds of any clock that does not run backwards. Bytes leave by the ``send`` callable during these calls;
 it must not call back into the table. The user is called last in a step and may. Nothing here blocks, reads a clock,
 or raises for what a peer sent. The table has no bound of its own: before ``open_server``, look at
-:attr:`Transactions.full`.
+:attr:`Transactions.full` or, for senders that share half of it, at :meth:`Transactions.has_place_in_half`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Generic
+from typing import Final, Generic
 
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.sip.delivery import SendFailure
@@ -51,6 +51,8 @@ from edgesbc.sip.transaction import (
 )
 
 __all__ = ["Transactions"]
+
+_REPLACED_AT_ONCE: Final = 64  # short messages that leave their places to a long one: about half a millisecond
 
 
 class Transactions(Generic[EndpointT]):
@@ -111,11 +113,25 @@ class Transactions(Generic[EndpointT]):
         """The number of connections that transactions belong to; of datagrams there is none."""
         return len(self._of_connection)
 
-    @property
-    def half_full(self) -> bool:
-        """Whether servers or clients, or the bytes of their messages, have reached half of the limit."""
-        count = max(len(self._servers), len(self._clients))
-        return 2 * count >= self._limit or 2 * self._stored >= self._stored_limit
+    def has_place_in_half(self) -> bool:
+        """Whether a request may have a transaction whose sender shares half of the limits with others. If servers, or
+        the bytes of all messages, have reached that half, the oldest ones end that are ``replaceable``, are no INVITE,
+        and only wait for repetitions of their request (Timer J): a repetition is a new request then."""
+        if 2 * len(self._clients) >= self._limit:
+            return False
+        if 2 * len(self._servers) >= self._limit and not self._replace_oldest():
+            return False
+        for _ in range(_REPLACED_AT_ONCE):
+            if 2 * self._stored < self._stored_limit or not self._replace_oldest():
+                break
+        return 2 * self._stored < self._stored_limit
+
+    def _replace_oldest(self) -> bool:
+        oldest = self._servers.oldest_replaceable()
+        if oldest is None:
+            return False
+        self._terminate(oldest)
+        return True
 
     @property
     def full(self) -> bool:
@@ -208,6 +224,8 @@ class Transactions(Generic[EndpointT]):
         self._fire(server, _event_of(status), now, data=data)
         if status >= 200 and server.method != "INVITE":
             server.user = None  # nothing can follow; the bytes are kept for retransmission
+            if server.replaceable and server.state is TransactionState.COMPLETED:
+                self._servers.make_replaceable(server)
 
     def schedule_trying(self, server: ServerTransaction[EndpointT], trying: Callable[[], bytes], now: float) -> None:
         """Send the 100 that ``trying`` builds, unless a response is sent before.

@@ -423,8 +423,8 @@ def cancels_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def has_no_limits(patch: pytest.MonkeyPatch) -> None:
-    for name in ("full", "half_full"):
-        patch.setattr(Transactions, name, property(lambda self: False))
+    patch.setattr(Transactions, "full", property(lambda self: False))
+    patch.setattr(Transactions, "has_place_in_half", lambda self: True)
     patch.setattr(Calls, "full", property(lambda self: False))
 
 

@@ -14,7 +14,7 @@ from edgesbc.sip.limits import Limits
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Response
 from edgesbc.sip.parse import parse_message
-from edgesbc.sip.transaction import NOBODY, server_key
+from edgesbc.sip.transaction import NOBODY, ServerTransaction, server_key
 from edgesbc.sip.transactions import Transactions
 
 
@@ -456,31 +456,94 @@ def test_responses_go_to_the_source_by_default() -> None:
 
 def test_the_table_is_full_at_its_limit() -> None:
     table = Transactions[Peer](lambda peer, data: None, limits=Limits(transactions=2))
-    states = [(table.half_full, table.full)]
+    states = [(table.has_place_in_half(), table.full)]
     for number in range(2):
         table.open_server(a_request(via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}"), Peer("a"))
-        states.append((table.half_full, table.full))
-    assert states == [(False, False), (True, False), (True, True)]
+        states.append((table.has_place_in_half(), table.full))
+    assert states == [(True, False), (False, False), (False, True)]
+
+
+def replaceable(
+    table: Transactions[Peer], number: int, method: str = "OPTIONS", status: int = 200
+) -> ServerTransaction[Peer]:
+    """A request whose place may be given away, answered unless ``status`` is 0."""
+    request = a_request(method, via=f"SIP/2.0/UDP h;branch=z9hG4bK{number}")
+    server = table.open_server(request, Peer("a"))
+    server.replaceable = True
+    if status:
+        table.respond(server, status, b"answer", 0.0)
+    return server
+
+
+def test_the_oldest_answered_requests_leave_their_places_to_those_that_share_half() -> None:
+    table = Transactions[Peer](lambda peer, data: None, limits=Limits(transactions=6))
+    servers = [replaceable(table, number) for number in range(3)]
+    for oldest in servers:
+        assert table.has_place_in_half()
+        assert oldest.state is TransactionState.TERMINATED
+        assert not table.absorb(oldest.request, Peer("a"), 1.0)
+        servers.append(replaceable(table, len(servers)))
+        assert len(table) == 3
+        if len(servers) == 7:
+            break
+    table.expire(33.0)
+    assert len(table) == 0
+    assert table.deadline() is None
+
+
+def test_what_still_matters_keeps_its_place() -> None:
+    """A request without a final answer, an INVITE, one of a sender with an account; and clients have a limit too."""
+    table = Transactions[Peer](lambda peer, data: None, limits=Limits(transactions=8))
+    replaceable(table, 1, status=0)
+    replaceable(table, 2, status=180)
+    replaceable(table, 3, "INVITE", 486)
+    replaceable(table, 4)
+    other = table.open_server(a_request("OPTIONS", via="SIP/2.0/UDP h;branch=z9hG4bK5"), Peer("a"))
+    table.respond(other, 200, b"answer", 0.0)
+    assert table.has_place_in_half()
+    assert len(table) == 4
+    assert not table.has_place_in_half()
+    assert len(table) == 4
+    table.expire(33.0)
+    assert table.has_place_in_half()
+    for number in range(4):
+        table.open_client(f"z9hG4bKc{number}", "OPTIONS", Peer("b"), b"request", NOBODY, 33.0)
+    answered = replaceable(table, 6)
+    assert not table.has_place_in_half()
+    assert answered.state is TransactionState.COMPLETED
 
 
 def test_the_table_is_full_at_its_limit_of_bytes() -> None:
     """Of requests, of the requests that were sent for them, and of responses that are kept for a repetition."""
     table = Transactions[Peer](lambda peer, data: None, limits=Limits(transaction_bytes=100))
-    states = [(table.stored_bytes, table.half_full, table.full)]
+    states = [(table.stored_bytes, table.has_place_in_half(), table.full)]
     server = table.open_server(a_request(), Peer("a"), size=40)
-    states.append((table.stored_bytes, table.half_full, table.full))
+    states.append((table.stored_bytes, table.has_place_in_half(), table.full))
     client = table.open_client(BRANCH, "INVITE", Peer("b"), b"x" * 50, NOBODY, 0.0)
-    states.append((table.stored_bytes, table.half_full, table.full))
+    states.append((table.stored_bytes, table.has_place_in_half(), table.full))
     table.respond(server, 180, b"y" * 20, 0.0)
     table.respond(server, 486, b"y" * 10, 0.0)
-    states.append((table.stored_bytes, table.half_full, table.full))
+    states.append((table.stored_bytes, table.has_place_in_half(), table.full))
     table.fail(client, 0.0)
-    states.append((table.stored_bytes, table.half_full, table.full))
+    states.append((table.stored_bytes, table.has_place_in_half(), table.full))
     table.expire(64 * 0.5)
     assert states == [
-        (0, False, False), (40, False, False), (90, True, False), (100, True, True), (50, True, False),
+        (0, True, False), (40, True, False), (90, False, False), (100, False, True), (50, False, False),
     ]  # fmt: skip
     assert (len(table), table.stored_bytes) == (0, 0)
+
+
+def test_answered_requests_leave_their_bytes_to_those_that_share_half() -> None:
+    """As many at once as leave enough; but never so many that others would wait for it."""
+    table = Transactions[Peer](lambda peer, data: None, limits=Limits(transaction_bytes=1_200))
+    servers = [replaceable(table, number) for number in range(100)]
+    assert table.stored_bytes == 600
+    table.open_client(BRANCH, "OPTIONS", Peer("b"), b"x" * 60, NOBODY, 0.0)
+    assert table.has_place_in_half()
+    assert [server.state for server in servers].count(TransactionState.TERMINATED) == 11
+    table.open_client(f"{BRANCH}2", "OPTIONS", Peer("b"), b"x" * 600, NOBODY, 0.0)
+    assert not table.has_place_in_half()
+    assert [server.state for server in servers].count(TransactionState.TERMINATED) == 11 + 64
 
 
 @pytest.mark.parametrize("failure", list(SendFailure))
