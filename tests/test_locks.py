@@ -44,6 +44,13 @@ def test_runtime_packages_have_the_same_versions_in_the_tests() -> None:
     assert not {"pytest", "mypy", "ruff", "hypothesis", "atheris", "trustme"} & names
 
 
+def test_phones_of_the_tests_have_their_hashes_and_no_index_is_named() -> None:
+    name = "tests/interop/phones/requirements.lock"
+    assert [package for package, _ in locked(name)] == ["pjsua2-python"]
+    assert all(locked(name).values())
+    assert not re.search(r"://|^-|^\s+--(?!hash)|file:", (ROOT / name).read_text(), re.MULTILINE)
+
+
 def test_npm_packages_have_their_hashes_and_no_registry_is_named() -> None:
     text = (ROOT / "tests" / "browser" / "package-lock.json").read_text()
     packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
