@@ -6,21 +6,16 @@ import errno
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
-from edgesbc.base.files import FileTooLarge, read_file
 from edgesbc.inventory.databases import DRIVERS
-from edgesbc.policy.certificates import FULL_CHAIN, PRIVATE_KEY
-from edgesbc.policy.model import ANY_DEVICE, CONTROL_SOCKET, ListenSettings, Policy
+from edgesbc.policy.certificate_files import authorities_mistake, certificate_mistakes, parsed_file
+from edgesbc.policy.model import ANY_DEVICE, CONTROL_SOCKET, Policy
 
 __all__ = ["descriptors_needed", "preflight", "served"]
 
@@ -92,8 +87,11 @@ def _listeners(policy: Policy, beside: bool) -> _Mistakes:
             yield f"{table}.device", refusal
         elif refusal := _bindable(listener.bind, listener.transport is Transport.UDP, beside):
             yield f"{table}.bind", refusal
-        yield from _certificate(table, listener)
-        yield from _client_ca(table, listener)
+        if listener.certificate is not None:
+            for mistake in certificate_mistakes(listener.certificate):
+                yield f"{table}.certificate", mistake
+        if listener.client_ca is not None and (mistake := authorities_mistake(listener.client_ca)):
+            yield f"{table}.client_ca", mistake
 
 
 def _databases(policy: Policy) -> _Mistakes:
@@ -108,7 +106,7 @@ def _databases(policy: Policy) -> _Mistakes:
 
 
 def _secret(path: Path) -> Iterator[str]:
-    _, mistake = _read(path, "a password in the first line", lambda data: data.decode().splitlines()[0])
+    _, mistake = parsed_file(path, "a password in the first line", lambda data: data.decode().splitlines()[0])
     if mistake:
         yield mistake
     elif path.stat().st_mode & 0o077:
@@ -159,50 +157,3 @@ def _no_device(name: str) -> str:
             devices = ", ".join(device for _, device in socket.if_nameindex())
             return f"expected a network device ({devices}) or any, found {name!r}: {error.strerror}"
     return ""
-
-
-def _read(path: Path, expected: str, parse: Callable[[bytes], object]) -> tuple[object, str]:
-    """The parsed content of ``path`` and "", or None and the mistake."""
-    try:
-        return parse(read_file(path, limits.PEM_BYTES)), ""
-    except OSError as error:
-        return None, f"expected {expected} in {path}, found: {error.strerror}"
-    except FileTooLarge as error:
-        return None, str(error)
-    except (ValueError, TypeError, IndexError) as error:  # TypeError: a key that wants a pass phrase
-        return None, f"expected {expected} in {path}, found: {error}"
-
-
-def _certificate(here: str, listener: ListenSettings) -> _Mistakes:
-    if listener.certificate is None:
-        return
-    key = f"{here}.certificate"
-    chain, mistake = _read(listener.certificate / FULL_CHAIN, "certificates in PEM", x509.load_pem_x509_certificates)
-    if mistake:
-        yield key, mistake
-    private, mistake = _read(
-        listener.certificate / PRIVATE_KEY,
-        "an unencrypted private key in PEM",
-        lambda data: serialization.load_pem_private_key(data, None).public_key(),
-    )
-    if mistake:
-        yield key, mistake
-    if isinstance(chain, list) and chain and private is not None:
-        yield from ((key, message) for message in _fit(chain[0], private))
-
-
-def _fit(leaf: x509.Certificate, of_key: object) -> Iterator[str]:
-    now = datetime.now(UTC)
-    if leaf.public_key() != of_key:
-        yield f"expected the key of {FULL_CHAIN} in {PRIVATE_KEY}, found another one's"
-    if leaf.not_valid_after_utc <= now:
-        yield f"expected a certificate that is valid now, found one that ended on {leaf.not_valid_after_utc:%Y-%m-%d}"
-    if leaf.not_valid_before_utc > now:
-        yield f"expected a certificate that is valid now, found one that begins {leaf.not_valid_before_utc:%Y-%m-%d}"
-
-
-def _client_ca(here: str, listener: ListenSettings) -> _Mistakes:
-    if listener.client_ca is not None:
-        _, mistake = _read(listener.client_ca, "certificates in PEM", x509.load_pem_x509_certificates)
-        if mistake:
-            yield f"{here}.client_ca", mistake

@@ -117,10 +117,19 @@ class SignallingPlane:
         return [*self._udp.values(), *self._stream_listeners]
 
     def reload_certificates(self) -> None:
-        """Load the certificate files for new handshakes. Raises ``OSError`` if one cannot be used, and changes none."""
+        """Load the certificate files for new handshakes, of accepted connections and of those to destinations.
+
+        Raises ``OSError`` that names listener and file if one cannot be used, and changes none.
+        """
         contexts = [(listener, listener.load_context()) for listener in self._stream_listeners]
+        clients = {
+            listener.listener.id: client_context(listener.settings, self._certificates.get(listener.listener.name))
+            for listener in self._stream_listeners
+            if listener.listener.id in self._clients
+        }
         for listener, context in contexts:
             listener.context = context
+        self._clients.update(clients)
 
     # --- running -----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from edgesbc.base.address import Flow, Listener, Source, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.base.reasons import Reason
+from edgesbc.policy.model import ListenSettings
 from edgesbc.signalling.edge import Edge
 from edgesbc.streams.layer import StreamEnd
 from edgesbc.streams.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
@@ -73,6 +74,10 @@ class StreamListener:
     @property
     def listener(self) -> Listener:
         return self._opened.listener
+
+    @property
+    def settings(self) -> ListenSettings:
+        return self._opened.settings
 
     def load_context(self) -> ssl.SSLContext | None:
         """A context with the certificate files as they are now; None for a listener without TLS."""

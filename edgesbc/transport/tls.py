@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from edgesbc.base.address import Transport, Zone
+from edgesbc.policy.certificate_files import default_context, load_authorities, load_certificate
 from edgesbc.policy.model import ListenSettings
 
 __all__ = ["client_context", "server_context"]
@@ -17,14 +18,14 @@ def server_context(settings: ListenSettings, folder: Path) -> ssl.SSLContext:
     """The context of a ``tls`` or ``wss`` listener with the certificate in ``folder``.
 
     With ``client_ca``, a client may present a certificate; the handshake fails if it cannot be verified.
-    Raises ``OSError`` or ``ssl.SSLError`` for files that cannot be used.
+    Raises ``OSError`` that names the listener and the file that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
-    context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+    load_certificate(context, folder, settings.name)
     if settings.client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(settings.client_ca)
+        load_authorities(context, settings.client_ca, settings.name)
     context.num_tickets = 1  # OpenSSL's default of 2 is for clients that open several connections at once
     if settings.transport is Transport.WSS:
         context.set_alpn_protocols(["http/1.1"])
@@ -34,12 +35,13 @@ def server_context(settings: ListenSettings, folder: Path) -> ssl.SSLContext:
 def client_context(settings: ListenSettings, folder: Path | None) -> ssl.SSLContext:
     """The context of outgoing connections of a ``tls`` listener; the peer's name is verified (RFC 5922).
 
-    The certificate authorities are those of ``client_ca`` if the listener has it, otherwise the system's.
+    The certificate authorities are those of ``client_ca`` if the listener has it, otherwise the system's. Raises
+    ``OSError`` as :func:`server_context` does.
     """
-    context = ssl.create_default_context(cafile=settings.client_ca)
+    context = default_context(settings.client_ca, settings.name)
     _harden(context)
     if folder is not None and settings.zone is Zone.PUBLIC:
-        context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+        load_certificate(context, folder, settings.name)
     return context
 
 
