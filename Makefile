@@ -100,7 +100,7 @@ toolchain:
 	@printf '#include <Python.h>\n' | cc -fsyntax-only -x c -I"$$($(firstword $(wildcard $(BIN)/python) $(PYTHON)) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - 2>/dev/null \
 	|| { echo "machine code needs a C compiler and the headers of C and of Python; on Debian: apt-get install gcc libc6-dev python3-dev" >&2; exit 1; }
 
-compiled: toolchain $(RUNTIME) interpreted ## make machine code of the packages without I/O, about twice as fast (needs a C compiler)
+compiled: toolchain $(RUNTIME) interpreted ## make machine code of the packages without I/O (needs a C compiler)
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/compiled .
 	$(BIN)/python -m zipfile --extract build/compiled/*.whl build/compiled
 	cd build/compiled && find . -name '*.so' -exec cp --parents {} ../.. ';'
