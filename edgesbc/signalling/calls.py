@@ -149,6 +149,15 @@ class Calls:
         """The call with that number, if it is alive."""
         return self._calls.get(f"{self._epoch}-{number}")
 
+    def continues(self, request: Request, from_tag: str, to_tag: str, zone: Zone) -> bool:
+        """Whether a request from ``zone`` with these tags belongs to a dialog that has been set up. An INVITE does if
+        its CSeq is higher than that of the last request of its sender: otherwise it comes from a proxy that forks."""
+        for call in self.of_tags(request.call_id, from_tag, to_tag, zone):
+            legs = call.legs_of(from_tag) if call.is_dialog(from_tag, to_tag) else None
+            if legs is not None and (request.method != "INVITE" or (not call.invite and request.cseq > legs[0].cseq)):
+                return True
+        return False
+
     def of_media(self, media_id: str) -> Call | None:
         """The call whose media session has that identifier."""
         return self._calls.get(media_id)

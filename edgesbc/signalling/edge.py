@@ -39,6 +39,7 @@ from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES, KeepAliveSettings
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
+from edgesbc.signalling.null_tags import named_tags_of_request, named_tags_of_response
 from edgesbc.signalling.received_messages import ReceivedMessages
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
 from edgesbc.signalling.tokens import Sealer
@@ -297,13 +298,14 @@ class Edge:
         Without it, its sender would wait for an answer, its lease at a member would never be released, and its
         transaction would keep its place in the table for ever.
         """
-        message = parse_message(data)
+        message, zone = parse_message(data), flow.listener.zone
         if isinstance(message, Response):
+            message = named_tags_of_response(message, zone)
             # The transaction that it belongs to may have ended. Call-ID, tag and CSeq are the same on both sides.
             servers = self._transactions.unanswered_servers(message)
-            server = next((one for one in servers if one.source.listener.zone is not flow.listener.zone), None)
+            server = next((one for one in servers if one.source.listener.zone is not zone), None)
         elif message.method != "ACK":
-            server = self._transactions.find_server(message, flow)
+            server = self._transactions.find_server(named_tags_of_request(message, zone, self._calls), flow)
         else:
             server = None
         if server is not None and not server.answered:

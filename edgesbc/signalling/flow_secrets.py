@@ -14,6 +14,7 @@ from edgesbc.base.address import Flow, Zone
 from edgesbc.screen.standing import FLOW_SECRET, NO_SECRET, Standings
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.calls import Calls
+from edgesbc.signalling.null_tags import is_null
 from edgesbc.signalling.transactions import Transactions
 
 __all__ = ["FlowSecrets"]
@@ -76,6 +77,8 @@ class FlowSecrets:
         if call_id is None or from_tag is None or to_tag is None:
             return NO_SECRET
         own, other = _text(from_tag), _text(to_tag)
+        if is_null(other):
+            return NO_SECRET
         calls = self._calls.of_tags(_text(call_id), own, other, Zone.PUBLIC)
         call = next((call for call in calls if _is_between(call, own, other, flow)), None)
         return FLOW_SECRET - 1 - (hash(call.call_id) & 0xFFFFFFFF) if call is not None else NO_SECRET

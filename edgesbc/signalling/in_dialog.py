@@ -18,6 +18,7 @@ from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.media_client import has_sdp, hides_sdp
+from edgesbc.signalling.null_tags import is_null
 from edgesbc.signalling.offer_answer import answer_in_ack
 from edgesbc.signalling.peers import DialogPeers
 from edgesbc.signalling.response_context import ResponseContext
@@ -235,7 +236,9 @@ def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
     because the other side knows it, and may have had this side's INVITE forged.
     """
     legs = call.legs_of(request.from_tag)
-    return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and flow == legs[0].first
+    if legs is None or legs[1] is None or is_null(request.to_tag):
+        return False
+    return request.to_tag == legs[1].tag and flow == legs[0].first
 
 
 def _is_between(call: Call, request: Request, flow: Flow) -> bool:

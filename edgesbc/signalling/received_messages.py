@@ -9,6 +9,7 @@ from edgesbc.screen.stages.ratelimit import NEVER_CHARGED
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.call import check_dialog_fields
 from edgesbc.signalling.incoming import Incoming
+from edgesbc.signalling.null_tags import named_tags_of_request, named_tags_of_response
 from edgesbc.signalling.statistics import EdgeCounters
 from edgesbc.signalling.wiring import CoreParts
 from edgesbc.sip.message import Request, Response
@@ -29,11 +30,12 @@ class ReceivedMessages:
     """
 
     __slots__ = (
-        "_counters", "_effects", "_in_dialog", "_invites", "_live", "_others", "_registrations", "_responder",
+        "_calls", "_counters", "_effects", "_in_dialog", "_invites", "_live", "_others", "_registrations", "_responder",
         "_screener", "_transactions",
     )  # fmt: skip
 
     def __init__(self, parts: CoreParts, counters: EdgeCounters) -> None:
+        self._calls = parts.calls
         self._counters = counters
         self._effects = parts.effects
         self._in_dialog = parts.in_dialog
@@ -67,9 +69,10 @@ class ReceivedMessages:
             message = parse_message(data)
             check_dialog_fields(message)
             if isinstance(message, Request):
-                self._take_request(flow, message, len(data), now)
+                request = named_tags_of_request(message, flow.listener.zone, self._calls)
+                self._take_request(flow, request, len(data), now)
             else:
-                self._take_response(flow, message, now)
+                self._take_response(flow, named_tags_of_response(message, flow.listener.zone), now)
         except WireError as error:
             self._refuse_malformed(flow, data, error, now)
 

@@ -169,7 +169,7 @@ def response_fields(request: Request, status: int, tag: str, vias: Iterable[Fiel
     fields: Fields = [] if vias is None else list(vias)
     for name, value in request.fields:
         if name == "To":
-            tagged = not tag or status == 100 or request.to_tag != ""
+            tagged = not tag or status == 100 or request.to.tag != ""
             fields.append((name, value if tagged else f"{value};tag={tag}"))
         elif name in _REPEATED or (name in _REPEATED_IN_SOME and _repeats(name, request, status, vias is None)):
             fields.append((name, value))

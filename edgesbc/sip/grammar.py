@@ -179,8 +179,9 @@ comment_piece = re.compile(r"[^()\\]++|\\.|([()])", re.DOTALL).match
 # callid = word [ "@" word ]
 # word   = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" / "(" / ")" / "<" / ">" /
 #          ":" / "\" / DQUOTE / "/" / "[" / "]" / "?" / "{" / "}" )
-_WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]++"
-call_id = re.compile(rf"{_WORD}(?:@{_WORD})?").fullmatch
+# Programs compare it as text, so that other characters do no harm: phones and gateways write "=", "$", "#" and several
+# "@". Any printable one of ASCII is accepted.
+call_id = re.compile(r"[!-~]++").fullmatch
 
 # COMMA = SWS "," SWS
 # A piece of a list of values; group 1 where it is the comma between two of them.

@@ -33,8 +33,9 @@ class Message:
         "_first", "body", "call_id", "cseq", "cseq_method", "fields", "from_", "from_tag", "to", "to_tag", "via",
     )  # fmt: skip
 
-    def __init__(self, fields: tuple[Field, ...], body: bytes) -> None:
-        """``fields`` as the parser or ``checked_fields`` returns them. Raises :class:`WireError`."""
+    def __init__(self, fields: tuple[Field, ...], body: bytes, from_tag: str = "", to_tag: str = "") -> None:
+        """``fields`` as the parser or ``checked_fields`` returns them; the tags replace missing ones. Raises
+        :class:`WireError`."""
         first: dict[str, str] = dict(reversed(fields))
         if len(first) != len(fields) or "Content-Length" in first:
             refuse_repeated(fields)
@@ -57,8 +58,8 @@ class Message:
         self.cseq_method: Final = method
         self.from_: Final[NameAddr] = from_
         self.to: Final[NameAddr] = to
-        self.from_tag: Final = from_.tag
-        self.to_tag: Final = to.tag
+        self.from_tag: Final = from_.tag or from_tag
+        self.to_tag: Final = to.tag or to_tag
 
     def get(self, name: str) -> str | None:
         """The first value of the field ``name`` (in canonical form), or None."""
@@ -96,14 +97,21 @@ class Request(Message):
     __slots__ = ("max_forwards", "method", "uri")
 
     def __init__(
-        self, method: str, uri: Uri, fields: Iterable[Field], body: bytes = b"", _parsed: bool = False
+        self,
+        method: str,
+        uri: Uri,
+        fields: Iterable[Field],
+        body: bytes = b"",
+        _parsed: bool = False,
+        _from_tag: str = "",
+        _to_tag: str = "",
     ) -> None:
-        """``_parsed`` is for the parser, which has checked method, URI and fields."""
+        """``_parsed`` is for the parser, which has checked method, URI and fields, the tags for :meth:`with_tags`."""
         if not _parsed:
             if not grammar.token(method):
                 raise WireError(f"the method is not a token: found {method!r}")
             uri = _request_uri(uri)
-        super().__init__(tuple(fields) if _parsed else checked_fields(fields), body)
+        super().__init__(tuple(fields) if _parsed else checked_fields(fields), body, _from_tag, _to_tag)
         if self.cseq_method != method:
             raise WireError("the method of CSeq is not that of the request line")
         hops = self._first.get("Max-Forwards")
@@ -138,6 +146,11 @@ class Request(Message):
             self.body if body is None else body,
         )
 
+    def with_tags(self, from_tag: str, to_tag: str) -> Request:
+        """A copy whose :attr:`from_tag` and :attr:`to_tag` are these where the field has none, as in dialogs of RFC
+        2543. The fields are the same."""
+        return Request(self.method, self.uri, self.fields, self.body, True, from_tag, to_tag)
+
     def __repr__(self) -> str:
         return f"<{self.method} {self.uri} {self.call_id} {self.cseq}>"
 
@@ -158,15 +171,18 @@ class Response(Message):
         body: bytes = b"",
         phrase: str | None = None,
         _parsed: bool = False,
+        _from_tag: str = "",
+        _to_tag: str = "",
     ) -> None:
-        """``_parsed`` is for the parser, which has checked status, phrase and fields."""
+        """``_parsed`` is for the parser, which has checked status, phrase and fields, the tags for
+        :meth:`with_tags`."""
         if phrase is None:
             phrase = phrase_of(status)
         if not _parsed:
             if not 100 <= status <= 699:
                 raise WireError(f"the status is not a number from 100 to 699: found {status}")
             check_text(phrase, "the reason phrase")
-        super().__init__(tuple(fields) if _parsed else checked_fields(fields), body)
+        super().__init__(tuple(fields) if _parsed else checked_fields(fields), body, _from_tag, _to_tag)
         self.status: Final = status
         self.phrase: Final = phrase
 
@@ -195,6 +211,10 @@ class Response(Message):
             self.body if body is None else body,
             phrase,
         )
+
+    def with_tags(self, from_tag: str, to_tag: str) -> Response:
+        """See :meth:`Request.with_tags`."""
+        return Response(self.status, self.fields, self.body, self.phrase, True, from_tag, to_tag)
 
     def __repr__(self) -> str:
         return f"<{self.status} {self.cseq_method} {self.call_id} {self.cseq}>"

@@ -202,7 +202,7 @@ def test_a_missing_field_is_named(name: str) -> None:
     assert refused(data).reason == f"{name} is missing"
 
 
-@pytest.mark.parametrize("call_id", ["", "a b", "a@b@c", "é"])
+@pytest.mark.parametrize("call_id", ["", "a b", "a\x7f", "é"])
 def test_a_malformed_call_id_is_refused_in_requests_and_responses(call_id: str) -> None:
     assert refused(request(call_id=call_id)).status_hint == 400
     refused(response().replace(b"Call-ID: c1@198.51.100.7", b"Call-ID: " + call_id.encode()))
