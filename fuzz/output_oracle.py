@@ -115,7 +115,8 @@ class OutputOracle:
             return ("Record-Route", value) in self._fields[zone]
         if name == "Contact":
             registers = method == "REGISTER" and ("Contact", value) in self._fields[zone.other]
-            return registers or _CONTACTS[listener.id](value) is not None
+            probes = _is_health_check(request) and value == f"<{request.from_.uri_text}>"
+            return registers or probes or _CONTACTS[listener.id](value) is not None
         if name == "Path":
             return method == "REGISTER" and _PATHS[listener.id](value) is not None
         if name in ("From", "To"):
@@ -130,8 +131,8 @@ class OutputOracle:
             return True
         if name == "Reason" and method in _REASONS_OF_EDGE and _REASONS_OF_EDGE[method](value):
             return True
-        if (name, value) == ("Accept", "application/sdp") and _is_health_check(request):
-            return True
+        if name in ("Accept", "Allow") and _is_health_check(request):
+            return True  # of the policy
         return self._crosses(flow, name, value)
 
     def _crosses(self, flow: Flow, name: str, value: str) -> bool:
@@ -204,7 +205,8 @@ class OutputOracle:
             elif name == "Unsupported":
                 allowed = value in ", ".join(request.get_all("Proxy-Require") + request.get_all("Require")).lower()
             else:
-                allowed = name in ("Via", "Allow", "Accept", "Supported", "Retry-After")
+                warned = name == "Warning" and response.status == 488  # RFC 3261 section 21.4.26
+                allowed = warned or name in ("Via", "Allow", "Accept", "Supported", "Retry-After")
             assert allowed, f"{name}: {value} in {response!r} to {flow!r}"
         assert not response.body
 
