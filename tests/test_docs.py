@@ -296,6 +296,32 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+def test_every_row_of_the_threats_names_its_tests_and_every_test_of_a_threat_its_row() -> None:
+    page = ROOT / "docs" / "reference" / "threats.md"
+    named: dict[int, set[tuple[Path, str]]] = {}
+    for number, _, claim, shown_by in rows(page.read_text(encoding="utf-8"))[1:]:
+        tests = named[int(number)] = set()
+        for label, target, names in re.findall(r"\[(\w+)\]\(([^)]+)\)((?:,? `\w+`)*)", shown_by):
+            file = (page.parent / target).resolve()
+            assert file.name == f"test_{label}.py", f"row {number}"
+            tests.update((file, name) for name in re.findall(r"`(\w+)`", names))
+        assert len(tests) == shown_by.count("`test_"), f"row {number} names a test twice, or without its file"
+        assert tests or claim.startswith("not there yet"), f"row {number} names no test"
+    assert list(named) == list(range(1, len(named) + 1))
+    missing = [
+        f"row {number}: {name}" for number, tests in named.items() for file, name in tests if not has(file, name)
+    ]
+    assert missing == []
+    everywhere = {test for tests in named.values() for test in tests}
+    for file in ROOT.glob("tests/threats/test_*.py"):
+        for name, number in re.findall(r"^(?:async )?def (test_(?:(\d+)_)?\w+)", file.read_text("utf-8"), re.MULTILINE):
+            assert (file, name) in (named[int(number)] if number else everywhere), f"{file.name}: {name}"
+
+
+def has(file: Path, test: str) -> bool:
+    return re.search(rf"^(?:async )?def {test}\(", file.read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
 def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     targets = re.findall(r"\]\(([^)\s#]+)", index.read_text(encoding="utf-8"))

@@ -59,11 +59,26 @@ def test_what_phones_and_browsers_need_crosses(name: str, flow: Flow) -> None:
     assert crosses(harness(), flow, name)
 
 
-@pytest.mark.parametrize("name", ["Priv-Answer-Mode", "Charge", "charge", "P-Charge-Info", "X-Account"])
+@pytest.mark.parametrize(
+    "name", [*sorted(ASSERTED), "diversion", "Priv-Answer-Mode", "Charge", "charge", "P-Charge-Info", "X-Account"]
+)
 def test_a_registered_user_may_not_send(name: str) -> None:
     assert not crosses(harness(), PHONE, name)
     assert crosses(harness(), PHONE, "Alert-Info")
     assert crosses(harness(), PHONE, "Unheard-Of")
+
+
+@pytest.mark.parametrize("name", sorted(ASSERTED))
+def test_a_trunk_asserts_identities_also_inside_a_dialog(name: str) -> None:
+    fields = forwarded(harness(), CALLER, f"{name}: <sip:marked@example.org>\r\n").fields
+    assert [field for field, value in fields if "marked" in value] == [name]
+    edge = harness()
+    ((_, answered),) = edge.receive(PBX, respond(forwarded(edge, CALLER, ""), 200))
+    token = (answered.get("Contact") or "").strip("<>")
+    extra = f"{name}: <sip:marked@example.org>\r\n"
+    data = invite("INFO", uri=token, cseq=2, branch="z9hG4bKi", to_tag="bob", extra=extra)
+    (inside,) = [message for _, message in edge.receive(CALLER, data) if isinstance(message, Request)]
+    assert [field for field, value in inside.fields if "marked" in value] == [name]
 
 
 def test_a_trunk_may_send_what_belongs_to_no_single_network() -> None:

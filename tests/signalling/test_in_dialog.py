@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.signalling import (
     ANSWER,
     BROWSERS,
@@ -18,6 +19,7 @@ from support.signalling import (
 
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.media.commands import Answer, Offer
+from edgesbc.screen.stages.ratelimit import BucketSettings
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.tokens import RemoteTarget, Sealer
 from edgesbc.sip.message import Request, Response
@@ -180,6 +182,36 @@ def test_a_request_in_an_unknown_dialog_creates_no_state(harness: EdgeHarness) -
         sent = harness.receive(unproven, invite(method, branch=f"z9hG4bKn{number}", to_tag="nobody"))
         assert response(sent).status == 481
     assert len(harness.edge.parts.transactions) == 0
+
+
+@pytest.mark.parametrize("stranger", ["unknown tag", "unknown call", "tags of a call of another address"])
+def test_a_tag_alone_exempts_no_request_from_a_bucket(stranger: str) -> None:
+    """Requests of a live call, from where its peer is, are not charged; others with a tag in To are."""
+    bucket = BucketSettings("tight", rate=0.001, burst=3)
+    harness = EdgeHarness(open=("public",), screen={"ratelimit": (bucket,)})
+    phone = harness.edge.new_flow(BROWSERS, Source("203.0.113.5", 40000))
+    harness.edge.flow_opened(phone)
+    forwarded = request(harness.receive(phone, invite()))  # takes a token of three
+    ok = response(harness.receive(PBX, respond(forwarded, 200)))
+    harness.receive(phone, invite("ACK", uri_of(ok), branch="z9hG4bKa", to_tag="bob"))
+    for number in range(10):
+        info = invite("INFO", uri_of(ok), cseq=2 + number, branch=f"z9hG4bKi{number}", to_tag="bob")
+        assert request(harness.receive(phone, info)).method == "INFO"
+    flow, to_tag, left = phone, "bob", 2
+    if stranger == "unknown tag":
+        to_tag = "guessed"
+    elif stranger.startswith("tags"):
+        flow = harness.edge.new_flow(BROWSERS, Source("203.0.113.6", 40000))
+        harness.edge.flow_opened(flow)
+        left = 3
+    statuses = []
+    for number in range(6):
+        data = invite("INFO", cseq=20 + number, branch=f"z9hG4bKs{number}", to_tag=to_tag)
+        if stranger == "unknown call":
+            data = data.replace(b"Call-ID: c1", b"Call-ID: other")
+        statuses.append(response(harness.receive(flow, data)).status)
+    assert statuses == [481] * left + [503] * (6 - left)
+    assert harness.reasons[-1] == "ratelimit"
 
 
 def test_an_invalid_token_is_refused_and_adds_no_points_to_its_sender(open_harness: EdgeHarness) -> None:

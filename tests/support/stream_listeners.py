@@ -6,7 +6,7 @@ import gc
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -31,10 +31,10 @@ def text(folder: Path, *more: str, member: str = NOBODY, **settings: object) -> 
 
 
 @asynccontextmanager
-async def websocket_edge(folder: Path, more: str = "") -> AsyncIterator[App]:
+async def websocket_edge(folder: Path, more: str = "", trunks: Iterable[str] = ()) -> AsyncIterator[App]:
     """A running edge with a WebSocket listener that has ``more`` keys."""
     listener = listen("public", "ws", "127.0.0.1:0", "ws", more)
-    async with running(folder, policy_text(folder, [NOBODY], [PUBLIC_UDP, CORE_UDP, listener])) as app:
+    async with running(folder, policy_text(folder, [NOBODY], [PUBLIC_UDP, CORE_UDP, listener], trunks=trunks)) as app:
         yield app
 
 

@@ -22,8 +22,9 @@ def edge_text(folder: Path, number: int, port: int, other: int) -> str:
     return policy_text(folder, [f"sip:127.0.0.{5 - number}:{other}"], listeners, open=["public"])
 
 
-async def test_24_two_edges_that_lead_to_each_other_forward_a_call_once_each(tmp_path: Path) -> None:
-    """The first edge finds its own mark in the INVITE that comes back, and answers 482."""
+@pytest.mark.parametrize("method", ["INVITE", "REGISTER", "INFO"])
+async def test_24_two_edges_that_lead_to_each_other_forward_a_request_once_each(tmp_path: Path, method: str) -> None:
+    """The first edge finds its own mark in the request that comes back, and answers 482."""
     one, two = free_port("127.0.0.2"), free_port("127.0.0.3")
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -33,13 +34,36 @@ async def test_24_two_edges_that_lead_to_each_other_forward_a_call_once_each(tmp
         Ua(await UdpWire.open(peer=at(first, "public-udp"))) as alice,
     ):
         dialog = alice.dialog(f"sip:100@{at(first, 'public-udp')}")
-        await dialog.send("INVITE")
+        await dialog.send(method)
         await alice.response(482)
-        await dialog.send("ACK")
-        assert first.edge.counters.requests["public-udp", "INVITE"] == 2
-        assert second.edge.counters.requests["public-udp", "INVITE"] == 1
+        if method == "INVITE":
+            await dialog.send("ACK")
+        assert first.edge.counters.requests["public-udp", method] == 2
+        assert second.edge.counters.requests["public-udp", method] == 1
         await nothing_left(first)
         await nothing_left(second)
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "INFO"])
+async def test_24_a_request_that_a_proxy_sends_back_gets_482(tmp_path: Path, method: str) -> None:
+    """It has the edge's Via below that of the proxy, and in that the mark of the edge."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        running(tmp_path, policy_text(tmp_path, [f"sip:{bob.address}"], open=["public"])) as app,
+        Ua(await UdpWire.open("127.0.0.11", peer=at(app, "public-udp"))) as proxy,
+        Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
+    ):
+        uri = f"sip:100@{at(app, 'public-udp')}"
+        await alice.dialog(uri).send(method)
+        request = await bob.request(method)
+        _, _, rest = bob.heard[-1].partition(b"\r\n")
+        via = f"Via: SIP/2.0/UDP {proxy.address};branch=z9hG4bKproxy;rport"
+        await proxy.wire.send(f"{method} {uri} SIP/2.0\r\n{via}\r\n".encode() + rest)
+        await proxy.response(482)
+        await bob.answer(request, 500, tag="b")
+        await alice.response(500)
+        assert await bob.silent(0.05), "forwarded once"
+        await nothing_left(app)
 
 
 def test_24_a_destination_that_is_a_listener_of_the_edge_itself_is_refused(tmp_path: Path) -> None:

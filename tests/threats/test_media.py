@@ -7,6 +7,7 @@ import pytest
 from support.containment import unfailing
 from support.media import answer, offer
 from support.running import policy_text, running
+from support.signalling import CORE, CORE_TCP6, MEMBERS, PUBLIC, EdgeHarness
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
@@ -14,7 +15,9 @@ from edgesbc.media.commands import Acknowledge, Consent, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session_table import SessionTable
+from edgesbc.routing.table import RoutingTable
 from edgesbc.sdp.session import parse_session
+from edgesbc.signalling.core_sources import CoreRules
 
 RTP = b"\x80\x00" + bytes(170)
 FORGED = b"\x80\x00" + b"\xee" * 170
@@ -27,9 +30,9 @@ def described(host, port, lines=""):
 
 
 class Peer:
-    def __init__(self, host):
+    def __init__(self, host, port=0):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((host, 0))
+        self.sock.bind((host, port))
         self.sock.setblocking(False)
         self.host, self.port = self.sock.getsockname()
 
@@ -46,7 +49,8 @@ class Peer:
 
 
 class Victims:
-    """A relay with one session between ``a`` (public) and ``b`` (core), and an attacker at another address."""
+    """A relay with one session between ``a`` (public) and ``b`` (core), and an attacker at another address, also with
+    the ports that ``a`` and ``b`` have at theirs: no rule for ports stops it."""
 
     def __init__(self):
         interfaces = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), (21000, 21199))
@@ -54,6 +58,7 @@ class Victims:
         self.relay = Relay(interfaces, lambda: self.now, random.Random().random, unfailing().fault)
         self.table = SessionTable(self.relay, interfaces)
         self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
+        self.attackers = [self.attacker, *(Peer("127.0.0.66", port) for port in {self.a.port, self.b.port})]
         self.for_b = self.port(offer("c", "a", described(self.a.host, self.a.port)))
         self.for_a = self.port(answer("c", "a", "b", described(self.b.host, self.b.port)))
 
@@ -73,12 +78,19 @@ class Victims:
             pass
 
     def attack(self):
-        """Valid packets to all four ports, in bursts that fit the sockets' queues."""
+        """Valid packets to all four ports, in bursts that fit the sockets' queues, for longer than another port than
+        the signalled one has to wait."""
         for _ in range(ATTACKS // 40):
             for port in (self.for_a, self.for_a + 1, self.for_b, self.for_b + 1):
-                for _ in range(10):
-                    self.attacker.send(FORGED_RTCP if port % 2 else FORGED, port)
+                for number in range(10):
+                    attacker = self.attackers[number % len(self.attackers)]
+                    attacker.send(FORGED_RTCP if port % 2 else FORGED, port)
             self.turn()
+            self.now += limits.MEDIA_SIGNALLED_SECONDS
+
+    def stolen(self):
+        """All that the attacker received."""
+        return [packet for attacker in self.attackers for packet in attacker.received()]
 
     def talk(self):
         """Send one packet each way; returns what ``a`` and ``b`` received."""
@@ -90,7 +102,7 @@ class Victims:
     def close(self):
         self.table.close()
         self.relay.close()
-        for peer in (self.a, self.b, self.attacker):
+        for peer in (self.a, self.b, *self.attackers):
             peer.sock.close()
 
 
@@ -107,7 +119,7 @@ def test_2_rtp_bleed(victims):
     for _ in range(10):
         victims.talk()
         victims.attack()
-    assert victims.attacker.received() == []
+    assert victims.stolen() == []
     assert victims.talk() == ([RTP], [RTP])
 
 
@@ -172,7 +184,7 @@ def test_3_rtp_injection_after_a_reinvite_unlocked(victims):
     victims.a.send(FORGED, victims.for_a)
     victims.turn()
     assert victims.b.received() == []
-    assert victims.attacker.received() == []
+    assert victims.stolen() == []
     moved.sock.close()
 
 
@@ -239,6 +251,47 @@ def test_9_no_relay_to_private_addresses(host, position):
     assert isinstance(reply, MediaError)
     assert reply.status == 488
     assert ports.targets == []
+
+
+@pytest.mark.parametrize(
+    ("own", "elsewhere", "host"),
+    [
+        (("203.0.113.10", "10.0.0.1"), "198.51.100.7", "203.0.113.10"),  # the port is none of the relay's: a service
+        (("203.0.113.10", "10.0.0.1"), "198.51.100.7", "10.0.0.1"),
+        (("203.0.113.10", "10.0.0.5"), "198.51.100.7", MEMBERS[0].host),
+        (("203.0.113.10", "10.0.0.5"), "198.51.100.7", CORE.host),
+        (("203.0.113.10", "10.0.0.5"), "198.51.100.7", PUBLIC.host),
+        (("203.0.113.10", "10.0.0.5"), "198.51.100.7", "172.16.3.4"),
+        (("2001:db8:f::10", "fd00::1"), "2001:db8:1::7", "2001:db8:f::10"),
+        (("2001:db8:f::10", "fd00::1"), "2001:db8:1::7", "fd00::1"),
+        (("2001:db8:f::10", "fd00::1"), "2001:db8:1::7", CORE_TCP6.host),
+        (("2001:db8:f::10", "fd00::1"), "2001:db8:1::7", "2001:db8:c::5"),
+    ],
+)
+@pytest.mark.parametrize("position", ["c=", "a=rtcp", "answer"])
+def test_9_the_edge_and_the_private_side_are_no_targets(own, elsewhere, host, position):
+    """As the signalling core knows them: the destinations, ``[core] allow`` and the listeners. In one family each."""
+    edge = EdgeHarness().edge
+    edge.adopt(RoutingTable((), ["pbx"]), edge.pipeline, core=CoreRules(["172.16.0.0/16", "2001:db8:c::/48"]))
+    interfaces = build_interfaces(dict(zip(Zone, own, strict=True)), (21000, 21199), inside=edge.is_inside)
+    assert list(interfaces) == [Zone.PUBLIC, Zone.CORE]
+    family = "IP6" if ":" in host else "IP4"
+    bad = described(host, 5060)
+    if position == "a=rtcp":
+        bad = described(elsewhere, 4000, f"a=rtcp:5060 IN {family} {host}\r\n")
+    good = described(elsewhere, 4000)
+    bad, good = (text.replace(" IN IP4 ", f" IN {family} ") for text in (bad, good))
+    for sdp, refused in ((bad, True), (good, False)):
+        ports = TargetRecorder()
+        table = SessionTable(ports, interfaces)
+        command = offer("c", "a", sdp)
+        if position == "answer":
+            server = good.replace(elsewhere, "fd00::11" if family == "IP6" else "10.0.0.11")
+            assert isinstance(table.receive(offer("c", "b", server, Zone.CORE, answerer="a"), 0.0), MediaReply)
+            command = answer("c", "b", "a", sdp)
+        reply = table.receive(command, 0.0)
+        assert getattr(reply, "status", 200) == (488 if refused else 200)
+        assert bool(ports.targets) is not refused
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "127.0.0.1", "224.0.0.1", "255.255.255.255"])
@@ -419,4 +472,11 @@ def test_23_another_description_does_not_inherit_what_may_be_sent(victims):
     victims.b.send(RTP, for_b)
     victims.turn()
     assert victims.a.received() == other.received() == []
+    other.send(RTP, for_a)
+    victims.turn()
+    for _ in range(5):
+        victims.b.send(RTP, for_b)
+    victims.turn()
+    assert victims.a.received() == []
+    assert other.received() == [RTP], "what the former address sent gives this one nothing"
     other.sock.close()

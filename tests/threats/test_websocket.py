@@ -115,14 +115,17 @@ async def test_19_a_message_that_is_too_large_is_closed_with_1009(tmp_path: Path
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("trunks", [(), ("127.0.0.1",)], ids=["a stranger", "a trunk"])
 @pytest.mark.parametrize("filler", [b"\x00\x80\0\0\0\0", b"\x89\xfd\0\0\0\0" + bytes(125)], ids=["fragments", "pings"])
-async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, filler: bytes) -> None:
-    """The library keeps a record of each fragment; without a limit a peer could fill the memory."""
-    async with websocket_edge(tmp_path) as app, trio.open_nursery() as nursery:
+async def test_19_endless_fragments_and_pings_are_cut_off(
+    tmp_path: Path, filler: bytes, trunks: tuple[str, ...]
+) -> None:
+    """Without a limit a peer could fill the memory, or the time of the edge. By the number of frames, with 1008: what
+    the stage of work without messages would do later is not needed, and it does not meter trunks."""
+    async with websocket_edge(tmp_path, trunks=trunks) as app, trio.open_nursery() as nursery:
         stream, _ = await handshake(app)
-        nursery.start_soon(
-            read_on, stream
-        )  # reads the pongs: unread, they would block the connection in both directions
+        received = bytearray()
+        nursery.start_soon(read_on, stream, received)  # the pongs: unread, they would block both directions
         await stream.send_all(b"\x01\x80\0\0\0\0")  # a text begins
         sent = 0
         with trio.fail_after(30), pytest.raises(trio.BrokenResourceError):
@@ -130,15 +133,18 @@ async def test_19_endless_fragments_and_pings_are_cut_off(tmp_path: Path, filler
                 await stream.send_all(filler * 1000)
                 sent += 1000 * len(filler)
         await until(lambda: not app.plane.connections)
+        assert app.plane.counts["ws", "websocket"] == 1
+        assert not app.edge.pipeline.counts.get(("work", "work"))
         nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
+    assert received.endswith(b"\x88\x02\x03\xf0") or filler[0] == PING, "a Close frame with 1008"
 
 
-async def read_on(stream: trio.abc.Stream) -> None:
-    """Read and discard until the connection ends."""
+async def read_on(stream: trio.abc.Stream, received: bytearray) -> None:
+    """Read until the connection ends."""
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        while await stream.receive_some():
-            pass
+        while data := await stream.receive_some():
+            received += data
 
 
 async def closing(wire: WebSocketWire) -> int:

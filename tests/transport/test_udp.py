@@ -133,21 +133,27 @@ async def test_responses_from_unexpected_addresses_are_ignored(tmp_path: Path) -
         assert [b" 603 " in message for message in alice.heard].count(True) == 0
 
 
-async def test_answers_go_to_the_source_whatever_the_via_says(tmp_path: Path) -> None:
-    """RFC 3581: with rport a response goes to the source port; maddr and sent-by do not change its destination."""
+@pytest.mark.parametrize("rport", [True, False])
+async def test_answers_go_to_the_source_whatever_the_via_says(tmp_path: Path, rport: bool) -> None:
+    """RFC 3581: with rport a response goes to the source port, without it to the port of the Via at the source
+    address; maddr, received and the host of sent-by do not change its destination."""
     async with (
         running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app,
         Ua(await UdpWire.open(peer=at(app, "public-udp"))) as alice,
         Ua(await UdpWire.open("127.0.0.77")) as victim,
+        Ua(await UdpWire.open("127.0.0.1", port=victim.wire.port)) as other_port,
     ):
         request = alice.dialog(f"sip:{at(app, 'public-udp')}").build("OPTIONS").decode()
         via = f"SIP/2.0/UDP {alice.address};branch="
+        if not rport:
+            assert ";rport" in request
+            request = request.replace(";rport", "")
         lying = request.replace(via, f"SIP/2.0/UDP {victim.address};maddr=127.0.0.77;received=127.0.0.77;branch=")
         assert lying != request
         await alice.wire.send(lying.encode())
-        ok = await alice.response(200)
+        ok = await (alice if rport else other_port).response(200)
         assert ok.via.param("received") == "127.0.0.1"
-        assert ok.via.param("rport") == str(alice.wire.port)
+        assert ok.via.param("rport") == (str(alice.wire.port) if rport else None)
         assert await victim.silent()
 
 
