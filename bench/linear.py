@@ -24,7 +24,7 @@ from edgesbc.sip.extensions import (
 )
 from edgesbc.sip.framing import StreamFramer
 from edgesbc.sip.headers import parse_name_addr, parse_via, split_list
-from edgesbc.sip.parse import parse_message, salvage
+from edgesbc.sip.parse import parse_message, salvage, salvage_response
 from edgesbc.sip.uri import parse_uri
 from edgesbc.sip.values import parse_require, parse_retry_after
 
@@ -103,6 +103,10 @@ def _report(name: str, size: int, write: Callable[[int], _Input], read: Callable
     print(f"{name:36}{size:8}{half * 1e6:12.1f}{whole * 1e6:12.1f}{whole / half:8.2f}")
 
 
+def _as_response(data: bytes) -> bytes:
+    return b"SIP/2.0 200 OK" + data[data.find(b"\r\n") :]
+
+
 def _messages() -> None:
     for name, (prefix, piece, suffix) in _HOSTILE.items():
         # Fields and folds are bounded by the header block, the others by one field.
@@ -115,6 +119,7 @@ def _messages() -> None:
 
         _report(name, limit - 300, write, parse_message)
         _report(f"{name}, salvaged", limit - 300, write, salvage)
+        _report(f"{name}, of a response", limit - 300, lambda size: _as_response(write(size)), salvage_response)
 
 
 def _texts() -> None:

@@ -11,6 +11,7 @@ from edgesbc.signalling.call import check_dialog_fields
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.null_tags import named_tags_of_request, named_tags_of_response
 from edgesbc.signalling.statistics import EdgeCounters
+from edgesbc.signalling.unreadable_response import read_what_is_left
 from edgesbc.signalling.wiring import CoreParts
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
@@ -59,7 +60,7 @@ class ReceivedMessages:
 
     def refuse_stream(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """A stream cannot be framed from ``data`` on."""
-        self._refuse_malformed(flow, data, error, now)
+        self._take_malformed(flow, data, error, now)
         self._screener.after_message(now)
 
     def _parse(self, flow: Flow, data: bytes, now: float) -> None:
@@ -74,16 +75,19 @@ class ReceivedMessages:
             else:
                 self._take_response(flow, named_tags_of_response(message, flow.listener.zone), now)
         except WireError as error:
-            self._refuse_malformed(flow, data, error, now)
+            self._take_malformed(flow, data, error, now)
 
-    def _refuse_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
-        """Answer a message that cannot be parsed, if the fields that an answer needs can be read (RFC 3261 section
-        16.3)."""
+    def _take_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
+        """A message that cannot be parsed: answer a request, and give a response to its branch, if the fields that this
+        needs can be read (RFC 3261 section 16.3)."""
+        response = read_what_is_left(data, error.reason) if data.lstrip(b"\r\n").startswith(b"SIP/2.0 ") else None
+        call_id = response.call_id if response is not None else ""
         self._counters.malformed.add()
         self._screener.on_refusal(Reason.MALFORMED)
-        self._effects.record(now, Reason.MALFORMED, flow, detail=error.reason)
-        self._live.pipeline.malformed(flow, now)
-        self._responder.answer_malformed(flow, data, error.status_hint, now)
+        self._effects.record(now, Reason.MALFORMED, flow, call_id, error.reason)
+        if response is None or self._transactions.receive(response, flow, now) is None:
+            self._live.pipeline.malformed(flow, now)
+            self._responder.answer_malformed(flow, data, error.status_hint, now)
 
     def _take_response(self, flow: Flow, response: Response, now: float) -> None:
         client = self._transactions.receive(response, flow, now)

@@ -25,6 +25,7 @@ from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.request_branches import RequestBranches
 from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.signalling.unreadable_response import UnreadableResponse
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Fields, Request, Response
@@ -144,18 +145,37 @@ class ResponseContext:
         if branch.abandoned or self._is_refused or (setup is not None and not setup.may_forward(response, self.server)):
             branch.end_unwanted(response, now)
             return
+        if isinstance(response, UnreadableResponse):
+            self._process_unreadable(branch, response, now)
+            return
         if status >= 300:
             self._process_refusal(branch, response, now)
             return
         if not branch.forwarded:  # one success for the member, however often it rings
             self._health.on_success(branch.hop, now)
+        repeated = self._is_repeated(response)
         self._peers.learn(branch.hop, response)
         if self._sdp.should_anchor_response(response):
-            self._sdp.answer(response, branch.hop.flow, partial(self._on_answer_anchored, branch), now)
+            callback = partial(self._on_answer_anchored, branch, repeated)
+            self._sdp.answer(response, branch.hop.flow, callback, now)
         elif self._sdp.hides_answer(response):
-            self._fail_over(branch, response, MediaError(488, "SDP inside a multipart body"), now)
+            self._fail_over(branch, response, repeated, MediaError(488, "SDP inside a multipart body"), now)
         else:
             self._forward(branch, response, None, now)
+
+    def _is_repeated(self, response: Response) -> bool:
+        """Whether the sender has had a 2xx of the same dialog: another one that cannot be used must not end that."""
+        setup = self._setup
+        return self.server.answered and (setup is None or setup.call.has_fork(response.to_tag))
+
+    def _process_unreadable(self, branch: Branch, response: UnreadableResponse, now: float) -> None:
+        """A response cannot be parsed. A provisional one means nothing then, and a refusal that says by its fields what
+        to do is a 502 (RFC 3261 section 21.5.3)."""
+        if response.status >= 300:
+            self._process_refusal(branch, response.without_fields(), now)
+        elif response.status >= 200:
+            error = MediaError(502, f"a response that cannot be read: {response.reason}")
+            self._fail_over(branch, response, self._is_repeated(response), error, now)
 
     def _process_refusal(self, branch: Branch, response: Response, now: float) -> None:
         """A branch is refused: which answer the sender gets is decided when all are (RFC 3261 section 16.7 step 5)."""
@@ -211,11 +231,13 @@ class ResponseContext:
         else:
             self._finish(408 if self._timed_out else 480, "timeout" if self._timed_out else "failed", now)
 
-    def _on_answer_anchored(self, branch: Branch, response: Response, sdp: bytes | MediaError, now: float) -> None:
+    def _on_answer_anchored(
+        self, branch: Branch, repeated: bool, response: Response, sdp: bytes | MediaError, now: float
+    ) -> None:
         if branch.abandoned or self._is_refused:
             branch.end_unwanted(response, now)  # cancelled meanwhile
         elif isinstance(sdp, MediaError):
-            self._fail_over(branch, response, sdp, now)
+            self._fail_over(branch, response, repeated, sdp, now)
         else:
             self._forward(branch, response, sdp, now)
         while self._queue and not self._sdp.waiting:
@@ -226,25 +248,25 @@ class ResponseContext:
         """Whether the sender has had a final answer, and it was no 2xx to an INVITE."""
         return self.server.answered and self.server.state is not TransactionState.ACCEPTED
 
-    def _fail_over(self, branch: Branch, response: Response, error: MediaError, now: float) -> None:
-        """The description of an answer cannot be used: end its branch, and try the next hop."""
-        if self._drop_answer(branch, response, now):
+    def _fail_over(self, branch: Branch, response: Response, repeated: bool, error: MediaError, now: float) -> None:
+        """An answer cannot be used: end its branch, and try the next hop, unless it is ``repeated``."""
+        if not repeated and self._drop_answer(branch, response, now):
             self._unusable = error if error.status not in _UNREADABLE else attrs.evolve(error, status=502)
             self._health.on_unusable(branch.hop, response, error.reason, now)
-            # Another hop has no more ports, and a trunk or device has no other hop.
-            self._failover_ended = (
-                self._failover_ended or branch.hop.lease is None or self._unusable.status in (500, 503)
-            )
+            # A trunk or device has no other hop, and where the media plane has no room, none helps.
+            no_room = error.status in (500, 503)
+            self._failover_ended = self._failover_ended or branch.hop.lease is None or no_room
             self._go_on(now)
 
     def _drop_answer(self, branch: Branch, response: Response, now: float) -> bool:
-        """An answer cannot be forwarded: end its branch. False if another one has the call, maybe by this same
-        branch."""
-        if not self.server.answered:
-            branch.abandon(now)
-            self._branches.remove(branch)
+        """An answer cannot be forwarded: end its branch. False if another one has the call."""
+        if self.server.answered:
+            branch.end_unwanted(response, now)
+            return False
+        branch.abandon(now)
         branch.end_unwanted(response, now)
-        return not self.server.answered
+        self._branches.remove(branch)
+        return True
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
         """Send an answer on to the sender; ``body`` takes the place of its SDP."""

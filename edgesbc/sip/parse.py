@@ -11,13 +11,13 @@ from typing import Final
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.fields import Fields
-from edgesbc.sip.headers import split_list
+from edgesbc.sip.headers import parse_name_addr, split_list
 from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.uri import Uri, parse_uri
 from edgesbc.sip.values import parse_content_length
 
-__all__ = ["is_sip", "parse_message", "salvage"]
+__all__ = ["is_sip", "parse_message", "salvage", "salvage_response"]
 
 # Every byte that may stand in a header block, apart from CR and LF: tab, printable ASCII, UTF-8.
 _TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
@@ -200,22 +200,71 @@ def salvage(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Fields | None:
     may be sent: for a response, for ACK, for what is not SIP, and without Via and CSeq, by which a client finds
     its transaction (section 17.1.3).
     """
+    lines = _salvaged_lines(data, limits)
+    if lines[0][:4].upper() == b"SIP/" or lines[0][:4] == b"ACK " or not is_sip(lines[0]):
+        return None
+    fields = _salvaged_fields(lines, _REPEATED_BY_ANSWERS)
+    names = {name for name, _ in fields}
+    return fields if "Via" in names and "CSeq" in names else None
+
+
+def salvage_response(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Response | None:
+    """What a malformed response says of its transaction and its dialog: status, the fields that every message has,
+    Contact and Record-Route. None where one that every message has, or the status, cannot be read.
+
+    It is for ending what the response has set up, and not for forwarding: anything else, the body included, is left
+    out, and of a field that stands twice the second one.
+    """
+    lines = _salvaged_lines(data, limits)
+    start = [*lines[0].decode("ascii", "replace").split(" ", 2), "", ""]
+    fields = _salvaged_fields(lines, _OF_DIALOGS)
+    try:
+        status, _ = _status_line(start[:3])
+        via = [split_list(value, limits.header_fields)[0] for name, value in fields if name == "Via"][:1]
+        routes = [pair for name, value in fields if name == "Record-Route" for pair in _addresses(name, value, limits)]
+        contacts = [pair for name, value in fields if name == "Contact" for pair in _addresses(name, value, limits)]
+        others = [pair for pair in fields if pair[0] not in _LISTS]
+        head = [("Via", value) for value in via]
+        return Response(status, [*head, *others, *routes, *contacts[:1]], b"", "", True)
+    except WireError:
+        return None
+
+
+_REPEATED_BY_ANSWERS: Final = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
+_LISTS: Final = frozenset({"Via", "Contact", "Record-Route"})
+_OF_DIALOGS: Final = _REPEATED_BY_ANSWERS | _LISTS
+
+
+def _salvaged_lines(data: bytes, limits: Limits) -> list[bytes]:
+    """The start line and the header fields, as far as they go; folded lines are joined."""
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
     head = data[: end if end >= 0 else len(data)][: limits.header_block_bytes]
-    head = grammar.fold.sub(b" ", head)
-    lines = head.split(b"\r\n")
-    if head[:4].upper() == b"SIP/" or head[:4] == b"ACK " or not is_sip(lines[0]):
-        return None
+    return grammar.fold.sub(b" ", head).split(b"\r\n")[: limits.header_fields]
+
+
+def _salvaged_fields(lines: list[bytes], wanted: frozenset[str]) -> Fields:
+    """The fields with these names that are text; of one that may stand once, the first."""
     fields: Fields = []
     names: set[str] = set()
-    for line in lines[1 : limits.header_fields]:
+    for line in lines[1:]:
         if line.translate(None, _TEXT):
             continue
         written, _, value = line.decode("utf-8", "surrogateescape").partition(":")
         written = written.rstrip(" \t")
         name = grammar.CANONICAL.get(written) or grammar.CANONICAL.get(written.lower())
-        if name == "Via" or (name in ("From", "To", "Call-ID", "CSeq") and name not in names):
+        if name in wanted and (name in _LISTS or name not in names):
             names.add(name)
             fields.append((name, value.strip(" \t")))
-    return fields if "Via" in names and "CSeq" in names else None
+    return fields
+
+
+def _addresses(name: str, value: str, limits: Limits) -> Fields:
+    """The values of a list of addresses; none of one that cannot be read."""
+    try:
+        parts = split_list(value, limits.header_fields)
+        for part in parts:
+            _ = parse_name_addr(part).uri
+    except WireError:
+        return []
+    return [(name, part) for part in parts]

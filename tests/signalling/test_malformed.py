@@ -74,11 +74,17 @@ def test_in_a_request_inside_a_dialog(harness: EdgeHarness, method: str) -> None
 
 @pytest.mark.parametrize("method", ["INVITE", "REFER"])
 def test_in_an_answer(harness: EdgeHarness, method: str) -> None:
-    """Such a response is discarded (RFC 3261 sections 16.7 step 3 and 18.1.2); timers end the transaction."""
+    """Such a response ends its branch, as if it were a 502."""
     sent = harness.receive(CALLER, invite(method))
     forwarded = sent[-1][1]
     assert isinstance(forwarded, Request)
-    assert harness.receive(PBX, respond(forwarded, 200, contact=False, extra="Contact: <sip:>")) == []
+    sent = harness.receive(PBX, respond(forwarded, 200, contact=False, extra="Contact: <sip:>"))
+    *ended, (_, again) = sent
+    assert [message.method for _, message in ended if isinstance(message, Request)] == ["ACK", "BYE"][
+        : 2 * (method == "INVITE")
+    ]
+    assert isinstance(again, Request)
+    assert again.method == method
     nothing_stays(harness)
 
 

@@ -138,5 +138,7 @@ def test_a_target_over_the_bound_is_refused(over: str, harness: EdgeHarness) -> 
     assert isinstance(answer, Response)
     assert answer.status == 513
     forwarded = harness.receive(CALLER, invite(branch="z9hG4bKagain"))[-1][1]
-    assert harness.receive(PBX, recorded(respond(forwarded, 200), *routes)) == []
+    ended = harness.receive(PBX, recorded(respond(forwarded, 200), *routes))[:2]
+    assert [(to, message.get_all("Route")) for to, message in ended] == [(PBX, [])] * 2  # ACK and BYE
+    forwarded = harness.receive(CALLER, invite(branch="z9hG4bKthird", from_tag="third"))[-1][1]
     assert harness.receive(PBX, recorded(respond(forwarded, 486), *routes)) != []  # which begins no dialog

@@ -15,7 +15,7 @@ from torture.valid import CASES
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.message import Request, Response
-from edgesbc.sip.parse import parse_message, salvage
+from edgesbc.sip.parse import parse_message, salvage, salvage_response
 
 
 def refused(data: bytes) -> WireError:
@@ -303,6 +303,27 @@ def test_the_fields_of_a_sound_request_are_salvaged_too(data: bytes) -> None:
     message = parse_message(data)
     rest = salvage(data)
     assert (rest is None) == isinstance(message, Response)
+    response = salvage_response(data)
+    assert (response is None) == isinstance(message, Request)
+    if isinstance(message, Response) and response is not None:
+        assert (response.status, str(response.via), response.to) == (message.status, str(message.via), message.to)
+        assert response.get_all("Record-Route") == message.get_all("Record-Route")
+
+
+def test_of_a_malformed_response_transaction_dialog_and_route_set_are_salvaged() -> None:
+    extra = "v: SIP/2.0/UDP second\r\nTo: <sip:other@e>\r\nRecord-Route: <sip:a;lr>, <sip:b;lr>\r\nRecord-Route: <x\r\n"
+    contacts = "m: <sip:c@h>, <sip:d@h>\r\nContact: \x00\r\nContent-Length: 99\r\n"
+    rest = salvage_response(response(200, extra=extra + contacts))
+    assert rest is not None
+    assert (rest.status, rest.to_tag, rest.body) == (200, parse_message(response(200)).to_tag, b"")
+    assert len(rest.get_all("Via")) == 1
+    assert rest.get_all("Record-Route") == ["<sip:a;lr>", "<sip:b;lr>"]
+    assert rest.get_all("Contact") == ["<sip:c@h>"]
+
+
+@pytest.mark.parametrize("data", [b"", b"SIP/2.0", b"SIP/2.0 200 OK", response(700), request(), b"SIP/2.0 2x0 OK\r\n"])
+def test_what_names_no_transaction_is_no_response(data: bytes) -> None:
+    assert salvage_response(data) is None
 
 
 @pytest.mark.parametrize(
