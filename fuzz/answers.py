@@ -59,9 +59,14 @@ class Answers:
         if server is not None:
             self._by_server[server] = received
 
-    def record_response(self, response: Response) -> None:
-        """Record a response of a destination that matched a request of the edge."""
-        self._from_destinations.add(_response_key(response))
+    def record_response(self, response: Response, malformed: bool) -> None:
+        """Record a response of a destination that matched a request of the edge. A malformed refusal may go on as a
+        502."""
+        key = _response_key(response)
+        if not malformed:
+            self._from_destinations.add(key)
+        elif response.status >= 300:
+            self._from_destinations |= {key, (502, *key[1:])}
 
     def lost(self, flow: Flow) -> None:
         """Record a connection that has closed: answers to a trunk may go by another one to its address."""

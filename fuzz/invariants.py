@@ -105,8 +105,8 @@ class Invariants:
         if isinstance(message, Request):
             self._devices.record(flow, message)
             self._answers.record_request(flow, message, step)
-        elif step.passed and isinstance(message, Response):
-            self._answers.record_response(message)
+        elif step.client is not None and isinstance(message, Response) and (step.passed or step.malformed):
+            self._answers.record_response(message, step.malformed)
             self._note_answer(message, step.state)
         if step.passed:
             self._reachability.learn(flow, message)
@@ -185,7 +185,8 @@ class Invariants:
             self._check_repeated(flow, data, *self.sent[key])
             return
         message = read(data)
-        if message is None or (self._step.malformed and isinstance(message, Response)):
+        of_malformed = self._step.malformed and not isinstance(self._step.message, Response)
+        if message is None or (of_malformed and isinstance(message, Response)):
             self._check_malformed(flow, data)
             self.sent[key] = (None, False)
             return

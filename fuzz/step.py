@@ -7,6 +7,7 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.transactions import ClientTransaction, ServerTransaction
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
+from edgesbc.sip.parse import salvage_response
 from fuzz.reading import read
 
 __all__ = ["Step"]
@@ -14,6 +15,8 @@ __all__ = ["Step"]
 
 class Step:
     """One input of the edge.
+
+    ``message`` is what was received; of a response that cannot be parsed, what the edge can make of it.
 
     ``flow`` and ``data`` are those of a message, or None and b"" for time, a media reply or a closed connection.
     ``server`` is the transaction to which the message belonged when it arrived: for an ACK or CANCEL, that of
@@ -43,7 +46,7 @@ class Step:
             self._counts_before = self._count()
 
     def _read(self, flow: Flow, data: bytes) -> None:
-        self.message = read(data)
+        self.message = read(data) or salvage_response(data)
         transactions = self.edge.parts.transactions
         if isinstance(self.message, Request):
             method = self.message.method

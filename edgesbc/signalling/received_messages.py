@@ -80,7 +80,9 @@ class ReceivedMessages:
     def _take_malformed(self, flow: Flow, data: bytes, error: WireError, now: float) -> None:
         """A message that cannot be parsed: answer a request, and give a response to its branch, if the fields that this
         needs can be read (RFC 3261 section 16.3)."""
-        response = read_what_is_left(data, error.reason) if data.lstrip(b"\r\n").startswith(b"SIP/2.0 ") else None
+        response = None
+        if data.lstrip(b"\r\n").startswith(b"SIP/2.0 "):
+            response = read_what_is_left(data, error.reason, flow.listener.zone)
         call_id = response.call_id if response is not None else ""
         self._counters.malformed.add()
         self._screener.on_refusal(Reason.MALFORMED)

@@ -117,6 +117,14 @@ def test_a_request_that_sets_up_no_call_goes_to_the_next_destination() -> None:
     assert names(sent) == [(other, "OPTIONS")]
 
 
+def test_one_without_a_tag_belongs_to_a_dialog_of_rfc_2543(harness: EdgeHarness) -> None:
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    data = respond(forwarded, 200, contact=False, extra="Contact: <sip:>").replace(b";tag=bob", b"")
+    sent = harness.receive(FIRST, data)
+    assert [name for _, name in names(sent)] == ["ACK", "BYE", "INVITE"]
+    assert all(b"?" not in data for data in harness.raw)
+
+
 def test_one_of_another_peer_ends_nothing(harness: EdgeHarness) -> None:
     forwarded = harness.receive(CALLER, invite())[-1][1]
     data = respond(forwarded, 200, contact=False, extra="Contact: <sip:>")
