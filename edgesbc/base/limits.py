@@ -57,10 +57,16 @@ AMPLIFICATION: Final = 1.5
 answer repeats fields of its request; more would let an attacker with a forged source use the edge as an amplifier."""
 FORK_BRANCHES: Final = 8
 """Destinations tried for one request, one after the other."""
-SET_UP_SECONDS: Final = 180
-"""How long a call may ring: Timer C is over three minutes (RFC 3261 section 16.6)."""
+SET_UP_SECONDS: Final = 185
+"""How long an INVITE may go without another provisional answer: Timer C is over three minutes (RFC 3261 section 16.6),
+and a callee that needs longer sends one every minute (section 13.3.1.1)."""
+RING_SECONDS: Final = 3600
+"""How long a call may ring in all: a callee that goes on with provisional answers would keep it for ever."""
 CALL_SECONDS: Final = 4 * 3600
 """Longest call: a call whose BYE was lost on both sides ends here."""
+REGISTERED_SECONDS: Final = 7200
+"""Longest registration that a sender hears of: a phone that has gone, whose address may be another's by now, counts as
+registered until it ends."""
 ENDED_CALLS: Final = 40_000
 """Ended calls whose tokens still open, at about 150 bytes each: 1,000 calls a second. The oldest is dropped."""
 ENDED_CALL_SECONDS: Final = 32

@@ -244,6 +244,10 @@ class SetSettings:
     skipped; 0: Retry-After is ignored."""
     rest_on: tuple[int, ...] = attrs.field(default=(503,), validator=_final_failures)
     """Statuses whose Retry-After asks for a rest (RFC 3261 section 21.5.4); none: Retry-After is ignored."""
+    ring_limit: float | None = attrs.field(default=None, validator=optional(between(1, limits.RING_SECONDS, "seconds")))
+    """Seconds that a call may ring at a member; None: ``limits.RING_SECONDS``."""
+    call_limit: float | None = attrs.field(default=None, validator=optional(between(1, limits.CALL_SECONDS, "seconds")))
+    """Seconds that a call to a member may last; None: ``limits.CALL_SECONDS``."""
     fallback: str | None = None
     """The set that gets the calls which no member of this one can take."""
 

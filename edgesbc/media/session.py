@@ -294,9 +294,9 @@ class MediaSession:
 
     def lifetime(self, media_timeout: float, hold_timeout: float) -> float:
         """When the session ends if no more packets come and no side refreshes it (seconds, the plane's clock)."""
-        end = self.created + limits.CALL_SECONDS + limits.SET_UP_SECONDS
+        end = self.created + limits.CALL_SECONDS + limits.RING_SECONDS
         if not self.current.answered:
-            return min(end, self.active + limits.SET_UP_SECONDS + media_timeout)
+            return min(end, self.active + limits.RING_SECONDS + media_timeout)
         if any(side.held for side in self.current.sides):
             return min(end, self.active + max(media_timeout, hold_timeout))
         return min(end, self.active + media_timeout)

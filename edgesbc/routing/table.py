@@ -109,6 +109,10 @@ class Route:
     """A pattern, and the replacement of the text that it matches in that user."""
     resources: tuple[str, ...] = ()
     """Named resources: a call by this route takes one of each at its member."""
+    ring_limit: float | None = attrs.field(default=None, validator=optional(between(1, limits.RING_SECONDS, "seconds")))
+    """Seconds that a call by this route may ring at a member; the shorter of this and that of the set holds."""
+    call_limit: float | None = attrs.field(default=None, validator=optional(between(1, limits.CALL_SECONDS, "seconds")))
+    """Seconds that a call by this route may last; the shorter of this and that of the set holds."""
     answer: int | None = attrs.field(default=None, validator=optional(between(400, 699)))
     """The status of the final response when no member can take the request; None: 503."""
     retry_after: int | None = attrs.field(default=None, validator=optional(between(0, 3600)))

@@ -222,6 +222,7 @@ class Call:
         "number",
         "open_offer",
         "queued",
+        "ring_until",
         "source",
         "started",
         "state",
@@ -250,11 +251,13 @@ class Call:
         self.source: SourceKey | None = None
         self.holder: CallHolder | None = None
         self.invite: PendingInvite | None = None  # until the INVITE has its final answer
+        self.ring_until = 0.0  # until when it may ring, however often it gets a provisional answer
         self.due: float | None = None
         self.queued: float | None = None
 
     def expire(self, now: float) -> None:
-        """It has rung for too long (Timer C, RFC 3261 section 16.8), or lasted too long."""
+        """It has rung for too long, or without a provisional answer (Timer C, RFC 3261 section 16.8), or lasted too
+        long."""
         if self.invite is not None:
             self.invite.stop(Reason.SET_UP_TIMEOUT, "timeout", now)
         else:

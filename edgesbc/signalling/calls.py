@@ -9,7 +9,6 @@ from edgesbc.base import limits
 from edgesbc.base.address import CallHolder, Flow, SourceKey, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.base.reasons import Reason
-from edgesbc.dispatch.leases import Lease
 from edgesbc.signalling.call import Call, CallState, Leg, leg_of_caller
 from edgesbc.signalling.calls_of_connections import CallsOfConnections
 from edgesbc.signalling.effect_queue import EffectQueue
@@ -27,13 +26,15 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class CallLimits:
-    """``count``: calls at once; ``set_up`` and ``duration``: seconds."""
+    """``count``: calls at once. ``set_up``: seconds between two provisional answers (Timer C), ``ringing``: of all of
+    them together, ``duration``: of a call."""
 
-    __slots__ = ("count", "duration", "set_up")
+    __slots__ = ("count", "duration", "ringing", "set_up")
 
-    def __init__(self, count: int, set_up: float, duration: float) -> None:
+    def __init__(self, count: int, set_up: float, ringing: float, duration: float) -> None:
         self.count = count
         self.set_up = set_up
+        self.ringing = ringing
         self.duration = duration
 
 
@@ -190,12 +191,28 @@ class Calls:
             _increment(self.by_holder, holder)
         self._statistics.attempts.count_begun(now)
         call.flows_changed()
-        self._deadlines.schedule(call, now + self.limits.set_up)
+        call.ring_until = now + self.limits.ringing
+        self.await_answer(call, now)
         return call
 
-    def establish(self, call: Call, lease: Lease | None, now: float) -> None:
-        """The call is answered by the member of ``lease``; a second answer changes nothing."""
+    def await_answer(self, call: Call, now: float) -> None:
+        """The INVITE of a call was sent, or got a provisional answer: Timer C begins anew (RFC 3261 section 16.7
+        step 2), within the time that the call may ring in all."""
         if call.state is CallState.SETTING_UP:
+            self._deadlines.schedule(call, min(now + self.limits.set_up, call.ring_until))
+
+    def limit_ringing(self, call: Call, seconds: float | None, now: float) -> None:
+        """The call may ring for ``seconds`` from ``now`` on; None: as long as any."""
+        longest = call.started + self.limits.ringing
+        call.ring_until = longest if seconds is None else min(longest, now + seconds)
+        self.await_answer(call, now)
+
+    def establish(self, call: Call, hop: NextHop, now: float) -> None:
+        """The call is answered at ``hop``; a second answer changes nothing."""
+        if call.state is CallState.SETTING_UP:
+            lease, duration = hop.lease, self.limits.duration
+            if hop.call_limit is not None:
+                duration = min(duration, hop.call_limit)
             for other in call.leases:
                 if other is not lease:
                     other.release()
@@ -206,7 +223,7 @@ class Calls:
                 _decrement(self.ringing, call.source)
             self._statistics.set_up.observe(now - call.started)
             self._statistics.outcomes.add("answered")
-            self._deadlines.schedule(call, now + self.limits.duration)
+            self._deadlines.schedule(call, now + duration)
 
     def end(self, call: Call, now: float, outcome: str = "") -> None:
         """Release all that the call holds. Further calls of this method do nothing.
@@ -296,12 +313,17 @@ class CallSetup:
         self._calls = calls
         self.call = call
 
-    def on_sent(self, hop: NextHop) -> None:
+    def on_sent(self, hop: NextHop, now: float) -> None:
         """The INVITE is about to be sent to ``hop``: the call owns the lease there from now on."""
         if hop.lease is not None:
             self.call.leases.append(hop.lease)
         self.call.callee = Leg(hop.flow)
         self.call.flows_changed()
+        self._calls.limit_ringing(self.call, hop.ring_limit, now)
+
+    def on_provisional(self, now: float) -> None:
+        """A callee has sent a provisional answer other than 100."""
+        self._calls.await_answer(self.call, now)
 
     def may_forward(self, response: Response, server: ServerTransaction) -> bool:
         """Whether an answer may still go to the caller.
@@ -314,9 +336,9 @@ class CallSetup:
             return False
         return not server.repeated or not 200 <= response.status < 300 or call.has_fork(response.to_tag)
 
-    def on_answered(self, lease: Lease | None, now: float) -> None:
-        """The caller got a 2xx from the member of ``lease``."""
-        self._calls.establish(self.call, lease, now)
+    def on_answered(self, hop: NextHop, now: float) -> None:
+        """The caller got a 2xx that came from ``hop``."""
+        self._calls.establish(self.call, hop, now)
 
     def on_failed(self, outcome: str, now: float) -> None:
         """The caller got a refusal, or its connection has closed."""

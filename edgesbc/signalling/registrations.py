@@ -172,10 +172,6 @@ def _random_word(word: str, entropy: Iterator[int]) -> str:
     return "".join(alphabet[next(entropy) % len(alphabet)] for alphabet in alphabets)
 
 
-_LONGEST_BINDING = 7200
-"""Seconds for which a registration proves its flow at most, whatever the registrar grants."""
-
-
 class RegisterRequests:
     """The path of a REGISTER."""
 
@@ -266,6 +262,8 @@ class RegisterPeers:
             if self._challenges.challenges(set_name):
                 self._note_standing(response, now)
         if response.status < 300:
+            if self._proven_at is not None:
+                return *_shortened(self._request, response), now
             return response, contacts_of_sender(self._request, response), now
         if hop.lease is None or not self._must_hide_users(now):
             return response, (), now
@@ -324,14 +322,42 @@ def _uri_text(value: str) -> str:
     return "" if value == "*" else parse_name_addr(value).uri_text
 
 
+def _shortened(request: Request, response: Response) -> tuple[Response, list[str]]:
+    """The answer to a REGISTER, and the Contacts of its sender, with no longer time than the edge counts it for.
+
+    A phone that was told more would not register again before its flow has lost its standing.
+    """
+    longest, contacts = limits.REGISTERED_SECONDS, contacts_of_sender(request, response)
+    for place, value in enumerate(contacts):
+        contact = parse_name_addr(value)
+        if _bound_seconds(contact, request, response) > longest:
+            params = [pair for pair in contact.params if pair[0] != "expires"]
+            contacts[place] = str(NameAddr(contact.display, contact.uri_text, [*params, ("expires", str(longest))]))
+    expires = response.get("Expires")
+    if expires is not None and _number(expires) > longest:
+        fields = [(name, str(longest) if name == "Expires" else text) for name, text in response.fields]
+        response = response.replace(fields=fields)
+    return response, contacts
+
+
+def _bound_seconds(contact: NameAddr, request: Request, response: Response) -> int:
+    """For how many seconds the answer binds ``contact``; 0 where it says it in no number."""
+    return _number(contact.param("expires") or response.get("Expires") or request.get("Expires") or "3600")
+
+
+def _number(text: str) -> int:
+    """A number of seconds, 0 if it is none. A phone may write thousands of digits, which Python does not convert."""
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 10 else 10**10
+
+
 def registered_seconds(request: Request, response: Response) -> int:
     """For how many seconds the answer to a REGISTER binds the sender; 0 where it removed a binding, or says it in no
     number."""
     longest = 0
     for value in contacts_of_sender(request, response):
-        expires = parse_name_addr(value).param("expires") or response.get("Expires") or request.get("Expires") or "3600"
-        if expires.isascii() and expires.isdigit():
-            # A phone or registrar may write thousands of digits, which Python does not convert.
-            digits = expires.lstrip("0") or "0"
-            longest = max(longest, min(int(digits), _LONGEST_BINDING) if len(digits) <= 10 else _LONGEST_BINDING)
+        seconds = _bound_seconds(parse_name_addr(value), request, response)
+        longest = max(longest, min(seconds, limits.REGISTERED_SECONDS))
     return longest

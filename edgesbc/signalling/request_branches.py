@@ -24,8 +24,9 @@ __all__ = ["RequestBranches"]
 class RequestBranches:
     """Branches of one request, and what sends it to more hops.
 
-    ``listener`` is the response context of the branches; ``on_hop`` is called before the request is sent to a hop. The
-    other arguments are those of :class:`~edgesbc.signalling.response_context.ResponseContext`.
+    ``listener`` is the response context of the branches; ``on_hop`` is called with a hop and the time before the
+    request is sent there. The other arguments are those of
+    :class:`~edgesbc.signalling.response_context.ResponseContext`.
 
     ``body`` takes the place of the request's own body, None: it does not. ``pending`` are the branches without a final
     answer so far. ``tried`` is the number of hops so far.
@@ -44,7 +45,7 @@ class RequestBranches:
         targets: TargetSet,
         peers: Peers,
         standing: Standing,
-        on_hop: Callable[[NextHop], None] | None,
+        on_hop: Callable[[NextHop, float], None] | None,
         mark: str,
         evidence: bool,
     ) -> None:
@@ -97,7 +98,7 @@ class RequestBranches:
         listener = hop.flow.listener
         branch.id = self._parts.branches.sender.new_branch() + self._mark
         if self._on_hop is not None:
-            self._on_hop(hop)
+            self._on_hop(hop, now)
         fields = self._peers.request_fields(hop.flow, now)
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]

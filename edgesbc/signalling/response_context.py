@@ -49,8 +49,8 @@ class ResponseContext:
 
     __slots__ = (
         "_answer_forwarded", "_best", "_branches", "_cancelled", "_failover_ended", "_health", "_is_invite",
-        "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_timed_out", "_too_large", "_unusable", "due",
-        "queued", "request", "server",
+        "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_stop_at", "_timed_out", "_too_large",
+        "_unusable", "due", "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +86,7 @@ class ResponseContext:
         self._too_large = 0  # hops whose datagrams the request does not fit into
         self._unusable: MediaError | None = None  # why the last answer could not be used
         self._best: BestResponse | None = None
+        self._stop_at = 0.0  # when a re-INVITE ends, however often it gets a provisional answer
         self.due: float | None = None
         self.queued: float | None = None
         server.user = self
@@ -96,7 +97,8 @@ class ResponseContext:
         """Send the request on; where it has SDP, by way of the media plane."""
         if self._is_invite and self._setup is None:
             # A re-INVITE. That of a call is bounded by the call's own set-up.
-            self._parts.deadlines.schedule(self, now + limits.SET_UP_SECONDS)
+            self._stop_at = now + limits.RING_SECONDS
+            self._restart_timer_c(now)
         conflict = self._sdp.conflict()
         if conflict is not None:
             # RFC 3261 section 14.2: one offer at a time in a dialog, and a 500 says when to try again.
@@ -151,6 +153,8 @@ class ResponseContext:
         if status >= 300:
             self._process_refusal(branch, response, now)
             return
+        if status < 200 and not (self._cancelled or self.server.answered):
+            self._restart_timer_c(now)
         if not branch.forwarded:  # one success for the member, however often it rings
             self._health.on_success(branch.hop, now)
         repeated = self._is_repeated(response)
@@ -176,6 +180,13 @@ class ResponseContext:
         elif response.status >= 200:
             error = MediaError(502, f"a response that cannot be read: {response.reason}")
             self._fail_over(branch, response, self._is_repeated(response), error, now)
+
+    def _restart_timer_c(self, now: float) -> None:
+        """Each provisional answer but 100 begins Timer C anew (RFC 3261 section 16.7 step 2)."""
+        if self._setup is not None:
+            self._setup.on_provisional(now)
+        elif self._is_invite:
+            self._parts.deadlines.schedule(self, min(now + limits.SET_UP_SECONDS, self._stop_at))
 
     def _process_refusal(self, branch: Branch, response: Response, now: float) -> None:
         """A branch is refused: which answer the sender gets is decided when all are (RFC 3261 section 16.7 step 5)."""
@@ -309,7 +320,7 @@ class ResponseContext:
                 # is forwarded (step 5).
                 self._branches.cancel(other, now, [_COMPLETED_ELSEWHERE])
                 other.release()
-            setup.on_answered(branch.hop.lease, now)
+            setup.on_answered(branch.hop, now)
         else:
             setup.on_failed("cancelled" if self._cancelled else "refused", now)
         self._sdp.on_final(status, now)

@@ -34,10 +34,11 @@ class NextHop:
 
     ``first`` is the flow by which the request was sent, ``flow`` the one that its peer uses now (``DeviceFlows``).
     ``timeout`` is how many seconds an INVITE may go without any answer; after the statuses in ``failover_on`` the
-    next member is tried.
+    next member is tried. ``ring_limit`` and ``call_limit`` are how many seconds a call may ring there, and last, None
+    for no limit of its own.
     """
 
-    __slots__ = ("failover_on", "first", "flow", "lease", "routes", "timeout", "uri")
+    __slots__ = ("call_limit", "failover_on", "first", "flow", "lease", "ring_limit", "routes", "timeout", "uri")
 
     def __init__(
         self,
@@ -47,7 +48,11 @@ class NextHop:
         lease: Lease | None = None,
         timeout: float = 64 * T1,
         failover_on: tuple[int, ...] = (),
+        ring_limit: float | None = None,
+        call_limit: float | None = None,
     ) -> None:
+        self.ring_limit = ring_limit
+        self.call_limit = call_limit
         self.flow = self.first = flow
         self.uri = uri
         self.routes = routes
@@ -255,7 +260,17 @@ class DispatchedTargets:
         flow = self._flows.to(listener, member.target, member.tls_name)
         if self._flows.is_crowded(flow, self._has_account):
             return None
-        return NextHop(flow, self._uri_at(member), (), lease, settings.try_timeout, settings.failover_on)
+        route = self._route
+        return NextHop(
+            flow,
+            self._uri_at(member),
+            (),
+            lease,
+            settings.try_timeout,
+            settings.failover_on,
+            _shorter(route.ring_limit, settings.ring_limit),
+            _shorter(route.call_limit, settings.call_limit),
+        )
 
     def _uri_at(self, member: Member) -> str:
         """The Request-URI for ``member``: a URI of the edge's own address becomes one of the member's.
@@ -279,6 +294,13 @@ class DispatchedTargets:
         if transport is not None:
             params.append(("transport", transport))
         return str(Uri(base.scheme, uri.user, base.host, base.port, params, uri.headers))
+
+
+def _shorter(first: float | None, second: float | None) -> float | None:
+    """The smaller of two limits, None where there is none."""
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
 
 
 def _without_target(uri: Uri) -> list[Param]:

@@ -125,7 +125,7 @@ class CoreParts:
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)
         media = self.media = MediaClient(effects, deadlines, anchor)
-        bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.CALL_SECONDS)
+        bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.RING_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds, flows.epoch)
         live.standings.look_for_secret = FlowSecrets(calls, transactions).find
         self.core_sources = CoreSources(listeners, dispatcher, core)

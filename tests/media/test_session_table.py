@@ -320,7 +320,7 @@ def test_a_session_on_hold_with_refreshes_lives_as_long_as_the_longest_call():
     harness = on_hold("inactive", limits.CALL_SECONDS)
     assert run_until(harness, 0.0, limits.CALL_SECONDS - 1.0) == []
     harness.table.receive(Refresh("c", "a"), limits.CALL_SECONDS - 1.0)
-    assert len(run_until(harness, limits.CALL_SECONDS - 1.0, limits.CALL_SECONDS + 2.0 * limits.SET_UP_SECONDS)) == 1
+    assert len(run_until(harness, limits.CALL_SECONDS - 1.0, limits.CALL_SECONDS + 2.0 * limits.RING_SECONDS)) == 1
 
 
 def on_hold(direction, hold_timeout=600.0):
@@ -370,5 +370,5 @@ def test_the_reserve_is_a_part_of_the_range():
 def test_a_session_without_an_answer_lives_as_long_as_a_call_may_ring():
     harness = TableHarness(media_timeout=60.0)
     harness.ok(first_offer())
-    assert run_until(harness, 0.0, float(limits.SET_UP_SECONDS)) == []
-    assert len(run_until(harness, 0.0, 2.0 * limits.SET_UP_SECONDS)) == 1
+    assert run_until(harness, 0.0, float(limits.RING_SECONDS)) == []
+    assert len(run_until(harness, 0.0, 2.0 * limits.RING_SECONDS)) == 1

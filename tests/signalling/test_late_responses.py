@@ -142,7 +142,7 @@ def test_a_caller_that_cancelled_a_silent_member_is_answered_and_the_member_stop
 def test_a_phone_that_still_rings_when_the_limit_of_set_up_passes_is_cancelled(harness: EdgeHarness) -> None:
     ((_, first),) = harness.receive(CALLER, invite())
     harness.receive(FIRST, respond(first, 180))
-    sent = summary(harness.wait(181))
+    sent = summary(harness.wait(limits.SET_UP_SECONDS + 1))
     assert (FIRST, "CANCEL") in sent
     assert (CALLER, "408") in sent
 

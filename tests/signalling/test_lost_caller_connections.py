@@ -154,7 +154,9 @@ def test_sources_without_an_account_leave_half_of_the_calls_to_others(
     """Answered calls count as well. An address is cheap to prove."""
     harness = EdgeHarness(open=("public", "carriers", "browsers"))
     calls = harness.edge.parts.calls
-    monkeypatch.setattr(calls, "limits", CallLimits(8, calls.limits.set_up, calls.limits.duration))
+    monkeypatch.setattr(
+        calls, "limits", CallLimits(8, calls.limits.set_up, calls.limits.ringing, calls.limits.duration)
+    )
     listener = {"tcp": CARRIERS, "wss": BROWSERS}.get(kind, PUBLIC)
     for number in range(10):
         serial = 0 if listener is PUBLIC else 100 + number

@@ -64,7 +64,7 @@ def test_the_edge_hangs_up_by_the_route_set(harness: EdgeHarness) -> None:
 def test_an_unwanted_answer_is_ended_by_its_route_set(harness: EdgeHarness) -> None:
     forwarded = harness.receive(CALLER, invite())[-1][1]
     harness.receive(PBX, respond(forwarded, 180))
-    harness.wait(181)  # Timer C: the caller is refused, and the phone is cancelled
+    harness.wait(limits.SET_UP_SECONDS + 1)  # Timer C: the caller is refused, and the phone is cancelled
     sent = harness.receive(PBX, recorded(respond(forwarded, 200), FAR, NEAR))
     assert [(m.method, m.get_all("Route")) for _, m in sent if isinstance(m, Request)] == [
         ("ACK", [NEAR, FAR]),
