@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from edgesbc.base.errors import WireError
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, judge_target
 from edgesbc.sdp.session import MediaDescription, SessionDescription
@@ -43,7 +45,7 @@ def _section_targets(
         return NO_TARGET, NO_TARGET
     rtp = judge_target(interface, connection.address, media.port, received_from)
     host, port = _rtcp_address(media, connection.address)
-    if port > 65_535 or host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if not 0 < port <= 65_535 or host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return rtp, NO_TARGET
     return rtp, judge_target(interface, host, port, received_from)
 
@@ -59,4 +61,13 @@ def _rtcp_address(media: MediaDescription, host: str) -> tuple[str, int]:
     port = int(parts[0])
     if media.attribute("rtcp-mux") is not None and port in (media.port, _DISCARD_PORT):
         return host, media.port + 1
-    return (parts[3] if len(parts) == 4 else host), port
+    return (parts[3] if len(parts) == 4 and _is_literal(parts[3]) else host), port
+
+
+def _is_literal(host: str) -> bool:
+    """Whether it is an address. A name is not looked up, as none in ``c=`` is; RTCP then goes where RTP goes."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

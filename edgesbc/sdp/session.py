@@ -13,6 +13,7 @@ from edgesbc.base.errors import WireError
 __all__ = ["Attribute", "ConnectionData", "MediaDescription", "Origin", "SessionDescription", "parse_session"]
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
+_ANY_FORMAT = "0"  # of a rejected section whose line ends with the protocol, though the grammar wants one
 _BEFORE_CONNECTION = "iuep"  # information, URI, e-mail and phone come before c= (RFC 8866 section 5)
 
 
@@ -139,9 +140,10 @@ class SessionDescription:
 def parse_session(data: bytes) -> SessionDescription:
     """Parse a session description; lines end in CRLF or LF (RFC 8866 section 5).
 
-    A missing ``s=`` or ``t=`` line is accepted, because some phones leave them out. Raises :class:`WireError` with
-    ``status_hint`` 400 for text that breaks the grammar, and 488 for a description over a bound or with a feature
-    that the edge does not have.
+    Accepted, because some devices write so, and made regular: no ``s=`` or ``t=`` line, an empty user name in ``o=``, a
+    rejected section without formats, the names of RTP profiles in lower case, and blanks at the end of an attribute.
+    Raises :class:`WireError` with ``status_hint`` 400 for text that breaks the grammar otherwise, and 488 for a
+    description over a bound or with a feature that the edge does not have.
     """
     lines = _split(data)
     if not lines or lines[0] != ("v", "0"):
@@ -214,7 +216,7 @@ class _Level:
             raise WireError(f"more than {limits.SDP_ATTRIBUTES} attributes in a section", 488)
         attributes = []
         for value in values:
-            name, colon, rest = value.partition(":")
+            name, colon, rest = value.rstrip(" \t").partition(":")
             # A name with a space around it would be unknown here and known to a parser that strips it.
             if name.split() != [name]:
                 raise WireError("an a= line without a name")
@@ -258,6 +260,8 @@ def _parse_origin(value: str) -> Origin:
 
 def _parse_media(value: str, level: _Level) -> MediaDescription:
     parts = value.split()
+    if len(parts) == 3 and parts[1] == "0":
+        parts.append(_ANY_FORMAT)
     if len(parts) < 4:
         raise WireError("expected m=KIND PORT PROTOCOL FORMAT...")
     if len(parts) - 3 > limits.SDP_FORMATS:
@@ -269,7 +273,7 @@ def _parse_media(value: str, level: _Level) -> MediaDescription:
     return MediaDescription(
         kind=parts[0],
         port=int(port),
-        protocol=parts[2],
+        protocol=parts[2].upper() if parts[2][:4].lower() == "rtp/" else parts[2],
         formats=tuple(parts[3:]),
         ports=int(count) if slash else 1,
         connection=level.connection(),

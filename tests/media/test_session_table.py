@@ -162,6 +162,7 @@ def test_rtcp_mux_is_honoured_when_both_sides_want_it():
     [
         ("a=rtcp:4444\r\n", Source(CALLER, 4444)),
         ("a=rtcp:4444 IN IP4 198.51.100.5\r\n", Source("198.51.100.5", 4444)),
+        ("a=rtcp:4444 IN IP4 phone.example\r\n", Source(CALLER, 4444)),
         ("", Source(CALLER, 4001)),
     ],
 )
@@ -169,6 +170,14 @@ def test_where_rtcp_goes(line, expected):
     harness = TableHarness()
     harness.ok(first_offer(sdp=sdp(CALLER, audio=line)))
     assert expected in [pair.rtcp.send_to for pair in harness.ports.open_pairs.values()]
+
+
+def test_port_0_in_the_rtcp_attribute_means_none():
+    harness = TableHarness()
+    harness.ok(first_offer(sdp=sdp(CALLER, audio="a=rtcp:0\r\n")))
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    pair = harness.facing(Zone.PUBLIC, answered)
+    assert (pair.rtp.send_to, pair.rtcp) == (Source(CALLER, 4000), NO_TARGET)
 
 
 def test_the_address_of_rtcp_is_restricted_as_that_of_rtp():

@@ -6,6 +6,7 @@ from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sdp.session import Attribute, ConnectionData, parse_session
 
+BASE = b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
 OFFER = b"""v=0
 o=alice 2890844526 2890844527 IN IP4 192.0.2.1
 s=A call
@@ -55,12 +56,25 @@ def test_accepts_a_missing_name_time_and_user():
     assert (session.name, session.times, session.origin.username) == ("-", (("t", "0 0"),), "-")
 
 
+@pytest.mark.parametrize(
+    ("written", "regular"),
+    [
+        ("m=video 0 RTP/AVP", "m=video 0 RTP/AVP 0"),
+        ("m=image 0 udptl", "m=image 0 udptl 0"),
+        ("m=audio 4000 rtp/avp 0", "m=audio 4000 RTP/AVP 0"),
+        ("m=audio 4000 Rtp/Savpf 0 ", "m=audio 4000 RTP/SAVPF 0"),
+        ("m=audio 4000 RTP/AVP 0\na=sendonly ", "m=audio 4000 RTP/AVP 0\na=sendonly"),
+        ("m=audio 4000 RTP/AVP 0\na=rtpmap:0 PCMU/8000 \t", "m=audio 4000 RTP/AVP 0\na=rtpmap:0 PCMU/8000"),
+    ],
+)
+def test_what_some_devices_write_is_made_regular(written, regular):
+    assert parse_session(BASE + written.encode()) == parse_session(BASE + regular.encode())
+    assert parse_session(BASE + written.encode()).serialise().decode().splitlines()[4:] == regular.splitlines()
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 def test_unspecified_connection_is_hold(address):
     assert ConnectionData("IP4", address).unspecified
-
-
-BASE = b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +92,10 @@ BASE = b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
         (BASE + b"no line\n", 400),
         (BASE + b"\na=after an empty line\n", 400),
         (BASE + b"a=\n", 400),
+        (BASE + b"a= \n", 400),
+        (BASE + b"a= sendonly\n", 400),
+        (BASE + b"a=rtcp :4444\n", 400),
+        (BASE + b"m=audio 0\n", 400),
         (BASE + b"a=rtcp\t:4444 IN IP4 192.0.2.9\n", 400),
         (BASE + b"a=rtcp\xc2\xa0:4444 IN IP4 192.0.2.9\n", 400),
         (BASE + b"a=null\0byte\n", 400),
